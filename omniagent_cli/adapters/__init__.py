@@ -1,0 +1,1 @@
+"""Our sessions behind other people's interfaces."""

@@ -1,0 +1,1 @@
+"""Turns: a question, the model, its tools, the answer."""

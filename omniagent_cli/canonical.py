@@ -1,0 +1,69 @@
+"""The one JSON form and the one time form of everything stored and exported."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from omniagent_cli.errors import InvalidRecord
+
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+# JSONDecoder.decode adds two white-space matches to each call, which is half the cost of a short message.
+_scan = cast("Callable[[str, int], tuple[Any, int]]", vars(json.JSONDecoder())["scan_once"])
+
+
+def dump(value: Any) -> bytes:
+    r"""Write a JSON value as bytes: UTF-8, no blanks, lone surrogates as ``\udXXX`` escapes.
+
+    Raises:
+        InvalidRecord: it is not a JSON value (NaN and infinities are not), or nested too deeply.
+    """
+    try:
+        # A lone surrogate can only stand inside a JSON string, where its backslash form is a JSON escape.
+        return _encode(value).encode("utf-8", "backslashreplace")
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidRecord(f"this is not a JSON value: {error}") from error
+
+
+def load(data: bytes) -> Any:
+    """Read what `dump` wrote.
+
+    Raises:
+        ValueError: the bytes are not one JSON value.
+    """
+    text = data.decode("utf-8")
+    try:
+        value, end = _scan(text, 0)
+    except StopIteration as error:
+        raise ValueError(f"no JSON value at character {error.value}") from error
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    if end != len(text):
+        raise ValueError(f"data after the JSON value at character {end}")
+    return value
+
+
+def format_time(moment: datetime) -> str:
+    """Write a moment as RFC 3339 in UTC with microseconds; naive times are taken as UTC."""
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    elif moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.isoformat(timespec="microseconds")[:26] + "Z"
+
+
+def parse_time(text: str) -> datetime:
+    """Read an RFC 3339 time into UTC; a missing zone is UTC.
+
+    Raises:
+        InvalidRecord: it is not a time.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise InvalidRecord(
+            f"{text!r} is not a time; write it like 2026-11-21T09:30:00Z"
+        ) from error

@@ -1,0 +1,45 @@
+"""Sessions and messages: the data, and the versioned record form in which they are stored and exported.
+
+A record is a JSON object with the keys of this module; absent means default, unknown keys are kept. The
+first message keys (role, content, tool_calls, tool_call_id, name) are the OpenAI chat-completions shape.
+Times are RFC 3339 in UTC with microseconds, such as ``2026-11-21T09:30:00.000000Z``.
+"""
+
+from omniagent_cli.models.ids import MAX_ID_BYTES, check_session_id, new_session_id, new_uid
+from omniagent_cli.models.message import (
+    ROLES,
+    STATUSES,
+    Content,
+    Message,
+    ToolCall,
+    check_message_record,
+    content_text,
+)
+from omniagent_cli.models.session import (
+    FORMAT_VERSION,
+    SESSION_FORMAT,
+    Session,
+    SessionSummary,
+    check_version,
+    messages_from,
+)
+
+__all__ = [
+    "FORMAT_VERSION",
+    "MAX_ID_BYTES",
+    "ROLES",
+    "SESSION_FORMAT",
+    "STATUSES",
+    "Content",
+    "Message",
+    "Session",
+    "SessionSummary",
+    "ToolCall",
+    "check_message_record",
+    "check_session_id",
+    "check_version",
+    "content_text",
+    "messages_from",
+    "new_session_id",
+    "new_uid",
+]

@@ -1,0 +1,46 @@
+"""Ids: which are valid, and how new ones are made."""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import UTC, datetime
+
+from omniagent_cli.errors import InvalidSessionId
+
+MAX_ID_BYTES = 512
+
+
+def check_session_id(session_id: str) -> str:
+    """Return the id if any backend can hold it.
+
+    Raises:
+        InvalidSessionId: blank, over 512 bytes of UTF-8, control characters, or lone surrogates.
+    """
+    if not isinstance(session_id, str) or not session_id or session_id.isspace():
+        raise InvalidSessionId("a session id must not be blank")
+    try:
+        size = len(session_id.encode("utf-8"))
+    except UnicodeEncodeError as error:
+        raise InvalidSessionId("a session id must be valid Unicode text") from error
+    if size > MAX_ID_BYTES:
+        raise InvalidSessionId(
+            f"a session id has at most {MAX_ID_BYTES} bytes; this one has {size}"
+        )
+    if any(c < " " or "\x7f" <= c <= "\x9f" for c in session_id):
+        raise InvalidSessionId("a session id must not hold control characters")
+    return session_id
+
+
+_ALPHABET = "abcdefghjkmnpqrstvwxyz23456789"
+
+
+def new_session_id(now: datetime) -> str:
+    """Make an id that sorts by time and can be typed, such as ``20261121-093000-k7q``."""
+    tail = "".join(_ALPHABET[b % len(_ALPHABET)] for b in os.urandom(3))
+    return f"{now.astimezone(UTC):%Y%m%d-%H%M%S}-{tail}"
+
+
+def new_uid() -> str:
+    """Make an id that is unique everywhere and sorts by time: microseconds and 32 random bits, 22 hex digits."""
+    return f"{time.time_ns() // 1000:014x}{os.urandom(4).hex()}"

@@ -1,0 +1,222 @@
+"""One message: a view of its record."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Generic, Self, TypeVar, cast, overload
+
+from omniagent_cli.canonical import dump, format_time, parse_time
+from omniagent_cli.errors import InvalidRecord
+from omniagent_cli.models.ids import MAX_ID_BYTES
+
+ROLES = ("system", "user", "assistant", "tool")
+STATUSES = ("complete", "interrupted", "failed")
+
+Content = str | list[dict[str, Any]]
+ToolCall = dict[str, Any]
+"""``{"id": str, "type": "function", "function": {"name": str, "arguments": JSON text}}``."""
+
+T = TypeVar("T")
+
+
+class _Field(Generic[T]):
+    """One key of a record, read and written as an attribute; the default is not stored."""
+
+    __slots__ = ("default", "key")
+
+    def __init__(self, default: T) -> None:
+        self.default = default
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.key = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, instance: Message, owner: type) -> T: ...
+    def __get__(self, instance: Message | None, owner: type) -> T | Self:
+        if instance is None:
+            return self
+        return cast("T", instance.record.get(self.key, self.default))
+
+    def __set__(self, instance: Message, value: T) -> None:
+        if value == self.default and self.key not in _ALWAYS:
+            instance.record.pop(self.key, None)
+        else:
+            instance.record[self.key] = value
+
+
+_ALWAYS = frozenset({"role", "content"})
+
+
+class Message:
+    """One entry of a conversation: a view of its record, so that keys we do not know survive.
+
+    Attributes:
+        record: the JSON object as stored and exported, without the position.
+        position: where it stands in its session, from 0; stable and never reused; None until stored.
+    """
+
+    __slots__ = ("position", "record")
+
+    id = _Field[str | None](None)
+    role = _Field[str]("user")
+    content = _Field[Content]("")
+    tool_calls = _Field[list[ToolCall] | None](None)
+    tool_call_id = _Field[str | None](None)
+    name = _Field[str | None](None)
+    model = _Field[str | None](None)
+    usage = _Field[dict[str, Any] | None](None)
+    status = _Field[str]("complete")
+    extra = _Field[dict[str, Any] | None](None)
+    turn_id = _Field[str | None](None)
+
+    def __init__(
+        self,
+        role: str,
+        content: Content = "",
+        *,
+        position: int | None = None,
+        created_at: datetime | None = None,
+        **keys: Any,
+    ) -> None:
+        record = {
+            "role": role,
+            "content": content,
+            **{k: v for k, v in keys.items() if v is not None},
+        }
+        if created_at is not None:
+            record["created_at"] = format_time(created_at)
+        check_message_record(record)
+        self.record: dict[str, Any] = record
+        self.position = position
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any], position: int | None = None) -> Self:
+        """Make a message from untrusted JSON data.
+
+        Raises:
+            InvalidRecord: it has not the shape of a message.
+        """
+        own = copy.deepcopy(dict(record))
+        if own.get("content") is None:
+            own["content"] = ""
+        check_message_record(own)
+        return cls._trusted(own, position)
+
+    @classmethod
+    def _trusted(cls, record: dict[str, Any], position: int | None) -> Self:
+        message = object.__new__(cls)
+        message.record = record
+        message.position = position
+        return message
+
+    def to_record(self) -> dict[str, Any]:
+        """Return a copy of the record."""
+        return copy.deepcopy(self.record)
+
+    def copy(self) -> Self:
+        """Return an independent copy."""
+        return self._trusted(self.to_record(), self.position)
+
+    @property
+    def created_at(self) -> datetime | None:
+        """When it was said, in UTC; None until stored."""
+        text = self.record.get("created_at")
+        return parse_time(text) if text else None
+
+    @created_at.setter
+    def created_at(self, moment: datetime | None) -> None:
+        if moment is None:
+            self.record.pop("created_at", None)
+        else:
+            self.record["created_at"] = format_time(moment)
+
+    @property
+    def text(self) -> str:
+        """The text of the content: itself, or its text parts, one a line."""
+        return content_text(self.record.get("content", ""))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Message) and self.record == other.record
+
+    __hash__ = None  # type: ignore[assignment]  # mutable
+
+    def __repr__(self) -> str:
+        return f"Message({self.position}, {self.role!r}, {self.text[:60]!r})"
+
+
+def content_text(content: Content) -> str:
+    """Return the text of a content: itself, or the text of its parts, one a line."""
+    if isinstance(content, str):
+        return content
+    return "\n".join(part["text"] for part in content if isinstance(part.get("text"), str))
+
+
+_OPTIONAL_TEXT = ("id", "tool_call_id", "name", "model", "turn_id")
+_OPTIONAL_OBJECT = ("usage", "extra")
+
+
+def expect(ok: bool, what: str) -> None:  # noqa: FBT001  # the condition is the one thing it is given
+    if not ok:
+        raise InvalidRecord(what)
+
+
+def check_message_record(record: dict[str, Any]) -> None:
+    """Check the known keys of a message record; times become UTC, null means absent.
+
+    Raises:
+        InvalidRecord: naming the key that is wrong.
+    """
+    expect(
+        record.get("role") in ROLES,
+        f"a message's role is one of {', '.join(ROLES)}, not {record.get('role')!r}",
+    )
+    content = record.setdefault("content", "")
+    if not isinstance(content, str):
+        expect(
+            isinstance(content, list) and all(isinstance(part, dict) for part in content),
+            "a message's content is text or a list of parts",
+        )
+    for key in _OPTIONAL_TEXT:
+        if key in record and record[key] is None:
+            del record[key]
+        expect(key not in record or isinstance(record[key], str), f"a message's {key} is text")
+    expect(
+        "id" not in record or 0 < len(record["id"]) <= 2 * MAX_ID_BYTES,
+        "a message's id has 1 to 1024 characters",
+    )
+    for key in _OPTIONAL_OBJECT:
+        if key in record and record[key] is None:
+            del record[key]
+        expect(
+            key not in record or isinstance(record[key], dict), f"a message's {key} is an object"
+        )
+    _check_calls(record)
+    if record.get("status") is None:
+        record.pop("status", None)
+    expect(
+        record.get("status", "complete") in STATUSES,
+        f"a message's status is one of {', '.join(STATUSES)}",
+    )
+    if record.get("created_at") is None:
+        record.pop("created_at", None)
+    else:
+        record["created_at"] = format_time(parse_time(record["created_at"]))
+
+
+def _check_calls(record: dict[str, Any]) -> None:
+    calls = record.get("tool_calls")
+    if calls is None:
+        record.pop("tool_calls", None)
+        return
+    expect(isinstance(calls, list), "a message's tool_calls is a list")
+    for call in calls:
+        function = call.get("function") if isinstance(call, dict) else None
+        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+            raise InvalidRecord("a tool call has a function with a name")
+        if not isinstance(function.get("arguments", ""), str):
+            # Files in the wild hold the arguments as an object; the published form is JSON text.
+            function["arguments"] = dump(function["arguments"]).decode()

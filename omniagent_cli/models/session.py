@@ -1,0 +1,250 @@
+"""A session with its messages, and what a listing shows of one."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Self, cast
+
+from omniagent_cli.canonical import format_time, parse_time
+from omniagent_cli.errors import InvalidRecord, NewerVersion
+from omniagent_cli.models.ids import check_session_id
+from omniagent_cli.models.message import Content, Message, expect
+
+FORMAT_VERSION = 1
+"""Version of the record form; a reader refuses records that carry a higher one."""
+
+SESSION_FORMAT = "omniagent-session"
+"""What the first line of a session log or export says it is."""
+
+
+def check_version(record: Mapping[str, Any], what: str) -> None:
+    """Refuse a record written by a newer omniagent.
+
+    Raises:
+        NewerVersion: its version is higher than ours.
+        InvalidRecord: its version is not a positive whole number.
+    """
+    version = record.get("version", FORMAT_VERSION)
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise InvalidRecord(f"{what} has no usable format version: {version!r}")
+    if version > FORMAT_VERSION:
+        raise NewerVersion(
+            f"{what} has format version {version}, and this omniagent knows up to {FORMAT_VERSION}; update omniagent"
+        )
+
+
+_SESSION_KEYS = frozenset(
+    [
+        "format",
+        "version",
+        "id",
+        "uid",
+        "agent_id",
+        "title",
+        "model",
+        "messages",
+        "state",
+        "metadata",
+        "created_at",
+        "updated_at",
+        "expires_at",
+        "ttl_seconds",
+        "title_source",
+        "revision",
+    ]
+)
+
+
+@dataclass(slots=True)
+class Session:
+    """A whole session, with its messages, as loaded from a store.
+
+    Changing it changes nothing in the store until `SessionStore.save`.
+
+    Attributes:
+        uid: immutable identity beside the visible id; empty until stored.
+        ttl_seconds: how long after its last activity it expires; None: never.
+        revision: what `save` compares to notice that someone else changed the session.
+        unknown: record keys this version does not know, kept for the next writer.
+    """
+
+    id: str
+    uid: str = ""
+    agent_id: str = ""
+    title: str = ""
+    title_source: str = ""
+    model: str = ""
+    messages: list[Message] = field(default_factory=list)
+    state: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    expires_at: datetime | None = None
+    ttl_seconds: float | None = None
+    revision: int = 0
+    unknown: dict[str, Any] = field(default_factory=dict)
+
+    def add_message(self, role: str, content: Content = "", **keys: Any) -> Message:
+        """Append a message to this object and return it."""
+        message = Message(role, content, **keys)
+        self.messages.append(message)
+        return message
+
+    def get_messages(self) -> list[Message]:
+        """Return copies of the messages, oldest first."""
+        return [message.copy() for message in self.messages]
+
+    def set_metadata(self, key: str, value: Any) -> None:
+        """Set one metadata value of this object."""
+        self.metadata[key] = value
+
+    def get_metadata(self, key: str, default: Any = None) -> Any:
+        """Return one metadata value, or the default when the key is missing."""
+        return self.metadata.get(key, default)
+
+    def trim(self, keep: int) -> int:
+        """Keep the last `keep` messages of this object and return how many went.
+
+        Raises:
+            InvalidRecord: `keep` is negative.
+        """
+        expect(keep >= 0, f"cannot keep {keep} messages; the number must not be negative")
+        gone = max(0, len(self.messages) - keep)
+        del self.messages[:gone]
+        return gone
+
+    def clear(self) -> int:
+        """Remove all messages of this object, keep the rest, and return how many went."""
+        return self.trim(0)
+
+    def header_record(self) -> dict[str, Any]:
+        """Return the record without its messages; empty values are left out."""
+        record: dict[str, Any] = {
+            "format": SESSION_FORMAT,
+            "version": FORMAT_VERSION,
+            "id": self.id,
+        }
+        for key in ("uid", "agent_id", "title", "title_source", "model"):
+            if value := getattr(self, key):
+                record[key] = value
+        for key in ("created_at", "updated_at", "expires_at"):
+            if moment := getattr(self, key):
+                record[key] = format_time(moment)
+        record["ttl_seconds"] = self.ttl_seconds
+        for key in ("metadata", "state"):
+            if value := getattr(self, key):
+                record[key] = copy.deepcopy(value)
+        return {**copy.deepcopy(self.unknown), **record}
+
+    def to_record(self) -> dict[str, Any]:
+        """Return the whole session as one JSON object; messages are always there."""
+        return {
+            **self.header_record(),
+            "messages": [message.to_record() for message in self.messages],
+        }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Self:
+        """Read a session record from untrusted JSON data.
+
+        Raises:
+            InvalidRecord: it has not the shape of a session.
+            NewerVersion: it was written by a newer omniagent.
+        """
+        expect(isinstance(record, Mapping), "a session record is an object")
+        check_version(record, "this session record")
+        session = cls(id=check_session_id(cast("str", record.get("id"))))
+        for key in ("uid", "agent_id", "title", "title_source", "model"):
+            value = record.get(key) or ""
+            expect(isinstance(value, str), f"a session's {key} is text")
+            setattr(session, key, value)
+        for key in ("created_at", "updated_at", "expires_at"):
+            if record.get(key) is not None:
+                setattr(session, key, parse_time(record[key]))
+        ttl = record.get("ttl_seconds")
+        expect(
+            ttl is None
+            or (isinstance(ttl, int | float) and not isinstance(ttl, bool) and ttl >= 0),
+            "a session's ttl_seconds is a number of seconds or null",
+        )
+        session.ttl_seconds = ttl or None
+        for key in ("metadata", "state"):
+            value = record.get(key)
+            value = {} if value is None else value
+            expect(isinstance(value, dict), f"a session's {key} is an object")
+            setattr(session, key, copy.deepcopy(value))
+        session.messages = messages_from(record.get("messages") or [])
+        session.unknown = {k: copy.deepcopy(v) for k, v in record.items() if k not in _SESSION_KEYS}
+        return session
+
+
+def messages_from(records: Iterable[Mapping[str, Any]]) -> list[Message]:
+    """Read a list of untrusted message records.
+
+    Raises:
+        InvalidRecord: one of them has not the shape of a message; says which.
+    """
+    expect(isinstance(records, list), "a session's messages is a list")
+    messages = []
+    for number, record in enumerate(records):
+        expect(isinstance(record, dict), f"message {number} is not an object")
+        try:
+            messages.append(Message.from_record(record))
+        except InvalidRecord as error:
+            raise InvalidRecord(f"message {number}: {error}") from error
+    return messages
+
+
+@dataclass(slots=True)
+class SessionSummary:
+    """What a listing shows of a session, without its messages.
+
+    Attributes:
+        preview: the first line of the last message.
+    """
+
+    id: str
+    uid: str
+    agent_id: str
+    title: str
+    model: str
+    message_count: int
+    created_at: datetime
+    updated_at: datetime
+    expires_at: datetime | None
+    preview: str
+    metadata: dict[str, Any]
+
+    @property
+    def pinned(self) -> bool:
+        """Whether it is listed first and skipped by bulk operations."""
+        return self.metadata.get("pinned") is True
+
+    @property
+    def archived(self) -> bool:
+        """Whether it is listed only on demand."""
+        return self.metadata.get("archived") is True
+
+    @property
+    def tags(self) -> list[str]:
+        """Its tags, sorted."""
+        tags = self.metadata.get("tags")
+        return sorted(t for t in tags if isinstance(t, str)) if isinstance(tags, list) else []
+
+    def to_record(self) -> dict[str, Any]:
+        """Return the JSON form that listings print."""
+        return {
+            "id": self.id,
+            "title": self.title,
+            "agent_id": self.agent_id,
+            "model": self.model,
+            "message_count": self.message_count,
+            "created_at": format_time(self.created_at),
+            "updated_at": format_time(self.updated_at),
+            "expires_at": format_time(self.expires_at) if self.expires_at else None,
+            "preview": self.preview,
+            "metadata": self.metadata,
+        }

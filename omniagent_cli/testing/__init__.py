@@ -1,0 +1,1 @@
+"""What authors of backends and skills test with."""
