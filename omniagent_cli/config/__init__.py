@@ -1,0 +1,89 @@
+"""Settings: what they are called, where they come from, who may set them, and how their file is edited.
+
+The names below load their modules on first use, because TAB asks `paths` alone where the cache is and must not
+pay for the rest.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from omniagent_cli.config.choice import (
+        StoreChoice,
+        chosen_model,
+        resolve_model,
+        resolve_store,
+    )
+    from omniagent_cli.config.edit import set_value, unset_value
+    from omniagent_cli.config.listing import SettingRow, describe
+    from omniagent_cli.config.mcp import McpServer, mcp_servers
+    from omniagent_cli.config.paths import (
+        cache_dir,
+        config_dir,
+        config_path,
+        data_dir,
+        directory,
+        state_dir,
+    )
+    from omniagent_cli.config.project import find_project_file
+    from omniagent_cli.config.secrecy import mask_url
+    from omniagent_cli.config.settings import Settings, load_settings
+    from omniagent_cli.config.table import SETTINGS, Setting
+    from omniagent_cli.config.trust import is_trusted, trust_project, untrust_project
+    from omniagent_cli.config.value import Origin
+
+__all__ = [
+    "SETTINGS",
+    "McpServer",
+    "Origin",
+    "Setting",
+    "SettingRow",
+    "Settings",
+    "StoreChoice",
+    "cache_dir",
+    "chosen_model",
+    "config_dir",
+    "config_path",
+    "data_dir",
+    "describe",
+    "directory",
+    "find_project_file",
+    "is_trusted",
+    "load_settings",
+    "mask_url",
+    "mcp_servers",
+    "resolve_model",
+    "resolve_store",
+    "set_value",
+    "state_dir",
+    "trust_project",
+    "unset_value",
+    "untrust_project",
+]
+
+_HOMES = {
+    "choice": ("StoreChoice", "chosen_model", "resolve_model", "resolve_store"),
+    "edit": ("set_value", "unset_value"),
+    "listing": ("SettingRow", "describe"),
+    "mcp": ("McpServer", "mcp_servers"),
+    "paths": ("cache_dir", "config_dir", "config_path", "data_dir", "directory", "state_dir"),
+    "project": ("find_project_file",),
+    "secrecy": ("mask_url",),
+    "settings": ("Settings", "load_settings"),
+    "table": ("SETTINGS", "Setting"),
+    "trust": ("is_trusted", "trust_project", "untrust_project"),
+    "value": ("Origin",),
+}
+
+
+def __getattr__(name: str) -> object:
+    for module, names in _HOMES.items():
+        if name in names:
+            from importlib import import_module
+
+            return getattr(import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

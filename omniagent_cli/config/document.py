@@ -1,0 +1,86 @@
+"""A settings file as it was read: its bytes, its text, its data, and where each key stands."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from omniagent_cli.config.dotted import Key
+from omniagent_cli.errors import ConfigError
+
+_PLACE = re.compile(r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)$")
+
+
+class Document:
+    """A TOML file that was read and understood.
+
+    Attributes:
+        path: where it lies.
+        content: its bytes, which trust is bound to.
+        text: the same as text, with the line ends it has; a byte order mark is left out.
+        data: what it says.
+    """
+
+    def __init__(self, path: Path, content: bytes) -> None:
+        """Understand the bytes of a file.
+
+        Raises:
+            ConfigError: it is not UTF-8 or not TOML; the message names file, line and reason.
+        """
+        self.path = path
+        self.content = content
+        self.text = _decode(path, content)
+        self.data = _parse(path, self.text)
+
+    def place(self, key: Key) -> str:
+        """Return ``file:line`` of a key."""
+        from omniagent_cli.config.toml_scan import line_of
+
+        line = line_of(self.text, key)
+        return f"{self.path}:{line}" if line else str(self.path)
+
+
+def leaves(data: dict[str, Any], above: Key = ()) -> Iterator[tuple[Key, Any]]:
+    """Yield every value with its full name; an empty table is yielded as itself."""
+    for part, value in data.items():
+        if isinstance(value, dict) and value:
+            yield from leaves(value, (*above, part))
+        else:
+            yield (*above, part), value
+
+
+def _decode(path: Path, content: bytes) -> str:
+    try:
+        return content.decode("utf-8").removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError(
+            f"{path}:{line}: this is not UTF-8 text; save the file as UTF-8"
+        ) from error
+
+
+def _parse(path: Path, text: str) -> dict[str, Any]:
+    if not text.strip():
+        return {}
+    import tomllib
+
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(_explain(path, text, str(error))) from error
+    except RecursionError as error:
+        raise ConfigError(
+            f"{path}: nested too deeply; settings are at most four levels deep"
+        ) from error
+
+
+def _explain(path: Path, text: str, message: str) -> str:
+    found = _PLACE.search(message)
+    if not found:
+        return f"{path}: not valid TOML: {message}; mend it there"
+    reason = message[: found.start()]
+    if found[1] is None:
+        return f"{path}:{text.rstrip().count(chr(10)) + 1}: not valid TOML: {reason} at the end of the file; mend that line"
+    return f"{path}:{found[1]}: not valid TOML: {reason} at column {found[2]}; mend that line"

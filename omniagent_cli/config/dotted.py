@@ -1,0 +1,71 @@
+"""Names of settings: ``window.max_tokens``, ``prices."openai:gpt-4.1".input``; as text and as parts."""
+
+from __future__ import annotations
+
+import re
+
+from omniagent_cli.errors import ConfigError
+
+Key = tuple[str, ...]
+
+_PART = re.compile(r'"((?:\\.|[^"\\])*)"|\'([^\']*)\'|([^.\s"\'=\[\]{}#]+)', re.DOTALL)
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+_ESCAPES = {
+    "\b": "\\b",
+    "\t": "\\t",
+    "\n": "\\n",
+    "\f": "\\f",
+    "\r": "\\r",
+    '"': '\\"',
+    "\\": "\\\\",
+}
+
+
+def split_key(text: str) -> Key:
+    """Take a name apart; a part that holds dots stands in quotes.
+
+    Raises:
+        ConfigError: it is not a name.
+    """
+    parts, position = [], 0
+    while match := _PART.match(text, position):
+        parts.append(_part_text(match, text))
+        position = match.end()
+        if position == len(text):
+            return tuple(parts)
+        if text[position] != ".":
+            break
+        position += 1
+    raise ConfigError(
+        f"{text!r} is not the name of a setting; write it like window.max_tokens, with quotes around a part that holds dots"
+    )
+
+
+def join_key(key: Key) -> str:
+    """Write a name so that `split_key` and TOML read it back."""
+    return ".".join(part if _BARE.fullmatch(part) else _quoted(part) for part in key)
+
+
+def _part_text(match: re.Match[str], text: str) -> str:
+    if match[1] is None:
+        return match[2] if match[2] is not None else match[3]
+    import json
+
+    try:
+        return str(json.loads(f'"{match[1]}"', strict=False))
+    except ValueError as error:
+        raise ConfigError(f"{text!r} is not the name of a setting: {error}") from error
+
+
+def _quoted(part: str) -> str:
+    return '"' + "".join(map(_escaped, part)) + '"'
+
+
+def _escaped(character: str) -> str:
+    if character in _ESCAPES:
+        return _ESCAPES[character]
+    # Characters that are invisible or turn the text around are escaped too: names are shown to people.
+    if character == " " or character.isprintable():
+        return character
+    code = ord(character)
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -1,0 +1,125 @@
+"""The layers between the defaults and the command: the user's file, the environment, the flags."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omniagent_cli.config import files, paths
+from omniagent_cli.config.document import Document, leaves
+from omniagent_cli.config.dotted import Key
+from omniagent_cli.config.table import SETTINGS, find, is_table, require, unknown
+from omniagent_cli.config.value import Origin, Value, checked
+from omniagent_cli.errors import ConfigError
+
+_STORE_KEY = ("store", "url")
+
+
+def user_document(environ: Mapping[str, str], config_file: str | Path | None) -> Document | None:
+    """Read the user's file; None when there is none and none was named.
+
+    Raises:
+        ConfigError: it cannot be read, is not TOML, or was named and does not exist.
+    """
+    path = paths.config_path(environ, config_file)
+    try:
+        return Document(path, files.read_bounded(path))
+    except FileNotFoundError as error:
+        named = (
+            "--config"
+            if config_file
+            else "OMNIAGENT_CONFIG" * bool(environ.get("OMNIAGENT_CONFIG"))
+        )
+        if named:
+            raise ConfigError(
+                f"{named} names {path}, which does not exist; create it or name another"
+            ) from error
+        return None
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read {path}: {error.strerror or error}; mend that, or name another file with --config"
+        ) from error
+
+
+def from_user(document: Document) -> dict[Key, Value]:
+    """Check everything a user's file says.
+
+    Raises:
+        ConfigError: a value is wrong, or a key is none of ours: a typing error must not pass for a setting.
+    """
+    values = {}
+    for key, raw in leaves(document.data):
+        if setting := find(key):
+            origin = Origin("user", document=document, key=key)
+            values[key] = checked(key, setting, raw, origin)
+        elif raw != {} or not is_table(key):
+            raise ConfigError(f"{document.place(key)}: {unknown(key)}")
+    return values
+
+
+def from_environment(environ: Mapping[str, str]) -> dict[Key, Value]:
+    """Check the environment variables of the table; an empty one counts as unset.
+
+    Raises:
+        ConfigError: a value is wrong.
+    """
+    values = {}
+    for setting in SETTINGS:
+        for variable in setting.variables:
+            if text := environ.get(variable):
+                key = tuple(setting.key.split("."))
+                origin = Origin("environment", f"variable {variable}")
+                values[key] = checked(key, setting, setting.kind.read(text), origin)
+                break
+    if _STORE_KEY not in values and (store := _seed_store(environ)):
+        values[_STORE_KEY] = store
+    return values
+
+
+def from_flags(flags: Mapping[str, Any]) -> dict[Key, Value]:
+    """Check what the command line sets; None counts as not given, text is read as the table says.
+
+    Raises:
+        ConfigError: a value is wrong.
+    """
+    values = {}
+    for name, given in flags.items():
+        if given is None:
+            continue
+        key, setting = require(name)
+        raw = setting.kind.read(given) if isinstance(given, str) else given
+        values[key] = checked(key, setting, raw, Origin("flag", setting.flag))
+    return values
+
+
+def _seed_store(environ: Mapping[str, str]) -> Value | None:
+    """Understand the older OMNIAGENT_STORAGE_* variables."""
+    kind = environ.get("OMNIAGENT_STORAGE_TYPE", "").strip().lower()
+    path = environ.get("OMNIAGENT_STORAGE_PATH", "")
+    url = environ.get("OMNIAGENT_STORAGE_REDIS_URL", "")
+    if kind not in {"", "sqlite", "redis", "memory"}:
+        raise ConfigError(
+            f"OMNIAGENT_STORAGE_TYPE cannot be {kind!r}; give sqlite, redis or memory, or a URL in OMNIAGENT_STORE"
+        )
+    if kind == "redis" and not url:
+        raise ConfigError(
+            "OMNIAGENT_STORAGE_TYPE is redis and OMNIAGENT_STORAGE_REDIS_URL is not set; set it to a URL such as redis://localhost"
+        )
+    kind = kind or ("sqlite" if path else "redis" if url else "")
+    if not kind:
+        return None
+    if kind == "memory":
+        return _store("memory:", "OMNIAGENT_STORAGE_TYPE")
+    if kind == "redis":
+        return _store(url, "OMNIAGENT_STORAGE_REDIS_URL")
+    if path:
+        return _store(
+            paths.sqlite_url(paths.expand(path, environ).absolute()), "OMNIAGENT_STORAGE_PATH"
+        )
+    return _store(paths.default_store_url(environ), "OMNIAGENT_STORAGE_TYPE")
+
+
+def _store(url: str, variable: str) -> Value:
+    _, setting = require("store.url")
+    return checked(_STORE_KEY, setting, url, Origin("environment", f"variable {variable}"))

@@ -1,0 +1,146 @@
+"""The project's settings file: where it is looked for, and what it may set.
+
+It is found upwards from the working directory. Inside the home directory the search ends below it: a file in the
+home directory itself would steer every project, which is what the user's own file is for, and what lies above
+belongs to other people. Elsewhere it ends at the root.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from omniagent_cli.config import files, paths, trust
+from omniagent_cli.config.document import Document, leaves
+from omniagent_cli.config.dotted import Key, join_key
+from omniagent_cli.config.table import Untrusted, find, is_table
+from omniagent_cli.config.value import Origin, Value, checked
+from omniagent_cli.errors import ConfigError
+
+FILE_NAME = ".omniagent.toml"
+_NAMED_AT_MOST = 8
+_Values = dict[Key, Value]
+
+
+def find_project_file(cwd: Path, environ: Mapping[str, str]) -> Path | None:
+    """Return the nearest project file, or None. Only a regular file counts: reading a pipe could hang."""
+    for directory in _searched(cwd, environ):
+        candidate = directory / FILE_NAME
+        try:
+            if candidate.is_file():
+                return candidate
+        except OSError:  # a directory nobody may look into holds no project of ours
+            continue
+    return None
+
+
+def load(cwd: Path, environ: Mapping[str, str], user: _Values) -> tuple[Path | None, _Values, str]:
+    """Read the project file as far as it may be believed.
+
+    Args:
+        cwd: where the search starts.
+        environ: says where home and the record of trust are.
+        user: what the user's file sets; a model named there may be chosen.
+
+    Returns:
+        The file, its values, and one line about what was ignored, or an empty one.
+
+    Raises:
+        ConfigError: a trusted file holds a bad value.
+    """
+    path = find_project_file(cwd, environ)
+    if path is None:
+        return None, {}, ""
+    try:
+        document = Document(path, files.read_bounded(path))
+    except OSError as error:
+        return path, {}, _line(f"{path} was ignored: {error.strerror or error}")
+    except ConfigError as error:
+        # Nobody can have trusted what cannot be read, and a stranger's file must not stop a command.
+        return path, {}, _line(f"ignored {error}")
+    return (path, *_believed(document, environ, user))
+
+
+def _believed(document: Document, environ: Mapping[str, str], user: _Values) -> tuple[_Values, str]:
+    harmless, refused = _harmless(document, user)
+    if not refused:
+        return harmless, ""
+    if not trust.is_trusted(document.path, environ=environ, content=document.content):
+        return harmless, _line(
+            f"{document.path} is not trusted, so it does not set {_some(refused)}; "
+            "'omniagent config trust' allows it"
+        )
+    values, unknown = _all(document)
+    if unknown:
+        return values, _line(f"{document.path}: ignored {_some(unknown)}, which is no setting")
+    return values, ""
+
+
+def _harmless(document: Document, user: _Values) -> tuple[_Values, list[Key]]:
+    """Split a file into what anybody's file may set and the names of the rest."""
+    allowed, refused = {}, []
+    models = _models_named(user)
+    for key, raw in _entries(document):
+        setting = find(key)
+        rule = setting.untrusted if setting else Untrusted.NO
+        known = isinstance(raw, str) and raw.strip() in models
+        if setting and (rule is Untrusted.YES or (rule is Untrusted.KNOWN_MODEL and known)):
+            try:
+                allowed[key] = checked(key, setting, raw, _origin(document, key))
+                continue
+            except ConfigError:
+                pass
+        refused.append(key)
+    return allowed, refused
+
+
+def _all(document: Document) -> tuple[_Values, list[Key]]:
+    values, unknown = {}, []
+    for key, raw in _entries(document):
+        if setting := find(key):
+            values[key] = checked(key, setting, raw, _origin(document, key))
+        else:
+            unknown.append(key)
+    return values, unknown
+
+
+def _entries(document: Document) -> Iterator[tuple[Key, Any]]:
+    return ((key, raw) for key, raw in leaves(document.data) if raw != {} or not is_table(key))
+
+
+def _models_named(user: _Values) -> set[str]:
+    named = {value.value for key, value in user.items() if key in {("model",), ("titles", "model")}}
+    for key, value in user.items():
+        if key[:2] == ("models", "aliases"):
+            named |= {key[2], value.value}
+    return named
+
+
+def _origin(document: Document, key: Key) -> Origin:
+    return Origin("project", document=document, key=key)
+
+
+def _some(keys: list[Key]) -> str:
+    names = [join_key(key) for key in keys[:_NAMED_AT_MOST]]
+    more = len(keys) - len(names)
+    return ", ".join(names) + (f" and {more} more" if more else "")
+
+
+def _line(text: str) -> str:
+    """Make a stranger's directory and key names harmless to a terminal, and one line."""
+    from omniagent_cli.text import one_line
+
+    return one_line(text)
+
+
+def _searched(cwd: Path, environ: Mapping[str, str]) -> Iterator[Path]:
+    try:
+        home = Path(paths.home(environ)).resolve()
+    except ConfigError:
+        home = None
+    start = Path(cwd).resolve()
+    for directory in (start, *start.parents):
+        if directory == home:
+            return
+        yield directory

@@ -1,0 +1,106 @@
+"""Settings as attributes, with their types: ``settings.window.max_messages``.
+
+The values stay in one place; these classes only say what type each has. A test compares the names with the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+Get = Callable[[str], Any]
+
+
+class Section:
+    """Attributes that are looked up under one table."""
+
+    def __init__(self, get: Get, table: str) -> None:
+        self._get = get
+        self._table = table
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return self._get(f"{self._table}.{name}")
+
+
+class StoreSection(Section):
+    """``store.*``; use `resolve_store` to open one."""
+
+    url: str | None
+    compress: bool
+    encrypt: bool
+    key_file: str | None
+
+
+class SessionsSection(Section):
+    """``sessions.*``; a TTL of None is never, a trash of zero length keeps nothing."""
+
+    ttl: timedelta | None
+    trash_ttl: timedelta
+
+
+class AgentSection(Section):
+    """``agent.*``; a time-out of None waits for ever."""
+
+    system_prompt: str | None
+    provider: str | None
+    base_url: str | None
+    temperature: float | None
+    max_tokens: int | None
+    seed: int | None
+    reasoning_effort: str | None
+    max_tool_rounds: int
+    first_token_timeout: timedelta | None
+    token_timeout: timedelta | None
+
+
+class WindowSection(Section):
+    """``window.*``: what is sent to the model."""
+
+    max_messages: int
+    max_tokens: int | None
+
+
+class AskSection(Section):
+    """``ask.*``."""
+
+    keep: bool
+
+
+class ChatSection(Section):
+    """``chat.*``: the prompt."""
+
+    editing_mode: str
+    history: bool
+    theme: str
+    screen_reader: bool
+
+
+class DisplaySection(Section):
+    """``display.*``: how output looks."""
+
+    color: str
+    pager: str
+
+
+class TitlesSection(Section):
+    """``titles.*``."""
+
+    model: str | None
+
+
+class RolloverSection(Section):
+    """``rollover.*``; an idle time of None never starts a new session."""
+
+    idle: timedelta | None
+    daily: bool
+
+
+class ToolsSection(Section):
+    """``tools.*``."""
+
+    enabled: bool
+    disabled: tuple[str, ...]
+    allow: tuple[str, ...]

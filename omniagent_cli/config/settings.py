@@ -1,0 +1,152 @@
+"""All settings of one run: default < user's file < trusted project file < environment < flags."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omniagent_cli.config import layers, paths, project, sections
+from omniagent_cli.config.dotted import Key, split_key
+from omniagent_cli.config.table import SETTINGS, find, is_table, require, unknown
+from omniagent_cli.config.value import Origin, Value
+from omniagent_cli.errors import ConfigError
+
+
+class Settings:
+    """What holds for this run, and why.
+
+    Attributes:
+        environ: the environment the settings were read from.
+        user_file: the user's settings file, whether it exists or not; None when there is no place for one.
+        project_file: the project file that was found, trusted or not.
+        warnings: lines to print on stderr, at most one for a project file.
+    """
+
+    def __init__(
+        self,
+        values: dict[Key, Value],
+        *,
+        environ: Mapping[str, str],
+        user_file: Path | None = None,
+        project_file: Path | None = None,
+        warnings: tuple[str, ...] = (),
+    ) -> None:
+        self._values = values
+        self.environ = environ
+        self.user_file = user_file
+        self.project_file = project_file
+        self.warnings = warnings
+        self.store = sections.StoreSection(self.get, "store")
+        self.sessions = sections.SessionsSection(self.get, "sessions")
+        self.agent = sections.AgentSection(self.get, "agent")
+        self.window = sections.WindowSection(self.get, "window")
+        self.ask = sections.AskSection(self.get, "ask")
+        self.chat = sections.ChatSection(self.get, "chat")
+        self.display = sections.DisplaySection(self.get, "display")
+        self.titles = sections.TitlesSection(self.get, "titles")
+        self.rollover = sections.RolloverSection(self.get, "rollover")
+        self.tools = sections.ToolsSection(self.get, "tools")
+
+    @property
+    def model(self) -> str | None:
+        """The model as it was named; `chosen_model` resolves aliases and the provider."""
+        named: str | None = self.lookup(("model",)).value
+        return named
+
+    @property
+    def aliases(self) -> dict[str, str]:
+        """Short names of models."""
+        return self.table(("models", "aliases"))
+
+    @property
+    def prices(self) -> dict[str, dict[str, float]]:
+        """Dollars for a million tokens: model -> input, output, cache_read, cache_write."""
+        return self.table(("prices",))
+
+    def get(self, name: str) -> Any:
+        """Return the value of a setting, or a table of them as a dictionary.
+
+        Raises:
+            ConfigError: there is no such setting; the message has close matches.
+        """
+        key = split_key(name)
+        if find(key):
+            return self.lookup(key).value
+        if is_table(key):
+            return self.table(key)
+        raise ConfigError(unknown(key))
+
+    def origin(self, name: str) -> Origin:
+        """Return where the value of a setting comes from.
+
+        Raises:
+            ConfigError: there is no such setting.
+        """
+        return self.lookup(require(name)[0]).origin
+
+    def lookup(self, key: Key) -> Value:
+        """Return the value in use with its origin; the default when no layer sets it."""
+        if found := self._values.get(key):
+            return found
+        setting = find(key)
+        if setting is None:
+            raise ConfigError(unknown(key))
+        default = setting.default
+        value = default if default is None else setting.kind.check(default)
+        return Value(setting, value, Origin("default"))
+
+    def table(self, key: Key) -> dict[str, Any]:
+        """Return everything under a name as nested dictionaries."""
+        tree: dict[str, Any] = {}
+        for full in self.keys():
+            if full[: len(key)] == key and len(full) > len(key):
+                node = tree
+                for part in full[len(key) : -1]:
+                    node = node.setdefault(part, {})
+                node[full[-1]] = self.lookup(full).value
+        return tree
+
+    def keys(self) -> list[Key]:
+        """Return every setting in the table's order, free parts as far as something sets them."""
+        exact = {tuple(row.key.split(".")) for row in SETTINGS}
+        free = sorted(key for key in self._values if key not in exact)
+        found: list[Key] = []
+        for row in SETTINGS:
+            if "*" not in row.key:
+                found.append(tuple(row.key.split(".")))
+            else:
+                found += [key for key in free if find(key) is row]
+        return found
+
+
+def load_settings(
+    environ: Mapping[str, str],
+    cwd: Path,
+    config_file: str | Path | None = None,
+    flags: Mapping[str, Any] | None = None,
+) -> Settings:
+    """Read all layers.
+
+    Args:
+        environ: the environment variables.
+        cwd: where the search for a project file starts.
+        config_file: what ``--config`` named; it has to exist then.
+        flags: settings the command line gives, by name; None counts as not given.
+
+    Raises:
+        ConfigError: a file cannot be read, or a value or name in any layer is wrong.
+    """
+    document = layers.user_document(environ, config_file)
+    user = layers.from_user(document) if document else {}
+    project_file, from_project, warning = project.load(cwd, environ, user)
+    values = user | from_project
+    values |= layers.from_environment(environ)
+    values |= layers.from_flags(flags or {})
+    return Settings(
+        values,
+        environ=environ,
+        user_file=document.path if document else paths.config_path(environ, config_file),
+        project_file=project_file,
+        warnings=(warning,) if warning else (),
+    )
