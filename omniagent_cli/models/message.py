@@ -104,10 +104,11 @@ class Message:
         if own.get("content") is None:
             own["content"] = ""
         check_message_record(own)
-        return cls._trusted(own, position)
+        return cls.trusted(own, position)
 
     @classmethod
-    def _trusted(cls, record: dict[str, Any], position: int | None) -> Self:
+    def trusted(cls, record: dict[str, Any], position: int | None) -> Self:
+        """Make a message around a record that is known to be right, without copying it."""
         message = object.__new__(cls)
         message.record = record
         message.position = position
@@ -119,7 +120,7 @@ class Message:
 
     def copy(self) -> Self:
         """Return an independent copy."""
-        return self._trusted(self.to_record(), self.position)
+        return self.trusted(self.to_record(), self.position)
 
     @property
     def created_at(self) -> datetime | None:
@@ -160,6 +161,7 @@ _OPTIONAL_OBJECT = ("usage", "extra")
 
 
 def expect(ok: bool, what: str) -> None:  # noqa: FBT001  # the condition is the one thing it is given
+    """Raise `InvalidRecord` with this text unless the condition holds."""
     if not ok:
         raise InvalidRecord(what)
 

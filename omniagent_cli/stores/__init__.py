@@ -1,1 +1,153 @@
-"""Where sessions live."""
+"""Where sessions live: the table of backends, and `open_store`."""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omniagent_cli.errors import ConfigError, StoreUnreachable
+from omniagent_cli.stores.base import DEFAULT_SESSION_TTL, DEFAULT_TRASH_TTL, SessionStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import timedelta
+
+    from omniagent_cli.durations import Clock
+
+BACKENDS: dict[str, tuple[str, str | None]] = {
+    "sqlite": ("omniagent_cli.stores.sqlite:SqliteStore", None),
+    "file": ("omniagent_cli.stores.jsonl_files:JsonlFilesStore", None),
+    "memory": ("omniagent_cli.stores.memory:MemoryStore", None),
+}
+"""URL scheme -> where its class is, and the extra that installs its driver."""
+
+ENTRY_POINTS = "omniagent.stores"
+"""Entry-point group by which other packages add backends: name = scheme, value = ``module:Class``."""
+
+__all__ = [
+    "BACKENDS",
+    "DEFAULT_SESSION_TTL",
+    "DEFAULT_TRASH_TTL",
+    "SessionStore",
+    "open_store",
+    "redacted",
+    "split_url",
+]
+
+
+def open_store(
+    url: str | os.PathLike[str],
+    *,
+    ttl: timedelta | float | str | None = DEFAULT_SESSION_TTL,
+    trash_ttl: timedelta | float | str | None = DEFAULT_TRASH_TTL,
+    clock: Clock | None = None,
+    read_only: bool = False,
+    **options: Any,
+) -> SessionStore:
+    """Open a store by URL or plain path.
+
+    Args:
+        url: ``sqlite:///path``, ``file:///directory``, ``memory:``, or a path: a directory is a JSON-file
+            store, anything else a SQLite file.
+        ttl: time to live of the sessions it creates; see `durations.ttl_seconds`.
+        trash_ttl: how long removed text can be restored; None: not at all.
+        clock: returns the current time; for tests.
+        read_only: never create or change anything.
+        options: what the backend accepts besides.
+
+    Raises:
+        ConfigError: the URL is not one, or no backend knows its scheme.
+        StoreUnavailable: it cannot be opened; the kind of error says why.
+    """
+    scheme, rest = split_url(os.fspath(url))
+    backend = _backend(scheme, os.fspath(url))
+    options |= {"ttl": ttl, "trash_ttl": trash_ttl}
+    if clock is not None:
+        options["clock"] = clock
+    if scheme == "memory":
+        return backend(**options)
+    return backend(rest, read_only=read_only, **options)
+
+
+def split_url(url: str) -> tuple[str, str]:
+    """Return scheme and what the backend gets: a path for local stores, the whole URL for servers.
+
+    Raises:
+        ConfigError: a local URL has no path, or a host.
+    """
+    if not url.strip():
+        raise ConfigError("a store needs a URL or a path, such as sqlite:///home/me/sessions.db")
+    scheme, colon, rest = url.partition(":")
+    plain_path = (
+        not colon
+        or "/" in scheme
+        or "\\" in scheme
+        or len(scheme) < 2
+        or not (rest.startswith("//") or scheme in BACKENDS)
+    )
+    if plain_path:
+        return ("file" if Path(url).is_dir() or url.endswith("/") else "sqlite"), url
+    if scheme == "memory":
+        if rest.strip("/"):
+            raise ConfigError(
+                f"the store URL {url!r} is not memory: alone; memory stores have no name"
+            )
+        return scheme, ""
+    if scheme in ("sqlite", "file"):
+        return scheme, _local_path(url, rest)
+    return scheme, url
+
+
+def _local_path(url: str, rest: str) -> str:
+    """Read the path after ``sqlite:`` or ``file:``.
+
+    ``sqlite:///name.db``, with no directory, is a file in the working directory, as SQLAlchemy and the seeds read
+    it; nobody keeps a database in the root of the disk. Every other ``///`` path is absolute.
+    """
+    from urllib.parse import unquote
+
+    scheme = url.partition(":")[0]
+    if rest.startswith("//") and not rest.startswith("///"):
+        raise ConfigError(
+            f"the store URL {redacted(url)!r} names a host; local stores are written {scheme}:///path"
+        )
+    path = unquote(rest.removeprefix("//"))
+    if path.startswith("//") or (
+        scheme == "sqlite" and path.startswith("/") and path.count("/") == 1
+    ):
+        path = path[1:]
+    if not path.strip("/"):
+        raise ConfigError(
+            f"the store URL {url!r} has no path; write it like {scheme}:///home/me/sessions"
+        )
+    return path
+
+
+def _backend(scheme: str, url: str) -> Callable[..., SessionStore]:
+    if scheme in BACKENDS:
+        place, extra = BACKENDS[scheme]
+        module, _, name = place.partition(":")
+        try:
+            return getattr(import_module(module), name)  # type: ignore[no-any-return]
+        except ImportError as error:
+            raise StoreUnreachable(
+                f"the store {redacted(url)} needs a driver; install it with: pip install 'omniagent-cli[{extra}]'"
+            ) from error
+    from importlib.metadata import entry_points
+
+    for point in entry_points(group=ENTRY_POINTS, name=scheme):
+        return point.load()  # type: ignore[no-any-return]
+    from difflib import get_close_matches
+
+    close = get_close_matches(scheme, BACKENDS, n=1)
+    hint = f"did you mean {close[0]}:?" if close else f"known are {', '.join(sorted(BACKENDS))}"
+    raise ConfigError(f"no store backend is called {scheme!r} (in {redacted(url)}); {hint}")
+
+
+def redacted(url: str) -> str:
+    """Return a store URL without its password, for messages and logs."""
+    import re
+
+    return re.sub(r"(?<=://)([^/@:]*):[^@]*@(?=[^@]*$)", r"\1:***@", url)

@@ -1,0 +1,204 @@
+"""The store: every operation and every rule, over hooks that move records.
+
+The operations are written once, in this order of dependence: `core` (units of work, payloads, expiry),
+`reading`, `writing`, `attributes`, `trash`, and here what concerns whole sessions and the whole store. A
+backend subclasses `SessionStore` and implements `_run`, `_close` and `url` with a `records.Transaction`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from omniagent_cli.canonical import format_time
+from omniagent_cli.errors import UsageError
+from omniagent_cli.models import Message, Session, check_session_id, new_session_id
+from omniagent_cli.stores.core import DEFAULT_SESSION_TTL, DEFAULT_TRASH_TTL
+from omniagent_cli.stores.events import Event
+from omniagent_cli.stores.reading import CHUNK
+from omniagent_cli.stores.records import HIDDEN, HeaderRow, RowRange, Transaction
+from omniagent_cli.stores.trash import Trash
+from omniagent_cli.stores.writing import place_messages
+
+if TYPE_CHECKING:
+    from omniagent_cli.stores.handle import SessionHandle
+
+__all__ = ["DEFAULT_SESSION_TTL", "DEFAULT_TRASH_TTL", "SessionStore"]
+
+
+class SessionStore(Trash):
+    """Where sessions live. Thread-safe; what it returns is the caller's own; a context manager closes it.
+
+    Args of every backend:
+        ttl: time to live that new sessions get: a timedelta, seconds, text like ``7d``, or None for never.
+        trash_ttl: how long removed text can be restored; None: not at all.
+        clock: returns the current time; for tests.
+    """
+
+    def session(self, session_id: str) -> SessionHandle:
+        """Return one session of this store as an object; it comes into being with its first write."""
+        from omniagent_cli.stores.handle import SessionHandle
+
+        return SessionHandle(self, check_session_id(session_id))
+
+    def fork(self, session_id: str, new_id: str | None = None, *, at: int | None = None) -> str:
+        """Copy a session, up to and including the message at a position, and return the copy's id.
+
+        Messages keep their ids and positions; the copy's metadata says where it came from.
+
+        Raises:
+            SessionNotFound: there is no such session.
+            SessionExists: `new_id` is taken.
+            UsageError: no message stands at or before `at`.
+        """
+
+        def work(tx: Transaction, events: list[Event]) -> str:
+            source = self._find(tx, session_id)
+            now = tx.now()
+            target_id = check_session_id(new_id) if new_id is not None else new_session_id(now)
+            self._free(tx, target_id)
+            target = self._fresh(target_id, now)
+            target.ttl_seconds, target.agent_id, target.model = (
+                source.ttl_seconds,
+                source.agent_id,
+                source.model,
+            )
+            data = self._data(source)
+            origin = {"forked_from": source.id, **({} if at is None else {"forked_at": at})}
+            kept = {
+                key: value for key, value in (data.get("metadata") or {}).items() if key != "pinned"
+            }
+            last = self._copy_rows(tx, source, target, at)
+            self._set_data(target, {**data, "metadata": {**kept, **origin}})
+            self._set_preview(target, last)
+            self._touch_header(target, now)
+            tx.put(target)
+            events.append(Event("session_created", target_id))
+            return target_id
+
+        return self._write(work)
+
+    def _copy_rows(
+        self, tx: Transaction, source: HeaderRow, target: HeaderRow, at: int | None
+    ) -> Message | None:
+        """Copy messages and other records to a new session and return the last message."""
+        last: Message | None = None
+        first = 0
+        tx.put(target)
+        while messages := self._to_messages(
+            source, tx.rows(source.uid, RowRange(first, at, limit=CHUNK))
+        ):
+            rows = [self._to_row(target.uid, message) for message in messages]
+            tx.insert(target.uid, rows, [self._index_text(message) for message in messages])
+            target.message_count += len(messages)
+            last = messages[-1]
+            first = (last.position or 0) + 1
+        if last is None and source.message_count:
+            raise UsageError(f"{source.id!r} has no message at or before position {at}")
+        target.next_position = first
+        for kind in ("attachment", "summary"):
+            for key, payload in tx.records(source.uid, kind):
+                if kind == "summary" and int(key) >= first:
+                    continue
+                value = self._unseal(kind, source, (source.uid, key), payload)
+                tx.put_record(target.uid, kind, key, self._seal(kind, (target.uid, key), value))
+        return last
+
+    # Sessions brought in from elsewhere, whole or not at all.
+
+    def stage(self, session: Session) -> str:
+        """Begin to bring in a session: a hidden one that `stage_messages` fills and `publish` shows.
+
+        Returns:
+            The uid to hand to the other two. What is never published goes after a day.
+        """
+        check_session_id(session.id)
+
+        def work(tx: Transaction, events: list[Event]) -> str:
+            now = tx.now()
+            header = self._fresh("", now)
+            header.id, header.hidden = HIDDEN + header.uid, True
+            header.ttl_seconds = 86_400.0
+            self._touch_header(header, now)
+            self._set_data(header, {})
+            tx.put(header)
+            return header.uid
+
+        return self._write(work)
+
+    def stage_messages(self, uid: str, messages: Iterable[Message]) -> None:
+        """Add messages to a staged session; those with positions keep them, which must ascend."""
+        given = [Message.from_record(message.record, message.position) for message in messages]
+        if not given:
+            return
+
+        def work(tx: Transaction, events: list[Event]) -> None:
+            header = tx.find_uid(uid)
+            if header is None or not header.hidden:
+                raise UsageError("this staged session is gone; begin the import again")
+            own = [message.copy() for message in given]
+            place_messages(own, format_time(tx.now()), header.next_position)
+            tx.insert(uid, [self._to_row(uid, m) for m in own], [self._index_text(m) for m in own])
+            header.message_count += len(own)
+            header.next_position = (own[-1].position or 0) + 1
+            self._set_preview(header, own[-1])
+            if not self._data(header).get("title"):
+                self._title_from(tx, header, own)
+            self._touch_header(header, tx.now())
+            tx.put(header)
+
+        self._write(work)
+
+    def publish(self, uid: str, session: Session, *, replace: bool = False) -> None:
+        """Show a staged session under the id, times and facts of `session` (its messages are not looked at).
+
+        Args:
+            uid: what `stage` returned.
+            session: the header to give it; absent times become now.
+            replace: put a session that holds the id in the trash first.
+
+        Raises:
+            SessionExists: the id is taken and `replace` is not set; the staged session stays hidden.
+        """
+
+        def work(tx: Transaction, events: list[Event]) -> None:
+            header = tx.find_uid(uid)
+            if header is None or not header.hidden:
+                raise UsageError("this staged session is gone; begin the import again")
+            holder = tx.find(session.id)
+            if replace and holder is not None:
+                self._trash_or_remove(tx, holder)
+            else:
+                self._free(tx, session.id)
+            title = session.title or self._data(header).get("title", "")
+            header.id, header.hidden = session.id, False
+            header.agent_id, header.model = session.agent_id, session.model
+            header.ttl_seconds = session.ttl_seconds
+            now = tx.now()
+            self._touch_header(header, now)
+            header.created_at = format_time(session.created_at or now)
+            header.updated_at = format_time(session.updated_at or now)
+            data = {**session.unknown, "title": title, "title_source": session.title_source}
+            self._set_data(header, {**data, "metadata": session.metadata, "state": session.state})
+            tx.put(header)
+            events.append(Event("session_created", session.id))
+
+        self._write(work)
+
+    def unstage(self, uid: str) -> None:
+        """Drop a staged session."""
+        self._write(lambda tx, _: tx.remove(uid))
+
+    def _trash_or_remove(self, tx: Transaction, header: HeaderRow) -> None:
+        if self._trash_seconds is None:
+            tx.remove(header.uid)
+        else:
+            self._hide(tx, header, "deleted", tx.now())
+
+    def info(self) -> dict[str, Any]:
+        """Return facts about the store: backend, url, sessions, trash, and what the backend adds."""
+        facts: dict[str, Any] = {"backend": self.backend, "url": self.url}
+        facts["sessions"] = self.count(archived=None)
+        facts["expired"] = self.count_expired()
+        facts["trash"] = len(self.trash())
+        return facts

@@ -1,0 +1,77 @@
+"""What stores announce, and the bus that carries it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from omniagent_cli.errors import UsageError
+
+logger = logging.getLogger("omniagent.events")
+
+EVENTS = (
+    "message_added",
+    "session_created",
+    "session_cleared",
+    "session_trimmed",
+    "session_deleted",
+    "session_expired",
+    "metadata_changed",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened in a store, told after it is durable.
+
+    Attributes:
+        data: ``message`` (a copy) for message_added; ``count`` for cleared and trimmed; ``key``, ``value``
+            and ``deleted`` for metadata_changed.
+    """
+
+    name: str
+    session_id: str
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+Handler = Callable[[Event], object]
+
+
+class EventBus:
+    """Calls handlers in the order they were added; one that fails is logged and breaks nothing."""
+
+    def __init__(self) -> None:
+        self._handlers: dict[str, list[Handler]] = {}
+        self._lock = threading.Lock()
+
+    def on(self, name: str, handler: Handler) -> Callable[[], None]:
+        """Call the handler for each event of this name; the returned function stops that.
+
+        Raises:
+            UsageError: there is no such event.
+        """
+        if name not in EVENTS:
+            raise UsageError(f"there is no event {name!r}; the events are {', '.join(EVENTS)}")
+        with self._lock:
+            self._handlers[name] = [*self._handlers.get(name, []), handler]
+
+        def off() -> None:
+            with self._lock:
+                self._handlers[name] = [h for h in self._handlers.get(name, []) if h is not handler]
+
+        return off
+
+    def wants(self, name: str) -> bool:
+        """Tell whether anyone listens, so that nothing is copied for nobody."""
+        return bool(self._handlers.get(name))
+
+    def emit(self, event: Event) -> None:
+        """Tell every handler of the event's name."""
+        for handler in self._handlers.get(event.name, ()):
+            try:
+                handler(event)
+            except Exception:  # a listener must never break a write that is already durable
+                logger.warning("a handler of %s failed", event.name, exc_info=True)

@@ -1,0 +1,151 @@
+"""The definition of search that every backend agrees with.
+
+A query is words; every one must occur in a message. ``"a phrase"`` is words in a row, ``pre*`` begins a
+word. Case and accents do not matter. Characters of scripts written without spaces are words of their own,
+so a run of them in a query is a phrase. A query can never be a syntax error.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+
+from omniagent_cli.text import is_single_character_word, words, words_with_spans
+
+_TOKEN = re.compile(r'"([^"]*)"?|(\S+)')
+SNIPPET_LENGTH = 160
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """Words that must stand in a row; with `prefix`, the last one may go on."""
+
+    words: tuple[str, ...]
+    prefix: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A parsed query; no terms means that nothing can match."""
+
+    terms: tuple[Term, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchHit:
+    """One message that matches.
+
+    Attributes:
+        position: where the message stands in its session.
+        snippet: the surroundings of the first match, on one line.
+        match: start and end of that match within the snippet.
+    """
+
+    session_id: str
+    title: str
+    message_id: str
+    position: int
+    role: str
+    created_at: datetime
+    snippet: str
+    match: tuple[int, int]
+
+
+class SearchHits(list[SearchHit]):
+    """Hits, newest first.
+
+    Attributes:
+        complete: False when the limit was reached and there may be more.
+        scanned: how many messages were read because no index could be used; 0 with an index.
+    """
+
+    complete: bool = True
+    scanned: int = 0
+
+
+def parse(query: str) -> Query:
+    """Read a query; anything at all is one."""
+    terms: list[Term] = []
+    for phrase, token in _TOKEN.findall(query):
+        if phrase:
+            if found := words(phrase):
+                terms.append(Term(tuple(found)))
+        elif token:
+            terms.extend(_terms_of_token(token))
+    return Query(tuple(terms))
+
+
+def _terms_of_token(token: str) -> list[Term]:
+    """Split an unquoted token: ``user-123`` is two words, a run of Han characters is one phrase."""
+    found = words(token)
+    if not found:
+        return []
+    groups = [[found[0]]]
+    for before, word in pairwise(found):
+        if is_single_character_word(before) and is_single_character_word(word):
+            groups[-1].append(word)
+        else:
+            groups.append([word])
+    last = len(groups) - 1
+    return [
+        Term(tuple(group), prefix=token.endswith("*") and i == last)
+        for i, group in enumerate(groups)
+    ]
+
+
+def matches(query: Query, text: str) -> bool:
+    """Tell whether every term occurs in a text."""
+    if not query.terms:
+        return False
+    found = words(text)
+    known = set(found)
+    return all(_occurs(term, found, known) for term in query.terms)
+
+
+def _occurs(term: Term, found: list[str], known: set[str]) -> bool:
+    if len(term.words) == 1 and not term.prefix:
+        return term.words[0] in known
+    return _place(term, found) is not None
+
+
+def _place(term: Term, found: Sequence[str]) -> int | None:
+    size = len(term.words)
+    for start in range(len(found) - size + 1):
+        if term.prefix:
+            if found[start + size - 1].startswith(term.words[-1]) and all(
+                found[start + i] == term.words[i] for i in range(size - 1)
+            ):
+                return start
+        elif tuple(found[start : start + size]) == term.words:
+            return start
+    return None
+
+
+def snippet(query: Query, text: str) -> tuple[str, tuple[int, int]]:
+    """Return the surroundings of the first match on one line, and where the match stands in it."""
+    spans = list(words_with_spans(text))
+    plain = [word for word, _, _ in spans]
+    places = [(place, term) for term in query.terms if (place := _place(term, plain)) is not None]
+    if not places:
+        return " ".join(text[:SNIPPET_LENGTH].split()), (0, 0)
+    place, term = min(places, key=lambda found: found[0])
+    start, end = spans[place][1], spans[place + len(term.words) - 1][2]
+    left = max(0, start - SNIPPET_LENGTH // 3)
+    if left:
+        left = text.find(" ", left, start) + 1 or left
+    before = " ".join(text[left:start].split())
+    if before and text[start - 1].isspace():
+        before += " "
+    hit = " ".join(text[start:end].split())
+    room = max(20, SNIPPET_LENGTH - len(before) - len(hit))
+    tail = text[end : end + room]
+    after = " ".join(tail.split())
+    if after and tail[0].isspace():
+        after = " " + after
+    head = "…" if left else ""
+    foot = "…" if end + room < len(text) else ""
+    at = len(head) + len(before)
+    return f"{head}{before}{hit}{after}{foot}", (at, at + len(hit))

@@ -1,0 +1,210 @@
+"""The default store: one SQLite file, a row per message, many processes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from omniagent_cli.errors import StoreLocked, StoreReadOnly, StoreUnreachable
+from omniagent_cli.stores.base import SessionStore
+from omniagent_cli.stores.records import ListQuery, Transaction
+from omniagent_cli.stores.sqlite_file import (
+    MIGRATIONS,
+    back_up,
+    check_version,
+    connect,
+    inspect,
+    patiently,
+    said,
+)
+from omniagent_cli.stores.sqlite_unit import KeyRun, SqliteUnit
+
+T = TypeVar("T")
+
+
+class SqliteStore(SessionStore):
+    """Sessions in one SQLite file: WAL, one transaction per operation, on disk when it returns.
+
+    Args:
+        path: the file; it and its directories are made, private, by the first write.
+        read_only: never write; a file in a place that cannot be written is opened so by itself.
+    """
+
+    backend = "sqlite"
+    migrations = MIGRATIONS
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, read_only: bool = False, **options: Any
+    ) -> None:
+        super().__init__(**options)
+        self.path = str(Path(path).expanduser().absolute())
+        self._read_only = read_only
+        self._lock = threading.RLock()
+        self._connection: sqlite3.Connection | None = None
+        self._copy: str | None = None
+        self._identity: tuple[int, int] | None = None
+        self._pid = os.getpid()
+        self._inherited: list[sqlite3.Connection] = []
+        self._durable = True
+        self._key_run = KeyRun()
+        inspect(self.path)
+
+    @property
+    def url(self) -> str:
+        """The file as a URL."""
+        return f"sqlite://{self.path}"
+
+    def _run(self, work: Callable[[Transaction], T], *, write: bool, durable: bool = True) -> T:
+        with self._lock:
+            connection = self._open(write=write)
+            if write:
+                self._begin(connection, durable=durable)
+            else:
+                connection.execute("BEGIN")
+            try:
+                result = work(SqliteUnit(connection, self._clock, self._key_run))
+                connection.execute("COMMIT")
+            except sqlite3.Error as error:
+                self._roll_back(connection)
+                raise said(error, self.path) from error
+            except BaseException:
+                self._roll_back(connection)
+                raise
+            return result
+
+    def _begin(self, connection: sqlite3.Connection, *, durable: bool) -> None:
+        if durable != self._durable:
+            connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            self._durable = durable
+        patiently(lambda: connection.execute("BEGIN IMMEDIATE"), self.path)
+        try:
+            check_version(
+                connection.execute("PRAGMA user_version").fetchone()[0], self.path, self.migrations
+            )
+        except BaseException:
+            self._roll_back(connection)
+            raise
+
+    def _roll_back(self, connection: sqlite3.Connection) -> None:
+        # A full disk may have rolled back already; the error that got us here is the one to tell.
+        with contextlib.suppress(sqlite3.Error):
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+
+    def _open(self, *, write: bool) -> sqlite3.Connection:
+        """Return a connection to the file that is at the path now."""
+        if self._pid != os.getpid():
+            # SQLite connections must not cross a fork, not even to be closed.
+            if self._connection is not None:
+                self._inherited.append(self._connection)
+            self._connection, self._pid = None, os.getpid()
+        if self._connection is not None:
+            self._check_identity()
+        if self._connection is None:
+            self._connect(write=write)
+        connection = cast("sqlite3.Connection", self._connection)
+        if write and (self._read_only or self._copy is not None):
+            raise StoreReadOnly(
+                f"the store {self.path} cannot be written; it was opened for reading only"
+            )
+        return connection
+
+    def _connect(self, *, write: bool) -> None:
+        if not write and not Path(self.path).exists():
+            # Reading creates nothing: a store that is not there yet reads as an empty one.
+            self._connection = sqlite3.connect(
+                ":memory:", isolation_level=None, check_same_thread=False
+            )
+            for step in self.migrations:
+                step(self._connection)
+            self._identity = None
+            return
+        self._connection, self._copy = connect(
+            self.path, read_only=self._read_only, migrations=self.migrations
+        )
+        version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        check_version(version, self.path, self.migrations)
+        self._durable = True
+        status = os.stat(self.path)  # noqa: PTH116  # this runs at every start
+        self._identity = (status.st_dev, status.st_ino)
+
+    def _check_identity(self) -> None:
+        """Notice that the file was removed or replaced, before writing into nowhere."""
+        try:
+            status = os.stat(self.path)  # noqa: PTH116  # this runs before every operation
+            now = (status.st_dev, status.st_ino)
+        except FileNotFoundError:
+            now = None
+        if now == self._identity:
+            return
+        was = self._identity
+        self._disconnect()
+        if was is not None:
+            raise StoreUnreachable(
+                f"the store {self.path} was moved, deleted or replaced while it was open; repeat to use what is there now"
+            )
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.close()
+        self._connection = None
+        if self._copy is not None:
+            shutil.rmtree(self._copy, ignore_errors=True)
+            self._copy = None
+
+    def _close(self) -> None:
+        with self._lock:
+            if self._pid == os.getpid():
+                self._disconnect()
+
+    def backup(self, target: str | os.PathLike[str]) -> None:
+        """Copy the whole store to a new file, consistently, while others write."""
+        self._read(lambda tx: tx.count(ListQuery()))
+        back_up(self.path, os.fspath(target))
+        known = self._read(lambda tx: tx.meta("backups")) or b""
+        line = os.fspath(Path(target).resolve()).encode("utf-8", "surrogateescape")
+        if not self._read_only and line not in known.split(b"\n"):
+            self._write(lambda tx, _: tx.put_meta("backups", known + line + b"\n"))
+
+    def compact(self) -> None:
+        """Give back the room of what was removed, and leave no trace of it in the file or its WAL.
+
+        Raises:
+            StoreLocked: another process still reads an older state.
+        """
+        with self._lock:
+            connection = self._open(write=True)
+            try:
+                connection.execute("INSERT INTO words (words) VALUES ('optimize')")
+                patiently(lambda: connection.execute("VACUUM"), self.path)
+                busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            except sqlite3.Error as error:
+                raise said(error, self.path) from error
+        if busy:
+            raise StoreLocked(
+                f"what was removed still stands in {self.path}-wal, because another process reads it;"
+                " when it is done, run: omniagent store compact"
+            )
+
+    def _scrub(self) -> None:
+        self.compact()
+
+    def info(self) -> dict[str, Any]:
+        """Return facts about the store; sizes in bytes."""
+        facts = super().info()
+        with self._lock:
+            connection = self._open(write=False)
+            facts["schema_version"] = connection.execute("PRAGMA user_version").fetchone()[0]
+            facts["messages"] = connection.execute("SELECT count(*) FROM messages").fetchone()[0]
+            facts["sqlite_version"] = sqlite3.sqlite_version
+        for name, suffix in (("bytes", ""), ("wal_bytes", "-wal")):
+            side = Path(self.path + suffix)
+            facts[name] = side.stat().st_size if side.exists() else 0
+        return facts

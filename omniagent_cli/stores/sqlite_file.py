@@ -1,0 +1,373 @@
+"""One SQLite file as we want it: found to be ours, private, with the schema we know; errors in our words."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+from omniagent_cli.errors import (
+    InvalidRecord,
+    NewerVersion,
+    NotOurStore,
+    OmniAgentError,
+    StoreCorrupt,
+    StoreFull,
+    StoreLocked,
+    StoreReadOnly,
+    StoreUnavailable,
+    StoreUnreachable,
+)
+
+APPLICATION_ID = 0x6F6D6E69
+"""``omni`` in ASCII, at offset 68 of the file: https://www.sqlite.org/fileformat2.html#application_id"""
+
+WAIT_SECONDS = 15.0
+"""How long we wait for other processes in all."""
+
+SLICE_SECONDS = 0.2
+"""How long one wait inside SQLite lasts, during which Python sees no signal."""
+
+_MAGIC = b"SQLite format 3\x00"
+
+_SCHEMA_1 = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE sessions (
+    key INTEGER PRIMARY KEY,
+    uid TEXT NOT NULL UNIQUE,
+    id TEXT NOT NULL UNIQUE,
+    created_at TEXT NOT NULL,
+    updated_at TEXT NOT NULL,
+    agent_id TEXT NOT NULL,
+    model TEXT NOT NULL,
+    ttl_seconds REAL,
+    expires_at TEXT,
+    message_count INTEGER NOT NULL,
+    next_position INTEGER NOT NULL,
+    revision INTEGER NOT NULL,
+    pinned INTEGER NOT NULL,
+    archived INTEGER NOT NULL,
+    hidden INTEGER NOT NULL,
+    preview BLOB NOT NULL,
+    payload BLOB NOT NULL
+) STRICT;
+CREATE INDEX sessions_updated ON sessions (hidden, archived, pinned, updated_at, id);
+CREATE INDEX sessions_created ON sessions (hidden, archived, pinned, created_at, id);
+CREATE INDEX sessions_expires ON sessions (expires_at) WHERE expires_at IS NOT NULL;
+CREATE TABLE messages (
+    key INTEGER PRIMARY KEY,
+    session INTEGER NOT NULL REFERENCES sessions (key) ON DELETE CASCADE,
+    position INTEGER NOT NULL,
+    id TEXT NOT NULL,
+    turn_id TEXT,
+    role TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    status TEXT,
+    indexed INTEGER NOT NULL,
+    payload BLOB NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX messages_place ON messages (session, position);
+CREATE INDEX messages_unindexed ON messages (session, key) WHERE indexed = 0;
+CREATE TABLE records (
+    session INTEGER NOT NULL REFERENCES sessions (key) ON DELETE CASCADE,
+    kind TEXT NOT NULL,
+    key TEXT NOT NULL,
+    payload BLOB NOT NULL,
+    PRIMARY KEY (session, kind, key)
+) STRICT, WITHOUT ROWID;
+CREATE VIRTUAL TABLE words USING fts5(text, columnsize=0, tokenize='ascii');
+CREATE TRIGGER messages_removed AFTER DELETE ON messages WHEN old.indexed = 1 BEGIN
+    DELETE FROM words WHERE rowid = old.key;
+END;
+"""
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    for statement in _statements(_SCHEMA_1):
+        connection.execute(statement)
+
+
+def _statements(script: str) -> Iterator[str]:
+    pending = ""
+    for line in script.splitlines(keepends=True):
+        pending += line
+        if sqlite3.complete_statement(pending):
+            yield pending
+            pending = ""
+
+
+Migration = Callable[[sqlite3.Connection], None]
+
+MIGRATIONS: tuple[Migration, ...] = (_create,)
+"""Step n takes a store from version n to n + 1; steps are never changed once released, only added."""
+
+
+def said(error: sqlite3.Error, path: str) -> OmniAgentError:  # noqa: PLR0911  # one line a kind
+    """Return our error for one of SQLite's."""
+    code = getattr(error, "sqlite_errorcode", None) or 0
+    primary = code & 0xFF
+    if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return StoreLocked(
+            f"the store {path} is in use by another process; try again when it is done"
+        )
+    if primary == sqlite3.SQLITE_READONLY:
+        return StoreReadOnly(
+            f"the store {path} cannot be written; check who may write the file and its directory"
+        )
+    if primary == sqlite3.SQLITE_FULL or (primary == sqlite3.SQLITE_IOERR and _disk_is_full(path)):
+        return StoreFull(
+            f"no room is left on the disk of {path}; nothing was changed, free some space and repeat"
+        )
+    if primary == sqlite3.SQLITE_NOTADB:
+        return NotOurStore(f"{path} is not an omniagent store")
+    if primary == sqlite3.SQLITE_CORRUPT:
+        return StoreCorrupt(
+            f"the store {path} is damaged ({error}); run: omniagent store check --repair"
+        )
+    if primary in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
+        return StoreUnreachable(
+            f"the store {path} cannot be opened ({error}); check the path and its permissions"
+        )
+    if primary == sqlite3.SQLITE_TOOBIG or isinstance(error, sqlite3.DataError):
+        return InvalidRecord(f"one message is too large for SQLite ({error})")
+    if primary == sqlite3.SQLITE_IOERR:
+        return StoreUnreachable(
+            f"the disk of the store {path} fails ({error}); copy the file to a sound disk"
+        )
+    return StoreUnavailable(f"SQLite cannot work with {path}: {error}")
+
+
+def _disk_is_full(path: str) -> bool:
+    try:
+        return shutil.disk_usage(Path(path).parent).free < 1 << 20
+    except OSError:
+        return False
+
+
+def patiently(attempt: Callable[[], object], path: str) -> None:
+    """Repeat an attempt while other processes are in the way, in slices, so that Ctrl-C gets through.
+
+    Raises:
+        StoreLocked: they were for longer than `WAIT_SECONDS`.
+    """
+    deadline = time.monotonic() + WAIT_SECONDS
+    while True:
+        try:
+            attempt()
+        except sqlite3.OperationalError as error:
+            busy = (error.sqlite_errorcode & 0xFF) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+            if not busy or time.monotonic() > deadline:
+                raise said(error, path) from error
+            time.sleep(0.001)
+        else:
+            return
+
+
+def inspect(path: str) -> tuple[bool, bool]:
+    """Look at a file before SQLite does: (does it hold a store, is it in WAL mode).
+
+    Raises:
+        NotOurStore: it is something else.
+        StoreUnreachable: it is a directory or cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123  # this runs at every start; pathlib adds a third
+            head = file.read(100)
+    except FileNotFoundError:
+        return False, False
+    except IsADirectoryError as error:
+        raise StoreUnreachable(
+            f"{path} is a directory, and a SQLite store is a file; for a JSON-file store write file://{path}"
+        ) from error
+    except OSError as error:
+        raise StoreUnreachable(f"the store {path} cannot be read: {error.strerror}") from error
+    if not head:
+        return False, False
+    if len(head) < 100 or not head.startswith(_MAGIC):
+        raise NotOurStore(
+            f"{path} is not an omniagent store, nor any SQLite database; it was left alone"
+        )
+    if int.from_bytes(head[68:72], "big") != APPLICATION_ID:
+        raise NotOurStore(f"{path} is a SQLite database of another program; it was left alone")
+    return True, head[18] == 2
+
+
+def connect(
+    path: str, *, read_only: bool, migrations: Sequence[Migration]
+) -> tuple[sqlite3.Connection, str | None]:
+    """Open a store file for use.
+
+    Returns:
+        The connection, and the private directory to remove with it when it works on a copy.
+    """
+    exists, wal = inspect(path)
+    try:
+        if read_only or (exists and not _writable(path)):
+            return _connect_reading(path)
+        _create_private(path)
+        connection = _connect(f"file:{quote(path)}?mode=rw")
+        _bring_up(connection, path, exists=exists, wal=wal, migrations=migrations)
+        return connection, None
+    except sqlite3.Error as error:
+        raise said(error, path) from error
+
+
+def _writable(path: str) -> bool:
+    return os.access(path, os.W_OK) and os.access(Path(path).parent, os.W_OK)
+
+
+def _connect(uri: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        uri,
+        uri=True,
+        timeout=SLICE_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=256,
+    )
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+def _connect_reading(path: str) -> tuple[sqlite3.Connection, str | None]:
+    """Open without changing anything; a WAL in a place we cannot write is read from a private copy."""
+    if _writable(path):
+        return _connect(f"file:{quote(path)}?mode=ro"), None
+    wal = Path(path + "-wal")
+    if not wal.exists() or wal.stat().st_size == 0:
+        return _connect(f"file:{quote(path)}?mode=ro&immutable=1"), None
+    directory = tempfile.mkdtemp(prefix="omniagent-")
+    copy = str(Path(directory) / "copy.db")
+    try:
+        shutil.copyfile(path, copy)
+        shutil.copyfile(wal, copy + "-wal")
+        return _connect(f"file:{quote(copy)}?mode=rw"), directory
+    except BaseException as error:
+        shutil.rmtree(directory, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise StoreUnreachable(
+                f"the store {path} can only be read from a copy, and that failed: {error.strerror}"
+            ) from error
+        raise
+
+
+def _create_private(path: str) -> None:
+    """Make the file and its directories for this person alone, whatever the umask."""
+    if Path(path).exists():
+        return
+    try:
+        make_private_directory(Path(path).parent)
+        with contextlib.suppress(FileExistsError):
+            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+            try:
+                os.fchmod(descriptor, 0o600)
+            finally:
+                os.close(descriptor)
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def make_private_directory(directory: Path) -> None:
+    """Make a directory and its missing parents with mode 0700, whatever the umask."""
+    if directory.is_dir():
+        return
+    make_private_directory(directory.parent)
+    with contextlib.suppress(FileExistsError):
+        directory.mkdir(mode=0o700)
+        directory.chmod(0o700)
+
+
+def unwritable(path: str, error: OSError) -> StoreUnavailable:
+    """Return our error for a place where a store cannot be made or changed."""
+    import errno
+
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StoreFull(f"no room is left on the disk of {path}; free some space and repeat")
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return StoreReadOnly(f"the store {path} cannot be written: {error.strerror}")
+    return StoreUnreachable(f"the store {path} cannot be made: {error.strerror}")
+
+
+def _bring_up(
+    connection: sqlite3.Connection,
+    path: str,
+    *,
+    exists: bool,
+    wal: bool,
+    migrations: Sequence[Migration],
+) -> None:
+    # Until the file is in WAL mode, a first start elsewhere can hold it against readers.
+    patiently(lambda: connection.execute("PRAGMA user_version").fetchone(), path)
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    check_version(version, path, migrations)
+    if not exists or version < len(migrations):
+        _migrate(connection, path, migrations)
+    if not wal:
+        # The schema is in the main file by now, so that whoever looks at its first bytes sees it is ours.
+        patiently(lambda: connection.execute("PRAGMA journal_mode = WAL"), path)
+
+
+def check_version(version: int, path: str, migrations: Sequence[Migration]) -> None:
+    """Refuse a store whose schema is newer than ours.
+
+    Raises:
+        NewerVersion: it is.
+    """
+    if version > len(migrations):
+        raise NewerVersion(
+            f"the store {path} has version {version}, and this omniagent knows up to {len(migrations)}; update omniagent"
+        )
+
+
+def _migrate(connection: sqlite3.Connection, path: str, migrations: Sequence[Migration]) -> None:
+    """Take the store to our version, one process at a time, with a backup of what was there."""
+    patiently(lambda: connection.execute("BEGIN EXCLUSIVE"), path)
+    try:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        check_version(version, path, migrations)
+        if 0 < version < len(migrations):
+            back_up(path, f"{path}.v{version}.bak")
+        for number in range(version, len(migrations)):
+            migrations[number](connection)
+            connection.execute(f"PRAGMA user_version = {number + 1}")
+        if version == 0:
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def back_up(path: str, target: str) -> None:
+    """Copy a store file consistently, while others use it, to a new private file (replaced when it is there).
+
+    Raises:
+        StoreUnavailable: the target cannot be written.
+    """
+    partial = f"{target}.{os.getpid()}.part"
+    try:
+        make_private_directory(Path(target).resolve().parent)
+        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        with (
+            contextlib.closing(_connect(f"file:{quote(path)}?mode=ro")) as source,
+            contextlib.closing(sqlite3.connect(partial)) as copy,
+        ):
+            source.backup(copy)
+            copy.execute("PRAGMA journal_mode = DELETE")
+        with open(partial, "rb") as file:  # noqa: PTH123  # a descriptor is what fsync takes
+            os.fsync(file.fileno())
+        Path(partial).replace(target)
+    except OSError as error:
+        raise unwritable(target, error) from error
+    except sqlite3.Error as error:
+        raise said(error, target) from error
+    finally:
+        Path(partial).unlink(missing_ok=True)

@@ -1,0 +1,403 @@
+"""Taking away, and undo: what trim, clear, delete and undo remove is kept for a while, hidden, and comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import groupby
+from typing import Any, TypeVar
+
+from omniagent_cli.canonical import format_time, parse_time
+from omniagent_cli.errors import NothingToRestore, SessionExists, UsageError
+from omniagent_cli.models import check_session_id
+from omniagent_cli.stores.attributes import Attributes
+from omniagent_cli.stores.core import Work, is_expired
+from omniagent_cli.stores.events import Event
+from omniagent_cli.stores.reading import CHUNK
+from omniagent_cli.stores.records import (
+    HIDDEN,
+    HeaderRow,
+    ListQuery,
+    MessageRow,
+    RowRange,
+    Transaction,
+)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class TrashEntry:
+    """Something that can be restored.
+
+    Attributes:
+        uid: the identity of the entry.
+        session_id: the id it was removed from.
+        kind: ``deleted`` (a whole session), ``trimmed``, ``cleared``, ``undone`` or ``replaced`` (messages).
+        expires_at: when it really goes; None: never.
+    """
+
+    uid: str
+    session_id: str
+    kind: str
+    title: str
+    message_count: int
+    removed_at: datetime
+    expires_at: datetime | None
+
+
+class Trash(Attributes):
+    """The operations of a store that remove and bring back."""
+
+    def trim(self, session_id: str, keep: int, *, purge: bool = False) -> int:
+        """Keep the last `keep` messages and return how many went.
+
+        Args:
+            session_id: the session.
+            keep: how many stay; as many as there are, or more, changes nothing; 0 empties.
+            purge: remove for good, leaving nothing in the trash or the backend's files.
+
+        Raises:
+            UsageError: `keep` is negative.
+            SessionNotFound: there is no such session.
+        """
+        if keep < 0:
+            raise UsageError(f"cannot keep {keep} messages; the number must not be negative")
+
+        def work(tx: Transaction, events: list[Event]) -> int:
+            header = self._find(tx, session_id)
+            gone = header.message_count - keep
+            if gone <= 0:
+                return 0
+            last = None
+            if keep:
+                (oldest,) = tx.rows(header.uid, RowRange(newest=True, skip=keep - 1, limit=1))
+                last = oldest.position - 1
+            self._take(tx, header, RowRange(last=last), gone, "trimmed", purge=purge)
+            events.append(Event("session_trimmed", session_id, {"count": gone}))
+            return gone
+
+        return self._removed(work, purge=purge)
+
+    def clear(self, session_id: str, *, purge: bool = False) -> int:
+        """Remove all messages, keep id, metadata and created_at, and return how many went.
+
+        Raises:
+            SessionNotFound: there is no such session.
+        """
+
+        def work(tx: Transaction, events: list[Event]) -> int:
+            header = self._find(tx, session_id)
+            gone = header.message_count
+            self._take(tx, header, RowRange(), gone, "cleared", purge=purge)
+            if purge:
+                self._purge_trash_of(tx, header.uid)
+            events.append(Event("session_cleared", session_id, {"count": gone}))
+            return gone
+
+        return self._removed(work, purge=purge)
+
+    def remove_from(self, session_id: str, position: int) -> int:
+        """Remove the message at a position and all after it (undo of a turn); return how many went.
+
+        Raises:
+            SessionNotFound: there is no such session.
+        """
+
+        def work(tx: Transaction, events: list[Event]) -> int:
+            header = self._find(tx, session_id)
+            gone = sum(1 for _ in tx.rows(header.uid, RowRange(first=position)))
+            if gone:
+                self._take(tx, header, RowRange(first=position), gone, "undone", purge=False)
+                events.append(Event("session_trimmed", session_id, {"count": gone}))
+            return gone
+
+        return self._write(work)
+
+    def delete(self, session_id: str, *, purge: bool = False) -> bool:
+        """Remove a session and tell whether there was one."""
+        check_session_id(session_id)
+
+        def work(tx: Transaction, events: list[Event]) -> bool:
+            header = tx.find(session_id)
+            if header is None:
+                return False
+            now = tx.now()
+            if is_expired(header, now):
+                tx.remove(header.uid)
+                return False
+            if purge:
+                self._purge_trash_of(tx, header.uid)
+            if purge or self._trash_seconds is None:
+                tx.remove(header.uid)
+            else:
+                self._hide(tx, header, "deleted", now)
+            events.append(Event("session_deleted", session_id))
+            return True
+
+        return self._removed(work, purge=purge)
+
+    def _removed(self, work: Work[T], *, purge: bool) -> T:
+        result = self._write(work)
+        if purge:
+            self._scrub()
+        return result
+
+    def trash(self) -> list[TrashEntry]:
+        """Return what can be restored, newest first."""
+        return self._read(
+            lambda tx: [self._entry(header, data) for header, data in self._trashed(tx)]
+        )
+
+    def restore(
+        self, session_id: str | None = None, *, as_id: str | None = None, uid: str | None = None
+    ) -> TrashEntry:
+        """Bring back what was removed last: from this session id, or at all.
+
+        A deleted session comes back under its id, messages at their old positions.
+
+        Args:
+            session_id: the id it was removed from; None takes the newest of all.
+            as_id: bring it back as a session with this id instead.
+            uid: exactly this entry of `trash`.
+
+        Raises:
+            NothingToRestore: the trash holds nothing that fits.
+            SessionExists: the id, or a message's place, is taken; give `as_id`.
+        """
+        if as_id is not None:
+            check_session_id(as_id)
+
+        def work(tx: Transaction, events: list[Event]) -> TrashEntry:
+            for header, data in self._trashed(tx):
+                entry = self._entry(header, data)
+                if session_id in (None, entry.session_id) and uid in (None, entry.uid):
+                    self._bring_back(tx, header, data, entry, as_id, events)
+                    return entry
+            what = (
+                "the trash is empty"
+                if session_id is None
+                else f"the trash holds nothing of {session_id!r}"
+            )
+            raise NothingToRestore(
+                f"{what}; `omniagent sessions trash` lists what it holds", session_id=session_id
+            )
+
+        return self._write(work)
+
+    def empty_trash(self) -> int:
+        """Remove for good what could be restored and return how many entries went."""
+
+        def work(tx: Transaction, events: list[Event]) -> int:
+            uids = [header.uid for header, _ in self._trashed(tx)]
+            for uid in uids:
+                tx.remove(uid)
+            return len(uids)
+
+        return self._removed(work, purge=True)
+
+    def purge_expired(self) -> int:
+        """Remove for good what has expired and return how many visible sessions went."""
+
+        def work(tx: Transaction, events: list[Event]) -> int:
+            query = ListQuery(hidden=None, expired_by=format_time(tx.now()), limit=CHUNK)
+            expired = tx.headers(query)
+            for header in expired:
+                tx.remove(header.uid)
+                if not header.hidden:
+                    events.append(Event("session_expired", header.id))
+            return len(expired)
+
+        total = 0
+        visible: list[Event] = []
+        off = self._events.on("session_expired", visible.append)
+        try:
+            while (gone := self._write(work)) == CHUNK:
+                total += gone
+        finally:
+            off()
+        return len(visible)
+
+    def count_expired(self) -> int:
+        """Count the visible sessions that have expired and were not removed yet."""
+
+        def work(tx: Transaction) -> int:
+            return tx.count(ListQuery(expired_by=format_time(tx.now())))
+
+        return self._read(work)
+
+    # How it is done.
+
+    def _take(
+        self,
+        tx: Transaction,
+        header: HeaderRow,
+        span: RowRange,
+        count: int,
+        kind: str,
+        *,
+        purge: bool,
+    ) -> None:
+        """Remove a span of messages and bring the header up to date."""
+        now = tx.now()
+        rest = None
+        if span.first is not None:
+            rest = next(
+                iter(tx.rows(header.uid, RowRange(last=span.first - 1, newest=True, limit=1))), None
+            )
+        if count and (purge or self._trash_seconds is None):
+            tx.delete_rows(header.uid, span)
+        elif count:
+            self._move(tx, header, self._bin_for(tx, header, kind, count, now), span)
+        header.message_count -= count
+        if header.message_count == 0:
+            self._set_preview(header, None)
+        elif rest is not None:
+            self._set_preview(header, self._to_messages(header, [rest])[0])
+        self._touch_header(header, now)
+        tx.put(header)
+
+    def _discard(
+        self, tx: Transaction, header: HeaderRow, positions: Sequence[int], kind: str, now: datetime
+    ) -> None:
+        if self._trash_seconds is None:
+            for span in _runs(positions):
+                tx.delete_rows(header.uid, span)
+            return
+        target = self._bin_for(tx, header, kind, len(positions), now)
+        for span in _runs(positions):
+            self._move(tx, header, target, span)
+
+    def _bin_for(
+        self, tx: Transaction, header: HeaderRow, kind: str, count: int, now: datetime
+    ) -> HeaderRow:
+        """Make the hidden session that messages of another one are kept in."""
+        target = HeaderRow.fresh("", format_time(now))
+        target.id = HIDDEN + target.uid
+        target.hidden = True
+        target.message_count, target.next_position = count, header.next_position
+        target.agent_id, target.model = header.agent_id, header.model
+        self._expire_trash(target, header, now)
+        data = self._data(header) if header.payload is not None else {}
+        trash = {"id": header.id, "uid": header.uid, "kind": kind, "at": format_time(now)}
+        self._set_data(target, {"title": data.get("title", ""), "trash": trash})
+        tx.put(target)
+        return target
+
+    def _hide(self, tx: Transaction, header: HeaderRow, kind: str, now: datetime) -> None:
+        data = self._data(header)
+        trash = {"id": header.id, "uid": header.uid, "kind": kind, "at": format_time(now)}
+        header.id = HIDDEN + header.uid
+        header.hidden = True
+        header.revision += 1
+        self._expire_trash(header, header, now)
+        self._set_data(header, {**data, "trash": trash})
+        tx.put(header)
+
+    def _expire_trash(self, target: HeaderRow, source: HeaderRow, now: datetime) -> None:
+        limit = format_time(now + timedelta(seconds=self._trash_seconds or 0))
+        target.expires_at = limit if source.expires_at is None else min(limit, source.expires_at)
+
+    def _move(self, tx: Transaction, header: HeaderRow, target: HeaderRow, span: RowRange) -> None:
+        """Give messages to another session; encrypted ones are bound to theirs and written anew."""
+        if self._codec is None:
+            tx.move_rows(header.uid, target.uid, span)
+            return
+        for chunk in _chunks(tx.rows(header.uid, span)):
+            messages = self._to_messages(header, chunk)
+            rows = [self._to_row(target.uid, message) for message in messages]
+            tx.insert(target.uid, rows, [self._index_text(message) for message in messages])
+        tx.delete_rows(header.uid, span)
+
+    def _trashed(self, tx: Transaction) -> Iterator[tuple[HeaderRow, dict[str, Any]]]:
+        """Yield what is in the trash and not expired, newest first."""
+        found = []
+        for header in self._walk_headers(tx, ListQuery(hidden=True, now=format_time(tx.now()))):
+            data = self._data(header)
+            if "trash" in data:
+                found.append((header, data))
+        yield from sorted(
+            found, key=lambda pair: (pair[1]["trash"]["at"], pair[0].uid), reverse=True
+        )
+
+    def _entry(self, header: HeaderRow, data: dict[str, Any]) -> TrashEntry:
+        return TrashEntry(
+            uid=header.uid,
+            session_id=data["trash"]["id"],
+            kind=data["trash"]["kind"],
+            title=data.get("title", ""),
+            message_count=header.message_count,
+            removed_at=parse_time(data["trash"]["at"]),
+            expires_at=parse_time(header.expires_at) if header.expires_at else None,
+        )
+
+    def _bring_back(
+        self,
+        tx: Transaction,
+        header: HeaderRow,
+        data: dict[str, Any],
+        entry: TrashEntry,
+        as_id: str | None,
+        events: list[Event],
+    ) -> None:
+        origin = None
+        if entry.kind != "deleted" and as_id is None:
+            origin = tx.find_uid(data["trash"]["uid"])
+        if origin is not None and not origin.hidden and not is_expired(origin, tx.now()):
+            self._put_back(tx, header, origin)
+            return
+        new_id = as_id or entry.session_id
+        self._free(tx, new_id)
+        now = tx.now()
+        header.id, header.hidden = new_id, False
+        data = {key: value for key, value in data.items() if key != "trash"}
+        self._set_data(header, data)
+        self._touch_header(header, now, updated=False)
+        tx.put(header)
+        events.append(Event("session_created", new_id))
+
+    def _put_back(self, tx: Transaction, header: HeaderRow, origin: HeaderRow) -> None:
+        """Return messages to the session they came from, at their old positions."""
+        taken = {row.position for row in tx.rows(header.uid)} & {
+            row.position for row in tx.rows(origin.uid)
+        }
+        if taken:
+            raise SessionExists(
+                f"{origin.id!r} has other messages where these stood; restore them as another session with --as",
+                session_id=origin.id,
+            )
+        newest = next(iter(tx.rows(origin.uid, RowRange(newest=True, limit=1))), None)
+        newest_back = next(iter(tx.rows(header.uid, RowRange(newest=True, limit=1))), None)
+        if newest_back is not None and (newest is None or newest_back.position > newest.position):
+            self._set_preview(origin, self._to_messages(header, [newest_back])[0])
+        origin.message_count += header.message_count
+        self._move(tx, header, origin, RowRange())
+        self._touch_header(origin, tx.now())
+        tx.put(origin)
+        tx.remove(header.uid)
+
+    def _purge_trash_of(self, tx: Transaction, uid: str) -> None:
+        for header, data in self._trashed(tx):
+            if data["trash"]["uid"] == uid:
+                tx.remove(header.uid)
+
+
+def _runs(positions: Sequence[int]) -> list[RowRange]:
+    """Group ascending positions into spans without gaps."""
+    runs = []
+    for _, group in groupby(enumerate(positions), key=lambda pair: pair[1] - pair[0]):
+        members = [position for _, position in group]
+        runs.append(RowRange(first=members[0], last=members[-1]))
+    return runs
+
+
+def _chunks(rows: Any) -> Iterator[list[MessageRow]]:
+    chunk: list[MessageRow] = []
+    for row in rows:
+        chunk.append(row)
+        if len(chunk) == CHUNK:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk

@@ -1,0 +1,405 @@
+"""Writing: append, checkpoint, save, and what a session is called and knows about itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from itertools import pairwise
+from typing import Any
+
+from omniagent_cli.canonical import dump, format_time
+from omniagent_cli.errors import InvalidRecord, SessionConflict, SessionNotFound
+from omniagent_cli.models import Message, Session, check_session_id, new_session_id, new_uid
+from omniagent_cli.stores.core import TITLE_LENGTH, is_expired
+from omniagent_cli.stores.events import Event
+from omniagent_cli.stores.reading import Reading
+from omniagent_cli.stores.records import HeaderRow, Transaction
+from omniagent_cli.text import first_line
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Where an append went.
+
+    Attributes:
+        messages: copies of what was stored, with ids, times and positions.
+        created: the session came into being with it.
+        expired: the session had expired; its old messages were discarded first.
+        recovered: the session named by uid was gone; this is a new one that holds the text.
+    """
+
+    session_id: str
+    uid: str
+    messages: list[Message]
+    created: bool = False
+    expired: bool = False
+    recovered: bool = False
+
+
+@dataclass(slots=True)
+class _Target:
+    header: HeaderRow
+    created: bool = False
+    expired: bool = False
+    recovered: bool = False
+
+
+class Writing(Reading):
+    """The operations of a store that add and change."""
+
+    def get_or_create(self, session_id: str, *, agent_id: str = "", model: str = "") -> Session:
+        """Return a session, making an empty one when there is none or it has expired."""
+
+        def work(tx: Transaction, events: list[Event]) -> Session:
+            target = self._target(tx, session_id, None, events)
+            header = target.header
+            if target.created:
+                header.agent_id, header.model = agent_id, model
+                tx.put(header)
+            return self._to_session(
+                header, [] if target.created else self._to_messages(header, tx.rows(header.uid))
+            )
+
+        try:
+            return self.get(session_id)
+        except SessionNotFound:
+            return self._write(work)
+
+    def append(
+        self, session_id: str, messages: Message | Mapping[str, Any] | Iterable[Any]
+    ) -> list[Message]:
+        """Add messages at the end, all or none, in order; makes the session when there is none.
+
+        Args:
+            session_id: the session.
+            messages: one or many `Message` objects or message records. Absent ids and times are filled in,
+                and a user message without a turn begins one.
+
+        Returns:
+            Copies of what was stored, with positions.
+
+        Raises:
+            InvalidRecord: one of them is not a message; nothing was stored.
+        """
+        return self.write(session_id, messages).messages
+
+    def write(
+        self,
+        session_id: str,
+        messages: Message | Mapping[str, Any] | Iterable[Any],
+        *,
+        uid: str | None = None,
+        agent_id: str | None = None,
+        model: str | None = None,
+    ) -> Written:
+        """Append, and tell what became of the session.
+
+        Args:
+            session_id: the session.
+            messages: as for `append`.
+            uid: the session a running turn belongs to. Renamed meanwhile: the messages follow it. Deleted
+                or expired meanwhile: they go to a new session "recovered from ...".
+            agent_id: the agent a new session belongs to.
+            model: the model a session without one is pinned to.
+        """
+        check_session_id(session_id)
+        own = _own_copies(messages)
+        if not own:
+            raise InvalidRecord("there is nothing to append; give at least one message")
+
+        def work(tx: Transaction, events: list[Event]) -> Written:
+            target = self._target(tx, session_id, uid, events)
+            header = target.header
+            if agent_id and target.created:
+                header.agent_id = agent_id
+            if model and not header.model:
+                header.model = model
+            self._append(tx, header, own, events)
+            return Written(
+                header.id,
+                header.uid,
+                [message.copy() for message in own],
+                created=target.created,
+                expired=target.expired,
+                recovered=target.recovered,
+            )
+
+        return self._write(work)
+
+    def checkpoint(
+        self, session_id: str, message: Message, *, uid: str, final: bool = False
+    ) -> Written:
+        """Store the growing answer of a running turn.
+
+        The first call adds the message, later ones replace it in place, marked ``interrupted`` until the
+        `final` one. It is indexed and announced once, by the final call.
+
+        Args:
+            session_id: the session, by its visible id.
+            message: the answer so far; a message that was stored before carries its position.
+            uid: the session the turn belongs to; see `write`.
+            final: the answer is over; its own status is kept.
+        """
+        own = message.copy()
+        if not final:
+            own.status = "interrupted"
+
+        def work(tx: Transaction, events: list[Event]) -> Written:
+            target = self._target(tx, session_id, uid, events)
+            header = target.header
+            if own.position is None or target.recovered:
+                self._append(tx, header, [own], events, index=final)
+            else:
+                self._replace_row(tx, header, own, events, final=final)
+            return Written(
+                header.id,
+                header.uid,
+                [own.copy()],
+                target.created,
+                target.expired,
+                target.recovered,
+            )
+
+        return self._write(work, durable=final)
+
+    def _replace_row(
+        self,
+        tx: Transaction,
+        header: HeaderRow,
+        message: Message,
+        events: list[Event],
+        *,
+        final: bool,
+    ) -> None:
+        now = tx.now()
+        tx.replace(
+            header.uid,
+            self._to_row(header.uid, message),
+            self._index_text(message) if final else None,
+        )
+        if message.position == header.next_position - 1:
+            self._set_preview(header, message)
+        self._touch_header(header, now)
+        tx.put(header)
+        if final:
+            self._announce(header, [message], events)
+
+    def _target(
+        self, tx: Transaction, session_id: str, uid: str | None, events: list[Event]
+    ) -> _Target:
+        """Return the header to write to: the one there is, a fresh one, or a recovered one."""
+        now = tx.now()
+        if uid is not None:
+            header = tx.find_uid(uid, payload=False)
+            if header is not None and not header.hidden and not is_expired(header, now):
+                return _Target(header)
+            return _Target(self._recovered(session_id, now), created=True, recovered=True)
+        header = tx.find(check_session_id(session_id), payload=False)
+        if header is not None and not is_expired(header, now):
+            return _Target(header)
+        if header is not None:
+            tx.remove(header.uid)
+            events.append(Event("session_expired", session_id))
+        events.append(Event("session_created", session_id))
+        return _Target(self._fresh(session_id, now), created=True, expired=header is not None)
+
+    def _recovered(self, session_id: str, now: datetime) -> HeaderRow:
+        header = self._fresh(f"recovered-{new_session_id(now)}", now)
+        title = f"recovered from {session_id}"
+        self._set_data(
+            header,
+            {"title": title, "title_source": "user", "metadata": {"recovered_from": session_id}},
+        )
+        return header
+
+    def _append(
+        self,
+        tx: Transaction,
+        header: HeaderRow,
+        messages: list[Message],
+        events: list[Event],
+        *,
+        index: bool = True,
+    ) -> None:
+        """Number, time and store messages at the end of a session, and bring its header up to date."""
+        now = tx.now()
+        complete_messages(messages, format_time(now), header.next_position)
+        rows = [self._to_row(header.uid, message) for message in messages]
+        texts = [self._index_text(message) if index else None for message in messages]
+        if header.message_count == 0:
+            self._title_from(tx, header, messages)
+        header.message_count += len(messages)
+        header.next_position += len(messages)
+        self._set_preview(header, messages[-1])
+        self._touch_header(header, now)
+        tx.put(header)
+        tx.insert(header.uid, rows, texts)
+        if index:
+            self._announce(header, messages, events)
+
+    def _announce(
+        self, header: HeaderRow, messages: Iterable[Message], events: list[Event]
+    ) -> None:
+        if self._events.wants("message_added"):
+            events.extend(
+                Event("message_added", header.id, {"message": message.copy()})
+                for message in messages
+            )
+
+    def _title_from(self, tx: Transaction, header: HeaderRow, messages: Sequence[Message]) -> None:
+        """Call an untitled session by its first question."""
+        title = next((first_line(m.text, TITLE_LENGTH) for m in messages if m.role == "user"), "")
+        if not title:
+            return
+        if header.payload is None:
+            known = tx.find_uid(header.uid)
+            header.payload = known.payload if known else None
+        data = self._data(header)
+        if not data.get("title"):
+            self._set_data(header, {**data, "title": title, "title_source": "auto"})
+
+    def save(self, session: Session) -> Session:
+        """Replace a whole session by this object, bring the object up to date, and return it.
+
+        A session without uid is new. Messages that went or changed are put in the trash first.
+
+        Raises:
+            SessionConflict: someone else changed, deleted or made the session since it was loaded.
+        """
+        check_session_id(session.id)
+        wanted = [
+            Message.from_record(message.record, message.position) for message in session.messages
+        ]
+        dump([session.metadata, session.state])
+
+        def work(tx: Transaction, events: list[Event]) -> Session:
+            now = tx.now()
+            header = self._header_to_save(tx, session, events)
+            messages = [message.copy() for message in wanted]
+            self._save_messages(tx, header, messages, now, events)
+            header.agent_id, header.model = session.agent_id, session.model
+            if session.ttl_seconds is not None or session.uid:
+                header.ttl_seconds = session.ttl_seconds
+            data = {**session.unknown, "title": session.title, "title_source": session.title_source}
+            self._set_data(header, {**data, "metadata": session.metadata, "state": session.state})
+            self._touch_header(header, now)
+            tx.put(header)
+            return self._to_session(header, messages)
+
+        stored = self._write(work)
+        for field in fields(Session):
+            setattr(session, field.name, getattr(stored, field.name))
+        return session
+
+    def _header_to_save(self, tx: Transaction, session: Session, events: list[Event]) -> HeaderRow:
+        conflict = SessionConflict(
+            f"the session {session.id!r} was changed by someone else; load it again and repeat the change",
+            session_id=session.id,
+        )
+        if not session.uid:
+            target = self._target(tx, session.id, None, events)
+            if not target.created:
+                raise conflict
+            return target.header
+        header = tx.find_uid(session.uid)
+        if (
+            header is None
+            or header.hidden
+            or header.id != session.id
+            or header.revision != session.revision
+        ):
+            raise conflict
+        return header
+
+    def _save_messages(
+        self,
+        tx: Transaction,
+        header: HeaderRow,
+        messages: list[Message],
+        now: datetime,
+        events: list[Event],
+    ) -> None:
+        """Keep the messages that are still the same, store the others, and put what went in the trash."""
+        stored = (
+            {m.position: m for m in self._to_messages(header, tx.rows(header.uid))}
+            if header.message_count
+            else {}
+        )
+        kept: set[int] = set()
+        added: list[Message] = []
+        last = -1
+        for message in messages:
+            position = message.position
+            if (
+                not added
+                and position is not None
+                and position > last
+                and stored.get(position) == message
+            ):
+                kept.add(position)
+                last = position
+            else:
+                added.append(message)
+        gone = [position for position in stored if position is not None and position not in kept]
+        if gone:
+            self._discard(tx, header, sorted(gone), "replaced", now)
+        complete_messages(added, format_time(now), header.next_position)
+        header.message_count = len(messages)
+        header.next_position += len(added)
+        self._set_preview(header, messages[-1] if messages else None)
+        tx.insert(
+            header.uid,
+            [self._to_row(header.uid, m) for m in added],
+            [self._index_text(m) for m in added],
+        )
+        self._announce(header, added, events)
+
+    def _discard(
+        self, tx: Transaction, header: HeaderRow, positions: Sequence[int], kind: str, now: datetime
+    ) -> None:
+        """Put messages in the trash; defined by `stores.trash`."""
+        raise AssertionError  # overridden in trash.py
+
+
+def _own_copies(messages: Message | Mapping[str, Any] | Iterable[Any]) -> list[Message]:
+    given = [messages] if isinstance(messages, Message | Mapping) else list(messages)
+    own = []
+    for number, message in enumerate(given):
+        if not isinstance(message, Message | Mapping):
+            raise InvalidRecord(f"message {number} is neither a message nor a message record")
+        own.append(Message.from_record(message.record if isinstance(message, Message) else message))
+    return own
+
+
+def complete_messages(messages: Sequence[Message], now: str, position: int) -> None:
+    """Fill in ids, times, turns and positions of messages that are about to be stored."""
+    turn: str | None = None
+    for number, message in enumerate(messages):
+        record = message.record
+        if not record.get("id"):
+            record["id"] = new_uid()
+        record.setdefault("created_at", now)
+        if record.get("turn_id"):
+            turn = record["turn_id"]
+        elif record["role"] == "user":
+            record["turn_id"] = turn = record["id"]
+        elif turn is not None:
+            record["turn_id"] = turn
+        message.position = position + number
+
+
+def place_messages(messages: Sequence[Message], now: str, position: int) -> None:
+    """Like `complete_messages`, but messages that all have positions from `position` up keep them.
+
+    Raises:
+        InvalidRecord: their positions do not ascend.
+    """
+    given = [message.position for message in messages if message.position is not None]
+    complete_messages(messages, now, position)
+    if len(given) != len(messages):
+        return
+    if given[0] < position or any(b <= a for a, b in pairwise(given)):
+        raise InvalidRecord("the positions of messages must ascend")
+    for message, place in zip(messages, given, strict=True):
+        message.position = place
