@@ -125,9 +125,7 @@ class SqliteUnit(Transaction):
             f"SELECT {_ROW} FROM messages WHERE {where} ORDER BY position{order} LIMIT ? OFFSET ?",
             (*values, limit, span.skip),
         )
-        return (
-            cast("Iterable[MessageRow]", rows) if span.limit == 1 else map(MessageRow._make, rows)
-        )
+        return map(MessageRow._make, rows)
 
     def insert(self, uid: str, rows: Sequence[MessageRow], texts: Sequence[str | None]) -> None:
         session = self._key(uid)
@@ -148,21 +146,24 @@ class SqliteUnit(Transaction):
 
         A key is the millisecond the message was said times 64, plus the next free number.
         """
-        keys: list[int] = []
+        keys: dict[int, None] = {}
         run = self._run
         for row in rows:
-            key = int(parse_time(row.created_at).timestamp() * 1000) << 6
-            if run.start <= key <= run.end:
+            wanted = key = int(parse_time(row.created_at).timestamp() * 1000) << 6
+            if run.start <= wanted <= run.end:
                 key = run.end + 1
-            while self._connection.execute(
-                "SELECT 1 FROM messages WHERE key = ?", (key,)
-            ).fetchone():
+            else:
+                run.start = wanted
+            while (
+                key in keys
+                or self._connection.execute(
+                    "SELECT 1 FROM messages WHERE key = ?", (key,)
+                ).fetchone()
+            ):
                 key += 1
-            if key != run.end + 1:
-                run.start = key
             run.end = key
-            keys.append(key)
-        return keys
+            keys[key] = None
+        return list(keys)
 
     def replace(self, uid: str, row: MessageRow, text: str | None) -> None:
         place = (self._key(uid), row.position)
