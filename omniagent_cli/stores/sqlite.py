@@ -106,6 +106,8 @@ class SqliteStore(SessionStore):
             self._connection, self._pid = None, os.getpid()
         if self._connection is not None:
             self._check_identity()
+        if write and self._identity is None:
+            self._disconnect()  # what reads a file that is not there yet
         if self._connection is None:
             self._connect(write=write)
         connection = cast("sqlite3.Connection", self._connection)
