@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -84,6 +83,8 @@ def locked_directory(path: Path) -> Iterator[None]:
 
 
 def _replace(target: Path, data: bytes) -> None:
+    import tempfile  # loads shutil and random, which reading settings does not need
+
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as stream:  # mkstemp made it 0600

@@ -6,7 +6,7 @@ import re
 from datetime import timedelta
 from typing import Any
 
-from omniagent_cli.config.secrecy import MASK, mask_url
+from omniagent_cli.config.secrecy import MASK, mask_url, mask_words
 from omniagent_cli.durations import format_duration, parse_duration
 from omniagent_cli.errors import InvalidDuration
 
@@ -262,9 +262,7 @@ class Lines(Kind):
         return tuple(raw)
 
     def show(self, value: Any) -> Any:
-        """Show what looks like a secret among arguments as such."""
-        from omniagent_cli.text import redact
-
-        if isinstance(value, str):
-            return redact(value, {})
-        return [redact(item, {}) for item in value] if value is not None else None
+        """Show it without what looks like a secret."""
+        if value is None:
+            return None
+        return " ".join(mask_words(value.split())) if isinstance(value, str) else mask_words(value)

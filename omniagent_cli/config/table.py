@@ -271,7 +271,7 @@ def unknown(key: Key) -> str:
             return f"{name} is no setting: {join_key(key[:length])} holds a value, not a table"
     from difflib import get_close_matches
 
-    if close := get_close_matches(name, _candidates(key), n=3, cutoff=0.6):
+    if close := get_close_matches(name, _candidates(key), n=2, cutoff=0.75):
         return f"{name} is no setting; did you mean {' or '.join(close)}?"
     return f"{name} is no setting; 'omniagent config list' shows those there are"
 

@@ -19,7 +19,7 @@ def ways(text: str, key: Key) -> Iterator[str]:
     items = scan(text)
     gone = [item for item in items if item.key is not None and item.key[: len(key)] == key]
     outer = [item for item in gone if not _is_inside(item, gone)]
-    spans = [_span(item, items, outer) for item in outer]
+    spans = [_span(text, item, items, outer) for item in outer]
     yield _without(text, spans + _empty_headers(text, items, gone))
     yield _without(text, spans)
 
@@ -33,9 +33,9 @@ def _is_inside(item: Header | Pair, others: _Items) -> bool:
     )
 
 
-def _span(item: Header | Pair, items: _Items, gone: _Items) -> _Span:
+def _span(text: str, item: Header | Pair, items: _Items, gone: _Items) -> _Span:
     if isinstance(item, Header) or item.brace < 0:
-        return item.start, item.end
+        return item.start, _end_with_blank_line(text, item.start, item.end)
     row = [other for other in items if isinstance(other, Pair) and other.brace == item.brace]
     place = row.index(item)
     # One comma goes too: the one after it, or before it for the last.
@@ -61,6 +61,13 @@ def _empty_headers(text: str, items: _Items, gone: _Items) -> list[_Span]:
             continue
         spans.append((_start_with_blank_line(text, header.start, at_end=end == len(text)), end))
     return spans
+
+
+def _end_with_blank_line(text: str, start: int, end: int) -> int:
+    """Return where the line ends; with the blank line below it, if it stands between two."""
+    before = text[text.rfind("\n", 0, max(start - 1, 0)) + 1 : start]
+    after = text[end : text.find("\n", end) + 1]
+    return end + len(after) if after and not before.strip() and not after.strip() else end
 
 
 def _start_with_blank_line(text: str, start: int, *, at_end: bool) -> int:

@@ -112,7 +112,7 @@ def _above_comment(text: str, position: int) -> int:
 
 def _at_end(text: str, block: str, newline: str) -> str:
     gap = newline if text and not text.endswith(newline) else ""
-    blank = newline if text.strip() else ""
+    blank = newline if text else ""
     return f"{text}{gap}{blank}{block}{newline}"
 
 

@@ -5,7 +5,6 @@ Trust ends when a byte of the file changes. Asking for it on a terminal is the c
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -60,6 +59,8 @@ def untrust_project(path: Path, *, environ: Mapping[str, str]) -> bool:
 
 
 def _update(environ: Mapping[str, str], name: str, digest: str | None) -> None:
+    import json
+
     path = _record(environ)
     with files.locked_directory(path.parent):
         record = _load(path)
@@ -70,6 +71,8 @@ def _update(environ: Mapping[str, str], name: str, digest: str | None) -> None:
 
 
 def _load(path: Path) -> dict[str, str]:
+    import json
+
     try:
         record = json.loads(files.read_bounded(path))
     except FileNotFoundError:
