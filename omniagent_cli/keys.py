@@ -1,0 +1,223 @@
+"""Provider API keys: environment variable, then system keyring, then a private file; never printed.
+
+Which variables belong to a provider and where the file lies are told by the caller: this module knows
+neither the providers nor the configuration.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, cast
+
+from omniagent_cli.canonical import dump, load
+from omniagent_cli.errors import ConfigError, OmniAgentError, UsageError
+
+KEYRING_SERVICE = "omniagent"
+KEYRING_ORIGIN = "system keyring"
+
+
+class Keyring(Protocol):
+    """What is used of the `keyring` library."""
+
+    def get_password(self, service: str, name: str, /) -> str | None: ...  # noqa: D102
+    def set_password(self, service: str, name: str, password: str, /) -> None: ...  # noqa: D102
+    def delete_password(self, service: str, name: str, /) -> None: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key and where it was found; its text form shows only the latter.
+
+    Attributes:
+        origin: a variable's name, ``system keyring``, or the path of the file.
+    """
+
+    provider: str
+    origin: str
+    value: str = field(repr=False)
+
+
+class KeyChain:
+    """The keys of one person on one machine.
+
+    Nothing is read before it is asked for: importing the keyring library costs more than most commands.
+    """
+
+    def __init__(
+        self,
+        file: Path | None = None,
+        *,
+        environ: Mapping[str, str] | None = None,
+        use_keyring: bool = True,
+    ) -> None:
+        self._file = file
+        self._environ = os.environ if environ is None else environ
+        self._use_keyring = use_keyring
+
+    def find(self, provider: str, variables: Sequence[str] = ()) -> Key | None:
+        """Return the provider's key, from the first place that has one.
+
+        Raises:
+            ConfigError: the key file is damaged.
+        """
+        return (
+            self.find_in_environment(provider, variables)
+            or self._from_keyring(provider)
+            or self._from_file(provider)
+        )
+
+    def find_in_environment(self, provider: str, variables: Sequence[str]) -> Key | None:
+        """Return the key a variable holds, if one does; this costs nothing."""
+        for name in variables:
+            if value := self._environ.get(name, "").strip():
+                return Key(provider, name, value)
+        return None
+
+    def get(self, provider: str, variables: Sequence[str] = ()) -> str | None:
+        """Return the provider's key itself."""
+        key = self.find(provider, variables)
+        return key.value if key else None
+
+    def list(self, providers: Mapping[str, Sequence[str]]) -> tuple[Key, ...]:
+        """Return the keys in use: of these providers (name to variables) and of others in the file."""
+        names = [*providers, *(name for name in self._read_file() if name not in providers)]
+        found = (self.find(name, providers.get(name, ())) for name in names)
+        return tuple(key for key in found if key)
+
+    def set(self, provider: str, key: str) -> str:
+        """Keep a key in the keyring, or in the file where there is none; return the place.
+
+        Raises:
+            UsageError: the key is empty or cannot be sent as an HTTP header.
+            ConfigError: there is neither a keyring nor a file to keep it in.
+        """
+        key = check_key(key)
+        if self._set_in_keyring(provider, key):
+            self._remove_from_file(
+                provider
+            )  # else the old one would come back with the keyring's end
+            return KEYRING_ORIGIN
+        if self._file is None:
+            raise ConfigError("there is no system keyring here and no file to keep keys in")
+        self._write_file({**self._read_file(), provider: key})
+        return str(self._file)
+
+    def remove(self, provider: str) -> tuple[str, ...]:
+        """Forget a key; return the places it was removed from. Variables are the person's to unset."""
+        places = []
+        if self._remove_from_keyring(provider):
+            places.append(KEYRING_ORIGIN)
+        if self._remove_from_file(provider):
+            places.append(str(self._file))
+        return tuple(places)
+
+    def _from_keyring(self, provider: str) -> Key | None:
+        keyring = self._keyring()
+        if keyring is None:
+            return None
+        try:
+            value = keyring.get_password(KEYRING_SERVICE, provider)
+        except Exception:  # noqa: BLE001  # backends raise what their system gives; all mean: not available
+            return None
+        return Key(provider, KEYRING_ORIGIN, value) if value else None
+
+    def _set_in_keyring(self, provider: str, key: str) -> bool:
+        keyring = self._keyring()
+        if keyring is None:
+            return False
+        try:
+            keyring.set_password(KEYRING_SERVICE, provider, key)
+            # The "null" backend takes everything and keeps nothing.
+            return keyring.get_password(KEYRING_SERVICE, provider) == key
+        except Exception:  # noqa: BLE001  # as above
+            return False
+
+    def _remove_from_keyring(self, provider: str) -> bool:
+        if self._from_keyring(provider) is None:
+            return False
+        try:
+            cast("Keyring", self._keyring()).delete_password(KEYRING_SERVICE, provider)
+        except Exception as error:
+            raise OmniAgentError(
+                f"the system keyring did not remove the key of {provider}; remove it with its own program"
+            ) from error
+        return True
+
+    def _keyring(self) -> Keyring | None:
+        if not self._use_keyring:
+            return None
+        try:
+            return cast("Keyring", importlib.import_module("keyring"))
+        except Exception:  # noqa: BLE001  # it is optional, and its backends fail to load in many ways
+            return None
+
+    def _from_file(self, provider: str) -> Key | None:
+        value = self._read_file().get(provider)
+        return Key(provider, str(self._file), value) if value else None
+
+    def _remove_from_file(self, provider: str) -> bool:
+        keys = self._read_file()
+        if keys.pop(provider, None) is None:
+            return False
+        self._write_file(keys)
+        return True
+
+    def _read_file(self) -> dict[str, str]:
+        if self._file is None:
+            return {}
+        try:
+            keys = load(self._file.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise ConfigError(
+                f"the key file {self._file} cannot be read: {error.strerror}"
+            ) from error
+        except ValueError:
+            keys = None  # the cause is not chained: it would hold the file's text
+        if not isinstance(keys, dict) or not all(isinstance(v, str) for v in keys.values()):
+            raise ConfigError(
+                f"the key file {self._file} is damaged; remove it and set the keys again"
+            )
+        return keys
+
+    def _write_file(self, keys: Mapping[str, str]) -> None:
+        path = cast("Path", self._file)
+        try:
+            _replace_privately(path, dump(keys))
+        except OSError as error:
+            raise ConfigError(f"the key file {path} cannot be written: {error.strerror}") from error
+
+
+def check_key(key: str) -> str:
+    """Return a key without surrounding blanks.
+
+    Raises:
+        UsageError: it is empty or holds what an HTTP header cannot carry, which pasting often adds.
+    """
+    key = key.strip()
+    if not key:
+        raise UsageError("the key is empty")
+    if not all("!" <= character <= "~" for character in key):
+        raise UsageError("the key holds blanks or characters that no API key has; paste it again")
+    return key
+
+
+def _replace_privately(path: Path, data: bytes) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # made 0600
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
