@@ -1,0 +1,212 @@
+"""The engine against a real server that fails in every way seen."""
+
+from __future__ import annotations
+
+import socket
+import traceback
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+
+from omniagent_cli.agent.events import ModelSettings, Retrying, TextDelta
+from omniagent_cli.agent.provider import ChatCompletionsEngine
+from omniagent_cli.agent.providers import PROVIDERS, Endpoint
+from omniagent_cli.errors import (
+    ConfigError,
+    ModelError,
+    ModelRateLimited,
+    ModelRefused,
+    ModelUnreachable,
+)
+from tests.agent.asking import KEY, QUICK, ask, engine_for, one
+from tests.servers.chat_server import (
+    STALL,
+    Cut,
+    answer,
+    chunk,
+    cut,
+    document,
+    stall,
+    status,
+    stream,
+)
+
+
+def failure(chat_server, error, *replies, key="", provider="vllm", settings=QUICK, seen=None):
+    """Ask a server with this script once; return the text of the error it must end in."""
+    with pytest.raises(error) as told:
+        ask(engine_for(chat_server(*replies), provider, key), settings=settings, seen=seen)
+    assert type(told.value) is error
+    return str(told.value)
+
+
+def test_cut_in_the_middle(chat_server):
+    """A broken connection keeps what came, is told as unreachable and not tried again."""
+    seen = []
+    server = chat_server(cut("Once ", "upon"))
+    with pytest.raises(ModelUnreachable, match="vLLM broke off in the middle of the answer"):
+        ask(engine_for(server), seen=seen)
+    assert seen == [TextDelta("Once "), TextDelta("upon")]
+    assert len(server.requests) == 1
+
+
+def test_a_cut_after_the_finish_reason_is_no_loss(chat_server):
+    """Only the counts are missing when the connection breaks or stalls behind the end."""
+    for ending in (Cut(), b"data: {oops\n\n"):
+        end = one(chat_server, stream(chunk(content="All"), chunk("stop"), ending))
+        assert (end.reason, end.text, end.usage) == ("stop", "All", {})
+
+
+BROKEN = {
+    "error event": (b'data: {"error": {"message": "out of \\u001b[31m memory"}}\n\n', ModelError, "vLLM broke off with an error: out of \ufffd[31m memory"),
+    "error text": (b'data: {"error": "boom"}\n\n', ModelError, "vLLM broke off with an error: boom"),
+    "error object": ({"object": "error", "message": "boom", "code": 400}, ModelRefused, "vLLM refused the request (400): boom"),
+    "error status": ({"error": {"code": 401, "message": "no"}}, ModelRefused, "vLLM asks for a key; set VLLM_API_KEY or run `omniagent keys set vllm`"),
+    "broken JSON": (b"data: {broken\n\n", ModelError, "vLLM sent a line that cannot be read; try again"),
+    "broken UTF-8": (b"data: \xff\xfe\n\n", ModelError, "vLLM sent a line that cannot be read; try again"),
+    "deep": (b"data: " + b"[" * 100_000 + b"\n\n", ModelError, "vLLM sent a line that cannot be read; try again"),
+    "stall": (STALL, ModelUnreachable, "vLLM fell silent in the middle of the answer for 0.1 s; try again or choose another model"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("bad", "error", "text"), BROKEN.values(), ids=BROKEN)
+def test_broken_in_the_middle(chat_server, bad, error, text):
+    """Whatever goes wrong in an answer keeps what came and is told in one line."""
+    seen = []
+    assert failure(chat_server, error, stream(chunk(content="Once"), bad), seen=seen) == text
+    assert seen == [TextDelta("Once")]
+
+
+NOT_CHAT = {
+    "web page": (document(b"<html><title>Hi</title></html>", "text/html"), "a web page"),
+    "garbage": (document(b"\x00\xffgarbage\n\n", "text/plain"), "no JSON"),
+    "other JSON": (document(b'{"ok": true}', "application/json"), "something else than an answer"),
+    "not JSON": (document(b"oops", "application/json"), "no JSON"),
+    "empty": (document(b"", "text/event-stream"), "something else than an answer"),
+    "only done": (stream(), "something else than an answer"),
+}
+
+
+@pytest.mark.parametrize(("reply", "what"), NOT_CHAT.values(), ids=NOT_CHAT)
+def test_what_is_no_chat_server(chat_server, reply, what):
+    """An address where something else lives is told as that."""
+    server = chat_server(reply)
+    with pytest.raises(ModelError) as told:
+        ask(engine_for(server))
+    assert str(told.value) == (
+        f"vLLM at {server.url} sent {what}; "
+        "check that this address speaks Chat Completions (it often ends in /v1)"
+    )
+
+
+REFUSALS = {
+    "401": (status(401, f"Incorrect API key provided: {KEY}"), "OpenAI refused the key; set OPENAI_API_KEY or run `omniagent keys set openai`"),
+    "403": (status(403, f"{KEY} may not"), "OpenAI does not allow this key to use m: [key] may not; choose another model or key"),
+    "404": (status(404, "no such model."), "OpenAI has no model m: no such model; `omniagent models list` or the base_url URL may be wrong"),
+    "400": (status(400, "bad\nrequest"), "OpenAI refused the request (400): bad request"),
+    "too long": (status(400, {"code": "context_length_exceeded", "message": "too long"}), "the conversation is longer than m takes: too long; compact it, or send fewer messages"),
+    "credit": (status(429, {"code": "insufficient_quota", "message": "no quota"}), "the account at OpenAI has no credit left: no quota; see its billing page"),
+    "page": (document(b"<html><head><title>Forbidden</title>", "text/html", 403), "OpenAI does not allow this key to use m: a web page titled 'Forbidden'; choose another model or key"),
+    "list": (document(b'[{"error": {"message": "in a list"}}]', "application/json", 400), "OpenAI refused the request (400): in a list"),
+    "redirect": (status(307, "", Location="https://elsewhere.example/v1"), "OpenAI at URL redirects to https://elsewhere.example/v1; set that as base_url if you trust it"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("reply", "text"), REFUSALS.values(), ids=REFUSALS)
+def test_refusals_say_what_to_do(chat_server, reply, text):
+    """A refusal is one line with the next step, without the key, and not tried again."""
+    server = chat_server(reply)
+    with pytest.raises(ModelRefused) as told:
+        ask(engine_for(server, "openai", KEY))
+    assert str(told.value).replace(server.url, "URL") == text
+    assert len(server.requests) == 1
+    assert KEY not in "".join(traceback.format_exception(told.value))
+
+
+def test_waits_as_asked_and_tries_again(chat_server):
+    """Rate limits and failing servers are tried again before anything was said, and each wait is told."""
+    past = format_datetime(datetime.now(UTC) - timedelta(seconds=5), usegmt=True)
+    replies = [
+        status(429, Retry_After="0.02"),
+        status(503, Retry_After=past),
+        status(500),
+        cut(),
+        answer("ok"),
+    ]
+    events = ask(engine_for(chat_server(*replies)), settings=ModelSettings(max_retries=4))
+    assert [e.reason for e in events if isinstance(e, Retrying)] == [
+        "vLLM asks to wait", "vLLM fails (503)", "vLLM fails (500)", "vLLM does not answer",
+    ]  # fmt: skip
+    assert [e.wait_seconds for e in events[:2]] == [0.02, 0.0]
+    assert events[-1].text == "ok"
+
+
+def test_an_overload_told_in_the_stream_is_tried_again(chat_server):
+    """An error event that says overloaded, before any word, is like a 529."""
+    busy = stream(
+        chunk(role="assistant"), {"error": {"type": "overloaded_error", "message": "busy"}}
+    )
+    assert one(chat_server, busy, answer("ok")).text == "ok"
+
+
+def test_gives_up_after_the_retries(chat_server):
+    """After the last try the error says what happened."""
+    settings = ModelSettings(max_retries=1)
+    text = failure(chat_server, ModelUnreachable, status(502), status(502), settings=settings)
+    assert text == "vLLM fails or is overloaded (502): it went wrong; try again later"
+
+
+def test_a_long_wait_is_left_to_the_person(chat_server):
+    """More than a minute is not waited for but told, with its length."""
+    later = format_datetime(datetime.now(UTC) + timedelta(seconds=3600), usegmt=True)
+    with pytest.raises(ModelRateLimited) as told:
+        ask(engine_for(chat_server(status(429, Retry_After=later))))
+    assert 3590 < told.value.retry_after_seconds <= 3600
+
+
+def test_a_server_that_does_not_begin(chat_server):
+    """Silence before the first token ends at its own limit and is not tried again."""
+    for reply in (stall(), stream(chunk(role="assistant"), STALL), answer("x", before=5)):
+        server = chat_server(reply)
+        with pytest.raises(ModelUnreachable) as told:
+            ask(engine_for(server), settings=QUICK)
+        assert str(told.value) == (
+            "vLLM did not begin to answer for 0.2 s; try again or choose another model"
+        )
+        assert server.wait_hangup()
+        assert len(server.requests) == 1
+
+
+def test_nobody_answers():
+    """A closed port is unreachable, with the address."""
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    url = f"http://127.0.0.1:{port}/v1"
+    engine = ChatCompletionsEngine(Endpoint(PROVIDERS["ollama"], "m", url), backoff_seconds=0.01)
+    seen = []
+    with pytest.raises(ModelUnreachable) as told:
+        ask(engine, seen=seen)
+    assert str(told.value) == f"Ollama does not answer at {url} (no connection); is it running?"
+    assert [type(event) for event in seen] == [Retrying, Retrying]
+
+
+def test_a_useless_proxy_is_told(monkeypatch):
+    """A proxy setting that cannot work is a configuration error, its password unsaid."""
+    monkeypatch.setenv("ALL_PROXY", "nonsense://me:secret@127.0.0.1:1")
+    endpoint = Endpoint(PROVIDERS["groq"], "m", "https://groq.example/v1", KEY)
+    with pytest.raises(ConfigError, match=r"the proxy named in the environment") as told:
+        ask(ChatCompletionsEngine(endpoint))
+    assert "secret" not in str(told.value)
+
+
+def test_a_missing_or_mangled_key_is_told_before_asking():
+    """Without a usable key a hosted provider is not asked at all."""
+    openai = PROVIDERS["openai"]
+    with pytest.raises(ModelRefused) as told:
+        ask(ChatCompletionsEngine(Endpoint(openai, "m", openai.base_url)))
+    assert str(told.value) == (
+        "there is no key for OpenAI; set OPENAI_API_KEY or run `omniagent keys set openai`"
+    )
+    with pytest.raises(ModelRefused, match="OpenAI: the key holds blanks or characters"):
+        ask(ChatCompletionsEngine(Endpoint(openai, "m", openai.base_url, "sk-\u201cquoted\u201d")))
