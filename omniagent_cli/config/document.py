@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omniagent_cli.config.dotted import Key
 from omniagent_cli.errors import ConfigError
+
+if TYPE_CHECKING:
+    from omniagent_cli.config.toml_scan import Header, Pair
 
 _PLACE = re.compile(r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)$")
 
@@ -33,13 +36,19 @@ class Document:
         self.content = content
         self.text = _decode(path, content)
         self.data = _parse(path, self.text)
+        self._items: list[Header | Pair] | None = None
 
     def place(self, key: Key) -> str:
         """Return ``file:line`` of a key."""
-        from omniagent_cli.config.toml_scan import line_of
+        from omniagent_cli.config.toml_scan import position_of, scan
 
-        line = line_of(self.text, key)
-        return f"{self.path}:{line}" if line else str(self.path)
+        if self._items is None:
+            self._items = scan(self.text)
+        position = position_of(self._items, key)
+        if position is None:
+            return str(self.path)
+        line = self.text.count("\n", 0, position) + 1
+        return f"{self.path}:{line}"
 
 
 def leaves(data: dict[str, Any], above: Key = ()) -> Iterator[tuple[Key, Any]]:

@@ -35,13 +35,16 @@ def find_project_file(cwd: Path, environ: Mapping[str, str]) -> Path | None:
     return None
 
 
-def load(cwd: Path, environ: Mapping[str, str], user: _Values) -> tuple[Path | None, _Values, str]:
+def load(
+    cwd: Path, environ: Mapping[str, str], user: _Values, user_file: Path
+) -> tuple[Path | None, _Values, str]:
     """Read the project file as far as it may be believed.
 
     Args:
         cwd: where the search starts.
         environ: says where home and the record of trust are.
         user: what the user's file sets; a model named there may be chosen.
+        user_file: the user's file; when somebody names a project's file as their own, it is no project file.
 
     Returns:
         The file, its values, and one line about what was ignored, or an empty one.
@@ -50,7 +53,7 @@ def load(cwd: Path, environ: Mapping[str, str], user: _Values) -> tuple[Path | N
         ConfigError: a trusted file holds a bad value.
     """
     path = find_project_file(cwd, environ)
-    if path is None:
+    if path is None or path == user_file.resolve():
         return None, {}, ""
     try:
         document = Document(path, files.read_bounded(path))

@@ -18,7 +18,7 @@ class Settings:
 
     Attributes:
         environ: the environment the settings were read from.
-        user_file: the user's settings file, whether it exists or not; None when there is no place for one.
+        user_file: the user's settings file, whether it exists or not.
         project_file: the project file that was found, trusted or not.
         warnings: lines to print on stderr, at most one for a project file.
     """
@@ -139,14 +139,15 @@ def load_settings(
     """
     document = layers.user_document(environ, config_file)
     user = layers.from_user(document) if document else {}
-    project_file, from_project, warning = project.load(cwd, environ, user)
+    user_file = document.path if document else paths.config_path(environ, config_file)
+    project_file, from_project, warning = project.load(cwd, environ, user, user_file)
     values = user | from_project
     values |= layers.from_environment(environ)
     values |= layers.from_flags(flags or {})
     return Settings(
         values,
         environ=environ,
-        user_file=document.path if document else paths.config_path(environ, config_file),
+        user_file=user_file,
         project_file=project_file,
         warnings=(warning,) if warning else (),
     )

@@ -64,14 +64,13 @@ def scan(text: str) -> list[Header | Pair]:
     return list(_statements(text))
 
 
-def line_of(text: str, key: Key) -> int | None:
-    """Return the line (from 1) where a key is set, or its table begins; None when it is not there."""
-    found = [item for item in scan(text) if item.key is not None and item.key[: len(key)] == key]
+def position_of(items: list[Header | Pair], key: Key) -> int | None:
+    """Return where a key's value stands, or where its table begins; None when it is not there."""
+    found = [item for item in items if item.key is not None and item.key[: len(key)] == key]
     best = next((item for item in found if item.key == key), found[0] if found else None)
     if best is None:
         return None
-    start = best.start if isinstance(best, Header) else best.value_start
-    return text.count("\n", 0, start) + 1
+    return best.start if isinstance(best, Header) else best.value_start
 
 
 def _statements(text: str) -> Iterator[Header | Pair]:

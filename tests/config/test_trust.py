@@ -197,3 +197,10 @@ def test_reading_creates_nothing(machine):
     before = sorted(machine.home.rglob("*"))
     load_settings(machine.environ, machine.project)
     assert sorted(machine.home.rglob("*")) == before
+
+
+def test_a_project_file_named_as_ones_own_is_believed(machine):
+    """--config and OMNIAGENT_CONFIG may name the project's file; it is then the user's."""
+    machine.project_file.write_text(HOSTILE)
+    settings = load_settings(machine.environ, machine.project, machine.project_file)
+    assert (settings.model, settings.warnings) == ("evil:model", ())
