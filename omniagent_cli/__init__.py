@@ -1,3 +1,66 @@
-"""omniagent: a local agent for the terminal whose conversations belong to the person who had them."""
+"""omniagent: a local agent for the terminal whose conversations belong to the person who had them.
+
+The names of the library, each loaded when it is first used::
+
+    from omniagent_cli import Agent, open_store
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+_PUBLIC = {
+    "DEFAULT_SESSION_TTL": "omniagent_cli.stores",
+    "SessionStore": "omniagent_cli.stores",
+    "open_store": "omniagent_cli.stores",
+    "Message": "omniagent_cli.models",
+    "Session": "omniagent_cli.models",
+    "SessionSummary": "omniagent_cli.models",
+    "Agent": "omniagent_cli.agent.loop",
+    "ModelSettings": "omniagent_cli.agent.events",
+    "Tool": "omniagent_cli.agent.tools",
+    "Window": "omniagent_cli.agent.window",
+    "errors": "omniagent_cli",
+}
+
+if TYPE_CHECKING:
+    from omniagent_cli import errors
+    from omniagent_cli.agent.events import ModelSettings
+    from omniagent_cli.agent.loop import Agent
+    from omniagent_cli.agent.tools import Tool
+    from omniagent_cli.agent.window import Window
+    from omniagent_cli.models import Message, Session, SessionSummary
+    from omniagent_cli.stores import DEFAULT_SESSION_TTL, SessionStore, open_store
+
+__all__ = [
+    "DEFAULT_SESSION_TTL",
+    "Agent",
+    "Message",
+    "ModelSettings",
+    "Session",
+    "SessionStore",
+    "SessionSummary",
+    "Tool",
+    "Window",
+    "__version__",
+    "errors",
+    "open_store",
+]
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'omniagent_cli' has no attribute {name!r}")
+    if name == "errors":
+        return import_module("omniagent_cli.errors")
+    value = getattr(import_module(_PUBLIC[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -14,7 +14,7 @@ from omniagent_cli.models import Message, Session, check_session_id, new_session
 from omniagent_cli.stores.core import TITLE_LENGTH, is_expired
 from omniagent_cli.stores.events import Event
 from omniagent_cli.stores.reading import Reading
-from omniagent_cli.stores.records import HeaderRow, Transaction
+from omniagent_cli.stores.records import HeaderRow, RowRange, Transaction
 from omniagent_cli.text import first_line
 
 
@@ -184,6 +184,31 @@ class Writing(Reading):
         tx.put(header)
         if final:
             self._announce(header, [message], events)
+
+    def mark(
+        self, session_id: str, position: int, status: str, extra: Mapping[str, Any] | None = None
+    ) -> None:
+        """Record what became of a message: its status, and facts added to its ``extra``; the text stays.
+
+        Raises:
+            SessionNotFound: there is no such session.
+            InvalidRecord: it has no message there, or the status is not one.
+        """
+
+        def work(tx: Transaction, events: list[Event]) -> None:
+            header = self._find(tx, session_id, payload=False)
+            found = self._to_messages(header, tx.rows(header.uid, RowRange(position, position)))
+            if not found:
+                raise InvalidRecord(f"{session_id!r} has no message at position {position}")
+            record = found[0].to_record() | {"status": status}
+            if extra:
+                record["extra"] = {**record.get("extra", {}), **extra}
+            message = Message.from_record(record, position)
+            tx.replace(header.uid, self._to_row(header.uid, message), self._index_text(message))
+            self._touch_header(header, tx.now())
+            tx.put(header)
+
+        self._write(work)
 
     def _target(
         self, tx: Transaction, session_id: str, uid: str | None, events: list[Event]

@@ -1,0 +1,80 @@
+"""An event loop in a thread of its own, so that plain functions can use the asynchronous agent."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class Background:
+    """Runs coroutines for callers that are not asynchronous; the thread starts with the first one."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run to the end and return the result; Ctrl-C cancels the work, waits for its clean-up, then goes on up."""
+        future = asyncio.run_coroutine_threadsafe(work, self._started())
+        try:
+            return future.result()
+        except BaseException:
+            if not future.done():
+                future.cancel()
+                self._settle()
+            raise
+
+    def iterate(self, events: AsyncIterator[T]) -> Iterator[T]:
+        """Yield what an asynchronous iterator yields."""
+        end = object()
+        closing = events.__aiter__()
+        try:
+            while True:
+                event = self.run(_next_or(closing, end))
+                if event is end:
+                    return
+                yield event  # type: ignore[misc]  # everything but the end mark is a T
+        finally:
+            close = getattr(closing, "aclose", None)
+            if close is not None:
+                self.run(close())
+
+    def _settle(self) -> None:
+        """Wait until the cancelled work has finished cleaning up."""
+        loop = self._started()
+
+        async def others() -> None:
+            current = asyncio.current_task()
+            rest = [task for task in asyncio.all_tasks() if task is not current]
+            if rest:
+                await asyncio.wait(rest, timeout=5)
+
+        asyncio.run_coroutine_threadsafe(others(), loop).result(timeout=10)
+
+    def _started(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(
+                    target=self._loop.run_forever, name="omniagent", daemon=True
+                )
+                self._thread.start()
+            return self._loop
+
+    def close(self) -> None:
+        """Stop the thread."""
+        with self._lock:
+            loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
+        if loop is not None and thread is not None:
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
+
+
+async def _next_or(events: AsyncIterator[T], end: object) -> T | object:
+    return await anext(events, end)

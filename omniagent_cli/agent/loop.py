@@ -1,0 +1,181 @@
+"""The agent: a model, a store, tools, and the ways to ask."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
+from typing import Self
+
+from omniagent_cli.agent.background import Background
+from omniagent_cli.agent.events import Engine, ModelSettings, TurnDone, TurnEvent
+from omniagent_cli.agent.recall import NAME as RECALL
+from omniagent_cli.agent.recall import Recall
+from omniagent_cli.agent.tools import Approve, Tool, Toolbox
+from omniagent_cli.agent.transcript import LooseTranscript, SessionTranscript, Transcript
+from omniagent_cli.agent.turn import MAX_TOOL_ROUNDS, Turn
+from omniagent_cli.agent.window import Window
+from omniagent_cli.errors import UsageError
+from omniagent_cli.keys import KeyChain
+from omniagent_cli.models import Content, Message, check_session_id
+from omniagent_cli.stores.base import SessionStore
+
+
+class Agent:
+    """Takes questions to answers, with or without a session.
+
+    Args:
+        model: ``provider:name``, ``recall``, an `Engine`, or None to choose: a provider whose key is set, a local
+            server that answers, else `recall`.
+        store: where sessions live; without one only stateless questions can be asked.
+        system_prompt: sent first, never stored.
+        tools: what the model may call.
+        approve: asked before a tool that writes or destroys; None refuses them.
+        settings: how to ask the model.
+        window: how much of a session is sent.
+        max_tool_rounds: how often in one turn the model may call tools.
+        agent_id: recorded in the sessions this agent makes.
+        base_url: another address for the model's provider.
+        keys: where providers' keys are; their environment variables and the keyring unless told.
+    """
+
+    def __init__(
+        self,
+        model: str | Engine | None = None,
+        *,
+        store: SessionStore | None = None,
+        system_prompt: str = "",
+        tools: Sequence[Tool] = (),
+        approve: Approve | None = None,
+        settings: ModelSettings | None = None,
+        window: Window | None = None,
+        max_tool_rounds: int = MAX_TOOL_ROUNDS,
+        agent_id: str = "",
+        base_url: str | None = None,
+        keys: KeyChain | None = None,
+    ) -> None:
+        self.store = store
+        self.system_prompt = system_prompt
+        self.tools = list(tools)
+        self.approve = approve
+        self.settings = settings or ModelSettings()
+        self.window = window or Window()
+        self.max_tool_rounds = max_tool_rounds
+        self.agent_id = agent_id
+        self.engine: Engine = open_model(model, base_url=base_url, keys=keys)
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="omniagent-store")
+        self._background = Background()
+
+    # Asking, asynchronously.
+
+    async def stream(
+        self, content: Content, session_id: str | None = None, *, engine: Engine | None = None
+    ) -> AsyncGenerator[TurnEvent, None]:
+        """Ask and yield what happens, ending with `TurnDone`; closing or cancelling it keeps what came.
+
+        Args:
+            content: the question: text or content parts.
+            session_id: the session to go on with, made when there is none; None asks stateless.
+            engine: another model for this turn.
+
+        Raises:
+            ModelError: the model did not answer; the question, and what came, are stored.
+        """
+        turn = self._turn(self._transcript(session_id), session_id, engine)
+        async with aclosing(turn.run(content)) as events:
+            async for event in events:
+                yield event
+
+    async def aprocess(self, content: Content) -> str:
+        """Ask without a session and return the answer."""
+        return (await self._last(self.stream(content))).message.text
+
+    async def aprocess_with_session(self, session_id: str, content: Content) -> str:
+        """Ask in a session and return the answer."""
+        return (await self._last(self.stream(content, check_session_id(session_id)))).message.text
+
+    # Asking from plain functions.
+
+    def process(self, content: Content) -> str:
+        """Ask without a session and return the answer: no session is read or written."""
+        return self._background.run(self.aprocess(content))
+
+    def process_with_session(self, session_id: str, content: Content) -> str:
+        """Ask in a session and return the answer.
+
+        The question is on disk before the model is asked; every message of the turn is stored as it happens.
+
+        Raises:
+            ModelError: the model did not answer; asking the same again does not store the question twice.
+            UsageError: the agent has no store.
+        """
+        return self._background.run(self.aprocess_with_session(session_id, content))
+
+    def stream_sync(self, content: Content, session_id: str | None = None) -> Iterator[TurnEvent]:
+        """Ask and yield what happens, from a plain function; see `stream`."""
+        return self._background.iterate(self.stream(content, session_id))
+
+    def close(self) -> None:
+        """Let go of connections and threads; the store stays open, it is the caller's."""
+        self._background.run(self.engine.aclose())
+        self._background.close()
+        self._worker.shutdown()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # How.
+
+    def _transcript(self, session_id: str | None) -> Transcript:
+        if session_id is None:
+            return LooseTranscript()
+        if self.store is None:
+            raise UsageError("this agent has no store; give it one: Agent(store=open_store(...))")
+        check_session_id(session_id)
+        return SessionTranscript(self.store, session_id, self._worker, agent_id=self.agent_id)
+
+    def _turn(self, transcript: Transcript, session_id: str | None, engine: Engine | None) -> Turn:
+        asked = engine or self.engine
+        if isinstance(asked, Recall) and session_id is not None:
+            asked = Recall(self.store, session_id)
+        return Turn(
+            engine=asked,
+            transcript=transcript,
+            toolbox=Toolbox(self.tools, self.approve),
+            system_prompt=self.system_prompt,
+            settings=self.settings,
+            window=self.window,
+            max_tool_rounds=self.max_tool_rounds,
+        )
+
+    async def _last(self, events: AsyncIterator[TurnEvent]) -> TurnDone:
+        async for event in events:
+            if isinstance(event, TurnDone):
+                return event
+        return TurnDone(Message("assistant", ""))
+
+
+def open_model(
+    model: str | Engine | None, *, base_url: str | None = None, keys: KeyChain | None = None
+) -> Engine:
+    """Return the engine for a model's name; None chooses one.
+
+    Raises:
+        UsageError: the name is not ``provider:name`` of a known provider.
+    """
+    if model is not None and not isinstance(model, str):
+        return model
+    send_key = True
+    if model is None:
+        from omniagent_cli.agent.discovery import choose_model
+
+        choice = choose_model(keys=keys, base_url=base_url)
+        model, base_url, send_key = choice.model, choice.base_url or None, choice.send_key
+    if model == RECALL:
+        return Recall()
+    from omniagent_cli.agent.provider import open_engine
+
+    return open_engine(model, base_url=base_url, keys=keys, send_key=send_key)

@@ -1,0 +1,226 @@
+"""Where a turn is written down: in a session of a store, or nowhere for a stateless question."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol, TypeVar
+
+from omniagent_cli.agent.window import Window, select
+from omniagent_cli.errors import SessionNotFound
+from omniagent_cli.models import Content, Message
+from omniagent_cli.stores.base import SessionStore
+from omniagent_cli.stores.writing import Written
+
+T = TypeVar("T")
+
+
+class Transcript(Protocol):
+    """What a turn needs of the place where it is written down."""
+
+    session_id: str
+    notices: list[str]
+    """What the person should know about where the words went; the turn hands them on."""
+
+    async def begin(self, content: Content) -> None:
+        """Write the question down, on disk, before anyone is asked."""
+        ...
+
+    async def history(self, window: Window) -> list[dict[str, Any]]:
+        """Return what to send, the question last."""
+        ...
+
+    async def add(self, messages: list[Message], *, model: str | None = None) -> list[Message]:
+        """Write finished messages down and return them as stored."""
+        ...
+
+    async def grow(self, message: Message) -> Message:
+        """Write down how far an answer has come and return it as stored."""
+        ...
+
+    async def finish(self, message: Message, *, model: str | None = None) -> Message:
+        """Write the end of an answer down, with its own status, and return it as stored."""
+        ...
+
+    async def fail(self, status: str, error: str) -> None:
+        """Mark the question as one that got no answer."""
+        ...
+
+
+class LooseTranscript:
+    """A turn that is kept nowhere."""
+
+    session_id = ""
+
+    def __init__(self) -> None:
+        self.notices: list[str] = []
+        self._messages: list[Message] = []
+
+    async def begin(self, content: Content) -> None:
+        """Remember the question for this turn."""
+        self._messages.append(Message("user", content))
+
+    async def history(self, window: Window) -> list[dict[str, Any]]:
+        """Return the turn so far."""
+        return select(self._messages, window)
+
+    async def add(self, messages: list[Message], *, model: str | None = None) -> list[Message]:
+        """Remember messages for this turn."""
+        del model
+        self._messages.extend(messages)
+        return messages
+
+    async def grow(self, message: Message) -> Message:
+        """Nothing is kept."""
+        return message
+
+    async def finish(self, message: Message, *, model: str | None = None) -> Message:
+        """Remember the answer for this turn."""
+        del model
+        self._messages.append(message)
+        return message
+
+    async def fail(self, status: str, error: str) -> None:
+        """Nothing is kept."""
+
+
+class SessionTranscript:
+    """A turn in a session. The store is called in one worker thread, in order, so that nothing waits for it.
+
+    A question that was asked before and got no answer, a failed one, is not written down twice.
+    """
+
+    def __init__(
+        self,
+        store: SessionStore,
+        session_id: str,
+        worker: ThreadPoolExecutor,
+        *,
+        agent_id: str = "",
+    ) -> None:
+        self.session_id = session_id
+        self.notices: list[str] = []
+        self._store = store
+        self._worker = worker
+        self._agent_id = agent_id
+        self._uid: str | None = None
+        self._question: Message | None = None
+        self._written: list[Message] = []
+
+    async def begin(self, content: Content) -> None:
+        """Write the question down, or find it again when it is a retry."""
+        await self._in_order(lambda: self._begin(content))
+
+    def _begin(self, content: Content) -> None:
+        repeated = self._unanswered(content)
+        if repeated is not None:
+            self._question = repeated
+            self._uid = self._store.header(self.session_id).uid
+            return
+        question = Message("user", content)
+        written = self._store.write(self.session_id, question, agent_id=self._agent_id)
+        self._note(written)
+        self._question = written.messages[0]
+
+    def _unanswered(self, content: Content) -> Message | None:
+        """Return the last question when it is this one and nobody has answered it."""
+        try:
+            last = self._store.messages(self.session_id, last=8)
+        except SessionNotFound:
+            return None
+        asked = next((message for message in reversed(last) if message.role == "user"), None)
+        if asked is None or asked.content != content or asked.position is None:
+            return None
+        after = [message for message in last if (message.position or 0) > asked.position]
+        if after and all(message.status == "complete" for message in after):
+            return None
+        if not after and asked.status == "complete":
+            return None
+        return asked
+
+    async def history(self, window: Window) -> list[dict[str, Any]]:
+        """Return the window of the session, this turn last."""
+        return await self._in_order(lambda: self._history(window))
+
+    def _history(self, window: Window) -> list[dict[str, Any]]:
+        # Half as many again, because what two writers interleaved is regrouped before it is cut.
+        stored = self._store.messages(
+            self.session_id, last=window.max_messages + window.max_messages // 2 + 8
+        )
+        question = self._question
+        if question is None:
+            return select(stored, window)
+        own = {message.id for message in self._written}
+        before = [m for m in stored if m.turn_id != question.turn_id and m.id not in own]
+        return select([*before, question, *self._written], window)
+
+    async def add(self, messages: list[Message], *, model: str | None = None) -> list[Message]:
+        """Append messages to the turn."""
+
+        def work() -> list[Message]:
+            for message in messages:
+                self._belong(message)
+            written = self._store.write(self.session_id, messages, uid=self._uid, model=model)
+            self._note(written)
+            self._written.extend(written.messages)
+            return written.messages
+
+        return await self._in_order(work)
+
+    async def grow(self, message: Message) -> Message:
+        """Replace the growing answer in place."""
+        return await self._in_order(lambda: self._checkpoint(message, final=False))
+
+    async def finish(self, message: Message, *, model: str | None = None) -> Message:
+        """Replace the growing answer by its end; a model is pinned to a session that had none."""
+
+        def work() -> Message:
+            stored = self._checkpoint(message, final=True)
+            self._written.append(stored)
+            if model and not self._store.header(self.session_id).model:
+                self._store.set_model(self.session_id, model)
+            return stored
+
+        return await self._in_order(work)
+
+    def _checkpoint(self, message: Message, *, final: bool) -> Message:
+        self._belong(message)
+        written = self._store.checkpoint(self.session_id, message, uid=self._uid or "", final=final)
+        self._note(written)
+        return written.messages[0]
+
+    async def fail(self, status: str, error: str) -> None:
+        """Mark the stored question, so that whoever looks sees what became of it."""
+        question = self._question
+        if question is None or question.position is None:
+            return
+        place = question.position
+        await self._in_order(
+            lambda: self._store.mark(self.session_id, place, status, {"error": error})
+        )
+
+    def _belong(self, message: Message) -> None:
+        if self._question is not None and not message.turn_id:
+            message.turn_id = self._question.turn_id
+
+    def _note(self, written: Written) -> None:
+        """Follow the session when it was renamed or had to be recovered."""
+        if written.recovered:
+            self.notices.append(
+                f"the session {self.session_id} was deleted meanwhile; this answer is kept in {written.session_id}"
+            )
+        elif written.expired:
+            self.notices.append(
+                f"the session {self.session_id} had expired; its old messages are gone, this is a new start"
+            )
+        self.session_id, self._uid = written.session_id, written.uid
+
+    async def _in_order(self, work: Callable[[], T]) -> T:
+        """Call the store in the worker; being cancelled meanwhile waits for what became of it, then tells."""
+        future = asyncio.get_running_loop().run_in_executor(self._worker, work)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            await asyncio.wait([future])
+            raise

@@ -1,0 +1,224 @@
+"""One turn: ask the model, run the tools it calls, until it answers; everything written down as it happens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from omniagent_cli.agent.events import (
+    Engine,
+    Finished,
+    ModelSettings,
+    Notice,
+    TextDelta,
+    ToolCalled,
+    ToolReturned,
+    TurnDone,
+    TurnEvent,
+)
+from omniagent_cli.agent.tools import Outcome, Toolbox
+from omniagent_cli.agent.transcript import Transcript
+from omniagent_cli.agent.window import Window
+from omniagent_cli.errors import ModelError, ModelUnreachable, ToolRoundsExceeded
+from omniagent_cli.models import Content, Message, ToolCall
+
+CHECKPOINT_SECONDS = 1.0
+"""At most that much of a streaming answer can be lost when the machine goes away."""
+
+MAX_TOOL_ROUNDS = 25
+
+_STOP_NOTICES = {
+    "length": "the answer was cut at the model's token limit",
+    "content_filter": "the provider's content filter stopped the answer",
+}
+
+
+@dataclass(slots=True)
+class Turn:
+    """Everything one turn works with."""
+
+    engine: Engine
+    transcript: Transcript
+    toolbox: Toolbox
+    system_prompt: str = ""
+    settings: ModelSettings = field(default_factory=ModelSettings)
+    window: Window = field(default_factory=Window)
+    max_tool_rounds: int = MAX_TOOL_ROUNDS
+    usage: Counter[str] = field(default_factory=Counter)
+
+    async def run(self, content: Content) -> AsyncGenerator[TurnEvent, None]:
+        """Take a question to its answer.
+
+        Raises:
+            ModelError: the model did not answer; the question, and what came, are stored.
+            ToolRoundsExceeded: it kept calling tools; everything so far is stored.
+            StoreError: something could not be written down.
+        """
+        await self.transcript.begin(content)
+        for notice in self._notices():
+            yield notice
+        for _ in range(self.max_tool_rounds + 1):
+            calls: Sequence[ToolCall] = ()
+            async with aclosing(self._ask()) as events:
+                async for event in events:
+                    if isinstance(event, Message):
+                        calls = event.tool_calls or ()
+                        if not calls:
+                            yield TurnDone(event, self.transcript.session_id, dict(self.usage))
+                            return
+                    else:
+                        yield event
+            async with aclosing(self._run_tools(calls)) as results:
+                async for result in results:
+                    yield result
+        raise ToolRoundsExceeded(
+            f"the model called tools for more than {self.max_tool_rounds} rounds; what it did so far is kept,"
+            " ask it to go on or raise agent.max_tool_rounds"
+        )
+
+    def _notices(self) -> list[Notice]:
+        told, self.transcript.notices[:] = [Notice(text) for text in self.transcript.notices], []
+        return told
+
+    async def _ask(self) -> AsyncGenerator[TurnEvent | Message, None]:
+        """Ask once; the last thing yielded is the stored answer."""
+        records = await self.transcript.history(self.window)
+        if self.system_prompt:
+            records.insert(0, {"role": "system", "content": self.system_prompt})
+        answer = _GrowingAnswer(self.transcript, self.engine.name)
+        finished: Finished | None = None
+        try:
+            stream = self.engine.stream(records, self.toolbox.definitions(), self.settings)
+            async with aclosing(cast("Any", stream)) as events:
+                async for event in events:
+                    if isinstance(event, Finished):
+                        finished = event
+                    else:
+                        if isinstance(event, TextDelta):
+                            await answer.add(event.text)
+                        yield event
+            if finished is None or not finished.reason:
+                raise ModelUnreachable(
+                    f"{self.engine.name} stopped in the middle of its answer; what came is kept, ask again to retry"
+                )
+        except ModelError as error:
+            await answer.give_up("failed", str(error))
+            raise
+        except (asyncio.CancelledError, GeneratorExit):
+            await answer.give_up("interrupted", "interrupted")
+            raise
+        message = await answer.complete(finished)
+        self.usage.update({key: n for key, n in finished.usage.items() if isinstance(n, int)})
+        for notice in self._notices():
+            yield notice
+        if finished.reason in _STOP_NOTICES:
+            yield Notice(_STOP_NOTICES[finished.reason])
+        elif not message.text and not message.tool_calls:
+            yield Notice("the model gave an empty answer")
+        yield message
+
+    async def _run_tools(self, calls: Sequence[ToolCall]) -> AsyncGenerator[TurnEvent, None]:
+        """Run the calls of one answer side by side and store their results in order."""
+        for call in calls:
+            yield ToolCalled(call)
+        tasks = [asyncio.create_task(self.toolbox.run(call)) for call in calls]
+        try:
+            outcomes = await asyncio.gather(*tasks)
+        except BaseException:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            raise
+        stored = await self.transcript.add(
+            [_result(call, outcome) for call, outcome in zip(calls, outcomes, strict=True)]
+        )
+        for notice in self._notices():
+            yield notice
+        for call, message, outcome in zip(calls, stored, outcomes, strict=True):
+            yield ToolReturned(call, message, failed=outcome.failed)
+
+
+def _result(call: ToolCall, outcome: Outcome) -> Message:
+    extra: dict[str, Any] = {}
+    if outcome.failed:
+        extra["failed"] = True
+    if outcome.approved is not None:
+        extra["approved"] = outcome.approved
+    return Message(
+        "tool",
+        outcome.text,
+        tool_call_id=call.get("id", ""),
+        name=call["function"]["name"],
+        extra=extra or None,
+    )
+
+
+class _GrowingAnswer:
+    """The answer while it streams: kept on disk at its first piece and then every `CHECKPOINT_SECONDS`."""
+
+    def __init__(self, transcript: Transcript, model: str) -> None:
+        self._transcript = transcript
+        self._message = Message("assistant", "", model=model)
+        self._pieces: list[str] = []
+        self._dirty = False
+        self._ticker: asyncio.Task[None] | None = None
+
+    async def add(self, text: str) -> None:
+        """Take a piece; the clock that keeps it runs beside the stream, so that a stall loses nothing."""
+        self._pieces.append(text)
+        self._dirty = True
+        if self._ticker is None:
+            await self._keep()
+            self._ticker = asyncio.create_task(self._keep_on())
+        elif self._ticker.done():
+            self._ticker.result()
+
+    async def _keep_on(self) -> None:
+        while True:
+            await asyncio.sleep(CHECKPOINT_SECONDS)
+            if self._dirty:
+                await self._keep()
+
+    async def _keep(self) -> None:
+        self._dirty = False
+        self._message.content = "".join(self._pieces)
+        stored = await self._transcript.grow(self._message)
+        self._message.position, self._message.record = stored.position, stored.record
+
+    async def _stop(self) -> None:
+        if self._ticker is not None:
+            self._ticker.cancel()
+            await asyncio.wait([self._ticker])
+
+    async def complete(self, finished: Finished) -> Message:
+        """Store the whole answer."""
+        await self._stop()
+        message = self._message
+        message.content = finished.text or "".join(self._pieces)
+        message.tool_calls = list(finished.tool_calls) or None
+        message.usage = dict(finished.usage) or None
+        extra: Mapping[str, Any] = finished.extra
+        if finished.reason not in ("stop", "tool_calls"):
+            extra = {**extra, "finish_reason": finished.reason}
+        message.extra = dict(extra) or None
+        message.status = "complete"
+        if finished.model and finished.model != self._message.model:
+            message.extra = {**(message.extra or {}), "answered_as": finished.model}
+        return await self._transcript.finish(message, model=message.model)
+
+    async def give_up(self, status: str, error: str) -> None:
+        """Store what there is of an answer that ends early; without any text, mark the question."""
+        await self._stop()
+        text = "".join(self._pieces)
+        if not text:
+            await self._transcript.fail(status, error)
+            return
+        self._message.content = text
+        self._message.status = status
+        if status == "failed":
+            self._message.extra = {"error": error}
+        await self._transcript.finish(self._message)

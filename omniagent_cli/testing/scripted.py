@@ -1,0 +1,88 @@
+"""A model that says what it is told to, for tests of agents, skills and programs around them."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from omniagent_cli.agent.events import EngineEvent, Finished, ModelSettings, TextDelta
+from omniagent_cli.canonical import dump
+from omniagent_cli.models import ToolCall
+
+
+@dataclass(slots=True)
+class Say:
+    """One answer.
+
+    Attributes:
+        text: what it says, streamed word by word.
+        calls: tools it calls: (name, arguments) pairs.
+        reason: the finish reason; by default what fits.
+        raises: raised after the text, instead of finishing.
+        delay_seconds: between two pieces.
+        hang: say the text, then nothing more until cancelled.
+    """
+
+    text: str = ""
+    calls: Sequence[tuple[str, Mapping[str, Any]]] = ()
+    reason: str | None = None
+    usage: Mapping[str, Any] = field(
+        default_factory=lambda: {"input_tokens": 10, "output_tokens": 5}
+    )
+    raises: Exception | None = None
+    delay_seconds: float = 0.0
+    hang: bool = False
+
+
+class ScriptedModel:
+    """An engine that gives the answers of its script, one for each request; see `agent.events.Engine`.
+
+    Attributes:
+        requests: the messages of every request, in order.
+        tools: the tool definitions of every request.
+    """
+
+    def __init__(self, *script: str | Say, name: str = "scripted:model") -> None:
+        self.name = name
+        self.requests: list[list[dict[str, Any]]] = []
+        self.tools: list[list[dict[str, Any]]] = []
+        self._script = [Say(step) if isinstance(step, str) else step for step in script]
+        self._numbers = itertools.count(1)
+
+    async def stream(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]],
+        settings: ModelSettings,
+    ) -> AsyncIterator[EngineEvent]:
+        """Give the next answer."""
+        del settings
+        self.requests.append([dict(message) for message in messages])
+        self.tools.append([dict(tool) for tool in tools])
+        if not self._script:
+            raise AssertionError("the scripted model was asked once more than its script is long")
+        step = self._script.pop(0)
+        for piece in _pieces(step.text):
+            yield TextDelta(piece)
+            await asyncio.sleep(step.delay_seconds)
+        if step.hang:
+            await asyncio.Event().wait()
+        if step.raises is not None:
+            raise step.raises
+        calls = tuple(self._call(name, arguments) for name, arguments in step.calls)
+        reason = step.reason if step.reason is not None else ("tool_calls" if calls else "stop")
+        yield Finished(reason, step.text, calls, step.usage, self.name)
+
+    async def aclose(self) -> None:
+        """Nothing is held."""
+
+    def _call(self, name: str, arguments: Mapping[str, Any]) -> ToolCall:
+        function = {"name": name, "arguments": dump(dict(arguments)).decode()}
+        return {"id": f"call_{next(self._numbers)}", "type": "function", "function": function}
+
+
+def _pieces(text: str) -> list[str]:
+    return [piece for word in text.split(" ") for piece in (" ", word) if piece][1:] if text else []
