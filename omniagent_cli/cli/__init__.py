@@ -1,1 +1,48 @@
-"""The command line."""
+"""The command line: `main` takes the words after the program's name and returns the exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+
+def main(
+    argv: Sequence[str] | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> int:
+    """Run one command.
+
+    Args:
+        argv: the words after the program's name; those of this process when None.
+        environ: the environment; this process's when None.
+        cwd: where the search for a project file starts.
+
+    Returns:
+        The exit code: 0 done, 1 failed, 2 usage or configuration, 3 a store or model could not be reached, 70 a
+        bug, 130 interrupted.
+    """
+    from omniagent_cli.cli.context import Context
+    from omniagent_cli.cli.exits import guarded
+
+    context = Context(environ=environ, cwd=cwd)
+
+    def run() -> object:
+        from omniagent_cli.cli.lazy import LazyGroup
+        from omniagent_cli.cli.table import COMMANDS
+
+        words = list(sys.argv[1:] if argv is None else argv)
+        try:
+            return LazyGroup("omniagent", COMMANDS, root=True).main(
+                words,
+                prog_name="omniagent",
+                complete_var="",  # Typer's own completion would be switched on by a variable
+                standalone_mode=False,
+                obj=context,
+            )
+        finally:
+            context.close()
+
+    return guarded(run, context.terminal)

@@ -1,0 +1,249 @@
+"""Groups whose commands are imported only when they run, and the options that every command shares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup, TyperOption
+
+from omniagent_cli.cli.context import Context, running
+from omniagent_cli.cli.table import Group, Row
+from omniagent_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    # Typer has taken click in; its types have no public names.
+    Parameter = Any
+    Formatter = Any
+
+_COLORS = ("auto", "always", "never")
+
+
+def _shared(
+    names: list[str], text: str, keep: Callable[[Context, Any], None], metavar: str | None = None
+) -> TyperOption:
+    def callback(ctx: typer.Context, _parameter: Parameter, value: Any) -> Any:
+        if value is not None and value is not False:
+            keep(running(ctx), value)
+        return value
+
+    return TyperOption(
+        param_decls=names,
+        help=text,
+        metavar=metavar,
+        is_flag=metavar is None,
+        expose_value=False,
+        callback=callback,
+    )
+
+
+def _keep_store(context: Context, value: str) -> None:
+    context.flags["store.url"] = value
+
+
+def _keep_config(context: Context, value: str) -> None:
+    context.config_file = value
+
+
+def _keep_color(context: Context, value: str) -> None:
+    if value not in _COLORS:
+        raise UsageError(f"--color cannot be {value!r}; give {' or '.join(_COLORS)}")
+    context.flags["display.color"] = value
+    context.terminal.color = value  # also for what goes wrong before the settings are read
+
+
+def _keep_quiet(context: Context, _value: bool) -> None:  # noqa: FBT001  # a callback
+    context.terminal.quiet = True
+
+
+def _keep_verbose(context: Context, _value: bool) -> None:  # noqa: FBT001  # a callback
+    context.terminal.verbose = True
+
+
+def _keep_json(context: Context, _value: bool) -> None:  # noqa: FBT001  # a callback
+    context.json = True
+
+
+@lru_cache(maxsize=1)
+def shared_options() -> tuple[TyperOption, ...]:
+    """Return the options that every command takes, before and after its name."""
+    return (
+        _shared(["--store", "--db"], "the store to use: a URL, a path, or @NAME", _keep_store, "URL"),
+        _shared(["--config"], "read settings from this file", _keep_config, "FILE"),
+        _shared(["--color"], "auto, always or never", _keep_color, "WHEN"),
+        _shared(["--quiet", "-q"], "say nothing but data and errors", _keep_quiet),
+        _shared(["--verbose", "-v"], "say more", _keep_verbose),
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=1)
+def _long_shared_options() -> tuple[TyperOption, ...]:
+    """Return the same without their letters, for commands where a word may begin with a dash."""
+    options = []
+    for option in shared_options():
+        names = [name for name in option.opts if name.startswith("--")]
+        options.append(
+            TyperOption(
+                param_decls=names,
+                help=option.help,
+                metavar=option.metavar,
+                is_flag=option.is_flag,
+                expose_value=False,
+                callback=option.callback,
+            )
+        )
+    return tuple(options)
+
+
+@lru_cache(maxsize=1)
+def _json_option() -> TyperOption:
+    return _shared(["--json"], "print one JSON document", _keep_json)
+
+
+@lru_cache(maxsize=1)
+def _version_option() -> TyperOption:
+    def show(ctx: typer.Context, _parameter: Parameter, value: bool) -> None:  # noqa: FBT001  # a callback
+        if value:
+            from omniagent_cli import __version__
+
+            running(ctx).terminal.line(f"omniagent {__version__}")
+            raise typer.Exit
+
+    return TyperOption(
+        param_decls=["--version", "-V"],
+        help="show the version",
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=show,
+    )
+
+
+class Command(TyperCommand):
+    """One command with its row of the table."""
+
+    row: Row
+
+    def get_params(self, ctx: Any) -> list[Parameter]:
+        """Return its own parameters and the shared ones."""
+        shared = _long_shared_options() if self.row.words else shared_options()
+        own = super().get_params(ctx)
+        return [*own, *([_json_option()] if self.row.json else []), *shared]
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse, and refuse ``--json`` that was given before the name of a command without data."""
+        rest = super().parse_args(ctx, args)
+        if running(ctx).json and not self.row.json:
+            raise UsageError(f"'{ctx.command_path}' has no data to print as JSON; leave out --json")
+        return rest
+
+    def format_options(self, ctx: Any, formatter: Formatter) -> None:
+        """List its own options before the shared ones."""
+        own = super().get_params(ctx)
+        _format_parameters(own, self.get_params(ctx)[len(own) :], ctx, formatter)
+
+    def format_epilog(self, ctx: Any, formatter: Formatter) -> None:  # noqa: ARG002  # click's signature
+        """Show the example as one line, however narrow the terminal."""
+        formatter.write(f"\nExample:\n  {self.row.example}\n")
+
+
+class LazyGroup(TyperGroup):
+    """A group of the table; a command's module is imported when it is asked for."""
+
+    def __init__(self, name: str, group: Group, *, root: bool = False) -> None:
+        super().__init__(
+            name=name,
+            help=group.help[:1].upper() + group.help[1:].rstrip(".") + ".",
+            invoke_without_command=True,
+            callback=None,
+            rich_markup_mode=None,
+        )
+        self._group = group
+        self._root = root
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002  # click's signature
+        """Return the names of the commands in the order of the table."""
+        return list(self._group.commands)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Import and build one command.
+
+        Raises:
+            UsageError: there is none of that name.
+        """
+        row = self._group.commands.get(cmd_name)
+        if row is None:
+            if cmd_name.startswith("-"):
+                return None  # click tells about options
+            raise UsageError(self._unknown(ctx, cmd_name))
+        return LazyGroup(cmd_name, row) if isinstance(row, Group) else built(cmd_name, row)
+
+    def _unknown(self, ctx: Any, name: str) -> str:
+        from difflib import get_close_matches
+
+        close = get_close_matches(name, self._group.commands, n=3)
+        what = f"there is no command {name!r} of '{ctx.command_path}'"
+        if close:
+            return f"{what}; did you mean {' or '.join(close)}?"
+        return f"{what}; '{ctx.command_path} --help' lists those there are"
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was named, the default one, or show the help."""
+        named = [*ctx._protected_args, *ctx.args]  # noqa: SLF001  # the only place where click keeps them
+        if named:
+            return super().invoke(ctx)
+        if self._group.default is None:
+            running(ctx).terminal.write(ctx.get_help() + "\n")
+            return None
+        command = self.get_command(ctx, self._group.default)
+        with command.make_context(self._group.default, [], parent=ctx) as inner:
+            return command.invoke(inner)
+
+    def get_params(self, ctx: Any) -> list[Parameter]:
+        """Return the shared options; also of groups, because ``sessions --store X list`` is typed too."""
+        own = super().get_params(ctx)
+        return [
+            *own,
+            *([_version_option()] if self._root else []),
+            _json_option(),
+            *shared_options(),
+        ]
+
+    def format_options(self, ctx: Any, formatter: Formatter) -> None:
+        """List options and commands, importing none."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, row.help) for name, row in self._group.commands.items()])
+        own = super().get_params(ctx)
+        if self._root:
+            own = [*own, _version_option()]
+        _format_parameters(own, [_json_option(), *shared_options()], ctx, formatter)
+
+
+def _format_parameters(
+    own: list[Parameter], shared: list[Parameter], ctx: Any, formatter: Formatter
+) -> None:
+    sections = {
+        "Arguments": [param for param in own if param.param_type_name == "argument"],
+        "Options": [param for param in own if param.param_type_name == "option"],
+        "Global options": shared,
+    }
+    for title, params in sections.items():
+        records = [record for param in params if (record := param.get_help_record(ctx))]
+        if records:
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+def built(name: str, row: Row) -> Command:
+    """Import a command's function and build the command around it."""
+    module, _, function = row.target.partition(":")
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    settings: dict[str, Any] = {"ignore_unknown_options": True} if row.words else {}
+    register = app.command(name, cls=Command, context_settings=settings)
+    register(getattr(import_module(f"omniagent_cli.cli.{module}"), function))
+    command: Any = typer.main.get_command(app)
+    command.row = row
+    return command  # type: ignore[no-any-return]

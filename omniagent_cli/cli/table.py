@@ -1,0 +1,120 @@
+"""Every command: where it is, what it is for in one line, and an example. Nothing of it is imported to list it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Row(NamedTuple):
+    """One command.
+
+    Attributes:
+        target: ``module:function`` below `omniagent_cli.cli`.
+        help: one line, without a full stop.
+        example: a command line that works, for ``--help`` and the README.
+        json: it has data, so it takes ``--json``.
+        words: words that begin with a dash are arguments, as in ``tag ID -old``.
+    """
+
+    target: str
+    help: str
+    example: str
+    json: bool = False
+    words: bool = False
+
+
+class Group(NamedTuple):
+    """Commands under one name.
+
+    Attributes:
+        default: the command that runs when none is named; None shows the help.
+    """
+
+    help: str
+    commands: dict[str, Row | Group]
+    default: str | None = None
+
+
+_META = "omniagent sessions meta"
+_STATE = "omniagent sessions state"
+
+SESSIONS = Group(
+    "list, read, search, trim, branch, tag and remove sessions",
+    {
+        "list": Row("sessions:list_sessions", "list sessions, pinned ones first", "omniagent sessions list --since 7d", json=True),
+        "show": Row("sessions_show:show", "show a session and its messages", "omniagent sessions show @ --last 10", json=True),
+        "search": Row("sessions_search:search", "find messages that contain every word", "omniagent sessions search '\"time zone\" post*'", json=True),
+        "trim": Row("sessions_remove:trim", "keep only the last messages", "omniagent sessions trim user-123 --keep 50", json=True),
+        "clear": Row("sessions_remove:clear", "remove all messages, keep the session", "omniagent sessions clear user-123", json=True),
+        "delete": Row("sessions_remove:delete", "remove sessions", "omniagent sessions delete --older-than 90d --dry-run", json=True),
+        "restore": Row("sessions_trash:restore", "bring back what was removed last", "omniagent sessions restore user-123", json=True),
+        "trash": Row("sessions_trash:trash", "list what can be restored", "omniagent sessions trash", json=True),
+        "rename": Row("sessions_change:rename", "give a session another id", "omniagent sessions rename user-123 alice"),
+        "fork": Row("sessions_change:fork", "copy a session, up to a message", "omniagent sessions fork user-123 what-if --at 7", json=True),
+        "touch": Row("sessions_change:touch", "start a session's time to live again, or change it", "omniagent sessions touch user-123 --ttl 30d"),
+        "title": Row("sessions_change:title", "give a session a title", "omniagent sessions title user-123 'Holiday plans'"),
+        "tag": Row("sessions_change:tag", "add and remove tags", "omniagent sessions tag user-123 +work -old", json=True, words=True),
+        "pin": Row("sessions_change:pin", "list sessions first, and spare them in bulk removals", "omniagent sessions pin user-123"),
+        "unpin": Row("sessions_change:unpin", "take the pin off again", "omniagent sessions unpin user-123"),
+        "archive": Row("sessions_change:archive", "leave sessions out of lists", "omniagent sessions archive user-123"),
+        "unarchive": Row("sessions_change:unarchive", "list sessions again", "omniagent sessions unarchive user-123"),
+        "meta": Group(
+            "your own data about a session",
+            {
+                "set": Row("sessions_values:meta_set", "set one value", f"{_META} set user-123 project '{{\"name\": \"apollo\"}}'"),
+                "get": Row("sessions_values:meta_get", "show one value, or all", f"{_META} get user-123 project", json=True),
+                "unset": Row("sessions_values:meta_unset", "remove one value", f"{_META} unset user-123 project"),
+            },
+        ),
+        "state": Group(
+            "the agent's own data about a session",
+            {
+                "set": Row("sessions_values:state_set", "set one value", f"{_STATE} set user-123 step 3"),
+                "get": Row("sessions_values:state_get", "show one value, or all", f"{_STATE} get user-123", json=True),
+                "unset": Row("sessions_values:state_unset", "remove one value", f"{_STATE} unset user-123 step"),
+            },
+        ),
+        "export": Row("transfer:export", "write sessions in a format of your choice", "omniagent sessions export user-123 --format markdown -o alice.md"),
+        "import": Row("transfer:import_", "read sessions from files or stdin", "omniagent sessions import chats.jsonl --dry-run", json=True),
+        "stats": Row("sessions_stats:stats", "count sessions, messages and tokens", "omniagent sessions stats", json=True),
+        "prune": Row("sessions_trash:prune", "remove what has expired", "omniagent sessions prune --dry-run", json=True),
+    },
+)  # fmt: skip
+
+COMMANDS = Group(
+    "A local agent for the terminal whose conversations belong to the person who had them.",
+    {
+        "chat": Row("chat:chat", "talk with a model", "omniagent chat --session user-123"),
+        "ask": Row("chat:ask", "ask one thing and print the answer", "git diff | omniagent ask 'Write a commit message'", json=True),
+        "sessions": SESSIONS,
+        "store": Group(
+            "look after the store that holds the sessions",
+            {
+                "info": Row("store:info", "show what the store is and holds", "omniagent store info", json=True),
+                "check": Row("store:check", "look for damage, and repair it", "omniagent store check --repair", json=True),
+                "backup": Row("store:backup", "copy the whole store to a file", "omniagent store backup sessions-backup.db"),
+                "compact": Row("store:compact", "give back the room of what was removed", "omniagent store compact"),
+            },
+        ),
+        "models": Group(
+            "see and choose models",
+            {
+                "list": Row("models:list_models", "list the models that can be used now", "omniagent models list", json=True),
+                "use": Row("models:use", "talk to this model from now on", "omniagent models use ollama:llama3.2"),
+            },
+            default="list",
+        ),
+        "config": Group(
+            "see and change settings",
+            {
+                "list": Row("config:list_settings", "list all settings and where they come from", "omniagent config list", json=True),
+                "get": Row("config:get", "show one setting, or one table of them", "omniagent config get window.max_messages", json=True),
+                "set": Row("config:set_", "set one setting in your file", "omniagent config set display.color never"),
+                "unset": Row("config:unset", "remove one setting from your file", "omniagent config unset display.color"),
+                "path": Row("config:path", "show where your settings file is", "omniagent config path"),
+                "edit": Row("config:edit", "open your settings file in an editor", "omniagent config edit"),
+                "trust": Row("config:trust", "let this project's file set anything", "omniagent config trust"),
+            },
+        ),
+    },
+)  # fmt: skip

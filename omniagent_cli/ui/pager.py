@@ -1,0 +1,114 @@
+"""Long output on a terminal: shown by the person's pager, started only when the screen is full."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from omniagent_cli.ui.cells import cell_width
+
+if TYPE_CHECKING:
+    from omniagent_cli.ui.terminal import Terminal
+
+_SGR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class _PagerLeft(BaseException):
+    """The person left the pager: whoever produces lines stops. No Exception, so that nobody swallows it."""
+
+
+def pager_command(setting: str, environ: Mapping[str, str]) -> list[str]:
+    """Return the program to page with as arguments; none when there is none or none is wanted."""
+    if setting == "never":
+        return []
+    named = environ.get("PAGER", "less") if setting == "auto" else setting
+    try:
+        command = shlex.split(named)
+    except ValueError:
+        return []
+    if not command or command == ["cat"] or shutil.which(command[0]) is None:
+        return []
+    return command
+
+
+class Paged:
+    """Lines that are held until they fill the screen, and then go to the pager as they come."""
+
+    def __init__(self, terminal: Terminal, command: list[str]) -> None:
+        self._terminal = terminal
+        self._command = command
+        self._held: list[str] = []
+        self._room = terminal.height - 1
+        self._width = max(1, terminal.width)
+        self._process: subprocess.Popen[str] | None = None
+
+    def line(self, text: str = "") -> None:
+        """Show one line, or several joined by newlines."""
+        if self._process is not None:
+            self._send(f"{text}\n")
+            return
+        self._held.append(f"{text}\n")
+        for part in text.split("\n"):
+            self._room -= max(1, -(-cell_width(_SGR.sub("", part)) // self._width))
+        if self._room < 0:
+            self._start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, _error: object, _trace: TracebackType | None
+    ) -> bool:
+        if self._process is None:
+            self._release()
+            return False
+        self._wait()
+        return kind is _PagerLeft
+
+    def _start(self) -> None:
+        environ = {"LESS": "FRX", "LV": "-c", **self._terminal.environ}
+        self._terminal.flush()
+        try:
+            self._process = subprocess.Popen(  # noqa: S603  # the person's own pager, without a shell
+                self._command,
+                stdin=subprocess.PIPE,
+                env=environ,
+                encoding="utf-8",
+                errors="backslashreplace",
+            )
+        except OSError:
+            self._room = 1 << 60  # not to be started: show the lines as they are
+            self._release()
+            return
+        held, self._held = "".join(self._held), []
+        self._send(held)
+
+    def _send(self, text: str) -> None:
+        assert self._process is not None  # noqa: S101  # only called once it runs
+        assert self._process.stdin is not None  # noqa: S101
+        try:
+            self._process.stdin.write(text)
+        except BrokenPipeError as error:
+            raise _PagerLeft from error
+
+    def _release(self) -> None:
+        held, self._held = "".join(self._held), []
+        self._terminal.write(held)
+
+    def _wait(self) -> None:
+        assert self._process is not None  # noqa: S101
+        while True:
+            try:
+                self._process.communicate()
+                return
+            except KeyboardInterrupt:
+                continue  # Ctrl-C belongs to the pager while it is on the screen
+            except BrokenPipeError:
+                os.waitpid(self._process.pid, os.WNOHANG)
+                return

@@ -1,0 +1,314 @@
+"""The one object that owns stdin, stdout and stderr: what is shown, how, to whom, and what is asked.
+
+stdout is data, stderr is talk. A terminal gets tables, colour, relative times and a pager; anything else gets
+plain lines that never change with the surroundings. rich is loaded by the first thing that needs it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol, TextIO, cast
+
+from omniagent_cli.errors import OmniAgentError
+from omniagent_cli.text import one_line
+from omniagent_cli.ui.cells import Table, fitted_widths, padded_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.console import Console
+
+_SGR = {
+    "bold": "1", "dim": "2", "italic": "3", "underline": "4", "reverse": "7",
+    "red": "31", "green": "32", "yellow": "33", "blue": "34", "magenta": "35", "cyan": "36",
+}  # fmt: skip
+
+
+class OutputFailed(OmniAgentError):
+    """What was to be shown cannot be written: a full disk behind ``>``, for example."""
+
+
+class Out(Protocol):
+    """Where lines of data go: the terminal itself, or its pager."""
+
+    def line(self, text: str = "") -> None:
+        """Show one line, or several joined by newlines."""
+        ...
+
+
+class Terminal:
+    """The person, or the pipe, at the other end.
+
+    Attributes:
+        color: ``auto``, ``always`` or ``never``.
+        quiet: say nothing but data and errors.
+        verbose: say more.
+        pager: ``auto``, ``never`` or a command.
+    """
+
+    def __init__(
+        self,
+        *,
+        stdin: TextIO | None = None,
+        stdout: TextIO | None = None,
+        stderr: TextIO | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        self.environ = os.environ if environ is None else environ
+        self.stdin = stdin or sys.stdin
+        self.stdout = _lenient(stdout or sys.stdout)
+        self.stderr = _lenient(stderr or sys.stderr)
+        self.color = "auto"
+        self.quiet = False
+        self.verbose = False
+        self.pager = "auto"
+        self._console: Console | None = None
+
+    # Who is there.
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether a person reads stdout."""
+        return _is_tty(self.stdout)
+
+    @property
+    def interactive(self) -> bool:
+        """Whether a person can be asked: stdin and stderr both lead to a terminal."""
+        return _is_tty(self.stdin) and _is_tty(self.stderr)
+
+    @property
+    def reads_terminal(self) -> bool:
+        """Whether a person types on stdin."""
+        return _is_tty(self.stdin)
+
+    @property
+    def is_dumb(self) -> bool:
+        """Whether the terminal understands no control sequences."""
+        return self.environ.get("TERM", "") in ("dumb", "unknown")
+
+    @property
+    def colored(self) -> bool:
+        """Whether stdout gets colours."""
+        return self._colored(self.stdout)
+
+    def _colored(self, stream: TextIO) -> bool:
+        if self.color != "auto":
+            return self.color == "always"
+        return _is_tty(stream) and not self.environ.get("NO_COLOR") and not self.is_dumb
+
+    @property
+    def speaks_unicode(self) -> bool:
+        """Whether stdout can hold any character."""
+        return (getattr(self.stdout, "encoding", None) or "utf-8").lower().startswith("utf")
+
+    @property
+    def width(self) -> int:
+        """Columns of the terminal; 80 when there is none."""
+        return self._size()[0]
+
+    @property
+    def height(self) -> int:
+        """Rows of the terminal; 24 when there is none."""
+        return self._size()[1]
+
+    def _size(self) -> tuple[int, int]:
+        try:
+            found = os.get_terminal_size(self.stdout.fileno())
+            columns, rows = found.columns, found.lines
+        except (OSError, ValueError, AttributeError):
+            columns, rows = 0, 0
+        named = self.environ.get("COLUMNS", "")
+        if named.isdecimal() and 0 < int(named) < 10_000:
+            columns = int(named)
+        return columns or 80, rows or 24
+
+    # Data.
+
+    def write(self, text: str) -> None:
+        """Write text to stdout as it is.
+
+        Raises:
+            OutputFailed: it cannot be written. A closed pipe stays a BrokenPipeError.
+        """
+        self._put(self.stdout, text)
+
+    def line(self, text: str = "") -> None:
+        """Write one line of data."""
+        self.write(f"{text}\n")
+
+    def fields(self, fields: Iterable[str]) -> None:
+        """Write one tab-separated line; the fields are `text.plain_field` already."""
+        self.line("\t".join(fields))
+
+    def json(self, value: Any) -> None:
+        """Write one JSON document: on one line in a pipe, indented on a terminal."""
+        from omniagent_cli.ui.json_text import json_text
+
+        self.line(json_text(value, indent=self.is_terminal, ascii_only=not self.speaks_unicode))
+
+    def table(self, table: Table, out: Out | None = None) -> None:
+        """Show rows under their titles, cut to the width of the terminal."""
+        out = out or self
+        widths = fitted_widths(table, self.width)
+        (titles,) = padded_rows(table, [[column.title for column in table.columns]], widths)
+        out.line(self.style("  ".join(titles).rstrip(), "bold"))
+        for cells in padded_rows(table, table.rows, widths):
+            styled = [
+                self.style(cell, column.style)
+                for cell, column in zip(cells, table.columns, strict=True)
+            ]
+            out.line("  ".join(styled).rstrip())
+
+    def style(self, text: str, style: str) -> str:
+        """Return text with a style, such as ``bold red``, when stdout gets colours."""
+        return _styled(text, style) if style and text and self.colored else text
+
+    def markdown(self, text: str) -> str:
+        """Return Markdown laid out for this terminal, as text that `line` takes.
+
+        The text is untrusted: it is made harmless first.
+        """
+        from omniagent_cli.ui.markdown import rendered
+
+        return rendered(text, width=self.width, colored=self.colored)
+
+    @property
+    def console(self) -> Console:
+        """The rich console on stdout, for what is painted rather than printed; nothing is markup."""
+        if self._console is None:
+            from omniagent_cli.ui.markdown import console_on
+
+            self._console = console_on(self.stdout, width=None, colored=self.colored)
+        return self._console
+
+    @contextmanager
+    def paged(self) -> Iterator[Out]:
+        """Give a place for lines that may be long: the pager on a terminal, when they fill it."""
+        from omniagent_cli.ui.pager import Paged, pager_command
+
+        command = pager_command(self.pager, self.environ) if self.is_terminal else []
+        if not command or self.is_dumb or not _is_tty(self.stdin):
+            yield self
+            return
+        with Paged(self, command) as out:
+            yield out
+
+    # Talk.
+
+    def note(self, text: str) -> None:
+        """Say something on stderr, unless asked to be quiet; the text is made harmless."""
+        if not self.quiet:
+            self._say(self._muted(one_line(text)))
+
+    def detail(self, text: str) -> None:
+        """Say something on stderr when asked to say more."""
+        if self.verbose and not self.quiet:
+            self._say(self._muted(one_line(text)))
+
+    def warn(self, text: str) -> None:
+        """Say on stderr that something is not as it should be; also when quiet."""
+        self._tell("warning", "yellow", text)
+
+    def error(self, text: str) -> None:
+        """Say on stderr what went wrong."""
+        self._tell("error", "bold red", text)
+
+    def _tell(self, word: str, style: str, text: str) -> None:
+        label = f"{word}:"
+        if self._colored(self.stderr):
+            label = _styled(label, style)
+        self._say(f"omniagent: {label} {one_line(text)}")
+
+    def _muted(self, text: str) -> str:
+        return _styled(text, "dim") if self._colored(self.stderr) else text
+
+    def _say(self, text: str) -> None:
+        # Nobody can be told that stderr is gone.
+        try:
+            self.flush()
+            self.stderr.write(f"{text}\n")
+            self.stderr.flush()
+        except BrokenPipeError:
+            raise
+        except (OSError, ValueError):
+            return
+
+    def confirm(self, question: str) -> bool:
+        """Ask a person yes or no; no is the answer when they just press Enter or leave."""
+        answer = self.ask(f"{question} [y/N] ")
+        return answer is not None and answer.strip().lower() in ("y", "yes")
+
+    def ask(self, prompt: str) -> str | None:
+        """Ask a person for a line; None when there is none to come. Only with `interactive`."""
+        self.flush()
+        self.stderr.write(one_line(prompt))
+        self.stderr.flush()
+        line = self.stdin.readline()
+        if not line:
+            self.stderr.write("\n")
+            return None
+        return line.rstrip("\n")
+
+    @contextmanager
+    def progress(self, label: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+        """Show on stderr how far something is once it takes more than a second; call the result with each step."""
+        from omniagent_cli.ui.progress import Progress
+
+        shown = _is_tty(self.stderr) and not self.quiet and not self.is_dumb
+        bar = Progress(self.stderr, one_line(label), total) if shown else None
+        try:
+            yield bar.advance if bar else _nothing
+        finally:
+            if bar:
+                bar.clear()
+
+    def flush(self) -> None:
+        """Hand over what was written to stdout."""
+        try:
+            self.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def _put(self, stream: TextIO, text: str) -> None:
+        try:
+            stream.write(text)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: OSError) -> OutputFailed:
+        return OutputFailed(
+            f"cannot write the output: {error.strerror or error}; free some room or write it elsewhere"
+        )
+
+
+def _styled(text: str, style: str) -> str:
+    codes = ";".join(_SGR[name] for name in style.split())
+    return f"\x1b[{codes}m{text}\x1b[0m"
+
+
+def _is_tty(stream: TextIO | None) -> bool:
+    try:
+        return stream is not None and stream.isatty()
+    except ValueError:  # closed
+        return False
+
+
+def _lenient(stream: TextIO | None) -> TextIO:
+    """Make a stream take any text: what its encoding lacks is written as an escape."""
+    if stream is None:  # the descriptor was closed before the start
+        return cast("TextIO", open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115  # lives as long as we
+    reconfigure = getattr(stream, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="backslashreplace")
+    return stream
+
+
+def _nothing(_steps: int) -> None:
+    """Advance a bar that is not shown."""
