@@ -128,9 +128,7 @@ async def _result(tool: Tool, arguments: Mapping[str, Any], approved: bool | Non
         )
     except OmniAgentError as error:
         return Outcome(f"error: {error}", failed=True, approved=approved)
-    except (
-        Exception
-    ) as error:  # a tool is somebody's code: the model and the person are told, the turn goes on
+    except Exception as error:  # noqa: BLE001  # somebody's code: it is told, and the turn goes on
         return Outcome(f"error: {type(error).__name__}: {error}", failed=True, approved=approved)
     if len(text) > MAX_RESULT_CHARACTERS:
         text = f"{text[:MAX_RESULT_CHARACTERS]}\n(cut: {len(text) - MAX_RESULT_CHARACTERS} more characters)"

@@ -124,20 +124,18 @@ class SessionTranscript:
         self._question = written.messages[0]
 
     def _unanswered(self, content: Content) -> Message | None:
-        """Return the last question when it is this one and nobody has answered it."""
+        """Return the last question when it is this one and its turn ended without an answer."""
         try:
             last = self._store.messages(self.session_id, last=8)
         except SessionNotFound:
             return None
         asked = next((message for message in reversed(last) if message.role == "user"), None)
-        if asked is None or asked.content != content or asked.position is None:
+        if asked is None or asked.content != content:
             return None
-        after = [message for message in last if (message.position or 0) > asked.position]
-        if after and all(message.status == "complete" for message in after):
-            return None
-        if not after and asked.status == "complete":
-            return None
-        return asked
+        end = next(message for message in reversed(last) if message.turn_id == asked.turn_id)
+        # An answer that grows right now, in another process, is "interrupted" too, but has no error noted.
+        gave_up = end.status != "complete" and bool((end.extra or {}).get("error"))
+        return asked if gave_up else None
 
     async def history(self, window: Window) -> list[dict[str, Any]]:
         """Return the window of the session, this turn last."""
@@ -178,17 +176,29 @@ class SessionTranscript:
         def work() -> Message:
             stored = self._checkpoint(message, final=True)
             self._written.append(stored)
+            if message.status == "complete":
+                self._answered()
             if model and not self._store.header(self.session_id).model:
                 self._store.set_model(self.session_id, model)
             return stored
 
         return await self._in_order(work)
 
+    def _answered(self) -> None:
+        """Take back the mark of an earlier failure from the question."""
+        question = self._question
+        if question is not None and question.status != "complete" and question.position is not None:
+            self._store.mark(self.session_id, question.position, "complete", {"error": None})
+            question.status = "complete"
+
     def _checkpoint(self, message: Message, *, final: bool) -> Message:
         self._belong(message)
         written = self._store.checkpoint(self.session_id, message, uid=self._uid or "", final=final)
         self._note(written)
-        return written.messages[0]
+        (stored,) = written.messages
+        # Set here, in the worker: whoever waits may be cancelled, and must not store the answer twice.
+        message.position, message.record = stored.position, stored.record
+        return stored
 
     async def fail(self, status: str, error: str) -> None:
         """Mark the stored question, so that whoever looks sees what became of it."""

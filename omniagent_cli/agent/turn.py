@@ -128,18 +128,28 @@ class Turn:
         tasks = [asyncio.create_task(self.toolbox.run(call)) for call in calls]
         try:
             outcomes = await asyncio.gather(*tasks)
-        except BaseException:
+        except asyncio.CancelledError:
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
+            outcomes = [
+                o if isinstance(o, Outcome) else Outcome("(interrupted)", failed=True)
+                for o in ended
+            ]
+            await self._store_results(calls, outcomes)
             raise
-        stored = await self.transcript.add(
-            [_result(call, outcome) for call, outcome in zip(calls, outcomes, strict=True)]
-        )
+        stored = await self._store_results(calls, outcomes)
         for notice in self._notices():
             yield notice
         for call, message, outcome in zip(calls, stored, outcomes, strict=True):
             yield ToolReturned(call, message, failed=outcome.failed)
+
+    async def _store_results(
+        self, calls: Sequence[ToolCall], outcomes: Sequence[Outcome]
+    ) -> list[Message]:
+        return await self.transcript.add(
+            [_result(*pair) for pair in zip(calls, outcomes, strict=True)]
+        )
 
 
 def _result(call: ToolCall, outcome: Outcome) -> Message:
@@ -186,8 +196,7 @@ class _GrowingAnswer:
     async def _keep(self) -> None:
         self._dirty = False
         self._message.content = "".join(self._pieces)
-        stored = await self._transcript.grow(self._message)
-        self._message.position, self._message.record = stored.position, stored.record
+        await self._transcript.grow(self._message)
 
     async def _stop(self) -> None:
         if self._ticker is not None:
@@ -219,6 +228,5 @@ class _GrowingAnswer:
             return
         self._message.content = text
         self._message.status = status
-        if status == "failed":
-            self._message.extra = {"error": error}
+        self._message.extra = {"error": error}
         await self._transcript.finish(self._message)

@@ -188,7 +188,7 @@ class Writing(Reading):
     def mark(
         self, session_id: str, position: int, status: str, extra: Mapping[str, Any] | None = None
     ) -> None:
-        """Record what became of a message: its status, and facts added to its ``extra``; the text stays.
+        """Record what became of a message: its status, and facts in its ``extra`` (None removes one); the text stays.
 
         Raises:
             SessionNotFound: there is no such session.
@@ -201,8 +201,8 @@ class Writing(Reading):
             if not found:
                 raise InvalidRecord(f"{session_id!r} has no message at position {position}")
             record = found[0].to_record() | {"status": status}
-            if extra:
-                record["extra"] = {**record.get("extra", {}), **extra}
+            facts = {**record.get("extra", {}), **(extra or {})}
+            record["extra"] = {key: value for key, value in facts.items() if value is not None} or None
             message = Message.from_record(record, position)
             tx.replace(header.uid, self._to_row(header.uid, message), self._index_text(message))
             self._touch_header(header, tx.now())

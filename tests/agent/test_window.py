@@ -1,0 +1,106 @@
+"""What is sent: whole turns, pairs kept, the newest that fit."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from omniagent_cli.agent.window import NO_RESULT, Window, select
+from omniagent_cli.models import Message
+
+
+def user(text, turn):
+    return Message("user", text, turn_id=turn)
+
+
+def answer(text, turn, calls=()):
+    tool_calls = [
+        {"id": c, "type": "function", "function": {"name": "f", "arguments": "{}"}} for c in calls
+    ]
+    return Message("assistant", text, turn_id=turn, tool_calls=tool_calls or None)
+
+
+def result(call, turn):
+    return Message("tool", f"result {call}", tool_call_id=call, turn_id=turn)
+
+
+def sent(messages, **limits):
+    return [(m["role"], m["content"]) for m in select(messages, Window(**limits))]
+
+
+def test_newest_messages_are_sent():
+    """The limit takes from the old end, and what is sent begins with a question."""
+    messages = [m for i in range(5) for m in (user(f"q{i}", f"t{i}"), answer(f"a{i}", f"t{i}"))]
+    assert sent(messages, max_messages=4) == [
+        ("user", "q3"),
+        ("assistant", "a3"),
+        ("user", "q4"),
+        ("assistant", "a4"),
+    ]
+    assert sent(messages, max_messages=3) == [("user", "q4"), ("assistant", "a4")]
+
+
+def test_calls_stay_with_their_results():
+    """A limit never cuts between a call and its results."""
+    messages = [
+        user("q", "t"),
+        answer("", "t", ["1", "2"]),
+        result("1", "t"),
+        result("2", "t"),
+        answer("done", "t"),
+    ]
+    assert sent(messages, max_messages=3) == [("assistant", "done")]
+    assert len(sent(messages, max_messages=5)) == 5
+
+
+def test_call_without_result_gets_one():
+    """A call whose result was never stored is answered by a sentence, as providers demand one."""
+    assert sent([user("q", "t"), answer("", "t", ["1"])]) == [
+        ("user", "q"),
+        ("assistant", ""),
+        ("tool", NO_RESULT),
+    ]
+
+
+def test_orphan_results_and_empty_answers_are_left_out():
+    """A result without its call, and an answer of nothing, are not sent."""
+    assert sent([result("9", "t"), user("q", "t"), answer(" ", "t")]) == [("user", "q")]
+
+
+def test_interleaved_turns_are_sent_whole():
+    """Turns that two writers interleaved go out one after the other, in the order of their first messages."""
+    messages = [user("a?", "a"), user("b?", "b"), answer("b!", "b"), answer("a!", "a")]
+    assert [text for _, text in sent(messages)] == ["a?", "a!", "b?", "b!"]
+
+
+def test_token_budget():
+    """A token budget keeps the newest; the newest piece goes out even when it is over it."""
+    messages = [user("x" * 400, "1"), answer("y" * 400, "1"), user("z" * 4000, "2")]
+    assert [text[0] for _, text in sent(messages, max_tokens=10)] == ["z"]
+    assert [text[0] for _, text in sent(messages, max_tokens=2000)] == ["x", "y", "z"]
+
+
+@given(
+    st.lists(st.sampled_from(["user", "assistant", "call", "tool"]), max_size=30),
+    st.integers(1, 12),
+)
+def test_what_is_sent_is_always_valid(kinds, limit):
+    """Whatever is stored, every result sent follows its call and every call has all its results."""
+    messages = []
+    for number, kind in enumerate(kinds):
+        turn = f"t{number // 4}"
+        messages.append(
+            {
+                "user": lambda t=turn: user("q", t),
+                "assistant": lambda t=turn: answer("a", t),
+                "call": lambda t=turn, n=number: answer("", t, [str(n), f"{n}b"]),
+                "tool": lambda t=turn, n=number: result(str(n - 1), t),
+            }[kind]()
+        )
+    waiting: list[str] = []
+    for record in select(messages, Window(max_messages=limit)):
+        if record["role"] == "tool":
+            assert record["tool_call_id"] in waiting
+            waiting.remove(record["tool_call_id"])
+        else:
+            assert waiting == []
+            waiting = [call["id"] for call in record.get("tool_calls", ())]
+    assert waiting == []
