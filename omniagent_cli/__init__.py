@@ -7,7 +7,9 @@ The names of the library, each loaded when it is first used::
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = (
+    False  # typing costs a bare interpreter as much again, and --version and TAB come through here
+)
 
 __version__ = "0.1.0"
 
@@ -26,6 +28,8 @@ _PUBLIC = {
 }
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from omniagent_cli import errors
     from omniagent_cli.agent.events import ModelSettings
     from omniagent_cli.agent.loop import Agent
