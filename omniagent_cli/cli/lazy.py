@@ -145,7 +145,7 @@ class Command(TyperCommand):
         own = super().get_params(ctx)
         _format_parameters(own, self.get_params(ctx)[len(own) :], ctx, formatter)
 
-    def format_epilog(self, ctx: Any, formatter: Formatter) -> None:  # noqa: ARG002  # click's signature
+    def format_epilog(self, ctx: Any, formatter: Formatter) -> None:  # click's signature
         """Show the example as one line, however narrow the terminal."""
         formatter.write(f"\nExample:\n  {self.row.example}\n")
 
@@ -164,7 +164,7 @@ class LazyGroup(TyperGroup):
         self._group = group
         self._root = root
 
-    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002  # click's signature
+    def list_commands(self, ctx: Any) -> list[str]:  # click's signature
         """Return the names of the commands in the order of the table."""
         return list(self._group.commands)
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import TextIO
 
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
 from rich.console import Console
 from rich.markdown import Markdown
 
@@ -25,9 +29,38 @@ def console_on(stream: TextIO, *, width: int | None, colored: bool) -> Console:
     )
 
 
+@lru_cache(maxsize=1)
+def _parser() -> MarkdownIt:
+    """Make rich's parser without what would hide words.
+
+    rich shows no HTML at all, not even the ``<String>`` of ``List<String>``, and fails on ``</kbd>``. A link
+    definition is not shown either, and the link it belongs to may stand in a block that is printed already.
+    """
+    hiding = ["html_block", "html_inline", "reference"]
+    return MarkdownIt().enable(["strikethrough", "table"]).disable(hiding)
+
+
+def parsed(text: str) -> list[Token]:
+    """Parse `visible` Markdown as it will be shown."""
+    return _parser().parse(text)
+
+
+def _clean(tokens: Iterable[Token]) -> None:
+    """Make harmless what entities such as ``&#x202e;`` became in the parser."""
+    for token in tokens:
+        if not token.content.isascii() or "\r" in token.content:
+            token.content = visible(token.content)
+        if token.children:
+            _clean(token.children)
+
+
 def harmless_markdown(text: str) -> Markdown:
     """Return untrusted Markdown to print; links show their targets instead of hiding them."""
-    return Markdown(visible(text), hyperlinks=False)
+    markdown = Markdown("", hyperlinks=False)
+    markdown.markup = visible(text)
+    markdown.parsed = parsed(markdown.markup)
+    _clean(markdown.parsed)
+    return markdown
 
 
 def rendered(text: str, *, width: int, colored: bool) -> str:

@@ -303,7 +303,7 @@ def _is_tty(stream: TextIO | None) -> bool:
 def _lenient(stream: TextIO | None) -> TextIO:
     """Make a stream take any text: what its encoding lacks is written as an escape."""
     if stream is None:  # the descriptor was closed before the start
-        return cast("TextIO", open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115  # lives as long as we
+        return cast("TextIO", open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123  # lives as long as we
     reconfigure = getattr(stream, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(errors="backslashreplace")

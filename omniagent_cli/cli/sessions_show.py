@@ -1,0 +1,143 @@
+"""`omniagent sessions show`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import Annotated
+
+import typer
+
+from omniagent_cli.cli import given, ids
+from omniagent_cli.cli.context import Context, running
+from omniagent_cli.cli.options import AnyId
+from omniagent_cli.durations import utc_now
+from omniagent_cli.errors import UsageError
+from omniagent_cli.models import Message
+from omniagent_cli.text import visible
+from omniagent_cli.ui import transcript
+from omniagent_cli.ui.terminal import Out
+
+_LOOK_AGAIN_SECONDS = 0.5
+
+
+def show(
+    ctx: typer.Context,
+    *,
+    id_: AnyId,
+    last: Annotated[int | None, typer.Option(metavar="N", help="only the last N messages")] = None,
+    follow: Annotated[
+        bool,
+        typer.Option("--follow", "-f", help="go on with what is said from now on, until Ctrl-C"),
+    ] = False,
+    raw: Annotated[
+        bool,
+        typer.Option("--raw", help="the texts alone, as they were said; no Markdown is rendered"),
+    ] = False,
+) -> None:
+    """Show a session and its messages."""
+    context = running(ctx)
+    given.not_negative(last, "--last")
+    if context.json and (follow or raw):
+        raise UsageError(
+            f"--json and {'--follow' if follow else '--raw'} contradict each other; give one of them"
+        )
+    session_id = ids.to_read(context, id_)
+    if context.json:
+        _show_json(context, session_id, last)
+    elif follow:
+        _follow(context, session_id, last, raw=raw)
+    else:
+        with context.terminal.paged() as out:
+            _show_header(context, session_id, out, raw=raw)
+            _show_messages(context, _messages(context, session_id, last), out, raw=raw)
+
+
+def _messages(context: Context, session_id: str, last: int | None) -> Iterable[Message]:
+    if last is None:
+        return context.store.iter_messages(session_id)
+    return context.store.messages(session_id, last=last)
+
+
+def _show_json(context: Context, session_id: str, last: int | None) -> None:
+    header = context.store.header(session_id)
+    count = context.store.count_messages(session_id)
+    messages = list(_messages(context, session_id, last))
+    context.terminal.json(transcript.session_record(header, messages, count))
+
+
+def _show_header(context: Context, session_id: str, out: Out, *, raw: bool) -> None:
+    if raw:
+        return
+    summary = context.store.summary(session_id)
+    if not context.terminal.is_terminal:
+        for fields in transcript.header_fields(summary):
+            context.terminal.fields(fields)
+        out.line()
+        return
+    for number, line in enumerate(transcript.header_lines(summary, utc_now())):
+        out.line(context.terminal.style(line, "bold" if number == 0 else "dim"))
+    out.line()
+
+
+def _show_messages(
+    context: Context, messages: Iterable[Message], out: Out, *, raw: bool
+) -> int | None:
+    """Show messages and return the position of the last."""
+    position = None
+    for message in messages:
+        if raw:
+            if position is not None:
+                out.line()
+            out.line(visible(message.text) if context.terminal.is_terminal else message.text)
+        elif context.terminal.is_terminal:
+            for line in _lines(context, message):
+                out.line(line)
+        else:
+            context.terminal.fields(transcript.message_fields(message))
+        position = message.position
+    return position
+
+
+def _lines(context: Context, message: Message) -> Iterator[str]:
+    terminal = context.terminal
+    yield terminal.style(
+        transcript.heading(message, utc_now()), transcript.ROLE_STYLES.get(message.role, "bold")
+    )
+    if message.role == "assistant" and message.text and not terminal.is_dumb:
+        yield terminal.markdown(message.text)
+        for call in message.tool_calls or []:
+            yield visible(transcript.call_line(call))
+    elif text := transcript.terminal_body(message):
+        yield text
+    yield ""
+
+
+def _follow(context: Context, session_id: str, last: int | None, *, raw: bool) -> None:
+    """Show what is there, then what is added; a message that still grows is shown when it is done."""
+    terminal = context.terminal
+    _show_header(context, session_id, terminal, raw=raw)
+    position = -1
+    ready = list(_messages(context, session_id, last))
+    if last == 0:
+        position = max(
+            (m.position or 0 for m in context.store.messages(session_id, last=1)), default=-1
+        )
+    unfinished: tuple[int | None, str] | None = None
+    while True:
+        if ready and _grows(ready[-1], unfinished):
+            unfinished = (ready[-1].position, ready[-1].text)
+            ready.pop()
+        else:
+            unfinished = None
+        shown = _show_messages(context, ready, terminal, raw=raw)
+        if shown is not None:
+            position = shown
+        terminal.flush()
+        time.sleep(_LOOK_AGAIN_SECONDS)
+        ready = context.store.messages(session_id, after=position)
+
+
+def _grows(message: Message, seen: tuple[int | None, str] | None) -> bool:
+    """Tell whether an answer may still be coming: interrupted as far as stored, and not seen so before."""
+    return message.status == "interrupted" and seen != (message.position, message.text)

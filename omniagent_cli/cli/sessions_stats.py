@@ -1,0 +1,136 @@
+"""`omniagent sessions stats`: how much there is, and what it cost in tokens."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import typer
+
+from omniagent_cli.cli.context import Context, running
+from omniagent_cli.errors import SessionNotFound
+from omniagent_cli.models import Message, SessionSummary
+from omniagent_cli.text import one_line, plain_field
+from omniagent_cli.ui.cells import Column, Table
+from omniagent_cli.ui.views import counted
+
+_LARGEST = 5
+
+
+@dataclass(slots=True)
+class _Totals:
+    sessions: int = 0
+    archived: int = 0
+    messages: int = 0
+    roles: Counter[str] = field(default_factory=Counter)
+    models: dict[str, Counter[str]] = field(default_factory=dict)
+    largest: list[SessionSummary] = field(default_factory=list)
+
+    def add(self, message: Message) -> None:
+        self.roles[message.role] += 1
+        if message.role != "assistant":
+            return
+        tokens = self.models.setdefault(message.model or "", Counter())
+        tokens["answers"] += 1
+        for key in ("input_tokens", "output_tokens"):
+            number = (message.usage or {}).get(key)
+            if isinstance(number, int):
+                tokens[key] += number
+
+    def record(self) -> dict[str, Any]:
+        return {
+            "sessions": self.sessions,
+            "archived": self.archived,
+            "messages": self.messages,
+            "roles": dict(self.roles),
+            "models": [
+                {
+                    "model": model,
+                    "answers": tokens["answers"],
+                    "input_tokens": tokens["input_tokens"],
+                    "output_tokens": tokens["output_tokens"],
+                }
+                for model, tokens in self._by_tokens()
+            ],
+            "largest": [
+                {"id": summary.id, "title": summary.title, "message_count": summary.message_count}
+                for summary in self.largest
+            ],
+        }
+
+    def _by_tokens(self) -> list[tuple[str, Counter[str]]]:
+        return sorted(
+            self.models.items(),
+            key=lambda pair: (-pair[1]["input_tokens"] - pair[1]["output_tokens"], pair[0]),
+        )
+
+
+def stats(ctx: typer.Context) -> None:
+    """Count sessions and messages, tokens per model, and name the largest sessions."""
+    context = running(ctx)
+    record = _totals(context).record()
+    if context.json:
+        context.terminal.json(record)
+    elif context.terminal.is_terminal:
+        _show_person(context, record)
+    else:
+        _show_pipe(context, record)
+
+
+def _totals(context: Context) -> _Totals:
+    summaries = context.store.list(archived=None)
+    totals = _Totals(
+        sessions=len(summaries),
+        archived=sum(summary.archived for summary in summaries),
+        messages=sum(summary.message_count for summary in summaries),
+        largest=sorted(summaries, key=lambda s: (-s.message_count, s.id))[:_LARGEST],
+    )
+    with context.terminal.progress("reading", totals.messages) as advance:
+        for summary in summaries:
+            try:
+                for message in context.store.iter_messages(summary.id):
+                    totals.add(message)
+                    advance(1)
+            except SessionNotFound:
+                continue  # removed by somebody since it was listed
+    return totals
+
+
+def _show_pipe(context: Context, record: dict[str, Any]) -> None:
+    fields = context.terminal.fields
+    for key in ("sessions", "archived", "messages"):
+        fields([key, str(record[key])])
+    for role, number in sorted(record["roles"].items()):
+        fields(["role", role, str(number)])
+    for row in record["models"]:
+        numbers = (str(row[key]) for key in ("answers", "input_tokens", "output_tokens"))
+        fields(["model", plain_field(row["model"]), *numbers])
+    for row in record["largest"]:
+        fields(["largest", plain_field(row["id"]), str(row["message_count"])])
+
+
+def _show_person(context: Context, record: dict[str, Any]) -> None:
+    sessions = counted(record["sessions"], "session")
+    archived = f" ({record['archived']:,} archived)" if record["archived"] else ""
+    context.terminal.line(f"{sessions}{archived}, {counted(record['messages'], 'message')}")
+    if record["models"]:
+        context.terminal.line()
+        rows = [
+            [
+                one_line(row["model"]) or "unknown",
+                *(f"{row[key]:,}" for key in ("answers", "input_tokens", "output_tokens")),
+            ]
+            for row in record["models"]
+        ]
+        columns = [Column("MODEL", "cyan", shrink=True)]
+        columns += [Column(name, right=True) for name in ("ANSWERS", "TOKENS IN", "TOKENS OUT")]
+        context.terminal.table(Table(columns, rows))
+    if record["largest"]:
+        context.terminal.line()
+        rows = [
+            [one_line(row["id"]), f"{row['message_count']:,}", one_line(row["title"])]
+            for row in record["largest"]
+        ]
+        columns = [Column("LARGEST", "cyan", shrink=True), Column("MESSAGES", right=True)]
+        context.terminal.table(Table([*columns, Column("TITLE", shrink=True)], rows))

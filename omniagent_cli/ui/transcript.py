@@ -1,0 +1,108 @@
+"""Messages of a session -> what a terminal and a pipe show of them, and JSON. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from omniagent_cli.canonical import format_time
+from omniagent_cli.durations import describe_age
+from omniagent_cli.models import Message, Session, SessionSummary
+from omniagent_cli.text import one_line, plain_field, visible
+from omniagent_cli.ui.json_text import json_text
+from omniagent_cli.ui.views import counted, marks
+
+ROLE_STYLES = {
+    "user": "bold cyan",
+    "assistant": "bold green",
+    "tool": "bold yellow",
+    "system": "bold",
+}
+"""How the heading of a message is painted, by role."""
+
+
+def heading(message: Message, now: datetime) -> str:
+    """Return who said a message, where it stands, and when; one line."""
+    who = message.role if not message.name else f"{message.role} {message.name}"
+    parts = [who, f"#{message.position}"]
+    if message.created_at:
+        parts.append(describe_age(message.created_at, now))
+    if message.status != "complete":
+        parts.append(message.status)
+    return one_line(" · ".join(parts))
+
+
+def body(message: Message) -> str:
+    """Return the text of a message with marks for what is no text; not yet made harmless."""
+    parts = [message.text] if message.text else []
+    if not isinstance(message.content, str):
+        parts += [
+            f"[{part.get('type', 'attachment')}]" for part in message.content if "text" not in part
+        ]
+    parts += [call_line(call) for call in message.tool_calls or []]
+    return "\n".join(parts)
+
+
+def call_line(call: dict[str, Any]) -> str:
+    """Return a tool call as ``→ name(arguments)``."""
+    function = call.get("function", {})
+    return f"→ {function.get('name', '')}({function.get('arguments', '')})"
+
+
+def terminal_body(message: Message) -> str:
+    """Return `body`, harmless, for a terminal that shows it as it is."""
+    return visible(body(message))
+
+
+def message_fields(message: Message) -> list[str]:
+    """Return position, created, role, status and text."""
+    return [
+        str(message.position),
+        format_time(message.created_at) if message.created_at else "",
+        message.role,
+        message.status,
+        plain_field(body(message)),
+    ]
+
+
+def message_record(message: Message) -> dict[str, Any]:
+    """Return the JSON form of a message: its record and where it stands."""
+    return {"position": message.position, **message.to_record()}
+
+
+def session_record(session: Session, messages: list[Message], count: int) -> dict[str, Any]:
+    """Return the JSON form of a session with some or all of its messages."""
+    return {
+        **session.header_record(),
+        "message_count": count,
+        "messages": [message_record(message) for message in messages],
+    }
+
+
+def header_lines(summary: SessionSummary, now: datetime) -> Iterator[str]:
+    """Yield what a terminal shows above the messages: the title first."""
+    yield one_line(summary.title or summary.id)
+    facts = [summary.id] if summary.title else []
+    facts += [counted(summary.message_count, "message"), summary.model]
+    facts.append(f"updated {describe_age(summary.updated_at, now)}")
+    facts.append(f"created {describe_age(summary.created_at, now)}")
+    if summary.expires_at:
+        facts.append(f"expires {describe_age(summary.expires_at, now)}")
+    facts += [*marks(summary), *(f"#{tag}" for tag in summary.tags)]
+    yield one_line(" · ".join(fact for fact in facts if fact))
+    for key, value in summary.metadata.items():
+        if key not in ("pinned", "archived", "tags"):
+            yield one_line(f"{key}: {value if isinstance(value, str) else json_text(value)}")
+
+
+def header_fields(summary: SessionSummary) -> Iterator[list[str]]:
+    """Yield what a pipe gets above the messages: a name and a value each."""
+    yield ["id", plain_field(summary.id)]
+    yield ["title", plain_field(summary.title)]
+    yield ["model", plain_field(summary.model)]
+    yield ["messages", str(summary.message_count)]
+    yield ["created", format_time(summary.created_at)]
+    yield ["updated", format_time(summary.updated_at)]
+    yield ["expires", format_time(summary.expires_at) if summary.expires_at else ""]
+    yield ["metadata", json_text(summary.metadata)]

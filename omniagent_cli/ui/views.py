@@ -1,0 +1,166 @@
+"""Sessions and what belongs to them -> tables for a terminal, fields for a pipe, records for JSON. Pure functions.
+
+Everything that came from elsewhere is made harmless here: `text.one_line` for terminals, `text.plain_field`,
+which loses nothing, for pipes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from omniagent_cli.canonical import format_time
+from omniagent_cli.durations import describe_age
+from omniagent_cli.models import SessionSummary
+from omniagent_cli.stores.search import SearchHit
+from omniagent_cli.stores.trash import TrashEntry
+from omniagent_cli.text import one_line, plain_field
+from omniagent_cli.ui.cells import Column, Table
+
+
+def counted(number: int, noun: str) -> str:
+    """Say how many of something there are: ``1 session``, ``1,200 messages``."""
+    plural = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
+    return f"{number:,} {noun if number == 1 else plural}"
+
+
+def quoted(session_id: str) -> str:
+    """Return an id as a sentence holds it."""
+    return f"'{one_line(session_id)}'"
+
+
+def marks(summary: SessionSummary) -> list[str]:
+    """Return ``pinned`` and ``archived`` as far as they hold."""
+    return [mark for mark in ("pinned", "archived") if getattr(summary, mark)]
+
+
+def session_table(summaries: Sequence[SessionSummary], now: datetime) -> Table:
+    """Lay out a listing; a session without a title shows how its last message begins."""
+    rows = []
+    for summary in summaries:
+        notes = [*marks(summary), *(f"#{tag}" for tag in summary.tags)]
+        rows.append(
+            [
+                one_line(summary.id),
+                one_line(summary.title or summary.preview),
+                f"{summary.message_count:,}",
+                describe_age(summary.updated_at, now),
+                one_line(" ".join(notes)),
+            ]
+        )
+    columns = [
+        Column("ID", "cyan", shrink=True),
+        Column("TITLE", shrink=True),
+        Column("MESSAGES", right=True),
+        Column("UPDATED", "dim"),
+    ]
+    if any(row[4] for row in rows):
+        return Table([*columns, Column("MARKS", "yellow")], rows)
+    return Table(columns, [row[:4] for row in rows])
+
+
+def session_fields(summary: SessionSummary) -> list[str]:
+    """Return id, title, messages, updated, model, marks and tags."""
+    return [
+        plain_field(summary.id),
+        plain_field(summary.title),
+        str(summary.message_count),
+        format_time(summary.updated_at),
+        plain_field(summary.model),
+        ",".join(marks(summary)),
+        plain_field(",".join(summary.tags)),
+    ]
+
+
+def trash_table(entries: Sequence[TrashEntry], now: datetime) -> Table:
+    """Lay out what can be restored."""
+    rows = [
+        [
+            one_line(entry.session_id),
+            entry.kind,
+            f"{entry.message_count:,}",
+            describe_age(entry.removed_at, now),
+            describe_age(entry.expires_at, now) if entry.expires_at else "never",
+            one_line(entry.title),
+            entry.uid,
+        ]
+        for entry in entries
+    ]
+    columns = [
+        Column("ID", "cyan", shrink=True),
+        Column("WHAT"),
+        Column("MESSAGES", right=True),
+        Column("REMOVED", "dim"),
+        Column("GOES", "dim"),
+        Column("TITLE", shrink=True),
+        Column("ENTRY", "dim"),
+    ]
+    return Table(columns, rows)
+
+
+def trash_fields(entry: TrashEntry) -> list[str]:
+    """Return id, kind, messages, removed, expires, title and entry."""
+    return [
+        plain_field(entry.session_id),
+        entry.kind,
+        str(entry.message_count),
+        format_time(entry.removed_at),
+        format_time(entry.expires_at) if entry.expires_at else "",
+        plain_field(entry.title),
+        entry.uid,
+    ]
+
+
+def trash_record(entry: TrashEntry) -> dict[str, Any]:
+    """Return the JSON form of a trash entry."""
+    return {
+        "entry": entry.uid,
+        "id": entry.session_id,
+        "kind": entry.kind,
+        "title": entry.title,
+        "message_count": entry.message_count,
+        "removed_at": format_time(entry.removed_at),
+        "expires_at": format_time(entry.expires_at) if entry.expires_at else None,
+    }
+
+
+def hit_fields(hit: SearchHit) -> list[str]:
+    """Return id, position, created, role and snippet."""
+    return [
+        plain_field(hit.session_id),
+        str(hit.position),
+        format_time(hit.created_at),
+        hit.role,
+        plain_field(hit.snippet),
+    ]
+
+
+def hit_record(hit: SearchHit) -> dict[str, Any]:
+    """Return the JSON form of a search hit; `match` is where the match begins and ends in the snippet."""
+    return {
+        "session_id": hit.session_id,
+        "title": hit.title,
+        "message_id": hit.message_id,
+        "position": hit.position,
+        "role": hit.role,
+        "created_at": format_time(hit.created_at),
+        "snippet": hit.snippet,
+        "match": list(hit.match),
+    }
+
+
+def hit_parts(hit: SearchHit) -> tuple[str, str, str]:
+    """Return a snippet as what stands before the match, the match, and the rest, harmless."""
+    start, end = hit.match
+    return (
+        one_line(hit.snippet[:start]),
+        one_line(hit.snippet[start:end]),
+        one_line(hit.snippet[end:]),
+    )
+
+
+def pairs_table(title: str, pairs: Sequence[tuple[str, str]]) -> Table:
+    """Lay out names and values."""
+    rows = [[one_line(name), one_line(value)] for name, value in pairs]
+    return Table([Column(title, "cyan"), Column("VALUE", shrink=True)], rows)
