@@ -1,0 +1,55 @@
+"""The contract: every promise of a store, as tests that run on any backend, wrapper or stack.
+
+A test module takes part with a table of cases and two classes::
+
+    CASES = {"mine": StoreCase(lambda place, **options: MyStore(place / "data", **options))}
+
+    @pytest.fixture(params=CASES.values(), ids=CASES)
+    def case(request): return request.param
+
+    class TestStores(StoreContract): ...
+    class TestSharedPlaces(SharedPlaceContract): ...   # cases that can be opened more than once
+"""
+
+from __future__ import annotations
+
+from omniagent_cli.testing.clock import FakeClock
+from omniagent_cli.testing.contract_base import MakeStore, StoreCase
+from omniagent_cli.testing.contract_expiry import ExpiryContract
+from omniagent_cli.testing.contract_header import (
+    EventsContract,
+    NamesContract,
+    RecordsContract,
+    ValuesContract,
+)
+from omniagent_cli.testing.contract_listing import IdsContract, ListingContract
+from omniagent_cli.testing.contract_model import ModelContract
+from omniagent_cli.testing.contract_reading import ReadingContract
+from omniagent_cli.testing.contract_search import SearchContract
+from omniagent_cli.testing.contract_sharing import SharedPlaceContract
+from omniagent_cli.testing.contract_trash import RemovalContract, TrashContract
+from omniagent_cli.testing.contract_turns import CheckpointContract, StagingContract
+from omniagent_cli.testing.contract_writing import SavingContract, WritingContract
+
+__all__ = ["FakeClock", "MakeStore", "SharedPlaceContract", "StoreCase", "StoreContract"]
+
+
+class StoreContract(
+    ReadingContract,
+    WritingContract,
+    SavingContract,
+    RemovalContract,
+    ListingContract,
+    IdsContract,
+    SearchContract,
+    ExpiryContract,
+    TrashContract,
+    CheckpointContract,
+    StagingContract,
+    ValuesContract,
+    NamesContract,
+    RecordsContract,
+    EventsContract,
+    ModelContract,
+):
+    """Every promise that one handle on a store can keep."""

@@ -1,0 +1,266 @@
+"""Promises about time to live: invisible at once, started again by writing, never by reading."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from omniagent_cli.errors import (
+    InvalidDuration,
+    SessionConflict,
+    SessionExpired,
+    SessionNotFound,
+)
+from omniagent_cli.models import Message, Session
+from omniagent_cli.stores.base import SessionStore
+from omniagent_cli.testing.clock import FakeClock
+from omniagent_cli.testing.contract_base import ContractBase, MakeStore, ids, said, texts
+from omniagent_cli.testing.contract_reading import NEEDS_A_SESSION
+
+HOUR = timedelta(hours=1)
+Ways = dict[str, Callable[[], object]]
+
+
+class ExpiryContract(ContractBase):
+    """The session's own time to live, by the clock, to the microsecond."""
+
+    @pytest.mark.parametrize(
+        ("ttl", "seconds"),
+        [
+            ("7d", 604_800),
+            ("168h", 604_800),
+            ("1h30m", 5_400),
+            (timedelta(minutes=5), 300),
+            (90, 90),
+            (0.5, 0.5),
+            (None, None),
+            ("never", None),
+            (0, None),
+            (timedelta(0), None),
+            ("0s", None),
+        ],
+    )
+    def test_every_way_to_say_it(
+        self, make_store: MakeStore, clock: FakeClock, ttl: Any, seconds: float | None
+    ) -> None:
+        """A store's `ttl` is recorded in the sessions it creates; zero and never mean no expiry."""
+        store = make_store(clock=clock, ttl=ttl)
+        store.append("s", said("a"))
+        session = store.get("s")
+        assert session.ttl_seconds == seconds
+        if seconds is None:
+            assert session.expires_at is None
+        else:
+            assert session.expires_at == clock.now + timedelta(seconds=seconds)
+
+    @pytest.mark.parametrize("bad", [-1, timedelta(seconds=-1), "-1h", "soon", float("nan"), 1e300])
+    def test_what_is_no_ttl_is_refused(
+        self, make_store: MakeStore, store: SessionStore, bad: Any
+    ) -> None:
+        """A negative or senseless time to live is an error, when opening and when setting."""
+        store.append("s", said("a"))
+        with pytest.raises(InvalidDuration):
+            store.set_ttl("s", bad)
+        with pytest.raises(InvalidDuration):
+            make_store(ttl=bad)
+
+    @pytest.mark.parametrize(
+        "made_by", ["append", "get_or_create", "set_metadata", "set_state", "save", "fork"]
+    )
+    def test_every_new_session_expires(
+        self, make_store: MakeStore, clock: FakeClock, made_by: str
+    ) -> None:
+        """However a session came into being, its time runs from then."""
+        store = make_store(clock=clock, ttl=HOUR)
+        store.append("source", said("a"))
+        ways: Ways = {
+            "append": lambda: store.append("s", said("a")),
+            "get_or_create": lambda: store.get_or_create("s"),
+            "set_metadata": lambda: store.set_metadata("s", "k", 1),
+            "set_state": lambda: store.set_state("s", "k", 1),
+            "save": lambda: store.save(Session("s")),
+            "fork": lambda: store.fork("source", "s"),
+        }
+        ways[made_by]()
+        assert store.get("s").expires_at == clock.now + HOUR
+        assert store.get("s").ttl_seconds == 3600
+
+    def test_expired_at_its_very_moment(self, make_store: MakeStore, clock: FakeClock) -> None:
+        """A session is there a microsecond before its time is over, and gone at it."""
+        store = make_store(clock=clock, ttl=HOUR)
+        store.append("s", said("a"))
+        clock.advance(HOUR - timedelta(microseconds=1))
+        assert store.exists("s")
+        clock.advance(timedelta(microseconds=1))
+        assert not store.exists("s")
+
+    @pytest.mark.parametrize("operation", NEEDS_A_SESSION)
+    def test_expired_is_invisible_to_every_operation(
+        self, make_store: MakeStore, clock: FakeClock, operation: str
+    ) -> None:
+        """Operations on one session say that it expired, which is a kind of not found."""
+        store = make_store(clock=clock, ttl=HOUR)
+        store.append("typo", said("word"))
+        clock.advance(HOUR)
+        with pytest.raises(SessionExpired) as caught:
+            NEEDS_A_SESSION[operation](store)
+        assert isinstance(caught.value, SessionNotFound)
+        assert caught.value.session_id == "typo"
+
+    def test_expired_is_in_no_listing(self, make_store: MakeStore, clock: FakeClock) -> None:
+        """Lists, counts and search pass over an expired session; deleting finds nothing."""
+        store = make_store(clock=clock, ttl=HOUR)
+        store.append("s", said("word"))
+        clock.advance(HOUR)
+        assert store.list() == store.list(archived=None, sort="id") == []
+        assert store.count() == 0
+        assert store.search("word") == []
+        assert not store.exists("s")
+        assert store.count_expired() == 1
+        assert store.delete("s") is False
+        assert store.trash() == []
+
+    def test_writing_restarts_it(self, make_store: MakeStore, clock: FakeClock) -> None:
+        """Every write starts the time again, `touch` too."""
+        store = make_store(clock=clock, ttl=HOUR)
+        uid = store.write("s", said("a", "b", "c")).uid
+        writes: list[Callable[[], object]] = [
+            lambda: store.append("s", said("d")),
+            lambda: store.set_metadata("s", "k", 1),
+            lambda: store.set_state("s", "k", 1),
+            lambda: store.delete_metadata("s", "k"),
+            lambda: store.tag("s", ["t"]),
+            lambda: store.set_title("s", "t"),
+            lambda: store.set_model("s", "a:b"),
+            lambda: store.put_summary("s", 1, {"text": "x"}),
+            lambda: store.put_attachment("s", "a" * 64, {"name": "x"}),
+            lambda: store.checkpoint("s", Message("assistant", "x"), uid=uid),
+            lambda: store.save(store.get("s")),
+            lambda: store.remove_from("s", 3),
+            lambda: store.trim("s", 1),
+            lambda: store.clear("s"),
+            lambda: store.restore("s"),
+            lambda: (store.rename("s", "s2"), store.rename("s2", "s")),
+            lambda: store.touch("s"),
+        ]
+        for write in writes:
+            clock.advance(HOUR / 2)
+            write()
+            assert store.get("s").expires_at == clock.now + HOUR
+
+    def test_reading_does_not_restart_it(self, make_store: MakeStore, clock: FakeClock) -> None:
+        """No amount of reading keeps a session alive."""
+        store = make_store(clock=clock, ttl=HOUR)
+        store.append("s", said("word"))
+        expires = store.get("s").expires_at
+        clock.advance(HOUR / 2)
+        store.get("s")
+        store.messages("s")
+        store.search("word")
+        store.list()
+        store.get_or_create("s")
+        store.session("s").get_messages()
+        assert store.get("s").expires_at == expires
+
+    def test_touch_is_no_activity(self, store: SessionStore, clock: FakeClock) -> None:
+        """`touch` keeps content, metadata and `updated_at`."""
+        store.append("s", said("a"))
+        before = store.get("s")
+        clock.advance("1d")
+        store.touch("s")
+        after = store.get("s")
+        assert after.updated_at == before.updated_at
+        assert after.messages == before.messages
+        assert after.expires_at == clock.now + timedelta(days=7)
+
+    def test_set_ttl_changes_one_session(self, store: SessionStore, clock: FakeClock) -> None:
+        """A session can get its own time to live, or none, without looking active."""
+        store.append("s", said("a"))
+        before = store.get("s").updated_at
+        clock.advance("1h")
+        store.set_ttl("s", "30d")
+        assert store.get("s").expires_at == clock.now + timedelta(days=30)
+        store.set_ttl("s", "never")
+        assert store.get("s").expires_at is None
+        assert store.get("s").updated_at == before
+        clock.advance("700d")
+        assert texts(store, "s") == ["a"]
+
+    def test_writing_to_an_expired_id_starts_afresh(
+        self, make_store: MakeStore, clock: FakeClock
+    ) -> None:
+        """The old messages are discarded and the new one stored in one step, and that is told."""
+        store = make_store(clock=clock, ttl=HOUR)
+        old = store.write("s", said("old"))
+        store.set_metadata("s", "k", 1)
+        clock.advance(HOUR)
+        new = store.write("s", said("new"))
+        assert (new.expired, new.created, old.expired) == (True, True, False)
+        assert new.uid != old.uid
+        session = store.get("s")
+        assert [m.text for m in session.messages] == ["new"]
+        assert session.metadata == {}
+        assert session.created_at == clock.now
+        assert store.search("old") == []
+        assert store.trash() == []
+
+    @pytest.mark.parametrize("way", ["get_or_create", "set_metadata", "fork", "rename", "save"])
+    def test_an_expired_id_is_free(self, make_store: MakeStore, clock: FakeClock, way: str) -> None:
+        """An expired session stands in nobody's way."""
+        store = make_store(clock=clock, ttl=HOUR)
+        store.append("s", said("old"))
+        clock.advance(HOUR)
+        store.append("other", said("new"))
+        ways: Ways = {
+            "get_or_create": lambda: store.get_or_create("s"),
+            "set_metadata": lambda: store.set_metadata("s", "k", 1),
+            "fork": lambda: store.fork("other", "s"),
+            "rename": lambda: store.rename("other", "s"),
+            "save": lambda: store.save(Session("s")),
+        }
+        ways[way]()
+        assert "old" not in texts(store, "s")
+        assert store.count_expired() == 0
+
+    def test_a_stale_object_does_not_revive_it(
+        self, make_store: MakeStore, clock: FakeClock
+    ) -> None:
+        """Saving a session that expired meanwhile is refused."""
+        store = make_store(clock=clock, ttl=HOUR)
+        store.append("s", said("a"))
+        session = store.get("s")
+        clock.advance(HOUR)
+        with pytest.raises((SessionExpired, SessionConflict)):
+            store.save(session)
+        assert not store.exists("s")
+
+    def test_purge_removes_what_has_expired(self, make_store: MakeStore, clock: FakeClock) -> None:
+        """`purge_expired` removes exactly the expired sessions for good and counts them."""
+        store = make_store(clock=clock, ttl=HOUR)
+        for number in range(5):
+            store.append(f"s{number}", said("a"))
+        store.set_ttl("s0", None)
+        clock.advance(HOUR)
+        store.append("fresh", said("a"))
+        assert store.count_expired() == 4
+        assert store.purge_expired() == 4
+        assert store.purge_expired() == store.count_expired() == 0
+        assert sorted(ids(store)) == ["fresh", "s0"]
+        assert store.trash() == []
+        with pytest.raises(SessionNotFound) as caught:
+            store.get("s1")
+        assert not isinstance(caught.value, SessionExpired)
+
+    def test_purge_works_through_many(self, make_store: MakeStore, clock: FakeClock) -> None:
+        """More expired sessions than are read at a time all go."""
+        store = make_store(clock=clock, ttl=HOUR, trash_ttl=HOUR)
+        for number in range(30):
+            store.append(f"s{number}", said("a"))
+            if number % 3 == 0:
+                store.delete(f"s{number}")
+        clock.advance(HOUR)
+        assert store.purge_expired() == 20
+        assert store.info()["expired"] == 0

@@ -1,0 +1,282 @@
+"""Promises about reading, and about what never creates a session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from omniagent_cli.errors import SessionExpired, SessionNotFound, StoreClosed, UsageError
+from omniagent_cli.models import Session
+from omniagent_cli.stores.base import SessionStore
+from omniagent_cli.testing.clock import FakeClock
+from omniagent_cli.testing.contract_base import (
+    ContractBase,
+    MakeStore,
+    ids,
+    listen,
+    positions,
+    said,
+    texts,
+)
+
+NEEDS_A_SESSION: dict[str, Callable[[SessionStore], object]] = {
+    "get": lambda s: s.get("typo"),
+    "header": lambda s: s.header("typo"),
+    "summary": lambda s: s.summary("typo"),
+    "messages": lambda s: s.messages("typo"),
+    "last": lambda s: s.messages("typo", last=0),
+    "iter_messages": lambda s: list(s.iter_messages("typo")),
+    "count_messages": lambda s: s.count_messages("typo"),
+    "get_metadata": lambda s: s.get_metadata("typo", "k"),
+    "get_state": lambda s: s.get_state("typo", "k"),
+    "delete_metadata": lambda s: s.delete_metadata("typo", "k"),
+    "delete_state": lambda s: s.delete_state("typo", "k"),
+    "attachments": lambda s: s.attachments("typo"),
+    "attachment": lambda s: s.attachment("typo", "0" * 64),
+    "last_summary": lambda s: s.last_summary("typo"),
+    "search": lambda s: s.search("word", session_id="typo"),
+    "trim": lambda s: s.trim("typo", 3),
+    "clear": lambda s: s.clear("typo"),
+    "remove_from": lambda s: s.remove_from("typo", 0),
+    "rename": lambda s: s.rename("typo", "other"),
+    "fork": lambda s: s.fork("typo", "other"),
+    "touch": lambda s: s.touch("typo"),
+    "set_ttl": lambda s: s.set_ttl("typo", "1h"),
+    "set_title": lambda s: s.set_title("typo", "title"),
+    "set_model": lambda s: s.set_model("typo", "a:b"),
+    "tag": lambda s: s.tag("typo", ["work"]),
+}
+"""Every operation on one session that must find it, never make it."""
+
+READS_THE_STORE: dict[str, Callable[[SessionStore], object]] = {
+    "exists": lambda s: s.exists("typo"),
+    "list": lambda s: s.list(),
+    "count": lambda s: s.count(),
+    "search": lambda s: s.search("word"),
+    "trash": lambda s: s.trash(),
+    "info": lambda s: s.info(),
+    "count_expired": lambda s: s.count_expired(),
+    "purge_expired": lambda s: s.purge_expired(),
+    "delete": lambda s: s.delete("typo"),
+    "handle": lambda s: s.session("typo").get_messages(),
+}
+"""Operations that a store without sessions answers, and that make none."""
+
+
+class ReadingContract(ContractBase):
+    """Reading finds what is there, exactly and only that."""
+
+    def test_get_of_nothing_says_so_and_names_the_id(self, store: SessionStore) -> None:
+        """A missing session is an error that carries its id, and is not called expired."""
+        with pytest.raises(SessionNotFound, match="user-123") as caught:
+            store.get("user-123")
+        assert caught.value.session_id == "user-123"
+        assert not isinstance(caught.value, SessionExpired)
+
+    @pytest.mark.parametrize("operation", NEEDS_A_SESSION)
+    def test_finding_never_creates(self, store: SessionStore, operation: str) -> None:
+        """Everything but writing refuses an id that has no session, and leaves none behind."""
+        store.append("there", said("hello"))
+        told = listen(store)
+        with pytest.raises(SessionNotFound):
+            NEEDS_A_SESSION[operation](store)
+        assert ids(store) == ["there"]
+        assert store.trash() == []
+        assert told == []
+
+    @pytest.mark.parametrize("operation", READS_THE_STORE)
+    def test_looking_at_an_empty_store_creates_nothing(
+        self, store: SessionStore, operation: str
+    ) -> None:
+        """Operations on the whole store answer when it is empty, and leave it empty."""
+        told = listen(store)
+        assert not READS_THE_STORE[operation](store) or operation == "info"
+        assert store.count(archived=None) == 0
+        assert told == []
+
+    def test_get_or_create_makes_one_once(self, store: SessionStore) -> None:
+        """The first call makes an empty session, the second returns the same one."""
+        told = listen(store)
+        made = store.get_or_create("user-123", agent_id="helper", model="a:b")
+        again = store.get_or_create("user-123", agent_id="other", model="c:d")
+        assert made.messages == []
+        assert (again.uid, again.agent_id, again.model) == (made.uid, "helper", "a:b")
+        assert again == made == store.get("user-123")
+        assert [event.name for event in told] == ["session_created"]
+
+    def test_get_or_create_returns_what_is_there(self, store: SessionStore) -> None:
+        """An existing session comes with its messages and metadata."""
+        store.append("user-123", said("hello"))
+        store.set_metadata("user-123", "k", [1])
+        session = store.get_or_create("user-123")
+        assert [m.text for m in session.messages] == ["hello"]
+        assert session.metadata == {"k": [1]}
+
+    def test_get_returns_the_whole_session(self, store: SessionStore, clock: FakeClock) -> None:
+        """A session has its id, uid, times, messages, and what is known about it."""
+        start = clock.now
+        store.append("user-123", said("one"))
+        later = clock.advance("5m")
+        store.append("user-123", said("two", role="assistant"))
+        session = store.get("user-123")
+        assert session.id == "user-123"
+        assert session.uid
+        assert (session.created_at, session.updated_at) == (start, later)
+        assert [(m.role, m.text, m.created_at) for m in session.messages] == [
+            ("user", "one", start),
+            ("assistant", "two", later),
+        ]
+
+    def test_a_header_reads_no_messages(self, store: SessionStore) -> None:
+        """`header` is the session without its messages."""
+        store.append("s", said("one"))
+        header = store.header("s")
+        assert header.messages == []
+        header.messages = store.messages("s")
+        assert header == store.get("s")
+
+    def test_slices(self, store: SessionStore) -> None:
+        """`last`, `before` and `after` select by position, oldest first."""
+        store.append("s", said("a", "b", "c", "d", "e"))
+        assert texts(store, "s") == ["a", "b", "c", "d", "e"]
+        assert texts(store, "s", last=2) == ["d", "e"]
+        assert texts(store, "s", last=9) == ["a", "b", "c", "d", "e"]
+        assert texts(store, "s", last=2, before=3) == ["b", "c"]
+        assert texts(store, "s", before=2) == ["a", "b"]
+        assert texts(store, "s", after=2) == ["d", "e"]
+        assert texts(store, "s", after=0, before=4) == ["b", "c", "d"]
+        assert texts(store, "s", last=1, after=4) == []
+        assert texts(store, "s", before=0) == []
+        assert texts(store, "s", after=-5, before=99) == ["a", "b", "c", "d", "e"]
+
+    def test_the_last_zero_messages_are_none(self, store: SessionStore) -> None:
+        """An explicit 0 is nothing, never all."""
+        store.append("s", said("a"))
+        assert store.messages("s", last=0) == []
+
+    def test_a_negative_number_of_messages_is_refused(self, store: SessionStore) -> None:
+        """A negative `last` is an error of the caller."""
+        store.append("s", said("a"))
+        with pytest.raises(UsageError):
+            store.messages("s", last=-1)
+
+    def test_numbers_beyond_any_store_are_only_large(self, store: SessionStore) -> None:
+        """A number too large for a database column means everything, or nothing."""
+        huge = 10**30
+        store.append("s", said("a", "b"))
+        assert texts(store, "s", last=huge, before=huge) == ["a", "b"]
+        assert texts(store, "s", after=huge) == []
+        assert texts(store, "s", before=-huge) == []
+        assert store.trim("s", huge) == 0
+        assert store.remove_from("s", huge) == 0
+        assert ids(store, limit=huge) == ["s"]
+        assert len(store.search("a", limit=huge)) == 1
+        assert texts(store, store.fork("s", "f", at=huge)) == ["a", "b"]
+
+    def test_a_long_session_is_walked_in_order(self, store: SessionStore) -> None:
+        """`iter_messages` yields every message once, in order, whatever the chunk it reads in."""
+        store.append("s", said(*map(str, range(1234))))
+        assert [int(m.text) for m in store.iter_messages("s")] == list(range(1234))
+        assert store.count_messages("s") == 1234
+
+    def test_what_is_returned_is_a_copy(self, store: SessionStore) -> None:
+        """Changing what a store returned changes nothing in the store."""
+        store.append("s", [{"role": "user", "content": "a", "extra": {"k": [1]}}])
+        store.set_metadata("s", "k", {"deep": [1]})
+        session = store.get("s")
+        session.messages[0].content = "changed"
+        session.messages[0].record["extra"]["k"].append(2)
+        session.metadata["k"]["deep"].append(2)
+        store.get_metadata("s", "k")["deep"].append(3)
+        store.list()[0].metadata["k"]["deep"].append(4)
+        assert store.messages("s")[0].record["extra"] == {"k": [1]}
+        assert texts(store, "s") == ["a"]
+        assert store.get_metadata("s", "k") == {"deep": [1]}
+
+    def test_what_is_given_is_copied(self, store: SessionStore) -> None:
+        """Changing what was handed to a store changes nothing in the store, nor does storing change it."""
+        record = {"role": "user", "content": "a", "extra": {"k": [1]}}
+        value = {"deep": [1]}
+        given = dict(record)
+        store.append("s", record)
+        store.set_metadata("s", "k", value)
+        assert record == given
+        record["extra"]["k"].append(2)  # type: ignore[index]
+        value["deep"].append(2)
+        assert store.messages("s")[0].record["extra"] == {"k": [1]}
+        assert store.get_metadata("s", "k") == {"deep": [1]}
+
+    def test_the_default_ttl_is_seven_days(self, make_store: MakeStore, clock: FakeClock) -> None:
+        """A program that names no time to live gets seven days."""
+        store = make_store(clock=clock)
+        assert store.ttl == timedelta(days=7)
+        store.append("s", said("a"))
+        assert store.get("s").ttl_seconds == 604_800
+        assert store.get("s").expires_at == clock.now + timedelta(days=7)
+
+    def test_a_closed_store_raises(self, store: SessionStore) -> None:
+        """Close is final for every operation, and may be repeated."""
+        store.append("s", said("a"))
+        store.close()
+        store.close()
+        operations: list[Callable[[], object]] = [
+            lambda: store.get("s"),
+            lambda: store.append("s", said("b")),
+            store.list,
+            lambda: store.search("a"),
+            lambda: store.delete("s"),
+            lambda: store.search(""),
+            store.__enter__,
+        ]
+        for operation in operations:
+            with pytest.raises(StoreClosed):
+                operation()
+
+    def test_a_with_block_closes(self, make_store: MakeStore) -> None:
+        """Leaving the `with` block closes the store."""
+        with make_store() as store:
+            store.append("s", said("a"))
+        with pytest.raises(StoreClosed):
+            store.get("s")
+
+    def test_a_session_as_an_object(self, store: SessionStore) -> None:
+        """`store.session(id)` works on one session, which its first write makes."""
+        heard: list[str] = []
+        with store.session("user-123") as chat:
+            assert chat.get_messages() == []
+            assert chat.get("theme", "light") == "light"
+            assert not store.exists("user-123")
+            chat.on("message_added", lambda event: heard.append(event.data["message"].text))
+            chat.add_message("user", "Hello")
+            store.append("other", said("not mine"))
+            chat.set("theme", "dark")
+            assert chat.get("theme") == "dark"
+            assert chat.delete("theme") is True
+            assert [m.text for m in chat.get_messages(last=1)] == ["Hello"]
+        store.append("user-123", said("after the handle"))
+        assert heard == ["Hello"]
+
+    def test_export_and_import_of_one_session(self, store: SessionStore) -> None:
+        """An exported session fills another id, equal but for its identity."""
+        with store.session("a") as chat:
+            chat.add_message("user", "Hello", extra={"k": 1})
+            chat.set("theme", "dark")
+            data = chat.export()
+        with store.session("b") as copy:
+            copy.import_data(data)
+        one, other = store.get("a"), store.get("b")
+        assert one.uid != other.uid
+        assert one.messages == other.messages
+        assert positions(store, "a") == positions(store, "b")
+        same = ("title", "metadata", "state", "created_at", "updated_at", "ttl_seconds")
+        assert [getattr(one, key) for key in same] == [getattr(other, key) for key in same]
+
+    def test_a_session_record_round_trips(self, store: SessionStore) -> None:
+        """The record of a stored session reads back as an equal session."""
+        store.append("s", said("a", "b"))
+        store.set_state("s", "k", None)
+        session = store.get("s")
+        again = Session.from_record(session.to_record())
+        assert again.to_record() == session.to_record()

@@ -1,0 +1,232 @@
+"""Promises about search: one definition on every backend, and no query that can go wrong."""
+
+from __future__ import annotations
+
+import pytest
+
+from omniagent_cli.errors import UsageError
+from omniagent_cli.stores.base import SessionStore
+from omniagent_cli.testing.clock import FakeClock
+from omniagent_cli.testing.contract_base import ContractBase, found, said
+
+FINDS: list[tuple[str, str, bool]] = [
+    # text, query, whether it is found
+    ("The quick brown fox", "quick", True),
+    ("The quick brown fox", "QUICK fox", True),
+    ("The quick brown fox", "quick cat", False),
+    ("The quick brown fox", "quic", False),
+    ("The quick brown fox", "quic*", True),
+    ("The quick brown fox", "*", False),
+    ("The quick brown fox", '"quick brown"', True),
+    ("The quick brown fox", '"brown quick"', False),
+    ("The quick brown fox", '"quick brown', True),
+    ("The quick brown fox", '"quick fox"', False),
+    ("The quick, (brown) fox!", '"quick brown fox"', True),
+    ("Straße und Übermut", "strasse", True),
+    ("Straße und Übermut", "ubermut", True),
+    ("Straße und Übermut", "ÜBERMUT", True),
+    ("cafe\u0301 creme", "café", True),
+    ("CAFÉ CRÈME", "cafe creme", True),
+    ("İstanbul", "istanbul", True),
+    ("ﬁne ligature", "fine", True),
+    ("user_name = 5", "name", True),
+    ("user_name = 5", "user_name", True),
+    ("see user-123 there", "user-123", True),
+    ("see user 123 there", "user-123", True),
+    ("version 3.11.7", "3.11", True),
+    ("one two", "one* two", True),
+    ("oneness two", "one* two", True),
+    ("今日は良い天気です", "天気", True),
+    ("今日は良い天気です", "気天", False),
+    ("今日は良い天気です", "良い 今日", True),
+    ("今日は良い天気です", "天*", True),
+    ("ภาษาไทย", "ไทย", True),
+    ("中文test混合", "test", True),
+    ("中文test混合", "文test", True),
+    ("한국어 문장", "한국어", True),
+    ("Привет, МИР", "мир", True),
+    ("naïve 😀 text", "naive text", True),
+    ("naïve 😀 text", "😀", False),
+    ("a\x00word\x1fthere", "word", True),
+    ("half \ud800 character", "half character", True),
+    ("and or not near", "AND OR NOT NEAR", True),
+    ("x", "x", True),
+    ("ａｂｃ wide", "wide", True),
+]
+
+HOSTILE = [
+    "",
+    " ",
+    '"',
+    '""',
+    '"""',
+    "*",
+    "**",
+    '"*"',
+    "AND",
+    "OR NOT",
+    "NEAR(",
+    "NEAR(a b, 5)",
+    "a NEAR b",
+    "(",
+    ")",
+    "^a",
+    "-a",
+    "+a",
+    "text:a",
+    "{a b}: c",
+    "'; DROP TABLE messages; --",
+    "%",
+    "_",
+    "\\",
+    "😀",
+    "\x00",
+    "\ud800",
+    "a\x00b",
+    "\n\t",
+    "a" * 10_000,
+    "a " * 2_000,
+    '"' * 999,
+    "ä" * 5_000,
+    "日" * 3_000,
+    "\u202e",
+]
+
+
+class SearchContract(ContractBase):
+    """Search finds what the definition says, in one session or all, newest first."""
+
+    @pytest.mark.parametrize(("text", "query", "expected"), FINDS)
+    def test_the_definition(
+        self, store: SessionStore, text: str, query: str, *, expected: bool
+    ) -> None:
+        """Words, case, accents, phrases, prefixes and scripts without blanks are found alike everywhere."""
+        store.append("other", said("nothing of that kind"))
+        store.append("s", said(text))
+        wanted = [("s", 0)] if expected else []
+        assert [hit for hit in found(store, query) if hit[0] == "s"] == wanted
+        assert found(store, query, session_id="s") == wanted
+
+    @pytest.mark.parametrize("query", HOSTILE, ids=range(len(HOSTILE)))
+    def test_no_query_is_an_error(self, store: SessionStore, query: str) -> None:
+        """Whatever is typed is searched for as text, and harms nothing."""
+        store.append("s", said("and or near a b text"))
+        store.search(query)
+        store.search(query, session_id="s", role="user", limit=None)
+        assert found(store, "near") == [("s", 0)]
+
+    def test_newest_first_across_sessions(self, store: SessionStore, clock: FakeClock) -> None:
+        """Hits of all sessions come newest first, whichever session was active last."""
+        for number in range(6):
+            store.append(f"s{number % 2}", said(f"apple {number}"))
+            clock.advance("1m")
+        store.append("s0", said("pear"))
+        hits = store.search("apple")
+        assert [hit.snippet for hit in hits] == [f"apple {n}" for n in (5, 4, 3, 2, 1, 0)]
+        assert found(store, "apple", session_id="s1") == [("s1", 2), ("s1", 1), ("s1", 0)]
+
+    def test_a_message_is_as_old_as_it_says(self, store: SessionStore) -> None:
+        """Imported messages stand by the time they were said, not by when they came in."""
+        for year in (2021, 2019, 2020):
+            record = {"role": "user", "content": "apple", "created_at": f"{year}-01-01T00:00:00Z"}
+            store.append(f"y{year}", record)
+        assert [hit[0] for hit in found(store, "apple")] == ["y2021", "y2020", "y2019"]
+
+    def test_the_limit_is_told(self, store: SessionStore, clock: FakeClock) -> None:
+        """A search says whether it is complete; a negative limit is refused."""
+        for number in range(5):
+            store.append("s", said(f"apple {number}"))
+            clock.advance("1s")
+        some = store.search("apple", limit=3)
+        assert [hit.position for hit in some] == [4, 3, 2]
+        assert not some.complete
+        assert store.search("apple", limit=5).complete
+        assert len(store.search("apple", limit=None)) == 5
+        assert store.search("apple", limit=0) == []
+        with pytest.raises(UsageError):
+            store.search("apple", limit=-1)
+
+    def test_a_hit_says_where_it_is(self, store: SessionStore, clock: FakeClock) -> None:
+        """A hit has session, title, message, role, time, and a snippet that marks the match."""
+        store.append("s", said("The title"))
+        (added,) = store.append("s", said("before " * 50 + "Äpfel\nund mehr", role="assistant"))
+        (hit,) = store.search("apfel")
+        assert (hit.session_id, hit.title, hit.message_id) == ("s", "The title", added.id)
+        assert (hit.position, hit.role, hit.created_at) == (1, "assistant", clock.now)
+        assert hit.snippet[slice(*hit.match)] == "Äpfel"
+        assert "\n" not in hit.snippet
+        assert len(hit.snippet) < 250
+
+    def test_by_role(self, store: SessionStore) -> None:
+        """A search can be for what one role said."""
+        store.append("s", said("apple") + said("apple", role="assistant"))
+        assert found(store, "apple", role="assistant") == [("s", 1)]
+        assert found(store, "apple", role="tool") == found(store, "apple", role="\ud800") == []
+
+    def test_the_text_of_parts_is_searched(self, store: SessionStore) -> None:
+        """Text parts of a message are searched, its other data is not."""
+        parts = [{"type": "text", "text": "apple"}, {"type": "file", "file": {"name": "pear"}}]
+        store.append("s", {"role": "user", "content": parts, "extra": {"plum": "plum"}})
+        assert found(store, "apple") == [("s", 0)]
+        assert found(store, "pear") == found(store, "plum") == []
+
+    def test_edited_text_is_found_as_it_is_now(self, store: SessionStore) -> None:
+        """After an edit the new words are found and the old ones are not."""
+        store.append("s", said("apple", "pear"))
+        session = store.get("s")
+        session.messages[0].content = "plum"
+        store.save(session)
+        assert found(store, "apple") == []
+        assert len(found(store, "plum")) == len(found(store, "pear")) == 1
+
+    def test_what_is_gone_is_not_found(self, store: SessionStore, clock: FakeClock) -> None:
+        """Trimmed, cleared, undone, deleted, purged and expired messages are not found; restored ones are."""
+        for name in ("trim", "clear", "undo", "delete", "purge", "expire"):
+            store.append(name, said("apple"))
+            clock.advance("1s")
+        store.trim("trim", 0)
+        store.clear("clear")
+        store.remove_from("undo", 0)
+        store.delete("delete")
+        store.delete("purge", purge=True)
+        store.set_ttl("expire", "1m")
+        clock.advance("2m")
+        assert found(store, "apple") == found(store, "app*") == []
+        for name in ("trim", "clear", "undo", "delete"):
+            store.restore(name)
+            assert found(store, "apple", session_id=name) == [(name, 0)]
+        assert [hit[0] for hit in found(store, "apple")] == ["delete", "undo", "clear", "trim"]
+
+    def test_what_is_staged_is_not_found(self, store: SessionStore) -> None:
+        """An import in progress is invisible until it is published."""
+        from omniagent_cli.models import Message, Session
+
+        uid = store.stage(Session("s"))
+        store.stage_messages(uid, [Message("user", "apple")])
+        assert found(store, "apple") == []
+        store.publish(uid, Session("s"))
+        assert found(store, "apple") == [("s", 0)]
+
+    def test_a_running_answer_is_found(self, store: SessionStore) -> None:
+        """What a model has said so far is searched while it goes on, and once when it is done."""
+        from omniagent_cli.models import Message
+
+        uid = store.write("s", said("question")).uid
+        answer = store.checkpoint("s", Message("assistant", "app"), uid=uid).messages[0]
+        answer.content = "apple so far"
+        answer = store.checkpoint("s", answer, uid=uid).messages[0]
+        assert found(store, "apple") == [("s", 1)]
+        assert found(store, "app") == []
+        answer.content = "apple pie"
+        store.checkpoint("s", answer, uid=uid, final=True)
+        assert found(store, "apple") == found(store, "pie") == [("s", 1)]
+        assert found(store, "far") == []
+
+    def test_a_long_session_is_searched_alone(self, store: SessionStore, clock: FakeClock) -> None:
+        """A session of thousands of messages is searched like a short one."""
+        store.append("other", said("apple"))
+        store.append(
+            "s", said(*(f"message {n} {'apple' if n % 900 == 7 else ''}" for n in range(2500)))
+        )
+        assert sorted(found(store, "apple", session_id="s")) == [("s", 7), ("s", 907), ("s", 1807)]
+        assert len(found(store, "apple")) == 4

@@ -1,0 +1,156 @@
+"""Promises about several handles on one place: reopening, and seeing what others did."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+
+import pytest
+
+from omniagent_cli.errors import SessionConflict, SessionNotFound
+from omniagent_cli.stores.base import SessionStore
+from omniagent_cli.testing.clock import FakeClock
+from omniagent_cli.testing.contract_base import (
+    ContractBase,
+    MakeStore,
+    found,
+    ids,
+    positions,
+    said,
+    texts,
+)
+
+
+def everything(store: SessionStore) -> list[object]:
+    """Return all that can be seen of a store, to compare two looks at it."""
+    return [
+        [(summary, store.get(summary.id)) for summary in store.list(archived=None, sort="id")],
+        store.trash(),
+        store.search("a*", limit=None),
+        store.count_expired(),
+    ]
+
+
+class SharedPlaceContract(ContractBase):
+    """For places that can be opened more than once."""
+
+    def test_everything_is_there_after_reopening(
+        self, make_store: MakeStore, clock: FakeClock
+    ) -> None:
+        """Sessions, metadata, trash, other records, expiry and the index survive closing."""
+        store = make_store(clock=clock)
+        store.append("s", said("a one", "a two", "b three"))
+        store.set_metadata("s", "k", {"x": [None]})
+        store.set_state("s", "k", 1)
+        store.put_attachment("s", "a" * 64, {"name": "f"})
+        store.put_summary("s", 1, {"text": "x"})
+        store.tag("s", ["t"])
+        store.trim("s", 2)
+        store.append("gone", said("a four"))
+        store.delete("gone")
+        store.fork("s", "fork")
+        before = everything(store)
+        store.close()
+        again = make_store(clock=clock)
+        assert everything(again) == before
+        assert again.attachments("s") == ["a" * 64]
+        assert again.last_summary("s") == {"text": "x", "up_to": 1}
+        again.append("s", said("c"))
+        assert positions(again, "s") == [1, 2, 3]
+
+    def test_two_handles_see_each_other(self, make_store: MakeStore, clock: FakeClock) -> None:
+        """What one handle writes the other reads at once."""
+        one, two = make_store(clock=clock), make_store(clock=clock)
+        one.append("s", said("apple"))
+        assert texts(two, "s") == ["apple"]
+        two.append("s", said("pear"))
+        two.set_metadata("s", "k", 1)
+        assert texts(one, "s") == ["apple", "pear"]
+        assert one.get_metadata("s", "k") == 1
+        assert found(one, "pear") == [("s", 1)]
+        one.rename("s", "t")
+        assert ids(two) == ["t"]
+        two.clear("t")
+        assert texts(one, "t") == []
+        two.delete("t")
+        with pytest.raises(SessionNotFound):
+            one.get("t")
+        one.restore("t")
+        assert everything(one) == everything(two)
+
+    def test_a_stale_object_of_another_handle_is_a_conflict(self, make_store: MakeStore) -> None:
+        """Two handles that loaded the same session: the second save is refused."""
+        one, two = make_store(), make_store()
+        one.append("s", said("a"))
+        mine, theirs = one.get("s"), two.get("s")
+        mine.add_message("user", "mine")
+        one.save(mine)
+        theirs.add_message("user", "theirs")
+        with pytest.raises(SessionConflict):
+            two.save(theirs)
+        assert texts(one, "s") == texts(two, "s") == ["a", "mine"]
+
+    def test_handles_in_threads_lose_nothing(self, make_store: MakeStore) -> None:
+        """Four handles appending to one session at once keep every message."""
+        failures: list[BaseException] = []
+
+        def work(store: SessionStore, number: int) -> None:
+            try:
+                for turn in range(10):
+                    store.append("s", said(f"{number}.{turn}a", f"{number}.{turn}b"))
+            except BaseException as error:  # noqa: BLE001  # told by the assertion below
+                failures.append(error)
+
+        threads = [threading.Thread(target=work, args=(make_store(), n)) for n in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert failures == []
+        store = make_store()
+        assert sorted(texts(store, "s")) == sorted(
+            f"{n}.{t}{half}" for n in range(4) for t in range(10) for half in "ab"
+        )
+        assert positions(store, "s") == list(range(80))
+
+    def test_a_stores_ttl_is_for_its_own_sessions(
+        self, make_store: MakeStore, clock: FakeClock
+    ) -> None:
+        """A store opened with another `ttl` never shortens or lengthens what is there."""
+        long = make_store(clock=clock, ttl="30d")
+        long.append("s", said("a"))
+        short = make_store(clock=clock, ttl="1h")
+        short.append("s", said("b"))
+        short.set_metadata("s", "k", 1)
+        short.touch("s")
+        assert long.get("s").expires_at == clock.now + timedelta(days=30)
+        short.append("t", said("b"))
+        long.append("t", said("c"))
+        assert long.get("t").expires_at == clock.now + timedelta(hours=1)
+        saved = short.get("s")
+        saved.title = "x"
+        short.save(saved)
+        assert short.get("s").ttl_seconds == 30 * 86_400
+        clock.advance("2d")
+        assert ids(short) == ids(long) == ["s"]
+
+    def test_a_stores_trash_ttl_is_for_its_own_removals(
+        self, make_store: MakeStore, clock: FakeClock
+    ) -> None:
+        """What another handle put in the trash keeps its time."""
+        one, two = make_store(clock=clock, trash_ttl="2h"), make_store(clock=clock, trash_ttl=None)
+        one.append("s", said("a"))
+        one.delete("s")
+        two.append("t", said("a"))
+        two.delete("t")
+        assert [entry.session_id for entry in two.trash()] == ["s"]
+        two.restore("s")
+        assert texts(one, "s") == ["a"]
+
+    def test_closing_one_handle_leaves_the_other(self, make_store: MakeStore) -> None:
+        """Handles are closed one by one."""
+        one, two = make_store(), make_store()
+        one.append("s", said("a"))
+        one.close()
+        two.append("s", said("b"))
+        assert texts(two, "s") == ["a", "b"]

@@ -1,0 +1,344 @@
+"""Promises about taking away and undo."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from omniagent_cli.errors import NothingToRestore, SessionExists, SessionNotFound, UsageError
+from omniagent_cli.models import Message, Session
+from omniagent_cli.stores.base import SessionStore
+from omniagent_cli.testing.clock import FakeClock
+from omniagent_cli.testing.contract_base import (
+    ContractBase,
+    MakeStore,
+    found,
+    ids,
+    positions,
+    said,
+    texts,
+)
+
+REMOVALS: dict[str, tuple[str, Callable[[SessionStore], object], list[str]]] = {
+    # kind in the trash, how, what is left
+    "trim": ("trimmed", lambda s: s.trim("s", 1), ["c"]),
+    "trim to nothing": ("trimmed", lambda s: s.trim("s", 0), []),
+    "clear": ("cleared", lambda s: s.clear("s"), []),
+    "undo": ("undone", lambda s: s.remove_from("s", 1), ["a"]),
+}
+
+
+class RemovalContract(ContractBase):
+    """Trim, clear, undo and delete take exactly what they say, and count it."""
+
+    def test_trim_keeps_the_last(self, store: SessionStore) -> None:
+        """Trim keeps the newest n in order and reports how many went; n or more changes nothing."""
+        store.append("s", said("a", "b", "c", "d", "e"))
+        before = store.get("s")
+        assert store.trim("s", 5) == store.trim("s", 9) == 0
+        assert store.get("s") == before
+        assert store.trim("s", 3) == 2
+        assert texts(store, "s") == ["c", "d", "e"]
+        assert positions(store, "s") == [2, 3, 4]
+        assert store.trim("s", 0) == 3
+        assert texts(store, "s") == []
+        assert store.count_messages("s") == 0
+        assert store.trim("s", 0) == 0
+
+    def test_a_negative_trim_is_refused(self, store: SessionStore) -> None:
+        """Keeping a negative number is an error, whether or not the session exists."""
+        store.append("s", said("a"))
+        for session_id in ("s", "typo"):
+            with pytest.raises(UsageError):
+                store.trim(session_id, -1)
+        with pytest.raises(UsageError):
+            store.remove_from("s", -1)
+        assert texts(store, "s") == ["a"]
+
+    def test_trim_after_gaps(self, store: SessionStore) -> None:
+        """Trim counts messages, not positions."""
+        store.append("s", said("a", "b", "c", "d"))
+        store.remove_from("s", 2)
+        store.append("s", said("e", "f"))
+        assert store.trim("s", 3) == 1
+        assert texts(store, "s") == ["b", "e", "f"]
+
+    def test_clear_keeps_the_session(self, store: SessionStore, clock: FakeClock) -> None:
+        """Clear removes every message and keeps id, uid, metadata and created_at."""
+        store.append("s", said("a", "b"))
+        store.set_metadata("s", "k", 1)
+        before = store.get("s")
+        clock.advance("1m")
+        assert store.clear("s") == 2
+        after = store.get("s")
+        assert after.messages == []
+        assert (after.uid, after.created_at, after.metadata) == (
+            before.uid,
+            before.created_at,
+            {"k": 1},
+        )
+        assert after.updated_at == clock.now
+        assert store.clear("s") == 0
+
+    def test_delete_says_whether_there_was_one(self, store: SessionStore) -> None:
+        """Deleting is true once and false afterwards."""
+        store.append("s", said("a"))
+        assert store.delete("s") is True
+        assert store.delete("s") is False
+        with pytest.raises(SessionNotFound):
+            store.get("s")
+
+    def test_undo_takes_the_tail(self, store: SessionStore) -> None:
+        """`remove_from` takes the message at a position and all after it."""
+        store.append("s", said("a", "b", "c"))
+        assert store.remove_from("s", 1) == 2
+        assert texts(store, "s") == ["a"]
+        assert store.remove_from("s", 1) == 0
+
+    def test_a_deleted_id_starts_anew(self, store: SessionStore) -> None:
+        """A session made under a deleted id has nothing of the old one."""
+        store.append("s", said("old"))
+        store.set_metadata("s", "k", 1)
+        uid = store.get("s").uid
+        store.delete("s")
+        store.append("s", said("new"))
+        session = store.get("s")
+        assert session.uid != uid
+        assert [m.text for m in session.messages] == ["new"]
+        assert session.metadata == {}
+        assert positions(store, "s") == [0]
+
+
+class TrashContract(ContractBase):
+    """What was removed can be brought back until its time is over."""
+
+    @pytest.mark.parametrize("way", REMOVALS)
+    def test_removed_messages_come_back_in_their_places(
+        self, store: SessionStore, clock: FakeClock, way: str
+    ) -> None:
+        """Restored messages stand at their old positions, unchanged, before what was added since."""
+        kind, remove, left = REMOVALS[way]
+        before = store.append("s", said("a", "b", "c"))
+        clock.advance("1m")
+        remove(store)
+        assert texts(store, "s") == left
+        (entry,) = store.trash()
+        assert (entry.session_id, entry.kind) == ("s", kind)
+        assert entry.message_count == 3 - len(left)
+        assert entry.removed_at == clock.now
+        store.append("s", said("d"))
+        restored = store.restore("s")
+        assert restored.uid == entry.uid
+        assert texts(store, "s") == ["a", "b", "c", "d"]
+        assert store.messages("s")[:3] == before
+        assert positions(store, "s") == [0, 1, 2, 3]
+        assert store.count_messages("s") == 4
+        assert store.trash() == []
+
+    def test_a_deleted_session_comes_back_whole(self, store: SessionStore) -> None:
+        """Messages, metadata, state, title, creation time and uid are as they were."""
+        store.append("s", said("a", "b"))
+        store.set_metadata("s", "k", 1)
+        store.set_state("s", "k", 2)
+        store.set_metadata("s", "pinned", value=True)
+        before = store.get("s")
+        store.delete("s")
+        (entry,) = store.trash()
+        assert (entry.kind, entry.title, entry.message_count) == ("deleted", "a", 2)
+        store.restore("s")
+        after = store.get("s")
+        for key in (
+            "id",
+            "uid",
+            "title",
+            "messages",
+            "metadata",
+            "state",
+            "created_at",
+            "updated_at",
+        ):
+            assert getattr(after, key) == getattr(before, key)
+        assert after.unknown == {}
+        assert store.list()[0].pinned
+
+    def test_a_taken_id_needs_another(self, store: SessionStore) -> None:
+        """A deleted session does not replace one that has its id now; it comes back as another."""
+        store.append("s", said("old"))
+        store.delete("s")
+        store.append("s", said("new"))
+        with pytest.raises(SessionExists):
+            store.restore("s")
+        with pytest.raises(SessionExists):
+            store.restore("s", as_id="s")
+        assert len(store.trash()) == 1
+        store.restore("s", as_id="old")
+        assert (texts(store, "s"), texts(store, "old")) == (["new"], ["old"])
+        assert store.trash() == []
+
+    def test_removed_messages_can_become_a_session(
+        self, store: SessionStore, clock: FakeClock
+    ) -> None:
+        """With `as_id`, trimmed messages come back as a session of their own that expires like the other."""
+        store.append("s", said("a", "b", "c"))
+        store.trim("s", 1)
+        store.restore("s", as_id="t")
+        assert (texts(store, "t"), texts(store, "s")) == (["a", "b"], ["c"])
+        assert store.get("t").expires_at == clock.now + timedelta(days=7)
+        assert store.get("t").ttl_seconds == store.get("s").ttl_seconds
+        store.append("t", said("d"))
+        assert texts(store, "t") == ["a", "b", "d"]
+
+    def test_parts_of_a_deleted_session_come_back_too(
+        self, store: SessionStore, clock: FakeClock
+    ) -> None:
+        """Trim, then delete: restoring twice gives the whole session again."""
+        store.append("s", said("a", "b", "c"))
+        clock.advance("1s")
+        store.trim("s", 1)
+        clock.advance("1s")
+        store.delete("s")
+        assert store.restore("s").kind == "deleted"
+        assert texts(store, "s") == ["c"]
+        assert store.restore("s").kind == "trimmed"
+        assert texts(store, "s") == ["a", "b", "c"]
+
+    def test_several_removals_come_back_newest_first(
+        self, store: SessionStore, clock: FakeClock
+    ) -> None:
+        """Each restore brings back the newest of what was removed."""
+        store.append("s", said("a", "b", "c", "d"))
+        for keep in (3, 2, 1):
+            clock.advance("1s")
+            store.trim("s", keep)
+        clock.advance("1s")
+        assert [entry.message_count for entry in store.trash()] == [1, 1, 1]
+        for expected in ("cd", "bcd", "abcd"):
+            store.restore("s")
+            assert "".join(texts(store, "s")) == expected
+
+    def test_restore_of_the_newest_of_all(self, store: SessionStore, clock: FakeClock) -> None:
+        """Without an id the last removal anywhere is undone; `uid` picks one."""
+        for name in "abc":
+            store.append(name, said(name))
+            clock.advance("1s")
+            store.delete(name)
+        assert [entry.session_id for entry in store.trash()] == ["c", "b", "a"]
+        oldest = store.trash()[-1]
+        assert store.restore().session_id == "c"
+        assert store.restore(uid=oldest.uid).session_id == "a"
+        assert ids(store, sort="id") == ["a", "c"]
+
+    def test_nothing_to_restore_says_so(self, store: SessionStore) -> None:
+        """Restoring what is not in the trash is told as that."""
+        store.append("s", said("a"))
+        store.append("gone", said("a"))
+        store.delete("gone")
+        with pytest.raises(NothingToRestore) as caught:
+            store.restore("s")
+        assert caught.value.session_id == "s"
+        with pytest.raises(NothingToRestore):
+            store.restore(uid="0" * 22)
+
+    def test_the_trash_follows_a_rename(self, store: SessionStore) -> None:
+        """Messages trimmed from a session that was renamed come back into it."""
+        store.append("a", said("x", "y"))
+        store.trim("a", 1)
+        store.rename("a", "b")
+        assert store.trash()[0].session_id == "b"
+        store.restore("b")
+        assert texts(store, "b") == ["x", "y"]
+
+    def test_nothing_in_the_trash_is_visible(self, store: SessionStore) -> None:
+        """No listing, count, search, prefix or id finds what is in the trash."""
+        store.append("s", said("findme"))
+        store.delete("s")
+        (entry,) = store.trash()
+        assert ids(store, archived=None) == []
+        assert store.count(archived=None) == 0
+        assert found(store, "findme") == []
+        assert not store.exists("s")
+        assert not store.exists(entry.uid)
+
+    def test_the_trash_is_kept_thirty_days(self, make_store: MakeStore, clock: FakeClock) -> None:
+        """What is never to expire by itself can be restored for 30 days."""
+        store = make_store(clock=clock, ttl=None)
+        store.append("s", said("a"))
+        store.delete("s")
+        (entry,) = store.trash()
+        assert entry.expires_at == clock.now + timedelta(days=30)
+        clock.advance(timedelta(days=30))
+        assert store.trash() == []
+        with pytest.raises(NothingToRestore):
+            store.restore("s")
+        assert store.purge_expired() == 0
+        assert store.info()["trash"] == 0
+
+    def test_the_trash_outlives_no_session(self, make_store: MakeStore, clock: FakeClock) -> None:
+        """What would have expired by itself is not kept longer in the trash."""
+        store = make_store(clock=clock, ttl="1h")
+        store.append("s", said("a"))
+        clock.advance("30m")
+        store.delete("s")
+        assert store.trash()[0].expires_at == clock.now + timedelta(minutes=30)
+        clock.advance("30m")
+        assert store.trash() == []
+
+    def test_the_time_in_the_trash_can_be_set(
+        self, make_store: MakeStore, clock: FakeClock
+    ) -> None:
+        """`trash_ttl` says how long; none keeps nothing."""
+        store = make_store(clock=clock, trash_ttl="2h")
+        store.append("s", said("a"))
+        store.delete("s")
+        assert store.trash()[0].expires_at == clock.now + timedelta(hours=2)
+
+    @pytest.mark.parametrize("nothing", [None, 0, "never", "0"])
+    def test_a_store_without_trash(self, make_store: MakeStore, nothing: str | None) -> None:
+        """With no time in the trash, what is removed is gone."""
+        store = make_store(trash_ttl=nothing)
+        store.append("s", said("a", "b", "c"))
+        assert store.trim("s", 1) == 2
+        session = store.get("s")
+        session.messages[0].content = "edited"
+        store.save(session)
+        assert store.clear("s") == 1
+        assert store.delete("s") is True
+        assert store.trash() == []
+        with pytest.raises(NothingToRestore):
+            store.restore("s")
+
+    def test_purge_leaves_nothing_behind(self, store: SessionStore) -> None:
+        """`purge` removes for good, with what was put in the trash before."""
+        store.append("s", said("a", "b", "c"))
+        store.trim("s", 2)
+        assert store.trim("s", 1, purge=True) == 1
+        assert store.clear("s", purge=True) == 1
+        assert store.trash() == []
+        store.append("s", said("d"))
+        store.trim("s", 0)
+        assert store.delete("s", purge=True) is True
+        assert store.trash() == []
+        assert store.delete("s", purge=True) is False
+
+    def test_the_trash_can_be_emptied(self, store: SessionStore) -> None:
+        """Emptying removes every entry and counts them; living sessions stay."""
+        for name in "abc":
+            store.append(name, said(name, name))
+            store.trim(name, 1)
+        store.delete("a")
+        assert store.empty_trash() == 4
+        assert store.trash() == []
+        assert store.empty_trash() == 0
+        assert ids(store, sort="id") == ["b", "c"]
+        assert texts(store, "b") == ["b"]
+
+    def test_emptying_leaves_imports_alone(self, store: SessionStore) -> None:
+        """A staged import is no trash."""
+        uid = store.stage(Session("s"))
+        store.stage_messages(uid, [Message("user", "a")])
+        assert store.trash() == []
+        assert store.empty_trash() == 0
+        store.publish(uid, Session("s"))
+        assert texts(store, "s") == ["a"]

@@ -1,0 +1,259 @@
+"""Promises about running turns (checkpoints) and about sessions brought in from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from omniagent_cli.errors import InvalidRecord, SessionExists, SessionNotFound, UsageError
+from omniagent_cli.models import Message, Session
+from omniagent_cli.stores.base import SessionStore
+from omniagent_cli.testing.clock import FakeClock
+from omniagent_cli.testing.contract_base import (
+    ContractBase,
+    found,
+    ids,
+    listen,
+    positions,
+    said,
+    texts,
+)
+
+
+class CheckpointContract(ContractBase):
+    """The growing answer of a turn: stored from its first piece, whole at its end, never lost."""
+
+    def test_an_answer_grows_in_place(self, store: SessionStore) -> None:
+        """It is stored interrupted from its first write, replaced in place, and complete at the end."""
+        uid = store.write("s", said("question")).uid
+        answer = Message("assistant", "One")
+        for text in ("One", "One two", "One two three"):
+            answer.content = text
+            written = store.checkpoint("s", answer, uid=uid)
+            assert not written.created
+            (answer,) = written.messages
+            (_, stored) = store.messages("s")
+            assert stored == answer
+            assert (stored.text, stored.status, stored.position) == (text, "interrupted", 1)
+        answer.content, answer.status = "One two three.", "complete"
+        store.checkpoint("s", answer, uid=uid, final=True)
+        (_, stored) = store.messages("s")
+        assert (stored.text, stored.status, stored.id) == ("One two three.", "complete", answer.id)
+        assert store.count_messages("s") == 2
+        assert store.summary("s").preview == "One two three."
+
+    def test_an_answer_is_announced_once(self, store: SessionStore) -> None:
+        """Listeners hear of it when it is over, not of every piece."""
+        uid = store.write("s", said("question")).uid
+        told = listen(store)
+        (answer,) = store.checkpoint("s", Message("assistant", "One"), uid=uid).messages
+        (answer,) = store.checkpoint("s", answer, uid=uid).messages
+        assert told == []
+        answer.status = "complete"
+        store.checkpoint("s", answer, uid=uid, final=True)
+        assert [(e.name, e.data["message"].text) for e in told] == [("message_added", "One")]
+
+    def test_an_answer_in_one_piece(self, store: SessionStore) -> None:
+        """An answer whose first write is its last is an ordinary message."""
+        uid = store.write("s", said("question")).uid
+        told = listen(store)
+        store.checkpoint("s", Message("assistant", "apple"), uid=uid, final=True)
+        assert store.messages("s")[1].status == "complete"
+        assert [e.name for e in told] == ["message_added"]
+        assert found(store, "apple") == [("s", 1)]
+
+    @pytest.mark.parametrize("status", ["interrupted", "failed"])
+    def test_the_end_keeps_its_own_status(self, store: SessionStore, status: str) -> None:
+        """An answer that was stopped or failed says so at its end."""
+        uid = store.write("s", said("question")).uid
+        (answer,) = store.checkpoint("s", Message("assistant", "One"), uid=uid).messages
+        answer.status = status
+        store.checkpoint("s", answer, uid=uid, final=True)
+        assert store.messages("s")[1].status == status
+
+    def test_others_write_between_the_pieces(self, store: SessionStore) -> None:
+        """A message another writer appends meanwhile stays, after the answer's place."""
+        uid = store.write("s", said("question")).uid
+        (answer,) = store.checkpoint("s", Message("assistant", "One"), uid=uid).messages
+        store.append("s", said("other"))
+        answer.content, answer.status = "One two", "complete"
+        store.checkpoint("s", answer, uid=uid, final=True)
+        assert texts(store, "s") == ["question", "One two", "other"]
+        assert store.summary("s").preview == "other"
+
+    def test_a_turn_follows_a_rename(self, store: SessionStore) -> None:
+        """When the session is renamed during a turn, the answer goes with it."""
+        uid = store.write("s", said("question")).uid
+        (answer,) = store.checkpoint("s", Message("assistant", "One"), uid=uid).messages
+        store.rename("s", "t")
+        store.append("s", said("another session"))
+        answer.status = "complete"
+        written = store.checkpoint("s", answer, uid=uid, final=True)
+        assert (written.session_id, written.recovered) == ("t", False)
+        assert texts(store, "t") == ["question", "One"]
+        assert store.write("s", said("more"), uid=uid).session_id == "t"
+        assert texts(store, "s") == ["another session"]
+
+    @pytest.mark.parametrize("way", ["delete", "purge", "replace", "expire"])
+    def test_a_turn_outlives_its_session(
+        self, store: SessionStore, clock: FakeClock, way: str
+    ) -> None:
+        """When the session goes during a turn, the text goes to a new session that says where from."""
+        first = store.write("s", said("question"))
+        (answer,) = store.checkpoint("s", Message("assistant", "One"), uid=first.uid).messages
+        if way == "expire":
+            clock.advance("8d")
+        else:
+            store.delete("s", purge=way == "purge")
+        if way == "replace":
+            store.append("s", said("another session"))
+        answer.content, answer.status = "One two", "complete"
+        told = listen(store)
+        written = store.checkpoint("s", answer, uid=first.uid, final=True)
+        assert written.recovered
+        assert written.session_id != "s"
+        assert written.uid != first.uid
+        session = store.get(written.session_id)
+        assert [m.text for m in session.messages] == ["One two"]
+        assert session.title == "recovered from s"
+        assert session.metadata["recovered_from"] == "s"
+        assert [e.name for e in told] == ["session_created", "message_added"]
+        assert store.exists("s") == (way == "replace")
+        again = store.write(written.session_id, said("more"), uid=written.uid)
+        assert not again.recovered
+        assert texts(store, written.session_id) == ["One two", "more"]
+
+    @pytest.mark.parametrize("way", ["trim", "clear", "undo"])
+    def test_an_answer_outlives_its_place(self, store: SessionStore, way: str) -> None:
+        """When its first pieces were removed during the turn, the answer is added at the end."""
+        uid = store.write("s", said("question")).uid
+        (answer,) = store.checkpoint("s", Message("assistant", "One"), uid=uid).messages
+        ways: dict[str, Callable[[], object]] = {
+            "trim": lambda: store.trim("s", 0),
+            "clear": lambda: store.clear("s"),
+            "undo": lambda: store.remove_from("s", 0),
+        }
+        ways[way]()
+        store.append("s", said("next"))
+        answer.content, answer.status = "One two", "complete"
+        (stored,) = store.checkpoint("s", answer, uid=uid, final=True).messages
+        assert texts(store, "s") == ["next", "One two"]
+        assert stored.position == 3
+        assert found(store, "two") == [("s", 3)]
+        assert store.count_messages("s") == 2
+
+    def test_a_checkpoint_needs_its_session(self, store: SessionStore) -> None:
+        """A uid that never was leads to a recovered session, never into someone else's."""
+        store.append("s", said("mine"))
+        written = store.checkpoint("s", Message("assistant", "x"), uid="0" * 22)
+        assert written.recovered
+        assert texts(store, "s") == ["mine"]
+
+
+class StagingContract(ContractBase):
+    """An import is invisible until it is whole."""
+
+    def test_a_staged_session_is_invisible(self, store: SessionStore, clock: FakeClock) -> None:
+        """Until it is published nothing shows it; then everything does, with the facts given."""
+        made = datetime(2020, 2, 2, tzinfo=UTC)
+        header = Session(
+            "s",
+            title="T",
+            agent_id="x",
+            model="a:b",
+            created_at=made,
+            updated_at=made + timedelta(days=1),
+            metadata={"k": 1, "archived": True},
+            state={"n": 2},
+            unknown={"x_future": 1},
+        )
+        told = listen(store)
+        uid = store.stage(header)
+        store.stage_messages(uid, [Message("user", "a"), Message("assistant", "b")])
+        store.stage_messages(uid, [Message("user", "c")])
+        assert ids(store, archived=None) == []
+        assert not store.exists("s")
+        assert told == []
+        store.publish(uid, header)
+        session = store.get("s")
+        assert [m.text for m in session.messages] == ["a", "b", "c"]
+        assert positions(store, "s") == [0, 1, 2]
+        for key in ("title", "agent_id", "model", "created_at", "updated_at", "metadata", "state"):
+            assert getattr(session, key) == getattr(header, key)
+        assert (session.unknown, session.ttl_seconds) == ({"x_future": 1}, None)
+        assert ids(store, archived=True) == ["s"]
+        assert [e.name for e in told] == ["session_created"]
+
+    def test_positions_can_be_given(self, store: SessionStore) -> None:
+        """Messages keep positions that ascend, across batches; others are refused."""
+        uid = store.stage(Session("s"))
+        first = [Message("user", "a", position=3), Message("user", "b", position=7)]
+        store.stage_messages(uid, first)
+        with pytest.raises(InvalidRecord):
+            store.stage_messages(uid, [Message("user", "x", position=7)])
+        with pytest.raises(InvalidRecord):
+            store.stage_messages(
+                uid, [Message("user", "x", position=9), Message("user", "y", position=8)]
+            )
+        store.stage_messages(uid, [Message("user", "c", position=8)])
+        store.publish(uid, Session("s"))
+        assert positions(store, "s") == [3, 7, 8]
+        store.append("s", said("d"))
+        assert positions(store, "s") == [3, 7, 8, 9]
+
+    def test_publishing_onto_a_session(self, store: SessionStore) -> None:
+        """A taken id is refused, unless it is to be replaced, which puts the old one in the trash."""
+        store.append("s", said("old"))
+        uid = store.stage(Session("s"))
+        store.stage_messages(uid, [Message("user", "new")])
+        with pytest.raises(SessionExists):
+            store.publish(uid, Session("s"))
+        assert texts(store, "s") == ["old"]
+        store.publish(uid, Session("s"), replace=True)
+        assert texts(store, "s") == ["new"]
+        store.restore("s", as_id="old")
+        assert texts(store, "old") == ["old"]
+
+    def test_a_staged_session_can_be_dropped(self, store: SessionStore, clock: FakeClock) -> None:
+        """Unstaging leaves nothing; what is never published goes after a day."""
+        uid = store.stage(Session("s"))
+        store.unstage(uid)
+        for use in (
+            lambda: store.stage_messages(uid, [Message("user", "x")]),
+            lambda: store.publish(uid, Session("s")),
+        ):
+            with pytest.raises(UsageError):
+                use()
+        forgotten = store.stage(Session("s"))
+        clock.advance("1d")
+        assert store.purge_expired() == 0
+        with pytest.raises(UsageError):
+            store.publish(forgotten, Session("s"))
+        assert ids(store) == []
+
+    def test_only_what_is_staged_can_be_dropped(self, store: SessionStore) -> None:
+        """Unstaging and publishing never touch a visible session or the trash."""
+        uid = store.write("s", said("a")).uid
+        store.unstage(uid)
+        assert texts(store, "s") == ["a"]
+        store.delete("s")
+        store.unstage(uid)
+        with pytest.raises(UsageError):
+            store.publish(uid, Session("t"))
+        store.restore("s")
+        assert texts(store, "s") == ["a"]
+
+    def test_a_failed_import_leaves_nothing(self, store: SessionStore) -> None:
+        """`import_data` of something that is wrong half way leaves no session and no rest."""
+        with store.session("s") as chat:
+            with pytest.raises(InvalidRecord):
+                chat.import_data({"id": "x", "messages": [*said("good"), {"role": "robot"}]})
+            assert not store.exists("s")
+            chat.import_data({"id": "x", "messages": said("good")})
+            with pytest.raises(SessionExists):
+                chat.import_data({"id": "x", "messages": said("other")})
+        assert texts(store, "s") == ["good"]
+        with pytest.raises(SessionNotFound):
+            store.get("x")

@@ -1,0 +1,26 @@
+"""Every promise of a store, on every backend."""
+
+import pytest
+
+pytest.register_assert_rewrite("omniagent_cli.testing")
+
+from omniagent_cli.stores.memory import MemoryStore  # noqa: E402  # after the rewriting is asked for
+from omniagent_cli.stores.sqlite import SqliteStore  # noqa: E402
+from omniagent_cli.testing import SharedPlaceContract, StoreCase, StoreContract  # noqa: E402
+
+CASES = {
+    "memory": StoreCase(lambda place, **options: MemoryStore(**options), reopens=False),
+    "sqlite": StoreCase(lambda place, **options: SqliteStore(place / "sessions.db", **options)),
+}
+
+
+class TestStores(StoreContract):
+    @pytest.fixture(params=CASES.values(), ids=CASES)
+    def case(self, request):
+        return request.param
+
+
+class TestSharedPlaces(SharedPlaceContract):
+    @pytest.fixture(params=[name for name, case in CASES.items() if case.reopens])
+    def case(self, request):
+        return CASES[request.param]
