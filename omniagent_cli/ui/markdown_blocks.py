@@ -22,6 +22,9 @@ class Blocks:
     """
 
     def __init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
         self.tail = ""
         self.fence = ""
         self._looked = 0
@@ -46,15 +49,14 @@ class Blocks:
         from omniagent_cli.ui.markdown import parsed
 
         lines = self.tail.splitlines(keepends=True)
-        self.__init__()  # type: ignore[misc]  # as new
+        self._begin()
         spans = [t.map for t in parsed("".join(lines)) if t.level == 0 and t.map]
         return ["".join(lines[start:end]) for start, end in spans]
 
-    def take_tail(self) -> str:
-        """Take the open text out as it is, with a note of the fence it is in."""
-        taken, fence = self.tail, self.fence
-        self.__init__()  # type: ignore[misc]  # as new
-        self.fence = fence
+    def give_up(self) -> tuple[str, str]:
+        """Take the open text out as it is, and the fence it is in."""
+        taken = self.tail, self.fence
+        self._begin()
         return taken
 
     def _worth_parsing(self, end: int) -> bool:

@@ -1,0 +1,88 @@
+"""The rows at the bottom that still change: replaced in place, one write a frame, nothing above them touched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from omniagent_cli.ui.cells import cell_width
+
+_UP = "\x1b[{}A"
+_TO_END_OF_LINE = "\x1b[K"
+_TO_END_OF_SCREEN = "\x1b[J"
+_NO_WRAP = "\x1b[?7l"
+_WRAP = "\x1b[?7h"
+
+
+class LiveArea:
+    """Rows that end in real line breaks, so that a terminal that reflows text does not join them.
+
+    It never moves up further than the rows it wrote, whatever the terminal's size became: what is left of them
+    after a resize is a few stale rows, and never a hole in what is finished. Wrapping is off while it writes, so
+    that a character wider than thought adds no row.
+    """
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
+        self._shown: list[str] = []
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is shown."""
+        return not self._shown
+
+    def paint(self, rows: Sequence[str], above: str = "") -> None:
+        """Show rows instead of those before, with finished text printed above them for good."""
+        if above:
+            rows_kept = 0
+            frame = self._up(len(self._shown)) + _TO_END_OF_SCREEN * bool(self._shown) + above
+        else:
+            rows_kept = _common(self._shown, rows)
+            if rows_kept == len(self._shown) == len(rows):
+                return
+            frame = self._up(len(self._shown) - rows_kept)
+        changed = "".join(f"{row}{_TO_END_OF_LINE}\n" for row in rows[rows_kept:])
+        if changed:
+            frame += _NO_WRAP + changed + _WRAP
+        if not above and len(rows) < len(self._shown):
+            frame += _TO_END_OF_SCREEN
+        self._shown = list(rows)
+        self._write(frame)
+
+    def _up(self, rows: int) -> str:
+        return _UP.format(rows) if rows else ""
+
+
+def _common(before: Sequence[str], after: Sequence[str]) -> int:
+    count = 0
+    for old, new in zip(before, after, strict=False):
+        if old != new:
+            break
+        count += 1
+    return count
+
+
+def last_rows(text: str, width: int, most: int) -> list[str]:
+    """Return the last rows of `visible` text as a terminal of that width would show it."""
+    lines = text[-most * width * 2 :].split("\n") if "\n" in text[-most * width * 2 :] else [text]
+    rows: list[str] = []
+    for line in reversed(lines[-most:]):
+        rows[:0] = _wrapped(line.expandtabs(4), width, most)
+        if len(rows) >= most:
+            break
+    return rows[-most:]
+
+
+def _wrapped(line: str, width: int, most: int) -> list[str]:
+    """Wrap one line; of a very long one only the end, cut where it was cut the time before."""
+    if len(line) > 4 * most * width:
+        line = line[(len(line) // width - 2 * most) * width :]
+    if line.isascii():
+        return [line[i : i + width] for i in range(0, len(line), width)] or [""]
+    rows, start, used = [], 0, 0
+    for place, character in enumerate(line):
+        cells = cell_width(character)
+        if used + cells > width:
+            rows.append(line[start:place])
+            start, used = place, 0
+        used += cells
+    return [*rows, line[start:]]

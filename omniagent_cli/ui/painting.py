@@ -1,0 +1,293 @@
+"""A terminal painted while an answer comes: what is finished for good, and a few rows below that change."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+
+from omniagent_cli.errors import OmniAgentError
+from omniagent_cli.text import visible
+from omniagent_cli.ui.cells import cut_cells
+from omniagent_cli.ui.live import LiveArea, last_rows
+from omniagent_cli.ui.markdown_blocks import Blocks, closing_fence
+from omniagent_cli.ui.terminal import Terminal
+
+FRAME_SECONDS = 0.05
+SPINNER_SECONDS = 0.12
+TAIL_ROWS = 12
+LONGEST_BLOCK = 32_768
+"""A block that is longer is printed as plain text, because laying it out would take as long as a pause."""
+
+_QUICK_SECONDS = 3.0
+_BRAILLE = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+_PLAIN = "|/-\\"
+
+
+class LivePainter:
+    """The terminal: finished blocks above, the open tail or the spinner in a `LiveArea` below."""
+
+    def __init__(
+        self, terminal: Terminal, *, show_thinking: bool, clock: Callable[[], float]
+    ) -> None:
+        self._terminal = terminal
+        self._show_thinking = show_thinking
+        self._clock = clock
+        self._area = LiveArea(self._put)
+        self._blocks = Blocks()
+        self._pieces: list[str] = []
+        self._held = ""
+        self._flood: _Flood | None = None
+        self._begun_at = clock()
+        self._waiting = True
+        self._thinking_since: float | None = None
+        self._thoughts = ""
+        self._calls: dict[str, str] = {}
+        self._above: list[str] = []
+        self._gap = False  # something was printed, and the next block stands apart from it
+        self._next_frame = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._failure: Exception | None = None
+        self._paint_soon()
+
+    # What comes.
+
+    def text(self, text: str) -> None:
+        """Take a piece of the answer."""
+        if not text:
+            return
+        self._waiting = False
+        if self._thinking_since is not None:
+            self._end_thinking()
+        self._pieces.append(text)
+        self._paint_soon()
+
+    def thinking(self, text: str) -> None:
+        """Take a piece of what the model thinks."""
+        self._waiting = False
+        if self._thinking_since is None:
+            self._settle()
+            self._thinking_since = self._clock()
+        if self._show_thinking:
+            self._thoughts += text
+            *whole, self._thoughts = visible(self._thoughts).split("\n")
+            self._above += [self._dim(line) for line in whole]
+        self._paint_soon()
+
+    def called(self, key: str, shown: str) -> None:
+        """Show a tool at work."""
+        self._settle()
+        self._calls[key] = shown
+        self._begun_at = self._clock()
+        self._paint_soon()
+
+    def returned(self, key: str, shown: str, line: str) -> None:
+        """Print what a tool did."""
+        self._settle()
+        self._print_call(self._calls.pop(key, shown), line)
+        self._wait()
+        self._paint()
+
+    def note(self, text: str) -> None:
+        """Say a line beside the answer."""
+        self._settle()
+        self.clear()
+        self._terminal.note(text)
+        if self._waiting:
+            self._paint_soon()
+
+    def finish(self) -> None:
+        """Print all that came and leave nothing that moves."""
+        self._waiting = False
+        self._settle()
+        for shown in self._calls.values():
+            self._print_call(shown, "interrupted")
+        self._calls.clear()
+        self.clear()
+
+    def clear(self) -> None:
+        """Take away what moves."""
+        self._stop_timer()
+        self._frame([])
+
+    # When it is painted.
+
+    def _paint_soon(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        now = self._clock()
+        if now >= self._next_frame:
+            self._paint()
+        elif self._timer is None:
+            self._wake(self._next_frame - now)
+
+    def _wake(self, seconds: float) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return
+        self._timer = loop.call_later(max(0.0, seconds), self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        try:
+            self._paint()
+        except (OSError, OmniAgentError) as error:
+            self._failure = error  # nobody is above a timer; the next event raises it
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _paint(self) -> None:
+        self._next_frame = self._clock() + FRAME_SECONDS
+        self._take()
+        if self._flood is None:
+            for block in self._blocks.finished():
+                self._print_block(block)
+            if len(self._blocks.tail) > LONGEST_BLOCK:
+                self._begin_flood()
+        self._frame(self._rows())
+        if self._turns() and self._timer is None:
+            self._wake(SPINNER_SECONDS)
+
+    def _frame(self, rows: list[str]) -> None:
+        above, self._above = self._above, []
+        self._area.paint(rows, "".join(f"{text}\n" for text in above))
+
+    def _put(self, text: str) -> None:
+        self._terminal.write(text)
+        self._terminal.flush()
+
+    # What is printed for good.
+
+    def _take(self) -> None:
+        """Hand the pieces that came to the blocks, or straight to the screen when the block is too long."""
+        if not self._pieces:
+            return
+        text = self._held + "".join(self._pieces)
+        self._pieces.clear()
+        self._held = "\r" if text.endswith("\r") else ""
+        text = visible(text.removesuffix("\r"))
+        if self._flood is not None:
+            now, text = self._flood.take(text)
+            self._put(now)
+            if not self._flood.over:
+                return
+            self._gap = self._flood.in_fence
+            self._flood = None
+        self._blocks.add(text)
+
+    def _settle(self) -> None:
+        """Print everything that came so far: something else follows."""
+        self._take()
+        if self._flood is not None:
+            self._put("" if self._flood.at_line_start else "\n")
+            self._flood = None
+        for block in self._blocks.rest():
+            self._print_block(block)
+        self._end_thinking()
+
+    def _print_block(self, source: str) -> None:
+        text = self._terminal.markdown(source).strip("\n")
+        if text:
+            self._print_apart(text)
+
+    def _print_apart(self, text: str) -> None:
+        if self._gap:
+            self._above.append("")
+        self._above.append(text)
+        self._gap = True
+
+    def _begin_flood(self) -> None:
+        text, fence = self._blocks.give_up()
+        if self._gap:
+            self._above.append("")
+        self._frame([])
+        self._flood = _Flood(fence)
+        now, rest = self._flood.take(text)
+        self._put(now)
+        self._blocks.add(rest)
+        self._gap = True
+
+    def _print_call(self, shown: str, line: str) -> None:
+        width = self._terminal.width
+        told = cut_cells(f"{cut_cells(shown, max(20, width // 2))} {line}", width)
+        self._above.append(self._dim(told))
+        self._gap = True
+
+    def _end_thinking(self) -> None:
+        if self._thinking_since is None:
+            return
+        seconds = max(1, round(self._clock() - self._thinking_since))
+        self._thinking_since = None
+        if self._thoughts:
+            self._above.append(self._dim(visible(self._thoughts)))
+            self._thoughts = ""
+        self._above.append(self._dim(f"(thought for {seconds} s)"))
+        self._gap = True
+
+    # What is live.
+
+    def _turns(self) -> bool:
+        """Whether something is shown that changes by itself."""
+        return bool(self._calls) or self._thinking_since is not None or self._waiting
+
+    def _wait(self) -> None:
+        self._waiting = not self._calls
+        self._begun_at = self._clock()
+
+    def _rows(self) -> list[str]:
+        width = max(1, self._terminal.width)
+        if self._calls:
+            mark = self._mark()
+            return [
+                self._dim(cut_cells(f"{mark} {shown}", width)) for shown in self._calls.values()
+            ][-self._room() :]
+        if self._thinking_since is not None:
+            return [self._dim(cut_cells(f"{self._mark()} thinking{self._waited()}", width))]
+        if self._flood is not None:
+            return []
+        if self._blocks.tail.strip():
+            rows = last_rows(self._blocks.tail.strip("\n"), width, self._room())
+            return ["", *rows[-self._room() + 1 :]] if self._gap else rows
+        return [self._dim(f"{self._mark()}{self._waited()}")] if self._waiting else []
+
+    def _room(self) -> int:
+        return max(2, min(TAIL_ROWS, self._terminal.height - 2))
+
+    def _mark(self) -> str:
+        frames = _BRAILLE if self._terminal.speaks_unicode else _PLAIN
+        return frames[int((self._clock() - self._begun_at) / SPINNER_SECONDS) % len(frames)]
+
+    def _waited(self) -> str:
+        since = self._begun_at if self._thinking_since is None else self._thinking_since
+        seconds = self._clock() - since
+        return f" {seconds:.0f} s" if seconds >= _QUICK_SECONDS else ""
+
+    def _dim(self, text: str) -> str:
+        return self._terminal.style(text, "dim")
+
+
+class _Flood:
+    """A block too long to lay out: its text goes to the screen as it comes, until the block ends."""
+
+    def __init__(self, fence: str) -> None:
+        self.over = False
+        self.in_fence = bool(fence)
+        self.at_line_start = True
+        self._end = closing_fence(fence) if fence else re.compile(r"\n[ \t]*\n")
+        self._last = ""
+
+    def take(self, text: str) -> tuple[str, str]:
+        """Split text into what belongs to the block and what comes after it."""
+        seen = self._last + text
+        found = self._end.search(seen)
+        self.over = found is not None
+        end = len(text) if found is None else max(0, found.end() - len(self._last))
+        now, rest = text[:end], text[end:]
+        self._last = seen[-200:]
+        if now:
+            self.at_line_start = now.endswith("\n")
+        return now, rest
