@@ -19,7 +19,6 @@ _SINGLE = (
 )
 _WORD = re.compile(rf"[{_SINGLE}]|[^\W_{_SINGLE}]+")
 _SINGLE_WORD = re.compile(rf"[{_SINGLE}]")
-_NEEDS_WORK = re.compile(r"[^\x01-\x7f]")
 
 
 @lru_cache(maxsize=4096)
@@ -49,7 +48,7 @@ def words(text: str) -> list[str]:
 
 def index_text(text: str) -> str:
     """Return text in which a tokenizer that splits at ASCII non-alphanumerics finds exactly `words`."""
-    if not _NEEDS_WORK.search(text):
+    if text.isascii() and "\x00" not in text:
         return text.lower()
     return " ".join(words(text))
 
@@ -82,6 +81,17 @@ _UNSAFE = dict.fromkeys(
     0xFFFD,
 )  # fmt: skip
 _ONE_LINE = {**_UNSAFE, 0x09: 0x20, 0x0A: 0x20, 0x2028: 0x20, 0x2029: 0x20}
+
+
+def is_storable(text: str) -> bool:
+    """Tell whether any backend can hold a text in a column of its own: no NUL, no half characters."""
+    if "\x00" in text:
+        return False
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _encodable(text: str) -> str:
@@ -131,7 +141,7 @@ def cut(text: str, length: int) -> str:
 def first_line(text: str, length: int) -> str:
     """Return the first line with something on it, blanks folded, cut to `length` characters."""
     for line in text[: length * 20].splitlines():
-        if folded := " ".join(line.split()):
+        if folded := " ".join(line[: length * 2].split()):
             return cut(folded, length)
     return ""
 

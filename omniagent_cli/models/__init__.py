@@ -5,7 +5,13 @@ first message keys (role, content, tool_calls, tool_call_id, name) are the OpenA
 Times are RFC 3339 in UTC with microseconds, such as ``2026-11-21T09:30:00.000000Z``.
 """
 
-from omniagent_cli.models.ids import MAX_ID_BYTES, check_session_id, new_session_id, new_uid
+from omniagent_cli.models.ids import (
+    MAX_ID_BYTES,
+    check_session_id,
+    new_session_id,
+    new_uid,
+    new_uids,
+)
 from omniagent_cli.models.message import (
     ROLES,
     STATUSES,
@@ -42,4 +48,5 @@ __all__ = [
     "messages_from",
     "new_session_id",
     "new_uid",
+    "new_uids",
 ]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from datetime import UTC, datetime
 
 from omniagent_cli.errors import InvalidSessionId
 
 MAX_ID_BYTES = 512
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def check_session_id(session_id: str) -> str:
@@ -27,7 +30,7 @@ def check_session_id(session_id: str) -> str:
         raise InvalidSessionId(
             f"a session id has at most {MAX_ID_BYTES} bytes; this one has {size}"
         )
-    if any(c < " " or "\x7f" <= c <= "\x9f" for c in session_id):
+    if _CONTROL.search(session_id):
         raise InvalidSessionId("a session id must not hold control characters")
     return session_id
 
@@ -43,4 +46,11 @@ def new_session_id(now: datetime) -> str:
 
 def new_uid() -> str:
     """Make an id that is unique everywhere and sorts by time: microseconds and 32 random bits, 22 hex digits."""
-    return f"{time.time_ns() // 1000:014x}{os.urandom(4).hex()}"
+    return new_uids(1)[0]
+
+
+def new_uids(count: int) -> list[str]:
+    """Make ids like `new_uid`, ascending; they are neighbours, so that many cost little more than one."""
+    moment = time.time_ns() // 1000
+    start = int.from_bytes(os.urandom(4), "big")
+    return [f"{(moment << 32) + start + number:022x}" for number in range(count)]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Generic, Self, TypeVar, cast, overload
 
-from omniagent_cli.canonical import dump, format_time, parse_time
+from omniagent_cli.canonical import clone, dump, format_time, parse_time
 from omniagent_cli.errors import InvalidRecord
 from omniagent_cli.models.ids import MAX_ID_BYTES
 
@@ -100,7 +99,10 @@ class Message:
         Raises:
             InvalidRecord: it has not the shape of a message.
         """
-        own = copy.deepcopy(dict(record))
+        try:
+            own = clone(dict(record))
+        except RecursionError as error:
+            raise InvalidRecord("a message is nested too deeply") from error
         if own.get("content") is None:
             own["content"] = ""
         check_message_record(own)
@@ -116,7 +118,7 @@ class Message:
 
     def to_record(self) -> dict[str, Any]:
         """Return a copy of the record."""
-        return copy.deepcopy(self.record)
+        return clone(self.record)
 
     def copy(self) -> Self:
         """Return an independent copy."""
@@ -172,11 +174,13 @@ def check_message_record(record: dict[str, Any]) -> None:
     Raises:
         InvalidRecord: naming the key that is wrong.
     """
-    expect(
-        record.get("role") in ROLES,
-        f"a message's role is one of {', '.join(ROLES)}, not {record.get('role')!r}",
-    )
+    if record.get("role") not in ROLES:
+        raise InvalidRecord(
+            f"a message's role is one of {', '.join(ROLES)}, not {record.get('role')!r}"
+        )
     content = record.setdefault("content", "")
+    if len(record) == 2 and isinstance(content, str):
+        return  # what nearly every message is, on the way of every append
     if not isinstance(content, str):
         expect(
             isinstance(content, list) and all(isinstance(part, dict) for part in content),
@@ -190,6 +194,11 @@ def check_message_record(record: dict[str, Any]) -> None:
         "id" not in record or 0 < len(record["id"]) <= 2 * MAX_ID_BYTES,
         "a message's id has 1 to 1024 characters",
     )
+    for key in ("id", "turn_id"):
+        try:
+            expect(0 not in record.get(key, "").encode(), f"a message's {key} holds a NUL")
+        except UnicodeEncodeError as error:
+            raise InvalidRecord(f"a message's {key} is not valid Unicode text") from error
     for key in _OPTIONAL_OBJECT:
         if key in record and record[key] is None:
             del record[key]
@@ -197,7 +206,7 @@ def check_message_record(record: dict[str, Any]) -> None:
             key not in record or isinstance(record[key], dict), f"a message's {key} is an object"
         )
     _check_calls(record)
-    if record.get("status") is None:
+    if record.get("status") in (None, "complete"):
         record.pop("status", None)
     expect(
         record.get("status", "complete") in STATUSES,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self, cast
 
-from omniagent_cli.canonical import format_time, parse_time
+from omniagent_cli.canonical import clone, format_time, parse_time
 from omniagent_cli.errors import InvalidRecord, NewerVersion
 from omniagent_cli.models.ids import check_session_id
 from omniagent_cli.models.message import Content, Message, expect
@@ -136,8 +135,8 @@ class Session:
         record["ttl_seconds"] = self.ttl_seconds
         for key in ("metadata", "state"):
             if value := getattr(self, key):
-                record[key] = copy.deepcopy(value)
-        return {**copy.deepcopy(self.unknown), **record}
+                record[key] = clone(value)
+        return {**clone(self.unknown), **record}
 
     def to_record(self) -> dict[str, Any]:
         """Return the whole session as one JSON object; messages are always there."""
@@ -175,9 +174,9 @@ class Session:
             value = record.get(key)
             value = {} if value is None else value
             expect(isinstance(value, dict), f"a session's {key} is an object")
-            setattr(session, key, copy.deepcopy(value))
+            setattr(session, key, clone(value))
         session.messages = messages_from(record.get("messages") or [])
-        session.unknown = {k: copy.deepcopy(v) for k, v in record.items() if k not in _SESSION_KEYS}
+        session.unknown = {k: clone(v) for k, v in record.items() if k not in _SESSION_KEYS}
         return session
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any, TypeVar
 
 from omniagent_cli.canonical import dump
 from omniagent_cli.durations import ttl_seconds
-from omniagent_cli.errors import InvalidRecord, SessionExists
+from omniagent_cli.errors import InvalidRecord, SessionExists, UsageError
 from omniagent_cli.models import check_session_id
 from omniagent_cli.stores.core import is_expired
 from omniagent_cli.stores.events import Event
@@ -16,6 +17,10 @@ from omniagent_cli.stores.records import HeaderRow, Transaction
 from omniagent_cli.stores.writing import Writing
 
 T = TypeVar("T")
+
+
+class _Unchanged(Exception):
+    """Ends a unit of work in which there turned out to be nothing to do."""
 
 
 class Attributes(Writing):
@@ -32,12 +37,13 @@ class Attributes(Writing):
         def change(
             tx: Transaction, header: HeaderRow, data: dict[str, Any], events: list[Event]
         ) -> None:
-            if new_id == session_id:
-                return
             self._free(tx, new_id)
             header.id = new_id
 
-        self._edit(session_id, change)
+        if new_id == session_id:
+            self._read(lambda tx: self._find(tx, session_id, payload=False))
+        else:
+            self._edit(session_id, change)
 
     def _free(self, tx: Transaction, session_id: str) -> None:
         """Make sure an id can be given to a session; an expired one that holds it is removed."""
@@ -119,8 +125,9 @@ class Attributes(Writing):
             tx: Transaction, header: HeaderRow, data: dict[str, Any], events: list[Event]
         ) -> list[str]:
             metadata = data.setdefault("metadata", {})
-            known = metadata.get("tags")
-            tags = sorted(({*known} if isinstance(known, list) else set()) - removed | added)
+            listed = metadata.get("tags")
+            known = {t for t in listed if isinstance(t, str)} if isinstance(listed, list) else set()
+            tags = sorted(known - removed | added)
             metadata["tags"] = tags
             if not tags:
                 del metadata["tags"]
@@ -161,7 +168,7 @@ class Attributes(Writing):
         ) -> bool:
             values = data.get(section) or {}
             if key not in values:
-                return False
+                raise _Unchanged
             del values[key]
             if section == "metadata":
                 events.append(
@@ -171,14 +178,29 @@ class Attributes(Writing):
                 )
             return True
 
-        return self._edit(session_id, change)
+        try:
+            return self._edit(session_id, change)
+        except _Unchanged:
+            return False
 
     def put_attachment(self, session_id: str, sha256: str, record: Mapping[str, Any]) -> None:
-        """Keep an attachment with a session, once however often it is used; see `attachment` for the record."""
+        """Keep an attachment with a session, once however often it is used; see `attachment` for the record.
+
+        Raises:
+            InvalidRecord: `sha256` is not 64 lower-case hexadecimal digits.
+        """
+        if not re.fullmatch(r"[0-9a-f]{64}", sha256):
+            raise InvalidRecord("an attachment is named by its SHA-256 in hexadecimal digits")
         self._put_record(session_id, "attachment", sha256, record)
 
     def put_summary(self, session_id: str, up_to: int, record: Mapping[str, Any]) -> None:
-        """Keep what stands for the messages up to and including a position when sending; nothing is removed."""
+        """Keep what stands for the messages up to and including a position when sending; nothing is removed.
+
+        Raises:
+            UsageError: no message can stand at that position.
+        """
+        if not 0 <= up_to < 10**12:
+            raise UsageError(f"a summary cannot stand for the messages up to position {up_to}")
         self._put_record(session_id, "summary", f"{up_to:012d}", {**record, "up_to": up_to})
 
     def _put_record(self, session_id: str, kind: str, key: str, record: Mapping[str, Any]) -> None:
@@ -201,7 +223,7 @@ class Attributes(Writing):
 
         def work(tx: Transaction, events: list[Event]) -> T:
             if create:
-                header = self._target(tx, session_id, None, events).header
+                header = self._target(tx, check_session_id(session_id), None, events).header
                 if header.payload is None:
                     header = tx.find_uid(header.uid) or header
             else:

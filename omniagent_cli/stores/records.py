@@ -42,8 +42,8 @@ class HeaderRow:
         revision: rises with every change.
         hidden: trash or a staged import: no listing, search or id finds it.
         preview: first line of the last message, as a payload.
-        payload: title, metadata, state and unknown keys as a payload; None when it was not read, and
-            then `Transaction.put` leaves the stored one as it is.
+        payload: title, metadata, state and unknown keys as a payload; None when it was not read. Then
+            `Transaction.put` leaves the stored one as it is, and id, agent, TTL and flags, which change with it.
     """
 
     uid: str

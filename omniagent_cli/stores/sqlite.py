@@ -23,7 +23,7 @@ from omniagent_cli.stores.sqlite_file import (
     patiently,
     said,
 )
-from omniagent_cli.stores.sqlite_unit import KeyRun, SqliteUnit
+from omniagent_cli.stores.sqlite_unit import KeyRun, KeyTakenError, SqliteUnit
 
 T = TypeVar("T")
 
@@ -63,33 +63,42 @@ class SqliteStore(SessionStore):
     def _run(self, work: Callable[[Transaction], T], *, write: bool, durable: bool = True) -> T:
         with self._lock:
             connection = self._open(write=write)
+            try:
+                return self._attempt(connection, work, write=write, durable=durable, careful=False)
+            except KeyTakenError:
+                return self._attempt(connection, work, write=write, durable=durable, careful=True)
+
+    def _attempt(
+        self,
+        connection: sqlite3.Connection,
+        work: Callable[[Transaction], T],
+        *,
+        write: bool,
+        durable: bool,
+        careful: bool,
+    ) -> T:
+        try:
             if write:
                 self._begin(connection, durable=durable)
             else:
                 connection.execute("BEGIN")
-            try:
-                result = work(SqliteUnit(connection, self._clock, self._key_run))
-                connection.execute("COMMIT")
-            except sqlite3.Error as error:
-                self._roll_back(connection)
-                raise said(error, self.path) from error
-            except BaseException:
-                self._roll_back(connection)
-                raise
-            return result
+            result = work(SqliteUnit(connection, self._clock, self._key_run, careful=careful))
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._roll_back(connection)
+            raise said(error, self.path) from error
+        except BaseException:
+            self._roll_back(connection)
+            raise
+        return result
 
     def _begin(self, connection: sqlite3.Connection, *, durable: bool) -> None:
         if durable != self._durable:
             connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             self._durable = durable
         patiently(lambda: connection.execute("BEGIN IMMEDIATE"), self.path)
-        try:
-            check_version(
-                connection.execute("PRAGMA user_version").fetchone()[0], self.path, self.migrations
-            )
-        except BaseException:
-            self._roll_back(connection)
-            raise
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        check_version(version, self.path, self.migrations)
 
     def _roll_back(self, connection: sqlite3.Connection) -> None:
         # A full disk may have rolled back already; the error that got us here is the one to tell.

@@ -24,6 +24,7 @@ from omniagent_cli.errors import (
     StoreUnavailable,
     StoreUnreachable,
 )
+from omniagent_cli.stores.private import make_private_directory, unwritable
 
 APPLICATION_ID = 0x6F6D6E69
 """``omni`` in ASCII, at offset 68 of the file: https://www.sqlite.org/fileformat2.html#application_id"""
@@ -59,7 +60,6 @@ CREATE TABLE sessions (
 ) STRICT;
 CREATE INDEX sessions_updated ON sessions (hidden, archived, pinned, updated_at, id);
 CREATE INDEX sessions_created ON sessions (hidden, archived, pinned, created_at, id);
-CREATE INDEX sessions_expires ON sessions (expires_at) WHERE expires_at IS NOT NULL;
 CREATE TABLE messages (
     key INTEGER PRIMARY KEY,
     session INTEGER NOT NULL REFERENCES sessions (key) ON DELETE CASCADE,
@@ -272,27 +272,6 @@ def _create_private(path: str) -> None:
                 os.close(descriptor)
     except OSError as error:
         raise unwritable(path, error) from error
-
-
-def make_private_directory(directory: Path) -> None:
-    """Make a directory and its missing parents with mode 0700, whatever the umask."""
-    if directory.is_dir():
-        return
-    make_private_directory(directory.parent)
-    with contextlib.suppress(FileExistsError):
-        directory.mkdir(mode=0o700)
-        directory.chmod(0o700)
-
-
-def unwritable(path: str, error: OSError) -> StoreUnavailable:
-    """Return our error for a place where a store cannot be made or changed."""
-    import errno
-
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StoreFull(f"no room is left on the disk of {path}; free some space and repeat")
-    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-        return StoreReadOnly(f"the store {path} cannot be written: {error.strerror}")
-    return StoreUnreachable(f"the store {path} cannot be made: {error.strerror}")
 
 
 def _bring_up(

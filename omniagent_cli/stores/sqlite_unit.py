@@ -39,12 +39,20 @@ class KeyRun:
         self.start = self.end = 0
 
 
+class KeyTakenError(Exception):
+    """Two messages were said in the same millisecond: run the unit of work again, carefully."""
+
+
 class SqliteUnit(Transaction):
     """One SQLite transaction, already begun."""
 
-    __slots__ = ("_clock", "_connection", "_keys", "_run")
+    __slots__ = ("_careful", "_clock", "_connection", "_given", "_keys", "_run")
 
-    def __init__(self, connection: sqlite3.Connection, clock: Clock, run: KeyRun) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, clock: Clock, run: KeyRun, *, careful: bool = False
+    ) -> None:
+        self._careful = careful
+        self._given: set[int] = set()
         self._connection = connection
         self._clock = clock
         self._run = run
@@ -108,7 +116,19 @@ class SqliteUnit(Transaction):
             )
             self._keys[header.uid] = cast("int", cursor.lastrowid)
         elif header.payload is None:
-            self._connection.execute(_BUMP, (*_values(header)[1:14], header.preview, key))
+            self._connection.execute(
+                _BUMP,
+                (
+                    header.updated_at,
+                    header.model,
+                    header.expires_at,
+                    header.message_count,
+                    header.next_position,
+                    header.revision,
+                    header.preview,
+                    key,
+                ),
+            )
         else:
             self._connection.execute(_UPDATE, (*_values(header)[1:], key))
 
@@ -130,13 +150,18 @@ class SqliteUnit(Transaction):
     def insert(self, uid: str, rows: Sequence[MessageRow], texts: Sequence[str | None]) -> None:
         session = self._key(uid)
         keys = self._new_keys(rows)
-        self._connection.executemany(
-            f"INSERT INTO messages (key, session, indexed, {_ROW}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                (key, session, text is not None, *row)
-                for key, row, text in zip(keys, rows, texts, strict=True)
-            ],
-        )
+        try:
+            self._connection.executemany(
+                f"INSERT INTO messages (key, session, indexed, {_ROW}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (key, session, text is not None, *row)
+                    for key, row, text in zip(keys, rows, texts, strict=True)
+                ],
+            )
+        except sqlite3.IntegrityError as error:
+            if self._careful or "messages.key" not in str(error):
+                raise
+            raise KeyTakenError from error
         indexed = [(key, text) for key, text in zip(keys, texts, strict=True) if text is not None]
         if indexed:
             self._connection.executemany("INSERT INTO words (rowid, text) VALUES (?, ?)", indexed)
@@ -146,24 +171,41 @@ class SqliteUnit(Transaction):
 
         A key is the millisecond the message was said times 64, plus the next free number.
         """
-        keys: dict[int, None] = {}
+        keys: list[int] = []
+        start = 0
+        while start < len(rows):
+            created_at, end = rows[start].created_at, start + 1
+            while end < len(rows) and rows[end].created_at == created_at:
+                end += 1
+            keys += self._keys_at(created_at, end - start)
+            start = end
+        return keys
+
+    def _keys_at(self, created_at: str, count: int) -> range:
+        """Return keys for messages that were said at the same moment; free ones, when we are careful."""
+        wanted = key = int(parse_time(created_at).timestamp() * 1000) << 6
         run = self._run
-        for row in rows:
-            wanted = key = int(parse_time(row.created_at).timestamp() * 1000) << 6
-            if run.start <= wanted <= run.end:
-                key = run.end + 1
-            else:
-                run.start = wanted
-            while (
-                key in keys
-                or self._connection.execute(
-                    "SELECT 1 FROM messages WHERE key = ?", (key,)
-                ).fetchone()
-            ):
-                key += 1
-            run.end = key
-            keys[key] = None
-        return list(keys)
+        if run.start <= wanted <= run.end:
+            key = run.end + 1
+        else:
+            run.start = wanted
+        while self._careful and self._taken(key, count):
+            key += count
+        run.end = key + count - 1
+        return range(key, key + count)
+
+    def _taken(self, key: int, count: int) -> bool:
+        """Tell whether a key is in use, in the store or in this batch (whose rows may not be stored yet)."""
+        wanted = range(key, key + count)
+        if not self._given.isdisjoint(wanted):
+            return True
+        found = self._connection.execute(
+            "SELECT 1 FROM messages WHERE key BETWEEN ? AND ?", (key, key + count - 1)
+        )
+        if found.fetchone() is not None:
+            return True
+        self._given.update(wanted)
+        return False
 
     def replace(self, uid: str, row: MessageRow, text: str | None) -> None:
         place = (self._key(uid), row.position)
@@ -287,8 +329,10 @@ _COLUMNS = [column.strip() for column in _HEADER.split(",")]
 _UPDATE = (
     f"UPDATE sessions SET {', '.join(f'{column} = ?' for column in _COLUMNS[1:])} WHERE key = ?"
 )
+# What an append changes. Naming more columns would make SQLite write every index of the table anew.
 _BUMP = (
-    f"UPDATE sessions SET {', '.join(f'{column} = ?' for column in _COLUMNS[1:15])} WHERE key = ?"
+    "UPDATE sessions SET updated_at = ?, model = ?, expires_at = ?, message_count = ?, next_position = ?,"
+    " revision = ?, preview = ? WHERE key = ?"
 )
 
 

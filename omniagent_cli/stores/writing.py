@@ -10,7 +10,7 @@ from typing import Any
 
 from omniagent_cli.canonical import dump, format_time
 from omniagent_cli.errors import InvalidRecord, SessionConflict, SessionNotFound
-from omniagent_cli.models import Message, Session, check_session_id, new_session_id, new_uid
+from omniagent_cli.models import Message, Session, check_session_id, new_session_id, new_uids
 from omniagent_cli.stores.core import TITLE_LENGTH, is_expired
 from omniagent_cli.stores.events import Event
 from omniagent_cli.stores.reading import Reading
@@ -18,7 +18,7 @@ from omniagent_cli.stores.records import HeaderRow, RowRange, Transaction
 from omniagent_cli.text import first_line
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Written:
     """Where an append went.
 
@@ -53,13 +53,14 @@ class Writing(Reading):
 
         def work(tx: Transaction, events: list[Event]) -> Session:
             target = self._target(tx, session_id, None, events)
+            if not target.created:  # someone else made it just now
+                header = self._find(tx, session_id)
+                return self._to_session(header, self._to_messages(header, tx.rows(header.uid)))
             header = target.header
-            if target.created:
-                header.agent_id, header.model = agent_id, model
-                tx.put(header)
-            return self._to_session(
-                header, [] if target.created else self._to_messages(header, tx.rows(header.uid))
-            )
+            header.agent_id, header.model = agent_id, model
+            self._touch_header(header, tx.now())
+            tx.put(header)
+            return self._to_session(header, [])
 
         try:
             return self.get(session_id)
@@ -119,7 +120,7 @@ class Writing(Reading):
             return Written(
                 header.id,
                 header.uid,
-                [message.copy() for message in own],
+                own,
                 created=target.created,
                 expired=target.expired,
                 recovered=target.recovered,
@@ -148,7 +149,8 @@ class Writing(Reading):
         def work(tx: Transaction, events: list[Event]) -> Written:
             target = self._target(tx, session_id, uid, events)
             header = target.header
-            if own.position is None or target.recovered:
+            if target.recovered or not self._stands(tx, header, own):
+                own.position = None
                 self._append(tx, header, [own], events, index=final)
             else:
                 self._replace_row(tx, header, own, events, final=final)
@@ -162,6 +164,12 @@ class Writing(Reading):
             )
 
         return self._write(work, durable=final)
+
+    def _stands(self, tx: Transaction, header: HeaderRow, message: Message) -> bool:
+        """Tell whether a message is still where it was stored; its session may have been trimmed since."""
+        place = message.position
+        rows = () if place is None else tx.rows(header.uid, RowRange(place, place))
+        return any(row.id == message.id for row in rows)
 
     def _replace_row(
         self,
@@ -202,7 +210,9 @@ class Writing(Reading):
                 raise InvalidRecord(f"{session_id!r} has no message at position {position}")
             record = found[0].to_record() | {"status": status}
             facts = {**record.get("extra", {}), **(extra or {})}
-            record["extra"] = {key: value for key, value in facts.items() if value is not None} or None
+            record["extra"] = {
+                key: value for key, value in facts.items() if value is not None
+            } or None
             message = Message.from_record(record, position)
             tx.replace(header.uid, self._to_row(header.uid, message), self._index_text(message))
             self._touch_header(header, tx.now())
@@ -219,8 +229,10 @@ class Writing(Reading):
             header = tx.find_uid(uid, payload=False)
             if header is not None and not header.hidden and not is_expired(header, now):
                 return _Target(header)
-            return _Target(self._recovered(session_id, now), created=True, recovered=True)
-        header = tx.find(check_session_id(session_id), payload=False)
+            header = self._recovered(tx, session_id, now)
+            events.append(Event("session_created", header.id))
+            return _Target(header, created=True, recovered=True)
+        header = tx.find(session_id, payload=False)
         if header is not None and not is_expired(header, now):
             return _Target(header)
         if header is not None:
@@ -229,8 +241,11 @@ class Writing(Reading):
         events.append(Event("session_created", session_id))
         return _Target(self._fresh(session_id, now), created=True, expired=header is not None)
 
-    def _recovered(self, session_id: str, now: datetime) -> HeaderRow:
-        header = self._fresh(f"recovered-{new_session_id(now)}", now)
+    def _recovered(self, tx: Transaction, session_id: str, now: datetime) -> HeaderRow:
+        new_id = f"recovered-{new_session_id(now)}"
+        while tx.find(new_id, payload=False) is not None:
+            new_id = f"recovered-{new_session_id(now)}"
+        header = self._fresh(new_id, now)
         title = f"recovered from {session_id}"
         self._set_data(
             header,
@@ -302,7 +317,7 @@ class Writing(Reading):
             now = tx.now()
             header = self._header_to_save(tx, session, events)
             messages = [message.copy() for message in wanted]
-            self._save_messages(tx, header, messages, now, events)
+            added = self._place_saved(tx, header, messages, now)
             header.agent_id, header.model = session.agent_id, session.model
             if session.ttl_seconds is not None or session.uid:
                 header.ttl_seconds = session.ttl_seconds
@@ -310,6 +325,9 @@ class Writing(Reading):
             self._set_data(header, {**data, "metadata": session.metadata, "state": session.state})
             self._touch_header(header, now)
             tx.put(header)
+            rows = [self._to_row(header.uid, message) for message in added]
+            tx.insert(header.uid, rows, [self._index_text(message) for message in added])
+            self._announce(header, added, events)
             return self._to_session(header, messages)
 
         stored = self._write(work)
@@ -326,6 +344,8 @@ class Writing(Reading):
             target = self._target(tx, session.id, None, events)
             if not target.created:
                 raise conflict
+            if session.created_at is not None:
+                target.header.created_at = format_time(session.created_at)
             return target.header
         header = tx.find_uid(session.uid)
         if (
@@ -335,17 +355,13 @@ class Writing(Reading):
             or header.revision != session.revision
         ):
             raise conflict
+        self._refuse_expired(header, tx.now())
         return header
 
-    def _save_messages(
-        self,
-        tx: Transaction,
-        header: HeaderRow,
-        messages: list[Message],
-        now: datetime,
-        events: list[Event],
-    ) -> None:
-        """Keep the messages that are still the same, store the others, and put what went in the trash."""
+    def _place_saved(
+        self, tx: Transaction, header: HeaderRow, messages: list[Message], now: datetime
+    ) -> list[Message]:
+        """Keep the messages that are still the same, put what went in the trash, and return the others, placed."""
         stored = (
             {m.position: m for m in self._to_messages(header, tx.rows(header.uid))}
             if header.message_count
@@ -373,12 +389,7 @@ class Writing(Reading):
         header.message_count = len(messages)
         header.next_position += len(added)
         self._set_preview(header, messages[-1] if messages else None)
-        tx.insert(
-            header.uid,
-            [self._to_row(header.uid, m) for m in added],
-            [self._index_text(m) for m in added],
-        )
-        self._announce(header, added, events)
+        return added
 
     def _discard(
         self, tx: Transaction, header: HeaderRow, positions: Sequence[int], kind: str, now: datetime
@@ -388,27 +399,32 @@ class Writing(Reading):
 
 
 def _own_copies(messages: Message | Mapping[str, Any] | Iterable[Any]) -> list[Message]:
-    given = [messages] if isinstance(messages, Message | Mapping) else list(messages)
+    if isinstance(messages, Message):
+        return [Message.from_record(messages.record)]
+    if isinstance(messages, Mapping):
+        return [Message.from_record(messages)]
     own = []
-    for number, message in enumerate(given):
-        if not isinstance(message, Message | Mapping):
+    for number, message in enumerate(messages):
+        if isinstance(message, Message):
+            own.append(Message.from_record(message.record))
+        elif isinstance(message, Mapping):
+            own.append(Message.from_record(message))
+        else:
             raise InvalidRecord(f"message {number} is neither a message nor a message record")
-        own.append(Message.from_record(message.record if isinstance(message, Message) else message))
     return own
 
 
 def complete_messages(messages: Sequence[Message], now: str, position: int) -> None:
     """Fill in ids, times, turns and positions of messages that are about to be stored."""
     turn: str | None = None
-    for number, message in enumerate(messages):
+    for number, (message, fresh) in enumerate(zip(messages, new_uids(len(messages)), strict=True)):
         record = message.record
-        if not record.get("id"):
-            record["id"] = new_uid()
+        message_id = record.setdefault("id", fresh)
         record.setdefault("created_at", now)
-        if record.get("turn_id"):
+        if "turn_id" in record:
             turn = record["turn_id"]
         elif record["role"] == "user":
-            record["turn_id"] = turn = record["id"]
+            record["turn_id"] = turn = message_id
         elif turn is not None:
             record["turn_id"] = turn
         message.position = position + number
