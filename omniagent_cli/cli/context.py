@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from omniagent_cli.cli.recent import Recent
     from omniagent_cli.config import Settings, StoreChoice
+    from omniagent_cli.keys import KeyChain
     from omniagent_cli.stores import SessionStore
 
 
@@ -128,6 +129,14 @@ class Context:
         from omniagent_cli.cli.recent import Recent
 
         return Recent(self.store.url, self.environ)
+
+    @cached_property
+    def keys(self) -> KeyChain:
+        """The providers' keys of this person: variables, the system keyring, or a private file."""
+        from omniagent_cli.config import data_dir
+        from omniagent_cli.keys import KeyChain
+
+        return KeyChain(data_dir(self.environ) / "keys.json", environ=self.environ)
 
     def close(self) -> None:
         """Close what was opened."""

@@ -130,7 +130,8 @@ def tag(
 
 
 def _signed(changes: Sequence[str]) -> tuple[list[str], list[str]]:
-    added, removed = [], []
+    added: list[str] = []
+    removed: list[str] = []
     for change in changes:
         sign, name = change[:1], change[1:]
         if name.startswith("-") or sign not in ("+", "-") or not name.strip():

@@ -54,7 +54,7 @@ def trim(
         if summary.message_count > keep
     ]
     _carry_out(
-        context, plan, f"remove {_messages(plan)} of {_named(plan)}", "to trim",
+        context, plan, ("remove", f"{_messages(plan)} of {_named(plan)}"), "to trim",
         lambda session_id: context.store.trim(session_id, keep, purge=purge),
         yes=yes, dry_run=dry_run, purge=purge,
     )  # fmt: skip
@@ -82,7 +82,7 @@ def clear(
         if summary.message_count or purge
     ]
     _carry_out(
-        context, plan, f"remove all {_messages(plan)} of {_named(plan)}", "to clear",
+        context, plan, ("remove", f"all {_messages(plan)} of {_named(plan)}"), "to clear",
         lambda session_id: context.store.clear(session_id, purge=purge),
         yes=yes, dry_run=dry_run, purge=purge,
     )  # fmt: skip
@@ -106,7 +106,7 @@ def delete(
     wanted = Wanted(ids, everything, older_than, meta, tag, include_pinned)
     plan = [(summary, summary.message_count) for summary in chosen(context, wanted, "delete")]
     _carry_out(
-        context, plan, f"delete {_named(plan)} with {_messages(plan)}", "to delete",
+        context, plan, ("delete", f"{_named(plan)} with {_messages(plan)}"), "to delete",
         lambda session_id: context.store.delete(session_id, purge=purge),
         yes=yes, dry_run=dry_run, purge=purge,
     )  # fmt: skip
@@ -123,7 +123,7 @@ def _messages(plan: list[Removal]) -> str:
 def _carry_out(
     context: Context,
     plan: list[Removal],
-    action: str,
+    action: tuple[str, str],
     purpose: str,
     remove: Callable[[str], object],
     *,
@@ -133,20 +133,20 @@ def _carry_out(
 ) -> None:
     """Ask, remove, and tell; a dry run shows the sessions instead."""
     terminal = context.terminal
-    if purge:
-        action += " for good"
+    verb, what = action
+    what += " for good" if purge else ""
     if not plan:
         terminal.note(f"there is nothing {purpose}")
     elif dry_run:
-        terminal.note(f"this would {action}")
+        terminal.note(f"this would {verb} {what}")
     else:
-        agreed(context, action, yes=yes)
+        agreed(context, f"{verb} {what}", yes=yes)
         with terminal.progress("removing", len(plan)) as advance:
             for summary, _ in plan:
                 remove(summary.id)
                 advance(1)
-        back = "" if purge else "; 'omniagent sessions restore' takes back the last one"
-        terminal.note(f"done: {action}{back}" if len(plan) > 1 else f"done: {action}")
+        undo = "" if purge else "; 'omniagent sessions restore' brings the last back"
+        terminal.note(f"{verb}d {what}{undo}")
     if context.json:
         terminal.json([{"id": summary.id, "messages": number} for summary, number in plan])
     elif dry_run:

@@ -6,6 +6,7 @@ plain lines that never change with the surroundings. rich is loaded by the first
 
 from __future__ import annotations
 
+import codecs
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TextIO, cast
 
 from omniagent_cli.errors import OmniAgentError
-from omniagent_cli.text import one_line
+from omniagent_cli.text import one_line, visible
 from omniagent_cli.ui.cells import Table, fitted_widths, padded_rows
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class Terminal:
         self.verbose = False
         self.pager = "auto"
         self._console: Console | None = None
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     # Who is there.
 
@@ -134,6 +136,26 @@ class Terminal:
             OutputFailed: it cannot be written. A closed pipe stays a BrokenPipeError.
         """
         self._put(self.stdout, text)
+
+    def write_bytes(self, data: bytes) -> int:
+        """Write UTF-8 to stdout as it is; made harmless on a terminal.
+
+        Raises:
+            OutputFailed: it cannot be written.
+        """
+        buffer = getattr(self.stdout, "buffer", None)
+        if self.is_terminal or buffer is None:
+            text = self._decoder.decode(data)
+            self.write(visible(text) if self.is_terminal else text)
+            return len(data)
+        self.flush()
+        try:
+            buffer.write(data)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise self._failed(error) from error
+        return len(data)
 
     def line(self, text: str = "") -> None:
         """Write one line of data."""
