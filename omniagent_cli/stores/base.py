@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from omniagent_cli.canonical import format_time
 from omniagent_cli.errors import UsageError
 from omniagent_cli.models import Message, Session, check_session_id, new_session_id
-from omniagent_cli.stores.core import DEFAULT_SESSION_TTL, DEFAULT_TRASH_TTL
+from omniagent_cli.stores.core import DEFAULT_SESSION_TTL, DEFAULT_TRASH_TTL, is_expired
 from omniagent_cli.stores.events import Event
-from omniagent_cli.stores.reading import CHUNK
+from omniagent_cli.stores.reading import CHUNK, bounded
 from omniagent_cli.stores.records import HIDDEN, HeaderRow, RowRange, Transaction
 from omniagent_cli.stores.trash import Trash
 from omniagent_cli.stores.writing import place_messages
@@ -68,7 +68,7 @@ class SessionStore(Trash):
             kept = {
                 key: value for key, value in (data.get("metadata") or {}).items() if key != "pinned"
             }
-            last = self._copy_rows(tx, source, target, at)
+            last = self._copy_rows(tx, source, target, None if at is None else bounded(at))
             self._set_data(target, {**data, "metadata": {**kept, **origin}})
             self._set_preview(target, last)
             self._touch_header(target, now)
@@ -133,9 +133,7 @@ class SessionStore(Trash):
             return
 
         def work(tx: Transaction, events: list[Event]) -> None:
-            header = tx.find_uid(uid)
-            if header is None or not header.hidden:
-                raise UsageError("this staged session is gone; begin the import again")
+            header = self._staged(tx, uid)
             own = [message.copy() for message in given]
             place_messages(own, format_time(tx.now()), header.next_position)
             tx.insert(uid, [self._to_row(uid, m) for m in own], [self._index_text(m) for m in own])
@@ -162,9 +160,7 @@ class SessionStore(Trash):
         """
 
         def work(tx: Transaction, events: list[Event]) -> None:
-            header = tx.find_uid(uid)
-            if header is None or not header.hidden:
-                raise UsageError("this staged session is gone; begin the import again")
+            header = self._staged(tx, uid)
             holder = tx.find(session.id)
             if replace and holder is not None:
                 self._trash_or_remove(tx, holder)
@@ -186,8 +182,27 @@ class SessionStore(Trash):
         self._write(work)
 
     def unstage(self, uid: str) -> None:
-        """Drop a staged session."""
-        self._write(lambda tx, _: tx.remove(uid))
+        """Drop a staged session; what is not staged is left alone."""
+
+        def work(tx: Transaction, events: list[Event]) -> None:
+            header = tx.find_uid(uid)
+            if header is not None and header.hidden and "trash" not in self._data(header):
+                tx.remove(uid)
+
+        self._write(work)
+
+    def _staged(self, tx: Transaction, uid: str) -> HeaderRow:
+        """Return the header of a staged session.
+
+        Raises:
+            UsageError: there is none, or its day is over.
+        """
+        header = tx.find_uid(uid)
+        if header is None or not header.hidden or "trash" in self._data(header):
+            raise UsageError("this staged session is gone; begin the import again")
+        if is_expired(header, tx.now()):
+            raise UsageError("this staged session waited for more than a day; begin the import again")
+        return header
 
     def _trash_or_remove(self, tx: Transaction, header: HeaderRow) -> None:
         if self._trash_seconds is None:

@@ -12,6 +12,7 @@ from omniagent_cli.durations import Clock, ttl_seconds, utc_now
 from omniagent_cli.errors import (
     CorruptSession,
     EncryptedStore,
+    InvalidRecord,
     SessionExpired,
     SessionNotFound,
     StoreClosed,
@@ -19,7 +20,7 @@ from omniagent_cli.errors import (
 from omniagent_cli.models import Message, Session, SessionSummary, check_session_id, content_text
 from omniagent_cli.stores.events import Event, EventBus, Handler
 from omniagent_cli.stores.records import HeaderRow, MessageRow, Transaction
-from omniagent_cli.text import first_line, index_text
+from omniagent_cli.text import first_line, index_text, is_storable
 
 DEFAULT_SESSION_TTL = timedelta(days=7)
 """How long after its last activity a session expires when a program names nothing else."""
@@ -293,15 +294,21 @@ class StoreCore(ABC):
         header = tx.find(check_session_id(session_id), payload=payload)
         if header is None:
             raise SessionNotFound(f"there is no session {session_id!r}", session_id=session_id)
-        if is_expired(header, tx.now()):
-            raise SessionExpired(
-                f"the session {session_id!r} expired at {header.expires_at}; writing to it starts afresh",
-                session_id=session_id,
-            )
+        self._refuse_expired(header, tx.now())
         return header
+
+    def _refuse_expired(self, header: HeaderRow, now: datetime) -> None:
+        if is_expired(header, now):
+            raise SessionExpired(
+                f"the session {header.id!r} expired at {header.expires_at}; writing to it starts afresh",
+                session_id=header.id,
+            )
 
     def _touch_header(self, header: HeaderRow, now: datetime, *, updated: bool = True) -> None:
         """Mark a change: revision, activity, and the session's own time to live start again."""
+        for name in (header.agent_id, header.model):
+            if not is_storable(name):
+                raise InvalidRecord(f"{name!r} cannot name an agent or a model")
         header.revision += 1
         if updated:
             header.updated_at = max(header.updated_at, format_time(now))

@@ -44,7 +44,7 @@ class EventBus:
     """Calls handlers in the order they were added; one that fails is logged and breaks nothing."""
 
     def __init__(self) -> None:
-        self._handlers: dict[str, list[Handler]] = {}
+        self._handlers: dict[str, dict[object, Handler]] = {}
         self._lock = threading.Lock()
 
     def on(self, name: str, handler: Handler) -> Callable[[], None]:
@@ -55,12 +55,14 @@ class EventBus:
         """
         if name not in EVENTS:
             raise UsageError(f"there is no event {name!r}; the events are {', '.join(EVENTS)}")
+        registration = object()  # the same handler may be added twice and taken away once
         with self._lock:
-            self._handlers[name] = [*self._handlers.get(name, []), handler]
+            self._handlers[name] = {**self._handlers.get(name, {}), registration: handler}
 
         def off() -> None:
             with self._lock:
-                self._handlers[name] = [h for h in self._handlers.get(name, []) if h is not handler]
+                known = self._handlers.get(name, {})
+                self._handlers[name] = {k: h for k, h in known.items() if k is not registration}
 
         return off
 
@@ -70,7 +72,7 @@ class EventBus:
 
     def emit(self, event: Event) -> None:
         """Tell every handler of the event's name."""
-        for handler in self._handlers.get(event.name, ()):
+        for handler in self._handlers.get(event.name, {}).values():
             try:
                 handler(event)
             except Exception:  # a listener must never break a write that is already durable

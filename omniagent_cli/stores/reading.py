@@ -24,9 +24,13 @@ from omniagent_cli.stores.records import (
     Transaction,
 )
 from omniagent_cli.stores.search import SearchHit, SearchHits
+from omniagent_cli.text import is_storable
 
 CHUNK = 500
 """Messages and headers read at a time where everything is walked."""
+
+LARGEST = 2**62
+"""No position and no count comes near it, and 64-bit columns hold it."""
 
 
 class SessionPage(list[SessionSummary]):
@@ -107,8 +111,9 @@ class Reading(StoreCore):
             raise UsageError(
                 f"cannot read the last {last} messages; the number must not be negative"
             )
-        first = None if after is None else after + 1
-        end = None if before is None else before - 1
+        last = None if last is None else bounded(last)
+        first = None if after is None else bounded(after + 1)
+        end = None if before is None else bounded(before - 1)
 
         def work(tx: Transaction) -> list[Message]:
             header = self._find(tx, session_id, payload=False)
@@ -184,9 +189,12 @@ class Reading(StoreCore):
 
     def attachment(self, session_id: str, sha256: str) -> Any:
         """Return one attachment's record: ``name``, ``media_type``, ``size`` and ``data`` (base64), or None."""
-        return self._read(
-            lambda tx: self._record(tx, self._find(tx, session_id), "attachment", sha256)
-        )
+
+        def work(tx: Transaction) -> Any:
+            header = self._find(tx, session_id, payload=False)
+            return self._record(tx, header, "attachment", sha256) if is_storable(sha256) else None
+
+        return self._read(work)
 
     def last_summary(self, session_id: str) -> Any:
         """Return the newest summary record: ``up_to`` (position), ``text``, ``model``, ``created_at``, or None."""
@@ -220,7 +228,11 @@ class Reading(StoreCore):
 
         Raises:
             SessionNotFound: the session named is not there.
+            UsageError: a negative limit.
         """
+        if limit is not None and limit < 0:
+            raise UsageError(f"cannot find {limit} messages; the number must not be negative")
+        self._check_open()
         parsed = searching.parse(query)
         hits = SearchHits()
         if parsed.terms and limit != 0:
@@ -316,6 +328,8 @@ class Reading(StoreCore):
         prefix: str = "",
     ) -> int:
         """Count sessions without reading them; `archived` None counts both kinds."""
+        if not is_storable(prefix + (agent_id or "")):
+            return 0
 
         def work(tx: Transaction) -> int:
             now = format_time(tx.now())
@@ -358,12 +372,14 @@ class Reading(StoreCore):
             raise UsageError(f"cannot sort by {sort!r}; choose one of {', '.join(SORTS)}")
         if limit is not None and limit < 0:
             raise UsageError(f"cannot list {limit} sessions; the number must not be negative")
+        if not is_storable(prefix + (agent_id or "")):
+            return SessionPage()  # nothing can be called so
         wanted = {**(metadata or {})}
 
         def work(tx: Transaction) -> SessionPage:
             query = ListQuery(
                 sort=sort,
-                limit=CHUNK if limit is None or wanted or tags else limit + 1,
+                limit=CHUNK if limit is None or wanted or tags else bounded(limit + 1),
                 after=cursor,
                 archived=archived,
                 prefix=prefix,
@@ -402,6 +418,11 @@ class Reading(StoreCore):
                 break
             after = query.cursor(headers[-1])
         return page
+
+
+def bounded(number: int) -> int:
+    """Bring a position or a limit into the range of every backend's whole numbers."""
+    return max(-LARGEST, min(number, LARGEST))
 
 
 def _newest(found: tuple[HeaderRow, Message]) -> tuple[str, int]:

@@ -14,7 +14,7 @@ from omniagent_cli.models import check_session_id
 from omniagent_cli.stores.attributes import Attributes
 from omniagent_cli.stores.core import Work, is_expired
 from omniagent_cli.stores.events import Event
-from omniagent_cli.stores.reading import CHUNK
+from omniagent_cli.stores.reading import CHUNK, bounded
 from omniagent_cli.stores.records import (
     HIDDEN,
     HeaderRow,
@@ -102,8 +102,12 @@ class Trash(Attributes):
         """Remove the message at a position and all after it (undo of a turn); return how many went.
 
         Raises:
+            UsageError: the position is negative.
             SessionNotFound: there is no such session.
         """
+        if position < 0:
+            raise UsageError(f"no message stands at position {position}")
+        position = bounded(position)
 
         def work(tx: Transaction, events: list[Event]) -> int:
             header = self._find(tx, session_id)
@@ -126,6 +130,7 @@ class Trash(Attributes):
             now = tx.now()
             if is_expired(header, now):
                 tx.remove(header.uid)
+                events.append(Event("session_expired", session_id))
                 return False
             if purge:
                 self._purge_trash_of(tx, header.uid)
@@ -147,7 +152,7 @@ class Trash(Attributes):
     def trash(self) -> list[TrashEntry]:
         """Return what can be restored, newest first."""
         return self._read(
-            lambda tx: [self._entry(header, data) for header, data in self._trashed(tx)]
+            lambda tx: [self._entry(tx, header, data) for header, data in self._trashed(tx)]
         )
 
     def restore(
@@ -171,7 +176,7 @@ class Trash(Attributes):
 
         def work(tx: Transaction, events: list[Event]) -> TrashEntry:
             for header, data in self._trashed(tx):
-                entry = self._entry(header, data)
+                entry = self._entry(tx, header, data)
                 if session_id in (None, entry.session_id) and uid in (None, entry.uid):
                     self._bring_back(tx, header, data, entry, as_id, events)
                     return entry
@@ -200,24 +205,20 @@ class Trash(Attributes):
     def purge_expired(self) -> int:
         """Remove for good what has expired and return how many visible sessions went."""
 
-        def work(tx: Transaction, events: list[Event]) -> int:
+        def work(tx: Transaction, events: list[Event]) -> tuple[int, int]:
             query = ListQuery(hidden=None, expired_by=format_time(tx.now()), limit=CHUNK)
             expired = tx.headers(query)
             for header in expired:
                 tx.remove(header.uid)
                 if not header.hidden:
                     events.append(Event("session_expired", header.id))
-            return len(expired)
+            return len(expired), len(events)
 
-        total = 0
-        visible: list[Event] = []
-        off = self._events.on("session_expired", visible.append)
-        try:
-            while (gone := self._write(work)) == CHUNK:
-                total += gone
-        finally:
-            off()
-        return len(visible)
+        visible, gone = 0, CHUNK
+        while gone == CHUNK:
+            gone, seen = self._write(work)
+            visible += seen
+        return visible
 
     def count_expired(self) -> int:
         """Count the visible sessions that have expired and were not removed yet."""
@@ -278,7 +279,9 @@ class Trash(Attributes):
         target.hidden = True
         target.message_count, target.next_position = count, header.next_position
         target.agent_id, target.model = header.agent_id, header.model
-        self._expire_trash(target, header, now)
+        target.ttl_seconds = header.ttl_seconds
+        self._touch_header(target, now)  # removing is a write: the session's time starts again
+        target.expires_at = self._trash_end(target.expires_at, now)
         data = self._data(header) if header.payload is not None else {}
         trash = {"id": header.id, "uid": header.uid, "kind": kind, "at": format_time(now)}
         self._set_data(target, {"title": data.get("title", ""), "trash": trash})
@@ -291,13 +294,14 @@ class Trash(Attributes):
         header.id = HIDDEN + header.uid
         header.hidden = True
         header.revision += 1
-        self._expire_trash(header, header, now)
+        header.expires_at = self._trash_end(header.expires_at, now)
         self._set_data(header, {**data, "trash": trash})
         tx.put(header)
 
-    def _expire_trash(self, target: HeaderRow, source: HeaderRow, now: datetime) -> None:
+    def _trash_end(self, expires_at: str | None, now: datetime) -> str:
+        """Return when something goes from the trash: with its own expiry, or when the trash's time is over."""
         limit = format_time(now + timedelta(seconds=self._trash_seconds or 0))
-        target.expires_at = limit if source.expires_at is None else min(limit, source.expires_at)
+        return limit if expires_at is None else min(limit, expires_at)
 
     def _move(self, tx: Transaction, header: HeaderRow, target: HeaderRow, span: RowRange) -> None:
         """Give messages to another session; encrypted ones are bound to theirs and written anew."""
@@ -321,10 +325,12 @@ class Trash(Attributes):
             found, key=lambda pair: (pair[1]["trash"]["at"], pair[0].uid), reverse=True
         )
 
-    def _entry(self, header: HeaderRow, data: dict[str, Any]) -> TrashEntry:
+    def _entry(self, tx: Transaction, header: HeaderRow, data: dict[str, Any]) -> TrashEntry:
+        origin = tx.find_uid(data["trash"]["uid"], payload=False)
+        renamed = origin is not None and not origin.hidden
         return TrashEntry(
             uid=header.uid,
-            session_id=data["trash"]["id"],
+            session_id=origin.id if origin is not None and renamed else data["trash"]["id"],
             kind=data["trash"]["kind"],
             title=data.get("title", ""),
             message_count=header.message_count,

@@ -25,11 +25,12 @@ from omniagent_cli.testing.contract_header import (
 from omniagent_cli.testing.contract_listing import IdsContract, ListingContract
 from omniagent_cli.testing.contract_model import ModelContract
 from omniagent_cli.testing.contract_reading import ReadingContract
+from omniagent_cli.testing.contract_saving import SavingContract
 from omniagent_cli.testing.contract_search import SearchContract
 from omniagent_cli.testing.contract_sharing import SharedPlaceContract
 from omniagent_cli.testing.contract_trash import RemovalContract, TrashContract
 from omniagent_cli.testing.contract_turns import CheckpointContract, StagingContract
-from omniagent_cli.testing.contract_writing import SavingContract, WritingContract
+from omniagent_cli.testing.contract_writing import WritingContract
 
 __all__ = ["FakeClock", "MakeStore", "SharedPlaceContract", "StoreCase", "StoreContract"]
 

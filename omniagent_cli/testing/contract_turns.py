@@ -220,12 +220,10 @@ class StagingContract(ContractBase):
         """Unstaging leaves nothing; what is never published goes after a day."""
         uid = store.stage(Session("s"))
         store.unstage(uid)
-        for use in (
-            lambda: store.stage_messages(uid, [Message("user", "x")]),
-            lambda: store.publish(uid, Session("s")),
-        ):
-            with pytest.raises(UsageError):
-                use()
+        with pytest.raises(UsageError):
+            store.stage_messages(uid, [Message("user", "x")])
+        with pytest.raises(UsageError):
+            store.publish(uid, Session("s"))
         forgotten = store.stage(Session("s"))
         clock.advance("1d")
         assert store.purge_expired() == 0

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from omniagent_cli.errors import InvalidRecord, SessionConflict, SessionNotFound
-from omniagent_cli.models import Message, Session
+from omniagent_cli.errors import InvalidRecord
+from omniagent_cli.models import Message
 from omniagent_cli.stores.base import SessionStore
 from omniagent_cli.testing.clock import FakeClock
 from omniagent_cli.testing.contract_base import ContractBase, listen, positions, said, texts
@@ -47,25 +47,6 @@ NOT_MESSAGES: dict[str, Any] = {
     "calls that are none": {"role": "assistant", "content": "", "tool_calls": [1]},
     "usage that is a list": {"role": "assistant", "content": "", "usage": []},
 }
-
-CHANGES: dict[str, Callable[[SessionStore], object]] = {
-    "append": lambda s: s.append("s", said("someone else")),
-    "metadata": lambda s: s.set_metadata("s", "k", 1),
-    "state": lambda s: s.set_state("s", "k", 1),
-    "title": lambda s: s.set_title("s", "t"),
-    "model": lambda s: s.set_model("s", "a:b"),
-    "tag": lambda s: s.tag("s", ["work"]),
-    "trim": lambda s: s.trim("s", 1),
-    "clear": lambda s: s.clear("s"),
-    "undo": lambda s: s.remove_from("s", 1),
-    "rename": lambda s: s.rename("s", "t"),
-    "delete": lambda s: s.delete("s"),
-    "delete and make again": lambda s: (s.delete("s"), s.append("s", said("new"))),
-    "ttl": lambda s: s.set_ttl("s", "1h"),
-    "checkpoint": lambda s: s.checkpoint("s", Message("assistant", "…"), uid=s.header("s").uid),
-    "save": lambda s: s.save(s.get("s")),
-}
-"""Each way someone else can change a session between its loading and its saving."""
 
 
 class WritingContract(ContractBase):
@@ -295,130 +276,3 @@ class WritingContract(ContractBase):
         assert positions(store, "s") == list(range(160))
         for first, second in zip(stored[::2], stored[1::2], strict=True):
             assert first[:-1] == second[:-1]
-
-
-class SavingContract(ContractBase):
-    """`save` replaces a whole session, and never what someone else did."""
-
-    def test_a_new_session_is_saved(self, store: SessionStore, clock: FakeClock) -> None:
-        """A session made by hand is stored, and the object learns what it became."""
-        session = Session("s", title="T", model="a:b", agent_id="x", metadata={"k": None})
-        session.add_message("user", "hello")
-        saved = store.save(session)
-        assert saved is session
-        assert session.uid
-        assert session.created_at == clock.now
-        assert session == store.get("s")
-        assert session.messages[0].position == 0
-
-    def test_saving_keeps_ids_times_and_positions(
-        self, store: SessionStore, clock: FakeClock
-    ) -> None:
-        """Messages that did not change are not touched by a save; the session's facts are replaced."""
-        store.append("s", said("a", "b"))
-        before = store.get("s")
-        clock.advance("1m")
-        before.title, before.state, before.model = "New", {"s": 1}, "m:n"
-        before.add_message("assistant", "c")
-        store.save(before)
-        after = store.get("s")
-        assert after == before
-        assert positions(store, "s") == [0, 1, 2]
-        assert (after.title, after.state, after.model) == ("New", {"s": 1}, "m:n")
-        assert after.updated_at == clock.now
-        assert store.trash() == []
-
-    @pytest.mark.parametrize("change", CHANGES)
-    def test_someone_elses_change_is_a_conflict(self, store: SessionStore, change: str) -> None:
-        """A session changed since it was loaded, in any way, is not overwritten."""
-        store.append("s", said("a", "b"))
-        mine = store.get("s")
-        CHANGES[change](store)
-        now = [(summary.id, store.get(summary.id)) for summary in store.list()]
-        mine.title = "mine"
-        with pytest.raises(SessionConflict) as caught:
-            store.save(mine)
-        assert caught.value.session_id == "s"
-        assert [(summary.id, store.get(summary.id)) for summary in store.list()] == now
-
-    def test_touching_is_no_conflict_of_content(self, store: SessionStore) -> None:
-        """Saving twice in a row from one object works: it learns its new revision."""
-        session = store.save(Session("s"))
-        session.title = "one"
-        store.save(session)
-        session.title = "two"
-        store.save(session)
-        assert store.get("s").title == "two"
-
-    def test_a_new_session_does_not_overwrite_one_that_exists(self, store: SessionStore) -> None:
-        """Saving an object that was never loaded over an existing id is a conflict."""
-        store.append("s", said("precious"))
-        with pytest.raises(SessionConflict):
-            store.save(Session("s"))
-        assert texts(store, "s") == ["precious"]
-
-    def test_a_bad_session_stores_nothing(self, store: SessionStore) -> None:
-        """Metadata or a message that is not JSON refuses the save and leaves the session."""
-        store.append("s", said("a"))
-        for spoil in ("metadata", "message"):
-            session = store.get("s")
-            if spoil == "metadata":
-                session.metadata["k"] = object()
-            else:
-                session.messages[0].record["role"] = "robot"
-            with pytest.raises(InvalidRecord):
-                store.save(session)
-        assert store.get("s").metadata == {}
-
-    def test_edited_messages_go_to_the_trash(self, store: SessionStore) -> None:
-        """A save that changes, removes or reorders messages keeps the old ones for restore."""
-        store.append("s", said("a", "b", "c", "d"))
-        session = store.get("s")
-        session.messages[1].content = "B"
-        del session.messages[2]
-        store.save(session)
-        assert texts(store, "s") == ["a", "B", "d"]
-        (entry,) = store.trash()
-        assert (entry.kind, entry.session_id) == ("replaced", "s")
-        store.restore(uid=entry.uid, as_id="old")
-        assert {"b", "c"} <= set(texts(store, "old"))
-
-    def test_reordered_messages_stay_in_the_new_order(self, store: SessionStore) -> None:
-        """The order of the object is the order stored, with positions that ascend."""
-        store.append("s", said("a", "b", "c"))
-        session = store.get("s")
-        session.messages.reverse()
-        store.save(session)
-        assert texts(store, "s") == ["c", "b", "a"]
-        places = [place for place in positions(store, "s") if place is not None]
-        assert places == sorted(set(places))
-        assert store.summary("s").preview == "a"
-        assert store.get("s") == session
-
-    def test_a_message_twice_in_the_object_is_stored_twice(self, store: SessionStore) -> None:
-        """The same message twice in a saved session loses nothing."""
-        store.append("s", said("a", "b"))
-        session = store.get("s")
-        session.messages.append(session.messages[0].copy())
-        store.save(session)
-        assert texts(store, "s") == ["a", "b", "a"]
-
-    def test_saving_an_emptied_session(self, store: SessionStore) -> None:
-        """A save without messages empties the session and keeps what it was."""
-        store.append("s", said("a", "b"))
-        session = store.get("s")
-        assert session.clear() == 2
-        store.save(session)
-        assert store.get("s").messages == []
-        store.restore("s")
-        assert texts(store, "s") == ["a", "b"]
-
-    def test_saving_what_was_deleted_and_purged(self, store: SessionStore) -> None:
-        """A session that is gone for good is not brought back by a stale object."""
-        store.append("s", said("a"))
-        session = store.get("s")
-        store.delete("s", purge=True)
-        with pytest.raises(SessionConflict):
-            store.save(session)
-        with pytest.raises(SessionNotFound):
-            store.get("s")
