@@ -1,0 +1,223 @@
+"""One chat at the terminal: what it was started with, which session it is in, and what it knows about it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from omniagent_cli.agent.events import Engine
+from omniagent_cli.durations import utc_now
+from omniagent_cli.errors import SessionNotFound, UsageError
+from omniagent_cli.models import Content, Message, new_session_id
+from omniagent_cli.repl.turns import last_turn
+from omniagent_cli.repl.watch import Watch
+from omniagent_cli.text import one_line
+from omniagent_cli.ui.transcript import ROLE_STYLES, heading, terminal_body
+from omniagent_cli.ui.views import counted, quoted
+
+if TYPE_CHECKING:
+    from omniagent_cli.agent.loop import Agent
+    from omniagent_cli.config import Settings
+    from omniagent_cli.stores.base import SessionStore
+    from omniagent_cli.ui.terminal import Terminal
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+Ask = Callable[[str, str], Awaitable[str | None]]
+"""Asks the person for a line: the question, and what stands there already; None when they leave."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatSetup:
+    """What a chat is started with.
+
+    Attributes:
+        store: where the session lives; a memory store for an ephemeral chat. It stays open, it is the caller's.
+        open_agent: makes the agent, once, in a thread while the prompt is on the screen already, because choosing
+            a model may ask local servers. It is handed a function that tells the person a line. The loop closes it.
+        open_engine: opens a model that a person named, for ``/model`` and ``/retry -m``.
+        session_id: the session to go on with or to begin; None begins one of an id of its own.
+        ephemeral: nothing of it is kept on disk.
+        remember: called with the id of a session once it was used and there is something in it.
+        history_file: where the typed lines are remembered; None remembers them while it runs.
+        models: names of models known without asking anybody, for completion.
+    """
+
+    store: SessionStore
+    terminal: Terminal
+    settings: Settings
+    open_agent: Callable[[Callable[[str], None]], Agent]
+    open_engine: Callable[[str], Engine]
+    session_id: str | None = None
+    ephemeral: bool = False
+    remember: Callable[[str], None] = lambda _: None
+    history_file: Path | None = None
+    models: Sequence[str] = ()
+
+
+class Left(Exception):
+    """The person leaves the chat."""
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What the last command took away, so that ``/undo`` brings it back first."""
+
+    session_id: str
+    kind: str
+    count: int
+
+
+class Chat:
+    """The running chat; slash commands work on it.
+
+    Attributes:
+        session_id: the session, which need not be there yet.
+        previous_id: the one before it, for ``/switch -``.
+        agent: who answers; None while it is being made.
+        opening: done with the agent once it is made.
+        turn: asks the agent and shows the answer; with an engine, another model this once.
+        title: the session's, as last looked at.
+        message_count: the same.
+        multiline: Enter begins a line instead of sending.
+        removed: what the last command took away.
+    """
+
+    def __init__(self, setup: ChatSetup, *, ask: Ask) -> None:
+        self.setup = setup
+        self.store = setup.store
+        self.terminal = setup.terminal
+        self.settings = setup.settings
+        self.session_id = setup.session_id or new_session_id(utc_now())
+        self.previous_id: str | None = None
+        self.agent: Agent | None = None
+        self.title = ""
+        self.message_count = 0
+        self.multiline = False
+        self.removed: Removed | None = None
+        self.opening: asyncio.Future[Agent] = asyncio.get_running_loop().create_future()
+        self.turn: Callable[[Content, Engine | None], Awaitable[None]] = _no_turn
+        self._ask = ask
+        self._watch = Watch(setup.store)
+
+    # Who answers.
+
+    @property
+    def model(self) -> str:
+        """The name of the model that answers; empty while it is being chosen."""
+        return self.agent.engine.name if self.agent else ""
+
+    async def ready_agent(self) -> Agent:
+        """Return the agent, waiting while it is being made."""
+        return await asyncio.shield(self.opening)
+
+    async def use_engine(self, engine: Engine) -> None:
+        """Let another model answer from now on."""
+        agent = await self.ready_agent()
+        before, agent.engine = agent.engine, engine
+        await before.aclose()
+
+    async def follow_model(self) -> None:
+        """Let the model answer that answered in this session before."""
+        try:
+            pinned = (await self.call(self.store.header, self.session_id)).model
+        except SessionNotFound:
+            return
+        agent = await self.ready_agent()
+        if not pinned or pinned == agent.engine.name:
+            return
+        try:
+            await self.use_engine(await self.call(self.setup.open_engine, pinned))
+        except UsageError as error:
+            name = one_line(agent.engine.name)
+            self.terminal.warn(f"{error}; {name} goes on answering, /model chooses another")
+
+    async def call(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call the store in a thread, so that a slow one never delays Ctrl-C."""
+        return await asyncio.to_thread(work, *args, **kwargs)
+
+    async def ask(self, question: str, default: str = "") -> str | None:
+        """Ask the person for a line; None when they leave."""
+        return await self._ask(question, default)
+
+    async def confirm(self, question: str) -> bool:
+        """Ask yes or no; no is the answer when they just press Enter or leave."""
+        answer = await self.ask(f"{question} [y/N] ")
+        return (answer or "").strip().lower() in ("y", "yes")
+
+    # The session.
+
+    async def enter(self, session_id: str) -> None:
+        """Go on with a session, or with an id that has none yet."""
+        if session_id != self.session_id:
+            self.previous_id, self.session_id = self.session_id, session_id
+        await self.look()
+        if self.message_count:
+            self.setup.remember(session_id)
+
+    async def look(self) -> None:
+        """Take the session as it is now for seen."""
+        self._watch.stop()
+        await self.refresh()
+        await self.call(self._watch.start, self.session_id)
+
+    async def refresh(self) -> None:
+        """Learn what the toolbar shows."""
+        try:
+            summary = await self.call(self.store.summary, self.session_id)
+        except SessionNotFound:
+            self.title, self.message_count = "", 0
+        else:
+            self.title, self.message_count = summary.title, summary.message_count
+
+    async def show_news(self) -> None:
+        """Show what others have written to the session since it was looked at last."""
+        news = await self.call(self._watch.news)
+        if news:
+            self.terminal.note(
+                f"written to this session meanwhile by another program ({len(news)}):"
+            )
+            for message in news:
+                self.show(message)
+
+    def show(self, message: Message) -> None:
+        """Show one message as it stands in the session."""
+        terminal = self.terminal
+        terminal.line(terminal.style(heading(message, utc_now()), ROLE_STYLES[message.role]))
+        text = terminal_body(message)
+        if message.role == "assistant" and not terminal.is_dumb and terminal.is_terminal:
+            text = terminal.markdown(text)
+        terminal.line(text)
+        terminal.line()
+
+    async def show_last_turn(self) -> None:
+        """Show the last question and what came of it."""
+        for message in await self.call(last_turn, self.store, self.session_id):
+            self.show(message)
+
+    def took(self, removed: Removed) -> None:
+        """Say what a command took away and how it comes back."""
+        self.removed = removed if removed.count or removed.kind == "deleted" else None
+        what = counted(removed.count, "message")
+        if removed.kind == "deleted":
+            what = f"{quoted(removed.session_id)} with {what}"
+        done = "taken back" if removed.kind == "undone" else removed.kind
+        undo = ""
+        if self.removed:
+            undo = "; /undo brings back what went"
+            if not self.settings.sessions.trash_ttl and not self.setup.ephemeral:
+                self.removed, undo = None, "; for good, as sessions.trash_ttl is 0"
+        self.terminal.note(f"{what} {done}{undo}")
+
+    def close(self) -> None:
+        """Stop listening to the store."""
+        self._watch.close()
+
+
+async def _no_turn(_content: Content, _engine: Engine | None = None) -> None:
+    """Stand for the loop's turn until there is a loop."""
+    raise AssertionError("no loop takes turns for this chat")

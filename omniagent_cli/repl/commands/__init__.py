@@ -1,0 +1,11 @@
+"""The slash commands, by noun; importing this makes them known to the registry."""
+
+from omniagent_cli.repl.commands import (
+    answering,
+    messages,
+    metadata,
+    sessions,
+    talking,
+)
+
+__all__ = ["answering", "messages", "metadata", "sessions", "talking"]

@@ -1,0 +1,144 @@
+"""Slash commands about what was said: reading it, taking it away, and bringing it back."""
+
+from __future__ import annotations
+
+from omniagent_cli.durations import utc_now
+from omniagent_cli.errors import SessionConflict, SessionNotFound, UsageError
+from omniagent_cli.models import Message, content_text, new_session_id
+from omniagent_cli.repl.chat import Chat, Removed
+from omniagent_cli.repl.registry import Count, ModelName, Text, command
+from omniagent_cli.repl.turns import last_turn
+from omniagent_cli.ui.views import counted, quoted
+
+_SHOWN = 20
+
+
+@command("history")
+async def history(chat: Chat, count: Count = _SHOWN) -> None:
+    """Show the last messages with their numbers."""
+    if count < 0:
+        raise UsageError(f"cannot show {count} messages; give a number that is not negative")
+    try:
+        messages = await chat.call(chat.store.messages, chat.session_id, last=count)
+    except SessionNotFound:
+        messages = []
+    if not messages:
+        chat.terminal.note("this session has no messages yet")
+    for message in messages:
+        chat.show(message)
+    await chat.refresh()
+    if chat.message_count > len(messages) > 0:
+        chat.terminal.note(f"the last {len(messages)} of {chat.message_count} messages")
+
+
+@command("clear")
+async def clear(chat: Chat) -> None:
+    """Remove all messages of this session and keep the session; /undo brings them back."""
+    gone = await chat.call(chat.store.clear, chat.session_id)
+    chat.took(Removed(chat.session_id, "cleared", gone))
+
+
+@command("trim")
+async def trim(chat: Chat, keep: Count) -> None:
+    """Keep the last N messages of this session; /undo brings the others back."""
+    gone = await chat.call(chat.store.trim, chat.session_id, keep)
+    chat.took(Removed(chat.session_id, "trimmed", gone))
+
+
+@command("undo")
+async def undo(chat: Chat) -> None:
+    """Bring back what the last command took away, else take back the last turn.
+
+    After an undo it asks which of the two is meant.
+    """
+    removed = chat.removed
+    if removed is not None and removed.kind == "undone":
+        question = f"Bring back the {counted(removed.count, 'message')} just taken back? (n: take back one more turn)"
+        if not await chat.confirm(question):
+            removed = None
+    if removed is not None:
+        await _bring_back(chat, removed)
+    else:
+        await _take_back(chat)
+
+
+async def _bring_back(chat: Chat, removed: Removed) -> None:
+    chat.removed = None
+    entry = await chat.call(chat.store.restore, removed.session_id)
+    await chat.enter(entry.session_id)
+    chat.terminal.note(
+        f"{counted(entry.message_count, 'message')} of {quoted(entry.session_id)} "
+        f"{'is' if entry.message_count == 1 else 'are'} back"
+    )
+
+
+async def _take_back(chat: Chat) -> None:
+    turn = await _own_turn(chat)
+    gone = await chat.call(chat.store.remove_from, chat.session_id, turn[0].position or 0)
+    chat.took(Removed(chat.session_id, "undone", gone))
+
+
+async def _own_turn(chat: Chat) -> list[Message]:
+    """Return the last turn, the question first.
+
+    Raises:
+        UsageError: there is none.
+        SessionConflict: another chat wrote something after its question, which would go with it.
+    """
+    turn = await chat.call(last_turn, chat.store, chat.session_id)
+    if not turn:
+        raise UsageError("there is no turn to take back; this session has no question")
+    if any(message.turn_id != turn[0].turn_id for message in turn):
+        raise SessionConflict(
+            "another program's messages stand among those of the last turn; /fork --at N goes on without them",
+            session_id=chat.session_id,
+        )
+    return turn
+
+
+@command("retry")
+async def retry(chat: Chat, *, model: ModelName = "") -> None:
+    """Ask the last question again; -m MODEL asks another model this once.
+
+    The answer so far goes to the trash, from where `omniagent sessions restore` brings it back.
+    """
+    engine = await chat.call(chat.setup.open_engine, model) if model else None
+    try:
+        turn = await _own_turn(chat)
+        question = turn[0].content
+        unanswered = len(turn) == 1 and turn[0].status != "complete"
+        if not unanswered:
+            await chat.call(chat.store.remove_from, chat.session_id, turn[0].position or 0)
+        chat.removed = None
+        await chat.turn(question, engine)
+    finally:
+        if engine is not None:
+            await engine.aclose()
+
+
+@command("edit")
+async def edit(chat: Chat, number: Count, text: Text = "") -> None:
+    """Ask message #N in other words, in a copy of the session up to there.
+
+    Without a text the old one is there to be changed. This session stays as it is, and /switch - goes back to it.
+    """
+    message = await chat.call(_question_at, chat, number)
+    asked = text or await chat.ask("edit> ", content_text(message.content))
+    if not (asked or "").strip():
+        chat.terminal.note("nothing was changed")
+        return
+    before = await chat.call(chat.store.messages, chat.session_id, last=1, before=number)
+    if before:
+        copy = await chat.call(chat.store.fork, chat.session_id, at=before[0].position)
+    else:
+        copy = new_session_id(utc_now())
+    await chat.enter(copy)
+    chat.terminal.note(f"this is {quoted(copy)} now; /switch - goes back")
+    await chat.turn(asked or "", None)
+
+
+def _question_at(chat: Chat, number: int) -> Message:
+    found = chat.store.messages(chat.session_id, after=number - 1, before=number + 1)
+    if not found or found[0].role != "user":
+        raise UsageError(f"message #{number} is no question of yours; /history shows the numbers")
+    return found[0]

@@ -1,0 +1,67 @@
+"""The slash command about what a session knows of itself."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+from omniagent_cli.errors import SessionNotFound, UsageError
+from omniagent_cli.repl.chat import Chat
+from omniagent_cli.repl.registry import Kind, MetadataKey, command
+from omniagent_cli.text import one_line, visible
+from omniagent_cli.ui.json_text import json_text
+from omniagent_cli.ui.views import pairs_table, quoted
+
+Action = Annotated[str, Kind("set|get|unset", "actions")]
+Value = Annotated[str, Kind("VALUE", rest=True)]
+
+
+@command("meta")
+async def meta(chat: Chat, action: Action = "", key: MetadataKey = "", value: Value = "") -> None:
+    """Show the session's metadata, or set, get or unset one key.
+
+    A value is JSON if it reads as JSON, else text. Setting one brings the session into being.
+    """
+    if not action:
+        await _show_all(chat)
+    elif action not in ("set", "get", "unset") or not key:
+        raise UsageError(
+            "/meta needs an action and a key; write /meta set KEY VALUE, /meta get KEY"
+        )
+    elif action == "get":
+        found = await chat.call(chat.store.get_metadata, chat.session_id, key)
+        chat.terminal.line(visible(found if isinstance(found, str) else json_text(found)))
+    elif action == "set":
+        if not value:
+            raise UsageError("/meta set needs a value; write /meta set KEY VALUE")
+        await chat.call(chat.store.set_metadata, chat.session_id, key, _json_or_text(value))
+        chat.terminal.note(f"{one_line(key)} is set")
+    elif await chat.call(chat.store.delete_metadata, chat.session_id, key):
+        chat.terminal.note(f"{one_line(key)} is gone")
+    else:
+        chat.terminal.note(f"{quoted(chat.session_id)} has no {one_line(key)}")
+
+
+async def _show_all(chat: Chat) -> None:
+    try:
+        session = await chat.call(chat.store.header, chat.session_id)
+    except SessionNotFound:
+        known = {}
+    else:
+        known = session.metadata
+    if not known:
+        chat.terminal.note("this session has no metadata")
+        return
+    pairs = [(k, v if isinstance(v, str) else json_text(v)) for k, v in sorted(known.items())]
+    chat.terminal.table(pairs_table("KEY", pairs))
+
+
+def _json_or_text(text: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(name)  # NaN and Infinity are no JSON, though Python reads them

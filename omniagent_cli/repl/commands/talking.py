@@ -1,0 +1,42 @@
+"""Slash commands about the chat itself: help, the way of typing, leaving."""
+
+from __future__ import annotations
+
+from omniagent_cli.repl.chat import Chat, Left
+from omniagent_cli.repl.registry import CommandName, command, commands, find
+from omniagent_cli.ui.cells import Column, Table
+
+_KEYS = """\
+Enter sends, Alt-Enter begins a line, Ctrl-X Ctrl-E opens an editor, Ctrl-R searches what was typed.
+Ctrl-C stops the answer or drops the line, Ctrl-D leaves; exit, quit and q alone leave too.
+A text that begins with a slash is sent with two: //etc is a directory."""
+
+
+@command("help")
+async def help_(chat: Chat, name: CommandName = "") -> None:
+    """List the commands, or explain one of them."""
+    if name:
+        found = find(name.lstrip("/"))
+        chat.terminal.line(chat.terminal.style(found.usage, "bold"))
+        chat.terminal.line(found.help)
+        return
+    rows = [[found.usage, found.summary] for _, found in sorted(commands().items())]
+    table = Table([Column("COMMAND", "cyan", shrink=True), Column("DOES", shrink=True)], rows)
+    chat.terminal.table(table)
+    chat.terminal.line()
+    chat.terminal.line(_KEYS)
+
+
+@command("multiline")
+async def multiline(chat: Chat) -> None:
+    """Let Enter begin a line and Alt-Enter send, or the other way round again."""
+    chat.multiline = not chat.multiline
+    sends, begins = ("Alt-Enter", "Enter") if chat.multiline else ("Enter", "Alt-Enter")
+    chat.terminal.note(f"{sends} sends now, {begins} begins a line")
+
+
+@command("quit")
+async def leave(chat: Chat) -> None:
+    """Leave the chat; everything said is stored."""
+    del chat
+    raise Left

@@ -1,0 +1,180 @@
+"""Completion at the prompt: slash commands and their arguments, never slower than typing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.document import Document
+
+from omniagent_cli.errors import OmniAgentError
+from omniagent_cli.repl.registry import Argument, Command, commands
+from omniagent_cli.text import cut, one_line
+
+if TYPE_CHECKING:
+    from omniagent_cli.repl.chat import Chat
+
+_LIMIT = 50
+_READ = 300
+_HELP_LENGTH = 50
+
+Offer = tuple[str, str]
+"""What is put in, and what is shown beside it."""
+
+
+class SlashCompleter(Completer):
+    """Offers what fits in any order-keeping way (``swi`` and ``sch`` both find ``switch``), best first.
+
+    It is called in a thread, so that a slow store delays nothing.
+    """
+
+    def __init__(self, chat: Chat) -> None:
+        self._chat = chat
+        self._sources: dict[str, Callable[[str], Iterable[Offer]]] = {
+            "sessions": self._sessions,
+            "models": self._models,
+            "commands": lambda _: ((name, c.summary) for name, c in commands().items()),
+            "metadata": self._metadata,
+            "formats": lambda _: _formats(),
+            "files": _files,
+            "actions": lambda _: (("set", ""), ("get", ""), ("unset", "")),
+        }
+
+    def get_completions(
+        self, document: Document, complete_event: CompleteEvent
+    ) -> Iterator[Completion]:
+        """Yield what could stand at the cursor."""
+        del complete_event
+        line = document.text_before_cursor
+        if not line.startswith("/") or line.startswith("//") or "\n" in line:
+            return
+        name, blank, rest = line[1:].partition(" ")
+        if not blank:
+            names = ((key, found.summary) for key, found in commands().items())
+            yield from _fitting(names, name)
+        elif name in commands():
+            yield from self._argument(commands()[name], rest)
+
+    def _argument(self, found: Command, rest: str) -> Iterator[Completion]:
+        before, word = _split(rest)
+        if word.startswith("-") and word != "-":
+            options = ((f"--{a.name}", "") for a in found.arguments if a.option)
+            yield from _fitting(options, word)
+            return
+        argument = _wanted(found, before)
+        source = self._sources.get(argument.kind.completes) if argument else None
+        if source is None:
+            return
+        if argument is not None and argument.kind.completes == "files":
+            word = rest if argument.kind.rest and len(before) == 0 else word
+        try:
+            yield from _fitting(source(word), word)
+        except OmniAgentError:
+            return  # nothing to offer; the command itself will say what is wrong
+
+    def _sessions(self, word: str) -> Iterator[Offer]:
+        store = self._chat.store
+        seen = set()
+        for page in (
+            store.list(prefix=word, limit=_LIMIT) if word else [],
+            store.list(limit=_READ),
+        ):
+            for summary in page:
+                if summary.id not in seen and summary.id != self._chat.session_id:
+                    seen.add(summary.id)
+                    yield summary.id, summary.title or summary.preview
+
+    def _models(self, _word: str) -> Iterator[Offer]:
+        yield from ((name, "") for name in dict.fromkeys(("recall", *self._chat.setup.models)))
+        for name in {s.model for s in self._chat.store.list(limit=_LIMIT) if s.model}:
+            yield name, "used before"
+
+    def _metadata(self, _word: str) -> Iterator[Offer]:
+        chat = self._chat
+        if chat.message_count:
+            yield from ((key, "") for key in chat.store.header(chat.session_id).metadata)
+
+
+def _wanted(found: Command, before: list[str]) -> Argument | None:
+    """Return the argument that the word at the cursor is."""
+    options = {f"--{a.name}": a for a in found.arguments if a.option}
+    options |= {f"-{a.name[0]}": a for a in found.arguments if a.option}
+    if before and before[-1] in options:
+        return options[before[-1]]
+    count = 0
+    skip = False
+    for word in before:
+        if skip:
+            skip = False
+        elif word in options:
+            skip = True
+        else:
+            count += 1
+    positional = [a for a in found.arguments if not a.option]
+    if count < len(positional):
+        return positional[count]
+    return positional[-1] if positional and positional[-1].kind.rest else None
+
+
+def _split(rest: str) -> tuple[list[str], str]:
+    """Return the whole words before the one at the cursor, and that one."""
+    words = rest.split()
+    if not words or rest[-1].isspace():
+        return words, ""
+    return words[:-1], words[-1]
+
+
+def _fitting(offers: Iterable[Offer], word: str) -> Iterator[Completion]:
+    ranked = []
+    for number, (value, told) in enumerate(offers):
+        rank = _rank(word, value)
+        if rank is not None and not _drives_terminal(value):
+            ranked.append((rank, number, value, told))
+    for _, _, value, told in sorted(ranked)[:_LIMIT]:
+        written = f'"{value}"' if " " in value and '"' not in value else value
+        yield Completion(
+            written,
+            start_position=-len(word),
+            display=one_line(value),
+            display_meta=cut(one_line(told), _HELP_LENGTH),
+        )
+
+
+def _rank(word: str, value: str) -> tuple[int, int] | None:
+    """Return how well a value fits what was typed, less is better; None when it does not."""
+    typed, whole = word.casefold(), value.casefold()
+    place = whole.find(typed)
+    if place >= 0:
+        return (0 if place == 0 else 1, place)
+    position, gaps = -1, 0
+    for character in typed:
+        found = whole.find(character, position + 1)
+        if found < 0:
+            return None
+        gaps += found - position - 1
+        position = found
+    return (2, gaps)
+
+
+def _drives_terminal(value: str) -> bool:
+    """Tell whether putting a value into the line would put in what cannot be shown."""
+    return one_line(value) != value
+
+
+def _formats() -> Iterator[Offer]:
+    yield from (("jsonl", ""), ("json", ""), ("openai", ""), ("markdown", ""), ("text", ""))
+
+
+def _files(word: str) -> Iterator[Offer]:
+    at, path = ("@", word[1:]) if word.startswith("@") else ("", word)
+    folder, _, start = path.rpartition("/")
+    shown = f"{folder}/" if "/" in path else ""
+    try:
+        with os.scandir(os.path.expanduser(shown) or ".") as entries:  # noqa: PTH111  # the text stays as typed
+            for _, entry in zip(range(_READ), entries, strict=False):
+                if entry.name.startswith(start) and (start or not entry.name.startswith(".")):
+                    yield f"{at}{shown}{entry.name}{'/' if entry.is_dir() else ''}", ""
+    except OSError:
+        return

@@ -1,0 +1,44 @@
+"""What was typed at the prompt, remembered between runs in a file for its owner only."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from prompt_toolkit.history import FileHistory
+
+from omniagent_cli.config.files import make_private_directory
+from omniagent_cli.durations import utc_now
+
+
+class PrivateHistory(FileHistory):
+    """A file of entries in prompt-toolkit's form, written one entry at a time so that two chats may share it.
+
+    Losing it costs a convenience: a history that cannot be read or written is no error, and the chat goes on.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self._path = path
+
+    def load_history_strings(self) -> Iterable[str]:
+        """Return what was typed, newest first."""
+        try:
+            return super().load_history_strings()
+        except OSError:
+            return []
+
+    def store_string(self, string: str) -> None:
+        """Add one entry in one write."""
+        lines = "".join(f"+{line}\n" for line in string.split("\n"))
+        entry = f"\n# {utc_now().isoformat()}\n{lines}"
+        with suppress(OSError):
+            make_private_directory(self._path.parent)
+            handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            try:
+                os.fchmod(handle, 0o600)  # whatever made it before
+                os.write(handle, entry.encode("utf-8", "replace"))
+            finally:
+                os.close(handle)

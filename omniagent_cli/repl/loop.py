@@ -1,0 +1,325 @@
+"""The loop of a chat: read what the person says, take a turn or run a command, show what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import aclosing, contextmanager, suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from omniagent_cli.agent.events import Engine, TextDelta, TurnDone
+from omniagent_cli.errors import ConfigError, OmniAgentError, StoreError
+from omniagent_cli.models import Content
+from omniagent_cli.repl import recovery
+from omniagent_cli.repl.chat import Chat, ChatSetup, Left
+from omniagent_cli.repl.completers import SlashCompleter
+from omniagent_cli.repl.prompt import Prompt
+from omniagent_cli.repl.quiet import handled, quiet
+from omniagent_cli.repl.registry import run_command
+from omniagent_cli.text import one_line
+from omniagent_cli.ui.views import counted, quoted
+
+if TYPE_CHECKING:
+    from omniagent_cli.agent.loop import Agent
+
+__all__ = ["ChatSetup", "Repl", "run"]
+
+_LEAVING = frozenset({"exit", "quit", "q"})
+_BREATH_SECONDS = 0.02
+"""A model that never pauses is made to, so that Ctrl-C is heard at once."""
+
+_DONE = 0
+_SIGNALLED = 128
+
+
+def run(setup: ChatSetup) -> int:
+    """Chat until the person leaves, and return the exit code.
+
+    Raises:
+        OmniAgentError: there is nobody who could answer, told before anything was said.
+    """
+    return asyncio.run(_run(setup))
+
+
+async def _run(setup: ChatSetup) -> int:
+    return await Repl(setup).run()
+
+
+class Repl:
+    """One run of the loop."""
+
+    def __init__(self, setup: ChatSetup) -> None:
+        self._setup = setup
+        self._terminal = setup.terminal
+        self._loop = asyncio.get_running_loop()
+        self._work: asyncio.Task[None] | None = None
+        self._ended_by = 0
+        self._empty_interrupts = 0
+        self.chat = Chat(setup, ask=self._ask)
+        self.chat.turn = self.turn
+        chat = setup.settings.chat
+        self._prompt = Prompt(
+            setup.terminal,
+            history_file=None if setup.ephemeral else setup.history_file,
+            completer=SlashCompleter(self.chat),
+            toolbar=self._toolbar,
+            multiline=lambda: self.chat.multiline,
+            vi=chat.editing_mode == "vi",
+            plain=chat.screen_reader,
+        )
+
+    async def run(self) -> int:
+        """Chat until the person leaves, and return the exit code."""
+        with self._signals():
+            try:
+                await self._greet()
+                await self._talk()
+            finally:
+                await self._close()
+        if self._ended_by:
+            return _SIGNALLED + self._ended_by
+        self._say_goodbye()
+        return _DONE
+
+    async def _greet(self) -> None:
+        chat = self.chat
+        await chat.look()
+        if chat.message_count:
+            chat.setup.remember(chat.session_id)
+            title = one_line(chat.title)
+            what = f"{quoted(chat.session_id)}: {counted(chat.message_count, 'message')}"
+            self._terminal.note(f"{what}, {title}" if title else what)
+            await chat.show_last_turn()
+        self._terminal.note("/help lists the commands, Ctrl-D leaves")
+
+    async def _talk(self) -> None:
+        ready: Callable[[], None] | None = self._begin
+        while not self._ended_by:
+            try:
+                said = await self._prompt.read(ready)
+            except KeyboardInterrupt:
+                self._interrupted_at_prompt()
+                continue
+            except EOFError:
+                return
+            finally:
+                ready = None
+            self._empty_interrupts = 0
+            try:
+                await self._do(self._answer(said))
+            except Left:
+                return
+
+    def _begin(self) -> None:
+        """Make the agent and load what the first turn needs, while the person types."""
+
+        def load() -> None:
+            try:
+                agent = self._setup.open_agent(self._tell)
+            except BaseException as error:  # noqa: BLE001  # whatever it is, the loop has to hear of it
+                self._from_thread(self._failed, error)
+                return
+            self._from_thread(self._opened, agent)
+            _preload(agent.engine)
+
+        # A daemon: who leaves at once does not wait for libraries to load.
+        threading.Thread(target=load, name="omniagent-preload", daemon=True).start()
+
+    def _from_thread(self, act: Callable[..., None], *args: Any) -> None:
+        with suppress(RuntimeError):  # the loop is closed: the person left
+            self._loop.call_soon_threadsafe(act, *args)
+
+    def _opened(self, agent: Agent) -> None:
+        self.chat.agent = agent
+        self.chat.opening.set_result(agent)
+        self._prompt.refresh()
+
+    def _failed(self, error: BaseException) -> None:
+        self.chat.opening.set_exception(error)
+        if self._work is None:
+            self._prompt.stop(error)
+
+    def _tell(self, text: str) -> None:
+        """Say something from the thread that makes the agent."""
+
+        def say() -> None:
+            self._loop.create_task(self._prompt.tell(lambda: self._terminal.note(text)))
+
+        self._from_thread(say)
+
+    # One line of the person.
+
+    async def _do(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something that Ctrl-C cancels."""
+        self._work = asyncio.create_task(work)
+        handled(self._loop, signal.SIGINT, self._interrupt)
+        try:
+            await self._work
+        except asyncio.CancelledError:
+            if not self._work.cancelled():
+                raise
+        finally:
+            self._work = None
+
+    async def _answer(self, said: str) -> None:
+        """Run a command or take a turn, telling what went wrong in one line."""
+        line = said.strip()
+        if not line:
+            return
+        if line in _LEAVING:
+            raise Left
+        try:
+            if line.startswith("/") and not line.startswith("//"):
+                await run_command(self.chat, line)
+            else:
+                await self.turn(line[1:] if line.startswith("//") else said)
+            await self.chat.refresh()
+        except OmniAgentError as error:
+            if self.chat.opening.done() and self.chat.opening.exception() is error:
+                raise
+            self._terminal.error(str(error))
+
+    async def turn(self, content: Content, engine: Engine | None = None) -> None:
+        """Ask, show the answer as it comes, and keep what came if it ends early."""
+        chat = self.chat
+        await chat.show_news()
+        agent = await chat.ready_agent()
+        chat.removed = None
+        said: list[str] = []
+        try:
+            with quiet(self._terminal.stdin):
+                await self._show(agent, content, engine, said)
+        except StoreError as error:
+            self._terminal.error(str(error))
+            self._recover(content, "".join(said))
+        except OmniAgentError as error:
+            self._terminal.error(str(error))
+        except Exception:  # a bug must not cost what was said either
+            self._recover(content, "".join(said))
+            raise
+        finally:
+            self._terminal.flush()
+        with suppress(StoreError):
+            await chat.refresh()
+        if chat.message_count:
+            chat.setup.remember(chat.session_id)
+
+    async def _show(
+        self, agent: Agent, content: Content, engine: Engine | None, said: list[str]
+    ) -> None:
+        from omniagent_cli.ui.stream import StreamView
+
+        view = StreamView(self._terminal, raw=self._setup.settings.chat.screen_reader)
+        breath = self._loop.time()
+        stream = agent.stream(content, self.chat.session_id, engine=engine)
+        try:
+            with view:
+                async with aclosing(stream) as events:
+                    async for event in events:
+                        view.feed(event)
+                        if isinstance(event, TextDelta):
+                            said.append(event.text)
+                        elif isinstance(event, TurnDone):
+                            await self._follow(event.session_id)
+                        if self._loop.time() - breath > _BREATH_SECONDS:
+                            await asyncio.sleep(0)
+                            breath = self._loop.time()
+        except asyncio.CancelledError:
+            view.abort("interrupted; what came is kept" if said else "interrupted")
+            raise
+
+    async def _follow(self, session_id: str) -> None:
+        """Go where the turn went, when its session was deleted meanwhile."""
+        if session_id and session_id != self.chat.session_id:
+            await self.chat.enter(session_id)
+
+    def _recover(self, content: Content, answer: str) -> None:
+        chat = self.chat
+        if self._setup.ephemeral:
+            return
+        try:
+            path = recovery.keep(chat.session_id, content, answer, chat.settings.environ)
+        except ConfigError as error:
+            self._terminal.warn(f"this turn is not stored; it is only on this screen ({error})")
+        else:
+            self._terminal.warn(f"this turn may not be in the store; it is kept in {path}")
+
+    async def _ask(self, question: str, default: str) -> str | None:
+        return await self._prompt.ask(question, default)
+
+    # Interrupts and the end.
+
+    def _interrupt(self) -> None:
+        if self._work is not None:
+            self._prompt.stop(KeyboardInterrupt())
+            self._work.cancel()
+        else:
+            self._prompt.stop(KeyboardInterrupt())
+
+    def _interrupted_at_prompt(self) -> None:
+        self._empty_interrupts = 0 if self._prompt.typed else self._empty_interrupts + 1
+        if self._empty_interrupts >= 2:
+            self._terminal.note("Ctrl-D or /quit leaves")
+
+    def _end(self, number: int) -> None:
+        """End because of a signal: stop the turn, which stores what came, and leave."""
+        self._ended_by = number
+        if self._work is not None:
+            self._work.cancel()
+        self._prompt.stop(EOFError())
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        ending = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+        before = {number: signal.getsignal(number) for number in (*ending, signal.SIGINT)}
+        handled(self._loop, signal.SIGINT, self._interrupt)
+        for number in ending:
+            handled(self._loop, number, partial(self._end, number))
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                with suppress(NotImplementedError, ValueError, RuntimeError):
+                    self._loop.remove_signal_handler(number)
+                    signal.signal(number, handler or signal.SIG_DFL)
+
+    async def _close(self) -> None:
+        chat = self.chat
+        chat.close()
+        if not chat.opening.done():
+            chat.opening.cancel()
+        elif chat.agent is not None:
+            await chat.agent.engine.aclose()
+            await chat.call(chat.agent.close)
+        else:
+            chat.opening.exception()  # it was told
+
+    def _say_goodbye(self) -> None:
+        chat = self.chat
+        if chat.message_count and self._setup.session_id is None and not self._setup.ephemeral:
+            shown = one_line(chat.session_id)
+            self._terminal.note(f"omniagent chat -s {shown} goes on with this session")
+
+    def _toolbar(self) -> list[str]:
+        chat = self.chat
+        return [
+            chat.session_id,
+            chat.model or "choosing a model",
+            counted(chat.message_count, "message"),
+            "ephemeral" if self._setup.ephemeral else chat.store.backend,
+            "multi-line: Alt-Enter sends" if chat.multiline else "",
+        ]
+
+
+def _preload(engine: Engine) -> None:
+    """Import what the first answer needs."""
+    import omniagent_cli.ui.stream  # noqa: F401  # loaded for its effect
+
+    if type(engine).__module__ == "omniagent_cli.agent.provider":
+        from omniagent_cli.agent.provider import preload
+
+        preload()
+    from omniagent_cli.ui import markdown  # noqa: F401  # rich, which paints the answer

@@ -1,0 +1,164 @@
+"""Where the person types: one line or many, with history, search, suggestions and completion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prompt_toolkit.application import get_app_or_none, run_in_terminal
+from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
+from prompt_toolkit.filters import Condition
+from prompt_toolkit.history import InMemoryHistory
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.output import ColorDepth
+from prompt_toolkit.shortcuts import PromptSession
+
+from omniagent_cli.repl.history import PrivateHistory
+from omniagent_cli.text import one_line
+from omniagent_cli.ui.cells import cut_cells
+
+if TYPE_CHECKING:
+    from prompt_toolkit.completion import Completer
+
+    from omniagent_cli.ui.terminal import Terminal
+
+MARK = "you> "
+
+
+class Prompt:
+    """Reads what the person says.
+
+    Args:
+        terminal: decides about colour.
+        history_file: where the lines are remembered; None remembers them while this runs.
+        completer: completes slash commands.
+        toolbar: the parts of the bottom line, most important first.
+        multiline: tells whether Enter begins a line instead of sending.
+        vi: keys of vi instead of emacs.
+        plain: no toolbar, no menu while typing, no suggestions: for screen readers.
+    """
+
+    def __init__(
+        self,
+        terminal: Terminal,
+        *,
+        history_file: Path | None = None,
+        completer: Completer | None = None,
+        toolbar: Callable[[], list[str]] = list,
+        multiline: Callable[[], bool] = lambda: False,
+        vi: bool = False,
+        plain: bool = False,
+    ) -> None:
+        self._terminal = terminal
+        self._toolbar = toolbar
+        depth = None if terminal.colored else ColorDepth.DEPTH_1_BIT
+        self._session: PromptSession[str] = PromptSession(
+            MARK,
+            multiline=True,
+            history=PrivateHistory(history_file) if history_file else InMemoryHistory(),
+            completer=completer,
+            complete_in_thread=True,
+            complete_while_typing=Condition(lambda: not plain and self._is_command()),
+            auto_suggest=None if plain else AutoSuggestFromHistory(),
+            key_bindings=_keys(multiline),
+            bottom_toolbar=None if plain else self._bottom_line,
+            prompt_continuation=lambda width, _number, _wraps: "." * (width - 1) + " ",
+            color_depth=depth,
+            vi_mode=vi,
+            enable_open_in_editor=True,
+            enable_suspend=True,
+            tempfile_suffix=".md",
+        )
+        self._question: PromptSession[str] = PromptSession(color_depth=depth)
+
+    async def read(self, ready: Callable[[], None] | None = None) -> str:
+        """Return what the person says next.
+
+        Args:
+            ready: called once the prompt is on the screen.
+
+        Raises:
+            KeyboardInterrupt: they pressed Ctrl-C.
+            EOFError: they pressed Ctrl-D.
+        """
+        return await self._session.prompt_async(
+            pre_run=None if ready is None else lambda: _after_first_paint(ready),
+            handle_sigint=False,
+        )
+
+    async def ask(self, question: str, default: str = "") -> str | None:
+        """Ask for a line that is not remembered; None when they leave."""
+        try:
+            return await self._question.prompt_async(
+                one_line(question) + (" " if question.endswith(" ") else ""),
+                default=default,
+                handle_sigint=False,
+            )
+        except (KeyboardInterrupt, EOFError):
+            return None
+
+    @property
+    def typed(self) -> str:
+        """What stands at the prompt and was not sent."""
+        return self._session.default_buffer.text
+
+    async def tell(self, say: Callable[[], None]) -> None:
+        """Print above the prompt when it is on the screen, else at once."""
+        if get_app_or_none() is None and not self._session.app.is_running:
+            say()
+        else:
+            await run_in_terminal(say)
+
+    def stop(self, error: BaseException) -> None:
+        """End a `read` or `ask` that is waiting, with an error."""
+        for app in (self._session.app, self._question.app):
+            if app.is_running and app.future is not None and not app.future.done():
+                app.exit(exception=error)
+
+    def refresh(self) -> None:
+        """Paint the bottom line again."""
+        self._session.app.invalidate()
+
+    def _is_command(self) -> bool:
+        text = self._session.default_buffer.text
+        return text.startswith("/") and not text.startswith("//")
+
+    def _bottom_line(self) -> str:
+        parts = [one_line(part) for part in self._toolbar() if part]
+        return " " + cut_cells(" | ".join(parts), max(10, self._terminal.width - 2))
+
+
+def _after_first_paint(ready: Callable[[], None]) -> None:
+    app = get_app_or_none()
+    if app is None:
+        return
+
+    def painted(_: object) -> None:
+        app.after_render -= painted
+        ready()
+
+    app.after_render += painted
+
+
+def _keys(multiline: Callable[[], bool]) -> KeyBindings:
+    keys = KeyBindings()
+    many = Condition(multiline)
+
+    @keys.add("enter", filter=~many & _typing())
+    @keys.add("escape", "enter", filter=many & _typing())
+    def _send(event: KeyPressEvent) -> None:
+        event.current_buffer.validate_and_handle()
+
+    @keys.add("escape", "enter", filter=~many & _typing())
+    def _new_line(event: KeyPressEvent) -> None:
+        event.current_buffer.newline(copy_margin=False)
+
+    return keys
+
+
+def _typing() -> Condition:
+    from prompt_toolkit.enums import DEFAULT_BUFFER
+    from prompt_toolkit.filters import has_focus
+
+    return Condition(has_focus(DEFAULT_BUFFER))

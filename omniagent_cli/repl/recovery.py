@@ -1,0 +1,27 @@
+"""Words that the store did not take, kept in a file of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from omniagent_cli.config.files import write_private
+from omniagent_cli.config.paths import state_dir
+from omniagent_cli.durations import utc_now
+from omniagent_cli.models import Content, content_text, new_session_id
+
+
+def keep(session_id: str, question: Content, answer: str, environ: Mapping[str, str]) -> Path:
+    """Write a turn to a new private file in the state directory and return where.
+
+    Raises:
+        ConfigError: it cannot be written either.
+    """
+    now = utc_now()
+    path = state_dir(environ) / "recovered" / f"{new_session_id(now)}.md"
+    parts = [f"session: {session_id}", f"time: {now.isoformat()}", "", "## user", ""]
+    parts += [content_text(question), ""]
+    if answer:
+        parts += ["## assistant", "", answer, ""]
+    write_private(path, "\n".join(parts).encode("utf-8", "backslashreplace"))
+    return path
