@@ -17,8 +17,17 @@ _SINGLE = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u19e0-\u19ff\u3005-\u3007\u3041-\u30ff\u31f0-\u31ff\u3400-\u4dbf"
     "\u4e00-\u9fff\ua9e0-\ua9ff\uaa60-\uaa7f\uf900-\ufaff\uff66-\uff9f\U0001b000-\U0001b16f\U00020000-\U000323af"
 )
-_WORD = re.compile(rf"[{_SINGLE}]|[^\W_{_SINGLE}]+")
-_SINGLE_WORD = re.compile(rf"[{_SINGLE}]")
+
+
+@lru_cache(maxsize=1)
+def _word() -> re.Pattern[str]:
+    # Compiled on first use: it takes milliseconds, which a command that searches nothing must not pay.
+    return re.compile(rf"[{_SINGLE}]|[^\W_{_SINGLE}]+")
+
+
+@lru_cache(maxsize=1)
+def _single_word() -> re.Pattern[str]:
+    return re.compile(rf"[{_SINGLE}]")
 
 
 @lru_cache(maxsize=4096)
@@ -43,7 +52,7 @@ def words(text: str) -> list[str]:
     NFD, marks dropped, case folded; runs of letters and digits are words, and each Han, kana, Thai,
     Lao, Khmer or Myanmar character is a word by itself. This one rule defines search on every backend.
     """
-    return [word for word in _WORD.findall(fold(text)) if word.isalnum()]
+    return [word for word in _word().findall(fold(text)) if word.isalnum()]
 
 
 def index_text(text: str) -> str:
@@ -55,7 +64,7 @@ def index_text(text: str) -> str:
 
 def is_single_character_word(word: str) -> bool:
     """Tell whether a word is one character of a script written without spaces."""
-    return len(word) == 1 and _SINGLE_WORD.match(word) is not None
+    return len(word) == 1 and _single_word().match(word) is not None
 
 
 def words_with_spans(text: str) -> Iterator[tuple[str, int, int]]:
@@ -66,7 +75,7 @@ def words_with_spans(text: str) -> Iterator[tuple[str, int, int]]:
         for piece in fold(character):
             folded.append(piece)
             origin.append(index)
-    for match in _WORD.finditer("".join(folded)):
+    for match in _word().finditer("".join(folded)):
         if match.group().isalnum():
             yield match.group(), origin[match.start()], origin[match.end() - 1] + 1
 
@@ -80,6 +89,7 @@ _UNSAFE = dict.fromkeys(
     ),
     0xFFFD,
 )  # fmt: skip
+_ESCAPED = {code: f"\\u{code:04x}" for code in _UNSAFE}
 _ONE_LINE = {**_UNSAFE, 0x09: 0x20, 0x0A: 0x20, 0x2028: 0x20, 0x2029: 0x20}
 
 
@@ -118,10 +128,7 @@ def plain_field(text: str) -> str:
     )
     if escaped.isascii() and escaped.isprintable():
         return escaped
-    return "".join(
-        f"\\u{ord(c):04x}" if ord(c) in _UNSAFE or 0xD800 <= ord(c) <= 0xDFFF else c
-        for c in escaped
-    )
+    return escaped.encode("utf-8", "backslashreplace").decode("utf-8").translate(_ESCAPED)
 
 
 def cut(text: str, length: int) -> str:

@@ -106,14 +106,16 @@ def _local_path(url: str, rest: str) -> str:
     ``sqlite:///name.db``, with no directory, is a file in the working directory, as SQLAlchemy and the seeds read
     it; nobody keeps a database in the root of the disk. Every other ``///`` path is absolute.
     """
-    from urllib.parse import unquote
-
     scheme = url.partition(":")[0]
     if rest.startswith("//") and not rest.startswith("///"):
         raise ConfigError(
             f"the store URL {redacted(url)!r} names a host; local stores are written {scheme}:///path"
         )
-    path = unquote(rest.removeprefix("//"))
+    path = rest.removeprefix("//")
+    if "%" in path:
+        from urllib.parse import unquote
+
+        path = unquote(path)
     if path.startswith("//") or (
         scheme == "sqlite" and path.startswith("/") and path.count("/") == 1
     ):

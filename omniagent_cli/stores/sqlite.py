@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -167,6 +166,8 @@ class SqliteStore(SessionStore):
                 self._connection.close()
         self._connection = None
         if self._copy is not None:
+            import shutil
+
             shutil.rmtree(self._copy, ignore_errors=True)
             self._copy = None
 

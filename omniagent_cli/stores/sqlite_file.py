@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import sqlite3
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from urllib.parse import quote
 
 from omniagent_cli.errors import (
     InvalidRecord,
@@ -144,6 +141,8 @@ def said(error: sqlite3.Error, path: str) -> OmniAgentError:  # noqa: PLR0911  #
 
 
 def _disk_is_full(path: str) -> bool:
+    import shutil
+
     try:
         return shutil.disk_usage(Path(path).parent).free < 1 << 20
     except OSError:
@@ -211,7 +210,7 @@ def connect(
         if read_only or (exists and not _writable(path)):
             return _connect_reading(path)
         _create_private(path)
-        connection = _connect(f"file:{quote(path)}?mode=rw")
+        connection = _connect(f"file:{_quoted(path)}?mode=rw")
         _bring_up(connection, path, exists=exists, wal=wal, migrations=migrations)
         return connection, None
     except sqlite3.Error as error:
@@ -220,6 +219,11 @@ def connect(
 
 def _writable(path: str) -> bool:
     return os.access(path, os.W_OK) and os.access(Path(path).parent, os.W_OK)
+
+
+def _quoted(path: str) -> str:
+    """Escape what would end the path in a URI: https://www.sqlite.org/uri.html."""
+    return path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
 
 
 def _connect(uri: str) -> sqlite3.Connection:
@@ -239,16 +243,19 @@ def _connect(uri: str) -> sqlite3.Connection:
 def _connect_reading(path: str) -> tuple[sqlite3.Connection, str | None]:
     """Open without changing anything; a WAL in a place we cannot write is read from a private copy."""
     if _writable(path):
-        return _connect(f"file:{quote(path)}?mode=ro"), None
+        return _connect(f"file:{_quoted(path)}?mode=ro"), None
     wal = Path(path + "-wal")
     if not wal.exists() or wal.stat().st_size == 0:
-        return _connect(f"file:{quote(path)}?mode=ro&immutable=1"), None
+        return _connect(f"file:{_quoted(path)}?mode=ro&immutable=1"), None
+    import shutil
+    import tempfile  # with random and hashlib, which no other way of opening a file needs
+
     directory = tempfile.mkdtemp(prefix="omniagent-")
     copy = str(Path(directory) / "copy.db")
     try:
         shutil.copyfile(path, copy)
         shutil.copyfile(wal, copy + "-wal")
-        return _connect(f"file:{quote(copy)}?mode=rw"), directory
+        return _connect(f"file:{_quoted(copy)}?mode=rw"), directory
     except BaseException as error:
         shutil.rmtree(directory, ignore_errors=True)
         if isinstance(error, OSError):
@@ -336,7 +343,7 @@ def back_up(path: str, target: str) -> None:
         make_private_directory(Path(target).resolve().parent)
         os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         with (
-            contextlib.closing(_connect(f"file:{quote(path)}?mode=ro")) as source,
+            contextlib.closing(_connect(f"file:{_quoted(path)}?mode=ro")) as source,
             contextlib.closing(sqlite3.connect(partial)) as copy,
         ):
             source.backup(copy)
