@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import REAL_HOME, OutsideError
+from tests.sandbox import REAL_HOME, OutsideError
 
 
 def test_no_test_reaches_the_network():
