@@ -1,0 +1,154 @@
+"""The disk under the JSON-file store: private files, whole writes, and the lock.
+
+The lock is a file of its own that is never replaced. A process that writes holds it alone; one that
+looks at many files at once may share it. Readers of a single session need none: what stands before the
+last header line of a log is never changed in place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from omniagent_cli.errors import StoreLocked
+
+WAIT_SECONDS = 15.0
+"""How long we wait for other processes in all."""
+
+_BINARY = getattr(os, "O_BINARY", 0)
+
+
+def open_private(path: Path, flags: int) -> int:
+    """Open a file for writing, made with mode 0600 whatever the umask, and return its descriptor."""
+    descriptor = os.open(path, flags | os.O_CREAT | _BINARY, 0o600)
+    if os.name == "posix" and os.fstat(descriptor).st_mode & 0o777 != 0o600:
+        with contextlib.suppress(PermissionError):  # made by another account that shares the store
+            os.fchmod(descriptor, 0o600)
+    return descriptor
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write all of it: a disk that fills up takes a part and fails at the next."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def append_at(path: Path, size: int, data: bytes, *, durable: bool) -> None:
+    """Write at the end of a file that has this size; when it fails, the file is as it was."""
+    descriptor = os.open(path, os.O_WRONLY | _BINARY)
+    try:
+        os.lseek(descriptor, size, os.SEEK_SET)
+        try:
+            write_all(descriptor, data)
+            if durable:
+                os.fsync(descriptor)
+        except BaseException:
+            # Half an append must not stay, also when it was Ctrl-C that came in between.
+            os.ftruncate(descriptor, size)
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def write_private(path: Path, data: bytes, *, durable: bool) -> None:
+    """Make or replace a file at once: a temporary one beside it, fsync, rename."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.{random.getrandbits(32):08x}.part")
+    try:
+        descriptor = open_private(partial, os.O_WRONLY | os.O_EXCL)
+        try:
+            write_all(descriptor, data)
+            if durable:
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    if durable:
+        sync_directory(path.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make what was renamed and removed in a directory survive a power cut; Windows does it by itself."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
+    """Hold the lock file, waiting in slices that Ctrl-C gets through.
+
+    It is opened each time, because a directory can be removed and made again, and a process can fork.
+
+    Raises:
+        StoreLocked: others held it for longer than `WAIT_SECONDS`.
+    """
+    deadline = time.monotonic() + WAIT_SECONDS
+    pause = 0.0002
+    while True:
+        descriptor = open_private(path, os.O_RDWR)
+        try:
+            while not _try_lock(descriptor, shared=shared):
+                if time.monotonic() > deadline:
+                    raise StoreLocked(
+                        f"the store {path.parent.parent} is in use by another process; try again when it is done"
+                    )
+                time.sleep(pause * (0.5 + random.random()))  # noqa: S311  # waiters must not march in step
+                pause = min(pause * 1.5, 0.01)
+            if _is_at(descriptor, path):
+                yield
+                return
+        finally:
+            _unlock(descriptor)
+            os.close(descriptor)
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        there, own = path.stat(), os.fstat(descriptor)
+    except FileNotFoundError:
+        return False
+    return (there.st_dev, there.st_ino) == (own.st_dev, own.st_ino)
+
+
+if sys.platform == "win32":  # pragma: no cover
+    import msvcrt
+
+    def _try_lock(descriptor: int, *, shared: bool) -> bool:
+        try:
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+
+    def _unlock(descriptor: int) -> None:
+        with contextlib.suppress(OSError):
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
+
+else:
+    import fcntl
+
+    def _try_lock(descriptor: int, *, shared: bool) -> bool:
+        try:
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def _unlock(descriptor: int) -> None:
+        # Closing is not enough: a child forked meanwhile holds a copy of the descriptor.
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
