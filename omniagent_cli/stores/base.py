@@ -7,11 +7,11 @@ backend subclasses `SessionStore` and implements `_run`, `_close` and `url` with
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from omniagent_cli.canonical import format_time
-from omniagent_cli.errors import UsageError
+from omniagent_cli.errors import SessionConflict, UsageError
 from omniagent_cli.models import Message, Session, check_session_id, new_session_id
 from omniagent_cli.stores.core import DEFAULT_SESSION_TTL, DEFAULT_TRASH_TTL, is_expired
 from omniagent_cli.stores.events import Event
@@ -104,6 +104,27 @@ class SessionStore(Trash):
                 tx.put_record(target.uid, kind, key, self._seal(kind, (target.uid, key), value))
         return last
 
+    def iter_records(self, session_id: str, kind: str) -> Iterator[tuple[str, Any]]:
+        """Yield the other records of a session (``attachment``, ``summary``) by key, one at a time.
+
+        Raises:
+            SessionNotFound: there is no such session.
+        """
+
+        def keys(tx: Transaction) -> list[str]:
+            header = self._find(tx, session_id, payload=False)
+            return [key for key, _ in tx.records(header.uid, kind)]
+
+        for key in self._read(keys):
+            value = self._record_of(session_id, kind, key)
+            if value is not None:
+                yield key, value
+
+    def _record_of(self, session_id: str, kind: str, key: str) -> Any:
+        return self._read(
+            lambda tx: self._record(tx, self._find(tx, session_id, payload=False), kind, key)
+        )
+
     # Sessions brought in from elsewhere, whole or not at all.
 
     def stage(self, session: Session) -> str:
@@ -126,16 +147,29 @@ class SessionStore(Trash):
 
         return self._write(work)
 
-    def stage_messages(self, uid: str, messages: Iterable[Message]) -> None:
-        """Add messages to a staged session; those with positions keep them, which must ascend."""
-        given = [Message.from_record(message.record, message.position) for message in messages]
+    def stage_messages(
+        self, uid: str, messages: Iterable[Message], *, trusted: bool = False
+    ) -> None:
+        """Add messages to a staged session; those with positions keep them, which must ascend.
+
+        Args:
+            uid: what `stage` returned.
+            messages: what to add.
+            trusted: the messages were checked, have ids, times and positions, and are given away: they are
+                stored as they are, and a turn that is absent stays absent.
+        """
+        given = list(messages)
+        if not trusted:
+            given = [Message.from_record(message.record, message.position) for message in given]
         if not given:
             return
 
         def work(tx: Transaction, events: list[Event]) -> None:
             header = self._staged(tx, uid)
-            own = [message.copy() for message in given]
-            place_messages(own, format_time(tx.now()), header.next_position)
+            own = given
+            if not trusted:
+                own = [message.copy() for message in given]
+                place_messages(own, format_time(tx.now()), header.next_position)
             tx.insert(uid, [self._to_row(uid, m) for m in own], [self._index_text(m) for m in own])
             header.message_count += len(own)
             header.next_position = (own[-1].position or 0) + 1
@@ -147,13 +181,25 @@ class SessionStore(Trash):
 
         self._write(work)
 
-    def publish(self, uid: str, session: Session, *, replace: bool = False) -> None:
+    def stage_record(self, uid: str, kind: str, key: str, record: Mapping[str, Any]) -> None:
+        """Add another record (``attachment`` or ``summary``) to a staged session."""
+
+        def work(tx: Transaction, events: list[Event]) -> None:
+            self._staged(tx, uid)
+            tx.put_record(uid, kind, key, self._seal(kind, (uid, key), dict(record)))
+
+        self._write(work)
+
+    def publish(
+        self, uid: str, session: Session, *, replace: bool = False, auto_title: bool = True
+    ) -> None:
         """Show a staged session under the id, times and facts of `session` (its messages are not looked at).
 
         Args:
             uid: what `stage` returned.
             session: the header to give it; absent times become now.
             replace: put a session that holds the id in the trash first.
+            auto_title: call a session without a title by its first question.
 
         Raises:
             SessionExists: the id is taken and `replace` is not set; the staged session stays hidden.
@@ -166,7 +212,10 @@ class SessionStore(Trash):
                 self._trash_or_remove(tx, holder)
             else:
                 self._free(tx, session.id)
-            title = session.title or self._data(header).get("title", "")
+            title, source = session.title, session.title_source
+            if not title and auto_title:
+                title = self._data(header).get("title", "")
+                source = "auto" if title else source
             header.id, header.hidden = session.id, False
             header.agent_id, header.model = session.agent_id, session.model
             header.ttl_seconds = session.ttl_seconds
@@ -174,12 +223,67 @@ class SessionStore(Trash):
             self._touch_header(header, now)
             header.created_at = format_time(session.created_at or now)
             header.updated_at = format_time(session.updated_at or now)
-            data = {**session.unknown, "title": title, "title_source": session.title_source}
+            data = {**session.unknown, "title": title, "title_source": source}
             self._set_data(header, {**data, "metadata": session.metadata, "state": session.state})
             tx.put(header)
             events.append(Event("session_created", session.id))
 
         self._write(work)
+
+    def absorb(self, uid: str, session_id: str, *, revision: int) -> int:
+        """Move the messages of a staged session, in one step, to the end of one that is there.
+
+        Attachments it lacks come along; everything else of the session stays as it is.
+
+        Args:
+            uid: what `stage` returned.
+            session_id: the session that goes on.
+            revision: the session's revision as the caller saw it.
+
+        Returns:
+            How many messages it gained.
+
+        Raises:
+            SessionConflict: it was changed since.
+        """
+
+        def work(tx: Transaction, events: list[Event]) -> int:
+            staged, header = self._staged(tx, uid), self._find(tx, session_id)
+            if header.revision != revision:
+                raise SessionConflict(
+                    f"the session {session_id!r} was changed meanwhile; import again",
+                    session_id=session_id,
+                )
+            self._absorb_rows(tx, staged, header, events)
+            known = {key for key, _ in tx.records(header.uid, "attachment")}
+            for key, payload in tx.records(uid, "attachment"):
+                if key not in known:
+                    value = self._unseal("attachment", staged, (uid, key), payload)
+                    sealed = self._seal("attachment", (header.uid, key), value)
+                    tx.put_record(header.uid, "attachment", key, sealed)
+            self._touch_header(header, tx.now())
+            tx.put(header)
+            tx.remove(uid)
+            return staged.message_count
+
+        return self._write(work)
+
+    def _absorb_rows(
+        self, tx: Transaction, staged: HeaderRow, header: HeaderRow, events: list[Event]
+    ) -> None:
+        first = 0
+        while messages := self._to_messages(
+            staged, tx.rows(staged.uid, RowRange(first, limit=CHUNK))
+        ):
+            first = (messages[-1].position or 0) + 1
+            for number, message in enumerate(messages):
+                message.position = header.next_position + number
+            rows = [self._to_row(header.uid, message) for message in messages]
+            tx.insert(header.uid, rows, [self._index_text(message) for message in messages])
+            header.message_count += len(messages)
+            header.next_position += len(messages)
+            self._set_preview(header, messages[-1])
+            self._announce(header, messages, events)
 
     def unstage(self, uid: str) -> None:
         """Drop a staged session; what is not staged is left alone."""
@@ -201,7 +305,9 @@ class SessionStore(Trash):
         if header is None or not header.hidden or "trash" in self._data(header):
             raise UsageError("this staged session is gone; begin the import again")
         if is_expired(header, tx.now()):
-            raise UsageError("this staged session waited for more than a day; begin the import again")
+            raise UsageError(
+                "this staged session waited for more than a day; begin the import again"
+            )
         return header
 
     def _trash_or_remove(self, tx: Transaction, header: HeaderRow) -> None:
