@@ -1,1 +1,135 @@
-"""Other forms of a session."""
+"""The table of formats, and which of them a file is.
+
+Adding a format is one module with a class that has `write` (see `exchange.Exporter`), `read` (see
+`exchange.Importer`) or both, one row here, and a golden file in the tests.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from omniagent_cli.errors import UsageError
+from omniagent_cli.models import SESSION_FORMAT
+
+__all__ = ["FORMATS", "Format", "exporter", "importer", "recognise"]
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One row: what a format is called, where its class is, and what it can do.
+
+    Attributes:
+        place: ``module:Class``, imported on first use.
+        suffixes: file endings it is written with, the usual one first.
+    """
+
+    name: str
+    place: str
+    help: str
+    suffixes: tuple[str, ...]
+    can_export: bool = True
+    can_import: bool = True
+
+    def load(self) -> Any:
+        """Import the class and return an object of it."""
+        module, _, name = self.place.partition(":")
+        return getattr(import_module(module), name)()
+
+
+FORMATS: dict[str, Format] = {
+    row.name: row
+    for row in (
+        Format(
+            "jsonl",
+            "omniagent_cli.formats.native:JsonLines",
+            "a header line per session, a line per message; carries everything",
+            (".jsonl",),
+        ),
+        Format(
+            "json",
+            "omniagent_cli.formats.native:JsonDocument",
+            "one document; carries everything",
+            (".json",),
+        ),
+        Format(
+            "openai",
+            "omniagent_cli.formats.openai:ChatCompletions",
+            "chat-completions messages, one conversation a line (fine-tuning form)",
+            (".jsonl", ".json"),
+        ),
+        Format(
+            "markdown",
+            "omniagent_cli.formats.markdown:Markdown",
+            "to read, with headings and code blocks",
+            (".md",),
+            can_import=False,
+        ),
+        Format(
+            "text",
+            "omniagent_cli.formats.plain:PlainText",
+            "to read, without any markup",
+            (".txt",),
+            can_import=False,
+        ),
+    )
+}
+
+
+def exporter(name: str) -> Any:
+    """Return the `exchange.Exporter` of a format.
+
+    Raises:
+        UsageError: there is no such format, or it can only be imported.
+    """
+    return _row(name, "exported", [row.name for row in FORMATS.values() if row.can_export]).load()
+
+
+def importer(name: str) -> Any:
+    """Return the `exchange.Importer` of a format.
+
+    Raises:
+        UsageError: there is no such format, or it can only be exported.
+    """
+    return _row(name, "imported", [row.name for row in FORMATS.values() if row.can_import]).load()
+
+
+def _row(name: str, done: str, able: list[str]) -> Format:
+    if name in able:
+        return FORMATS[name]
+    what = f"{name} cannot be {done}" if name in FORMATS else f"there is no format {name!r}"
+    raise UsageError(f"{what}; choose one of {', '.join(able)}")
+
+
+_OURS = re.compile(rb'"omniagent-(?:session|export)"')
+_ROLE = re.compile(rb'"role"\s*:\s*"')
+_MESSAGES = re.compile(rb'"messages"\s*:')
+
+
+def recognise(head: bytes, name: str = "") -> str:
+    """Tell the format of a file from its first bytes; empty when it is none that can be imported.
+
+    Args:
+        head: the first bytes, the more the better.
+        name: the file's name; decides only where the content leaves it open.
+    """
+    start = head.lstrip()
+    if start[:1] not in (b"{", b"["):
+        # The first record may be the damaged one.
+        return "jsonl" if _OURS.search(head) and b"\n" in start else ""
+    line, _, _ = start.partition(b"\n")
+    found = _OURS.search(head)
+    if found and start[:1] == b"{":
+        if found.group() == b'"omniagent-export"':
+            return "json"
+        header_line = SESSION_FORMAT.encode() in line and not _MESSAGES.search(line)
+        return "jsonl" if header_line else "json"
+    if start[:1] == b"{":
+        return "openai" if _MESSAGES.search(head) else _by_name(name)
+    return "openai" if _ROLE.search(head) or not start[1:].strip(b" \r\n]") else ""
+
+
+def _by_name(name: str) -> str:
+    return "jsonl" if name.endswith(".jsonl") else ""

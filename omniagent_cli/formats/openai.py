@@ -1,0 +1,133 @@
+"""``openai``: chat-completions messages, as fine-tuning files hold them: one conversation a line.
+
+The shape is the published one of the chat-completions API: https://platform.openai.com/docs/api-reference/chat
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Any
+
+from omniagent_cli.canonical import dump
+from omniagent_cli.formats.exchange import (
+    Entry,
+    Incoming,
+    MessageEntry,
+    Outgoing,
+    Problem,
+    problem,
+)
+from omniagent_cli.formats.incremental import BadDocument, BadValue, JsonReader, list_entries
+from omniagent_cli.formats.source import Source
+
+_MESSAGE_KEYS = ("role", "content", "name", "tool_calls", "tool_call_id")
+_ROLES = {"developer": "system", "function": "tool"}
+"""Roles of newer and older versions of the API, and what they are here."""
+
+
+class ChatCompletions:
+    """One ``{"messages": [...]}`` a line; a bare list of messages and a document of one are read too."""
+
+    def write(self, sessions: Iterable[Outgoing]) -> Iterator[bytes]:
+        """Yield one line for each session; what the API does not know is left out."""
+        for session in sessions:
+            separator = b'{"messages":['
+            for message in session.messages:
+                yield separator + dump(_published(message))
+                separator = b","
+            yield b"]}\n" if separator == b"," else separator + b"]}\n"
+
+    def read(self, source: Source) -> Iterator[Incoming | Problem]:
+        """Yield one session for each conversation; none has an id."""
+        by_line = _is_by_line(source.head())
+        reader = JsonReader(source, by_line=by_line)
+        while first := reader.peek():
+            place = reader.place
+            try:
+                if first == "[":
+                    incoming = Incoming(place, {}, iter(()))
+                    yield from _conversation(reader, incoming, list_entries(reader))
+                else:
+                    yield from _document(reader, place)
+            except BadDocument as error:
+                yield Problem(error.place, error.what)
+                reader.abandon()
+            if not (by_line and reader.next_line()):
+                reader.abandon()
+
+
+def _is_by_line(head: bytes) -> bool:
+    """Tell whether each document is one line: the first line ends as a document, or does not end in sight."""
+    line, end, _ = head.lstrip().partition(b"\n")
+    return not end or line.rstrip().endswith((b"}", b"]"))
+
+
+def _document(reader: JsonReader, place: str) -> Iterator[Incoming | Problem]:
+    incoming = Incoming(place, {}, iter(()))
+    members = reader.members()
+    for key in members:
+        if key == "messages":
+            # What stands behind the messages belongs to the conversation too.
+            rest = _rest(reader, members, incoming)
+            yield from _conversation(reader, incoming, chain(list_entries(reader), rest))
+            return
+        yield from _kept(reader, key, incoming)
+    yield problem(place, "there is no list of messages")
+
+
+def _rest(reader: JsonReader, members: Iterator[str], incoming: Incoming) -> Iterator[Problem]:
+    for key in members:
+        yield from _kept(reader, key, incoming)
+
+
+def _kept(reader: JsonReader, key: str, incoming: Incoming) -> Iterator[Problem]:
+    """Keep a key beside the messages (``tools`` and the like) in the metadata."""
+    place = reader.place
+    try:
+        value = reader.value()
+    except BadValue as error:
+        yield problem(place, f"{key!r} cannot be read: {error}")
+    else:
+        metadata = incoming.header.setdefault("metadata", {})
+        metadata.setdefault("openai", {})[key] = value
+
+
+def _conversation(
+    reader: JsonReader, incoming: Incoming, found: Iterable[Entry]
+) -> Iterator[Incoming | Problem]:
+    incoming.entries = _entries(reader, found)
+    yield incoming
+    for entry in incoming.entries:
+        if isinstance(entry, Problem):
+            yield entry
+
+
+def _entries(reader: JsonReader, found: Iterable[Entry]) -> Iterator[Entry]:
+    try:
+        for entry in found:
+            if isinstance(entry, MessageEntry) and isinstance(entry.record, dict):
+                yield MessageEntry(entry.place, _ours(entry.record))
+            else:
+                yield entry
+    except BadDocument as error:
+        yield Problem(error.place, error.what)
+        reader.abandon()
+
+
+def _published(message: dict[str, Any]) -> dict[str, Any]:
+    return {key: message[key] for key in _MESSAGE_KEYS if key in message}
+
+
+def _ours(record: dict[str, Any]) -> dict[str, Any]:
+    """Turn a message of any version of the API into a message record."""
+    own = dict(record)
+    role = own.get("role")
+    if isinstance(role, str) and role in _ROLES:
+        own["role"] = _ROLES[role]
+        extra = own.get("extra")
+        own["extra"] = {**(extra if isinstance(extra, dict) else {}), "role": role}
+    call = own.pop("function_call", None)
+    if call is not None and "tool_calls" not in own:
+        own["tool_calls"] = [{"id": "", "type": "function", "function": call}]
+    return own

@@ -1,0 +1,84 @@
+"""The bytes of an import: looked at first, then read once from the front, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
+
+from omniagent_cli.errors import FormatError
+
+CHUNK_BYTES = 256 * 1024
+HEAD_BYTES = 64 * 1024
+
+MAX_RECORD_BYTES = 64 * 1024 * 1024
+"""The longest single record that is read; a longer one is told and passed over."""
+
+_BOM = b"\xef\xbb\xbf"
+
+
+class Source:
+    """A binary stream with a name, whose beginning can be looked at before it is read.
+
+    Attributes:
+        name: what places are called by, such as ``chats.jsonl``.
+        consumed: bytes read so far.
+    """
+
+    def __init__(
+        self, stream: BinaryIO, name: str, *, progress: Callable[[int], object] | None = None
+    ) -> None:
+        self.name = name
+        self.consumed = 0
+        self._progress = progress
+        # A pipe's read() waits for all it was asked for; read1() gives what is there.
+        self._read_some: Callable[[int], bytes] = getattr(stream, "read1", stream.read)
+        self._head: bytes | None = None
+
+    def _read(self, size: int) -> bytes:
+        try:
+            return self._read_some(size)
+        except OSError as error:
+            raise FormatError(f"it cannot be read: {error.strerror}", place=self.name) from error
+
+    def head(self) -> bytes:
+        """Return the first bytes, without a byte order mark, and leave them to be read."""
+        if self._head is None:
+            head = b""
+            while len(head) < HEAD_BYTES and (more := self._read(HEAD_BYTES - len(head))):
+                head += more
+            self._head = head.removeprefix(_BOM)
+        return self._head
+
+    def chunk(self) -> bytes:
+        """Return the next bytes, at most `CHUNK_BYTES`; none at the end."""
+        if data := self.head():
+            self._head = b""
+        else:
+            data = self._read(CHUNK_BYTES)
+        self.consumed += len(data)
+        if self._progress is not None and data:
+            self._progress(self.consumed)
+        return data
+
+    def lines(self) -> Iterator[tuple[int, bytes | None]]:
+        """Yield each line with its number from 1, without its end; None for one that is too long."""
+        kept: list[bytes] = []
+        number, size = 1, 0
+        while data := self.chunk():
+            first, *rest = data.split(b"\n")
+            for piece in rest:
+                yield number, _joined(kept, first, size)
+                number, kept, size, first = number + 1, [], 0, piece
+            size += len(first)
+            if size <= MAX_RECORD_BYTES:
+                kept.append(first)
+            else:
+                kept.clear()
+        if size:
+            yield number, _joined(kept, b"", size)
+
+
+def _joined(kept: list[bytes], last: bytes, size: int) -> bytes | None:
+    if size + len(last) > MAX_RECORD_BYTES:
+        return None
+    return b"".join(kept) + last if kept else last

@@ -1,0 +1,87 @@
+"""A session on its way into a store: hidden until it is whole."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from omniagent_cli.errors import StoreError
+from omniagent_cli.models import Message, Session
+from omniagent_cli.stores import SessionStore
+
+_BATCH_MESSAGES = 500
+_BATCH_CHARACTERS = 2 * 1024 * 1024
+
+
+class Staging:
+    """A session being brought in, hidden until it is whole; in a dry run it is only counted.
+
+    Attributes:
+        attachments: what the session to be continued has already; None when it is a new one.
+    """
+
+    def __init__(self, store: SessionStore, *, dry_run: bool) -> None:
+        self._store = store
+        self._dry_run = dry_run
+        self._uid: str | None = None
+        self._batch: list[Message] = []
+        self._size = 0
+        self._count = 0
+        self.attachments: frozenset[str] | None = None
+
+    def add(self, message: Message) -> None:
+        """Take in the next message."""
+        self._count += 1
+        if self._dry_run:
+            return
+        self._batch.append(message)
+        self._size += len(message.text) + sum(map(len, map(str, message.tool_calls or ())))
+        if len(self._batch) >= _BATCH_MESSAGES or self._size >= _BATCH_CHARACTERS:
+            self._flush()
+
+    def add_record(self, kind: str, key: str, value: dict[str, Any]) -> None:
+        """Take in an attachment or a summary."""
+        wanted = self.attachments is None or (kind == "attachment" and key not in self.attachments)
+        if wanted and not self._dry_run:
+            self._store.stage_record(self._opened(), kind, key, value)
+
+    def publish(self, session: Session, *, replace: bool = False, auto_title: bool) -> None:
+        """Show it as a session."""
+        if self._dry_run:
+            return
+        self._flush()
+        self._store.publish(self._opened(), session, replace=replace, auto_title=auto_title)
+        self._uid = None
+
+    def absorb(self, session_id: str, revision: int) -> None:
+        """Move what came in to the end of a session that is there."""
+        if self._dry_run:
+            return
+        self._flush()
+        self._store.absorb(self._opened(), session_id, revision=revision)
+        self._uid = None
+
+    def forget(self) -> None:
+        """Begin again: what came in so far is known already."""
+        if self._count:
+            self.drop()
+
+    def drop(self) -> None:
+        """Forget what was not shown; a store that fails now removes it a day later."""
+        self._batch.clear()
+        self._size = self._count = 0
+        uid, self._uid = self._uid, None
+        if uid is not None:
+            with contextlib.suppress(StoreError):
+                self._store.unstage(uid)
+
+    def _opened(self) -> str:
+        if self._uid is None:
+            self._uid = self._store.stage(Session(id="staged"))
+        return self._uid
+
+    def _flush(self) -> None:
+        if self._batch:
+            self._store.stage_messages(self._opened(), self._batch, trusted=True)
+        self._batch = []
+        self._size = 0

@@ -1,0 +1,292 @@
+"""Export and import between a store and a stream of bytes, both in bounded memory."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, BinaryIO, cast
+
+from omniagent_cli.errors import SessionNotFound, UsageError
+from omniagent_cli.formats import exporter, importer, recognise
+from omniagent_cli.formats.exchange import Exporter, Importer, Outgoing, Problem
+from omniagent_cli.formats.importing import CONFLICTS, Importing
+from omniagent_cli.formats.outcomes import ImportReport, Outcome
+from omniagent_cli.formats.redaction import Redactor
+from omniagent_cli.formats.source import Source
+from omniagent_cli.models import ROLES, Session, check_session_id
+from omniagent_cli.stores import SessionStore
+
+__all__ = [
+    "CONFLICTS",
+    "ExportReport",
+    "ImportReport",
+    "Outcome",
+    "Problem",
+    "export_sessions",
+    "import_stream",
+]
+
+_PIECE_BYTES = 64 * 1024
+_SPOOL_BYTES = 8 * 1024 * 1024
+_HERE_ONLY = ("uid", "expires_at")
+"""Header keys that are only true in the store a session is in; the time to live goes along as a length."""
+
+
+@dataclass(slots=True)
+class ExportReport:
+    """What an export wrote.
+
+    Attributes:
+        redactions: how often something of each kind was masked.
+        missing: ids of sessions that went while the export ran.
+        left_out: attachments that were left out, because what is in them cannot be masked.
+    """
+
+    sessions: int = 0
+    messages: int = 0
+    bytes: int = 0
+    redactions: dict[str, int] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    left_out: int = 0
+
+
+def export_sessions(
+    store: SessionStore,
+    ids: Iterable[str],
+    format_name: str,
+    write: Callable[[bytes], object],
+    *,
+    redact: bool = False,
+    only: Collection[str] | None = None,
+    progress: Callable[[ExportReport], object] | None = None,
+) -> ExportReport:
+    """Write sessions in a format, message by message.
+
+    Args:
+        store: where they are.
+        ids: which, in this order. All of a sequence must be there before anything is written; of an iterator,
+            what is gone when its turn comes is left out and told.
+        format_name: a key of `formats.FORMATS`.
+        write: takes the bytes, such as ``sys.stdout.buffer.write``; they are UTF-8.
+        redact: mask what looks like a secret; attachments are left out.
+        only: only messages of these roles.
+        progress: called with the report as it grows.
+
+    Raises:
+        SessionNotFound: one of a sequence of ids is not there; nothing was written.
+        UsageError: no such format or role.
+    """
+    target: Exporter = exporter(format_name)
+    if only is not None and (unknown := sorted(set(only) - set(ROLES))):
+        raise UsageError(f"there is no role {unknown[0]!r}; choose of {', '.join(ROLES)}")
+    if isinstance(ids, Sequence):
+        for session_id in ids:
+            store.summary(session_id)
+    export = _Export(store, redact=redact, only=only, progress=progress)
+    buffer = bytearray()
+    for piece in target.write(export.sessions(ids)):
+        buffer += piece
+        if len(buffer) >= _PIECE_BYTES:
+            export.put(buffer, write)
+    export.put(buffer, write)
+    return export.report
+
+
+class _Export:
+    """Feeds an exporter and counts."""
+
+    def __init__(
+        self,
+        store: SessionStore,
+        *,
+        redact: bool,
+        only: Collection[str] | None,
+        progress: Callable[[ExportReport], object] | None,
+    ) -> None:
+        self._store = store
+        self._redactor = Redactor() if redact else None
+        self._only = None if only is None else frozenset(only)
+        self._progress = progress
+        self.report = ExportReport()
+        if self._redactor is not None:
+            self.report.redactions = self._redactor.counts
+
+    def put(self, buffer: bytearray, write: Callable[[bytes], object]) -> None:
+        """Write what has gathered and empty the buffer."""
+        if buffer:
+            self.report.bytes += len(buffer)
+            write(bytes(buffer))
+            buffer.clear()
+            if self._progress is not None:
+                self._progress(self.report)
+
+    def sessions(self, ids: Iterable[str]) -> Iterator[Outgoing]:
+        """Yield each session as it is now."""
+        for session_id in ids:
+            try:
+                session = self._store.header(session_id)
+                count = self._store.count_messages(session_id)
+            except SessionNotFound:
+                self.report.missing.append(session_id)
+                continue
+            self.report.sessions += 1
+            places: dict[int, int] = {}
+            yield Outgoing(
+                self._header(session, count),
+                self._messages(session_id, count, places),
+                self._records(session_id, places),
+            )
+
+    def _header(self, session: Session, count: int) -> dict[str, Any]:
+        record = session.header_record()
+        for key in _HERE_ONLY:
+            record.pop(key, None)
+        if self._redactor is not None:
+            record = self._redactor.record(record)
+        if self._only is None:
+            # Beside the messages themselves, so that a file that was cut off at a line is noticed.
+            record["message_count"] = count
+        return record
+
+    def _messages(
+        self, session_id: str, count: int, places: dict[int, int]
+    ) -> Iterator[dict[str, Any]]:
+        """Yield message records; `places` gets the number in the export of what summaries refer to."""
+        wanted = sorted(value["up_to"] for _, value in self._summaries(session_id))
+        number = -1
+        for message in islice(self._store.iter_messages(session_id), count):
+            while wanted and wanted[0] < (message.position or 0):
+                places[wanted.pop(0)] = number
+            number += 1
+            if self._only is not None and message.role not in self._only:
+                continue
+            self.report.messages += 1
+            record = message.record
+            yield record if self._redactor is None else self._redactor.record(record)
+        places.update(dict.fromkeys(wanted, number))
+
+    def _records(self, session_id: str, places: dict[int, int]) -> Iterator[tuple[str, str, Any]]:
+        if self._redactor is None:
+            for key, value in self._store.iter_records(session_id, "attachment"):
+                yield "attachment", key, value
+        else:
+            self.report.left_out += len(self._store.attachments(session_id))
+        if self._only is not None:
+            return
+        summaries = {places.get(s["up_to"], -1): s for _, s in self._summaries(session_id)}
+        for place, value in summaries.items():
+            record = {**value, "up_to": place}
+            if self._redactor is not None:
+                record = self._redactor.record(record)
+            yield "summary", f"{place:012d}", record
+
+    def _summaries(self, session_id: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield the summaries; a position is only true in its store, so they go out by message number."""
+        return self._store.iter_records(session_id, "summary")
+
+
+def import_stream(
+    store: SessionStore,
+    source: BinaryIO,
+    *,
+    name: str,
+    format_name: str = "auto",
+    as_id: str | None = None,
+    on_conflict: str | None = None,
+    dry_run: bool = False,
+    strict: bool = False,
+    progress: Callable[[int], object] | None = None,
+) -> ImportReport:
+    """Bring in the sessions of a file: each whole or not at all, and only what is not here yet.
+
+    A session that is here already is left alone when the file has nothing new, continued when the file's goes
+    on where ours ends, and otherwise refused. Messages without ids get ids from their content, sessions too,
+    so that importing twice changes nothing.
+
+    Args:
+        store: where they go.
+        source: binary; read once from the front, so a pipe will do.
+        name: what the places in problems are called by, such as the file's name.
+        format_name: a key of `formats.FORMATS`, or ``auto``: told from the content.
+        as_id: the id to give to the one session of the file.
+        on_conflict: one of `CONFLICTS`: ``skip`` leaves ours, ``rename`` brings theirs in beside it, ``merge``
+            adds their messages after the last common one, ``replace`` puts ours in the trash, ``fail`` stops there.
+        dry_run: change nothing; the report says what would be done with each session by itself.
+        strict: bring in nothing at all if there is any problem; what cannot be read twice is copied first.
+        progress: called with the number of bytes read so far.
+
+    Raises:
+        UsageError: no such format or conflict rule.
+        InvalidSessionId: `as_id` is none.
+        FormatError: the source cannot be read.
+        StoreUnavailable: the store cannot be used; whole sessions that came before are in.
+    """
+    if on_conflict is not None and on_conflict not in CONFLICTS:
+        raise UsageError(
+            f"there is no conflict rule {on_conflict!r}; choose one of {', '.join(CONFLICTS)}"
+        )
+    if as_id is not None:
+        check_session_id(as_id)
+    if format_name != "auto":
+        importer(format_name)
+
+    def run(stream: BinaryIO, *, dry_run: bool) -> ImportReport:
+        report = ImportReport()
+        work = Importing(store, report, as_id=as_id, on_conflict=on_conflict, dry_run=dry_run)
+        _run(Source(stream, name, progress=progress), format_name, work, report)
+        return report
+
+    if not strict:
+        return run(source, dry_run=dry_run)
+    with contextlib.ExitStack() as stack:
+        stream = source if source.seekable() else stack.enter_context(_copied(source))
+        start = stream.tell()
+        report = run(stream, dry_run=True)
+        if report.problem_count:
+            return _nothing_taken(report)
+        if dry_run:
+            return report
+        stream.seek(start)
+        return run(stream, dry_run=False)
+
+
+def _copied(source: BinaryIO) -> BinaryIO:
+    """Keep what can be read only once, in memory or in a nameless private file."""
+    copy = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115  # the caller closes it
+    shutil.copyfileobj(source, copy)
+    copy.seek(0)
+    return cast("BinaryIO", copy)
+
+
+def _nothing_taken(report: ImportReport) -> ImportReport:
+    return ImportReport(
+        format_name=report.format_name,
+        problems=report.problems,
+        problem_count=report.problem_count,
+        stopped=True,
+    )
+
+
+def _run(source: Source, format_name: str, work: Importing, report: ImportReport) -> None:
+    head = source.head()
+    if not head.strip():
+        report.tell(Problem(source.name, "there is nothing in it"))
+        return
+    if format_name == "auto":
+        format_name = recognise(head, source.name)
+    if not format_name:
+        report.tell(Problem(source.name, "its format is not recognised; name it with --format"))
+        return
+    report.format_name = format_name
+    reader: Importer = importer(format_name)
+    for item in reader.read(source):
+        if isinstance(item, Problem):
+            report.tell(item)
+        else:
+            work.take(item)
+        if report.stopped:
+            return
