@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Literal, Protocol, Self
 
 from omniagent_cli.agent.events import (
     Notice,
@@ -49,6 +49,7 @@ class StreamView:
         terminal: where to.
         show_thinking: print what the model thinks, dimmed, instead of one line that it did.
         raw: no Markdown and nothing that moves: for screen readers and ``--raw``.
+        answer: ``stream`` it, show it ``whole`` at the end, or ``none`` of it, only what is said beside it.
         clock: seconds that only go forward; for tests.
     """
 
@@ -58,6 +59,7 @@ class StreamView:
         *,
         show_thinking: bool = False,
         raw: bool = False,
+        answer: Literal["stream", "whole", "none"] = "stream",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         live = terminal.is_terminal and not terminal.is_dumb and not raw
@@ -132,8 +134,7 @@ class _Plain:
         self._held = ""  # a carriage return, until it is known what follows
 
     def text(self, text: str) -> None:
-        if not text:
-            return
+        """Write a piece of the answer."""
         if self._terminal.is_terminal:
             text = self._held + text
             self._held = "\r" if text.endswith("\r") else ""
@@ -144,19 +145,23 @@ class _Plain:
         """Nobody asked for it."""
 
     def called(self, key: str, shown: str) -> None:
+        """Set the text before a tool apart from what follows."""
         del key, shown
         self._end_line()
 
     def returned(self, key: str, shown: str, line: str) -> None:
+        """Say on stderr what a tool did."""
         del key
         self.note(f"{cut_cells(shown, 60)} {line}")
 
     def note(self, text: str) -> None:
+        """Say a line beside the answer."""
         if self._terminal.is_terminal:
             self._end_line()
         self._terminal.note(text)
 
     def finish(self) -> None:
+        """End the last line."""
         self._end_line()
 
     def clear(self) -> None:
@@ -171,3 +176,33 @@ class _Plain:
             self._line_begun = not text.endswith("\n")
             self._terminal.write(text)
             self._terminal.flush()
+
+
+class _Whole(_Plain):
+    """The answer when it is over, or not at all."""
+
+    def __init__(self, terminal: Terminal, *, silent: bool, laid_out: bool) -> None:
+        super().__init__(terminal)
+        self._silent = silent
+        self._laid_out = laid_out
+        self._pieces: list[str] = []
+
+    def text(self, text: str) -> None:
+        """Keep a piece of the answer."""
+        self._pieces.append(text)
+
+    def called(self, key: str, shown: str) -> None:
+        """Show what was said before the tool."""
+        del key, shown
+        self.finish()
+
+    def finish(self) -> None:
+        """Show what was kept."""
+        text, self._pieces = "".join(self._pieces), []
+        if self._silent or not text:
+            return
+        if self._laid_out:
+            self._terminal.line(self._terminal.markdown(text))
+        else:
+            super().text(text)
+            super().finish()

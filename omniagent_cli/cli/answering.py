@@ -1,0 +1,209 @@
+"""From settings and options to an agent: who answers, why, and what it is told first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omniagent_cli.agent.events import Engine, ModelSettings
+from omniagent_cli.agent.loop import Agent
+from omniagent_cli.agent.recall import NAME as RECALL
+from omniagent_cli.agent.recall import Recall
+from omniagent_cli.agent.window import Window
+from omniagent_cli.config import Settings, chosen_model, config_dir, resolve_model
+from omniagent_cli.errors import SessionNotFound, UsageError
+from omniagent_cli.keys import KeyChain
+from omniagent_cli.text import one_line
+
+if TYPE_CHECKING:
+    from omniagent_cli.agent.discovery import Choice
+    from omniagent_cli.agent.tools import Approve
+    from omniagent_cli.stores import SessionStore
+
+_MAX_SYSTEM_BYTES = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the person said on the command line about who answers.
+
+    Attributes:
+        model: ``provider:name``, an alias, or None to choose.
+        system: the system prompt, or ``@FILE``; None for the configured one.
+        offline: this machine only.
+        tools: whether the model is offered tools.
+    """
+
+    model: str | None = None
+    system: str | None = None
+    offline: bool = False
+    tools: bool = True
+
+
+class Answering:
+    """Makes agents, and engines for other models while one runs; an automatic choice is told once.
+
+    Attributes:
+        tell: says a line to the person; may be replaced.
+    """
+
+    def __init__(
+        self, settings: Settings, wishes: Wishes | None = None, *, tell: Callable[[str], None]
+    ) -> None:
+        self.settings = settings
+        self.wishes = wishes or Wishes()
+        self.tell = tell
+        self.keys = KeyChain(config_dir(settings.environ) / "keys.json", environ=settings.environ)
+        self._told: set[str] = set()
+
+    def agent(
+        self,
+        store: SessionStore | None,
+        session_id: str | None = None,
+        *,
+        approve: Approve | None = None,
+    ) -> Agent:
+        """Make the agent that goes on with a session, or begins one.
+
+        Raises:
+            UsageError: a model or the system prompt is wrong.
+            ModelUnreachable: the session's model is elsewhere, and offline was asked for.
+        """
+        system_prompt = self.system_prompt()
+        return Agent(
+            self.engine(pinned_model(store, session_id)),
+            store=store,
+            system_prompt=system_prompt,
+            approve=approve,
+            settings=model_settings(self.settings),
+            window=Window(self.settings.window.max_messages, self.settings.window.max_tokens),
+            max_tool_rounds=self.settings.agent.max_tool_rounds,
+            keys=self.keys,
+        )
+
+    def engine(self, session_model: str | None = None) -> Engine:
+        """Choose who answers in a session whose model is this, and say so when nobody named it."""
+        choice = self.choice(session_model)
+        if choice.automatic and choice.model not in self._told:
+            self._told.add(choice.model)
+            self.tell(f"{choice.model} answers, because {choice.reason}")
+        return self._opened(choice)
+
+    def engine_for(self, model: str) -> Engine:
+        """Open the model a person names, by its name or an alias.
+
+        Raises:
+            UsageError: it is no model, or not on this machine while offline.
+        """
+        return self._opened(self._choose(explicit=resolve_model(self.settings, model)))
+
+    def known_models(self) -> list[str]:
+        """Return names of models that nobody has to be asked for: aliases, and each provider's usual one."""
+        from omniagent_cli.agent.providers import PROVIDERS
+
+        usual = [f"{p.name}:{p.default_model}" for p in PROVIDERS.values() if p.default_model]
+        return [*self.settings.aliases, *usual, RECALL]
+
+    def choice(self, session_model: str | None = None) -> Choice:
+        """Choose: the command line, the session's model, variable or file, a key, a local server, recall."""
+        named = self.wishes.model
+        if named is not None and not named.strip():
+            raise UsageError("--model needs a model, such as openai:gpt-5")
+        explicit = resolve_model(self.settings, named) if named is not None else None
+        return self._choose(explicit=explicit, session=session_model)
+
+    def system_prompt(self) -> str:
+        """Return what is sent first: ``--system``, or the configured one."""
+        named = self.wishes.system
+        if named is None:
+            return self.settings.agent.system_prompt or ""
+        return _text_of_file(named[1:]) if named.startswith("@") else named
+
+    def _choose(self, *, explicit: str | None = None, session: str | None = None) -> Choice:
+        from omniagent_cli.agent.discovery import choose_model
+
+        configured, origin = chosen_model(self.settings)
+        return choose_model(
+            explicit=explicit,
+            session=session,
+            configured=configured,
+            configured_from=str(origin),
+            base_url=self._base_url(explicit or session or configured, configured),
+            keys=self.keys,
+            offline=self.wishes.offline,
+            environ=self.settings.environ,
+        )
+
+    def _base_url(self, model: str | None, configured: str | None) -> str | None:
+        """Return the configured address for a model of the provider it was configured for, and for no other."""
+        from omniagent_cli.agent.providers import PROVIDERS
+
+        address = self.settings.agent.base_url
+        home = self.settings.agent.provider or (configured or "").partition(":")[0]
+        provider = (model or "").partition(":")[0]
+        if address and home and provider in PROVIDERS and provider != home:
+            return None
+        return address
+
+    def _opened(self, choice: Choice) -> Engine:
+        if choice.model == RECALL:
+            return Recall()
+        from omniagent_cli.agent.provider import open_engine
+
+        return open_engine(
+            choice.model,
+            base_url=choice.base_url or None,
+            keys=self.keys,
+            send_key=choice.send_key,
+        )
+
+
+def pinned_model(store: SessionStore | None, session_id: str | None) -> str | None:
+    """Return the model that answered in a session before; None when there is no such session."""
+    if store is None or session_id is None:
+        return None
+    try:
+        return store.header(session_id).model or None
+    except SessionNotFound:
+        return None
+
+
+def model_settings(settings: Settings) -> ModelSettings:
+    """Return how to ask a model, as configured; a time-out of never waits for ever."""
+    agent = settings.agent
+    return ModelSettings(
+        temperature=agent.temperature,
+        max_tokens=agent.max_tokens,
+        seed=agent.seed,
+        reasoning_effort=agent.reasoning_effort,
+        first_token_timeout_seconds=_seconds(agent.first_token_timeout),
+        token_timeout_seconds=_seconds(agent.token_timeout),
+    )
+
+
+def _seconds(time: timedelta | None) -> float:
+    return math.inf if time is None else time.total_seconds()
+
+
+def _text_of_file(name: str) -> str:
+    shown = one_line(name)
+    try:
+        with Path(name).expanduser().open("rb") as file:
+            data = file.read(_MAX_SYSTEM_BYTES + 1)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise UsageError(
+            f"cannot read the system prompt from {shown!r}: {why}; name a file that is there: --system @FILE"
+        ) from error
+    if len(data) > _MAX_SYSTEM_BYTES:
+        raise UsageError(f"{shown!r} is over 1 MB; that is no system prompt")
+    try:
+        return data.decode("utf-8-sig").strip()
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"the system prompt in {shown!r} is not UTF-8 text; convert it first"
+        ) from error

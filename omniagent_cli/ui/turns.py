@@ -1,0 +1,127 @@
+"""One turn from its first event to its end: painted, and stopped by Ctrl-C without losing what came."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager, suppress
+from dataclasses import dataclass
+
+from omniagent_cli.agent.events import TextDelta, ToolReturned, TurnDone, TurnEvent
+from omniagent_cli.errors import AgentError, OmniAgentError
+from omniagent_cli.ui.stream import StreamView
+
+_STOPS = ("SIGINT", "SIGTERM", "SIGHUP")
+_IMPATIENT_SECONDS = 1.0
+_BREATH_SECONDS = 0.02
+"""A model that never pauses is made to, so that signals are heard and the screen is painted."""
+
+
+@dataclass(slots=True)
+class Played:
+    """What became of a turn.
+
+    Attributes:
+        status: ``complete``, ``interrupted`` or ``failed``, as it is stored.
+        text: the answer, or what came of it.
+        done: the turn's end; None when it did not get there.
+        error: why it failed.
+        signal: what interrupted it; None when it was cancelled from within.
+    """
+
+    status: str = "complete"
+    text: str = ""
+    done: TurnDone | None = None
+    error: AgentError | None = None
+    signal: signal.Signals | None = None
+
+
+async def play(events: AsyncGenerator[TurnEvent, None], view: StreamView | None = None) -> Played:
+    """Take a turn to its end; SIGINT, SIGTERM and SIGHUP stop the model and keep what it said.
+
+    Args:
+        events: `Agent.stream`; it is closed in any case, so that what came is stored.
+        view: where it is painted; finished or aborted here. None shows nothing.
+
+    Raises:
+        StoreError: the turn could not be written down.
+        OSError: it could not be shown: a closed pipe, for example.
+    """
+    played = Played()
+    pieces: list[str] = []
+    loop = asyncio.get_running_loop()
+    breath = loop.time()
+    try:
+        with _stopped_by_signals(played):
+            try:
+                async with aclosing(events):
+                    async for event in events:
+                        _collect(event, pieces, played)
+                        if view is not None:
+                            view.feed(event)
+                        if loop.time() >= breath:
+                            await asyncio.sleep(0)
+                            breath = loop.time() + _BREATH_SECONDS
+                await asyncio.sleep(0)  # a signal after the last event is delivered here
+            except asyncio.CancelledError:
+                _accept(played)
+            except AgentError as error:
+                played.status, played.error = "failed", error
+    except BaseException:
+        if view is not None:
+            with suppress(OSError, OmniAgentError):
+                view.finish()  # what came stays on the screen
+        raise
+    played.text = played.done.message.text if played.done else "".join(pieces)
+    if view is not None:
+        view.abort("interrupted" if played.status == "interrupted" else "")
+    return played
+
+
+def _accept(played: Played) -> None:
+    """Take being cancelled for the end of the turn, when a signal asked for it."""
+    task = asyncio.current_task()
+    if played.signal is None or task is None:
+        raise asyncio.CancelledError
+    task.uncancel()
+    if played.done is None:
+        played.status = "interrupted"
+
+
+def _collect(event: TurnEvent, pieces: list[str], played: Played) -> None:
+    if isinstance(event, TextDelta):
+        pieces.append(event.text)
+    elif isinstance(event, ToolReturned):
+        pieces.clear()
+    elif isinstance(event, TurnDone):
+        played.done = event
+
+
+@contextmanager
+def _stopped_by_signals(played: Played) -> Iterator[None]:
+    """Cancel this task when a signal asks to stop; once a second at most, so that storing is not cut short."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    numbers = [getattr(signal, name) for name in _STOPS if hasattr(signal, name)]
+    last = -_IMPATIENT_SECONDS
+
+    def stop(number: signal.Signals) -> None:
+        nonlocal last
+        played.signal = played.signal or number
+        if task is not None and loop.time() - last >= _IMPATIENT_SECONDS:
+            last = loop.time()
+            task.cancel()
+
+    before = {}
+    for number in numbers:
+        # In another thread, or where loops know no signals, the program around us decides about them.
+        with suppress(NotImplementedError, ValueError, RuntimeError):
+            earlier = signal.getsignal(number)
+            loop.add_signal_handler(number, stop, number)
+            before[number] = earlier
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            loop.remove_signal_handler(number)
+            signal.signal(number, earlier or signal.SIG_DFL)
