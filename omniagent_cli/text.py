@@ -123,11 +123,11 @@ def plain_field(text: str) -> str:
 
     Backslash, tab, newline and unsafe characters become ``\\``, ``\t``, ``\n`` and ``\uXXXX``.
     """
+    if "\\" not in text and text.isprintable():
+        return text  # what is unsafe is not printable either
     escaped = (
         text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
     )
-    if escaped.isascii() and escaped.isprintable():
-        return escaped
     return escaped.encode("utf-8", "backslashreplace").decode("utf-8").translate(_ESCAPED)
 
 

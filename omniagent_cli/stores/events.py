@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from omniagent_cli.errors import UsageError
-
-logger = logging.getLogger("omniagent.events")
 
 EVENTS = (
     "message_added",
@@ -76,4 +73,8 @@ class EventBus:
             try:
                 handler(event)
             except Exception:  # a listener must never break a write that is already durable
-                logger.warning("a handler of %s failed", event.name, exc_info=True)
+                import logging  # a fifteenth of a short command's time, and hardly ever needed
+
+                logging.getLogger("omniagent.events").warning(
+                    "a handler of %s failed", event.name, exc_info=True
+                )
