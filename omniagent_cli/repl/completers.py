@@ -164,7 +164,9 @@ def _drives_terminal(value: str) -> bool:
 
 
 def _formats() -> Iterator[Offer]:
-    yield from (("jsonl", ""), ("json", ""), ("openai", ""), ("markdown", ""), ("text", ""))
+    from omniagent_cli.formats import FORMATS
+
+    yield from ((row.name, row.help) for row in FORMATS.values() if row.can_export)
 
 
 def _files(word: str) -> Iterator[Offer]:

@@ -73,7 +73,9 @@ class Talk:
             models=list(self.models),
         )
         with create_pipe_input() as typed, create_app_session(typed, DummyOutput()):
-            typed.send_text("".join(f"{line}\r" for line in lines) + CTRL_D if keys is None else keys)
+            typed.send_text(
+                "".join(f"{line}\r" for line in lines) + CTRL_D if keys is None else keys
+            )
             try:
                 self.code = run(setup)
             finally:

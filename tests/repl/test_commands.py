@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from omniagent_cli.errors import ModelUnreachable
@@ -205,7 +207,12 @@ def test_rename_before_the_first_message(talk: Talk) -> None:
 def test_metadata(talk: Talk) -> None:
     """/meta sets JSON or text, shows it, and takes it away."""
     shown = talk.chat(
-        "one", '/meta set prefs {"a": 1}', "/meta set name Al the Cat", "/meta", "/meta get name", "/meta unset prefs"
+        "one",
+        '/meta set prefs {"a": 1}',
+        "/meta set name Al the Cat",
+        "/meta",
+        "/meta get name",
+        "/meta unset prefs",
     )
     assert talk.store.header("user-123").metadata == {"name": "Al the Cat"}
     assert '{"a": 1}' in shown or '{"a":1}' in shown
@@ -262,7 +269,13 @@ def test_hostile_text_is_harmless(talk: Talk) -> None:
     talk.store.set_title("e\u202evil", evil)
     talk.store.set_metadata("e\u202evil", "k\x1b[31m", evil)
     shown = talk.chat(
-        "/sessions", "/search hi", "/switch e\u202evil", "/history", "/meta", "/title", f"/nope{evil}"
+        "/sessions",
+        "/search hi",
+        "/switch e\u202evil",
+        "/history",
+        "/meta",
+        "/title",
+        f"/nope{evil}",
     )
     assert not set("\x1b\x07\u202e") & set(shown)
 
@@ -327,3 +340,35 @@ def test_a_bug_keeps_the_words(talk: Talk) -> None:
         talk.chat("one", model=ScriptedModel(Say("partial", raises=ZeroDivisionError())))
     (kept,) = (talk.home / ".local/state/omniagent/recovered").iterdir()
     assert "partial" in kept.read_text()
+
+
+def test_save_writes_a_private_file(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """/save writes the session to read; the name comes from the id, and nothing is replaced unasked."""
+    monkeypatch.chdir(talk.home)
+    shown = talk.chat("my words", "/save", "/save", "n", "/save notes.txt", session_id="a/../b c")
+    (saved,) = talk.home.glob("*.md")
+    assert saved.name == "a_.._b_c.md"
+    assert "my words" in saved.read_text()
+    assert saved.stat().st_mode & 0o777 == 0o600
+    assert (talk.home / "notes.txt").exists()
+    assert "nothing was written" in shown
+
+
+def test_export_shows_or_writes(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """/export shows the session, made harmless, or writes it to a file in the format of its ending."""
+    monkeypatch.chdir(talk.home)
+    shown = talk.chat(
+        "one", "/export text", "/export out.json", "/export openai o.jsonl", "/export nope"
+    )
+    assert "answer 1" in shown
+    assert json.loads((talk.home / "out.json").read_text())
+    assert json.loads((talk.home / "o.jsonl").read_text())["messages"][0]["content"] == "one"
+    assert "there is no format 'nope'" in shown
+
+
+@pytest.mark.parametrize("typed", ["/save", "/export", "/save /no/such/dir/x.md"])
+def test_nothing_to_write_is_told(talk: Talk, typed: str) -> None:
+    """A session without messages, or a place that is not there, is told and leaves no file."""
+    talk.chat(typed)
+    assert talk.err.count("omniagent: error:") == 1
+    assert not list(talk.home.glob("*.md"))

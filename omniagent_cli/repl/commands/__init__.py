@@ -2,10 +2,11 @@
 
 from omniagent_cli.repl.commands import (
     answering,
+    files,
     messages,
     metadata,
     sessions,
     talking,
 )
 
-__all__ = ["answering", "messages", "metadata", "sessions", "talking"]
+__all__ = ["answering", "files", "messages", "metadata", "sessions", "talking"]

@@ -1,0 +1,110 @@
+"""Slash commands that write the session to a file."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from omniagent_cli.errors import OmniAgentError, SessionNotFound, UsageError
+from omniagent_cli.formats import FORMATS
+from omniagent_cli.repl.chat import Chat
+from omniagent_cli.repl.registry import File, Format, command
+from omniagent_cli.text import one_line, visible
+from omniagent_cli.ui.views import counted, quoted
+
+_UNSAFE = re.compile(r"[^\w.-]+")
+_NAME_LENGTH = 80
+
+
+class NotWritten(OmniAgentError):
+    """A file could not be written; what it held before is untouched."""
+
+
+@command("save")
+async def save(chat: Chat, file: File = "") -> None:
+    """Write this session to a file to read; its ending chooses the format, .md without one.
+
+    Without a name the file is called like the session.
+    """
+    path = _path(file or f"{_plain_name(chat.session_id)}.md")
+    await _write(chat, path, _format_of(path) or "markdown")
+
+
+@command("export")
+async def export(chat: Chat, format: Format = "", file: File = "") -> None:  # noqa: A002  # shown in the usage
+    """Write this session in a format: jsonl, json, openai, markdown or text.
+
+    Without a file it is shown here. Without a format the file's ending chooses it.
+    """
+    if format and format not in FORMATS and not file and _format_of(Path(format)):
+        format, file = "", format  # noqa: A001  # only a file was named
+    if file:
+        path = _path(file)
+        await _write(chat, path, format or _format_of(path) or "jsonl")
+        return
+    pieces: list[bytes] = []
+    await chat.call(_exported, chat, format or "jsonl", pieces.append)
+    for line in b"".join(pieces).decode().rstrip("\n").split("\n"):
+        chat.terminal.line(visible(line))
+
+
+async def _write(chat: Chat, path: Path, format_name: str) -> None:
+    if await chat.call(path.exists) and not await chat.confirm(f"Replace {path}?"):
+        chat.terminal.note("nothing was written")
+        return
+    count = await chat.call(_write_whole, chat, path, format_name)
+    chat.terminal.note(f"{counted(count, 'message')} written to {path} as {format_name}")
+
+
+def _write_whole(chat: Chat, path: Path, format_name: str) -> int:
+    """Write a private file that takes its name only when all is in it."""
+    try:
+        if path.is_dir():
+            raise UsageError(f"{one_line(str(path))} is a directory; name a file in it")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".omniagent-", suffix=".tmp")
+        part = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                count = _exported(chat, format_name, stream.write)
+                stream.flush()
+                os.fsync(stream.fileno())
+            part.replace(path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+        return count
+    except OSError as error:
+        raise NotWritten(
+            f"cannot write {one_line(str(path))}: {error.strerror}; name another file"
+        ) from error
+
+
+def _exported(chat: Chat, format_name: str, write: Callable[[bytes], object]) -> int:
+    from omniagent_cli.formats.transfer import export_sessions
+
+    try:
+        return export_sessions(chat.store, [chat.session_id], format_name, write).messages
+    except SessionNotFound as error:
+        raise SessionNotFound(
+            f"{quoted(chat.session_id)} has no messages yet; there is nothing to write",
+            session_id=chat.session_id,
+        ) from error
+
+
+def _path(text: str) -> Path:
+    return Path(text.strip("\"'")).expanduser()
+
+
+def _format_of(path: Path) -> str:
+    fitting = [
+        row.name for row in FORMATS.values() if row.can_export and path.suffix in row.suffixes
+    ]
+    return fitting[0] if fitting else ""
+
+
+def _plain_name(session_id: str) -> str:
+    """Return a file name made of an id."""
+    return _UNSAFE.sub("_", session_id).lstrip(".")[:_NAME_LENGTH] or "session"
