@@ -63,11 +63,13 @@ class StreamView:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         live = terminal.is_terminal and not terminal.is_dumb and not raw
-        self._painter: _Painter = (
-            LivePainter(terminal, show_thinking=show_thinking, clock=clock)
-            if live
-            else _Plain(terminal)
-        )
+        self._painter: _Painter
+        if answer != "stream":
+            self._painter = _Whole(terminal, silent=answer == "none", laid_out=live)
+        elif live:
+            self._painter = LivePainter(terminal, show_thinking=show_thinking, clock=clock)
+        else:
+            self._painter = _Plain(terminal)
         self._over = False
 
     def feed(self, event: TurnEvent) -> None:

@@ -1,0 +1,354 @@
+"""A turn as a person sees it come: on a terminal, on one that cannot be painted on, and in a pipe."""
+
+import asyncio
+import random
+
+import pytest
+
+from omniagent_cli.agent.events import (
+    Notice,
+    Retrying,
+    TextDelta,
+    ThinkingDelta,
+    ToolCalled,
+    ToolReturned,
+    TurnDone,
+)
+from omniagent_cli.models import Message
+from omniagent_cli.ui.markdown_blocks import Blocks
+from omniagent_cli.ui.stream import StreamView
+from tests.ui.screen import Clock, pipe, tty
+
+DOCUMENT = """\
+# Title
+
+First paragraph with *stress* and `code`,
+over two lines.
+
+Setext
+------
+
+- one
+- two
+
+  still two
+- three
+
+1. first
+2. second
+
+> quoted
+lazily
+
+```python
+def f():
+
+    return 1
+```
+
+| a | b |
+|---|---|
+| 1 | 2 |
+
+    indented code
+
+~~~
+```
+nested
+```
+~~~
+
+---
+
+Last paragraph, [a link](https://example.org) and List<String>.
+"""
+
+
+def streamed(view, text, clock, size=7, step=0.01):
+    """Feed a text in pieces, a hundred a second."""
+    for start in range(0, len(text), size):
+        clock.now += step
+        view.feed(TextDelta(text[start : start + size]))
+
+
+def call(name="weather", arguments='{"city":"Paris"}'):
+    return {"id": "c1", "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+def test_a_streamed_answer_ends_as_its_blocks_laid_out_one_by_one():
+    """However an answer is cut into pieces, the screen shows the same finished text once."""
+    pictures = set()
+    for size in (1, 3, 7, 50, len(DOCUMENT)):
+        terminal, out, _ = tty()
+        clock = Clock()
+        with StreamView(terminal, clock=clock) as view:
+            streamed(view, DOCUMENT, clock, size=size)
+        pictures.add(out.shown)
+    (shown,) = pictures
+    for words in ("Title", "still two", "2 second", "nested", "a link (https://example.org)"):
+        assert shown.count(words) == 1, words
+    assert "List<String>" in shown
+
+
+def test_cutting_never_changes_a_block():
+    """Blocks that are finished early are those that the whole text has."""
+    rng = random.Random(5)
+    whole = Blocks()
+    whole.add(DOCUMENT)
+    expected = [block.strip("\n") for block in whole.rest()]
+    for _ in range(50):
+        blocks, found, left = Blocks(), [], DOCUMENT
+        while left:
+            size = rng.randint(1, 40)
+            blocks.add(left[:size])
+            left = left[size:]
+            found += blocks.finished()
+        found += blocks.rest()
+        assert [block.strip("\n") for block in found] == expected
+
+
+def test_finished_text_is_never_written_again():
+    """A finished block is written once; only the open tail is replaced."""
+    terminal, out, _ = tty()
+    clock = Clock()
+    paragraphs = [f"paragraph number {n} " + "word " * 30 for n in range(30)]
+    with StreamView(terminal, clock=clock) as view:
+        streamed(view, "\n\n".join(paragraphs), clock)
+        assert "\x1b[2J" not in out.written
+        before = out.shown
+    for n in range(30):
+        assert out.shown.count(f"paragraph number {n} ") == 1
+    assert before.splitlines()[:40] == out.shown.splitlines()[:40]
+
+
+def test_the_open_tail_is_shown_while_it_grows():
+    """What has come of the open block is on the screen before it is finished."""
+    terminal, out, _ = tty()
+    clock = Clock()
+    view = StreamView(terminal, clock=clock)
+    streamed(view, "```python\nprint('hello')\nprint('wor", clock, size=5, step=0.06)
+    assert "print('hello')" in out.shown
+    assert "print('wo" in out.shown
+    view.finish()
+    assert out.shown.count("hello") == 1
+    assert "```" not in out.shown
+
+
+def test_a_long_open_block_shows_its_last_rows_only():
+    """The live part never fills the screen, so that it can always be replaced."""
+    terminal, out, _ = tty()
+    clock = Clock()
+    view = StreamView(terminal, clock=clock)
+    streamed(view, "```\n" + "".join(f"line {n}\n" for n in range(100)), clock, size=8, step=0.06)
+    assert "line 99" in out.shown
+    assert out.shown.count("line") <= 12
+    view.finish()
+    assert [out.shown.count(f"line {n}\n") for n in (0, 50, 98)] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("columns", [40, 120])
+def test_a_resize_in_the_middle_loses_no_finished_text(columns):
+    """After the window changed its size, all that was finished is still there, once."""
+    terminal, out, _ = tty(columns=80)
+    clock = Clock()
+    view = StreamView(terminal, clock=clock)
+    streamed(view, "alpha beta\n\ngamma delta\n\n" + "epsilon " * 20, clock, size=6, step=0.06)
+    out.resize(columns)
+    terminal.environ["COLUMNS"] = str(columns)
+    streamed(view, "zeta " * 20 + "\n\nthe end", clock, size=6, step=0.06)
+    view.finish()
+    for words in ("alpha beta", "gamma delta", "the end"):
+        assert out.shown.count(words) == 1
+
+
+def test_hostile_text_cannot_drive_the_terminal():
+    """Escape sequences, entities and bidi marks of a model, its tools and notices reach no terminal."""
+    terminal, out, err = tty()
+    clock = Clock()
+    evil = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202eabc &#x202e; &#27;[31m </kbd>\r\n\udc80"
+    with StreamView(terminal, clock=clock) as view:
+        for character in evil:
+            clock.now += 0.06
+            view.feed(TextDelta(character))
+        view.feed(ToolCalled(call(name="x\x1b[31m", arguments='{"a":"\x1b[2J\n"}')))
+        view.feed(
+            ToolReturned(call(name="x\x1b[31m"), Message("tool", "\x1b[31mred\u202e"), failed=True)
+        )
+        view.feed(Notice("note\x1b[2J"))
+        view.feed(TextDelta("```\n\x1b[31mred\n```\n[x](javascript:\x1b[2J)"))
+    ours = out.written
+    for known in ("\x1b[K", "\x1b[J", "\x1b[?7l", "\x1b[?7h", *(f"\x1b[{n}A" for n in range(25))):
+        ours = ours.replace(known, "")
+    assert not {c for c in ours + err.getvalue() if c < " " and c != "\n"}
+    assert not set("\x9b\u202e\udc80\x7f") & set(ours + err.getvalue())
+    assert "</kbd>" in out.shown
+
+
+def test_a_tool_call_is_one_line_that_ends_with_its_result():
+    """A call is shown while it runs and becomes one line with what came of it."""
+    terminal, out, _ = tty()
+    clock = Clock()
+    with StreamView(terminal, clock=clock) as view:
+        view.feed(TextDelta("Let me look."))
+        clock.now += 1
+        view.feed(ToolCalled(call()))
+        assert 'weather("city":"Paris")' in out.shown
+        clock.now += 1
+        view.feed(ToolReturned(call(), Message("tool", "21 degrees\nand more")))
+        clock.now += 1
+        view.feed(TextDelta("It is warm."))
+    lines = [line for line in out.shown.splitlines() if line]
+    assert lines == ["Let me look.", 'weather("city":"Paris") ok: 21 degrees', "It is warm."]
+
+
+def test_a_failed_and_an_interrupted_tool_say_so():
+    """What did not work is told on its line."""
+    terminal, out, _ = tty()
+    with StreamView(terminal, clock=Clock()) as view:
+        view.feed(ToolCalled(call()))
+        view.feed(ToolReturned(call(), Message("tool", "error: no net"), failed=True))
+        view.feed(ToolCalled(call(name="slow")))
+    assert "failed: error: no net" in out.shown
+    assert out.shown.splitlines()[-1].endswith("interrupted")
+
+
+def test_thinking_is_folded_into_one_line():
+    """What a model thinks takes one line, with how long it took."""
+    terminal, out, _ = tty()
+    clock = Clock()
+    with StreamView(terminal, clock=clock) as view:
+        view.feed(ThinkingDelta("hmm, secret thoughts"))
+        clock.now += 4
+        view.feed(ThinkingDelta("still"))
+        assert "thinking 4 s" in out.shown
+        view.feed(TextDelta("Yes."))
+    assert [line for line in out.shown.splitlines() if line] == ["(thought for 4 s)", "Yes."]
+
+
+def test_thinking_is_shown_when_asked_for():
+    """With show_thinking the thoughts stay on the screen above the answer."""
+    terminal, out, _ = tty()
+    with StreamView(terminal, show_thinking=True, clock=Clock()) as view:
+        view.feed(ThinkingDelta("first thought\nsecond "))
+        view.feed(ThinkingDelta("thought"))
+        view.feed(TextDelta("Yes."))
+    shown = [line for line in out.shown.splitlines() if line]
+    assert shown == ["first thought", "second thought", "(thought for 1 s)", "Yes."]
+
+
+def test_notices_go_to_stderr():
+    """Notices and retries are talk, and stand in stderr, one line each."""
+    terminal, out, err = tty()
+    with StreamView(terminal, clock=Clock()) as view:
+        view.feed(Retrying("the server is busy", 2.0))
+        view.feed(Notice("the session had expired"))
+        view.feed(TextDelta("Hello"))
+    assert err.getvalue() == "the server is busy; trying again in 2 s\nthe session had expired\n"
+    assert out.shown.strip() == "Hello"
+
+
+def test_the_spinner_turns_by_itself_until_the_first_word():
+    """In a running loop something moves while the model is silent, and nothing of it is left."""
+    terminal, out, _ = tty()
+
+    async def wait():
+        with StreamView(terminal) as view:
+            end = asyncio.get_running_loop().time() + 5
+            while out.writes < 3 and asyncio.get_running_loop().time() < end:
+                await asyncio.sleep(0.01)
+            view.feed(TextDelta("Hello"))
+
+    asyncio.run(wait())
+    assert out.writes >= 3
+    assert out.shown == "Hello"
+
+
+def test_what_came_last_is_painted_without_another_event():
+    """A word that arrives between two frames is shown though the model then says nothing."""
+    terminal, out, _ = tty()
+
+    async def wait():
+        view = StreamView(terminal)
+        view.feed(TextDelta("one "))
+        view.feed(TextDelta("two"))
+        end = asyncio.get_running_loop().time() + 5
+        while "two" not in out.shown and asyncio.get_running_loop().time() < end:
+            await asyncio.sleep(0.01)
+        shown = out.shown
+        view.abort("interrupted")
+        return shown
+
+    assert "one two" in asyncio.run(wait())
+
+
+@pytest.mark.parametrize("environ", [{"TERM": "dumb"}, {}])
+def test_a_terminal_that_is_not_painted_on_gets_plain_harmless_text(environ):
+    """A dumb terminal and a screen reader get the words as they come, no sequence, no spinner."""
+    terminal, out, _ = tty(**environ)
+    with StreamView(terminal, raw=not environ, clock=Clock()) as view:
+        for piece in ("# Ti", "tle\r", "\nte\x1bxt\r", "more"):
+            view.feed(TextDelta(piece))
+    assert out.written == "# Title\nte\ufffdxt\nmore\n"
+
+
+def test_a_pipe_gets_the_raw_text():
+    """In a pipe the model's words are data: unchanged, with a newline at the end, thinking left out."""
+    terminal, data, err = pipe()
+    with StreamView(terminal) as view:
+        view.feed(ThinkingDelta("hmm"))
+        view.feed(TextDelta("# a\x1b[31m\r\n"))
+        assert data.getvalue() == b"# a\x1b[31m\r\n"
+        view.feed(Notice("psst"))
+        view.feed(TextDelta("\udc80 é"))
+        view.feed(TurnDone(Message("assistant", "x")))
+    assert data.getvalue() == b"# a\x1b[31m\r\n\\udc80 \xc3\xa9\n"
+    assert err.getvalue() == "psst\n"
+
+
+def test_the_whole_answer_comes_at_the_end_when_asked_for():
+    """Without streaming nothing is shown before the answer is whole, or nothing at all."""
+    for answer, expected in (("whole", b"Hello there\n"), ("none", b"")):
+        terminal, data, _ = pipe()
+        with StreamView(terminal, answer=answer) as view:
+            view.feed(TextDelta("Hello "))
+            view.feed(TextDelta("there"))
+            assert data.getvalue() == b""
+        assert data.getvalue() == expected
+
+
+def test_a_megabyte_without_a_newline_is_shown_whole():
+    """A line without end neither stops the program nor loses a letter."""
+    terminal, out, _ = tty()
+    out._stream = type("Sink", (), {"feed": lambda self, text: None})()
+    clock = Clock()
+    with StreamView(terminal, clock=clock) as view:
+        for _ in range(1000):
+            clock.now += 0.01
+            view.feed(TextDelta("x" * 999 + "é"))
+    assert out.written.count("é") >= 1000
+    assert len(out.written) < 4_000_000
+
+
+def test_after_a_flood_blocks_are_laid_out_again():
+    """A code block too long to lay out is printed as it is, and what follows it is Markdown again."""
+    terminal, out, _ = tty(rows=40)
+    clock = Clock()
+    long = "".join(f"row {n} of the long listing\n" for n in range(2000))
+    with StreamView(terminal, clock=clock) as view:
+        streamed(view, f"Before\n\n```\n{long}```\n\nAfter **that** all.\n", clock, size=300)
+    assert "After that all." in out.shown
+    assert out.written.count("row 1999 of the long listing\n") >= 1
+    for n in (0, 700, 1400):
+        assert out.shown.count(f"row {n} of the long listing\n") == 1
+
+
+def test_a_failing_terminal_raises_where_it_is_fed():
+    """An output that cannot be written to is an error of the turn, not a message of a timer."""
+    terminal, out, _ = tty()
+
+    def broken(_text):
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError), StreamView(terminal, clock=Clock()) as view:
+        out.write = broken
+        view.feed(TextDelta("Hello\n\n# x\n"))
