@@ -349,6 +349,7 @@ def test_a_failing_terminal_raises_where_it_is_fed():
     def broken(_text):
         raise BrokenPipeError
 
-    with pytest.raises(BrokenPipeError), StreamView(terminal, clock=Clock()) as view:
-        out.write = broken
+    view = StreamView(terminal, clock=Clock())
+    out.write = broken
+    with pytest.raises(BrokenPipeError):
         view.feed(TextDelta("Hello\n\n# x\n"))
