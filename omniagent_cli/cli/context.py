@@ -121,7 +121,16 @@ class Context:
                 f"this version cannot {what} a store, and store.{what} asks for it; unset it"
             )
         sessions = self.settings.sessions
-        return open_store(choice.url, ttl=sessions.ttl, trash_ttl=sessions.trash_ttl)
+        store = open_store(choice.url, ttl=sessions.ttl, trash_ttl=sessions.trash_ttl)
+        self._tell_completion(choice.url)
+        return store
+
+    def _tell_completion(self, url: str) -> None:
+        """Let TAB know which store these settings choose: it has no time to read them."""
+        from omniagent_cli.complete.store import write_pointer
+
+        asked = self.flags.get("store.url")
+        write_pointer(url, asked, self.config_file, self.environ, str(self.cwd))
 
     @cached_property
     def recent(self) -> Recent:

@@ -116,5 +116,13 @@ COMMANDS = Group(
                 "trust": Row("config:trust", "let this project's file set anything", "omniagent config trust"),
             },
         ),
+        "completion": Group(
+            "complete commands, options and session ids in your shell with TAB",
+            {
+                "show": Row("completion:show", "print the script of a shell", "omniagent completion show zsh"),
+                "install": Row("completion:install", "put the script where your shell looks", "omniagent completion install"),
+                "uninstall": Row("completion:uninstall", "take the script away again", "omniagent completion uninstall"),
+            },
+        ),
     },
 )  # fmt: skip

@@ -93,9 +93,14 @@ def config_path(environ: Mapping[str, str], config_file: str | Path | None = Non
     return expand(str(named), environ)
 
 
+def default_store_path(environ: Mapping[str, str]) -> str:
+    """Return the file of the store that is used when nothing names one."""
+    return f"{directory('data', environ)}/sessions.db"
+
+
 def default_store_url(environ: Mapping[str, str]) -> str:
     """Return the URL of the store that is used when nothing names one."""
-    return sqlite_url(data_dir(environ) / "sessions.db")
+    return sqlite_url(_as_path(default_store_path(environ)))
 
 
 def sqlite_url(path: Path) -> str:
