@@ -7,6 +7,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -21,6 +22,8 @@ from omniagent_cli.stores.sqlite_file import (
     inspect,
     patiently,
     said,
+    signature,
+    writable,
 )
 from omniagent_cli.stores.sqlite_unit import KeyRun, KeyTakenError, SqliteUnit
 
@@ -48,6 +51,7 @@ class SqliteStore(SessionStore):
         self._connection: sqlite3.Connection | None = None
         self._copy: str | None = None
         self._identity: tuple[int, int] | None = None
+        self._still: tuple[tuple[int, int, int], ...] | None = None
         self._pid = os.getpid()
         self._inherited: list[sqlite3.Connection] = []
         self._durable = True
@@ -60,6 +64,10 @@ class SqliteStore(SessionStore):
         return f"sqlite://{self.path}"
 
     def _run(self, work: Callable[[Transaction], T], *, write: bool, durable: bool = True) -> T:
+        if self._pid != os.getpid():
+            self._lock = (
+                threading.RLock()
+            )  # a thread of the parent may have held the old one for ever
         with self._lock:
             connection = self._open(write=write)
             try:
@@ -112,6 +120,8 @@ class SqliteStore(SessionStore):
             if self._connection is not None:
                 self._inherited.append(self._connection)
             self._connection, self._pid = None, os.getpid()
+        if write and self._read_only:
+            raise StoreReadOnly(f"the store {self.path} was opened for reading only")
         if self._connection is not None:
             self._check_identity()
         if write and self._identity is None:
@@ -119,15 +129,15 @@ class SqliteStore(SessionStore):
         if self._connection is None:
             self._connect(write=write)
         connection = cast("sqlite3.Connection", self._connection)
-        if write and (self._read_only or self._copy is not None):
+        if write and self._copy is not None:
             raise StoreReadOnly(
-                f"the store {self.path} cannot be written; it was opened for reading only"
+                f"the store {self.path} cannot be written; check who may write the file and its directory"
             )
         return connection
 
     def _connect(self, *, write: bool) -> None:
-        if not write and not Path(self.path).exists():
-            # Reading creates nothing: a store that is not there yet reads as an empty one.
+        if not write and not inspect(self.path)[0]:
+            # Reading creates nothing: a store that is not there yet, or an empty file, reads as an empty one.
             self._connection = sqlite3.connect(
                 ":memory:", isolation_level=None, check_same_thread=False
             )
@@ -143,6 +153,7 @@ class SqliteStore(SessionStore):
         self._durable = True
         status = os.stat(self.path)  # noqa: PTH116  # this runs at every start
         self._identity = (status.st_dev, status.st_ino)
+        self._still = None if writable(self.path) else signature(self.path)
 
     def _check_identity(self) -> None:
         """Notice that the file was removed or replaced, before writing into nowhere."""
@@ -152,6 +163,8 @@ class SqliteStore(SessionStore):
         except FileNotFoundError:
             now = None
         if now == self._identity:
+            if self._still is not None and self._still != signature(self.path):
+                self._disconnect()  # its owner wrote on; what we have is a copy, or believed to stand still
             return
         was = self._identity
         self._disconnect()
@@ -178,8 +191,9 @@ class SqliteStore(SessionStore):
 
     def backup(self, target: str | os.PathLike[str]) -> None:
         """Copy the whole store to a new file, consistently, while others write."""
-        self._read(lambda tx: tx.count(ListQuery()))
-        back_up(self.path, os.fspath(target))
+        with self._lock:
+            self._read(lambda tx: tx.count(ListQuery()))
+            back_up(f"{self._copy}/copy.db" if self._copy else self.path, os.fspath(target))
         known = self._read(lambda tx: tx.meta("backups")) or b""
         line = os.fspath(Path(target).resolve()).encode("utf-8", "surrogateescape")
         if not self._read_only and line not in known.split(b"\n"):
@@ -194,9 +208,13 @@ class SqliteStore(SessionStore):
         with self._lock:
             connection = self._open(write=True)
             try:
-                connection.execute("INSERT INTO words (words) VALUES ('optimize')")
-                patiently(lambda: connection.execute("VACUUM"), self.path)
-                busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                for step in ("INSERT INTO words (words) VALUES ('optimize')", "VACUUM"):
+                    patiently(partial(connection.execute, step), self.path)
+                busy = 1
+                for _ in range(5):  # each waits for up to a slice
+                    busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                    if not busy:
+                        break
             except sqlite3.Error as error:
                 raise said(error, self.path) from error
         if busy:

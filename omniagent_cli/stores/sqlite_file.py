@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sqlite3
 import time
@@ -20,6 +21,7 @@ from omniagent_cli.errors import (
     StoreReadOnly,
     StoreUnavailable,
     StoreUnreachable,
+    UsageError,
 )
 from omniagent_cli.stores.private import make_private_directory, unwritable
 
@@ -105,7 +107,7 @@ MIGRATIONS: tuple[Migration, ...] = (_create,)
 """Step n takes a store from version n to n + 1; steps are never changed once released, only added."""
 
 
-def said(error: sqlite3.Error, path: str) -> OmniAgentError:  # noqa: PLR0911  # one line a kind
+def said(error: sqlite3.Error, path: str) -> OmniAgentError:
     """Return our error for one of SQLite's."""
     code = getattr(error, "sqlite_errorcode", None) or 0
     primary = code & 0xFF
@@ -121,9 +123,7 @@ def said(error: sqlite3.Error, path: str) -> OmniAgentError:  # noqa: PLR0911  #
         return StoreFull(
             f"no room is left on the disk of {path}; nothing was changed, free some space and repeat"
         )
-    if primary == sqlite3.SQLITE_NOTADB:
-        return NotOurStore(f"{path} is not an omniagent store")
-    if primary == sqlite3.SQLITE_CORRUPT:
+    if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):  # `inspect` saw that it is ours
         return StoreCorrupt(
             f"the store {path} is damaged ({error}); run: omniagent store check --repair"
         )
@@ -144,9 +144,22 @@ def _disk_is_full(path: str) -> bool:
     import shutil
 
     try:
-        return shutil.disk_usage(Path(path).parent).free < 1 << 20
+        if shutil.disk_usage(Path(path).parent).free < 1 << 20:
+            return True
+        largest = max(Path(path + side).stat().st_size for side in ("", "-wal"))
     except OSError:
         return False
+    return largest + (1 << 16) > _file_size_limit()
+
+
+def _file_size_limit() -> float:
+    """Return how large a file may grow; SQLite calls a write beyond it a disk error (``ulimit -f``)."""
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return math.inf
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    return math.inf if limit == resource.RLIM_INFINITY else limit
 
 
 def patiently(attempt: Callable[[], object], path: str) -> None:
@@ -173,6 +186,7 @@ def inspect(path: str) -> tuple[bool, bool]:
 
     Raises:
         NotOurStore: it is something else.
+        StoreCorrupt: it is a SQLite file that was cut short.
         StoreUnreachable: it is a directory or cannot be read.
     """
     try:
@@ -188,7 +202,9 @@ def inspect(path: str) -> tuple[bool, bool]:
         raise StoreUnreachable(f"the store {path} cannot be read: {error.strerror}") from error
     if not head:
         return False, False
-    if len(head) < 100 or not head.startswith(_MAGIC):
+    if len(head) < 100 and head.startswith(_MAGIC):
+        raise StoreCorrupt(f"{path} was cut short to {len(head)} bytes; put a backup in its place")
+    if not head.startswith(_MAGIC):
         raise NotOurStore(
             f"{path} is not an omniagent store, nor any SQLite database; it was left alone"
         )
@@ -207,7 +223,7 @@ def connect(
     """
     exists, wal = inspect(path)
     try:
-        if read_only or (exists and not _writable(path)):
+        if read_only or (exists and not writable(path)):
             return _connect_reading(path)
         _create_private(path)
         connection = _connect(f"file:{_quoted(path)}?mode=rw")
@@ -217,7 +233,8 @@ def connect(
         raise said(error, path) from error
 
 
-def _writable(path: str) -> bool:
+def writable(path: str) -> bool:
+    """Tell whether we may change a store file: SQLite needs its directory too."""
     return os.access(path, os.W_OK) and os.access(Path(path).parent, os.W_OK)
 
 
@@ -242,7 +259,7 @@ def _connect(uri: str) -> sqlite3.Connection:
 
 def _connect_reading(path: str) -> tuple[sqlite3.Connection, str | None]:
     """Open without changing anything; a WAL in a place we cannot write is read from a private copy."""
-    if _writable(path):
+    if writable(path):
         return _connect(f"file:{_quoted(path)}?mode=ro"), None
     wal = Path(path + "-wal")
     if not wal.exists() or wal.stat().st_size == 0:
@@ -253,8 +270,12 @@ def _connect_reading(path: str) -> tuple[sqlite3.Connection, str | None]:
     directory = tempfile.mkdtemp(prefix="omniagent-")
     copy = str(Path(directory) / "copy.db")
     try:
-        shutil.copyfile(path, copy)
-        shutil.copyfile(wal, copy + "-wal")
+        before, tries = None, 0
+        while before != signature(path) and tries < 20:
+            # A checkpoint may move pages from one file to the other while we copy them.
+            before, tries = signature(path), tries + 1
+            shutil.copyfile(path, copy)
+            shutil.copyfile(wal, copy + "-wal")
         return _connect(f"file:{_quoted(copy)}?mode=rw"), directory
     except BaseException as error:
         shutil.rmtree(directory, ignore_errors=True)
@@ -265,11 +286,23 @@ def _connect_reading(path: str) -> tuple[sqlite3.Connection, str | None]:
         raise
 
 
+def signature(path: str) -> tuple[tuple[int, int, int], ...]:
+    """Return what tells one state of a store's files from another without reading them."""
+    found = []
+    for name in (path, path + "-wal"):
+        with contextlib.suppress(FileNotFoundError):
+            status = Path(name).stat()
+            found.append((status.st_ino, status.st_size, status.st_mtime_ns))
+    return tuple(found)
+
+
 def _create_private(path: str) -> None:
     """Make the file and its directories for this person alone, whatever the umask."""
-    if Path(path).exists():
-        return
     try:
+        if Path(path).exists():
+            if Path(path).stat().st_size == 0:
+                Path(path).chmod(0o600)  # made by `touch` or a lost race, and about to hold words
+            return
         make_private_directory(Path(path).parent)
         with contextlib.suppress(FileExistsError):
             descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
@@ -293,6 +326,10 @@ def _bring_up(
     patiently(lambda: connection.execute("PRAGMA user_version").fetchone(), path)
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     check_version(version, path, migrations)
+    if version and not wal:
+        # A backup that became a store: in WAL mode it can be copied before it is migrated.
+        patiently(lambda: connection.execute("PRAGMA journal_mode = WAL"), path)
+        wal = True
     if not exists or version < len(migrations):
         _migrate(connection, path, migrations)
     if not wal:
@@ -336,9 +373,12 @@ def back_up(path: str, target: str) -> None:
     """Copy a store file consistently, while others use it, to a new private file (replaced when it is there).
 
     Raises:
+        UsageError: the target is the store itself.
         StoreUnavailable: the target cannot be written.
     """
     partial = f"{target}.{os.getpid()}.part"
+    if Path(target).exists() and Path(target).samefile(path):
+        raise UsageError(f"{target} is the store itself; name another file for the backup")
     try:
         make_private_directory(Path(target).resolve().parent)
         os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
