@@ -88,12 +88,13 @@ class Comparison:
 
     def is_known(self, message_id: str, said: bytes) -> bool:
         """Take in the next incoming message and tell whether it stands in our session."""
-        place = self._place(message_id, said)
         found = self.found
+        is_first = not (found.known or found.altered)
+        place = self._place(message_id, said)
         if place is None:
             found.tail += 1
             return False
-        if found.known == 0 and found.altered == 0:
+        if is_first:
             found.leading = found.tail
         found.missing += found.tail
         found.tail = 0

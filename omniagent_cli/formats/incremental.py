@@ -20,6 +20,7 @@ from omniagent_cli.formats.exchange import MessageEntry, Problem, problem
 from omniagent_cli.formats.source import MAX_RECORD_BYTES, Source
 
 _SPACE = re.compile(r"[ \t\r\n]*")
+_BLANKS = re.compile(r"[ \t\r]*")
 _SCALAR = re.compile(r"[^\s,\]}\[{\":]*")
 _STRUCTURE = re.compile(r"\[+|\{+|[\]}]+|\"|\n")
 _STRING_END = re.compile(r"[\"\\\n]")
@@ -103,6 +104,7 @@ class JsonReader:
         self._at = 0
         self._line = 1
         self._counted = 0
+        self._depth = 0
         self._ended = False
         self._abandoned = False
 
@@ -117,9 +119,14 @@ class JsonReader:
         self._counted = self._at
 
     def peek(self) -> str:
-        """Return the next character that is not blank, without passing it; empty at the end."""
+        """Return the next character that is not blank, without passing it; empty at the end.
+
+        Where each document is a line, the end of the line is not blank inside one.
+        """
+        blanks = _BLANKS if self._by_line and self._depth else _SPACE
         while not self._abandoned:
-            self._at = _skip_space(self._text, self._at)
+            match = blanks.match(self._text, self._at)
+            self._at = match.end() if match else self._at
             if self._at < len(self._text):
                 return self._text[self._at]
             if not self._fill():
@@ -246,8 +253,9 @@ class JsonReader:
             BadDocument: it is not an array, or its end cannot be found.
         """
         self._expect("[", "a list")
+        self._depth += 1
         if self.peek() == "]":
-            self._at += 1
+            self._leave()
             return
         while True:
             yield
@@ -261,8 +269,9 @@ class JsonReader:
             BadDocument: it is not an object, or its end cannot be found.
         """
         self._expect("{", "an object")
+        self._depth += 1
         if self.peek() == "}":
-            self._at += 1
+            self._leave()
             return
         while True:
             if self.peek() != '"':
@@ -277,26 +286,28 @@ class JsonReader:
                 return
 
     def _separator(self, end: str) -> bool:
+        """Pass over what stands behind a value, and tell whether it ended the container."""
         if self._abandoned:
             return True
         found = self.peek()
-        if found not in (",", end):
-            raise self.broken(
-                "the file ends too early"
-                if not found
-                else f"{found!r} stands where , or {end} should"
-            )
+        if found == end:
+            self._leave()
+            return True
+        if found != ",":
+            what = f"{found!r} stands where , or {end} should"
+            raise self.broken(what if found.strip() else "it ends too early")
         self._at += 1
-        return found == end
+        return False
+
+    def _leave(self) -> None:
+        self._at += 1
+        self._depth -= 1
 
     def _expect(self, wanted: str, what: str) -> None:
         found = self.peek()
         if found != wanted:
-            raise self.broken(
-                f"{what} should be here and the file ends"
-                if not found
-                else f"{what} should be here and not {found!r}"
-            )
+            rest = f"not {found!r}" if found.strip() else "it ends"
+            raise self.broken(f"{what} should be here and {rest}")
         self._at += 1
 
     def abandon(self) -> None:
@@ -305,13 +316,12 @@ class JsonReader:
 
     def next_line(self) -> bool:
         """Pass over the rest of the line; False when there is no other."""
+        self._depth, self._abandoned = 0, False
         while (end := self._text.find("\n", self._at)) < 0:
             self._at = len(self._text)
             if not self._fill():
-                self._abandoned = False
                 return False
         self._at = end + 1
-        self._abandoned = False
         return True
 
     def broken(self, what: str) -> BadDocument:

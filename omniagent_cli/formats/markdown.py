@@ -64,6 +64,13 @@ def shown_time(text: object) -> str:
     return f"{text[:10]} {text[11:19]} UTC" if isinstance(text, str) and len(text) > 19 else ""
 
 
+def attached(content: object) -> Iterator[str]:
+    """Name the parts of a content that are no text."""
+    for part in content if isinstance(content, list) else []:
+        if not isinstance(part.get("text"), str):
+            yield f"Attachment: {part.get('name') or part.get('type') or 'unnamed'}"
+
+
 def pretty_arguments(arguments: object) -> tuple[str, str]:
     """Return a tool call's arguments to read, and the language to colour them as."""
     text = arguments if isinstance(arguments, str) else ""
@@ -95,16 +102,9 @@ def _message(message: dict[str, Any]) -> str:
     parts = [f"\n## {' · '.join(fact for fact in facts if fact)}"]
     if text := visible(content_text(message.get("content", ""))).strip("\n"):
         parts.append(fenced(text) if message["role"] == "tool" else closed(text))
-    parts.extend(_attached(message.get("content")))
+    parts.extend(f"*{escape(name)}*" for name in attached(message.get("content")))
     for call in message.get("tool_calls") or []:
         arguments, language = pretty_arguments(call["function"].get("arguments"))
         parts.append(f"Tool call: **{escape(call['function']['name'])}**")
         parts.append(fenced(visible(arguments), language))
     return "\n\n".join(parts) + "\n"
-
-
-def _attached(content: object) -> Iterator[str]:
-    for part in content if isinstance(content, list) else []:
-        if "text" not in part:
-            name = part.get("name") or part.get("type") or "attachment"
-            yield f"*Attachment: {escape(str(name))}*"

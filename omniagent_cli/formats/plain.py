@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from omniagent_cli.formats.exchange import Outgoing
-from omniagent_cli.formats.markdown import ROLE_NAMES, pretty_arguments, shown_time
+from omniagent_cli.formats.markdown import ROLE_NAMES, attached, pretty_arguments, shown_time
 from omniagent_cli.models import content_text
 from omniagent_cli.text import one_line, visible
 
@@ -42,7 +42,8 @@ def _message(message: dict[str, Any]) -> str:
         who += f" {one_line(message['name'])}"
     facts = [shown_time(message.get("created_at")), one_line(message.get("status") or "")]
     said = " · ".join([who, *(fact for fact in facts if fact)])
-    blocks = [content_text(message.get("content", ""))]
+    content = message.get("content", "")
+    blocks = [content_text(content), "\n".join(f"[{name}]" for name in attached(content))]
     for call in message.get("tool_calls") or []:
         arguments, _ = pretty_arguments(call["function"].get("arguments"))
         blocks.append(f"→ {one_line(call['function']['name'])}\n{arguments}")

@@ -1,0 +1,107 @@
+"""Sessions to export, and the ways there and back."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime, timedelta
+
+from omniagent_cli.formats.transfer import ImportReport, export_sessions, import_stream
+from omniagent_cli.stores import SessionStore, open_store
+
+START = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
+SHA = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+
+
+def exported(store: SessionStore, ids, format_name: str = "jsonl", **options) -> bytes:
+    out = io.BytesIO()
+    export_sessions(store, ids, format_name, out.write, **options)
+    return out.getvalue()
+
+
+def imported(store: SessionStore, data: bytes, name: str = "in", **options) -> ImportReport:
+    return import_stream(store, io.BytesIO(data), name=name, **options)
+
+
+def texts(store: SessionStore, session_id: str) -> list[str]:
+    return [message.text for message in store.messages(session_id)]
+
+
+def said(role: str, content, message_id: str, minute: int = 0, **keys) -> dict:
+    moment = (START + timedelta(minutes=minute)).isoformat()
+    return {"id": message_id, "role": role, "content": content, "created_at": moment, **keys}
+
+
+def rich_store() -> SessionStore:
+    """Two sessions that hold everything a session can hold, the same each time."""
+    store = open_store("memory:", ttl=None, clock=lambda: START)
+    store.append(
+        "trip/Ärger 😀",
+        [
+            said("system", "Be brief.", "m0"),
+            said("user", "Where is `key.pem`?\n```sh\nls ~/.ssh\n", "m1", 1, turn_id="m1"),
+            said(
+                "assistant",
+                "",
+                "m2",
+                2,
+                turn_id="m1",
+                model="openai:gpt-5",
+                tool_calls=[
+                    {
+                        "id": "c1",
+                        "type": "function",
+                        "function": {"name": "ls", "arguments": '{"path":"~/.ssh"}'},
+                    }
+                ],
+            ),
+            said(
+                "tool",
+                "key.pem\n````\n\x1b[31mred",
+                "m3",
+                2,
+                turn_id="m1",
+                tool_call_id="c1",
+                name="ls",
+            ),
+            said(
+                "assistant",
+                "There: **key.pem**. <script>alert(1)</script>\n<!-- hidden",
+                "m4",
+                3,
+                turn_id="m1",
+                model="openai:gpt-5",
+                usage={"input_tokens": 12, "output_tokens": 5},
+                status="interrupted",
+                extra={"thinking": "hm"},
+                future_key=[1, {"deep": None}],
+            ),
+            said(
+                "user",
+                [
+                    {"type": "text", "text": "and \ud83d this?"},
+                    {"type": "file", "name": "a.txt", "sha256": SHA},
+                ],
+                "m5",
+                4,
+                turn_id="m5",
+            ),
+        ],
+    )
+    store.set_title("trip/Ärger 😀", "Keys *and* # others")
+    store.set_model("trip/Ärger 😀", "openai:gpt-5")
+    store.set_ttl("trip/Ärger 😀", "30d")
+    store.set_metadata("trip/Ärger 😀", "tags", ["work"])
+    store.set_metadata("trip/Ärger 😀", "nothing", None)
+    store.set_state("trip/Ärger 😀", "step", {"n": 1.5})
+    store.put_attachment(
+        "trip/Ärger 😀",
+        SHA,
+        {"name": "a.txt", "media_type": "text/plain", "size": 4, "data": "dGVzdA=="},
+    )
+    store.put_summary("trip/Ärger 😀", 4, {"text": "about keys", "model": "openai:gpt-5"})
+    store.append("short", said("assistant", "Hello first.", "s0"))
+    store.append("short", said("user", "Hello.", "s1", 1))
+    return store
+
+
+RICH = ["trip/Ärger 😀", "short"]
