@@ -4,13 +4,15 @@ import pytest
 
 pytest.register_assert_rewrite("omniagent_cli.testing")
 
-from omniagent_cli.stores.memory import MemoryStore  # noqa: E402  # after the rewriting is asked for
+from omniagent_cli.stores.jsonl_files import JsonlFilesStore  # noqa: E402  # after the rewriting is asked for
+from omniagent_cli.stores.memory import MemoryStore  # noqa: E402
 from omniagent_cli.stores.sqlite import SqliteStore  # noqa: E402
 from omniagent_cli.testing import SharedPlaceContract, StoreCase, StoreContract  # noqa: E402
 
 CASES = {
     "memory": StoreCase(lambda place, **options: MemoryStore(**options), reopens=False),
     "sqlite": StoreCase(lambda place, **options: SqliteStore(place / "sessions.db", **options)),
+    "file": StoreCase(lambda place, **options: JsonlFilesStore(place / "sessions", **options)),
 }
 
 

@@ -234,8 +234,8 @@ import sys
 from omniagent_cli.stores.sqlite import SqliteStore
 with SqliteStore(sys.argv[1]) as store:
     store.list()
-    print("ready", flush=True)
     try:
+        print("ready", flush=True)
         store.append("s", {"role": "user", "content": "b"})
     except KeyboardInterrupt:
         print("stopped", flush=True)
