@@ -35,13 +35,10 @@ def main(
 
         words = list(sys.argv[1:] if argv is None else argv)
         try:
-            return LazyGroup("omniagent", COMMANDS, root=True).main(
-                words,
-                prog_name="omniagent",
-                complete_var="",  # Typer's own completion would be switched on by a variable
-                standalone_mode=False,
-                obj=context,
-            )
+            # Not `main()` of the group: Typer's would end the process on a closed pipe, its own way.
+            group = LazyGroup("omniagent", COMMANDS, root=True)
+            with group.make_context("omniagent", words, obj=context) as ctx:
+                return group.invoke(ctx)
         finally:
             context.close()
 

@@ -112,7 +112,7 @@ def _usage(error: typer.TyperException) -> str:
     if option and hasattr(error, "possibilities"):
         what = f"{one_line(option)} is no option of '{path}'"
         if possibilities:
-            return f"{what}; did you mean {' or '.join(sorted(possibilities))}?"
+            return f"{what}; did you mean {possibilities[0]}?"  # the closest stands first
     else:
         message = error.format_message().strip().rstrip(".")
         what = message[:1].lower() + message[1:]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -122,6 +123,17 @@ def _version_option() -> TyperOption:
     )
 
 
+@contextmanager
+def _placed(ctx: Any) -> Iterator[None]:
+    """Note in an error which command it is about, where click leaves that out."""
+    try:
+        yield
+    except typer.TyperException as error:
+        if getattr(error, "ctx", None) is None:
+            vars(error)["ctx"] = ctx
+        raise
+
+
 class Command(TyperCommand):
     """One command with its row of the table."""
 
@@ -135,7 +147,8 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse, and refuse ``--json`` that was given before the name of a command without data."""
-        rest = super().parse_args(ctx, args)
+        with _placed(ctx):
+            rest = super().parse_args(ctx, args)
         if running(ctx).json and not self.row.json:
             raise UsageError(f"'{ctx.command_path}' has no data to print as JSON; leave out --json")
         return rest
@@ -163,6 +176,11 @@ class LazyGroup(TyperGroup):
         )
         self._group = group
         self._root = root
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the options before the name of a command."""
+        with _placed(ctx):
+            return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: Any) -> list[str]:  # click's signature
         """Return the names of the commands in the order of the table."""

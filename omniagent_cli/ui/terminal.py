@@ -10,7 +10,7 @@ import codecs
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol, TextIO, cast
 
 from omniagent_cli.errors import OmniAgentError
@@ -248,9 +248,10 @@ class Terminal:
         return _styled(text, "dim") if self._colored(self.stderr) else text
 
     def _say(self, text: str) -> None:
-        # Nobody can be told that stderr is gone.
+        # Nobody can be told that stderr is gone, and what is wrong with stdout is told by who writes there.
         try:
-            self.flush()
+            with suppress(OutputFailed):
+                self.flush()
             self.stderr.write(f"{text}\n")
             self.stderr.flush()
         except BrokenPipeError:

@@ -1,0 +1,151 @@
+"""What the tests of the commands share: a run in this process, in a real one, and a person at a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from omniagent_cli.cli import main
+from omniagent_cli.stores import SessionStore, open_store
+from tests.repl.terminal import TerminalProgram
+
+FIRST = datetime(2026, 11, 1, 9, 0, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    @property
+    def lines(self) -> list[str]:
+        return self.out.splitlines()
+
+    @property
+    def cells(self) -> list[list[str]]:
+        return [line.split("\t") for line in self.lines]
+
+
+class Ticking:
+    """A clock that moves on a minute with every look."""
+
+    def __init__(self) -> None:
+        self.now = FIRST
+
+    def __call__(self) -> datetime:
+        self.now += timedelta(minutes=1)
+        return self.now
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Path:
+    """Where the store of a test is; nothing is there yet."""
+    return tmp_path / "sessions.db"
+
+
+@pytest.fixture
+def run(db: Path, tmp_path: Path, monkeypatch) -> Callable[..., Ran]:
+    """Run a command in this process on the store of the test, with its streams caught."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*argv: str, stdin: bytes = b"", store: Path | str | None = db) -> Ran:
+        out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
+        given = io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8")
+        environ = dict(os.environ)
+        if store is not None:
+            environ["OMNIAGENT_STORE"] = str(store)
+        monkeypatch.setattr(sys, "stdin", given)
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = main(argv, environ=environ, cwd=tmp_path)
+        told = []
+        for stream in (out, err):
+            stream.flush()
+            told.append(stream.buffer.getvalue().decode())
+            stream.close()
+        given.close()
+        return Ran(code, *told)
+
+    return run
+
+
+@pytest.fixture
+def store(db: Path):
+    """The store of the test itself, with a clock of its own, to fill and to look into."""
+    opened = open_store(db, ttl=None, clock=Ticking())
+    yield opened
+    opened.close()
+
+
+def talk(store: SessionStore, session_id: str, *texts: str) -> None:
+    """Say things in turn, the user first."""
+    for number, text in enumerate(texts):
+        role = "assistant" if number % 2 else "user"
+        store.append(session_id, {"role": role, "content": text})
+
+
+@pytest.fixture
+def filled(store: SessionStore) -> SessionStore:
+    """Three sessions: alice, bob and carol, who was here last."""
+    talk(store, "alice", "My name is Alice", "Hello Alice", "What is my name?", "Alice")
+    talk(store, "bob", "Zwölf Boxkämpfer", "jagen Viktor")
+    talk(store, "carol", "one")
+    return store
+
+
+def environment(db: Path, **more: str) -> dict[str, str]:
+    """Return the environment of a program that a test starts."""
+    kept = ("HOME", "PATH", "PYTHONPATH", "LD_LIBRARY_PATH")
+    environ = {name: os.environ[name] for name in kept if name in os.environ}
+    return {**environ, "OMNIAGENT_STORE": str(db), "TERM": "xterm-256color", **more}
+
+
+@pytest.fixture
+def program(db: Path, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[bytes]]:
+    """Run a command as a process of its own, through pipes."""
+
+    def program(*argv: str, stdin: bytes = b"", **environ: str):
+        return subprocess.run(
+            [sys.executable, "-m", "omniagent_cli", *argv],
+            input=stdin,
+            capture_output=True,
+            env=environment(db, **environ),
+            cwd=tmp_path,
+            timeout=60,
+            check=False,
+        )
+
+    return program
+
+
+@pytest.fixture
+def person(db: Path, tmp_path: Path) -> Callable[..., TerminalProgram]:
+    """Run a command on a terminal of its own."""
+
+    def person(*argv: str, columns: int = 100, rows: int = 30, **environ: str) -> TerminalProgram:
+        return TerminalProgram(
+            [sys.executable, "-m", "omniagent_cli", *argv],
+            environment(db, PAGER="cat", **environ),
+            columns=columns,
+            rows=rows,
+            cwd=str(tmp_path),
+        )
+
+    return person

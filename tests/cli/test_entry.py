@@ -1,0 +1,194 @@
+"""The program as a whole: version, help, exit codes, signals, closed pipes, and what it loads."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from omniagent_cli import __version__
+from omniagent_cli.cli.table import COMMANDS, Group
+from tests.cli.conftest import environment, talk
+
+
+def _paths(group=COMMANDS, path=()):
+    for name, row in group.commands.items():
+        if isinstance(row, Group):
+            yield (*path, name), row
+            yield from _paths(row, (*path, name))
+        else:
+            yield (*path, name), row
+
+
+def test_version_is_printed_alone(run, program):
+    """--version prints name and version, by itself and after other options."""
+    assert program("--version").stdout.decode() == f"omniagent {__version__}\n"
+    assert run("-q", "--version").out == f"omniagent {__version__}\n"
+
+
+def test_no_words_show_the_help(run):
+    """Without a command the help comes on stdout and nothing failed."""
+    ran = run()
+    assert ran.code == 0
+    assert ran.out.startswith("Usage: omniagent [OPTIONS] COMMAND [ARGS]...\n")
+    assert run("sessions").out.startswith("Usage: omniagent sessions [OPTIONS] COMMAND [ARGS]...\n")
+
+
+@pytest.mark.parametrize("path", [path for path, _ in _paths()], ids=" ".join)
+def test_every_command_has_help(run, path):
+    """Every command explains itself; those that do something show an example that calls them."""
+    ran = run(*path, "--help")
+    assert (ran.code, ran.err) == (0, "")
+    assert "Global options:\n" in ran.out
+    row = dict(_paths())[path]
+    if not isinstance(row, Group):
+        assert ran.out.endswith(f"Example:\n  {row.example}\n")
+        assert f"omniagent {' '.join(path)}" in row.example
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["sesions"], "there is no command 'sesions' of 'omniagent'; did you mean sessions?"),
+        (["sessions", "lst"], "there is no command 'lst' of 'omniagent sessions'; did you mean list?"),
+        (["sessions", "xyzzy"], "there is no command 'xyzzy' of 'omniagent sessions'; 'omniagent sessions --help' lists those there are"),
+        (["sessions", "list", "--archive"], "--archive is no option of 'omniagent sessions list'; did you mean --archived?"),
+        (["sessions", "list", "-x"], "-x is no option of 'omniagent sessions list'; 'omniagent sessions list --help' shows how"),
+        (["--stroe", "x"], "--stroe is no option of 'omniagent'; did you mean --store?"),
+        (["sessions", "list", "extra"], "got unexpected extra argument(s) (extra); 'omniagent sessions list --help' shows how"),
+        (["sessions", "show"], "missing argument 'ID'; 'omniagent sessions show --help' shows how"),
+        (["sessions", "list", "--limit", "x"], "invalid value for '--limit': 'x' is not a valid int; 'omniagent sessions list --help' shows how"),
+        (["sessions", "list", "--limit"], "option '--limit' requires an argument; 'omniagent sessions list --help' shows how"),
+        (["--color", "red", "sessions", "list"], "--color cannot be 'red'; give auto or always or never"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)  # fmt: skip
+def test_a_wrong_command_line_is_one_line_and_exit_2(run, words, told):
+    """Whatever is wrong with the words is told in one line with what was probably meant."""
+    ran = run(*words)
+    assert (ran.code, ran.out, ran.err) == (2, "", f"omniagent: error: {told}\n")
+
+
+def test_a_bug_prints_a_traceback_and_exits_70(run, monkeypatch):
+    """What nobody expected is reported whole, and no part of it can drive a terminal."""
+    from omniagent_cli.cli import sessions
+
+    def broken(*_args, **_keys):
+        raise RuntimeError("\x1b]0;owned\x07 unexpected")
+
+    monkeypatch.setattr(sessions, "_show", broken)
+    ran = run("sessions", "list")
+    assert ran.code == 70
+    assert ran.err.startswith("Traceback (most recent call last):\n")
+    assert "RuntimeError: \ufffd]0;owned\ufffd unexpected\n" in ran.err
+    assert ran.err.endswith(
+        "omniagent: error: this is a bug in omniagent; please report it with the lines above\n"
+    )
+
+
+def test_a_closed_pipe_is_quiet(store, db):
+    """A reader that leaves early is no error worth a word, as with git and cat."""
+    for number in range(3000):
+        store.append(f"session-{number:04}", {"role": "user", "content": "x" * 200})
+    shell = f"{sys.executable} -m omniagent_cli sessions list | head -n 1; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", shell], capture_output=True, env=environment(db), timeout=60, check=False
+    )
+    assert done.stderr == b""
+    first, code = done.stdout.decode().splitlines()
+    assert first.startswith("session-2999\t")
+    assert code == "141"
+
+
+def test_a_closed_stdout_is_no_traceback(filled, db):
+    """With stdout closed from the start the command does its work in silence."""
+    shell = f"{sys.executable} -m omniagent_cli sessions list >&-"
+    done = subprocess.run(
+        ["bash", "-c", shell], capture_output=True, env=environment(db), timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")  # noqa: PTH110
+def test_a_full_disk_behind_stdout_is_told(filled, db):
+    """Output that cannot be written is an error in one line, exit 1, also when it only shows at the end."""
+    with open("/dev/full", "wb") as full:  # noqa: PTH123
+        done = subprocess.run(
+            [sys.executable, "-m", "omniagent_cli", "sessions", "list"],
+            stdout=full, stderr=subprocess.PIPE, env=environment(db), timeout=60, check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.decode() == (
+        "omniagent: error: cannot write the output: No space left on device; free some room or write it elsewhere\n"
+    )
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_waiting_command_cleanly(filled, db, number, code):
+    """Ctrl-C and SIGTERM end a command at once, without a traceback, with the codes shells know."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "omniagent_cli", "sessions", "show", "carol", "--raw", "--follow"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(db),
+    ) as process:  # fmt: skip
+        assert process.stdout.readline() == b"one\n"
+        process.send_signal(number)
+        _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (code, b"")
+
+
+def test_ascii_output_holds_everything(store, program):
+    """On a stream that knows only ASCII nothing crashes: text gets escapes, JSON stays JSON."""
+    talk(store, "Ärger", "Grüße 😀")
+    listed = program("sessions", "list", PYTHONIOENCODING="ascii")
+    assert (listed.returncode, listed.stderr) == (0, b"")
+    assert listed.stdout.startswith(b"\\xc4rger\tGr\\xfc\\xdfe \\U0001f600\t1\t")
+    shown = program("sessions", "show", "Ärger", "--json", PYTHONIOENCODING="ascii")
+    assert json.loads(shown.stdout)["messages"][0]["content"] == "Grüße 😀"
+    plain = program("sessions", "list", LANG="C", LC_ALL="C")
+    assert plain.returncode == 0
+
+
+def test_a_list_loads_nothing_heavy(filled, db):
+    """`sessions list` in a pipe loads no rich, no prompt, no model library and no event loop."""
+    code = (
+        "import sys; from omniagent_cli.cli import main; main(['sessions', 'list']);"
+        "heavy = {'rich', 'openai', 'prompt_toolkit', 'asyncio', 'pydantic', 'click', 'logging', 'urllib.request'};"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        env=environment(db),
+        timeout=60,
+        check=True,
+    )
+    assert done.stderr == b"[]\n"
+
+
+def test_version_loads_nothing(db):
+    """`--version` is answered before typer or anything of ours is loaded."""
+    code = (
+        "import sys; sys.argv = ['omniagent', '--version']\n"
+        "from omniagent_cli.__main__ import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print([m for m in sys.modules if m.startswith(('typer', 'omniagent_cli.'))], file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        env=environment(db),
+        timeout=60,
+        check=True,
+    )
+    assert done.stderr == b"['omniagent_cli.__main__']\n"
+
+
+def test_a_variable_does_not_switch_on_other_completion(program):
+    """The completion that typer would answer, and that runs code hidden in titles, is not there."""
+    done = program("sessions", "list", _OMNIAGENT_COMPLETE="complete_zsh", _TYPER_COMPLETE_ARGS="x")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
