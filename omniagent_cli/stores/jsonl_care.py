@@ -15,6 +15,7 @@ from omniagent_cli.stores.jsonl_change import Change, fill, set_torn_aside
 from omniagent_cli.stores.jsonl_disk import open_private, sync_directory
 from omniagent_cli.stores.jsonl_draft import Draft
 from omniagent_cli.stores.jsonl_journal import Step, perform, uid_at
+from omniagent_cli.stores.jsonl_lines import kind_of
 from omniagent_cli.stores.jsonl_log import Log, NotALog
 from omniagent_cli.stores.jsonl_names import SUFFIX, Layout
 from omniagent_cli.stores.jsonl_rows import rows
@@ -58,23 +59,30 @@ def compact_log(layout: Layout, path: Path) -> None:
     if log is None:
         return
     with contextlib.closing(log):
-        header = log.header
-        if log.header_at == log.data_at and not log.facts.get("replaced"):
-            return
-        try:
-            for _ in rows(log, EVERYTHING):
-                pass
-        except CorruptSession:
+        if _is_compact(log):
             return
         set_torn_aside(layout, log)
-        draft = Draft(layout, header)
+        draft = Draft(layout, log.header)
         try:
-            fill(draft, log, Change(), header, durable=True)
+            fill(draft, log, Change(), log.header, durable=True)
             relative = layout.relative
             step = Step("move", relative(draft.path), log.uid, to=relative(path))
             perform(layout, [step], durable=True)
         finally:
             draft.discard()
+
+
+def _is_compact(log: Log) -> bool:
+    """Tell whether only the last line of a log is a header line and nothing was replaced; a damaged one stays too."""
+    try:
+        for _ in rows(log, EVERYTHING):
+            pass
+    except CorruptSession:
+        return True
+    headers = (
+        line for _, line in log.tape.forward(log.first, log.end) if kind_of(line) == "header"
+    )
+    return sum(1 for _ in headers) == 1 and not log.facts.get("replaced")
 
 
 def back_up(

@@ -47,6 +47,7 @@ _MESSAGE = re.compile(
     rb',"role":"([a-z]+)","created_at":"([^"\\]*)"(?:,"status":"([a-z]+)")?([,}])'
 )
 _UID = re.compile(r"[0-9a-z]{1,64}")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 _SMALL: dict[str, Any] = {
     "agent_id": "",
     "model": "",
@@ -200,6 +201,9 @@ def read_header(line: bytes, uid: str) -> tuple[HeaderRow, dict[str, Any]]:
         for key, default in _SMALL.items():
             value = small.get(key, default)
             setattr(header, key, value)
+        times = (header.created_at, header.updated_at, header.expires_at or header.updated_at)
+        if not all(map(_TIME.fullmatch, times)):
+            raise BadLine  # a damaged time must not look like an expired session
         preview = small.get("preview", "")
         if isinstance(preview, dict):
             header.preview = _from_base64(preview["payload"])
@@ -283,10 +287,11 @@ def kind_of(line: bytes) -> str:
     raise BadLine
 
 
-def is_sound(line: bytes) -> bool:
-    """Tell whether a line is one of ours and complete."""
+def may_be_unfinished(line: bytes) -> bool:
+    """Tell whether a whole line may stand at the end without a header line after it: a message or a record."""
     try:
-        return kind_of(line) == "" or bool(_object(line))
+        kind = kind_of(line)
+        return kind == "" or (kind != "header" and bool(_object(line)))
     except BadLine:
         return False
 

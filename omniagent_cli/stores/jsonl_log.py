@@ -11,8 +11,8 @@ from omniagent_cli.models import check_version
 from omniagent_cli.stores.jsonl_lines import (
     BadLine,
     check_uid,
-    is_sound,
     kind_of,
+    may_be_unfinished,
     read_header,
     read_identity,
     read_record,
@@ -121,7 +121,7 @@ class Log:
                 self.unended = partial
                 break
             # An unfinished write ends anywhere, or in zeros after a power cut; a whole line that is wrong was changed.
-            if not partial and b"\0" not in line and not is_sound(line):
+            if not partial and b"\0" not in line and not may_be_unfinished(line):
                 bad = offset
             partial = False
         else:

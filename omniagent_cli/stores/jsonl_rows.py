@@ -12,11 +12,13 @@ from itertools import islice
 
 from omniagent_cli.stores.jsonl_lines import BadLine, kind_of, place_of, read_message
 from omniagent_cli.stores.jsonl_log import Log
-from omniagent_cli.stores.jsonl_tape import BLOCK
 from omniagent_cli.stores.records import MessageRow, RowRange
 
 WINDOW = 1 << 18
 """How far the line that replaces a message may stand from the version before."""
+
+NEAR = 1 << 15
+"""From this close on, reading line by line finds a position faster than halving."""
 
 _Place = tuple[int, int, bool, bytes]
 """Offset, position, whether it replaces, line."""
@@ -157,7 +159,7 @@ def _seek(log: Log, position: int) -> int:
     low, high = log.first, log.end
     if position == 0:
         return low
-    while high - low > BLOCK:
+    while high - low > NEAR:
         place = _first_after(log, (low + high) // 2, high)
         if place is None or place[1] >= position:
             high = (low + high) // 2
