@@ -80,9 +80,9 @@ def ask(
     from omniagent_cli.cli.question import read_question
 
     context = running(ctx)
-    answering = Answering(
-        context.settings, Wishes(model, system, offline=offline), tell=context.terminal.note
-    )
+    _check_options(session, go_on=go_on, ephemeral=ephemeral)
+    wishes = Wishes(model, system, offline=offline)
+    answering = Answering(context.settings, wishes, tell=context.terminal.note)
     question = read_question(context.terminal, prompt or (), attach or ())
     if not question:
         raise UsageError("there is nothing to ask; write omniagent ask 'Why is the sky blue?'")
@@ -90,8 +90,8 @@ def ask(
     place = _place(context, session, go_on=go_on, ephemeral=ephemeral, kept=kept)
     with answering.agent(place.store, place.session_id) as agent:
         played = asyncio.run(_asked(context, agent, question, place, whole=no_stream))
-    _remember(context, place, played)
-    return _told(context, played, place)
+        _remember(context, place, played)
+        return _told(context, played, place, agent.engine.name)
 
 
 def chat(
@@ -107,6 +107,7 @@ def chat(
 ) -> int:
     """Talk with a model. Without a terminal on stdin each line is a turn, and the answers go to stdout."""
     context = running(ctx)
+    _check_options(session, go_on=go_on, ephemeral=ephemeral)
     wishes = Wishes(model, system, offline=offline, tools=not no_tools)
     answering = Answering(context.settings, wishes, tell=context.terminal.note)
     place = _place(context, session, go_on=go_on, ephemeral=ephemeral)
@@ -131,21 +132,21 @@ def _place(
     """Return the store and the session; what is kept nowhere opens no store.
 
     Raises:
-        UsageError: the options contradict each other.
         SessionNotFound: there is nothing to go on with.
     """
-    if session is not None and go_on:
-        raise UsageError("--session and --continue both name a session; give one of them")
-    if ephemeral:
-        if session is not None or go_on:
-            raise UsageError("--ephemeral keeps nothing, so it goes with no session; leave one out")
-        return Place(None, None)
-    if not kept:
+    if ephemeral or not kept:
         return Place(None, None)
     store = context.store_to_create
     if session is not None:
         return Place(store, ids.to_create(context, session))
     return Place(store, _last_used(context) if go_on else new_session_id(utc_now()))
+
+
+def _check_options(session: str | None, *, go_on: bool, ephemeral: bool) -> None:
+    if session is not None and go_on:
+        raise UsageError("--session and --continue both name a session; give one of them")
+    if ephemeral and (session is not None or go_on):
+        raise UsageError("--ephemeral keeps nothing, so it goes with no session; leave one out")
 
 
 def _last_used(context: Context) -> str:
@@ -210,21 +211,21 @@ async def _one_turn(
     return await play(events, view)
 
 
-def _told(context: Context, played: Played, place: Place) -> int:
+def _told(context: Context, played: Played, place: Place, model: str) -> int:
     """Print what a streaming view did not, and return the exit code."""
     if context.json:
-        context.terminal.json(_document(played, place))
+        context.terminal.json(_document(played, place, model))
     if played.error is not None:
         raise played.error
     return _code(played)
 
 
-def _document(played: Played, place: Place) -> dict[str, Any]:
+def _document(played: Played, place: Place, model: str) -> dict[str, Any]:
     done = played.done
     return {
         "answer": played.text,
         "session": _kept_in(place, played) or None,
-        "model": done.message.model if done else None,
+        "model": model,
         "usage": dict(done.usage) if done else {},
         "status": played.status,
     }
@@ -253,7 +254,7 @@ def _line_by_line(context: Context, answering: Answering, place: Place) -> int:
                     played = runner.run(_one_turn(context, agent, line, place))
                     place = replace(place, session_id=_kept_in(place, played))
                     _remember(context, place, played)
-                    if code := _told(context, played, place):
+                    if code := _told(context, played, place, agent.engine.name):
                         return code
                 except OutputFailed:
                     raise

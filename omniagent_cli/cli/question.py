@@ -75,18 +75,14 @@ def _from_stdin(terminal: Terminal, *, beside: bool, wanted: bool) -> str:
     stdin = terminal.stdin
     if stdin is None or stdin.closed:
         return ""
-    try:
-        descriptor = stdin.fileno()
-    except (OSError, ValueError, io.UnsupportedOperation):
-        return stdin.read() if wanted or not stdin.isatty() else ""
-    if not wanted:
-        kind = _kind(descriptor)
-        if kind == "nothing" or (kind == "pipe" and beside and not _delivers(stdin, descriptor)):
-            if kind == "pipe":
-                terminal.note(
-                    f"nothing came through stdin within {SILENCE_SECONDS:g} s, so it is left out; '-' waits for it"
-                )
-            return ""
+    kind = _kind(stdin)
+    if kind == "nothing" and not wanted:
+        return ""
+    if kind == "pipe" and beside and not wanted and not _delivers(stdin):
+        terminal.note(
+            f"nothing came through stdin within {SILENCE_SECONDS:g} s, so it is left out; '-' waits for it"
+        )
+        return ""
     terminal.flush()
     data = stdin.buffer.read(MAX_INPUT_BYTES + 1)
     _check_size(data, "stdin")
@@ -97,10 +93,12 @@ def _from_stdin(terminal: Terminal, *, beside: bool, wanted: bool) -> str:
     return text
 
 
-def _kind(descriptor: int) -> str:
+def _kind(stdin: TextIO) -> str:
     """Tell a file and a pipe from a terminal, /dev/null and other devices, which have nothing to add."""
     try:
-        mode = os.fstat(descriptor).st_mode
+        mode = os.fstat(stdin.fileno()).st_mode
+    except io.UnsupportedOperation:
+        return "file"  # in memory
     except OSError:
         return "nothing"
     if stat.S_ISREG(mode):
@@ -108,11 +106,11 @@ def _kind(descriptor: int) -> str:
     return "pipe" if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) else "nothing"
 
 
-def _delivers(stdin: TextIO, descriptor: int) -> bool:
+def _delivers(stdin: TextIO) -> bool:
     try:
-        return bool(select.select([descriptor], [], [], SILENCE_SECONDS)[0])
+        return bool(select.select([stdin.fileno()], [], [], SILENCE_SECONDS)[0])
     except (OSError, ValueError):  # a system whose pipes cannot be watched
-        return not stdin.isatty()
+        return True
 
 
 def _decoded(data: bytes) -> str | None:
