@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import threading
 from collections.abc import Callable, Coroutine, Iterator
@@ -16,14 +17,15 @@ from omniagent_cli.models import Content
 from omniagent_cli.repl import recovery
 from omniagent_cli.repl.chat import Chat, ChatSetup, Left
 from omniagent_cli.repl.completers import SlashCompleter
-from omniagent_cli.repl.prompt import Prompt
-from omniagent_cli.repl.quiet import handled, quiet
+from omniagent_cli.repl.prompt import Prompt, plain_where_dumb
+from omniagent_cli.repl.quiet import GONE, Quiet, handled
 from omniagent_cli.repl.registry import run_command
 from omniagent_cli.text import one_line
 from omniagent_cli.ui.views import counted, quoted
 
 if TYPE_CHECKING:
     from omniagent_cli.agent.loop import Agent
+    from omniagent_cli.ui.terminal import Terminal
 
 __all__ = ["ChatSetup", "Repl", "run"]
 
@@ -31,6 +33,7 @@ _LEAVING = frozenset({"exit", "quit", "q"})
 _BREATH_SECONDS = 0.02
 """A model that never pauses is made to, so that Ctrl-C is heard at once."""
 
+_PATIENCE_SECONDS = 1.0
 _DONE = 0
 _SIGNALLED = 128
 
@@ -41,7 +44,8 @@ def run(setup: ChatSetup) -> int:
     Raises:
         OmniAgentError: there is nobody who could answer, told before anything was said.
     """
-    return asyncio.run(_run(setup))
+    with plain_where_dumb(setup.terminal):
+        return asyncio.run(_run(setup))
 
 
 async def _run(setup: ChatSetup) -> int:
@@ -54,8 +58,10 @@ class Repl:
     def __init__(self, setup: ChatSetup) -> None:
         self._setup = setup
         self._terminal = setup.terminal
+        self._quiet = Quiet(setup.terminal.stdin)
         self._loop = asyncio.get_running_loop()
         self._work: asyncio.Task[None] | None = None
+        self._cancelled_at = 0.0
         self._ended_by = 0
         self._empty_interrupts = 0
         self.chat = Chat(setup, ask=self._ask)
@@ -73,16 +79,20 @@ class Repl:
 
     async def run(self) -> int:
         """Chat until the person leaves, and return the exit code."""
-        with self._signals():
+        with self._signals(), self._quiet:
             try:
                 await self._greet()
                 await self._talk()
             finally:
                 await self._close()
-        if self._ended_by:
-            return _SIGNALLED + self._ended_by
-        self._say_goodbye()
-        return _DONE
+        if not self._ended_by:
+            self._say_goodbye()
+        try:
+            self._terminal.stderr.flush()
+            self._terminal.stdout.flush()
+        except OSError:  # the window was closed, and nobody told us
+            _let_go(self._terminal)
+        return _SIGNALLED + self._ended_by if self._ended_by else _DONE
 
     async def _greet(self) -> None:
         chat = self.chat
@@ -104,6 +114,9 @@ class Repl:
                 self._interrupted_at_prompt()
                 continue
             except EOFError:
+                return
+            except GONE:  # the window was closed
+                self._ended_by = self._ended_by or signal.SIGHUP
                 return
             finally:
                 ready = None
@@ -155,9 +168,11 @@ class Repl:
     async def _do(self, work: Coroutine[Any, Any, None]) -> None:
         """Do something that Ctrl-C cancels."""
         self._work = asyncio.create_task(work)
-        handled(self._loop, signal.SIGINT, self._interrupt)
+        self._cancelled_at = -_PATIENCE_SECONDS
+        handled(self._loop, signal.SIGINT, self._interrupt)  # some prompts take it away
         try:
-            await self._work
+            with self._quiet.suspendable():
+                await self._work
         except asyncio.CancelledError:
             if not self._work.cancelled():
                 raise
@@ -190,8 +205,7 @@ class Repl:
         chat.removed = None
         said: list[str] = []
         try:
-            with quiet(self._terminal.stdin):
-                await self._show(agent, content, engine, said)
+            await self._show(agent, content, engine, said)
         except StoreError as error:
             self._terminal.error(str(error))
             self._recover(content, "".join(said))
@@ -253,11 +267,15 @@ class Repl:
     # Interrupts and the end.
 
     def _interrupt(self) -> None:
-        if self._work is not None:
-            self._prompt.stop(KeyboardInterrupt())
+        self._prompt.stop(KeyboardInterrupt())
+        self._cancel()
+
+    def _cancel(self) -> None:
+        """Cancel what is being done; again only after a while, so that storing what came is not cut short."""
+        now = self._loop.time()
+        if self._work is not None and now - self._cancelled_at >= _PATIENCE_SECONDS:
+            self._cancelled_at = now
             self._work.cancel()
-        else:
-            self._prompt.stop(KeyboardInterrupt())
 
     def _interrupted_at_prompt(self) -> None:
         self._empty_interrupts = 0 if self._prompt.typed else self._empty_interrupts + 1
@@ -266,9 +284,10 @@ class Repl:
 
     def _end(self, number: int) -> None:
         """End because of a signal: stop the turn, which stores what came, and leave."""
-        self._ended_by = number
-        if self._work is not None:
-            self._work.cancel()
+        self._ended_by = self._ended_by or number
+        if number == getattr(signal, "SIGHUP", None):
+            _let_go(self._terminal)
+        self._cancel()
         self._prompt.stop(EOFError())
 
     @contextmanager
@@ -323,3 +342,12 @@ def _preload(engine: Engine) -> None:
 
         preload()
     from omniagent_cli.ui import markdown  # noqa: F401  # rich, which paints the answer
+
+
+def _let_go(terminal: Terminal) -> None:
+    """Send what is still written to a terminal that is gone nowhere, so that storing goes on undisturbed."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (terminal.stdout, terminal.stderr):
+        with suppress(OSError, ValueError):
+            os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prompt_toolkit.application import get_app_or_none, run_in_terminal
+from prompt_toolkit.application import create_app_session, get_app_or_none, run_in_terminal
 from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
 from prompt_toolkit.filters import Condition
 from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.shortcuts import PromptSession
+from prompt_toolkit.utils import is_dumb_terminal
 
 from omniagent_cli.repl.history import PrivateHistory
 from omniagent_cli.text import one_line
@@ -24,6 +27,18 @@ if TYPE_CHECKING:
     from omniagent_cli.ui.terminal import Terminal
 
 MARK = "you> "
+
+
+@contextmanager
+def plain_where_dumb(terminal: Terminal) -> Iterator[None]:
+    """Let prompts write nothing but text to a terminal that understands nothing else."""
+    if not terminal.is_dumb:
+        yield
+        return
+    from prompt_toolkit.output.plain_text import PlainTextOutput
+
+    with create_app_session(output=PlainTextOutput(terminal.stdout)):
+        yield
 
 
 class Prompt:
@@ -82,6 +97,11 @@ class Prompt:
             KeyboardInterrupt: they pressed Ctrl-C.
             EOFError: they pressed Ctrl-D.
         """
+        if (
+            ready is not None and is_dumb_terminal()
+        ):  # nothing is painted there, and nobody tells when
+            asyncio.get_running_loop().call_soon(ready)
+            ready = None
         return await self._session.prompt_async(
             pre_run=None if ready is None else lambda: _after_first_paint(ready),
             handle_sigint=False,

@@ -2,75 +2,82 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, TextIO
-
-if TYPE_CHECKING:
-    import asyncio
+from typing import Any, Self, TextIO
 
 _INPUT, _LOCAL, _SPECIAL = 0, 3, 6
 """Places in what `termios.tcgetattr` returns."""
 
 
-@contextmanager
-def quiet(stdin: TextIO) -> Iterator[None]:
-    """Keep typed keys unseen and as they are, for the next prompt; Ctrl-C still interrupts, and drops none of them."""
-    try:
-        import termios
-    except ImportError:  # no such terminals on this system
-        yield
-        return
-    try:
-        descriptor = stdin.fileno()
-        before = termios.tcgetattr(descriptor)
-    except (OSError, ValueError, AttributeError, termios.error):  # no terminal
-        yield
-        return
-    silent = _silenced(before, termios)
-    with _suspending(
-        lambda: termios.tcsetattr(descriptor, termios.TCSANOW, before),
-        lambda: termios.tcsetattr(descriptor, termios.TCSANOW, silent),
-    ):
-        termios.tcsetattr(descriptor, termios.TCSANOW, silent)
+try:
+    import termios
+except ImportError:  # no such terminals on this system
+    GONE: tuple[type[Exception], ...] = (OSError,)
+else:
+    GONE = (OSError, termios.error)
+"""What a terminal that is gone raises."""
+
+
+class Quiet:
+    """Keeps typed keys unseen and as they are between prompts; Ctrl-C still interrupts, and drops none of them.
+
+    A context manager; prompts inside it set the modes they need and put these back. Without a terminal it does nothing.
+    """
+
+    def __init__(self, stdin: TextIO) -> None:
+        self._stdin = stdin
+        self._before: list[Any] | None = None
+        self._silent: list[Any] = []
+
+    def __enter__(self) -> Self:
+        with suppress(*GONE, ValueError, AttributeError, NameError):
+            self._before = termios.tcgetattr(self._stdin.fileno())
+            self._silent = _silenced(self._before)
+            self._set(self._silent)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is not None:
+            self._set(self._before)
+
+    def _set(self, attributes: list[Any]) -> None:
+        with suppress(*GONE):
+            termios.tcsetattr(self._stdin.fileno(), termios.TCSANOW, attributes)
+
+    @contextmanager
+    def suspendable(self) -> Iterator[None]:
+        """Give the terminal back as it was while Ctrl-Z has stopped us; prompts do so themselves."""
+        if self._before is None:
+            yield
+            return
+        loop, before = asyncio.get_running_loop(), self._before
+
+        def suspend() -> None:
+            self._set(before)
+            loop.remove_signal_handler(signal.SIGTSTP)
+            os.kill(os.getpid(), signal.SIGTSTP)  # a process nobody could wake again is not stopped
+            loop.add_signal_handler(signal.SIGTSTP, suspend)
+            self._set(self._silent)
+
+        handled(loop, signal.SIGTSTP, suspend)
         try:
             yield
         finally:
-            with suppress(termios.error):  # the terminal may be gone
-                termios.tcsetattr(descriptor, termios.TCSANOW, before)
+            with suppress(NotImplementedError, ValueError):
+                loop.remove_signal_handler(signal.SIGTSTP)
 
 
-def _silenced(attributes: list[Any], termios: Any) -> list[Any]:
+def _silenced(attributes: list[Any]) -> list[Any]:
     silent = [*attributes[:_SPECIAL], [*attributes[_SPECIAL]]]
     silent[_INPUT] &= ~termios.ICRNL
     silent[_LOCAL] &= ~(termios.ECHO | termios.ICANON | termios.IEXTEN)
     silent[_LOCAL] |= termios.ISIG | termios.NOFLSH
     silent[_SPECIAL][termios.VMIN], silent[_SPECIAL][termios.VTIME] = 1, 0
     return silent
-
-
-@contextmanager
-def _suspending(leave: Callable[[], None], come_back: Callable[[], None]) -> Iterator[None]:
-    """Give the terminal back as it was while Ctrl-Z has stopped us."""
-    import asyncio
-
-    loop = asyncio.get_running_loop()
-
-    def suspend() -> None:
-        leave()
-        loop.remove_signal_handler(signal.SIGTSTP)
-        os.kill(os.getpid(), signal.SIGTSTP)  # a process nobody could wake again is not stopped
-        loop.add_signal_handler(signal.SIGTSTP, suspend)
-        come_back()
-
-    handled(loop, signal.SIGTSTP, suspend)
-    try:
-        yield
-    finally:
-        with suppress(NotImplementedError, ValueError):
-            loop.remove_signal_handler(signal.SIGTSTP)
 
 
 def handled(loop: asyncio.AbstractEventLoop, number: int, act: Callable[[], object]) -> None:

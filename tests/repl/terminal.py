@@ -107,8 +107,7 @@ class TerminalProgram:
         """Wait until what is shown satisfies a condition."""
         end = time.monotonic() + timeout
         while not ok(self.shown):
-            left = end - time.monotonic()
-            if left <= 0 or not self._read(left):
+            if time.monotonic() > end or not self._read(0.05):
                 raise AssertionError(f"{what!r} is not shown:\n{self.shown}")
         return self.shown
 

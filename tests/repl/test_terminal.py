@@ -1,0 +1,387 @@
+"""`omniagent chat` as a person has it: a real process on a real terminal, read from the emulated screen."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from omniagent_cli.models import Message
+from omniagent_cli.stores import SessionStore, open_store
+from tests.repl.terminal import (
+    ALT_ENTER,
+    CTRL_C,
+    CTRL_D,
+    CTRL_R,
+    PASTE,
+    UP,
+    TerminalProgram,
+)
+from tests.servers.chat_server import Cut, answer, chunk, stall, stream
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no ptys")
+
+OMNIAGENT = shutil.which("omniagent", path=f"{Path(sys.executable).parent}{os.pathsep}{os.defpath}")
+
+
+class Home:
+    """A person's empty home, the terminals they open in it, and what is stored there."""
+
+    def __init__(self, path: Path, stack: ExitStack) -> None:
+        self.path = path
+        self.environ = {
+            "HOME": str(path),
+            "PATH": os.environ["PATH"],
+            "TERM": "xterm-256color",
+            "LANG": "C.UTF-8",
+            "OMNIAGENT_MODEL": "recall",
+        }
+        self._stack = stack
+
+    def open(
+        self, *options: str, columns: int = 100, rows: int = 30, **environ: str
+    ) -> TerminalProgram:
+        """Start a chat on a terminal and wait for its prompt."""
+        program = self.start(*options, columns=columns, rows=rows, **environ)
+        program.wait_prompt(1)
+        return program
+
+    def start(
+        self, *options: str, columns: int = 100, rows: int = 30, **environ: str
+    ) -> TerminalProgram:
+        """Start a chat on a terminal."""
+        argv = [OMNIAGENT or "omniagent", "chat", *(options or ("--session", "user-123"))]
+        program = TerminalProgram(
+            argv, {**self.environ, **environ}, columns=columns, rows=rows, cwd=str(self.path)
+        )
+        return self._stack.enter_context(program)
+
+    def serve(self, server) -> None:
+        """Let a loopback server answer."""
+        self.environ["OMNIAGENT_MODEL"] = "openai:fake-1"
+        self.environ["OPENAI_API_KEY"] = "sk-test"
+        self.environ["OPENAI_BASE_URL"] = server.url
+
+    def store(self) -> SessionStore:
+        """Open the store to look at it; the test's end closes it."""
+        path = self.path / ".local/share/omniagent/sessions.db"
+        return self._stack.enter_context(open_store(path, ttl=None))
+
+    def stored(self, session_id: str = "user-123") -> list[tuple[str, str, str]]:
+        """Return role, status and text of the messages of a session."""
+        return [(m.role, m.status, m.text) for m in self.store().messages(session_id)]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Home]:
+    with ExitStack() as stack:
+        yield Home(tmp_path, stack)
+
+
+def test_two_turns_and_leaving(home: Home) -> None:
+    """A chat starts, remembers what was said, leaves on Ctrl-D, and everything is stored."""
+    chat = home.open()
+    chat.say("My name is Alice")
+    chat.wait_prompt(2)
+    chat.say("What's my name?")
+    chat.wait_match(r"You said .*My name is Alice")
+    chat.wait_prompt(3)
+    chat.send(CTRL_D)
+    assert chat.wait() == 0
+    assert [text for _, _, text in home.stored()][::2] == ["My name is Alice", "What's my name?"]
+
+
+def test_ctrl_c_keeps_the_partial_answer(home: Home, chat_server: Callable) -> None:
+    """Ctrl-C in a stalled answer brings the prompt back; what came is stored, marked interrupted."""
+    server = chat_server(stall("The beginning ", "of an answer"), answer("And now whole."))
+    home.serve(server)
+    chat = home.open()
+    chat.say("tell me")
+    chat.wait_for("of an answer")
+    chat.send(CTRL_C)
+    chat.wait_for("interrupted")
+    chat.wait_prompt(2)
+    assert home.stored()[1] == ("assistant", "interrupted", "The beginning of an answer")
+    chat.say("again")
+    chat.wait_for("And now whole.")
+    chat.wait_prompt(3)
+    chat.send(CTRL_D)
+    assert chat.wait() == 0
+
+
+def test_ctrl_c_before_the_first_word(home: Home, chat_server: Callable) -> None:
+    """Ctrl-C while nothing has come yet brings the prompt back, and /retry asks the same again once."""
+    server = chat_server(stall(), answer("Here."))
+    home.serve(server)
+    chat = home.open()
+    chat.say("tell me")
+    chat.wait_until(lambda _: bool(server.chats()), "the question")
+    chat.send(CTRL_C)
+    chat.wait_for("interrupted")
+    chat.wait_prompt(2)
+    chat.say("/retry")
+    chat.wait_for("Here.")
+    chat.wait_prompt(3)
+    assert home.stored() == [("user", "complete", "tell me"), ("assistant", "complete", "Here.")]
+
+
+def home_has(home: Home) -> bool:
+    """Tell whether the session is there yet."""
+    path = home.path / ".local/share/omniagent/sessions.db"
+    return path.exists() and home.store().exists("user-123")
+
+
+def test_ctrl_c_at_the_prompt(home: Home) -> None:
+    """Ctrl-C drops the line, twice on an empty one tells how to leave; exit leaves."""
+    chat = home.open()
+    chat.send("never said")
+    chat.wait_for("never said")
+    chat.send(CTRL_C)
+    chat.wait_prompt(2)
+    chat.send(CTRL_C)
+    chat.wait_prompt(3)
+    chat.send(CTRL_C)
+    chat.wait_for("Ctrl-D or /quit leaves")
+    chat.wait_prompt(4)
+    chat.say("exit")
+    assert chat.wait() == 0
+    assert not home_has(home)
+
+
+def test_commands(home: Home) -> None:
+    """/help lists, /switch to nothing suggests and creates nothing, /undo and /retry work on the last turn."""
+    chat = home.open()
+    chat.say("one")
+    chat.wait_prompt(2)
+    chat.say("/help")
+    chat.wait_match(r"/retry \[--model MODEL\]")
+    chat.wait_prompt(3)
+    chat.say("/switch user-132")
+    chat.wait_for("did you mean 'user-123'")
+    chat.say("two")
+    chat.wait_prompt(5)
+    chat.say("/undo")
+    chat.wait_for("2 messages taken back")
+    chat.say("/retry")
+    chat.wait_prompt(7)
+    chat.send(CTRL_D)
+    assert chat.wait() == 0
+    assert [text for role, _, text in home.stored() if role == "user"] == ["one"]
+    assert home.store().count() == 1
+
+
+def test_a_paste_of_many_lines_is_one_message(home: Home) -> None:
+    """Pasted lines and Alt-Enter make one message."""
+    chat = home.open()
+    chat.send(PASTE.format("first line\nsecond line\n/clear"))
+    chat.wait_for("/clear")
+    chat.send(f"{ALT_ENTER}last line\r")
+    chat.wait_prompt(2)
+    assert home.stored()[0][2] == "first line\nsecond line\n/clear\nlast line"
+
+
+def test_history_across_runs(home: Home) -> None:
+    """The next run finds what was typed, by Up and by Ctrl-R, in a private file."""
+    chat = home.open()
+    chat.say("the first thing")
+    chat.wait_prompt(2)
+    chat.say("the other thing")
+    chat.wait_prompt(3)
+    chat.send(CTRL_D)
+    chat.wait()
+    (path,) = (home.path / ".local/state/omniagent").glob("*history*")
+    assert path.stat().st_mode & 0o777 == 0o600
+    again = home.open("--session", "another")
+    again.send(UP)
+    again.wait_for("the other thing")
+    again.send(CTRL_C)
+    again.wait_prompt(2)
+    again.send(f"{CTRL_R}first")
+    again.wait_for("the first thing")
+    again.send("\r\r")
+    again.wait_prompt(3)
+    assert home.stored("another")[0][2] == "the first thing"
+
+
+def test_typing_while_an_answer_streams(home: Home, chat_server: Callable) -> None:
+    """What is typed during an answer does not show in it, and answers the next prompt."""
+    home.serve(chat_server(stall("A long answer"), answer("Second.")))
+    chat = home.open()
+    chat.say("first")
+    chat.wait_for("A long answer")
+    chat.send("typed \x7fahead\r")
+    chat.send(CTRL_C)
+    chat.wait_for("Second.")
+    shown = chat.wait_prompt(3)
+    between = shown[shown.index("A long answer") : shown.index("interrupted")]
+    assert "ahead" not in between
+    assert home.stored()[2] == ("user", "complete", "typedahead")
+
+
+def test_two_terminals_on_one_session(home: Home) -> None:
+    """What the second terminal says is shown in the first one before its next turn, once; nothing is lost."""
+    one = home.open()
+    one.say("from one")
+    one.wait_prompt(2)
+    two = home.open()
+    two.wait_for("from one")
+    two.say("from two")
+    two.wait_prompt(2)
+    one.say("again one")
+    shown = one.wait_prompt(3)
+    assert shown.count("from two") == 1
+    assert shown.index("meanwhile by another program") < shown.index("from two")
+    one.say("and again")
+    assert one.wait_prompt(4).count("from two") == 1
+    said = [text for role, _, text in home.stored() if role == "user"]
+    assert said == ["from one", "from two", "again one", "and again"]
+
+
+def test_hostile_output_never_drives_the_terminal(home: Home, chat_server: Callable) -> None:
+    """Escape sequences, titles and direction marks from a model, a title or an id arrive as harmless text."""
+    evil = "\x1b]0;owned\x07 \x1b[2J\x9b31m \u202egnp.exe \x1b]52;c;aGk=\x07 [link](http://x)\n\n"
+    home.serve(chat_server(answer(evil, "and the end"), answer("fine")))
+    path = home.path / ".local/share/omniagent/sessions.db"
+    with open_store(path, ttl=None) as store:
+        store.append("user-123", [Message("user", f"x{evil}"), Message("assistant", evil)])
+        store.set_title("user-123", evil)
+    chat = home.open()
+    chat.say("go on")
+    chat.wait_for("and the end")
+    chat.wait_prompt(2)
+    chat.say("/history")
+    chat.wait_prompt(3)
+    chat.send("/switch \t")
+    chat.send(CTRL_C)
+    chat.wait_prompt(4)
+    chat.send(CTRL_D)
+    chat.wait()
+    assert chat.screen.title != "owned"
+    for sequence in (b"\x1b]0;", b"\x1b]52", b"\xc2\x9b", "\u202e".encode(), b"\x07"):
+        assert sequence not in chat.raw
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_signals_keep_everything(home: Home, chat_server: Callable, number: signal.Signals) -> None:
+    """SIGTERM and SIGHUP in an answer end the chat with 128 + their number, and what came is stored."""
+    home.serve(chat_server(stall("half an answer")))
+    chat = home.open()
+    chat.say("tell me")
+    chat.wait_for("half an answer")
+    chat.signal(number)
+    assert chat.wait() == 128 + number
+    assert home.stored()[1] == ("assistant", "interrupted", "half an answer")
+
+
+def test_signals_at_the_prompt(home: Home) -> None:
+    """SIGTERM at the prompt ends the chat too."""
+    chat = home.open()
+    chat.signal(signal.SIGTERM)
+    assert chat.wait() == 128 + signal.SIGTERM
+
+
+def test_closing_the_window_keeps_everything(home: Home, chat_server: Callable) -> None:
+    """A terminal that is closed in an answer leaves it stored, and no process behind."""
+    home.serve(chat_server(stall("half an answer")))
+    chat = home.open()
+    chat.say("tell me")
+    chat.wait_for("half an answer")
+    chat.hang_up()
+    assert chat.wait() == 128 + signal.SIGHUP
+    assert home.stored()[1] == ("assistant", "interrupted", "half an answer")
+
+
+def test_closing_the_window_at_the_prompt(home: Home) -> None:
+    """A terminal that is closed at the prompt leaves no process behind."""
+    chat = home.open()
+    chat.hang_up()
+    assert chat.wait() in (0, 128 + signal.SIGHUP)
+
+
+def test_errors_are_one_line_and_the_chat_goes_on(home: Home, chat_server: Callable) -> None:
+    """A connection that breaks is told in one line; what came is stored as failed; the next turn works."""
+    home.serve(chat_server(stream(chunk(content="a part"), Cut()), answer("whole")))
+    chat = home.open()
+    chat.say("one")
+    chat.wait_for("omniagent: error:")
+    chat.wait_prompt(2)
+    chat.say("two")
+    chat.wait_for("whole")
+    chat.wait_prompt(3)
+    assert home.stored()[1] == ("assistant", "failed", "a part")
+    assert "Traceback" not in chat.shown
+
+
+def test_forty_columns(home: Home) -> None:
+    """On a narrow terminal nothing overflows: prompt, toolbar, help and answers stay in their lines."""
+    chat = home.open(columns=40, rows=20)
+    chat.wait_for("recall |")
+    chat.say("My name is Alice and I live in a very small terminal")
+    chat.wait_prompt(2)
+    chat.say("/help")
+    chat.wait_prompt(3)
+    chat.say("/sessions")
+    chat.wait_prompt(4)
+    chat.wait_until(lambda _: "user-123 | recall" in chat.rows[-1], "the toolbar")
+    chat.send(CTRL_D)
+    assert chat.wait() == 0
+
+
+def test_a_dumb_terminal(home: Home) -> None:
+    """With TERM=dumb nothing but text is written."""
+    chat = home.open(TERM="dumb")
+    chat.say("My name is Alice")
+    chat.wait_for("recall")
+    chat.wait_prompt(2)
+    chat.say("What's my name?")
+    chat.wait_match("You said")
+    chat.wait_prompt(3)
+    chat.send(CTRL_D)
+    assert chat.wait() == 0
+    assert b"\x1b" not in chat.raw
+
+
+def test_no_color(home: Home) -> None:
+    """NO_COLOR takes the colours away from prompt and answers."""
+    chat = home.open(NO_COLOR="1")
+    chat.say("hello")
+    chat.wait_prompt(2)
+    chat.say("/help")
+    chat.wait_prompt(3)
+    assert not re.search(rb"\x1b\[[0-9;]*3[0-7]m|\x1b\[38;", bytes(chat.raw))
+
+
+def test_the_terminal_is_left_as_it_was(home: Home, chat_server: Callable) -> None:
+    """After an answer, and after a signal in one, the terminal echoes again."""
+    import termios
+
+    home.serve(chat_server(stall("half")))
+    chat = home.open()
+    before = termios.tcgetattr(chat._master)
+    chat.say("x")
+    chat.wait_for("half")
+    assert not termios.tcgetattr(chat._master)[3] & termios.ECHO
+    chat.signal(signal.SIGTERM)
+    chat.wait()
+    after = termios.tcgetattr(chat._master)
+    assert after[3] & termios.ECHO
+    assert after[3] & termios.ICANON
+    assert before is not after
+
+
+def test_an_ephemeral_chat_leaves_nothing(home: Home) -> None:
+    """--ephemeral keeps no session and no history."""
+    chat = home.open("--ephemeral")
+    chat.say("off the record")
+    chat.wait_prompt(2)
+    chat.send(CTRL_D)
+    assert chat.wait() == 0
+    for path in home.path.rglob("*"):
+        assert not path.is_file() or b"off the record" not in path.read_bytes()
