@@ -21,6 +21,7 @@ from omniagent_cli.stores.trash import Trash
 from omniagent_cli.stores.writing import place_messages
 
 if TYPE_CHECKING:
+    from omniagent_cli.stores.care import Findings
     from omniagent_cli.stores.handle import SessionHandle
 
 __all__ = ["DEFAULT_SESSION_TTL", "DEFAULT_TRASH_TTL", "SessionStore"]
@@ -315,6 +316,20 @@ class SessionStore(Trash):
             tx.remove(header.uid)
         else:
             self._hide(tx, header, "deleted", tx.now())
+
+    def check(self, *, repair: bool = False) -> Findings:
+        """Look through the whole store for damage; see `stores.care`.
+
+        Args:
+            repair: mend what can be mended, after copying the store.
+
+        Returns:
+            What was found, each with `what`, `session_id` and `repaired`.
+        """
+        from omniagent_cli.stores.care import check
+
+        self._check_open()
+        return check(self, repair=repair)
 
     def info(self) -> dict[str, Any]:
         """Return facts about the store: backend, url, sessions, trash, and what the backend adds."""

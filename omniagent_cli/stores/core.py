@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeVar
 
 from omniagent_cli.canonical import dump, format_time, load, parse_time
 from omniagent_cli.durations import Clock, ttl_seconds, utc_now
@@ -21,6 +21,9 @@ from omniagent_cli.models import Message, Session, SessionSummary, check_session
 from omniagent_cli.stores.events import Event, EventBus, Handler
 from omniagent_cli.stores.records import HeaderRow, MessageRow, Transaction
 from omniagent_cli.text import first_line, index_text, is_storable
+
+if TYPE_CHECKING:
+    from omniagent_cli.stores.care import Problem
 
 DEFAULT_SESSION_TTL = timedelta(days=7)
 """How long after its last activity a session expires when a program names nothing else."""
@@ -94,6 +97,19 @@ class StoreCore(ABC):
 
     def _scrub(self) -> None:  # noqa: B027  # most backends have nothing to do
         """Make what was removed unreadable in the backend's own files."""
+
+    def _check_backend(self, *, repair: bool) -> list[Problem]:
+        """Look for damage that only this backend can have, before all sessions are looked through.
+
+        With `repair` it is mended: what is taken out of its place goes to the trash, a side file or a session
+        of its own, never away, and the `Problem` says ``repaired``. Damage that stops the store's reading of
+        sessions belongs here.
+        """
+        return []
+
+    def _keep_copy(self) -> str | None:
+        """Copy the whole store before a repair and return where to; None: nothing outlives this process."""
+        return None
 
     # Lifecycle.
 

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from omniagent_cli.errors import StoreLocked, StoreReadOnly, StoreUnreachable
 from omniagent_cli.stores.base import SessionStore
@@ -26,6 +26,9 @@ from omniagent_cli.stores.sqlite_file import (
     writable,
 )
 from omniagent_cli.stores.sqlite_unit import KeyRun, KeyTakenError, SqliteUnit
+
+if TYPE_CHECKING:
+    from omniagent_cli.stores.care import Problem
 
 T = TypeVar("T")
 
@@ -225,6 +228,22 @@ class SqliteStore(SessionStore):
 
     def _scrub(self) -> None:
         self.compact()
+
+    def _check_backend(self, *, repair: bool) -> list[Problem]:
+        from omniagent_cli.stores.sqlite_care import SqliteCare
+
+        def work(tx: Transaction) -> list[Problem]:
+            connection = cast("sqlite3.Connection", self._connection)
+            care = SqliteCare(connection, self.migrations, repair=repair)
+            return care.problems(tx.now(), encrypted=self._codec is not None)
+
+        self._check_open()
+        return self._run(work, write=repair)
+
+    def _keep_copy(self) -> str:
+        target = f"{self.path}.before-repair-{self._clock():%Y%m%d-%H%M%S}"
+        self.backup(target)
+        return target
 
     def info(self) -> dict[str, Any]:
         """Return facts about the store; sizes in bytes."""
