@@ -4,55 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from omniagent_cli.cli import main
 from omniagent_cli.stores import SessionStore, open_store
+from tests.cli.scene import CLOCK, FIRST, Ran, environment, talk
 from tests.repl.terminal import TerminalProgram
-
-FIRST = datetime(2026, 11, 1, 9, 0, tzinfo=UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class Ran:
-    """What a command did."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-    @property
-    def lines(self) -> list[str]:
-        return self.out.splitlines()
-
-    @property
-    def cells(self) -> list[list[str]]:
-        return [line.split("\t") for line in self.lines]
-
-
-class Ticking:
-    """A clock that moves on a minute with every look."""
-
-    def __init__(self) -> None:
-        self.now = FIRST
-
-    def __call__(self) -> datetime:
-        self.now += timedelta(minutes=1)
-        return self.now
 
 
 @pytest.fixture
@@ -89,16 +52,10 @@ def run(db: Path, tmp_path: Path, monkeypatch) -> Callable[..., Ran]:
 @pytest.fixture
 def store(db: Path):
     """The store of the test itself, with a clock of its own, to fill and to look into."""
-    opened = open_store(db, ttl=None, clock=Ticking())
+    CLOCK.now = FIRST
+    opened = open_store(db, ttl=None, clock=CLOCK)
     yield opened
     opened.close()
-
-
-def talk(store: SessionStore, session_id: str, *texts: str) -> None:
-    """Say things in turn, the user first."""
-    for number, text in enumerate(texts):
-        role = "assistant" if number % 2 else "user"
-        store.append(session_id, {"role": role, "content": text})
 
 
 @pytest.fixture
@@ -108,13 +65,6 @@ def filled(store: SessionStore) -> SessionStore:
     talk(store, "bob", "Zwölf Boxkämpfer", "jagen Viktor")
     talk(store, "carol", "one")
     return store
-
-
-def environment(db: Path, **more: str) -> dict[str, str]:
-    """Return the environment of a program that a test starts."""
-    kept = ("HOME", "PATH", "PYTHONPATH", "LD_LIBRARY_PATH")
-    environ = {name: os.environ[name] for name in kept if name in os.environ}
-    return {**environ, "OMNIAGENT_STORE": str(db), "TERM": "xterm-256color", **more}
 
 
 @pytest.fixture
@@ -142,7 +92,7 @@ def person(db: Path, tmp_path: Path) -> Callable[..., TerminalProgram]:
     def person(*argv: str, columns: int = 100, rows: int = 30, **environ: str) -> TerminalProgram:
         return TerminalProgram(
             [sys.executable, "-m", "omniagent_cli", *argv],
-            environment(db, PAGER="cat", **environ),
+            environment(db, **{"PAGER": "cat", **environ}),
             columns=columns,
             rows=rows,
             cwd=str(tmp_path),

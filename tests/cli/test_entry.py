@@ -12,7 +12,7 @@ import pytest
 
 from omniagent_cli import __version__
 from omniagent_cli.cli.table import COMMANDS, Group
-from tests.cli.conftest import environment, talk
+from tests.cli.scene import environment, talk
 
 
 def _paths(group=COMMANDS, path=()):

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from omniagent_cli.stores import open_store
-from tests.cli.conftest import talk
+from tests.cli.scene import talk
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,254 @@
+"""`omniagent sessions trim`, `clear`, `delete`, and their undo."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from omniagent_cli.stores import open_store
+from tests.cli.scene import CLOCK, talk
+
+
+def test_trim_keeps_the_last(run, filled):
+    """Trim --keep N removes the older messages and says how many went."""
+    ran = run("sessions", "trim", "alice", "--keep", "1", "--yes")
+    assert (ran.code, ran.out) == (0, "")
+    assert ran.err == (
+        "removed 3 messages of the session 'alice'; 'omniagent sessions restore' brings the last back\n"
+    )
+    assert [message.text for message in filled.messages("alice")] == ["Alice"]
+
+
+def test_trim_with_nothing_to_do_asks_nothing(run, filled):
+    """Keeping as many as there are, or more, changes nothing and needs no consent."""
+    for keep in ("4", "99"):
+        ran = run("sessions", "trim", "alice", "--keep", keep)
+        assert (ran.code, ran.err) == (0, "there is nothing to trim\n")
+    assert filled.count_messages("alice") == 4
+
+
+@pytest.mark.parametrize("force", ["-y", "--yes", "--force"])
+def test_clear_keeps_the_session(run, filled, force):
+    """Clear removes the messages and keeps the session."""
+    filled.set_metadata("alice", "k", 1)
+    assert run("sessions", "clear", "alice", "bob", force).code == 0
+    assert filled.count_messages("alice") == filled.count_messages("bob") == 0
+    assert filled.header("alice").metadata == {"k": 1}
+    assert filled.count_messages("carol") == 1
+
+
+@pytest.mark.parametrize("verb", ["clear", "delete", "trim"])
+def test_without_an_id_nothing_happens(run, filled, verb):
+    """A removal that names no session refuses; it never means all of them."""
+    more = ("--keep", "0") if verb == "trim" else ()
+    ran = run("sessions", verb, "--yes", *more)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == (
+        f"omniagent: error: nothing says which sessions to {verb}; name them, or choose them with --all, "
+        "--older-than, --meta or --tag\n"
+    )
+    assert filled.count() == 3
+
+
+def test_without_consent_nothing_happens(run, filled):
+    """Where nobody can be asked, a removal names the count and needs --yes."""
+    for words, action in (
+        (("delete", "alice"), "delete the session 'alice' with 4 messages"),
+        (("delete", "--all"), "delete 3 sessions with 7 messages"),
+        (("delete", "alice", "--purge"), "delete the session 'alice' with 4 messages for good"),
+        (("clear", "alice", "bob"), "remove all 6 messages of 2 sessions"),
+        (("trim", "--all", "--keep", "1"), "remove 4 messages of 2 sessions"),
+    ):
+        ran = run("sessions", *words)
+        assert (ran.code, ran.out) == (1, "")
+        assert ran.err == f"omniagent: error: this would {action}; give --yes to do it\n"
+    assert filled.count_messages("alice") == 4
+
+
+def test_a_person_is_asked(person, filled):
+    """A terminal is asked with the count; only yes is yes."""
+    for answer, code, left in (("n", 1, 3), ("", 1, 3), ("\x04", 1, 3), ("y", 0, 2)):
+        with person("sessions", "delete", "alice") as terminal:
+            terminal.wait_for("Delete the session 'alice' with 4 messages? [y/N]")
+            terminal.send(answer if answer == "\x04" else f"{answer}\r")
+            assert terminal.wait() == code
+        assert filled.count() == left
+    assert "deleted the session 'alice'" in terminal.shown
+
+
+def test_dry_run_changes_nothing(run, filled):
+    """--dry-run lists what would go, and nothing goes; it needs no consent."""
+    ran = run("sessions", "delete", "--all", "--dry-run")
+    assert (ran.code, ran.cells) == (0, [["carol", "1"], ["bob", "2"], ["alice", "4"]])
+    assert ran.err == "this would delete 3 sessions with 7 messages\n"
+    ran = run("sessions", "trim", "alice", "--keep", "1", "--dry-run", "--json")
+    assert ran.json == [{"id": "alice", "messages": 3}]
+    assert filled.count() == 3
+    assert filled.count_messages("alice") == 4
+
+
+def test_many_are_chosen_by_options(run, store):
+    """--tag, --meta and --older-than choose together; pinned sessions stay unless included."""
+    talk(store, "a", "x")
+    talk(store, "b", "x")
+    talk(store, "c", "x")
+    for name in "ab":
+        store.tag(name, ["old"])
+    store.set_metadata("a", "team", "red")
+    store.set_metadata("b", "pinned", True)
+    choose = ("sessions", "delete", "--dry-run", "--older-than", "1s")
+    assert run(*choose, "--tag", "old").cells == [["a", "1"]]
+    assert run(*choose, "--tag", "old").err.startswith(
+        "1 pinned session left alone; --include-pinned takes them too\n"
+    )
+    assert run(*choose, "--tag", "old", "--include-pinned").cells == [["b", "1"], ["a", "1"]]
+    assert run(*choose, "--meta", "team=red", "--tag", "old").cells == [["a", "1"]]
+    assert run(*choose, "--meta", "team=blue").err == "there is nothing to delete\n"
+    assert run("sessions", "delete", "b", "--dry-run").cells == [["b", "1"]]
+    assert run("sessions", "delete", "b", "--all", "-y").code == 2
+
+
+def test_one_missing_id_stops_all(run, filled):
+    """When one of several ids is not there, none is removed."""
+    ran = run("sessions", "delete", "alice", "nobody", "--yes")
+    assert ran.code == 1
+    assert filled.count() == 3
+
+
+def test_removals_take_whole_ids_only(run, filled):
+    """A removal takes no abbreviation and no @."""
+    ran = run("sessions", "delete", "ali", "--yes")
+    assert (ran.code, ran.err) == (
+        1,
+        "omniagent: error: there is no session 'ali'; did you mean 'alice'?\n",
+    )
+    for verb, more in (("delete", ()), ("clear", ()), ("trim", ("--keep", "0"))):
+        ran = run("sessions", verb, "@", "--yes", *more)
+        assert (ran.code, ran.err) == (
+            1,
+            "omniagent: error: @ is not enough for a command that removes; write out the session's id\n",
+        )
+    assert filled.count() == 3
+
+
+def test_undo(run, filled):
+    """Restore brings back the newest removal, or that of one session, or an entry under another id."""
+    run("sessions", "trim", "alice", "--keep", "1", "-y")
+    run("sessions", "delete", "bob", "-y")
+    trash = run("sessions", "trash")
+    assert [row[:3] for row in trash.cells] == [["bob", "deleted", "2"], ["alice", "trimmed", "3"]]
+    assert (
+        run("sessions", "restore", "alice").err
+        == "restored what was trimmed of 'alice': 3 messages\n"
+    )
+    assert filled.count_messages("alice") == 4
+    ran = run("sessions", "restore", "--as", "bob-2", "--json")
+    assert (ran.json["id"], ran.json["restored_as"], ran.json["kind"]) == (
+        "bob",
+        "bob-2",
+        "deleted",
+    )
+    assert ran.err == "restored the session 'bob' as 'bob-2': 2 messages\n"
+    assert filled.count_messages("bob-2") == 2
+
+
+def test_restore_refuses_clearly(run, filled, db):
+    """An empty trash, an unknown id and a taken id are told; nothing changes."""
+    ran = run("sessions", "restore")
+    assert (ran.code, ran.err) == (
+        1,
+        "omniagent: error: the trash is empty; there is nothing to restore\n",
+    )
+    run("sessions", "delete", "alice", "-y")
+    assert run("sessions", "restore", "alcie").err == (
+        "omniagent: error: the trash holds nothing of 'alcie'; did you mean 'alice'?\n"
+    )
+    talk(filled, "alice", "somebody else")
+    ran = run("sessions", "restore", "alice")
+    assert ran.code == 1
+    assert "'alice'" in ran.err
+    assert filled.count_messages("alice") == 1
+
+
+def test_one_entry_of_several_is_restored(run, filled):
+    """--entry takes exactly what 'trash' lists."""
+    run("sessions", "trim", "alice", "--keep", "3", "-y")
+    run("sessions", "trim", "alice", "--keep", "1", "-y")
+    first = run("sessions", "trash", "--json").json[1]
+    assert first["message_count"] == 1
+    assert run("sessions", "restore", "--entry", first["entry"]).code == 0
+    assert [m.position for m in filled.messages("alice")] == [0, 3]
+
+
+def test_the_trash_is_emptied_on_demand(run, filled, person):
+    """Trash --empty asks, and then nothing can be restored."""
+    assert run("sessions", "trash", "--empty").err == "The trash is empty\n"
+    run("sessions", "delete", "alice", "bob", "-y")
+    ran = run("sessions", "trash", "--empty")
+    assert (ran.code, ran.err) == (
+        1,
+        "omniagent: error: this would remove 2 entries of the trash for good; give --yes to do it\n",
+    )
+    ran = run("sessions", "trash", "--empty", "--yes", "--json")
+    assert ran.json == {"removed": 2}
+    assert run("sessions", "trash").out == ""
+    with person("sessions", "trash") as terminal:
+        terminal.wait()
+    assert terminal.shown == "The trash is empty"
+
+
+def test_purge_leaves_nothing(run, filled, db):
+    """--purge removes for good: the trash holds nothing and the file no word of it."""
+    assert run("sessions", "delete", "bob", "--purge", "--yes").err == (
+        "deleted the session 'bob' with 2 messages for good\n"
+    )
+    assert run("sessions", "restore", "bob").code == 1
+    filled.close()
+    for file in db.parent.glob("sessions.db*"):
+        assert b"Viktor" not in file.read_bytes()
+
+
+def test_no_trash_when_none_is_wanted(run, filled):
+    """sessions.trash_ttl = 0 keeps nothing."""
+    assert run("config", "set", "sessions.trash_ttl", "0").code == 0
+    assert run("sessions", "delete", "alice", "-y").code == 0
+    assert run("sessions", "trash").out == ""
+
+
+def test_prune_removes_what_has_expired(run, store):
+    """Prune removes expired sessions and says how many; --dry-run only counts."""
+    talk(store, "keep", "x")
+    talk(store, "gone", "x")
+    store.set_ttl("gone", 60)
+    CLOCK.now += timedelta(hours=1)
+    assert run("sessions", "list", "--ids").lines == ["keep"]
+    ran = run("sessions", "prune", "--dry-run", "--json")
+    assert (ran.json, ran.err) == ({"expired": 1, "removed": 0}, "would remove 1 expired session\n")
+    assert run("sessions", "prune").err == "removed 1 expired session\n"
+    assert run("sessions", "prune").err == "removed 0 expired sessions\n"
+
+
+def test_an_expired_session_is_told_as_such(run, store):
+    """What has expired is not just missing."""
+    talk(store, "gone", "x")
+    store.set_ttl("gone", 60)
+    for words in (("show", "gone"), ("pin", "gone"), ("delete", "gone", "-y")):
+        ran = run("sessions", *words)
+        assert ran.code == 1
+        assert ran.err.startswith("omniagent: error: the session 'gone' expired at 2026-11-01T09:")
+
+
+def test_json_of_removals(run, filled):
+    """--json prints what went."""
+    ran = run("sessions", "clear", "alice", "--yes", "--json", "-q")
+    assert (ran.json, ran.err) == ([{"id": "alice", "messages": 4}], "")
+
+
+def test_reading_a_store_again(run, db):
+    """A store of another program run sees what this one did."""
+    with open_store(db, ttl=None) as store:
+        talk(store, "x", "y")
+    assert run("sessions", "delete", "x", "-y").code == 0
+    with open_store(db, ttl=None) as store:
+        assert not store.exists("x")

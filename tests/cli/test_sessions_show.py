@@ -1,0 +1,192 @@
+"""`omniagent sessions show` and `search`."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from omniagent_cli.models import Message
+from omniagent_cli.stores import open_store
+from tests.cli.scene import talk
+
+
+def test_a_pipe_gets_header_and_messages(run, filled):
+    """A pipe gets names and values, an empty line, and one line per message."""
+    filled.append("bob", Message("assistant", "tab\there\nand a \\", status="interrupted"))
+    ran = run("sessions", "show", "bob")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.cells == [
+        ["id", "bob"], ["title", "Zwölf Boxkämpfer"], ["model", ""], ["messages", "3"],
+        ["created", "2026-11-01T09:04:00.000000Z"], ["updated", "2026-11-01T09:07:00.000000Z"],
+        ["expires", ""], ["metadata", "{}"], [""],
+        ["0", "2026-11-01T09:04:00.000000Z", "user", "complete", "Zwölf Boxkämpfer"],
+        ["1", "2026-11-01T09:05:00.000000Z", "assistant", "complete", "jagen Viktor"],
+        ["2", "2026-11-01T09:07:00.000000Z", "assistant", "interrupted", r"tab\there\nand a \\"],
+    ]  # fmt: skip
+
+
+def test_last_reads_the_end(run, filled):
+    """--last N shows the last N messages, 0 none, and a negative number is refused."""
+    assert [row[0] for row in run("sessions", "show", "alice", "--last", "2").cells[9:]] == [
+        "2",
+        "3",
+    ]
+    assert len(run("sessions", "show", "alice", "--last", "0").lines) == 9
+    assert run("sessions", "show", "alice", "--last", "-1").code == 2
+
+
+def test_json_is_the_session(run, filled):
+    """--json prints the record with its messages and their positions."""
+    ran = run("sessions", "show", "alice", "--json", "--last", "1")
+    record = ran.json
+    assert (record["id"], record["message_count"], record["title"]) == (
+        "alice",
+        4,
+        "My name is Alice",
+    )
+    (message,) = record["messages"]
+    assert (message["position"], message["role"], message["content"]) == (3, "assistant", "Alice")
+
+
+def test_raw_is_the_text_alone(run, store):
+    """--raw prints what was said as it was said, ready for a file."""
+    talk(store, "s", "q", "# Title\n\n\ttab \x1b[31m")
+    assert run("sessions", "show", "s", "--raw", "--last", "1").out == "# Title\n\n\ttab \x1b[31m\n"
+    assert run("sessions", "show", "s", "--raw").out == "q\n\n# Title\n\n\ttab \x1b[31m\n"
+
+
+def test_contradictions_are_refused(run, filled):
+    """--json goes with neither --raw nor --follow, which print no one document."""
+    for option in ("--raw", "--follow"):
+        ran = run("sessions", "show", "alice", "--json", option)
+        assert (ran.code, ran.out) == (2, "")
+
+
+def test_tool_calls_are_shown(run, store):
+    """A message that only calls tools is not an empty line."""
+    call = {"id": "1", "type": "function", "function": {"name": "look", "arguments": '{"at": "x"}'}}
+    store.append("s", Message("assistant", "", tool_calls=[call]))
+    assert run("sessions", "show", "s").cells[-1][4] == '→ look({"at": "x"})'
+
+
+def test_a_person_sees_markdown(person, db):
+    """A terminal shows who said what, when, with Markdown laid out."""
+    with open_store(db, ttl=None) as store:
+        talk(
+            store, "chat", "Make a *list*", "Sure:\n\n- **one**\n- `two`\n\n[link](http://x.test/)"
+        )
+        store.tag("chat", ["work"])
+        store.set_metadata("chat", "project", {"name": "apollo"})
+    with person("sessions", "show", "chat") as terminal:
+        assert terminal.wait() == 0
+    assert terminal.shown.splitlines() == [
+        "Make a *list*",
+        "chat · 2 messages · updated just now · created just now · #work",
+        'project: {"name":"apollo"}',
+        "",
+        "user · #0 · just now",
+        "Make a *list*",
+        "",
+        "assistant · #1 · just now",
+        "Sure:",
+        "",
+        " • one",
+        " • two",
+        "",
+        "link (http://x.test/)",
+    ]
+
+
+def test_follow_goes_on(db, store):
+    """--follow shows what another process says, each message once and when it is finished."""
+    import subprocess
+
+    from tests.cli.scene import environment
+
+    talk(store, "s", "first")
+    with subprocess.Popen(
+        [sys.executable, "-m", "omniagent_cli", "sessions", "show", "s", "--raw", "--follow"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(db),
+    ) as process:  # fmt: skip
+        assert process.stdout.readline() == b"first\n"
+        uid = store.header("s").uid
+        growing = store.checkpoint("s", Message("assistant", "half"), uid=uid).messages[0]
+        growing.content, growing.status = "half and half", "complete"
+        store.checkpoint("s", growing, uid=uid, final=True)
+        assert process.stdout.readline() in (b"half and half\n", b"half\n")
+        store.append("s", {"role": "user", "content": "third"})
+        assert process.stdout.readline() == b"third\n"
+        store.delete("s")
+        assert process.wait(timeout=30) == 1
+        assert process.stderr.read().startswith(b"omniagent: error: there is no session 's'")
+
+
+def test_long_output_goes_to_the_pager(person, db):
+    """What fills more than the screen is shown by the person's pager; leaving it early is no error."""
+    with open_store(db, ttl=None) as store:
+        talk(store, "long", *(f"message {n}" for n in range(2000)))
+    with person("sessions", "show", "long", PAGER="head -n 5", rows=20) as terminal:
+        assert terminal.wait() == 0
+    assert len(terminal.shown.splitlines()) == 5
+    with person("sessions", "show", "long", "--last", "1", PAGER="false", rows=20) as terminal:
+        assert terminal.wait() == 0
+    assert "message 1999" in terminal.shown
+
+
+def test_search_in_a_pipe(run, filled):
+    """Hits are id, position, created, role and snippet, the newest first; accents and case do not matter."""
+    ran = run("sessions", "search", "NAME", "alic*")
+    assert ran.cells == [
+        ["alice", "0", "2026-11-01T09:00:00.000000Z", "user", "My name is Alice"],
+    ]
+    assert [row[:2] for row in run("sessions", "search", "alice").cells] == [
+        ["alice", "3"], ["alice", "1"], ["alice", "0"],
+    ]  # fmt: skip
+    assert run("sessions", "search", "boxkampfer").cells[0][0] == "bob"
+    assert run("sessions", "search", "nothing such") == type(ran)(0, "", "")
+
+
+def test_search_is_narrowed(run, filled):
+    """A session, a role and a limit narrow a search; what a limit leaves out is told."""
+    assert run("sessions", "search", "alice", "--role", "user").cells[0][1] == "0"
+    assert run("sessions", "search", "alice", "-s", "bob").out == ""
+    assert (
+        run("sessions", "search", "alice", "-s", "al", "--limit", "1").err
+        == "there are more than 1; --limit N shows them\n"
+    )
+    ran = run("sessions", "search", "alice", "--role", "robot")
+    assert (ran.code, ran.err) == (
+        2,
+        "omniagent: error: --role cannot be 'robot'; give system, user, assistant or tool\n",
+    )
+    assert run("sessions", "search", "alice", "-s", "nobody").code == 1
+
+
+@pytest.mark.parametrize(
+    "query", ['"', "*", "'; DROP TABLE x; --", "NEAR(", "a AND", "", "-", "\x00", "()"]
+)
+def test_a_query_is_never_a_syntax_error(run, filled, query):
+    """Anything at all can be looked for."""
+    assert run("sessions", "search", "--", query).code == 0
+
+
+def test_search_json(run, filled):
+    """--json tells where the match stands."""
+    (hit,) = run("sessions", "search", "viktor", "--json").json
+    assert (hit["session_id"], hit["position"], hit["role"]) == ("bob", 1, "assistant")
+    start, end = hit["match"]
+    assert hit["snippet"][start:end] == "Viktor"
+
+
+def test_a_person_sees_hits(person, filled):
+    """A terminal shows where a hit is and its surroundings."""
+    with person("sessions", "search", "viktor") as terminal:
+        assert terminal.wait() == 0
+    first, second = terminal.shown.splitlines()
+    assert first.startswith("bob Zwölf Boxkämpfer · assistant #1 · ")
+    assert second == "  jagen Viktor"
+    assert b"\x1b[1;31mViktor" in terminal.raw
+    with person("sessions", "search", "xyzzy") as terminal:
+        terminal.wait()
+    assert terminal.shown == "No message has all of that"
