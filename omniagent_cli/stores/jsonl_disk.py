@@ -87,15 +87,17 @@ def sync_directory(directory: Path) -> None:
 
 
 @contextlib.contextmanager
-def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
+def locked(
+    path: Path, *, shared: bool = False, wait_seconds: float = WAIT_SECONDS
+) -> Iterator[None]:
     """Hold the lock file, waiting in slices that Ctrl-C gets through.
 
     It is opened each time, because a directory can be removed and made again, and a process can fork.
 
     Raises:
-        StoreLocked: others held it for longer than `WAIT_SECONDS`.
+        StoreLocked: others held it for longer than `wait_seconds`.
     """
-    deadline = time.monotonic() + WAIT_SECONDS
+    deadline = time.monotonic() + wait_seconds
     pause = 0.0002
     while True:
         descriptor = open_private(path, os.O_RDWR)

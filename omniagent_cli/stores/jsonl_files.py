@@ -123,7 +123,7 @@ class JsonlFilesStore(SessionStore):
         """Keep writers out for a moment, where a lock can be had at all."""
         with contextlib.ExitStack() as stack:
             if not self._read_only:
-                with contextlib.suppress(FileNotFoundError, PermissionError):
+                with contextlib.suppress(OSError):
                     stack.enter_context(locked(self._layout.lock, shared=True))
             yield
 
@@ -174,7 +174,9 @@ class JsonlFilesStore(SessionStore):
     def _scrub(self) -> None:
         """Remove the unfinished writes of what was just removed; the files themselves are rewritten or gone."""
         with self._telling(write=True), self._lock, self._exclusive():
-            for uid in getattr(self._purged, "uids", ()):
+            purged: set[str] = getattr(self._purged, "uids", set())
+            self._index.forget(purged)
+            for uid in purged:
                 self._layout.torn_path(uid).unlink(missing_ok=True)
             care.remove_leftovers(self._layout)
 

@@ -201,9 +201,8 @@ def read_header(line: bytes, uid: str) -> tuple[HeaderRow, dict[str, Any]]:
         for key, default in _SMALL.items():
             value = small.get(key, default)
             setattr(header, key, value)
-        times = (header.created_at, header.updated_at, header.expires_at or header.updated_at)
-        if not all(map(_TIME.fullmatch, times)):
-            raise BadLine  # a damaged time must not look like an expired session
+        for time in (header.created_at, header.updated_at, header.expires_at or header.updated_at):
+            check_time(time)  # a damaged one must not look like an expired session
         preview = small.get("preview", "")
         if isinstance(preview, dict):
             header.preview = _from_base64(preview["payload"])
@@ -253,6 +252,17 @@ def read_identity(line: bytes) -> dict[str, Any]:
     if record.get("format") != SESSION_FORMAT or not isinstance(record.get("id"), str):
         raise BadLine
     return record
+
+
+def check_time(text: object) -> str:
+    """Return a time read from a file if it is written as we write it.
+
+    Raises:
+        BadLine: it is not.
+    """
+    if not isinstance(text, str) or not _TIME.fullmatch(text):
+        raise BadLine
+    return text
 
 
 def check_uid(uid: object) -> str:

@@ -10,6 +10,7 @@ from omniagent_cli.errors import CorruptSession, InvalidRecord
 from omniagent_cli.models import check_version
 from omniagent_cli.stores.jsonl_lines import (
     BadLine,
+    check_time,
     check_uid,
     kind_of,
     may_be_unfinished,
@@ -18,6 +19,7 @@ from omniagent_cli.stores.jsonl_lines import (
     read_record,
 )
 from omniagent_cli.stores.jsonl_tape import Shrunk, Tape
+from omniagent_cli.stores.records import HIDDEN, HeaderRow
 
 _LONGEST_IDENTITY = 1 << 20
 
@@ -43,6 +45,7 @@ class Log:
         self.tape = Tape(path)
         self.size = self.tape.size
         self.stamp = self.tape.stamp
+        self.facts: dict[str, Any] = {}
         self._data: tuple[bytes, dict[str, Any]] | None = None
         try:
             self._read_identity()
@@ -106,6 +109,7 @@ class Log:
             self._name: str = identity["id"]
             check_version(identity, f"the session file {self.path}")
             self._uid = check_uid(identity["uid"])
+            self._created_at = check_time(identity["created_at"])
         except (BadLine, InvalidRecord, KeyError) as error:
             raise NotALog from error
         self.first = offset + len(line) + 1
@@ -125,12 +129,28 @@ class Log:
                 bad = offset
             partial = False
         else:
-            raise CorruptSession(
-                f"the session {self._name!r} has no header in {self.path}; `omniagent store check` says more",
-                session_id=self._name,
-            )
-        if bad is not None and not lenient:
-            raise self.damaged(bad)
+            if not lenient:
+                raise CorruptSession(
+                    f"the session {self._name!r} has no header in {self.path}; `omniagent store check` says more",
+                    session_id=self._name,
+                )
+            self._stand_in()
+        if bad is not None:
+            if not lenient:
+                raise self.damaged(bad)
+            # An older header may say that the session has expired, which the lost one denied.
+            self.header.expires_at = None
+
+    def _stand_in(self) -> None:
+        """Make a header for a log that has lost its own, so that the session is listed and not taken for missing."""
+        hidden = self._name.startswith(HIDDEN)
+        self.header = HeaderRow(
+            self._uid, self._name, self._created_at, self._created_at, hidden=hidden
+        )
+        self.facts = {}
+        self._data = (b"{}", {})
+        self.header_at = self.end = self.first
+        self.unended = False
 
     def _take_header(self, line: bytes) -> bool:
         try:

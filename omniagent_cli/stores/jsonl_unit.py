@@ -267,11 +267,11 @@ class JsonlUnit(Transaction):
         for step in steps:
             if step.action == "move":
                 self._index.paths[step.uid] = self._layout.root / step.to
-        if self.purged:
-            self._index.forget(self.purged)
-        for uid, change in self._changes.items():
-            if change.removed:
-                self._layout.torn_path(uid).unlink(missing_ok=True)
+        removed = {uid for uid, change in self._changes.items() if change.removed}
+        if removed:
+            self._index.forget(removed)
+        for uid in removed:
+            self._layout.torn_path(uid).unlink(missing_ok=True)
 
     def _steps(self, uid: str, change: Change, *, durable: bool) -> list[Step]:
         if change.removed:

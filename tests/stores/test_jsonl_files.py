@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -16,11 +17,13 @@ from omniagent_cli.errors import (
     NewerVersion,
     NotOurStore,
     StoreCorrupt,
+    StoreLocked,
     StoreReadOnly,
     StoreUnreachable,
     UsageError,
 )
 from omniagent_cli.models import Message
+from omniagent_cli.stores.jsonl_disk import locked
 from omniagent_cli.stores.jsonl_files import JsonlFilesStore
 from omniagent_cli.stores.records import HeaderRow, ListQuery, MessageRow
 from omniagent_cli.testing import FakeClock
@@ -474,3 +477,45 @@ def test_a_directory_that_was_removed_meanwhile(store, place):
     assert store.exists("a") is False
     store.append("a", user("two"))
     assert texts(store) == ["two"]
+
+
+def test_a_damaged_session_is_still_listed(store, place):
+    """A log whose end was damaged is listed with what is known, told when opened, and never taken for expired."""
+    store.append("a", user("one"))
+    store.set_ttl("a", 0.001)
+    store.set_ttl("a", None)
+    path = place / "a.jsonl"
+    data = path.read_bytes()
+    begin = data.rindex(HEADER)
+    path.write_bytes(data[:begin] + b"[" + data[begin + 1 :])
+    assert [summary.id for summary in store.list()] == ["a"]
+    assert store.purge_expired() == 0
+    for attempt in (lambda: store.get("a"), lambda: store.append("a", user("two"))):
+        with pytest.raises(CorruptSession, match=r"'a' is damaged at line \d+ of .*a\.jsonl"):
+            attempt()
+    path.write_bytes(data.split(b"\n")[0] + b"\n")
+    assert [summary.id for summary in store.list()] == ["a"]
+    with pytest.raises(CorruptSession, match="has no header"):
+        store.get("a")
+
+
+def test_a_lock_that_is_held(store, place):
+    """Waiting for another process ends with an error that says so, or at once with Ctrl-C."""
+    store.append("a", user("one"))
+    lock = place / ".omniagent" / "lock"
+    script = (
+        "import sys\nfrom omniagent_cli.stores.jsonl_files import JsonlFilesStore\n"
+        "store = JsonlFilesStore(sys.argv[1])\nprint(len(store.messages('a')), flush=True)\n"
+        "store.append('a', {'role': 'user', 'content': 'two'})\n"
+    )
+    with locked(lock):
+        with pytest.raises(StoreLocked, match="in use by another process"):
+            with locked(lock, wait_seconds=0.02):
+                pass
+        with subprocess.Popen(
+            [sys.executable, "-c", script, place], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as waiting:
+            assert waiting.stdout.readline() == b"1\n"
+            waiting.send_signal(signal.SIGINT)
+            assert b"KeyboardInterrupt" in waiting.stderr.read()
+    assert texts(store) == ["one"]
