@@ -59,11 +59,16 @@ def table_text() -> str:
             *(f"        {_tuple(v)},\n" for v in values),
             "    ),\n",
         ]
-    lines += ["}\n\nTABLE: Table = {\n"]
+    shared = [_tuple(option) for option in maker.shared]
+    lines += ["}\n\nSHARED = (\n", *(f"    {option},\n" for option in shared), ")\n\n"]
+    lines.append("TABLE: Table = {\n")
     for path, (text, options, positionals, below) in sorted(maker.commands.items()):
-        lines += [f"    {_quoted(path)}: (\n        {_quoted(text)},\n        (\n"]
-        lines += [f"            {_tuple(option)},\n" for option in options]
-        lines += [f"        ),\n        {_tuple(positionals)},\n        {_tuple(below)},\n    ),\n"]
+        rows = [_tuple(option) for option in options]
+        if rows[-len(shared) :] == shared:
+            rows[-len(shared) :] = ["*SHARED"]
+        lines.append(f"    {_quoted(path)}: (\n        {_quoted(text)},\n")
+        lines += ["        (\n", *(f"            {row},\n" for row in rows), "        ),\n"]
+        lines.append(f"        {_tuple(positionals)},\n        {_tuple(below)},\n    ),\n")
     return "".join([*lines, "}\n"])
 
 
@@ -71,13 +76,14 @@ class _Maker:
     """Walks the commands."""
 
     def __init__(self) -> None:
-        from omniagent_cli.cli.lazy import LazyGroup
+        from omniagent_cli.cli.lazy import LazyGroup, shared_options
         from omniagent_cli.cli.table import COMMANDS
 
         self.commands: dict[str, tuple[Any, ...]] = {}
         self.values: dict[str, list[tuple[str, str]]] = {}
         self.root = LazyGroup("omniagent", COMMANDS, root=True)
         self._context = typer.Context(self.root)
+        self.shared = [self._option("", option) for option in shared_options()]
 
     def command(self, path: str, command: Any, row: Any) -> None:
         """Note one command and all below it."""

@@ -45,25 +45,31 @@ def session_ids(place: Place, environ: Mapping[str, str]) -> Iterable[tuple[str,
     store = chosen_store(place.given, environ)
     if store is None:
         return []
-    scheme, path = store
-    prefix = place.prefix
-    if prefix.removeprefix("id:").startswith(("id:", "@")):
-        prefix = prefix.removeprefix("id:")
-    if scheme == "sqlite":
-        found = _from_sqlite(path, prefix, place.kind)
-    elif scheme == "file":
-        from omniagent_cli.complete.files import from_directory
-
-        found = from_directory(path, prefix, place.kind, LIMIT)
-    else:
-        found = _from_list(path, prefix)
     used = set(place.arguments)
     return [
         (value, _described(title))
-        for session_id, title in found
+        for prefix in _prefixes(place.prefix)
+        for session_id, title in _found(*store, prefix, place.kind)
         if _can_be_typed(session_id, literal=place.literal)
         and (value := _escaped(session_id)) not in used
     ]
+
+
+def _prefixes(typed: str) -> tuple[str, ...]:
+    """Return how ids may begin for what was typed; what is an escape begins another id than it looks like."""
+    if typed.startswith("id:") and typed.replace("id:", "") in ("", "@"):
+        return typed, typed.removeprefix("id:").rstrip("@") + "@"
+    return (typed,)
+
+
+def _found(scheme: str, path: str, prefix: str, which: str) -> Iterable[tuple[str, str]]:
+    if scheme == "sqlite":
+        return _from_sqlite(path, prefix, which)
+    if scheme == "file":
+        from omniagent_cli.complete.files import from_directory
+
+        return from_directory(path, prefix, which, LIMIT)
+    return _from_list(path, prefix)
 
 
 def _escaped(session_id: str) -> str:
