@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import TextIO
+from typing import ClassVar, TextIO
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
-from rich.console import Console
-from rich.markdown import Markdown
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.markdown import CodeBlock, Markdown
+from rich.syntax import Syntax
 
 from omniagent_cli.text import visible
 
@@ -54,9 +56,26 @@ def _clean(tokens: Iterable[Token]) -> None:
             _clean(token.children)
 
 
+class _Code(CodeBlock):
+    """Code as it would be typed: coloured by the terminal's own palette, no frame that would be copied with it."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield Syntax(
+            str(self.text).rstrip(),
+            self.lexer_name,
+            theme="ansi_dark",
+            background_color="default",
+            word_wrap=True,
+        )
+
+
+class _Markdown(Markdown):
+    elements: ClassVar = {**Markdown.elements, "fence": _Code, "code_block": _Code}
+
+
 def harmless_markdown(text: str) -> Markdown:
     """Return untrusted Markdown to print; links show their targets instead of hiding them."""
-    markdown = Markdown("", hyperlinks=False)
+    markdown = _Markdown("", hyperlinks=False)
     markdown.markup = visible(text)
     markdown.parsed = parsed(markdown.markup)
     _clean(markdown.parsed)
@@ -67,4 +86,17 @@ def rendered(text: str, *, width: int, colored: bool) -> str:
     """Return untrusted Markdown as lines for a terminal."""
     lines = io.StringIO()
     console_on(lines, width=width, colored=colored).print(harmless_markdown(text))
-    return "\n".join(line.rstrip() for line in lines.getvalue().rstrip("\n").split("\n"))
+    return "\n".join(_unpadded(line) for line in lines.getvalue().rstrip("\n").split("\n"))
+
+
+_PADDING = re.compile(r"(?:\s|\x1b\[0?m|\x1b\[[0-9;]+m(?=\s))+\Z")
+
+
+def _unpadded(line: str) -> str:
+    """Return a line without the blanks that fill it, which would be copied with it; styles end where they did."""
+    found = _PADDING.search(line)
+    if found is None:
+        return line
+    return line[: found.start()] + (
+        "\x1b[0m" if "\x1b[0m" in found[0] or "\x1b[m" in found[0] else ""
+    )

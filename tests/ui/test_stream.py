@@ -184,6 +184,19 @@ def test_hostile_text_cannot_drive_the_terminal():
     assert "</kbd>" in out.shown
 
 
+def test_code_is_shown_without_decoration():
+    """What is copied from a code block is the code: no frame, no blanks beside or behind it, colours or not."""
+    code = "def f():\n\n    return 'x'"
+    terminal, out, _ = tty()
+    terminal.color = "always"
+    with StreamView(terminal, clock=Clock()) as view:
+        view.feed(TextDelta(f"```python\n{code}\n```"))
+    assert out.shown == code
+    assert "\x1b[94" in out.written
+    assert " \n" not in out.written
+    assert " \x1b[0m\n" not in out.written
+
+
 def test_a_tool_call_is_one_line_that_ends_with_its_result():
     """A call is shown while it runs and becomes one line with what came of it."""
     terminal, out, _ = tty()
@@ -349,7 +362,9 @@ def test_a_failing_terminal_raises_where_it_is_fed():
     def broken(_text):
         raise BrokenPipeError
 
-    view = StreamView(terminal, clock=Clock())
+    clock = Clock()
+    view = StreamView(terminal, clock=clock)
+    clock.now += 1
     out.write = broken
     with pytest.raises(BrokenPipeError):
         view.feed(TextDelta("Hello\n\n# x\n"))
