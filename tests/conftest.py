@@ -5,7 +5,9 @@ import sys
 
 import pytest
 
-from tests.sandbox import watch
+pytest.register_assert_rewrite("omniagent_cli.testing")
+
+from tests.sandbox import watch  # noqa: E402  # after the rewriting is asked for
 
 VARIABLES = (
     "OMNIAGENT_",

@@ -2,12 +2,10 @@
 
 import pytest
 
-pytest.register_assert_rewrite("omniagent_cli.testing")
-
-from omniagent_cli.stores.jsonl_files import JsonlFilesStore  # noqa: E402  # after the rewriting is asked for
-from omniagent_cli.stores.memory import MemoryStore  # noqa: E402
-from omniagent_cli.stores.sqlite import SqliteStore  # noqa: E402
-from omniagent_cli.testing import SharedPlaceContract, StoreCase, StoreContract  # noqa: E402
+from omniagent_cli.stores.jsonl_files import JsonlFilesStore
+from omniagent_cli.stores.memory import MemoryStore
+from omniagent_cli.stores.sqlite import SqliteStore
+from omniagent_cli.testing import SharedPlaceContract, StoreCase, StoreContract
 
 CASES = {
     "memory": StoreCase(lambda place, **options: MemoryStore(**options), reopens=False),
