@@ -183,6 +183,12 @@ class Chat:
             )
             for message in news:
                 self.show(message)
+        elif self.message_count and not await self.call(self.store.exists, self.session_id):
+            self.message_count = 0
+            self.terminal.warn(
+                f"{quoted(self.session_id)} was deleted or renamed by another program; "
+                "what you say next begins it anew"
+            )
 
     def show(self, message: Message) -> None:
         """Show one message as it stands in the session."""
@@ -196,8 +202,11 @@ class Chat:
 
     async def show_last_turn(self) -> None:
         """Show the last question and what came of it."""
-        for message in await self.call(last_turn, self.store, self.session_id):
+        turn = await self.call(last_turn, self.store, self.session_id)
+        for message in turn:
             self.show(message)
+        if turn and (turn[-1].role == "user" or turn[-1].status != "complete"):
+            self.terminal.note("this has no whole answer; /retry asks again")
 
     def took(self, removed: Removed) -> None:
         """Say what a command took away and how it comes back."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import os
 import signal
 import threading
@@ -60,6 +61,9 @@ class Repl:
         self._terminal = setup.terminal
         self._quiet = Quiet(setup.terminal.stdin)
         self._loop = asyncio.get_running_loop()
+        self._context = (
+            contextvars.copy_context()
+        )  # in which the prompts are found, from any thread
         self._work: asyncio.Task[None] | None = None
         self._cancelled_at = 0.0
         self._ended_by = 0
@@ -143,7 +147,7 @@ class Repl:
 
     def _from_thread(self, act: Callable[..., None], *args: Any) -> None:
         with suppress(RuntimeError):  # the loop is closed: the person left
-            self._loop.call_soon_threadsafe(act, *args)
+            self._loop.call_soon_threadsafe(act, *args, context=self._context)
 
     def _opened(self, agent: Agent) -> None:
         self.chat.agent = agent
@@ -188,10 +192,11 @@ class Repl:
             raise Left
         try:
             if line.startswith("/") and not line.startswith("//"):
+                await self.chat.show_news()
                 await run_command(self.chat, line)
+                await self.chat.refresh()
             else:
                 await self.turn(line[1:] if line.startswith("//") else said)
-            await self.chat.refresh()
         except OmniAgentError as error:
             if self.chat.opening.done() and self.chat.opening.exception() is error:
                 raise
@@ -200,22 +205,22 @@ class Repl:
     async def turn(self, content: Content, engine: Engine | None = None) -> None:
         """Ask, show the answer as it comes, and keep what came if it ends early."""
         chat = self.chat
-        await chat.show_news()
         agent = await chat.ready_agent()
         chat.removed = None
         said: list[str] = []
         try:
+            await chat.show_news()
             await self._show(agent, content, engine, said)
         except StoreError as error:
             self._terminal.error(str(error))
             self._recover(content, "".join(said))
         except OmniAgentError as error:
             self._terminal.error(str(error))
+        except OSError:  # the window was closed; closing the turn has stored what came
+            self._end(signal.SIGHUP)
         except Exception:  # a bug must not cost what was said either
             self._recover(content, "".join(said))
             raise
-        finally:
-            self._terminal.flush()
         with suppress(StoreError):
             await chat.refresh()
         if chat.message_count:

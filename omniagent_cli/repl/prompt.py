@@ -8,7 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prompt_toolkit.application import create_app_session, get_app_or_none, run_in_terminal
+from prompt_toolkit.application import (
+    create_app_session,
+    get_app_or_none,
+    get_app_session,
+    run_in_terminal,
+)
 from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
 from prompt_toolkit.filters import Condition
 from prompt_toolkit.history import InMemoryHistory
@@ -67,6 +72,7 @@ class Prompt:
     ) -> None:
         self._terminal = terminal
         self._toolbar = toolbar
+        self._apps = get_app_session()  # knows which prompt is on the screen
         depth = None if terminal.colored else ColorDepth.DEPTH_1_BIT
         self._session: PromptSession[str] = PromptSession(
             MARK,
@@ -125,20 +131,21 @@ class Prompt:
 
     async def tell(self, say: Callable[[], None]) -> None:
         """Print above the prompt when it is on the screen, else at once."""
-        if get_app_or_none() is None and not self._session.app.is_running:
+        if self._apps.app is None:
             say()
         else:
             await run_in_terminal(say)
 
     def stop(self, error: BaseException) -> None:
         """End a `read` or `ask` that is waiting, with an error."""
-        for app in (self._session.app, self._question.app):
-            if app.is_running and app.future is not None and not app.future.done():
-                app.exit(exception=error)
+        app = self._apps.app
+        if app is not None and app.is_running and app.future and not app.future.done():
+            app.exit(exception=error)
 
     def refresh(self) -> None:
         """Paint the bottom line again."""
-        self._session.app.invalidate()
+        if self._apps.app is not None:
+            self._apps.app.invalidate()
 
     def _is_command(self) -> bool:
         text = self._session.default_buffer.text

@@ -14,8 +14,9 @@ __all__ = ["chat_server"]
 
 
 @pytest.fixture
-def talk(tmp_path: Path) -> Iterator[Talk]:
+def talk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Talk]:
     """A person with an empty memory store."""
+    monkeypatch.setenv("TERM", "xterm")  # where the tests run there may be a dumb one
     person = Talk(tmp_path)
     yield person
     person.store.close()

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from omniagent_cli.errors import ModelUnreachable
+from omniagent_cli.errors import ModelUnreachable, UsageError
 from omniagent_cli.models import Message
 from omniagent_cli.repl.registry import commands
 from omniagent_cli.stores import open_store
@@ -305,6 +305,26 @@ def test_what_others_write_is_shown_before_the_next_turn(talk: Talk) -> None:
     other.close()
     assert shown.count("from the other terminal") == 1
     assert "written to this session meanwhile" in talk.err
+
+
+def test_a_session_that_went_is_told(talk: Talk) -> None:
+    """When another program deleted the session, the next turn says so and begins it anew."""
+    path = talk.home / "shared.db"
+    talk.store.close()
+    talk.store = open_store(path)
+    other = open_store(path)
+    model = ScriptedModel("1", "2")
+
+    class Deleting(dict):
+        def __getitem__(self, name):
+            other.delete("user-123")
+            raise UsageError(f"{name} is no model")
+
+    talk.models = Deleting()
+    shown = talk.chat("one", "/model x", "two", model=model)
+    other.close()
+    assert "was deleted or renamed by another program" in shown
+    assert talk.texts() == ["two", "2"]
 
 
 def test_a_failing_store_loses_nothing(talk: Talk) -> None:

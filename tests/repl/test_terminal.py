@@ -20,6 +20,7 @@ from tests.repl.terminal import (
     CTRL_C,
     CTRL_D,
     CTRL_R,
+    CTRL_Z,
     PASTE,
     UP,
     TerminalProgram,
@@ -280,11 +281,36 @@ def test_signals_keep_everything(home: Home, chat_server: Callable, number: sign
     assert home.stored()[1] == ("assistant", "interrupted", "half an answer")
 
 
-def test_signals_at_the_prompt(home: Home) -> None:
+@pytest.mark.parametrize("term", ["xterm", "dumb"])
+def test_signals_at_the_prompt(home: Home, term: str) -> None:
     """SIGTERM at the prompt ends the chat too."""
-    chat = home.open()
+    chat = home.open(TERM=term)
     chat.signal(signal.SIGTERM)
     assert chat.wait() == 128 + signal.SIGTERM
+
+
+def test_ctrl_z_gives_the_terminal_back(home: Home, chat_server: Callable) -> None:
+    """Ctrl-Z in an answer stops the chat with the terminal as it was; fg goes on with it."""
+    home.serve(chat_server(stall("half an answer")))
+    argv = ["bash", "--norc", "--noprofile", "-i"]
+    with TerminalProgram(argv, {**home.environ, "PS1": "shell> "}, cwd=str(home.path)) as shell:
+        shell.wait_for("shell>")
+        shell.say(f"{OMNIAGENT} chat -s user-123")
+        shell.wait_prompt(1)
+        shell.say("tell me")
+        shell.wait_for("half an answer")
+        shell.send(CTRL_Z)
+        shell.wait_for("Stopped")
+        shell.say("echo $((40 + 2))")
+        assert "echo $((40 + 2))" in shell.wait_match(r"(?m)^42$")
+        shell.say("fg")
+        shell.wait_for("chat -s user-123", count=3)
+        shell.send(CTRL_C)
+        shell.wait_for("interrupted")
+        shell.wait_prompt(2)
+        shell.send(CTRL_D)
+        shell.wait_for("shell>", count=4)
+    assert home.stored()[1] == ("assistant", "interrupted", "half an answer")
 
 
 def test_closing_the_window_keeps_everything(home: Home, chat_server: Callable) -> None:
@@ -374,6 +400,49 @@ def test_the_terminal_is_left_as_it_was(home: Home, chat_server: Callable) -> No
     assert after[3] & termios.ECHO
     assert after[3] & termios.ICANON
     assert before is not after
+
+
+def test_an_automatic_choice_is_told(home: Home) -> None:
+    """When nobody named a model, who answers and why is told above the prompt, once."""
+    del home.environ["OMNIAGENT_MODEL"]
+    chat = home.open()
+    chat.wait_for("recall answers, because")
+    chat.wait_for("| recall |")
+    chat.say("hello")
+    shown = chat.wait_prompt(2)
+    assert shown.count("recall answers, because") == 1
+
+
+def test_a_model_that_is_none_ends_the_chat(home: Home) -> None:
+    """A wrong --model is an error of the command: one line, exit code 2."""
+    chat = home.start("-m", "nosuch:model")
+    assert chat.wait() == 2
+    assert chat.shown.count("omniagent: error:") == 1
+
+
+def test_the_first_turn_may_be_typed_before_the_prompt(home: Home) -> None:
+    """What is typed while the chat starts is its first message."""
+    chat = home.start()
+    chat.say("an early bird")
+    chat.wait_prompt(2)
+    assert home.stored()[0][2] == "an early bird"
+
+
+def test_a_crash_shows_what_came(home: Home, chat_server: Callable) -> None:
+    """After kill -9 in an answer the next start shows the question and what came, marked interrupted."""
+    home.serve(chat_server(stall("half an answer"), answer("whole")))
+    chat = home.open()
+    chat.say("tell me")
+    chat.wait_for("half an answer")
+    chat.signal(signal.SIGKILL)
+    assert chat.wait() == -signal.SIGKILL
+    again = home.open()
+    again.wait_match(r"assistant · #1 · .* · interrupted")
+    again.wait_for("half an answer")
+    again.say("/retry")
+    again.wait_for("whole")
+    again.wait_prompt(2)
+    assert home.stored() == [("user", "complete", "tell me"), ("assistant", "complete", "whole")]
 
 
 def test_an_ephemeral_chat_leaves_nothing(home: Home) -> None:
