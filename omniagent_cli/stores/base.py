@@ -7,7 +7,7 @@ backend subclasses `SessionStore` and implements `_run`, `_close` and `url` with
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from omniagent_cli.canonical import format_time
@@ -126,7 +126,8 @@ class SessionStore(Trash):
             lambda tx: self._record(tx, self._find(tx, session_id, payload=False), kind, key)
         )
 
-    # Sessions brought in from elsewhere, whole or not at all.
+    # Sessions brought in from elsewhere, whole or not at all. What is staged need not be on disk before it is
+    # published, which is.
 
     def stage(self, session: Session) -> str:
         """Begin to bring in a session: a hidden one that `stage_messages` fills and `publish` shows.
@@ -146,7 +147,7 @@ class SessionStore(Trash):
             tx.put(header)
             return header.uid
 
-        return self._write(work)
+        return self._write(work, durable=False)
 
     def stage_messages(
         self, uid: str, messages: Iterable[Message], *, trusted: bool = False
@@ -171,16 +172,20 @@ class SessionStore(Trash):
             if not trusted:
                 own = [message.copy() for message in given]
                 place_messages(own, format_time(tx.now()), header.next_position)
-            tx.insert(uid, [self._to_row(uid, m) for m in own], [self._index_text(m) for m in own])
-            header.message_count += len(own)
-            header.next_position = (own[-1].position or 0) + 1
-            self._set_preview(header, own[-1])
-            if not self._data(header).get("title"):
-                self._title_from(tx, header, own)
+            self._count_in(tx, header, own)
             self._touch_header(header, tx.now())
             tx.put(header)
+            tx.insert(uid, [self._to_row(uid, m) for m in own], [self._index_text(m) for m in own])
 
-        self._write(work)
+        self._write(work, durable=False)
+
+    def _count_in(self, tx: Transaction, header: HeaderRow, messages: Sequence[Message]) -> None:
+        """Bring the header of a session that is being brought in up to date with more messages."""
+        header.message_count += len(messages)
+        header.next_position = (messages[-1].position or 0) + 1
+        self._set_preview(header, messages[-1])
+        if not self._data(header).get("title"):
+            self._title_from(tx, header, messages)
 
     def stage_record(self, uid: str, kind: str, key: str, record: Mapping[str, Any]) -> None:
         """Add another record (``attachment`` or ``summary``) to a staged session."""
@@ -189,16 +194,23 @@ class SessionStore(Trash):
             self._staged(tx, uid)
             tx.put_record(uid, kind, key, self._seal(kind, (uid, key), dict(record)))
 
-        self._write(work)
+        self._write(work, durable=False)
 
     def publish(
-        self, uid: str, session: Session, *, replace: bool = False, auto_title: bool = True
+        self,
+        uid: str | None,
+        session: Session,
+        *,
+        messages: Sequence[Message] = (),
+        replace: bool = False,
+        auto_title: bool = True,
     ) -> None:
         """Show a staged session under the id, times and facts of `session` (its messages are not looked at).
 
         Args:
-            uid: what `stage` returned.
+            uid: what `stage` returned; None when all of it comes now, which needs no staging.
             session: the header to give it; absent times become now.
+            messages: its last messages, trusted as in `stage_messages`.
             replace: put a session that holds the id in the trash first.
             auto_title: call a session without a title by its first question.
 
@@ -207,7 +219,9 @@ class SessionStore(Trash):
         """
 
         def work(tx: Transaction, events: list[Event]) -> None:
-            header = self._staged(tx, uid)
+            header = self._fresh("", tx.now()) if uid is None else self._staged(tx, uid)
+            if messages:
+                self._count_in(tx, header, messages)
             holder = tx.find(session.id)
             if replace and holder is not None:
                 self._trash_or_remove(tx, holder)
@@ -227,6 +241,9 @@ class SessionStore(Trash):
             data = {**session.unknown, "title": title, "title_source": source}
             self._set_data(header, {**data, "metadata": session.metadata, "state": session.state})
             tx.put(header)
+            if messages:
+                rows = [self._to_row(header.uid, message) for message in messages]
+                tx.insert(header.uid, rows, [self._index_text(message) for message in messages])
             events.append(Event("session_created", session.id))
 
         self._write(work)
