@@ -96,7 +96,7 @@ class Importing:
             return None
 
     def _drain(self, incoming: Incoming) -> None:
-        checker = Checker()
+        checker = Checker(compares=False)
         for _ in self._messages(incoming, checker, None):
             pass
 
@@ -125,8 +125,8 @@ class Importing:
                 elif staging is not None:
                     staging.add_record(*record)
 
-    def _stage_all(self, incoming: Incoming, staging: Staging) -> Checker:
-        checker = Checker()
+    def _stage_all(self, incoming: Incoming, staging: Staging, *, compares: bool) -> Checker:
+        checker = Checker(compares=compares)
         for message, _ in self._messages(incoming, checker, staging):
             staging.add(message)
         return checker
@@ -150,7 +150,7 @@ class Importing:
         self, incoming: Incoming, session_id: str | None, staging: Staging
     ) -> Outcome | None:
         """Bring in a session whose id is free, or is only known at its end."""
-        checker = self._stage_all(incoming, staging)
+        checker = self._stage_all(incoming, staging, compares=session_id is None)
         if session_id is None:
             found = self._late_id(incoming, checker)
             if not isinstance(found, str):
@@ -163,7 +163,7 @@ class Importing:
             staging.publish(session, auto_title=not incoming.exact)
         except SessionExists:
             return Outcome(session_id, "refused", reason="it was made here meanwhile; import again")
-        return Outcome(session_id, "imported", checker.chain.count)
+        return Outcome(session_id, "imported", checker.count)
 
     def _late_id(self, incoming: Incoming, checker: Checker) -> str | Outcome | None:
         """Return the free id of a session that began without one, or what else becomes of it."""
@@ -207,7 +207,7 @@ class Importing:
 
     def _take_other(self, incoming: Incoming, session_id: str, staging: Staging) -> Outcome | None:
         """Bring in a session whose id is taken: beside ours, in its place, or not at all."""
-        checker = self._stage_all(incoming, staging)
+        checker = self._stage_all(incoming, staging, compares=True)
         session = self._finished(incoming, session_id, checker)
         if session is None:
             return None

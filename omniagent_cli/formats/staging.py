@@ -49,8 +49,9 @@ class Staging:
         """Show it as a session."""
         if self._dry_run:
             return
-        self._flush()
-        self._store.publish(self._opened(), session, replace=replace, auto_title=auto_title)
+        self._store.publish(
+            self._uid, session, messages=self._batch, replace=replace, auto_title=auto_title
+        )
         self._uid = None
 
     def absorb(self, session_id: str, revision: int) -> None:

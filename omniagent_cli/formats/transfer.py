@@ -134,11 +134,11 @@ class _Export:
                 self.report.missing.append(session_id)
                 continue
             self.report.sessions += 1
-            places: dict[int, int] = {}
+            summaries = _Summaries([v for _, v in self._store.iter_records(session_id, "summary")])
             yield Outgoing(
                 self._header(session, count),
-                self._messages(session_id, count, places),
-                self._records(session_id, places),
+                self._messages(session_id, count, summaries),
+                self._records(session_id, summaries),
             )
 
     def _header(self, session: Session, count: int) -> dict[str, Any]:
@@ -153,40 +153,50 @@ class _Export:
         return record
 
     def _messages(
-        self, session_id: str, count: int, places: dict[int, int]
+        self, session_id: str, count: int, summaries: _Summaries
     ) -> Iterator[dict[str, Any]]:
-        """Yield message records; `places` gets the number in the export of what summaries refer to."""
-        wanted = sorted(value["up_to"] for _, value in self._summaries(session_id))
-        number = -1
         for message in islice(self._store.iter_messages(session_id), count):
-            while wanted and wanted[0] < (message.position or 0):
-                places[wanted.pop(0)] = number
-            number += 1
+            summaries.pass_by(message.position or 0)
             if self._only is not None and message.role not in self._only:
                 continue
             self.report.messages += 1
             record = message.record
             yield record if self._redactor is None else self._redactor.record(record)
-        places.update(dict.fromkeys(wanted, number))
 
-    def _records(self, session_id: str, places: dict[int, int]) -> Iterator[tuple[str, str, Any]]:
-        if self._redactor is None:
+    def _records(
+        self, session_id: str, summaries: _Summaries
+    ) -> Iterator[tuple[str, str, dict[str, Any]]]:
+        if self._redactor is not None:
+            self.report.left_out += len(self._store.attachments(session_id))
+        else:
             for key, value in self._store.iter_records(session_id, "attachment"):
                 yield "attachment", key, value
-        else:
-            self.report.left_out += len(self._store.attachments(session_id))
-        if self._only is not None:
-            return
-        summaries = {places.get(s["up_to"], -1): s for _, s in self._summaries(session_id)}
-        for place, value in summaries.items():
-            record = {**value, "up_to": place}
-            if self._redactor is not None:
-                record = self._redactor.record(record)
-            yield "summary", f"{place:012d}", record
+        if self._only is None:
+            for key, value in summaries.renumbered():
+                record = value if self._redactor is None else self._redactor.record(value)
+                yield "summary", key, record
 
-    def _summaries(self, session_id: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield the summaries; a position is only true in its store, so they go out by message number."""
-        return self._store.iter_records(session_id, "summary")
+
+class _Summaries:
+    """The summaries of a session, which go out by message number: a position is only true in its own store."""
+
+    def __init__(self, values: list[dict[str, Any]]) -> None:
+        self._waiting = sorted(values, key=lambda value: value["up_to"])
+        self._placed: dict[int, dict[str, Any]] = {}
+        self._number = -1
+
+    def pass_by(self, position: int) -> None:
+        """Count the next message of the export."""
+        while self._waiting and self._waiting[0]["up_to"] < position:
+            self._placed[self._number] = self._waiting.pop(0)
+        self._number += 1
+
+    def renumbered(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield key and record of each, once all messages were counted; of two at one place the newer."""
+        for value in self._waiting:
+            self._placed[self._number] = value
+        for place, value in self._placed.items():
+            yield f"{place:012d}", {**value, "up_to": place}
 
 
 def import_stream(
