@@ -36,7 +36,7 @@ def dump(value: Any) -> bytes:
 def _is_deep(value: Any) -> bool:
     """Tell whether containers stand in each other more than `MAX_DEPTH` deep."""
     level, depth = [value], 0
-    while level and depth <= MAX_DEPTH:
+    while level and depth < MAX_DEPTH:
         level = [
             item
             for outer in level

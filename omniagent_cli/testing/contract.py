@@ -1,6 +1,7 @@
 """The contract: every promise of a store, as tests that run on any backend, wrapper or stack.
 
-A test module takes part with a table of cases and two classes::
+A test module takes part with a table of cases and two classes (and its ``conftest.py`` with
+``pytest.register_assert_rewrite("omniagent_cli.testing")``, which makes failures tell more)::
 
     CASES = {"mine": StoreCase(lambda place, **options: MyStore(place / "data", **options))}
 
