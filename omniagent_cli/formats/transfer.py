@@ -235,14 +235,7 @@ def import_stream(
         FormatError: the source cannot be read.
         StoreUnavailable: the store cannot be used; whole sessions that came before are in.
     """
-    if on_conflict is not None and on_conflict not in CONFLICTS:
-        raise UsageError(
-            f"there is no conflict rule {on_conflict!r}; choose one of {', '.join(CONFLICTS)}"
-        )
-    if as_id is not None:
-        check_session_id(as_id)
-    if format_name != "auto":
-        importer(format_name)
+    _check_options(format_name, as_id, on_conflict)
 
     def run(stream: BinaryIO, *, dry_run: bool) -> ImportReport:
         report = ImportReport()
@@ -258,10 +251,19 @@ def import_stream(
         report = run(stream, dry_run=True)
         if report.problem_count:
             return _nothing_taken(report)
-        if dry_run:
-            return report
         stream.seek(start)
-        return run(stream, dry_run=False)
+        return report if dry_run else run(stream, dry_run=False)
+
+
+def _check_options(format_name: str, as_id: str | None, on_conflict: str | None) -> None:
+    if on_conflict is not None and on_conflict not in CONFLICTS:
+        raise UsageError(
+            f"there is no conflict rule {on_conflict!r}; choose one of {', '.join(CONFLICTS)}"
+        )
+    if as_id is not None:
+        check_session_id(as_id)
+    if format_name != "auto":
+        importer(format_name)
 
 
 def _copied(source: BinaryIO) -> BinaryIO:
