@@ -12,7 +12,9 @@ from omniagent_cli.cli.context import Context, running
 from omniagent_cli.cli.exits import FAILED
 from omniagent_cli.cli.listing import show_rows
 from omniagent_cli.cli.options import Yes
-from omniagent_cli.errors import StoreUnreachable, UnsupportedOperation
+from omniagent_cli.errors import UnsupportedOperation, UsageError
+from omniagent_cli.stores import split_url
+from omniagent_cli.stores.care import Problem
 from omniagent_cli.text import plain_field
 from omniagent_cli.ui.json_text import json_text
 from omniagent_cli.ui.views import counted, pairs_table
@@ -43,35 +45,37 @@ def check(
     *,
     repair: Annotated[
         bool,
-        typer.Option("--repair", help="mend what can be mended; what is removed goes to the trash"),
+        typer.Option("--repair", help="mend what can be mended, after copying the store"),
     ] = False,
 ) -> None:
     """Look for damage. Exit code 1 when some remains."""
     context = running(ctx)
-    look: Any = getattr(context.store, "check", None)
-    if look is None:
-        raise _unsupported(context, "be checked")
-    problems = look(repair=repair)
+    found = context.store.check(repair=repair)
     if context.json:
-        context.terminal.json([_problem_record(problem) for problem in problems])
+        context.terminal.json([_problem_record(problem) for problem in found])
     else:
-        for problem in problems:
-            context.terminal.fields(
-                plain_field(str(v or "")) for v in _problem_record(problem).values()
-            )
-    left = [problem for problem in problems if not problem.repaired]
-    if not problems:
+        for problem in found:
+            context.terminal.fields(_problem_fields(problem))
+    if found.copied_to:
+        context.terminal.note(f"the store as it was is in {found.copied_to}")
+    left = [problem for problem in found if not problem.repaired]
+    if not found:
         context.terminal.note("no damage found")
     elif left:
         how = "" if repair else "; 'omniagent store check --repair' mends what can be mended"
         context.terminal.note(f"{counted(len(left), 'problem')} found{how}")
     else:
-        context.terminal.note(f"{counted(len(problems), 'problem')} mended")
+        context.terminal.note(f"{counted(len(found), 'problem')} mended")
     if left:
         raise typer.Exit(FAILED)
 
 
-def _problem_record(problem: Any) -> dict[str, Any]:
+def _problem_fields(problem: Problem) -> list[str]:
+    state = "mended" if problem.repaired else "found"
+    return [plain_field(problem.session_id or ""), state, plain_field(problem.what)]
+
+
+def _problem_record(problem: Problem) -> dict[str, Any]:
     return {
         "session": problem.session_id,
         "problem": problem.what,
@@ -82,24 +86,36 @@ def _problem_record(problem: Any) -> dict[str, Any]:
 def backup(
     ctx: typer.Context,
     *,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="the copy to make")],
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="the copy to make; a directory for a JSON-file store"),
+    ],
     yes: Yes = False,
 ) -> None:
-    """Copy the whole store to one file, consistently, while others use it."""
+    """Copy the whole store, consistently, while others use it."""
     context = running(ctx)
     copy: Any = getattr(context.store, "backup", None)
     if copy is None:
         raise _unsupported(
             context,
-            "be backed up to one file",
+            "be backed up",
             "'omniagent sessions export --all' writes its sessions",
         )
-    if file.is_dir():
-        raise StoreUnreachable(f"{file} is a directory; name the file to write")
-    if file.exists():
+    if _is_store(context, file):
+        raise UsageError(f"{file} is the store itself; name another file for the copy")
+    if file.is_file():
         agreed(context, f"replace {file}", yes=yes)
     copy(file)
     context.terminal.note(f"copied {context.store.url} to {file}")
+
+
+def _is_store(context: Context, file: Path) -> bool:
+    """Tell whether a file to write is the one that is read: the copy would take its place."""
+    scheme, place = split_url(context.store_choice.url)
+    try:
+        return scheme in ("sqlite", "file") and file.samefile(Path(place).expanduser())
+    except OSError:
+        return False
 
 
 def compact(ctx: typer.Context) -> None:

@@ -125,7 +125,7 @@ def test_follow_goes_on(db, store):
 def test_long_output_goes_to_the_pager(person, db):
     """What fills more than the screen is shown by the person's pager; leaving it early is no error."""
     with open_store(db, ttl=None) as store:
-        talk(store, "long", *(f"message {n}" for n in range(2000)))
+        store.append("long", [{"role": "user", "content": f"message {n}"} for n in range(2000)])
     with person("sessions", "show", "long", PAGER="head -n 5", rows=20) as terminal:
         assert terminal.wait() == 0
     assert len(terminal.shown.splitlines()) == 5

@@ -1,0 +1,238 @@
+"""`omniagent store`, `config` and `models`."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import sys
+
+import pytest
+
+from omniagent_cli.stores import open_store
+from tests.cli.scene import talk
+
+
+def test_info(run, filled, db):
+    """Info tells what the store is and holds."""
+    facts = dict(run("store", "info").cells)
+    assert (facts["backend"], facts["url"], facts["sessions"]) == ("sqlite", f"sqlite://{db}", "3")
+    assert run("store", "info", "--json").json["messages"] == 7
+
+
+def test_backup_is_a_store(run, filled, tmp_path, db):
+    """Backup copies everything to a private file; one that is there is replaced only with consent."""
+    copy = tmp_path / "copy.db"
+    ran = run("store", "backup", str(copy))
+    assert (ran.code, ran.out, ran.err) == (0, "", f"copied sqlite://{db} to {copy}\n")
+    assert copy.stat().st_mode & 0o777 == 0o600
+    assert run("sessions", "list", "--ids", store=copy).lines == ["carol", "bob", "alice"]
+    ran = run("store", "backup", str(copy))
+    assert (ran.code, ran.err) == (
+        1,
+        f"omniagent: error: this would replace {copy}; give --yes to do it\n",
+    )
+    assert run("store", "backup", str(copy), "-y").code == 0
+    ran = run("store", "backup", str(db), "-y")
+    assert (ran.code, ran.err) == (
+        2,
+        f"omniagent: error: {db} is the store itself; name another file for the copy\n",
+    )
+    assert run("store", "backup", str(tmp_path)).code != 0
+
+
+def test_compact(run, filled):
+    """Compact says what it gained, and a store that cannot be compacted says so."""
+    assert "bytes are" in run("store", "compact").err
+    ran = run("store", "compact", store="memory:")
+    assert (ran.code, ran.err) == (
+        1,
+        "omniagent: error: a store of the kind 'memory' cannot be compacted\n",
+    )
+
+
+def test_check_finds_and_mends(run, filled, db):
+    """Check is exit 1 while damage remains, and 0 for a sound store."""
+    assert run("store", "check") == type(run("store", "check"))(0, "", "no damage found\n")
+    filled.close()
+    with sqlite3.connect(db) as connection:
+        connection.execute(
+            "UPDATE messages SET payload = x'00ff' WHERE position = 1"
+            " AND session = (SELECT key FROM sessions WHERE id = 'alice')"
+        )
+    connection.close()
+    ran = run("store", "check")
+    assert ran.code == 1
+    assert [row[:2] for row in ran.cells] == [["alice", "found"]]
+    found = run("store", "check", "--json").json
+    assert (found[0]["session"], found[0]["repaired"]) == ("alice", False)
+    ran = run("store", "check", "--repair")
+    assert "the store as it was is in " in ran.err
+    assert run("store", "check").code == ran.code
+
+
+def test_settings_are_listed(run):
+    """List shows every setting with its value and origin."""
+    ran = run("config", "list", store=None)
+    assert ["window.max_messages", "100", "default"] in ran.cells
+    assert run("config", "list", "--changed", store=None).out == ""
+    assert run("config", "list", "--json").json["window.max_messages"] == {
+        "value": 100,
+        "from": "default",
+    }
+
+
+def test_set_get_unset(run, home):
+    """Set keeps what a person wrote in the file, get reads, unset takes away."""
+    file = home / ".config/omniagent/config.toml"
+    file.parent.mkdir(parents=True)
+    file.write_text("# mine\n[window]\nmax_messages = 50 # enough\n")
+    assert run("config", "path").out == f"{file}\n"
+    assert run("config", "set", "window.max_messages", "60").code == 0
+    assert file.read_text() == "# mine\n[window]\nmax_messages = 60 # enough\n"
+    assert run("config", "get", "window.max_messages").out == "60\n"
+    assert run("config", "get", "window.max_messages", "--json").out == "60\n"
+    assert run("config", "get", "window").cells == [
+        ["window.max_messages", "60", f"{file}:3"], ["window.max_tokens", "", "default"],
+    ]  # fmt: skip
+    assert run("config", "unset", "window.max_messages").code == 0
+    assert run("config", "get", "window.max_messages").out == "100\n"
+    assert (
+        run("config", "unset", "window.max_messages").err
+        == f"window.max_messages was not set in {file}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("get", "window.max_mesages"), "window.max_mesages is no setting; did you mean window.max_messages?"),
+        (("set", "window.max_mesages", "1"), "window.max_mesages is no setting; did you mean window.max_messages?"),
+        (("set", "window.max_messages", "0"), "window.max_messages cannot be 0 (as given); give a whole number of at least 1"),
+        (("set", "sessions.ttl", "soon"), "sessions.ttl cannot be 'soon' (as given); give a length of time such as 30m, 24h, 7d, 1h30m or never"),
+    ],
+)  # fmt: skip
+def test_wrong_settings(run, words, told):
+    """Wrong names and values are exit 2, with what would be right."""
+    ran = run("config", *words)
+    assert (ran.code, ran.out, ran.err) == (2, "", f"omniagent: error: {told}\n")
+
+
+def test_edit_and_trust_need_a_person(run, tmp_path, person, home):
+    """An editor and trust need a terminal; there they work, and a mistake made in the editor is told."""
+    project = tmp_path / ".omniagent.toml"
+    project.write_text('[agent]\nsystem_prompt = "Be \\u001b[31m brief"\n')
+    for verb in ("edit", "trust"):
+        assert run("config", verb).code == 1
+    with person("config", "trust", columns=250) as terminal:
+        terminal.wait_for("set all this? [y/N]")
+        assert "system_prompt" in terminal.shown
+        terminal.say("y")
+        assert terminal.wait() == 0
+    assert run("config", "get", "agent.system_prompt").out == "Be \x1b[31m brief\n"
+    editor = tmp_path / "editor.py"
+    editor.write_text("import sys; open(sys.argv[1], 'w').write('[window]\\nmax_messages = -1\\n')")
+    with person("config", "edit", columns=250, VISUAL=f"{sys.executable} {editor}") as terminal:
+        assert terminal.wait() == 2
+    assert "window.max_messages cannot be -1" in terminal.shown
+
+
+def test_models(run, monkeypatch):
+    """Models are those with a key, those on this machine, and recall; the chosen one is marked."""
+    monkeypatch.setenv("OLLAMA_HOST", "127.0.0.1:9")
+    assert run("models").cells[-1] == ["recall", "built in", ""]
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret-of-mine")
+    ran = run("models", "list")
+    assert ["openai:gpt-5", "OPENAI_API_KEY", ""] in ran.cells
+    assert "sk-secret" not in ran.out + ran.err
+    assert run("models", "use", "openai:gpt-5").err == ""
+    assert {"model": "openai:gpt-5", "origin": "OPENAI_API_KEY", "chosen": True} in run(
+        "models", "--json"
+    ).json
+    assert run("models", "use", "recall").code == 0
+    assert run("config", "get", "model").out == "recall\n"
+
+
+def test_wrong_models(run):
+    """A model that cannot be is refused with what was probably meant; a missing key is a warning."""
+    ran = run("models", "use", "opnai:gpt-5")
+    assert (ran.code, ran.err) == (
+        2,
+        "omniagent: error: there is no provider 'opnai'; did you mean openai?\n",
+    )
+    ran = run("models", "use", "openai:gpt-5")
+    assert (ran.code, ran.err) == (
+        0,
+        "omniagent: warning: there is no key for OpenAI yet; set OPENAI_API_KEY\n",
+    )
+
+
+def test_export_and_import_through_a_pipe(run, filled, tmp_path):
+    """What one store exports another imports, equal, and importing again changes nothing."""
+    filled.set_metadata("alice", "k", {"a": [None]})
+    exported = run("sessions", "export", "--all")
+    assert (exported.code, exported.err) == (0, "")
+    other = tmp_path / "other.db"
+    ran = run("sessions", "import", "-", stdin=exported.out.encode(), store=other)
+    assert (ran.code, ran.out, ran.err) == (0, "", "imported 3 sessions (7 messages)\n")
+    again = run("sessions", "import", "-", stdin=exported.out.encode(), store=other)
+    assert (again.code, again.err) == (0, "skipped 3 sessions\n")
+    with open_store(other, ttl=None) as there:
+        for name in ("alice", "bob", "carol"):
+            ours, theirs = filled.get(name).to_record(), there.get(name).to_record()
+            assert {**theirs, "uid": ""} == {**ours, "uid": ""}
+
+
+def test_export_to_a_file(run, filled, tmp_path):
+    """A file is private, takes its format from its ending, and appears whole or not at all."""
+    file = tmp_path / "alice.md"
+    ran = run("sessions", "export", "ali", "-o", str(file))
+    assert (ran.code, ran.out, ran.err) == (0, "", "")
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert "My name is Alice" in file.read_text()
+    assert json.loads(run("sessions", "export", "alice").out)["sessions"][0]["id"] == "alice"
+    for target in (tmp_path, tmp_path / "no/such.json"):
+        ran = run("sessions", "export", "alice", "-o", str(target))
+        assert (ran.code, ran.err.count("\n")) == (1, 1)
+    assert run("sessions", "export", "alice", "--format", "pdf").code == 2
+    assert run("sessions", "export").code == 2
+    assert run("sessions", "export", "alice", "--all").code == 2
+    assert sorted(p.name for p in tmp_path.iterdir() if "sessions.db" not in p.name) == ["alice.md"]
+
+
+def test_redaction_is_counted(run, store):
+    """--redact masks what looks like a secret and counts on stderr."""
+    talk(store, "s", "my key is sk-proj-abcdefghijklmnopqrstuvwx")
+    ran = run("sessions", "export", "s", "--redact")
+    assert "sk-proj" not in ran.out
+    assert ran.err.startswith("masked: openai-key ")
+
+
+def test_bad_imports_are_told(run, filled, tmp_path):
+    """Files that cannot be read or are none of ours are told with their place, exit 1."""
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text("this is no export\n")
+    for name in (bad, tmp_path / "none.jsonl", tmp_path):
+        ran = run("sessions", "import", str(name))
+        assert (ran.code, ran.out) == (1, "")
+        assert str(name) in ran.err
+    ran = run("sessions", "import", str(bad), "--json")
+    assert ran.json[0]["problems"][0]["place"] == str(bad)
+    assert run("sessions", "import", str(bad), "--format", "pdf").code == 2
+    assert run("sessions", "import", str(bad), "--on-conflict", "pray").code == 2
+    assert run("sessions", "import", str(bad), str(bad), "--as", "x").code == 2
+    assert filled.count() == 3
+
+
+def test_an_import_that_conflicts_is_refused(run, filled, tmp_path):
+    """A session that differs is refused by name, exit 1, unless a rule says what to do."""
+    exported = run("sessions", "export", "bob", "--format", "jsonl").out.encode()
+    changed = exported.replace(b"Viktor", b"Victor")
+    ran = run("sessions", "import", "-", stdin=changed)
+    assert (ran.code, ran.err.count("omniagent: warning: 'bob' refused: ")) == (1, 1)
+    ran = run("sessions", "import", "-", "--on-conflict", "replace", stdin=changed)
+    assert ran.code == 0
+    assert filled.messages("bob")[1].text == "jagen Victor"
+    assert run("sessions", "restore", "--as", "bob-before").code == 0
+    ran = run("sessions", "import", "-", "--as", "copy", "--dry-run", stdin=exported)
+    assert ran.err == "this would have imported 1 session (2 messages)\n"
+    assert not filled.exists("copy")

@@ -1,0 +1,254 @@
+"""Wrong input of every kind gets one clear line and the right exit code, never a traceback."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+
+import pytest
+
+from omniagent_cli.stores import open_store
+from tests.cli.scene import environment, talk
+
+HOSTILE = "\x1b]0;owned\x07\x9b31m\u202egnp.exe\u2066\r\n\tend"
+
+
+def _told(ran, code):
+    assert (ran.code, ran.out) == (code, "")
+    assert ran.err.startswith("omniagent: error: ")
+    assert ran.err.count("\n") == 1
+    return ran.err.removeprefix("omniagent: error: ").rstrip("\n")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("show", "{}"), ("search", "x", "-s", "{}"), ("trim", "{}", "--keep", "1", "-y"), ("clear", "{}", "-y"),
+        ("delete", "{}", "-y"), ("rename", "{}", "new"), ("fork", "{}", "new"), ("touch", "{}"), ("title", "{}", "t"),
+        ("tag", "{}", "+t"), ("pin", "{}"), ("unpin", "{}"), ("archive", "{}"), ("unarchive", "{}"),
+        ("meta", "get", "{}"), ("meta", "unset", "{}", "k"), ("state", "get", "{}", "k"), ("state", "unset", "{}", "k"),
+        ("export", "{}"),
+    ],
+    ids=lambda words: " ".join(words[:2]),
+)  # fmt: skip
+def test_ids_that_are_not_there_or_cannot_be(run, filled, words):
+    """An unknown id is exit 1 with close matches; a blank, long or control-character id is exit 2."""
+
+    def tell(session_id, code):
+        return _told(run("sessions", *(word.format(session_id) for word in words)), code)
+
+    assert tell("alcie", 1) == "there is no session 'alcie'; did you mean 'alice'?"
+    assert (
+        tell("zzz", 1)
+        == "there is no session 'zzz'; 'omniagent sessions list' shows those there are"
+    )
+    assert tell(" ", 2) == "a session id must not be blank"
+    assert tell("", 2) == "a session id must not be blank"
+    assert tell("ä" * 256 + "x", 2) == "a session id has at most 512 bytes; this one has 513"
+    assert tell("a\x1b[31m", 2) == "a session id must not hold control characters"
+    assert filled.count() == 3
+
+
+def test_an_id_of_512_bytes_is_fine(run, store):
+    """The longest id that is allowed works."""
+    talk(store, "ä" * 256, "x")
+    assert run("sessions", "show", "ä" * 256, "--raw").out == "x\n"
+
+
+def test_ids_that_are_no_text(db, filled):
+    """Bytes that are no UTF-8 are refused like any other wrong id."""
+    done = subprocess.run(
+        [sys.executable, "-m", "omniagent_cli", "sessions", "show", b"\xff\xfe"],
+        capture_output=True, env=environment(db), timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr == b"omniagent: error: a session id must be valid Unicode text\n"
+
+
+@pytest.mark.parametrize(
+    ("url", "code", "told"),
+    [
+        ("sqlit:///x.db", 2, "no store backend is called 'sqlit' (in sqlit:///x.db); did you mean sqlite:?"),
+        ("sqlite://", 2, None),
+        ("sqlite://host/x.db", 2, None),
+        ("memory:x", 2, None),
+        ("{}/missing/x.db", 3, "there is no directory {}/missing for the store {}/missing/x.db (--store); create it or name another"),
+        ("sqlite:///{}/missing/x.db", 3, None),
+        ("sqlite:///{}", 3, None),
+    ],
+)  # fmt: skip
+def test_wrong_stores(run, tmp_path, url, code, told):
+    """A bad URL is exit 2; a place that is not there, or a directory instead of a file, is exit 3."""
+    ran = _told(run("sessions", "list", "--store", url.format(tmp_path), store=None), code)
+    if told:
+        assert ran == told.format(tmp_path, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_file_reads_as_empty_and_is_made_by_writing(run, tmp_path):
+    """A store in a directory that is there reads as empty; writing makes it, with missing directories."""
+    place = tmp_path / "a.db"
+    assert run("sessions", "list", store=place).code == 0
+    assert _told(run("sessions", "show", "x", store=place), 1) == (
+        f"there is no session 'x'; the store {place} holds none"
+    )
+    assert _told(run("sessions", "delete", "x", "-y", store=place), 1)
+    assert not place.exists()
+    deep = tmp_path / "b/c/d.db"
+    assert run("sessions", "meta", "set", "x", "k", "1", store=deep).code == 0
+    assert deep.stat().st_mode & 0o777 == 0o600
+    assert deep.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_files_that_are_not_ours(run, tmp_path):
+    """Text, another program's database and rubbish are told as not ours, exit 3, and stay as they were."""
+    text, other = tmp_path / "notes.txt", tmp_path / "other.db"
+    text.write_text("these are my notes, " * 20)
+    with sqlite3.connect(other) as connection:
+        connection.execute("CREATE TABLE t (x)")
+    connection.close()
+    for file in (text, other):
+        before = file.read_bytes()
+        for words in (("list",), ("meta", "set", "a", "k", "1"), ("delete", "a", "-y")):
+            assert str(file) in _told(run("sessions", *words, store=file), 3)
+        assert file.read_bytes() == before
+
+
+def test_a_damaged_file_is_told(run, filled, db):
+    """A store whose pages are overwritten is exit 3, and never empty."""
+    for number in range(200):
+        talk(filled, f"s{number}", "word " * 200)
+    filled.close()
+    data = bytearray(db.read_bytes())
+    data[4096:40960] = os.urandom(36864)
+    db.write_bytes(data)
+    ran = run("sessions", "list")
+    assert (ran.code, ran.err.count("\n")) == (3, 1)
+    assert "damaged" in ran.err
+
+
+def test_a_newer_store_is_refused(run, filled, db):
+    """A store written by a newer version is told as such."""
+    filled.close()
+    with sqlite3.connect(db) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    assert "newer" in _told(run("sessions", "list"), 3)
+
+
+def test_a_read_only_place(filled, db, tmp_path):
+    """A store that cannot be written is read, and writing to it is exit 3; root looks as another user."""
+    filled.close()
+    for directory in (tmp_path, *tmp_path.parents):
+        if directory.stat().st_uid == 0 and len(directory.parts) > 2:
+            directory.chmod(0o755)
+    for file in db.parent.glob("sessions.db*"):
+        file.chmod(0o444)
+    db.parent.chmod(0o555)
+
+    def as_nobody(*words):
+        code = (
+            "import os, sys; from omniagent_cli.cli import main\n"
+            "import omniagent_cli.cli.sessions, omniagent_cli.cli.sessions_change, omniagent_cli.stores.sqlite\n"
+            "import omniagent_cli.config.settings, omniagent_cli.config.choice, omniagent_cli.cli.lazy, difflib\n"
+            "os.geteuid() == 0 and (os.setgid(65534), os.setuid(65534))\n"
+            f"sys.exit(main({words!r}))"
+        )
+        return subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, cwd="/", timeout=60, check=False,
+            env=environment(db, HOME="/nonexistent"),
+        )  # fmt: skip
+
+    listed, refused = as_nobody("sessions", "list", "--ids"), as_nobody("sessions", "pin", "alice")
+    db.parent.chmod(0o755)
+    assert (listed.returncode, listed.stdout) == (0, b"carol\nbob\nalice\n"), listed.stderr
+    assert (refused.returncode, refused.stdout) == (3, b"")
+    assert refused.stderr.count(b"\n") == 1
+    assert b"cannot be written" in refused.stderr
+
+
+def test_a_locked_store_is_told(run, filled, db, monkeypatch):
+    """A store that another process holds is waited for, and then told as in use, exit 3."""
+    from omniagent_cli.stores import sqlite_file
+
+    monkeypatch.setattr(sqlite_file, "WAIT_SECONDS", 0.3)
+    with sqlite3.connect(db, isolation_level=None) as holder:
+        holder.execute("BEGIN EXCLUSIVE")
+        told = _told(run("sessions", "pin", "alice"), 3)
+        holder.execute("ROLLBACK")
+    holder.close()
+    assert told == f"the store {db} is in use by another process; try again when it is done"
+
+
+def test_bad_json_is_text(run, filled):
+    """A value that is no JSON is text, not an error."""
+    assert run("sessions", "meta", "set", "alice", "k", "{bad").code == 0
+    assert filled.get_metadata("alice", "k") == "{bad"
+
+
+def test_negative_numbers_are_refused(run, filled):
+    """Negative counts are exit 2 wherever a count is asked for."""
+    for words in (
+        ("trim", "alice", "--keep", "-1", "-y"), ("list", "--limit", "-1"), ("show", "alice", "--last", "-1"),
+        ("search", "x", "--limit", "-1"), ("fork", "alice", "--at", "-1"),
+    ):  # fmt: skip
+        assert "cannot be -1" in _told(run("sessions", *words), 2)
+    assert filled.count_messages("alice") == 4
+
+
+@pytest.fixture
+def hostile(db):
+    """A store in which everything that can hold text holds what drives terminals."""
+    with open_store(db, ttl=None) as store:
+        session_id = "evil\u202e\u2066id"
+        talk(store, session_id, HOSTILE, f"# {HOSTILE}\n\n`{HOSTILE}` [x](javascript:{HOSTILE})")
+        store.set_title(session_id, HOSTILE)
+        store.tag(session_id, [f"tag{HOSTILE}"])
+        store.set_metadata(session_id, f"key{HOSTILE}", HOSTILE)
+        store.set_model(session_id, HOSTILE)
+        talk(store, "trashed\u202e", HOSTILE)
+        store.set_title("trashed\u202e", HOSTILE)
+        store.delete("trashed\u202e")
+        call = {"id": "1", "type": "function", "function": {"name": HOSTILE, "arguments": HOSTILE}}
+        store.append(session_id, {"role": "assistant", "content": "", "tool_calls": [call]})
+        store.append(session_id, {"role": "tool", "content": HOSTILE, "name": HOSTILE})
+    return session_id
+
+
+FORBIDDEN = (b"\x1b]", b"\x07", b"\x9b", b"\xc2\x9b", "\u202e".encode(), "\u2066".encode())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("list",), ("show", "{}"), ("show", "{}", "--raw"), ("show", "{}", "--json"), ("search", "end"),
+        ("list", "--ids"), ("list", "--json"), ("trash",), ("trash", "--json"), ("meta", "get", "{}"),
+        ("meta", "get", "{}", "key" + HOSTILE), ("tag", "{}"), ("stats",), ("export", "{}"), ("show", "{}x\u202e"),
+        ("export", "{}", "--format", "markdown"), ("export", "{}", "--format", "text"), ("pin", "{}"),
+        ("meta", "get", "{}", "nokey\u202e"), ("rename", "{}", "\u202eother"), ("tag", "{}", "+\u202e"),
+        ("fork", "{}", "\u202efork"), ("restore",), ("show", "\x1b]0;x\x07"), ("\x1b]0;x\x07",), ("list", "--\x1b]0;x\x07"),
+    ],
+    ids=lambda words: ascii(" ".join(words))[:40],
+)  # fmt: skip
+@pytest.mark.parametrize("color", ["always", "never"])
+def test_nothing_stored_drives_a_terminal(person, hostile, words, color):
+    """Control characters, OSC, CSI and bidi marks in anything stored or typed never reach a terminal."""
+    words = [word.replace("{}", hostile) for word in words]
+    with person("--color", color, "sessions", *words) as terminal:
+        terminal.wait()
+    for forbidden in FORBIDDEN:
+        assert forbidden not in terminal.raw
+    if color == "never":
+        assert b"\x1b" not in terminal.raw
+
+
+def test_a_pipe_gets_what_was_stored(run, hostile, db):
+    """In a pipe nothing is lost: escapes that can be undone, and JSON that means the same."""
+    (record,) = run("sessions", "list", "--json").json
+    assert (record["id"], record["title"]) == (hostile, HOSTILE)
+    (line,) = run("sessions", "list").lines
+    assert line.split("\t")[0] == "evil\\u202e\\u2066id"
+    assert run("sessions", "list", "--ids").out == f"{hostile}\n"
+    assert run("sessions", "show", hostile, "--json").json["messages"][0]["content"] == HOSTILE

@@ -1,0 +1,68 @@
+"""Widths, cuts and JSON that any terminal bears."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from omniagent_cli.ui.cells import Column, Table, cell_width, cut_cells, fitted_widths
+from omniagent_cli.ui.json_text import json_text
+from omniagent_cli.ui.views import counted
+
+
+@pytest.mark.parametrize(
+    ("text", "width"),
+    [
+        ("abc", 3),
+        ("", 0),
+        ("漢字", 4),
+        ("e\u0301", 1),
+        ("👩\u200d💻", 4),
+        ("ｱ", 1),
+        ("—", 1),
+        ("x\ufe0f", 1),
+    ],
+)
+def test_width_in_cells(text, width):
+    """Wide characters count twice, marks and joiners not at all."""
+    assert cell_width(text) == width
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "cut"),
+    [
+        ("abcdef", 6, "abcdef"), ("abcdef", 5, "abcd…"), ("漢字漢字", 5, "漢字…"), ("漢字漢字", 4, "漢…"),
+        ("ab cdef", 4, "ab…"), ("cafe\u0301 au lait", 5, "cafe\u0301…"), ("abc", 1, "…"), ("👩\u200d💻abc", 4, "…"),
+    ],
+)  # fmt: skip
+def test_cuts_fit_and_break_no_character(text, width, cut):
+    """A cut text fits its cells, and ends before a character that would be torn apart."""
+    assert cut_cells(text, width) == cut
+    assert cell_width(cut) <= width
+
+
+def test_only_columns_that_may_shrink_do():
+    """A table that is too wide takes it from its last shrinkable column first, and never from numbers."""
+    columns = [Column("ID", shrink=True), Column("TITLE", shrink=True), Column("N", right=True)]
+    table = Table(columns, [["i" * 20, "t" * 50, "1,000,000"]])
+    assert fitted_widths(table, 200) == [20, 50, 9]
+    assert fitted_widths(table, 60) == [20, 27, 9]
+    assert fitted_widths(table, 40) == [15, 12, 9]
+    assert fitted_widths(table, 5) == [12, 12, 9]
+
+
+@pytest.mark.parametrize("ascii_only", [True, False])
+def test_json_means_the_same_and_drives_nothing(ascii_only):
+    """What a terminal could obey, and what no UTF-8 file holds, is written as escapes."""
+    value = {"k\x9b": ["\x1b]0;x\x07", "\u202e", "\ud800", "é漢😀", "\x7f", "\u2028"]}
+    text = json_text(value, ascii_only=ascii_only)
+    assert json.loads(text) == value
+    assert not set("\x1b\x07\x9b\x7f\u202e\u2028\ud800") & set(text)
+    assert ("é漢😀" in text) != ascii_only
+
+
+def test_counts_in_words():
+    """One thing is one, many are many, and large numbers can be read."""
+    assert [counted(n, "session") for n in (0, 1, 2)] == ["0 sessions", "1 session", "2 sessions"]
+    assert counted(1234567, "entry") == "1,234,567 entries"
