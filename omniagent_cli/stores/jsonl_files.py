@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from omniagent_cli.errors import StoreReadOnly, StoreUnreachable, UsageError
 from omniagent_cli.stores import jsonl_care as care
@@ -26,6 +26,9 @@ from omniagent_cli.stores.jsonl_tape import Shrunk
 from omniagent_cli.stores.jsonl_unit import JsonlUnit
 from omniagent_cli.stores.private import make_private_directory, unwritable
 from omniagent_cli.stores.records import Transaction
+
+if TYPE_CHECKING:
+    from omniagent_cli.stores.care import Problem
 
 T = TypeVar("T")
 
@@ -208,6 +211,20 @@ class JsonlFilesStore(SessionStore):
         with self._telling(write=True), self._lock, self._exclusive():
             care.remove_leftovers(self._layout)
             care.remove_orphans(self._layout)
+
+    def _check_backend(self, *, repair: bool) -> list[Problem]:
+        from omniagent_cli.stores.jsonl_check import check_log
+
+        found = []
+        for path in care.logs(self._layout):
+            with self._telling(write=repair), self._exclusive() if repair else self._shared():
+                found += check_log(self._layout, path, repair=repair)
+        return found
+
+    def _keep_copy(self) -> str:
+        target = f"{self.path}.before-repair-{self._clock():%Y%m%d-%H%M%S}"
+        self.backup(target)
+        return target
 
     def info(self) -> dict[str, Any]:
         """Return facts about the store; sizes in bytes."""

@@ -36,6 +36,7 @@ class Log:
         facts: what the newest header line says of the file itself.
         first: where the second line begins.
         end: where the last finished change ends.
+        bad_end: the end was changed, so that the newest header is lost; only lenient reading goes on.
         unended: the last line has no line end, as some editors leave it.
         size: where the file ends; more than `end` when a change was not finished.
     """
@@ -135,6 +136,7 @@ class Log:
                     session_id=self._name,
                 )
             self._stand_in()
+        self.bad_end = bad is not None or self.end == self.first
         if bad is not None:
             if not lenient:
                 raise self.damaged(bad)

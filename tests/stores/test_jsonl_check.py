@@ -1,0 +1,110 @@
+"""Damage of session files: found, named, and mended with nothing lost."""
+
+import pytest
+
+from omniagent_cli.errors import CorruptSession
+from omniagent_cli.models import Message
+from omniagent_cli.stores.jsonl_files import JsonlFilesStore
+
+HEADER = b'{"header":'
+
+
+@pytest.fixture
+def place(tmp_path):
+    place = tmp_path / "sessions"
+    with JsonlFilesStore(place) as store:
+        for word in ("apple", "pear", "plum"):
+            store.append("a", Message("user", word))
+        store.put_attachment("a", "f" * 64, {"name": "x"})
+        store.set_metadata("a", "k", 1)
+        store.append("a", Message("user", "grape"))
+        store.append("b", Message("user", "other"))
+    return place
+
+
+def zeros(data):
+    middle = data.index(b"pear")
+    return data[:middle] + b"\0" * 4 + data[middle + 4 :]
+
+
+def garbage(data):
+    middle = data.index(b'{"position":1')
+    return data[:middle] + b"?" * 20 + data[middle + 20 :]
+
+
+def lost_line(data):
+    return b"".join(
+        line
+        for line in data.splitlines(keepends=True)
+        if b'"pear"' not in line or line.startswith(HEADER)
+    )
+
+
+def last_header(data):
+    begin = data.rindex(HEADER)
+    return data[:begin] + b"[" + data[begin + 1 :]
+
+
+def no_header(data):
+    return b"".join(line for line in data.splitlines(keepends=True) if not line.startswith(HEADER))
+
+
+def torn(data):
+    return data + b'{"position":4,"id":"x","ro'
+
+
+DAMAGE = {
+    "zeros": (zeros, 4, ["apple", None, "plum", "grape"], {"k": 1}),
+    "garbage": (garbage, 3, ["apple", "plum", "grape"], {"k": 1}),
+    "lost-line": (lost_line, 3, ["apple", "plum", "grape"], {"k": 1}),
+    "last-header": (last_header, 4, ["apple", "pear", "plum", "grape"], {"k": 1}),
+    "no-header": (no_header, 4, ["apple", "pear", "plum", "grape"], {}),
+    "torn": (torn, 4, ["apple", "pear", "plum", "grape"], {"k": 1}),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_damage_is_found_and_mended(place, kind):
+    """Each kind of damage is named with its session, mended on request after a copy, and then gone."""
+    damage, count, texts, metadata = DAMAGE[kind]
+    path = place / "a.jsonl"
+    path.write_bytes(damage(path.read_bytes()))
+    damaged = path.read_bytes()
+    with JsonlFilesStore(place) as store:
+        found = store.check()
+        assert {problem.session_id for problem in found} == {"a"}
+        assert not any(problem.repaired for problem in found)
+        assert path.read_bytes() == damaged
+        mended = store.check(repair=True)
+        assert any(problem.repaired for problem in mended)
+        with JsonlFilesStore(mended.copied_to) as copy:
+            assert (copy._layout.root / "a.jsonl").read_bytes() == damaged
+        session = store.get("a")
+        assert len(session.messages) == count
+        assert [
+            m.content if t else None for m, t in zip(session.messages, texts, strict=True)
+        ] == texts
+        assert session.metadata == metadata
+        assert store.attachment("a", "f" * 64) == {"name": "x"}
+        assert store.append("a", Message("user", "on"))[0].position == 4
+        assert not any("cannot be read" in problem.what for problem in store.check())
+        assert all("set aside" in problem.what for problem in store.check())
+
+
+def test_a_log_that_lost_its_first_line_is_told(place):
+    """A damaged first line is told, and is neither mended by guessing nor overwritten."""
+    path = place / "a.jsonl"
+    path.write_bytes(b"x" + path.read_bytes()[1:])
+    with JsonlFilesStore(place) as store:
+        (problem,) = store.check()
+        assert str(path) in problem.what
+        with pytest.raises(CorruptSession):
+            store.get("a")
+        assert [summary.id for summary in store.list()] == ["b"]
+
+
+def test_other_peoples_files_are_no_problem(place):
+    """A file that is not ours is none of our business."""
+    (place / "notes.jsonl").write_text('{"my":"own"}\n{"and":"more"}\n')
+    with JsonlFilesStore(place) as store:
+        assert store.check() == []
