@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from omniagent_cli.ui.terminal import OutputFailed
 if TYPE_CHECKING:
     from omniagent_cli.agent.loop import Agent
     from omniagent_cli.stores import SessionStore
+    from omniagent_cli.ui.terminal import Terminal
     from omniagent_cli.ui.turns import Played
 
 SessionOption = Annotated[
@@ -208,7 +210,28 @@ async def _one_turn(
     answer: Literal["stream", "whole", "none"] = "whole" if whole else "stream"
     raw = context.settings.chat.screen_reader
     view = StreamView(context.terminal, raw=raw, answer="none" if context.json else answer)
-    return await play(events, view)
+    with _undisturbed(context.terminal):
+        return await play(events, view)
+
+
+@contextmanager
+def _undisturbed(terminal: Terminal) -> Iterator[None]:
+    """Keep keys that are typed into an answer off the screen; they are for the shell."""
+    if not (terminal.is_terminal and terminal.reads_terminal and _in_foreground(terminal.stdin)):
+        yield
+        return
+    from omniagent_cli.repl.quiet import Quiet
+
+    with Quiet(terminal.stdin) as quiet, quiet.suspendable():
+        yield
+
+
+def _in_foreground(stdin: TextIO) -> bool:
+    """Tell whether the keyboard is ours; a job in the background is stopped when it touches it."""
+    try:
+        return os.tcgetpgrp(stdin.fileno()) == os.getpgrp()
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def _told(context: Context, played: Played, place: Place, model: str) -> int:

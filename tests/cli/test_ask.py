@@ -257,6 +257,24 @@ def test_recall_answers_without_key_and_network(run, store):
     assert run("-q", "ask", "-s", "y", "hi").err == ""
 
 
+def test_offline_means_this_machine_only(run, store, db):
+    """--offline refuses a model elsewhere that was named, and passes over a configured one."""
+    assert run("ask", "--offline", "-m", "openai:gpt-5", "hi").code == 2
+    assert not db.exists()
+    assert run("config", "set", "model", "openai:gpt-5").code == 0
+    ran = run("ask", "--offline", "-s", "x", "hi")
+    assert ran.code == 0
+    assert store.header("x").model == "recall"
+
+
+def test_words_that_are_no_unicode_are_kept(program, chat_server, store):
+    """An argument of odd bytes is asked and stored without a crash, here and in the answer."""
+    odd = os.fsdecode(b"caf\xe9")
+    ran = program("ask", "-s", "x", odd, **variables(chat_server(answer("\ud83d alone"))))
+    assert ran.returncode == 0, ran.stderr
+    assert [text for _, text, _ in stored(store, "x")] == [odd, "\ud83d alone"]
+
+
 # What goes wrong.
 
 
@@ -446,6 +464,27 @@ def test_ctrl_c_on_a_terminal_keeps_what_came(person, chat_server, store):
         )
         assert seen.shown.count("part of it") == 1
     assert stored(store, "x")[-1] == ("assistant", "part of it", "interrupted")
+
+
+def test_a_closed_window_keeps_what_came(person, chat_server, store):
+    """When the terminal goes away in the middle of an answer, what came is stored."""
+    server = chat_server(stall("part of it"))
+    with person("ask", "-s", "x", "hi", **variables(server)) as seen:
+        seen.wait_for("part of it")
+        seen.hang_up()
+        assert seen.wait() != 0
+    assert stored(store, "x")[-1] == ("assistant", "part of it", "interrupted")
+
+
+def test_keys_typed_into_an_answer_do_not_disturb_it(person, chat_server):
+    """What is typed while the answer comes is not shown in it."""
+    pieces = [f"word{n} " for n in range(40)]
+    server = chat_server(answer(*pieces, delay=0.01))
+    with person("ask", "hi", **variables(server)) as seen:
+        seen.wait_for("word3 ")
+        seen.send("zzz\r")
+        assert seen.wait() == 0
+        assert seen.shown.split() == "".join(pieces).split()
 
 
 def test_hostile_answers_reach_no_terminal(person, chat_server, store):
