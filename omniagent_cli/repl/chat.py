@@ -195,7 +195,8 @@ class Chat:
         terminal = self.terminal
         terminal.line(terminal.style(heading(message, utc_now()), ROLE_STYLES[message.role]))
         text = terminal_body(message)
-        if message.role == "assistant" and not terminal.is_dumb and terminal.is_terminal:
+        painted = terminal.is_terminal and not terminal.is_dumb
+        if painted and message.role == "assistant" and not self.settings.chat.screen_reader:
             text = terminal.markdown(text)
         terminal.line(text)
         terminal.line()

@@ -16,6 +16,7 @@ from omniagent_cli.agent.events import Engine, TextDelta, TurnDone
 from omniagent_cli.errors import ConfigError, OmniAgentError, StoreError
 from omniagent_cli.models import Content
 from omniagent_cli.repl import recovery
+from omniagent_cli.repl.approval import Approval
 from omniagent_cli.repl.chat import Chat, ChatSetup, Left
 from omniagent_cli.repl.completers import SlashCompleter
 from omniagent_cli.repl.prompt import Prompt, plain_where_dumb
@@ -26,6 +27,7 @@ from omniagent_cli.ui.views import counted, quoted
 
 if TYPE_CHECKING:
     from omniagent_cli.agent.loop import Agent
+    from omniagent_cli.ui.stream import StreamView
     from omniagent_cli.ui.terminal import Terminal
 
 __all__ = ["ChatSetup", "Repl", "run"]
@@ -67,6 +69,7 @@ class Repl:
         self._work: asyncio.Task[None] | None = None
         self._cancelled_at = 0.0
         self._ended_by = 0
+        self._view: StreamView | None = None
         self._empty_interrupts = 0
         self.chat = Chat(setup, ask=self._ask)
         self.chat.turn = self.turn
@@ -150,11 +153,18 @@ class Repl:
             self._loop.call_soon_threadsafe(act, *args, context=self._context)
 
     def _opened(self, agent: Agent) -> None:
+        if self.chat.opening.done():  # the person left meanwhile
+            return
+        if agent.approve is None:
+            allowed = self._setup.settings.tools.allow
+            agent.approve = Approval(self._ask_amid, left=self._cancel, allowed=allowed)
         self.chat.agent = agent
         self.chat.opening.set_result(agent)
         self._prompt.refresh()
 
     def _failed(self, error: BaseException) -> None:
+        if self.chat.opening.done():
+            return
         self.chat.opening.set_exception(error)
         if self._work is None:
             self._prompt.stop(error)
@@ -231,7 +241,8 @@ class Repl:
     ) -> None:
         from omniagent_cli.ui.stream import StreamView
 
-        view = StreamView(self._terminal, raw=self._setup.settings.chat.screen_reader)
+        raw = self._setup.settings.chat.screen_reader
+        view = self._view = StreamView(self._terminal, raw=raw)
         breath = self._loop.time()
         stream = agent.stream(content, self.chat.session_id, engine=engine)
         try:
@@ -268,6 +279,12 @@ class Repl:
 
     async def _ask(self, question: str, default: str) -> str | None:
         return await self._prompt.ask(question, default)
+
+    async def _ask_amid(self, question: str) -> str | None:
+        """Ask in the middle of an answer."""
+        if self._view is not None:
+            self._view.clear()
+        return await self._prompt.ask(question)
 
     # Interrupts and the end.
 
