@@ -7,14 +7,15 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from omniagent_cli.canonical import dump
+from omniagent_cli.canonical import dump, format_time
 from omniagent_cli.durations import ttl_seconds
 from omniagent_cli.errors import InvalidRecord, SessionExists, UsageError
 from omniagent_cli.models import check_session_id
 from omniagent_cli.stores.core import is_expired
 from omniagent_cli.stores.events import Event
-from omniagent_cli.stores.records import HeaderRow, Transaction
-from omniagent_cli.stores.writing import Writing
+from omniagent_cli.stores.finding import CHUNK
+from omniagent_cli.stores.records import HeaderRow, ListQuery, Transaction
+from omniagent_cli.stores.saving import Saving
 
 T = TypeVar("T")
 
@@ -23,7 +24,7 @@ class _Unchanged(Exception):
     """Ends a unit of work in which there turned out to be nothing to do."""
 
 
-class Attributes(Writing):
+class Attributes(Saving):
     """The operations of a store that change a session's header."""
 
     def rename(self, session_id: str, new_id: str) -> None:
@@ -96,6 +97,32 @@ class Attributes(Writing):
             header.ttl_seconds = seconds
 
         self._edit(session_id, change, updated=False)
+
+    def purge_expired(self) -> int:
+        """Remove for good what has expired and return how many visible sessions went."""
+
+        def work(tx: Transaction, events: list[Event]) -> tuple[int, int]:
+            query = ListQuery(hidden=None, expired_by=format_time(tx.now()), limit=CHUNK)
+            expired = tx.headers(query)
+            for header in expired:
+                tx.remove(header.uid)
+                if not header.hidden:
+                    events.append(Event("session_expired", header.id))
+            return len(expired), len(events)
+
+        visible, gone = 0, CHUNK
+        while gone == CHUNK:
+            gone, seen = self._write(work)
+            visible += seen
+        return visible
+
+    def count_expired(self) -> int:
+        """Count the visible sessions that have expired and were not removed yet."""
+
+        def work(tx: Transaction) -> int:
+            return tx.count(ListQuery(expired_by=format_time(tx.now())))
+
+        return self._read(work)
 
     def set_metadata(self, session_id: str, key: str, value: Any) -> None:
         """Set one metadata value (any JSON value); makes the session when there is none."""

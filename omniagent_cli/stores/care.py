@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from omniagent_cli.canonical import format_time, parse_time
 from omniagent_cli.errors import CorruptSession, EncryptedStore, InvalidRecord, StoreCorrupt
 from omniagent_cli.models import Message
-from omniagent_cli.stores.reading import CHUNK
+from omniagent_cli.stores.finding import CHUNK
 from omniagent_cli.stores.records import HeaderRow, ListQuery, MessageRow, Transaction
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from omniagent_cli.models import check_session_id
 from omniagent_cli.stores.attributes import Attributes
 from omniagent_cli.stores.core import Work, is_expired
 from omniagent_cli.stores.events import Event
-from omniagent_cli.stores.reading import CHUNK, bounded
+from omniagent_cli.stores.finding import CHUNK, bounded
 from omniagent_cli.stores.records import (
     HIDDEN,
     HeaderRow,
@@ -202,32 +202,6 @@ class Trash(Attributes):
 
         return self._removed(work, purge=True)
 
-    def purge_expired(self) -> int:
-        """Remove for good what has expired and return how many visible sessions went."""
-
-        def work(tx: Transaction, events: list[Event]) -> tuple[int, int]:
-            query = ListQuery(hidden=None, expired_by=format_time(tx.now()), limit=CHUNK)
-            expired = tx.headers(query)
-            for header in expired:
-                tx.remove(header.uid)
-                if not header.hidden:
-                    events.append(Event("session_expired", header.id))
-            return len(expired), len(events)
-
-        visible, gone = 0, CHUNK
-        while gone == CHUNK:
-            gone, seen = self._write(work)
-            visible += seen
-        return visible
-
-    def count_expired(self) -> int:
-        """Count the visible sessions that have expired and were not removed yet."""
-
-        def work(tx: Transaction) -> int:
-            return tx.count(ListQuery(expired_by=format_time(tx.now())))
-
-        return self._read(work)
-
     # How it is done.
 
     def _take(
@@ -242,6 +216,7 @@ class Trash(Attributes):
     ) -> None:
         """Remove a span of messages and bring the header up to date."""
         now = tx.now()
+        data = self._data(header)
         rest = None
         if span.first is not None:
             rest = next(
@@ -251,6 +226,9 @@ class Trash(Attributes):
             tx.delete_rows(header.uid, span)
         elif count:
             self._move(tx, header, self._bin_for(tx, header, kind, count, now), span)
+        if purge and data.get("title_source") == "auto":
+            # It was made of the first question, which may be what is to leave no trace.
+            self._set_data(header, {**data, "title": "", "title_source": ""})
         header.message_count -= count
         if header.message_count == 0:
             self._set_preview(header, None)

@@ -322,6 +322,17 @@ class TrashContract(ContractBase):
         assert store.trash() == []
         assert store.delete("s", purge=True) is False
 
+    def test_purge_takes_the_title_that_was_made_of_it(self, store: SessionStore) -> None:
+        """A title made of a purged question goes too; one that a person gave stays."""
+        store.append("s", said("my secret"))
+        store.append("t", said("my secret"))
+        store.set_title("t", "Mine")
+        store.clear("s", purge=True)
+        store.clear("t", purge=True)
+        assert (store.get("s").title, store.get("t").title) == ("", "Mine")
+        store.append("s", said("next question"))
+        assert store.get("s").title == "next question"
+
     def test_the_trash_can_be_emptied(self, store: SessionStore) -> None:
         """Emptying removes every entry and counts them; living sessions stay."""
         for name in "abc":
