@@ -321,6 +321,15 @@ def test_waiting_as_asked_is_told(ask, chat_server):
     assert "trying again" in ran.err
 
 
+def test_a_server_that_hangs_is_left(ask, chat_server, store, monkeypatch):
+    """Silence has an end: it is told how long it lasted, and what came is kept."""
+    monkeypatch.setenv("OMNIAGENT_AGENT_TOKEN_TIMEOUT", "1s")
+    ran = ask(chat_server(stall("part")), "-s", "x", "hi")
+    assert (ran.code, ran.out) == (3, "part\n")
+    assert "for 1 s" in ran.err
+    assert stored(store, "x")[-1] == ("assistant", "part", "failed")
+
+
 def test_nobody_listening_is_exit_3(ask, store):
     """A refused connection is told with the address, and the question is kept."""
     ran = ask("http://127.0.0.1:9/v1", "-s", "x", "hi")
@@ -451,6 +460,21 @@ def test_an_answer_on_a_terminal_is_laid_out_once(person, chat_server):
         assert seen.wait() == 0
         lines = [line.strip() for line in seen.shown.splitlines() if line.strip()]
     assert lines == ["Head", "Some strong text.", "• one", "• two", "code", "End."]
+
+
+def test_a_small_window_that_changes_its_size_loses_nothing(person, chat_server):
+    """Every line of a long answer is there once, on six rows, though the window shrinks meanwhile."""
+    lines = [f"- item number {n} of a list" for n in range(60)]
+    text = "\n".join(lines) + "\n\n```\n" + "\n".join(f"code {n};" for n in range(60)) + "\n```\n"
+    pieces = [text[i : i + 12] for i in range(0, len(text), 12)]
+    server = chat_server(answer(*pieces, delay=0.004))
+    with person("ask", "hi", columns=60, rows=6, **variables(server)) as seen:
+        seen.wait_for("item number 9 ")
+        seen.resize(45, 6)
+        assert seen.wait() == 0
+        shown = seen.shown
+    assert [shown.count(f"item number {n} ") for n in range(60)] == [1] * 60
+    assert [shown.count(f"code {n};") for n in range(60)] == [1] * 60
 
 
 def test_ctrl_c_on_a_terminal_keeps_what_came(person, chat_server, store):
