@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -138,33 +141,41 @@ def test_a_newer_store_is_refused(run, filled, db):
     assert "newer" in _told(run("sessions", "list"), 3)
 
 
-def test_a_read_only_place(filled, db, tmp_path):
-    """A store that cannot be written is read, and writing to it is exit 3; root looks as another user."""
+@pytest.fixture
+def read_only(filled, db):
+    """A copy of the store in a place that nobody may write; not under the private directories of the tests."""
     filled.close()
-    for directory in (tmp_path, *tmp_path.parents):
-        if directory.stat().st_uid == 0 and len(directory.parts) > 2:
-            directory.chmod(0o755)
-    for file in db.parent.glob("sessions.db*"):
-        file.chmod(0o444)
-    db.parent.chmod(0o555)
+    place = Path(tempfile.mkdtemp())
+    copy = place / "sessions.db"
+    shutil.copyfile(db, copy)
+    copy.chmod(0o444)
+    place.chmod(0o555)
+    yield copy
+    place.chmod(0o755)
+    shutil.rmtree(place)
+
+
+def test_a_read_only_place(read_only):
+    """A store that cannot be written is read, and writing to it is exit 3; root looks as another user."""
 
     def as_nobody(*words):
+        # What is imported later may lie where only root may read.
         code = (
-            "import os, sys; from omniagent_cli.cli import main\n"
+            "import os, sys, difflib, shutil, tempfile, traceback; from omniagent_cli.cli import main\n"
             "import omniagent_cli.cli.sessions, omniagent_cli.cli.sessions_change, omniagent_cli.stores.sqlite\n"
-            "import omniagent_cli.config.settings, omniagent_cli.config.choice, omniagent_cli.cli.lazy, difflib\n"
+            "import omniagent_cli.config.settings, omniagent_cli.config.choice, omniagent_cli.cli.lazy\n"
             "os.geteuid() == 0 and (os.setgid(65534), os.setuid(65534))\n"
             f"sys.exit(main({words!r}))"
         )
         return subprocess.run(
             [sys.executable, "-c", code], capture_output=True, cwd="/", timeout=60, check=False,
-            env=environment(db, HOME="/nonexistent"),
+            env=environment(read_only, HOME="/nonexistent"),
         )  # fmt: skip
 
-    listed, refused = as_nobody("sessions", "list", "--ids"), as_nobody("sessions", "pin", "alice")
-    db.parent.chmod(0o755)
+    listed = as_nobody("sessions", "list", "--ids")
     assert (listed.returncode, listed.stdout) == (0, b"carol\nbob\nalice\n"), listed.stderr
-    assert (refused.returncode, refused.stdout) == (3, b"")
+    refused = as_nobody("sessions", "pin", "alice")
+    assert (refused.returncode, refused.stdout) == (3, b""), refused.stderr
     assert refused.stderr.count(b"\n") == 1
     assert b"cannot be written" in refused.stderr
 
