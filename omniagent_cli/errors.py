@@ -11,6 +11,7 @@
     │   │   └── SessionExpired         it was there, and its time to live has passed
     │   ├── SessionExists              rename, fork or restore onto an id that is taken
     │   ├── SessionConflict            someone else changed the session since it was loaded
+    │   ├── KeyNotFound                no such key in the session's metadata or state (also a KeyError)
     │   ├── NothingToRestore           the trash holds nothing for that id
     │   ├── CorruptSession             stored bytes of one session are damaged
     │   │   └── DecryptionError        wrong key, or bytes changed, moved or swapped
@@ -89,6 +90,20 @@ class SessionExists(StoreError):
 
 class SessionConflict(StoreError):
     """The session was changed by someone else since it was loaded."""
+
+
+class KeyNotFound(StoreError, KeyError):
+    """The session has no such metadata or state key; a key that holds null is found.
+
+    Attributes:
+        key: the key asked for.
+    """
+
+    def __init__(self, message: str, *, session_id: str, key: str) -> None:
+        super().__init__(message, session_id=session_id)
+        self.key = key
+
+    __str__ = Exception.__str__  # KeyError would print the message in quotes
 
 
 class NothingToRestore(StoreError):
