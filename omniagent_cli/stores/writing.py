@@ -13,6 +13,7 @@ from omniagent_cli.errors import InvalidRecord, SessionNotFound
 from omniagent_cli.models import Message, Session, check_session_id, new_session_id, new_uids
 from omniagent_cli.stores.core import TITLE_LENGTH, is_expired
 from omniagent_cli.stores.events import Event
+from omniagent_cli.stores.finding import bounded
 from omniagent_cli.stores.reading import Reading
 from omniagent_cli.stores.records import HeaderRow, RowRange, Transaction
 from omniagent_cli.text import first_line
@@ -205,7 +206,8 @@ class Writing(Reading):
 
         def work(tx: Transaction, events: list[Event]) -> None:
             header = self._find(tx, session_id, payload=False)
-            found = self._to_messages(header, tx.rows(header.uid, RowRange(position, position)))
+            place = bounded(position)
+            found = self._to_messages(header, tx.rows(header.uid, RowRange(place, place)))
             if not found:
                 raise InvalidRecord(f"{session_id!r} has no message at position {position}")
             record = found[0].to_record() | {"status": status}

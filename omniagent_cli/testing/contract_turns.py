@@ -7,7 +7,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from omniagent_cli.errors import InvalidRecord, SessionExists, SessionNotFound, UsageError
+from omniagent_cli.errors import (
+    InvalidRecord,
+    SessionConflict,
+    SessionExists,
+    SessionNotFound,
+    UsageError,
+)
 from omniagent_cli.models import Message, Session
 from omniagent_cli.stores.base import SessionStore
 from omniagent_cli.testing.clock import FakeClock
@@ -144,6 +150,22 @@ class CheckpointContract(ContractBase):
         assert found(store, "two") == [("s", 3)]
         assert store.count_messages("s") == 2
 
+    def test_an_outcome_is_recorded(self, store: SessionStore) -> None:
+        """A message can be marked with what became of it; its text, place and words stay."""
+        store.append("s", {"role": "user", "content": "apple", "extra": {"a": 1, "b": 2}})
+        store.mark("s", 0, "failed", {"a": None, "error": "no answer"})
+        (message,) = store.messages("s")
+        assert (message.text, message.status) == ("apple", "failed")
+        assert message.extra == {"b": 2, "error": "no answer"}
+        assert found(store, "apple") == [("s", 0)]
+        store.mark("s", 0, "complete", {"b": None, "error": None})
+        assert store.messages("s")[0].extra is None
+        for position, status in ((1, "failed"), (10**30, "failed"), (0, "maybe")):
+            with pytest.raises(InvalidRecord):
+                store.mark("s", position, status)
+        with pytest.raises(SessionNotFound):
+            store.mark("typo", 0, "failed")
+
     def test_a_checkpoint_needs_its_session(self, store: SessionStore) -> None:
         """A uid that never was leads to a recovered session, never into someone else's."""
         store.append("s", said("mine"))
@@ -242,6 +264,52 @@ class StagingContract(ContractBase):
             store.publish(uid, Session("t"))
         store.restore("s")
         assert texts(store, "s") == ["a"]
+
+    def test_other_records_are_staged_too(self, store: SessionStore) -> None:
+        """Attachments and summaries of an import come with it, and are walked one by one."""
+        uid = store.stage(Session("s"))
+        store.stage_messages(uid, [Message("user", "a")])
+        store.stage_record(uid, "attachment", "a" * 64, {"name": "f"})
+        store.stage_record(uid, "summary", f"{0:012d}", {"text": "x", "up_to": 0})
+        store.publish(uid, Session("s"))
+        assert list(store.iter_records("s", "attachment")) == [("a" * 64, {"name": "f"})]
+        assert store.last_summary("s") == {"text": "x", "up_to": 0}
+        with pytest.raises(UsageError):
+            store.stage_record(uid, "attachment", "b" * 64, {"name": "g"})
+        with pytest.raises(SessionNotFound):
+            list(store.iter_records("typo", "attachment"))
+
+    def test_a_staged_session_can_go_on_from_another(self, store: SessionStore) -> None:
+        """Absorbed messages stand after those that are there, are found and told, and leave no rest."""
+        store.append("s", said("one"))
+        store.put_attachment("s", "a" * 64, {"name": "mine"})
+        uid = store.stage(Session("s"))
+        store.stage_messages(uid, [Message("user", "two"), Message("assistant", "three")])
+        store.stage_record(uid, "attachment", "a" * 64, {"name": "theirs"})
+        store.stage_record(uid, "attachment", "b" * 64, {"name": "new"})
+        told = listen(store)
+        assert store.absorb(uid, "s", revision=store.header("s").revision) == 2
+        assert texts(store, "s") == ["one", "two", "three"]
+        assert positions(store, "s") == [0, 1, 2]
+        assert found(store, "three") == [("s", 2)]
+        assert [e.name for e in told] == ["message_added", "message_added"]
+        assert dict(store.iter_records("s", "attachment")) == {
+            "a" * 64: {"name": "mine"},
+            "b" * 64: {"name": "new"},
+        }
+        with pytest.raises(UsageError):
+            store.publish(uid, Session("t"))
+
+    def test_absorbing_into_what_changed_is_refused(self, store: SessionStore) -> None:
+        """A session that was changed since it was looked at gains nothing."""
+        store.append("s", said("one"))
+        revision = store.header("s").revision
+        uid = store.stage(Session("s"))
+        store.stage_messages(uid, [Message("user", "two")])
+        store.append("s", said("other"))
+        with pytest.raises(SessionConflict):
+            store.absorb(uid, "s", revision=revision)
+        assert texts(store, "s") == ["one", "other"]
 
     def test_a_failed_import_leaves_nothing(self, store: SessionStore) -> None:
         """`import_data` of something that is wrong half way leaves no session and no rest."""
