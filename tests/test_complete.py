@@ -1,8 +1,10 @@
 """What `omniagent __complete` answers, and what it costs: no terminal, no shell."""
 
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -348,6 +350,16 @@ class TestSilence:
         with open_store(default) as store:
             store.append("new", [Message("user", "hello")])
             assert values("sessions", "show", "") == ["new", "old"]
+
+    def test_a_locked_store(self, default, capfd):
+        """A store that another process keeps for itself costs no time and no complaint."""
+        fill(default, "one")
+        with closing(sqlite3.connect(default, isolation_level=None)) as other:
+            other.execute("PRAGMA locking_mode = EXCLUSIVE")
+            other.execute("PRAGMA journal_mode = DELETE")
+            other.execute("BEGIN EXCLUSIVE")
+            assert main(["sessions", "show", ""]) == 0
+        assert capfd.readouterr().err == ""
 
     def test_pipes_and_missing_homes(self, tmp_path, capfd, monkeypatch):
         """A named pipe, a directory that is gone and a home that is none cost nothing but the answer."""

@@ -658,7 +658,7 @@ TABLE: Table = {
     "store check": (
         "look for damage, and repair it",
         (
-            (("--repair",), "", "mend what can be mended; what is removed goes to the trash", False),
+            (("--repair",), "", "mend what can be mended, after copying the store", False),
             (("--help",), "", "Show this message and exit", False),
             (("--json",), "", "print one JSON document", False),
             *SHARED,

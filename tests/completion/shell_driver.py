@@ -82,6 +82,8 @@ class ShellDriver:
             encoding="utf-8",
             codec_errors="replace",
         )
+        self._child.delaybeforesend = None
+        self.wait_for(self.lines)  # keys typed before a shell has its terminal in hand get lost
         self.type(f"{_START[shell]}; {_SOURCE[shell] if start is None else start}\rclear\r")
         self.wait_for(lambda: self.lines() == [PROMPT])
 
@@ -116,7 +118,7 @@ class ShellDriver:
         noted = self._home / "given"
         noted.unlink(missing_ok=True)
         self.type(keys + "\r")
-        self.wait_for(noted.exists)
+        self.wait_for(lambda: noted.exists() and self.lines()[-1:] == [PROMPT])
         return noted.read_text(encoding="utf-8").split("\0")[:-1]
 
     def wait_for(self, condition, seconds: float = 15.0) -> None:
@@ -127,16 +129,9 @@ class ShellDriver:
                 raise AssertionError("the screen stayed:\n" + "\n".join(self.lines()))
             self._pump()
 
-    def fresh(self) -> None:
-        """Leave the line and begin another on an empty screen."""
-        self.type("\x03")
-        self.wait_for(lambda: self.lines()[-1:] == [PROMPT])
-        self.type("\x0c")
-        self.wait_for(lambda: self.lines() == [PROMPT])
-
     def _pump(self) -> None:
         try:
-            data = self._child.read_nonblocking(65536, 0.05)
+            data = self._child.read_nonblocking(65536, 0.02)
         except pexpect.TIMEOUT:
             return
         except pexpect.EOF as end:

@@ -66,7 +66,6 @@ def test_every_id_arrives_as_it_is(shell, sessions):
     for typed, session_id in IDS.items():
         words = shell.given(f"omniagent sessions show {typed}\t")
         assert words[-1] == session_id
-        shell.fresh()
     assert not list(sessions.glob("*PWNED*"))
 
 
@@ -76,7 +75,6 @@ def test_ids_in_open_quotes(shell, sessions, quote):
     for typed in ("a", "it", "say", "telegram:", "back", "k="):
         words = shell.given(f"omniagent sessions show {quote}{typed}\t")
         assert words == ["sessions", "show", IDS[typed]]
-        shell.fresh()
     assert not list(sessions.glob("*PWNED*"))
 
 
@@ -84,7 +82,6 @@ def test_a_list_shows_ids_and_runs_nothing(shell, sessions):
     """Where several ids fit they are listed, newest first where the shell can, and titles stay text."""
     shell.type("omniagent sessions show \t\t")
     shell.shows("user-123", "telegram:456", "star")
-    shell.fresh()
     assert not list(sessions.glob("*PWNED*"))
 
 
@@ -93,7 +90,6 @@ def test_files_where_files_belong(shell, sessions):
     (sessions / "my file.jsonl").write_text("")
     assert shell.given("omniagent sessions import my\t")[-1] == "my file.jsonl"
     assert shell.given("omniagent sessions export --output=my\t")[-1] == "--output=my file.jsonl"
-    shell.fresh()
     assert shell.given("omniagent sessions show my\t")[-1] == "my"
 
 
