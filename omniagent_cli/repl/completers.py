@@ -35,7 +35,7 @@ class SlashCompleter(Completer):
         self._sources: dict[str, Callable[[str], Iterable[Offer]]] = {
             "sessions": self._sessions,
             "models": self._models,
-            "commands": lambda _: ((name, c.summary) for name, c in commands().items()),
+            "commands": lambda _: _commands(),
             "metadata": self._metadata,
             "formats": lambda _: _formats(),
             "files": _files,
@@ -52,8 +52,7 @@ class SlashCompleter(Completer):
             return
         name, blank, rest = line[1:].partition(" ")
         if not blank:
-            names = ((key, found.summary) for key, found in commands().items())
-            yield from _fitting(names, name)
+            yield from _fitting(_commands(), name)
         elif name in commands():
             yield from self._argument(commands()[name], rest)
 
@@ -161,6 +160,10 @@ def _rank(word: str, value: str) -> tuple[int, int] | None:
 def _drives_terminal(value: str) -> bool:
     """Tell whether putting a value into the line would put in what cannot be shown."""
     return one_line(value) != value
+
+
+def _commands() -> Iterator[Offer]:
+    yield from sorted((name, found.summary) for name, found in commands().items())
 
 
 def _formats() -> Iterator[Offer]:

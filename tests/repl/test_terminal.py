@@ -22,6 +22,7 @@ from tests.repl.terminal import (
     CTRL_R,
     CTRL_Z,
     PASTE,
+    TAB,
     UP,
     TerminalProgram,
 )
@@ -161,8 +162,8 @@ def test_commands(home: Home) -> None:
     chat = home.open()
     chat.say("one")
     chat.wait_prompt(2)
-    chat.say("/help")
-    chat.wait_match(r"/retry \[--model MODEL\]")
+    chat.say("/help retry")
+    chat.wait_for("/retry [--model MODEL]")
     chat.wait_prompt(3)
     chat.say("/switch user-132")
     chat.wait_for("did you mean 'user-123'")
@@ -186,6 +187,37 @@ def test_a_paste_of_many_lines_is_one_message(home: Home) -> None:
     chat.send(f"{ALT_ENTER}last line\r")
     chat.wait_prompt(2)
     assert home.stored()[0][2] == "first line\nsecond line\n/clear\nlast line"
+
+
+def test_an_editor_writes_the_message(home: Home) -> None:
+    """Ctrl-X Ctrl-E opens the person's editor with what was typed; what it saved is sent by Enter."""
+    editor = home.path / "editor"
+    editor.write_text(
+        '#!/bin/sh\necho editing\nread answer\nprintf "%s\\nand more" "$answer" >> "$1"\n'
+    )
+    editor.chmod(0o755)
+    chat = home.open(EDITOR=str(editor), VISUAL=str(editor))
+    chat.send("begun here ")
+    chat.wait_for("begun here")
+    chat.send("\x18\x05")
+    chat.wait_for("editing")
+    chat.say("typed in the editor")
+    chat.wait_for("and more")
+    chat.send("\r")
+    chat.wait_for("I am recall")
+    assert home.stored()[0][2] == "begun here typed in the editor\nand more"
+
+
+def test_completion_menu(home: Home) -> None:
+    """A slash offers commands while it is typed, TAB takes one, and the session ids after it."""
+    home.store().append("holiday-plans", Message("user", "to Rome?"))
+    chat = home.open()
+    chat.send("/sw")
+    chat.wait_for("Go on with another session")
+    chat.send(f"{TAB} hol")
+    chat.wait_for("to Rome?")
+    chat.send(f"{TAB}\r")
+    chat.wait_for("this is 'holiday-plans' now")
 
 
 def test_history_across_runs(home: Home) -> None:

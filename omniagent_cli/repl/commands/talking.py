@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from textwrap import fill
+
 from omniagent_cli.repl.chat import Chat, Left
 from omniagent_cli.repl.registry import CommandName, command, commands, find
 from omniagent_cli.ui.cells import Column, Table
 
-_KEYS = """\
-Enter sends, Alt-Enter begins a line, Ctrl-X Ctrl-E opens an editor, Ctrl-R searches what was typed.
-Ctrl-C stops the answer or drops the line, Ctrl-D leaves; exit, quit and q alone leave too.
-A text that begins with a slash is sent with two: //etc is a directory."""
+_KEYS = (
+    "Enter sends, Alt-Enter begins a line, Ctrl-X Ctrl-E opens an editor, Ctrl-R searches what was typed.",
+    "Ctrl-C stops the answer or drops the line, Ctrl-D leaves; exit, quit and q alone leave too.",
+    "A text that begins with a slash is sent with two: //etc is a directory.",
+    "/help NAME explains a command with its arguments.",
+)
 
 
 @command("help")
@@ -20,11 +24,12 @@ async def help_(chat: Chat, name: CommandName = "") -> None:
         chat.terminal.line(chat.terminal.style(found.usage, "bold"))
         chat.terminal.line(found.help)
         return
-    rows = [[found.usage, found.summary] for _, found in sorted(commands().items())]
-    table = Table([Column("COMMAND", "cyan", shrink=True), Column("DOES", shrink=True)], rows)
+    rows = [[f"/{key}", found.summary] for key, found in sorted(commands().items())]
+    table = Table([Column("COMMAND", "cyan"), Column("DOES", shrink=True)], rows)
     chat.terminal.table(table)
     chat.terminal.line()
-    chat.terminal.line(_KEYS)
+    for keys in _KEYS:
+        chat.terminal.line(fill(keys, chat.terminal.width - 1))
 
 
 @command("multiline")
