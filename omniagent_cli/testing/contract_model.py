@@ -68,10 +68,12 @@ class _Player:
             shown = {**summary.to_record(), "pinned": summary.pinned}
             sessions.append((record, shown, [m.position for m in self.store.messages(summary.id)]))
         trash = [(e.session_id, e.kind, e.message_count, e.expires_at) for e in self.store.trash()]
-        hits = [
-            [(h.session_id, h.position, h.snippet) for h in self.store.search(query, limit=None)]
-            for query in ("apple", "ap*", "日本", '"pear apple"')
-        ]
+        hits = []
+        for query in ("apple", "ap*", "日本", '"pear apple"'):
+            found = self.store.search(query, limit=None)
+            # Copies in a fork were said at the same moment; among those any order is right.
+            places = sorted((h.session_id, h.position, h.snippet) for h in found)
+            hits.append(([h.created_at for h in found], places))
         return sessions, trash, hits, self.store.count(), self.store.count_expired()
 
     def _message(self, text: str) -> Message:
