@@ -121,8 +121,8 @@ class TestPlaces:
 
     def test_ids_that_commands_read_otherwise(self, default):
         """An id that looks like '@' is escaped, one with a leading dash comes after '--' only."""
-        fill(default, "@", "id:@", "-dash", "@home")
-        assert values("sessions", "show", "") == ["@home", "id:id:@", "id:@"]
+        fill(default, "@id:", "@", "id:@", "-dash", "@home")
+        assert values("sessions", "show", "") == ["@home", "id:id:@", "id:@", "@id:"]
         assert values("sessions", "show", "id:") == ["id:id:@", "id:@"]
         assert values("sessions", "show", "--", "-") == ["-dash"]
 

@@ -57,7 +57,7 @@ def session_ids(place: Place, environ: Mapping[str, str]) -> Iterable[tuple[str,
 
 def _prefixes(typed: str) -> tuple[str, ...]:
     """Return how ids may begin for what was typed; what is an escape begins another id than it looks like."""
-    if typed.startswith("id:") and typed.replace("id:", "") in ("", "@"):
+    if typed.startswith("id:") and not typed.removesuffix("@").replace("id:", ""):
         return typed, typed.removeprefix("id:").rstrip("@") + "@"
     return (typed,)
 
@@ -74,7 +74,12 @@ def _found(scheme: str, path: str, prefix: str, which: str) -> Iterable[tuple[st
 
 def _escaped(session_id: str) -> str:
     """Return an id as a command reads it: ``@`` alone would be the session used last."""
-    return f"id:{session_id}" if session_id.replace("id:", "") == "@" else session_id
+    escapes = session_id.removesuffix("@")
+    return (
+        f"id:{session_id}"
+        if escapes != session_id and not escapes.replace("id:", "")
+        else session_id
+    )
 
 
 def _can_be_typed(session_id: str, *, literal: bool) -> bool:
