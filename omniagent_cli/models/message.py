@@ -118,7 +118,8 @@ class Message:
 
     def to_record(self) -> dict[str, Any]:
         """Return a copy of the record."""
-        return clone(self.record)
+        record: dict[str, Any] = clone(self.record)
+        return record
 
     def copy(self) -> Self:
         """Return an independent copy."""

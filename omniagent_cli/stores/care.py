@@ -95,7 +95,7 @@ class _Session:
     def __init__(self, store: SessionStore, uid: str, *, repair: bool) -> None:
         self._store = store
         self._uid = uid
-        self._repair = repair and store._codec is None  # noqa: SLF001  # without a key nothing can be told apart
+        self._repair = repair and not store._secret  # noqa: SLF001  # without a key nothing can be told apart
         self._found: list[Problem] = []
         self._name: str | None = None
 

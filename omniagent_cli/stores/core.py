@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from omniagent_cli.canonical import dump, format_time, load, parse_time
 from omniagent_cli.durations import Clock, ttl_seconds, utc_now
@@ -18,8 +18,16 @@ from omniagent_cli.errors import (
     StoreClosed,
 )
 from omniagent_cli.models import Message, Session, SessionSummary, check_session_id, content_text
+from omniagent_cli.stores.codecs import (
+    COMPRESSED,
+    ENCRYPTED,
+    PayloadCodec,
+    read_mark,
+    unpack,
+    write_mark,
+)
 from omniagent_cli.stores.events import Event, EventBus, Handler
-from omniagent_cli.stores.records import HeaderRow, MessageRow, Transaction
+from omniagent_cli.stores.records import HeaderRow, ListQuery, MessageRow, Transaction
 from omniagent_cli.text import first_line, index_text, is_storable
 
 if TYPE_CHECKING:
@@ -37,23 +45,8 @@ TITLE_LENGTH = 60
 T = TypeVar("T")
 Work = Callable[[Transaction, list[Event]], T]
 
+_ENCRYPTED, _COMPRESSED, _PLAIN = bytes((ENCRYPTED,)), bytes((COMPRESSED,)), b"{"
 _COLUMNS = frozenset({"id", "role", "created_at", "turn_id", "status"})
-
-
-class Codec(Protocol):
-    """Changes payloads on their way to and from a backend; see `stores.codecs`."""
-
-    def encode(self, kind: str, binding: tuple[str, ...], data: bytes) -> bytes:
-        """Wrap one payload; the binding is what it belongs to."""
-        ...
-
-    def decode(self, kind: str, binding: tuple[str, ...], data: bytes) -> bytes:
-        """Unwrap one payload.
-
-        Raises:
-            CorruptSession: it was damaged, moved, or made with another key.
-        """
-        ...
 
 
 class StoreCore(ABC):
@@ -72,7 +65,8 @@ class StoreCore(ABC):
         self._ttl_seconds = ttl_seconds(ttl)
         self._trash_seconds = ttl_seconds(trash_ttl)
         self._clock = clock
-        self._codec: Codec | None = None
+        self._codec: PayloadCodec | None = None
+        self._mark: bytes | None = None
         self._events = EventBus()
         self._closed = False
 
@@ -141,7 +135,9 @@ class StoreCore(ABC):
 
     def _read(self, work: Callable[[Transaction], T]) -> T:
         self._check_open()
-        return self._run(work, write=False)
+        if self._codec is None or not self._codec.secret:
+            return self._run(work, write=False)
+        return self._run(lambda tx: work(self._attached(tx)), write=False)
 
     def _write(self, work: Work[T], *, durable: bool = True) -> T:
         """Run a unit of work and announce its events once they are stored."""
@@ -150,7 +146,7 @@ class StoreCore(ABC):
 
         def attempt(tx: Transaction) -> T:
             events.clear()
-            return work(tx, events)
+            return work(self._writable(tx), events)
 
         result = self._run(attempt, write=True, durable=durable)
         for event in events:
@@ -159,6 +155,55 @@ class StoreCore(ABC):
 
     # Payloads.
 
+    @property
+    def codec(self) -> PayloadCodec:
+        """What the store does to payloads; see `stores.codecs`."""
+        return PayloadCodec() if self._codec is None else self._codec
+
+    def use_codec(self, codec: PayloadCodec) -> None:
+        """Compress or encrypt from now on; see `with_compression` and `with_encryption`."""
+        self._codec, self._mark = codec, None
+
+    @property
+    def _secret(self) -> bool:
+        """Whether content is encrypted, so that nothing readable may be left anywhere."""
+        return self._codec is not None and self._codec.secret
+
+    def _attached(self, tx: Transaction) -> Transaction:
+        """Make the codec ready for what the store records of its encryption.
+
+        Raises:
+            EncryptedStore: the store is not encrypted, and not empty.
+        """
+        mark = tx.encryption()
+        if mark is None and tx.count(ListQuery(hidden=None)):
+            raise EncryptedStore(
+                f"the store {self.url} is not encrypted; run `omniagent store encrypt` to encrypt what is there"
+            )
+        if mark is not None and mark != self._mark:
+            self.codec.attach(read_mark(mark))
+            self._mark = mark
+        return tx
+
+    def _writable(self, tx: Transaction) -> Transaction:
+        """Keep plain content out of an encrypted store, and encrypted content out of a plain one.
+
+        Raises:
+            EncryptedStore: the store and this object do not agree.
+        """
+        mark = tx.encryption()
+        if not self._secret:
+            if mark is not None:
+                raise EncryptedStore(
+                    f"the store {self.url} is encrypted; give its key to write to it"
+                )
+            return tx
+        self._attached(tx)
+        if mark is None:
+            # An empty store: it remembers a salt made now, so that the next start derives the same key.
+            tx.put_meta("encryption", write_mark(self.codec.attach(None)))
+        return tx
+
     def _seal(self, kind: str, binding: tuple[str, ...], value: Any) -> bytes:
         data = dump(value)
         return data if self._codec is None else self._codec.encode(kind, binding, data)
@@ -166,23 +211,43 @@ class StoreCore(ABC):
     def _unseal(
         self, kind: str, header: HeaderRow, binding: tuple[str, ...], payload: bytes
     ) -> Any:
-        if self._codec is not None:
-            payload = self._codec.decode(kind, binding, payload)
         try:
-            return load(payload)
+            return load(self._opened(kind, header, binding, payload))
         except ValueError as error:
-            raise self._damaged(header, f"a {kind} cannot be read", payload) from error
+            raise self._damaged(header, f"a {kind} cannot be read") from error
 
-    def _damaged(self, header: HeaderRow, what: str, payload: bytes) -> Exception:
-        if self._codec is None and payload[:1] == b"\x00":
-            return EncryptedStore(
-                f"the session {header.id!r} is encrypted; give the key to read it",
-                session_id=header.id,
-            )
+    def _opened(
+        self, kind: str, header: HeaderRow, binding: tuple[str, ...], payload: bytes
+    ) -> bytes:
+        """Return the canonical JSON of a payload.
+
+        Raises:
+            EncryptedStore: it is encrypted and there is no key.
+            CorruptSession: it was damaged, moved, or made with another key.
+        """
+        if self._codec is None:
+            if payload[:1] == _ENCRYPTED:
+                raise EncryptedStore(
+                    f"the session {header.id!r} is encrypted; give the key to read it",
+                    session_id=header.id,
+                )
+            return unpack(payload) if payload[:1] == _COMPRESSED else payload
+        try:
+            return self._codec.decode(kind, binding, payload)
+        except (CorruptSession, EncryptedStore) as error:
+            raise type(error)(
+                f"the session {header.id!r}: {error}", session_id=header.id
+            ) from error
+
+    def _damaged(self, header: HeaderRow, what: str) -> CorruptSession:
         return CorruptSession(
             f"the session {header.id!r} is damaged: {what}; `omniagent store check` says more",
             session_id=header.id,
         )
+
+    def _is_closed_book(self, payload: bytes | None) -> bool:
+        """Whether a payload is encrypted and there is no key; ids and counts are listed all the same."""
+        return not self._secret and payload is not None and payload[:1] == _ENCRYPTED
 
     def _data(self, header: HeaderRow) -> dict[str, Any]:
         """Return title, metadata, state and unknown keys of a header that was read with its payload."""
@@ -190,7 +255,7 @@ class StoreCore(ABC):
             return {}
         data = self._unseal("header", header, (header.uid, header.id), header.payload)
         if not isinstance(data, dict):
-            raise self._damaged(header, "its header is not an object", header.payload)
+            raise self._damaged(header, "its header is not an object")
         return data
 
     def _set_data(self, header: HeaderRow, data: dict[str, Any]) -> None:
@@ -229,21 +294,23 @@ class StoreCore(ABC):
             record["role"],
             record["created_at"],
             None if status == "complete" else status,
-            self._seal("message", (uid, record["id"], str(position)), body),
+            self._seal("message", (uid, str(position), record["id"]), body),
         )
 
     def _to_messages(self, header: HeaderRow, rows: Iterable[MessageRow]) -> list[Message]:
-        codec = self._codec
+        plain = self._codec is None
         messages = []
         for position, message_id, turn_id, role, created_at, status, payload in rows:
             data = payload
-            if codec is not None:
-                data = codec.decode("message", (header.uid, message_id, str(position)), payload)
+            if not plain or payload[:1] != _PLAIN:
+                data = self._opened(
+                    "message", header, (header.uid, str(position), message_id), payload
+                )
             try:
                 record: dict[str, Any] = {"id": message_id, "role": role, **load(data)}
             except (ValueError, TypeError) as error:
                 raise self._damaged(
-                    header, f"the message at position {position} cannot be read", data
+                    header, f"the message at position {position} cannot be read"
                 ) from error
             record["created_at"] = created_at
             if turn_id is not None:
@@ -255,7 +322,7 @@ class StoreCore(ABC):
 
     def _index_text(self, message: Message) -> str | None:
         """Return what a backend may index of a message: nothing when the store keeps content secret."""
-        return None if self._codec is not None else index_text(content_text(message.content))
+        return None if self._secret else index_text(content_text(message.content))
 
     def _to_session(self, header: HeaderRow, messages: list[Message]) -> Session:
         data = self._data(header)
@@ -283,7 +350,8 @@ class StoreCore(ABC):
         )
 
     def _to_summary(self, header: HeaderRow) -> SessionSummary:
-        data = self._data(header)
+        closed = self._is_closed_book(header.payload)
+        data = {} if closed else self._data(header)
         return SessionSummary(
             id=header.id,
             uid=header.uid,
@@ -294,7 +362,7 @@ class StoreCore(ABC):
             created_at=parse_time(header.created_at),
             updated_at=parse_time(header.updated_at),
             expires_at=parse_time(header.expires_at) if header.expires_at else None,
-            preview=self._preview(header),
+            preview="" if closed else self._preview(header),
             metadata=data.get("metadata", {}),
         )
 

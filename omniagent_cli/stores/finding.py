@@ -73,7 +73,7 @@ class Finding(StoreCore):
         hits.scanned = 0
         uid = None if session_id is None else self._find(tx, session_id, payload=False).uid
         asked = IndexQuery(tuple((term.words, term.prefix) for term in query.terms), uid)
-        indexed = None if self._codec is not None else tx.candidates(asked)
+        indexed = None if self._secret else tx.candidates(asked)
         found = self._matching(
             indexed if indexed is not None else self._walk(tx, uid, hits), query, role
         )

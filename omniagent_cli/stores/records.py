@@ -262,3 +262,7 @@ class Transaction(ABC):
     @abstractmethod
     def put_meta(self, key: str, value: bytes) -> None:
         """Write a fact about the store as a whole."""
+
+    def encryption(self) -> bytes | None:
+        """Return what the store records of its encryption; asked in every writing unit of work, so keep it cheap."""
+        return self.meta("encryption")

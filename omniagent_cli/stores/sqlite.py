@@ -15,6 +15,7 @@ from omniagent_cli.errors import StoreLocked, StoreReadOnly, StoreUnreachable
 from omniagent_cli.stores.base import SessionStore
 from omniagent_cli.stores.records import ListQuery, Transaction
 from omniagent_cli.stores.sqlite_file import (
+    ENCRYPTED_FLAG,
     MIGRATIONS,
     back_up,
     check_version,
@@ -88,11 +89,15 @@ class SqliteStore(SessionStore):
         careful: bool,
     ) -> T:
         try:
+            encrypted = True
             if write:
-                self._begin(connection, durable=durable)
+                encrypted = self._begin(connection, durable=durable)
             else:
                 connection.execute("BEGIN")
-            result = work(SqliteUnit(connection, self._clock, self._key_run, careful=careful))
+            unit = SqliteUnit(
+                connection, self._clock, self._key_run, careful=careful, encrypted=encrypted
+            )
+            result = work(unit)
             connection.execute("COMMIT")
         except sqlite3.Error as error:
             self._roll_back(connection)
@@ -102,13 +107,15 @@ class SqliteStore(SessionStore):
             raise
         return result
 
-    def _begin(self, connection: sqlite3.Connection, *, durable: bool) -> None:
+    def _begin(self, connection: sqlite3.Connection, *, durable: bool) -> bool:
+        """Begin to write and tell whether the store is encrypted."""
         if durable != self._durable:
             connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             self._durable = durable
         patiently(lambda: connection.execute("BEGIN IMMEDIATE"), self.path)
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         check_version(version, self.path, self.migrations)
+        return bool(version & ENCRYPTED_FLAG)
 
     def _roll_back(self, connection: sqlite3.Connection) -> None:
         # A full disk may have rolled back already; the error that got us here is the one to tell.
@@ -235,7 +242,7 @@ class SqliteStore(SessionStore):
         def work(tx: Transaction) -> list[Problem]:
             connection = cast("sqlite3.Connection", self._connection)
             care = SqliteCare(connection, self.migrations, repair=repair)
-            return care.problems(tx.now(), encrypted=self._codec is not None)
+            return care.problems(tx.now(), encrypted=self._secret)
 
         self._check_open()
         return self._run(work, write=repair)
@@ -250,7 +257,8 @@ class SqliteStore(SessionStore):
         facts = super().info()
         with self._lock:
             connection = self._open(write=False)
-            facts["schema_version"] = connection.execute("PRAGMA user_version").fetchone()[0]
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            facts["schema_version"] = version & (ENCRYPTED_FLAG - 1)
             facts["messages"] = connection.execute("SELECT count(*) FROM messages").fetchone()[0]
             facts["sqlite_version"] = sqlite3.sqlite_version
         for name, suffix in (("bytes", ""), ("wal_bytes", "-wal")):

@@ -28,6 +28,10 @@ from omniagent_cli.stores.private import make_private_directory, unwritable
 APPLICATION_ID = 0x6F6D6E69
 """``omni`` in ASCII, at offset 68 of the file: https://www.sqlite.org/fileformat2.html#application_id"""
 
+ENCRYPTED_FLAG = 1 << 16
+"""Set in `user_version` beside the schema version when the store is encrypted: it is read by every write anyway, and
+an omniagent that knows no encryption refuses the store as newer than itself."""
+
 WAIT_SECONDS = 15.0
 """How long we wait for other processes in all."""
 
@@ -330,7 +334,7 @@ def _bring_up(
         # A backup that became a store: in WAL mode it can be copied before it is migrated.
         patiently(lambda: connection.execute("PRAGMA journal_mode = WAL"), path)
         wal = True
-    if not exists or version < len(migrations):
+    if not exists or version & (ENCRYPTED_FLAG - 1) < len(migrations):
         _migrate(connection, path, migrations)
     if not wal:
         # The schema is in the main file by now, so that whoever looks at its first bytes sees it is ours.
@@ -343,6 +347,7 @@ def check_version(version: int, path: str, migrations: Sequence[Migration]) -> N
     Raises:
         NewerVersion: it is.
     """
+    version &= ENCRYPTED_FLAG - 1
     if version > len(migrations):
         raise NewerVersion(
             f"the store {path} has version {version}, and this omniagent knows up to {len(migrations)}; update omniagent"
@@ -355,11 +360,13 @@ def _migrate(connection: sqlite3.Connection, path: str, migrations: Sequence[Mig
     try:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         check_version(version, path, migrations)
+        flag = version & ENCRYPTED_FLAG
+        version -= flag
         if 0 < version < len(migrations):
             back_up(path, f"{path}.v{version}.bak")
         for number in range(version, len(migrations)):
             migrations[number](connection)
-            connection.execute(f"PRAGMA user_version = {number + 1}")
+            connection.execute(f"PRAGMA user_version = {number + 1 | flag}")
         if version == 0:
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute("COMMIT")

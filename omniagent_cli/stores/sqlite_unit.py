@@ -19,6 +19,7 @@ from omniagent_cli.stores.records import (
     RowRange,
     Transaction,
 )
+from omniagent_cli.stores.sqlite_file import ENCRYPTED_FLAG
 
 _COUNTED = (
     "uid, id, created_at, updated_at, agent_id, model, ttl_seconds, expires_at, message_count, next_position,"
@@ -46,12 +47,19 @@ class KeyTakenError(Exception):
 class SqliteUnit(Transaction):
     """One SQLite transaction, already begun."""
 
-    __slots__ = ("_careful", "_clock", "_connection", "_given", "_keys", "_run")
+    __slots__ = ("_careful", "_clock", "_connection", "_encrypted", "_given", "_keys", "_run")
 
     def __init__(
-        self, connection: sqlite3.Connection, clock: Clock, run: KeyRun, *, careful: bool = False
+        self,
+        connection: sqlite3.Connection,
+        clock: Clock,
+        run: KeyRun,
+        *,
+        careful: bool = False,
+        encrypted: bool = True,
     ) -> None:
         self._careful = careful
+        self._encrypted = encrypted
         self._given: set[int] = set()
         self._connection = connection
         self._clock = clock
@@ -312,6 +320,12 @@ class SqliteUnit(Transaction):
         self._connection.execute(
             "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, value)
         )
+        if key == "encryption":
+            (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+            self._connection.execute(f"PRAGMA user_version = {version | ENCRYPTED_FLAG}")
+
+    def encryption(self) -> bytes | None:
+        return self.meta("encryption") if self._encrypted else None
 
     def _key(self, uid: str) -> int | None:
         """Return the row number of a session."""

@@ -283,7 +283,7 @@ class Trash(Attributes):
 
     def _move(self, tx: Transaction, header: HeaderRow, target: HeaderRow, span: RowRange) -> None:
         """Give messages to another session; encrypted ones are bound to theirs and written anew."""
-        if self._codec is None:
+        if not self._secret:
             tx.move_rows(header.uid, target.uid, span)
             return
         for chunk in _chunks(tx.rows(header.uid, span)):

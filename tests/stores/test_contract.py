@@ -1,7 +1,10 @@
 """Every promise of a store, on every backend."""
 
+from dataclasses import replace
+
 import pytest
 
+from omniagent_cli.stores.codecs import with_compression, with_encryption
 from omniagent_cli.stores.jsonl_files import JsonlFilesStore
 from omniagent_cli.stores.memory import MemoryStore
 from omniagent_cli.stores.sqlite import SqliteStore
@@ -11,6 +14,24 @@ CASES = {
     "memory": StoreCase(lambda place, **options: MemoryStore(**options), reopens=False),
     "sqlite": StoreCase(lambda place, **options: SqliteStore(place / "sessions.db", **options)),
     "file": StoreCase(lambda place, **options: JsonlFilesStore(place / "sessions", **options)),
+}
+KEY = bytes(range(32))
+WRAPPERS = {
+    "compressed": with_compression,
+    "encrypted": lambda store: with_encryption(store, KEY),
+    "both": lambda store: with_encryption(with_compression(store), KEY),
+}
+
+
+def wrapped(case, wrap):
+    """Return the case of a backend inside a wrapper."""
+    return replace(case, open=lambda place, **options: wrap(case.open(place, **options)))
+
+
+CASES |= {
+    f"{name}-{how}": wrapped(case, wrap)
+    for name, case in list(CASES.items())
+    for how, wrap in WRAPPERS.items()
 }
 
 
