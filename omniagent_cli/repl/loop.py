@@ -63,9 +63,8 @@ class Repl:
         self._terminal = setup.terminal
         self._quiet = Quiet(setup.terminal.stdin)
         self._loop = asyncio.get_running_loop()
-        self._context = (
-            contextvars.copy_context()
-        )  # in which the prompts are found, from any thread
+        # The prompt on the screen is found in this context only, also when a thread asks for it.
+        self._context = contextvars.copy_context()
         self._work: asyncio.Task[None] | None = None
         self._cancelled_at = 0.0
         self._ended_by = 0
