@@ -20,6 +20,8 @@ LONGEST_BLOCK = 32_768
 """A block that is longer is printed as plain text, because laying it out would take as long as a pause."""
 
 _QUICK_SECONDS = 3.0
+_LOOK_BACK = 200
+_BLANK_LINE = re.compile(r"\n[ \t]*\n")
 _BRAILLE = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _PLAIN = "|/-\\"
 
@@ -69,9 +71,11 @@ class LivePainter:
             self._settle()
             self._thinking_since = self._clock()
         if self._show_thinking:
-            self._thoughts += text
-            *whole, self._thoughts = visible(self._thoughts).split("\n")
-            self._above += [self._dim(line) for line in whole]
+            *whole, rest = visible(text).split("\n")
+            for line in whole:
+                self._above.append(self._dim(self._thoughts + line))
+                self._thoughts = ""
+            self._thoughts += rest
         self._paint_soon()
 
     def called(self, key: str, shown: str) -> None:
@@ -205,10 +209,8 @@ class LivePainter:
         if self._gap:
             self._above.append("")
         self._frame([])
-        self._flood = _Flood(fence)
-        now, rest = self._flood.take(text)
-        self._put(now)
-        self._blocks.add(rest)
+        self._flood = _Flood(fence, text)
+        self._put(text)
         self._gap = True
 
     def _print_call(self, shown: str, line: str) -> None:
@@ -223,7 +225,7 @@ class LivePainter:
         seconds = max(1, round(self._clock() - self._thinking_since))
         self._thinking_since = None
         if self._thoughts:
-            self._above.append(self._dim(visible(self._thoughts)))
+            self._above.append(self._dim(self._thoughts))
             self._thoughts = ""
         self._above.append(self._dim(f"(thought for {seconds} s)"))
         self._gap = True
@@ -273,21 +275,22 @@ class LivePainter:
 class _Flood:
     """A block too long to lay out: its text goes to the screen as it comes, until the block ends."""
 
-    def __init__(self, fence: str) -> None:
+    def __init__(self, fence: str, text: str) -> None:
         self.over = False
         self.in_fence = bool(fence)
-        self.at_line_start = True
-        self._end = closing_fence(fence) if fence else re.compile(r"\n[ \t]*\n")
-        self._last = ""
+        self.at_line_start = text.endswith("\n")
+        self._end = closing_fence(fence) if fence else _BLANK_LINE
+        self._last = text[-_LOOK_BACK:]
 
     def take(self, text: str) -> tuple[str, str]:
         """Split text into what belongs to the block and what comes after it."""
-        seen = self._last + text
-        found = self._end.search(seen)
-        self.over = found is not None
-        end = len(text) if found is None else max(0, found.end() - len(self._last))
-        now, rest = text[:end], text[end:]
-        self._last = seen[-200:]
+        seen, before = self._last + text, len(self._last)
+        # What lies in the text before is printed already, so it is too late to end there.
+        ends = (found.end() - before for found in self._end.finditer(seen))
+        end = next((place for place in ends if place >= 0), None)
+        self.over = end is not None
+        now, rest = text[:end], text[len(text) if end is None else end :]
+        self._last = seen[-_LOOK_BACK:]
         if now:
             self.at_line_start = now.endswith("\n")
         return now, rest

@@ -355,6 +355,21 @@ def test_after_a_flood_blocks_are_laid_out_again():
         assert out.shown.count(f"row {n} of the long listing\n") == 1
 
 
+def test_a_list_without_end_is_shown_in_order():
+    """A block with blank lines in it that is too long to lay out keeps its order and loses nothing."""
+    terminal, out, _ = tty(rows=40)
+    clock = Clock()
+    text = "".join(f"{n}. entry number {n} of many\n\n   with more\n\n" for n in range(1, 1500))
+    with StreamView(terminal, clock=clock) as view:
+        streamed(view, text + "# The end\n", clock, size=333)
+    shown = out.shown
+    places = [shown.find(f"entry number {n} of") for n in range(1, 1500)]
+    assert -1 not in places
+    assert places == sorted(places)
+    assert shown.count("entry number 700 of") == 1
+    assert shown.endswith("The end")
+
+
 def test_a_failing_terminal_raises_where_it_is_fed():
     """An output that cannot be written to is an error of the turn, not a message of a timer."""
     terminal, out, _ = tty()
