@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from omniagent_cli.errors import StoreLocked, StoreReadOnly, StoreUnreachable
 from omniagent_cli.stores.base import SessionStore
 from omniagent_cli.stores.records import ListQuery, Transaction
+from omniagent_cli.stores.sqlite_errors import said
 from omniagent_cli.stores.sqlite_file import (
     ENCRYPTED_FLAG,
     MIGRATIONS,
@@ -22,8 +23,8 @@ from omniagent_cli.stores.sqlite_file import (
     connect,
     inspect,
     patiently,
-    said,
     signature,
+    stored_version,
     writable,
 )
 from omniagent_cli.stores.sqlite_unit import KeyRun, KeyTakenError, SqliteUnit
@@ -94,6 +95,7 @@ class SqliteStore(SessionStore):
                 encrypted = self._begin(connection, durable=durable)
             else:
                 connection.execute("BEGIN")
+                stored_version(connection, self.path)  # from here on nobody is in the way
             unit = SqliteUnit(
                 connection, self._clock, self._key_run, careful=careful, encrypted=encrypted
             )
@@ -158,8 +160,7 @@ class SqliteStore(SessionStore):
         self._connection, self._copy = connect(
             self.path, read_only=self._read_only, migrations=self.migrations
         )
-        version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-        check_version(version, self.path, self.migrations)
+        check_version(stored_version(self._connection, self.path), self.path, self.migrations)
         self._durable = True
         status = os.stat(self.path)  # noqa: PTH116  # this runs at every start
         self._identity = (status.st_dev, status.st_ino)

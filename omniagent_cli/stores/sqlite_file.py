@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar, cast
 
 from omniagent_cli.errors import (
-    InvalidRecord,
     NewerVersion,
     NotOurStore,
-    OmniAgentError,
     StoreCorrupt,
-    StoreFull,
-    StoreLocked,
-    StoreReadOnly,
-    StoreUnavailable,
     StoreUnreachable,
     UsageError,
 )
 from omniagent_cli.stores.private import make_private_directory, unwritable
+from omniagent_cli.stores.sqlite_errors import said
 
 APPLICATION_ID = 0x6F6D6E69
 """``omni`` in ASCII, at offset 68 of the file: https://www.sqlite.org/fileformat2.html#application_id"""
@@ -105,69 +100,18 @@ def _statements(script: str) -> Iterator[str]:
             pending = ""
 
 
+T = TypeVar("T")
+
 Migration = Callable[[sqlite3.Connection], None]
 
 MIGRATIONS: tuple[Migration, ...] = (_create,)
 """Step n takes a store from version n to n + 1; steps are never changed once released, only added."""
 
 
-def said(error: sqlite3.Error, path: str) -> OmniAgentError:
-    """Return our error for one of SQLite's."""
-    code = getattr(error, "sqlite_errorcode", None) or 0
-    primary = code & 0xFF
-    if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return StoreLocked(
-            f"the store {path} is in use by another process; try again when it is done"
-        )
-    if primary == sqlite3.SQLITE_READONLY:
-        return StoreReadOnly(
-            f"the store {path} cannot be written; check who may write the file and its directory"
-        )
-    if primary == sqlite3.SQLITE_FULL or (primary == sqlite3.SQLITE_IOERR and _disk_is_full(path)):
-        return StoreFull(
-            f"no room is left on the disk of {path}; nothing was changed, free some space and repeat"
-        )
-    if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):  # `inspect` saw that it is ours
-        return StoreCorrupt(
-            f"the store {path} is damaged ({error}); run: omniagent store check --repair"
-        )
-    if primary in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
-        return StoreUnreachable(
-            f"the store {path} cannot be opened ({error}); check the path and its permissions"
-        )
-    if primary == sqlite3.SQLITE_TOOBIG or isinstance(error, sqlite3.DataError):
-        return InvalidRecord(f"one message is too large for SQLite ({error})")
-    if primary == sqlite3.SQLITE_IOERR:
-        return StoreUnreachable(
-            f"the disk of the store {path} fails ({error}); copy the file to a sound disk"
-        )
-    return StoreUnavailable(f"SQLite cannot work with {path}: {error}")
-
-
-def _disk_is_full(path: str) -> bool:
-    import shutil
-
-    try:
-        if shutil.disk_usage(Path(path).parent).free < 1 << 20:
-            return True
-        largest = max(Path(path + side).stat().st_size for side in ("", "-wal"))
-    except OSError:
-        return False
-    return largest + (1 << 16) > _file_size_limit()
-
-
-def _file_size_limit() -> float:
-    """Return how large a file may grow; SQLite calls a write beyond it a disk error (``ulimit -f``)."""
-    try:
-        import resource
-    except ImportError:  # not on Windows
-        return math.inf
-    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
-    return math.inf if limit == resource.RLIM_INFINITY else limit
-
-
-def patiently(attempt: Callable[[], object], path: str) -> None:
+def patiently(attempt: Callable[[], T], path: str) -> T:
     """Repeat an attempt while other processes are in the way, in slices, so that Ctrl-C gets through.
+
+    Readers need it too: the last process that closes a store holds it while it empties the WAL.
 
     Raises:
         StoreLocked: they were for longer than `WAIT_SECONDS`.
@@ -175,14 +119,18 @@ def patiently(attempt: Callable[[], object], path: str) -> None:
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
         try:
-            attempt()
+            return attempt()
         except sqlite3.OperationalError as error:
             busy = (error.sqlite_errorcode & 0xFF) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
             if not busy or time.monotonic() > deadline:
                 raise said(error, path) from error
             time.sleep(0.001)
-        else:
-            return
+
+
+def stored_version(connection: sqlite3.Connection, path: str) -> int:
+    """Return the schema version in the file, with the mark of an encrypted store."""
+    row = patiently(lambda: connection.execute("PRAGMA user_version").fetchone(), path)
+    return cast("int", row[0])
 
 
 def inspect(path: str) -> tuple[bool, bool]:
@@ -230,8 +178,12 @@ def connect(
         if read_only or (exists and not writable(path)):
             return _connect_reading(path)
         _create_private(path)
-        connection = _connect(f"file:{_quoted(path)}?mode=rw")
-        _bring_up(connection, path, exists=exists, wal=wal, migrations=migrations)
+        connection = _connect(path, "mode=rw")
+        try:
+            _bring_up(connection, path, exists=exists, wal=wal, migrations=migrations)
+        except BaseException:
+            connection.close()
+            raise
         return connection, None
     except sqlite3.Error as error:
         raise said(error, path) from error
@@ -247,9 +199,9 @@ def _quoted(path: str) -> str:
     return path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
 
 
-def _connect(uri: str) -> sqlite3.Connection:
+def _connect(path: str, options: str) -> sqlite3.Connection:
     connection = sqlite3.connect(
-        uri,
+        f"file:{_quoted(path)}?{options}",
         uri=True,
         timeout=SLICE_SECONDS,
         isolation_level=None,
@@ -257,17 +209,17 @@ def _connect(uri: str) -> sqlite3.Connection:
         cached_statements=256,
     )
     connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute("PRAGMA synchronous = FULL")
+    patiently(lambda: connection.execute("PRAGMA synchronous = FULL"), path)  # it reads the schema
     return connection
 
 
 def _connect_reading(path: str) -> tuple[sqlite3.Connection, str | None]:
     """Open without changing anything; a WAL in a place we cannot write is read from a private copy."""
     if writable(path):
-        return _connect(f"file:{_quoted(path)}?mode=ro"), None
+        return _connect(path, "mode=ro"), None
     wal = Path(path + "-wal")
     if not wal.exists() or wal.stat().st_size == 0:
-        return _connect(f"file:{_quoted(path)}?mode=ro&immutable=1"), None
+        return _connect(path, "mode=ro&immutable=1"), None
     import shutil
     import tempfile  # with random and hashlib, which no other way of opening a file needs
 
@@ -280,7 +232,7 @@ def _connect_reading(path: str) -> tuple[sqlite3.Connection, str | None]:
             before, tries = signature(path), tries + 1
             shutil.copyfile(path, copy)
             shutil.copyfile(wal, copy + "-wal")
-        return _connect(f"file:{_quoted(copy)}?mode=rw"), directory
+        return _connect(copy, "mode=rw"), directory
     except BaseException as error:
         shutil.rmtree(directory, ignore_errors=True)
         if isinstance(error, OSError):
@@ -327,8 +279,7 @@ def _bring_up(
     migrations: Sequence[Migration],
 ) -> None:
     # Until the file is in WAL mode, a first start elsewhere can hold it against readers.
-    patiently(lambda: connection.execute("PRAGMA user_version").fetchone(), path)
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    version = stored_version(connection, path)
     check_version(version, path, migrations)
     if version and not wal:
         # A backup that became a store: in WAL mode it can be copied before it is migrated.
@@ -390,7 +341,7 @@ def back_up(path: str, target: str) -> None:
         make_private_directory(Path(target).resolve().parent)
         os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         with (
-            contextlib.closing(_connect(f"file:{_quoted(path)}?mode=ro")) as source,
+            contextlib.closing(_connect(path, "mode=ro")) as source,
             contextlib.closing(sqlite3.connect(partial)) as copy,
         ):
             source.backup(copy)

@@ -1,0 +1,73 @@
+"""SQLite's errors in our words."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from pathlib import Path
+
+from omniagent_cli.errors import (
+    InvalidRecord,
+    OmniAgentError,
+    StoreCorrupt,
+    StoreFull,
+    StoreLocked,
+    StoreReadOnly,
+    StoreUnavailable,
+    StoreUnreachable,
+)
+
+
+def said(error: sqlite3.Error, path: str) -> OmniAgentError:
+    """Return our error for one of SQLite's."""
+    code = getattr(error, "sqlite_errorcode", None) or 0
+    primary = code & 0xFF
+    if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return StoreLocked(
+            f"the store {path} is in use by another process; try again when it is done"
+        )
+    if primary == sqlite3.SQLITE_READONLY:
+        return StoreReadOnly(
+            f"the store {path} cannot be written; check who may write the file and its directory"
+        )
+    if primary == sqlite3.SQLITE_FULL or (primary == sqlite3.SQLITE_IOERR and _disk_is_full(path)):
+        return StoreFull(
+            f"no room is left on the disk of {path}; nothing was changed, free some space and repeat"
+        )
+    if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):  # `inspect` saw that it is ours
+        return StoreCorrupt(
+            f"the store {path} is damaged ({error}); run: omniagent store check --repair"
+        )
+    if primary in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
+        return StoreUnreachable(
+            f"the store {path} cannot be opened ({error}); check the path and its permissions"
+        )
+    if primary == sqlite3.SQLITE_TOOBIG or isinstance(error, sqlite3.DataError):
+        return InvalidRecord(f"one message is too large for SQLite ({error})")
+    if primary == sqlite3.SQLITE_IOERR:
+        return StoreUnreachable(
+            f"the disk of the store {path} fails ({error}); copy the file to a sound disk"
+        )
+    return StoreUnavailable(f"SQLite cannot work with {path}: {error}")
+
+
+def _disk_is_full(path: str) -> bool:
+    import shutil
+
+    try:
+        if shutil.disk_usage(Path(path).parent).free < 1 << 20:
+            return True
+        largest = max(Path(path + side).stat().st_size for side in ("", "-wal"))
+    except OSError:
+        return False
+    return largest + (1 << 16) > _file_size_limit()
+
+
+def _file_size_limit() -> float:
+    """Return how large a file may grow; SQLite calls a write beyond it a disk error (``ulimit -f``)."""
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return math.inf
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    return math.inf if limit == resource.RLIM_INFINITY else limit
