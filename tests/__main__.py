@@ -38,8 +38,8 @@ def main() -> int:
     ]
     # Bytecode makes the hundreds of short processes that the tests start three times as fast.
     environ = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
-    if Path("/dev/shm").is_dir() and os.access("/dev/shm", os.W_OK):  # noqa: S108  # memory: the tests sync often
-        environ.setdefault("PYTEST_DEBUG_TEMPROOT", "/dev/shm")  # noqa: S108
+    if Path("/dev/shm").is_dir() and os.access("/dev/shm", os.W_OK):  # memory: the tests sync often
+        environ.setdefault("PYTEST_DEBUG_TEMPROOT", "/dev/shm")
     print("+ pytest", *sys.argv[1:], flush=True)
     if subprocess.run(tests, cwd=TOP, env=environ, check=False).returncode:
         failed.append("pytest")

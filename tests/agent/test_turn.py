@@ -360,7 +360,6 @@ def test_tool_loop_is_bounded(store):
 
 def test_cancelled_tool_leaves_a_result(store):
     """Cancelling while a tool runs stores a result for its call, so that the history stays valid."""
-
     started = []
 
     async def never():

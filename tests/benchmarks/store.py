@@ -25,7 +25,26 @@ from omniagent_cli.models import Message, new_uid
 from omniagent_cli.stores.sqlite_file import MIGRATIONS
 from omniagent_cli.text import index_text
 
-WORDS = "the quick brown fox jumps over a lazy dog while seven wizards boil jade kettles in the dark ".split()
+WORDS = [
+    "the",
+    "quick",
+    "brown",
+    "fox",
+    "jumps",
+    "over",
+    "a",
+    "lazy",
+    "dog",
+    "while",
+    "seven",
+    "wizards",
+    "boil",
+    "jade",
+    "kettles",
+    "in",
+    "the",
+    "dark",
+]
 QUESTION = " ".join(itertools.islice(itertools.cycle(WORDS), 30))
 ANSWER = " ".join(itertools.islice(itertools.cycle(reversed(WORDS)), 220))
 
@@ -53,16 +72,34 @@ class Bare:
         now = moment.isoformat(timespec="microseconds")[:26] + "Z"
         self.db.execute("BEGIN IMMEDIATE")
         key, count, position, revision = self.db.execute(
-            "SELECT key, message_count, next_position, revision FROM sessions WHERE id = ?", (session,)
+            "SELECT key, message_count, next_position, revision FROM sessions WHERE id = ?",
+            (session,),
         ).fetchone()
         turn = new_uid()
         base = int(moment.timestamp() * 1000) << 6
-        while self.db.execute("SELECT 1 FROM messages WHERE key BETWEEN ? AND ?", (base, base + 1)).fetchone():
+        while self.db.execute(
+            "SELECT 1 FROM messages WHERE key BETWEEN ? AND ?", (base, base + 1)
+        ).fetchone():
             base += 2
         rows = []
         for number, (role, text) in enumerate(zip(("user", "assistant"), texts, strict=True)):
-            payload = json.dumps({"content": text}, ensure_ascii=False, separators=(",", ":")).encode()
-            rows.append((base + number, key, position + number, new_uid(), turn, role, now, None, 1, payload))
+            payload = json.dumps(
+                {"content": text}, ensure_ascii=False, separators=(",", ":")
+            ).encode()
+            rows.append(
+                (
+                    base + number,
+                    key,
+                    position + number,
+                    new_uid(),
+                    turn,
+                    role,
+                    now,
+                    None,
+                    1,
+                    payload,
+                )
+            )
         self.db.executemany("INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
         self.db.executemany(
             "INSERT INTO words (rowid, text) VALUES (?, ?)",
@@ -100,10 +137,16 @@ def pair(name: str, ours: Callable[[], object], bare: Callable[[], object], roun
 
 
 def fill(store, session: str, count: int) -> None:
-    uid = store.stage(store_session := __import__("omniagent_cli.models", fromlist=["Session"]).Session(id=session))
+    uid = store.stage(
+        store_session := __import__("omniagent_cli.models", fromlist=["Session"]).Session(
+            id=session
+        )
+    )
     for start in range(0, count, 5000):
         texts = (ANSWER[: 150 + n % 100] for n in range(start, min(start + 5000, count)))
-        store.stage_messages(uid, [Message("user" if n % 2 else "assistant", text) for n, text in enumerate(texts)])
+        store.stage_messages(
+            uid, [Message("user" if n % 2 else "assistant", text) for n, text in enumerate(texts)]
+        )
     store.publish(uid, store_session)
 
 
@@ -158,16 +201,26 @@ def main() -> None:
         def ours() -> None:
             store.append("s", [Message("user", QUESTION), Message("assistant", ANSWER)])
 
-        pair("append a turn (2 messages) to an empty session", ours, lambda: bare.append("s", (QUESTION, ANSWER)), arguments.rounds)
+        pair(
+            "append a turn (2 messages) to an empty session",
+            ours,
+            lambda: bare.append("s", (QUESTION, ANSWER)),
+            arguments.rounds,
+        )
         fill(store, "long", arguments.long)
         pair(
             f"append to {arguments.long} messages, beside an empty one",
             lambda: store.append("long", [Message("user", QUESTION), Message("assistant", ANSWER)]),
-            lambda: store.append(f"new", [Message("user", QUESTION), Message("assistant", ANSWER)]),
+            lambda: store.append("new", [Message("user", QUESTION), Message("assistant", ANSWER)]),
             arguments.rounds,
         )
         reader = Bare(str(Path(directory) / "ours.db"), new=False)
-        pair(f"newest 50 of {arguments.long}, as objects / bare rows", lambda: store.messages("long", last=50), lambda: reader.newest("long", 50), arguments.rounds)
+        pair(
+            f"newest 50 of {arguments.long}, as objects / bare rows",
+            lambda: store.messages("long", last=50),
+            lambda: reader.newest("long", 50),
+            arguments.rounds,
+        )
         fill(store, "ten", 10_000)
         pair(
             "all of 10,000 / bare rows and their JSON",
@@ -190,7 +243,9 @@ def main() -> None:
         bare.db.close()
         pair("open, append a turn, close", command, by_hand, arguments.rounds)
         print("4 processes on one session:")
-        print(f"  ratio of throughput: {contention('bare', directory, 500) / contention('ours', directory, 500):.2f}")
+        print(
+            f"  ratio of throughput: {contention('bare', directory, 500) / contention('ours', directory, 500):.2f}"
+        )
 
 
 if __name__ == "__main__":
