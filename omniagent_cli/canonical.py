@@ -92,7 +92,10 @@ def parse_time(text: str) -> datetime:
 def clone(value: Any) -> Any:
     """Copy a JSON value; `copy.deepcopy` takes ten times as long, because it looks for cycles."""
     if isinstance(value, dict):
-        return {key: clone(item) if isinstance(item, dict | list) else item for key, item in value.items()}
+        return {
+            key: clone(item) if isinstance(item, dict | list) else item
+            for key, item in value.items()
+        }
     if isinstance(value, list):
         return [clone(item) if isinstance(item, dict | list) else item for item in value]
     return value
