@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 import typer
@@ -266,7 +267,11 @@ def _code(played: Played) -> int:
 def _line_by_line(context: Context, answering: Answering, place: Place) -> int:
     """Take each line of stdin for a turn; one that fails is told, and the rest goes on."""
     worst = exits.DONE
-    with asyncio.Runner() as runner, answering.agent(place.store, place.session_id) as agent:
+    with (
+        _interruptible(),
+        asyncio.Runner() as runner,
+        answering.agent(place.store, place.session_id) as agent,
+    ):
         try:
             for line in _lines(context.terminal.stdin):
                 if not line:
@@ -287,6 +292,24 @@ def _line_by_line(context: Context, answering: Answering, place: Place) -> int:
         finally:
             runner.run(agent.engine.aclose())
     return worst
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C end what runs at once. A handler of our own, because a runner's loses one that comes too late."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGINT, interrupt)
+    except ValueError:  # not the main thread: the host program decides about signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _lines(stdin: TextIO) -> Iterator[str]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import signal
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
+from types import FrameType
+from typing import Any
 
 from omniagent_cli.agent.events import TextDelta, ToolReturned, TurnDone, TurnEvent
 from omniagent_cli.errors import AgentError, OmniAgentError
@@ -63,20 +66,28 @@ async def play(events: AsyncGenerator[TurnEvent, None], view: StreamView | None 
                         if loop.time() >= breath:
                             await asyncio.sleep(0)
                             breath = loop.time() + _BREATH_SECONDS
-                await asyncio.sleep(0)  # a signal after the last event is delivered here
             except asyncio.CancelledError:
                 _accept(played)
             except AgentError as error:
                 played.status, played.error = "failed", error
+            played.text = played.done.message.text if played.done else "".join(pieces)
+            if view is not None:
+                view.abort("interrupted" if played.status == "interrupted" else "")
+        await _settled(played)
     except BaseException:
         if view is not None:
             with suppress(OSError, OmniAgentError):
                 view.finish()  # what came stays on the screen
         raise
-    played.text = played.done.message.text if played.done else "".join(pieces)
-    if view is not None:
-        view.abort("interrupted" if played.status == "interrupted" else "")
     return played
+
+
+async def _settled(played: Played) -> None:
+    """Take in a signal that came after the last event; nobody else is to be cancelled by it."""
+    try:
+        await asyncio.sleep(0)
+    except asyncio.CancelledError:
+        _accept(played)
 
 
 def _accept(played: Played) -> None:
@@ -85,7 +96,7 @@ def _accept(played: Played) -> None:
     if played.signal is None or task is None:
         raise asyncio.CancelledError
     task.uncancel()
-    if played.done is None:
+    if played.done is None and played.error is None:
         played.status = "interrupted"
 
 
@@ -100,28 +111,33 @@ def _collect(event: TurnEvent, pieces: list[str], played: Played) -> None:
 
 @contextmanager
 def _stopped_by_signals(played: Played) -> Iterator[None]:
-    """Cancel this task when a signal asks to stop; once a second at most, so that storing is not cut short."""
+    """Cancel this task when a signal asks to stop; once a second at most, so that storing is not cut short.
+
+    Plain handlers, because what reaches an event loop's own between its last round and their removal is lost.
+    """
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    numbers = [getattr(signal, name) for name in _STOPS if hasattr(signal, name)]
     last = -_IMPATIENT_SECONDS
 
-    def stop(number: signal.Signals) -> None:
+    def stop() -> None:
         nonlocal last
-        played.signal = played.signal or number
         if task is not None and loop.time() - last >= _IMPATIENT_SECONDS:
             last = loop.time()
             task.cancel()
 
-    before = {}
-    for number in numbers:
-        # In another thread, or where loops know no signals, the program around us decides about them.
-        with suppress(NotImplementedError, ValueError, RuntimeError):
-            earlier = signal.getsignal(number)
-            loop.add_signal_handler(number, stop, number)
-            before[number] = earlier
+    def note(number: int, _frame: FrameType | None) -> None:
+        played.signal = played.signal or signal.Signals(number)
+        loop.call_soon_threadsafe(stop)
+
+    before: dict[int, Any] = {}
+    for name in _STOPS:
+        number = getattr(signal, name, None)
+        # In another thread the program around us decides about signals.
+        with suppress(ValueError):
+            if number is not None:
+                before[number] = signal.signal(number, note)
     try:
         yield
     finally:
+        last = math.inf  # too late to stop anything
         for number, earlier in before.items():
-            loop.remove_signal_handler(number)
             signal.signal(number, earlier or signal.SIG_DFL)
