@@ -16,6 +16,8 @@ _PUBLIC = {
     "DEFAULT_SESSION_TTL": "omniagent_cli.stores",
     "SessionStore": "omniagent_cli.stores",
     "open_store": "omniagent_cli.stores",
+    "MigrationReport": "omniagent_cli.stores.migrate",
+    "migrate": "omniagent_cli.stores.migrate",
     "Message": "omniagent_cli.models",
     "Session": "omniagent_cli.models",
     "SessionSummary": "omniagent_cli.models",
@@ -36,11 +38,13 @@ if TYPE_CHECKING:
     from omniagent_cli.agent.window import Window
     from omniagent_cli.models import Message, Session, SessionSummary
     from omniagent_cli.stores import DEFAULT_SESSION_TTL, SessionStore, open_store
+    from omniagent_cli.stores.migrate import MigrationReport, migrate
 
 __all__ = [
     "DEFAULT_SESSION_TTL",
     "Agent",
     "Message",
+    "MigrationReport",
     "ModelSettings",
     "Session",
     "SessionStore",
@@ -49,6 +53,7 @@ __all__ = [
     "Window",
     "__version__",
     "errors",
+    "migrate",
     "open_store",
 ]
 
