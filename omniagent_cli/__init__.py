@@ -16,6 +16,9 @@ _PUBLIC = {
     "DEFAULT_SESSION_TTL": "omniagent_cli.stores",
     "SessionStore": "omniagent_cli.stores",
     "open_store": "omniagent_cli.stores",
+    "Passphrase": "omniagent_cli.stores",
+    "with_compression": "omniagent_cli.stores",
+    "with_encryption": "omniagent_cli.stores",
     "MigrationReport": "omniagent_cli.stores.migrate",
     "migrate": "omniagent_cli.stores.migrate",
     "Message": "omniagent_cli.models",
@@ -37,7 +40,14 @@ if TYPE_CHECKING:
     from omniagent_cli.agent.tools import Tool
     from omniagent_cli.agent.window import Window
     from omniagent_cli.models import Message, Session, SessionSummary
-    from omniagent_cli.stores import DEFAULT_SESSION_TTL, SessionStore, open_store
+    from omniagent_cli.stores import (
+        DEFAULT_SESSION_TTL,
+        Passphrase,
+        SessionStore,
+        open_store,
+        with_compression,
+        with_encryption,
+    )
     from omniagent_cli.stores.migrate import MigrationReport, migrate
 
 __all__ = [
@@ -46,6 +56,7 @@ __all__ = [
     "Message",
     "MigrationReport",
     "ModelSettings",
+    "Passphrase",
     "Session",
     "SessionStore",
     "SessionSummary",
@@ -55,6 +66,8 @@ __all__ = [
     "errors",
     "migrate",
     "open_store",
+    "with_compression",
+    "with_encryption",
 ]
 
 

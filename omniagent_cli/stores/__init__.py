@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from omniagent_cli.errors import ConfigError, StoreUnreachable
 from omniagent_cli.stores.base import DEFAULT_SESSION_TTL, DEFAULT_TRASH_TTL, SessionStore
+from omniagent_cli.stores.codecs import Passphrase, with_compression, with_encryption
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import timedelta
 
     from omniagent_cli.durations import Clock
+    from omniagent_cli.stores.codecs import Key
 
 BACKENDS: dict[str, tuple[str, str | None]] = {
     "sqlite": ("omniagent_cli.stores.sqlite:SqliteStore", None),
@@ -30,10 +32,13 @@ __all__ = [
     "BACKENDS",
     "DEFAULT_SESSION_TTL",
     "DEFAULT_TRASH_TTL",
+    "Passphrase",
     "SessionStore",
     "open_store",
     "redacted",
     "split_url",
+    "with_compression",
+    "with_encryption",
 ]
 
 
@@ -44,6 +49,8 @@ def open_store(
     trash_ttl: timedelta | float | str | None = DEFAULT_TRASH_TTL,
     clock: Clock | None = None,
     read_only: bool = False,
+    compress: bool = False,
+    encrypt: Key | None = None,
     **options: Any,
 ) -> SessionStore:
     """Open a store by URL or plain path.
@@ -55,6 +62,8 @@ def open_store(
         trash_ttl: how long removed text can be restored; None: not at all.
         clock: returns the current time; for tests.
         read_only: never create or change anything.
+        compress: compress what is written; see `codecs.with_compression`.
+        encrypt: the key to encrypt with, bytes or a `Passphrase`; see `codecs.with_encryption`.
         options: what the backend accepts besides.
 
     Raises:
@@ -66,9 +75,12 @@ def open_store(
     options |= {"ttl": ttl, "trash_ttl": trash_ttl}
     if clock is not None:
         options["clock"] = clock
-    if scheme == "memory":
-        return backend(**options)
-    return backend(rest, read_only=read_only, **options)
+    store = (
+        backend(**options) if scheme == "memory" else backend(rest, read_only=read_only, **options)
+    )
+    if compress:
+        store = with_compression(store)
+    return store if encrypt is None else with_encryption(store, encrypt)
 
 
 def split_url(url: str) -> tuple[str, str]:

@@ -7,7 +7,7 @@ the whole store. A backend subclasses `SessionStore` and implements `_run`, `_cl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from omniagent_cli.canonical import format_time
@@ -16,13 +16,15 @@ from omniagent_cli.models import Message, Session, check_session_id, new_session
 from omniagent_cli.stores.core import DEFAULT_SESSION_TTL, DEFAULT_TRASH_TTL, is_expired
 from omniagent_cli.stores.events import Event
 from omniagent_cli.stores.finding import CHUNK, bounded
-from omniagent_cli.stores.records import HIDDEN, HeaderRow, RowRange, Transaction
+from omniagent_cli.stores.records import HIDDEN, HeaderRow, ListQuery, RowRange, Transaction
 from omniagent_cli.stores.trash import Trash
 from omniagent_cli.stores.writing import place_messages
 
 if TYPE_CHECKING:
     from omniagent_cli.stores.care import Findings
+    from omniagent_cli.stores.ciphers import Key
     from omniagent_cli.stores.handle import SessionHandle
+    from omniagent_cli.stores.rekey import Recoded
 
 __all__ = ["DEFAULT_SESSION_TTL", "DEFAULT_TRASH_TTL", "SessionStore"]
 
@@ -334,6 +336,41 @@ class SessionStore(Trash):
         else:
             self._hide(tx, header, "deleted", tx.now())
 
+    def encrypt(self, key: Key, progress: Callable[[int], object] | None = None) -> Recoded:
+        """Encrypt everything in the store where it is; afterwards nothing readable is left in any of its files.
+
+        Others go on meanwhile if they have the key, else they are refused at once. What was interrupted goes on when
+        this is called again. The result names backups that are still plain.
+
+        Args:
+            key: 16, 24 or 32 bytes, or a `Passphrase`. Who loses it loses the conversations.
+            progress: called with the number of messages gone through since it was called last.
+
+        Raises:
+            DecryptionError: the store is encrypted, or was half, with another key.
+            StoreCorrupt: damaged sessions could not be encrypted; all others are.
+            StoreLocked: somebody reads what should be wiped out; repeat.
+        """
+        from omniagent_cli.stores.rekey import encrypt
+
+        self._check_open()
+        return encrypt(self, key, progress)
+
+    def rekey(self, new_key: Key, progress: Callable[[int], object] | None = None) -> Recoded:
+        """Encrypt everything in an encrypted store with another key.
+
+        This object has the old key (see `with_encryption`) and then the new one. Meanwhile holders of the new key
+        read and write everything, holders of the old one alone are refused. Called again, it goes on.
+
+        Raises:
+            EncryptedStore: the store is not encrypted, or only partly.
+            DecryptionError: this object does not have the store's key.
+        """
+        from omniagent_cli.stores.rekey import rekey
+
+        self._check_open()
+        return rekey(self, new_key, progress)
+
     def check(self, *, repair: bool = False) -> Findings:
         """Look through the whole store for damage; see `stores.care`.
 
@@ -353,5 +390,11 @@ class SessionStore(Trash):
         facts: dict[str, Any] = {"backend": self.backend, "url": self.url}
         facts["sessions"] = self.count(archived=None)
         facts["expired"] = self.count_expired()
-        facts["trash"] = len(self.trash())
+        encryption = self.encryption()
+        if encryption is None or self.has_key:
+            facts["trash"] = len(self.trash())
+        else:
+            facts["trash"] = self._read(lambda tx: tx.count(ListQuery(hidden=True)))
+        facts["compressed"] = self.codec.compress
+        facts["encryption"] = encryption["state"] if encryption else "none"
         return facts

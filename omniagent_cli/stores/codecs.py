@@ -4,42 +4,52 @@ A payload's first byte says what it is:
 
     ``{`` or ``"``   canonical JSON as it is
     0x01             zlib (RFC 1950) of canonical JSON
-    0x00             encrypted: 0x00, envelope version (1 byte), key id (4), nonce (12), AES-GCM ciphertext and tag
-                     of one of the two above; NIST SP 800-38D, by the `cryptography` library
+    0x00             encrypted: an envelope (see `stores.ciphers`) of one of the two above
 
 The associated data of an encrypted payload is what it belongs to (format version, kind, session uid, position and
 message id; a header's also the visible id), so that a payload that was swapped, moved or copied does not open.
+How a store records that it is encrypted stands in `stores.marks`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from omniagent_cli.canonical import dump, load
-from omniagent_cli.errors import (
-    ConfigError,
-    CorruptSession,
-    DecryptionError,
-    EncryptedStore,
-    NewerVersion,
+from omniagent_cli.errors import CorruptSession, DecryptionError, EncryptedStore, NewerVersion
+from omniagent_cli.stores.ciphers import (
+    ENCRYPTED,
+    ENVELOPE_VERSION,
+    NONCE_BYTES,
+    PREFIX_BYTES,
+    TAG_BYTES,
+    Cipher,
+    Key,
+    Passphrase,
+    check_key,
+    derive,
+    parse_key,
 )
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
     from omniagent_cli.stores.base import SessionStore
 
     Store = TypeVar("Store", bound=SessionStore)
 
-ENCRYPTED = 0x00
+__all__ = [
+    "COMPRESSED",
+    "ENCRYPTED",
+    "Key",
+    "Passphrase",
+    "PayloadCodec",
+    "check_key",
+    "parse_key",
+    "with_compression",
+    "with_encryption",
+]
+
 COMPRESSED = 0x01
-ENVELOPE_VERSION = 1
-MARK_VERSION = 1
 
 MIN_COMPRESSED_BYTES = 150
 """Shorter payloads hardly shrink; see the measurements in the README."""
@@ -47,93 +57,10 @@ MIN_COMPRESSED_BYTES = 150
 MAX_PAYLOAD_BYTES = 256 << 20
 """No payload of ours is larger unpacked; a larger one is a decompression bomb."""
 
-SCRYPT = {"n": 1 << 15, "r": 8, "p": 1}
-"""Cost of turning a passphrase into a key, about 0.1 s once a process: RFC 7914."""
-
-_KEY_SIZES = (16, 24, 32)
-_NONCE_BYTES = 12
-_ID_BYTES = 4
-_PREFIX_BYTES = 2 + _ID_BYTES
-
-
-@dataclass(frozen=True, slots=True)
-class Passphrase:
-    """A key that a person can remember; its salt is kept in the store."""
-
-    text: str
-
-    def __repr__(self) -> str:
-        return "Passphrase(...)"
-
-
-Key = bytes | Passphrase
-
-
-def check_key(key: Key) -> Key:
-    """Return the key if it is one.
-
-    Raises:
-        ConfigError: raw bytes of another length than 16, 24 or 32, or an empty passphrase.
-    """
-    if isinstance(key, Passphrase):
-        if not key.text:
-            raise ConfigError("the passphrase is empty")
-        return key
-    if not isinstance(key, bytes) or len(key) not in _KEY_SIZES:
-        size = len(key) if isinstance(key, bytes | bytearray | str) else type(key).__name__
-        raise ConfigError(
-            f"an encryption key is 16, 24 or 32 bytes, not {size}; a Passphrase may have any length"
-        )
-    return key
-
-
-def parse_key(text: str) -> Key:
-    """Read a key as people write it: hex or base64 of 16, 24 or 32 bytes, else a passphrase.
-
-    Raises:
-        ConfigError: it is empty.
-    """
-    import base64
-    import binascii
-
-    cleaned = text.strip()
-    for decode in (bytes.fromhex, lambda value: base64.b64decode(value, validate=True)):
-        try:
-            raw = decode(cleaned)
-        except (ValueError, binascii.Error):
-            continue
-        if len(raw) in _KEY_SIZES:
-            return raw
-    return check_key(Passphrase(cleaned))
-
-
-class _Cipher:
-    """One AES-GCM key and its id."""
-
-    __slots__ = ("_aes", "id", "prefix")
-
-    def __init__(self, key: bytes) -> None:
-        self.id = hashlib.sha256(b"omniagent key id\x00" + key).digest()[:_ID_BYTES]
-        self.prefix = bytes((ENCRYPTED, ENVELOPE_VERSION)) + self.id
-        self._aes = _aes_gcm(key)
-
-    def encrypt(self, data: bytes, associated: bytes) -> bytes:
-        nonce = os.urandom(_NONCE_BYTES)
-        return self.prefix + nonce + self._aes.encrypt(nonce, data, associated)
-
-    def decrypt(self, envelope: bytes, associated: bytes) -> bytes:
-        start = _PREFIX_BYTES + _NONCE_BYTES
-        return self._aes.decrypt(envelope[_PREFIX_BYTES:start], envelope[start:], associated)
-
-
-def _aes_gcm(key: bytes) -> AESGCM:
-    try:
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-    except ImportError as error:
-        raise ConfigError(
-            "encryption needs a library; install it with: pip install 'omniagent-cli[encryption]'"
-        ) from error
-    return AESGCM(key)
+HOW_TO_GIVE_KEY = (
+    "give its key: by with_encryption() in code, by store.key_file or OMNIAGENT_ENCRYPTION_KEY[_FILE]"
+    " on the command line"
+)
 
 
 class PayloadCodec:
@@ -153,50 +80,77 @@ class PayloadCodec:
         self.old_key = None if old_key is None else check_key(old_key)
         self.secret = key is not None
         self.accepts_plain = key is None
-        self._cipher: _Cipher | None = None
-        self._ciphers: dict[bytes, _Cipher] = {}
+        self._cipher: Cipher | None = None
+        self._ciphers: dict[bytes, Cipher] = {}
+        self._derived: dict[tuple[Key, str], Cipher] = {}
 
     def attach(self, mark: Mapping[str, Any] | None) -> dict[str, Any]:
         """Make ready for a store by its mark and return the mark it should have.
+
+        After an error the codec encrypts nothing, and what it decrypts is told payload by payload.
 
         Args:
             mark: what the store records of its encryption; None: nothing yet.
 
         Raises:
-            DecryptionError: the store is encrypted with another key.
+            DecryptionError: the store is encrypted with another key, or the mark was changed.
             NewerVersion: the store is encrypted in a way this version does not know.
         """
-        facts = dict(mark or {"version": MARK_VERSION})
-        if facts["version"] > MARK_VERSION:
-            raise NewerVersion("this store is encrypted by a newer omniagent; update omniagent")
-        cipher, kdf = _derive(cast("Key", self.key), facts.get("kdf"))
-        self._ciphers = {cipher.id: cipher}
-        if self.old_key is not None:
-            old, _ = _derive(self.old_key, facts.get("old_kdf") or facts.get("kdf"))
-            self._ciphers[old.id] = old
-        key_id = cipher.id.hex()
-        if mark is not None and key_id != facts.get("key_id") and key_id != facts.get("old_key_id"):
-            raise DecryptionError(
-                "this store is encrypted with another key; give the key it was made with"
-            )
-        self._cipher = cipher
-        self.accepts_plain = facts.get("state") == "encrypting"
-        return {**facts, "key_id": facts.get("key_id", key_id), "kdf": facts.get("kdf", kdf)}
+        from omniagent_cli.stores import marks
+
+        self.accepts_plain = False
+        if mark is None:
+            self._cipher, kdf = derive(cast("Key", self.key), None)
+            self._ciphers = {self._cipher.id: self._cipher}
+            if kdf is not None:
+                self._derived[cast("Key", self.key), kdf["salt"]] = self._cipher
+            return marks.signed({"version": marks.MARK_VERSION, "kdf": kdf}, self._cipher)
+        try:
+            cipher = marks.opened(mark, self.candidates)
+        except DecryptionError:
+            self._ciphers, self._cipher = {}, None
+            raise
+        known = {cipher.id: cipher}
+        if mark.get("state") == marks.REKEYING:
+            old = marks.old_cipher(mark, cipher)
+            known[old.id] = old
+        self._ciphers, self._cipher = known, cipher
+        self.accepts_plain = mark.get("state") == marks.ENCRYPTING
+        return dict(mark)
+
+    def candidates(self, kdf: Mapping[str, Any] | None) -> list[Cipher]:
+        """Return the ciphers of the keys given, passphrases with this salt; without one they are none."""
+        found = []
+        for key in (self.key, self.old_key):
+            if isinstance(key, bytes):
+                found.append(Cipher(key))
+            elif key is not None and kdf is not None:
+                place = key, str(kdf.get("salt"))
+                if place not in self._derived:
+                    self._derived[place] = derive(key, kdf)[0]
+                found.append(self._derived[place])
+        return found
 
     @property
-    def key_id(self) -> bytes:
-        """The id of the key in use."""
-        return cast("_Cipher", self._cipher).id
+    def cipher(self) -> Cipher:
+        """What payloads are encrypted with now; only after `attach`."""
+        return cast("Cipher", self._cipher)
 
     def encode(self, kind: str, binding: tuple[str, ...], data: bytes) -> bytes:
-        """Wrap one payload; the binding is what it belongs to."""
+        """Wrap one payload; the binding is what it belongs to.
+
+        Raises:
+            EncryptedStore: it should be encrypted and the store's key is not known.
+        """
         if self.compress and len(data) >= MIN_COMPRESSED_BYTES:
             packed = zlib.compress(data)
             if len(packed) + 1 < len(data):
                 data = bytes((COMPRESSED,)) + packed
-        return (
-            data if self._cipher is None else self._cipher.encrypt(data, _associated(kind, binding))
-        )
+        if self._cipher is not None:
+            return self._cipher.encrypt(data, _associated(kind, binding))
+        if self.secret:
+            raise EncryptedStore("nothing plain can be written: the store's key is not known")
+        return data
 
     def decode(self, kind: str, binding: tuple[str, ...], data: bytes) -> bytes:
         """Unwrap one payload to canonical JSON.
@@ -223,15 +177,15 @@ class PayloadCodec:
         return data.startswith(self._cipher.prefix)
 
     def _decrypt(self, kind: str, binding: tuple[str, ...], data: bytes) -> bytes:
-        if self._cipher is None:
-            raise EncryptedStore("this store is encrypted; give its key")
-        if len(data) < _PREFIX_BYTES + _NONCE_BYTES + 16:
+        if not self.secret:
+            raise EncryptedStore(f"it is encrypted; {HOW_TO_GIVE_KEY}")
+        if len(data) < PREFIX_BYTES + NONCE_BYTES + TAG_BYTES:
             raise DecryptionError(f"an encrypted {kind} is cut short")
         if data[1] != ENVELOPE_VERSION:
             raise NewerVersion(
                 f"a {kind} is encrypted in a way this omniagent does not know; update omniagent"
             )
-        cipher = self._ciphers.get(data[2:_PREFIX_BYTES])
+        cipher = self._ciphers.get(data[2:PREFIX_BYTES])
         if cipher is None:
             raise DecryptionError(f"a {kind} is encrypted with another key")
         from cryptography.exceptions import InvalidTag
@@ -260,40 +214,6 @@ def _unpack(data: bytes) -> bytes:
     if not unpacker.eof:
         raise CorruptSession("a compressed payload is cut short")
     return unpacked
-
-
-def unpack(data: bytes) -> bytes:
-    """Return the canonical JSON of a payload that is not encrypted."""
-    return _unpack(data) if data[:1] == bytes((COMPRESSED,)) else data
-
-
-def _derive(key: Key, kdf: Mapping[str, Any] | None) -> tuple[_Cipher, dict[str, Any] | None]:
-    """Return the cipher of a key, and what the store must remember to derive it again."""
-    if isinstance(key, bytes):
-        return _Cipher(key), None
-    facts: dict[str, Any] = (
-        dict(kdf) if kdf else {"name": "scrypt", "salt": os.urandom(16).hex(), **SCRYPT}
-    )
-    raw = hashlib.scrypt(
-        key.text.encode("utf-8", "surrogatepass"),
-        salt=bytes.fromhex(facts["salt"]),
-        n=facts["n"],
-        r=facts["r"],
-        p=facts["p"],
-        maxmem=256 << 20,
-        dklen=32,
-    )
-    return _Cipher(raw), facts
-
-
-def read_mark(mark: bytes | None) -> dict[str, Any] | None:
-    """Read what a store records of its encryption."""
-    return None if not mark else cast("dict[str, Any]", load(mark))
-
-
-def write_mark(mark: Mapping[str, Any]) -> bytes:
-    """Write what a store records of its encryption."""
-    return dump(dict(mark))
 
 
 def with_compression(store: Store) -> Store:

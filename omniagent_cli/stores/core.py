@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
-from omniagent_cli.canonical import dump, format_time, load, parse_time
+from omniagent_cli.canonical import format_time, load, parse_time
 from omniagent_cli.durations import Clock, ttl_seconds, utc_now
 from omniagent_cli.errors import (
-    CorruptSession,
-    EncryptedStore,
     InvalidRecord,
     SessionExpired,
     SessionNotFound,
     StoreClosed,
 )
 from omniagent_cli.models import Message, Session, SessionSummary, check_session_id, content_text
-from omniagent_cli.stores.codecs import (
-    COMPRESSED,
-    ENCRYPTED,
-    PayloadCodec,
-    read_mark,
-    unpack,
-    write_mark,
-)
 from omniagent_cli.stores.events import Event, EventBus, Handler
-from omniagent_cli.stores.records import HeaderRow, ListQuery, MessageRow, Transaction
+from omniagent_cli.stores.records import HeaderRow, MessageRow, Transaction
+from omniagent_cli.stores.sealing import Sealing
 from omniagent_cli.text import first_line, index_text, is_storable
 
 if TYPE_CHECKING:
@@ -45,11 +36,11 @@ TITLE_LENGTH = 60
 T = TypeVar("T")
 Work = Callable[[Transaction, list[Event]], T]
 
-_ENCRYPTED, _COMPRESSED, _PLAIN = bytes((ENCRYPTED,)), bytes((COMPRESSED,)), b"{"
+_PLAIN = b"{"
 _COLUMNS = frozenset({"id", "role", "created_at", "turn_id", "status"})
 
 
-class StoreCore(ABC):
+class StoreCore(Sealing):
     """Owns the rules' common ground; `SessionStore` adds the operations, backends the hooks."""
 
     backend: ClassVar[str]
@@ -65,32 +56,30 @@ class StoreCore(ABC):
         self._ttl_seconds = ttl_seconds(ttl)
         self._trash_seconds = ttl_seconds(trash_ttl)
         self._clock = clock
-        self._codec: PayloadCodec | None = None
-        self._mark: bytes | None = None
+        super().__init__()
         self._events = EventBus()
         self._closed = False
 
     # Hooks: what a backend must do.
 
     @abstractmethod
-    def _run(self, work: Callable[[Transaction], T], *, write: bool, durable: bool = True) -> T:
-        """Call `work` with one atomic unit of work and return its result.
-
-        `work` may be called again when someone else got in between. With `durable`, what was written is
-        on disk when this returns; without, it survives the end of the process but perhaps not of the machine.
-        """
-
-    @abstractmethod
     def _close(self) -> None:
         """Let go of files and connections."""
 
-    @property
-    @abstractmethod
-    def url(self) -> str:
-        """Where the store is, without any password."""
-
-    def _scrub(self) -> None:  # noqa: B027  # most backends have nothing to do
+    def _scrub(self) -> None:  # most backends have nothing to do
         """Make what was removed unreadable in the backend's own files."""
+
+    def _wipe(self) -> None:
+        """Make all that was ever replaced or removed unreadable, in side files too: the store was just encrypted.
+
+        Raises:
+            StoreError: it cannot be done now, or a file that nobody can read may hold plain text; says which.
+        """
+        self._scrub()
+
+    def _stale_copies(self) -> list[str]:
+        """Return the copies of the store made by `backup` that are not encrypted with the key it has now."""
+        return []
 
     def _check_backend(self, *, repair: bool) -> list[Problem]:
         """Look for damage that only this backend can have, before all sessions are looked through.
@@ -135,9 +124,7 @@ class StoreCore(ABC):
 
     def _read(self, work: Callable[[Transaction], T]) -> T:
         self._check_open()
-        if self._codec is None or not self._codec.secret:
-            return self._run(work, write=False)
-        return self._run(lambda tx: work(self._attached(tx)), write=False)
+        return self._with_key(lambda: self._run(self._reading(work), write=False))
 
     def _write(self, work: Work[T], *, durable: bool = True) -> T:
         """Run a unit of work and announce its events once they are stored."""
@@ -148,110 +135,16 @@ class StoreCore(ABC):
             events.clear()
             return work(self._writable(tx), events)
 
-        result = self._run(attempt, write=True, durable=durable)
+        result = self._with_key(lambda: self._run(attempt, write=True, durable=durable))
         for event in events:
             self._events.emit(event)
         return result
 
-    # Payloads.
-
-    @property
-    def codec(self) -> PayloadCodec:
-        """What the store does to payloads; see `stores.codecs`."""
-        return PayloadCodec() if self._codec is None else self._codec
-
-    def use_codec(self, codec: PayloadCodec) -> None:
-        """Compress or encrypt from now on; see `with_compression` and `with_encryption`."""
-        self._codec, self._mark = codec, None
-
-    @property
-    def _secret(self) -> bool:
-        """Whether content is encrypted, so that nothing readable may be left anywhere."""
-        return self._codec is not None and self._codec.secret
-
-    def _attached(self, tx: Transaction) -> Transaction:
-        """Make the codec ready for what the store records of its encryption.
-
-        Raises:
-            EncryptedStore: the store is not encrypted, and not empty.
-        """
-        mark = tx.encryption()
-        if mark is None and tx.count(ListQuery(hidden=None)):
-            raise EncryptedStore(
-                f"the store {self.url} is not encrypted; run `omniagent store encrypt` to encrypt what is there"
-            )
-        if mark is not None and mark != self._mark:
-            self.codec.attach(read_mark(mark))
-            self._mark = mark
-        return tx
-
-    def _writable(self, tx: Transaction) -> Transaction:
-        """Keep plain content out of an encrypted store, and encrypted content out of a plain one.
-
-        Raises:
-            EncryptedStore: the store and this object do not agree.
-        """
-        mark = tx.encryption()
-        if not self._secret:
-            if mark is not None:
-                raise EncryptedStore(
-                    f"the store {self.url} is encrypted; give its key to write to it"
-                )
-            return tx
-        self._attached(tx)
-        if mark is None:
-            # An empty store: it remembers a salt made now, so that the next start derives the same key.
-            tx.put_meta("encryption", write_mark(self.codec.attach(None)))
-        return tx
-
-    def _seal(self, kind: str, binding: tuple[str, ...], value: Any) -> bytes:
-        data = dump(value)
-        return data if self._codec is None else self._codec.encode(kind, binding, data)
-
-    def _unseal(
-        self, kind: str, header: HeaderRow, binding: tuple[str, ...], payload: bytes
-    ) -> Any:
-        try:
-            return load(self._opened(kind, header, binding, payload))
-        except ValueError as error:
-            raise self._damaged(header, f"a {kind} cannot be read") from error
-
-    def _opened(
-        self, kind: str, header: HeaderRow, binding: tuple[str, ...], payload: bytes
-    ) -> bytes:
-        """Return the canonical JSON of a payload.
-
-        Raises:
-            EncryptedStore: it is encrypted and there is no key.
-            CorruptSession: it was damaged, moved, or made with another key.
-        """
-        if self._codec is None:
-            if payload[:1] == _ENCRYPTED:
-                raise EncryptedStore(
-                    f"the session {header.id!r} is encrypted; give the key to read it",
-                    session_id=header.id,
-                )
-            return unpack(payload) if payload[:1] == _COMPRESSED else payload
-        try:
-            return self._codec.decode(kind, binding, payload)
-        except (CorruptSession, EncryptedStore) as error:
-            raise type(error)(
-                f"the session {header.id!r}: {error}", session_id=header.id
-            ) from error
-
-    def _damaged(self, header: HeaderRow, what: str) -> CorruptSession:
-        return CorruptSession(
-            f"the session {header.id!r} is damaged: {what}; `omniagent store check` says more",
-            session_id=header.id,
-        )
-
-    def _is_closed_book(self, payload: bytes | None) -> bool:
-        """Whether a payload is encrypted and there is no key; ids and counts are listed all the same."""
-        return not self._secret and payload is not None and payload[:1] == _ENCRYPTED
+    # Records.
 
     def _data(self, header: HeaderRow) -> dict[str, Any]:
         """Return title, metadata, state and unknown keys of a header that was read with its payload."""
-        if not header.payload:
+        if header.payload is None:
             return {}
         data = self._unseal("header", header, (header.uid, header.id), header.payload)
         if not isinstance(data, dict):

@@ -50,6 +50,26 @@ def remove_orphans(layout: Layout) -> None:
             path.unlink(missing_ok=True)
 
 
+def remove_torn(layout: Layout) -> None:
+    """Remove the side files of all sessions."""
+    for path in layout.torn.glob("*"):
+        path.unlink(missing_ok=True)
+
+
+def unreadable(layout: Layout) -> list[Path]:
+    """Return the files that are named as session logs are and cannot be read as one."""
+    found = []
+    for path in logs(layout):
+        try:
+            log = Log.open(path)
+        except (NotALog, CorruptSession):
+            found.append(path)
+        else:
+            if log is not None:
+                log.close()
+    return found
+
+
 def compact_log(layout: Layout, path: Path) -> None:
     """Write one log anew when it holds more than identity, messages, records and one header line."""
     try:

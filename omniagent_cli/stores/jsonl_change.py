@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -32,6 +32,7 @@ class Change:
         rows: messages to add.
         replaced: messages to put in the place of those at the same positions.
         cuts: spans to take out.
+        recode: what every message of the log is put through.
         arrivals: other sessions' logs and the spans that come from them.
     """
 
@@ -42,6 +43,7 @@ class Change:
     arrivals: list[tuple[Log, RowRange]] = field(default_factory=list)
     records: list[tuple[str, str, bytes]] = field(default_factory=list)
     removed: bool = False
+    recode: Callable[[MessageRow], MessageRow] | None = None
     draft: Draft | None = None
 
     def put(self, header: HeaderRow) -> None:
@@ -53,7 +55,7 @@ class Change:
 
     def needs_rewrite(self, log: Log) -> bool:
         """Tell whether lines at the end of the log cannot express it."""
-        if self.cuts or self.arrivals:
+        if self.cuts or self.arrivals or self.recode is not None:
             return True
         if any(row.position < log.header.next_position for row in self.rows):
             return True
@@ -120,7 +122,8 @@ def _kept(log: Log, change: Change) -> Iterator[MessageRow]:
     later = {row.position: row for row in change.replaced}
     for row in rows(log, EVERYTHING):
         if not any(_within(row.position, span) for span in change.cuts):
-            yield later.get(row.position, row)
+            kept = later.get(row.position, row)
+            yield kept if change.recode is None else change.recode(kept)
 
 
 def _within(position: int, span: RowRange) -> bool:

@@ -14,7 +14,13 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from omniagent_cli.errors import StoreReadOnly, StoreUnreachable, UsageError
+from omniagent_cli.errors import (
+    StoreCorrupt,
+    StoreReadOnly,
+    StoreUnavailable,
+    StoreUnreachable,
+    UsageError,
+)
 from omniagent_cli.stores import jsonl_care as care
 from omniagent_cli.stores.base import SessionStore
 from omniagent_cli.stores.jsonl_disk import locked
@@ -182,6 +188,37 @@ class JsonlFilesStore(SessionStore):
             for uid in purged:
                 self._layout.torn_path(uid).unlink(missing_ok=True)
             care.remove_leftovers(self._layout)
+
+    def _wipe(self) -> None:
+        """Write anew every log that holds more than its last state, and remove side files, unfinished writes and the index."""
+        self.compact()
+        with self._telling(write=True), self._lock, self._exclusive():
+            care.remove_torn(self._layout)
+            self._layout.index.unlink(missing_ok=True)
+            self._index.drop()
+            unread = care.unreadable(self._layout)
+        if unread:
+            raise StoreCorrupt(
+                f"{unread[0]} cannot be read as a session and may hold plain text; `omniagent store check --repair`"
+                " may mend it, or move it away, and repeat"
+            )
+
+    def _stale_copies(self) -> list[str]:
+        known = self._read(lambda tx: tx.meta("backups")) or b""
+        return [
+            path for path in map(os.fsdecode, known.splitlines()) if not self._has_our_key(path)
+        ]
+
+    def _has_our_key(self, path: str) -> bool:
+        """Tell whether a copy is gone, or encrypted as we are."""
+        if not Path(path).exists():
+            return True
+        try:
+            with JsonlFilesStore(path, read_only=True) as copy:
+                theirs = copy.encryption()
+        except StoreUnavailable:
+            return False
+        return theirs is not None and theirs == self.encryption()
 
     def backup(self, target: str | os.PathLike[str]) -> None:
         """Copy the whole store to a new directory, consistently, while others write.

@@ -101,10 +101,10 @@ class JsonlUnit(Transaction):
                 header.payload = self._stored_data(header)
         return page
 
-    def _stored_data(self, header: HeaderRow) -> bytes:
+    def _stored_data(self, header: HeaderRow) -> bytes | None:
         log = Log.open(self._layout.path_of(header))
         if log is None:
-            return b"{}"  # it went just now
+            return None  # it went just now
         with contextlib.closing(log):
             return log.data()
 
@@ -168,6 +168,14 @@ class JsonlUnit(Transaction):
 
     def replace(self, uid: str, row: MessageRow, text: str | None) -> None:
         self._change(uid).replaced.append(row)
+
+    def recode(
+        self, uid: str, change: Callable[[MessageRow], MessageRow], first: int
+    ) -> int | None:
+        log = self._log(uid)
+        if log is not None and any(change(row) is not row for row in rows(log, EVERYTHING)):
+            self._change(uid).recode = change
+        return None
 
     def delete_rows(self, uid: str, span: RowRange) -> None:
         self._change(uid).cuts.append(span)

@@ -285,6 +285,8 @@ class Reading(Finding):
         while limit != 0:
             headers = tx.headers(replace(query, after=after))
             for header in headers:
+                if metadata or tags:
+                    self._data(header)  # without the key nobody can tell
                 summary = self._to_summary(header)
                 if not _has(summary, metadata, tags):
                     continue

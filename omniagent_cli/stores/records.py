@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
@@ -12,6 +12,9 @@ from omniagent_cli.models import new_uid
 
 HIDDEN = "\x01"
 """First character of the id of a hidden session (trash, staged import); no visible id can hold it."""
+
+RECODED_AT_ONCE = 200
+"""Messages that one unit of work of `Transaction.recode` goes through: others wait for it."""
 
 
 class MessageRow(NamedTuple):
@@ -230,6 +233,28 @@ class Transaction(ABC):
     @abstractmethod
     def replace(self, uid: str, row: MessageRow, text: str | None) -> None:
         """Replace the message at the row's position."""
+
+    def recode(
+        self, uid: str, change: Callable[[MessageRow], MessageRow], first: int
+    ) -> int | None:
+        """Put messages through a function, where they stand, and take those it changed out of the search index.
+
+        A backend that has to write a session anew for each change does all of it at once.
+
+        Args:
+            uid: the session.
+            change: returns the row as it should be, with the same position; the same object when it is so already.
+            first: the position to begin at.
+
+        Returns:
+            The position to go on from in another unit of work; None when it was the last.
+        """
+        rows = list(self.rows(uid, RowRange(first, limit=RECODED_AT_ONCE)))
+        for row in rows:
+            changed = change(row)
+            if changed is not row:
+                self.replace(uid, changed, None)
+        return rows[-1].position + 1 if len(rows) == RECODED_AT_ONCE else None
 
     @abstractmethod
     def delete_rows(self, uid: str, span: RowRange) -> None:

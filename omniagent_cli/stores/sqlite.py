@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from omniagent_cli.errors import StoreLocked, StoreReadOnly, StoreUnreachable
+from omniagent_cli.errors import StoreLocked, StoreReadOnly, StoreUnavailable, StoreUnreachable
 from omniagent_cli.stores.base import SessionStore
 from omniagent_cli.stores.records import ListQuery, Transaction
 from omniagent_cli.stores.sqlite_errors import said
@@ -236,6 +236,23 @@ class SqliteStore(SessionStore):
 
     def _scrub(self) -> None:
         self.compact()
+
+    def _stale_copies(self) -> list[str]:
+        known = self._read(lambda tx: tx.meta("backups")) or b""
+        paths = [os.fsdecode(line) for line in known.splitlines()]
+        paths += sorted(map(str, Path(self.path).parent.glob(f"{Path(self.path).name}.v*.bak")))
+        return [path for path in paths if not self._has_our_key(path)]
+
+    def _has_our_key(self, path: str) -> bool:
+        """Tell whether a copy is gone, or encrypted as we are."""
+        if not Path(path).exists():
+            return True
+        try:
+            with SqliteStore(path, read_only=True) as copy:
+                theirs = copy.encryption()
+        except StoreUnavailable:
+            return False
+        return theirs is not None and theirs == self.encryption()
 
     def _check_backend(self, *, repair: bool) -> list[Problem]:
         from omniagent_cli.stores.sqlite_care import SqliteCare
