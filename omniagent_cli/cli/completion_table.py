@@ -25,6 +25,8 @@ _KINDS = {
     "TEXT|@FILE": "text or @file",
     "DIR": "directory",
     "URL": "store",
+    "FROM": "store",
+    "TO": "store",
 }
 _OF_COMMAND = {
     ("sessions unarchive", "session"): "session:archived",

@@ -94,6 +94,7 @@ COMMANDS = Group(
                 "check": Row("store:check", "look for damage, and repair it", "omniagent store check --repair", json=True),
                 "backup": Row("store:backup", "copy the whole store to a file", "omniagent store backup sessions-backup.db"),
                 "compact": Row("store:compact", "give back the room of what was removed", "omniagent store compact"),
+                "migrate": Row("store_migrate:migrate", "copy sessions into another store", "omniagent store migrate sessions.db @work", json=True),
             },
         ),
         "models": Group(

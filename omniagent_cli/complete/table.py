@@ -643,7 +643,7 @@ TABLE: Table = {
             *SHARED,
         ),
         (),
-        ("info", "check", "backup", "compact"),
+        ("info", "check", "backup", "compact", "migrate"),
     ),
     "store backup": (
         "copy the whole store to a file",
@@ -683,6 +683,18 @@ TABLE: Table = {
             *SHARED,
         ),
         (),
+        (),
+    ),
+    "store migrate": (
+        "copy sessions into another store",
+        (
+            (("--replace",), "", "put a session of TO that differs in its trash, and take FROM's", False),
+            (("--dry-run",), "", "only say what would happen", False),
+            (("--help",), "", "Show this message and exit", False),
+            (("--json",), "", "print one JSON document", False),
+            *SHARED,
+        ),
+        (("store", False), ("store", False), ("session", True)),
         (),
     ),
 }
