@@ -1,0 +1,123 @@
+"""What PostgreSQL and its driver complain of, in our words; and what is worth another try."""
+
+from __future__ import annotations
+
+import psycopg
+from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
+
+from omniagent_cli.errors import (
+    InvalidRecord,
+    OmniAgentError,
+    StoreCorrupt,
+    StoreFull,
+    StoreLocked,
+    StoreReadOnly,
+    StoreUnavailable,
+    StoreUnreachable,
+)
+from omniagent_cli.text import first_line
+
+
+class AgainError(Exception):
+    """Somebody else got in between: run the unit of work again."""
+
+
+class LostError(Exception):
+    """The connection was lost before anything was committed."""
+
+
+# SQLSTATE -> error and what to say, https://www.postgresql.org/docs/current/errcodes-appendix.html
+_SAID: dict[str, tuple[type[OmniAgentError], str]] = {
+    "53100": (StoreFull, "has no room left on its disk; nothing was changed, free some space and repeat"),
+    "53200": (StoreFull, "has no memory left; nothing was changed, repeat when the server is less busy"),
+    "53300": (StoreUnreachable, "has no free connection; close others or raise max_connections on the server"),
+    "25006": (StoreReadOnly, "is a standby or set to read only; use the address of the primary server"),
+    "55P03": (StoreLocked, "is in use by another connection for longer than we wait; repeat when it is done"),
+    "57014": (StoreUnreachable, "took too long to answer; look at the server's load, or raise statement_timeout"),
+    "57P03": (StoreUnreachable, "is starting or stopping; repeat in a moment"),
+    "54000": (InvalidRecord, "cannot take a value that large; split the message"),
+    "22021": (InvalidRecord, "cannot store a text with such characters"),
+    "22P05": (StoreUnavailable, "has a database that is not in UTF8; make one with: createdb --encoding=UTF8"),
+}  # fmt: skip
+_KINDS: dict[str, tuple[type[OmniAgentError], str]] = {
+    "28": (StoreUnreachable, "refuses this user or password; check both"),
+    "3D": (StoreUnreachable, "has no such database; make it with createdb, or correct the URL"),
+    "08": (StoreUnreachable, "lost the connection; repeat, and look at the server if it goes on"),
+    "57": (StoreUnreachable, "ended the connection; repeat in a moment"),
+    "53": (StoreUnreachable, "has no resources left; repeat when the server is less busy"),
+    "58": (StoreUnreachable, "has trouble with its own disk; look at the server's log"),
+    "XX": (StoreCorrupt, "says that its data is damaged; look at the server's log and restore a backup"),
+}  # fmt: skip
+_AGAIN = frozenset({"40001", "40P01"})
+_TAKEN = frozenset({"sessions_id", "sessions_uid"})
+
+# A connection that never came about has no SQLSTATE, only the server's words.
+_WORDS = (
+    ("password authentication failed", "28"),
+    ("no password supplied", "28"),
+    ("authentication failed", "28"),
+    ("no pg_hba.conf entry", "28"),
+    ("is not permitted to log in", "28"),
+    ("too many clients", "53300"),
+    ("too many connections", "53300"),
+    ("remaining connection slots", "53300"),
+    ("starting up", "57P03"),
+    ("shutting down", "57P03"),
+)
+
+
+def is_lost(error: psycopg.Error, connection: psycopg.Connection) -> bool:
+    """Tell whether an error ended the connection."""
+    state = error.sqlstate or ""
+    return connection.closed or state.startswith("08") or state in ("57P01", "57P02", "57P03")
+
+
+def is_passing(error: psycopg.Error) -> bool:
+    """Tell whether a unit of work failed only because of another one, and can be run again."""
+    if error.sqlstate == "23505":
+        return error.diag.constraint_name in _TAKEN
+    return error.sqlstate in _AGAIN
+
+
+def said(error: psycopg.Error, place: str, *, write: bool = True) -> OmniAgentError:
+    """Return our error for one of the driver's."""
+    if isinstance(error, PoolTimeout | TooManyRequests):
+        return StoreLocked(
+            f"every connection of this process to {place} is in use; use fewer threads or a larger pool_size"
+        )
+    if isinstance(error, PoolClosed):
+        return StoreUnreachable(f"the connection to {place} was closed meanwhile; repeat")
+    words = _words(error)
+    if error.sqlstate is None and isinstance(error, psycopg.DataError):
+        return InvalidRecord(f"PostgreSQL cannot store this: {words}")
+    state = error.sqlstate or _state_of(words)
+    if state == "42501":
+        kind = StoreReadOnly if write else StoreUnreachable
+        return kind(
+            f"the user of {place} may not do that ({words}); grant the rights on its schema"
+        )
+    if state == "23505":
+        return StoreCorrupt(
+            f"the store {place} holds messages where the next one should go; run: omniagent store check --repair"
+        )
+    found = _SAID.get(state) or _KINDS.get(state[:2])
+    if found is not None:
+        return found[0](f"the server of {place} {found[1]} ({words})")
+    if isinstance(error, psycopg.OperationalError) and not error.sqlstate:
+        return StoreUnreachable(
+            f"no server answers at {place} ({words}); check the address and that it is running"
+        )
+    return StoreUnavailable(f"PostgreSQL cannot work with {place}: {words}")
+
+
+def _words(error: psycopg.Error) -> str:
+    """Return what the server or driver says, on one line."""
+    return first_line(error.diag.message_primary or str(error), 300) or type(error).__name__
+
+
+def _state_of(words: str) -> str:
+    if 'database "' in words and "does not exist" in words:
+        return "3D"
+    if 'role "' in words and "does not exist" in words:
+        return "28"
+    return next((state for text, state in _WORDS if text in words), "")
