@@ -21,12 +21,12 @@ from omniagent_cli.stores.sqlite_file import (
     back_up,
     check_version,
     connect,
-    inspect,
     patiently,
     signature,
     stored_version,
     writable,
 )
+from omniagent_cli.stores.sqlite_head import inspect
 from omniagent_cli.stores.sqlite_unit import KeyRun, KeyTakenError, SqliteUnit
 
 if TYPE_CHECKING:

@@ -10,18 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar, cast
 
-from omniagent_cli.errors import (
-    NewerVersion,
-    NotOurStore,
-    StoreCorrupt,
-    StoreUnreachable,
-    UsageError,
-)
+from omniagent_cli.errors import NewerVersion, StoreUnreachable, UsageError
 from omniagent_cli.stores.private import make_private_directory, unwritable
 from omniagent_cli.stores.sqlite_errors import said
-
-APPLICATION_ID = 0x6F6D6E69
-"""``omni`` in ASCII, at offset 68 of the file: https://www.sqlite.org/fileformat2.html#application_id"""
+from omniagent_cli.stores.sqlite_head import APPLICATION_ID, WatchedConnection, inspect, watched
 
 ENCRYPTED_FLAG = 1 << 16
 """Set in `user_version` beside the schema version when the store is encrypted: it is read by every write anyway, and
@@ -32,8 +24,6 @@ WAIT_SECONDS = 15.0
 
 SLICE_SECONDS = 0.2
 """How long one wait inside SQLite lasts, during which Python sees no signal."""
-
-_MAGIC = b"SQLite format 3\x00"
 
 _SCHEMA_1 = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
@@ -133,38 +123,6 @@ def stored_version(connection: sqlite3.Connection, path: str) -> int:
     return cast("int", row[0])
 
 
-def inspect(path: str) -> tuple[bool, bool]:
-    """Look at a file before SQLite does: (does it hold a store, is it in WAL mode).
-
-    Raises:
-        NotOurStore: it is something else.
-        StoreCorrupt: it is a SQLite file that was cut short.
-        StoreUnreachable: it is a directory or cannot be read.
-    """
-    try:
-        with open(path, "rb") as file:  # noqa: PTH123  # this runs at every start; pathlib adds a third
-            head = file.read(100)
-    except FileNotFoundError:
-        return False, False
-    except IsADirectoryError as error:
-        raise StoreUnreachable(
-            f"{path} is a directory, and a SQLite store is a file; for a JSON-file store write file://{path}"
-        ) from error
-    except OSError as error:
-        raise StoreUnreachable(f"the store {path} cannot be read: {error.strerror}") from error
-    if not head:
-        return False, False
-    if len(head) < 100 and head.startswith(_MAGIC):
-        raise StoreCorrupt(f"{path} was cut short to {len(head)} bytes; put a backup in its place")
-    if not head.startswith(_MAGIC):
-        raise NotOurStore(
-            f"{path} is not an omniagent store, nor any SQLite database; it was left alone"
-        )
-    if int.from_bytes(head[68:72], "big") != APPLICATION_ID:
-        raise NotOurStore(f"{path} is a SQLite database of another program; it was left alone")
-    return True, head[18] == 2
-
-
 def connect(
     path: str, *, read_only: bool, migrations: Sequence[Migration]
 ) -> tuple[sqlite3.Connection, str | None]:
@@ -200,16 +158,25 @@ def _quoted(path: str) -> str:
 
 
 def _connect(path: str, options: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        f"file:{_quoted(path)}?{options}",
-        uri=True,
-        timeout=SLICE_SECONDS,
-        isolation_level=None,
-        check_same_thread=False,
-        cached_statements=256,
+    connection = watched(
+        path,
+        lambda: sqlite3.connect(
+            f"file:{_quoted(path)}?{options}",
+            uri=True,
+            timeout=SLICE_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=256,
+            factory=WatchedConnection,
+        ),
     )
-    connection.execute("PRAGMA foreign_keys = ON")
-    patiently(lambda: connection.execute("PRAGMA synchronous = FULL"), path)  # it reads the schema
+    try:
+        connection.execute("PRAGMA foreign_keys = ON")
+        # it reads the schema
+        patiently(lambda: connection.execute("PRAGMA synchronous = FULL"), path)
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 

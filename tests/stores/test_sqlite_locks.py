@@ -1,0 +1,73 @@
+"""What this process does with a store file beside its connection leaves the connection's locks alone."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from omniagent_cli.errors import StoreUnreachable
+from omniagent_cli.stores.sqlite import SqliteStore
+
+from .place import finish, start
+
+APPEND = """
+import sys
+from omniagent_cli.stores.sqlite import SqliteStore
+with SqliteStore(sys.argv[1]) as store:
+    store.append("s", {"role": "user", "content": "theirs"})
+"""
+
+READ = """
+import sys
+from omniagent_cli.stores.sqlite import SqliteStore
+with SqliteStore(sys.argv[1]) as store:
+    print(*[message.text for message in store.messages("s")])
+"""
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "sessions.db"
+
+
+@pytest.mark.parametrize("use", [False, True], ids=["opened", "used and closed"])
+def test_a_second_store_object_takes_nothing_from_the_first(path, use):
+    """Two objects for one file in one process: another process that comes and goes removes no WAL of theirs."""
+    with SqliteStore(path) as store:
+        store.append("s", {"role": "user", "content": "mine"})
+        with SqliteStore(path) as second:
+            if use:
+                second.append("s", {"role": "user", "content": "second"})
+        with SqliteStore(path):
+            finish(start(APPEND, path))
+        store.append("s", {"role": "user", "content": "acknowledged"})
+        assert finish(start(READ, path)).split()[-2:] == ["theirs", "acknowledged"]
+
+
+def test_no_descriptor_stays_open(path):
+    """However many store objects come and go, none of their files stays open."""
+    own = Path("/proc/self/fd")
+    if not own.is_dir():
+        pytest.skip("this system does not list a process's files")
+    before = len(list(own.iterdir()))
+    for _ in range(5):
+        with SqliteStore(path) as store, SqliteStore(path) as second:
+            store.append("s", {"role": "user", "content": "a"})
+            SqliteStore(path).close()
+            second.get("s")
+    assert len(list(own.iterdir())) == before
+
+
+@pytest.mark.parametrize("kind", [stat.S_IFIFO, stat.S_IFCHR])
+def test_what_is_no_file_is_left_alone(path, kind):
+    """A FIFO does not make us wait, and a device is not taken for an empty store and made private."""
+    try:
+        os.mknod(path, kind | 0o666, os.makedev(1, 3))
+    except PermissionError:
+        pytest.skip("only root makes devices")
+    path.chmod(0o666)
+    with pytest.raises(StoreUnreachable, match="is not a file"):
+        with SqliteStore(path) as store:
+            store.append("s", {"role": "user", "content": "a"})
+    assert stat.S_IMODE(path.stat().st_mode) == 0o666
