@@ -22,6 +22,8 @@ BACKENDS: dict[str, tuple[str, str | None]] = {
     "sqlite": ("omniagent_cli.stores.sqlite:SqliteStore", None),
     "file": ("omniagent_cli.stores.jsonl_files:JsonlFilesStore", None),
     "memory": ("omniagent_cli.stores.memory:MemoryStore", None),
+    "redis": ("omniagent_cli.stores.redis:RedisStore", "redis"),
+    "rediss": ("omniagent_cli.stores.redis:RedisStore", "redis"),
     "postgresql": ("omniagent_cli.stores.postgres:PostgresStore", "postgres"),
     "postgres": ("omniagent_cli.stores.postgres:PostgresStore", "postgres"),
 }

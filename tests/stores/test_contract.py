@@ -8,14 +8,17 @@ from omniagent_cli.stores.codecs import with_compression, with_encryption
 from omniagent_cli.stores.jsonl_files import JsonlFilesStore
 from omniagent_cli.stores.memory import MemoryStore
 from omniagent_cli.stores.postgres import PostgresStore
+from omniagent_cli.stores.redis import RedisStore
 from omniagent_cli.stores.sqlite import SqliteStore
 from omniagent_cli.testing import SharedPlaceContract, StoreCase, StoreContract
 from tests.stores.postgres_server import place_url as postgres_url
+from tests.stores.redis_server import place_url
 
 CASES = {
     "memory": StoreCase(lambda place, **options: MemoryStore(**options), reopens=False),
     "sqlite": StoreCase(lambda place, **options: SqliteStore(place / "sessions.db", **options)),
     "file": StoreCase(lambda place, **options: JsonlFilesStore(place / "sessions", **options)),
+    "redis": StoreCase(lambda place, **options: RedisStore(place_url(place), **options)),
     "postgres": StoreCase(
         lambda place, **options: PostgresStore(postgres_url(place), **options)
     ),
