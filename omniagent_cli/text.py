@@ -69,6 +69,10 @@ def is_single_character_word(word: str) -> bool:
 
 def words_with_spans(text: str) -> Iterator[tuple[str, int, int]]:
     """Yield the same words as `words`, each with its start and end in the text as given."""
+    if text.isascii():
+        for match in _word().finditer(text.lower()):
+            yield match.group(), match.start(), match.end()
+        return
     folded: list[str] = []
     origin: list[int] = []
     for index, character in enumerate(text):

@@ -270,7 +270,7 @@ class SqliteUnit(Transaction):
             [" AND ".join(phrases), *values],
         )
         waiting = self._connection.execute(
-            f"SELECT {columns} FROM messages m WHERE indexed = 0 {condition} ORDER BY m.key DESC",
+            f"SELECT {columns} FROM messages m INDEXED BY messages_unindexed WHERE indexed = 0 {condition} ORDER BY m.key DESC",
             values,
         )
         known: dict[int, HeaderRow | None] = {}
