@@ -168,4 +168,5 @@ def redacted(url: str) -> str:
     """Return a store URL without its password, for messages and logs."""
     import re
 
-    return re.sub(r"(?<=://)([^/@:]*):[^@]*@(?=[^@]*$)", r"\1:***@", url)
+    url = re.sub(r"([?&](?:ssl_)?password=)[^&#]*", r"\1***", url)
+    return re.sub(r"(?<=://)([^/@:]*):.*@", r"\1:***@", url)

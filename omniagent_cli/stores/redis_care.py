@@ -113,7 +113,7 @@ class RedisCare:
             if self._link.ask(lambda c: c.pttl(self._keys.rows(uid))) > 0:
                 return  # sent ahead of its header, which may be on its way
             now = format_time(self._link.now())
-            header = HeaderRow(uid, f"found-{uid}", now, now, payload=b"")
+            header = HeaderRow(uid, f"found-{uid}", now, now)
             self._mend(header, seen, "there are messages that belong to no session", header.id)
             return
         holder = self._link.ask(lambda c: c.hget(f"{self._keys.store}ids", header.id))

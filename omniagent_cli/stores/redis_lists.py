@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
+from omniagent_cli.canonical import format_time
 from omniagent_cli.stores.records import HeaderRow, ListQuery
 from omniagent_cli.stores.redis_link import Link
 from omniagent_cli.stores.redis_rows import (
@@ -29,11 +31,15 @@ class Lists:
 
     Args:
         link: the way to it.
+        now: returns the time that decides about expiry.
         heard: is told the encryption mark that comes with a page.
     """
 
-    def __init__(self, link: Link, heard: Callable[[bytes], None]) -> None:
+    def __init__(
+        self, link: Link, now: Callable[[], datetime], heard: Callable[[bytes], None]
+    ) -> None:
         self._link = link
+        self._now = now
         self._heard = heard
 
     def headers(self, query: ListQuery) -> list[Seen]:
@@ -44,11 +50,18 @@ class Lists:
             for seen in self._walk(kind, query):
                 if seen.header is None or not query.accepts(seen.header):
                     continue
+                if query.expired_by is None and self._is_gone(seen):
+                    continue
                 found.append(seen)
                 number += 1
                 if number >= query.limit:
                     break
         return found
+
+    def _is_gone(self, seen: Seen) -> bool:
+        """Tell whether the server removed a session because it expired; only a purge wants to know of those."""
+        expires_at = seen.header.expires_at if seen.header is not None and not seen.etag else None
+        return expires_at is not None and expires_at <= format_time(self._now())
 
     def _walk(self, kind: str, query: ListQuery) -> Iterator[Seen]:
         name, descending, spans = _plan(kind, query)

@@ -176,7 +176,6 @@ def read_entry(uid: str, line: bytes) -> HeaderRow:
         pinned=pinned == "1",
         archived=kind == "a",
         hidden=kind == "h",
-        payload=b"",
     )
 
 

@@ -104,7 +104,7 @@ class RedisUnit(Transaction):
         self._guess = guess
         self._hold = hold and write
         self._seen: dict[str, Seen] = {}
-        self._lists = Lists(link, self._heard_mark)
+        self._lists = Lists(link, self.now, self._heard_mark)
         self._mark: bytes | None = None
         self._now: datetime | None = None
 
