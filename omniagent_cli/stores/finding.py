@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby
 
 from omniagent_cli.canonical import format_time, parse_time
 from omniagent_cli.errors import UsageError
@@ -17,6 +18,7 @@ from omniagent_cli.stores.records import (
     IndexQuery,
     ListQuery,
     MessageRow,
+    RowRange,
     Transaction,
 )
 from omniagent_cli.stores.search import SearchHit, SearchHits
@@ -151,3 +153,24 @@ def bounded(number: int) -> int:
 
 def _newest(found: tuple[HeaderRow, Message]) -> tuple[str, int]:
     return found[1].record["created_at"], found[1].position or 0
+
+
+def runs(positions: Sequence[int]) -> list[RowRange]:
+    """Group ascending positions into spans without gaps."""
+    runs = []
+    for _, group in groupby(enumerate(positions), key=lambda pair: pair[1] - pair[0]):
+        members = [position for _, position in group]
+        runs.append(RowRange(first=members[0], last=members[-1]))
+    return runs
+
+
+def chunks(rows: Iterable[MessageRow]) -> Iterator[list[MessageRow]]:
+    """Group rows so that no more than `CHUNK` are held."""
+    chunk: list[MessageRow] = []
+    for row in rows:
+        chunk.append(row)
+        if len(chunk) == CHUNK:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk

@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import groupby
 from typing import Any, TypeVar
 
 from omniagent_cli.canonical import format_time, parse_time
 from omniagent_cli.errors import NothingToRestore, SessionExists, UsageError
-from omniagent_cli.models import check_session_id
+from omniagent_cli.models import Message, check_session_id
 from omniagent_cli.stores.attributes import Attributes
 from omniagent_cli.stores.core import Work, is_expired
 from omniagent_cli.stores.events import Event
-from omniagent_cli.stores.finding import CHUNK, bounded
+from omniagent_cli.stores.finding import bounded, chunks, runs
 from omniagent_cli.stores.records import (
     HIDDEN,
     HeaderRow,
     ListQuery,
-    MessageRow,
     RowRange,
     Transaction,
 )
@@ -116,6 +114,24 @@ class Trash(Attributes):
                 self._take(tx, header, RowRange(first=position), gone, "undone", purge=False)
                 events.append(Event("session_trimmed", session_id, {"count": gone}))
             return gone
+
+        return self._write(work)
+
+    def pop(self, session_id: str) -> Message | None:
+        """Remove the newest message and return it; None when there is none.
+
+        Raises:
+            SessionNotFound: there is no such session.
+        """
+
+        def work(tx: Transaction, events: list[Event]) -> Message | None:
+            header = self._find(tx, session_id)
+            newest = self._to_messages(header, tx.rows(header.uid, RowRange(newest=True, limit=1)))
+            if not newest:
+                return None
+            self._take(tx, header, RowRange(first=newest[0].position), 1, "undone", purge=False)
+            events.append(Event("session_trimmed", session_id, {"count": 1}))
+            return newest[0]
 
         return self._write(work)
 
@@ -241,11 +257,11 @@ class Trash(Attributes):
         self, tx: Transaction, header: HeaderRow, positions: Sequence[int], kind: str, now: datetime
     ) -> None:
         if self._trash_seconds is None:
-            for span in _runs(positions):
+            for span in runs(positions):
                 tx.delete_rows(header.uid, span)
             return
         target = self._bin_for(tx, header, kind, len(positions), now)
-        for span in _runs(positions):
+        for span in runs(positions):
             self._move(tx, header, target, span)
 
     def _bin_for(
@@ -286,7 +302,7 @@ class Trash(Attributes):
         if not self._secret:
             tx.move_rows(header.uid, target.uid, span)
             return
-        for chunk in _chunks(tx.rows(header.uid, span)):
+        for chunk in chunks(tx.rows(header.uid, span)):
             messages = self._to_messages(header, chunk)
             rows = [self._to_row(target.uid, message) for message in messages]
             tx.insert(target.uid, rows, [self._index_text(message) for message in messages])
@@ -365,23 +381,3 @@ class Trash(Attributes):
         for header, data in self._trashed(tx):
             if data["trash"]["uid"] == uid:
                 tx.remove(header.uid)
-
-
-def _runs(positions: Sequence[int]) -> list[RowRange]:
-    """Group ascending positions into spans without gaps."""
-    runs = []
-    for _, group in groupby(enumerate(positions), key=lambda pair: pair[1] - pair[0]):
-        members = [position for _, position in group]
-        runs.append(RowRange(first=members[0], last=members[-1]))
-    return runs
-
-
-def _chunks(rows: Any) -> Iterator[list[MessageRow]]:
-    chunk: list[MessageRow] = []
-    for row in rows:
-        chunk.append(row)
-        if len(chunk) == CHUNK:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk

@@ -40,6 +40,7 @@ NEEDS_A_SESSION: dict[str, Callable[[SessionStore], object]] = {
     "trim": lambda s: s.trim("typo", 3),
     "clear": lambda s: s.clear("typo"),
     "remove_from": lambda s: s.remove_from("typo", 0),
+    "pop": lambda s: s.pop("typo"),
     "rename": lambda s: s.rename("typo", "other"),
     "fork": lambda s: s.fork("typo", "other"),
     "touch": lambda s: s.touch("typo"),

@@ -27,6 +27,7 @@ REMOVALS: dict[str, tuple[str, Callable[[SessionStore], object], list[str]]] = {
     "trim to nothing": ("trimmed", lambda s: s.trim("s", 0), []),
     "clear": ("cleared", lambda s: s.clear("s"), []),
     "undo": ("undone", lambda s: s.remove_from("s", 1), ["a"]),
+    "pop": ("undone", lambda s: s.pop("s"), ["a", "b"]),
 }
 
 
