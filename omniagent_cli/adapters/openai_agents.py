@@ -1,0 +1,234 @@
+"""Our stores behind the Session protocol of the OpenAI Agents SDK, so that its runners keep their history in them.
+
+The protocol is https://openai.github.io/openai-agents-python/ref/memory/session/ (checked with openai-agents 0.24).
+Each item of the SDK is one message: what our message shape has a place for stands there, so that listing, search,
+exports and recall work on it; what has more than that stands whole in ``extra["openai_agents_item"]`` and comes back
+from there, equal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from omniagent_cli.canonical import dump
+from omniagent_cli.errors import InvalidRecord, SessionNotFound, StoreClosed
+from omniagent_cli.models import ROLES, Message, check_session_id
+
+if TYPE_CHECKING:
+    from omniagent_cli.stores import SessionStore
+
+ITEM = "openai_agents_item"
+"""Key in a message's ``extra`` under which the item of the SDK is kept as it was."""
+
+Item = dict[str, Any]
+T = TypeVar("T")
+
+_CALLS = {
+    "function_call": "arguments",
+    "custom_tool_call": "input",
+    "mcp_call": "arguments",
+}
+"""Item types that are a call of a tool, and where each keeps its arguments."""
+
+
+class Settings(Protocol):
+    """What of the SDK's ``SessionSettings`` is looked at."""
+
+    limit: int | None
+
+
+class OmniSession:
+    """One session of a store, as the OpenAI Agents SDK wants it.
+
+    It comes into being with its first items. Nothing is ever rewritten: items are appended, and what `pop_item` and
+    `clear_session` remove goes to the store's trash. Messages that other programs put into the session are given to
+    the SDK too, as the items nearest to them.
+
+    Args:
+        session_id: the session's id in the store.
+        store: the store; it stays open, and its owner closes it.
+        session_settings: the SDK's ``SessionSettings``, or a mapping; its ``limit`` holds when `get_items` is called
+            without one.
+    """
+
+    def __init__(
+        self,
+        session_id: str,
+        store: SessionStore,
+        session_settings: Settings | Mapping[str, Any] | None = None,
+    ) -> None:
+        self.session_id = check_session_id(session_id)
+        self.session_settings = _coerced(session_settings)
+        self._store = store
+        # One thread, so that what one object is asked to do happens in that order.
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="omniagent-session")
+        self._end = weakref.finalize(self, self._worker.shutdown, wait=False)
+
+    async def get_items(self, limit: int | None = None) -> list[Item]:
+        """Return the newest items in order; 0 are none, None as many as `session_settings` say, or all."""
+        if limit is None:
+            limit = getattr(self.session_settings, "limit", None)
+        # A negative limit is none at all for the SDK's own sessions (SQLite reads LIMIT -1 so).
+        last = None if limit is None or limit < 0 else limit
+        return await self._call(lambda: self._items(last))
+
+    def _items(self, last: int | None) -> list[Item]:
+        try:
+            messages = self._store.messages(self.session_id, last=last)
+        except SessionNotFound:
+            return []
+        items = [item for message in messages for item in to_items(message)]
+        return items if last is None else items[max(0, len(items) - last) :]
+
+    async def add_items(self, items: Sequence[Any]) -> None:
+        """Append items, all or none.
+
+        Raises:
+            InvalidRecord: one of them is not a JSON object; nothing was stored.
+        """
+        messages = [to_message(item) for item in items]
+
+        await self._call(lambda: self._append(messages))
+
+    def _append(self, messages: Sequence[Message]) -> None:
+        if not messages:
+            return
+        if messages[0].role != "user":  # the runner goes on in a turn that an earlier batch began
+            with contextlib.suppress(SessionNotFound):
+                for newest in self._store.messages(self.session_id, last=1):
+                    messages[0].turn_id = newest.turn_id
+        self._store.append(self.session_id, messages)
+
+    async def pop_item(self) -> Item | None:
+        """Remove the newest item, to the trash, and return it; None when there is none.
+
+        A message that another program put there, and that is several items, goes as a whole.
+        """
+        return await self._call(self._pop)
+
+    def _pop(self) -> Item | None:
+        try:
+            while message := self._store.pop(self.session_id):
+                if items := to_items(message):
+                    return items[-1]
+        except SessionNotFound:
+            pass
+        return None
+
+    async def clear_session(self) -> None:
+        """Remove all items, to the trash; the session and its metadata stay."""
+
+        def clear() -> None:
+            with contextlib.suppress(SessionNotFound):
+                self._store.clear(self.session_id)
+
+        await self._call(clear)
+
+    def close(self) -> None:
+        """End the worker thread; the store stays open. An object that is dropped does so by itself."""
+        self._end()
+
+    async def _call(self, work: Callable[[], T]) -> T:
+        """Do something in the worker; a cancelled caller waits for what came of it, and is cancelled then.
+
+        Otherwise it could not know whether its items were stored.
+        """
+        if not self._end.alive:
+            raise StoreClosed(f"the session object of {self.session_id!r} was closed; make another")
+        done = asyncio.get_running_loop().run_in_executor(self._worker, work)
+        cancelled: asyncio.CancelledError | None = None
+        while not done.done():
+            try:
+                await asyncio.wait({done})
+            except asyncio.CancelledError as error:
+                cancelled = cancelled or error
+        if cancelled is not None:
+            done.exception()  # so that it counts as seen
+            raise cancelled
+        return done.result()
+
+
+def to_message(item: Any) -> Message:
+    """Return the message that keeps an item of the SDK.
+
+    Raises:
+        InvalidRecord: it is not a JSON object.
+    """
+    if not isinstance(item, Mapping):
+        raise InvalidRecord("an item is a JSON object")
+    own = dict(item)
+    written = dump(own)
+    message = Message(**_shape(own))
+    seen = to_items(message)
+    if len(seen) != 1 or dump(seen[0]) != written:
+        message.extra = {ITEM: own}
+    return message
+
+
+def _shape(item: Item) -> dict[str, Any]:
+    """Return what of an item the shape of our messages has a place for."""
+    kind, role = str(item.get("type", "message")), item.get("role")
+    if kind in _CALLS:
+        call = {
+            "id": _text(item.get("call_id") or item.get("id")),
+            "type": "function",
+            "function": {
+                "name": _text(item.get("name")),
+                "arguments": _text(item.get(_CALLS[kind])),
+            },
+        }
+        return {"role": "assistant", "content": "", "tool_calls": [call]}
+    if kind.endswith("_output"):
+        call_id = item.get("call_id")
+        keys = {"tool_call_id": call_id} if isinstance(call_id, str) else {}
+        return {"role": "tool", "content": _text(item.get("output")), **keys}
+    role = "system" if role == "developer" else role
+    content = _text(item.get("content")) if kind == "message" else ""
+    return {"role": role if role in ROLES else "assistant", "content": content}
+
+
+def _text(value: Any) -> str:
+    """Return text, or the text of parts, one a line."""
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, list):
+        return ""
+    texts = [part.get("text", part.get("refusal")) for part in value if isinstance(part, dict)]
+    return "\n".join(text for text in texts if isinstance(text, str))
+
+
+def to_items(message: Message) -> list[Item]:
+    """Return the items of the SDK that a message is: the one it keeps, or those nearest to it."""
+    kept = (message.extra or {}).get(ITEM)
+    if isinstance(kept, dict):
+        return [kept]
+    if message.role == "tool":
+        output = {"call_id": message.tool_call_id or "", "output": message.text}
+        return [{**output, "type": "function_call_output"}]
+    items: list[Item] = []
+    if message.text:
+        items.append({"content": message.text, "role": message.role})
+    for call in message.tool_calls or ():
+        function = call["function"]
+        items.append(
+            {
+                "arguments": function.get("arguments", ""),
+                "call_id": call.get("id") or "",
+                "name": function["name"],
+                "type": "function_call",
+            }
+        )
+    return items
+
+
+def _coerced(settings: Any) -> Any:
+    if not isinstance(settings, Mapping):
+        return settings
+    from agents.memory import SessionSettings
+
+    return SessionSettings(**settings)
