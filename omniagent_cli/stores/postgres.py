@@ -13,6 +13,7 @@ import psycopg
 
 from omniagent_cli.durations import Clock, utc_now
 from omniagent_cli.errors import (
+    OmniAgentError,
     StoreLocked,
     StoreReadOnly,
     StoreUnreachable,
@@ -28,7 +29,14 @@ from omniagent_cli.stores.postgres_schema import (
     find_version,
     migrate,
 )
-from omniagent_cli.stores.postgres_trouble import AgainError, LostError, is_lost, is_passing, said
+from omniagent_cli.stores.postgres_trouble import (
+    AgainError,
+    AloneError,
+    LostError,
+    is_lost,
+    is_passing,
+    said,
+)
 from omniagent_cli.stores.postgres_unit import PostgresUnit
 from omniagent_cli.stores.records import Transaction
 
@@ -93,6 +101,7 @@ class PostgresStore(SessionStore):
         self._patience = lock_timeout
         self._link = Link(self._place, Limits(statement_timeout, lock_timeout, pool_size))
         self._ready = False
+        self._guess: tuple[bytes | None] | None = None
 
     @property
     def url(self) -> str:
@@ -108,10 +117,12 @@ class PostgresStore(SessionStore):
         if write and self._read_only:
             raise StoreReadOnly(f"the store {self.url} was opened for reading only")
         deadline = time.monotonic() + self._patience
-        lost = False
+        lost = alone = False
         while True:
             try:
-                return self._attempt(work, write=write, durable=durable)
+                return self._attempt(work, write=write, durable=durable, alone=alone)
+            except AloneError:
+                alone = True
             except AgainError as error:
                 if time.monotonic() > deadline:
                     raise StoreLocked(
@@ -125,7 +136,9 @@ class PostgresStore(SessionStore):
                     ) from error
                 lost = True
 
-    def _attempt(self, work: Callable[[Transaction], T], *, write: bool, durable: bool) -> T:
+    def _attempt(
+        self, work: Callable[[Transaction], T], *, write: bool, durable: bool, alone: bool
+    ) -> T:
         lease = self._lease(write=write)
         if lease is None:
             # Reading creates nothing: a store that is not there yet reads as an empty one.
@@ -136,10 +149,20 @@ class PostgresStore(SessionStore):
         try:
             with lease.connection.pipeline():
                 unit = PostgresUnit(
-                    lease.connection, self.schema, self._own_clock, write=write, durable=durable
+                    lease.connection,
+                    self.schema,
+                    self._own_clock,
+                    write=write,
+                    durable=durable,
+                    alone=alone,
+                    guess=self._guess,
                 )
-                result = work(unit)
-                check_version(unit.version(), self.url, self.migrations)
+                try:
+                    result = work(unit)
+                except OmniAgentError:
+                    self._check(unit)
+                    raise
+                self._check(unit)
                 unit.commit()
             return result
         except psycopg.Error as error:
@@ -152,6 +175,17 @@ class PostgresStore(SessionStore):
                 # Nothing to take back; and after a rollback the driver forgets every prepared statement.
                 self._end(lease)
             self._link.give_back(lease, keep=keep)
+
+    def _check(self, unit: PostgresUnit) -> None:
+        """Make sure that the unit of work went by the store as it is.
+
+        Raises:
+            AgainError: it did not.
+            NewerVersion: a newer omniagent migrated the store.
+        """
+        check_version(unit.version(), self.url, self.migrations)
+        self._guess = None
+        self._guess = (unit.mark(),)
 
     def _end(self, lease: Lease) -> None:
         from psycopg.pq import TransactionStatus

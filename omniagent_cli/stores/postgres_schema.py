@@ -166,7 +166,7 @@ def migrate(
 @contextmanager
 def transaction(connection: psycopg.Connection) -> Iterator[None]:
     """Do something in one transaction in which later statements see what others committed meanwhile."""
-    connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
+    connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
     try:
         yield
         connection.execute("COMMIT")

@@ -22,6 +22,10 @@ class AgainError(Exception):
     """Somebody else got in between: run the unit of work again."""
 
 
+class AloneError(Exception):
+    """This unit of work changes what every other one goes by: run it again while no other runs."""
+
+
 class LostError(Exception):
     """The connection was lost before anything was committed."""
 

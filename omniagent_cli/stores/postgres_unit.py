@@ -32,6 +32,7 @@ from omniagent_cli.stores.postgres_statements import (
     header_values,
     span_values,
 )
+from omniagent_cli.stores.postgres_trouble import AgainError, AloneError
 from omniagent_cli.stores.postgres_words import as_tsquery, index_words
 from omniagent_cli.stores.records import (
     EVERYTHING,
@@ -52,6 +53,8 @@ _RECORDS = 16
 _FOUND = 100
 """Candidates of a search fetched at a time."""
 
+_FACTS = "SELECT now(), max(version), (SELECT value FROM $meta WHERE key = 'encryption') FROM $omniagent_store"
+
 _sql = lru_cache(maxsize=512)(qualified)
 
 
@@ -59,11 +62,13 @@ class PostgresUnit(Transaction):
     """One transaction on one connection, which is in pipeline mode."""
 
     __slots__ = (
+        "_alone",
         "_clock",
         "_connection",
         "_cursors",
         "_facts",
         "_first",
+        "_guess",
         "_known",
         "_schema",
         "_write",
@@ -79,6 +84,8 @@ class PostgresUnit(Transaction):
         *,
         write: bool,
         durable: bool = True,
+        alone: bool = False,
+        guess: tuple[bytes | None] | None = None,
     ) -> None:
         self._connection = connection
         self._schema = schema
@@ -89,12 +96,16 @@ class PostgresUnit(Transaction):
         self.wrote = False
         self.committing = False
         # Serialised by the lock on the header, writers read what the one before them committed.
-        mode = "READ COMMITTED READ WRITE" if write else "REPEATABLE READ READ ONLY"
+        mode = "READ COMMITTED" if write else "REPEATABLE READ READ ONLY"
         self.execute(f"BEGIN ISOLATION LEVEL {mode}")
         if not durable:
             self.execute("SET LOCAL synchronous_commit = off")
-        self._first = self.execute("SELECT now(), max(version) FROM $omniagent_store")
-        self._facts: tuple[datetime, int] | None = None
+        if alone:
+            self.execute("LOCK TABLE $omniagent_store IN ACCESS EXCLUSIVE MODE")
+        self._alone = alone
+        self._guess = guess
+        self._first = self.execute(_FACTS)
+        self._facts: tuple[datetime, int, bytes | None] | None = None
 
     def execute(self, query: str, values: Sequence[object] = ()) -> psycopg.Cursor[Any]:
         """Send a statement in which ``$name`` is a table of the store; it need not have run yet."""
@@ -108,15 +119,33 @@ class PostgresUnit(Transaction):
         """Return the version of the store's tables as this transaction sees them."""
         return self._begun()[1]
 
+    def mark(self) -> bytes | None:
+        """Return what the store records of its encryption.
+
+        Raises:
+            AgainError: it is not what this unit of work went by.
+        """
+        mark = self._begun()[2]
+        if self._guess is not None and self._guess[0] != mark:
+            raise AgainError("the encryption of the store was changed")
+        return mark
+
     def commit(self) -> None:
         """Send the end of the transaction."""
         self.committing = True
         self.execute("COMMIT")
 
-    def _begun(self) -> tuple[datetime, int]:
+    def _begun(self) -> tuple[datetime, int, bytes | None]:
+        """Return what the first statement found; waiting for it costs a round trip when nothing else was read."""
         if self._facts is None:
-            self._facts = cast("tuple[datetime, int]", self._first.fetchone())
+            self._facts = cast("tuple[datetime, int, bytes | None]", self._first.fetchone())
         return self._facts
+
+    def encryption(self) -> bytes | None:
+        # As it was in the transaction before, which is checked before the end: waiting would cost a round trip.
+        if self._guess is None:
+            self._guess = (self._begun()[2],)
+        return self._guess[0]
 
     def now(self) -> datetime:
         return self._begun()[0].astimezone(UTC) if self._clock is None else self._clock()
@@ -331,11 +360,12 @@ class PostgresUnit(Transaction):
         )
 
     def meta(self, key: str) -> bytes | None:
-        lock = " FOR UPDATE" if self._write else ""
-        row = self.execute(f"SELECT value FROM $meta WHERE key = %s{lock}", (key,)).fetchone()
+        row = self.execute("SELECT value FROM $meta WHERE key = %s", (key,)).fetchone()
         return None if row is None else row[0]
 
     def put_meta(self, key: str, value: bytes) -> None:
+        if not self._alone:
+            raise AloneError  # what other writers were told of the store as a whole must stay true till their end
         self._change(
             "INSERT INTO $meta (key, value) VALUES (%s, %b) ON CONFLICT (key) DO UPDATE SET value = EXCLUDED.value",
             (key, value),

@@ -226,15 +226,17 @@ class Writing(Reading):
         self, tx: Transaction, session_id: str, uid: str | None, events: list[Event]
     ) -> _Target:
         """Return the header to write to: the one there is, a fresh one, or a recovered one."""
-        now = tx.now()
+        # Asked after the header, a server tells its time in the same answer.
         if uid is not None:
             header = tx.find_uid(uid, payload=False)
+            now = tx.now()
             if header is not None and not header.hidden and not is_expired(header, now):
                 return _Target(header)
             header = self._recovered(tx, session_id, now)
             events.append(Event("session_created", header.id))
             return _Target(header, created=True, recovered=True)
         header = tx.find(session_id, payload=False)
+        now = tx.now()
         if header is not None and not is_expired(header, now):
             return _Target(header)
         if header is not None:
