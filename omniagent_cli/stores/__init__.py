@@ -156,7 +156,12 @@ def _backend(scheme: str, url: str) -> Callable[..., SessionStore]:
     from importlib.metadata import entry_points
 
     for point in entry_points(group=ENTRY_POINTS, name=scheme):
-        return point.load()  # type: ignore[no-any-return]
+        try:
+            return point.load()  # type: ignore[no-any-return]
+        except (ImportError, AttributeError) as error:
+            raise StoreUnreachable(
+                f"the store {redacted(url)} needs {point.value}, which cannot be loaded ({error}); reinstall its package"
+            ) from error
     from difflib import get_close_matches
 
     close = get_close_matches(scheme, BACKENDS, n=1)

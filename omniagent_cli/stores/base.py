@@ -387,7 +387,7 @@ class SessionStore(Trash):
 
     def info(self) -> dict[str, Any]:
         """Return facts about the store: backend, url, sessions, trash, and what the backend adds."""
-        facts: dict[str, Any] = {"backend": self.backend, "url": self.url}
+        facts = {"backend": self.backend, "url": self.url, **self.capabilities.facts()}
         facts["sessions"] = self.count(archived=None)
         facts["expired"] = self.count_expired()
         encryption = self.encryption()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
@@ -16,6 +17,7 @@ from omniagent_cli.errors import (
     StoreClosed,
 )
 from omniagent_cli.models import Message, Session, SessionSummary, check_session_id, content_text
+from omniagent_cli.stores.capabilities import CAPABILITIES, UNKNOWN, Capabilities
 from omniagent_cli.stores.events import Event, EventBus, Handler
 from omniagent_cli.stores.records import HeaderRow, MessageRow, Transaction
 from omniagent_cli.stores.sealing import Sealing
@@ -93,6 +95,12 @@ class StoreCore(Sealing):
     def _keep_copy(self) -> str | None:
         """Copy the whole store before a repair and return where to; None: nothing outlives this process."""
         return None
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this store can do that not all can; a backend of another package overrides it."""
+        known = CAPABILITIES.get(self.backend, UNKNOWN)
+        return replace(known, indexed_search=False) if self._secret else known
 
     # Lifecycle.
 

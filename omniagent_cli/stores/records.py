@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NamedTuple
 
@@ -170,6 +171,17 @@ class RowRange:
     skip: int = 0
     limit: int | None = None
 
+    def select(self, rows: Iterable[MessageRow]) -> list[MessageRow]:
+        """Filter, sort and cut rows; for backends without an index of their own."""
+        fitting = [
+            row
+            for row in rows
+            if (self.first is None or row.position >= self.first)
+            and (self.last is None or row.position <= self.last)
+        ]
+        fitting.sort(key=lambda row: row.position, reverse=self.newest)
+        return fitting[self.skip : None if self.limit is None else self.skip + self.limit]
+
 
 EVERYTHING = RowRange()
 
@@ -210,9 +222,9 @@ class Transaction(ABC):
     def headers(self, query: ListQuery) -> list[HeaderRow]:
         """Return headers with payload, in the order of the query."""
 
-    @abstractmethod
     def count(self, query: ListQuery) -> int:
-        """Count the headers the query would give without its limit and cursor."""
+        """Count the headers the query would give without its limit and cursor; one that can count does better."""
+        return len(self.headers(replace(query, limit=sys.maxsize, after=None)))
 
     @abstractmethod
     def put(self, header: HeaderRow) -> None:
@@ -230,9 +242,10 @@ class Transaction(ABC):
     def insert(self, uid: str, rows: Sequence[MessageRow], texts: Sequence[str | None]) -> None:
         """Add messages; each text is what to index (`text.index_text`), or None for not in the index."""
 
-    @abstractmethod
     def replace(self, uid: str, row: MessageRow, text: str | None) -> None:
         """Replace the message at the row's position."""
+        self.delete_rows(uid, RowRange(row.position, row.position))
+        self.insert(uid, [row], [text])
 
     def recode(
         self, uid: str, change: Callable[[MessageRow], MessageRow], first: int
@@ -260,21 +273,26 @@ class Transaction(ABC):
     def delete_rows(self, uid: str, span: RowRange) -> None:
         """Remove messages by position (`first`, `last`)."""
 
-    @abstractmethod
     def move_rows(self, uid: str, target_uid: str, span: RowRange) -> None:
-        """Give messages (`first`, `last`) to another session, payloads, positions and index unchanged."""
+        """Give messages (`first`, `last`) to another session, payloads, positions and index unchanged.
 
-    @abstractmethod
+        Written here for backends without an index.
+        """
+        rows = list(self.rows(uid, span))
+        self.delete_rows(uid, span)
+        self.insert(target_uid, rows, [None] * len(rows))
+
     def candidates(self, query: IndexQuery) -> Iterator[tuple[HeaderRow, MessageRow]] | None:
         """Yield possible search hits, newest message first; None when the backend has no index for it."""
+        return None
 
     @abstractmethod
     def records(self, uid: str, kind: str) -> Iterable[tuple[str, bytes]]:
         """Yield the other records of a session (``attachment``, ``summary``) as key and payload, by key."""
 
-    @abstractmethod
     def record(self, uid: str, kind: str, key: str) -> bytes | None:
         """Return one other record."""
+        return dict(self.records(uid, kind)).get(key)
 
     @abstractmethod
     def put_record(self, uid: str, kind: str, key: str, payload: bytes) -> None:

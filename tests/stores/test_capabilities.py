@@ -1,0 +1,40 @@
+"""What a store says it can do is what it does, and what the README says."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from omniagent_cli.stores.capabilities import CAPABILITIES
+from tests.stores.test_contract import CASES
+
+README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(params=CASES)
+def store(request, tmp_path):
+    with CASES[request.param].open(tmp_path) as opened:
+        yield opened
+
+
+def test_search_does_as_it_says(store):
+    """Only a store without an index reads messages to find one."""
+    store.append("s", {"role": "user", "content": "needle"})
+    hits = store.search("needle")
+    assert len(hits) == 1
+    assert (hits.scanned == 0) is store.capabilities.indexed_search
+
+
+def test_info_shows_them(store):
+    """`info` shows what the store can do; each backend of ours has its row."""
+    assert store.backend in CAPABILITIES
+    assert store.capabilities.facts().items() <= store.info().items()
+
+
+def test_the_table_of_the_page():
+    """The README's table is the one in the code."""
+    rows = re.findall(
+        r"^\| `(\w+)` \| (.*) \| (yes|no) \| (yes|no) \| (yes|no) \|$", README, re.MULTILINE
+    )
+    told = {name: (text, *(answer == "yes" for answer in answers)) for name, text, *answers in rows}
+    assert told == {name: tuple(can.facts().values()) for name, can in CAPABILITIES.items()}

@@ -1,0 +1,80 @@
+"""Backends of other packages: the one in the README keeps every promise, and is found by its entry point."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from omniagent_cli import open_store
+from omniagent_cli.cli import main
+from omniagent_cli.errors import ConfigError, StoreUnreachable
+from omniagent_cli.testing import StoreCase, StoreContract
+
+README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+EXAMPLE = re.findall(r"```python\n(.*?)```", README, re.DOTALL)[1]
+
+
+def example():
+    names = {"__name__": "example"}
+    exec(EXAMPLE, names)
+    return names["DictStore"]
+
+
+DictStore = example()
+
+
+class TestExample(StoreContract):
+    """The example of the page keeps every promise that one handle on a store can keep."""
+
+    @pytest.fixture
+    def case(self):
+        return StoreCase(lambda place, **options: DictStore(**options), reopens=False)
+
+
+def test_it_is_short():
+    """The example is what it says: a backend in about sixty lines."""
+    assert len([line for line in EXAMPLE.splitlines() if line.strip()]) <= 60
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """Install a package with a backend: a module, and what `pip` would leave beside it."""
+    site = tmp_path / "site"
+    facts = site / "example_store-1.0.dist-info"
+    facts.mkdir(parents=True)
+    (site / "example_store.py").write_text(EXAMPLE, encoding="utf-8")
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: example-store\nVersion: 1.0\n")
+    (facts / "entry_points.txt").write_text(
+        "[omniagent.stores]\ndict = example_store:DictStore\nbroken = example_store:Missing\ngone = no_such:Store\n"
+    )
+    monkeypatch.syspath_prepend(str(site))
+    yield site
+    sys.modules.pop("example_store", None)
+
+
+def test_found_by_its_entry_point(package):
+    """An installed package adds its scheme; `open_store` hands it the options of every store."""
+    with open_store("dict://anything", ttl="1h") as store:
+        store.append("s", {"role": "user", "content": "hello"})
+        assert (store.backend, store.get("s").ttl_seconds) == ("dict", 3600)
+        assert store.capabilities.indexed_search is False
+
+
+def test_commands_use_it(package, capsys, tmp_path):
+    """The command line works on it."""
+    assert main(["--store", "dict://anything", "store", "info"], environ={}, cwd=tmp_path) == 0
+    assert "backend\tdict\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("scheme", ["broken", "gone"])
+def test_one_that_cannot_be_loaded(package, scheme):
+    """A backend whose package is damaged is told as that."""
+    with pytest.raises(StoreUnreachable, match="reinstall its package"):
+        open_store(f"{scheme}://x")
+
+
+def test_one_that_is_not_installed():
+    """A scheme that nobody knows is told with those there are."""
+    with pytest.raises(ConfigError, match="no store backend is called 'dict'"):
+        open_store("dict://x")
