@@ -342,7 +342,7 @@ def _at_the_prompt(context: Context, answering: Answering, place: Place, *, name
         session_id=session_id,
         ephemeral=not kept,
         remember=context.recent.remember if kept else _forget,
-        history_file=_history_file(context) if kept and settings.chat.history else None,
+        history_file=_history_file(context) if _keeps_history(context, store) else None,
         models=answering.known_models(),
     )
     return run(setup)
@@ -350,6 +350,11 @@ def _at_the_prompt(context: Context, answering: Answering, place: Place, *, name
 
 def _forget(_session_id: str) -> None:
     """Note nothing: the session ends with this process."""
+
+
+def _keeps_history(context: Context, store: SessionStore) -> bool:
+    """Tell whether typed lines are remembered; never in the clear what is encrypted in the store."""
+    return context.settings.chat.history and store.url != "memory:" and not store.has_key
 
 
 def _history_file(context: Context) -> Path:

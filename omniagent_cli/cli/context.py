@@ -98,6 +98,19 @@ class Context:
         if self._store is None:
             _check_place(self.store_choice)
             self._store = self._opened()
+            self._unlock(self._store)
+        return self._store
+
+    @property
+    def store_without_key(self) -> SessionStore:
+        """The store as it is, for commands that encrypt it.
+
+        Raises:
+            StoreUnavailable: it cannot be opened.
+        """
+        if self._store is None:
+            _check_place(self.store_choice)
+            self._store = self._opened()
         return self._store
 
     @property
@@ -109,19 +122,23 @@ class Context:
         """
         if self._store is None:
             self._store = self._opened()
+            self._unlock(self._store)
+            if self._store.ask_key is not None and not self._store.has_key:
+                self._store.unlock()  # now, for nobody can be asked in the middle of a chat
         return self._store
+
+    def _unlock(self, store: SessionStore) -> None:
+        from omniagent_cli.cli.store_keys import keyed
+
+        keyed(self, store)
 
     def _opened(self) -> SessionStore:
         from omniagent_cli.stores import open_store
 
-        choice = self.store_choice
-        if choice.encrypt or choice.compress:
-            what = "encrypt" if choice.encrypt else "compress"
-            raise ConfigError(
-                f"this version cannot {what} a store, and store.{what} asks for it; unset it"
-            )
-        sessions = self.settings.sessions
-        store = open_store(choice.url, ttl=sessions.ttl, trash_ttl=sessions.trash_ttl)
+        choice, sessions = self.store_choice, self.settings.sessions
+        store = open_store(
+            choice.url, ttl=sessions.ttl, trash_ttl=sessions.trash_ttl, compress=choice.compress
+        )
         self._tell_completion(choice.url)
         return store
 

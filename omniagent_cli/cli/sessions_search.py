@@ -15,6 +15,7 @@ from omniagent_cli.models import ROLES
 from omniagent_cli.stores.search import SearchHit, parse
 from omniagent_cli.text import one_line
 from omniagent_cli.ui import views
+from omniagent_cli.ui.views import counted
 
 SHOWN_TO_A_PERSON = 20
 
@@ -56,8 +57,16 @@ def search(
         _show_person(context, hits, text)
     else:
         show_fields(context, map(views.hit_fields, hits))
+    if hits.scanned:
+        context.terminal.detail(f"read {counted(hits.scanned, 'message')}: {_why_scanned(context)}")
     if not hits.complete:
         context.terminal.note(f"there are more than {limit}; --limit N shows them")
+
+
+def _why_scanned(context: Context) -> str:
+    if context.store.has_key:
+        return "an encrypted store has no search index"
+    return f"a store of the kind '{context.store.backend}' has no search index"
 
 
 def _show_person(context: Context, hits: list[SearchHit], query: str) -> None:

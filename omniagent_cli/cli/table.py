@@ -94,6 +94,8 @@ COMMANDS = Group(
                 "check": Row("store:check", "look for damage, and repair it", "omniagent store check --repair", json=True),
                 "backup": Row("store:backup", "copy the whole store to a file", "omniagent store backup sessions-backup.db"),
                 "compact": Row("store:compact", "give back the room of what was removed", "omniagent store compact"),
+                "encrypt": Row("store_encryption:encrypt", "encrypt the whole store where it is", "omniagent store encrypt --generate-key ~/omniagent.key"),
+                "rekey": Row("store_encryption:rekey", "change the key of an encrypted store", "omniagent store rekey --new-key-file ~/new.key"),
                 "migrate": Row("store_migrate:migrate", "copy sessions into another store", "omniagent store migrate sessions.db @work", json=True),
             },
         ),

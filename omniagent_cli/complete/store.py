@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["chosen_store", "read_pointer", "write_ids", "write_pointer"]
+__all__ = ["chosen_store", "forget_ids", "read_pointer", "write_ids", "write_pointer"]
 
 _CHOOSING = (
     "OMNIAGENT_STORE",
@@ -94,12 +94,25 @@ def write_pointer(
 
 
 def write_ids(url: str, sessions: Iterable[tuple[str, str]], environ: Mapping[str, str]) -> None:
-    """Keep the ids and titles of a store TAB cannot read itself, newest first; best effort."""
+    """Keep the ids and titles of a store TAB cannot read itself, newest first; best effort.
+
+    Titles of an encrypted store must be left out: the cache is plain text.
+    """
     try:
         place = _local(url, environ)
         if place is not None and place[0] == "list":
             titles = ((session_id, " ".join(title[:400].split())) for session_id, title in sessions)
             _write(place[1], [f"{session_id}\t{title}\n" for session_id, title in titles])
+    except (OSError, ValueError, ConfigError):
+        return
+
+
+def forget_ids(url: str, environ: Mapping[str, str]) -> None:
+    """Remove what was kept of a store by `write_ids`: it was encrypted, and titles must not be readable."""
+    try:
+        place = _local(url, environ)
+        if place is not None and place[0] == "list":
+            os.unlink(place[1])  # noqa: PTH108
     except (OSError, ValueError, ConfigError):
         return
 

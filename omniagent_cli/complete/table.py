@@ -643,7 +643,7 @@ TABLE: Table = {
             *SHARED,
         ),
         (),
-        ("info", "check", "backup", "compact", "migrate"),
+        ("info", "check", "backup", "compact", "encrypt", "rekey", "migrate"),
     ),
     "store backup": (
         "copy the whole store to a file",
@@ -675,6 +675,17 @@ TABLE: Table = {
         (),
         (),
     ),
+    "store encrypt": (
+        "encrypt the whole store where it is",
+        (
+            (("--key-file",), "file", "the file that holds the key", False),
+            (("--generate-key",), "file", "make a new random key and write it to this new file", False),
+            (("--help",), "", "Show this message and exit", False),
+            *SHARED,
+        ),
+        (),
+        (),
+    ),
     "store info": (
         "show what the store is and holds",
         (
@@ -695,6 +706,17 @@ TABLE: Table = {
             *SHARED,
         ),
         (("store", False), ("store", False), ("session", True)),
+        (),
+    ),
+    "store rekey": (
+        "change the key of an encrypted store",
+        (
+            (("--new-key-file",), "file", "the file that holds the new key", False),
+            (("--generate-key",), "file", "make a new random key and write it to this new file", False),
+            (("--help",), "", "Show this message and exit", False),
+            *SHARED,
+        ),
+        (),
         (),
     ),
 }

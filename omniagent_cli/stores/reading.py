@@ -61,8 +61,15 @@ class Reading(Finding):
 
         Raises:
             SessionNotFound: there is none.
+            EncryptedStore: its title is encrypted and there is no key; a listing leaves it out.
         """
-        return self._read(lambda tx: self._to_summary(self._find(tx, session_id)))
+
+        def work(tx: Transaction) -> SessionSummary:
+            header = self._find(tx, session_id)
+            self._data(header)
+            return self._to_summary(header)
+
+        return self._read(work)
 
     def exists(self, session_id: str) -> bool:
         """Tell whether there is a session with this id."""

@@ -130,9 +130,9 @@ def _fits(codec: PayloadCodec, mark: dict[str, Any]) -> bool:
 
 
 class _Place(NamedTuple):
-    """How far a session is done: the position to go on from, and how many messages stand before it."""
+    """How far a session is done: the position to go on from, None at the end, and how many messages stand before it."""
 
-    first: int
+    first: int | None
     passed: int
 
 
@@ -179,10 +179,11 @@ class _Recoding:
             for kind in _KINDS:
                 for key in self._store._read(lambda tx: [k for k, _ in tx.records(uid, kind)]):  # noqa: B023
                     self._politely(lambda tx: self._record(tx, uid, kind, key))  # noqa: B023
-            place: _Place | None = _Place(0, 0)
-            while place is not None:
+            place = _Place(0, 0)
+            while place.first is not None:
                 start = place
                 place = self._politely(lambda tx: self._portion(tx, uid, start))  # noqa: B023
+                self._advance(place.passed - start.passed)
         except CorruptSession as error:
             self._unread.append(str(error))
 
@@ -200,11 +201,11 @@ class _Recoding:
             if changed is not payload:
                 tx.put_record(uid, kind, key, changed)
 
-    def _portion(self, tx: Transaction, uid: str, start: _Place) -> _Place | None:
-        """Recode some of a session and return where to go on; None when it is done, or gone."""
+    def _portion(self, tx: Transaction, uid: str, start: _Place) -> _Place:
+        """Recode some of a session and return where to go on."""
         header = tx.find_uid(uid)
         if header is None:
-            return None
+            return _Place(None, start.passed)
         right = replace(header)
         if header.payload is not None:
             right.payload = self._recoded("header", header, (uid, header.id), header.payload)
@@ -218,11 +219,9 @@ class _Recoding:
             changed = self._recoded("message", header, binding, row.payload)
             return row if changed is row.payload else row._replace(payload=changed)
 
-        following = tx.recode(uid, change, start.first)
-        left = header.message_count - start.passed
-        count = left if following is None else min(left, RECODED_AT_ONCE)
-        self._advance(count)
-        return None if following is None else _Place(following, start.passed + count)
+        following = tx.recode(uid, change, start.first or 0)
+        passed = header.message_count if following is None else start.passed + RECODED_AT_ONCE
+        return _Place(following, max(start.passed, passed))
 
     def _advance(self, count: int) -> None:
         self._result.messages += count

@@ -81,6 +81,36 @@ class Sealing(ABC):
             "passphrase": mark.get("kdf") is not None,
         }
 
+    def opens_with(self, key: Key) -> bool:
+        """Tell whether a key is the one that the store is encrypted with; False when it is plain."""
+        from omniagent_cli.stores.marks import read_mark
+
+        mark = read_mark(self._run(lambda tx: tx.encryption(), write=False))
+        if mark is None:
+            return False
+        try:
+            PayloadCodec(key=key).attach(mark)
+        except DecryptionError:
+            return False
+        return True
+
+    def check_key(self) -> None:
+        """Make sure that the key this object was given is the store's, before anything is built on it.
+
+        Raises:
+            DecryptionError: it is another one.
+            EncryptedStore: the store is not encrypted, and not empty.
+        """
+        if self._secret:
+            self._run(self._attach, write=False)
+
+    def unlock(self) -> None:
+        """Ask for the key now, if the store is encrypted and there is none."""
+        if not self._secret and self.ask_key is not None and self.encryption() is not None:
+            key = self.ask_key()
+            if key is not None:
+                self.use_codec(PayloadCodec(compress=self.codec.compress, key=key))
+
     @property
     def _secret(self) -> bool:
         """Whether content is encrypted, so that nothing readable may be left anywhere."""

@@ -275,6 +275,16 @@ class Terminal:
             return None
         return line.rstrip("\n")
 
+    def ask_secret(self, prompt: str) -> str | None:
+        """Ask a person for a line that is not shown; None when there is none to come. Only with `interactive`."""
+        from getpass import getpass
+
+        self.flush()
+        try:
+            return getpass(one_line(prompt), stream=self.stderr)
+        except EOFError:
+            return None
+
     @contextmanager
     def progress(self, label: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
         """Show on stderr how far something is once it takes more than a second; call the result with each step."""

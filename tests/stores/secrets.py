@@ -1,0 +1,65 @@
+"""A store full of telling words, what can be read of it, and where in its files the words still stand."""
+
+from omniagent_cli.models import Message
+from omniagent_cli.stores.jsonl_files import JsonlFilesStore
+from omniagent_cli.stores.memory import MemoryStore
+from omniagent_cli.stores.sqlite import SqliteStore
+
+KEY = bytes(range(32))
+OTHER = bytes(range(100, 124))
+WORDS = (b"quokka", b"bilby", b"numbat", b"wombat", b"dunnart", b"galah", b"drongo", b"brolga")
+
+PLACES = {
+    "sqlite": lambda place, **options: SqliteStore(place / "sessions.db", **options),
+    "file": lambda place, **options: JsonlFilesStore(place / "sessions", **options),
+}
+BACKENDS = {"memory": lambda place, **options: MemoryStore(**options), **PLACES}
+
+
+def fill(store, sessions=6, messages=12):
+    """Put a word into everything that a store keeps, also what was replaced, trimmed and deleted."""
+    for number in range(sessions):
+        texts = [f"quokka {number}.{n} " + "bilby " * (n % 40) for n in range(messages)]
+        store.append(f"s{number}", [Message("user", text) for text in texts])
+    store.set_title("s0", "numbat")
+    store.set_metadata("s0", "animal", "wombat")
+    store.set_state("s0", "animal", "dunnart")
+    store.put_attachment("s0", "a" * 64, {"name": "galah"})
+    store.put_summary("s0", 1, {"text": "drongo"})
+    answer = Message("assistant", "brolga")
+    uid = store.header("s1").uid
+    for text in ("brolga 1", "brolga 2"):
+        answer.content = text
+        answer = store.checkpoint("s1", answer, uid=uid).messages[0]
+    store.checkpoint("s1", answer, uid=uid, final=True)
+    store.trim("s2", 3)
+    store.delete("s3")
+    store.append("mark me", Message("user", "quokka"))
+    store.rename("mark me", "a")
+    store.list()
+    store.search("quokka")
+
+
+def contents(store):
+    """Return everything that can be read of a store."""
+    sessions = {}
+    for summary in store.list(archived=None):
+        session = store.get(summary.id)
+        records = [
+            (kind, *record)
+            for kind in ("attachment", "summary")
+            for record in store.iter_records(summary.id, kind)
+        ]
+        sessions[summary.id] = (session, records, summary)
+    return sessions, store.trash(), [hit.snippet for hit in store.search("quokka", limit=None)]
+
+
+def readable(directory):
+    """Return where in the files below a directory one of the words stands."""
+    return [
+        f"{path.relative_to(directory)}: {word.decode()}"
+        for path in sorted(directory.rglob("*"))
+        if path.is_file()
+        for word in WORDS
+        if word in path.read_bytes().lower()
+    ]
