@@ -479,24 +479,27 @@ def test_a_directory_that_was_removed_meanwhile(store, place):
     assert texts(store) == ["two"]
 
 
-def test_a_damaged_session_is_still_listed(store, place):
+def test_a_damaged_session_is_still_listed(place):
     """A log whose end was damaged is listed with what is known, told when opened, and never taken for expired."""
-    store.append("a", user("one"))
-    store.set_ttl("a", 0.001)
-    store.set_ttl("a", None)
-    path = place / "a.jsonl"
-    data = path.read_bytes()
-    begin = data.rindex(HEADER)
-    path.write_bytes(data[:begin] + b"[" + data[begin + 1 :])
-    assert [summary.id for summary in store.list()] == ["a"]
-    assert store.purge_expired() == 0
-    for attempt in (lambda: store.get("a"), lambda: store.append("a", user("two"))):
-        with pytest.raises(CorruptSession, match=r"'a' is damaged at line \d+ of .*a\.jsonl"):
-            attempt()
-    path.write_bytes(data.split(b"\n")[0] + b"\n")
-    assert [summary.id for summary in store.list()] == ["a"]
-    with pytest.raises(CorruptSession, match="has no header"):
-        store.get("a")
+    clock = FakeClock()
+    with JsonlFilesStore(place, clock=clock) as store:
+        store.append("a", user("one"))
+        store.set_ttl("a", 1)
+        store.set_ttl("a", None)
+        clock.advance("1m")
+        path = place / "a.jsonl"
+        data = path.read_bytes()
+        begin = data.rindex(HEADER)
+        path.write_bytes(data[:begin] + b"[" + data[begin + 1 :])
+        assert [summary.id for summary in store.list()] == ["a"]
+        assert store.purge_expired() == 0
+        for attempt in (lambda: store.get("a"), lambda: store.append("a", user("two"))):
+            with pytest.raises(CorruptSession, match=r"'a' is damaged at line \d+ of .*a\.jsonl"):
+                attempt()
+        path.write_bytes(data.split(b"\n")[0] + b"\n")
+        assert [summary.id for summary in store.list()] == ["a"]
+        with pytest.raises(CorruptSession, match="has no header"):
+            store.get("a")
 
 
 def test_a_lock_that_is_held(store, place):
