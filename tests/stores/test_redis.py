@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -612,7 +613,7 @@ def test_readers_beside_a_writer(store):
 # Clusters.
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cluster():
     """Start a cluster of one node, which refuses what mixes hash tags just as a larger one does."""
     server = RedisServer("--cluster-enabled", "yes")
@@ -620,7 +621,7 @@ def cluster():
         with server.client() as client:
             client.execute_command("CLUSTER", "ADDSLOTS", *range(16384))
             while b"cluster_state:ok" not in client.execute_command("CLUSTER", "INFO"):
-                pass
+                time.sleep(0.02)
         yield server
     finally:
         server.stop()
@@ -628,7 +629,8 @@ def cluster():
 
 def test_everything_works_on_a_cluster(cluster):
     """No call mixes keys of different hash tags, and every kind of change arrives."""
-    with RedisStore(cluster.url, ttl="1h") as store, RedisStore(cluster.url) as other:
+    url = f"{cluster.url}?prefix=all:"
+    with RedisStore(url, ttl="1h") as store, RedisStore(url) as other:
         uid = store.write("s", said("a", "b", "c")).uid
         store.put_attachment("s", "a" * 64, {"name": "x"})
         store.checkpoint("s", Message("assistant", "d"), uid=uid)
