@@ -55,6 +55,8 @@ _FOUND = 100
 
 _FACTS = "SELECT now(), max(version), (SELECT value FROM $meta WHERE key = 'encryption') FROM $omniagent_store"
 
+_ROW_OF_M = ", ".join(f"m.{column}" for column in ROW.split(", "))
+
 _sql = lru_cache(maxsize=512)(qualified)
 
 
@@ -280,10 +282,14 @@ class PostgresUnit(Transaction):
         if query.uid is not None:
             condition = f" AND session = {KEY}"
             values.append(query.uid)
+        # The newest first without carrying the texts of all that fit through the sort.
         return self._visible(
             self.stream(
-                f"SELECT session, {ROW} FROM $messages WHERE (words @@ %s::tsquery OR words IS NULL){condition}"
-                " ORDER BY created_at DESC, position DESC",
+                f"SELECT m.session, {_ROW_OF_M} FROM (SELECT session, position, created_at FROM $messages"
+                f" WHERE (words @@ %s::tsquery OR words IS NULL){condition}"
+                " ORDER BY created_at DESC, position DESC) found"
+                " JOIN $messages m ON m.session = found.session AND m.position = found.position"
+                " ORDER BY found.created_at DESC, found.position DESC",
                 values,
             )
         )
