@@ -34,6 +34,7 @@ class Change:
         cuts: spans to take out.
         recode: what every message of the log is put through.
         arrivals: other sessions' logs and the spans that come from them.
+        records: other records by kind and key; None removes one.
     """
 
     header: HeaderRow | None = None
@@ -41,7 +42,7 @@ class Change:
     replaced: list[MessageRow] = field(default_factory=list)
     cuts: list[RowRange] = field(default_factory=list)
     arrivals: list[tuple[Log, RowRange]] = field(default_factory=list)
-    records: list[tuple[str, str, bytes]] = field(default_factory=list)
+    records: dict[tuple[str, str], bytes | None] = field(default_factory=dict)
     removed: bool = False
     recode: Callable[[MessageRow], MessageRow] | None = None
     draft: Draft | None = None
@@ -55,7 +56,7 @@ class Change:
 
     def needs_rewrite(self, log: Log) -> bool:
         """Tell whether lines at the end of the log cannot express it."""
-        if self.cuts or self.arrivals or self.recode is not None:
+        if self.cuts or self.arrivals or self.recode is not None or None in self.records.values():
             return True
         if any(row.position < log.header.next_position for row in self.rows):
             return True
@@ -80,7 +81,9 @@ def append_step(layout: Layout, log: Log, change: Change) -> Step:
         data += line
     if change.records:
         facts["records"] = offsets = {kind: {**keys} for kind, keys in log.record_offsets().items()}
-        for kind, key, payload in change.records:
+        for (kind, key), payload in change.records.items():
+            if payload is None:
+                continue  # a removal writes the log anew
             offsets.setdefault(kind, {})[key] = start + len(data)
             data += record_line(kind, key, payload)
         header.payload = log.data() if header.payload is None else header.payload
@@ -101,10 +104,12 @@ def fill(
 ) -> None:
     """Write a log anew: what stays of the old one, and what is added."""
     draft.add(_merged(log, change))
-    records = {} if log is None else {(kind, key): data for kind, key, data in log.records()}
-    records |= {(kind, key): payload for kind, key, payload in change.records}
-    for (kind, key), payload in sorted(records.items()):
-        draft.add_record(kind, key, payload)
+    records: dict[tuple[str, str], bytes | None] = {}
+    if log is not None:
+        records = {(kind, key): data for kind, key, data in log.records()}
+    for (kind, key), payload in sorted((records | change.records).items()):
+        if payload is not None:
+            draft.add_record(kind, key, payload)
     if header.payload is None and log is not None:
         header = replace(header, payload=log.data())
     draft.finish(header, durable=durable)
@@ -121,15 +126,9 @@ def _merged(log: Log | None, change: Change) -> Iterator[MessageRow]:
 def _kept(log: Log, change: Change) -> Iterator[MessageRow]:
     later = {row.position: row for row in change.replaced}
     for row in rows(log, EVERYTHING):
-        if not any(_within(row.position, span) for span in change.cuts):
+        if not any(span.holds(row.position) for span in change.cuts):
             kept = later.get(row.position, row)
             yield kept if change.recode is None else change.recode(kept)
-
-
-def _within(position: int, span: RowRange) -> bool:
-    return (span.first is None or position >= span.first) and (
-        span.last is None or position <= span.last
-    )
 
 
 def set_torn_aside(layout: Layout, log: Log) -> None:

@@ -188,7 +188,11 @@ class JsonlUnit(Transaction):
             self._change(target_uid).arrivals.append((log, span))
 
     def put_record(self, uid: str, kind: str, key: str, payload: bytes) -> None:
-        self._change(uid).records.append((kind, key, payload))
+        self._change(uid).records[kind, key] = payload
+
+    def remove_record(self, uid: str, kind: str, key: str) -> None:
+        self._change(uid).records[kind, key] = None
+        self.purged.add(uid)
 
     def put_meta(self, key: str, value: bytes) -> None:
         self._meta[key] = value

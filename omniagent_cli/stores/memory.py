@@ -139,6 +139,9 @@ class _Unit(Transaction):
             lambda: self._store._sessions[uid].records.__setitem__((kind, key), payload)  # noqa: SLF001
         )
 
+    def remove_record(self, uid: str, kind: str, key: str) -> None:
+        self.changes.append(lambda: self._store._sessions[uid].records.pop((kind, key), None))  # noqa: SLF001
+
     def meta(self, key: str) -> bytes | None:
         return self._store._meta.get(key)  # noqa: SLF001
 

@@ -365,6 +365,12 @@ class PostgresUnit(Transaction):
             (uid, kind, key, payload),
         )
 
+    def remove_record(self, uid: str, kind: str, key: str) -> None:
+        self._change(
+            f"DELETE FROM $records WHERE session = {KEY} AND kind = %s AND key = %s",
+            (uid, kind, key),
+        )
+
     def meta(self, key: str) -> bytes | None:
         row = self.execute("SELECT value FROM $meta WHERE key = %s", (key,)).fetchone()
         return None if row is None else row[0]

@@ -173,14 +173,15 @@ class RowRange:
 
     def select(self, rows: Iterable[MessageRow]) -> list[MessageRow]:
         """Filter, sort and cut rows; for backends without an index of their own."""
-        fitting = [
-            row
-            for row in rows
-            if (self.first is None or row.position >= self.first)
-            and (self.last is None or row.position <= self.last)
-        ]
+        fitting = [row for row in rows if self.holds(row.position)]
         fitting.sort(key=lambda row: row.position, reverse=self.newest)
         return fitting[self.skip : None if self.limit is None else self.skip + self.limit]
+
+    def holds(self, position: int) -> bool:
+        """Tell whether a position lies within, `skip` and `limit` aside."""
+        return (self.first is None or position >= self.first) and (
+            self.last is None or position <= self.last
+        )
 
 
 EVERYTHING = RowRange()
@@ -297,6 +298,10 @@ class Transaction(ABC):
     @abstractmethod
     def put_record(self, uid: str, kind: str, key: str, payload: bytes) -> None:
         """Write one other record."""
+
+    @abstractmethod
+    def remove_record(self, uid: str, kind: str, key: str) -> None:
+        """Remove one other record, if it is there."""
 
     @abstractmethod
     def meta(self, key: str) -> bytes | None:

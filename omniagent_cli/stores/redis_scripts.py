@@ -181,6 +181,11 @@ function change.record()
   redis.call('HSET', key(i, 'r'), take(), take())
   redis.call('HSET', key(i, 'h'), 'k', redis.call('HLEN', key(i, 'r')))
 end
+function change.unrecord()
+  local i = number()
+  redis.call('HDEL', key(i, 'r'), take())
+  redis.call('HSET', key(i, 'h'), 'k', redis.call('HLEN', key(i, 'r')))
+end
 function change.remove()
   local i = number()
   redis.call('UNLINK', key(i, 'h'), key(i, 'm'), key(i, 'r'))

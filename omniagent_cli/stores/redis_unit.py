@@ -246,6 +246,11 @@ class RedisUnit(Transaction):
         self.changes.of(uid)
         self.changes.steps.append(("record", [uid], (record_field(kind, key), payload)))
 
+    def remove_record(self, uid: str, kind: str, key: str) -> None:
+        self._mind(uid)
+        self.changes.of(uid)
+        self.changes.steps.append(("unrecord", [uid], (record_field(kind, key),)))
+
     def put_meta(self, key: str, value: bytes) -> None:
         self.changes.steps.append(("meta", [], (f"m:{key}", value)))
 

@@ -102,7 +102,7 @@ class Saving(Writing):
                 added.append(message)
         gone = [position for position in stored if position is not None and position not in kept]
         if gone:
-            self._discard(tx, header, sorted(gone), "replaced", now)
+            self._discard(tx, header, sorted(gone), added, now)
         complete_messages(added, format_time(now), header.next_position)
         header.message_count = len(messages)
         header.next_position += len(added)
@@ -110,7 +110,12 @@ class Saving(Writing):
         return added
 
     def _discard(
-        self, tx: Transaction, header: HeaderRow, positions: Sequence[int], kind: str, now: datetime
+        self,
+        tx: Transaction,
+        header: HeaderRow,
+        positions: Sequence[int],
+        added: Sequence[Message],
+        now: datetime,
     ) -> None:
         """Put messages in the trash; defined by `stores.trash`."""
         raise AssertionError  # overridden in trash.py

@@ -20,13 +20,18 @@ from omniagent_cli.stores.records import (
     Transaction,
 )
 from omniagent_cli.stores.sqlite_file import ENCRYPTED_FLAG
-
-_COUNTED = (
-    "uid, id, created_at, updated_at, agent_id, model, ttl_seconds, expires_at, message_count, next_position,"
-    " revision, pinned, archived, hidden, preview"
+from omniagent_cli.stores.sqlite_rows import (
+    BUMP,
+    COUNTED,
+    HEADER,
+    ROW,
+    UPDATE,
+    header_values,
+    list_condition,
+    read_header,
+    span_condition,
 )
-_HEADER = f"{_COUNTED}, payload"
-_ROW = "position, id, turn_id, role, created_at, status, payload"
+
 _SMALL_SESSION = 2000
 """Up to this many messages, reading a session is faster than filtering the index of all of them."""
 
@@ -76,17 +81,17 @@ class SqliteUnit(Transaction):
         return self._one("uid", uid, payload=payload)
 
     def _one(self, column: str, value: str, *, payload: bool) -> HeaderRow | None:
-        columns = _HEADER if payload else f"{_COUNTED}, NULL"
+        columns = HEADER if payload else f"{COUNTED}, NULL"
         row = self._connection.execute(
             f"SELECT {columns}, key FROM sessions WHERE {column} = ?", (value,)
         ).fetchone()
         if row is None:
             return None
         self._keys[row[0]] = row[-1]
-        return _header(row[:-1])
+        return read_header(row[:-1])
 
     def headers(self, query: ListQuery) -> list[HeaderRow]:
-        where, values = _where(query)
+        where, values = list_condition(query)
         column = {
             "updated": "updated_at",
             "created": "created_at",
@@ -103,13 +108,13 @@ class SqliteUnit(Transaction):
                 values += [place.pinned, place.key, place.id]
         order = "pinned DESC, id" if query.sort == "id" else f"pinned DESC, {column} DESC, id DESC"
         rows = self._connection.execute(
-            f"SELECT {_HEADER} FROM sessions WHERE {where} ORDER BY {order} LIMIT ?",
+            f"SELECT {HEADER} FROM sessions WHERE {where} ORDER BY {order} LIMIT ?",
             [*values, query.limit],
         )
-        return [_header(row) for row in rows]
+        return [read_header(row) for row in rows]
 
     def count(self, query: ListQuery) -> int:
-        where, values = _where(query)
+        where, values = list_condition(query)
         row = self._connection.execute(
             f"SELECT count(*) FROM sessions WHERE {where}", values
         ).fetchone()
@@ -120,12 +125,12 @@ class SqliteUnit(Transaction):
         if key is None:
             marks = ", ".join("?" * 16)
             cursor = self._connection.execute(
-                f"INSERT INTO sessions ({_HEADER}) VALUES ({marks})", _values(header)
+                f"INSERT INTO sessions ({HEADER}) VALUES ({marks})", header_values(header)
             )
             self._keys[header.uid] = cast("int", cursor.lastrowid)
         elif header.payload is None:
             self._connection.execute(
-                _BUMP,
+                BUMP,
                 (
                     header.updated_at,
                     header.model,
@@ -138,7 +143,7 @@ class SqliteUnit(Transaction):
                 ),
             )
         else:
-            self._connection.execute(_UPDATE, (*_values(header)[1:], key))
+            self._connection.execute(UPDATE, (*header_values(header)[1:], key))
 
     def remove(self, uid: str) -> None:
         self._connection.execute("DELETE FROM sessions WHERE uid = ?", (uid,))
@@ -146,11 +151,11 @@ class SqliteUnit(Transaction):
 
     def rows(self, uid: str, span: RowRange = EVERYTHING) -> Iterable[MessageRow]:
         key = self._key(uid)
-        where, values = _span(key, span)
+        where, values = span_condition(key, span)
         order = " DESC" if span.newest else ""
         limit = -1 if span.limit is None else span.limit
         rows = self._connection.execute(
-            f"SELECT {_ROW} FROM messages WHERE {where} ORDER BY position{order} LIMIT ? OFFSET ?",
+            f"SELECT {ROW} FROM messages WHERE {where} ORDER BY position{order} LIMIT ? OFFSET ?",
             (*values, limit, span.skip),
         )
         return map(MessageRow._make, rows)
@@ -160,7 +165,7 @@ class SqliteUnit(Transaction):
         keys = self._new_keys(rows)
         try:
             self._connection.executemany(
-                f"INSERT INTO messages (key, session, indexed, {_ROW}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                f"INSERT INTO messages (key, session, indexed, {ROW}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
                     (key, session, text is not None, *row)
                     for key, row, text in zip(keys, rows, texts, strict=True)
@@ -234,11 +239,11 @@ class SqliteUnit(Transaction):
             self._connection.execute("INSERT INTO words (rowid, text) VALUES (?, ?)", (key, text))
 
     def delete_rows(self, uid: str, span: RowRange) -> None:
-        where, values = _span(self._key(uid), span)
+        where, values = span_condition(self._key(uid), span)
         self._connection.execute(f"DELETE FROM messages WHERE {where}", values)
 
     def move_rows(self, uid: str, target_uid: str, span: RowRange) -> None:
-        where, values = _span(self._key(uid), span)
+        where, values = span_condition(self._key(uid), span)
         self._connection.execute(
             f"UPDATE messages SET session = ? WHERE {where}",
             (self._key(target_uid), *values),
@@ -250,7 +255,7 @@ class SqliteUnit(Transaction):
             session = self._key(query.uid)
             if header is not None and header.message_count <= _SMALL_SESSION:
                 everything = self._connection.execute(
-                    f"SELECT {_ROW} FROM messages WHERE session = ? ORDER BY key DESC",
+                    f"SELECT {ROW} FROM messages WHERE session = ? ORDER BY key DESC",
                     (session,),
                 )
                 return ((header, MessageRow._make(row)) for row in everything)
@@ -287,11 +292,11 @@ class SqliteUnit(Transaction):
 
     def _visible(self, session: int, now: str) -> HeaderRow | None:
         row = self._connection.execute(
-            f"SELECT {_HEADER} FROM sessions WHERE key = ? AND hidden = 0"
+            f"SELECT {HEADER} FROM sessions WHERE key = ? AND hidden = 0"
             " AND (expires_at IS NULL OR expires_at > ?)",
             (session, now),
         ).fetchone()
-        return None if row is None else _header(row)
+        return None if row is None else read_header(row)
 
     def records(self, uid: str, kind: str) -> Iterable[tuple[str, bytes]]:
         return self._connection.execute(
@@ -310,6 +315,12 @@ class SqliteUnit(Transaction):
         self._connection.execute(
             "INSERT OR REPLACE INTO records (session, kind, key, payload) VALUES (?, ?, ?, ?)",
             (self._key(uid), kind, key, payload),
+        )
+
+    def remove_record(self, uid: str, kind: str, key: str) -> None:
+        self._connection.execute(
+            "DELETE FROM records WHERE session = ? AND kind = ? AND key = ?",
+            (self._key(uid), kind, key),
         )
 
     def meta(self, key: str) -> bytes | None:
@@ -337,74 +348,3 @@ class SqliteUnit(Transaction):
                 return None
             self._keys[uid] = row[0]
         return self._keys[uid]
-
-
-_COLUMNS = [column.strip() for column in _HEADER.split(",")]
-_UPDATE = (
-    f"UPDATE sessions SET {', '.join(f'{column} = ?' for column in _COLUMNS[1:])} WHERE key = ?"
-)
-# What an append changes. Naming more columns would make SQLite write every index of the table anew.
-_BUMP = (
-    "UPDATE sessions SET updated_at = ?, model = ?, expires_at = ?, message_count = ?, next_position = ?,"
-    " revision = ?, preview = ? WHERE key = ?"
-)
-
-
-def _header(row: tuple[Any, ...]) -> HeaderRow:
-    header = HeaderRow(*row)
-    header.pinned, header.archived, header.hidden = bool(row[11]), bool(row[12]), bool(row[13])
-    return header
-
-
-def _values(header: HeaderRow) -> tuple[Any, ...]:
-    return (
-        header.uid,
-        header.id,
-        header.created_at,
-        header.updated_at,
-        header.agent_id,
-        header.model,
-        header.ttl_seconds,
-        header.expires_at,
-        header.message_count,
-        header.next_position,
-        header.revision,
-        header.pinned,
-        header.archived,
-        header.hidden,
-        header.preview,
-        header.payload or b"",
-    )
-
-
-def _span(session: int | None, span: RowRange) -> tuple[str, list[Any]]:
-    where, values = "session = ?", [session]
-    if span.first is not None:
-        where += " AND position >= ?"
-        values.append(span.first)
-    if span.last is not None:
-        where += " AND position <= ?"
-        values.append(span.last)
-    return where, values
-
-
-def _where(query: ListQuery) -> tuple[str, list[Any]]:
-    conditions: list[str] = ["1 = 1"]
-    values: list[Any] = []
-    for condition, value in (
-        ("hidden = ?", query.hidden),
-        ("archived = ?", query.archived),
-        ("pinned = ?", query.pinned),
-        ("agent_id = ?", query.agent_id),
-        ("updated_at >= ?", query.updated_from),
-        ("updated_at < ?", query.updated_before),
-        ("(expires_at IS NULL OR expires_at > ?)", query.now),
-        ("expires_at <= ?", query.expired_by),
-    ):
-        if value is not None:
-            conditions.append(condition)
-            values.append(value)
-    if query.prefix:
-        conditions.append("id >= ? AND substr(id, 1, ?) = ?")
-        values += [query.prefix, len(query.prefix), query.prefix]
-    return " AND ".join(conditions), values

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from omniagent_cli.canonical import format_time, parse_time
 from omniagent_cli.errors import NothingToRestore, SessionExists, UsageError
 from omniagent_cli.models import Message, check_session_id
-from omniagent_cli.stores.attributes import Attributes
+from omniagent_cli.stores.companions import Companions
 from omniagent_cli.stores.core import Work, is_expired
 from omniagent_cli.stores.events import Event
 from omniagent_cli.stores.finding import bounded, chunks, runs
@@ -45,7 +45,7 @@ class TrashEntry:
     expires_at: datetime | None
 
 
-class Trash(Attributes):
+class Trash(Companions):
     """The operations of a store that remove and bring back."""
 
     def trim(self, session_id: str, keep: int, *, purge: bool = False) -> int:
@@ -54,7 +54,8 @@ class Trash(Attributes):
         Args:
             session_id: the session.
             keep: how many stay; as many as there are, or more, changes nothing; 0 empties.
-            purge: remove for good, leaving nothing in the trash or the backend's files.
+            purge: remove for good, with what the trash holds of this session, leaving nothing in the
+                backend's files.
 
         Raises:
             UsageError: `keep` is negative.
@@ -73,6 +74,8 @@ class Trash(Attributes):
                 (oldest,) = tx.rows(header.uid, RowRange(newest=True, skip=keep - 1, limit=1))
                 last = oldest.position - 1
             self._take(tx, header, RowRange(last=last), gone, "trimmed", purge=purge)
+            if purge:
+                self._purge_trash_of(tx, header.uid)
             events.append(Event("session_trimmed", session_id, {"count": gone}))
             return gone
 
@@ -238,10 +241,13 @@ class Trash(Attributes):
             rest = next(
                 iter(tx.rows(header.uid, RowRange(last=span.first - 1, newest=True, limit=1))), None
             )
-        if count and (purge or self._trash_seconds is None):
+        if purge or (count and self._trash_seconds is None):
+            self._part(tx, header, [span], None, purge=purge)
             tx.delete_rows(header.uid, span)
         elif count:
-            self._move(tx, header, self._bin_for(tx, header, kind, count, now), span)
+            target = self._bin_for(tx, header, kind, count, now)
+            self._part(tx, header, [span], target)
+            self._move(tx, header, target, span)
         if purge and data.get("title_source") == "auto":
             # It was made of the first question, which may be what is to leave no trace.
             self._set_data(header, {**data, "title": "", "title_source": ""})
@@ -254,15 +260,23 @@ class Trash(Attributes):
         tx.put(header)
 
     def _discard(
-        self, tx: Transaction, header: HeaderRow, positions: Sequence[int], kind: str, now: datetime
+        self,
+        tx: Transaction,
+        header: HeaderRow,
+        positions: Sequence[int],
+        added: Sequence[Message],
+        now: datetime,
     ) -> None:
-        if self._trash_seconds is None:
-            for span in runs(positions):
+        spans = runs(positions)
+        target = None
+        if self._trash_seconds is not None:
+            target = self._bin_for(tx, header, "replaced", len(positions), now)
+        self._part(tx, header, spans, target, added=added)
+        for span in spans:
+            if target is None:
                 tx.delete_rows(header.uid, span)
-            return
-        target = self._bin_for(tx, header, kind, len(positions), now)
-        for span in runs(positions):
-            self._move(tx, header, target, span)
+            else:
+                self._move(tx, header, target, span)
 
     def _bin_for(
         self, tx: Transaction, header: HeaderRow, kind: str, count: int, now: datetime
@@ -349,6 +363,8 @@ class Trash(Attributes):
             return
         new_id = as_id or entry.session_id
         self._free(tx, new_id)
+        if entry.kind != "deleted":
+            self._stand_alone(tx, header)
         now = tx.now()
         header.id, header.hidden = new_id, False
         data = {key: value for key, value in data.items() if key != "trash"}
@@ -372,6 +388,7 @@ class Trash(Attributes):
         if newest_back is not None and (newest is None or newest_back.position > newest.position):
             self._set_preview(origin, self._to_messages(header, [newest_back])[0])
         origin.message_count += header.message_count
+        self._rejoin(tx, header, origin)
         self._move(tx, header, origin, RowRange())
         self._touch_header(origin, tx.now())
         tx.put(origin)

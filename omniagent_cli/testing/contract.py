@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from omniagent_cli.testing.clock import FakeClock
 from omniagent_cli.testing.contract_base import MakeStore, StoreCase
+from omniagent_cli.testing.contract_companions import CompanionsContract
 from omniagent_cli.testing.contract_expiry import ExpiryContract
 from omniagent_cli.testing.contract_header import (
     EventsContract,
@@ -46,6 +47,7 @@ class StoreContract(
     SearchContract,
     ExpiryContract,
     TrashContract,
+    CompanionsContract,
     CheckpointContract,
     StagingContract,
     ValuesContract,

@@ -135,8 +135,8 @@ def test_a_summary_still_stands_for_the_same_messages_in_a_store_with_other_posi
     """Positions stay behind, and what refers to them goes along by message."""
     with open_store("memory:", ttl=None) as store, open_store("memory:") as other:
         store.append("s", [said("user", str(n), f"m{n}") for n in range(6)])
-        store.put_summary("s", 3, {"text": "0 to 3"})
         store.trim("s", 4)
+        store.put_summary("s", 3, {"text": "2 and 3"})
         imported(other, exported(store, ["s"], format_name))
         up_to = other.last_summary("s")["up_to"]
         assert [m.id for m in other.messages("s") if m.position <= up_to] == ["m2", "m3"]
