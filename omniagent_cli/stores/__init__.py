@@ -60,7 +60,7 @@ def open_store(
     """Open a store by URL or plain path.
 
     Args:
-        url: ``sqlite:///path``, ``file:///directory``, ``memory:``, or a path: a directory is a JSON-file
+        url: ``sqlite:///path``, ``file:///directory``, ``memory:``, ``redis://host:6379/0``, or a path: a directory is a JSON-file
             store, anything else a SQLite file.
         ttl: time to live of the sessions it creates; see `durations.ttl_seconds`.
         trash_ttl: how long removed text can be restored; None: not at all.

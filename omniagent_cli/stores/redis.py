@@ -37,8 +37,8 @@ class RedisStore(SessionStore):
 
     Everything about one session changes in one step and expires together, by the server's clock. An acknowledged
     write is kept as the server is set to keep it: see `info`. On a cluster, what concerns two sessions, and the
-    lists, follow in steps of their own, in an order that loses no text. What was removed may stay in the server's own
-    append-only file and snapshots until it writes them anew.
+    lists, follow in steps of their own, in an order that loses no text. A purge has the server write its append-only
+    file anew, which takes it a while; its snapshots and backups keep what was removed until they are replaced.
 
     Args:
         url: ``redis://user:password@host:6379/0?prefix=mine:``, or ``rediss://`` for TLS; the query may hold what the
@@ -141,6 +141,9 @@ class RedisStore(SessionStore):
 
     def _close(self) -> None:
         self._link.close()
+
+    def _scrub(self) -> None:
+        self._link.forget_removed()
 
     def _check_backend(self, *, repair: bool) -> list[Problem]:
         from omniagent_cli.stores.redis_care import RedisCare

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
@@ -34,6 +34,7 @@ _ANSWER_SECONDS = 10.0
 _CLOCK_SECONDS = 30.0
 """For how long the server's time is reckoned from its last answer instead of asked for again."""
 
+_TROUBLE = (redis.RedisError, redis.exceptions.RedisClusterException)
 _DIGESTS = {
     script: hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
     for script in vars(redis_scripts).values()
@@ -61,6 +62,7 @@ class Link:
         self.mark: bytes | None = None
         self._client: Any = None
         self._opened = False
+        self._opening = threading.Lock()
         self._synchronized = -_CLOCK_SECONDS
         self._server_time = datetime.fromtimestamp(0, UTC)
         try:
@@ -77,8 +79,11 @@ class Link:
             NewerVersion: a newer omniagent wrote it.
             NotOurStore: its keys belong to something else.
         """
-        if self._opened:
-            return
+        if not self._opened:
+            with self._opening:
+                self._look_around()
+
+    def _look_around(self) -> None:
         if self._client is None:
             self._client = redis.Redis(connection_pool=self._pool)
         mode = self.ask(lambda client: client.info("cluster"))
@@ -153,7 +158,7 @@ class Link:
                     " look whether it is there before you repeat it"
                 ) from error
             return answer
-        except redis.RedisError as error:
+        except _TROUBLE as error:
             raise said(error, self.url) from error
         except OSError as error:
             raise StoreUnreachable(f"the store {self.url} cannot be reached: {error}") from error
@@ -173,7 +178,7 @@ class Link:
     def _said(self, call: Callable[[], T]) -> T:
         try:
             return call()
-        except redis.RedisError as error:
+        except _TROUBLE as error:
             raise said(error, self.url) from error
         except (OSError, UnicodeError) as error:
             raise StoreUnreachable(f"the store {self.url} cannot be reached: {error}") from error
@@ -201,6 +206,12 @@ class Link:
             return {}
         return {"target_nodes": self._client.get_node_from_key(self.keys.store)}
 
+    def forget_removed(self) -> None:
+        """Have the server write its append-only file anew, without what was removed, where it has one."""
+        if self._config_of("appendonly") == "yes":
+            nodes = {"target_nodes": self._client.get_primaries()} if self.cluster else {}
+            self._allowed(lambda client: client.execute_command("BGREWRITEAOF", **nodes))
+
     def facts(self) -> dict[str, Any]:
         """Return what the server says of itself; what it does not tell to this user is ``unknown``."""
         server = self._allowed(lambda client: client.info(**self._anywhere())) or {}
@@ -211,13 +222,12 @@ class Link:
         if "used_memory" in server:
             facts["used_memory_bytes"] = server["used_memory"]
         for name in ("appendonly", "appendfsync", "maxmemory-policy"):
-            found = self._allowed(partial(self._config, name))
-            facts[name.replace("-", "_")] = (found or {}).get(name, "unknown")
+            facts[name.replace("-", "_")] = self._config_of(name)
         return facts
 
-    def _config(self, name: str, client: Any) -> dict[str, str]:
-        found: dict[str, str] = client.config_get(name, **self._anywhere())
-        return found
+    def _config_of(self, name: str) -> str:
+        found: Any = self._allowed(lambda client: client.config_get(name, **self._anywhere()))
+        return str((found or {}).get(name, "unknown"))
 
     def _allowed(self, call: Callable[[Any], T]) -> T | None:
         def asked() -> T | None:
@@ -226,7 +236,8 @@ class Link:
             except redis.exceptions.NoPermissionError:
                 return None
             except redis.exceptions.ResponseError as error:
-                if "unknown command" in str(error).lower():  # hosted servers leave CONFIG out
+                told = str(error).lower()  # hosted servers leave CONFIG out
+                if "unknown command" in told or "already in progress" in told:
                     return None
                 raise
 
@@ -307,7 +318,7 @@ def _plain(error: Exception) -> str:
     return str(error).replace("AbstractConnection.", "").replace("Connection.__init__() ", "")
 
 
-def said(error: redis.RedisError, url: str) -> OmniAgentError:
+def said(error: Exception, url: str) -> OmniAgentError:
     """Return our error for the driver's."""
     kinds = redis.exceptions
     text = str(error)

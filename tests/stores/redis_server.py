@@ -1,12 +1,14 @@
 """Real Redis servers for tests: one that all share, and others that are killed, filled up or copied."""
 
 import atexit
+import contextlib
 import hashlib
 import os
 import shutil
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -65,6 +67,10 @@ class RedisServer:
             probe.sendall(b"PING\r\n")
             return probe.recv(100).startswith((b"+PONG", b"-NOAUTH"))
 
+    def files(self):
+        """Return the bytes of all files the server keeps."""
+        return b"".join(f.read_bytes() for f in Path(self.directory).rglob("*") if f.is_file())
+
     def kill(self):
         """End the server as a crash does."""
         self.process.kill()
@@ -75,6 +81,65 @@ class RedisServer:
         if self.process.poll() is None:
             self.kill()
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+class LosingProxy:
+    """Stands between a store and a server; after `lose`, swallows the next answer and hangs up."""
+
+    def __init__(self, server):
+        self._server = server
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
+        self._losing = threading.Event()
+        self._open = [self._listener]
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    def lose(self):
+        self._losing.set()
+
+    def _accept(self):
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            far = socket.create_connection(("127.0.0.1", self._server.port))
+            self._open += [near, far]
+            for pump in (self._ask, self._answer):
+                thread = threading.Thread(target=pump, args=(near, far))
+                self._threads.append(thread)
+                thread.start()
+
+    def _ask(self, near, far):
+        with contextlib.suppress(OSError):
+            while data := near.recv(65536):
+                far.sendall(data)
+        hang_up(far)
+
+    def _answer(self, near, far):
+        with contextlib.suppress(OSError):
+            while data := far.recv(65536):
+                if self._losing.is_set():
+                    self._losing.clear()
+                    break
+                near.sendall(data)
+        hang_up(near)
+        hang_up(far)
+
+    def stop(self):
+        for connection in self._open:
+            hang_up(connection)
+        for thread in self._threads:
+            thread.join()
+        for connection in self._open:
+            connection.close()
+
+
+def hang_up(connection):
+    """End a connection in both directions, for those who wait for it too."""
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 _shared = []

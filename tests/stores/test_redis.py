@@ -24,8 +24,9 @@ from omniagent_cli.models import Message, Session
 from omniagent_cli.stores import open_store, redacted
 from omniagent_cli.stores.redis import RedisStore
 from omniagent_cli.stores.redis_scripts import LOOK
+from omniagent_cli.testing import FakeClock
 from tests.stores.place import finish, start, together
-from tests.stores.redis_server import RedisServer, free_port, place_url
+from tests.stores.redis_server import LosingProxy, RedisServer, free_port, place_url
 
 
 @pytest.fixture
@@ -303,6 +304,20 @@ def test_purge_forgets_what_the_server_removed(store, bare, url):
     assert [key.rpartition(b":")[2] for key in keys(bare, url)] == [b"meta"]
 
 
+def test_the_lists_forget_what_expired_long_ago(store, bare, url):
+    """New sessions clear the lists of those that the server removed more than a day ago."""
+    with RedisStore(url, clock=FakeClock(), ttl="1h") as old:
+        for number in range(3):
+            old.append(f"s{number}", said("a"))
+    for key in session_keys(bare, url):
+        bare.pexpireat(key, 1)
+    store.append("t", said("a"))
+    store.append("u", said("a"))
+    assert store.count_expired() == 0
+    prefix = url.partition("prefix=")[2]
+    assert bare.hlen(f"{prefix}{{store}}:entries") == bare.hlen(f"{prefix}{{store}}:ids") == 2
+
+
 # Damage.
 
 
@@ -526,6 +541,43 @@ def test_a_crash_loses_nothing_acknowledged(server):
             for turn in told[number]:
                 assert texts.count(f"{number}.{turn}.a") == texts.count(f"{number}.{turn}.b") == 1
         assert store.check() == []
+
+
+def test_an_append_whose_answer_was_lost_is_stored_once(server):
+    """A connection that breaks after the server did the work: the work is known again, and not done twice."""
+    proxy = LosingProxy(server)
+    try:
+        with RedisStore(proxy.url) as store:
+            store.append("s", said("a"))
+            proxy.lose()
+            store.append("s", said("b"))
+            assert [m.text for m in store.messages("s")] == ["a", "b"]
+            proxy.lose()
+            assert [m.text for m in store.messages("s")] == ["a", "b"]
+    finally:
+        proxy.stop()
+
+
+def test_a_purge_leaves_nothing_in_the_servers_file(server):
+    """What is purged goes from the append-only file too, when the server has written it anew."""
+    with RedisStore(server.url) as store, server.client() as client:
+        store.append("s", said("verysecret"))
+        assert b"verysecret" in server.files()
+        store.delete("s", purge=True)
+        while any(value for key, value in client.info("persistence").items() if key in REWRITING):
+            time.sleep(0.01)
+        assert b"verysecret" not in server.files()
+
+
+REWRITING = ("aof_rewrite_in_progress", "aof_rewrite_scheduled")
+
+
+def test_tls_that_the_server_does_not_speak(server):
+    """A server without TLS, and a certificate file that is not there, are told as unreachable."""
+    for query in ("ssl_cert_reqs=none", "ssl_ca_certs=/nowhere/ca.pem"):
+        with RedisStore(f"rediss://127.0.0.1:{server.port}/0?{query}") as store:
+            with pytest.raises(StoreUnreachable):
+                store.list()
 
 
 def test_a_fork_of_the_process(store):
