@@ -81,10 +81,14 @@ def parse_key(text: str) -> Key:
     return check_key(Passphrase(cleaned))
 
 
+class TamperedError(Exception):
+    """An envelope was changed, or belongs elsewhere."""
+
+
 class Cipher:
     """One AES-GCM key and its id."""
 
-    __slots__ = ("_aes", "id", "key", "prefix")
+    __slots__ = ("_aes", "_invalid", "id", "key", "prefix")
 
     def __init__(self, key: bytes) -> None:
         import hashlib
@@ -92,7 +96,7 @@ class Cipher:
         self.key = key
         self.id = hashlib.sha256(b"omniagent key id\x00" + key).digest()[:ID_BYTES]
         self.prefix = bytes((ENCRYPTED, ENVELOPE_VERSION)) + self.id
-        self._aes = _aes_gcm(key)
+        self._aes, self._invalid = _aes_gcm(key)
 
     def __repr__(self) -> str:
         return f"Cipher({self.id.hex()})"
@@ -103,19 +107,27 @@ class Cipher:
         return self.prefix + nonce + self._aes.encrypt(nonce, data, associated)
 
     def decrypt(self, envelope: bytes, associated: bytes) -> bytes:
-        """Return what is in an envelope; `InvalidTag` when it was changed or belongs elsewhere."""
+        """Return what is in an envelope.
+
+        Raises:
+            TamperedError: it was changed, or is bound to something else.
+        """
         start = PREFIX_BYTES + NONCE_BYTES
-        return self._aes.decrypt(envelope[PREFIX_BYTES:start], envelope[start:], associated)
+        try:
+            return self._aes.decrypt(envelope[PREFIX_BYTES:start], envelope[start:], associated)
+        except (self._invalid, ValueError) as error:
+            raise TamperedError from error
 
 
-def _aes_gcm(key: bytes) -> AESGCM:
+def _aes_gcm(key: bytes) -> tuple[AESGCM, type[Exception]]:
     try:
+        from cryptography.exceptions import InvalidTag
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
     except ImportError as error:
         raise ConfigError(
             "encryption needs a library; install it with: pip install 'omniagent-cli[encryption]'"
         ) from error
-    return AESGCM(key)
+    return AESGCM(key), InvalidTag
 
 
 def derive(key: Key, kdf: Mapping[str, Any] | None) -> tuple[Cipher, dict[str, Any] | None]:

@@ -27,6 +27,7 @@ from omniagent_cli.stores.ciphers import (
     Cipher,
     Key,
     Passphrase,
+    TamperedError,
     check_key,
     derive,
     parse_key,
@@ -188,11 +189,9 @@ class PayloadCodec:
         cipher = self._ciphers.get(data[2:PREFIX_BYTES])
         if cipher is None:
             raise DecryptionError(f"a {kind} is encrypted with another key")
-        from cryptography.exceptions import InvalidTag
-
         try:
             return cipher.decrypt(data, _associated(kind, binding))
-        except InvalidTag as error:
+        except TamperedError as error:
             raise DecryptionError(f"an encrypted {kind} was changed, moved or swapped") from error
 
 

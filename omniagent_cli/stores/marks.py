@@ -18,7 +18,7 @@ from typing import Any, cast
 
 from omniagent_cli.canonical import dump, load
 from omniagent_cli.errors import DecryptionError, NewerVersion, StoreCorrupt
-from omniagent_cli.stores.ciphers import Cipher
+from omniagent_cli.stores.ciphers import Cipher, TamperedError
 
 MARK_VERSION = 1
 ENCRYPTING = "encrypting"
@@ -96,11 +96,9 @@ def opened(
 
 
 def _prove(mark: Mapping[str, Any], cipher: Cipher) -> None:
-    from cryptography.exceptions import InvalidTag
-
     try:
         cipher.decrypt(_bytes(mark.get("proof")), _bound(mark))
-    except (InvalidTag, ValueError) as error:
+    except (TamperedError, ValueError) as error:
         raise DecryptionError(
             "the store's record of its encryption was changed by somebody without the key; put a backup in its place"
         ) from error
@@ -117,11 +115,9 @@ def old_cipher(mark: Mapping[str, Any], cipher: Cipher) -> Cipher:
     Raises:
         DecryptionError: the mark does not hold it.
     """
-    from cryptography.exceptions import InvalidTag
-
     try:
         return Cipher(cipher.decrypt(_bytes(mark.get("old_key")), _OLD_KEY))
-    except (InvalidTag, ValueError) as error:
+    except (TamperedError, ValueError) as error:
         raise DecryptionError("the store's record of its old key is damaged") from error
 
 
