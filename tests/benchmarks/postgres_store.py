@@ -140,7 +140,7 @@ def fill(store: PostgresStore, session: str, count: int, text: str) -> None:
 
 def measure(url: str, rounds: int, long: int, sessions: int) -> None:
     store = PostgresStore(url, schema="bench", ttl=None)
-    for name in ("s", "bare", "pipe", *(f"first {number}" for number in range(60))):
+    for name in ("s", "bare", "pipe", *(f"first {number}" for number in range(50))):
         store.get_or_create(name)
     bare = Bare(url)
     turn = [Message(role, text) for role, text in TURN]
@@ -168,9 +168,6 @@ def measure(url: str, rounds: int, long: int, sessions: int) -> None:
         rounds,
     )
     pair("list 50 / by hand", lambda: store.list(limit=50), lambda: bare.listed(51), rounds)
-    few: list[float] = []
-    for _ in range(rounds):
-        times(lambda: store.list(limit=50), few)
     fill(store, "long", long, "some words of a long conversation about")
     pair(f"append to {long} messages / to few", append("long"), append("s"), rounds)
     pair(
