@@ -184,12 +184,15 @@ def measure(url: str, rounds: int, long: int, sessions: int) -> None:
         lambda: bare.listed(51),
         rounds,
     )
-    many: list[float] = []
-    for _ in range(rounds):
-        times(lambda: store.list(limit=50), many)
-    print(
-        f"  list 50 of {sessions} sessions beside 50 of 63: {statistics.median(many) / statistics.median(few):.2f}"
-    )
+    with PostgresStore(url, schema="small", ttl=None) as small:
+        for number in range(60):
+            small.append(f"other {number}", {"role": "user", "content": f"question {number}"})
+        pair(
+            f"list 50 of {sessions} sessions / of 60",
+            lambda: store.list(limit=50),
+            lambda: small.list(limit=50),
+            rounds,
+        )
     pair(
         f"newest 50 among {sessions} sessions / by hand",
         lambda: store.messages("s", last=50),
