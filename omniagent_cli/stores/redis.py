@@ -107,9 +107,7 @@ class RedisStore(SessionStore):
                 guess = False  # it stopped at what it saw, which was only a guess
             except ChangedError as error:
                 unit.changes.discard()
-                guess = self._learn(
-                    error
-                )  # what changed was forgotten, so that no guess is made of it again
+                guess = self._learn(error)
                 conflicts += 1
                 self._wait(conflicts, until)
             except StoreUnavailable:

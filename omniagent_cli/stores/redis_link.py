@@ -1,4 +1,4 @@
-"""The way to a Redis server: options, connections, scripts, the server's clock, and its errors as ours."""
+"""The way to a Redis server: options, connections, scripts, and the server's clock."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
@@ -17,14 +18,11 @@ from redis.retry import Retry
 from omniagent_cli.errors import (
     ConfigError,
     NewerVersion,
-    NotOurStore,
-    OmniAgentError,
-    StoreFull,
     StoreLocked,
-    StoreReadOnly,
     StoreUnreachable,
 )
 from omniagent_cli.stores import redacted, redis_scripts
+from omniagent_cli.stores.redis_errors import TROUBLE, said
 from omniagent_cli.stores.redis_rows import FORMAT, Keys
 
 T = TypeVar("T")
@@ -34,7 +32,9 @@ _ANSWER_SECONDS = 10.0
 _CLOCK_SECONDS = 30.0
 """For how long the server's time is reckoned from its last answer instead of asked for again."""
 
-_TROUBLE = (redis.RedisError, redis.exceptions.RedisClusterException)
+_REWRITE_SECONDS = 30.0
+_REWRITING = ("in_progress", "scheduled")
+_STILL_THERE = "what was removed is gone from the store and still stands in the append-only file"
 _DIGESTS = {
     script: hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
     for script in vars(redis_scripts).values()
@@ -158,7 +158,7 @@ class Link:
                     " look whether it is there before you repeat it"
                 ) from error
             return answer
-        except _TROUBLE as error:
+        except TROUBLE as error:
             raise said(error, self.url) from error
         except OSError as error:
             raise StoreUnreachable(f"the store {self.url} cannot be reached: {error}") from error
@@ -178,7 +178,7 @@ class Link:
     def _said(self, call: Callable[[], T]) -> T:
         try:
             return call()
-        except _TROUBLE as error:
+        except TROUBLE as error:
             raise said(error, self.url) from error
         except (OSError, UnicodeError) as error:
             raise StoreUnreachable(f"the store {self.url} cannot be reached: {error}") from error
@@ -207,10 +207,38 @@ class Link:
         return {"target_nodes": self._client.get_node_from_key(self.keys.store)}
 
     def forget_removed(self) -> None:
-        """Have the server write its append-only file anew, without what was removed, where it has one."""
-        if self._config_of("appendonly") == "yes":
-            nodes = {"target_nodes": self._client.get_primaries()} if self.cluster else {}
-            self._allowed(lambda client: client.execute_command("BGREWRITEAOF", **nodes))
+        """Have each server write its append-only file anew, without what was removed, where it has one.
+
+        Raises:
+            StoreLocked: it is not done yet, or this user may not ask for it.
+        """
+        nodes: list[dict[str, Any]] = [{}]
+        if self.cluster:
+            nodes = [{"target_nodes": node} for node in self._client.get_primaries()]
+        for node in nodes:
+            if self._ask_allowed("aof_enabled", node):
+                until = time.monotonic() + _REWRITE_SECONDS
+                begun: bool | None = False
+                while begun is False:
+                    self._await_rewriting(node, until)  # one begun before the removal is no use
+                    begun = self._allowed(partial(_rewrite, node))
+                if begun is None:
+                    raise StoreLocked(
+                        f"{_STILL_THERE} of {self.url}, and this user may not have it written anew;"
+                        " ask who runs the server for BGREWRITEAOF"
+                    )
+                self._await_rewriting(node, until)
+
+    def _await_rewriting(self, node: dict[str, Any], until: float) -> None:
+        while any(self._ask_allowed(f"aof_rewrite_{word}", node) for word in _REWRITING):
+            if time.monotonic() > until:
+                raise StoreLocked(
+                    f"{_STILL_THERE} of {self.url}, which is being written anew and takes long; it goes when that is done"
+                )
+            time.sleep(0.01)
+
+    def _ask_allowed(self, name: str, node: dict[str, Any]) -> Any:
+        return (self._allowed(lambda client: client.info("persistence", **node)) or {}).get(name)
 
     def facts(self) -> dict[str, Any]:
         """Return what the server says of itself; what it does not tell to this user is ``unknown``."""
@@ -236,12 +264,22 @@ class Link:
             except redis.exceptions.NoPermissionError:
                 return None
             except redis.exceptions.ResponseError as error:
-                told = str(error).lower()  # hosted servers leave CONFIG out
-                if "unknown command" in told or "already in progress" in told:
+                if "unknown command" in str(error).lower():  # hosted servers leave CONFIG out
                     return None
                 raise
 
         return self._said(asked)
+
+
+def _rewrite(node: dict[str, Any], client: Any) -> bool:
+    """Begin to write the append-only file anew and tell whether nobody else had begun just now."""
+    try:
+        client.execute_command("BGREWRITEAOF", **node)
+    except redis.exceptions.ResponseError as error:
+        if "already in progress" not in str(error):
+            raise
+        return False
+    return True
 
 
 def _options(url: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -316,67 +354,3 @@ def prefix_in(url: str) -> str | None:
 def _plain(error: Exception) -> str:
     """Return what the driver says of a wrong parameter, which names it and not its value."""
     return str(error).replace("AbstractConnection.", "").replace("Connection.__init__() ", "")
-
-
-def said(error: Exception, url: str) -> OmniAgentError:
-    """Return our error for the driver's."""
-    kinds = redis.exceptions
-    text = str(error)
-    if isinstance(error, kinds.AuthenticationError | kinds.NoPermissionError):
-        return StoreUnreachable(
-            f"the Redis server at {url} refuses this user or password; check them in the store's URL ({text})"
-        )
-    if isinstance(error, kinds.BusyLoadingError | kinds.ClusterDownError | kinds.MasterDownError):
-        return StoreUnreachable(
-            f"the Redis server at {url} is not ready yet ({text}); try again soon"
-        )
-    if isinstance(error, kinds.TimeoutError):
-        return StoreUnreachable(
-            f"the Redis server at {url} does not answer in time; check that it runs ({text})"
-        )
-    if isinstance(error, kinds.ConnectionError):
-        return StoreUnreachable(
-            f"the Redis server at {url} cannot be reached ({text}); check that it runs, and host and port"
-        )
-    return _refused(text if not isinstance(error, kinds.OutOfMemoryError) else f"OOM {text}", url)
-
-
-def _refused(text: str, url: str) -> OmniAgentError:
-    """Return our error for a command the server refused; inside scripts it only comes as text."""
-    for words, kind, what in _REFUSALS:
-        if any(word in text for word in words):
-            return kind(f"the Redis server at {url} {what} ({text})")
-    return StoreUnreachable(f"the Redis server at {url} refuses: {text}")
-
-
-_REFUSALS: tuple[tuple[tuple[str, ...], type[OmniAgentError], str], ...] = (
-    (
-        ("OOM", "maxmemory"),
-        StoreFull,
-        "is out of memory; nothing was stored. Give it more, or delete sessions",
-    ),
-    (
-        ("READONLY", "read only replica"),
-        StoreReadOnly,
-        "is a read-only replica; name the primary in the store's URL",
-    ),
-    (("MISCONF",), StoreReadOnly, "cannot save to its disk and takes no writes; see its log"),
-    (("NOREPLICAS",), StoreReadOnly, "has too few replicas and takes no writes"),
-    (("BUSY",), StoreLocked, "is busy with a script; try again"),
-    (
-        ("LOADING", "MASTERDOWN", "CLUSTERDOWN"),
-        StoreUnreachable,
-        "is not ready yet; try again soon",
-    ),
-    (
-        ("NOPERM", "NOAUTH", "permission"),
-        StoreUnreachable,
-        "does not let this user do what a store needs",
-    ),
-    (
-        ("WRONGTYPE", "value is not an integer"),
-        NotOurStore,
-        "holds something else under the keys of this store; choose another prefix, such as ?prefix=mine:",
-    ),
-)
-"""Words of a server's refusal, our error, and what it says."""

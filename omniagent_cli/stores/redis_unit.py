@@ -272,9 +272,9 @@ class RedisUnit(Transaction):
         if any(step[0] == "meta" for step in changes.steps):
             self._link.mark = None
         for uid, change in changes.sessions.items():
-            if change.removed:
+            if change.removed or change.header is None:
                 self._memory.forget(uid)
-            elif change.header is not None:
+            else:
                 etag = str(int(change.seen.etag or b"0") + 1).encode()
                 removals = str(int(change.seen.removals or b"0") + change.removals).encode()
                 self._memory.keep(Seen(etag, removals, change.seen.records, change.header))

@@ -1,0 +1,81 @@
+"""The errors of the Redis driver and its server as ours."""
+
+from __future__ import annotations
+
+import redis
+
+from omniagent_cli.errors import (
+    NotOurStore,
+    OmniAgentError,
+    StoreFull,
+    StoreLocked,
+    StoreReadOnly,
+    StoreUnreachable,
+)
+
+TROUBLE = (redis.RedisError, redis.exceptions.RedisClusterException)
+"""What the driver raises."""
+
+
+def said(error: Exception, url: str) -> OmniAgentError:
+    """Return our error for the driver's."""
+    kinds = redis.exceptions
+    text = str(error)
+    if isinstance(error, kinds.AuthenticationError | kinds.NoPermissionError):
+        return StoreUnreachable(
+            f"the Redis server at {url} refuses this user or password; check them in the store's URL ({text})"
+        )
+    if isinstance(error, kinds.BusyLoadingError | kinds.ClusterDownError | kinds.MasterDownError):
+        return StoreUnreachable(
+            f"the Redis server at {url} is not ready yet ({text}); try again soon"
+        )
+    if isinstance(error, kinds.TimeoutError):
+        return StoreUnreachable(
+            f"the Redis server at {url} does not answer in time; check that it runs ({text})"
+        )
+    if isinstance(error, kinds.ConnectionError):
+        return StoreUnreachable(
+            f"the Redis server at {url} cannot be reached ({text}); check that it runs, and host and port"
+        )
+    return _refused(text if not isinstance(error, kinds.OutOfMemoryError) else f"OOM {text}", url)
+
+
+def _refused(text: str, url: str) -> OmniAgentError:
+    """Return our error for a command the server refused; inside scripts it only comes as text."""
+    for words, kind, what in _REFUSALS:
+        if any(word in text for word in words):
+            return kind(f"the Redis server at {url} {what} ({text})")
+    return StoreUnreachable(f"the Redis server at {url} refuses: {text}")
+
+
+_REFUSALS: tuple[tuple[tuple[str, ...], type[OmniAgentError], str], ...] = (
+    (
+        ("OOM", "maxmemory"),
+        StoreFull,
+        "is out of memory; nothing was stored. Give it more, or delete sessions",
+    ),
+    (
+        ("READONLY", "read only replica"),
+        StoreReadOnly,
+        "is a read-only replica; name the primary in the store's URL",
+    ),
+    (("MISCONF",), StoreReadOnly, "cannot save to its disk and takes no writes; see its log"),
+    (("NOREPLICAS",), StoreReadOnly, "has too few replicas and takes no writes"),
+    (("BUSY",), StoreLocked, "is busy with a script; try again"),
+    (
+        ("LOADING", "MASTERDOWN", "CLUSTERDOWN"),
+        StoreUnreachable,
+        "is not ready yet; try again soon",
+    ),
+    (
+        ("NOPERM", "NOAUTH", "permission"),
+        StoreUnreachable,
+        "does not let this user do what a store needs",
+    ),
+    (
+        ("WRONGTYPE", "value is not an integer"),
+        NotOurStore,
+        "holds something else under the keys of this store; choose another prefix, such as ?prefix=mine:",
+    ),
+)
+"""Words of a server's refusal, our error, and what it says."""
