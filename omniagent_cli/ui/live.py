@@ -40,7 +40,8 @@ class LiveArea:
             if rows_kept == len(self._shown) == len(rows):
                 return
             frame = self._up(len(self._shown) - rows_kept)
-        changed = "".join(f"{row}{_TO_END_OF_LINE}\n" for row in rows[rows_kept:])
+        # Erased first: after a full row the cursor stands on its last character, which would go too.
+        changed = "".join(f"{_TO_END_OF_LINE}{row}\n" for row in rows[rows_kept:])
         if changed:
             frame += _NO_WRAP + changed + _WRAP
         if not above and len(rows) < len(self._shown):

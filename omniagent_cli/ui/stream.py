@@ -19,12 +19,11 @@ from omniagent_cli.agent.events import (
     ToolReturned,
     TurnEvent,
 )
-from omniagent_cli.errors import OmniAgentError
 from omniagent_cli.models import ToolCall
 from omniagent_cli.text import first_line, one_line, visible
 from omniagent_cli.ui.cells import cut_cells
 from omniagent_cli.ui.painting import LivePainter
-from omniagent_cli.ui.terminal import Terminal
+from omniagent_cli.ui.terminal import OutputFailed, Terminal
 
 
 class _Painter(Protocol):
@@ -113,7 +112,7 @@ class StreamView:
         self, kind: type[BaseException] | None, _error: object, _trace: TracebackType | None
     ) -> None:
         # What failed to be written will not be written now either.
-        if kind is None or not issubclass(kind, OSError | OmniAgentError):
+        if kind is None or not issubclass(kind, OSError | OutputFailed):
             self.finish()
         else:
             self._over = True

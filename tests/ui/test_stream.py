@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from contextlib import suppress
 
 import pytest
 
@@ -14,6 +15,7 @@ from omniagent_cli.agent.events import (
     ToolReturned,
     TurnDone,
 )
+from omniagent_cli.errors import StoreFull
 from omniagent_cli.models import Message
 from omniagent_cli.ui.markdown_blocks import Blocks
 from omniagent_cli.ui.stream import StreamView
@@ -132,6 +134,27 @@ def test_the_open_tail_is_shown_while_it_grows():
     view.finish()
     assert out.shown.count("hello") == 1
     assert "```" not in out.shown
+
+
+def test_a_full_row_keeps_its_last_character():
+    """Nothing is erased behind a row that fills the terminal: there the cursor stands on its last character."""
+    terminal, out, _ = tty(columns=40)
+    clock = Clock()
+    view = StreamView(terminal, clock=clock)
+    streamed(view, "x" * 100, clock, step=0.06)
+    assert "x" * 40 in out.written
+    assert "x\x1b[K" not in out.written
+    view.finish()
+
+
+def test_what_came_before_the_store_failed_is_laid_out():
+    """An answer that ends because it cannot be stored stays on the screen as finished text."""
+    terminal, out, _ = tty(columns=40)
+    clock = Clock()
+    with suppress(StoreFull), StreamView(terminal, clock=clock) as view:
+        streamed(view, "some *words* of an answer", clock, step=0.06)
+        raise StoreFull("no room")
+    assert out.shown == "some words of an answer"
 
 
 def test_a_long_open_block_shows_its_last_rows_only():
