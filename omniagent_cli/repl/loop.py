@@ -217,10 +217,12 @@ class Repl:
         agent = await chat.ready_agent()
         chat.removed = None
         said: list[str] = []
+        learn = chat.refresh
         try:
             await chat.show_news()
             await self._show(agent, content, engine, said)
         except StoreError as error:
+            learn = chat.look  # what half arrived is ours, and no news
             self._terminal.error(str(error))
             self._recover(content, "".join(said))
         except OmniAgentError as error:
@@ -230,10 +232,11 @@ class Repl:
         except Exception:  # a bug must not cost what was said either
             self._recover(content, "".join(said))
             raise
-        with suppress(StoreError):
-            await chat.refresh()
-        if chat.message_count:
-            chat.setup.remember(chat.session_id)
+        finally:  # also of a turn that Ctrl-C ended
+            with suppress(StoreError):
+                await learn()
+            if chat.message_count:
+                chat.setup.remember(chat.session_id)
 
     async def _show(
         self, agent: Agent, content: Content, engine: Engine | None, said: list[str]

@@ -117,7 +117,7 @@ class Prompt:
         """Ask for a line that is not remembered; None when they leave."""
         try:
             return await self._question.prompt_async(
-                one_line(question) + (" " if question.endswith(" ") else ""),
+                one_line(question),
                 default=default,
                 handle_sigint=False,
             )

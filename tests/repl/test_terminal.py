@@ -118,6 +118,22 @@ def test_ctrl_c_keeps_the_partial_answer(home: Home, chat_server: Callable) -> N
     assert chat.wait() == 0
 
 
+def test_an_interrupted_first_turn_is_a_session_to_go_on_with(
+    home: Home, chat_server: Callable
+) -> None:
+    """After Ctrl-C in its first turn a session is counted in the toolbar, and chat -c goes on with it."""
+    home.serve(chat_server(stall("The beginning of an answer")))
+    chat = home.open()
+    chat.say("tell me")
+    chat.wait_for("of an answer")
+    chat.send(CTRL_C)
+    chat.wait_prompt(2)
+    chat.wait_until(lambda _: "2 messages" in chat.rows[-1], "the toolbar")
+    chat.send(CTRL_D)
+    assert chat.wait() == 0
+    home.open("-c").wait_for("The beginning of an answer")
+
+
 def test_ctrl_c_before_the_first_word(home: Home, chat_server: Callable) -> None:
     """Ctrl-C while nothing has come yet brings the prompt back, and /retry asks the same again once."""
     server = chat_server(stall(), answer("Here."))
