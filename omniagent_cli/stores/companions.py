@@ -10,9 +10,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from omniagent_cli.canonical import dump
+from omniagent_cli.errors import CorruptSession, SessionExists
 from omniagent_cli.models import Message
 from omniagent_cli.stores.attributes import Attributes
-from omniagent_cli.stores.records import HeaderRow, RowRange, Transaction
+from omniagent_cli.stores.finding import chunks
+from omniagent_cli.stores.records import HeaderRow, MessageRow, RowRange, Transaction
 
 
 class Companions(Attributes):
@@ -45,15 +47,22 @@ class Companions(Attributes):
         going: set[str] = set()
         staying = {key for message in added for key in _referred(message, keys)}
         for row in tx.rows(header.uid):
-            (message,) = self._to_messages(header, [row])
             found = going if any(span.holds(row.position) for span in spans) else staying
-            found.update(_referred(message, keys))
+            found.update(self._referred_by(header, row, keys))
         for key in keys:
             if target is not None and key in going:
                 value = self._record(tx, header, "attachment", key)
                 self._put_sealed(tx, target, "attachment", key, value)
             if key not in staying and (purge or key in going):
                 tx.remove_record(header.uid, "attachment", key)
+
+    def _referred_by(self, header: HeaderRow, row: MessageRow, keys: list[str]) -> list[str]:
+        """Return which attachments a stored message names; one that cannot be read may name any."""
+        try:
+            (message,) = self._to_messages(header, [row])
+        except CorruptSession:
+            return keys
+        return _referred(message, keys)
 
     def _part_summaries(
         self, tx: Transaction, header: HeaderRow, first: int, target: HeaderRow | None
@@ -66,6 +75,38 @@ class Companions(Attributes):
                 kept = {"messages": _count(tx, header.uid, int(key)), "summary": value}
                 self._put_sealed(tx, target, "summary", key, kept)
             tx.remove_record(header.uid, "summary", key)
+
+    def _move(self, tx: Transaction, header: HeaderRow, target: HeaderRow, span: RowRange) -> None:
+        """Give messages to another session; encrypted ones are bound to theirs and written anew."""
+        if not self._secret:
+            tx.move_rows(header.uid, target.uid, span)
+            return
+        for chunk in chunks(tx.rows(header.uid, span)):
+            messages = self._to_messages(header, chunk)
+            rows = [self._to_row(target.uid, message) for message in messages]
+            tx.insert(target.uid, rows, [self._index_text(message) for message in messages])
+        tx.delete_rows(header.uid, span)
+
+    def _put_back(self, tx: Transaction, header: HeaderRow, origin: HeaderRow) -> None:
+        """Return messages to the session they came from, at their old positions."""
+        taken = {row.position for row in tx.rows(header.uid)} & {
+            row.position for row in tx.rows(origin.uid)
+        }
+        if taken:
+            raise SessionExists(
+                f"{origin.id!r} has other messages where these stood; restore them as another session with --as",
+                session_id=origin.id,
+            )
+        newest = next(iter(tx.rows(origin.uid, RowRange(newest=True, limit=1))), None)
+        newest_back = next(iter(tx.rows(header.uid, RowRange(newest=True, limit=1))), None)
+        if newest_back is not None and (newest is None or newest_back.position > newest.position):
+            self._set_preview(origin, self._to_messages(header, [newest_back])[0])
+        origin.message_count += header.message_count
+        self._rejoin(tx, header, origin)
+        self._move(tx, header, origin, RowRange())
+        self._touch_header(origin, tx.now())
+        tx.put(origin)
+        tx.remove(header.uid)
 
     def _rejoin(self, tx: Transaction, header: HeaderRow, origin: HeaderRow) -> None:
         """Give a session back what its returning messages took along; summaries made without them go."""

@@ -14,13 +14,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from omniagent_cli.canonical import dump
+from omniagent_cli.canonical import dump, load
 from omniagent_cli.errors import CorruptSession
 from omniagent_cli.models import new_uid
 from omniagent_cli.stores.care import Problem
 from omniagent_cli.stores.jsonl_change import set_torn_aside
 from omniagent_cli.stores.jsonl_disk import open_private, write_all
 from omniagent_cli.stores.jsonl_draft import Draft
+from omniagent_cli.stores.jsonl_index import is_lost
 from omniagent_cli.stores.jsonl_journal import Step, perform
 from omniagent_cli.stores.jsonl_lines import (
     BadLine,
@@ -32,7 +33,7 @@ from omniagent_cli.stores.jsonl_lines import (
 from omniagent_cli.stores.jsonl_log import Log, NotALog
 from omniagent_cli.stores.jsonl_names import Layout
 from omniagent_cli.stores.jsonl_rows import rows
-from omniagent_cli.stores.records import EVERYTHING, HeaderRow, MessageRow
+from omniagent_cli.stores.records import EVERYTHING, HIDDEN, HeaderRow, MessageRow
 
 _POSITION = re.compile(rb'\{"position":(\d{1,18}),')
 
@@ -42,17 +43,18 @@ def check_log(layout: Layout, path: Path, *, repair: bool) -> list[Problem]:
     try:
         log = Log.open(path, lenient=True)
     except NotALog:
-        return _check_stranger(path)
+        return _check_stranger(layout, path)
     if log is None:
         return []
     with contextlib.closing(log):
         found = _check_end(layout, log, repair=repair)
         name = None if log.header.hidden else log.header.id
-        if damage := _damage(log):
+        lost = is_lost(layout, log)
+        if damage := _damage(log) or (f"{path} has lost why it is hidden" if lost else ""):
             found.append(Problem(damage, name, repaired=repair))
             if repair:
                 _write_anew(layout, log)
-        if layout.path_of(log.header) != path:
+        if layout.path_of(log.header) != path and not lost:
             what = f"{path} holds the session {log.header.id!r}, whose file is called otherwise"
             found.append(Problem(what, name))
         if (side := layout.torn_path(log.uid)).exists():
@@ -60,14 +62,17 @@ def check_log(layout: Layout, path: Path, *, repair: bool) -> list[Problem]:
         return found
 
 
-def _check_stranger(path: Path) -> list[Problem]:
+def _check_stranger(layout: Layout, path: Path) -> list[Problem]:
     """Tell a file of somebody else from a log of ours that lost its first line."""
+    what = f"the first line of {path} cannot be read, which says whose log it is"
+    if path.parent == layout.hidden:
+        return [Problem(what)]  # nobody else puts files there
     with path.open("rb") as file:
         file.readline(1 << 20)
         second = file.readline(1 << 20)
     with contextlib.suppress(BadLine):
         if kind_of(second):
-            return [Problem(f"the first line of {path} cannot be read, which says whose log it is")]
+            return [Problem(what)]
     return []
 
 
@@ -110,14 +115,17 @@ class _Salvage:
         try:
             kind = kind_of(line)
             if kind == "message":
-                self.messages[read_message(line).position] = (offset, True)
+                row = read_message(line)
+                if row.payload[:1] == b"{":
+                    load(row.payload)
+                self.messages[row.position] = (offset, True)
             elif kind == "record":
                 own, key, _ = read_record(line)
                 self.records[own, key] = offset
             elif kind == "header":
                 self.header, _ = read_header(line, self.header.uid)
                 self.payload = self.header.payload or self.payload
-        except BadLine:
+        except ValueError:  # a `BadLine`, or a payload that is no JSON
             match = _POSITION.match(line)
             if match is None or self.messages.get(int(match[1]), (0, False))[1]:
                 self.lost.append(offset)
@@ -134,6 +142,8 @@ def _write_anew(layout: Layout, log: Log) -> None:
     header.message_count = len(salvage.messages)
     header.next_position = max([header.next_position, *(place + 1 for place in salvage.messages)])
     header.revision += 1
+    if is_lost(layout, log):
+        _into_trash(header)
     if log.bad_end:
         header.expires_at = None  # the lost header may have said otherwise
     _set_aside(layout, log, salvage.lost, end)
@@ -148,6 +158,17 @@ def _write_anew(layout: Layout, log: Log) -> None:
         perform(layout, [step], durable=True)
     finally:
         draft.discard()
+
+
+def _into_trash(header: HeaderRow) -> None:
+    """Make a log that stands among the hidden ones and does not say why something that can be restored."""
+    named = not header.id.startswith(HIDDEN)
+    trash = {"id": header.id if named else f"damaged-{header.uid}", "uid": header.uid}
+    header.id, header.hidden = HIDDEN + header.uid, True
+    if header.payload is not None and header.payload[:1] == b"{":
+        data = load(header.payload)
+        trash |= {"kind": "deleted", "at": header.updated_at}
+        header.payload = dump({"trash": trash, **data})
 
 
 def _messages(log: Log, salvage: _Salvage, end: int) -> Iterator[MessageRow]:

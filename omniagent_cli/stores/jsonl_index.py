@@ -23,13 +23,16 @@ from omniagent_cli.errors import CorruptSession
 from omniagent_cli.stores.jsonl_disk import write_private
 from omniagent_cli.stores.jsonl_log import Log, NotALog
 from omniagent_cli.stores.jsonl_names import SUFFIX, Layout
-from omniagent_cli.stores.records import HeaderRow
+from omniagent_cli.stores.records import HIDDEN, HeaderRow
 
 logger = logging.getLogger("omniagent.stores")
 
 INDEX_VERSION = 1
 _SMALL_PAYLOAD = 4096
 """A longer title-metadata-state payload is left in the log; a page of a list reads it there."""
+
+_UNREADABLE = b"?"
+"""Stands for a payload that was lost: whoever opens it is told that the session is damaged."""
 
 _facts = attrgetter(*(field.name for field in fields(HeaderRow)))
 
@@ -150,6 +153,10 @@ class Index:
             with contextlib.closing(log):
                 data = log.data()
                 log.header.payload = data if len(data) <= _SMALL_PAYLOAD else None
+                if is_lost(self._layout, log):
+                    # Without the line that hid it, it is neither in the trash nor to be seen: say so to who looks.
+                    log.header.hidden, log.header.id = True, HIDDEN + log.uid
+                    log.header.payload = _UNREADABLE
                 return Entry(log.stamp, log.header)
         except NotALog:
             return Entry(stamp, None)
@@ -195,6 +202,11 @@ class Index:
         data = json.dumps({"version": INDEX_VERSION, "files": files}, separators=(",", ":"))
         with contextlib.suppress(OSError):  # without it everything works, more slowly
             write_private(self._layout.index, data.encode("ascii"), durable=False)
+
+
+def is_lost(layout: Layout, log: Log) -> bool:
+    """Tell whether a log among the hidden ones has lost the line that says why it is there."""
+    return log.path.parent == layout.hidden and (log.bad_end or not log.header.hidden)
 
 
 def _values(header: HeaderRow | None) -> list[Any] | None:

@@ -93,11 +93,21 @@ def message_line(row: MessageRow, *, replaces: bool = False) -> bytes:
     payload = row.payload
     if not _is_object(payload):
         return dump({**place, "payload": _to_base64(payload)}) + b"\n"
-    if _COLLISION.search(payload) and not load(payload).keys().isdisjoint(_OWN):
+    if _collides(payload):
         return dump(place)[:-1] + b',"payload":' + payload + b"}\n"
     if payload == b"{}":
         return dump(place) + b"\n"
     return dump(place)[:-1] + b"," + payload[1:] + b"\n"
+
+
+def _collides(payload: bytes) -> bool:
+    """Tell whether a payload has keys of ours; one that was damaged is written as it was read."""
+    if not _COLLISION.search(payload):
+        return False
+    try:
+        return not load(payload).keys().isdisjoint(_OWN)
+    except ValueError:
+        return False
 
 
 def place_of(line: bytes) -> tuple[int, bool]:

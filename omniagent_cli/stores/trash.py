@@ -8,12 +8,12 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from omniagent_cli.canonical import format_time, parse_time
-from omniagent_cli.errors import NothingToRestore, SessionExists, UsageError
+from omniagent_cli.errors import CorruptSession, NothingToRestore, UsageError
 from omniagent_cli.models import Message, check_session_id
 from omniagent_cli.stores.companions import Companions
 from omniagent_cli.stores.core import Work, is_expired
 from omniagent_cli.stores.events import Event
-from omniagent_cli.stores.finding import bounded, chunks, runs
+from omniagent_cli.stores.finding import bounded, runs
 from omniagent_cli.stores.records import (
     HIDDEN,
     HeaderRow,
@@ -194,7 +194,7 @@ class Trash(Companions):
             check_session_id(as_id)
 
         def work(tx: Transaction, events: list[Event]) -> TrashEntry:
-            for header, data in self._trashed(tx):
+            for header, data in self._trashed(tx, damaged_last=True):
                 entry = self._entry(tx, header, data)
                 if session_id in (None, entry.session_id) and uid in (None, entry.uid):
                     self._bring_back(tx, header, data, entry, as_id, events)
@@ -311,27 +311,31 @@ class Trash(Companions):
         limit = format_time(now + timedelta(seconds=self._trash_seconds or 0))
         return limit if expires_at is None else min(limit, expires_at)
 
-    def _move(self, tx: Transaction, header: HeaderRow, target: HeaderRow, span: RowRange) -> None:
-        """Give messages to another session; encrypted ones are bound to theirs and written anew."""
-        if not self._secret:
-            tx.move_rows(header.uid, target.uid, span)
-            return
-        for chunk in chunks(tx.rows(header.uid, span)):
-            messages = self._to_messages(header, chunk)
-            rows = [self._to_row(target.uid, message) for message in messages]
-            tx.insert(target.uid, rows, [self._index_text(message) for message in messages])
-        tx.delete_rows(header.uid, span)
+    def _trashed(
+        self, tx: Transaction, *, damaged_last: bool = False
+    ) -> Iterator[tuple[HeaderRow, dict[str, Any]]]:
+        """Yield what is in the trash and not expired, newest first.
 
-    def _trashed(self, tx: Transaction) -> Iterator[tuple[HeaderRow, dict[str, Any]]]:
-        """Yield what is in the trash and not expired, newest first."""
+        Raises:
+            CorruptSession: something hidden cannot be read; with `damaged_last`, after all that can.
+        """
         found = []
+        damage: CorruptSession | None = None
         for header in self._walk_headers(tx, ListQuery(hidden=True, now=format_time(tx.now()))):
-            data = self._data(header)
+            try:
+                data = self._data(header)
+            except CorruptSession as error:
+                if not damaged_last:
+                    raise
+                damage = error
+                continue
             if "trash" in data:
                 found.append((header, data))
         yield from sorted(
             found, key=lambda pair: (pair[1]["trash"]["at"], pair[0].uid), reverse=True
         )
+        if damage is not None:
+            raise damage
 
     def _entry(self, tx: Transaction, header: HeaderRow, data: dict[str, Any]) -> TrashEntry:
         origin = tx.find_uid(data["trash"]["uid"], payload=False)
@@ -372,27 +376,6 @@ class Trash(Companions):
         self._touch_header(header, now, updated=False)
         tx.put(header)
         events.append(Event("session_created", new_id))
-
-    def _put_back(self, tx: Transaction, header: HeaderRow, origin: HeaderRow) -> None:
-        """Return messages to the session they came from, at their old positions."""
-        taken = {row.position for row in tx.rows(header.uid)} & {
-            row.position for row in tx.rows(origin.uid)
-        }
-        if taken:
-            raise SessionExists(
-                f"{origin.id!r} has other messages where these stood; restore them as another session with --as",
-                session_id=origin.id,
-            )
-        newest = next(iter(tx.rows(origin.uid, RowRange(newest=True, limit=1))), None)
-        newest_back = next(iter(tx.rows(header.uid, RowRange(newest=True, limit=1))), None)
-        if newest_back is not None and (newest is None or newest_back.position > newest.position):
-            self._set_preview(origin, self._to_messages(header, [newest_back])[0])
-        origin.message_count += header.message_count
-        self._rejoin(tx, header, origin)
-        self._move(tx, header, origin, RowRange())
-        self._touch_header(origin, tx.now())
-        tx.put(origin)
-        tx.remove(header.uid)
 
     def _purge_trash_of(self, tx: Transaction, uid: str) -> None:
         for header, data in self._trashed(tx):

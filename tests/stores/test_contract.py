@@ -19,9 +19,7 @@ CASES = {
     "sqlite": StoreCase(lambda place, **options: SqliteStore(place / "sessions.db", **options)),
     "file": StoreCase(lambda place, **options: JsonlFilesStore(place / "sessions", **options)),
     "redis": StoreCase(lambda place, **options: RedisStore(place_url(place), **options)),
-    "postgres": StoreCase(
-        lambda place, **options: PostgresStore(postgres_url(place), **options)
-    ),
+    "postgres": StoreCase(lambda place, **options: PostgresStore(postgres_url(place), **options)),
 }
 KEY = bytes(range(32))
 WRAPPERS = {

@@ -108,3 +108,57 @@ def test_other_peoples_files_are_no_problem(place):
     (place / "notes.jsonl").write_text('{"my":"own"}\n{"and":"more"}\n')
     with JsonlFilesStore(place) as store:
         assert store.check() == []
+
+
+@pytest.mark.parametrize("kind", ["deleted", "trimmed"])
+@pytest.mark.parametrize("cut", [5, 300])
+def test_damaged_trash_is_told_and_mended(place, kind, cut):
+    """What lost its end in the trash is never taken for nothing: others come back, it is named, and mended."""
+    with JsonlFilesStore(place) as store:
+        store.delete("b")
+        if kind == "deleted":
+            store.delete("a")
+        else:
+            store.trim("a", 1)
+    path = max((place / ".omniagent/hidden").iterdir(), key=lambda path: path.stat().st_size)
+    path.write_bytes(path.read_bytes()[:-cut])
+    with JsonlFilesStore(place) as store:
+        with pytest.raises(CorruptSession):
+            store.trash()
+        with pytest.raises(CorruptSession):
+            store.restore("a")
+        store.restore("b")
+        assert any("hidden" in problem.what for problem in store.check())
+        store.check(repair=True)
+        assert all("set aside" in problem.what for problem in store.check())
+        (entry,) = store.trash()
+        assert entry.message_count in (3, 4)
+        store.restore(entry.session_id, as_id="back")
+        assert {"apple", "pear", "plum"} <= {message.text for message in store.messages("back")}
+
+
+def test_a_hidden_log_that_lost_its_first_line_is_told(place):
+    """In the directory that is ours alone, any file that is no log is a problem."""
+    with JsonlFilesStore(place) as store:
+        store.delete("b")
+        (path,) = (place / ".omniagent/hidden").iterdir()
+        path.write_bytes(path.read_bytes()[:20])
+        (problem,) = store.check()
+        assert str(path) in problem.what
+
+
+@pytest.mark.parametrize(
+    "change", [lambda s: s.trim("a", 3), lambda s: s.check(repair=True)], ids=["trim", "repair"]
+)
+def test_a_damaged_message_with_keys_of_ours_breaks_nothing(place, change):
+    """A line that looks like a message and is no JSON is rewritten, or mended, without a bug of ours."""
+    with JsonlFilesStore(place) as store:
+        for _ in range(2):
+            store.append("a", {"role": "user", "content": "x", "extra": {"status": "?"}})
+        path = place / "a.jsonl"
+        path.write_bytes(path.read_bytes().replace(b'"content":"x"', b'"content":"x\x01', 1))
+        change(store)
+        if store.check():
+            store.check(repair=True)
+        assert store.check() == []
+        assert store.messages("a", last=1)[0].text == "x"
