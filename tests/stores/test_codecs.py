@@ -22,7 +22,7 @@ from omniagent_cli.stores.ciphers import parse_key
 from omniagent_cli.stores.codecs import MAX_PAYLOAD_BYTES
 from omniagent_cli.stores.memory import MemoryStore
 
-from .secrets import BACKENDS, KEY, OTHER, PLACES
+from .secret_places import BACKENDS, KEY, OTHER, PLACES
 
 LONG = "the same words again and again " * 20
 

@@ -11,7 +11,7 @@ from omniagent_cli.models import Message
 from omniagent_cli.stores import Passphrase, open_store, with_compression, with_encryption
 
 from .place import finish, start
-from .secrets import BACKENDS, KEY, OTHER, PLACES, contents, fill, readable
+from .secret_places import BACKENDS, KEY, OTHER, PLACES, contents, fill, readable
 
 
 @pytest.fixture(params=BACKENDS)
