@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg.types.numeric import Int8Dumper
-from psycopg_pool import ConnectionPool
+from psycopg_pool import ConnectionPool, PoolClosed
 
 from omniagent_cli.stores.postgres_place import Place
 
@@ -63,6 +63,7 @@ class Link:
         self._pool: ConnectionPool[_Connection] | None = None
         self._pid = os.getpid()
         self._inherited: list[object] = []
+        self._closed = False
 
     def take(self) -> Lease:
         """Lend a connection for one unit of work, or raise what the driver raises, at once.
@@ -74,11 +75,17 @@ class Link:
             # Its threads are not in this process, and its connections belong to the parent; not even closing is safe.
             self._inherited.append(self._pool)
             self._lock, self._pool, self._pid = threading.Lock(), None, os.getpid()
-        with self._lock:
-            if self._pool is None:
-                self._pool = self._open()
-            pool = self._pool
-        return Lease(pool.getconn(), pool)
+        while True:
+            with self._lock:
+                if self._pool is None:
+                    self._pool = self._open()
+                pool = self._pool
+            try:
+                return Lease(pool.getconn(), pool)
+            except PoolClosed:
+                # Another thread lost its connection, and the likes of it went with it.
+                if self._closed:
+                    raise
 
     def _open(self) -> ConnectionPool[_Connection]:
         # The pool connects in a thread and would only say that it took too long, so the first connection is ours.
@@ -134,6 +141,7 @@ class Link:
 
     def close(self) -> None:
         """Close every connection of this process."""
+        self._closed = True
         if self._pid != os.getpid():
             return
         with self._lock:

@@ -73,6 +73,10 @@ _WORDS = (
 def is_lost(error: psycopg.Error, connection: psycopg.Connection) -> bool:
     """Tell whether an error ended the connection."""
     state = error.sqlstate or ""
+    if isinstance(error, psycopg.OperationalError) and not state:
+        return not isinstance(
+            error, psycopg.errors.PipelineAborted
+        )  # the driver's, not the server's
     return connection.closed or state.startswith("08") or state in ("57P01", "57P02", "57P03")
 
 
