@@ -345,6 +345,20 @@ class TestPurge:
             store.append("s", said("on"))
             assert store.check() == []
 
+    def test_what_was_encrypted_is_in_no_table_file(self, server, place):
+        """After a store was encrypted where it is, no file of the database holds what it said before."""
+        with open_store(place) as store:
+            store.append("s", said("xylophone quagmire"))
+            store.set_metadata("s", "secret", "xylophone")
+            store.delete("s")
+            store.append("t", said("xylophone once more"))
+            store.compact()
+            store.encrypt(bytes(range(32)))
+            assert not self.on_disk(server, b"xylophone")
+            assert [h.position for h in store.search("xylophone")] == [0]
+            store.restore("s")
+            assert store.get_metadata("s", "secret") == "xylophone"
+
     def test_a_reader_that_blocks_a_purge_is_told(self, server, place):
         """Where an older transaction may still see what was purged, the purge says where a copy still is."""
         with PostgresStore(place) as store, closing(psycopg.connect(server.url())) as reader:
