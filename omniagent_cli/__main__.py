@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 
 _INTERRUPTED = 130
@@ -15,6 +16,7 @@ def main() -> None:
     takes a tenth of a short command's time.
     """
     gc.set_threshold(50_000, 20, 20)
+    _hold_streams()
     try:
         code = _run(sys.argv[1:])
     except KeyboardInterrupt:  # while modules are loaded
@@ -27,7 +29,8 @@ def _run(words: list[str]) -> int:
     if words in (["--version"], ["-V"]):
         from omniagent_cli import __version__
 
-        return _printed(f"omniagent {__version__}\n")
+        if _printed(f"omniagent {__version__}\n"):
+            return 0
     if words[:1] == ["__complete"]:
         from omniagent_cli.complete import main as complete
 
@@ -37,16 +40,22 @@ def _run(words: list[str]) -> int:
     return run(words)
 
 
-def _printed(text: str) -> int:
+def _printed(text: str) -> bool:
+    """Tell whether a text could be printed; why it could not is told by the long way round."""
     try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        from omniagent_cli.cli.exits import CLOSED_PIPE, discard_output
+        os.write(1, text.encode())  # nothing is left in a buffer when it fails
+    except OSError:
+        return False
+    return True
 
-        discard_output()
-        return CLOSED_PIPE
-    return 0
+
+def _hold_streams() -> None:
+    """Open what was closed before the start: a store must not become what others think is stderr."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
 
 
 if __name__ == "__main__":

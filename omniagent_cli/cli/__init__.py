@@ -37,7 +37,8 @@ def main(
         try:
             # Not `main()` of the group: Typer's would end the process on a closed pipe, its own way.
             group = LazyGroup("omniagent", COMMANDS, root=True)
-            with group.make_context("omniagent", words, obj=context) as ctx:
+            columns = max(20, min(context.terminal.width, 80) - 2)  # click gives less than 50 up
+            with group.make_context("omniagent", words, obj=context, terminal_width=columns) as ctx:
                 return group.invoke(ctx)
         finally:
             context.close()

@@ -312,9 +312,9 @@ def _interruptible() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _lines(stdin: TextIO) -> Iterator[str]:
+def _lines(stdin: TextIO | None) -> Iterator[str]:
     """Yield what is said, without the blanks around it."""
-    for line in getattr(stdin, "buffer", stdin):
+    for line in getattr(stdin, "buffer", stdin) or ():
         text = line.decode("utf-8", "replace") if isinstance(line, bytes) else line
         yield text.strip()
 

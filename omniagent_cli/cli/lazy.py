@@ -123,6 +123,20 @@ def _version_option() -> TyperOption:
     )
 
 
+def _helping(option: Any) -> Any:
+    """Let the option that click makes for every command speak through our terminal, and as we do."""
+    if option is not None:
+        option.help = "show this help"
+        option.callback = _show_help
+    return option
+
+
+def _show_help(ctx: typer.Context, _parameter: Parameter, value: bool) -> None:  # noqa: FBT001  # a callback
+    if value and not ctx.resilient_parsing:
+        running(ctx).terminal.write(ctx.get_help() + "\n")
+        raise typer.Exit
+
+
 @contextmanager
 def _placed(ctx: Any) -> Iterator[None]:
     """Note in an error which command it is about, where click leaves that out."""
@@ -153,6 +167,10 @@ class Command(TyperCommand):
             raise UsageError(f"'{ctx.command_path}' has no data to print as JSON; leave out --json")
         return rest
 
+    def get_help_option(self, ctx: Any) -> Any:  # click's signature
+        """Return ``--help``."""
+        return _helping(super().get_help_option(ctx))
+
     def format_options(self, ctx: Any, formatter: Formatter) -> None:
         """List its own options before the shared ones."""
         own = super().get_params(ctx)
@@ -160,7 +178,7 @@ class Command(TyperCommand):
 
     def format_epilog(self, ctx: Any, formatter: Formatter) -> None:  # click's signature
         """Show the example as one line, however narrow the terminal."""
-        formatter.write(f"\nExample:\n  {self.row.example}\n")
+        formatter.write(_example(self.row))
 
 
 class LazyGroup(TyperGroup):
@@ -230,6 +248,14 @@ class LazyGroup(TyperGroup):
             *shared_options(),
         ]
 
+    def get_help_option(self, ctx: Any) -> Any:  # click's signature
+        """Return ``--help``."""
+        return _helping(super().get_help_option(ctx))
+
+    def format_epilog(self, ctx: Any, formatter: Formatter) -> None:  # click's signature
+        """Show the example as one line, however narrow the terminal."""
+        formatter.write(_example(self._group))
+
     def format_options(self, ctx: Any, formatter: Formatter) -> None:
         """List options and commands, importing none."""
         with formatter.section("Commands"):
@@ -253,6 +279,10 @@ def _format_parameters(
         if records:
             with formatter.section(title):
                 formatter.write_dl(records)
+
+
+def _example(row: Row | Group) -> str:
+    return f"\nExample:\n  {row.example}\n"
 
 
 def built(name: str, row: Row) -> Command:

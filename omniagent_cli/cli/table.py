@@ -34,6 +34,11 @@ class Group(NamedTuple):
     commands: dict[str, Row | Group]
     default: str | None = None
 
+    @property
+    def example(self) -> str:
+        """The first command's, which is the one to begin with."""
+        return next(iter(self.commands.values())).example
+
 
 _META = "omniagent sessions meta"
 _STATE = "omniagent sessions state"

@@ -99,7 +99,7 @@ TABLE: Table = {
     "": (
         "A local agent for the terminal whose conversations belong to the person who had them",
         (
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             (("--version", "-V"), "", "show the version", False),
             (("--json",), "", "print one JSON document", False),
             *SHARED,
@@ -118,7 +118,7 @@ TABLE: Table = {
             (("--no-stream",), "", "print the answer when it is whole", False),
             (("--ephemeral",), "", "keep nothing", False),
             (("--offline",), "", "only models on this machine", False),
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             (("--json",), "", "print one JSON document", False),
             *SHARED,
         ),
@@ -135,7 +135,7 @@ TABLE: Table = {
             (("--no-tools",), "", "offer the model no tools", False),
             (("--ephemeral",), "", "keep nothing", False),
             (("--offline",), "", "only models on this machine", False),
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             *SHARED,
         ),
         (),
@@ -144,7 +144,7 @@ TABLE: Table = {
     "completion": (
         "complete commands, options and session ids in your shell with TAB",
         (
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             (("--json",), "", "print one JSON document", False),
             *SHARED,
         ),
@@ -154,7 +154,7 @@ TABLE: Table = {
     "completion install": (
         "put the script where your shell looks",
         (
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             *SHARED,
         ),
         (("one of bash zsh fish powershell", False),),
@@ -163,7 +163,7 @@ TABLE: Table = {
     "completion show": (
         "print the script of a shell",
         (
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             *SHARED,
         ),
         (("one of bash zsh fish powershell", False),),
@@ -172,7 +172,7 @@ TABLE: Table = {
     "completion uninstall": (
         "take the script away again",
         (
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             *SHARED,
         ),
         (("one of bash zsh fish powershell", False),),
@@ -181,7 +181,7 @@ TABLE: Table = {
     "config": (
         "see and change settings",
         (
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             (("--json",), "", "print one JSON document", False),
             *SHARED,
         ),
@@ -191,7 +191,7 @@ TABLE: Table = {
     "config edit": (
         "open your settings file in an editor",
         (
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             *SHARED,
         ),
         (),
@@ -200,7 +200,7 @@ TABLE: Table = {
     "config get": (
         "show one setting, or one table of them",
         (
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             (("--json",), "", "print one JSON document", False),
             *SHARED,
         ),
@@ -211,7 +211,7 @@ TABLE: Table = {
         "list all settings and where they come from",
         (
             (("--changed",), "", "only those that something sets", False),
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             (("--json",), "", "print one JSON document", False),
             *SHARED,
         ),
@@ -221,7 +221,7 @@ TABLE: Table = {
     "config path": (
         "show where your settings file is",
         (
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             *SHARED,
         ),
         (),
@@ -230,7 +230,7 @@ TABLE: Table = {
     "config set": (
         "set one setting in your file",
         (
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             *SHARED,
         ),
         (("setting", False), ("text", False)),
@@ -239,7 +239,7 @@ TABLE: Table = {
     "config trust": (
         "let this project's file set anything",
         (
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             *SHARED,
         ),
         (("file", False),),
@@ -248,7 +248,7 @@ TABLE: Table = {
     "config unset": (
         "remove one setting from your file",
         (
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             *SHARED,
         ),
         (("setting", False),),
@@ -257,7 +257,7 @@ TABLE: Table = {
     "models": (
         "see and choose models",
         (
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             (("--json",), "", "print one JSON document", False),
             *SHARED,
         ),
@@ -268,7 +268,7 @@ TABLE: Table = {
         "list the models that can be used now",
         (
             (("--provider",), "text", "all models of one provider, as it lists them itself", False),
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             (("--json",), "", "print one JSON document", False),
             *SHARED,
         ),
@@ -278,7 +278,7 @@ TABLE: Table = {
     "models use": (
         "talk to this model from now on",
         (
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             *SHARED,
         ),
         (("text", False),),
@@ -287,7 +287,7 @@ TABLE: Table = {
     "sessions": (
         "list, read, search, trim, branch, tag and remove sessions",
         (
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             (("--json",), "", "print one JSON document", False),
             *SHARED,
         ),
@@ -297,7 +297,7 @@ TABLE: Table = {
     "sessions archive": (
         "leave sessions out of lists",
         (
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             *SHARED,
         ),
         (("session", True),),
@@ -314,7 +314,7 @@ TABLE: Table = {
             (("--yes", "--force", "-y"), "", "do not ask", False),
             (("--dry-run",), "", "only say what would happen", False),
             (("--purge",), "", "remove for good: nothing goes to the trash", False),
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             (("--json",), "", "print one JSON document", False),
             *SHARED,
         ),
@@ -332,7 +332,7 @@ TABLE: Table = {
             (("--yes", "--force", "-y"), "", "do not ask", False),
             (("--dry-run",), "", "only say what would happen", False),
             (("--purge",), "", "remove for good: nothing goes to the trash", False),
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             (("--json",), "", "print one JSON document", False),
             *SHARED,
         ),
@@ -346,7 +346,7 @@ TABLE: Table = {
             (("--format",), "one of jsonl json openai markdown text", "jsonl, json, openai, markdown, text; without it, told from FILE's ending", False),
             (("--redact",), "", "mask what looks like a key, token or password; best effort", False),
             (("--output", "-o"), "file", "write here instead of stdout", False),
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             *SHARED,
         ),
         (("session", True),),
@@ -356,7 +356,7 @@ TABLE: Table = {
         "copy a session, up to a message",
         (
             (("--at",), "text", "up to and including this message, as 'show' numbers them", False),
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             (("--json",), "", "print one JSON document", False),
             *SHARED,
         ),
@@ -371,7 +371,7 @@ TABLE: Table = {
             (("--on-conflict",), "one of skip rename merge replace fail", "for a session that is here and differs: skip, rename, merge, replace or fail", False),
             (("--dry-run",), "", "only say what would happen", False),
             (("--strict",), "", "take nothing when anything is wrong", False),
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             (("--json",), "", "print one JSON document", False),
             *SHARED,
         ),
@@ -391,7 +391,7 @@ TABLE: Table = {
             (("--older-than",), "text", "sessions not used for this long, such as 90d", False),
             (("--archived",), "", "only archived ones", False),
             (("--ids",), "", "print nothing but ids", False),
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             (("--json",), "", "print one JSON document", False),
             *SHARED,
         ),
@@ -401,7 +401,7 @@ TABLE: Table = {
     "sessions meta": (
         "your own data about a session",
         (
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             (("--json",), "", "print one JSON document", False),
             *SHARED,
         ),
@@ -411,7 +411,7 @@ TABLE: Table = {
     "sessions meta get": (
         "show one value, or all",
         (
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             (("--json",), "", "print one JSON document", False),
             *SHARED,
         ),
@@ -422,7 +422,7 @@ TABLE: Table = {
         "set one value",
         (
             (("--string",), "", "take VALUE as text whatever it looks like", False),
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             *SHARED,
         ),
         (("session", False), ("text", False), ("text", False)),
@@ -431,7 +431,7 @@ TABLE: Table = {
     "sessions meta unset": (
         "remove one value",
         (
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             *SHARED,
         ),
         (("session", False), ("text", False)),
@@ -440,7 +440,7 @@ TABLE: Table = {
     "sessions pin": (
         "list sessions first, and spare them in bulk removals",
         (
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             *SHARED,
         ),
         (("session", True),),
@@ -450,7 +450,7 @@ TABLE: Table = {
         "remove what has expired",
         (
             (("--dry-run",), "", "only say what would happen", False),
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             (("--json",), "", "print one JSON document", False),
             *SHARED,
         ),
@@ -460,7 +460,7 @@ TABLE: Table = {
     "sessions rename": (
         "give a session another id",
         (
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             *SHARED,
         ),
         (("session", False), ("text", False)),
@@ -471,7 +471,7 @@ TABLE: Table = {
         (
             (("--as",), "text", "bring it back under another id", False),
             (("--entry",), "text", "exactly this entry of 'sessions trash'", False),
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             (("--json",), "", "print one JSON document", False),
             *SHARED,
         ),
@@ -484,7 +484,7 @@ TABLE: Table = {
             (("--session", "-s"), "session", "only in this session", False),
             (("--role",), "one of system user assistant tool", "only messages of system, user, assistant or tool", False),
             (("--limit",), "text", "at most N; 20 on a terminal, no limit in a pipe", False),
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             (("--json",), "", "print one JSON document", False),
             *SHARED,
         ),
@@ -497,7 +497,7 @@ TABLE: Table = {
             (("--last",), "text", "only the last N messages", False),
             (("--follow", "-f"), "", "go on with what is said from now on, until Ctrl-C", False),
             (("--raw",), "", "the texts alone, as they were said; no Markdown is rendered", False),
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             (("--json",), "", "print one JSON document", False),
             *SHARED,
         ),
@@ -507,7 +507,7 @@ TABLE: Table = {
     "sessions state": (
         "the agent's own data about a session",
         (
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             (("--json",), "", "print one JSON document", False),
             *SHARED,
         ),
@@ -517,7 +517,7 @@ TABLE: Table = {
     "sessions state get": (
         "show one value, or all",
         (
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             (("--json",), "", "print one JSON document", False),
             *SHARED,
         ),
@@ -528,7 +528,7 @@ TABLE: Table = {
         "set one value",
         (
             (("--string",), "", "take VALUE as text whatever it looks like", False),
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             *SHARED,
         ),
         (("session", False), ("text", False), ("text", False)),
@@ -537,7 +537,7 @@ TABLE: Table = {
     "sessions state unset": (
         "remove one value",
         (
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             *SHARED,
         ),
         (("session", False), ("text", False)),
@@ -546,7 +546,7 @@ TABLE: Table = {
     "sessions stats": (
         "count sessions, messages and tokens",
         (
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             (("--json",), "", "print one JSON document", False),
             *SHARED,
         ),
@@ -556,7 +556,7 @@ TABLE: Table = {
     "sessions tag": (
         "add and remove tags",
         (
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             (("--json",), "", "print one JSON document", False),
             (("--store", "--db"), "store", "the store to use: a URL, a path, or @NAME", False),
             (("--config",), "file", "read settings from this file", False),
@@ -570,7 +570,7 @@ TABLE: Table = {
     "sessions title": (
         "give a session a title",
         (
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             *SHARED,
         ),
         (("session", False), ("text", True)),
@@ -580,7 +580,7 @@ TABLE: Table = {
         "start a session's time to live again, or change it",
         (
             (("--ttl",), "text", "change the time to live: 30m, 7d, never", False),
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             *SHARED,
         ),
         (("session", True),),
@@ -591,7 +591,7 @@ TABLE: Table = {
         (
             (("--empty",), "", "remove all of it for good", False),
             (("--yes", "--force", "-y"), "", "do not ask", False),
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             (("--json",), "", "print one JSON document", False),
             *SHARED,
         ),
@@ -610,7 +610,7 @@ TABLE: Table = {
             (("--yes", "--force", "-y"), "", "do not ask", False),
             (("--dry-run",), "", "only say what would happen", False),
             (("--purge",), "", "remove for good: nothing goes to the trash", False),
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             (("--json",), "", "print one JSON document", False),
             *SHARED,
         ),
@@ -620,7 +620,7 @@ TABLE: Table = {
     "sessions unarchive": (
         "list sessions again",
         (
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             *SHARED,
         ),
         (("session:archived", True),),
@@ -629,7 +629,7 @@ TABLE: Table = {
     "sessions unpin": (
         "take the pin off again",
         (
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             *SHARED,
         ),
         (("session:pinned", True),),
@@ -638,7 +638,7 @@ TABLE: Table = {
     "store": (
         "look after the store that holds the sessions",
         (
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             (("--json",), "", "print one JSON document", False),
             *SHARED,
         ),
@@ -649,7 +649,7 @@ TABLE: Table = {
         "copy the whole store to a file",
         (
             (("--yes", "--force", "-y"), "", "do not ask", False),
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             *SHARED,
         ),
         (("file", False),),
@@ -659,7 +659,7 @@ TABLE: Table = {
         "look for damage, and repair it",
         (
             (("--repair",), "", "mend what can be mended, after copying the store", False),
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             (("--json",), "", "print one JSON document", False),
             *SHARED,
         ),
@@ -669,7 +669,7 @@ TABLE: Table = {
     "store compact": (
         "give back the room of what was removed",
         (
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             *SHARED,
         ),
         (),
@@ -680,7 +680,7 @@ TABLE: Table = {
         (
             (("--key-file",), "file", "the file that holds the key", False),
             (("--generate-key",), "file", "make a new random key and write it to this new file", False),
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             *SHARED,
         ),
         (),
@@ -689,7 +689,7 @@ TABLE: Table = {
     "store info": (
         "show what the store is and holds",
         (
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             (("--json",), "", "print one JSON document", False),
             *SHARED,
         ),
@@ -701,7 +701,7 @@ TABLE: Table = {
         (
             (("--replace",), "", "put a session of TO that differs in its trash, and take FROM's", False),
             (("--dry-run",), "", "only say what would happen", False),
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             (("--json",), "", "print one JSON document", False),
             *SHARED,
         ),
@@ -713,7 +713,7 @@ TABLE: Table = {
         (
             (("--new-key-file",), "file", "the file that holds the new key", False),
             (("--generate-key",), "file", "make a new random key and write it to this new file", False),
-            (("--help",), "", "Show this message and exit", False),
+            (("--help",), "", "show this help", False),
             *SHARED,
         ),
         (),

@@ -40,14 +40,23 @@ def test_no_words_show_the_help(run):
 
 @pytest.mark.parametrize("path", [path for path, _ in _paths()], ids=" ".join)
 def test_every_command_has_help(run, path):
-    """Every command explains itself; those that do something show an example that calls them."""
+    """Every command explains itself and shows an example that calls it."""
     ran = run(*path, "--help")
     assert (ran.code, ran.err) == (0, "")
     assert "Global options:\n" in ran.out
     row = dict(_paths())[path]
-    if not isinstance(row, Group):
-        assert ran.out.endswith(f"Example:\n  {row.example}\n")
-        assert f"omniagent {' '.join(path)}" in row.example
+    assert ran.out.endswith(f"Example:\n  {row.example}\n")
+    assert f"omniagent {' '.join(path)}" in row.example
+
+
+@pytest.mark.parametrize("words", [(), ("ask",), ("sessions", "trim"), ("sessions", "meta")])
+def test_help_fits_a_narrow_terminal(run, monkeypatch, words):
+    """At 40 columns nothing but the usage line and the example is wider."""
+    monkeypatch.setenv("COLUMNS", "40")
+    shown = run(*words, "--help").out
+    wide = [line for line in shown.partition("Example:")[0].splitlines()[1:] if len(line) > 40]
+    assert not wide
+    assert "show this help" in shown
 
 
 @pytest.mark.parametrize(
@@ -110,12 +119,34 @@ def test_a_closed_stdout_is_no_traceback(filled, db):
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+@pytest.mark.parametrize("words", ["--version", "--help", "sessions list --help"])
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+def test_streams_that_are_closed_from_the_start(db, words, closed):
+    """Whatever streams are missing, nothing is told that is not so, and no file takes their place."""
+    shell = f"{sys.executable} -m omniagent_cli {words} {closed}"
+    done = subprocess.run(
+        ["bash", "-c", shell], capture_output=True, env=environment(db), timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_chat_without_stdin_has_nothing_to_say(db):
+    """A chat whose stdin is closed ends like one whose stdin is empty."""
+    shell = f"{sys.executable} -m omniagent_cli chat <&-"
+    done = subprocess.run(
+        ["bash", "-c", shell], capture_output=True, env=environment(db), timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert b"Traceback" not in done.stderr
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")  # noqa: PTH110
-def test_a_full_disk_behind_stdout_is_told(filled, db):
+@pytest.mark.parametrize("words", [["sessions", "list"], ["--version"], ["sessions", "--help"]])
+def test_a_full_disk_behind_stdout_is_told(filled, db, words):
     """Output that cannot be written is an error in one line, exit 1, also when it only shows at the end."""
     with open("/dev/full", "wb") as full:  # noqa: PTH123
         done = subprocess.run(
-            [sys.executable, "-m", "omniagent_cli", "sessions", "list"],
+            [sys.executable, "-m", "omniagent_cli", *words],
             stdout=full, stderr=subprocess.PIPE, env=environment(db), timeout=60, check=False,
         )  # fmt: skip
     assert done.returncode == 1
