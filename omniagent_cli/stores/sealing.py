@@ -72,7 +72,7 @@ class Sealing(ABC):
         """
         from omniagent_cli.stores.marks import read_mark
 
-        mark = read_mark(self._run(lambda tx: tx.encryption(), write=False))
+        mark = read_mark(self._run(_encryption, write=False))
         if mark is None:
             return None
         return {
@@ -85,7 +85,7 @@ class Sealing(ABC):
         """Tell whether a key is the one that the store is encrypted with; False when it is plain."""
         from omniagent_cli.stores.marks import read_mark
 
-        mark = read_mark(self._run(lambda tx: tx.encryption(), write=False))
+        mark = read_mark(self._run(_encryption, write=False))
         if mark is None:
             return False
         try:
@@ -120,6 +120,10 @@ class Sealing(ABC):
         """Run a unit of work; again with the key when it needs one and there is somebody to ask."""
         try:
             return run()
+        except DecryptionError:
+            if not self._secret or self._mark == self._run(_encryption, write=False):
+                raise
+            return run()  # the key was changed while we looked
         except EncryptedStore:
             if self._secret or self.ask_key is None:
                 raise
@@ -220,3 +224,7 @@ class Sealing(ABC):
     def _is_closed_book(self, payload: bytes | None) -> bool:
         """Whether a payload is encrypted and there is no key; ids and counts are listed all the same."""
         return not self._secret and payload is not None and payload[:1] == _ENCRYPTED
+
+
+def _encryption(tx: Transaction) -> bytes | None:
+    return tx.encryption()

@@ -3,7 +3,11 @@
 from omniagent_cli.models import Message
 from omniagent_cli.stores.jsonl_files import JsonlFilesStore
 from omniagent_cli.stores.memory import MemoryStore
+from omniagent_cli.stores.postgres import PostgresStore
+from omniagent_cli.stores.redis import RedisStore
 from omniagent_cli.stores.sqlite import SqliteStore
+from tests.stores.postgres_server import place_url as postgres_url
+from tests.stores.redis_server import place_url as redis_url
 
 KEY = bytes(range(32))
 OTHER = bytes(range(100, 124))
@@ -13,7 +17,12 @@ PLACES = {
     "sqlite": lambda place, **options: SqliteStore(place / "sessions.db", **options),
     "file": lambda place, **options: JsonlFilesStore(place / "sessions", **options),
 }
-BACKENDS = {"memory": lambda place, **options: MemoryStore(**options), **PLACES}
+BACKENDS = {
+    "memory": lambda place, **options: MemoryStore(**options),
+    **PLACES,
+    "redis": lambda place, **options: RedisStore(redis_url(place), **options),
+    "postgres": lambda place, **options: PostgresStore(postgres_url(place), **options),
+}
 
 
 def fill(store, sessions=6, messages=12):

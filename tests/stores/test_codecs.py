@@ -51,8 +51,12 @@ def rows(store, name):
 
 
 def put_row(store, name, row):
-    uid = store.header(name).uid
-    store._run(lambda tx: tx.replace(uid, row, None), write=True)
+    def work(tx):
+        header = tx.find(name)
+        tx.replace(header.uid, row, None)
+        tx.put(header)
+
+    store._run(work, write=True)
 
 
 def header_of(store, name):
@@ -60,7 +64,20 @@ def header_of(store, name):
 
 
 def put_header(store, header):
-    store._run(lambda tx: tx.put(header), write=True)
+    def work(tx):
+        header.revision = tx.find_uid(header.uid).revision + 1
+        tx.put(header)
+
+    store._run(work, write=True)
+
+
+def put_attachment(store, name, payload):
+    def work(tx):
+        header = tx.find(name)
+        tx.put_record(header.uid, "attachment", "a" * 64, payload)
+        tx.put(header)
+
+    store._run(work, write=True)
 
 
 def payloads(store):
@@ -136,10 +153,7 @@ def test_swapped_between_sessions(store):
     assert len(store.list()) == 2
     found = payloads(store)
     for stranger in (found["b", "a" * 64], found["a", "b" * 64]):
-        store._run(
-            lambda tx, stranger=stranger: tx.put_record(own.uid, "attachment", "a" * 64, stranger),
-            write=True,
-        )
+        put_attachment(store, "a", stranger)
         with pytest.raises(DecryptionError, match="'a'"):
             store.attachment("a", "a" * 64)
 

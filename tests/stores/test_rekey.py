@@ -18,7 +18,7 @@ from .secret_places import BACKENDS, KEY, OTHER, PLACES, contents, fill, readabl
 def opened(request, tmp_path):
     """Return a way to open the store of the test; a store in memory is the same each time."""
     if request.param != "memory":
-        return partial(PLACES[request.param], tmp_path, ttl=None)
+        return partial(BACKENDS[request.param], tmp_path, ttl=None)
     store = BACKENDS["memory"](tmp_path, ttl=None)
     store._close = lambda: None
 
