@@ -26,6 +26,7 @@ BACKENDS: dict[str, tuple[str, str | None]] = {
     "rediss": ("omniagent_cli.stores.redis:RedisStore", "redis"),
     "postgresql": ("omniagent_cli.stores.postgres:PostgresStore", "postgres"),
     "postgres": ("omniagent_cli.stores.postgres:PostgresStore", "postgres"),
+    "openai-conversations": ("omniagent_cli.stores.conversations:ConversationsStore", None),
 }
 """URL scheme -> where its class is, and the extra that installs its driver."""
 

@@ -36,6 +36,7 @@ CAPABILITIES = {
     "file": Capabilities("on this disk: survives a crash of the machine"),
     "memory": Capabilities("in this process: survives nothing"),
     "redis": Capabilities("as its server is set: appendonly and appendfsync", native_expiry=True),
+    "conversations": Capabilities("at OpenAI, its map on this disk", atomic_append=False),
     "postgres": Capabilities("on its server's disk: survives a crash of it", indexed_search=True),
 }
 """By `SessionStore.backend`; the table in the README is compared with it."""
