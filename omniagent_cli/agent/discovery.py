@@ -29,6 +29,9 @@ from omniagent_cli.text import one_line
 
 PROBE_SECONDS = 0.25
 _LISTING_BYTES = 4_000_000
+_COMPATIBLE = "openai"
+"""The provider whose protocol a server speaks of which only the address is known."""
+
 _USER_AGENT = "omniagent"
 
 
@@ -82,15 +85,16 @@ def choose_model(
 ) -> Choice:
     """Choose who answers; the first of these that there is.
 
-    The model named for this call, the session's, the configured one, a provider whose key is set, a local
-    server that answers, and `recall`, which always works.
+    The model named for this call, the session's, the configured one, the first of the configured server, a provider
+    whose key is set, a local server that answers, and `recall`, which always works.
 
     Args:
         explicit: from the command line or the caller.
         session: the model that answered in the session before; kept to, whatever happens.
         configured: from a variable or a file.
         configured_from: which one, for reasons and errors.
-        base_url: the address that goes with a named model, whichever of the three it is.
+        base_url: the address that goes with a named model, whichever of the three it is; without one, its server's
+            first model answers, and nobody else is asked.
         keys: where keys are.
         offline: only this machine; a configured model elsewhere is passed over.
         environ: for the variables of providers' addresses.
@@ -111,6 +115,8 @@ def choose_model(
             return choice
         note = f"; the session's model, {one_line(session)}, is of no provider known here"
     if configured and (choice := named.configured(configured, configured_from)):
+        return choice
+    if base_url and not configured and (choice := named.addressed(base_url)):
         return choice
     choice = (
         _by_key(keys, environ, offline=offline)
@@ -155,6 +161,11 @@ class _Named:
     def configured(self, text: str, origin: str) -> Choice | None:
         return self._choice(text, f"{origin} names it", origin)
 
+    def addressed(self, base_url: str) -> Choice | None:
+        """Choose the first model of a server whose address alone is known: a question must go nowhere else."""
+        choice = self._choice(_COMPATIBLE, f"base_url is {one_line(base_url)}", "")
+        return replace(choice, automatic=True) if choice else None
+
     def _choice(self, text: str, reason: str, origin: str) -> Choice | None:
         if text.strip().lower() == RECALL:
             return Choice(RECALL, reason)
@@ -162,8 +173,10 @@ class _Named:
         address = base_url_for(name.provider, self._base_url, environ=self._environ)
         if self._offline and not is_loopback(address):
             return None
-        model = name.model or self._first_model(name.provider, address)
         other = "" if address == name.provider.base_url else address
+        model = name.model
+        if not model or (other and ":" not in text):  # a server of one's own has models of its own
+            model = self._first_model(name.provider, address)
         return Choice(f"{name.provider.name}:{model}", reason, base_url=other)
 
     def _first_model(self, provider: Provider, address: str) -> str:

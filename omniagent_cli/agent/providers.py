@@ -164,8 +164,7 @@ class Endpoint:
     @property
     def key_advice(self) -> str:
         """What to do about a key, as the end of a sentence."""
-        name = self.provider.name
-        return f"set {self.provider.key_variables[0]} or run `omniagent keys set {name}`"
+        return f"set {self.provider.key_variables[0]}"
 
 
 def find_provider(name: str, *, origin: str = "") -> Provider:
@@ -242,7 +241,7 @@ def check_base_url(url: str, origin: str) -> str:
         )
     if "@" in parts.netloc:
         raise ConfigError(
-            f"{origin}: an address must not hold a user or password; keys are set by `omniagent keys set`"
+            f"{origin}: an address must not hold a user or password; a key is set by the provider's variable"
         )
     if parts.query or parts.fragment or not url.isprintable() or " " in url:
         raise ConfigError(f"{origin}: an address of a server has no ?, # or blanks")

@@ -159,10 +159,10 @@ class Context:
     @cached_property
     def keys(self) -> KeyChain:
         """The providers' keys of this person: variables, the system keyring, or a private file."""
-        from omniagent_cli.config import data_dir
+        from omniagent_cli.config import config_dir
         from omniagent_cli.keys import KeyChain
 
-        return KeyChain(data_dir(self.environ) / "keys.json", environ=self.environ)
+        return KeyChain(config_dir(self.environ) / "keys.json", environ=self.environ)
 
     def close(self) -> None:
         """Close what was opened."""

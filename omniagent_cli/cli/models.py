@@ -41,6 +41,8 @@ def list_models(
     context = running(ctx)
     named, _ = chosen_model(context.settings)
     rows = _of_provider(context, provider) if provider else _usable(context)
+    if named and ":" not in named and named != RECALL:
+        named = str(parse_model(named, origin="agent.provider"))
     if named and not provider and named not in {model for model, _ in rows}:
         rows.insert(0, (named, "your settings"))
     show_rows(

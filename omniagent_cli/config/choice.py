@@ -95,10 +95,13 @@ def resolve_model(settings: Settings, name: str) -> str:
 
 
 def chosen_model(settings: Settings) -> tuple[str | None, Origin]:
-    """Return the model the settings name, ready to use, and what named it; None when nothing does."""
+    """Return the model the settings name, ready to use, and what named it; None when nothing does.
+
+    A provider without a model stands for the provider's usual one.
+    """
     chosen = settings.lookup(("model",))
     if chosen.value is None:
-        return None, chosen.origin
+        return settings.agent.provider or None, settings.origin("agent.provider")
     name, provider = resolve_model(settings, chosen.value), settings.agent.provider
     # The older pair of variables: the model there is a bare name even when it holds a colon ("llama3:8b").
     if (

@@ -41,6 +41,23 @@ def choose(environ=(), probe=nothing, **options):
     return choose_model(environ=environ, keys=keys, probe=probe, **options)
 
 
+def test_an_address_alone(chat_server):
+    """Where only an address is configured, its server's first model answers, and no key leads anywhere else."""
+    server = chat_server(models=["text-embed", "mine"])
+    for environ in ({}, {"OPENAI_API_KEY": "sk", "GROQ_API_KEY": "g"}):
+        choice = choose(environ, base_url=server.url)
+        assert (choice.model, choice.base_url, choice.automatic) == (
+            "openai:mine",
+            server.url,
+            True,
+        )
+        assert choice.reason == f"base_url is {server.url}"
+    assert choose(configured="openai", base_url=server.url).model == "openai:mine"
+    assert choose(configured="openai").model == "openai:gpt-5"
+    with pytest.raises(ModelUnreachable):
+        choose({"OPENAI_API_KEY": "sk"}, base_url="http://127.0.0.1:1/v1")
+
+
 def test_the_order_of_choice(chat_server):
     """Named, the session's, configured, a key, a local server, recall: the first there is."""
     server = chat_server(models=["nomic-embed-text", "llama3:8b"])
@@ -191,7 +208,7 @@ def test_list_models(chat_server):
 @pytest.mark.parametrize(
     ("reply", "error", "text"),
     [
-        (status(401, "no sk-1"), ModelRefused, "Groq refused the key; set GROQ_API_KEY or run `omniagent keys set groq`"),
+        (status(401, "no sk-1"), ModelRefused, "Groq refused the key; set GROQ_API_KEY"),
         (status(503), ModelUnreachable, "Groq fails or is overloaded (503): it went wrong; try again later"),
         (status(302, "", Location="http://127.0.0.1:1/"), ModelRefused, "Groq at URL redirects to http://127.0.0.1:1/; set that as base_url if you trust it"),
         (document(b"<html>", "text/html"), ModelError, "Groq at URL sent no list of models; check that this address speaks Chat Completions (it often ends in /v1)"),

@@ -238,6 +238,8 @@ def test_models_are_resolved(machine):
 def test_chosen_model(machine):
     """The older pair of variables names a model with a colon in its name; a flag is never rewritten."""
     assert chosen_model(machine.load())[0] is None
+    name, origin = chosen_model(machine.load(OMNIAGENT_AGENT_PROVIDER="groq"))
+    assert (name, str(origin)) == ("groq", "variable OMNIAGENT_AGENT_PROVIDER")
     pair = {"OMNIAGENT_AGENT_PROVIDER": "ollama", "OMNIAGENT_AGENT_MODEL": "llama3:8b"}
     assert chosen_model(machine.load(**pair))[0] == "ollama:llama3:8b"
     pair["OMNIAGENT_AGENT_MODEL"] = "ollama:llama3"
