@@ -147,8 +147,16 @@ def _carry_out(
                 advance(1)
         undo = "" if purge else "; 'omniagent sessions restore' brings the last back"
         terminal.note(f"{verb}d {what}{undo}")
+        if purge:
+            tell_copies(context)
     if context.json:
         terminal.json([{"id": summary.id, "messages": number} for summary, number in plan])
     elif dry_run:
         for summary, number in plan:
             terminal.fields([plain_field(summary.id), str(number)])
+
+
+def tell_copies(context: Context) -> None:
+    """Name the backups in which what was purged may still be."""
+    for path in context.store.copies():
+        context.terminal.note(f"it may still be in the copy {path}")

@@ -11,6 +11,7 @@ from omniagent_cli.cli.asking import agreed
 from omniagent_cli.cli.context import Context, running
 from omniagent_cli.cli.listing import show_rows
 from omniagent_cli.cli.options import DryRun, Yes
+from omniagent_cli.cli.sessions_remove import tell_copies
 from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import NothingToRestore
 from omniagent_cli.ui import views
@@ -96,6 +97,8 @@ def trash(
     context.terminal.note(
         f"removed {counted(gone, 'entry')} of the trash for good" if gone else "The trash is empty"
     )
+    if gone:
+        tell_copies(context)
 
 
 def prune(ctx: typer.Context, *, dry_run: DryRun = False) -> None:

@@ -99,7 +99,7 @@ class Attributes(Saving):
         self._edit(session_id, change, updated=False)
 
     def purge_expired(self) -> int:
-        """Remove for good what has expired and return how many visible sessions went."""
+        """Remove for good what has expired, from the backend's files too, and return how many visible sessions went."""
 
         def work(tx: Transaction, events: list[Event]) -> tuple[int, int]:
             query = ListQuery(hidden=None, expired_by=format_time(tx.now()), limit=CHUNK)
@@ -110,10 +110,13 @@ class Attributes(Saving):
                     events.append(Event("session_expired", header.id))
             return len(expired), len(events)
 
-        visible, gone = 0, CHUNK
+        visible, removed, gone = 0, 0, CHUNK
         while gone == CHUNK:
             gone, seen = self._write(work)
             visible += seen
+            removed += gone
+        if removed:
+            self._scrub()
         return visible
 
     def count_expired(self) -> int:

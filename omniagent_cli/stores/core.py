@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
@@ -15,6 +17,7 @@ from omniagent_cli.errors import (
     SessionExpired,
     SessionNotFound,
     StoreClosed,
+    StoreReadOnly,
 )
 from omniagent_cli.models import Message, Session, SessionSummary, check_session_id, content_text
 from omniagent_cli.stores.capabilities import CAPABILITIES, UNKNOWN, Capabilities
@@ -78,6 +81,26 @@ class StoreCore(Sealing):
             StoreError: it cannot be done now, or a file that nobody can read may hold plain text; says which.
         """
         self._scrub()
+
+    def copies(self) -> list[str]:
+        """Return the known copies of the store that are still there, made by `backup`, a repair or a migration.
+
+        What was purged since they were made is still in them.
+        """
+        known = self._read(lambda tx: tx.meta("backups")) or b""
+        return [path for path in map(os.fsdecode, known.splitlines()) if os.path.exists(path)]  # noqa: PTH110  # pathlib is not imported here
+
+    def _note_copy(self, path: str) -> None:
+        """Remember a copy; a store that cannot be written to forgets it."""
+        line = os.fsencode(os.path.realpath(path))
+
+        def work(tx: Transaction) -> None:
+            known = tx.meta("backups") or b""
+            if line not in known.split(b"\n"):
+                tx.put_meta("backups", known + line + b"\n")
+
+        with suppress(StoreReadOnly):
+            self._run(work, write=True)  # it is no content: no key is needed
 
     def _stale_copies(self) -> list[str]:
         """Return the copies of the store made by `backup` that are not encrypted with the key it has now."""

@@ -19,7 +19,7 @@ from omniagent_cli.stores.jsonl_lines import kind_of
 from omniagent_cli.stores.jsonl_log import Log, NotALog
 from omniagent_cli.stores.jsonl_names import SUFFIX, Layout
 from omniagent_cli.stores.jsonl_rows import rows
-from omniagent_cli.stores.private import make_private_directory
+from omniagent_cli.stores.private import make_private_directory, unwritable
 from omniagent_cli.stores.records import EVERYTHING
 
 _Stamp = tuple[int, int, int]
@@ -128,6 +128,10 @@ def back_up(
             sync_directory(directory)
         partial.rename(target)
         sync_directory(target.parent)
+    except OSError as error:
+        if error.filename is None or str(error.filename).startswith(str(partial)):
+            raise unwritable(str(target), error) from error
+        raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

@@ -204,15 +204,10 @@ class JsonlFilesStore(SessionStore):
             )
 
     def _stale_copies(self) -> list[str]:
-        known = self._read(lambda tx: tx.meta("backups")) or b""
-        return [
-            path for path in map(os.fsdecode, known.splitlines()) if not self._has_our_key(path)
-        ]
+        return [path for path in self.copies() if not self._has_our_key(path)]
 
     def _has_our_key(self, path: str) -> bool:
-        """Tell whether a copy is gone, or encrypted as we are."""
-        if not Path(path).exists():
-            return True
+        """Tell whether a copy is encrypted as we are."""
         try:
             with JsonlFilesStore(path, read_only=True) as copy:
                 theirs = copy.encryption()
@@ -233,11 +228,7 @@ class JsonlFilesStore(SessionStore):
         with self._telling(write=False):
             self._inspect()
             care.back_up(self._layout, path, self._shared)
-        if not self._read_only:
-            line = os.fsencode(path.resolve())
-            known = self._read(lambda tx: tx.meta("backups")) or b""
-            if line not in known.split(b"\n"):
-                self._write(lambda tx, _: tx.put_meta("backups", known + line + b"\n"))
+        self._note_copy(str(path))
 
     def compact(self) -> None:
         """Write anew every log that holds more than its last state, one at a time."""

@@ -11,7 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from omniagent_cli.errors import StoreLocked, StoreReadOnly, StoreUnavailable, StoreUnreachable
+from omniagent_cli.errors import (
+    StoreFull,
+    StoreLocked,
+    StoreReadOnly,
+    StoreUnavailable,
+    StoreUnreachable,
+)
 from omniagent_cli.stores.base import SessionStore
 from omniagent_cli.stores.records import ListQuery, Transaction
 from omniagent_cli.stores.sqlite_errors import said
@@ -205,10 +211,7 @@ class SqliteStore(SessionStore):
         with self._lock:
             self._read(lambda tx: tx.count(ListQuery()))
             back_up(f"{self._copy}/copy.db" if self._copy else self.path, os.fspath(target))
-        known = self._read(lambda tx: tx.meta("backups")) or b""
-        line = os.fspath(Path(target).resolve()).encode("utf-8", "surrogateescape")
-        if not self._read_only and line not in known.split(b"\n"):
-            self._write(lambda tx, _: tx.put_meta("backups", known + line + b"\n"))
+        self._note_copy(os.fspath(target))
 
     def compact(self) -> None:
         """Give back the room of what was removed, and leave no trace of it in the file or its WAL.
@@ -235,18 +238,24 @@ class SqliteStore(SessionStore):
             )
 
     def _scrub(self) -> None:
-        self.compact()
+        try:
+            self.compact()
+        except StoreFull as error:
+            raise StoreFull(
+                f"what was removed is in no session any more and still stands in the bytes of {self.path}, which there"
+                " is no room to write anew; free some space and run: omniagent store compact"
+            ) from error
+
+    def copies(self) -> list[str]:
+        """Return the known copies of the store that are still there."""
+        own = Path(self.path)
+        return super().copies() + sorted(map(str, own.parent.glob(f"{own.name}.v*.bak")))
 
     def _stale_copies(self) -> list[str]:
-        known = self._read(lambda tx: tx.meta("backups")) or b""
-        paths = [os.fsdecode(line) for line in known.splitlines()]
-        paths += sorted(map(str, Path(self.path).parent.glob(f"{Path(self.path).name}.v*.bak")))
-        return [path for path in paths if not self._has_our_key(path)]
+        return [path for path in self.copies() if not self._has_our_key(path)]
 
     def _has_our_key(self, path: str) -> bool:
-        """Tell whether a copy is gone, or encrypted as we are."""
-        if not Path(path).exists():
-            return True
+        """Tell whether a copy is encrypted as we are."""
         try:
             with SqliteStore(path, read_only=True) as copy:
                 theirs = copy.encryption()

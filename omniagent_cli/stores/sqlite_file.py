@@ -180,13 +180,18 @@ def _connect(path: str, options: str) -> sqlite3.Connection:
     return connection
 
 
+def _reading(path: str) -> str:
+    """Say how SQLite is to read a file without a WAL that nobody reads from a copy; it needs a ``-shm`` otherwise."""
+    return "mode=ro" if writable(path) else "mode=ro&immutable=1"
+
+
 def _connect_reading(path: str) -> tuple[sqlite3.Connection, str | None]:
     """Open without changing anything; a WAL in a place we cannot write is read from a private copy."""
     if writable(path):
-        return _connect(path, "mode=ro"), None
+        return _connect(path, _reading(path)), None
     wal = Path(path + "-wal")
     if not wal.exists() or wal.stat().st_size == 0:
-        return _connect(path, "mode=ro&immutable=1"), None
+        return _connect(path, _reading(path)), None
     import shutil
     import tempfile  # with random and hashlib, which no other way of opening a file needs
 
@@ -308,7 +313,7 @@ def back_up(path: str, target: str) -> None:
         make_private_directory(Path(target).resolve().parent)
         os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         with (
-            contextlib.closing(_connect(path, "mode=ro")) as source,
+            contextlib.closing(_connect(path, _reading(path))) as source,
             contextlib.closing(sqlite3.connect(partial)) as copy,
         ):
             source.backup(copy)

@@ -28,7 +28,26 @@ from omniagent_cli.models import Message, Session, new_uid
 from omniagent_cli.stores.redis import RedisStore
 from tests.stores.redis_server import RedisServer
 
-WORDS = "the quick brown fox jumps over a lazy dog while seven wizards boil jade kettles in the dark ".split()
+WORDS = [
+    "the",
+    "quick",
+    "brown",
+    "fox",
+    "jumps",
+    "over",
+    "a",
+    "lazy",
+    "dog",
+    "while",
+    "seven",
+    "wizards",
+    "boil",
+    "jade",
+    "kettles",
+    "in",
+    "the",
+    "dark",
+]
 QUESTION = " ".join(itertools.islice(itertools.cycle(WORDS), 30))
 ANSWER = " ".join(itertools.islice(itertools.cycle(reversed(WORDS)), 220))
 TTL = 7 * 86_400

@@ -209,6 +209,16 @@ def test_purge_leaves_nothing(run, filled, db):
         assert b"Viktor" not in file.read_bytes()
 
 
+def test_purge_names_the_backups(run, filled, db):
+    """A copy made before still holds what was purged, and is told."""
+    copy = db.parent / "copy.db"
+    assert run("store", "backup", str(copy)).code == 0
+    told = f"it may still be in the copy {copy}\n"
+    assert run("sessions", "delete", "bob", "--purge", "--yes").err.endswith(told)
+    assert run("sessions", "delete", "alice", "--yes").code == 0
+    assert run("sessions", "trash", "--empty", "--yes").err.endswith(told)
+
+
 def test_no_trash_when_none_is_wanted(run, filled):
     """sessions.trash_ttl = 0 keeps nothing."""
     assert run("config", "set", "sessions.trash_ttl", "0").code == 0

@@ -381,6 +381,13 @@ except StoreFull:
     pass
 else:
     sys.exit("a rename still had room")
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, -1))
+try:
+    store.backup(sys.argv[1] + "-copy")
+except StoreFull as error:
+    assert "-copy" in str(error), error
+else:
+    sys.exit("a backup still had room")
 assert len(store.messages("a")) == stored
 print(stored)
 """
@@ -455,7 +462,7 @@ def test_backup(store, place, tmp_path):
         assert texts(copy) == ["one"]
         copy.restore("b")
         assert texts(copy, "b") == ["two"]
-    assert store._read(lambda tx: tx.meta("backups")) == os.fsencode(tmp_path / "copy") + b"\n"
+    assert store.copies() == [str(tmp_path / "copy")]
     for target in (tmp_path / "copy", place / "inside"):
         with pytest.raises(UsageError):
             store.backup(target)

@@ -188,6 +188,15 @@ class TestStoredBytes:
         assert not any(b"xylophone" in p.read_bytes() for p in path.parent.iterdir())
         assert store.search("stays")
 
+    def test_what_has_expired_leaves_no_trace(self, path):
+        """Removed for good is removed from the file too."""
+        clock = FakeClock()
+        with SqliteStore(path, clock=clock) as store:
+            store.append("s", Message("user", "xylophone quartz"))
+            clock.advance("8d")
+            assert store.purge_expired() == 1
+        assert not any(b"xylophone" in p.read_bytes() for p in path.parent.iterdir())
+
 
 class TestPrivacy:
     @pytest.mark.parametrize("umask", [0, 0o777, 0o022])
@@ -338,6 +347,9 @@ class TestCopies:
             assert copy.get("s") == store.get("s")
             assert len(copy.search("apple")) == 1
             copy.append("s", Message("user", "on"))
+        assert store.copies() == [str(target)]
+        target.unlink()
+        assert store.copies() == []
 
     def test_a_backup_onto_the_store_is_refused(self, store, path):
         """A store is never replaced by its own backup."""

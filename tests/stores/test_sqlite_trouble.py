@@ -115,6 +115,24 @@ with SqliteStore(path) as store:
         finish(reader)
         assert seen == ["1\n", "2\n", "3\n"]
 
+    def test_a_store_on_a_read_only_disk_can_be_backed_up(self, open_place):
+        """A copy needs nothing of the place it is made from, and not to be remembered there."""
+        path = open_place / "sessions.db"
+        with SqliteStore(path) as store:
+            store.append("s", Message("user", "one"))
+        path.chmod(0o444)
+        open_place.chmod(0o555)
+        out = run_with_less_rights(
+            """
+with tempfile.TemporaryDirectory() as place, SqliteStore(path) as store:
+    store.backup(f"{place}/copy.db")
+    with SqliteStore(f"{place}/copy.db") as copy:
+        print(copy.count_messages("s"))
+""",
+            path,
+        )
+        assert out == "1\n"
+
     def test_a_place_where_nothing_can_be_made(self, open_place):
         """A missing store in a read-only directory reads as empty, and a write says why it cannot be."""
         open_place.chmod(0o555)
@@ -267,6 +285,28 @@ with SqliteStore(sys.argv[1]) as store:
             assert not store.exists("s")
             store.compact()
         assert b"xylophone" not in path.read_bytes()
+
+
+PURGE = """
+import os, resource, sys
+from omniagent_cli.errors import StoreFull
+from omniagent_cli.stores.sqlite import SqliteStore
+with SqliteStore(sys.argv[1]) as store:
+    store.append("big", {"role": "user", "content": "x" * 500_000})
+    store.append("s", {"role": "user", "content": "xylophone"})
+with SqliteStore(sys.argv[1]) as store:
+    store.count_messages("s")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+    try:
+        store.delete("s", purge=True)
+    except StoreFull as error:
+        print("still stands" in str(error), store.exists("s"))
+"""
+
+
+def test_a_purge_without_room_says_where_the_text_still_is(path):
+    """What is gone from the store and not from its bytes is told as that."""
+    assert finish(start(PURGE, path)) == "True False\n"
 
 
 FILL = """
