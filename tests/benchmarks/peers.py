@@ -122,8 +122,7 @@ def subjects(
     yield ours("sqlite", f"sqlite://{directory}/ours.db")
     yield ours("file", f"file://{directory}/ours")
     if redis_url:
-        with suppress(Exception):
-            yield ours("redis", redis_url.replace("unix://", "redis+unix://"))
+        yield ours("redis", f"redis://?unix_socket_path={redis_url.removeprefix('unix://')}")
     if find_spec("agents"):
         from agents import SQLiteSession
 
