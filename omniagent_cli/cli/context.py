@@ -136,9 +136,14 @@ class Context:
         from omniagent_cli.stores import open_store
 
         choice, sessions = self.store_choice, self.settings.sessions
-        store = open_store(
-            choice.url, ttl=sessions.ttl, trash_ttl=sessions.trash_ttl, compress=choice.compress
-        )
+        try:
+            store = open_store(
+                choice.url, ttl=sessions.ttl, trash_ttl=sessions.trash_ttl, compress=choice.compress
+            )
+        except ConfigError as error:
+            if choice.origin.layer == "flag":
+                raise
+            raise ConfigError(f"{choice.origin}: {error}") from error
         self._tell_completion(choice.url)
         return store
 

@@ -162,7 +162,7 @@ class Command(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse, and refuse ``--json`` that was given before the name of a command without data."""
         with _placed(ctx):
-            rest = super().parse_args(ctx, args)
+            rest = super().parse_args(ctx, _number_last(args) if self.row.number else args)
         if running(ctx).json and not self.row.json:
             raise UsageError(f"'{ctx.command_path}' has no data to print as JSON; leave out --json")
         return rest
@@ -179,6 +179,16 @@ class Command(TyperCommand):
     def format_epilog(self, ctx: Any, formatter: Formatter) -> None:  # click's signature
         """Show the example as one line, however narrow the terminal."""
         formatter.write(_example(self.row))
+
+
+def _number_last(args: list[str]) -> list[str]:
+    """Put a last argument such as -1, which reads like an option, where options have ended."""
+    for place, word in enumerate(args):
+        if word == "--":
+            break
+        if word[:1] == "-" and word[1:2].isdecimal():
+            return [*args[:place], *args[place + 1 :], "--", word]
+    return args
 
 
 class LazyGroup(TyperGroup):

@@ -103,6 +103,8 @@ def backup(
         )
     if _is_store(context, file):
         raise UsageError(f"{file} is the store itself; name another file for the copy")
+    if not file.absolute().parent.is_dir():
+        raise UsageError(f"there is no directory {file.parent}; create it or name another file")
     if file.is_file():
         agreed(context, f"replace {file}", yes=yes)
     copy(file)
@@ -125,6 +127,9 @@ def compact(ctx: typer.Context) -> None:
     if shrink is None:
         raise _unsupported(context, "be compacted")
     before = context.store.info().get("bytes")
+    if before == 0:
+        context.terminal.note("there is nothing to compact")
+        return
     shrink()
     after = context.store.info().get("bytes")
     if isinstance(before, int) and isinstance(after, int):

@@ -14,6 +14,7 @@ class Row(NamedTuple):
         example: a command line that works, for ``--help`` and the README.
         json: it has data, so it takes ``--json``.
         words: words that begin with a dash are arguments, as in ``tag ID -old``.
+        number: its last argument may be a number below zero, as in ``meta set ID KEY -1``.
     """
 
     target: str
@@ -21,6 +22,7 @@ class Row(NamedTuple):
     example: str
     json: bool = False
     words: bool = False
+    number: bool = False
 
 
 class Group(NamedTuple):
@@ -66,7 +68,7 @@ SESSIONS = Group(
         "meta": Group(
             "your own data about a session",
             {
-                "set": Row("sessions_values:meta_set", "set one value", f"{_META} set user-123 project '{{\"name\": \"apollo\"}}'"),
+                "set": Row("sessions_values:meta_set", "set one value", f"{_META} set user-123 project '{{\"name\": \"apollo\"}}'", number=True),
                 "get": Row("sessions_values:meta_get", "show one value, or all", f"{_META} get user-123 project", json=True),
                 "unset": Row("sessions_values:meta_unset", "remove one value", f"{_META} unset user-123 project"),
             },
@@ -74,7 +76,7 @@ SESSIONS = Group(
         "state": Group(
             "the agent's own data about a session",
             {
-                "set": Row("sessions_values:state_set", "set one value", f"{_STATE} set user-123 step 3"),
+                "set": Row("sessions_values:state_set", "set one value", f"{_STATE} set user-123 step 3", number=True),
                 "get": Row("sessions_values:state_get", "show one value, or all", f"{_STATE} get user-123", json=True),
                 "unset": Row("sessions_values:state_unset", "remove one value", f"{_STATE} unset user-123 step"),
             },
@@ -117,7 +119,7 @@ COMMANDS = Group(
             {
                 "list": Row("config:list_settings", "list all settings and where they come from", "omniagent config list", json=True),
                 "get": Row("config:get", "show one setting, or one table of them", "omniagent config get window.max_messages", json=True),
-                "set": Row("config:set_", "set one setting in your file", "omniagent config set display.color never"),
+                "set": Row("config:set_", "set one setting in your file", "omniagent config set display.color never", number=True),
                 "unset": Row("config:unset", "remove one setting from your file", "omniagent config unset display.color"),
                 "path": Row("config:path", "show where your settings file is", "omniagent config path"),
                 "edit": Row("config:edit", "open your settings file in an editor", "omniagent config edit"),

@@ -38,11 +38,20 @@ def test_backup_is_a_store(run, filled, tmp_path, db):
         f"omniagent: error: {db} is the store itself; name another file for the copy\n",
     )
     assert run("store", "backup", str(tmp_path)).code != 0
+    ran = run("store", "backup", str(tmp_path / "missing" / "copy.db"))
+    assert (ran.code, ran.err) == (
+        2,
+        f"omniagent: error: there is no directory {tmp_path}/missing; create it or name another file\n",
+    )
+    assert not (tmp_path / "missing").exists()
 
 
-def test_compact(run, filled):
+def test_compact(run, filled, db):
     """Compact says what it gained, and a store that cannot be compacted says so."""
     assert "bytes are" in run("store", "compact").err
+    ran = run("store", "compact", store=db.with_name("none.db"))
+    assert (ran.code, ran.err) == (0, "there is nothing to compact\n")
+    assert not db.with_name("none.db").exists()
     ran = run("store", "compact", store="memory:")
     assert (ran.code, ran.err) == (
         1,
@@ -99,6 +108,25 @@ def test_set_get_unset(run, home):
     assert (
         run("config", "unset", "window.max_messages").err
         == f"window.max_messages was not set in {file}\n"
+    )
+
+
+def test_numbers_below_zero_are_values(run, home):
+    """A value such as -1 is no option, wherever options stand; other words that begin with a dash are told."""
+    assert run("config", "set", "agent.seed", "-5", "-v").code == 0
+    assert run("config", "get", "agent.seed").out == "-5\n"
+    assert run("config", "set", "window.max_messages", "-1").err == (
+        "omniagent: error: window.max_messages cannot be -1 (as given); give a whole number of at least 1\n"
+    )
+    assert run("sessions", "meta", "set", "a", "k", "-1.5", "--string").code == 0
+    assert run("sessions", "meta", "get", "a", "k", "--json").json == "-1.5"
+    assert "no option of" in run("sessions", "meta", "set", "a", "k", "1", "--strng").err
+
+
+def test_a_store_of_no_known_kind_is_told_with_its_place(run, home):
+    """A wrong store URL in a file or a variable names the file or the variable."""
+    assert run("sessions", "list", store="mongo://h/x").err.startswith(
+        "omniagent: error: variable OMNIAGENT_STORE: no store backend is called 'mongo' (in mongo://h/x); "
     )
 
 
