@@ -1,18 +1,21 @@
-"""`omniagent sessions stats`: how much there is, and what it cost in tokens."""
+"""`omniagent sessions stats`: how much there is, when it was said, and what it cost in tokens."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 
 import typer
 
 from omniagent_cli.cli.context import Context, running
+from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import SessionNotFound
 from omniagent_cli.models import Message, SessionSummary
 from omniagent_cli.text import one_line, plain_field
 from omniagent_cli.ui.cells import Column, Table
+from omniagent_cli.ui.heat import heat_rows
 from omniagent_cli.ui.views import counted
 
 _LARGEST = 5
@@ -24,11 +27,14 @@ class _Totals:
     archived: int = 0
     messages: int = 0
     roles: Counter[str] = field(default_factory=Counter)
+    days: Counter[date] = field(default_factory=Counter)
     models: dict[str, Counter[str]] = field(default_factory=dict)
     largest: list[SessionSummary] = field(default_factory=list)
 
     def add(self, message: Message) -> None:
         self.roles[message.role] += 1
+        if message.created_at is not None:
+            self.days[message.created_at.astimezone().date()] += 1
         if message.role != "assistant":
             return
         tokens = self.models.setdefault(message.model or "", Counter())
@@ -44,6 +50,10 @@ class _Totals:
             "archived": self.archived,
             "messages": self.messages,
             "roles": dict(self.roles),
+            "days": [
+                {"day": day.isoformat(), "messages": number}
+                for day, number in sorted(self.days.items())
+            ],
             "models": [
                 {
                     "model": model,
@@ -67,7 +77,7 @@ class _Totals:
 
 
 def stats(ctx: typer.Context) -> None:
-    """Count sessions and messages, tokens per model, and name the largest sessions."""
+    """Count sessions and messages, by day and by model with its tokens, and name the largest sessions."""
     context = running(ctx)
     record = _totals(context).record()
     if context.json:
@@ -103,6 +113,8 @@ def _show_pipe(context: Context, record: dict[str, Any]) -> None:
         fields([key, str(record[key])])
     for role, number in sorted(record["roles"].items()):
         fields(["role", role, str(number)])
+    for row in record["days"]:
+        fields(["day", row["day"], str(row["messages"])])
     for row in record["models"]:
         numbers = (str(row[key]) for key in ("answers", "input_tokens", "output_tokens"))
         fields(["model", plain_field(row["model"]), *numbers])
@@ -114,6 +126,7 @@ def _show_person(context: Context, record: dict[str, Any]) -> None:
     sessions = counted(record["sessions"], "session")
     archived = f" ({record['archived']:,} archived)" if record["archived"] else ""
     context.terminal.line(f"{sessions}{archived}, {counted(record['messages'], 'message')}")
+    _show_activity(context, record)
     if record["models"]:
         context.terminal.line()
         rows = [
@@ -134,3 +147,14 @@ def _show_person(context: Context, record: dict[str, Any]) -> None:
         ]
         columns = [Column("LARGEST", "cyan", shrink=True), Column("MESSAGES", right=True)]
         context.terminal.table(Table([*columns, Column("TITLE", shrink=True)], rows))
+
+
+def _show_activity(context: Context, record: dict[str, Any]) -> None:
+    terminal = context.terminal
+    days = {date.fromisoformat(row["day"]): row["messages"] for row in record["days"]}
+    today = utc_now().astimezone().date()
+    rows = heat_rows(days, today, terminal.width, unicode=terminal.speaks_unicode)
+    if rows:
+        terminal.line()
+    for row in rows:
+        terminal.line(terminal.style(row[:4], "dim") + terminal.style(row[4:], "green"))

@@ -70,7 +70,7 @@ def fitted_widths(table: Table, width: int) -> list[int]:
         max([cell_width(column.title), *(cell_width(row[place]) for row in table.rows)])
         for place, column in enumerate(table.columns)
     ]
-    over = sum(widths) + _GAP * (len(widths) - 1) - width
+    over = _total(widths) - width
     for place in reversed(range(len(widths))):
         if over > 0 and table.columns[place].shrink:
             least = min(widths[place], max(cell_width(table.columns[place].title), 12))
@@ -78,6 +78,17 @@ def fitted_widths(table: Table, width: int) -> list[int]:
             widths[place] -= given
             over -= given
     return widths
+
+
+def narrowed(table: Table, width: int) -> Table:
+    """Leave out the last columns of a table that is too wide however its columns shrink; two stay in any case."""
+    while len(table.columns) > 2 and _total(fitted_widths(table, width)) > width:
+        table = Table(table.columns[:-1], [row[:-1] for row in table.rows])
+    return table
+
+
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + _GAP * (len(widths) - 1)
 
 
 def padded_rows(

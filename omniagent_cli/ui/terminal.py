@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO, cast
 
 from omniagent_cli.errors import OmniAgentError
 from omniagent_cli.text import one_line, visible
-from omniagent_cli.ui.cells import Table, fitted_widths, padded_rows
+from omniagent_cli.ui.cells import Table, fitted_widths, narrowed, padded_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -173,7 +173,7 @@ class Terminal:
 
     def table(self, table: Table, out: Out | None = None) -> None:
         """Show rows under their titles, cut to the width of the terminal."""
-        out = out or self
+        out, table = out or self, narrowed(table, self.width)
         widths = fitted_widths(table, self.width)
         (titles,) = padded_rows(table, [[column.title for column in table.columns]], widths)
         out.line(self.style("  ".join(titles).rstrip(), "bold"))

@@ -6,7 +6,7 @@ import pytest
 
 from omniagent_cli.cli.recent import Recent
 from omniagent_cli.models import Message
-from tests.cli.scene import talk
+from tests.cli.scene import FIRST, talk
 
 
 def test_rename(run, filled):
@@ -198,7 +198,7 @@ def test_an_id_that_looks_like_an_option(run, store):
 
 
 def test_stats(run, filled):
-    """Stats counts sessions, messages and tokens per model, and names the largest."""
+    """Stats counts sessions, messages by day and tokens per model, and names the largest."""
     filled.append(
         "carol",
         Message(
@@ -212,6 +212,7 @@ def test_stats(run, filled):
         "model": "openai:gpt-5", "answers": 1, "input_tokens": 10, "output_tokens": 5,
     }  # fmt: skip
     assert [row["id"] for row in record["largest"]] == ["alice", "bob", "carol"]
+    assert record["days"] == [{"day": f"{FIRST.astimezone():%Y-%m-%d}", "messages": 8}]
     assert run("sessions", "stats").cells[:3] == [
         ["sessions", "3"],
         ["archived", "0"],
@@ -220,11 +221,12 @@ def test_stats(run, filled):
 
 
 def test_stats_for_a_person(run, filled, person):
-    """A terminal sees the same in words and tables."""
+    """A terminal sees the same in words and tables, and the days as a map."""
     with person("sessions", "stats") as terminal:
         assert terminal.wait() == 0
-    assert terminal.shown.splitlines() == [
-        "3 sessions, 7 messages",
+    lines = terminal.shown.splitlines()
+    assert lines[0] == "3 sessions, 7 messages"
+    assert lines[lines.index("LARGEST  MESSAGES  TITLE") - 4 :] == [
         "",
         "MODEL    ANSWERS  TOKENS IN  TOKENS OUT",
         "unknown        3          0           0",
