@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -19,6 +20,9 @@ from omniagent_cli.stores.postgres_words import index_words
 from omniagent_cli.text import index_text
 
 _FULL = "sessions", "messages", "records"
+
+_PAUSES_SECONDS = (0.0, 0.2, 1.0, 3.0)
+"""Before each try to write a table anew: the server's own maintenance may be reading for a moment."""
 
 
 def vacuum(connection: psycopg.Connection, schema: str) -> None:
@@ -42,17 +46,25 @@ def rewrite(connection: psycopg.Connection, schema: str, place: str) -> None:
         if number and int(number.group()):
             kept.append(number.group())
 
+    def rewritten(table: str) -> bool:
+        kept.clear()
+        connection.execute(qualified(f"VACUUM (FULL, VERBOSE) ${table}", schema))
+        return not kept
+
     connection.add_notice_handler(hear)
     try:
-        for table in _FULL:
-            connection.execute(qualified(f"VACUUM (FULL, VERBOSE) ${table}", schema))
+        waiting = list(_FULL)
+        for pause in _PAUSES_SECONDS:
+            time.sleep(pause)
+            waiting = [table for table in waiting if not rewritten(table)]
+            if not waiting:
+                return
     finally:
         connection.remove_notice_handler(hear)
-    if kept:
-        raise StoreLocked(
-            f"what was removed is still in the files of {place}, because an older transaction on the server may read"
-            f' it; when that is over, run in psql: VACUUM FULL "{schema}".messages, "{schema}".sessions, "{schema}".records'
-        )
+    raise StoreLocked(
+        f"what was removed is still in the files of {place}, because an older transaction on the server may read"
+        f' it; when that is over, run in psql: VACUUM FULL "{schema}".messages, "{schema}".sessions, "{schema}".records'
+    )
 
 
 def copy_tables(connection: psycopg.Connection, schema: str, target: str) -> None:
