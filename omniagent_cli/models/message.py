@@ -99,6 +99,8 @@ class Message:
         Raises:
             InvalidRecord: it has not the shape of a message.
         """
+        if len(record) == 2 and record.get("role") in ROLES and type(record.get("content")) is str:
+            return cls.trusted({**record}, position)  # what nearly every message of an append is
         try:
             own = clone(dict(record))
         except RecursionError as error:

@@ -315,7 +315,7 @@ class StoreCore(Sealing):
     def _touch_header(self, header: HeaderRow, now: datetime, *, updated: bool = True) -> None:
         """Mark a change: revision, activity, and the session's own time to live start again."""
         for name in (header.agent_id, header.model):
-            if not is_storable(name):
+            if name and not is_storable(name):
                 raise InvalidRecord(f"{name!r} cannot name an agent or a model")
         header.revision += 1
         if updated:
