@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -79,7 +80,7 @@ def _context(context: Context, url: str) -> Iterator[Context]:
 def _check_there(context: Context) -> None:
     """Refuse a local store that is not there; elsewhere it reads as an empty one, here it was mistyped."""
     scheme, path = split_url(context.store_choice.url)
-    if scheme in ("sqlite", "file") and not Path(path).expanduser().exists():
+    if scheme in ("sqlite", "file") and not os.path.exists(Path(path).expanduser()):  # noqa: PTH110  # pathlib's raises where nobody may look
         raise StoreUnreachable(
             f"there is no store {context.store_choice.shown} to migrate from; check how it is written"
         )

@@ -56,7 +56,7 @@ def unset_value(path: Path, key: str) -> bool:
             changed safely. The file is as it was then.
     """
     name = split_key(key)
-    if not path.exists():
+    if not _there(path):
         return _absent(key, name)
     with files.locked_directory(_directory(path)):
         document = _read(path)
@@ -65,6 +65,13 @@ def unset_value(path: Path, key: str) -> bool:
             return _absent(key, name)
         _write(document, toml_cut.ways(document.text, name), expected, key)
     return True
+
+
+def _there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}; name another file") from error
 
 
 def _absent(key: str, name: Key) -> bool:

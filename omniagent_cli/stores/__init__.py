@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omniagent_cli.errors import ConfigError, StoreUnreachable
@@ -105,7 +104,8 @@ def split_url(url: str) -> tuple[str, str]:
         or not (rest.startswith("//") or scheme in BACKENDS)
     )
     if plain_path:
-        return ("file" if Path(url).is_dir() or url.endswith("/") else "sqlite"), url
+        # Not pathlib's: it raises where nobody may look, and the backend can say that better.
+        return ("file" if os.path.isdir(url) or url.endswith("/") else "sqlite"), url  # noqa: PTH112
     if scheme == "memory":
         if rest.strip("/"):
             raise ConfigError(

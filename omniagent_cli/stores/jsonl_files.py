@@ -223,7 +223,7 @@ class JsonlFilesStore(SessionStore):
         """
         self._check_open()
         path = Path(target).expanduser().absolute()
-        if path.exists() or path.is_relative_to(self._layout.root):
+        if os.path.lexists(path) or path.is_relative_to(self._layout.root):
             raise UsageError(f"{path} is there already or inside the store; name a new directory")
         with self._telling(write=False):
             self._inspect()

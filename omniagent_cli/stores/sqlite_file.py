@@ -307,7 +307,11 @@ def back_up(path: str, target: str) -> None:
         StoreUnavailable: the target cannot be written.
     """
     partial = f"{target}.{os.getpid()}.part"
-    if Path(target).exists() and Path(target).samefile(path):
+    try:
+        same = Path(target).exists() and Path(target).samefile(path)
+    except OSError as error:
+        raise unwritable(target, error) from error
+    if same:
         raise UsageError(f"{target} is the store itself; name another file for the backup")
     try:
         make_private_directory(Path(target).resolve().parent)

@@ -105,6 +105,32 @@ def test_a_missing_file_reads_as_empty_and_is_made_by_writing(run, tmp_path):
     assert deep.parent.stat().st_mode & 0o777 == 0o700
 
 
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("--store", "{}", "sessions", "list"), 3),
+        (("--store", "{}/x.db", "sessions", "list"), 3),
+        (("--store", "file://{}", "sessions", "list"), 3),
+        (("--store", "{}", "sessions", "meta", "set", "a", "k", "1"), 3),
+        (("--config", "{}", "config", "get", "model"), 2),
+        (("--config", "{}", "config", "set", "model", "recall"), 2),
+        (("--config", "{}", "config", "unset", "model"), 2),
+        (("store", "backup", "{}"), 3),
+        (("store", "backup", "{}/x"), 2),
+        (("store", "migrate", "{}", "memory:"), 3),
+        (("sessions", "export", "alice", "-o", "{}"), 1),
+        (("sessions", "import", "{}"), 1),
+        (("ask", "-m", "recall", "-a", "{}", "hi"), 2),
+        (("ask", "-m", "recall", "--system", "@{}", "hi"), 2),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_names_no_disk_can_hold(run, filled, tmp_path, words, code):
+    """A path that the system refuses to look at is one line that names it, wherever it stands."""
+    name = f"{tmp_path}/{'x' * 300}"
+    assert name in _told(run(*(word.format(name) for word in words)), code)
+
+
 def test_files_that_are_not_ours(run, tmp_path):
     """Text, another program's database and rubbish are told as not ours, exit 3, and stay as they were."""
     text, other = tmp_path / "notes.txt", tmp_path / "other.db"
