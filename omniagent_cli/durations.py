@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -71,7 +72,10 @@ def ttl_seconds(ttl: timedelta | float | str | None) -> float | None:
         ttl = parse_duration(ttl)
     if ttl is None:
         return None
-    seconds = ttl.total_seconds() if isinstance(ttl, timedelta) else float(ttl)
+    try:
+        seconds = ttl.total_seconds() if isinstance(ttl, timedelta) else float(ttl)
+    except OverflowError:  # a whole number without end
+        seconds = math.inf
     if not 0 <= seconds <= _LONGEST_SECONDS:  # also refuses NaN
         raise InvalidDuration(f"a time to live of {ttl} is out of range; {_EXAMPLES}")
     return seconds or None

@@ -318,19 +318,27 @@ class StoreCore(Sealing):
             if name and not is_storable(name):
                 raise InvalidRecord(f"{name!r} cannot name an agent or a model")
         header.revision += 1
-        if updated:
-            header.updated_at = max(header.updated_at, format_time(now))
-        header.expires_at = (
-            None
-            if header.ttl_seconds is None
-            else format_time(now + timedelta(seconds=header.ttl_seconds))
-        )
+        moment = format_time(now)
+        if header.updated_at > moment:
+            # A clock that was set back must not make it expire as soon as it is right again.
+            now = parse_time(header.updated_at)
+        elif updated:
+            header.updated_at = moment
+        header.expires_at = _later(now, header.ttl_seconds)
 
     def _fresh(self, session_id: str, now: datetime) -> HeaderRow:
         header = HeaderRow.fresh(session_id, format_time(now))
         header.ttl_seconds = self._ttl_seconds
         self._set_data(header, {})
         return header
+
+
+def _later(now: datetime, seconds: float | None) -> str | None:
+    """Return when a time to live that begins now ends; None: never, as far as dates go."""
+    try:
+        return None if seconds is None else format_time(now + timedelta(seconds=seconds))
+    except OverflowError:
+        return None
 
 
 def is_expired(header: HeaderRow, now: datetime) -> bool:

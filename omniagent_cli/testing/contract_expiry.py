@@ -27,6 +27,19 @@ Ways = dict[str, Callable[[], object]]
 class ExpiryContract(ContractBase):
     """The session's own time to live, by the clock, to the microsecond."""
 
+    def test_a_clock_that_is_set_back_shortens_nothing(
+        self, store: SessionStore, clock: FakeClock
+    ) -> None:
+        """What is written while the clock is wrong is still there when it is right again."""
+        store.append("s", said("a"))
+        right = clock.now
+        clock.now = right - timedelta(days=400)
+        store.append("s", said("b"))
+        store.touch("s")
+        clock.now = right
+        assert texts(store, "s") == ["a", "b"]
+        assert store.header("s").expires_at == right + timedelta(days=7)
+
     @pytest.mark.parametrize(
         ("ttl", "seconds"),
         [
