@@ -19,11 +19,10 @@ from omniagent_cli.ui import views
 
 if TYPE_CHECKING:
     from omniagent_cli.stores.reading import SessionPage
-    from omniagent_cli.stores.records import Cursor
 
 SHOWN_TO_A_PERSON = 20
 _PAGE = 500
-_COUNTED_AT_MOST = 10_000
+_COUNTED_AT_MOST = 1_000
 
 
 def list_sessions(
@@ -129,11 +128,6 @@ def _tell_more(
     """Say how many more there are than were listed."""
     if limit is None or last.next_cursor is None:
         return
-    more = 0
-    cursor: Cursor | None = last.next_cursor
-    while cursor is not None and more < _COUNTED_AT_MOST:
-        page = context.store.list(limit=_PAGE, cursor=cursor, **choice)
-        more += len(page)
-        cursor = page.next_cursor
-    number = f"more than {more:,}" if cursor is not None else f"{more:,}"
+    rest = context.store.list(limit=_COUNTED_AT_MOST, cursor=last.next_cursor, **choice)
+    number = f"{len(rest):,}" if rest.next_cursor is None else f"more than {len(rest):,}"
     context.terminal.note(f"{number} more; --all lists them, --limit N some of them")

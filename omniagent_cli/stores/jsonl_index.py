@@ -50,7 +50,6 @@ class Index:
     """The headers of all sessions, in memory and in ``index.json``.
 
     Attributes:
-        paths: where the session with a uid was last; whoever uses it looks whether it still is.
         reads: how many files were read so far, so that tests can tell what a list costs.
     """
 
@@ -59,7 +58,7 @@ class Index:
         self._read_only = read_only
         self._lock = threading.Lock()
         self._entries: dict[str, Entry] | None = None
-        self.paths: dict[str, Path] = {}
+        self._names: dict[str, str] = {}
         self.reads = 0
 
     def headers(self, locking: Callable[[], AbstractContextManager[object]]) -> list[HeaderRow]:
@@ -75,23 +74,34 @@ class Index:
             settled = not odd and known.keys() <= fresh.keys()
             if settled:
                 return self._take(fresh, changed)
+            sound = {name: entry for name, entry in fresh.items() if name not in odd}
         # The store's lock comes before our own, as in a writer that holds it and changes the index.
         with locking(), self._lock:
-            fresh, _, odd = self._look(fresh)
+            fresh, _, odd = self._look(sound)
             for name in odd:
                 fresh[name] = self._left_alone(name, fresh[name])
+            self._note(fresh)
             return self._take(fresh, len(fresh))
+
+    def path(self, uid: str) -> Path | None:
+        """Return where the session with a uid was last; whoever uses it looks whether it still is."""
+        name = self._names.get(uid)
+        return None if name is None else self._layout.root / name
+
+    def moved(self, uid: str, path: Path) -> None:
+        """Note where the session with a uid is now."""
+        self._names[uid] = self._layout.relative(path)
+
+    def _note(self, entries: dict[str, Entry]) -> None:
+        for name, entry in entries.items():
+            if entry.header is not None:
+                self._names[entry.header.uid] = name
 
     def _take(self, fresh: dict[str, Entry], changed: int) -> list[HeaderRow]:
         self._entries = fresh
         if changed * 50 > len(fresh):
             self._save()
-        headers = []
-        for name, entry in fresh.items():
-            if entry.header is not None:
-                headers.append(entry.header)
-                self.paths[entry.header.uid] = self._layout.root / name
-        return headers
+        return [entry.header for entry in fresh.values() if entry.header is not None]
 
     def forget(self, uids: Iterable[str]) -> None:
         """Take sessions out of the index file too: what was removed must not be readable there."""
@@ -111,7 +121,7 @@ class Index:
         """Forget what is in memory, as after a fork or a change of the directory."""
         with self._lock:
             self._entries = None
-            self.paths.clear()
+            self._names.clear()
 
     def _look(self, known: dict[str, Entry]) -> tuple[dict[str, Entry], int, list[str]]:
         """Return all entries, how many had to be read, and which names do not fit their session."""
@@ -120,14 +130,18 @@ class Index:
         changed = 0
         for name, stamp in self._files():
             entry = known.get(name)
-            if entry is None or entry.stamp != stamp:
-                changed += 1
-                entry = self._read(name, stamp)
-                if entry is None:
-                    continue
+            if entry is not None and entry.stamp == stamp:
+                fresh[name] = entry
+                continue
+            changed += 1
+            entry = self._read(name, stamp)
+            if entry is None:
+                continue
             fresh[name] = entry
-            if entry.header is not None and not self._fits(name, entry.header):
-                odd.append(name)
+            if entry.header is not None:
+                self._names[entry.header.uid] = name
+                if self._layout.name_of(entry.header) != name:
+                    odd.append(name)
         return fresh, changed, odd
 
     def _files(self) -> Iterable[tuple[str, Stamp]]:
@@ -164,9 +178,6 @@ class Index:
             logger.warning("%s", error)
             return Entry(stamp, None)
 
-    def _fits(self, name: str, header: HeaderRow) -> bool:
-        return self._layout.relative(self._layout.path_of(header)) == name
-
     def _left_alone(self, name: str, entry: Entry) -> Entry:
         logger.warning(
             "%s holds the session %r, whose file is called otherwise; it is not listed",
@@ -178,6 +189,7 @@ class Index:
     def _loaded(self) -> dict[str, Entry]:
         if self._entries is None:
             self._entries = self._load()
+            self._note(self._entries)
         return self._entries
 
     def _load(self) -> dict[str, Entry]:

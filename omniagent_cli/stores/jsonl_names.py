@@ -63,6 +63,12 @@ class Layout:
         """Return every directory of the store, outer ones first."""
         return self.root, self.own, self.hidden, self.drafts, self.torn
 
+    def name_of(self, header: HeaderRow) -> str:
+        """Return where the log of a session belongs, as the journal and the index write it."""
+        if header.hidden:
+            return f".omniagent/hidden/{header.uid}{SUFFIX}"
+        return file_name(header.id)
+
     def path_of(self, header: HeaderRow) -> Path:
         """Return where the log of a session belongs."""
         return self.hidden_path(header.uid) if header.hidden else self.visible_path(header.id)

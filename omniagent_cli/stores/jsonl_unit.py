@@ -217,13 +217,13 @@ class JsonlUnit(Transaction):
             check_uid(uid)
         except BadLine:
             return None
-        known = self._index.paths.get(uid)
+        known = self._index.path(uid)
         for path in (*((known,) if known else ()), self._layout.hidden_path(uid)):
             if log := self._open_as(path, uid):
                 return log
         if search and self._headers is None:
             self._all()
-            return self._open_as(self._index.paths.get(uid), uid)
+            return self._open_as(self._index.path(uid), uid)
         return None
 
     def _open_as(self, path: Path | None, uid: str) -> Log | None:
@@ -255,7 +255,7 @@ class JsonlUnit(Transaction):
             log.close()
             return known
         self._logs[log.uid] = log
-        self._index.paths[log.uid] = log.path
+        self._index.moved(log.uid, log.path)
         if self._settle is not None and len(self._logs) > _OPEN_LOGS:
             self._logs.popitem(last=False)[1].close()
         return log
@@ -278,7 +278,7 @@ class JsonlUnit(Transaction):
         perform(self._layout, in_order(steps), durable=durable)
         for step in steps:
             if step.action == "move":
-                self._index.paths[step.uid] = self._layout.root / step.to
+                self._index.moved(step.uid, self._layout.root / step.to)
         removed = {uid for uid, change in self._changes.items() if change.removed}
         if removed:
             self._index.forget(removed)
@@ -316,7 +316,7 @@ class JsonlUnit(Transaction):
 
     def _where(self, uid: str) -> Path | None:
         """Return where a session's file is, without opening more than it takes."""
-        known = self._index.paths.get(uid)
+        known = self._index.path(uid)
         if known is not None and uid_at(known) == uid:
             return known
         log = self._log(uid)

@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from omniagent_cli.models import Message, Session
 from omniagent_cli.stores import open_store
-from tests.cli.scene import talk
+from tests.cli.scene import FIRST, talk
 
 
 def test_a_pipe_gets_tab_separated_lines(run, filled):
@@ -184,3 +185,16 @@ def test_colours_are_a_choice(person, filled):
         with person("sessions", "list", *words, **more) as terminal:
             terminal.wait()
         assert (b"\x1b[" in terminal.raw) == coloured, (more, words)
+
+
+def test_what_is_not_shown_is_not_all_counted(run, store):
+    """A list of a store that holds very many does not go through them to say how many more there are."""
+    for number in range(1_012):
+        message = Message("user", "x", id="m", created_at=FIRST, position=0)
+        store.publish(None, Session(f"s{number}"), messages=[message])
+    assert run("sessions", "list", "--limit", "12", "--ids").err == (
+        "1,000 more; --all lists them, --limit N some of them\n"
+    )
+    assert run("sessions", "list", "--limit", "11", "--ids").err == (
+        "more than 1,000 more; --all lists them, --limit N some of them\n"
+    )
