@@ -93,6 +93,8 @@ def split_url(url: str) -> tuple[str, str]:
     Raises:
         ConfigError: a local URL has no path, or a host.
     """
+    if "\0" in url or "%00" in url:
+        raise ConfigError(f"the store URL {redacted(url)!r} holds a NUL, which no path can")
     if not url.strip():
         raise ConfigError("a store needs a URL or a path, such as sqlite:///home/me/sessions.db")
     scheme, colon, rest = url.partition(":")

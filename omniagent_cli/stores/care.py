@@ -76,7 +76,11 @@ def _look(store: SessionStore, *, repair: bool) -> Findings:
         found.append(Problem(str(error), error.session_id))
     except StoreCorrupt as error:
         if not found:
-            found.append(Problem(str(error)))
+            what = str(error)
+            if repair:
+                what, _, _ = what.partition("; run:")
+                what += "; it cannot be mended here, put a backup in its place"
+            found.append(Problem(what))
     return found
 
 

@@ -18,7 +18,7 @@ from omniagent_cli.stores.jsonl_lines import (
     read_identity,
     read_record,
 )
-from omniagent_cli.stores.jsonl_tape import Shrunk, Tape
+from omniagent_cli.stores.jsonl_tape import NotAFile, Shrunk, Tape
 from omniagent_cli.stores.records import HIDDEN, HeaderRow
 
 _LONGEST_IDENTITY = 1 << 20
@@ -43,7 +43,10 @@ class Log:
 
     def __init__(self, path: Path, *, lenient: bool = False) -> None:
         self.path = path
-        self.tape = Tape(path)
+        try:
+            self.tape = Tape(path)
+        except NotAFile as error:
+            raise NotALog from error
         self.size = self.tape.size
         self.stamp = self.tape.stamp
         self.facts: dict[str, Any] = {}

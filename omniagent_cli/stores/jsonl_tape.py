@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,10 @@ FIRST_BLOCK = 1 << 13
 
 class Shrunk(Exception):
     """The file became shorter than it was: a torn tail was removed meanwhile; look again."""
+
+
+class NotAFile(Exception):
+    """A directory, a link or a device stands where a log should be."""
 
 
 class Tape:
@@ -26,6 +31,9 @@ class Tape:
     """Of all tapes of this process."""
 
     def __init__(self, path: Path) -> None:
+        # Neither a FIFO, for which we would wait, nor what a link leads to outside of the store is a log.
+        if not stat.S_ISREG(path.lstat().st_mode):
+            raise NotAFile
         self._file = path.open("rb", buffering=0)
         status = os.fstat(self._file.fileno())
         self.size = status.st_size

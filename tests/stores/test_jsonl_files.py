@@ -529,3 +529,24 @@ def test_a_lock_that_is_held(store, place):
             waiting.send_signal(signal.SIGINT)
             assert b"KeyboardInterrupt" in waiting.stderr.read()
     assert texts(store) == ["one"]
+
+
+@pytest.mark.parametrize("kind", ["directory", "fifo", "link"])
+def test_what_is_no_file_is_no_session(store, place, tmp_path, kind):
+    """A directory, a FIFO or a link in the place of a log is left alone, told, and never waited for."""
+    store.append("b", user("one"))
+    path = place / "a.jsonl"
+    other = tmp_path / "other.jsonl"
+    (place / "b.jsonl").rename(other)
+    if kind == "directory":
+        path.mkdir()
+    elif kind == "fifo":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(other)
+    before = other.read_bytes()
+    for work in (lambda: store.get("a"), lambda: store.append("a", user("two"))):
+        with pytest.raises(CorruptSession, match=r"a\.jsonl"):
+            work()
+    assert store.list() == []
+    assert other.read_bytes() == before

@@ -78,3 +78,10 @@ def test_one_that_is_not_installed():
     """A scheme that nobody knows is told with those there are."""
     with pytest.raises(ConfigError, match="no store backend is called 'dict'"):
         open_store("dict://x")
+
+
+@pytest.mark.parametrize("url", ["sqlite:///p%00x", "file:///tmp/a%00", "a\0b"])
+def test_a_nul_is_in_no_path(url):
+    """A URL that no file can have is refused as that."""
+    with pytest.raises(ConfigError, match="NUL"):
+        open_store(url)
