@@ -34,6 +34,7 @@ from omniagent_cli.stores.sqlite_file import (
 )
 from omniagent_cli.stores.sqlite_head import inspect
 from omniagent_cli.stores.sqlite_unit import KeyRun, KeyTakenError, SqliteUnit
+from omniagent_cli.stores.sqlite_wal import DAMAGED
 
 if TYPE_CHECKING:
     from omniagent_cli.stores.care import Problem
@@ -249,7 +250,8 @@ class SqliteStore(SessionStore):
     def copies(self) -> list[str]:
         """Return the known copies of the store that are still there."""
         own = Path(self.path)
-        return super().copies() + sorted(map(str, own.parent.glob(f"{own.name}.v*.bak")))
+        found = [*own.parent.glob(f"{own.name}.v*.bak"), *own.parent.glob(f"{own.name}{DAMAGED}*")]
+        return super().copies() + sorted(map(str, found))
 
     def _stale_copies(self) -> list[str]:
         return [path for path in self.copies() if not self._has_our_key(path)]

@@ -14,6 +14,7 @@ from omniagent_cli.errors import NewerVersion, StoreUnreachable, UsageError
 from omniagent_cli.stores.private import make_private_directory, unwritable
 from omniagent_cli.stores.sqlite_errors import said
 from omniagent_cli.stores.sqlite_head import APPLICATION_ID, WatchedConnection, inspect, watched
+from omniagent_cli.stores.sqlite_wal import check_recovered, left_behind
 
 ENCRYPTED_FLAG = 1 << 16
 """Set in `user_version` beside the schema version when the store is encrypted: it is read by every write anyway, and
@@ -136,8 +137,11 @@ def connect(
         if read_only or (exists and not writable(path)):
             return _connect_reading(path)
         _create_private(path)
+        left = left_behind(path) if wal else None
         connection = _connect(path, "mode=rw")
         try:
+            if left is not None:
+                check_recovered(connection, path, left)
             _bring_up(connection, path, exists=exists, wal=wal, migrations=migrations)
         except BaseException:
             connection.close()

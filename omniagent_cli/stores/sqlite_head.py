@@ -59,6 +59,13 @@ def watched(path: str, connect: Callable[[], WatchedConnection]) -> WatchedConne
     return connection
 
 
+def is_connected(path: str) -> bool:
+    """Tell whether this process has the file at a path open."""
+    with _guard:
+        status = os.stat(path)  # noqa: PTH116  # this runs at every start
+        return (status.st_dev, status.st_ino) in _connected
+
+
 def _disconnected(file: File) -> None:
     with _guard:
         left = _connected.get(file, 0) - 1
