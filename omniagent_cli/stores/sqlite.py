@@ -220,6 +220,7 @@ class SqliteStore(SessionStore):
         Raises:
             StoreLocked: another process still reads an older state.
         """
+        self._check_open()
         with self._lock:
             connection = self._open(write=True)
             try:

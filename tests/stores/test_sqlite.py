@@ -9,6 +9,7 @@ import pytest
 from omniagent_cli.errors import (
     NewerVersion,
     NotOurStore,
+    StoreClosed,
     StoreCorrupt,
     StoreUnavailable,
     StoreUnreachable,
@@ -358,6 +359,14 @@ class TestCopies:
             store.backup(path)
         store.append("s", Message("user", "pear"))
         assert store.count_messages("s") == 2
+
+    def test_a_closed_store_is_not_opened_again(self, store, tmp_path):
+        """Looking after a store that was closed is refused like everything else."""
+        store.append("s", Message("user", "apple"))
+        store.close()
+        for work in (store.compact, store.info, store.copies, lambda: store.backup(tmp_path / "b")):
+            with pytest.raises(StoreClosed):
+                work()
 
     def test_compacting_keeps_everything(self, store):
         """Compacting gives back room and changes nothing that can be seen."""
