@@ -372,7 +372,7 @@ def test_cancelled_tool_leaves_a_result(store):
         )
         events = agent.stream("go", "s")
         task = asyncio.create_task(_drain(events))
-        while store.count() == 0 or store.count_messages("s") < 2:
+        while not started:
             await asyncio.sleep(0.001)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
