@@ -61,7 +61,7 @@ def _fits(header: list[Any] | None, which: str, prefix: str, now: str) -> bool:
 
 
 def _session_id(name: str) -> str:
-    """Read an id back from its file's name, as `stores.jsonl_names` writes it; empty for one that was cut."""
+    """Read an id back from its file's name, as `stores.jsonl.names` writes it; empty for one that was cut."""
     stem = name.removesuffix(_SUFFIX)
     data, index = bytearray(), 0
     while index < len(stem):

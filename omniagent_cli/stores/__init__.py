@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from omniagent_cli.stores.codecs import Key
 
 BACKENDS: dict[str, tuple[str, str | None]] = {
-    "sqlite": ("omniagent_cli.stores.sqlite:SqliteStore", None),
-    "file": ("omniagent_cli.stores.jsonl_files:JsonlFilesStore", None),
+    "sqlite": ("omniagent_cli.stores.sqlite.store:SqliteStore", None),
+    "file": ("omniagent_cli.stores.jsonl.store:JsonlFilesStore", None),
     "memory": ("omniagent_cli.stores.memory:MemoryStore", None),
-    "redis": ("omniagent_cli.stores.redis:RedisStore", "redis"),
-    "rediss": ("omniagent_cli.stores.redis:RedisStore", "redis"),
-    "postgresql": ("omniagent_cli.stores.postgres:PostgresStore", "postgres"),
-    "postgres": ("omniagent_cli.stores.postgres:PostgresStore", "postgres"),
-    "openai-conversations": ("omniagent_cli.stores.conversations:ConversationsStore", None),
+    "redis": ("omniagent_cli.stores.redis.store:RedisStore", "redis"),
+    "rediss": ("omniagent_cli.stores.redis.store:RedisStore", "redis"),
+    "postgresql": ("omniagent_cli.stores.postgres.store:PostgresStore", "postgres"),
+    "postgres": ("omniagent_cli.stores.postgres.store:PostgresStore", "postgres"),
+    "openai-conversations": ("omniagent_cli.stores.conversations.store:ConversationsStore", None),
 }
 """URL scheme -> where its class is, and the extra that installs its driver."""
 

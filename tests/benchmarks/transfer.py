@@ -21,7 +21,7 @@ from pathlib import Path
 from omniagent_cli import open_store
 from omniagent_cli.canonical import parse_time
 from omniagent_cli.formats.transfer import export_sessions, import_stream
-from omniagent_cli.stores.sqlite_file import MIGRATIONS
+from omniagent_cli.stores.sqlite.file import MIGRATIONS
 from omniagent_cli.text import index_text
 
 WORDS = [

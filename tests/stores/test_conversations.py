@@ -12,7 +12,7 @@ from omniagent_cli.errors import (
     UnsupportedOperation,
 )
 from omniagent_cli.stores.codecs import with_compression, with_encryption
-from omniagent_cli.stores.conversations import ConversationsStore
+from omniagent_cli.stores.conversations.store import ConversationsStore
 from omniagent_cli.testing import SharedPlaceContract, StoreCase, StoreContract
 from tests.servers.conversations_server import KEY, ConversationsServer
 from tests.stores.migrating import content, fill

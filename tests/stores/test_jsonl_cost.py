@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from omniagent_cli.models import Message
-from omniagent_cli.stores.jsonl_files import JsonlFilesStore
-from omniagent_cli.stores.jsonl_tape import Tape
+from omniagent_cli.stores.jsonl.store import JsonlFilesStore
+from omniagent_cli.stores.jsonl.tape import Tape
 
 BIG = 20_000
 DESCRIPTORS = Path("/dev/fd")

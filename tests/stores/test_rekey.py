@@ -305,7 +305,7 @@ left = number
 
 def watch(frame, event, _):
     global left
-    if event == "call" and frame.f_code.co_filename.endswith(("rekey.py", "stores/sqlite.py", "jsonl_journal.py")):
+    if event == "call" and frame.f_code.co_filename.endswith(("rekey.py", "stores/sqlite/store.py", "jsonl_journal.py")):
         left -= 1
         if left == 0:
             os.kill(os.getpid(), signal.SIGKILL)

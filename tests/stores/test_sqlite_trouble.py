@@ -20,8 +20,8 @@ from omniagent_cli.errors import (
     StoreUnreachable,
 )
 from omniagent_cli.models import Message
-from omniagent_cli.stores import sqlite_file
-from omniagent_cli.stores.sqlite import SqliteStore
+from omniagent_cli.stores.sqlite import file as sqlite_file
+from omniagent_cli.stores.sqlite.store import SqliteStore
 
 from .place import finish, run_with_less_rights, snapshot, start
 
@@ -249,7 +249,7 @@ class TestLocks:
         """Somebody who presses Ctrl-C while a write waits does not wait on."""
         code = """
 import sys
-from omniagent_cli.stores.sqlite import SqliteStore
+from omniagent_cli.stores.sqlite.store import SqliteStore
 with SqliteStore(sys.argv[1]) as store:
     store.list()
     try:
@@ -290,7 +290,7 @@ with SqliteStore(sys.argv[1]) as store:
 PURGE = """
 import os, resource, sys
 from omniagent_cli.errors import StoreFull
-from omniagent_cli.stores.sqlite import SqliteStore
+from omniagent_cli.stores.sqlite.store import SqliteStore
 with SqliteStore(sys.argv[1]) as store:
     store.append("big", {"role": "user", "content": "x" * 500_000})
     store.append("s", {"role": "user", "content": "xylophone"})
@@ -312,7 +312,7 @@ def test_a_purge_without_room_says_where_the_text_still_is(path):
 FILL = """
 import sys
 from omniagent_cli.errors import StoreFull
-from omniagent_cli.stores.sqlite import SqliteStore
+from omniagent_cli.stores.sqlite.store import SqliteStore
 {limit}
 store = SqliteStore(sys.argv[1])
 done = 0

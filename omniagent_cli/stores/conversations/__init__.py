@@ -1,0 +1,1 @@
+"""Sessions whose text is kept by OpenAI's Conversations API."""

@@ -1,0 +1,1 @@
+"""The JSON-file store: a directory of logs, one a session."""

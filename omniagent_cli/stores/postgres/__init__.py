@@ -1,0 +1,1 @@
+"""Sessions in a schema of a PostgreSQL database."""
