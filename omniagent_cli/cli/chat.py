@@ -1,100 +1,46 @@
-"""`omniagent ask` and `omniagent chat`: a question, an answer, and where both are kept."""
+"""`omniagent chat`: a conversation, at a prompt or line by line."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from omniagent_cli.cli import exits, ids
+from omniagent_cli.cli import exits
 from omniagent_cli.cli.answering import Answering, Wishes
 from omniagent_cli.cli.context import Context, running
+from omniagent_cli.cli.conversation import (
+    ContinueOption,
+    EphemeralOption,
+    ModelOption,
+    OfflineOption,
+    Place,
+    SessionOption,
+    SystemOption,
+    check_options,
+    kept_in,
+    one_turn,
+    place_of,
+    remember,
+    told,
+)
 from omniagent_cli.durations import utc_now
-from omniagent_cli.errors import OmniAgentError, SessionExpired, SessionNotFound, UsageError
+from omniagent_cli.errors import OmniAgentError
 from omniagent_cli.models import new_session_id
 from omniagent_cli.ui.terminal import OutputFailed
 
 if TYPE_CHECKING:
     from omniagent_cli.agent.loop import Agent
     from omniagent_cli.stores import SessionStore
-    from omniagent_cli.ui.terminal import Terminal
-    from omniagent_cli.ui.turns import Played
-
-SessionOption = Annotated[
-    str | None,
-    typer.Option("--session", "-s", metavar="ID", help="go on with this session, or begin it"),
-]
-ContinueOption = Annotated[
-    bool, typer.Option("--continue", "-c", help="go on with the session used last")
-]
-ModelOption = Annotated[
-    str | None,
-    typer.Option("--model", "-m", metavar="MODEL", help="who answers: provider:name or an alias"),
-]
-SystemOption = Annotated[
-    str | None,
-    typer.Option(metavar="TEXT|@FILE", help="what the model is told first, or a file with it"),
-]
-AttachOption = Annotated[
-    list[str] | None,
-    typer.Option("--attach", "-a", metavar="FILE", help="put a text file into the question"),
-]
-EphemeralOption = Annotated[bool, typer.Option("--ephemeral", help="keep nothing")]
-OfflineOption = Annotated[bool, typer.Option("--offline", help="only models on this machine")]
 
 _LEAVING = ("exit", "quit", "q")
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a conversation is kept; without a store, nowhere."""
-
-    store: SessionStore | None
-    session_id: str | None
-
-
-def ask(
-    ctx: typer.Context,
-    prompt: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[PROMPT]...", help="the question; - stands for stdin"),
-    ] = None,
-    *,
-    session: SessionOption = None,
-    go_on: ContinueOption = False,
-    model: ModelOption = None,
-    system: SystemOption = None,
-    attach: AttachOption = None,
-    no_stream: Annotated[
-        bool, typer.Option("--no-stream", help="print the answer when it is whole")
-    ] = False,
-    ephemeral: EphemeralOption = False,
-    offline: OfflineOption = False,
-) -> int:
-    """Ask one thing and print the answer."""
-    from omniagent_cli.cli.question import read_question
-
-    context = running(ctx)
-    _check_options(session, go_on=go_on, ephemeral=ephemeral)
-    wishes = Wishes(model, system, offline=offline)
-    answering = Answering(context.settings, wishes, tell=context.terminal.note)
-    question = read_question(context.terminal, prompt or (), attach or ())
-    if not question:
-        raise UsageError("there is nothing to ask; write omniagent ask 'Why is the sky blue?'")
-    kept = context.settings.ask.keep or session is not None or go_on
-    place = _place(context, session, go_on=go_on, ephemeral=ephemeral, kept=kept)
-    with answering.agent(place.store, place.session_id) as agent:
-        played = asyncio.run(_asked(context, agent, question, place, whole=no_stream))
-        _remember(context, place, played)
-        return _told(context, played, place, agent.engine.name)
 
 
 def chat(
@@ -110,58 +56,15 @@ def chat(
 ) -> int:
     """Talk with a model. Without a terminal on stdin each line is a turn, and the answers go to stdout."""
     context = running(ctx)
-    _check_options(session, go_on=go_on, ephemeral=ephemeral)
+    check_options(session, go_on=go_on, ephemeral=ephemeral)
     wishes = Wishes(model, system, offline=offline, tools=not no_tools)
     answering = Answering(context.settings, wishes, tell=context.terminal.note)
-    place = _place(context, session, go_on=go_on, ephemeral=ephemeral)
+    place = place_of(context, session, go_on=go_on, ephemeral=ephemeral)
     with _lasting(place) as place:
         if context.terminal.reads_terminal:
             named = session is not None or go_on
             return _at_the_prompt(context, answering, place, named=named)
         return _line_by_line(context, answering, place)
-
-
-# Where it is kept.
-
-
-def _place(
-    context: Context,
-    session: str | None,
-    *,
-    go_on: bool,
-    ephemeral: bool,
-    kept: bool = True,
-) -> Place:
-    """Return the store and the session; what is kept nowhere opens no store.
-
-    Raises:
-        SessionNotFound: there is nothing to go on with.
-    """
-    if ephemeral or not kept:
-        return Place(None, None)
-    store = context.store_to_create
-    if session is not None:
-        return Place(store, ids.to_create(context, session))
-    return Place(store, _last_used(context) if go_on else new_session_id(utc_now()))
-
-
-def _check_options(session: str | None, *, go_on: bool, ephemeral: bool) -> None:
-    if session is not None and go_on:
-        raise UsageError("--session and --continue both name a session; give one of them")
-    if ephemeral and (session is not None or go_on):
-        raise UsageError("--ephemeral keeps nothing, so it goes with no session; leave one out")
-
-
-def _last_used(context: Context) -> str:
-    if context.recent.get() is None:
-        raise SessionNotFound(
-            f"there is nothing to go on with: no session of {context.store_choice.shown} was used here yet; "
-            "leave out --continue to begin one, or name one with --session"
-        )
-    try:
-        return ids.to_change(context, ids.RECENT)
-    except SessionExpired:
-        return ids.to_create(context, ids.RECENT)  # begun afresh by its first write, which says so
 
 
 @contextmanager
@@ -174,94 +77,6 @@ def _lasting(place: Place) -> Iterator[Place]:
 
     with open_store("memory:") as store:
         yield Place(store, new_session_id(utc_now()))
-
-
-def _remember(context: Context, place: Place, played: Played) -> None:
-    """Note which session was used last, when there is something in it and it outlives this process."""
-    session_id = _kept_in(place, played)
-    if place.store is None or place.store.url == "memory:" or not place.store.exists(session_id):
-        return
-    context.recent.remember(session_id)
-    context.terminal.detail(f"kept in the session {session_id}")
-
-
-def _kept_in(place: Place, played: Played) -> str:
-    return (played.done.session_id if played.done else "") or place.session_id or ""
-
-
-# One question.
-
-
-async def _asked(
-    context: Context, agent: Agent, question: str, place: Place, *, whole: bool
-) -> Played:
-    try:
-        return await _one_turn(context, agent, question, place, whole=whole)
-    finally:
-        await agent.engine.aclose()
-
-
-async def _one_turn(
-    context: Context, agent: Agent, question: str, place: Place, *, whole: bool = False
-) -> Played:
-    from omniagent_cli.ui.stream import StreamView
-    from omniagent_cli.ui.turns import play
-
-    events = agent.stream(question, place.session_id)
-    answer: Literal["stream", "whole", "none"] = "whole" if whole else "stream"
-    raw = context.settings.chat.screen_reader
-    view = StreamView(context.terminal, raw=raw, answer="none" if context.json else answer)
-    with _undisturbed(context.terminal):
-        return await play(events, view)
-
-
-@contextmanager
-def _undisturbed(terminal: Terminal) -> Iterator[None]:
-    """Keep keys that are typed into an answer off the screen; they are for the shell."""
-    if not (terminal.is_terminal and terminal.reads_terminal and _in_foreground(terminal.stdin)):
-        yield
-        return
-    from omniagent_cli.repl.quiet import Quiet
-
-    with Quiet(terminal.stdin) as quiet, quiet.suspendable():
-        yield
-
-
-def _in_foreground(stdin: TextIO) -> bool:
-    """Tell whether the keyboard is ours; a job in the background is stopped when it touches it."""
-    try:
-        return os.tcgetpgrp(stdin.fileno()) == os.getpgrp()
-    except (OSError, ValueError, AttributeError):
-        return False
-
-
-def _told(context: Context, played: Played, place: Place, model: str) -> int:
-    """Print what a streaming view did not, and return the exit code."""
-    if context.json:
-        context.terminal.json(_document(played, place, model))
-    if played.error is not None:
-        raise played.error
-    return _code(played)
-
-
-def _document(played: Played, place: Place, model: str) -> dict[str, Any]:
-    done = played.done
-    return {
-        "answer": played.text,
-        "session": _kept_in(place, played) or None,
-        "model": model,
-        "usage": dict(done.usage) if done else {},
-        "status": played.status,
-    }
-
-
-def _code(played: Played) -> int:
-    if played.signal is not None and played.signal != signal.SIGINT:
-        raise exits.Terminated
-    return exits.INTERRUPTED if played.signal is not None else exits.DONE
-
-
-# Many.
 
 
 def _line_by_line(context: Context, answering: Answering, place: Place) -> int:
@@ -279,10 +94,10 @@ def _line_by_line(context: Context, answering: Answering, place: Place) -> int:
                 if line in _LEAVING:
                     break
                 try:
-                    played = runner.run(_one_turn(context, agent, line, place))
-                    place = replace(place, session_id=_kept_in(place, played))
-                    _remember(context, place, played)
-                    if code := _told(context, played, place, agent.engine.name):
+                    played = runner.run(one_turn(context, agent, line, place))
+                    place = replace(place, session_id=kept_in(place, played))
+                    remember(context, place, played)
+                    if code := told(context, played, place, agent.engine.name):
                         return code
                 except OutputFailed:
                     raise

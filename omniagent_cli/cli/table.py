@@ -92,7 +92,7 @@ COMMANDS = Group(
     "A local agent for the terminal whose conversations belong to the person who had them.",
     {
         "chat": Row("chat:chat", "talk with a model", "omniagent chat --session user-123"),
-        "ask": Row("chat:ask", "ask one thing and print the answer", "git diff | omniagent ask 'Write a commit message'", json=True),
+        "ask": Row("ask:ask", "ask one thing and print the answer", "git diff | omniagent ask 'Write a commit message'", json=True),
         "sessions": SESSIONS,
         "store": Group(
             "look after the store that holds the sessions",

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import os
 import signal
-import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import aclosing, contextmanager, suppress
 from functools import partial
@@ -19,6 +17,7 @@ from omniagent_cli.repl import recovery
 from omniagent_cli.repl.approval import Approval
 from omniagent_cli.repl.chat import Chat, ChatSetup, Left
 from omniagent_cli.repl.completers import SlashCompleter
+from omniagent_cli.repl.opening import Opening
 from omniagent_cli.repl.prompt import Prompt, plain_where_dumb
 from omniagent_cli.repl.quiet import GONE, Quiet, handled
 from omniagent_cli.repl.registry import run_command
@@ -63,8 +62,6 @@ class Repl:
         self._terminal = setup.terminal
         self._quiet = Quiet(setup.terminal.stdin)
         self._loop = asyncio.get_running_loop()
-        # The prompt on the screen is found in this context only, also when a thread asks for it.
-        self._context = contextvars.copy_context()
         self._work: asyncio.Task[None] | None = None
         self._cancelled_at = 0.0
         self._ended_by = 0
@@ -81,6 +78,14 @@ class Repl:
             multiline=lambda: self.chat.multiline,
             vi=chat.editing_mode == "vi",
             plain=chat.screen_reader,
+        )
+        self._opening = Opening(
+            self.chat,
+            self._prompt,
+            approval=Approval(
+                self._ask_amid, left=self._cancel, allowed=setup.settings.tools.allow
+            ),
+            busy=lambda: self._work is not None,
         )
 
     async def run(self) -> int:
@@ -112,7 +117,7 @@ class Repl:
         self._terminal.note("/help lists the commands, Ctrl-D leaves")
 
     async def _talk(self) -> None:
-        ready: Callable[[], None] | None = self._begin
+        ready: Callable[[], None] | None = self._opening.begin
         while not self._ended_by:
             try:
                 said = await self._prompt.read(ready)
@@ -131,50 +136,6 @@ class Repl:
                 await self._do(self._answer(said))
             except Left:
                 return
-
-    def _begin(self) -> None:
-        """Make the agent and load what the first turn needs, while the person types."""
-
-        def load() -> None:
-            try:
-                agent = self._setup.open_agent(self._tell)
-            except BaseException as error:  # noqa: BLE001  # whatever it is, the loop has to hear of it
-                self._from_thread(self._failed, error)
-                return
-            self._from_thread(self._opened, agent)
-            _preload(agent.engine)
-
-        # A daemon: who leaves at once does not wait for libraries to load.
-        threading.Thread(target=load, name="omniagent-preload", daemon=True).start()
-
-    def _from_thread(self, act: Callable[..., None], *args: Any) -> None:
-        with suppress(RuntimeError):  # the loop is closed: the person left
-            self._loop.call_soon_threadsafe(act, *args, context=self._context)
-
-    def _opened(self, agent: Agent) -> None:
-        if self.chat.opening.done():  # the person left meanwhile
-            return
-        if agent.approve is None:
-            allowed = self._setup.settings.tools.allow
-            agent.approve = Approval(self._ask_amid, left=self._cancel, allowed=allowed)
-        self.chat.agent = agent
-        self.chat.opening.set_result(agent)
-        self._prompt.refresh()
-
-    def _failed(self, error: BaseException) -> None:
-        if self.chat.opening.done():
-            return
-        self.chat.opening.set_exception(error)
-        if self._work is None:
-            self._prompt.stop(error)
-
-    def _tell(self, text: str) -> None:
-        """Say something from the thread that makes the agent."""
-
-        def say() -> None:
-            self._loop.create_task(self._prompt.tell(lambda: self._terminal.note(text)))
-
-        self._from_thread(say)
 
     # One line of the person.
 
@@ -355,17 +316,6 @@ class Repl:
             "ephemeral" if self._setup.ephemeral else chat.store.backend,
             "multi-line: Alt-Enter sends" if chat.multiline else "",
         ]
-
-
-def _preload(engine: Engine) -> None:
-    """Import what the first answer needs."""
-    import omniagent_cli.ui.stream  # noqa: F401  # loaded for its effect
-
-    if type(engine).__module__ == "omniagent_cli.agent.provider":
-        from omniagent_cli.agent.provider import preload
-
-        preload()
-    from omniagent_cli.ui import markdown  # noqa: F401  # rich, which paints the answer
 
 
 def _let_go(terminal: Terminal) -> None:
