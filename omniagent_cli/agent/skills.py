@@ -1,0 +1,55 @@
+"""Skills: named groups of tools with a set-up and an end, and what a running tool may know of the turn around it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from omniagent_cli.agent.tools import Tool
+    from omniagent_cli.stores.base import SessionStore
+
+
+@dataclass(frozen=True, slots=True)
+class ToolContext:
+    """What a tool may know of the turn it runs in; a function that wants it has a parameter annotated with it.
+
+    Attributes:
+        store: the agent's own; None when it has none.
+        session_id: the turn's; empty for a stateless one.
+        call_id: the id the model gave the call.
+    """
+
+    store: SessionStore | None = None
+    session_id: str = ""
+    call_id: str = ""
+
+
+class Skill:
+    """A named group of tools.
+
+    Attributes:
+        name: switches it on and off, and stands before it in lists.
+        description: one line.
+    """
+
+    name: str
+    description: str = ""
+
+    def __init__(self, name: str, tools: Sequence[Tool] = (), *, description: str = "") -> None:
+        self.name = name
+        self.description = description
+        self._tools = list(tools)
+
+    async def open(self, store: SessionStore | None) -> Sequence[Tool]:
+        """Set up what the tools need and return them; called once, before the first turn that may offer them.
+
+        Raises:
+            OmniAgentError: it cannot be set up; the turn goes on without its tools, and the person is told.
+        """
+        del store
+        return self._tools
+
+    async def aclose(self) -> None:
+        """Let go of what was set up."""
