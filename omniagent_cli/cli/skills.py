@@ -1,0 +1,60 @@
+"""The skills of the command line: its own, MCP servers, and what installed packages bring."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from omniagent_cli.agent.skills import Skill
+from omniagent_cli.text import one_line
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+    from omniagent_cli.cli.answering import Wishes
+    from omniagent_cli.config import Settings
+
+ENTRY_POINTS = "omniagent.skills"
+"""Packages name a `Skill`, a subclass of it, or a function that returns one under this group."""
+
+
+def skills_of(settings: Settings, wishes: Wishes, *, tell: Callable[[str], None]) -> list[Skill]:
+    """Return the skills whose tools a model may be offered, in the order in which their names win.
+
+    Nothing is started here: a skill is set up before the first turn that offers its tools.
+
+    Args:
+        settings: ``tools.*`` switches them off, ``mcp.servers.*`` adds some.
+        wishes: what the command line says.
+        tell: hears of a package whose skill cannot be loaded, in one line.
+    """
+    if not settings.tools.enabled or not wishes.tools:
+        return []
+    skills: list[Skill] = []
+    # Our own come first, so that no package takes their names.
+    skills += _installed(tell)
+    return [skill for skill in skills if skill.name not in settings.tools.disabled]
+
+
+def _installed(tell: Callable[[str], None]) -> list[Skill]:
+    """Load what installed packages bring; installing one was the person's choice."""
+    from importlib.metadata import entry_points
+
+    found = sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name)
+    skills = (_loaded(point, tell) for point in found)
+    return [skill for skill in skills if skill is not None]
+
+
+def _loaded(point: EntryPoint, tell: Callable[[str], None]) -> Skill | None:
+    try:
+        skill = point.load()
+        if not isinstance(skill, Skill):
+            skill = skill()
+    except Exception as error:  # noqa: BLE001  # somebody's package: it is told, and the others go on
+        why = f"{type(error).__name__}: {error}"
+    else:
+        if isinstance(skill, Skill):
+            return skill
+        why = f"{point.value} is no Skill"
+    tell(one_line(f"the skill {point.name} cannot be loaded: {why}; update or uninstall it"))
+    return None
