@@ -1,8 +1,8 @@
 """The store: every operation and every rule, over hooks that move records.
 
 The operations are written once, in this order of dependence: `core` (units of work, payloads, expiry),
-`finding`, `reading`, `writing`, `saving`, `attributes`, `trash`, and here what concerns whole sessions and
-the whole store. A backend subclasses `SessionStore` and implements `_run`, `_close` and `url` with a `records.Transaction`.
+`finding`, `reading`, `writing`, `saving`, `attributes`, `trash`, `undoing`, and here what concerns whole sessions
+and the whole store. A backend subclasses `SessionStore` and implements `_run`, `_close` and `url` with a `records.Transaction`.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 from omniagent_cli.canonical import format_time
 from omniagent_cli.errors import SessionConflict, UsageError
 from omniagent_cli.models import Message, Session, check_session_id, new_session_id
+from omniagent_cli.stores.asides import Asides
 from omniagent_cli.stores.core import DEFAULT_SESSION_TTL, DEFAULT_TRASH_TTL, is_expired
 from omniagent_cli.stores.events import Event
 from omniagent_cli.stores.finding import CHUNK, bounded
 from omniagent_cli.stores.records import HIDDEN, HeaderRow, ListQuery, RowRange, Transaction
-from omniagent_cli.stores.trash import Trash
+from omniagent_cli.stores.undoing import Undoing
 from omniagent_cli.stores.writing import place_messages
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_SESSION_TTL", "DEFAULT_TRASH_TTL", "SessionStore"]
 
 
-class SessionStore(Trash):
+class SessionStore(Undoing, Asides):
     """Where sessions live. Thread-safe; what it returns is the caller's own; a context manager closes it.
 
     Args of every backend:

@@ -13,11 +13,12 @@ from omniagent_cli.models import Message, check_session_id
 from omniagent_cli.stores.companions import Companions
 from omniagent_cli.stores.core import Work, is_expired
 from omniagent_cli.stores.events import Event
-from omniagent_cli.stores.finding import bounded, runs
+from omniagent_cli.stores.finding import runs
 from omniagent_cli.stores.records import (
     HIDDEN,
     HeaderRow,
     ListQuery,
+    MessageRow,
     RowRange,
     Transaction,
 )
@@ -73,7 +74,7 @@ class Trash(Companions):
             if keep:
                 (oldest,) = tx.rows(header.uid, RowRange(newest=True, skip=keep - 1, limit=1))
                 last = oldest.position - 1
-            self._take(tx, header, RowRange(last=last), gone, "trimmed", purge=purge)
+            self._take(tx, header, [RowRange(last=last)], gone, "trimmed", purge=purge)
             if purge:
                 self._purge_trash_of(tx, header.uid)
             events.append(Event("session_trimmed", session_id, {"count": gone}))
@@ -91,52 +92,13 @@ class Trash(Companions):
         def work(tx: Transaction, events: list[Event]) -> int:
             header = self._find(tx, session_id)
             gone = header.message_count
-            self._take(tx, header, RowRange(), gone, "cleared", purge=purge)
+            self._take(tx, header, [RowRange()], gone, "cleared", purge=purge)
             if purge:
                 self._purge_trash_of(tx, header.uid)
             events.append(Event("session_cleared", session_id, {"count": gone}))
             return gone
 
         return self._removed(work, purge=purge)
-
-    def remove_from(self, session_id: str, position: int) -> int:
-        """Remove the message at a position and all after it (undo of a turn); return how many went.
-
-        Raises:
-            UsageError: the position is negative.
-            SessionNotFound: there is no such session.
-        """
-        if position < 0:
-            raise UsageError(f"no message stands at position {position}")
-        position = bounded(position)
-
-        def work(tx: Transaction, events: list[Event]) -> int:
-            header = self._find(tx, session_id)
-            gone = sum(1 for _ in tx.rows(header.uid, RowRange(first=position)))
-            if gone:
-                self._take(tx, header, RowRange(first=position), gone, "undone", purge=False)
-                events.append(Event("session_trimmed", session_id, {"count": gone}))
-            return gone
-
-        return self._write(work)
-
-    def pop(self, session_id: str) -> Message | None:
-        """Remove the newest message and return it; None when there is none.
-
-        Raises:
-            SessionNotFound: there is no such session.
-        """
-
-        def work(tx: Transaction, events: list[Event]) -> Message | None:
-            header = self._find(tx, session_id)
-            newest = self._to_messages(header, tx.rows(header.uid, RowRange(newest=True, limit=1)))
-            if not newest:
-                return None
-            self._take(tx, header, RowRange(first=newest[0].position), 1, "undone", purge=False)
-            events.append(Event("session_trimmed", session_id, {"count": 1}))
-            return newest[0]
-
-        return self._write(work)
 
     def delete(self, session_id: str, *, purge: bool = False) -> bool:
         """Remove a session and tell whether there was one."""
@@ -227,27 +189,25 @@ class Trash(Companions):
         self,
         tx: Transaction,
         header: HeaderRow,
-        span: RowRange,
+        spans: Sequence[RowRange],
         count: int,
         kind: str,
         *,
         purge: bool,
     ) -> None:
-        """Remove a span of messages and bring the header up to date."""
+        """Remove spans of messages and bring the header up to date."""
         now = tx.now()
         data = self._data(header)
-        rest = None
-        if span.first is not None:
-            rest = next(
-                iter(tx.rows(header.uid, RowRange(last=span.first - 1, newest=True, limit=1))), None
-            )
+        rest = _newest_left(tx, header.uid, spans)
         if purge or (count and self._trash_seconds is None):
-            self._part(tx, header, [span], None, purge=purge)
-            tx.delete_rows(header.uid, span)
+            self._part(tx, header, spans, None, purge=purge)
+            for span in spans:
+                tx.delete_rows(header.uid, span)
         elif count:
             target = self._bin_for(tx, header, kind, count, now)
-            self._part(tx, header, [span], target)
-            self._move(tx, header, target, span)
+            self._part(tx, header, spans, target)
+            for span in spans:
+                self._move(tx, header, target, span)
         if purge and data.get("title_source") == "auto":
             # It was made of the first question, which may be what is to leave no trace.
             self._set_data(header, {**data, "title": "", "title_source": ""})
@@ -381,3 +341,20 @@ class Trash(Companions):
         for header, data in self._trashed(tx):
             if data["trash"]["uid"] == uid:
                 tx.remove(header.uid)
+
+
+def _newest_left(tx: Transaction, uid: str, spans: Sequence[RowRange]) -> MessageRow | None:
+    """Return the message that is the newest once the spans are gone; None when the newest stays, or none does."""
+    if all(span.last is not None for span in spans):
+        newest = _newest_up_to(tx, uid, None)
+        if newest is None or not any(span.holds(newest.position) for span in spans):
+            return None
+    for span in reversed(spans):
+        left = None if span.first is None else _newest_up_to(tx, uid, span.first - 1)
+        if left is None or not any(other.holds(left.position) for other in spans):
+            return left
+    return None
+
+
+def _newest_up_to(tx: Transaction, uid: str, last: int | None) -> MessageRow | None:
+    return next(iter(tx.rows(uid, RowRange(last=last, newest=True, limit=1))), None)

@@ -27,6 +27,7 @@ _OPERATIONS = st.one_of(
     st.tuples(st.just("answer"), _IDS, _TEXTS),
     st.tuples(st.just("trim"), _IDS, _SMALL),
     st.tuples(st.just("undo"), _IDS, _SMALL),
+    st.tuples(st.just("turn"), _IDS, st.integers(1, 9)),
     st.tuples(st.just("clear"), _IDS, st.none()),
     st.tuples(st.just("delete"), _IDS, st.none()),
     st.tuples(st.just("restore"), _IDS, st.none() | st.just("new")),
@@ -97,6 +98,9 @@ class _Player:
 
     def _undo(self, session_id: str, position: int) -> object:
         return self.store.remove_from(session_id, position)
+
+    def _turn(self, session_id: str, number: int) -> object:
+        return self.store.remove_turn(session_id, f"m{number}")
 
     def _clear(self, session_id: str, _: None) -> object:
         return self.store.clear(session_id)

@@ -28,6 +28,11 @@ REMOVALS: dict[str, tuple[str, Callable[[SessionStore], object], list[str]]] = {
     "clear": ("cleared", lambda s: s.clear("s"), []),
     "undo": ("undone", lambda s: s.remove_from("s", 1), ["a"]),
     "pop": ("undone", lambda s: s.pop("s"), ["a", "b"]),
+    "undo of a turn": (
+        "undone",
+        lambda s: s.remove_turn("s", s.messages("s")[1].turn_id or ""),
+        ["a", "c"],
+    ),
 }
 
 
@@ -97,6 +102,28 @@ class RemovalContract(ContractBase):
         assert store.remove_from("s", 1) == 2
         assert texts(store, "s") == ["a"]
         assert store.remove_from("s", 1) == 0
+
+    def test_undo_of_one_turn_among_others(self, store: SessionStore) -> None:
+        """`remove_turn` takes the messages of one turn only, wherever they stand; restored they stand there again."""
+        first = store.append("s", said("early"))[0]
+        ours, theirs = (store.append("s", said(text))[0] for text in ("apple one", "pear one"))
+        for text, turn in (("apple two", ours), ("pear two", theirs), ("apple three", ours)):
+            store.append("s", {"role": "assistant", "content": text, "turn_id": turn.turn_id})
+        before = store.messages("s")
+        assert store.remove_turn("s", str(ours.turn_id)) == 3
+        assert texts(store, "s") == ["early", "pear one", "pear two"]
+        assert positions(store, "s") == [0, 2, 4]
+        assert (store.count_messages("s"), store.summary("s").preview) == (3, "pear two")
+        assert found(store, "apple") == []
+        assert store.remove_turn("s", str(ours.turn_id)) == store.remove_turn("s", "none") == 0
+        assert store.restore("s").message_count == 3
+        assert store.messages("s") == before
+        assert store.summary("s").preview == "apple three"
+        assert found(store, "apple") == [("s", 5), ("s", 3), ("s", 1)]
+        assert store.remove_turn("s", str(first.turn_id)) == 1
+        assert store.summary("s").preview == "apple three"
+        with pytest.raises(SessionNotFound):
+            store.remove_turn("typo", "turn")
 
     def test_a_deleted_id_starts_anew(self, store: SessionStore) -> None:
         """A session made under a deleted id has nothing of the old one."""
