@@ -58,6 +58,15 @@ class ToolCalled:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolEnded:
+    """A tool has run while others of the same answer still do; its `ToolReturned` follows when all have."""
+
+    call: ToolCall
+    text: str
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ToolReturned:
     """A tool has run; the message is its stored result."""
 
@@ -89,7 +98,9 @@ class TurnDone:
 
 
 EngineEvent = TextDelta | ThinkingDelta | Retrying | Finished
-TurnEvent = TextDelta | ThinkingDelta | Retrying | ToolCalled | ToolReturned | Notice | TurnDone
+TurnEvent = (
+    TextDelta | ThinkingDelta | Retrying | ToolCalled | ToolEnded | ToolReturned | Notice | TurnDone
+)
 
 
 @dataclass(frozen=True, slots=True)

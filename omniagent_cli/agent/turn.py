@@ -16,6 +16,7 @@ from omniagent_cli.agent.events import (
     Notice,
     TextDelta,
     ToolCalled,
+    ToolEnded,
     ToolReturned,
     TurnDone,
     TurnEvent,
@@ -125,16 +126,20 @@ class Turn:
         """Run the calls of one answer side by side and store their results in order."""
         for call in calls:
             yield ToolCalled(call)
-        tasks = [asyncio.create_task(self.toolbox.run(call)) for call in calls]
+        tasks = {asyncio.create_task(self.toolbox.run(call)): call for call in calls}
         try:
-            outcomes = await asyncio.gather(*tasks)
-        except asyncio.CancelledError:
+            running = set(tasks)
+            while running:
+                ended, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for task in ended if running else ():
+                    yield ToolEnded(tasks[task], task.result().text, failed=task.result().failed)
+            outcomes = [task.result() for task in tasks]
+        except (asyncio.CancelledError, GeneratorExit):
             for task in tasks:
                 task.cancel()
-            ended = await asyncio.gather(*tasks, return_exceptions=True)
             outcomes = [
                 o if isinstance(o, Outcome) else Outcome("(interrupted)", failed=True)
-                for o in ended
+                for o in await asyncio.gather(*tasks, return_exceptions=True)
             ]
             await self._store_results(calls, outcomes)
             raise

@@ -7,7 +7,14 @@ import pytest
 
 from omniagent_cli import Agent, Tool, open_store
 from omniagent_cli.agent import turn as turns
-from omniagent_cli.agent.events import Notice, TextDelta, ToolCalled, ToolReturned, TurnDone
+from omniagent_cli.agent.events import (
+    Notice,
+    TextDelta,
+    ToolCalled,
+    ToolEnded,
+    ToolReturned,
+    TurnDone,
+)
 from omniagent_cli.errors import ModelUnreachable, StoreReadOnly, ToolRoundsExceeded, UsageError
 from omniagent_cli.testing.scripted import Say, ScriptedModel
 
@@ -406,3 +413,19 @@ def test_two_agents_on_one_session_lose_nothing(store):
     messages = store.messages("s")
     turns_seen = {m.turn_id for m in messages}
     assert len(turns_seen) * 2 == len(messages) >= 20
+
+
+def test_a_tool_that_ends_before_others_is_told_at_once(store):
+    """While one tool still runs, the event of another that has ended is there already; results stay in order."""
+    release = threading.Event()
+    slow = Tool("slow", "", lambda: release.wait(5) and "late")
+    quick = Tool("quick", "", lambda: "early")
+    model = ScriptedModel(Say(calls=[("slow", {}), ("quick", {})]), "ok")
+    told = []
+    with Agent(model, store=store, tools=[slow, quick]) as agent:
+        for event in agent.stream_sync("go", "s"):
+            if isinstance(event, ToolEnded):
+                told.append((event.call["function"]["name"], event.text, event.failed))
+                release.set()
+    assert told == [("quick", "early", False)]
+    assert [m.text for m in store.messages("s") if m.role == "tool"] == ["late", "early"]
