@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 
 from omniagent_cli.canonical import dump, format_time
 from omniagent_cli.durations import ttl_seconds
-from omniagent_cli.errors import InvalidRecord, SessionExists, UsageError
+from omniagent_cli.errors import InvalidRecord, SessionConflict, SessionExists, UsageError
 from omniagent_cli.models import check_session_id
 from omniagent_cli.stores.core import is_expired
 from omniagent_cli.stores.events import Event
 from omniagent_cli.stores.finding import CHUNK
-from omniagent_cli.stores.records import HeaderRow, ListQuery, Transaction
+from omniagent_cli.stores.records import HeaderRow, ListQuery, RowRange, Transaction
 from omniagent_cli.stores.saving import Saving
 
 T = TypeVar("T")
@@ -223,23 +223,62 @@ class Attributes(Saving):
             raise InvalidRecord("an attachment is named by its SHA-256 in hexadecimal digits")
         self._put_record(session_id, "attachment", sha256, record)
 
-    def put_summary(self, session_id: str, up_to: int, record: Mapping[str, Any]) -> None:
+    def put_summary(
+        self,
+        session_id: str,
+        up_to: int,
+        record: Mapping[str, Any],
+        *,
+        uid: str | None = None,
+        messages: int | None = None,
+    ) -> None:
         """Keep what stands for the messages up to and including a position when sending; nothing is removed.
+
+        Args:
+            session_id: the session.
+            up_to: the position of the last message it stands for.
+            record: ``text``, ``model``, ``created_at`` and what else is known of it.
+            uid: the session it was made of; with it, nothing is stored in another, or in none.
+            messages: how many messages stood there up to that position when it was made.
 
         Raises:
             UsageError: no message can stand at that position.
+            SessionConflict: the messages it was made of are not those that stand there now.
         """
         if not 0 <= up_to < 10**12:
             raise UsageError(f"a summary cannot stand for the messages up to position {up_to}")
-        self._put_record(session_id, "summary", f"{up_to:012d}", {**record, "up_to": up_to})
 
-    def _put_record(self, session_id: str, kind: str, key: str, record: Mapping[str, Any]) -> None:
+        def still(tx: Transaction, header: HeaderRow) -> None:
+            there = sum(1 for _ in tx.rows(header.uid, RowRange(last=up_to)))
+            if uid not in (None, header.uid) or messages not in (None, there):
+                raise SessionConflict(
+                    f"messages of the session {session_id!r} were removed or brought back meanwhile; do it again",
+                    session_id=session_id,
+                )
+
+        value = {**record, "up_to": up_to}
+        make = uid is None and messages is None
+        check = None if make else still
+        self._put_record(session_id, "summary", f"{up_to:012d}", value, create=make, check=check)
+
+    def _put_record(
+        self,
+        session_id: str,
+        kind: str,
+        key: str,
+        record: Mapping[str, Any],
+        *,
+        create: bool = True,
+        check: Callable[[Transaction, HeaderRow], None] | None = None,
+    ) -> None:
         def change(
             tx: Transaction, header: HeaderRow, data: dict[str, Any], events: list[Event]
         ) -> None:
+            if check is not None:
+                check(tx, header)
             tx.put_record(header.uid, kind, key, self._seal(kind, (header.uid, key), dict(record)))
 
-        self._edit(session_id, change, create=True)
+        self._edit(session_id, change, create=create)
 
     def _edit(
         self,

@@ -1,8 +1,8 @@
 """The store: every operation and every rule, over hooks that move records.
 
 The operations are written once, in this order of dependence: `core` (units of work, payloads, expiry),
-`finding`, `reading`, `writing`, `saving`, `attributes`, `trash`, `undoing`, and here what concerns whole sessions
-and the whole store. A backend subclasses `SessionStore` and implements `_run`, `_close` and `url` with a `records.Transaction`.
+`finding`, `reading`, `writing`, `saving`, `attributes`, `trash`, `undoing`, `asides`, and here what concerns whole
+sessions and the store. A backend subclasses `SessionStore` and implements `_run`, `_close` and `url` with a `records.Transaction`.
 """
 
 from __future__ import annotations
@@ -62,11 +62,8 @@ class SessionStore(Undoing, Asides):
             target_id = check_session_id(new_id) if new_id is not None else new_session_id(now)
             self._free(tx, target_id)
             target = self._fresh(target_id, now)
-            target.ttl_seconds, target.agent_id, target.model = (
-                source.ttl_seconds,
-                source.agent_id,
-                source.model,
-            )
+            target.ttl_seconds, target.agent_id = source.ttl_seconds, source.agent_id
+            target.model = source.model
             data = self._data(source)
             origin = {"forked_from": source.id, **({} if at is None else {"forked_at": at})}
             kept = {

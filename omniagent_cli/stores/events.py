@@ -16,6 +16,7 @@ EVENTS = (
     "session_trimmed",
     "session_deleted",
     "session_expired",
+    "session_rolled",
     "metadata_changed",
 )
 
@@ -26,7 +27,8 @@ class Event:
 
     Attributes:
         data: ``message`` (a copy) for message_added; ``count`` for cleared and trimmed; ``key``, ``value``
-            and ``deleted`` for metadata_changed.
+            and ``deleted`` for metadata_changed; ``aside`` (the id its messages have now) and ``reason`` for
+            session_rolled.
     """
 
     name: str

@@ -15,6 +15,7 @@ A test module takes part with a table of cases and two classes (and its ``confte
 from __future__ import annotations
 
 from omniagent_cli.testing.clock import FakeClock
+from omniagent_cli.testing.contract_asides import AsidesContract
 from omniagent_cli.testing.contract_base import MakeStore, StoreCase
 from omniagent_cli.testing.contract_companions import CompanionsContract
 from omniagent_cli.testing.contract_expiry import ExpiryContract
@@ -48,6 +49,7 @@ class StoreContract(
     ExpiryContract,
     TrashContract,
     CompanionsContract,
+    AsidesContract,
     CheckpointContract,
     StagingContract,
     ValuesContract,

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from omniagent_cli.errors import SessionConflict, SessionNotFound
+from omniagent_cli.stores.asides import Aside
 from omniagent_cli.stores.base import SessionStore
 from omniagent_cli.testing.clock import FakeClock
 from omniagent_cli.testing.contract_base import (
@@ -33,6 +34,29 @@ def everything(store: SessionStore) -> list[object]:
 
 class SharedPlaceContract(ContractBase):
     """For places that can be opened more than once."""
+
+    def test_a_session_is_set_aside_once(self, make_store: MakeStore, clock: FakeClock) -> None:
+        """Of several handles that find a session due at once, one sets it aside, and no message is lost."""
+        stores = [make_store(clock=clock) for _ in range(4)]
+        old = stores[0].append("s", said("a", "b"))[-1].created_at
+        clock.advance("1d")
+        start = threading.Barrier(len(stores))
+        results: list[Aside | None] = []
+
+        def roll(store: SessionStore) -> None:
+            start.wait()
+            due = store.set_aside("s", lambda last, _: Aside("t", "") if last == old else None)
+            results.append(due)
+            store.append("s", said("new"))
+
+        threads = [threading.Thread(target=roll, args=(store,)) for store in stores]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        listed = {summary.id: texts(stores[0], summary.id) for summary in stores[0].list(sort="id")}
+        assert listed == {"s": ["new"] * len(stores), "t": ["a", "b"]}
+        assert results.count(None) == len(stores) - 1
 
     def test_everything_is_there_after_reopening(
         self, make_store: MakeStore, clock: FakeClock
