@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from omniagent_cli.canonical import format_time
-from omniagent_cli.errors import KeyNotFound, SessionNotFound, UsageError
+from omniagent_cli.errors import CorruptSession, KeyNotFound, SessionNotFound, UsageError
 from omniagent_cli.models import Message, Session, SessionSummary
 from omniagent_cli.stores.finding import CHUNK, Finding, bounded
 from omniagent_cli.stores.records import (
@@ -20,6 +20,9 @@ from omniagent_cli.stores.records import (
     Transaction,
 )
 from omniagent_cli.text import is_storable
+
+Damaged = list[CorruptSession]
+"""Why sessions that a listing leaves out cannot be read."""
 
 
 class SessionPage(list[SessionSummary]):
@@ -236,6 +239,7 @@ class Reading(Finding):
         since: datetime | None = None,
         until: datetime | None = None,
         archived: bool | None = False,
+        damaged: Damaged | None = None,
     ) -> SessionPage:
         """Return summaries without reading messages, pinned sessions first.
 
@@ -250,9 +254,11 @@ class Reading(Finding):
             since: only sessions active at or after this.
             until: only sessions active before this.
             archived: whether archived sessions are listed alone; None lists both kinds.
+            damaged: gets the errors of sessions that cannot be read, which are then left out.
 
         Raises:
             UsageError: an unknown sort, or a negative limit.
+            CorruptSession: one cannot be read, and `damaged` is None.
         """
         if sort not in SORTS:
             raise UsageError(f"cannot sort by {sort!r}; choose one of {', '.join(SORTS)}")
@@ -274,7 +280,9 @@ class Reading(Finding):
                 updated_before=format_time(until) if until else None,
                 now=format_time(tx.now()),
             )
-            return self._page(tx, query, limit, wanted, tags)
+            if damaged is not None:
+                damaged.clear()  # a unit of work may be run again
+            return self._page(tx, query, limit, wanted, tags, damaged)
 
         return self._read(work)
 
@@ -285,6 +293,7 @@ class Reading(Finding):
         limit: int | None,
         metadata: dict[str, Any],
         tags: Sequence[str],
+        damaged: Damaged | None,
     ) -> SessionPage:
         page = SessionPage()
         after = query.after
@@ -292,9 +301,15 @@ class Reading(Finding):
         while limit != 0:
             headers = tx.headers(replace(query, after=after))
             for header in headers:
-                if metadata or tags:
-                    self._data(header)  # without the key nobody can tell
-                summary = self._to_summary(header)
+                try:
+                    if metadata or tags:
+                        self._data(header)  # without the key nobody can tell
+                    summary = self._to_summary(header)
+                except CorruptSession as error:
+                    if damaged is None:
+                        raise
+                    damaged.append(error)
+                    continue
                 if not _has(summary, metadata, tags):
                     continue
                 if limit is not None and len(page) == limit:

@@ -13,7 +13,7 @@ from omniagent_cli.models import Message, check_session_id
 from omniagent_cli.stores.companions import Companions
 from omniagent_cli.stores.core import Work, is_expired
 from omniagent_cli.stores.events import Event
-from omniagent_cli.stores.finding import runs
+from omniagent_cli.stores.finding import bounded, runs
 from omniagent_cli.stores.records import (
     HIDDEN,
     HeaderRow,
@@ -82,17 +82,25 @@ class Trash(Companions):
 
         return self._removed(work, purge=purge)
 
-    def clear(self, session_id: str, *, purge: bool = False) -> int:
+    def clear(self, session_id: str, *, before: int | None = None, purge: bool = False) -> int:
         """Remove all messages, keep id, metadata and created_at, and return how many went.
+
+        Args:
+            session_id: the session.
+            before: only those below this position, such as where a turn began that goes on.
+            purge: as for `trim`.
 
         Raises:
             SessionNotFound: there is no such session.
         """
+        span = RowRange() if before is None else RowRange(last=bounded(before - 1))
 
         def work(tx: Transaction, events: list[Event]) -> int:
             header = self._find(tx, session_id)
             gone = header.message_count
-            self._take(tx, header, [RowRange()], gone, "cleared", purge=purge)
+            if before is not None:
+                gone = sum(1 for _ in tx.rows(header.uid, span))
+            self._take(tx, header, [span], gone, "cleared", purge=purge)
             if purge:
                 self._purge_trash_of(tx, header.uid)
             events.append(Event("session_cleared", session_id, {"count": gone}))

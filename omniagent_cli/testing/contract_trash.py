@@ -88,6 +88,15 @@ class RemovalContract(ContractBase):
         assert after.updated_at == clock.now
         assert store.clear("s") == 0
 
+    def test_clear_up_to_a_turn(self, store: SessionStore) -> None:
+        """Cleared before a position, the messages from there on stay; restored, the others stand before them again."""
+        store.append("s", said("a", "b", "c"))
+        assert store.clear("s", before=2) == 2
+        assert (texts(store, "s"), store.list()[0].preview) == (["c"], "c")
+        assert store.clear("s", before=0) == 0
+        store.restore("s")
+        assert positions(store, "s") == [0, 1, 2]
+
     def test_delete_says_whether_there_was_one(self, store: SessionStore) -> None:
         """Deleting is true once and false afterwards."""
         store.append("s", said("a"))
