@@ -105,14 +105,14 @@ class TestMessages:
         )
 
     def test_the_text_of_parts(self):
-        """The text of a message is its text parts, one a line."""
+        """The text of a message is its parts, one a line, by name those that are no text."""
         parts = [
             {"type": "text", "text": "a"},
             {"type": "image_url"},
             {"type": "text", "text": "b"},
         ]
-        assert Message("user", parts).text == "a\nb"
-        assert Message("user", [{"text": 5}]).text == ""
+        assert Message("user", parts).text == "a\n[image]\nb"
+        assert Message("user", [{"text": 5}]).text == "[attachment]"
 
     def test_a_copy_is_apart(self):
         """Changing a copy leaves the message, position included."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from omniagent_cli.formats.exchange import Outgoing
-from omniagent_cli.models import content_text
+from omniagent_cli.models import other_parts, part_label, plain_text
 from omniagent_cli.text import one_line, visible
 
 ROLE_NAMES = {"system": "System", "user": "User", "assistant": "Assistant", "tool": "Tool"}
@@ -65,10 +65,9 @@ def shown_time(text: object) -> str:
 
 
 def attached(content: object) -> Iterator[str]:
-    """Name the parts of a content that are no text."""
-    for part in content if isinstance(content, list) else []:
-        if not isinstance(part.get("text"), str):
-            yield f"Attachment: {part.get('name') or part.get('type') or 'unnamed'}"
+    """Name the parts of a content that are no text: ``[image: cat.png, 120 kB]``; not yet made harmless."""
+    for part in other_parts(content) if isinstance(content, list) else []:
+        yield part_label(part, sized=True)
 
 
 def pretty_arguments(arguments: object) -> tuple[str, str]:
@@ -100,7 +99,7 @@ def _message(message: dict[str, Any]) -> str:
     if message.get("status"):
         facts.append(escape(message["status"]))
     parts = [f"\n## {' · '.join(fact for fact in facts if fact)}"]
-    if text := visible(content_text(message.get("content", ""))).strip("\n"):
+    if text := visible(plain_text(message.get("content", ""))).strip("\n"):
         parts.append(fenced(text) if message["role"] == "tool" else closed(text))
     parts.extend(f"*{escape(name)}*" for name in attached(message.get("content")))
     for call in message.get("tool_calls") or []:

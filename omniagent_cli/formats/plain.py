@@ -7,7 +7,7 @@ from typing import Any
 
 from omniagent_cli.formats.exchange import Outgoing
 from omniagent_cli.formats.markdown import ROLE_NAMES, attached, pretty_arguments, shown_time
-from omniagent_cli.models import content_text
+from omniagent_cli.models import plain_text
 from omniagent_cli.text import one_line, visible
 
 _RULE = "=" * 72
@@ -43,7 +43,7 @@ def _message(message: dict[str, Any]) -> str:
     facts = [shown_time(message.get("created_at")), one_line(message.get("status") or "")]
     said = " · ".join([who, *(fact for fact in facts if fact)])
     content = message.get("content", "")
-    blocks = [content_text(content), "\n".join(f"[{name}]" for name in attached(content))]
+    blocks = [plain_text(content), "\n".join(attached(content))]
     for call in message.get("tool_calls") or []:
         arguments, _ = pretty_arguments(call["function"].get("arguments"))
         blocks.append(f"→ {one_line(call['function']['name'])}\n{arguments}")

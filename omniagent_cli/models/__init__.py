@@ -15,11 +15,20 @@ from omniagent_cli.models.ids import (
 from omniagent_cli.models.message import (
     ROLES,
     STATUSES,
-    Content,
     Message,
     ToolCall,
     check_message_record,
+)
+from omniagent_cli.models.parts import (
+    Content,
     content_text,
+    detached,
+    inlined,
+    other_parts,
+    part_label,
+    plain_text,
+    published,
+    reworded,
 )
 from omniagent_cli.models.session import (
     FORMAT_VERSION,
@@ -45,8 +54,15 @@ __all__ = [
     "check_session_id",
     "check_version",
     "content_text",
+    "detached",
+    "inlined",
     "messages_from",
     "new_session_id",
     "new_uid",
     "new_uids",
+    "other_parts",
+    "part_label",
+    "plain_text",
+    "published",
+    "reworded",
 ]

@@ -9,11 +9,11 @@ from typing import Any, Generic, Self, TypeVar, cast, overload
 from omniagent_cli.canonical import clone, dump, format_time, parse_time
 from omniagent_cli.errors import InvalidRecord
 from omniagent_cli.models.ids import MAX_ID_BYTES
+from omniagent_cli.models.parts import Content, content_text
 
 ROLES = ("system", "user", "assistant", "tool")
 STATUSES = ("complete", "interrupted", "failed")
 
-Content = str | list[dict[str, Any]]
 ToolCall = dict[str, Any]
 """``{"id": str, "type": "function", "function": {"name": str, "arguments": JSON text}}``."""
 
@@ -142,7 +142,7 @@ class Message:
 
     @property
     def text(self) -> str:
-        """The text of the content: itself, or its text parts, one a line."""
+        """The content as text: itself, or its parts, one a line; see `content_text`."""
         return content_text(self.record.get("content", ""))
 
     def __eq__(self, other: object) -> bool:
@@ -152,13 +152,6 @@ class Message:
 
     def __repr__(self) -> str:
         return f"Message({self.position}, {self.role!r}, {self.text[:60]!r})"
-
-
-def content_text(content: Content) -> str:
-    """Return the text of a content: itself, or the text of its parts, one a line."""
-    if isinstance(content, str):
-        return content
-    return "\n".join(part["text"] for part in content if isinstance(part.get("text"), str))
 
 
 _OPTIONAL_TEXT = ("id", "tool_call_id", "name", "model", "turn_id")

@@ -10,7 +10,8 @@ from typing import Any, Self, cast
 from omniagent_cli.canonical import clone, format_time, parse_time
 from omniagent_cli.errors import InvalidRecord, NewerVersion
 from omniagent_cli.models.ids import check_session_id
-from omniagent_cli.models.message import Content, Message, expect
+from omniagent_cli.models.message import Message, expect
+from omniagent_cli.models.parts import Content
 
 FORMAT_VERSION = 1
 """Version of the record form; a reader refuses records that carry a higher one."""

@@ -34,12 +34,8 @@ def heading(message: Message, now: datetime) -> str:
 
 
 def body(message: Message) -> str:
-    """Return the text of a message with marks for what is no text; not yet made harmless."""
+    """Return a message as text, attachments by name and calls in a line each; not yet made harmless."""
     parts = [message.text] if message.text else []
-    if not isinstance(message.content, str):
-        parts += [
-            f"[{part.get('type', 'attachment')}]" for part in message.content if "text" not in part
-        ]
     parts += [call_line(call) for call in message.tool_calls or []]
     return "\n".join(parts)
 

@@ -1,0 +1,252 @@
+"""Content parts: what a message says beside its text, where its data is kept, and how it is named.
+
+A part has the shape of Chat Completions (https://platform.openai.com/docs/api-reference/chat/create). Where the
+protocol has a picture's or a file's data, a stored message has a reference, and the data is kept once, in the
+session's ``attachment`` record of that SHA-256::
+
+    {"type": "image_url", "image_url": {"url": "attachment:sha256:<64 hex digits>"},
+     "name": "cat.png", "media_type": "image/png", "size": 120000}
+    {"type": "file", "file": {"filename": "a.pdf", "file_data": "attachment:sha256:<64 hex digits>"},
+     "name": "a.pdf", "media_type": "application/pdf", "size": 80000}
+
+``name``, ``media_type`` and ``size`` (in bytes) stand beside the protocol's keys, for people and formats; they are
+not sent. `detached` makes the stored form of what holds data, `inlined` the other way round, `published` what is sent.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from omniagent_cli.canonical import clone
+
+Content = str | list[dict[str, Any]]
+Part = dict[str, Any]
+Load = Callable[[str], Any]
+"""Returns the ``attachment`` record of a SHA-256 in hex, or None."""
+
+REFERENCE = "attachment:sha256:"
+
+_PLACES = {
+    "image_url": ("image_url", "url"),
+    "file": ("file", "file_data"),
+    "input_audio": ("input_audio", "data"),
+}
+"""Where a part of each type has its data."""
+
+_KINDS = {"image_url": "image", "input_image": "image", "input_file": "file"}
+_KINDS["input_audio"] = "audio"
+_OWN_KEYS = ("name", "media_type", "size")
+_NAME_LENGTH = 120
+_KIND_LENGTH = 40
+_REFERENCE = re.compile(r"attachment:sha256:([0-9a-f]{64})")
+_DATA_URL = re.compile(r"data:([^;,\s]{0,100})(?:;[^;,\s]{0,100}){0,4};base64,", re.IGNORECASE)
+
+
+def content_text(content: Content) -> str:
+    """Return what a content says as text, one part a line; a part that is no text is named: ``[image: cat.png]``."""
+    if isinstance(content, str):
+        return content
+    texts = (part_label(part) if (text := _text(part)) is None else text for part in content)
+    return "\n".join(text for text in texts if text)
+
+
+def plain_text(content: Content) -> str:
+    """Return the text of a content alone, its text parts one a line."""
+    if isinstance(content, str):
+        return content
+    return "\n".join(text for part in content if (text := _text(part)))
+
+
+def other_parts(content: Content) -> list[Part]:
+    """Return the parts of a content that are no text."""
+    return [] if isinstance(content, str) else [part for part in content if _text(part) is None]
+
+
+def part_label(part: Part, *, sized: bool = False) -> str:
+    """Name a part that is no text, on one line: ``[image: cat.png]``, or ``[image: cat.png, 120 kB]``.
+
+    The name is as it came, but for blanks and its length: like all text it is made harmless where it is shown.
+    """
+    kind = part.get("type")
+    kind = _KINDS.get(kind, kind) if isinstance(kind, str) and kind.strip() else "attachment"
+    facts = [name] if (name := _short(part_name(part), _NAME_LENGTH)) else []
+    size = part.get("size")
+    if sized and isinstance(size, int) and not isinstance(size, bool):
+        facts.append(size_text(size))
+    told = f": {', '.join(facts)}" if facts else ""
+    return f"[{_short(kind, _KIND_LENGTH)}{told}]"
+
+
+def part_name(part: Part) -> str:
+    """Return what a part is called; empty when it has no name."""
+    file = part.get("file")
+    names = (part.get("name"), file.get("filename") if isinstance(file, dict) else None)
+    return next((name for name in names if isinstance(name, str) and name.strip()), "")
+
+
+def size_text(size: int) -> str:
+    """Write a size for people: ``80 bytes``, ``120 kB``, ``3.4 MB``."""
+    if size < 1000:
+        return f"{size} bytes"
+    return f"{size / 1000:.0f} kB" if size < 999_500 else f"{size / 1_000_000:.1f} MB"
+
+
+def references(content: Content) -> list[str]:
+    """Return the SHA-256 of each attachment a content refers to."""
+    found = []
+    for part in other_parts(content):
+        if place := _place(part):
+            match = _REFERENCE.fullmatch(part[place[0]][place[1]])
+            found += [match[1]] if match else []
+    return found
+
+
+def detached(content: Content) -> tuple[Content, dict[str, dict[str, Any]]]:
+    """Return a content in its stored form, and the attachment records of the data that was in it, by SHA-256.
+
+    Addresses on the web, and data that is no base64, stay as they are.
+    """
+    records: dict[str, dict[str, Any]] = {}
+    if isinstance(content, str):
+        return content, records
+    return [_detached(part, records) for part in content], records
+
+
+def _detached(part: Part, records: dict[str, dict[str, Any]]) -> Part:
+    place = _place(part)
+    if place is None:
+        return part
+    import hashlib
+    from base64 import b64encode
+
+    found = _decoded(part, part[place[0]][place[1]])
+    if found is None:
+        return part
+    media_type, data = found
+    sha256 = hashlib.sha256(data).hexdigest()
+    facts = {"media_type": media_type, "size": len(data)}
+    if name := part_name(part):
+        facts = {"name": name, **facts}
+    records[sha256] = {**facts, "data": b64encode(data).decode()}
+    own: Part = clone(part)
+    own[place[0]][place[1]] = f"{REFERENCE}{sha256}"
+    return {**own, **facts}
+
+
+def _decoded(part: Part, value: str) -> tuple[str, bytes] | None:
+    """Return media type and bytes of a data URL; of a file or a sound also of bare base64, as the protocol has it."""
+    from base64 import b64decode
+
+    head = _DATA_URL.match(value)
+    if head is None and (part["type"] == "image_url" or value.startswith(REFERENCE)):
+        return None
+    try:
+        data = b64decode(value[head.end() :] if head else value, validate=True)
+    except ValueError:
+        return None
+    if not data:
+        return None
+    return (head[1].lower() if head else "") or _media_type(part), data
+
+
+def _media_type(part: Part) -> str:
+    sound = part.get("input_audio")
+    if isinstance(sound, dict):
+        return f"audio/{sound.get('format') or 'wav'}"
+    return (
+        "application/pdf"
+        if part_name(part).lower().endswith(".pdf")
+        else "application/octet-stream"
+    )
+
+
+def inlined(content: Content, load: Load) -> tuple[Content, list[str]]:
+    """Return a content with its data in it instead of references, and labels of what is lost.
+
+    A part whose attachment is not there any more becomes a text that says so, so that whoever reads on knows.
+    """
+    if isinstance(content, str):
+        return content, []
+    lost: list[str] = []
+    return [_inlined(part, load, lost) for part in content], lost
+
+
+def _inlined(part: Part, load: Load, lost: list[str]) -> Part:
+    place = _place(part)
+    match = _REFERENCE.fullmatch(part[place[0]][place[1]]) if place else None
+    if place is None or match is None:
+        return part
+    data = _kept(load(match[1]), match[1])
+    if data is None:
+        label = part_label(part)
+        lost.append(label)
+        return {
+            "type": "text",
+            "text": f"{label} (this attachment is lost: its data is not there any more)",
+        }
+    own: Part = clone(part)
+    media_type = part.get("media_type")
+    head = f"data:{media_type if isinstance(media_type, str) else ''};base64,"
+    own[place[0]][place[1]] = data if part["type"] == "input_audio" else head + data
+    return own
+
+
+def _kept(record: Any, sha256: str) -> str | None:
+    """Return the base64 of an attachment record, if it is what its key says."""
+    import hashlib
+    from base64 import b64decode
+
+    data = record.get("data") if isinstance(record, Mapping) else None
+    if not isinstance(data, str):
+        return None
+    try:
+        same = hashlib.sha256(b64decode(data, validate=True)).hexdigest() == sha256
+    except ValueError:
+        return None
+    return data if same else None
+
+
+def published(content: Content) -> Content:
+    """Return a content with the protocol's keys only; what is nothing but text is one text.
+
+    Servers that know text only refuse a list even of texts.
+    """
+    if isinstance(content, str):
+        return content
+    if not other_parts(content):
+        return plain_text(content)
+    return [
+        {key: value for key, value in part.items() if key not in _OWN_KEYS}
+        if part.get("type") in _PLACES
+        else part
+        for part in content
+    ]
+
+
+def reworded(content: Content, text: str) -> Content:
+    """Return a content with another text and the same attachments."""
+    rest = other_parts(content)
+    return [{"type": "text", "text": text}, *rest] if rest else text
+
+
+def _place(part: Part) -> tuple[str, str] | None:
+    """Return the keys under which a part has its data, as text."""
+    kind = part.get("type")
+    place = _PLACES.get(kind) if isinstance(kind, str) else None
+    if place is None:
+        return None
+    inner = part.get(place[0])
+    return place if isinstance(inner, dict) and isinstance(inner.get(place[1]), str) else None
+
+
+def _text(part: Part) -> str | None:
+    """Return the text of a part, None when it is none."""
+    texts: Iterator[Any] = (part.get(key) for key in ("text", "refusal"))
+    return next((text for text in texts if isinstance(text, str)), None)
+
+
+def _short(text: str, length: int) -> str:
+    folded = " ".join(text.split())
+    return folded if len(folded) <= length else folded[: length - 1] + "…"
