@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -94,6 +95,7 @@ class Writing(Reading):
         uid: str | None = None,
         agent_id: str | None = None,
         model: str | None = None,
+        attachments: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> Written:
         """Append, and tell what became of the session.
 
@@ -104,9 +106,12 @@ class Writing(Reading):
                 or expired meanwhile: they go to a new session "recovered from ...".
             agent_id: the agent a new session belongs to.
             model: the model a session without one is pinned to.
+            attachments: records that the messages refer to, by SHA-256, see `attachment`; kept in the same step,
+                so that no message is ever without them, and once, however often they are used.
         """
         check_session_id(session_id)
         own = _own_copies(messages)
+        kept = {check_sha256(key): dict(record) for key, record in (attachments or {}).items()}
         if not own:
             raise InvalidRecord("there is nothing to append; give at least one message")
 
@@ -118,6 +123,8 @@ class Writing(Reading):
             if model and not header.model:
                 header.model = model
             self._append(tx, header, own, events)
+            for key, record in kept.items():
+                self._keep_attachment(tx, target, key, record)
             return Written(
                 header.id,
                 header.uid,
@@ -128,6 +135,16 @@ class Writing(Reading):
             )
 
         return self._write(work)
+
+    def _keep_attachment(
+        self, tx: Transaction, target: _Target, key: str, record: dict[str, Any]
+    ) -> None:
+        header = target.header
+        known = None if target.created else self._record(tx, header, "attachment", key)
+        # What an import brought in under this name may be anything: only the same data is left alone.
+        if not isinstance(known, dict) or known.get("data") != record.get("data"):
+            payload = self._seal("attachment", (header.uid, key), record)
+            tx.put_record(header.uid, "attachment", key, payload)
 
     def checkpoint(
         self, session_id: str, message: Message, *, uid: str, final: bool = False
@@ -302,6 +319,17 @@ class Writing(Reading):
         data = self._data(header)
         if not data.get("title"):
             self._set_data(header, {**data, "title": title, "title_source": "auto"})
+
+
+def check_sha256(key: str) -> str:
+    """Return the name of an attachment.
+
+    Raises:
+        InvalidRecord: it is not 64 lower-case hexadecimal digits.
+    """
+    if not re.fullmatch(r"[0-9a-f]{64}", key):
+        raise InvalidRecord("an attachment is named by its SHA-256 in hexadecimal digits")
+    return key
 
 
 def _own_copies(messages: Message | Mapping[str, Any] | Iterable[Any]) -> list[Message]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from omniagent_cli.errors import InvalidRecord
 from omniagent_cli.models import Message
 from omniagent_cli.stores.base import SessionStore
 from omniagent_cli.testing.contract_base import ContractBase, MakeStore, said, texts
@@ -154,3 +155,25 @@ class CompanionsContract(ContractBase):
         store.trim("s", 2)
         store.trim("s", 1, purge=True)
         assert store.trash() == []
+
+    def test_a_message_is_stored_with_its_attachments(self, store: SessionStore) -> None:
+        """A write keeps message and attachments in one step, each once however often it is used."""
+        first = store.write("s", showing(A), attachments={A: {"name": "a", "data": "eA=="}})
+        assert first.created
+        store.write(
+            "s",
+            showing(A, B),
+            attachments={A: {"name": "other"} | {"data": "eA=="}, B: {"data": "eQ=="}},
+        )
+        assert store.attachments("s") == [A, B]
+        assert store.attachment("s", A) == {"name": "a", "data": "eA=="}
+        assert store.attachment("s", B) == {"data": "eQ=="}
+        store.write("s", showing(A), attachments={A: {"data": "eg=="}})
+        assert store.attachment("s", A) == {"data": "eg=="}
+
+    def test_a_write_that_is_refused_keeps_no_attachment(self, store: SessionStore) -> None:
+        """A name that is no SHA-256, or a message that is none, stores nothing at all."""
+        for messages, name in ((showing(A), "a"), ([{"role": "nobody"}], A)):
+            with pytest.raises(InvalidRecord):
+                store.write("s", messages, attachments={name: {"data": "eA=="}})
+        assert not store.exists("s")
