@@ -86,6 +86,33 @@ class Agent:
             async for event in events:
                 yield event
 
+    async def go_on(
+        self, session_id: str, turn_id: str | None = None, *, engine: Engine | None = None
+    ) -> AsyncGenerator[TurnEvent, None]:
+        """Go on with a turn that stopped early, and yield what happens, as `stream` does.
+
+        An answer that was interrupted, failed or was cut at the token limit grows on as the one message it is, with
+        ``extra["continued"]`` telling where; text events are what is new, `TurnDone` has the whole. A turn that
+        stopped among its tools is taken from there to its answer. Make sure that no other program is still at it.
+
+        Args:
+            session_id: the session.
+            turn_id: the turn; None takes that of the last question.
+            engine: another model for this turn.
+
+        Raises:
+            UsageError: there is nothing to go on with, or `recall` would have to, which only answers whole.
+            ModelError: the model did not answer; what was there before, and what came, are stored.
+        """
+        transcript = self._session_transcript(check_session_id(session_id))
+        turn = self._turn(transcript, session_id, engine)
+        if isinstance(turn.engine, Recall):
+            raise UsageError("recall cannot go on with an answer; choose a model, or ask again")
+        turn.partial = await transcript.take_up(turn_id)
+        async with aclosing(turn.run(None)) as events:
+            async for event in events:
+                yield event
+
     async def aprocess(self, content: Content) -> str:
         """Ask without a session and return the answer."""
         return (await self._last(self.stream(content))).message.text
@@ -132,9 +159,11 @@ class Agent:
     def _transcript(self, session_id: str | None) -> Transcript:
         if session_id is None:
             return LooseTranscript()
+        return self._session_transcript(check_session_id(session_id))
+
+    def _session_transcript(self, session_id: str) -> SessionTranscript:
         if self.store is None:
             raise UsageError("this agent has no store; give it one: Agent(store=open_store(...))")
-        check_session_id(session_id)
         return SessionTranscript(self.store, session_id, self._worker, agent_id=self.agent_id)
 
     def _turn(self, transcript: Transcript, session_id: str | None, engine: Engine | None) -> Turn:

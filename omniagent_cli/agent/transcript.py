@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
+from omniagent_cli.agent.continuing import Ending, ending, may_grow, turn_to_go_on_with
 from omniagent_cli.agent.window import Window, select
 from omniagent_cli.errors import SessionNotFound
 from omniagent_cli.models import Content, Message
@@ -133,9 +134,22 @@ class SessionTranscript:
         if asked is None or asked.content != content:
             return None
         end = next(message for message in reversed(last) if message.turn_id == asked.turn_id)
-        # An answer that grows right now, in another process, is "interrupted" too, but has no error noted.
-        gave_up = end.status != "complete" and bool((end.extra or {}).get("error"))
-        return asked if gave_up else None
+        return asked if end.status != "complete" and not may_grow(end) else None
+
+    async def take_up(self, turn_id: str | None) -> Message | None:
+        """Go on with a turn instead of beginning one, and return the answer it had begun, if it had.
+
+        Raises:
+            UsageError: there is nothing to go on with.
+        """
+
+        def work() -> Message | None:
+            turn = turn_to_go_on_with(self._store, self.session_id, turn_id)
+            self._uid = self._store.header(self.session_id).uid
+            self._question, *self._written = turn
+            return None if ending(turn) is Ending.AMID_TOOLS else turn[-1]
+
+        return await self._in_order(work)
 
     async def history(self, window: Window) -> list[dict[str, Any]]:
         """Return the window of the session, this turn last."""
@@ -150,7 +164,8 @@ class SessionTranscript:
         if question is None:
             return select(stored, window)
         own = {message.id for message in self._written}
-        before = [m for m in stored if m.turn_id != question.turn_id and m.id not in own]
+        turn = question.turn_id or question.id
+        before = [m for m in stored if turn not in (m.turn_id, m.id) and m.id not in own]
         return select([*before, question, *self._written], window)
 
     async def add(self, messages: list[Message], *, model: str | None = None) -> list[Message]:
@@ -175,6 +190,7 @@ class SessionTranscript:
 
         def work() -> Message:
             stored = self._checkpoint(message, final=True)
+            self._written = [m for m in self._written if m.id != stored.id]  # one that went on
             self._written.append(stored)
             if message.status == "complete":
                 self._answered()

@@ -9,6 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from omniagent_cli.agent import continuing
 from omniagent_cli.agent.events import (
     Engine,
     Finished,
@@ -50,16 +51,18 @@ class Turn:
     window: Window = field(default_factory=Window)
     max_tool_rounds: int = MAX_TOOL_ROUNDS
     usage: Counter[str] = field(default_factory=Counter)
+    partial: Message | None = None
 
-    async def run(self, content: Content) -> AsyncGenerator[TurnEvent, None]:
-        """Take a question to its answer.
+    async def run(self, content: Content | None) -> AsyncGenerator[TurnEvent, None]:
+        """Take a question to its answer; None goes on with the turn its transcript has taken up, from `partial`.
 
         Raises:
             ModelError: the model did not answer; the question, and what came, are stored.
             ToolRoundsExceeded: it kept calling tools; everything so far is stored.
             StoreError: something could not be written down.
         """
-        await self.transcript.begin(content)
+        if content is not None:
+            await self.transcript.begin(content)
         for notice in self._notices():
             yield notice
         for _ in range(self.max_tool_rounds + 1):
@@ -90,7 +93,10 @@ class Turn:
         records = await self.transcript.history(self.window)
         if self.system_prompt:
             records.insert(0, {"role": "system", "content": self.system_prompt})
-        answer = _GrowingAnswer(self.transcript, self.engine.name)
+        partial, self.partial = self.partial, None
+        if partial is not None:
+            records.append(continuing.instruction())
+        answer = _GrowingAnswer(self.transcript, self.engine.name, partial)
         finished: Finished | None = None
         try:
             stream = self.engine.stream(records, self.toolbox.definitions(), self.settings)
@@ -175,9 +181,11 @@ def _result(call: ToolCall, outcome: Outcome) -> Message:
 class _GrowingAnswer:
     """The answer while it streams: kept on disk at its first piece and then every `CHECKPOINT_SECONDS`."""
 
-    def __init__(self, transcript: Transcript, model: str) -> None:
+    def __init__(self, transcript: Transcript, model: str, partial: Message | None = None) -> None:
         self._transcript = transcript
-        self._message = Message("assistant", "", model=model)
+        begun = Message("assistant", "", model=model)
+        self._message = begun if partial is None else continuing.taken_up(partial, model)
+        self._start = self._message.text
         self._pieces: list[str] = []
         self._dirty = False
         self._ticker: asyncio.Task[None] | None = None
@@ -200,7 +208,7 @@ class _GrowingAnswer:
 
     async def _keep(self) -> None:
         self._dirty = False
-        self._message.content = "".join(self._pieces)
+        self._message.content = self._start + "".join(self._pieces)
         await self._transcript.grow(self._message)
 
     async def _stop(self) -> None:
@@ -212,10 +220,10 @@ class _GrowingAnswer:
         """Store the whole answer."""
         await self._stop()
         message = self._message
-        message.content = finished.text or "".join(self._pieces)
+        message.content = self._start + (finished.text or "".join(self._pieces))
         message.tool_calls = list(finished.tool_calls) or None
-        message.usage = dict(finished.usage) or None
-        extra: Mapping[str, Any] = finished.extra
+        message.usage = continuing.added(message.usage, finished.usage) or None
+        extra: Mapping[str, Any] = {**(message.extra or {}), **finished.extra}
         if finished.reason not in ("stop", "tool_calls"):
             extra = {**extra, "finish_reason": finished.reason}
         message.extra = dict(extra) or None
@@ -229,9 +237,10 @@ class _GrowingAnswer:
         await self._stop()
         text = "".join(self._pieces)
         if not text:
-            await self._transcript.fail(status, error)
+            if not self._start:  # else it is stored as it was
+                await self._transcript.fail(status, error)
             return
-        self._message.content = text
+        self._message.content = self._start + text
         self._message.status = status
-        self._message.extra = {"error": error}
+        self._message.extra = {**(self._message.extra or {}), "error": error}
         await self._transcript.finish(self._message)
