@@ -26,6 +26,7 @@ _PUBLIC = {
     "SessionSummary": "omniagent_cli.models",
     "Agent": "omniagent_cli.agent.loop",
     "ModelSettings": "omniagent_cli.agent.events",
+    "SessionsSkill": "omniagent_cli.agent.session_skill",
     "Tool": "omniagent_cli.agent.tools",
     "Window": "omniagent_cli.agent.window",
     "errors": "omniagent_cli",
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from omniagent_cli import errors
     from omniagent_cli.agent.events import ModelSettings
     from omniagent_cli.agent.loop import Agent
+    from omniagent_cli.agent.session_skill import SessionsSkill
     from omniagent_cli.agent.tools import Tool
     from omniagent_cli.agent.window import Window
     from omniagent_cli.models import Message, Session, SessionSummary
@@ -60,6 +62,7 @@ __all__ = [
     "Session",
     "SessionStore",
     "SessionSummary",
+    "SessionsSkill",
     "Tool",
     "Window",
     "__version__",
