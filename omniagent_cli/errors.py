@@ -191,7 +191,15 @@ class ModelUnreachable(ModelError):
 
 
 class ModelRefused(ModelError):
-    """The provider refused the key, the model or the request."""
+    """The provider refused the key, the model or the request.
+
+    Attributes:
+        status: the HTTP status of the refusal, when there was one.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class ModelRateLimited(ModelError):

@@ -29,6 +29,7 @@ from omniagent_cli.models.parts import (
     plain_text,
     published,
     reworded,
+    size_text,
 )
 from omniagent_cli.models.session import (
     FORMAT_VERSION,
@@ -65,4 +66,5 @@ __all__ = [
     "plain_text",
     "published",
     "reworded",
+    "size_text",
 ]
