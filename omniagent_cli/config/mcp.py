@@ -3,33 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from typing import Any, NamedTuple
+from datetime import timedelta
+from math import inf
+from typing import Any
 
+from omniagent_cli.agent.mcp.server import CALL_SECONDS, START_SECONDS, McpServer
 from omniagent_cli.config.dotted import join_key
 from omniagent_cli.config.settings import Settings
 from omniagent_cli.errors import ConfigError
-
-
-class McpServer(NamedTuple):
-    """One server.
-
-    Attributes:
-        name: as in ``[mcp.servers.NAME]``.
-        argv: program and arguments; empty when the server has a URL.
-        env: variables added to its environment.
-        url: its address, or None when it is a program.
-        headers: sent with each request.
-    """
-
-    name: str
-    argv: tuple[str, ...]
-    env: dict[str, str]
-    url: str | None
-    headers: dict[str, str]
-
-    def __repr__(self) -> str:
-        # Arguments, environment and headers hold keys; none of them belongs in a traceback.
-        return f"McpServer(name={self.name!r})"
 
 
 def mcp_servers(settings: Settings) -> list[McpServer]:
@@ -55,7 +36,20 @@ def _server(name: str, table: dict[str, Any]) -> McpServer:
         if option in table:
             other = "url" if command else "command"
             raise ConfigError(f"{key}.{option} is for servers with a {other}; remove it")
-    return McpServer(name, _argv(key, table), table.get("env", {}), url, table.get("headers", {}))
+    return McpServer(
+        name,
+        _argv(key, table),
+        table.get("env", {}),
+        url,
+        table.get("headers", {}),
+        trust_hints=table.get("trust_hints", False),
+        call_seconds=_seconds(table.get("timeout", timedelta(seconds=CALL_SECONDS))),
+        start_seconds=_seconds(table.get("start_timeout", timedelta(seconds=START_SECONDS))),
+    )
+
+
+def _seconds(length: timedelta | None) -> float:
+    return inf if length is None else length.total_seconds()
 
 
 def _argv(key: str, table: dict[str, Any]) -> tuple[str, ...]:

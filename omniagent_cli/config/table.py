@@ -222,6 +222,19 @@ SETTINGS: tuple[Setting, ...] = (
     _row("mcp.servers.*.url", _HTTP, "address of this MCP server, instead of a program"),
     _row("mcp.servers.*.headers.*", Hidden(), "an HTTP header sent to it"),
     _row("mcp.servers.*.enabled", Boolean(), "whether its tools are offered", default=True),
+    _row(
+        "mcp.servers.*.trust_hints",
+        Boolean(),
+        "believe it when it says that a tool only reads, and do not ask",
+        default=False,
+    ),
+    _row("mcp.servers.*.timeout", Duration(), "how long a call may take", default="60s"),
+    _row(
+        "mcp.servers.*.start_timeout",
+        Duration(),
+        "how long it may take until its tools are known",
+        default="30s",
+    ),
 )
 
 _EXACT: dict[Key, Setting] = {
