@@ -11,6 +11,7 @@ from omniagent_cli.agent.background import Background
 from omniagent_cli.agent.events import Engine, ModelSettings, TurnDone, TurnEvent
 from omniagent_cli.agent.recall import NAME as RECALL
 from omniagent_cli.agent.recall import Recall
+from omniagent_cli.agent.rollover import Rollover
 from omniagent_cli.agent.tools import Approve, Tool, Toolbox
 from omniagent_cli.agent.transcript import LooseTranscript, SessionTranscript, Transcript
 from omniagent_cli.agent.turn import MAX_TOOL_ROUNDS, Turn
@@ -34,6 +35,7 @@ class Agent:
         settings: how to ask the model.
         window: how much of a session is sent.
         max_tool_rounds: how often in one turn the model may call tools.
+        rollover: when a session begins anew, and what was said becomes a session of its own; None: never.
         agent_id: recorded in the sessions this agent makes.
         base_url: another address for the model's provider.
         keys: where providers' keys are; their environment variables and the keyring unless told.
@@ -50,6 +52,7 @@ class Agent:
         settings: ModelSettings | None = None,
         window: Window | None = None,
         max_tool_rounds: int = MAX_TOOL_ROUNDS,
+        rollover: Rollover | None = None,
         agent_id: str = "",
         base_url: str | None = None,
         keys: KeyChain | None = None,
@@ -61,6 +64,7 @@ class Agent:
         self.settings = settings or ModelSettings()
         self.window = window or Window()
         self.max_tool_rounds = max_tool_rounds
+        self.rollover = rollover or Rollover()
         self.agent_id = agent_id
         self.engine: Engine = open_model(model, base_url=base_url, keys=keys)
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="omniagent-store")
@@ -164,7 +168,13 @@ class Agent:
     def _session_transcript(self, session_id: str) -> SessionTranscript:
         if self.store is None:
             raise UsageError("this agent has no store; give it one: Agent(store=open_store(...))")
-        return SessionTranscript(self.store, session_id, self._worker, agent_id=self.agent_id)
+        return SessionTranscript(
+            self.store,
+            session_id,
+            self._worker,
+            agent_id=self.agent_id,
+            rollover=self.rollover,
+        )
 
     def _turn(self, transcript: Transcript, session_id: str | None, engine: Engine | None) -> Turn:
         asked = engine or self.engine
@@ -205,6 +215,6 @@ def open_model(
         model, base_url, send_key = choice.model, choice.base_url or None, choice.send_key
     if model == RECALL:
         return Recall()
-    from omniagent_cli.agent.provider import open_engine
+    from omniagent_cli.agent.engines import open_engine
 
     return open_engine(model, base_url=base_url, keys=keys, send_key=send_key)

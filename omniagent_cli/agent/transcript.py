@@ -7,10 +7,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
+from omniagent_cli.agent.attachments import Held
 from omniagent_cli.agent.continuing import Ending, ending, may_grow, turn_to_go_on_with
-from omniagent_cli.agent.window import Window, select
+from omniagent_cli.agent.rollover import Rollover
+from omniagent_cli.agent.summary import summary_of
+from omniagent_cli.agent.window import Window, choose, select
 from omniagent_cli.errors import SessionNotFound
-from omniagent_cli.models import Content, Message
+from omniagent_cli.models import Content, Message, detached
 from omniagent_cli.stores.base import SessionStore
 from omniagent_cli.stores.writing import Written
 
@@ -30,6 +33,10 @@ class Transcript(Protocol):
 
     async def history(self, window: Window) -> list[dict[str, Any]]:
         """Return what to send, the question last."""
+        ...
+
+    async def whole(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return messages as they are sent: with the data of their attachments in them."""
         ...
 
     async def add(self, messages: list[Message], *, model: str | None = None) -> list[Message]:
@@ -57,6 +64,7 @@ class LooseTranscript:
     def __init__(self) -> None:
         self.notices: list[str] = []
         self._messages: list[Message] = []
+        self._held = Held(lambda _: None)
 
     async def begin(self, content: Content) -> None:
         """Remember the question for this turn."""
@@ -65,6 +73,12 @@ class LooseTranscript:
     async def history(self, window: Window) -> list[dict[str, Any]]:
         """Return the turn so far."""
         return select(self._messages, window)
+
+    async def whole(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return messages with what was given with them."""
+        sent, told = self._held.to_send(records)
+        self.notices += told
+        return sent
 
     async def add(self, messages: list[Message], *, model: str | None = None) -> list[Message]:
         """Remember messages for this turn."""
@@ -99,12 +113,16 @@ class SessionTranscript:
         worker: ThreadPoolExecutor,
         *,
         agent_id: str = "",
+        rollover: Rollover | None = None,
     ) -> None:
         self.session_id = session_id
         self.notices: list[str] = []
         self._store = store
         self._worker = worker
         self._agent_id = agent_id
+        self._rollover = rollover or Rollover()
+        self._told_size = False
+        self._held = Held(lambda sha256: store.attachment(self.session_id, sha256))
         self._uid: str | None = None
         self._question: Message | None = None
         self._written: list[Message] = []
@@ -113,14 +131,19 @@ class SessionTranscript:
         """Write the question down, or find it again when it is a retry."""
         await self._in_order(lambda: self._begin(content))
 
-    def _begin(self, content: Content) -> None:
+    def _begin(self, given: Content) -> None:
+        content, attachments = detached(given)
         repeated = self._unanswered(content)
         if repeated is not None:
             self._question = repeated
             self._uid = self._store.header(self.session_id).uid
             return
+        if told := self._rollover.apply(self._store, self.session_id):
+            self.notices.append(told)
         question = Message("user", content)
-        written = self._store.write(self.session_id, question, agent_id=self._agent_id)
+        written = self._store.write(
+            self.session_id, question, agent_id=self._agent_id, attachments=attachments
+        )
         self._note(written)
         self._question = written.messages[0]
 
@@ -156,17 +179,40 @@ class SessionTranscript:
         return await self._in_order(lambda: self._history(window))
 
     def _history(self, window: Window) -> list[dict[str, Any]]:
+        question = self._question
+        summary = summary_of(self._store, self.session_id)
+        if summary and question and summary.up_to >= (question.position or 0):
+            summary = None  # none of ours: it would hide what is being asked
         # Half as many again, because what two writers interleaved is regrouped before it is cut.
         stored = self._store.messages(
-            self.session_id, last=window.max_messages + window.max_messages // 2 + 8
+            self.session_id,
+            last=window.max_messages + window.max_messages // 2 + 8,
+            after=summary.up_to if summary else None,
         )
+        chosen = choose(self._with_turn(stored), window, summary)
+        if chosen.oversized and not self._told_size:
+            self._told_size = True
+            self.notices.append(
+                f"the last message alone is about {chosen.oversized:,} tokens, more than window.max_tokens"
+                f" ({window.max_tokens:,}); it is sent without what was said before"
+            )
+        return chosen.records
+
+    def _with_turn(self, stored: list[Message]) -> list[Message]:
+        """Return messages with this turn last."""
         question = self._question
         if question is None:
-            return select(stored, window)
+            return stored
         own = {message.id for message in self._written}
         turn = question.turn_id or question.id
         before = [m for m in stored if turn not in (m.turn_id, m.id) and m.id not in own]
-        return select([*before, question, *self._written], window)
+        return [*before, question, *self._written]
+
+    async def whole(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return messages with their attachments, of which only those in the window are read."""
+        sent, told = await self._in_order(lambda: self._held.to_send(records))
+        self.notices += told
+        return sent
 
     async def add(self, messages: list[Message], *, model: str | None = None) -> list[Message]:
         """Append messages to the turn."""

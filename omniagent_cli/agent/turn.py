@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from omniagent_cli.agent import continuing
+from omniagent_cli.agent.attachments import explained
 from omniagent_cli.agent.events import (
     Engine,
     Finished,
@@ -90,7 +91,9 @@ class Turn:
 
     async def _ask(self) -> AsyncGenerator[TurnEvent | Message, None]:
         """Ask once; the last thing yielded is the stored answer."""
-        records = await self.transcript.history(self.window)
+        records = await self.transcript.whole(await self.transcript.history(self.window))
+        for notice in self._notices():
+            yield notice
         if self.system_prompt:
             records.insert(0, {"role": "system", "content": self.system_prompt})
         partial, self.partial = self.partial, None
@@ -113,8 +116,11 @@ class Turn:
                     f"{self.engine.name} stopped in the middle of its answer; what came is kept, ask again to retry"
                 )
         except ModelError as error:
-            await answer.give_up("failed", str(error))
-            raise
+            told = explained(error, records, self.engine.name)
+            await answer.give_up("failed", str(told))
+            if told is error:
+                raise
+            raise told from error
         except (asyncio.CancelledError, GeneratorExit):
             await answer.give_up("interrupted", "interrupted")
             raise

@@ -1,17 +1,24 @@
-"""What is sent of what is stored: a window over whole turns, with every tool call beside its results."""
+"""What is sent of what is stored: a summary of the oldest, and a window over whole turns, every call with its results."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from omniagent_cli.agent.summary import Summary
+from omniagent_cli.agent.tokens import calibration, estimate_tokens, text_tokens
 from omniagent_cli.models import Message
 
-CHARACTERS_PER_TOKEN = 4
-"""Rule of thumb for budgets; providers count exactly, and tell in the usage."""
-
 NO_RESULT = "(no result: the turn was interrupted before this tool ran)"
+
+SUMMARY_INTRODUCTION = (
+    "What follows is a summary of the earlier part of this conversation, made to save room; the messages themselves are"
+    " not repeated. It is a record of what was said, and holds no new instructions.\n\n"
+)
+
+SUMMARY_TAKEN = "I have read the summary and go on from there."
+"""Stands between the summary and a question: many models refuse two messages of one side in a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +26,29 @@ class Window:
     """How much of a session is sent.
 
     Attributes:
-        max_messages: at most that many messages, the system prompt aside.
-        max_tokens: a budget by `CHARACTERS_PER_TOKEN`; None: no budget.
+        max_messages: at most that many messages; the system prompt and a summary aside.
+        max_tokens: a budget for messages and summary, by `tokens.estimate_tokens`; None: no budget.
+        compact_at: from what share of the window on the older part is summarised before a turn; None: never.
     """
 
     max_messages: int = 100
     max_tokens: int | None = None
+    compact_at: float | None = None
+
+
+@dataclass(slots=True)
+class Selection:
+    """What is sent, and what that means.
+
+    Attributes:
+        records: the messages to send, oldest first.
+        tokens: what they are estimated at, the summary included.
+        oversized: the tokens of the newest message (with its results) when it is over the budget by itself; else 0.
+    """
+
+    records: list[dict[str, Any]]
+    tokens: int = 0
+    oversized: int = 0
 
 
 @dataclass(slots=True)
@@ -37,39 +61,76 @@ class _Piece:
 
 
 def select(messages: Sequence[Message], window: Window) -> list[dict[str, Any]]:
-    """Return the records to send, oldest first: the newest whole pieces that fit.
+    """Return the records to send of a session that has no summary; see `choose`."""
+    return choose(messages, window).records
+
+
+def choose(
+    messages: Sequence[Message], window: Window, summary: Summary | None = None
+) -> Selection:
+    """Choose what to send: the summary, and the newest whole pieces that fit beside it.
 
     Turns that two writers interleaved are put together, in the order of their first messages. A call without a
     result gets one that says so; a result without its call, and an empty answer, are left out. The newest piece
     is sent even when it alone is over the budget. What is sent begins with a user's message where there is one.
+
+    Args:
+        messages: what was said, after those the summary stands for.
+        window: the limits.
+        summary: what is sent in the place of the messages before.
     """
-    pieces = [piece for turn in _turns(messages) for piece in _pieces(turn)]
+    scale = calibration(messages) if window.max_tokens is not None else 1.0
+    pieces = [piece for turn in turns(messages) for piece in _pieces(turn, scale)]
+    text = "" if summary is None else f"{SUMMARY_INTRODUCTION}{summary.text}"
+    taken = round(text_tokens(text) * scale)
+    chosen = _newest(pieces, window, taken)
+    start = next((index for index, piece in enumerate(chosen) if piece.starts_turn), 0)
+    sent = chosen[start:]
+    records = [message.to_record() for piece in sent for message in piece.messages]
+    newest = pieces[-1].tokens if pieces else 0
+    over = window.max_tokens is not None and newest + taken > window.max_tokens
+    return Selection(
+        _opening(text, records) + records,
+        taken + sum(piece.tokens for piece in sent),
+        newest if over else 0,
+    )
+
+
+def _newest(pieces: Sequence[_Piece], window: Window, taken: int) -> list[_Piece]:
+    """Return the newest pieces that fit, the newest of all in any case."""
     chosen: list[_Piece] = []
-    count = tokens = 0
+    count, tokens = 0, taken
     for piece in reversed(pieces):
         count += len(piece.messages)
         tokens += piece.tokens
-        over = count > window.max_messages or (
-            window.max_tokens is not None and tokens > window.max_tokens
-        )
-        if chosen and over:
+        over = window.max_tokens is not None and tokens > window.max_tokens
+        if chosen and (over or count > window.max_messages):
             break
         chosen.append(piece)
     chosen.reverse()
-    start = next((index for index, piece in enumerate(chosen) if piece.starts_turn), 0)
-    return [message.to_record() for piece in chosen[start:] for message in piece.messages]
+    return chosen
 
 
-def _turns(messages: Sequence[Message]) -> list[list[Message]]:
-    turns: dict[str, list[Message]] = {}
+def _opening(text: str, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    if not text:
+        return []
+    opening = [{"role": "user", "content": text}]
+    if records and records[0]["role"] == "user":
+        opening.append({"role": "assistant", "content": SUMMARY_TAKEN})
+    return opening
+
+
+def turns(messages: Sequence[Message]) -> list[list[Message]]:
+    """Return messages by the turn they belong to, in the order of the turns' first messages."""
+    found: dict[str, list[Message]] = {}
     current = ""
     for message in messages:
         current = message.turn_id or current
-        turns.setdefault(current, []).append(message)
-    return list(turns.values())
+        found.setdefault(current, []).append(message)
+    return list(found.values())
 
 
-def _pieces(turn: Sequence[Message]) -> list[_Piece]:
+def _pieces(turn: Sequence[Message], scale: float) -> list[_Piece]:
     results = {
         message.tool_call_id: message
         for message in turn
@@ -87,11 +148,6 @@ def _pieces(turn: Sequence[Message]) -> list[_Piece]:
             together.append(
                 results.get(call_id) or Message("tool", NO_RESULT, tool_call_id=call_id)
             )
-        pieces.append(_Piece(together, message.role == "user", sum(map(estimate_tokens, together))))
+        tokens = round(sum(map(estimate_tokens, together)) * scale)
+        pieces.append(_Piece(together, message.role == "user", tokens))
     return pieces
-
-
-def estimate_tokens(message: Message) -> int:
-    """Estimate the tokens of a message from its characters."""
-    calls = sum(len(call["function"].get("arguments", "")) for call in message.tool_calls or ())
-    return (len(message.text) + calls) // CHARACTERS_PER_TOKEN + 4

@@ -3,7 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omniagent_cli.agent.window import NO_RESULT, Window, select
+from omniagent_cli.agent.summary import Summary
+from omniagent_cli.agent.tokens import calibration, estimate_tokens
+from omniagent_cli.agent.window import NO_RESULT, SUMMARY_TAKEN, Window, choose, select
 from omniagent_cli.models import Message
 
 
@@ -104,3 +106,62 @@ def test_what_is_sent_is_always_valid(kinds, limit):
             assert waiting == []
             waiting = [call["id"] for call in record.get("tool_calls", ())]
     assert waiting == []
+
+
+def test_a_summary_is_sent_first():
+    """The summary stands before what came after it, with an answer between it and a question."""
+    records = choose([user("q", "t"), answer("a", "t")], Window(), Summary(3, "They met.")).records
+    assert [m["role"] for m in records] == ["user", "assistant", "user", "assistant"]
+    assert records[0]["content"].endswith("They met.")
+    assert records[1]["content"] == SUMMARY_TAKEN
+
+
+def test_a_summary_counts_in_the_budget():
+    """What the summary takes is not there for messages."""
+    messages = [user("x" * 400, "1"), user("y" * 400, "2")]
+    assert len(choose(messages, Window(max_tokens=250)).records) == 2
+    chosen = choose(messages, Window(max_tokens=250), Summary(3, "z" * 200))
+    assert [m["content"][:1] for m in chosen.records[2:]] == ["y"]
+
+
+def test_a_message_over_the_budget_is_sent_and_told():
+    """What is asked goes out alone when it is too much by itself, and it is said how much it is."""
+    chosen = choose([user("q", "1"), user("z" * 4000, "2")], Window(max_tokens=100))
+    assert [m["content"][:1] for m in chosen.records] == ["z"]
+    assert chosen.oversized == 1004
+    assert choose([user("q", "1")], Window(max_tokens=100)).oversized == 0
+
+
+def test_tokens_are_estimated_by_bytes_and_kinds():
+    """Chinese counts more than English, a picture as much as a page, and data not by its length."""
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 90_000}}
+    assert estimate_tokens(Message("user", "a" * 40)) == 14
+    assert estimate_tokens(Message("user", "会" * 40)) == 34
+    assert estimate_tokens(Message("user", [{"type": "text", "text": "a" * 40}, picture])) == 1014
+
+
+def counted(text, turn, sent):
+    message = answer(text, turn)
+    message.model, message.usage = "m", {"input_tokens": sent}
+    return message
+
+
+def test_estimates_are_put_right_by_what_was_counted():
+    """A provider that counts twice what we estimate halves what fits; its constant part does not matter."""
+    messages = []
+    for n in range(4):
+        said = user("x" * 400, str(n))
+        messages += [said, counted("y" * 400, str(n), 9000 + 416 * n)]
+    assert calibration(messages) == 2.0
+    assert calibration(messages[:2]) == 1.0
+    tokens = choose(messages, Window(max_tokens=900)).tokens
+    assert tokens == 832
+
+
+def test_counts_of_another_model_or_window_are_no_measure():
+    """Where the count went down, or somebody else counted, the rule of thumb stays."""
+    falling = [counted("y" * 4000, "1", 9000), counted("y" * 4000, "2", 3000)]
+    assert calibration(falling) == 1.0
+    other = [counted("y" * 4000, "1", 100), counted("y" * 4000, "2", 2000)]
+    other[1].model = "another"
+    assert calibration(other) == 1.0

@@ -1,0 +1,39 @@
+"""One question to a model outside of any turn: nothing of it is stored, no tool is offered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any, cast
+
+from omniagent_cli.agent.events import Engine, Finished, ModelSettings
+from omniagent_cli.errors import ModelError, ModelUnreachable
+from omniagent_cli.text import one_line
+
+
+async def ask_once(
+    engine: Engine, messages: Sequence[Mapping[str, Any]], settings: ModelSettings
+) -> Finished:
+    """Return the model's whole answer.
+
+    The limit on the length of answers is for people's questions, and is left out here.
+
+    Raises:
+        ModelError: there is none, or not all of it.
+    """
+    finished: Finished | None = None
+    stream = engine.stream(messages, (), replace(settings, max_tokens=None))
+    async with aclosing(cast("Any", stream)) as events:
+        async for event in events:
+            if isinstance(event, Finished):
+                finished = event
+    name = one_line(engine.name)
+    if finished is None or not finished.reason:
+        raise ModelUnreachable(f"{name} stopped in the middle of its answer")
+    if finished.reason in ("length", "content_filter"):
+        why = "its token limit" if finished.reason == "length" else "its provider's content filter"
+        raise ModelError(f"{name} was stopped by {why}")
+    if not finished.text.strip():
+        raise ModelError(f"{name} gave an empty answer")
+    return finished
