@@ -37,7 +37,7 @@ class Ending(Enum):
 
     @property
     def goes_on(self) -> bool:
-        """Whether a model can go on from there; without an answer it can only be asked again."""
+        """Whether there is something to go on from; without an answer the question can only be asked again."""
         return self not in (Ending.WHOLE, Ending.UNANSWERED)
 
 
@@ -101,8 +101,6 @@ def turn_to_go_on_with(store: SessionStore, session_id: str, turn_id: str | None
     end = ending(turn)
     if not turn:
         raise UsageError("there is nothing to go on with; this session has no question")
-    if end is Ending.UNANSWERED:
-        raise UsageError("the last question has no answer to go on with; ask it again")
     if end is Ending.WHOLE:
         raise UsageError("there is nothing to go on with; the last answer is whole")
     return turn

@@ -97,7 +97,8 @@ class Agent:
 
         An answer that was interrupted, failed or was cut at the token limit grows on as the one message it is, with
         ``extra["continued"]`` telling where; text events are what is new, `TurnDone` has the whole. A turn that
-        stopped among its tools is taken from there to its answer. Make sure that no other program is still at it.
+        stopped among its tools is taken from there to its answer, and a question without one is answered. Make sure
+        that no other program is still at it.
 
         Args:
             session_id: the session.
@@ -110,9 +111,9 @@ class Agent:
         """
         transcript = self._session_transcript(check_session_id(session_id))
         turn = self._turn(transcript, session_id, engine)
-        if isinstance(turn.engine, Recall):
-            raise UsageError("recall cannot go on with an answer; choose a model, or ask again")
         turn.partial = await transcript.take_up(turn_id)
+        if turn.partial is not None and isinstance(turn.engine, Recall):
+            raise UsageError("recall cannot go on with an answer; choose a model, or ask again")
         async with aclosing(turn.run(None)) as events:
             async for event in events:
                 yield event

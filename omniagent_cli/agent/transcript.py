@@ -170,7 +170,8 @@ class SessionTranscript:
             turn = turn_to_go_on_with(self._store, self.session_id, turn_id)
             self._uid = self._store.header(self.session_id).uid
             self._question, *self._written = turn
-            return None if ending(turn) is Ending.AMID_TOOLS else turn[-1]
+            begun = ending(turn) not in (Ending.AMID_TOOLS, Ending.UNANSWERED)
+            return turn[-1] if begun else None
 
         return await self._in_order(work)
 

@@ -10,6 +10,7 @@ from typing import Any
 from omniagent_cli.canonical import format_time
 from omniagent_cli.errors import CorruptSession, KeyNotFound, SessionNotFound, UsageError
 from omniagent_cli.models import Message, Session, SessionSummary
+from omniagent_cli.stores.core import is_expired
 from omniagent_cli.stores.finding import CHUNK, Finding, bounded
 from omniagent_cli.stores.records import (
     SORTS,
@@ -81,6 +82,16 @@ class Reading(Finding):
         except SessionNotFound:
             return False
         return True
+
+    def id_of(self, uid: str) -> str | None:
+        """Return the id by which a session goes now, which may have been renamed; None when it is gone."""
+
+        def work(tx: Transaction) -> str | None:
+            header = tx.find_uid(uid, payload=False)
+            gone = header is None or header.hidden or is_expired(header, tx.now())
+            return None if header is None or gone else header.id
+
+        return self._read(work)
 
     def count_messages(self, session_id: str) -> int:
         """Return how many messages a session has, without reading them."""

@@ -52,11 +52,16 @@ class Undoing(Trash):
 
         return self._write(work)
 
-    def remove_turn(self, session_id: str, turn_id: str) -> int:
+    def remove_turn(self, session_id: str, turn_id: str, *, but_question: bool = False) -> int:
         """Remove the messages of one turn and no others, wherever they stand; return how many went.
 
         Two programs that talk in one session interleave their turns; taking back the tail would take the other's
         words along. The turn is looked for from the newest message back to its question.
+
+        Args:
+            session_id: the session.
+            turn_id: the turn.
+            but_question: leave the question, to be answered anew.
 
         Raises:
             SessionNotFound: there is no such session.
@@ -64,7 +69,7 @@ class Undoing(Trash):
 
         def work(tx: Transaction, events: list[Event]) -> int:
             header = self._find(tx, session_id)
-            positions = _positions_of(tx, header.uid, turn_id)
+            positions = _positions_of(tx, header.uid, turn_id, but_question=but_question)
             if positions:
                 self._take(tx, header, runs(positions), len(positions), "undone", purge=False)
                 events.append(Event("session_trimmed", session_id, {"count": len(positions)}))
@@ -73,14 +78,14 @@ class Undoing(Trash):
         return self._write(work)
 
 
-def _positions_of(tx: Transaction, uid: str, turn_id: str) -> list[int]:
+def _positions_of(tx: Transaction, uid: str, turn_id: str, *, but_question: bool) -> list[int]:
     """Return where the messages of a turn stand, ascending, reading back no further than its question."""
     positions: list[int] = []
     last: int | None = None
     while True:
         rows = list(tx.rows(uid, RowRange(last=last, newest=True, limit=CHUNK)))
         for row in rows:
-            if row.turn_id == turn_id:
+            if row.turn_id == turn_id and not (but_question and row.role == "user"):
                 positions.append(row.position)
             if row.id == turn_id:
                 return positions[::-1]

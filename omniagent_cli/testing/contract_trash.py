@@ -129,6 +129,8 @@ class RemovalContract(ContractBase):
         assert store.messages("s") == before
         assert store.summary("s").preview == "apple three"
         assert found(store, "apple") == [("s", 5), ("s", 3), ("s", 1)]
+        assert store.remove_turn("s", str(theirs.turn_id), but_question=True) == 1
+        assert texts(store, "s")[2:] == ["pear one", "apple two", "apple three"]
         assert store.remove_turn("s", str(first.turn_id)) == 1
         assert store.summary("s").preview == "apple three"
         with pytest.raises(SessionNotFound):

@@ -180,13 +180,20 @@ def test_among_turns_of_others(store):
     assert [text for _, text, _ in said(store)] == ["count", "one two", "theirs", "whole"]
 
 
+def test_an_unanswered_question_is_answered(store):
+    """A question that got no answer is answered where it stands, and its mark of failure goes."""
+    _, agent = stopped(store, Say(raises=LOST), "one two")
+    assert ending(read_turn(store, "s")) is Ending.UNANSWERED
+    with agent:
+        gone_on(agent)
+    assert said(store) == [("user", "count", "complete"), ("assistant", "one two", "complete")]
+
+
 @pytest.mark.parametrize(
     ("messages", "told"),
     [
         ([], "no question"),
         ([Message("user", "q"), Message("assistant", "a")], "the last answer is whole"),
-        ([Message("user", "q", status="failed")], "no answer to go on with"),
-        ([Message("user", "q"), Message("assistant", "", status="failed")], "no answer to go on"),
     ],
 )
 def test_nothing_to_go_on_with(store, messages, told):
