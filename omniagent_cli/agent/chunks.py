@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from omniagent_cli.agent.events import Finished, TextDelta, ThinkingDelta
@@ -27,6 +27,8 @@ class Answer:
         self._usage: Mapping[str, Any] = {}
         self._text: list[str] = []
         self._thinking: list[str] = []
+        self._details: list[dict[str, Any]] = []
+        self._extra_content: dict[str, Any] = {}
         self._calls = _Calls()
 
     def feed(self, chunk: Any) -> Iterator[TextDelta | ThinkingDelta]:
@@ -47,14 +49,19 @@ class Answer:
         reason = self.reason
         if calls and reason in ("stop", "function_call"):  # several local servers say stop
             reason = "tool_calls"
-        thinking = "".join(self._thinking)
+        kept = {
+            "thinking": "".join(self._thinking),
+            "reasoning_details": self._details,
+            "extra_content": self._extra_content,
+        }
+        extra = {key: value for key, value in kept.items() if value}
         return Finished(
             reason=reason,
             text="".join(self._text),
             tool_calls=calls,
             usage=normal_usage(self._usage),
             model=self._model,
-            extra={"thinking": thinking, "provider": provider} if thinking else {},
+            extra={**extra, "provider": provider} if extra else {},
         )
 
     def _note(self, chunk: Mapping[str, Any]) -> None:
@@ -78,10 +85,14 @@ class Answer:
             self._usage = choice["usage"]
 
     def _delta(self, delta: Mapping[str, Any]) -> Iterator[TextDelta | ThinkingDelta]:
-        # vLLM sends the same thinking under both names.
         inline, text = _split_content(delta.get("content"))
+        if self._is_thought(delta.get("extra_content")):
+            inline, text = text, ""
+        details = delta.get("reasoning_details")
+        told = _add_details(self._details, details) if isinstance(details, list) else ""
+        # Several servers send the same thinking under more than one name.
         thinking = _text_of(delta.get("reasoning_content")) or _text_of(delta.get("reasoning"))
-        if thinking := thinking or inline:
+        if thinking := thinking or told or inline:
             self.began = True
             self._thinking.append(thinking)
             yield ThinkingDelta(thinking)
@@ -94,6 +105,41 @@ class Answer:
             if isinstance(call, dict):
                 self.began = True
                 self._calls.add(call)
+
+    def _is_thought(self, extra: Any) -> bool:
+        """Keep what Google hangs on a message, its signature; tell whether it marks the text as a thought."""
+        google = extra.get("google") if isinstance(extra, dict) else None
+        if not isinstance(google, dict):
+            return False
+        signed = {key: value for key, value in google.items() if key != "thought"}
+        if signed:
+            self._extra_content = {"google": {**self._extra_content.get("google", {}), **signed}}
+        return google.get("thought") is True
+
+
+_GROWING = ("text", "summary", "data", "signature")
+
+
+def _add_details(known: list[dict[str, Any]], pieces: Sequence[Any]) -> str:
+    """Put OpenRouter's pieces of thinking together as it wants them back, and return what they say.
+
+    https://openrouter.ai/docs/use-cases/reasoning-tokens: pieces of one block follow each other, with its index.
+    """
+    said = ""
+    for piece in pieces:
+        if not isinstance(piece, dict):
+            continue
+        said += _text_of(piece.get("text")) or _text_of(piece.get("summary"))
+        last = known[-1] if known else {}
+        if not last or any(last.get(key) != piece.get(key) for key in ("type", "index")):
+            known.append(dict(piece))
+            continue
+        for key, value in piece.items():
+            if key in _GROWING and isinstance(value, str) and isinstance(last.get(key), str):
+                last[key] += value
+            elif value is not None:
+                last[key] = value
+    return said
 
 
 class _Calls:

@@ -77,9 +77,14 @@ class ToolReturned:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something the person should know, in one line."""
+    """Something the person should know, in one line.
+
+    Attributes:
+        detail: only somebody who asked to be told more wants to know it.
+    """
 
     text: str
+    detail: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +102,7 @@ class TurnDone:
     usage: Mapping[str, Any] = field(default_factory=dict)
 
 
-EngineEvent = TextDelta | ThinkingDelta | Retrying | Finished
+EngineEvent = TextDelta | ThinkingDelta | Retrying | Notice | Finished
 TurnEvent = (
     TextDelta | ThinkingDelta | Retrying | ToolCalled | ToolEnded | ToolReturned | Notice | TurnDone
 )
@@ -109,6 +114,7 @@ class ModelSettings:
 
     Attributes:
         max_tokens: the longest answer, in tokens.
+        schema: the JSON schema the answer is to follow; it is asked for, and whether it does is for the caller to see.
         first_token_timeout_seconds: how long to wait for the answer to begin.
         token_timeout_seconds: the longest silence inside an answer.
     """
@@ -117,6 +123,7 @@ class ModelSettings:
     max_tokens: int | None = None
     seed: int | None = None
     reasoning_effort: str | None = None
+    schema: Mapping[str, Any] | None = None
     first_token_timeout_seconds: float = 120.0
     token_timeout_seconds: float = 60.0
     max_retries: int = 2

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from omniagent_cli.agent.providers import Endpoint
 from omniagent_cli.errors import ModelError, ModelRateLimited, ModelRefused, ModelUnreachable
 from omniagent_cli.text import one_line, redact
 
 _DETAIL_LENGTH = 300
+_REFUSES_PARTS = re.compile(
+    r"\b(image|audio|file|multimodal)\b.{0,40}\bnot supported|mmproj", re.IGNORECASE
+)
+"""Local servers answer a picture that their model cannot take with 500, which asking again does not mend."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,23 +38,49 @@ class Failure:
     wait_seconds: float | None = None
 
 
+_OPTIONS = {
+    "temperature": "temperature",
+    "max_tokens": "max_tokens",
+    "max_completion_tokens": "max_tokens",
+    "seed": "seed",
+    "random_seed": "seed",
+    "reasoning_effort": "reasoning_effort",
+}
+"""What a person asks for, by its name in a request."""
+
+
 def status_failure(
-    endpoint: Endpoint, status: int, headers: Mapping[str, str], body: str, now: datetime
+    endpoint: Endpoint,
+    status: int,
+    headers: Mapping[str, str],
+    body: str,
+    now: datetime,
+    *,
+    asked: Collection[str] = (),
 ) -> Failure:
-    """Explain an answer that is an HTTP error, or an error event that carries such a code."""
+    """Explain an answer that is an HTTP error, or an error event that carries such a code.
+
+    Args:
+        endpoint: who was asked.
+        status: the HTTP status.
+        headers: with names in lower case.
+        body: what it said.
+        now: for dates in the headers.
+        asked: the keys of the request's body, to tell which of them is refused.
+    """
     title = endpoint.provider.title
     said = said_in(body, endpoint.api_key)
     tail = f": {said}" if said else ""
     if status == 429 and not _is_out_of_credit(body):
         wait = retry_after(headers, body, now)
-        advice = f"try again in {wait:.0f} s" if wait else "try again later"
+        advice = f"try again in {_lasting(wait)}" if wait else "try again later"
         error = ModelRateLimited(
             f"{title} has had too many requests{tail}; {advice}", retry_after_seconds=wait
         )
         return Failure(
             error, worth_retrying=True, reason=f"{title} asks to wait", wait_seconds=wait
         )
-    if status in (408, 409) or status >= 500:
+    if (status in (408, 409) or status >= 500) and not _REFUSES_PARTS.search(said):
         wait = retry_after(headers, body, now)
         error_ = ModelUnreachable(
             f"{title} fails or is overloaded ({status}){tail}; try again later"
@@ -60,7 +91,23 @@ def status_failure(
             reason=f"{title} fails ({status})",
             wait_seconds=wait,
         )
-    return Failure(ModelRefused(_refusal(endpoint, status, headers, body, tail)))
+    option = next((name for name in asked if name in _OPTIONS and _names(body, name)), "")
+    if status in (400, 422) and option and not _is_too_long(body):
+        known = _OPTIONS[option]
+        text = f"{title} does not take {known} like this for {endpoint.model}{tail}; "
+        text += f"ask without it, or with another: -o {known}=..., or the setting agent.{known}"
+        return Failure(ModelRefused(text, status=status))
+    return Failure(ModelRefused(_refusal(endpoint, status, headers, body, tail), status=status))
+
+
+def _names(body: str, option: str) -> bool:
+    return re.search(rf"\b{option}\b", body) is not None
+
+
+def _lasting(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
 
 
 def _refusal(
@@ -83,7 +130,7 @@ def _refusal(
     if 300 <= status < 400:
         where = one_line(headers.get("location", "elsewhere"))[:_DETAIL_LENGTH]
         return f"{title} at {endpoint.base_url} redirects to {where}; set that as base_url if you trust it"
-    if _is_too_long(body):
+    if status == 413 or _is_too_long(body):
         return f"the conversation is longer than {model} takes{tail}; compact it, or send fewer messages"
     return f"{title} refused the request ({status}){tail}"
 
@@ -146,6 +193,29 @@ def unreachable(endpoint: Endpoint, why: str) -> Failure:
         ),
         worth_retrying=True,
         reason=f"{endpoint.provider.title} does not answer",
+    )
+
+
+def unknown_host(endpoint: Endpoint) -> Failure:
+    """Explain a name that leads nowhere: the network is down, or the name is wrong."""
+    host = one_line(urlsplit(endpoint.base_url).hostname or endpoint.base_url)
+    return Failure(
+        ModelUnreachable(
+            f"the address of {endpoint.provider.title} is not found: there is no host {host}; "
+            "check the network and the address"
+        ),
+        worth_retrying=True,
+        reason=f"{endpoint.provider.title} is not found",
+    )
+
+
+def no_tls(endpoint: Endpoint) -> Failure:
+    """Explain a server that answers something else than TLS."""
+    return Failure(
+        ModelUnreachable(
+            f"no secure connection to {endpoint.base_url} comes about; "
+            "check the address: does it begin with https:// where the server speaks http://?"
+        )
     )
 
 

@@ -27,6 +27,10 @@ class Provider:
         local: a server on this machine, which needs no key.
         keyless_on_loopback: its key is for another place than this machine, and not sent to it.
         echoes_thinking: refuses to go on after a tool call unless its own thinking is sent back.
+        echoes: keys of its own answers that it wants back as they were.
+        obeys_schema: holds every model to a JSON schema; the others may ignore it, and are told in words too.
+        seed_name: what it calls the seed.
+        engine: the module that asks it, below `omniagent_cli.agent`, with an `open_engine(Endpoint)`.
     """
 
     name: str
@@ -38,6 +42,15 @@ class Provider:
     local: bool = False
     keyless_on_loopback: bool = False
     echoes_thinking: bool = False
+    echoes: tuple[str, ...] = ()
+    obeys_schema: bool = True
+    seed_name: str = "seed"
+    engine: str = "provider"
+
+    @property
+    def key_advice(self) -> str:
+        """How to give its key, as the end of a sentence."""
+        return f"give one with `omniagent keys set {self.name}`, or set {self.key_variables[0]}"
 
 
 PROVIDERS: Mapping[str, Provider] = {
@@ -57,6 +70,7 @@ PROVIDERS: Mapping[str, Provider] = {
             "https://api.anthropic.com/v1",
             ("ANTHROPIC_API_KEY",),
             "claude-sonnet-4-5",
+            obeys_schema=False,
         ),
         Provider(
             "gemini",
@@ -64,6 +78,7 @@ PROVIDERS: Mapping[str, Provider] = {
             "https://generativelanguage.googleapis.com/v1beta/openai",
             ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
             "gemini-2.5-flash",
+            echoes=("extra_content",),
         ),
         Provider(
             "groq",
@@ -78,6 +93,7 @@ PROVIDERS: Mapping[str, Provider] = {
             "https://api.mistral.ai/v1",
             ("MISTRAL_API_KEY",),
             "mistral-medium-latest",
+            seed_name="random_seed",
         ),
         Provider(
             "openrouter",
@@ -85,6 +101,8 @@ PROVIDERS: Mapping[str, Provider] = {
             "https://openrouter.ai/api/v1",
             ("OPENROUTER_API_KEY",),
             "openrouter/auto",
+            echoes=("reasoning_details",),
+            obeys_schema=False,
         ),
         Provider(
             "deepseek",
@@ -93,6 +111,7 @@ PROVIDERS: Mapping[str, Provider] = {
             ("DEEPSEEK_API_KEY",),
             "deepseek-chat",
             echoes_thinking=True,
+            obeys_schema=False,
         ),
         Provider("xai", "xAI", "https://api.x.ai/v1", ("XAI_API_KEY",), "grok-4"),
         Provider(
@@ -157,14 +176,19 @@ class Endpoint:
     api_key: str = field(default="", repr=False)
 
     @property
+    def is_its_own(self) -> bool:
+        """Whether this is the provider's own address."""
+        return self.base_url == self.provider.base_url
+
+    @property
     def needs_key(self) -> bool:
         """Whether asking without a key is pointless: the provider's own address, on the net."""
-        return not self.provider.local and self.base_url == self.provider.base_url
+        return not self.provider.local and self.is_its_own
 
     @property
     def key_advice(self) -> str:
         """What to do about a key, as the end of a sentence."""
-        return f"set {self.provider.key_variables[0]}"
+        return self.provider.key_advice
 
 
 def find_provider(name: str, *, origin: str = "") -> Provider:

@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omniagent_cli.agent.events import Engine, ModelSettings
+from omniagent_cli.agent.files import read_system_prompt
 from omniagent_cli.agent.loop import Agent
 from omniagent_cli.agent.recall import NAME as RECALL
 from omniagent_cli.agent.recall import Recall
@@ -17,14 +17,11 @@ from omniagent_cli.agent.window import Window
 from omniagent_cli.config import Settings, chosen_model, config_dir, resolve_model
 from omniagent_cli.errors import SessionNotFound, UsageError
 from omniagent_cli.keys import KeyChain
-from omniagent_cli.text import one_line
 
 if TYPE_CHECKING:
     from omniagent_cli.agent.discovery import Choice
     from omniagent_cli.agent.tools import Approve
     from omniagent_cli.stores import SessionStore
-
-_MAX_SYSTEM_BYTES = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +118,7 @@ class Answering:
         named = self.wishes.system
         if named is None:
             return self.settings.agent.system_prompt or ""
-        return _text_of_file(named[1:]) if named.startswith("@") else named
+        return read_system_prompt(named[1:]) if named.startswith("@") else named
 
     def _choose(self, *, explicit: str | None = None, session: str | None = None) -> Choice:
         from omniagent_cli.agent.discovery import choose_model
@@ -152,7 +149,7 @@ class Answering:
     def _opened(self, choice: Choice) -> Engine:
         if choice.model == RECALL:
             return Recall()
-        from omniagent_cli.agent.provider import open_engine
+        from omniagent_cli.agent.engines import open_engine
 
         return open_engine(
             choice.model,
@@ -187,23 +184,3 @@ def model_settings(settings: Settings) -> ModelSettings:
 
 def _seconds(time: timedelta | None) -> float:
     return math.inf if time is None else time.total_seconds()
-
-
-def _text_of_file(name: str) -> str:
-    shown = one_line(name)
-    try:
-        with Path(name).expanduser().open("rb") as file:
-            data = file.read(_MAX_SYSTEM_BYTES + 1)
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise UsageError(
-            f"cannot read the system prompt from {shown!r}: {why}; name a file that is there: --system @FILE"
-        ) from error
-    if len(data) > _MAX_SYSTEM_BYTES:
-        raise UsageError(f"{shown!r} is over 1 MB; that is no system prompt")
-    try:
-        return data.decode("utf-8-sig").strip()
-    except UnicodeDecodeError as error:
-        raise UsageError(
-            f"the system prompt in {shown!r} is not UTF-8 text; convert it first"
-        ) from error

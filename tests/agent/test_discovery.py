@@ -208,7 +208,7 @@ def test_list_models(chat_server):
 @pytest.mark.parametrize(
     ("reply", "error", "text"),
     [
-        (status(401, "no sk-1"), ModelRefused, "Groq refused the key; set GROQ_API_KEY"),
+        (status(401, "no sk-1"), ModelRefused, "Groq refused the key; give one with `omniagent keys set groq`, or set GROQ_API_KEY"),
         (status(503), ModelUnreachable, "Groq fails or is overloaded (503): it went wrong; try again later"),
         (status(302, "", Location="http://127.0.0.1:1/"), ModelRefused, "Groq at URL redirects to http://127.0.0.1:1/; set that as base_url if you trust it"),
         (document(b"<html>", "text/html"), ModelError, "Groq at URL sent no list of models; check that this address speaks Chat Completions (it often ends in /v1)"),

@@ -62,7 +62,7 @@ BROKEN = {
     "error event": (b'data: {"error": {"message": "out of \\u001b[31m memory"}}\n\n', ModelError, "vLLM broke off with an error: out of \ufffd[31m memory"),
     "error text": (b'data: {"error": "boom"}\n\n', ModelError, "vLLM broke off with an error: boom"),
     "error object": ({"object": "error", "message": "boom", "code": 400}, ModelRefused, "vLLM refused the request (400): boom"),
-    "error status": ({"error": {"code": 401, "message": "no"}}, ModelRefused, "vLLM asks for a key; set VLLM_API_KEY"),
+    "error status": ({"error": {"code": 401, "message": "no"}}, ModelRefused, "vLLM asks for a key; give one with `omniagent keys set vllm`, or set VLLM_API_KEY"),
     "broken JSON": (b"data: {broken\n\n", ModelError, "vLLM sent a line that cannot be read; try again"),
     "broken UTF-8": (b"data: \xff\xfe\n\n", ModelError, "vLLM sent a line that cannot be read; try again"),
     "deep": (b"data: " + b"[" * 100_000 + b"\n\n", ModelError, "vLLM sent a line that cannot be read; try again"),
@@ -101,7 +101,7 @@ def test_what_is_no_chat_server(chat_server, reply, what):
 
 
 REFUSALS = {
-    "401": (status(401, f"Incorrect API key provided: {KEY}"), "OpenAI refused the key; set OPENAI_API_KEY"),
+    "401": (status(401, f"Incorrect API key provided: {KEY}"), "OpenAI refused the key; give one with `omniagent keys set openai`, or set OPENAI_API_KEY"),
     "403": (status(403, f"{KEY} may not"), "OpenAI does not allow this key to use m: [key] may not; choose another model or key"),
     "404": (status(404, "no such model."), "OpenAI has no model m: no such model; `omniagent models list` or the base_url URL may be wrong"),
     "400": (status(400, "bad\nrequest"), "OpenAI refused the request (400): bad request"),
@@ -205,6 +205,9 @@ def test_a_missing_or_mangled_key_is_told_before_asking():
     openai = PROVIDERS["openai"]
     with pytest.raises(ModelRefused) as told:
         ask(ChatCompletionsEngine(Endpoint(openai, "m", openai.base_url)))
-    assert str(told.value) == ("there is no key for OpenAI; set OPENAI_API_KEY")
+    assert (
+        str(told.value)
+        == "there is no key for OpenAI; give one with `omniagent keys set openai`, or set OPENAI_API_KEY"
+    )
     with pytest.raises(ModelRefused, match="OpenAI: the key holds blanks or characters"):
         ask(ChatCompletionsEngine(Endpoint(openai, "m", openai.base_url, "sk-\u201cquoted\u201d")))
