@@ -25,6 +25,7 @@ from omniagent_cli.cli.conversation import (
     told,
 )
 from omniagent_cli.errors import UsageError
+from omniagent_cli.models import Content
 
 if TYPE_CHECKING:
     from omniagent_cli.agent.loop import Agent
@@ -68,7 +69,7 @@ def ask(
 
 
 async def _asked(
-    context: Context, agent: Agent, question: str, place: Place, *, whole: bool
+    context: Context, agent: Agent, question: Content, place: Place, *, whole: bool
 ) -> Played:
     try:
         return await one_turn(context, agent, question, place, whole=whole)

@@ -17,6 +17,7 @@ from omniagent_cli.cli import exits
 from omniagent_cli.cli.answering import Answering, Wishes
 from omniagent_cli.cli.context import Context, running
 from omniagent_cli.cli.conversation import (
+    AttachOption,
     ContinueOption,
     EphemeralOption,
     ModelOption,
@@ -37,6 +38,7 @@ from omniagent_cli.models import new_session_id
 from omniagent_cli.ui.terminal import OutputFailed
 
 if TYPE_CHECKING:
+    from omniagent_cli.agent.attachments import Attachment
     from omniagent_cli.agent.loop import Agent
     from omniagent_cli.stores import SessionStore
 
@@ -50,21 +52,25 @@ def chat(
     go_on: ContinueOption = False,
     model: ModelOption = None,
     system: SystemOption = None,
+    attach: AttachOption = None,
     no_tools: Annotated[bool, typer.Option("--no-tools", help="offer the model no tools")] = False,
     ephemeral: EphemeralOption = False,
     offline: OfflineOption = False,
 ) -> int:
     """Talk with a model. Without a terminal on stdin each line is a turn, and the answers go to stdout."""
     context = running(ctx)
+    from omniagent_cli.cli.question import read_attachments
+
     check_options(session, go_on=go_on, ephemeral=ephemeral)
+    attached = read_attachments(attach or ())
     wishes = Wishes(model, system, offline=offline, tools=not no_tools)
     answering = Answering(context.settings, wishes, tell=context.terminal.note)
     place = place_of(context, session, go_on=go_on, ephemeral=ephemeral)
     with _lasting(place) as place:
         if context.terminal.reads_terminal:
             named = session is not None or go_on
-            return _at_the_prompt(context, answering, place, named=named)
-        return _line_by_line(context, answering, place)
+            return _at_the_prompt(context, answering, place, attached, named=named)
+        return _line_by_line(context, answering, place, attached)
 
 
 @contextmanager
@@ -79,8 +85,15 @@ def _lasting(place: Place) -> Iterator[Place]:
         yield Place(store, new_session_id(utc_now()))
 
 
-def _line_by_line(context: Context, answering: Answering, place: Place) -> int:
-    """Take each line of stdin for a turn; one that fails is told, and the rest goes on."""
+def _line_by_line(
+    context: Context, answering: Answering, place: Place, attached: list[Attachment]
+) -> int:
+    """Take each line of stdin for a turn; one that fails is told, and the rest goes on.
+
+    What is attached goes with the first of them.
+    """
+    from omniagent_cli.agent.attachments import compose
+
     worst = exits.DONE
     with (
         _interruptible(),
@@ -94,7 +107,8 @@ def _line_by_line(context: Context, answering: Answering, place: Place) -> int:
                 if line in _LEAVING:
                     break
                 try:
-                    played = runner.run(one_turn(context, agent, line, place))
+                    question, attached = compose(line, attached), []
+                    played = runner.run(one_turn(context, agent, question, place))
                     place = replace(place, session_id=kept_in(place, played))
                     remember(context, place, played)
                     if code := told(context, played, place, agent.engine.name):
@@ -134,7 +148,14 @@ def _lines(stdin: TextIO | None) -> Iterator[str]:
         yield text.strip()
 
 
-def _at_the_prompt(context: Context, answering: Answering, place: Place, *, named: bool) -> int:
+def _at_the_prompt(
+    context: Context,
+    answering: Answering,
+    place: Place,
+    attached: list[Attachment],
+    *,
+    named: bool,
+) -> int:
     """Talk to a person at the terminal."""
     from omniagent_cli.repl.chat import ChatSetup
     from omniagent_cli.repl.loop import run
@@ -159,6 +180,7 @@ def _at_the_prompt(context: Context, answering: Answering, place: Place, *, name
         remember=context.recent.remember if kept else _forget,
         history_file=_history_file(context) if _keeps_history(context, store) else None,
         models=answering.known_models(),
+        attached=attached,
     )
     return run(setup)
 

@@ -15,7 +15,7 @@ from omniagent_cli.cli import exits, ids
 from omniagent_cli.cli.context import Context
 from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import SessionExpired, SessionNotFound, UsageError
-from omniagent_cli.models import new_session_id
+from omniagent_cli.models import Content, new_session_id
 
 if TYPE_CHECKING:
     from omniagent_cli.agent.loop import Agent
@@ -40,7 +40,9 @@ SystemOption = Annotated[
 ]
 AttachOption = Annotated[
     list[str] | None,
-    typer.Option("--attach", "-a", metavar="FILE", help="put a text file into the question"),
+    typer.Option(
+        "--attach", "-a", metavar="FILE", help="a text, picture or PDF to go with the question"
+    ),
 ]
 EphemeralOption = Annotated[bool, typer.Option("--ephemeral", help="keep nothing")]
 OfflineOption = Annotated[bool, typer.Option("--offline", help="only models on this machine")]
@@ -113,7 +115,7 @@ def kept_in(place: Place, played: Played) -> str:
 
 
 async def one_turn(
-    context: Context, agent: Agent, question: str, place: Place, *, whole: bool = False
+    context: Context, agent: Agent, question: Content, place: Place, *, whole: bool = False
 ) -> Played:
     """Ask, and show the answer as it comes, or when it is whole."""
     from omniagent_cli.ui.stream import StreamView
@@ -121,8 +123,13 @@ async def one_turn(
 
     events = agent.stream(question, place.session_id)
     answer: Literal["stream", "whole", "none"] = "whole" if whole else "stream"
-    raw = context.settings.chat.screen_reader
-    view = StreamView(context.terminal, raw=raw, answer="none" if context.json else answer)
+    look = context.settings.chat
+    view = StreamView(
+        context.terminal,
+        thinking=look.thinking,
+        spoken=look.screen_reader,
+        answer="none" if context.json else answer,
+    )
     with _undisturbed(context.terminal):
         return await play(events, view)
 

@@ -19,6 +19,7 @@ from omniagent_cli.ui.transcript import ROLE_STYLES, heading, terminal_body
 from omniagent_cli.ui.views import counted, quoted
 
 if TYPE_CHECKING:
+    from omniagent_cli.agent.attachments import Attachment
     from omniagent_cli.agent.loop import Agent
     from omniagent_cli.config import Settings
     from omniagent_cli.stores.base import SessionStore
@@ -45,6 +46,7 @@ class ChatSetup:
         remember: called with the id of a session once it was used and there is something in it.
         history_file: where the typed lines are remembered; None remembers them while it runs.
         models: names of models known without asking anybody, for completion.
+        attached: files that go with the first turn.
     """
 
     store: SessionStore
@@ -57,6 +59,7 @@ class ChatSetup:
     remember: Callable[[str], None] = lambda _: None
     history_file: Path | None = None
     models: Sequence[str] = ()
+    attached: Sequence[Attachment] = ()
 
 
 class Left(Exception):
@@ -85,6 +88,7 @@ class Chat:
         message_count: the same.
         multiline: Enter begins a line instead of sending.
         removed: what the last command took away.
+        attached: files that go with what is said next.
     """
 
     def __init__(self, setup: ChatSetup, *, ask: Ask) -> None:
@@ -99,6 +103,7 @@ class Chat:
         self.message_count = 0
         self.multiline = False
         self.removed: Removed | None = None
+        self.attached: list[Attachment] = list(setup.attached)
         self.opening: asyncio.Future[Agent] = asyncio.get_running_loop().create_future()
         self.turn: Callable[[Content, Engine | None], Awaitable[None]] = _no_turn
         self._ask = ask

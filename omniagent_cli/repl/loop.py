@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from omniagent_cli.agent.events import Engine, TextDelta, TurnDone
 from omniagent_cli.errors import ConfigError, OmniAgentError, StoreError
 from omniagent_cli.models import Content
-from omniagent_cli.repl import recovery
+from omniagent_cli.repl import attaching, recovery
 from omniagent_cli.repl.approval import Approval
 from omniagent_cli.repl.chat import Chat, ChatSetup, Left
 from omniagent_cli.repl.completers import SlashCompleter
@@ -114,6 +114,8 @@ class Repl:
             what = f"{quoted(chat.session_id)}: {counted(chat.message_count, 'message')}"
             self._terminal.note(f"{what}, {title}" if title else what)
             await chat.show_last_turn()
+        if told := attaching.waiting(chat):
+            self._terminal.note(told)
         self._terminal.note("/help lists the commands, Ctrl-D leaves")
 
     async def _talk(self) -> None:
@@ -166,7 +168,8 @@ class Repl:
                 await run_command(self.chat, line)
                 await self.chat.refresh()
             else:
-                await self.turn(line[1:] if line.startswith("//") else said)
+                text = line[1:] if line.startswith("//") else said
+                await self.turn(attaching.with_attached(self.chat, text))
         except OmniAgentError as error:
             if self.chat.opening.done() and self.chat.opening.exception() is error:
                 raise
@@ -314,6 +317,7 @@ class Repl:
             chat.model or "choosing a model",
             counted(chat.message_count, "message"),
             "ephemeral" if self._setup.ephemeral else chat.store.backend,
+            attaching.waiting(chat),
             "multi-line: Alt-Enter sends" if chat.multiline else "",
         ]
 

@@ -2,6 +2,7 @@
 
 from omniagent_cli.repl.commands import (
     answering,
+    attaching,
     files,
     messages,
     metadata,
@@ -9,4 +10,4 @@ from omniagent_cli.repl.commands import (
     talking,
 )
 
-__all__ = ["answering", "files", "messages", "metadata", "sessions", "talking"]
+__all__ = ["answering", "attaching", "files", "messages", "metadata", "sessions", "talking"]

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from contextlib import suppress
-from pathlib import Path
 
-from omniagent_cli.errors import SessionNotFound, UsageError
+from omniagent_cli.agent.files import read_system_prompt
+from omniagent_cli.errors import SessionNotFound
 from omniagent_cli.repl.chat import Chat
 from omniagent_cli.repl.registry import ModelName, TextOrFile, command
 from omniagent_cli.text import one_line, visible
 from omniagent_cli.ui.cells import Column, Table
-
-_MAX_SYSTEM_BYTES = 1_000_000
 
 
 @command("model")
@@ -34,21 +32,10 @@ async def system(chat: Chat, text: TextOrFile = "") -> None:
     if not text:
         chat.terminal.line(visible(agent.system_prompt) or "(nothing)")
         return
-    agent.system_prompt = await chat.call(_read, text[1:]) if text.startswith("@") else text
+    agent.system_prompt = (
+        await chat.call(read_system_prompt, text[1:]) if text.startswith("@") else text
+    )
     chat.terminal.note("the model is told that first from now on, in this chat")
-
-
-def _read(name: str) -> str:
-    try:
-        with Path(name).expanduser().open("rb") as stream:
-            data = stream.read(_MAX_SYSTEM_BYTES + 1)
-        if len(data) > _MAX_SYSTEM_BYTES:
-            raise UsageError(f"{one_line(name)} is over 1 MB; that is no system prompt")
-        return data.decode("utf-8-sig").strip()
-    except OSError as error:
-        raise UsageError(f"cannot read {one_line(name)}: {error.strerror}; name a file") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{one_line(name)} is not UTF-8 text; convert it first") from error
 
 
 @command("usage")
