@@ -373,6 +373,7 @@ TABLE: Table = {
             (("--on-conflict",), "one of skip rename merge replace fail", "for a session that is here and differs: skip, rename, merge, replace or fail", False),
             (("--dry-run",), "", "only say what would happen", False),
             (("--strict",), "", "take nothing when anything is wrong", False),
+            (("--branches",), "", "also what was edited or asked for again, as sessions of their own", False),
             (("--help",), "", "show this help", False),
             (("--json",), "", "print one JSON document", False),
             *SHARED,

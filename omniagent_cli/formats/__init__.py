@@ -24,6 +24,9 @@ class Format:
     Attributes:
         place: ``module:Class``, imported on first use.
         suffixes: file endings it is written with, the usual one first.
+        marks: a file is in this format when its first bytes hold each of these patterns; of several formats that
+            fit, the first of the table. Without marks `recognise` knows it.
+        has_branches: what was edited or asked for again is in it too; its class takes ``branches=True``.
     """
 
     name: str
@@ -32,11 +35,13 @@ class Format:
     suffixes: tuple[str, ...]
     can_export: bool = True
     can_import: bool = True
+    marks: tuple[bytes, ...] = ()
+    has_branches: bool = False
 
-    def load(self) -> Any:
+    def load(self, **options: Any) -> Any:
         """Import the class and return an object of it."""
         module, _, name = self.place.partition(":")
-        return getattr(import_module(module), name)()
+        return getattr(import_module(module), name)(**options)
 
 
 FORMATS: dict[str, Format] = {
@@ -87,13 +92,18 @@ def exporter(name: str) -> Any:
     return _row(name, "exported", [row.name for row in FORMATS.values() if row.can_export]).load()
 
 
-def importer(name: str) -> Any:
+def importer(name: str, *, branches: bool = False) -> Any:
     """Return the `exchange.Importer` of a format.
+
+    Args:
+        name: a key of `FORMATS`.
+        branches: it also yields what was edited or asked for again, as sessions of their own.
 
     Raises:
         UsageError: there is no such format, or it can only be exported.
     """
-    return _row(name, "imported", [row.name for row in FORMATS.values() if row.can_import]).load()
+    row = _row(name, "imported", [row.name for row in FORMATS.values() if row.can_import])
+    return row.load(branches=True) if branches and row.has_branches else row.load()
 
 
 def _row(name: str, done: str, able: list[str]) -> Format:
@@ -115,6 +125,8 @@ def recognise(head: bytes, name: str = "") -> str:
         head: the first bytes, the more the better.
         name: the file's name; decides only where the content leaves it open.
     """
+    if row := next((row for row in FORMATS.values() if _has_marks(row, head)), None):
+        return row.name
     start = head.lstrip()
     if start[:1] not in (b"{", b"["):
         # The first record may be the damaged one.
@@ -129,6 +141,10 @@ def recognise(head: bytes, name: str = "") -> str:
     if start[:1] == b"{":
         return "openai" if _MESSAGES.search(head) else _by_name(name)
     return "openai" if _ROLE.search(head) or not start[1:].strip(b" \r\n]") else ""
+
+
+def _has_marks(row: Format, head: bytes) -> bool:
+    return bool(row.marks) and all(re.search(mark, head) for mark in row.marks)
 
 
 def _by_name(name: str) -> str:

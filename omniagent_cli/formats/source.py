@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator
-from typing import BinaryIO
+from pathlib import Path
+from typing import BinaryIO, cast
 
 from omniagent_cli.errors import FormatError
 
@@ -14,22 +16,39 @@ MAX_RECORD_BYTES = 64 * 1024 * 1024
 """The longest single record that is read; a longer one is told and passed over."""
 
 _BOM = b"\xef\xbb\xbf"
+_SPOOL_BYTES = 8 * 1024 * 1024
 
 
 class Source:
     """A binary stream with a name, whose beginning can be looked at before it is read.
 
+    Args:
+        stream: what is read, once and from the front.
+        name: see below.
+        progress: called with the number of bytes read so far.
+        path: see below.
+        errors: what the stream raises beside `OSError` when it cannot be read, such as what unpacks it.
+
     Attributes:
         name: what places are called by, such as ``chats.jsonl``.
+        path: the file it is, for formats that are not read from the front; None when it is none, or is packed.
         consumed: bytes read so far.
     """
 
     def __init__(
-        self, stream: BinaryIO, name: str, *, progress: Callable[[int], object] | None = None
+        self,
+        stream: BinaryIO,
+        name: str,
+        *,
+        progress: Callable[[int], object] | None = None,
+        path: Path | None = None,
+        errors: tuple[type[Exception], ...] = (),
     ) -> None:
         self.name = name
+        self.path = path
         self.consumed = 0
         self._progress = progress
+        self._errors: tuple[type[Exception], ...] = (OSError, *errors)
         # A pipe's read() waits for all it was asked for; read1() gives what is there.
         self._read_some: Callable[[int], bytes] = getattr(stream, "read1", stream.read)
         self._head: bytes | None = None
@@ -37,8 +56,9 @@ class Source:
     def _read(self, size: int) -> bytes:
         try:
             return self._read_some(size)
-        except OSError as error:
-            raise FormatError(f"it cannot be read: {error.strerror}", place=self.name) from error
+        except self._errors as error:
+            why = getattr(error, "strerror", None) or error
+            raise FormatError(f"it cannot be read: {why}", place=self.name) from error
 
     def head(self) -> bytes:
         """Return the first bytes, without a byte order mark, and leave them to be read."""
@@ -59,6 +79,18 @@ class Source:
         if self._progress is not None and data:
             self._progress(self.consumed)
         return data
+
+    def copy(self) -> BinaryIO:
+        """Return all of it as a private nameless file that can be sought in; the caller closes it."""
+        file = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115  # see above
+        try:
+            while data := self.chunk():
+                file.write(data)
+            file.seek(0)
+        except BaseException:
+            file.close()
+            raise
+        return cast("BinaryIO", file)
 
     def lines(self) -> Iterator[tuple[int, bytes | None]]:
         """Yield each line with its number from 1, without its end; None for one that is too long."""

@@ -1,37 +1,20 @@
-"""Export and import between a store and a stream of bytes, both in bounded memory."""
+"""Export from a store to a stream of bytes, in bounded memory."""
 
 from __future__ import annotations
 
-import contextlib
-import shutil
-import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 from omniagent_cli.errors import SessionNotFound, UsageError
-from omniagent_cli.formats import exporter, importer, recognise
-from omniagent_cli.formats.exchange import Exporter, Importer, Outgoing, Problem
-from omniagent_cli.formats.importing import CONFLICTS, Importing
-from omniagent_cli.formats.outcomes import ImportReport, Outcome
+from omniagent_cli.formats import exporter
+from omniagent_cli.formats.exchange import Exporter, Outgoing
 from omniagent_cli.formats.redaction import Redactor
-from omniagent_cli.formats.source import Source
-from omniagent_cli.models import ROLES, Session, check_session_id
+from omniagent_cli.models import ROLES, Session
 from omniagent_cli.stores import SessionStore
 
-__all__ = [
-    "CONFLICTS",
-    "ExportReport",
-    "ImportReport",
-    "Outcome",
-    "Problem",
-    "export_sessions",
-    "import_stream",
-]
-
 _PIECE_BYTES = 64 * 1024
-_SPOOL_BYTES = 8 * 1024 * 1024
 _HERE_ONLY = ("uid", "expires_at")
 """Header keys that are only true in the store a session is in; the time to live goes along as a length."""
 
@@ -197,108 +180,3 @@ class _Summaries:
             self._placed[self._number] = value
         for place, value in self._placed.items():
             yield f"{place:012d}", {**value, "up_to": place}
-
-
-def import_stream(
-    store: SessionStore,
-    source: BinaryIO,
-    *,
-    name: str,
-    format_name: str = "auto",
-    as_id: str | None = None,
-    on_conflict: str | None = None,
-    dry_run: bool = False,
-    strict: bool = False,
-    progress: Callable[[int], object] | None = None,
-) -> ImportReport:
-    """Bring in the sessions of a file: each whole or not at all, and only what is not here yet.
-
-    A session that is here already is left alone when the file has nothing new, continued when the file's goes
-    on where ours ends, and otherwise refused. Messages without ids get ids from their content, sessions too,
-    so that importing twice changes nothing.
-
-    Args:
-        store: where they go.
-        source: binary; read once from the front, so a pipe will do.
-        name: what the places in problems are called by, such as the file's name.
-        format_name: a key of `formats.FORMATS`, or ``auto``: told from the content.
-        as_id: the id to give to the one session of the file.
-        on_conflict: one of `CONFLICTS`: ``skip`` leaves ours, ``rename`` brings theirs in beside it, ``merge``
-            adds their messages after the last common one, ``replace`` puts ours in the trash, ``fail`` stops there.
-        dry_run: change nothing; the report says what would be done with each session by itself.
-        strict: bring in nothing at all if there is any problem; what cannot be read twice is copied first.
-        progress: called with the number of bytes read so far.
-
-    Raises:
-        UsageError: no such format or conflict rule.
-        InvalidSessionId: `as_id` is none.
-        FormatError: the source cannot be read.
-        StoreUnavailable: the store cannot be used; whole sessions that came before are in.
-    """
-    _check_options(format_name, as_id, on_conflict)
-
-    def run(stream: BinaryIO, *, dry_run: bool) -> ImportReport:
-        report = ImportReport()
-        work = Importing(store, report, as_id=as_id, on_conflict=on_conflict, dry_run=dry_run)
-        _run(Source(stream, name, progress=progress), format_name, work, report)
-        return report
-
-    if not strict:
-        return run(source, dry_run=dry_run)
-    with contextlib.ExitStack() as stack:
-        stream = source if source.seekable() else stack.enter_context(_copied(source))
-        start = stream.tell()
-        report = run(stream, dry_run=True)
-        if report.problem_count:
-            return _nothing_taken(report)
-        stream.seek(start)
-        return report if dry_run else run(stream, dry_run=False)
-
-
-def _check_options(format_name: str, as_id: str | None, on_conflict: str | None) -> None:
-    if on_conflict is not None and on_conflict not in CONFLICTS:
-        raise UsageError(
-            f"there is no conflict rule {on_conflict!r}; choose one of {', '.join(CONFLICTS)}"
-        )
-    if as_id is not None:
-        check_session_id(as_id)
-    if format_name != "auto":
-        importer(format_name)
-
-
-def _copied(source: BinaryIO) -> BinaryIO:
-    """Keep what can be read only once, in memory or in a nameless private file."""
-    copy = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115  # the caller closes it
-    shutil.copyfileobj(source, copy)
-    copy.seek(0)
-    return cast("BinaryIO", copy)
-
-
-def _nothing_taken(report: ImportReport) -> ImportReport:
-    return ImportReport(
-        format_name=report.format_name,
-        problems=report.problems,
-        problem_count=report.problem_count,
-        stopped=True,
-    )
-
-
-def _run(source: Source, format_name: str, work: Importing, report: ImportReport) -> None:
-    head = source.head()
-    if not head.strip():
-        report.tell(Problem(source.name, "there is nothing in it"))
-        return
-    if format_name == "auto":
-        format_name = recognise(head, source.name)
-    if not format_name:
-        report.tell(Problem(source.name, "its format is not recognised; name it with --format"))
-        return
-    report.format_name = format_name
-    reader: Importer = importer(format_name)
-    for item in reader.read(source):
-        if isinstance(item, Problem):
-            report.tell(item)
-        else:
-            work.take(item)
-        if report.stopped:
-            return

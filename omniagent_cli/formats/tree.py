@@ -1,0 +1,92 @@
+"""Messages that name the one before them, as other tools keep edited questions and answers that were asked for again.
+
+Such a file need not be in the order of the conversation, so a session's messages wait in a private nameless file
+until its thread is known; only where they stand is held.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from omniagent_cli.canonical import dump
+from omniagent_cli.formats.exchange import MessageEntry
+
+_SPOOL_BYTES = 8 * 1024 * 1024
+
+
+class Node(NamedTuple):
+    """One message of a tree.
+
+    Attributes:
+        parent: the id of the one before it; None for the first. It need not be there.
+        place: where it was read.
+        offset: where its records are; below 0 when it says nothing itself and only joins others.
+    """
+
+    parent: str | None
+    place: str
+    offset: int
+    length: int
+
+
+class Tree:
+    """The messages of one conversation, by id, in the order they were added. Close it when done."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[str, Node] = {}
+        self._file = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115  # see close
+        self._end = 0
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def __contains__(self, node_id: object) -> bool:
+        return node_id in self._nodes
+
+    def close(self) -> None:
+        """Forget all of it."""
+        self._file.close()
+
+    def add(
+        self, node_id: str, parent: str | None, place: str, records: list[dict[str, Any]]
+    ) -> None:
+        """Add a node with the message records it stands for, which may be none; the last of an id wins."""
+        if not records:
+            self._nodes[node_id] = Node(parent, place, -1, 0)
+            return
+        data = dump(records)
+        self._file.seek(self._end)
+        self._file.write(data)
+        self._nodes[node_id] = Node(parent, place, self._end, len(data))
+        self._end += len(data)
+
+    def newest_leaf(self) -> str | None:
+        """Return the node that was added last of those that no other names as the one before it."""
+        parents = {node.parent for node in self._nodes.values()}
+        return next((key for key in reversed(self._nodes) if key not in parents), None)
+
+    def leaves(self) -> list[str]:
+        """Return the nodes that no other names as the one before it, in the order they were added."""
+        parents = {node.parent for node in self._nodes.values()}
+        return [key for key in self._nodes if key not in parents]
+
+    def thread(self, leaf: str | None) -> list[str]:
+        """Return the ids from the first node to this one; a circle is gone round once."""
+        found: dict[str, None] = {}
+        while leaf is not None and leaf in self._nodes and leaf not in found:
+            found[leaf] = None
+            leaf = self._nodes[leaf].parent
+        return list(reversed(found))
+
+    def entries(self, thread: list[str]) -> Iterator[MessageEntry]:
+        """Yield the messages of these nodes, in this order."""
+        for key in thread:
+            node = self._nodes[key]
+            if node.offset < 0:
+                continue
+            self._file.seek(node.offset)
+            for record in json.loads(self._file.read(node.length)):
+                yield MessageEntry(node.place, record)
