@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shlex
+from functools import partial
 from pathlib import Path
 
-from omniagent_cli.agent.attachments import check_together, compose, read_attachment
+from omniagent_cli.agent.attachments import check_together, compose, read_attachment, whole
 from omniagent_cli.models import Content
 from omniagent_cli.repl.chat import Chat
 
@@ -14,6 +15,11 @@ def with_attached(chat: Chat, text: str) -> Content:
     """Return what is said, with the files that waited for it; they wait no more."""
     attached, chat.attached = chat.attached, []
     return compose(text, attached)
+
+
+def with_data(chat: Chat, content: Content) -> Content:
+    """Return what was said in this session with its attachments in it, so that it can be said elsewhere or again."""
+    return whole(content, partial(chat.store.attachment, chat.session_id))
 
 
 def waiting(chat: Chat) -> str:

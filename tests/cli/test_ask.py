@@ -193,10 +193,10 @@ def test_a_pipe_that_says_nothing_is_given_up(db, chat_server):
 
 @pytest.mark.parametrize(
     ("content", "told"),
-    [(b"\x89PNG\r\n\x1a\n\0\0", "not UTF-8 text"), (b"%PDF-1.7\n\xe2\xe3", "not UTF-8 text")],
+    [(b"\x7fELF\0\0", "only text in UTF-8, pictures"), (b"caf\xe9", "only text in UTF-8")],
 )
-def test_only_text_can_be_attached(ask, chat_server, tmp_path, content, told, db):
-    """A picture is refused in one line, and nothing was asked."""
+def test_what_cannot_be_attached_is_told(ask, chat_server, tmp_path, content, told, db):
+    """Something else than text, a picture or a PDF is refused in one line, and nothing was asked."""
     server = chat_server()
     (tmp_path / "file").write_bytes(content)
     ran = ask(server, "-a", str(tmp_path / "file"), "What is this?")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import SessionConflict, SessionNotFound, UsageError
-from omniagent_cli.models import Message, content_text, new_session_id
+from omniagent_cli.models import Message, new_session_id, plain_text, reworded
+from omniagent_cli.repl import attaching
 from omniagent_cli.repl.chat import Chat, Removed
 from omniagent_cli.repl.registry import Count, ModelName, Text, command
 from omniagent_cli.repl.turns import last_turn
@@ -108,6 +109,7 @@ async def retry(chat: Chat, *, model: ModelName = "") -> None:
         question = turn[0].content
         unanswered = len(turn) == 1 and turn[0].status != "complete"
         if not unanswered:
+            question = await chat.call(attaching.with_data, chat, question)
             await chat.call(chat.store.remove_from, chat.session_id, turn[0].position or 0)
         chat.removed = None
         await chat.turn(question, engine)
@@ -123,10 +125,11 @@ async def edit(chat: Chat, number: Count, text: Text = "") -> None:
     Without a text the old one is there to be changed. This session stays as it is, and /switch - goes back to it.
     """
     message = await chat.call(_question_at, chat, number)
-    asked = text or await chat.ask("edit> ", content_text(message.content))
+    asked = text or await chat.ask("edit> ", plain_text(message.content))
     if not (asked or "").strip():
         chat.terminal.note("nothing was changed")
         return
+    content = await chat.call(attaching.with_data, chat, message.content)
     before = await chat.call(chat.store.messages, chat.session_id, last=1, before=number)
     if before:
         copy = await chat.call(chat.store.fork, chat.session_id, at=before[0].position)
@@ -134,7 +137,7 @@ async def edit(chat: Chat, number: Count, text: Text = "") -> None:
         copy = new_session_id(utc_now())
     await chat.enter(copy)
     chat.terminal.note(f"this is {quoted(copy)} now; /switch - goes back")
-    await chat.turn(asked or "", None)
+    await chat.turn(reworded(content, asked or ""), None)
 
 
 def _question_at(chat: Chat, number: int) -> Message:
