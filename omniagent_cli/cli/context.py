@@ -75,6 +75,7 @@ class Context:
         settings = load_settings(self.environ, self.cwd, self.config_file, self.flags)
         self.terminal.color = settings.display.color
         self.terminal.pager = settings.display.pager
+        self.terminal.theme = settings.chat.theme
         for warning in settings.warnings:
             self.terminal.warn(warning)
         return settings

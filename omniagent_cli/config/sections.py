@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 Get = Callable[[str], Any]
 
@@ -75,6 +75,7 @@ class ChatSection(Section):
     editing_mode: str
     history: bool
     theme: str
+    thinking: Literal["folded", "full", "hidden"]
     screen_reader: bool
 
 

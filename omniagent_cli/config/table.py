@@ -177,6 +177,12 @@ SETTINGS: tuple[Setting, ...] = (
     _row("chat.history", Boolean(), "remember what was typed at the prompt", default=True),
     _row("chat.theme", Choice("auto", "light", "dark"), "colours of the chat", default="auto"),
     _row(
+        "chat.thinking",
+        Choice("folded", "full", "hidden"),
+        "how much of a model's thinking is shown",
+        default="folded",
+    ),
+    _row(
         "chat.screen_reader",
         Boolean(),
         "plain output that a screen reader can follow",

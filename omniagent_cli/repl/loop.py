@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import aclosing, contextmanager, suppress
+from contextlib import aclosing, contextmanager, nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["ChatSetup", "Repl", "run"]
 
 _LEAVING = frozenset({"exit", "quit", "q"})
-_BREATH_SECONDS = 0.02
-"""A model that never pauses is made to, so that Ctrl-C is heard at once."""
-
 _PATIENCE_SECONDS = 1.0
 _DONE = 0
 _SIGNALLED = 128
@@ -206,23 +203,21 @@ class Repl:
         self, agent: Agent, content: Content, engine: Engine | None, said: list[str]
     ) -> None:
         from omniagent_cli.ui.stream import StreamView
+        from omniagent_cli.ui.turns import painted
 
-        raw = self._setup.settings.chat.screen_reader
-        view = self._view = StreamView(self._terminal, raw=raw)
-        breath = self._loop.time()
-        stream = agent.stream(content, self.chat.session_id, engine=engine)
+        look = self._setup.settings.chat
+        view = self._view = StreamView(
+            self._terminal, thinking=look.thinking, spoken=look.screen_reader
+        )
+        events = agent.stream(content, self.chat.session_id, engine=engine)
         try:
-            with view:
-                async with aclosing(stream) as events:
-                    async for event in events:
-                        view.feed(event)
+            async with aclosing(painted(events, view)) as shown:
+                with view:
+                    async for event in shown:
                         if isinstance(event, TextDelta):
                             said.append(event.text)
                         elif isinstance(event, TurnDone):
                             await self._follow(event.session_id)
-                        if self._loop.time() - breath > _BREATH_SECONDS:
-                            await asyncio.sleep(0)
-                            breath = self._loop.time()
         except asyncio.CancelledError:
             view.abort("interrupted; what came is kept" if said else "interrupted")
             raise
@@ -248,9 +243,8 @@ class Repl:
 
     async def _ask_amid(self, question: str) -> str | None:
         """Ask in the middle of an answer."""
-        if self._view is not None:
-            self._view.clear()
-        return await self._prompt.ask(question)
+        with self._view.held() if self._view is not None else nullcontext():
+            return await self._prompt.ask(question)
 
     # Interrupts and the end.
 

@@ -5,6 +5,7 @@ Written by hand, because the tables of rich cost half a millisecond a row and fi
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
@@ -40,6 +41,31 @@ def cut_cells(text: str, width: int) -> str:
     while kept and "\u200d" in text[kept - 1 : kept + 1]:
         kept -= 1
     return text[:kept].rstrip() + ELLIPSIS
+
+
+def wrap_cells(text: str, width: int) -> list[str]:
+    """Return a line of text as rows of at most `width` cells, broken between words where it can be."""
+    rows, row = [], ""
+    for word in re.findall(r"\s*\S+|\s+\Z", text):
+        if row and cell_width(row + word) > width:
+            rows.append(row.rstrip())
+            row = word.lstrip()
+        else:
+            row += word
+        while cell_width(row) > width:
+            kept = _fitting(row, width)
+            rows.append(row[:kept])
+            row = row[kept:]
+    return [*rows, row.rstrip()] if row or not rows else rows
+
+
+def _fitting(text: str, width: int) -> int:
+    """Return how many characters of a text fit; one does in any case."""
+    for place, character in enumerate(text):
+        width -= _cells(character)
+        if width < 0:
+            return max(1, place)
+    return len(text)
 
 
 class Column(NamedTuple):

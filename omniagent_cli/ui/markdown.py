@@ -1,4 +1,4 @@
-"""The one module that loads rich: Markdown laid out for a terminal, and the console others paint on."""
+"""Where rich is loaded: Markdown laid out for a terminal, and the console others paint on."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ from typing import ClassVar, TextIO
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
-from rich.console import Console, ConsoleOptions, RenderResult
-from rich.markdown import CodeBlock, Markdown
-from rich.syntax import Syntax
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.theme import Theme
 
 from omniagent_cli.text import visible
+from omniagent_cli.ui.markdown_elements import ELEMENTS, markdown_styles
+from omniagent_cli.ui.palette import Background
 
 
-def console_on(stream: TextIO, *, width: int | None, colored: bool) -> Console:
+def console_on(
+    stream: TextIO, *, width: int | None, colored: bool, background: Background = ""
+) -> Console:
     """Return a rich console that takes nothing for markup, emoji names or things to highlight."""
     return Console(
         file=stream,
@@ -28,7 +32,13 @@ def console_on(stream: TextIO, *, width: int | None, colored: bool) -> Console:
         no_color=not colored,
         force_terminal=colored or None,
         legacy_windows=False,
+        theme=_theme(background),
     )
+
+
+@lru_cache(maxsize=3)
+def _theme(background: Background) -> Theme:
+    return Theme(markdown_styles(background))
 
 
 @lru_cache(maxsize=1)
@@ -52,40 +62,32 @@ def _clean(tokens: Iterable[Token]) -> None:
     for token in tokens:
         if not token.content.isascii() or "\r" in token.content:
             token.content = visible(token.content)
+        if token.type == "image":  # rich would print it above the words it stands among
+            token.type, token.tag = "text", ""
+            address = visible(str(token.attrs.get("src", "")))
+            token.content, token.children = f"{token.content or 'image'} ({address})", None
         if token.children:
             _clean(token.children)
 
 
-class _Code(CodeBlock):
-    """Code as it would be typed: coloured by the terminal's own palette, no frame that would be copied with it."""
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield Syntax(
-            str(self.text).rstrip(),
-            self.lexer_name,
-            theme="ansi_dark",
-            background_color="default",
-            word_wrap=True,
-        )
-
-
 class _Markdown(Markdown):
-    elements: ClassVar = {**Markdown.elements, "fence": _Code, "code_block": _Code}
+    elements: ClassVar = ELEMENTS
 
 
-def harmless_markdown(text: str) -> Markdown:
+def harmless_markdown(text: str, background: Background = "") -> Markdown:
     """Return untrusted Markdown to print; links show their targets instead of hiding them."""
-    markdown = _Markdown("", hyperlinks=False)
+    markdown = _Markdown("", hyperlinks=False, code_theme=background)
     markdown.markup = visible(text)
     markdown.parsed = parsed(markdown.markup)
     _clean(markdown.parsed)
     return markdown
 
 
-def rendered(text: str, *, width: int, colored: bool) -> str:
-    """Return untrusted Markdown as lines for a terminal."""
+def rendered(text: str, *, width: int, colored: bool, background: Background = "") -> str:
+    """Return untrusted Markdown as lines for a terminal; lines of code may be longer than it is wide."""
     lines = io.StringIO()
-    console_on(lines, width=width, colored=colored).print(harmless_markdown(text))
+    console = console_on(lines, width=width, colored=colored, background=background)
+    console.print(harmless_markdown(text, background), crop=False)
     return "\n".join(_unpadded(line) for line in lines.getvalue().rstrip("\n").split("\n"))
 
 

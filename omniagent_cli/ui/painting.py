@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
+from typing import Literal
 
 from omniagent_cli.errors import OmniAgentError
-from omniagent_cli.text import visible
-from omniagent_cli.ui.cells import cut_cells
+from omniagent_cli.models import ToolCall
+from omniagent_cli.ui.calls import Calls, Ending, call_row
+from omniagent_cli.ui.cells import cut_cells, wrap_cells
 from omniagent_cli.ui.live import LiveArea, last_rows
 from omniagent_cli.ui.markdown_blocks import Blocks, closing_fence
 from omniagent_cli.ui.terminal import Terminal
@@ -19,7 +21,10 @@ TAIL_ROWS = 12
 LONGEST_BLOCK = 32_768
 """A block that is longer is printed as plain text, because laying it out would take as long as a pause."""
 
+Thinking = Literal["folded", "full", "hidden"]
+
 _QUICK_SECONDS = 3.0
+_LONG_THOUGHT = 2_000
 _LOOK_BACK = 200
 _BLANK_LINE = re.compile(r"\n[ \t]*\n")
 _BRAILLE = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -30,10 +35,10 @@ class LivePainter:
     """The terminal: finished blocks above, the open tail or the spinner in a `LiveArea` below."""
 
     def __init__(
-        self, terminal: Terminal, *, show_thinking: bool, clock: Callable[[], float]
+        self, terminal: Terminal, *, thinking: Thinking, clock: Callable[[], float]
     ) -> None:
         self._terminal = terminal
-        self._show_thinking = show_thinking
+        self._show = thinking
         self._clock = clock
         self._area = LiveArea(self._put)
         self._blocks = Blocks()
@@ -44,7 +49,9 @@ class LivePainter:
         self._waiting = True
         self._thinking_since: float | None = None
         self._thoughts = ""
-        self._calls: dict[str, str] = {}
+        self._calls = Calls()
+        self._held_back = False
+        self._notes: list[str] = []
         self._above: list[str] = []
         self._gap = False  # something was printed, and the next block stands apart from it
         self._next_frame = 0.0
@@ -66,53 +73,71 @@ class LivePainter:
 
     def thinking(self, text: str) -> None:
         """Take a piece of what the model thinks."""
+        if self._show == "hidden":
+            return
         self._waiting = False
         if self._thinking_since is None:
             self._settle()
             self._thinking_since = self._clock()
-        if self._show_thinking:
-            *whole, rest = visible(text).split("\n")
-            for line in whole:
-                self._above.append(self._dim(self._thoughts + line))
-                self._thoughts = ""
-            self._thoughts += rest
+        if self._show == "full":
+            self._thoughts += self._terminal.shown(text)
+            self._print_thoughts()
         self._paint_soon()
 
-    def called(self, key: str, shown: str) -> None:
+    def called(self, call: ToolCall) -> None:
         """Show a tool at work."""
         self._settle()
-        self._calls[key] = shown
-        self._begun_at = self._clock()
+        self._waiting = False
+        if not self._calls:
+            self._begun_at = self._clock()
+        self._calls.begin(call, self._clock())
         self._paint_soon()
 
-    def returned(self, key: str, shown: str, line: str) -> None:
-        """Print what a tool did."""
+    def ended(self, call: ToolCall, ending: Ending, result: str) -> None:
+        """Let the line of a call grow into what the tool did."""
         self._settle()
-        self._print_call(self._calls.pop(key, shown), line)
-        self._wait()
+        self._calls.end(call, ending, result, self._clock())
+        self._print_calls()
+        if not self._calls:
+            self._waiting, self._begun_at = True, self._clock()
         self._paint()
 
     def note(self, text: str) -> None:
         """Say a line beside the answer."""
+        self._notes.append(text)
+        if self._held_back:
+            return
         self._settle()
         self.clear()
-        self._terminal.note(text)
-        if self._waiting:
+        self._say_notes()
+        if self._waiting or self._calls:
             self._paint_soon()
 
     def finish(self) -> None:
         """Print all that came and leave nothing that moves."""
-        self._waiting = False
+        self._held_back = self._waiting = False
         self._settle()
-        for shown in self._calls.values():
-            self._print_call(shown, "interrupted")
-        self._calls.clear()
+        self._calls.interrupt(self._clock())
+        self._print_calls()
         self.clear()
+        self._say_notes()
 
     def clear(self) -> None:
         """Take away what moves."""
         self._stop_timer()
         self._frame([])
+
+    def hold(self) -> None:
+        """Take away what moves and write nothing until `release`: somebody else uses the terminal."""
+        self.clear()
+        self._held_back = True
+
+    def release(self) -> None:
+        """Go on, with all that came meanwhile."""
+        self._held_back = False
+        self.clear()
+        self._say_notes()
+        self._paint()
 
     # When it is painted.
 
@@ -145,6 +170,8 @@ class LivePainter:
             self._timer = None
 
     def _paint(self) -> None:
+        if self._held_back:
+            return
         self._next_frame = self._clock() + FRAME_SECONDS
         self._take()
         if self._flood is None:
@@ -173,7 +200,7 @@ class LivePainter:
         text = self._held + "".join(self._pieces)
         self._pieces.clear()
         self._held = "\r" if text.endswith("\r") else ""
-        text = visible(text.removesuffix("\r"))
+        text = self._terminal.shown(text.removesuffix("\r"))
         if self._flood is not None:
             now, text = self._flood.take(text)
             self._put(now)
@@ -213,21 +240,40 @@ class LivePainter:
         self._put(text)
         self._gap = True
 
-    def _print_call(self, shown: str, line: str) -> None:
-        width = self._terminal.width
-        told = cut_cells(f"{cut_cells(shown, max(20, width // 2))} {line}", width)
-        self._above.append(self._dim(told))
-        self._gap = True
+    def _print_calls(self) -> None:
+        for ending, text, outcome in self._calls.take_finished():
+            row = call_row(ending, text, outcome, self._terminal.width)
+            self._above.append(self._call_style(ending, row))
+            self._gap = True
+
+    def _call_style(self, ending: Ending | None, row: str) -> str:
+        if ending in ("failed", "interrupted"):
+            return self._terminal.style(row, "red")
+        return self._dim(row)
+
+    def _say_notes(self) -> None:
+        notes, self._notes = self._notes, []
+        for text in notes:
+            self._terminal.note(text)
+
+    def _print_thoughts(self, *, all_of_them: bool = False) -> None:
+        """Print the lines of a thought that are whole; of a very long one also the rows that are."""
+        *whole, rest = self._thoughts.split("\n")
+        width = max(1, self._terminal.width)
+        for line in whole:
+            self._above += map(self._dim, wrap_cells(line, width))
+        if rest and (all_of_them or len(rest) > _LONG_THOUGHT):
+            *rows, rest = [*wrap_cells(rest, width), *([""] * all_of_them)]
+            self._above += map(self._dim, rows)
+        self._thoughts = rest
 
     def _end_thinking(self) -> None:
         if self._thinking_since is None:
             return
-        seconds = max(1, round(self._clock() - self._thinking_since))
+        self._print_thoughts(all_of_them=True)
+        seconds = self._clock() - self._thinking_since
+        self._above.append(self._dim(f"thought for {max(1, round(seconds))} s"))
         self._thinking_since = None
-        if self._thoughts:
-            self._above.append(self._dim(self._thoughts))
-            self._thoughts = ""
-        self._above.append(self._dim(f"(thought for {seconds} s)"))
         self._gap = True
 
     # What is live.
@@ -236,31 +282,27 @@ class LivePainter:
         """Whether something is shown that changes by itself."""
         return bool(self._calls) or self._thinking_since is not None or self._waiting
 
-    def _wait(self) -> None:
-        self._waiting = not self._calls
-        self._begun_at = self._clock()
-
     def _rows(self) -> list[str]:
         width = max(1, self._terminal.width)
         if self._calls:
-            mark = self._mark()
-            return [
-                self._dim(cut_cells(f"{mark} {shown}", width)) for shown in self._calls.values()
-            ][-self._room() :]
+            rows = self._calls.rows(self._mark(), self._clock(), width)
+            return [self._call_style(ending, row) for ending, row in rows][-self._room() :]
         if self._thinking_since is not None:
-            return [self._dim(cut_cells(f"{self._mark()} thinking{self._waited()}", width))]
+            rest = wrap_cells(self._thoughts, width)[-self._room() + 1 :] if self._thoughts else []
+            rest.append(cut_cells(f"{self._mark()} thinking{self._waited()}", width))
+            return [self._dim(row) for row in rest]
         if self._flood is not None:
             return []
         if self._blocks.tail.strip():
-            rows = last_rows(self._blocks.tail.strip("\n"), width, self._room())
-            return ["", *rows[-self._room() + 1 :]] if self._gap else rows
+            tail = last_rows(self._blocks.tail.strip("\n"), width, self._room())
+            return ["", *tail[-self._room() + 1 :]] if self._gap else tail
         return [self._dim(f"{self._mark()}{self._waited()}")] if self._waiting else []
 
     def _room(self) -> int:
         return max(2, min(TAIL_ROWS, self._terminal.height - 2))
 
     def _mark(self) -> str:
-        frames = _BRAILLE if self._terminal.speaks_unicode else _PLAIN
+        frames = _BRAILLE if self._terminal.draws_unicode else _PLAIN
         return frames[int((self._clock() - self._begun_at) / SPINNER_SECONDS) % len(frames)]
 
     def _waited(self) -> str:

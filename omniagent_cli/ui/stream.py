@@ -6,7 +6,8 @@ On anything but a terminal the answer is data, written as it comes.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Literal, Protocol, Self
 
@@ -16,13 +17,14 @@ from omniagent_cli.agent.events import (
     TextDelta,
     ThinkingDelta,
     ToolCalled,
+    ToolEnded,
     ToolReturned,
     TurnEvent,
 )
 from omniagent_cli.models import ToolCall
-from omniagent_cli.text import first_line, one_line, visible
-from omniagent_cli.ui.cells import cut_cells
-from omniagent_cli.ui.painting import LivePainter
+from omniagent_cli.ui.calls import Ending
+from omniagent_cli.ui.painting import LivePainter, Thinking
+from omniagent_cli.ui.plain import PlainPainter, WholePainter
 from omniagent_cli.ui.terminal import OutputFailed, Terminal
 
 
@@ -31,11 +33,12 @@ class _Painter(Protocol):
 
     def text(self, text: str) -> None: ...
     def thinking(self, text: str) -> None: ...
-    def called(self, key: str, shown: str) -> None: ...
-    def returned(self, key: str, shown: str, line: str) -> None: ...
+    def called(self, call: ToolCall) -> None: ...
+    def ended(self, call: ToolCall, ending: Ending, result: str) -> None: ...
     def note(self, text: str) -> None: ...
     def finish(self) -> None: ...
-    def clear(self) -> None: ...
+    def hold(self) -> None: ...
+    def release(self) -> None: ...
 
 
 class StreamView:
@@ -46,8 +49,8 @@ class StreamView:
 
     Args:
         terminal: where to.
-        show_thinking: print what the model thinks, dimmed, instead of one line that it did.
-        raw: no Markdown and nothing that moves: for screen readers and ``--raw``.
+        thinking: of what the model thinks show one line with its time, all of it, dimmed, or nothing.
+        spoken: for screen readers: no Markdown laid out, nothing that moves, and who speaks is said in words.
         answer: ``stream`` it, show it ``whole`` at the end, or ``none`` of it, only what is said beside it.
         clock: seconds that only go forward; for tests.
     """
@@ -56,20 +59,22 @@ class StreamView:
         self,
         terminal: Terminal,
         *,
-        show_thinking: bool = False,
-        raw: bool = False,
+        thinking: Thinking = "folded",
+        spoken: bool = False,
         answer: Literal["stream", "whole", "none"] = "stream",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        live = terminal.is_terminal and not terminal.is_dumb and not raw
+        live = terminal.is_terminal and not terminal.is_dumb and not spoken
         self._painter: _Painter
         if answer != "stream":
-            self._painter = _Whole(terminal, silent=answer == "none", laid_out=live)
+            silent = answer == "none"
+            self._painter = WholePainter(terminal, silent=silent, laid_out=live, clock=clock)
         elif live:
-            self._painter = LivePainter(terminal, show_thinking=show_thinking, clock=clock)
+            self._painter = LivePainter(terminal, thinking=thinking, clock=clock)
         else:
-            self._painter = _Plain(terminal)
+            self._painter = PlainPainter(terminal, spoken=spoken, thinking=thinking, clock=clock)
         self._over = False
+        self._verbose = terminal.verbose
 
     def feed(self, event: TurnEvent) -> None:
         """Take one event of the turn."""
@@ -79,13 +84,14 @@ class StreamView:
         elif isinstance(event, ThinkingDelta):
             painter.thinking(event.text)
         elif isinstance(event, ToolCalled):
-            painter.called(*_named(event.call))
+            painter.called(event.call)
+        elif isinstance(event, ToolEnded):
+            painter.ended(event.call, "failed" if event.failed else "ok", event.text)
         elif isinstance(event, ToolReturned):
-            result = "failed" if event.failed else "ok"
-            told = f"{result}: {first_line(event.message.text, 200)}"
-            painter.returned(*_named(event.call), one_line(told))
+            painter.ended(event.call, "failed" if event.failed else "ok", event.message.text)
         elif isinstance(event, Notice):
-            painter.note(event.text)
+            if self._verbose or not event.detail:
+                painter.note(event.text)
         elif isinstance(event, Retrying):
             painter.note(f"{event.reason}; trying again in {event.wait_seconds:.2g} s")
 
@@ -101,9 +107,15 @@ class StreamView:
         if reason:
             self._painter.note(reason)
 
-    def clear(self) -> None:
-        """Take away what moves, so that something else can be shown or asked; the next event brings it back."""
-        self._painter.clear()
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Write nothing, so that something else can be shown or asked; what comes meanwhile follows."""
+        self._painter.hold()
+        try:
+            yield
+        finally:
+            if not self._over:
+                self._painter.release()
 
     def __enter__(self) -> Self:
         return self
@@ -116,94 +128,3 @@ class StreamView:
             self.finish()
         else:
             self._over = True
-
-
-def _named(call: ToolCall) -> tuple[str, str]:
-    """Return what identifies a call, and the call on one line."""
-    function = call["function"]
-    arguments = one_line(function.get("arguments") or "").removeprefix("{").removesuffix("}")
-    shown = f"{one_line(function['name'])}({arguments})"
-    return call.get("id") or shown, shown
-
-
-class _Plain:
-    """Text as it comes: unchanged into a pipe, harmless on a terminal that cannot be painted on."""
-
-    def __init__(self, terminal: Terminal) -> None:
-        self._terminal = terminal
-        self._line_begun = False
-        self._held = ""  # a carriage return, until it is known what follows
-
-    def text(self, text: str) -> None:
-        """Write a piece of the answer."""
-        if self._terminal.is_terminal:
-            text = self._held + text
-            self._held = "\r" if text.endswith("\r") else ""
-            text = visible(text.removesuffix("\r"))
-        self._write(text)
-
-    def thinking(self, text: str) -> None:
-        """Nobody asked for it."""
-
-    def called(self, key: str, shown: str) -> None:
-        """Set the text before a tool apart from what follows."""
-        del key, shown
-        self._end_line()
-
-    def returned(self, key: str, shown: str, line: str) -> None:
-        """Say on stderr what a tool did."""
-        del key
-        self.note(f"{cut_cells(shown, 60)} {line}")
-
-    def note(self, text: str) -> None:
-        """Say a line beside the answer."""
-        if self._terminal.is_terminal:
-            self._end_line()
-        self._terminal.note(text)
-
-    def finish(self) -> None:
-        """End the last line."""
-        self._end_line()
-
-    def clear(self) -> None:
-        """Nothing moves."""
-
-    def _end_line(self) -> None:
-        if self._line_begun:
-            self._write("\n")
-
-    def _write(self, text: str) -> None:
-        if text:
-            self._line_begun = not text.endswith("\n")
-            self._terminal.write(text)
-            self._terminal.flush()
-
-
-class _Whole(_Plain):
-    """The answer when it is over, or not at all."""
-
-    def __init__(self, terminal: Terminal, *, silent: bool, laid_out: bool) -> None:
-        super().__init__(terminal)
-        self._silent = silent
-        self._laid_out = laid_out
-        self._pieces: list[str] = []
-
-    def text(self, text: str) -> None:
-        """Keep a piece of the answer."""
-        self._pieces.append(text)
-
-    def called(self, key: str, shown: str) -> None:
-        """Show what was said before the tool."""
-        del key, shown
-        self.finish()
-
-    def finish(self) -> None:
-        """Show what was kept."""
-        text, self._pieces = "".join(self._pieces), []
-        if self._silent or not text:
-            return
-        if self._laid_out:
-            self._terminal.line(self._terminal.markdown(text))
-        else:
-            super().text(text)
-            super().finish()

@@ -15,17 +15,12 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO, cast
 
 from omniagent_cli.errors import OmniAgentError
 from omniagent_cli.text import one_line, visible
+from omniagent_cli.ui.ascii import plainly_drawn, wants_ascii
 from omniagent_cli.ui.cells import Table, fitted_widths, narrowed, padded_rows
+from omniagent_cli.ui.palette import Background, background_of, styled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from rich.console import Console
-
-_SGR = {
-    "bold": "1", "dim": "2", "italic": "3", "underline": "4", "reverse": "7",
-    "red": "31", "green": "32", "yellow": "33", "blue": "34", "magenta": "35", "cyan": "36",
-}  # fmt: skip
 
 
 class OutputFailed(OmniAgentError):
@@ -48,6 +43,7 @@ class Terminal:
         quiet: say nothing but data and errors.
         verbose: say more.
         pager: ``auto``, ``never`` or a command.
+        theme: ``auto``, ``light`` or ``dark``.
     """
 
     def __init__(
@@ -66,7 +62,7 @@ class Terminal:
         self.quiet = False
         self.verbose = False
         self.pager = "auto"
-        self._console: Console | None = None
+        self.theme = "auto"
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     # Who is there.
@@ -105,6 +101,25 @@ class Terminal:
     def speaks_unicode(self) -> bool:
         """Whether stdout can hold any character."""
         return (getattr(self.stdout, "encoding", None) or "utf-8").lower().startswith("utf")
+
+    @property
+    def draws_unicode(self) -> bool:
+        """Whether what we draw, such as lines and spinners, may be more than ASCII."""
+        return self.speaks_unicode and not wants_ascii(self.environ)
+
+    @property
+    def background(self) -> Background:
+        """Whether the terminal is light or dark; empty when nobody knows."""
+        return background_of(self.theme, self.environ)
+
+    @property
+    def shares_stderr(self) -> bool:
+        """Whether stdout and stderr lead to the same place, so that what is said stands between the data."""
+        try:
+            out, err = os.fstat(self.stdout.fileno()), os.fstat(self.stderr.fileno())
+        except (OSError, ValueError, AttributeError):
+            return self.is_terminal
+        return self.is_terminal or os.path.samestat(out, err)
 
     @property
     def width(self) -> int:
@@ -169,7 +184,7 @@ class Terminal:
         """Write one JSON document: on one line in a pipe, indented on a terminal."""
         from omniagent_cli.ui.json_text import json_text
 
-        self.line(json_text(value, indent=self.is_terminal, ascii_only=not self.speaks_unicode))
+        self.line(json_text(value, indent=self.is_terminal, ascii_only=not self.draws_unicode))
 
     def table(self, table: Table, out: Out | None = None) -> None:
         """Show rows under their titles, cut to the width of the terminal."""
@@ -186,7 +201,7 @@ class Terminal:
 
     def style(self, text: str, style: str) -> str:
         """Return text with a style, such as ``bold red``, when stdout gets colours."""
-        return _styled(text, style) if style and text and self.colored else text
+        return styled(text, style, self.background) if style and text and self.colored else text
 
     def markdown(self, text: str) -> str:
         """Return Markdown laid out for this terminal, as text that `line` takes.
@@ -195,16 +210,17 @@ class Terminal:
         """
         from omniagent_cli.ui.markdown import rendered
 
-        return rendered(text, width=self.width, colored=self.colored)
+        return rendered(
+            self.shown(text), width=self.width, colored=self.colored, background=self.background
+        )
 
-    @property
-    def console(self) -> Console:
-        """The rich console on stdout, for what is painted rather than printed; nothing is markup."""
-        if self._console is None:
-            from omniagent_cli.ui.markdown import console_on
-
-            self._console = console_on(self.stdout, width=None, colored=self.colored)
-        return self._console
+    def shown(self, text: str) -> str:
+        """Return untrusted text as this terminal shows it: harmless, with escapes for what its encoding lacks."""
+        text = visible(text)
+        if self.speaks_unicode or text.isascii():
+            return text
+        encoding = self.stdout.encoding
+        return plainly_drawn(text).encode(encoding, "backslashreplace").decode(encoding)
 
     @contextmanager
     def paged(self) -> Iterator[Out]:
@@ -241,17 +257,19 @@ class Terminal:
     def _tell(self, word: str, style: str, text: str) -> None:
         label = f"{word}:"
         if self._colored(self.stderr):
-            label = _styled(label, style)
+            label = styled(label, style, self.background)
         self._say(f"omniagent: {label} {one_line(text)}")
 
     def _muted(self, text: str) -> str:
-        return _styled(text, "dim") if self._colored(self.stderr) else text
+        return styled(text, "dim") if self._colored(self.stderr) else text
 
     def _say(self, text: str) -> None:
         # Nobody can be told that stderr is gone, and what is wrong with stdout is told by who writes there.
         try:
             with suppress(OutputFailed):
                 self.flush()
+            if not self.draws_unicode and _is_tty(self.stderr):
+                text = plainly_drawn(text)
             self.stderr.write(f"{text}\n")
             self.stderr.flush()
         except BrokenPipeError:
@@ -308,6 +326,8 @@ class Terminal:
             raise self._failed(error) from error
 
     def _put(self, stream: TextIO, text: str) -> None:
+        if not text.isascii() and self.is_terminal and not self.draws_unicode:
+            text = plainly_drawn(text)
         try:
             stream.write(text)
         except BrokenPipeError:
@@ -319,11 +339,6 @@ class Terminal:
         return OutputFailed(
             f"cannot write the output: {error.strerror or error}; free some room or write it elsewhere"
         )
-
-
-def _styled(text: str, style: str) -> str:
-    codes = ";".join(_SGR[name] for name in style.split())
-    return f"\x1b[{codes}m{text}\x1b[0m"
 
 
 def _is_tty(stream: TextIO | None) -> bool:

@@ -53,19 +53,12 @@ async def play(events: AsyncGenerator[TurnEvent, None], view: StreamView | None 
     """
     played = Played()
     pieces: list[str] = []
-    loop = asyncio.get_running_loop()
-    breath = loop.time()
     try:
         with _stopped_by_signals(played):
             try:
-                async with aclosing(events):
-                    async for event in events:
+                async with aclosing(painted(events, view)) as shown:
+                    async for event in shown:
                         _collect(event, pieces, played)
-                        if view is not None:
-                            view.feed(event)
-                        if loop.time() >= breath:
-                            await asyncio.sleep(0)
-                            breath = loop.time() + _BREATH_SECONDS
             except asyncio.CancelledError:
                 _accept(played)
             except AgentError as error:
@@ -80,6 +73,27 @@ async def play(events: AsyncGenerator[TurnEvent, None], view: StreamView | None 
                 view.finish()  # what came stays on the screen
         raise
     return played
+
+
+async def painted(
+    events: AsyncGenerator[TurnEvent, None], view: StreamView | None
+) -> AsyncGenerator[TurnEvent, None]:
+    """Hand each event on and show it, with a breath now and then, in which signals are heard.
+
+    Args:
+        events: closed in any case, so that what came is stored.
+        view: where they are shown; None for nowhere.
+    """
+    loop = asyncio.get_running_loop()
+    breath = loop.time()
+    async with aclosing(events):
+        async for event in events:
+            yield event
+            if view is not None:
+                view.feed(event)
+            if loop.time() >= breath:
+                await asyncio.sleep(0)
+                breath = loop.time() + _BREATH_SECONDS
 
 
 async def _settled(played: Played) -> None:

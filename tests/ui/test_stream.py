@@ -215,7 +215,7 @@ def test_code_is_shown_without_decoration():
     with StreamView(terminal, clock=Clock()) as view:
         view.feed(TextDelta(f"```python\n{code}\n```"))
     assert out.shown == code
-    assert "\x1b[94" in out.written
+    assert "\x1b[35mdef" in out.written
     assert " \n" not in out.written
     assert " \x1b[0m\n" not in out.written
 
@@ -228,13 +228,17 @@ def test_a_tool_call_is_one_line_that_ends_with_its_result():
         view.feed(TextDelta("Let me look."))
         clock.now += 1
         view.feed(ToolCalled(call()))
-        assert 'weather("city":"Paris")' in out.shown
+        assert "weather(city: Paris)" in out.shown
         clock.now += 1
         view.feed(ToolReturned(call(), Message("tool", "21 degrees\nand more")))
         clock.now += 1
         view.feed(TextDelta("It is warm."))
     lines = [line for line in out.shown.splitlines() if line]
-    assert lines == ["Let me look.", 'weather("city":"Paris") ok: 21 degrees', "It is warm."]
+    assert lines == [
+        "Let me look.",
+        "✓ weather(city: Paris) ok, 1.0 s: 21 degrees",
+        "It is warm.",
+    ]
 
 
 def test_a_failed_and_an_interrupted_tool_say_so():
@@ -244,8 +248,9 @@ def test_a_failed_and_an_interrupted_tool_say_so():
         view.feed(ToolCalled(call()))
         view.feed(ToolReturned(call(), Message("tool", "error: no net"), failed=True))
         view.feed(ToolCalled(call(name="slow")))
-    assert "failed: error: no net" in out.shown
-    assert out.shown.splitlines()[-1].endswith("interrupted")
+    first, last = out.shown.splitlines()
+    assert first == "✗ weather(city: Paris) failed, 0.0 s: error: no net"
+    assert last == "✗ slow(city: Paris) interrupted, 0.0 s"
 
 
 def test_thinking_is_folded_into_one_line():
@@ -258,18 +263,18 @@ def test_thinking_is_folded_into_one_line():
         view.feed(ThinkingDelta("still"))
         assert "thinking 4 s" in out.shown
         view.feed(TextDelta("Yes."))
-    assert [line for line in out.shown.splitlines() if line] == ["(thought for 4 s)", "Yes."]
+    assert [line for line in out.shown.splitlines() if line] == ["thought for 4 s", "Yes."]
 
 
 def test_thinking_is_shown_when_asked_for():
-    """With show_thinking the thoughts stay on the screen above the answer."""
+    """With thinking full the thoughts stay on the screen above the answer."""
     terminal, out, _ = tty()
-    with StreamView(terminal, show_thinking=True, clock=Clock()) as view:
+    with StreamView(terminal, thinking="full", clock=Clock()) as view:
         view.feed(ThinkingDelta("first thought\nsecond "))
         view.feed(ThinkingDelta("thought"))
         view.feed(TextDelta("Yes."))
     shown = [line for line in out.shown.splitlines() if line]
-    assert shown == ["first thought", "second thought", "(thought for 1 s)", "Yes."]
+    assert shown == ["first thought", "second thought", "thought for 1 s", "Yes."]
 
 
 def test_notices_go_to_stderr():
@@ -321,10 +326,11 @@ def test_what_came_last_is_painted_without_another_event():
 def test_a_terminal_that_is_not_painted_on_gets_plain_harmless_text(environ):
     """A dumb terminal and a screen reader get the words as they come, no sequence, no spinner."""
     terminal, out, _ = tty(**environ)
-    with StreamView(terminal, raw=not environ, clock=Clock()) as view:
+    with StreamView(terminal, spoken=not environ, clock=Clock()) as view:
         for piece in ("# Ti", "tle\r", "\nte\x1bxt\r", "more"):
             view.feed(TextDelta(piece))
-    assert out.written == "# Title\nte\ufffdxt\nmore\n"
+    role = "" if environ else "Answer: "
+    assert out.written == f"{role}# Title\nte\ufffdxt\nmore\n"
 
 
 def test_a_pipe_gets_the_raw_text():

@@ -1,0 +1,29 @@
+"""What is drawn with more than ASCII, and what stands for it where a terminal shows no more than that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+# One character for one, so that nothing that was laid out moves. Besides what we draw, the punctuation that models
+# write; other text keeps its characters, or their escapes when the encoding lacks them.
+_DRAWN = {
+    "…": "~", "·": "-", "→": ">", "←": "<", "•": "*", "─": "-", "│": "|", "▌": "|", "✓": "+", "✗": "x",
+    "\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u2013": "-", "\u2014": "-", "\u00a0": " ",
+}  # fmt: skip
+_PLAIN = str.maketrans(_DRAWN)
+
+
+def plainly_drawn(text: str) -> str:
+    """Return text with ASCII for what is drawn."""
+    return text if text.isascii() else text.translate(_PLAIN)
+
+
+def wants_ascii(environ: Mapping[str, str]) -> bool:
+    """Tell whether the person's locale is C or POSIX, whatever Python made of it."""
+    if chosen := environ.get("LC_ALL"):
+        return chosen in ("C", "POSIX")
+    plain = environ.get("LANG") in ("C", "POSIX")
+    # Python itself sets LC_CTYPE to this when the locale is C (PEP 538).
+    return environ.get("LC_CTYPE") in ("C", "POSIX") or (
+        plain and environ.get("LC_CTYPE", "C.UTF-8") in ("C.UTF-8", "C.utf8", "UTF-8", "")
+    )

@@ -1,0 +1,133 @@
+"""How blocks of Markdown look, where rich would decorate what a person copies, or cut off what does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import ClassVar
+
+from rich.box import SIMPLE
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, JustifyMethod, RenderResult
+from rich.markdown import (
+    CodeBlock,
+    Heading,
+    Markdown,
+    MarkdownElement,
+    TableDataElement,
+    TableElement,
+)
+from rich.style import Style
+from rich.syntax import ANSISyntaxTheme, Syntax
+from rich.table import Table
+from rich.text import Text
+
+from omniagent_cli.ui.palette import CODE, MARKDOWN, Background
+
+_NARROWEST_COLUMN = 12
+_BETWEEN_COLUMNS = 2
+
+
+def markdown_styles(background: Background) -> dict[str, Style]:
+    """Return rich's styles of Markdown for a background; none of them paints one of its own."""
+    named = {**MARKDOWN[""], **MARKDOWN[background]}
+    return {f"markdown.{name}": Style.parse(style) for name, style in named.items()}
+
+
+@lru_cache(maxsize=3)
+def code_theme(background: str) -> ANSISyntaxTheme:
+    """Return the colours of code for a background."""
+    named = {**CODE[""], **CODE[_known(background)]}
+    return ANSISyntaxTheme(
+        {tuple(name.split(".")): Style.parse(style) for name, style in named.items()}
+    )
+
+
+def _known(background: str) -> Background:
+    return "light" if background == "light" else "dark" if background == "dark" else ""
+
+
+class _Code(CodeBlock):
+    """Code as it would be typed: no frame that would be copied with it, and no line break that is not in it."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        code, theme = str(self.text).rstrip(), code_theme(self.theme)
+        inside = (
+            options.max_width < console.width
+        )  # a list or a quote, which sets lines apart by itself
+        syntax = Syntax(code, self.lexer_name, theme=theme, word_wrap=inside)
+        if inside:
+            yield syntax
+            return
+        coloured = syntax.highlight(code.expandtabs(4))
+        coloured.rstrip()
+        for line in coloured.split("\n", allow_blank=True):
+            yield from line.render(console, end="\n")
+
+
+class _Heading(Heading):
+    """A heading at the left, where it also stands after the window changed its size."""
+
+    LEVEL_ALIGN: ClassVar[dict[str, JustifyMethod]] = {}
+
+
+class _Table(TableElement):
+    """A table, or where its columns would not hold their words, one line for each cell."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        del console
+        titles = [cell.content for cell in self._titles()]
+        rows = [[cell.content for cell in row.cells] for row in self.body.rows] if self.body else []
+        columns = list(zip(titles, *rows, strict=False))
+        widths = [min(_NARROWEST_COLUMN, max(map(_longest_word, column))) for column in columns]
+        if sum(widths) + _BETWEEN_COLUMNS * (len(widths) - 1) <= options.max_width:
+            yield _grid(titles, rows, widths)
+        else:
+            yield from _records(titles, rows)
+
+    def _titles(self) -> list[TableDataElement]:
+        row = self.header.row if self.header else None
+        return row.cells if row else []
+
+
+def _longest_word(text: Text) -> int:
+    return max(map(cell_len, text.plain.split()), default=1)
+
+
+def _grid(titles: list[Text], rows: list[list[Text]], widths: list[int]) -> Table:
+    table = Table(
+        box=SIMPLE,
+        pad_edge=False,
+        style="markdown.table.border",
+        show_edge=False,
+        collapse_padding=True,
+    )
+    for title, width in zip(titles, widths, strict=True):
+        heading = title.copy()
+        heading.stylize("markdown.table.header")
+        table.add_column(
+            heading,
+            overflow="fold",
+            min_width=width,
+            justify=title.justify or "left",
+        )
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _records(titles: list[Text], rows: Iterable[list[Text]]) -> Iterator[Text]:
+    for number, row in enumerate(rows):
+        if number:
+            yield Text()
+        for title, cell in zip(titles, row, strict=False):
+            yield Text.assemble((title.plain, "markdown.table.header"), ": ", cell)
+
+
+ELEMENTS: dict[str, type[MarkdownElement]] = {
+    **Markdown.elements,
+    "fence": _Code,
+    "code_block": _Code,
+    "heading_open": _Heading,
+    "table_open": _Table,
+}

@@ -1,0 +1,93 @@
+"""Which colours can be read: on a light background, on a dark one, and where nobody knows which it is.
+
+All are colours of the terminal's own palette, so that its theme goes on deciding what they look like. Where the
+background is unknown only those are used that are readable on both; the terminal is never asked, because its answer
+would arrive among the keys that are typed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+Background = Literal["light", "dark", ""]
+
+_LIGHT_NUMBERS = frozenset({7, *range(9, 16)})
+_SGR = {
+    "bold": "1", "dim": "2", "italic": "3", "underline": "4", "reverse": "7",
+    "red": "31", "green": "32", "yellow": "33", "blue": "34", "magenta": "35", "cyan": "36",
+}  # fmt: skip
+_ON_LIGHT = {**_SGR, "yellow": "35", "cyan": "34"}
+_ON_DARK = {**_SGR, "blue": "94"}
+
+
+def background_of(theme: str, environ: Mapping[str, str]) -> Background:
+    """Return the terminal's background: as configured, or as ``COLORFGBG`` tells; empty when nobody knows."""
+    if theme in ("light", "dark"):
+        return "light" if theme == "light" else "dark"
+    number = environ.get("COLORFGBG", "").rpartition(";")[2]
+    if not number.isdecimal() or int(number) > 15:
+        return ""
+    return "light" if int(number) in _LIGHT_NUMBERS else "dark"
+
+
+def styled(text: str, style: str, background: Background = "") -> str:
+    """Return text between the sequences of a style such as ``bold red``."""
+    codes = {"light": _ON_LIGHT, "dark": _ON_DARK, "": _SGR}[background]
+    return f"\x1b[{';'.join(codes[name] for name in style.split())}m{text}\x1b[0m"
+
+
+MARKDOWN: Mapping[Background, Mapping[str, str]] = {
+    "": {
+        "code": "cyan",
+        "block_quote": "italic",
+        "item.number": "cyan",
+        "item.bullet": "cyan",
+        "h1": "bold underline",
+        "h2": "bold magenta",
+        "h3": "bold magenta",
+        "h4": "magenta",
+        "link": "underline",
+        "link_url": "cyan",
+        "table.border": "dim",
+        "table.header": "bold",
+    },
+    "light": {"code": "blue", "item.number": "blue", "item.bullet": "blue", "link_url": "blue"},
+    "dark": {"code": "bright_cyan", "link_url": "bright_blue"},
+}
+"""Styles of Markdown by background; what a background does not name is as where nobody knows it."""
+
+CODE: Mapping[Background, Mapping[str, str]] = {
+    "": {
+        "Comment": "dim",
+        "Comment.Preproc": "cyan",
+        "Keyword": "magenta",
+        "Keyword.Type": "cyan",
+        "Operator.Word": "magenta",
+        "Name.Builtin": "cyan",
+        "Name.Class": "bold",
+        "Name.Decorator": "magenta",
+        "Name.Exception": "cyan",
+        "Name.Function": "bold",
+        "Name.Tag": "magenta",
+        "Name.Attribute": "cyan",
+        "Literal.String": "green",
+        "Literal.Number": "cyan",
+        "Generic.Deleted": "red",
+        "Generic.Inserted": "green",
+        "Generic.Heading": "bold",
+        "Generic.Subheading": "bold magenta",
+        "Generic.Error": "red",
+    },
+    "light": {"Keyword": "blue", "Literal.Number": "red", "Name.Builtin": "magenta"},
+    "dark": {
+        "Keyword": "bright_blue",
+        "Keyword.Type": "bright_cyan",
+        "Name.Function": "bright_green",
+        "Name.Class": "bright_green",
+        "Name.Builtin": "bright_cyan",
+        "Literal.String": "yellow",
+        "Literal.Number": "bright_magenta",
+    },
+}
+"""Styles of code by Pygments token, the same way."""
