@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+_PATIENCE_SECONDS = 5.0
 
 
 class Background:
@@ -20,7 +23,7 @@ class Background:
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run to the end and return the result; Ctrl-C cancels the work, waits for its clean-up, then goes on up."""
-        future = asyncio.run_coroutine_threadsafe(work, self._started())
+        future = self.submit(work)
         try:
             return future.result()
         except BaseException:
@@ -28,6 +31,10 @@ class Background:
                 future.cancel()
                 self._settle()
             raise
+
+    def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Begin to run, and return where the result will be."""
+        return asyncio.run_coroutine_threadsafe(work, self._started())
 
     def iterate(self, events: AsyncIterator[T]) -> Iterator[T]:
         """Yield what an asynchronous iterator yields."""
@@ -67,13 +74,14 @@ class Background:
             return self._loop
 
     def close(self) -> None:
-        """Stop the thread."""
+        """Stop the thread; one that is stuck in somebody's function is left to the end of the program."""
         with self._lock:
             loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
         if loop is not None and thread is not None:
             loop.call_soon_threadsafe(loop.stop)
-            thread.join()
-            loop.close()
+            thread.join(_PATIENCE_SECONDS)
+            if not thread.is_alive():
+                loop.close()
 
 
 async def _next_or(events: AsyncIterator[T], end: object) -> T | object:

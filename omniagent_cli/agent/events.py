@@ -132,6 +132,8 @@ class ModelSettings:
 class Engine(Protocol):
     """Asks one model one question: messages and tools in, a stream of events out.
 
+    One with an attribute `uses_tools` that is False is given no tools, and none are set up for it.
+
     `stream` yields deltas as they come and ends with exactly one `Finished`. It raises a `ModelError`
     when the provider does not answer properly; what was yielded before stays valid. Cancelling the task
     stops the request. `messages` are chat-completions objects; `tools` are chat-completions tool definitions.

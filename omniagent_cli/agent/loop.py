@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from typing import Self
 
 from omniagent_cli.agent.background import Background
 from omniagent_cli.agent.events import Engine, ModelSettings, TurnDone, TurnEvent
+from omniagent_cli.agent.offering import Toolset
 from omniagent_cli.agent.recall import NAME as RECALL
 from omniagent_cli.agent.recall import Recall
 from omniagent_cli.agent.rollover import Rollover
-from omniagent_cli.agent.tools import Approve, Tool, Toolbox
+from omniagent_cli.agent.skills import Skill, ToolContext
+from omniagent_cli.agent.switches import (
+    Known,
+    SessionSwitches,
+    Switches,
+    SwitchesOfSessions,
+    checked_switch,
+)
+from omniagent_cli.agent.tools import Approve, Offer, Tool, Toolbox
 from omniagent_cli.agent.transcript import LooseTranscript, SessionTranscript, Transcript
 from omniagent_cli.agent.turn import MAX_TOOL_ROUNDS, Turn
 from omniagent_cli.agent.window import Window
@@ -31,6 +41,10 @@ class Agent:
         store: where sessions live; without one only stateless questions can be asked.
         system_prompt: sent first, never stored.
         tools: what the model may call.
+        skills: more of it, in groups that are set up before the first turn that offers tools and closed with the
+            agent; a function that returns them is called then.
+        switches: which tools and skills are offered; all unless told. A session may have switches of its own,
+            see `switch_tool`.
         approve: asked before a tool that writes or destroys; None refuses them.
         settings: how to ask the model.
         window: how much of a session is sent.
@@ -48,6 +62,8 @@ class Agent:
         store: SessionStore | None = None,
         system_prompt: str = "",
         tools: Sequence[Tool] = (),
+        skills: Sequence[Skill] | Callable[[], Sequence[Skill]] = (),
+        switches: Switches | None = None,
         approve: Approve | None = None,
         settings: ModelSettings | None = None,
         window: Window | None = None,
@@ -59,7 +75,7 @@ class Agent:
     ) -> None:
         self.store = store
         self.system_prompt = system_prompt
-        self.tools = list(tools)
+        self.toolset = Toolset(tools, skills, store=store, switches=switches)
         self.approve = approve
         self.settings = settings or ModelSettings()
         self.window = window or Window()
@@ -69,6 +85,7 @@ class Agent:
         self.engine: Engine = open_model(model, base_url=base_url, keys=keys)
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="omniagent-store")
         self._background = Background()
+        self._session_switches = SwitchesOfSessions()
 
     # Asking, asynchronously.
 
@@ -126,6 +143,29 @@ class Agent:
         """Ask in a session and return the answer."""
         return (await self._last(self.stream(content, check_session_id(session_id)))).message.text
 
+    # Tools.
+
+    async def known_tools(self, session_id: str | None = None) -> tuple[list[Known], list[str]]:
+        """Return every tool there is, on or off in a session, and what went wrong when the skills were set up."""
+        return await self.toolset.known(await self._switches(session_id or ""))
+
+    async def switch_tool(self, session_id: str, name: str, *, on: bool) -> None:
+        """Switch a tool, or a whole skill, on or off in one session, from its next turn on.
+
+        It is kept in the session's state (``tools``), so it holds when the session is gone on with. Without a session
+        of that id yet, it is written down with its first message.
+
+        Raises:
+            UsageError: there is none of that name, or it is off for every session.
+        """
+        known, _ = await self.known_tools(session_id)
+        switches = (await self._switches(session_id)).switched(
+            name, checked_switch(known, name, on=on), on=on
+        )
+        await asyncio.get_running_loop().run_in_executor(
+            self._worker, self._session_switches.keep, self.store, session_id, switches
+        )
+
     # Asking from plain functions.
 
     def process(self, content: Content) -> str:
@@ -148,10 +188,22 @@ class Agent:
         return self._background.iterate(self.stream(content, session_id))
 
     def close(self) -> None:
-        """Let go of connections and threads; the store stays open, it is the caller's."""
+        """Let go of connections, skills and threads; the store stays open, it is the caller's."""
         self._background.run(self.engine.aclose())
         self._background.close()
+        self.toolset.close()
         self._worker.shutdown()
+
+    async def aclose(self) -> None:
+        """Do the same as `close` from an asynchronous function, and end the connections where they were made."""
+        await self.engine.aclose()
+        await asyncio.to_thread(self.close)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
 
     def __enter__(self) -> Self:
         return self
@@ -184,11 +236,30 @@ class Agent:
         return Turn(
             engine=asked,
             transcript=transcript,
-            toolbox=Toolbox(self.tools, self.approve),
+            toolbox=self._toolbox(asked, transcript),
             system_prompt=self.system_prompt,
             settings=self.settings,
             window=self.window,
             max_tool_rounds=self.max_tool_rounds,
+        )
+
+    def _toolbox(self, engine: Engine, transcript: Transcript) -> Toolbox:
+        """Return what a turn may use; nothing is set up for an engine that uses no tools."""
+        if not getattr(engine, "uses_tools", True):
+            return Toolbox()
+        return Toolbox(
+            approve=self.approve,
+            offer=lambda: self._offer(transcript.session_id),
+            context=ToolContext(self.store, transcript.session_id),
+        )
+
+    async def _offer(self, session_id: str) -> Offer:
+        return await self.toolset.offer(await self._switches(session_id))
+
+    async def _switches(self, session_id: str) -> SessionSwitches:
+        """Return what was switched in a session, and write down what was switched before there was one."""
+        return await asyncio.get_running_loop().run_in_executor(
+            self._worker, self._session_switches.of, self.store, session_id
         )
 
     async def _last(self, events: AsyncIterator[TurnEvent]) -> TurnDone:

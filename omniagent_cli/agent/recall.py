@@ -177,6 +177,7 @@ class Recall:
     """
 
     name = NAME
+    uses_tools = False
 
     def __init__(self, store: SessionStore | None = None, session_id: str = "") -> None:
         self._store = store

@@ -45,11 +45,19 @@ class Skill:
     async def open(self, store: SessionStore | None) -> Sequence[Tool]:
         """Set up what the tools need and return them; called once, before the first turn that may offer them.
 
+        It is called in the loop in which the asynchronous tools and `aclose` will run. A list that is changed later
+        changes what the next turn is offered.
+
         Raises:
             OmniAgentError: it cannot be set up; the turn goes on without its tools, and the person is told.
         """
         del store
         return self._tools
+
+    @property
+    def left_out(self) -> Sequence[str]:
+        """What of it is not offered and why, a line each, as far as is known by now; each is told once."""
+        return ()
 
     async def aclose(self) -> None:
         """Let go of what was set up."""

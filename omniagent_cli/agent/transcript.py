@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
@@ -18,6 +18,9 @@ from omniagent_cli.stores.base import SessionStore
 from omniagent_cli.stores.writing import Written
 
 T = TypeVar("T")
+
+Attachments = Mapping[str, Mapping[str, Any]]
+"""Records by SHA-256; see `SessionStore.attachment`."""
 
 
 class Transcript(Protocol):
@@ -39,8 +42,10 @@ class Transcript(Protocol):
         """Return messages as they are sent: with the data of their attachments in them."""
         ...
 
-    async def add(self, messages: list[Message], *, model: str | None = None) -> list[Message]:
-        """Write finished messages down and return them as stored."""
+    async def add(
+        self, messages: list[Message], *, attachments: Attachments | None = None
+    ) -> list[Message]:
+        """Write finished messages down, with what they refer to, and return them as stored."""
         ...
 
     async def grow(self, message: Message) -> Message:
@@ -80,9 +85,11 @@ class LooseTranscript:
         self.notices += told
         return sent
 
-    async def add(self, messages: list[Message], *, model: str | None = None) -> list[Message]:
+    async def add(
+        self, messages: list[Message], *, attachments: Attachments | None = None
+    ) -> list[Message]:
         """Remember messages for this turn."""
-        del model
+        del attachments
         self._messages.extend(messages)
         return messages
 
@@ -215,13 +222,17 @@ class SessionTranscript:
         self.notices += told
         return sent
 
-    async def add(self, messages: list[Message], *, model: str | None = None) -> list[Message]:
+    async def add(
+        self, messages: list[Message], *, attachments: Attachments | None = None
+    ) -> list[Message]:
         """Append messages to the turn."""
 
         def work() -> list[Message]:
             for message in messages:
                 self._belong(message)
-            written = self._store.write(self.session_id, messages, uid=self._uid, model=model)
+            written = self._store.write(
+                self.session_id, messages, uid=self._uid, attachments=attachments
+            )
             self._note(written)
             self._written.extend(written.messages)
             return written.messages

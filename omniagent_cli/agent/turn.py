@@ -23,6 +23,7 @@ from omniagent_cli.agent.events import (
     TurnDone,
     TurnEvent,
 )
+from omniagent_cli.agent.results import WHOLE
 from omniagent_cli.agent.tools import Outcome, Toolbox
 from omniagent_cli.agent.transcript import Transcript
 from omniagent_cli.agent.window import Window
@@ -66,6 +67,8 @@ class Turn:
             await self.transcript.begin(content)
         for notice in self._notices():
             yield notice
+        for text in await self._open_tools():
+            yield Notice(text)
         for _ in range(self.max_tool_rounds + 1):
             calls: Sequence[ToolCall] = ()
             async with aclosing(self._ask()) as events:
@@ -88,6 +91,15 @@ class Turn:
     def _notices(self) -> list[Notice]:
         told, self.transcript.notices[:] = [Notice(text) for text in self.transcript.notices], []
         return told
+
+    async def _open_tools(self) -> Sequence[str]:
+        """Find out what is offered, which may start servers; return what the person should know about it."""
+        try:
+            return await self.toolbox.open()
+        except asyncio.CancelledError:
+            if self.partial is None:
+                await self.transcript.fail("interrupted", "interrupted")
+            raise
 
     async def _ask(self) -> AsyncGenerator[TurnEvent | Message, None]:
         """Ask once; the last thing yielded is the stored answer."""
@@ -164,9 +176,13 @@ class Turn:
     async def _store_results(
         self, calls: Sequence[ToolCall], outcomes: Sequence[Outcome]
     ) -> list[Message]:
-        return await self.transcript.add(
-            [_result(*pair) for pair in zip(calls, outcomes, strict=True)]
-        )
+        pairs = list(zip(calls, outcomes, strict=True))
+        wholes = {
+            outcome.whole.sha256: outcome.whole.record(call["function"]["name"])
+            for call, outcome in pairs
+            if outcome.whole is not None
+        }
+        return await self.transcript.add([_result(*pair) for pair in pairs], attachments=wholes)
 
 
 def _result(call: ToolCall, outcome: Outcome) -> Message:
@@ -175,6 +191,9 @@ def _result(call: ToolCall, outcome: Outcome) -> Message:
         extra["failed"] = True
     if outcome.approved is not None:
         extra["approved"] = outcome.approved
+        extra["approved_by"] = outcome.approved_by
+    if outcome.whole is not None:
+        extra[WHOLE] = outcome.whole.reference()
     return Message(
         "tool",
         outcome.text,

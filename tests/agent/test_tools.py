@@ -41,9 +41,18 @@ def test_results_become_text():
     assert run(Tool("o", "", lambda: {"a": [1, None]})).text == '{"a":[1,null]}'
 
 
-def test_binary_result_is_an_error():
-    """A result that is no JSON value is told, not stored."""
-    assert run(Tool("b", "", lambda: b"\x00")).failed
+def test_binary_result_is_told_by_its_size():
+    """Bytes are told as what they are, and kept whole beside the result."""
+    outcome = run(Tool("b", "", lambda: b"\x00\xff"))
+    assert outcome.text == "(binary, 2 bytes, not shown)"
+    assert outcome.whole.data == b"\x00\xff"
+
+
+def test_a_result_that_is_no_json_is_an_error():
+    """What is neither text nor JSON is told to be that, with its type."""
+    outcome = run(Tool("b", "", lambda: {1j}))
+    assert outcome.failed
+    assert "it returned a set, which is neither text nor JSON" in outcome.text
 
 
 def test_raising_tool_is_told():
@@ -79,10 +88,16 @@ def test_changing_tools_need_approval(effect):
     """A tool that writes or destroys runs only when the person allows it."""
     ran = []
     tool = Tool("t", "", lambda: ran.append(1) or "done", effect=effect)
-    assert run(tool) == Outcome("error: the person did not allow t", failed=True, approved=False)
+    does = "writes" if effect == "write" else "destroys"
+    assert run(tool) == Outcome(
+        f"error: t {does}, and there is nobody to allow it",
+        failed=True,
+        approved=False,
+        approved_by="nobody",
+    )
     assert ran == []
 
     async def yes(asked, arguments):
         return asked is tool
 
-    assert run(tool, approve=yes) == Outcome("done", approved=True)
+    assert run(tool, approve=yes) == Outcome("done", approved=True, approved_by="program")
