@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -11,11 +12,14 @@ from omniagent_cli.agent.events import Engine, Finished, ModelSettings
 from omniagent_cli.errors import ModelError, ModelUnreachable
 from omniagent_cli.text import one_line
 
+_THOUGHTS = re.compile(r"\A\s*<think(?:ing)?>.*?</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
+"""How some local models think aloud before they answer."""
+
 
 async def ask_once(
     engine: Engine, messages: Sequence[Mapping[str, Any]], settings: ModelSettings
 ) -> Finished:
-    """Return the model's whole answer.
+    """Return the model's whole answer, without what it thought aloud before.
 
     The limit on the length of answers is for people's questions, and is left out here.
 
@@ -34,6 +38,7 @@ async def ask_once(
     if finished.reason in ("length", "content_filter"):
         why = "its token limit" if finished.reason == "length" else "its provider's content filter"
         raise ModelError(f"{name} was stopped by {why}")
-    if not finished.text.strip():
+    text = _THOUGHTS.sub("", finished.text).strip()
+    if not text:
         raise ModelError(f"{name} gave an empty answer")
-    return finished
+    return replace(finished, text=text)
