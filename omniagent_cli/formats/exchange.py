@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -71,11 +71,13 @@ class Outgoing:
         header: the session record without its messages and without what is only true in its own store.
         messages: message records, oldest first, read as they are asked for.
         records: the other records as kind, key and value; to be read after the messages.
+        attachment: returns the record of an attachment by its SHA-256; None when attachments are left out.
     """
 
     header: dict[str, Any]
     messages: Iterator[dict[str, Any]]
     records: Iterator[tuple[str, str, Any]] = field(default_factory=lambda: iter(()))
+    attachment: Callable[[str], Any] | None = None
 
 
 class Exporter(Protocol):

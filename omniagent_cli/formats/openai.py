@@ -5,7 +5,7 @@ The shape is the published one of the chat-completions API: https://platform.ope
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import Any
 
@@ -16,10 +16,12 @@ from omniagent_cli.formats.exchange import (
     MessageEntry,
     Outgoing,
     Problem,
+    RecordEntry,
     problem,
 )
 from omniagent_cli.formats.incremental import BadDocument, BadValue, JsonReader, list_entries
 from omniagent_cli.formats.source import Source
+from omniagent_cli.models import detached, inlined, published
 
 _MESSAGE_KEYS = ("role", "content", "name", "tool_calls", "tool_call_id")
 _ROLES = {"developer": "system", "function": "tool"}
@@ -34,7 +36,7 @@ class ChatCompletions:
         for session in sessions:
             separator = b'{"messages":['
             for message in session.messages:
-                yield separator + dump(_published(message))
+                yield separator + dump(_published(message, session.attachment))
                 separator = b","
             yield b"]}\n" if separator == b"," else separator + b"]}\n"
 
@@ -107,7 +109,10 @@ def _entries(reader: JsonReader, found: Iterable[Entry]) -> Iterator[Entry]:
     try:
         for entry in found:
             if isinstance(entry, MessageEntry) and isinstance(entry.record, dict):
-                yield MessageEntry(entry.place, _ours(entry.record))
+                own, attachments = _kept_apart(_ours(entry.record))
+                yield MessageEntry(entry.place, own)
+                for key, value in attachments.items():
+                    yield RecordEntry(entry.place, "attachment", key, value)
             else:
                 yield entry
     except BadDocument as error:
@@ -115,8 +120,23 @@ def _entries(reader: JsonReader, found: Iterable[Entry]) -> Iterator[Entry]:
         reader.abandon()
 
 
-def _published(message: dict[str, Any]) -> dict[str, Any]:
-    return {key: message[key] for key in _MESSAGE_KEYS if key in message}
+def _published(message: dict[str, Any], attachment: Callable[[str], Any] | None) -> dict[str, Any]:
+    """Return a message with the API's keys, attachments with their data in it, or by name where that is left out."""
+    own = {key: message[key] for key in _MESSAGE_KEYS if key in message}
+    if attachment is None:
+        content, _ = inlined(own.get("content", ""), lambda _: None, why="left out of this export")
+    else:
+        content, _ = inlined(own.get("content", ""), attachment)
+    return {**own, "content": published(content)}
+
+
+def _kept_apart(message: dict[str, Any]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Return a message with references in the place of data, and the attachments it refers to by SHA-256."""
+    content = message.get("content")
+    if not isinstance(content, list) or not all(isinstance(part, dict) for part in content):
+        return message, {}
+    content, attachments = detached(content)
+    return {**message, "content": content}, attachments
 
 
 def _ours(record: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -122,6 +123,7 @@ class _Export:
                 self._header(session, count),
                 self._messages(session_id, count, summaries),
                 self._records(session_id, summaries),
+                None if self._redactor else partial(self._store.attachment, session_id),
             )
 
     def _header(self, session: Session, count: int) -> dict[str, Any]:

@@ -41,7 +41,7 @@ _OWN_KEYS = ("name", "media_type", "size")
 _NAME_LENGTH = 120
 _KIND_LENGTH = 40
 _REFERENCE = re.compile(r"attachment:sha256:([0-9a-f]{64})")
-_DATA_URL = re.compile(r"data:([^;,\s]{0,100})(?:;[^;,\s]{0,100}){0,4};base64,", re.IGNORECASE)
+_DATA_URL = re.compile(r"data:([\w./+-]{0,100})(?:;[^;,\s]{0,100}){0,4};base64,", re.IGNORECASE)
 
 
 def content_text(content: Content) -> str:
@@ -162,18 +162,20 @@ def _media_type(part: Part) -> str:
     )
 
 
-def inlined(content: Content, load: Load) -> tuple[Content, list[str]]:
+def inlined(
+    content: Content, load: Load, *, why: str = "lost: its data is not there any more"
+) -> tuple[Content, list[str]]:
     """Return a content with its data in it instead of references, and labels of what is lost.
 
-    A part whose attachment is not there any more becomes a text that says so, so that whoever reads on knows.
+    A part whose attachment is not there becomes a text that says so and why, so that whoever reads on knows.
     """
     if isinstance(content, str):
         return content, []
     lost: list[str] = []
-    return [_inlined(part, load, lost) for part in content], lost
+    return [_inlined(part, load, lost, why) for part in content], lost
 
 
-def _inlined(part: Part, load: Load, lost: list[str]) -> Part:
+def _inlined(part: Part, load: Load, lost: list[str], why: str) -> Part:
     place = _place(part)
     match = _REFERENCE.fullmatch(part[place[0]][place[1]]) if place else None
     if place is None or match is None:
@@ -182,10 +184,7 @@ def _inlined(part: Part, load: Load, lost: list[str]) -> Part:
     if data is None:
         label = part_label(part)
         lost.append(label)
-        return {
-            "type": "text",
-            "text": f"{label} (this attachment is lost: its data is not there any more)",
-        }
+        return {"type": "text", "text": f"{label} (this attachment is {why})"}
     own: Part = clone(part)
     media_type = part.get("media_type")
     head = f"data:{media_type if isinstance(media_type, str) else ''};base64,"
@@ -219,7 +218,7 @@ def published(content: Content) -> Content:
         return plain_text(content)
     return [
         {key: value for key, value in part.items() if key not in _OWN_KEYS}
-        if part.get("type") in _PLACES
+        if _place(part)
         else part
         for part in content
     ]
