@@ -9,6 +9,7 @@ from contextlib import aclosing
 from typing import Self
 
 from omniagent_cli.agent.background import Background
+from omniagent_cli.agent.compact import Compacted, Compaction, Progress
 from omniagent_cli.agent.events import Engine, ModelSettings, TurnDone, TurnEvent
 from omniagent_cli.agent.offering import Toolset
 from omniagent_cli.agent.recall import NAME as RECALL
@@ -85,6 +86,7 @@ class Agent:
         self.engine: Engine = open_model(model, base_url=base_url, keys=keys)
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="omniagent-store")
         self._background = Background()
+        self._compacting: Compaction | None = None
         self._session_switches = SwitchesOfSessions()
 
     # Asking, asynchronously.
@@ -166,6 +168,57 @@ class Agent:
             self._worker, self._session_switches.keep, self.store, session_id, switches
         )
 
+    # Summing up.
+
+    async def acompact(
+        self,
+        session_id: str,
+        instructions: str = "",
+        *,
+        engine: Engine | None = None,
+        progress: Progress | None = None,
+    ) -> Compacted:
+        """Let the model sum up all but the newest turns of a session; from now on the summary is sent instead of them.
+
+        Nothing stored is lost. When it fails, or is cancelled, everything is as it was.
+
+        Args:
+            session_id: the session.
+            instructions: what the summary should keep in particular.
+            engine: another model for it.
+            progress: told how many messages are summed up, of how many.
+
+        Raises:
+            SessionNotFound: there is no such session.
+            UsageError: there is nothing to sum up yet, or the model is `recall`, which is none.
+            ModelError: the model gave no summary.
+        """
+        compaction = self._compaction(check_session_id(session_id))
+        asked = engine or self.engine
+        return await compaction.run(
+            session_id, asked, self.window, instructions=instructions, progress=progress
+        )
+
+    def compact(self, session_id: str, instructions: str = "") -> Compacted:
+        """Sum up the older part of a session, from a plain function; see `acompact`."""
+        return self._background.run(self.acompact(session_id, instructions))
+
+    def _compaction(self, session_id: str) -> Compaction:
+        if self.store is None:
+            raise UsageError(f"this agent has no store, so it has no session {session_id!r}")
+        if self._compacting is None:
+            self._compacting = Compaction(self.store, self._worker, self.settings)
+        return self._compacting
+
+    async def _prepare(self, session_id: str, engine: Engine) -> AsyncGenerator[TurnEvent, None]:
+        """Do what is due before the model is asked in a session."""
+        if self.window.compact_at is None:
+            return
+        compaction = self._compaction(session_id)
+        async with aclosing(compaction.before_turn(session_id, engine, self.window)) as notices:
+            async for notice in notices:
+                yield notice
+
     # Asking from plain functions.
 
     def process(self, content: Content) -> str:
@@ -241,6 +294,7 @@ class Agent:
             settings=self.settings,
             window=self.window,
             max_tool_rounds=self.max_tool_rounds,
+            prepare=None if session_id is None else lambda own: self._prepare(own, asked),
         )
 
     def _toolbox(self, engine: Engine, transcript: Transcript) -> Toolbox:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -54,6 +54,8 @@ class Turn:
     max_tool_rounds: int = MAX_TOOL_ROUNDS
     usage: Counter[str] = field(default_factory=Counter)
     partial: Message | None = None
+    prepare: Callable[[str], AsyncGenerator[TurnEvent, None]] | None = None
+    """Called with the session's id when the question is stored, before the model is asked."""
 
     async def run(self, content: Content | None) -> AsyncGenerator[TurnEvent, None]:
         """Take a question to its answer; None goes on with the turn its transcript has taken up, from `partial`.
@@ -69,6 +71,9 @@ class Turn:
             yield notice
         for text in await self._open_tools():
             yield Notice(text)
+        async with aclosing(self._prepared()) as prepared:
+            async for told in prepared:
+                yield told
         for _ in range(self.max_tool_rounds + 1):
             calls: Sequence[ToolCall] = ()
             async with aclosing(self._ask()) as events:
@@ -87,6 +92,18 @@ class Turn:
             f"the model called tools for more than {self.max_tool_rounds} rounds; what it did so far is kept,"
             " ask it to go on or raise agent.max_tool_rounds"
         )
+
+    async def _prepared(self) -> AsyncGenerator[TurnEvent, None]:
+        if self.prepare is None:
+            return
+        try:
+            async with aclosing(self.prepare(self.transcript.session_id)) as events:
+                async for event in events:
+                    yield event
+        except (asyncio.CancelledError, GeneratorExit):
+            if self.partial is None:
+                await self.transcript.fail("interrupted", "interrupted")
+            raise
 
     def _notices(self) -> list[Notice]:
         told, self.transcript.notices[:] = [Notice(text) for text in self.transcript.notices], []
