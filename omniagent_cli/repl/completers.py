@@ -10,6 +10,7 @@ from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
 from omniagent_cli.errors import OmniAgentError
+from omniagent_cli.repl.paths import path_completions
 from omniagent_cli.repl.registry import Argument, Command, commands
 from omniagent_cli.text import cut, one_line
 
@@ -57,6 +58,9 @@ class SlashCompleter(Completer):
             yield from self._argument(commands()[name], rest)
 
     def _argument(self, found: Command, rest: str) -> Iterator[Completion]:
+        if any(argument.kind.completes == "paths" for argument in found.arguments):
+            yield from path_completions(rest.lstrip())
+            return
         before, word = _split(rest)
         if word.startswith("-") and word != "-":
             options = ((f"--{a.name}", "") for a in found.arguments if a.option)

@@ -109,3 +109,35 @@ def test_a_store_that_fails_offers_nothing(talk: Talk, offered) -> None:
     lines = offered("/help cl")
     talk.store.close()
     assert [line for line, _, _ in lines] == ["/help clear"]
+
+
+def test_paths_to_attach_are_offered_as_they_are(offered, tmp_path, monkeypatch) -> None:
+    """/attach completes names with blanks, in quotes, after a backslash, in ~, and never what cannot be shown."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for name in (
+        "my cat.png",
+        "My dog.png",
+        "a\x1b[2J.png",
+        ".hidden",
+        'quo"te.txt',
+        "home/in it/x",
+    ):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"12345")
+    lines = [line for line, _, _ in offered("/attach ")]
+    assert lines == [
+        "/attach My dog.png",
+        "/attach home/",
+        "/attach my cat.png",
+        '/attach quo"te.txt',
+    ]
+    assert offered("/attach my c") == [("/attach my cat.png", "my cat.png", "5 bytes")]
+    assert [line for line, _, _ in offered("/attach my\\ c")] == ["/attach my cat.png"]
+    assert [line for line, _, _ in offered('/attach "my c')] == ['/attach "my cat.png"']
+    assert offered('/attach "quo') == []
+    assert [line for line, _, _ in offered("/attach .h")] == ["/attach .hidden"]
+    assert [line for line, _, _ in offered("/attach ~/in")] == ["/attach ~/in it/"]
+    assert [line for line, _, _ in offered("/attach ~/in it/")] == ["/attach ~/in it/x"]
+    assert offered("/attach nowhere/") == offered("/attach a\0b/") == []
