@@ -12,6 +12,8 @@ from omniagent_cli.config.dotted import join_key
 from omniagent_cli.config.settings import Settings
 from omniagent_cli.errors import ConfigError
 
+__all__ = ["McpServer", "mcp_servers"]
+
 
 def mcp_servers(settings: Settings) -> list[McpServer]:
     """Return the servers that are not disabled, in the order of their names.

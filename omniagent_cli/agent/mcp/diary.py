@@ -11,7 +11,8 @@ from omniagent_cli.text import cut, one_line
 
 _KEPT_LINES = 20
 _LINE_LENGTH = 300
-_EDGE = 200
+EDGE = 200
+"""So many bytes are kept of both ends of a line that is too long."""
 
 
 @dataclass(slots=True)
@@ -79,14 +80,14 @@ class Lines:
 
     def _add(self, part: bytes) -> None:
         if self._edges is not None:
-            self._edges = TooLong(self._edges.head, (self._edges.tail + part[-_EDGE:])[-_EDGE:])
+            self._edges = TooLong(self._edges.head, (self._edges.tail + part[-EDGE:])[-EDGE:])
             return
         self._parts.append(part)
         self._length += len(part)
         if self._length > self._limit:
             whole = b"".join(self._parts)
             self._parts = []
-            self._edges = TooLong(whole[:_EDGE], whole[-_EDGE:])
+            self._edges = TooLong(whole[:EDGE], whole[-EDGE:])
 
     def _taken(self) -> bytes | TooLong:
         line = self._edges or b"".join(self._parts)

@@ -24,7 +24,7 @@ from mcp.shared.message import SessionMessage
 from mcp.types import ErrorData, JSONRPCError
 from mcp.types.jsonrpc import jsonrpc_message_adapter
 
-from omniagent_cli.agent.mcp.diary import Diary, Lines, TooLong
+from omniagent_cli.agent.mcp.diary import EDGE, Diary, Lines, TooLong
 
 if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """The longest message taken: room for a picture or a big file, and a bound on what a server makes us hold."""
 
-TOO_LONG = -32000
-"""The code of the error that stands for an answer which was too long to take."""
+NOT_TAKEN = -32000
+"""The code of the error that stands for an answer which cannot be taken."""
 
 _CHUNK = 65536
 _ERROR_LINE_BYTES = 2000
@@ -136,25 +136,29 @@ class _Unanswerable(Exception):
 
 
 def _message(line: bytes | TooLong, diary: Diary) -> SessionMessage | None:
+    """Return what a line says; of an answer that cannot be taken an error, so that its caller does not wait for ever."""
     if isinstance(line, TooLong):
-        return SessionMessage(_too_long(line))
+        too_much = f"more than {MAX_MESSAGE_BYTES >> 20} MiB in one message"
+        error = _error(line, f"it answered with {too_much}, which is too much")
+        if error is None:
+            raise _Unanswerable(too_much)
+        return error
     if not line.strip():
         return None
     try:
         return SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
     except ValueError:
         diary.strayed(line)
-        return None
+        edges = TooLong(line[:EDGE], line[-EDGE:])
+        return _error(edges, "its answer is broken or nested too deeply")
 
 
-def _too_long(line: TooLong) -> JSONRPCError:
-    """Return the answer that stands for one which was not kept, so that its caller does not wait for ever."""
-    wanted = f"more than {MAX_MESSAGE_BYTES >> 20} MiB in one message"
+def _error(line: TooLong, message: str) -> SessionMessage | None:
     found = _ID_AT_HEAD.match(line.head) or _ID_AT_TAIL.match(line.tail)
     if found is None:
-        raise _Unanswerable(wanted)
-    error = ErrorData(code=TOO_LONG, message=f"it answered with {wanted}, which is too much")
-    return JSONRPCError(jsonrpc="2.0", id=int(found[1]), error=error)
+        return None
+    error = ErrorData(code=NOT_TAKEN, message=message)
+    return SessionMessage(JSONRPCError(jsonrpc="2.0", id=int(found[1]), error=error))
 
 
 async def _listen(process: Process, diary: Diary) -> None:
@@ -196,9 +200,7 @@ async def _close(
     await asyncio.wait([writer], timeout=_FLUSH_SECONDS)
     writer.cancel()
     process.stdin.close()
-    if not await _within(_GRACE_SECONDS, lambda: process.returncode is not None):
-        _signal(process.pid, signal.SIGTERM)
-        await _within(_KILL_SECONDS, lambda: process.returncode is not None)
+    await _within(_GRACE_SECONDS, lambda: process.returncode is not None)
     _signal(process.pid, signal.SIGTERM)
     if not await _within(_KILL_SECONDS, lambda: not _signal(process.pid, 0)):
         _signal(process.pid, signal.SIGKILL)
