@@ -15,6 +15,7 @@ from omniagent_cli.models import ROLES
 from omniagent_cli.stores.search import SearchHit, parse
 from omniagent_cli.text import one_line
 from omniagent_cli.ui import views
+from omniagent_cli.ui.cells import cell_width, wrap_cells
 from omniagent_cli.ui.views import counted
 
 SHOWN_TO_A_PERSON = 20
@@ -85,9 +86,24 @@ def _show_person(context: Context, hits: list[SearchHit], query: str) -> None:
 
 
 def _lines(context: Context, hit: SearchHit) -> Iterator[str]:
-    style = context.terminal.style
+    style, width = context.terminal.style, context.terminal.width
+    name, title = one_line(hit.session_id), one_line(hit.title)
     place = f"{hit.role} #{hit.position} · {describe_age(hit.created_at, utc_now())}"
-    title = f" {one_line(hit.title)}" if hit.title else ""
-    yield f"{style(one_line(hit.session_id), 'cyan')}{title} {style(f'· {place}', 'dim')}"
+    if cell_width(" ".join(filter(None, (name, title, "·", place)))) <= width:
+        yield " ".join(filter(None, (style(name, "cyan"), title, style(f"· {place}", "dim"))))
+    else:
+        for text, look in ((name, "cyan"), (title, ""), (place, "dim")):
+            yield from (style(row, look) for row in wrap_cells(text, width) if row)
+    yield from (f"  {row}" for row in _snippet(context, hit, width - 2))
+
+
+def _snippet(context: Context, hit: SearchHit, width: int) -> Iterator[str]:
+    """Yield the snippet in rows of that width, with what matched standing out."""
     before, match, after = views.hit_parts(hit)
-    yield f"  {before}{style(match, 'bold red')}{after}"
+    text, begin, end = before + match + after, len(before), len(before) + len(match)
+    place = 0
+    for row in wrap_cells(text, width):
+        place = text.index(row, place)
+        first, last = (min(max(0, edge - place), len(row)) for edge in (begin, end))
+        yield row[:first] + context.terminal.style(row[first:last], "bold red") + row[last:]
+        place += len(row)

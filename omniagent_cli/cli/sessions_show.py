@@ -16,6 +16,7 @@ from omniagent_cli.errors import UsageError
 from omniagent_cli.models import Message
 from omniagent_cli.text import visible
 from omniagent_cli.ui import transcript
+from omniagent_cli.ui.cells import wrap_cells
 from omniagent_cli.ui.terminal import Out
 
 _LOOK_AGAIN_SECONDS = 0.5
@@ -76,7 +77,8 @@ def _show_header(context: Context, session_id: str, out: Out, *, raw: bool) -> N
         out.line()
         return
     for number, line in enumerate(transcript.header_lines(summary, utc_now())):
-        out.line(context.terminal.style(line, "bold" if number == 0 else "dim"))
+        for row in wrap_cells(line, context.terminal.width):
+            out.line(context.terminal.style(row, "bold" if number == 0 else "dim"))
     out.line()
 
 
@@ -101,9 +103,9 @@ def _show_messages(
 
 def _lines(context: Context, message: Message) -> Iterator[str]:
     terminal = context.terminal
-    yield terminal.style(
-        transcript.heading(message, utc_now()), transcript.ROLE_STYLES.get(message.role, "bold")
-    )
+    style = transcript.ROLE_STYLES.get(message.role, "bold")
+    for row in wrap_cells(transcript.heading(message, utc_now()), terminal.width):
+        yield terminal.style(row, style)
     if message.role == "assistant" and message.text and not terminal.is_dumb:
         yield terminal.markdown(message.text)
         for call in message.tool_calls or []:

@@ -80,7 +80,7 @@ class _Table(TableElement):
         rows = [[cell.content for cell in row.cells] for row in self.body.rows] if self.body else []
         columns = list(zip(titles, *rows, strict=False))
         widths = [min(_NARROWEST_COLUMN, max(map(_longest_word, column))) for column in columns]
-        if sum(widths) + _BETWEEN_COLUMNS * (len(widths) - 1) <= options.max_width:
+        if sum(widths) + _BETWEEN_COLUMNS * len(widths) <= options.max_width:
             yield _grid(titles, rows, widths)
         else:
             yield from _records(titles, rows)

@@ -190,3 +190,21 @@ def test_a_person_sees_hits(person, filled):
     with person("sessions", "search", "xyzzy") as terminal:
         terminal.wait()
     assert terminal.shown == "No message has all of that"
+
+
+def test_headings_break_between_words(person, filled):
+    """At 40 columns the headings of show and search are broken between words, and nothing is left out."""
+    filled.append("a session with quite a long name", Message("user", "Zwölf Boxkämpfer " * 6))
+    with person("sessions", "show", "bob", columns=40) as terminal:
+        assert terminal.wait() == 0
+        shown = terminal.shown.splitlines()
+    facts = " ".join(shown[1 : shown.index("")])
+    assert facts.startswith("bob · 2 messages · updated ")
+    assert " · created " in facts
+    with person("sessions", "search", "boxkämpfer", columns=40) as terminal:
+        assert terminal.wait() == 0
+        shown = terminal.shown.splitlines()
+    assert max(map(len, shown)) <= 40
+    assert "a session with quite a long name" in shown
+    assert any(line.startswith("user #0 · ") for line in shown)
+    assert not any(line.strip() in ("Box", "kämpfer", "Zw", "ölf") for line in shown)
