@@ -23,6 +23,7 @@ from omniagent_cli.agent.switches import (
     SwitchesOfSessions,
     checked_switch,
 )
+from omniagent_cli.agent.titles import CURRENT, Titles, Titling
 from omniagent_cli.agent.tools import Approve, Offer, Tool, Toolbox
 from omniagent_cli.agent.transcript import LooseTranscript, SessionTranscript, Transcript
 from omniagent_cli.agent.turn import MAX_TOOL_ROUNDS, Turn
@@ -51,6 +52,8 @@ class Agent:
         window: how much of a session is sent.
         max_tool_rounds: how often in one turn the model may call tools.
         rollover: when a session begins anew, and what was said becomes a session of its own; None: never.
+        titles: the model that names sessions, in the background after their first answer: a name, an `Engine`, or
+            ``current`` for the one that answers. Each title is one more request. None: their first words do.
         agent_id: recorded in the sessions this agent makes.
         base_url: another address for the model's provider.
         keys: where providers' keys are; their environment variables and the keyring unless told.
@@ -70,6 +73,7 @@ class Agent:
         window: Window | None = None,
         max_tool_rounds: int = MAX_TOOL_ROUNDS,
         rollover: Rollover | None = None,
+        titles: str | Engine | Titling | None = None,
         agent_id: str = "",
         base_url: str | None = None,
         keys: KeyChain | None = None,
@@ -87,6 +91,10 @@ class Agent:
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="omniagent-store")
         self._background = Background()
         self._compacting: Compaction | None = None
+        self._titles: Titles | None = None
+        if titles is not None and store is not None:
+            titling = _titling(titles, keys)
+            self._titles = Titles(store, self._worker, titling, self.settings)
         self._session_switches = SwitchesOfSessions()
 
     # Asking, asynchronously.
@@ -107,6 +115,8 @@ class Agent:
         turn = self._turn(self._transcript(session_id), session_id, engine)
         async with aclosing(turn.run(content)) as events:
             async for event in events:
+                if isinstance(event, TurnDone) and event.session_id and self._titles is not None:
+                    self._titles.begin(event.session_id, turn.engine)
                 yield event
 
     async def go_on(
@@ -242,6 +252,8 @@ class Agent:
 
     def close(self) -> None:
         """Let go of connections, skills and threads; the store stays open, it is the caller's."""
+        if self._titles is not None:
+            self._background.run(self._titles.aclose())
         self._background.run(self.engine.aclose())
         self._background.close()
         self.toolset.close()
@@ -249,6 +261,8 @@ class Agent:
 
     async def aclose(self) -> None:
         """Do the same as `close` from an asynchronous function, and end the connections where they were made."""
+        if self._titles is not None:
+            await self._titles.aclose()
         await self.engine.aclose()
         await asyncio.to_thread(self.close)
 
@@ -321,6 +335,16 @@ class Agent:
             if isinstance(event, TurnDone):
                 return event
         return TurnDone(Message("assistant", ""))
+
+
+def _titling(titles: str | Engine | Titling, keys: KeyChain | None) -> Titling:
+    if isinstance(titles, Titling):
+        return titles
+    if titles == CURRENT:
+        return Titling()
+    if titles == RECALL:
+        raise UsageError("recall is no language model and names nothing; choose another for titles")
+    return Titling(lambda: open_model(titles, keys=keys))
 
 
 def open_model(
