@@ -25,6 +25,7 @@ _PUBLIC = {
     "Session": "omniagent_cli.models",
     "SessionSummary": "omniagent_cli.models",
     "Agent": "omniagent_cli.agent.loop",
+    "attach": "omniagent_cli.agent.attachments",
     "ModelSettings": "omniagent_cli.agent.events",
     "SessionsSkill": "omniagent_cli.agent.session_skill",
     "Tool": "omniagent_cli.agent.tools",
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from omniagent_cli import errors
+    from omniagent_cli.agent.attachments import attach
     from omniagent_cli.agent.events import ModelSettings
     from omniagent_cli.agent.loop import Agent
     from omniagent_cli.agent.session_skill import SessionsSkill
@@ -66,6 +68,7 @@ __all__ = [
     "Tool",
     "Window",
     "__version__",
+    "attach",
     "errors",
     "migrate",
     "open_store",

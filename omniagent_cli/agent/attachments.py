@@ -213,14 +213,17 @@ class Held:
         self, records: Sequence[Mapping[str, Any]]
     ) -> tuple[list[dict[str, Any]], list[str]]:
         """Return messages as a model is sent them, and what the person should be told of lost attachments, once."""
-        told: list[str] = []
+        missing: list[str] = []
         sent = []
         for record in records:
             content, lost = inlined(record.get("content", ""), self)
             sent.append({**record, "content": published(content)})
-            told += [label for label in lost if label not in self._told and label not in told]
+            missing += lost
+        told = [label for label in dict.fromkeys(missing) if label not in self._told]
         self._told.update(told)
-        return sent, [f"{label} is lost: its data is not in the session any more" for label in told]
+        return sent, [
+            f"{one_line(label)} is lost: its data is not in the session any more" for label in told
+        ]
 
 
 def whole(content: Content, load: Callable[[str], Any]) -> Content:

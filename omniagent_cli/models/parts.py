@@ -180,31 +180,31 @@ def _inlined(part: Part, load: Load, lost: list[str], why: str) -> Part:
     match = _REFERENCE.fullmatch(part[place[0]][place[1]]) if place else None
     if place is None or match is None:
         return part
-    data = _kept(load(match[1]), match[1])
-    if data is None:
+    record = load(match[1])
+    if not _is_whole(record, match[1]):
         label = part_label(part)
         lost.append(label)
         return {"type": "text", "text": f"{label} (this attachment is {why})"}
     own: Part = clone(part)
-    media_type = part.get("media_type")
-    head = f"data:{media_type if isinstance(media_type, str) else ''};base64,"
-    own[place[0]][place[1]] = data if part["type"] == "input_audio" else head + data
+    kinds = (part.get("media_type"), record.get("media_type"))
+    media_type = next((kind for kind in kinds if isinstance(kind, str)), "")
+    head = "" if part["type"] == "input_audio" else f"data:{media_type};base64,"
+    own[place[0]][place[1]] = head + record["data"]
     return own
 
 
-def _kept(record: Any, sha256: str) -> str | None:
-    """Return the base64 of an attachment record, if it is what its key says."""
+def _is_whole(record: Any, sha256: str) -> bool:
+    """Tell whether an attachment record holds what its key says."""
     import hashlib
     from base64 import b64decode
 
     data = record.get("data") if isinstance(record, Mapping) else None
     if not isinstance(data, str):
-        return None
+        return False
     try:
-        same = hashlib.sha256(b64decode(data, validate=True)).hexdigest() == sha256
+        return hashlib.sha256(b64decode(data, validate=True)).hexdigest() == sha256
     except ValueError:
-        return None
-    return data if same else None
+        return False
 
 
 def published(content: Content) -> Content:
