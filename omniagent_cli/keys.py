@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import importlib
 import os
+import stat
+import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, cast
@@ -35,11 +38,13 @@ class Key:
 
     Attributes:
         origin: a variable's name, ``system keyring``, or the path of the file.
+        where: which of them it is: ``environment``, ``keyring`` or ``file``.
     """
 
     provider: str
     origin: str
     value: str = field(repr=False)
+    where: str = field(default="environment", compare=False)
 
 
 class KeyChain:
@@ -83,11 +88,33 @@ class KeyChain:
         key = self.find(provider, variables)
         return key.value if key else None
 
-    def list(self, providers: Mapping[str, Sequence[str]]) -> tuple[Key, ...]:
-        """Return the keys in use: of these providers (name to variables) and of others in the file."""
-        names = [*providers, *(name for name in self._read_file() if name not in providers)]
-        found = (self.find(name, providers.get(name, ())) for name in names)
+    def places(self, provider: str, variables: Sequence[str] = ()) -> tuple[Key, ...]:
+        """Return the keys of a provider in all places that have one; the first is used."""
+        found = (
+            self.find_in_environment(provider, variables),
+            self._from_keyring(provider),
+            self._from_file(provider),
+        )
         return tuple(key for key in found if key)
+
+    def names_in_file(self) -> tuple[str, ...]:
+        """Return whose keys the file holds.
+
+        Raises:
+            ConfigError: the file is damaged, or cannot be read.
+        """
+        return tuple(self._read_file())
+
+    @property
+    def exposed_file(self) -> Path | None:
+        """The key file, when others on this machine may read it."""
+        if self._file is None or sys.platform == "win32":
+            return None
+        try:
+            mode = self._file.stat().st_mode
+        except OSError:
+            return None
+        return self._file if mode & (stat.S_IRWXG | stat.S_IRWXO) else None
 
     def set(self, provider: str, key: str) -> str:
         """Keep a key in the keyring, or in the file where there is none; return the place.
@@ -104,7 +131,8 @@ class KeyChain:
             return KEYRING_ORIGIN
         if self._file is None:
             raise ConfigError("there is no system keyring here and no file to keep keys in")
-        self._write_file({**self._read_file(), provider: key})
+        with self._changing_file() as keys:
+            keys[provider] = key
         return str(self._file)
 
     def remove(self, provider: str) -> tuple[str, ...]:
@@ -124,7 +152,7 @@ class KeyChain:
             value = keyring.get_password(KEYRING_SERVICE, provider)
         except Exception:  # noqa: BLE001  # backends raise what their system gives; all mean: not available
             return None
-        return Key(provider, KEYRING_ORIGIN, value) if value else None
+        return Key(provider, KEYRING_ORIGIN, value, "keyring") if value else None
 
     def _set_in_keyring(self, provider: str, key: str) -> bool:
         keyring = self._keyring()
@@ -158,14 +186,13 @@ class KeyChain:
 
     def _from_file(self, provider: str) -> Key | None:
         value = self._read_file().get(provider)
-        return Key(provider, str(self._file), value) if value else None
+        return Key(provider, str(self._file), value, "file") if value else None
 
     def _remove_from_file(self, provider: str) -> bool:
-        keys = self._read_file()
-        if keys.pop(provider, None) is None:
+        if provider not in self._read_file():
             return False
-        self._write_file(keys)
-        return True
+        with self._changing_file() as keys:
+            return keys.pop(provider, None) is not None
 
     def _read_file(self) -> dict[str, str]:
         if self._file is None:
@@ -176,7 +203,7 @@ class KeyChain:
             return {}
         except OSError as error:
             raise ConfigError(
-                f"the key file {self._file} cannot be read: {error.strerror}"
+                f"the key file {self._file} cannot be read: {error.strerror}; check its owner and its mode"
             ) from error
         except ValueError:
             keys = None  # the cause is not chained: it would hold the file's text
@@ -186,12 +213,23 @@ class KeyChain:
             )
         return keys
 
-    def _write_file(self, keys: Mapping[str, str]) -> None:
-        path = cast("Path", self._file)
+    @contextmanager
+    def _changing_file(self) -> Iterator[dict[str, str]]:
+        """Give the keys to change, with other writers kept away, so that two changes at once both survive."""
+        path = Path(
+            os.path.realpath(cast("Path", self._file))
+        )  # a link into a private place stays one
         try:
-            _replace_privately(path, dump(keys))
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with _locked(path.parent):
+                keys = self._read_file()
+                yield keys
+                _replace_privately(path, dump(keys))
         except OSError as error:
-            raise ConfigError(f"the key file {path} cannot be written: {error.strerror}") from error
+            raise ConfigError(
+                f"the key file {self._file} cannot be written: {error.strerror}; "
+                "check its directory's owner and the room on the disk"
+            ) from error
 
 
 def check_key(key: str) -> str:
@@ -208,8 +246,22 @@ def check_key(key: str) -> str:
     return key
 
 
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
 def _replace_privately(path: Path, data: bytes) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # made 0600
     temporary = Path(name)
     try:

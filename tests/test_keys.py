@@ -6,6 +6,7 @@ import json
 import os
 import stat
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -100,19 +101,39 @@ def test_without_a_working_keyring_a_private_file(tmp_path, keyring, source):
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_the_list_says_where_and_not_what(tmp_path):
-    """The list names providers and places; no text form shows a key."""
+def test_every_place_is_told_and_no_key(tmp_path):
+    """All places that hold a key are told, the one in use first; no text form shows a key."""
     keys = KeyChain(tmp_path / "k", environ={"OPENAI_API_KEY": "sk-env"}, use_keyring=False)
-    keys.set("groq", "gsk-file")
+    keys.set("openai", "sk-file")
     keys.set("mine", "own-file")
-    found = keys.list({"openai": ("OPENAI_API_KEY",), "xai": ("XAI_API_KEY",), "groq": ()})
-    places = [(key.provider, key.origin) for key in found]
-    assert places == [
-        ("openai", "OPENAI_API_KEY"),
-        ("groq", str(tmp_path / "k")),
-        ("mine", str(tmp_path / "k")),
+    found = keys.places("openai", ("OPENAI_API_KEY",))
+    assert [(key.where, key.origin) for key in found] == [
+        ("environment", "OPENAI_API_KEY"),
+        ("file", str(tmp_path / "k")),
     ]
-    assert not any(secret in repr(found) for secret in ("sk-env", "gsk-file", "own-file"))
+    assert keys.names_in_file() == ("openai", "mine")
+    assert not any(secret in repr(found) for secret in ("sk-env", "sk-file", "own-file"))
+
+
+def test_many_who_set_keys_at_once_lose_none(tmp_path):
+    """Each key set at the same time as others is there afterwards."""
+    path = tmp_path / "new" / "k"
+
+    def keep(number):
+        KeyChain(path, environ={}, use_keyring=False).set(f"p{number}", f"sk-{number}")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(keep, range(16)))
+    assert json.loads(path.read_text()) == {f"p{n}": f"sk-{n}" for n in range(16)}
+
+
+def test_a_link_to_the_file_stays_one(tmp_path):
+    """Who keeps the key file elsewhere finds the new key there."""
+    (tmp_path / "vault").mkdir()
+    (tmp_path / "k").symlink_to(tmp_path / "vault" / "keys")
+    KeyChain(tmp_path / "k", environ={}, use_keyring=False).set("xai", "x")
+    assert (tmp_path / "k").is_symlink()
+    assert json.loads((tmp_path / "vault" / "keys").read_text()) == {"xai": "x"}
 
 
 def test_remove_says_what_was_there(tmp_path):

@@ -67,6 +67,11 @@ class Choice:
     base_url: str = ""
     send_key: bool = True
 
+    @property
+    def found(self) -> bool:
+        """Whether its server was found by itself; the person is asked before its first use."""
+        return not self.send_key
+
 
 Probe = Callable[[], Sequence[LocalServer]]
 
@@ -302,7 +307,10 @@ def list_models(
 
     address = base_url_for(provider, base_url)
     endpoint = Endpoint(provider, "", address, api_key)
-    request = urllib.request.Request(f"{address}/models", headers={"User-Agent": _USER_AGENT})  # noqa: S310  # checked: http or https
+    # Anthropic's own list has pages of 20 unless told; its OpenAI-compatible side has none.
+    query = "?limit=1000" if provider.name == "anthropic" else ""
+    url = f"{address}/models{query}"
+    request = urllib.request.Request(url, headers={"User-Agent": _USER_AGENT})  # noqa: S310  # checked: http or https
     for name, value in _listing_headers(provider, api_key).items():
         request.add_unredirected_header(name, value)
     handlers: list[Any] = [_no_redirects()]

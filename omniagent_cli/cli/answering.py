@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -13,14 +13,17 @@ from omniagent_cli.agent.files import read_system_prompt
 from omniagent_cli.agent.loop import Agent
 from omniagent_cli.agent.recall import NAME as RECALL
 from omniagent_cli.agent.recall import Recall
+from omniagent_cli.agent.skills import Skill
+from omniagent_cli.agent.switches import Switches
 from omniagent_cli.agent.window import Window
 from omniagent_cli.config import Settings, chosen_model, config_dir, resolve_model
 from omniagent_cli.errors import SessionNotFound, UsageError
 from omniagent_cli.keys import KeyChain
 
 if TYPE_CHECKING:
-    from omniagent_cli.agent.discovery import Choice
+    from omniagent_cli.agent.discovery import Choice, Probe
     from omniagent_cli.agent.tools import Approve
+    from omniagent_cli.repl.first_use import FirstUse
     from omniagent_cli.stores import SessionStore
 
 
@@ -33,12 +36,16 @@ class Wishes:
         system: the system prompt, or ``@FILE``; None for the configured one.
         offline: this machine only.
         tools: whether the model is offered tools.
+        only_tools: these tools and skills and no others; None for all.
+        yes_tools: tools and skills that may write and destroy without anybody being asked.
     """
 
     model: str | None = None
     system: str | None = None
     offline: bool = False
     tools: bool = True
+    only_tools: frozenset[str] | None = None
+    yes_tools: frozenset[str] = frozenset()
 
 
 class Answering:
@@ -46,14 +53,25 @@ class Answering:
 
     Attributes:
         tell: says a line to the person; may be replaced.
+        confirm: asks the person yes or no; None where nobody can be asked now.
+        unconfirmed: the choice of a server that was found, and that nobody agreed to yet.
     """
 
     def __init__(
-        self, settings: Settings, wishes: Wishes | None = None, *, tell: Callable[[str], None]
+        self,
+        settings: Settings,
+        wishes: Wishes | None = None,
+        *,
+        tell: Callable[[str], None],
+        confirm: Callable[[str], bool] | None = None,
+        probe: Probe | None = None,
     ) -> None:
         self.settings = settings
         self.wishes = wishes or Wishes()
         self.tell = tell
+        self.confirm = confirm
+        self.unconfirmed: Choice | None = None
+        self._probe = probe
         self.keys = KeyChain(config_dir(settings.environ) / "keys.json", environ=settings.environ)
         self._told: set[str] = set()
 
@@ -75,6 +93,8 @@ class Answering:
             self.engine(pinned_model(store, session_id)),
             store=store,
             system_prompt=system_prompt,
+            skills=lambda: self.skills(with_store=store is not None),
+            switches=Switches(self.wishes.only_tools, frozenset(self.settings.tools.disabled)),
             approve=approve,
             settings=model_settings(self.settings),
             window=Window(self.settings.window.max_messages, self.settings.window.max_tokens),
@@ -82,13 +102,53 @@ class Answering:
             keys=self.keys,
         )
 
+    def skills(self, *, with_store: bool = True) -> list[Skill]:
+        """Return the skills whose tools the model is offered."""
+        from omniagent_cli.cli.skills import skills_of
+
+        return skills_of(self.settings, self.wishes, tell=self.tell, with_store=with_store)
+
     def engine(self, session_model: str | None = None) -> Engine:
         """Choose who answers in a session whose model is this, and say so when nobody named it."""
-        choice = self.choice(session_model)
+        choice = self._agreed(self.choice(session_model))
         if choice.automatic and choice.model not in self._told:
             self._told.add(choice.model)
-            self.tell(f"{choice.model} answers, because {choice.reason}")
+            keep = (
+                f"; `omniagent models use {choice.model}` keeps to it" if self.unconfirmed else ""
+            )
+            self.tell(f"{choice.model} answers, because {choice.reason}{keep}")
         return self._opened(choice)
+
+    def _agreed(self, choice: Choice) -> Choice:
+        """Ask before the first use of a server that was found; recall answers when the person says no."""
+        from omniagent_cli.cli.first_use import Agreed, question
+
+        agreed = Agreed(self.settings.environ)
+        if agreed.knows(choice):
+            return choice
+        if self.confirm is None:
+            self.unconfirmed = choice
+            return choice
+        if not self.confirm(question(choice)):
+            return replace(
+                choice, model=RECALL, reason=f"you did not agree to {choice.model}", base_url=""
+            )
+        agreed.add(choice)
+        return choice
+
+    def first_use(self, engine: Engine) -> FirstUse | None:
+        """Return what the person is to be asked before the first word goes to an engine, if anything."""
+        choice = self.unconfirmed
+        if choice is None or engine.name != choice.model:
+            return None
+        from omniagent_cli.cli.first_use import Agreed, question
+        from omniagent_cli.repl.first_use import FirstUse
+
+        def agree() -> None:
+            self.unconfirmed = None
+            Agreed(self.settings.environ).add(choice)
+
+        return FirstUse(question(choice), agree)
 
     def engine_for(self, model: str) -> Engine:
         """Open the model a person names, by its name or an alias.
@@ -101,9 +161,11 @@ class Answering:
     def known_models(self) -> list[str]:
         """Return names of models that nobody has to be asked for: aliases, and each provider's usual one."""
         from omniagent_cli.agent.providers import PROVIDERS
+        from omniagent_cli.complete.models import read_models
 
         usual = [f"{p.name}:{p.default_model}" for p in PROVIDERS.values() if p.default_model]
-        return [*self.settings.aliases, *usual, RECALL]
+        offered = [row[0] for row in read_models(self.settings.environ)]
+        return [*dict.fromkeys([*self.settings.aliases, *offered, *usual, RECALL])]
 
     def choice(self, session_model: str | None = None) -> Choice:
         """Choose: the command line, the session's model, variable or file, a key, a local server, recall."""
@@ -133,6 +195,7 @@ class Answering:
             keys=self.keys,
             offline=self.wishes.offline,
             environ=self.settings.environ,
+            probe=self._probe,
         )
 
     def _base_url(self, model: str | None, configured: str | None) -> str | None:

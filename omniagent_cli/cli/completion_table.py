@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from omniagent_cli.agent.providers import Provider
 
 MAKE = "python -m omniagent_cli.cli.completion_table"
 """How the table is made again."""
@@ -27,6 +31,8 @@ _KINDS = {
     "URL": "store",
     "FROM": "store",
     "TO": "store",
+    "MODEL": "model",
+    "PROVIDER": "provider",
 }
 _OF_COMMAND = {
     ("sessions unarchive", "session"): "session:archived",
@@ -49,11 +55,14 @@ if TYPE_CHECKING:
 
 def table_text() -> str:
     """Return the source of `omniagent_cli.complete.table`."""
+    from omniagent_cli.agent.providers import PROVIDERS, RECALL
     from omniagent_cli.cli.table import COMMANDS
 
     maker = _Maker()
     maker.command("", maker.root, COMMANDS)
     maker.values["setting"] = _settings()
+    maker.values["provider"] = [(row.name, row.title) for row in PROVIDERS.values()]
+    maker.values["model"] = [*_usual_models(PROVIDERS.values()), (RECALL, "the built-in answerer")]
     lines = [_HEAD.format(make=MAKE), "VALUES: dict[str, tuple[tuple[str, str], ...]] = {\n"]
     for kind, values in sorted(maker.values.items()):
         lines += [
@@ -131,6 +140,12 @@ def _listed(parameter: Any) -> list[str]:
         if _CHOICES.fullmatch(part):
             return re.split(r", | or ", part)
     return []
+
+
+def _usual_models(providers: Iterable[Provider]) -> list[tuple[str, str]]:
+    return [
+        (f"{row.name}:{row.default_model}", row.title) for row in providers if row.default_model
+    ]
 
 
 def _settings() -> list[tuple[str, str]]:

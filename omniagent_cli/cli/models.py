@@ -2,88 +2,146 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from datetime import datetime, timedelta
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from omniagent_cli.agent.discovery import list_models as ask_provider
-from omniagent_cli.agent.discovery import probe_local_servers
-from omniagent_cli.agent.providers import PROVIDERS, RECALL, Provider, base_url_for, parse_model
+from omniagent_cli.agent.providers import RECALL, ModelName, find_provider, parse_model
+from omniagent_cli.canonical import format_time, parse_time
 from omniagent_cli.cli.context import Context, running
 from omniagent_cli.cli.listing import show_rows
+from omniagent_cli.complete.models import read_models
 from omniagent_cli.config import chosen_model, config_path, set_value
+from omniagent_cli.durations import describe_age, utc_now
+from omniagent_cli.errors import ConfigError, OmniAgentError, UsageError
 from omniagent_cli.text import one_line, plain_field
 from omniagent_cli.ui.cells import Column, Table
 
+if TYPE_CHECKING:
+    from omniagent_cli.agent.discovery import Choice, LocalServer
 
-class _Row(NamedTuple):
+_KNOWN_FOR = timedelta(days=1)
+"""So long a provider is not asked again."""
+
+
+class Row(NamedTuple):
     """One model that can be used now.
 
     Attributes:
-        origin: why it can: where its key is, or which server has it.
-        chosen: the settings name it.
+        origin: why it can: where its provider's key is, which server has it, or what it stands for.
+        asked_at: when that was learned; None when nobody had to be asked.
+        chosen: it answers where nothing else is named.
+        reason: why it is chosen.
     """
 
     model: str
     origin: str
-    chosen: bool
+    asked_at: datetime | None = None
+    chosen: bool = False
+    reason: str | None = None
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """Its JSON form."""
+        asked_at = format_time(self.asked_at) if self.asked_at else None
+        return {**self._asdict(), "asked_at": asked_at}
 
 
 def list_models(
     ctx: typer.Context,
     *,
     provider: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="all models of one provider, as it lists them itself"),
+        str | None, typer.Option(metavar="PROVIDER", help="only the models of this provider")
     ] = None,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="ask again who was asked within a day")
+    ] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="ask nobody but this machine")] = False,
 ) -> None:
-    """List the models that can be used now: with a key, on this machine, or built in."""
+    """List the models that can be used now: with a key, on this machine, or built in.
+
+    What a provider offers is remembered for a day.
+    """
+    from omniagent_cli.cli.offering import Asking
+
     context = running(ctx)
-    named, _ = chosen_model(context.settings)
-    rows = _of_provider(context, provider) if provider else _usable(context)
-    if named and ":" not in named and named != RECALL:
-        named = str(parse_model(named, origin="agent.provider"))
-    if named and not provider and named not in {model for model, _ in rows}:
-        rows.insert(0, (named, "your settings"))
+    asking = Asking(context, offline=offline, refresh=refresh, known_for=_KNOWN_FOR)
+    if provider is not None:
+        rows = asking.of_provider(find_provider(provider))
+    else:
+        rows = [*_aliases(context), *asking.everything(), Row(RECALL, "built in")]
+    choice = _choice(context, asking.servers, offline=offline, quietly=provider is not None)
+    if choice and provider is None and choice.model not in {row.model for row in rows}:
+        rows.insert(0, Row(choice.model, "your settings"))
+    if choice:
+        rows = [_marked(row, choice) for row in rows]
+    _show(context, rows)
+    if choice and provider is None:
+        context.terminal.note(
+            f"{choice.model} answers where nothing else is named: {choice.reason}"
+        )
+
+
+def _marked(row: Row, choice: Choice) -> Row:
+    chosen = row.model == choice.model
+    return row._replace(chosen=chosen, reason=choice.reason if chosen else None)
+
+
+def _choice(
+    context: Context, servers: list[LocalServer], *, offline: bool, quietly: bool
+) -> Choice | None:
+    from omniagent_cli.cli.answering import Answering, Wishes
+
+    answering = Answering(
+        context.settings, Wishes(offline=offline), tell=context.terminal.note, probe=lambda: servers
+    )
+    try:
+        return answering.choice()
+    except OmniAgentError as error:
+        if isinstance(error, UsageError):
+            raise
+        if not quietly:
+            context.terminal.warn(str(error))
+        return None
+
+
+def _aliases(context: Context) -> list[Row]:
+    return [Row(name, f"alias of {model}") for name, model in context.settings.aliases.items()]
+
+
+def _show(context: Context, rows: list[Row]) -> None:
+    now = utc_now()
+    columns = [
+        Column("MODEL", "cyan", shrink=True),
+        Column("BECAUSE OF", shrink=True),
+        Column("ASKED"),
+        Column("", "yellow"),
+    ]
     show_rows(
         context,
-        [_Row(model, origin, model == named) for model, origin in rows],
-        record=_Row._asdict,
-        fields=lambda row: [plain_field(row.model), plain_field(row.origin), "chosen" * row.chosen],
+        rows,
+        record=lambda row: row.record,
+        fields=lambda row: [
+            plain_field(row.model),
+            plain_field(row.origin),
+            format_time(row.asked_at) if row.asked_at else "",
+            "chosen" * row.chosen,
+        ],
         table=lambda found: Table(
+            columns,
             [
-                Column("MODEL", "cyan", shrink=True),
-                Column("BECAUSE OF", shrink=True),
-                Column("", "yellow"),
+                [
+                    one_line(row.model),
+                    one_line(row.origin),
+                    describe_age(row.asked_at, now) if row.asked_at else "",
+                    "chosen" * row.chosen,
+                ]
+                for row in found
             ],
-            [[one_line(row.model), one_line(row.origin), "chosen" * row.chosen] for row in found],
         ),
     )
-
-
-def _usable(context: Context) -> list[tuple[str, str]]:
-    keys = context.keys
-    rows = []
-    for provider in PROVIDERS.values():
-        key = None if provider.local else keys.find(provider.name, provider.key_variables)
-        if key:
-            rows.append((f"{provider.name}:{provider.default_model}", key.origin))
-    for server in probe_local_servers(environ=context.environ):
-        rows += [(f"{server.provider.name}:{model}", server.base_url) for model in server.models]
-    return [*rows, (RECALL, "built in")]
-
-
-def _of_provider(context: Context, name: str) -> list[tuple[str, str]]:
-    from omniagent_cli.agent.providers import find_provider
-
-    provider = find_provider(name)
-    address = base_url_for(provider, context.settings.agent.base_url, environ=context.environ)
-    models = ask_provider(provider, base_url=address, api_key=_key(context, provider))
-    return [(f"{provider.name}:{model}", address) for model in models]
-
-
-def _key(context: Context, provider: Provider) -> str:
-    return context.keys.get(provider.name, provider.key_variables) or ""
 
 
 def use(
@@ -95,14 +153,52 @@ def use(
 ) -> None:
     """Talk to this model from now on, where a session has none of its own."""
     context = running(ctx)
-    if model not in context.settings.aliases and model != RECALL:
-        name = parse_model(model)
-        if not name.provider.local and not _key(context, name.provider):
+    if model not in context.settings.aliases and model.strip().lower() != RECALL:
+        name = _parsed(context, model)
+        if not name.provider.local and not context.keys.get(
+            name.provider.name, name.provider.key_variables
+        ):
             context.terminal.warn(
-                f"there is no key for {name.provider.title} yet; set {name.provider.key_variables[0]}"
+                f"there is no key for {name.provider.title} yet; {name.provider.key_advice}"
             )
+        _check_known(context, name)
     file = config_path(context.environ, context.config_file)
     set_value(file, "model", model)
     now, origin = chosen_model(context.settings)
     if origin.layer in ("environment", "flag") and now != model:
         context.terminal.warn(f"{origin} names {now} and wins over {file}")
+
+
+def _parsed(context: Context, text: str) -> ModelName:
+    """Read a model's name; one without its provider is told with those that offer it."""
+    try:
+        return parse_model(text)
+    except ConfigError:
+        raise
+    except UsageError as error:
+        known = [row[0] for row in read_models(context.environ)]
+        same = [name for name in known if name.partition(":")[2] == text]
+        if ":" in text or not same:
+            raise
+        raise UsageError(
+            f"{one_line(text)!r} names no provider; did you mean {' or '.join(same[:3])}?"
+        ) from error
+
+
+def _check_known(context: Context, name: ModelName) -> None:
+    """Warn when the provider did not list this model when it was asked last; it may be new."""
+    rows = [
+        row for row in read_models(context.environ) if row[0].startswith(f"{name.provider.name}:")
+    ]
+    offered = {row[0] for row in rows}
+    wanted = str(name)
+    if not rows or not name.model or wanted in offered or f"{wanted}:latest" in offered:
+        return
+    age = describe_age(parse_time(rows[0][1]), utc_now())
+    close = get_close_matches(wanted, offered, n=3)
+    hint = (
+        f"did you mean {' or '.join(close)}?" if close else "see `omniagent models list --refresh`"
+    )
+    context.terminal.warn(
+        f"{name.provider.title} offered no {one_line(name.model)} when it was asked ({age}); {hint}"
+    )

@@ -114,6 +114,15 @@ COMMANDS = Group(
             },
             default="list",
         ),
+        "keys": Group(
+            "keep the keys of providers",
+            {
+                "list": Row("keys:list_keys", "list which providers have a key, and where it is", "omniagent keys list", json=True),
+                "set": Row("keys:set_", "keep a provider's key", "pass show openai | omniagent keys set openai"),
+                "remove": Row("keys:remove", "forget a provider's key", "omniagent keys remove openai"),
+            },
+            default="list",
+        ),
         "config": Group(
             "see and change settings",
             {
@@ -126,6 +135,7 @@ COMMANDS = Group(
                 "trust": Row("config:trust", "let this project's file set anything", "omniagent config trust"),
             },
         ),
+        "mcp": Row("mcp:serve", "let other programs read your sessions", "omniagent mcp --store @work"),
         "completion": Group(
             "complete commands, options and session ids in your shell with TAB",
             {

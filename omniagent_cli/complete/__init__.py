@@ -61,6 +61,10 @@ def answer(words: list[str], environ: Mapping[str, str]) -> list[tuple[str, str]
 def _values(place: Place, known: Mapping[str, Pairs], environ: Mapping[str, str]) -> Pairs:
     if place.kind == "words":
         return place.words
+    if place.kind == "model":
+        from omniagent_cli.complete.models import model_names
+
+        return model_names(place.given, known["model"], environ)
     if place.kind in known:
         return known[place.kind]
     if place.kind.startswith("session"):

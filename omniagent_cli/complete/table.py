@@ -8,16 +8,31 @@ if TYPE_CHECKING:
 
 # fmt: off
 VALUES: dict[str, tuple[tuple[str, str], ...]] = {
+    "model": (
+        ("openai:gpt-5", "OpenAI"),
+        ("anthropic:claude-sonnet-4-5", "Anthropic"),
+        ("gemini:gemini-2.5-flash", "Google Gemini"),
+        ("groq:llama-3.3-70b-versatile", "Groq"),
+        ("mistral:mistral-medium-latest", "Mistral"),
+        ("openrouter:openrouter/auto", "OpenRouter"),
+        ("deepseek:deepseek-chat", "DeepSeek"),
+        ("xai:grok-4", "xAI"),
+        ("together:meta-llama/Llama-3.3-70B-Instruct-Turbo", "Together"),
+        ("recall", "the built-in answerer"),
+    ),
     "one of auto always never": (
         ("auto", ""),
         ("always", ""),
         ("never", ""),
     ),
-    "one of auto jsonl json openai": (
+    "one of auto jsonl json openai sharegpt chatgpt claude": (
         ("auto", ""),
         ("jsonl", ""),
         ("json", ""),
         ("openai", ""),
+        ("sharegpt", ""),
+        ("chatgpt", ""),
+        ("claude", ""),
     ),
     "one of bash zsh fish powershell": (
         ("bash", ""),
@@ -25,10 +40,11 @@ VALUES: dict[str, tuple[tuple[str, str], ...]] = {
         ("fish", ""),
         ("powershell", ""),
     ),
-    "one of jsonl json openai markdown text": (
+    "one of jsonl json openai sharegpt markdown text": (
         ("jsonl", ""),
         ("json", ""),
         ("openai", ""),
+        ("sharegpt", ""),
         ("markdown", ""),
         ("text", ""),
     ),
@@ -51,6 +67,21 @@ VALUES: dict[str, tuple[tuple[str, str], ...]] = {
         ("messages", ""),
         ("id", ""),
     ),
+    "provider": (
+        ("openai", "OpenAI"),
+        ("anthropic", "Anthropic"),
+        ("gemini", "Google Gemini"),
+        ("groq", "Groq"),
+        ("mistral", "Mistral"),
+        ("openrouter", "OpenRouter"),
+        ("deepseek", "DeepSeek"),
+        ("xai", "xAI"),
+        ("together", "Together"),
+        ("ollama", "Ollama"),
+        ("lmstudio", "LM Studio"),
+        ("llamacpp", "llama.cpp"),
+        ("vllm", "vLLM"),
+    ),
     "setting": (
         ("store.url", "where sessions live; without it, a SQLite file in your data directory"),
         ("store.compress", "compress what is stored"),
@@ -71,6 +102,7 @@ VALUES: dict[str, tuple[tuple[str, str], ...]] = {
         ("agent.token_timeout", "how long to wait for an answer to go on"),
         ("window.max_messages", "how many messages are sent to the model"),
         ("window.max_tokens", "how many tokens of messages are sent to the model"),
+        ("window.compact_at", "sum up older messages when the window is full to this share, such as 0.8"),
         ("ask.keep", "keep what `ask` says in a session of its own"),
         ("chat.editing_mode", "keys of the prompt"),
         ("chat.history", "remember what was typed at the prompt"),
@@ -79,9 +111,10 @@ VALUES: dict[str, tuple[tuple[str, str], ...]] = {
         ("chat.screen_reader", "plain output that a screen reader can follow"),
         ("display.color", "whether output has colours"),
         ("display.pager", "program that shows long output"),
-        ("titles.model", "model that names sessions; without it, their first words do"),
+        ("titles.model", "model that names sessions, or current; without it, their first words do"),
         ("rollover.idle", "start a new session after this long without a message"),
         ("rollover.daily", "start a new session each day"),
+        ("rollover.timezone", "where days begin; without it, where this machine is"),
         ("tools.enabled", "offer tools to the model"),
         ("tools.disabled", "tools and skills that are never offered"),
         ("tools.allow", "tools that may write or destroy without asking"),
@@ -106,17 +139,20 @@ TABLE: Table = {
             *SHARED,
         ),
         (),
-        ("chat", "ask", "sessions", "store", "models", "config", "completion"),
+        ("chat", "ask", "sessions", "store", "models", "keys", "config", "mcp", "completion"),
     ),
     "ask": (
         "ask one thing and print the answer",
         (
             (("--session", "-s"), "session", "go on with this session, or begin it", False),
             (("--continue", "-c"), "", "go on with the session used last", False),
-            (("--model", "-m"), "text", "who answers: provider:name or an alias", False),
+            (("--model", "-m"), "model", "who answers: provider:name or an alias", False),
             (("--system",), "text or @file", "what the model is told first, or a file with it", False),
             (("--attach", "-a"), "file", "a text, picture or PDF to go with the question", True),
             (("--no-stream",), "", "print the answer when it is whole", False),
+            (("--tools",), "text", "offer only these tools and skills", True),
+            (("--no-tools",), "", "offer the model no tools", False),
+            (("--yes-tools",), "text", "let these tools and skills, or all, write and destroy unasked", True),
             (("--ephemeral",), "", "keep nothing", False),
             (("--offline",), "", "only models on this machine", False),
             (("--help",), "", "show this help", False),
@@ -131,10 +167,12 @@ TABLE: Table = {
         (
             (("--session", "-s"), "session", "go on with this session, or begin it", False),
             (("--continue", "-c"), "", "go on with the session used last", False),
-            (("--model", "-m"), "text", "who answers: provider:name or an alias", False),
+            (("--model", "-m"), "model", "who answers: provider:name or an alias", False),
             (("--system",), "text or @file", "what the model is told first, or a file with it", False),
             (("--attach", "-a"), "file", "a text, picture or PDF to go with the question", True),
+            (("--tools",), "text", "offer only these tools and skills", True),
             (("--no-tools",), "", "offer the model no tools", False),
+            (("--yes-tools",), "text", "let these tools and skills, or all, write and destroy unasked", True),
             (("--ephemeral",), "", "keep nothing", False),
             (("--offline",), "", "only models on this machine", False),
             (("--help",), "", "show this help", False),
@@ -256,6 +294,55 @@ TABLE: Table = {
         (("setting", False),),
         (),
     ),
+    "keys": (
+        "keep the keys of providers",
+        (
+            (("--help",), "", "show this help", False),
+            (("--json",), "", "print one JSON document", False),
+            *SHARED,
+        ),
+        (),
+        ("list", "set", "remove"),
+    ),
+    "keys list": (
+        "list which providers have a key, and where it is",
+        (
+            (("--help",), "", "show this help", False),
+            (("--json",), "", "print one JSON document", False),
+            *SHARED,
+        ),
+        (),
+        (),
+    ),
+    "keys remove": (
+        "forget a provider's key",
+        (
+            (("--help",), "", "show this help", False),
+            *SHARED,
+        ),
+        (("provider", False),),
+        (),
+    ),
+    "keys set": (
+        "keep a provider's key",
+        (
+            (("--help",), "", "show this help", False),
+            *SHARED,
+        ),
+        (("provider", False),),
+        (),
+    ),
+    "mcp": (
+        "let other programs read your sessions",
+        (
+            (("--allow-write",), "", "let the client set metadata", False),
+            (("--allow-delete",), "", "let the client clear and delete sessions", False),
+            (("--help",), "", "show this help", False),
+            *SHARED,
+        ),
+        (),
+        (),
+    ),
     "models": (
         "see and choose models",
         (
@@ -269,7 +356,9 @@ TABLE: Table = {
     "models list": (
         "list the models that can be used now",
         (
-            (("--provider",), "text", "all models of one provider, as it lists them itself", False),
+            (("--provider",), "provider", "only the models of this provider", False),
+            (("--refresh",), "", "ask again who was asked within a day", False),
+            (("--offline",), "", "ask nobody but this machine", False),
             (("--help",), "", "show this help", False),
             (("--json",), "", "print one JSON document", False),
             *SHARED,
@@ -283,7 +372,7 @@ TABLE: Table = {
             (("--help",), "", "show this help", False),
             *SHARED,
         ),
-        (("text", False),),
+        (("model", False),),
         (),
     ),
     "sessions": (
@@ -345,7 +434,7 @@ TABLE: Table = {
         "write sessions in a format of your choice",
         (
             (("--all",), "", "all sessions, archived ones too", False),
-            (("--format",), "one of jsonl json openai markdown text", "jsonl, json, openai, markdown, text; without it, told from FILE's ending", False),
+            (("--format",), "one of jsonl json openai sharegpt markdown text", "jsonl, json, openai, sharegpt, markdown, text; without it, told from FILE's ending", False),
             (("--redact",), "", "mask what looks like a key, token or password; best effort", False),
             (("--output", "-o"), "file", "write here instead of stdout", False),
             (("--help",), "", "show this help", False),
@@ -368,7 +457,7 @@ TABLE: Table = {
     "sessions import": (
         "read sessions from files or stdin",
         (
-            (("--format",), "one of auto jsonl json openai", "auto, jsonl, json, openai", False),
+            (("--format",), "one of auto jsonl json openai sharegpt chatgpt claude", "auto, jsonl, json, openai, sharegpt, chatgpt, claude", False),
             (("--as",), "text", "the id to give to the one session", False),
             (("--on-conflict",), "one of skip rename merge replace fail", "for a session that is here and differs: skip, rename, merge, replace or fail", False),
             (("--dry-run",), "", "only say what would happen", False),

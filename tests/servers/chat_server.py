@@ -254,7 +254,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         request = Request(self.command, self.path, headers, body)
         self.server.owner.requests.append(request)
-        if self.path not in ("/v1/chat/completions", "/v1/models"):
+        if self.path.partition("?")[0] not in ("/v1/chat/completions", "/v1/models"):
             self._send_whole(status(404, "no such page"))
             return
         reply = self.server.owner.reply_to(request)

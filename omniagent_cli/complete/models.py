@@ -1,0 +1,107 @@
+"""Names of models: what providers offered when they were asked last, kept for TAB and for lists.
+
+One line each, ``provider:model<TAB>when<TAB>address``, because reading that costs nothing while somebody types.
+"""
+
+from __future__ import annotations
+
+import os
+
+from omniagent_cli.config.paths import directory
+from omniagent_cli.errors import ConfigError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    Row = tuple[str, str, str]
+    """A model as ``provider:name``, when its provider was asked (RFC 3339), and at which address."""
+
+__all__ = ["model_names", "read_models", "write_models"]
+
+_LONGEST_NAME = 200
+_MODELS_AT_MOST = 5000
+_LARGEST_BYTES = 4_000_000
+
+
+def read_models(environ: Mapping[str, str]) -> list[Row]:
+    """Return what is remembered; what cannot be read is not."""
+    try:
+        with open(_path(environ), encoding="utf-8") as file:  # noqa: PTH123  # pathlib is too much here
+            lines = file.read(_LARGEST_BYTES).split("\n")
+    except (OSError, ValueError, ConfigError):
+        return []
+    rows = (tuple(line.split("\t")) for line in lines)
+    return [(row[0], row[1], row[2]) for row in rows if len(row) == 3 and row[0].isprintable()]
+
+
+def write_models(
+    provider: str, base_url: str, asked_at: str, models: Iterable[str], environ: Mapping[str, str]
+) -> None:
+    """Remember what a provider offers, in place of what it offered before; best effort.
+
+    Names that a person could not type, or that could drive a terminal, are left out: a server may send anything.
+    """
+    from pathlib import Path
+
+    from omniagent_cli.config.files import locked_directory, write_private
+
+    new = [
+        f"{provider}:{name}\t{asked_at}\t{base_url}\n"
+        for name in dict.fromkeys(models)
+        if 0 < len(name) <= _LONGEST_NAME and name.isprintable() and " " not in name
+    ]
+    try:
+        path = Path(_path(environ))
+        with locked_directory(path.parent):
+            kept = [
+                "\t".join(row) + "\n"
+                for row in read_models(environ)
+                if not row[0].startswith(f"{provider}:")
+            ]
+            lines = "".join([*kept, *new[:_MODELS_AT_MOST]])
+            write_private(path, lines.encode("utf-8", "replace"))
+    except (OSError, ConfigError):
+        return
+
+
+def model_names(
+    given: Mapping[str, str], usual: Iterable[tuple[str, str]], environ: Mapping[str, str]
+) -> list[tuple[str, str]]:
+    """Return what a model can be called, for TAB: aliases, what providers offered, and each one's usual model.
+
+    Args:
+        given: the options on the line.
+        usual: names that are always known, with descriptions.
+        environ: the environment variables.
+    """
+    found = _aliases(given.get("--config") or environ.get("OMNIAGENT_CONFIG", ""), environ)
+    for name, _, _ in read_models(environ):
+        found.setdefault(name, "")
+    for name, text in usual:
+        found.setdefault(name, text)
+    return list(found.items())
+
+
+def _aliases(config_file: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the aliases of the user's file; it is parsed only when the word is in it, for that takes a while."""
+    path = config_file or f"{directory('config', environ)}/config.toml"
+    try:
+        with open(os.path.expanduser(path), "rb") as file:  # noqa: PTH111, PTH123
+            data = file.read(_LARGEST_BYTES)
+        if b"aliases" not in data:
+            return {}
+        import tomllib
+
+        aliases = tomllib.loads(data.decode("utf-8"))["models"]["aliases"]
+        return {
+            name: model
+            for name, model in aliases.items()
+            if isinstance(model, str) and name.isprintable() and model.isprintable()
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _path(environ: Mapping[str, str]) -> str:
+    return f"{directory('cache', environ)}/models"
