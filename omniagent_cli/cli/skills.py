@@ -18,7 +18,9 @@ ENTRY_POINTS = "omniagent.skills"
 """Packages name a `Skill`, a subclass of it, or a function that returns one under this group."""
 
 
-def skills_of(settings: Settings, wishes: Wishes, *, tell: Callable[[str], None]) -> list[Skill]:
+def skills_of(
+    settings: Settings, wishes: Wishes, *, tell: Callable[[str], None], with_store: bool = True
+) -> list[Skill]:
     """Return the skills whose tools a model may be offered, in the order in which their names win.
 
     Nothing is started here: a skill is set up before the first turn that offers its tools.
@@ -27,11 +29,16 @@ def skills_of(settings: Settings, wishes: Wishes, *, tell: Callable[[str], None]
         settings: ``tools.*`` switches them off, ``mcp.servers.*`` adds some.
         wishes: what the command line says.
         tell: hears of a package whose skill cannot be loaded, in one line.
+        with_store: there are sessions for our own skill; an ephemeral conversation has none.
     """
     if not settings.tools.enabled or not wishes.tools:
         return []
-    skills: list[Skill] = []
-    # Our own come first, so that no package takes their names.
+    from omniagent_cli.agent.mcp.skill import mcp_skills
+    from omniagent_cli.agent.session_skill import SessionsSkill
+    from omniagent_cli.config import mcp_servers
+
+    # Our own come first, so that no package takes their names. The store is the person's own, all of it.
+    skills: list[Skill] = [SessionsSkill(scope="all")] if with_store else []
     skills += _installed(tell)
     return [skill for skill in skills if skill.name not in settings.tools.disabled]
 
