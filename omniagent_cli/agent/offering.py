@@ -18,9 +18,6 @@ from omniagent_cli.text import one_line
 if TYPE_CHECKING:
     from omniagent_cli.stores.base import SessionStore
 
-OPEN_SECONDS = 60.0
-"""How long a skill may take to be set up; a server that is fetched first takes a while."""
-
 CLOSE_SECONDS = 5.0
 
 
@@ -122,12 +119,12 @@ class Toolset:
     async def _open(self, skill: Skill, notices: list[str]) -> None:
         why = ""
         try:
-            async with asyncio.timeout(OPEN_SECONDS):
+            async with asyncio.timeout(skill.open_seconds):
                 tools = await skill.open(self._store)
             # Noted at once, so that it is closed even when the others are interrupted.
             self._opened[id(skill)] = _Opened(skill, tools)
         except TimeoutError:
-            why = f"it took longer than {OPEN_SECONDS:g} s"
+            why = f"it took longer than {skill.open_seconds:g} s"
         except OmniAgentError as error:
             why = str(error)
         except (Exception, SystemExit) as error:  # noqa: BLE001  # somebody's skill: it is told, and the turn goes on

@@ -32,10 +32,12 @@ class Skill:
     Attributes:
         name: switches it on and off, and stands before it in lists.
         description: one line.
+        open_seconds: how long it may take to be set up; a server that is fetched first takes a while.
     """
 
     name: str
     description: str = ""
+    open_seconds: float = 60.0
 
     def __init__(self, name: str, tools: Sequence[Tool] = (), *, description: str = "") -> None:
         self.name = name

@@ -39,6 +39,7 @@ def skills_of(
 
     # Our own come first, so that no package takes their names. The store is the person's own, all of it.
     skills: list[Skill] = [SessionsSkill(scope="all")] if with_store else []
+    skills += mcp_skills(mcp_servers(settings))
     skills += _installed(tell)
     return [skill for skill in skills if skill.name not in settings.tools.disabled]
 

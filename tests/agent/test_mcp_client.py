@@ -6,18 +6,19 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from omniagent_cli import Agent
 from omniagent_cli.agent.mcp.diary import Lines, TooLong
 from omniagent_cli.agent.mcp.naming import tool_name
 from omniagent_cli.agent.mcp.server import McpServer
 from omniagent_cli.agent.mcp.skill import MISSING, McpSkill
 from omniagent_cli.errors import AgentError, ConfigError, OmniAgentError
+from omniagent_cli.testing.scripted import Say, ScriptedModel
 from tests.servers.chat_server import Reply, document, status
 
 SERVERS = Path(__file__).parents[1] / "servers"
@@ -173,14 +174,16 @@ def test_a_server_from_the_package_index():
     assert "T21:00:00+09:00" in told
 
 
-def test_any_loop_can_call():
-    """The server outlives the loop it was opened from, so an agent can be asked with asyncio.run again and again."""
-    skill = McpSkill(evil("chatters"))
-    skill.begin()
-    tools = asyncio.run(skill.open(None))
-    assert [asyncio.run(tools[0].run()) for _ in range(3)] == ["went"] * 3
-    asyncio.run(skill.aclose())
-    assert not [thread for thread in threading.enumerate() if thread.name == "omniagent"]
+def test_any_loop_can_ask():
+    """The server outlives the loop it was first needed in, so an agent can be asked with asyncio.run again and again."""
+    model = ScriptedModel(*[Say(calls=[("evil__count", {})]), "fine"] * 3)
+    skill = McpSkill(evil("counts", trust_hints=True))
+    with Agent(model, skills=[skill]) as agent:
+        assert asyncio.run(agent.aprocess("go")) == "fine"
+        assert asyncio.run(agent.aprocess("go")) == "fine"
+        assert agent.process("go") == "fine"
+    results = [asked[-1]["content"] for asked in model.requests if asked[-1]["role"] == "tool"]
+    assert results == ["1", "2", "3"]
 
 
 def test_a_server_that_nobody_needs_is_not_started(tmp_path):
@@ -381,8 +384,9 @@ def test_lying_tools_are_left_out():
             assert tools[1].description == "hello\ufffd]0;owned\ufffd"
             assert tools[1].parameters["properties"]["a"]["description"] == "\ufffd]0;owned\ufffd"
             assert tools[0].parameters == {"type": "object", "properties": {}}
-            reasons = [line.partition(": ")[::2] for line in skill.left_out]
-            assert [name for name, _ in reasons] == [
+            told = [line.split(": ") for line in skill.left_out]
+            assert {begin for begin, _, _ in told} == {"a tool of the MCP server evil is left out"}
+            assert [name for _, name, _ in told] == [
                 "schema", "array", "properties", "required", "huge",
                 "a tool without a name", "a tool without a name", "go",
             ]  # fmt: skip

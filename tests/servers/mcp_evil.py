@@ -93,6 +93,18 @@ def chatters():
     serve()
 
 
+def counts():
+    """Count the calls of this life, by a tool that says it only reads."""
+
+    def call(request):
+        nonlocal made
+        made += 1
+        answer(request, text(str(made)))
+
+    made = 0
+    serve([{**TOOL, "name": "count", "annotations": {"readOnlyHint": True}}], call)
+
+
 def floods_stderr():
     for n in range(2000):
         sys.stderr.write(f"line {n} " + "x" * 5000 + "\n")

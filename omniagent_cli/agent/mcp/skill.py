@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from omniagent_cli.agent.background import Background
 from omniagent_cli.agent.mcp.naming import tool_name
 from omniagent_cli.agent.mcp.server import McpServer
 from omniagent_cli.agent.skills import Skill
 from omniagent_cli.agent.tools import Effect, Tool
-from omniagent_cli.errors import AgentError, OmniAgentError
+from omniagent_cli.errors import AgentError
 from omniagent_cli.text import one_line
 
 if TYPE_CHECKING:
@@ -23,14 +22,13 @@ if TYPE_CHECKING:
 RESTART_SECONDS = (0.0, 1.0, 5.0, 15.0)
 """How long to wait before each start after an end, when no call was answered in between; then it is left alone."""
 
-T = TypeVar("T")
+
+_CLOSING_SECONDS = 5.0
+"""Until a server that did not start in time has been ended."""
 
 
 class McpSkill(Skill):
     """The tools of one MCP server.
-
-    The server lives in a thread and loop of its own, so that any number of other loops, one after the other, can
-    call it: the agent's, the prompt's, or those of `asyncio.run`.
 
     Args:
         server: which.
@@ -41,86 +39,47 @@ class McpSkill(Skill):
         self, server: McpServer, *, restart_seconds: Sequence[float] = RESTART_SECONDS
     ) -> None:
         super().__init__(server.name, description=f"the MCP server {one_line(server.name)}")
+        self.open_seconds = server.start_seconds + _CLOSING_SECONDS
         self.server = server
         self._restart_seconds = tuple(restart_seconds)
         self._offered: list[Tool] = []
         self._duplicates: list[str] = []
-        self._background = Background()
-        self._opening: asyncio.Task[Connection] | None = None
-        self._begun = False
         self._connection: Connection | None = None
         self._one_start = asyncio.Lock()
         self._ends = 0
-
-    # For the person.
+        self._closed = False
 
     @property
-    def left_out(self) -> list[str]:
+    def left_out(self) -> Sequence[str]:
         """What of the server's tools is not offered, and why, a line each."""
         connection = self._connection
-        return [*(connection.diary.left_out if connection else ()), *self._duplicates]
+        found = [*(connection.diary.left_out if connection else ()), *self._duplicates]
+        return [f"a tool of the MCP server {self.name} is left out: {line}" for line in found]
 
     @property
-    def last_errors(self) -> list[str]:
+    def last_errors(self) -> Sequence[str]:
         """The last lines the server wrote to stderr."""
         return list(self._connection.diary.errors) if self._connection else []
 
-    # For the agent.
-
-    def begin(self) -> None:
-        """Start the server without waiting for it; `open` then has less to wait for."""
-        self._begun = True
-        self._background.submit(self._start())
-
     async def open(self, store: SessionStore | None) -> Sequence[Tool]:
         """Start the server and return its tools, in a list that follows when the server changes them.
-
-        Who stops waiting does not stop the start: the next turn finds it done.
 
         Raises:
             OmniAgentError: the server cannot be started, or does not answer in time.
         """
         del store
-        self._begun = True
-        await self._there(self._open())
+        self._closed = False
+        await self._running()
         return self._offered
-
-    async def call(self, name: str, arguments: Mapping[str, Any]) -> str:
-        """Call a tool by the server's own name for it; cancelling tells the server and leaves it running.
-
-        Raises:
-            OmniAgentError: the tool or the server failed; the text is for the model.
-        """
-        return await self._there(self._call(name, arguments))
 
     async def aclose(self) -> None:
         """End the server and what it started."""
-        if self._begun:
-            self._begun = False
-            await self._there(self._close())
-        self._background.close()
-
-    # In the server's own loop.
-
-    async def _there(self, work: Coroutine[Any, Any, T]) -> T:
-        return await asyncio.wrap_future(self._background.submit(work))
-
-    async def _start(self) -> asyncio.Task[Connection]:
-        if self._opening is None:
-            self._opening = asyncio.create_task(self._running())
-            # Looked at here, in case nobody waits for it.
-            self._opening.add_done_callback(lambda task: task.cancelled() or task.exception())
-        return self._opening
-
-    async def _open(self) -> None:
-        opening = await self._start()
-        try:
-            await asyncio.shield(opening)
-        except OmniAgentError:
-            self._opening = None
-            raise
+        self._closed = True
+        if self._connection is not None:
+            await self._connection.close()
 
     async def _call(self, name: str, arguments: Mapping[str, Any]) -> str:
+        """Call a tool by the server's own name for it; cancelling tells the server and leaves it running."""
         connection = await self._running()
         try:
             return await connection.call(name, arguments)
@@ -136,6 +95,8 @@ class McpSkill(Skill):
                     return self._connection
                 await self._connection.close()
                 await self._wait_before_start()
+            if self._closed:
+                raise AgentError(f"the MCP server {self.name!r} was closed")
             connection = self._connection = _connection(self.server, self._learn)
             await connection.start()
             self._learn()
@@ -149,14 +110,6 @@ class McpSkill(Skill):
             )
         self._ends += 1
         await asyncio.sleep(self._restart_seconds[self._ends - 1])
-
-    async def _close(self) -> None:
-        if self._opening is not None:
-            self._opening.cancel()
-            self._opening = None
-        async with self._one_start:
-            if self._connection is not None:
-                await self._connection.close()
 
     def _learn(self) -> None:
         """Take over what the server lists now."""
@@ -176,7 +129,7 @@ class McpSkill(Skill):
         own_name = listed.name
 
         async def run(**arguments: Any) -> str:
-            return await self.call(own_name, arguments)
+            return await self._call(own_name, arguments)
 
         return Tool(
             tool_name(self.server.name, own_name),
