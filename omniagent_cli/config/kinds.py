@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import timedelta, tzinfo
 from typing import Any
 
 from omniagent_cli.config.secrecy import MASK, mask_url, mask_words
@@ -211,6 +211,31 @@ class Retention(Duration):
     def show(self, value: Any) -> Any:
         """Show it as it would be written."""
         return format_duration(value) if value else "0"
+
+
+class Zone(Kind):
+    """A time zone by its name in the IANA database."""
+
+    expected = "a time zone such as Europe/Berlin or UTC"
+
+    def read(self, text: str) -> Any:
+        """Take the name without blanks around it."""
+        return text.strip()
+
+    def check(self, raw: Any) -> tzinfo:
+        """Accept a name that this system knows; none of them is a path out of the database."""
+        from zoneinfo import ZoneInfo
+
+        if not isinstance(raw, str) or not raw:
+            raise Unfit
+        try:
+            return ZoneInfo(raw)
+        except (ValueError, OSError, KeyError) as error:  # KeyError: there is no such zone
+            raise Unfit from error
+
+    def show(self, value: Any) -> Any:
+        """Show its name."""
+        return str(value) if value else value
 
 
 class Choice(Kind):

@@ -6,7 +6,7 @@ The values stay in one place; these classes only say what type each has. A test 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import timedelta, tzinfo
 from typing import Any, Literal
 
 Get = Callable[[str], Any]
@@ -61,6 +61,7 @@ class WindowSection(Section):
 
     max_messages: int
     max_tokens: int | None
+    compact_at: float | None
 
 
 class AskSection(Section):
@@ -97,6 +98,7 @@ class RolloverSection(Section):
 
     idle: timedelta | None
     daily: bool
+    timezone: tzinfo | None
 
 
 class ToolsSection(Section):

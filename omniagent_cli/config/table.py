@@ -24,6 +24,7 @@ from omniagent_cli.config.kinds import (
     Number,
     Prose,
     Retention,
+    Zone,
 )
 from omniagent_cli.errors import ConfigError
 
@@ -172,6 +173,11 @@ SETTINGS: tuple[Setting, ...] = (
         "how many tokens of messages are sent to the model",
         untrusted=Untrusted.YES,
     ),
+    _row(
+        "window.compact_at",
+        Number(0.1, 1),
+        "sum up older messages when the window is full to this share, such as 0.8",
+    ),
     _row("ask.keep", Boolean(), "keep what `ask` says in a session of its own", default=True),
     _row("chat.editing_mode", Choice("emacs", "vi"), "keys of the prompt", default="emacs"),
     _row("chat.history", Boolean(), "remember what was typed at the prompt", default=True),
@@ -205,7 +211,7 @@ SETTINGS: tuple[Setting, ...] = (
     _row(
         "titles.model",
         _MODEL,
-        "model that names sessions; without it, their first words do",
+        "model that names sessions, or current; without it, their first words do",
         untrusted=Untrusted.KNOWN_MODEL,
     ),
     _row(
@@ -215,6 +221,7 @@ SETTINGS: tuple[Setting, ...] = (
         default="never",
     ),
     _row("rollover.daily", Boolean(), "start a new session each day", default=False),
+    _row("rollover.timezone", Zone(), "where days begin; without it, where this machine is"),
     _row("tools.enabled", Boolean(), "offer tools to the model", default=True),
     _row("tools.disabled", Lines(), "tools and skills that are never offered", default=()),
     _row("tools.allow", Lines(), "tools that may write or destroy without asking", default=()),

@@ -214,6 +214,7 @@ def test_listing_a_part(machine):
     assert [row.key for row in describe(settings, "window")] == [
         "window.max_messages",
         "window.max_tokens",
+        "window.compact_at",
     ]
     assert [row.text for row in describe(settings, "sessions.ttl")] == ["never"]
     with pytest.raises(ConfigError, match=r"did you mean window\.max_tokens"):

@@ -131,6 +131,9 @@ def test_bad_value_in_an_inline_table_names_its_line(machine):
         ("SESSIONS_TTL", "3600", "sessions.ttl cannot be '3600'; a length of time such as 30m, 24h, 7d, 1h30m or never"),
         ("SESSIONS_TRASH_TTL", "never", "sessions.trash_ttl cannot be 'never'; a length of time such as 30d, or 0 to keep nothing"),
         ("DISPLAY_COLOR", "blue", "display.color cannot be 'blue'; auto, always or never"),
+        ("ROLLOVER_TIMEZONE", "../../etc/passwd", "rollover.timezone cannot be '../../etc/passwd'; a time zone such as Europe/Berlin or UTC"),
+        ("ROLLOVER_TIMEZONE", "Europe", "rollover.timezone cannot be 'Europe'; a time zone such as Europe/Berlin or UTC"),
+        ("WINDOW_COMPACT_AT", "80", "window.compact_at cannot be 80.0; a number from 0.1 to 1"),
         ("ASK_KEEP", "maybe", "ask.keep cannot be 'maybe'; true or false"),
         ("AGENT_BASE_URL", "localhost", "agent.base_url cannot be 'localhost'; a URL that starts with http:// or https://"),
         ("AGENT_TEMPERATURE", "nan", "agent.temperature cannot be nan; a number from 0 to 2"),
@@ -160,7 +163,7 @@ def test_bad_flag_is_named(machine):
     [
         ("[windw]\nmax_messages = 1\n", "2: windw.max_messages is no setting; did you mean window.max_messages?"),
         ("[stores.work]\nulr = 'memory:'\n", "2: stores.work.ulr is no setting; did you mean stores.work.url or stores.work.encrypt?"),
-        ("window = 3\n", "1: window is a table; name one of its settings: window.max_messages, window.max_tokens"),
+        ("window = 3\n", "1: window is a table; name one of its settings: window.max_messages, window.max_tokens, window.compact_at"),
         ("[model]\nname = 'x'\n", "2: model.name is no setting: model holds a value, not a table"),
         ("[qqqqqqqqqq]\n", "1: qqqqqqqqqq is no setting; 'omniagent config list' shows those there are"),
     ],
