@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from omniagent_cli.agent.events import Engine, ModelSettings
 from omniagent_cli.agent.files import read_system_prompt
 from omniagent_cli.agent.loop import Agent
 from omniagent_cli.agent.recall import NAME as RECALL
 from omniagent_cli.agent.recall import Recall
+from omniagent_cli.agent.rollover import Rollover
 from omniagent_cli.agent.skills import Skill
 from omniagent_cli.agent.switches import Switches
+from omniagent_cli.agent.titles import CURRENT, Titling
 from omniagent_cli.agent.window import Window
 from omniagent_cli.config import Settings, chosen_model, config_dir, resolve_model
 from omniagent_cli.errors import SessionNotFound, UsageError
@@ -35,6 +37,7 @@ class Wishes:
         model: ``provider:name``, an alias, or None to choose.
         system: the system prompt, or ``@FILE``; None for the configured one.
         offline: this machine only.
+        schema: the JSON schema the answer is to follow.
         tools: whether the model is offered tools.
         only_tools: these tools and skills and no others; None for all.
         yes_tools: tools and skills that may write and destroy without anybody being asked.
@@ -43,6 +46,7 @@ class Wishes:
     model: str | None = None
     system: str | None = None
     offline: bool = False
+    schema: Mapping[str, Any] | None = None
     tools: bool = True
     only_tools: frozenset[str] | None = None
     yes_tools: frozenset[str] = frozenset()
@@ -81,8 +85,9 @@ class Answering:
         session_id: str | None = None,
         *,
         approve: Approve | None = None,
+        titling: Titling | None = None,
     ) -> Agent:
-        """Make the agent that goes on with a session, or begins one.
+        """Make the agent that goes on with a session, or begins one; with `titling`, sessions get titles too.
 
         Raises:
             UsageError: a model or the system prompt is wrong.
@@ -96,9 +101,11 @@ class Answering:
             skills=lambda: self.skills(with_store=store is not None),
             switches=Switches(self.wishes.only_tools, frozenset(self.settings.tools.disabled)),
             approve=approve,
-            settings=model_settings(self.settings),
-            window=Window(self.settings.window.max_messages, self.settings.window.max_tokens),
+            settings=replace(model_settings(self.settings), schema=self.wishes.schema),
+            window=window_of(self.settings),
             max_tool_rounds=self.settings.agent.max_tool_rounds,
+            rollover=rollover_of(self.settings),
+            titles=titling,
             keys=self.keys,
         )
 
@@ -149,6 +156,15 @@ class Answering:
             Agreed(self.settings.environ).add(choice)
 
         return FirstUse(question(choice), agree)
+
+    def titling(self, tell: Callable[[str], None]) -> Titling | None:
+        """Return who names sessions, as configured; trouble with it is told there."""
+        named = self.settings.titles.model
+        if named is None:
+            return None
+        if named == CURRENT:
+            return Titling(tell=tell)
+        return Titling(lambda: self.engine_for(named), tell)
 
     def engine_for(self, model: str) -> Engine:
         """Open the model a person names, by its name or an alias.
@@ -230,6 +246,18 @@ def pinned_model(store: SessionStore | None, session_id: str | None) -> str | No
         return store.header(session_id).model or None
     except SessionNotFound:
         return None
+
+
+def window_of(settings: Settings) -> Window:
+    """Return how much of a session is sent, as configured."""
+    window = settings.window
+    return Window(window.max_messages, window.max_tokens, window.compact_at)
+
+
+def rollover_of(settings: Settings) -> Rollover:
+    """Return when sessions begin anew, as configured."""
+    rollover = settings.rollover
+    return Rollover(idle=rollover.idle, daily=rollover.daily, timezone=rollover.timezone)
 
 
 def model_settings(settings: Settings) -> ModelSettings:

@@ -235,7 +235,11 @@ def test_unknown_names_asked_for_have_close_matches(machine):
         settings.get("window..x")
     with pytest.raises(ConfigError, match="window is a table"):
         settings.origin("window")
-    assert settings.get("window") == {"max_messages": 100, "max_tokens": None}
+    assert settings.get("window") == {
+        "max_messages": 100,
+        "max_tokens": None,
+        "compact_at": None,
+    }
 
 
 def test_typed_attributes_name_every_setting_of_their_table(machine):
