@@ -41,11 +41,14 @@ def read_named(name: str, doing: str, most: int) -> bytes:
     shown = one_line(name)
     try:
         descriptor = os.open(Path(name).expanduser(), os.O_RDONLY | _NON_BLOCKING)
-        with open(descriptor, "rb") as file:  # noqa: PTH123  # the descriptor is what is known to be no pipe
+        try:
             mode = os.fstat(descriptor).st_mode
             why = next((why for is_kind, why in _KINDS if is_kind(mode)), "")
             if not why:
-                return file.read(most + 1)
+                with open(descriptor, "rb", closefd=False) as file:  # known to be no pipe
+                    return file.read(most + 1)
+        finally:
+            os.close(descriptor)
     except (
         OSError,
         ValueError,

@@ -46,6 +46,9 @@ def save(store):
 OPERATIONS = {
     "append": lambda store: store.append("a", {"role": "user", "content": "more"}),
     "create": lambda store: store.append("new", {"role": "user", "content": "more"}),
+    "attach": lambda store: store.write(
+        "a", {"role": "user", "content": "e" * 64}, attachments={"e" * 64: {"name": "y"}}
+    ),
     "rename": lambda store: store.rename("a", "c"),
     "delete": lambda store: store.delete("a"),
     "purge": lambda store: store.delete("a", purge=True),
