@@ -14,7 +14,7 @@ if TYPE_CHECKING:
         resolve_model,
         resolve_store,
     )
-    from omniagent_cli.config.edit import set_value, unset_value
+    from omniagent_cli.config.edit import add_value, set_value, unset_value
     from omniagent_cli.config.listing import SettingRow, describe
     from omniagent_cli.config.mcp import McpServer, mcp_servers
     from omniagent_cli.config.paths import (
@@ -40,6 +40,7 @@ __all__ = [
     "SettingRow",
     "Settings",
     "StoreChoice",
+    "add_value",
     "cache_dir",
     "chosen_model",
     "config_dir",
@@ -63,7 +64,7 @@ __all__ = [
 
 _HOMES = {
     "choice": ("StoreChoice", "chosen_model", "resolve_model", "resolve_store"),
-    "edit": ("set_value", "unset_value"),
+    "edit": ("add_value", "set_value", "unset_value"),
     "listing": ("SettingRow", "describe"),
     "mcp": ("McpServer", "mcp_servers"),
     "paths": ("cache_dir", "config_dir", "config_path", "data_dir", "directory", "state_dir"),

@@ -43,6 +43,31 @@ def set_value(path: Path, key: str, text: str) -> None:
         _write(document, toml_put.ways(document.text, name, literal), expected, key)
 
 
+def add_value(path: Path, key: str, item: str) -> bool:
+    """Add an item to a setting that is a list, in a file, which is created when it is missing.
+
+    Returns:
+        Whether it was not there yet.
+
+    Raises:
+        ConfigError: as for `set_value`.
+    """
+    name, setting = require(key)
+    with files.locked_directory(_directory(path)):
+        document = _read(path)
+        found: Any = document.data
+        for part in name:
+            found = found.get(part) if isinstance(found, dict) else None
+        before = found if isinstance(found, list) else []
+        if item in before:
+            return False
+        raw = [*before, item]
+        checked(name, setting, raw, Origin("flag", "as given"))
+        expected = _with(document, name, raw)
+        _write(document, toml_put.ways(document.text, name, _literal(name, raw)), expected, key)
+    return True
+
+
 def unset_value(path: Path, key: str) -> bool:
     """Remove one setting, or a whole table the person named, from a file; comments stay.
 

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any, Self, TextIO
 
 _INPUT, _LOCAL, _SPECIAL = 0, 3, 6
@@ -48,20 +48,34 @@ class Quiet:
         with suppress(*GONE):
             termios.tcsetattr(self._stdin.fileno(), termios.TCSANOW, attributes)
 
+    def forget_typed(self) -> None:
+        """Drop what was typed and not read yet."""
+        with suppress(*GONE, ValueError, AttributeError, NameError):
+            termios.tcflush(self._stdin.fileno(), termios.TCIFLUSH)
+
     @contextmanager
-    def suspendable(self) -> Iterator[None]:
-        """Give the terminal back as it was while Ctrl-Z has stopped us; prompts do so themselves."""
+    def suspendable(
+        self, aside: Callable[[], AbstractContextManager[None]] = nullcontext
+    ) -> Iterator[None]:
+        """Give the terminal back as it was while Ctrl-Z has stopped us; prompts do so themselves.
+
+        Args:
+            aside: entered meanwhile; takes away what moves, so that the shell's words are not painted over.
+        """
         if self._before is None:
             yield
             return
         loop, before = asyncio.get_running_loop(), self._before
 
         def suspend() -> None:
-            self._set(before)
-            loop.remove_signal_handler(signal.SIGTSTP)
-            os.kill(os.getpid(), signal.SIGTSTP)  # a process nobody could wake again is not stopped
-            loop.add_signal_handler(signal.SIGTSTP, suspend)
-            self._set(self._silent)
+            with aside():
+                self._set(before)
+                loop.remove_signal_handler(signal.SIGTSTP)
+                os.kill(
+                    os.getpid(), signal.SIGTSTP
+                )  # a process nobody could wake again is not stopped
+                loop.add_signal_handler(signal.SIGTSTP, suspend)
+                self._set(self._silent)
 
         handled(loop, signal.SIGTSTP, suspend)
         try:
