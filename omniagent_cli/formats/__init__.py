@@ -66,6 +66,35 @@ FORMATS: dict[str, Format] = {
             (".jsonl", ".json"),
         ),
         Format(
+            "sharegpt",
+            "omniagent_cli.formats.sharegpt:ShareGpt",
+            "conversations with from and value, as sets for training hold them",
+            (".json", ".jsonl"),
+            marks=(
+                rb"\A\s*[\[{]",
+                rb'"(?:conversations?|messages)"\s*:\s*\[',
+                rb'\{\s*"from"\s*:|"from"\s*:\s*"(?:human|gpt|user|assistant|system)"',
+            ),
+        ),
+        Format(
+            "chatgpt",
+            "omniagent_cli.formats.chatgpt:ChatGpt",
+            "conversations.json of a ChatGPT account export, plain or in its zip",
+            (".json",),
+            can_export=False,
+            marks=(rb"\A\s*[\[{]", rb'"mapping"\s*:\s*\{'),
+            has_branches=True,
+        ),
+        Format(
+            "claude",
+            "omniagent_cli.formats.claude:Claude",
+            "conversations.json of a Claude.ai account export, plain or in its zip",
+            (".json",),
+            can_export=False,
+            marks=(rb"\A\s*[\[{]", rb'"chat_messages"\s*:\s*\['),
+            has_branches=True,
+        ),
+        Format(
             "markdown",
             "omniagent_cli.formats.markdown:Markdown",
             "to read, with headings and code blocks",
@@ -125,9 +154,11 @@ def recognise(head: bytes, name: str = "") -> str:
         head: the first bytes, the more the better.
         name: the file's name; decides only where the content leaves it open.
     """
-    if row := next((row for row in FORMATS.values() if _has_marks(row, head)), None):
-        return row.name
     start = head.lstrip()
+    if not _OURS.search(head):
+        for row in FORMATS.values():
+            if _has_marks(row, head):
+                return row.name
     if start[:1] not in (b"{", b"["):
         # The first record may be the damaged one.
         return "jsonl" if _OURS.search(head) and b"\n" in start else ""

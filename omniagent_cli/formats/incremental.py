@@ -345,6 +345,12 @@ class JsonReader:
         return size > 0
 
 
+def is_by_line(head: bytes) -> bool:
+    """Tell whether each document is one line: the first line ends as a document, or does not end in sight."""
+    line, end, _ = head.lstrip().partition(b"\n")
+    return not end or line.rstrip().endswith((b"}", b"]"))
+
+
 def list_entries(reader: JsonReader) -> Iterator[MessageEntry | Problem]:
     """Yield each element of the list the reader stands at, and a problem for each that cannot be read.
 

@@ -19,7 +19,13 @@ from omniagent_cli.formats.exchange import (
     RecordEntry,
     problem,
 )
-from omniagent_cli.formats.incremental import BadDocument, BadValue, JsonReader, list_entries
+from omniagent_cli.formats.incremental import (
+    BadDocument,
+    BadValue,
+    JsonReader,
+    is_by_line,
+    list_entries,
+)
 from omniagent_cli.formats.source import Source
 from omniagent_cli.models import detached, inlined, published
 
@@ -42,7 +48,7 @@ class ChatCompletions:
 
     def read(self, source: Source) -> Iterator[Incoming | Problem]:
         """Yield one session for each conversation; none has an id."""
-        by_line = _is_by_line(source.head())
+        by_line = is_by_line(source.head())
         reader = JsonReader(source, by_line=by_line)
         while first := reader.peek():
             place = reader.place
@@ -57,12 +63,6 @@ class ChatCompletions:
                 reader.abandon()
             if not (by_line and reader.next_line()):
                 reader.abandon()
-
-
-def _is_by_line(head: bytes) -> bool:
-    """Tell whether each document is one line: the first line ends as a document, or does not end in sight."""
-    line, end, _ = head.lstrip().partition(b"\n")
-    return not end or line.rstrip().endswith((b"}", b"]"))
 
 
 def _document(reader: JsonReader, place: str) -> Iterator[Incoming | Problem]:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from omniagent_cli.canonical import dump
-from omniagent_cli.formats.exchange import MessageEntry
+from omniagent_cli.formats.exchange import Incoming, MessageEntry, Problem
+from omniagent_cli.formats.foreign import Thread
 
 _SPOOL_BYTES = 8 * 1024 * 1024
 
@@ -37,6 +38,8 @@ class Tree:
 
     def __init__(self) -> None:
         self._nodes: dict[str, Node] = {}
+        self._lost: set[str] = set()
+        self._expected: dict[str, str] = {}
         self._file = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115  # see close
         self._end = 0
 
@@ -51,9 +54,24 @@ class Tree:
         self._file.close()
 
     def add(
-        self, node_id: str, parent: str | None, place: str, records: list[dict[str, Any]]
+        self,
+        node_id: str,
+        parent: str | None,
+        place: str,
+        records: list[dict[str, Any]],
+        children: Iterable[str] = (),
     ) -> None:
-        """Add a node with the message records it stands for, which may be none; the last of an id wins."""
+        """Add a node with the message records it stands for, which may be none; the last of an id wins.
+
+        Raises:
+            InvalidRecord: the records are no JSON, or nested too deeply.
+        """
+        self._expected.pop(node_id, None)
+        for child in children:
+            if child in self._lost:
+                self._nodes[child] = self._nodes[child]._replace(parent=node_id)
+            elif child not in self._nodes:
+                self._expected[child] = node_id
         if not records:
             self._nodes[node_id] = Node(parent, place, -1, 0)
             return
@@ -62,6 +80,11 @@ class Tree:
         self._file.write(data)
         self._nodes[node_id] = Node(parent, place, self._end, len(data))
         self._end += len(data)
+
+    def lose(self, node_id: str, place: str) -> None:
+        """Note a node that could not be read; the one that names it as a child tells where it stood."""
+        self._lost.add(node_id)
+        self._nodes[node_id] = Node(self._expected.pop(node_id, None), place, -1, 0)
 
     def newest_leaf(self) -> str | None:
         """Return the node that was added last of those that no other names as the one before it."""
@@ -81,6 +104,10 @@ class Tree:
             leaf = self._nodes[leaf].parent
         return list(reversed(found))
 
+    def says(self, thread: list[str]) -> bool:
+        """Tell whether any of these nodes stands for a message."""
+        return any(self._nodes[key].offset >= 0 for key in thread)
+
     def entries(self, thread: list[str]) -> Iterator[MessageEntry]:
         """Yield the messages of these nodes, in this order."""
         for key in thread:
@@ -90,3 +117,30 @@ class Tree:
             self._file.seek(node.offset)
             for record in json.loads(self._file.read(node.length)):
                 yield MessageEntry(node.place, record)
+
+
+def threads(
+    tree: Tree,
+    leaf: str | None,
+    place: str,
+    header: Callable[[str], dict[str, Any]],
+    *,
+    branches: bool,
+) -> Iterator[Incoming | Problem]:
+    """Yield the thread that ends with a node as a session, then each other thread as one of its own.
+
+    Args:
+        tree: all of the conversation.
+        leaf: the last node of the visible thread.
+        place: where the conversation begins.
+        header: makes the header; called with what tells a thread from the visible one, empty for that.
+        branches: whether the others are wanted.
+    """
+    others = [other for other in tree.leaves() if other != leaf] if branches else []
+    for end in [leaf, *others]:
+        thread = tree.thread(end)
+        if not tree.says(thread):
+            continue
+        made = header("" if end == leaf else end or "")
+        entries = Thread(made.get("created_at")).entries(tree.entries(thread))
+        yield Incoming(place, made, entries)
