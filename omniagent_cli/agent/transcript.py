@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 from omniagent_cli.agent.attachments import Held
@@ -12,7 +13,7 @@ from omniagent_cli.agent.continuing import Ending, ending, may_grow, turn_to_go_
 from omniagent_cli.agent.rollover import Rollover
 from omniagent_cli.agent.summary import summary_of
 from omniagent_cli.agent.window import Window, choose, select
-from omniagent_cli.errors import SessionNotFound
+from omniagent_cli.errors import InvalidRecord, SessionNotFound
 from omniagent_cli.models import Content, Message, detached
 from omniagent_cli.stores.base import SessionStore
 from omniagent_cli.stores.writing import Written
@@ -261,9 +262,19 @@ class SessionTranscript:
     def _answered(self) -> None:
         """Take back the mark of an earlier failure from the question."""
         question = self._question
-        if question is not None and question.status != "complete" and question.position is not None:
-            self._store.mark(self.session_id, question.position, "complete", {"error": None})
+        if question is not None and question.status != "complete":
+            self._mark(question, "complete", None)
             question.status = "complete"
+
+    def _mark(self, question: Message, status: str, error: str | None) -> None:
+        """Mark the question where it stands; somebody may have removed it meanwhile, then there is nothing to mark."""
+        place = question.position
+        if place is None:
+            return
+        with suppress(SessionNotFound, InvalidRecord):
+            standing = self._store.messages(self.session_id, after=place - 1, before=place + 1)
+            if any(message.id == question.id for message in standing):
+                self._store.mark(self.session_id, place, status, {"error": error})
 
     def _checkpoint(self, message: Message, *, final: bool) -> Message:
         self._belong(message)
@@ -277,12 +288,8 @@ class SessionTranscript:
     async def fail(self, status: str, error: str) -> None:
         """Mark the stored question, so that whoever looks sees what became of it."""
         question = self._question
-        if question is None or question.position is None:
-            return
-        place = question.position
-        await self._in_order(
-            lambda: self._store.mark(self.session_id, place, status, {"error": error})
-        )
+        if question is not None:
+            await self._in_order(lambda: self._mark(question, status, error))
 
     def _belong(self, message: Message) -> None:
         if self._question is not None and not message.turn_id:

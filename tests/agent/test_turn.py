@@ -429,3 +429,20 @@ def test_a_tool_that_ends_before_others_is_told_at_once(store):
                 release.set()
     assert told == [("quick", "early", False)]
     assert [m.text for m in store.messages("s") if m.role == "tool"] == ["late", "early"]
+
+
+@pytest.mark.parametrize("remove", ["clear", "delete"])
+def test_question_removed_meanwhile_hides_no_error(store, remove):
+    """A model that fails after somebody removed the question is told as what it is, and no other message is marked."""
+
+    def meddle():
+        getattr(store, remove)("s")
+        store.append("s", {"role": "user", "content": "somebody else's"})
+        return "done"
+
+    model = ScriptedModel(Say(calls=[("meddle", {})]), Say(raises=ModelUnreachable("gone")))
+    store.append("s", {"role": "user", "content": "earlier"})
+    with Agent(model, store=store, tools=[Tool("meddle", "", meddle)]) as agent:
+        with pytest.raises(ModelUnreachable, match="gone"):
+            agent.process_with_session("s", "hello")
+    assert ("user", "somebody else's", "complete") in said(store, "s")
