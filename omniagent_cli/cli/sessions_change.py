@@ -12,6 +12,7 @@ from omniagent_cli.cli.context import Context, running
 from omniagent_cli.cli.options import ManyIds, OneId
 from omniagent_cli.durations import format_duration, ttl_seconds
 from omniagent_cli.errors import SessionNotFound, UsageError
+from omniagent_cli.repl.turns import check_position
 from omniagent_cli.text import one_line, plain_field
 from omniagent_cli.ui.views import counted, quoted
 
@@ -51,6 +52,7 @@ def fork(
     context = running(ctx)
     given.not_negative(at, "--at")
     source = ids.to_change(context, id_)
+    check_position(context.store, source, at)
     new_id = context.store.fork(source, None if new is None else ids.named(new), at=at)
     if context.json:
         context.terminal.json({"id": new_id, "forked_from": source})

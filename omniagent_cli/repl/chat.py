@@ -6,14 +6,17 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
 
 from omniagent_cli.agent.events import Engine
 from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import SessionNotFound, UsageError
 from omniagent_cli.models import Content, Message, new_session_id
-from omniagent_cli.repl.turns import last_turn
-from omniagent_cli.repl.watch import Watch
+from omniagent_cli.repl import recap
+from omniagent_cli.repl.first_use import FirstUse
+from omniagent_cli.repl.toolbar import ContextUse, context_use, window_of
+from omniagent_cli.repl.turns import Asked
+from omniagent_cli.repl.watch import News, Watch
 from omniagent_cli.text import one_line
 from omniagent_cli.ui.transcript import ROLE_STYLES, heading, terminal_body
 from omniagent_cli.ui.views import counted, quoted
@@ -46,7 +49,9 @@ class ChatSetup:
         remember: called with the id of a session once it was used and there is something in it.
         history_file: where the typed lines are remembered; None remembers them while it runs.
         models: names of models known without asking anybody, for completion.
+        first_use: what the person is to be asked before an engine is, if anything.
         attached: files that go with the first turn.
+        yes_tools: tools and skills, or ``all``, that the command line lets write and destroy unasked.
     """
 
     store: SessionStore
@@ -59,7 +64,9 @@ class ChatSetup:
     remember: Callable[[str], None] = lambda _: None
     history_file: Path | None = None
     models: Sequence[str] = ()
+    first_use: Callable[[Engine], FirstUse | None] = lambda _: None
     attached: Sequence[Attachment] = ()
+    yes_tools: frozenset[str] = frozenset()
 
 
 class Left(Exception):
@@ -75,6 +82,29 @@ class Removed:
     count: int
 
 
+@dataclass(frozen=True, slots=True)
+class GoingOn:
+    """A turn that is gone on with instead of begun.
+
+    Attributes:
+        turn_id: the turn; None: that of the last question.
+        tail: how its answer ends so far, shown again above what comes.
+    """
+
+    turn_id: str | None
+    tail: str = ""
+
+
+class TakeTurn(Protocol):
+    """Asks the agent and shows the answer."""
+
+    async def __call__(
+        self, content: Content, engine: Engine | None = None, *, going_on: GoingOn | None = None
+    ) -> None:
+        """Take a turn; with an engine another model answers this once, with `going_on` nothing new is asked."""
+        ...
+
+
 class Chat:
     """The running chat; slash commands work on it.
 
@@ -83,9 +113,10 @@ class Chat:
         previous_id: the one before it, for ``/switch -``.
         agent: who answers; None while it is being made.
         opening: done with the agent once it is made.
-        turn: asks the agent and shows the answer; with an engine, another model this once.
+        turn: asks the agent and shows the answer.
         title: the session's, as last looked at.
         message_count: the same.
+        context: how much of what may be sent is; the same.
         multiline: Enter begins a line instead of sending.
         removed: what the last command took away.
         attached: files that go with what is said next.
@@ -101,11 +132,12 @@ class Chat:
         self.agent: Agent | None = None
         self.title = ""
         self.message_count = 0
+        self.context: ContextUse | None = None
         self.multiline = False
         self.removed: Removed | None = None
         self.attached: list[Attachment] = list(setup.attached)
         self.opening: asyncio.Future[Agent] = asyncio.get_running_loop().create_future()
-        self.turn: Callable[[Content, Engine | None], Awaitable[None]] = _no_turn
+        self.turn: TakeTurn = _no_turn
         self._ask = ask
         self._watch = Watch(setup.store)
 
@@ -125,6 +157,15 @@ class Chat:
         agent = await self.ready_agent()
         before, agent.engine = agent.engine, engine
         await before.aclose()
+
+    async def with_model(self, name: str, work: Callable[[Engine | None], Awaitable[None]]) -> None:
+        """Do something with a model that a person named for this once; without a name, with the chat's own."""
+        engine = await self.call(self.setup.open_engine, name) if name else None
+        try:
+            await work(engine)
+        finally:
+            if engine is not None:
+                await engine.aclose()
 
     async def follow_model(self) -> None:
         """Let the model answer that answered in this session before."""
@@ -178,41 +219,69 @@ class Chat:
             self.title, self.message_count = "", 0
         else:
             self.title, self.message_count = summary.title, summary.message_count
+        self.context = await self.call(context_use, self.store, self.session_id, window_of(self))
+
+    @property
+    def own_turns(self) -> Sequence[Asked]:
+        """The turns that were begun in this chat, in order."""
+        return self._watch.own_turns
 
     async def show_news(self) -> None:
-        """Show what others have written to the session since it was looked at last."""
+        """Show what others have done to the session since it was looked at last."""
         news = await self.call(self._watch.news)
-        if news:
+        if news.renamed:
+            self.session_id = news.renamed
+            self.setup.remember(news.renamed)
             self.terminal.note(
-                f"written to this session meanwhile by another program ({len(news)}):"
+                f"another program renamed this session; it is {quoted(news.renamed)} now"
             )
-            for message in news:
-                self.show(message)
-        elif self.message_count and not await self.call(self.store.exists, self.session_id):
+        elif news.gone:
             self.message_count = 0
             self.terminal.warn(
-                f"{quoted(self.session_id)} was deleted or renamed by another program; "
+                f"{quoted(self.session_id)} was deleted by another program, or has expired; "
                 "what you say next begins it anew"
             )
+        elif news.anew:
+            self.terminal.warn(
+                f"{quoted(self.session_id)} was deleted by another program and begun anew; this is the new one"
+            )
+        self._show_added(news)
+
+    def _show_added(self, news: News) -> None:
+        if news.added:
+            count = len(news.added) + news.left_out
+            what = f"written to this session meanwhile by another program ({count:,})"
+            if news.left_out:
+                what += f", the last {len(news.added)} of them"
+            self.terminal.note(f"{what}:")
+        for message in news.added:
+            self.show(message)
+            if message.id in news.growing:
+                self.terminal.note(
+                    "it may be being written still; its end is shown once it is there"
+                )
+        if news.finished:
+            self.terminal.note("finished meanwhile by another program:")
+        for message in news.finished:
+            self.show(message)
 
     def show(self, message: Message) -> None:
         """Show one message as it stands in the session."""
         terminal = self.terminal
         terminal.line(terminal.style(heading(message, utc_now()), ROLE_STYLES[message.role]))
-        text = terminal_body(message)
-        painted = terminal.is_terminal and not terminal.is_dumb
-        if painted and message.role == "assistant" and not self.settings.chat.screen_reader:
-            text = terminal.markdown(text)
-        terminal.line(text)
+        terminal.line(self.painted(terminal_body(message), message.role))
         terminal.line()
 
+    def painted(self, text: str, role: str) -> str:
+        """Return harmless text of a message as this terminal shows it."""
+        plain = self.settings.chat.screen_reader or self.terminal.is_dumb
+        if role == "assistant" and self.terminal.is_terminal and not plain:
+            return self.terminal.markdown(text)
+        return text
+
     async def show_last_turn(self) -> None:
-        """Show the last question and what came of it."""
-        turn = await self.call(last_turn, self.store, self.session_id)
-        for message in turn:
-            self.show(message)
-        if turn and (turn[-1].role == "user" or turn[-1].status != "complete"):
-            self.terminal.note("this has no whole answer; /retry asks again")
+        """Show the last exchanges, and what can be done about one that has no end."""
+        await recap.show_recap(self)
 
     def took(self, removed: Removed) -> None:
         """Say what a command took away and how it comes back."""
@@ -233,6 +302,8 @@ class Chat:
         self._watch.close()
 
 
-async def _no_turn(_content: Content, _engine: Engine | None = None) -> None:
+async def _no_turn(
+    content: Content, engine: Engine | None = None, *, going_on: GoingOn | None = None
+) -> None:
     """Stand for the loop's turn until there is a loop."""
     raise AssertionError("no loop takes turns for this chat")

@@ -5,22 +5,25 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import aclosing, contextmanager, nullcontext, suppress
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
+from contextlib import AbstractContextManager, aclosing, contextmanager, nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from omniagent_cli.agent.events import Engine, TextDelta, TurnDone
+from omniagent_cli.agent.allowing import Allowed
+from omniagent_cli.agent.events import Engine, TextDelta, TurnDone, TurnEvent
 from omniagent_cli.errors import ConfigError, OmniAgentError, StoreError
 from omniagent_cli.models import Content
 from omniagent_cli.repl import attaching, recovery
-from omniagent_cli.repl.approval import Approval
-from omniagent_cli.repl.chat import Chat, ChatSetup, Left
+from omniagent_cli.repl.approval import Approval, allow_for_good
+from omniagent_cli.repl.chat import Chat, ChatSetup, GoingOn, Left
 from omniagent_cli.repl.completers import SlashCompleter
+from omniagent_cli.repl.first_use import settle
 from omniagent_cli.repl.opening import Opening
-from omniagent_cli.repl.prompt import Prompt, plain_where_dumb
+from omniagent_cli.repl.prompt import Prompt, fitting_output
 from omniagent_cli.repl.quiet import GONE, Quiet, handled
 from omniagent_cli.repl.registry import run_command
+from omniagent_cli.repl.toolbar import Part, chat_parts
 from omniagent_cli.text import one_line
 from omniagent_cli.ui.views import counted, quoted
 
@@ -43,7 +46,7 @@ def run(setup: ChatSetup) -> int:
     Raises:
         OmniAgentError: there is nobody who could answer, told before anything was said.
     """
-    with plain_where_dumb(setup.terminal):
+    with fitting_output(setup.terminal, plain=setup.settings.chat.screen_reader):
         return asyncio.run(_run(setup))
 
 
@@ -80,7 +83,12 @@ class Repl:
             self.chat,
             self._prompt,
             approval=Approval(
-                self._ask_amid, left=self._cancel, allowed=setup.settings.tools.allow
+                self._ask_amid,
+                left=self._cancel,
+                session=lambda: self.chat.session_id,
+                keep=partial(allow_for_good, setup.settings),
+                tell=self._terminal.note,
+                allowed=Allowed(frozenset(setup.settings.tools.allow), setup.yes_tools),
             ),
             busy=lambda: self._work is not None,
         )
@@ -144,7 +152,7 @@ class Repl:
         self._cancelled_at = -_PATIENCE_SECONDS
         handled(self._loop, signal.SIGINT, self._interrupt)  # some prompts take it away
         try:
-            with self._quiet.suspendable():
+            with self._quiet.suspendable(self._aside):
                 await self._work
         except asyncio.CancelledError:
             if not self._work.cancelled():
@@ -166,28 +174,35 @@ class Repl:
                 await self.chat.refresh()
             else:
                 text = line[1:] if line.startswith("//") else said
+                await self.chat.ready_agent()  # Ctrl-C until here leaves attachments waiting
                 await self.turn(attaching.with_attached(self.chat, text))
         except OmniAgentError as error:
             if self.chat.opening.done() and self.chat.opening.exception() is error:
                 raise
             self._terminal.error(str(error))
 
-    async def turn(self, content: Content, engine: Engine | None = None) -> None:
-        """Ask, show the answer as it comes, and keep what came if it ends early."""
+    async def turn(
+        self, content: Content, engine: Engine | None = None, *, going_on: GoingOn | None = None
+    ) -> None:
+        """Ask, or go on, show the answer as it comes, and keep what came if it ends early."""
         chat = self.chat
         agent = await chat.ready_agent()
         chat.removed = None
         said: list[str] = []
         learn = chat.refresh
         try:
+            if engine is None:
+                await settle(chat)
             await chat.show_news()
-            await self._show(agent, content, engine, said)
+            await self._show(self._events(agent, content, engine, going_on), said, going_on)
         except StoreError as error:
             learn = chat.look  # what half arrived is ours, and no news
             self._terminal.error(str(error))
             self._recover(content, "".join(said))
         except OmniAgentError as error:
             self._terminal.error(str(error))
+            if said:
+                self._terminal.note("what came is kept; /continue goes on from it")
         except OSError:  # the window was closed; closing the turn has stored what came
             self._end(signal.SIGHUP)
         except Exception:  # a bug must not cost what was said either
@@ -199,8 +214,19 @@ class Repl:
             if chat.message_count:
                 chat.setup.remember(chat.session_id)
 
+    def _events(
+        self, agent: Agent, content: Content, engine: Engine | None, going_on: GoingOn | None
+    ) -> AsyncGenerator[TurnEvent, None]:
+        session_id = self.chat.session_id
+        if going_on is not None:
+            return agent.go_on(session_id, going_on.turn_id, engine=engine)
+        return agent.stream(content, session_id, engine=engine)
+
     async def _show(
-        self, agent: Agent, content: Content, engine: Engine | None, said: list[str]
+        self,
+        events: AsyncGenerator[TurnEvent, None],
+        said: list[str],
+        going_on: GoingOn | None = None,
     ) -> None:
         from omniagent_cli.ui.stream import StreamView
         from omniagent_cli.ui.turns import painted
@@ -209,17 +235,20 @@ class Repl:
         view = self._view = StreamView(
             self._terminal, thinking=look.thinking, spoken=look.screen_reader
         )
-        events = agent.stream(content, self.chat.session_id, engine=engine)
         try:
             async with aclosing(painted(events, view)) as shown:
                 with view:
+                    if going_on is not None and going_on.tail:
+                        view.feed(TextDelta(going_on.tail))
                     async for event in shown:
                         if isinstance(event, TextDelta):
                             said.append(event.text)
                         elif isinstance(event, TurnDone):
                             await self._follow(event.session_id)
         except asyncio.CancelledError:
-            view.abort("interrupted; what came is kept" if said else "interrupted")
+            view.abort(
+                "interrupted; what came is kept, /continue goes on" if said else "interrupted"
+            )
             raise
 
     async def _follow(self, session_id: str) -> None:
@@ -241,10 +270,17 @@ class Repl:
     async def _ask(self, question: str, default: str) -> str | None:
         return await self._prompt.ask(question, default)
 
-    async def _ask_amid(self, question: str) -> str | None:
-        """Ask in the middle of an answer."""
-        with self._view.held() if self._view is not None else nullcontext():
+    async def _ask_amid(self, question: str, told: Sequence[str]) -> str | None:
+        """Ask in the middle of an answer, with lines above; what was typed before they were seen is no answer."""
+        with self._aside():
+            for line in told:
+                self._terminal.line(self._terminal.shown(line))
+            self._quiet.forget_typed()
             return await self._prompt.ask(question)
+
+    def _aside(self) -> AbstractContextManager[None]:
+        """Keep the answer from being painted meanwhile."""
+        return self._view.held() if self._view is not None else nullcontext()
 
     # Interrupts and the end.
 
@@ -293,8 +329,7 @@ class Repl:
         if not chat.opening.done():
             chat.opening.cancel()
         elif chat.agent is not None:
-            await chat.agent.engine.aclose()
-            await chat.call(chat.agent.close)
+            await chat.agent.aclose()
         else:
             chat.opening.exception()  # it was told
 
@@ -304,16 +339,10 @@ class Repl:
             shown = one_line(chat.session_id)
             self._terminal.note(f"omniagent chat -s {shown} goes on with this session")
 
-    def _toolbar(self) -> list[str]:
+    def _toolbar(self) -> list[Part]:
         chat = self.chat
-        return [
-            chat.session_id,
-            chat.model or "choosing a model",
-            counted(chat.message_count, "message"),
-            "ephemeral" if self._setup.ephemeral else chat.store.backend,
-            attaching.waiting(chat),
-            "multi-line: Alt-Enter sends" if chat.multiline else "",
-        ]
+        hint = "multi-line: Alt-Enter sends" if chat.multiline else ""
+        return chat_parts(chat, attaching.waiting(chat), hint)
 
 
 def _let_go(terminal: Terminal) -> None:

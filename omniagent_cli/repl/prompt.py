@@ -18,13 +18,14 @@ from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
 from prompt_toolkit.filters import Condition
 from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
-from prompt_toolkit.output import ColorDepth
+from prompt_toolkit.output import ColorDepth, Output
 from prompt_toolkit.shortcuts import PromptSession
 from prompt_toolkit.utils import is_dumb_terminal
 
 from omniagent_cli.repl.history import PrivateHistory
+from omniagent_cli.repl.toolbar import Part, fitted_line
 from omniagent_cli.text import one_line
-from omniagent_cli.ui.cells import cut_cells
+from omniagent_cli.ui.ascii import plainly_drawn
 
 if TYPE_CHECKING:
     from prompt_toolkit.completion import Completer
@@ -32,17 +33,30 @@ if TYPE_CHECKING:
     from omniagent_cli.ui.terminal import Terminal
 
 MARK = "you> "
+SPOKEN_MARK = "You: "
 
 
 @contextmanager
-def plain_where_dumb(terminal: Terminal) -> Iterator[None]:
-    """Let prompts write nothing but text to a terminal that understands nothing else."""
-    if not terminal.is_dumb:
+def fitting_output(terminal: Terminal, *, plain: bool) -> Iterator[None]:
+    """Let prompts write nothing but text to a terminal that understands nothing else.
+
+    Args:
+        terminal: where they stand.
+        plain: for a screen reader, which would read what is painted to find out how much room there is.
+    """
+    if terminal.is_dumb:
+        from prompt_toolkit.output.plain_text import PlainTextOutput
+
+        output: Output = PlainTextOutput(terminal.stdout)
+    elif plain:
+        from prompt_toolkit.output.defaults import create_output
+
+        output = create_output(terminal.stdout)
+        output.enable_cpr = False  # type: ignore[attr-defined]  # only some outputs have it, and others ignore it
+    else:
         yield
         return
-    from prompt_toolkit.output.plain_text import PlainTextOutput
-
-    with create_app_session(output=PlainTextOutput(terminal.stdout)):
+    with create_app_session(output=output):
         yield
 
 
@@ -53,7 +67,7 @@ class Prompt:
         terminal: decides about colour.
         history_file: where the lines are remembered; None remembers them while this runs.
         completer: completes slash commands.
-        toolbar: the parts of the bottom line, most important first.
+        toolbar: the parts of the bottom line.
         multiline: tells whether Enter begins a line instead of sending.
         vi: keys of vi instead of emacs.
         plain: no toolbar, no menu while typing, no suggestions: for screen readers.
@@ -65,7 +79,7 @@ class Prompt:
         *,
         history_file: Path | None = None,
         completer: Completer | None = None,
-        toolbar: Callable[[], list[str]] = list,
+        toolbar: Callable[[], list[Part]] = list,
         multiline: Callable[[], bool] = lambda: False,
         vi: bool = False,
         plain: bool = False,
@@ -75,7 +89,7 @@ class Prompt:
         self._apps = get_app_session()  # knows which prompt is on the screen
         depth = None if terminal.colored else ColorDepth.DEPTH_1_BIT
         self._session: PromptSession[str] = PromptSession(
-            MARK,
+            SPOKEN_MARK if plain else MARK,
             multiline=True,
             history=PrivateHistory(history_file) if history_file else InMemoryHistory(),
             completer=completer,
@@ -89,6 +103,7 @@ class Prompt:
             vi_mode=vi,
             enable_open_in_editor=True,
             enable_suspend=True,
+            reserve_space_for_menu=0 if plain else 8,
             tempfile_suffix=".md",
         )
         self._question: PromptSession[str] = PromptSession(color_depth=depth)
@@ -152,8 +167,8 @@ class Prompt:
         return text.startswith("/") and not text.startswith("//")
 
     def _bottom_line(self) -> str:
-        parts = [one_line(part) for part in self._toolbar() if part]
-        return " " + cut_cells(" | ".join(parts), max(10, self._terminal.width - 2))
+        line = fitted_line(self._toolbar(), max(8, self._terminal.width - 2))
+        return f" {line if self._terminal.draws_unicode else plainly_drawn(line)}"
 
 
 def _after_first_paint(ready: Callable[[], None]) -> None:

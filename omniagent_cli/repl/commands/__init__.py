@@ -3,11 +3,23 @@
 from omniagent_cli.repl.commands import (
     answering,
     attaching,
+    copying,
     files,
     messages,
     metadata,
+    resuming,
     sessions,
     talking,
 )
 
-__all__ = ["answering", "attaching", "files", "messages", "metadata", "sessions", "talking"]
+__all__ = [
+    "answering",
+    "attaching",
+    "copying",
+    "files",
+    "messages",
+    "metadata",
+    "resuming",
+    "sessions",
+    "talking",
+]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from omniagent_cli.agent.events import Engine
 from omniagent_cli.durations import utc_now
-from omniagent_cli.errors import SessionConflict, SessionNotFound, UsageError
+from omniagent_cli.errors import SessionNotFound, UsageError
 from omniagent_cli.models import Message, new_session_id, plain_text, reworded
 from omniagent_cli.repl import attaching
-from omniagent_cli.repl.chat import Chat, Removed
+from omniagent_cli.repl.chat import Chat, GoingOn, Removed
 from omniagent_cli.repl.registry import Count, ModelName, Text, command
-from omniagent_cli.repl.turns import last_turn
+from omniagent_cli.repl.turns import fork_before, last_turn, remove_turn
 from omniagent_cli.ui.views import counted, quoted
 
 _SHOWN = 20
@@ -48,9 +49,9 @@ async def trim(chat: Chat, keep: Count) -> None:
 
 @command("undo")
 async def undo(chat: Chat) -> None:
-    """Bring back what the last command took away, else take back the last turn.
+    """Bring back what the last command took away, else take back your last turn.
 
-    After an undo it asks which of the two is meant.
+    What another program says in this session stays. After an undo it asks which of the two is meant.
     """
     removed = chat.removed
     if removed is not None and removed.kind == "undone":
@@ -75,25 +76,19 @@ async def _bring_back(chat: Chat, removed: Removed) -> None:
 
 async def _take_back(chat: Chat) -> None:
     turn = await _own_turn(chat)
-    gone = await chat.call(chat.store.remove_from, chat.session_id, turn[0].position or 0)
+    gone = await chat.call(remove_turn, chat.store, chat.session_id, turn)
     chat.took(Removed(chat.session_id, "undone", gone))
 
 
 async def _own_turn(chat: Chat) -> list[Message]:
-    """Return the last turn, the question first.
+    """Return the last turn of this chat, else of the session, the question first.
 
     Raises:
         UsageError: there is none.
-        SessionConflict: another chat wrote something after its question, which would go with it.
     """
-    turn = await chat.call(last_turn, chat.store, chat.session_id)
+    turn = await chat.call(last_turn, chat.store, chat.session_id, chat.own_turns)
     if not turn:
         raise UsageError("there is no turn to take back; this session has no question")
-    if any(message.turn_id != turn[0].turn_id for message in turn):
-        raise SessionConflict(
-            "another program's messages stand among those of the last turn; /fork --at N goes on without them",
-            session_id=chat.session_id,
-        )
     return turn
 
 
@@ -103,19 +98,13 @@ async def retry(chat: Chat, *, model: ModelName = "") -> None:
 
     The answer so far goes to the trash, from where `omniagent sessions restore` brings it back.
     """
-    engine = await chat.call(chat.setup.open_engine, model) if model else None
-    try:
-        turn = await _own_turn(chat)
-        question = turn[0].content
-        unanswered = len(turn) == 1 and turn[0].status != "complete"
-        if not unanswered:
-            question = await chat.call(attaching.with_data, chat, question)
-            await chat.call(chat.store.remove_from, chat.session_id, turn[0].position or 0)
-        chat.removed = None
-        await chat.turn(question, engine)
-    finally:
-        if engine is not None:
-            await engine.aclose()
+    turn = await _own_turn(chat)
+
+    async def ask_again(engine: Engine | None) -> None:
+        await chat.call(remove_turn, chat.store, chat.session_id, turn, but_question=True)
+        await chat.turn(turn[0].content, engine, going_on=GoingOn(turn[0].turn_id))
+
+    await chat.with_model(model, ask_again)
 
 
 @command("edit")
@@ -130,14 +119,11 @@ async def edit(chat: Chat, number: Count, text: Text = "") -> None:
         chat.terminal.note("nothing was changed")
         return
     content = await chat.call(attaching.with_data, chat, message.content)
-    before = await chat.call(chat.store.messages, chat.session_id, last=1, before=number)
-    if before:
-        copy = await chat.call(chat.store.fork, chat.session_id, at=before[0].position)
-    else:
-        copy = new_session_id(utc_now())
+    copy = await chat.call(fork_before, chat.store, chat.session_id, message)
+    copy = copy or new_session_id(utc_now())
     await chat.enter(copy)
     chat.terminal.note(f"this is {quoted(copy)} now; /switch - goes back")
-    await chat.turn(reworded(content, asked or ""), None)
+    await chat.turn(reworded(content, asked or ""))
 
 
 def _question_at(chat: Chat, number: int) -> Message:

@@ -9,7 +9,9 @@ from omniagent_cli.errors import SessionExists, SessionNotFound, UsageError
 from omniagent_cli.models import check_session_id, new_session_id
 from omniagent_cli.repl.chat import Chat, Removed
 from omniagent_cli.repl.naming import meant
+from omniagent_cli.repl.picker import NothingToPick, pick
 from omniagent_cli.repl.registry import Count, NewId, SearchText, SessionId, Tag, Text, command
+from omniagent_cli.repl.turns import check_position
 from omniagent_cli.text import one_line
 from omniagent_cli.ui.views import counted, hit_parts, quoted, session_table
 
@@ -36,23 +38,39 @@ async def new(chat: Chat, session_id: NewId = "") -> None:
 async def switch(chat: Chat, session_id: SessionId = "") -> None:
     """Go on with another session that exists; - is the one before this.
 
-    The beginning of an id is enough when one session fits. Without an id the last sessions are listed.
+    The beginning of an id is enough when one session fits. Without an id you pick one: words narrow the list down.
     """
     if not session_id:
-        await sessions(chat)
-        chat.terminal.note("/switch ID goes on with one of them")
-        return
-    if session_id in ("-", "@"):
+        session_id = await _picked(chat)
+        if not session_id:
+            return
+    elif session_id in ("-", "@"):
         if chat.previous_id is None:
             raise UsageError("there is no session before this one in this chat")
         session_id = chat.previous_id
     else:
         session_id = await chat.call(meant, chat.store, session_id)
+    if session_id == chat.session_id:
+        chat.terminal.note(f"this is {quoted(session_id)} already")
+        return
     await chat.enter(session_id)
     await chat.follow_model()
     what = counted(chat.message_count, "message")
     chat.terminal.note(f"this is {quoted(session_id)} now, with {what}")
     await chat.show_last_turn()
+
+
+async def _picked(chat: Chat) -> str:
+    """Let the person pick a session; empty when they leave it, or there is none."""
+    spoken = chat.settings.chat.screen_reader
+    try:
+        picked = await pick(chat.store, chat.terminal, ask=chat.ask, spoken=spoken)
+    except NothingToPick as error:
+        chat.terminal.note(str(error))
+        return ""
+    if picked is None:
+        chat.terminal.note(f"this is {quoted(chat.session_id)} still")
+    return picked or ""
 
 
 @command("sessions")
@@ -124,11 +142,10 @@ async def rename(chat: Chat, new_id: NewId) -> None:
 
 
 @command("fork")
-async def fork(chat: Chat, new_id: NewId = "", *, at: Count = -1) -> None:
+async def fork(chat: Chat, new_id: NewId = "", *, at: Count | None = None) -> None:
     """Copy this session and go on in the copy; --at N copies up to and including message #N."""
-    copy = await chat.call(
-        chat.store.fork, chat.session_id, new_id or None, at=None if at < 0 else at
-    )
+    await chat.call(check_position, chat.store, chat.session_id, at)
+    copy = await chat.call(chat.store.fork, chat.session_id, new_id or None, at=at)
     await chat.enter(copy)
     chat.terminal.note(
         f"this is {quoted(copy)} now, a copy with {counted(chat.message_count, 'message')}; /switch - goes back"

@@ -1,0 +1,82 @@
+"""A person picks one of their sessions: by typing and arrows on a screen of its own, or by its number in a list."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from omniagent_cli.durations import describe_age, utc_now
+from omniagent_cli.errors import OmniAgentError
+from omniagent_cli.models import SessionSummary
+from omniagent_cli.repl.choosing import Choices
+from omniagent_cli.text import one_line
+from omniagent_cli.ui.views import counted
+
+if TYPE_CHECKING:
+    from omniagent_cli.stores.base import SessionStore
+    from omniagent_cli.ui.terminal import Terminal
+
+Ask = Callable[[str], Awaitable[str | None]]
+
+_LISTED = 20
+_QUESTION = "Number of a session, or words to look for (Enter alone: none of them): "
+
+
+class NothingToPick(OmniAgentError):
+    """There are no sessions."""
+
+
+async def pick(
+    store: SessionStore, terminal: Terminal, *, ask: Ask, spoken: bool = False
+) -> str | None:
+    """Let a person pick a session and return its id; None when they leave it.
+
+    Args:
+        store: its sessions; archived ones are not offered.
+        terminal: where they are shown.
+        ask: asks for a line, where there is no screen to paint on.
+        spoken: nothing that moves, for screen readers.
+
+    Raises:
+        NothingToPick: there are none.
+        StoreError: they cannot be listed.
+    """
+    choices = Choices(store)
+    choices.add(await asyncio.to_thread(choices.read_page))
+    if not choices.count:
+        raise NothingToPick("there are no sessions yet; what you say first begins one")
+    if spoken or terminal.is_dumb or not (terminal.is_terminal and terminal.reads_terminal):
+        return await _by_number(choices, terminal, ask)
+    from omniagent_cli.repl.picker_screen import PickerScreen
+
+    return await PickerScreen(choices, terminal).run()
+
+
+async def _by_number(choices: Choices, terminal: Terminal, ask: Ask) -> str | None:
+    """Show a numbered list and ask, as often as it takes."""
+    while True:
+        shown = choices.fitting[:_LISTED]
+        for number, summary in enumerate(shown, 1):
+            terminal.line(f"{number}. {_told(summary)}")
+        if len(choices.fitting) > len(shown) or not choices.complete:
+            terminal.note("there are more; words find some of them")
+        wanted = (await ask(_QUESTION) or "").strip()
+        if not wanted:
+            return None
+        if wanted.isdecimal() and 1 <= int(wanted) <= len(shown):
+            return shown[int(wanted) - 1].id
+        while not choices.complete:
+            choices.add(await asyncio.to_thread(choices.read_page))
+        choices.choose(wanted)
+        if not choices.fitting:
+            terminal.note(f"no session fits {one_line(wanted)}")
+            choices.choose("")
+
+
+def _told(summary: SessionSummary) -> str:
+    """Return a session as it is read aloud."""
+    what = [one_line(summary.title or summary.preview), one_line(summary.id)]
+    what += [describe_age(summary.updated_at, utc_now()), counted(summary.message_count, "message")]
+    what += ["pinned"] if summary.pinned else []
+    return ", ".join(part for part in dict.fromkeys(what) if part)

@@ -1,0 +1,131 @@
+"""What was said last, shown when a session is taken up again: little, and quick however much there is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from omniagent_cli.agent.continuing import Ending, ending, may_grow
+from omniagent_cli.durations import utc_now
+from omniagent_cli.errors import SessionNotFound
+from omniagent_cli.models import Message
+from omniagent_cli.repl.folding import beginning, end
+from omniagent_cli.repl.turns import last_turn
+from omniagent_cli.stores.base import SessionStore
+from omniagent_cli.text import first_line, one_line
+from omniagent_cli.ui.cells import cut_cells
+from omniagent_cli.ui.transcript import ROLE_STYLES, body, call_line, heading
+from omniagent_cli.ui.views import counted
+
+if TYPE_CHECKING:
+    from omniagent_cli.repl.chat import Chat
+
+_TURNS = 3
+_LOOKS = (12, 48)
+_LAST_ROWS, _QUESTION_ROWS, _EARLIER_ROWS = 24, 6, 6
+_TOLD_LENGTH = 120
+
+_WAYS_ON = {
+    Ending.UNANSWERED: "the last question has no answer{why}; /retry asks it again",
+    Ending.PARTIAL: "this answer was interrupted; /continue goes on from it, /retry asks again",
+    Ending.FAILED: "this answer failed{why}; /continue goes on from it, /retry asks again",
+    Ending.CUT: "this answer was cut at the model's token limit; /continue goes on from it",
+    Ending.AMID_TOOLS: "this turn stopped among its tools; /continue goes on with it, /retry asks again",
+}
+_MAY_GROW = (
+    "this answer has no end: another program may be writing it still, or was killed; "
+    "/continue goes on from it, /retry asks again"
+)
+
+
+async def show_recap(chat: Chat) -> None:
+    """Show the last exchanges of the chat's session, and what can be done about one without an end."""
+    messages, summarised = await chat.call(_read, chat.store, chat.session_id)
+    if not messages:
+        return
+    earlier = chat.message_count - len(messages)
+    if earlier > 0:
+        chat.terminal.note(f"{counted(earlier, 'message')} before these; /history N shows more")
+    if summarised is not None:
+        chat.terminal.note(f"the model gets a summary of what stands up to #{summarised}")
+    turn = await chat.call(last_turn, chat.store, chat.session_id)
+    final = messages[-1].id
+    stopped = ending(turn)
+    for message in messages:
+        show_short(chat, message, last=message.id == final, ends_early=stopped is not Ending.WHOLE)
+    told = way_on(turn)
+    if told:
+        chat.terminal.note(told)
+
+
+def way_on(turn: Sequence[Message]) -> str:
+    """Say how a turn ended before its end and what can be done about it; nothing when it is whole."""
+    stopped = ending(turn)
+    if stopped is Ending.WHOLE:
+        return ""
+    if stopped is Ending.PARTIAL and may_grow(turn[-1]):
+        return _MAY_GROW
+    error = (turn[-1].extra or {}).get("error")
+    why = first_line(error, _TOLD_LENGTH) if isinstance(error, str) else ""
+    return _WAYS_ON[stopped].format(why=f" ({why})" if why and why != "interrupted" else "")
+
+
+def _read(store: SessionStore, session_id: str) -> tuple[list[Message], int | None]:
+    """Return the messages of the last turns, and up to where a summary stands for them."""
+    try:
+        for look in _LOOKS:
+            messages = store.messages(session_id, last=look)
+            asked = [n for n, message in enumerate(messages) if message.role == "user"]
+            if len(asked) >= _TURNS or len(messages) < look:
+                break
+        summary = store.last_summary(session_id)
+    except SessionNotFound:
+        return [], None
+    first = asked[-_TURNS:][0] if asked else 0
+    up_to = summary.get("up_to") if isinstance(summary, dict) else None
+    return messages[first:], up_to if isinstance(up_to, int) else None
+
+
+def show_short(chat: Chat, message: Message, *, last: bool, ends_early: bool = False) -> None:
+    """Show a message folded: of the last one more than of others, and the end of one that was not finished."""
+    terminal = chat.terminal
+    if message.role == "tool":
+        failed = "failed: " if (message.extra or {}).get("failed") else ""
+        line = f"← {message.name or 'tool'}: {failed}{first_line(message.text, _TOLD_LENGTH)}"
+        terminal.line(terminal.style(cut_cells(one_line(line), terminal.width - 1), "dim"))
+        return
+    terminal.line(terminal.style(heading(message, utc_now()), ROLE_STYLES[message.role]))
+    rows = _rows(message, last=last)
+    text = body(_without_calls(message))
+    if last and ends_early and message.role == "assistant":
+        shown, left_out = end(text, rows, terminal.width)
+        _fold(chat, left_out)
+        _paint(chat, message, shown)
+    else:
+        shown, left_out = beginning(text, rows, terminal.width)
+        _paint(chat, message, shown)
+        _fold(chat, left_out)
+    for call in message.tool_calls or ():
+        terminal.line(cut_cells(one_line(call_line(call)), terminal.width - 1))
+    if not message.tool_calls:
+        terminal.line()
+
+
+def _rows(message: Message, *, last: bool) -> int:
+    if message.role != "assistant":
+        return _QUESTION_ROWS
+    return _LAST_ROWS if last else _EARLIER_ROWS
+
+
+def _without_calls(message: Message) -> Message:
+    return Message(message.role, message.content)
+
+
+def _paint(chat: Chat, message: Message, text: str) -> None:
+    if text:
+        chat.terminal.line(chat.painted(text, message.role))
+
+
+def _fold(chat: Chat, left_out: str) -> None:
+    if left_out:
+        chat.terminal.line(chat.terminal.style(f"... {left_out}, /history shows all", "dim"))
