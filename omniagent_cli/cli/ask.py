@@ -22,7 +22,15 @@ from omniagent_cli.cli.conversation import (
     one_turn,
     place_of,
     remember,
-    told,
+)
+from omniagent_cli.cli.parameters import ParametersOption, set_parameters
+from omniagent_cli.cli.shaping import ExtractOption, SchemaOption, Shape, shape_of
+from omniagent_cli.cli.tool_options import (
+    NoToolsOption,
+    ToolsOption,
+    YesToolsOption,
+    allowed_in_scripts,
+    with_tools,
 )
 from omniagent_cli.errors import UsageError
 from omniagent_cli.models import Content
@@ -47,6 +55,12 @@ def ask(
     no_stream: Annotated[
         bool, typer.Option("--no-stream", help="print the answer when it is whole")
     ] = False,
+    schema: SchemaOption = None,
+    extract: ExtractOption = False,
+    parameters: ParametersOption = None,
+    tools: ToolsOption = None,
+    no_tools: NoToolsOption = False,
+    yes_tools: YesToolsOption = None,
     ephemeral: EphemeralOption = False,
     offline: OfflineOption = False,
 ) -> int:
@@ -55,23 +69,31 @@ def ask(
 
     context = running(ctx)
     check_options(session, go_on=go_on, ephemeral=ephemeral)
-    wishes = Wishes(model, system, offline=offline)
-    answering = Answering(context.settings, wishes, tell=context.terminal.note)
-    question = read_question(context.terminal, prompt or (), attach or ())
+    set_parameters(context, parameters)
+    shape = shape_of(schema, extract=extract)
+    wishes = Wishes(model, system, offline=offline, schema=shape.schema)
+    wishes = with_tools(wishes, tools, yes_tools, none=no_tools)
+    terminal = context.terminal
+    confirm = terminal.confirm if terminal.interactive else None
+    answering = Answering(context.settings, wishes, tell=terminal.note, confirm=confirm)
+    question = read_question(terminal, prompt or (), attach or ())
     if not question:
         raise UsageError("there is nothing to ask; write omniagent ask 'Why is the sky blue?'")
     kept = context.settings.ask.keep or session is not None or go_on
     place = place_of(context, session, go_on=go_on, ephemeral=ephemeral, kept=kept)
-    with answering.agent(place.store, place.session_id) as agent:
-        played = asyncio.run(_asked(context, agent, question, place, whole=no_stream))
+    approve = allowed_in_scripts(context.settings, wishes)
+    with answering.agent(place.store, place.session_id, approve=approve) as agent:
+        shape.check(agent.engine)
+        turn = _asked(context, agent, question, place, shape, whole=no_stream)
+        played = asyncio.run(turn)
         remember(context, place, played)
-        return told(context, played, place, agent.engine.name)
+        return shape.tell(context, played, place, agent.engine.name)
 
 
 async def _asked(
-    context: Context, agent: Agent, question: Content, place: Place, *, whole: bool
+    context: Context, agent: Agent, question: Content, place: Place, shape: Shape, *, whole: bool
 ) -> Played:
     try:
-        return await one_turn(context, agent, question, place, whole=whole)
+        return await one_turn(context, agent, question, place, whole=whole, silent=shape.wanted)
     finally:
         await agent.engine.aclose()

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import typer
 
@@ -32,6 +32,14 @@ from omniagent_cli.cli.conversation import (
     remember,
     told,
 )
+from omniagent_cli.cli.parameters import ParametersOption, set_parameters
+from omniagent_cli.cli.tool_options import (
+    NoToolsOption,
+    ToolsOption,
+    YesToolsOption,
+    allowed_in_scripts,
+    with_tools,
+)
 from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import OmniAgentError
 from omniagent_cli.models import new_session_id
@@ -53,7 +61,10 @@ def chat(
     model: ModelOption = None,
     system: SystemOption = None,
     attach: AttachOption = None,
-    no_tools: Annotated[bool, typer.Option("--no-tools", help="offer the model no tools")] = False,
+    parameters: ParametersOption = None,
+    tools: ToolsOption = None,
+    no_tools: NoToolsOption = False,
+    yes_tools: YesToolsOption = None,
     ephemeral: EphemeralOption = False,
     offline: OfflineOption = False,
 ) -> int:
@@ -62,8 +73,9 @@ def chat(
     from omniagent_cli.cli.question import read_attachments
 
     check_options(session, go_on=go_on, ephemeral=ephemeral)
+    set_parameters(context, parameters)
     attached = read_attachments(attach or ())
-    wishes = Wishes(model, system, offline=offline, tools=not no_tools)
+    wishes = with_tools(Wishes(model, system, offline=offline), tools, yes_tools, none=no_tools)
     answering = Answering(context.settings, wishes, tell=context.terminal.note)
     place = place_of(context, session, go_on=go_on, ephemeral=ephemeral)
     with _lasting(place) as place:
@@ -98,7 +110,11 @@ def _line_by_line(
     with (
         _interruptible(),
         asyncio.Runner() as runner,
-        answering.agent(place.store, place.session_id) as agent,
+        answering.agent(
+            place.store,
+            place.session_id,
+            approve=allowed_in_scripts(context.settings, answering.wishes),
+        ) as agent,
     ):
         try:
             for line in _lines(context.terminal.stdin):
@@ -166,7 +182,11 @@ def _at_the_prompt(
 
     def open_agent(tell: Callable[[str], None]) -> Agent:
         answering.tell = tell
-        return answering.agent(store, session_id)
+        return answering.agent(store, session_id, titling=answering.titling(trouble))
+
+    def trouble(text: str) -> None:
+        if context.terminal.verbose:
+            answering.tell(text)
 
     kept = store.url != "memory:"
     setup = ChatSetup(
@@ -180,7 +200,9 @@ def _at_the_prompt(
         remember=context.recent.remember if kept else _forget,
         history_file=_history_file(context) if _keeps_history(context, store) else None,
         models=answering.known_models(),
+        first_use=answering.first_use,
         attached=attached,
+        yes_tools=answering.wishes.yes_tools,
     )
     return run(setup)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
@@ -115,9 +115,15 @@ def kept_in(place: Place, played: Played) -> str:
 
 
 async def one_turn(
-    context: Context, agent: Agent, question: Content, place: Place, *, whole: bool = False
+    context: Context,
+    agent: Agent,
+    question: Content,
+    place: Place,
+    *,
+    whole: bool = False,
+    silent: bool = False,
 ) -> Played:
-    """Ask, and show the answer as it comes, or when it is whole."""
+    """Ask, and show the answer as it comes, or when it is whole, or leave that to the caller."""
     from omniagent_cli.ui.stream import StreamView
     from omniagent_cli.ui.turns import play
 
@@ -128,21 +134,23 @@ async def one_turn(
         context.terminal,
         thinking=look.thinking,
         spoken=look.screen_reader,
-        answer="none" if context.json else answer,
+        answer="none" if context.json or silent else answer,
     )
-    with _undisturbed(context.terminal):
+    with _undisturbed(context.terminal, view.held):
         return await play(events, view)
 
 
 @contextmanager
-def _undisturbed(terminal: Terminal) -> Iterator[None]:
+def _undisturbed(
+    terminal: Terminal, aside: Callable[[], AbstractContextManager[None]]
+) -> Iterator[None]:
     """Keep keys that are typed into an answer off the screen; they are for the shell."""
     if not (terminal.is_terminal and terminal.reads_terminal and _in_foreground(terminal.stdin)):
         yield
         return
     from omniagent_cli.repl.quiet import Quiet
 
-    with Quiet(terminal.stdin) as quiet, quiet.suspendable():
+    with Quiet(terminal.stdin) as quiet, quiet.suspendable(aside):
         yield
 
 
@@ -157,13 +165,14 @@ def _in_foreground(stdin: TextIO) -> bool:
 def told(context: Context, played: Played, place: Place, model: str) -> int:
     """Print what a streaming view did not, and return the exit code."""
     if context.json:
-        context.terminal.json(_document(played, place, model))
+        context.terminal.json(document(played, place, model))
     if played.error is not None:
         raise played.error
     return _code(played)
 
 
-def _document(played: Played, place: Place, model: str) -> dict[str, Any]:
+def document(played: Played, place: Place, model: str) -> dict[str, Any]:
+    """Return what became of a turn, as ``--json`` prints it."""
     done = played.done
     return {
         "answer": played.text,

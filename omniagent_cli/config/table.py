@@ -137,13 +137,20 @@ SETTINGS: tuple[Setting, ...] = (
         "agent.temperature",
         Number(0, 2),
         "sampling temperature; unset leaves it to the provider",
+        flag="-o temperature",
     ),
-    _row("agent.max_tokens", Integer(1), "longest answer, in tokens"),
-    _row("agent.seed", Integer(-(2**63), 2**63 - 1), "seed for answers that can be repeated"),
+    _row("agent.max_tokens", Integer(1), "longest answer, in tokens", flag="-o max_tokens"),
+    _row(
+        "agent.seed",
+        Integer(-(2**63), 2**63 - 1),
+        "seed for answers that can be repeated",
+        flag="-o seed",
+    ),
     _row(
         "agent.reasoning_effort",
         Choice("none", "minimal", "low", "medium", "high", "xhigh"),
         "how long a reasoning model may think",
+        flag="-o reasoning_effort",
     ),
     _row(
         "agent.max_tool_rounds",
