@@ -222,16 +222,22 @@ def _split_content(content: Any) -> tuple[str, str]:
 _COUNTS = {
     "input_tokens": ("prompt_tokens", "input_tokens"),
     "output_tokens": ("completion_tokens", "output_tokens"),
-    "cached_tokens": ("prompt_cache_hit_tokens",),
+    "cached_tokens": ("prompt_cache_hit_tokens", "cache_read_input_tokens"),
+    "cache_write_tokens": ("cache_creation_input_tokens",),
 }
 _DETAILS = {
     "cached_tokens": ("prompt_tokens_details", "cached_tokens"),
+    "cache_write_tokens": ("prompt_tokens_details", "cache_write_tokens"),
     "reasoning_tokens": ("completion_tokens_details", "reasoning_tokens"),
 }
 
 
 def normal_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a provider's counts under our names; what it did not tell is absent."""
+    """Return a provider's counts under our names, which `agent.cost` explains; what it did not tell is absent.
+
+    Anthropic's own counts leave what was read from its cache and written to it out of ``input_tokens``; OpenAI's
+    ``prompt_tokens`` are all (https://docs.claude.com/en/docs/build-with-claude/prompt-caching#tracking-cache-performance).
+    """
     normal: dict[str, Any] = {}
     for name, keys in _COUNTS.items():
         for key in keys:
@@ -241,6 +247,9 @@ def normal_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
         details = usage.get(group)
         if isinstance(details, dict) and _is_count(details.get(key)):
             normal.setdefault(name, details[key])
+    if "input_tokens" in normal and not _is_count(usage.get("prompt_tokens")):
+        for key in _COUNTS["cached_tokens"][1:] + _COUNTS["cache_write_tokens"]:
+            normal["input_tokens"] += usage[key] if _is_count(usage.get(key)) else 0
     return normal
 
 

@@ -21,13 +21,13 @@ async def ask_once(
 ) -> Finished:
     """Return the model's whole answer, without what it thought aloud before.
 
-    The limit on the length of answers is for people's questions, and is left out here.
+    The limit on the length of answers, and their schema, are for people's questions, and are left out here.
 
     Raises:
         ModelError: there is none, or not all of it.
     """
     finished: Finished | None = None
-    stream = engine.stream(messages, (), replace(settings, max_tokens=None))
+    stream = engine.stream(messages, (), replace(settings, max_tokens=None, schema=None))
     async with aclosing(cast("Any", stream)) as events:
         async for event in events:
             if isinstance(event, Finished):

@@ -75,12 +75,14 @@ def choose(
     is sent even when it alone is over the budget. What is sent begins with a user's message where there is one.
 
     Args:
-        messages: what was said, after those the summary stands for.
+        messages: what was said; those the summary stands for are left out here.
         window: the limits.
         summary: what is sent in the place of the messages before.
     """
     scale = calibration(messages) if window.max_tokens is not None else 1.0
-    pieces = [piece for turn in turns(messages) for piece in _pieces(turn, scale)]
+    covered = -1 if summary is None else summary.up_to
+    rest = [m for m in messages if m.position is None or m.position > covered]
+    pieces = [piece for turn in turns(rest) for piece in _pieces(turn, scale)]
     text = "" if summary is None else f"{SUMMARY_INTRODUCTION}{summary.text}"
     taken = round(text_tokens(text) * scale)
     chosen = _newest(pieces, window, taken)
