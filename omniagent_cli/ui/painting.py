@@ -24,6 +24,9 @@ LONGEST_BLOCK = 32_768
 Thinking = Literal["folded", "full", "hidden"]
 
 _QUICK_SECONDS = 3.0
+_SILENCE_SECONDS = 2.0
+"""After that long without a word the spinner shows below the open text that something is still waited for."""
+
 _LONG_THOUGHT = 2_000
 _LOOK_BACK = 200
 _BLANK_LINE = re.compile(r"\n[ \t]*\n")
@@ -45,12 +48,13 @@ class LivePainter:
         self._pieces: list[str] = []
         self._held = ""
         self._flood: _Flood | None = None
-        self._begun_at = clock()
+        self._begun_at = self._heard_at = clock()
         self._waiting = True
         self._thinking_since: float | None = None
         self._thoughts = ""
         self._calls = Calls()
         self._held_back = False
+        self._over = False
         self._notes: list[str] = []
         self._above: list[str] = []
         self._gap = False  # something was printed, and the next block stands apart from it
@@ -69,6 +73,7 @@ class LivePainter:
         if self._thinking_since is not None:
             self._end_thinking()
         self._pieces.append(text)
+        self._heard_at = self._clock()
         self._paint_soon()
 
     def thinking(self, text: str) -> None:
@@ -116,6 +121,7 @@ class LivePainter:
     def finish(self) -> None:
         """Print all that came and leave nothing that moves."""
         self._held_back = self._waiting = False
+        self._over = True
         self._settle()
         self._calls.interrupt(self._clock())
         self._print_calls()
@@ -147,14 +153,19 @@ class LivePainter:
         now = self._clock()
         if now >= self._next_frame:
             self._paint()
-        elif self._timer is None:
+        else:
             self._wake(self._next_frame - now)
 
     def _wake(self, seconds: float) -> None:
+        """Paint again after a while, or when that was going to be anyway if it is sooner."""
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             return
+        if self._timer is not None:
+            if self._timer.when() <= loop.time() + seconds:
+                return
+            self._timer.cancel()
         self._timer = loop.call_later(max(0.0, seconds), self._tick)
 
     def _tick(self) -> None:
@@ -180,8 +191,10 @@ class LivePainter:
             if len(self._blocks.tail) > LONGEST_BLOCK:
                 self._begin_flood()
         self._frame(self._rows())
-        if self._turns() and self._timer is None:
+        if self._turns() or self._is_silent():
             self._wake(SPINNER_SECONDS)
+        elif not self._over:
+            self._wake(self._heard_at + _SILENCE_SECONDS - self._clock())
 
     def _frame(self, rows: list[str]) -> None:
         above, self._above = self._above, []
@@ -282,7 +295,17 @@ class LivePainter:
         """Whether something is shown that changes by itself."""
         return bool(self._calls) or self._thinking_since is not None or self._waiting
 
+    def _is_silent(self) -> bool:
+        return self._clock() - self._heard_at >= _SILENCE_SECONDS and not self._over
+
     def _rows(self) -> list[str]:
+        rows = self._what_changes()
+        if self._is_silent() and not self._turns() and self._flood is None:
+            silence = f"{self._mark()} {self._clock() - self._heard_at:.0f} s"
+            rows = [*rows, self._dim(cut_cells(silence, max(1, self._terminal.width)))]
+        return rows[-self._room() :]
+
+    def _what_changes(self) -> list[str]:
         width = max(1, self._terminal.width)
         if self._calls:
             rows = self._calls.rows(self._mark(), self._clock(), width)

@@ -74,6 +74,7 @@ class StreamView:
         else:
             self._painter = PlainPainter(terminal, spoken=spoken, thinking=thinking, clock=clock)
         self._over = False
+        self._is_held = False
         self._verbose = terminal.verbose
 
     def feed(self, event: TurnEvent) -> None:
@@ -110,10 +111,15 @@ class StreamView:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Write nothing, so that something else can be shown or asked; what comes meanwhile follows."""
+        if self._is_held:
+            yield
+            return
+        self._is_held = True
         self._painter.hold()
         try:
             yield
         finally:
+            self._is_held = False
             if not self._over:
                 self._painter.release()
 
