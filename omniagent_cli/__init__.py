@@ -28,8 +28,11 @@ _PUBLIC = {
     "attach": "omniagent_cli.agent.attachments",
     "ModelSettings": "omniagent_cli.agent.events",
     "SessionsSkill": "omniagent_cli.agent.session_skill",
+    "Skill": "omniagent_cli.agent.skills",
     "Tool": "omniagent_cli.agent.tools",
+    "ToolContext": "omniagent_cli.agent.skills",
     "Window": "omniagent_cli.agent.window",
+    "tool": "omniagent_cli.agent.tools",
     "errors": "omniagent_cli",
 }
 
@@ -41,7 +44,8 @@ if TYPE_CHECKING:
     from omniagent_cli.agent.events import ModelSettings
     from omniagent_cli.agent.loop import Agent
     from omniagent_cli.agent.session_skill import SessionsSkill
-    from omniagent_cli.agent.tools import Tool
+    from omniagent_cli.agent.skills import Skill, ToolContext
+    from omniagent_cli.agent.tools import Tool, tool
     from omniagent_cli.agent.window import Window
     from omniagent_cli.models import Message, Session, SessionSummary
     from omniagent_cli.stores import (
@@ -65,13 +69,16 @@ __all__ = [
     "SessionStore",
     "SessionSummary",
     "SessionsSkill",
+    "Skill",
     "Tool",
+    "ToolContext",
     "Window",
     "__version__",
     "attach",
     "errors",
     "migrate",
     "open_store",
+    "tool",
     "with_compression",
     "with_encryption",
 ]

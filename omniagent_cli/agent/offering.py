@@ -41,6 +41,9 @@ class Toolset:
         skills: set up before the first turn that offers tools; a function is called then, in a thread.
         store: handed to the skills.
         switches: what is offered of it.
+
+    Attributes:
+        names: of the tools and skills, as far as they are known without setting anything up.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class Toolset:
     ) -> None:
         self.tools = _checked(tools)
         self.switches = switches or Switches()
+        self.names = [tool.name for tool in self.tools]
         self._skills = skills
         self._store = store
         self._home = Background()
@@ -74,6 +78,7 @@ class Toolset:
         notices += [one_line(line) for entry in opened for line in entry.skill.left_out]
         found = self._named(opened, notices)
         known = [Known(tool, self.why_off(tool, session)) for tool in found]
+        self.names = list(dict.fromkeys(n for tool in found for n in (tool.skill, tool.name) if n))
         notices += self._unknown({name for tool in found for name in (tool.name, tool.skill)})
         fresh = [text for text in dict.fromkeys(notices) if text not in self._told]
         self._told.update(fresh)

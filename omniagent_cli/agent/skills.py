@@ -32,11 +32,13 @@ class Skill:
     Attributes:
         name: switches it on and off, and stands before it in lists.
         description: one line.
+        origin: where it comes from, for lists.
         open_seconds: how long it may take to be set up; a server that is fetched first takes a while.
     """
 
     name: str
     description: str = ""
+    origin: str = ""
     open_seconds: float = 60.0
 
     def __init__(self, name: str, tools: Sequence[Tool] = (), *, description: str = "") -> None:

@@ -33,15 +33,26 @@ def skills_of(
     """
     if not settings.tools.enabled or not wishes.tools:
         return []
+    skills = all_skills(settings, tell=tell, with_store=with_store)
+    return [skill for skill in skills if skill.name not in settings.tools.disabled]
+
+
+def all_skills(
+    settings: Settings, *, tell: Callable[[str], None], with_store: bool = True
+) -> list[Skill]:
+    """Return every skill there is, switched off or not; see `skills_of`."""
     from omniagent_cli.agent.mcp.skill import mcp_skills
     from omniagent_cli.agent.session_skill import SessionsSkill
     from omniagent_cli.config import mcp_servers
 
     # Our own come first, so that no package takes their names. The store is the person's own, all of it.
-    skills: list[Skill] = [SessionsSkill(scope="all")] if with_store else []
-    skills += mcp_skills(mcp_servers(settings))
-    skills += _installed(tell)
-    return [skill for skill in skills if skill.name not in settings.tools.disabled]
+    own: list[Skill] = [SessionsSkill(scope="all")] if with_store else []
+    servers = mcp_skills(mcp_servers(settings))
+    for skill in own:
+        skill.origin = "built in"
+    for server in servers:
+        server.origin = "MCP server"
+    return [*own, *servers, *_installed(tell)]
 
 
 def _installed(tell: Callable[[str], None]) -> list[Skill]:
@@ -62,6 +73,7 @@ def _loaded(point: EntryPoint, tell: Callable[[str], None]) -> Skill | None:
         why = f"{type(error).__name__}: {error}"
     else:
         if isinstance(skill, Skill):
+            skill.origin = f"package {point.dist.name}" if point.dist else "a package"
             return skill
         why = f"{point.value} is no Skill"
     tell(one_line(f"the skill {point.name} cannot be loaded: {why}; update or uninstall it"))

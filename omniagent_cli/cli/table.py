@@ -123,6 +123,11 @@ COMMANDS = Group(
             },
             default="list",
         ),
+        "tools": Group(
+            "see what a model may use",
+            {"list": Row("tools:list_tools", "list the tools of all skills", "omniagent tools list", json=True)},
+            default="list",
+        ),
         "config": Group(
             "see and change settings",
             {

@@ -41,6 +41,8 @@ class SlashCompleter(Completer):
             "formats": lambda _: _formats(),
             "files": _files,
             "actions": lambda _: (("set", ""), ("get", ""), ("unset", "")),
+            "switches": lambda _: (("on", ""), ("off", "")),
+            "tools": self._tools,
         }
 
     def get_completions(
@@ -93,6 +95,10 @@ class SlashCompleter(Completer):
         yield from ((name, "") for name in dict.fromkeys(("recall", *self._chat.setup.models)))
         for name in {s.model for s in self._chat.store.list(limit=_LIMIT) if s.model}:
             yield name, "used before"
+
+    def _tools(self, _word: str) -> Iterator[Offer]:
+        agent = self._chat.agent
+        yield from ((name, "") for name in (agent.toolset.names if agent else ()))
 
     def _metadata(self, _word: str) -> Iterator[Offer]:
         chat = self._chat

@@ -10,6 +10,7 @@ from omniagent_cli.repl.commands import (
     resuming,
     sessions,
     talking,
+    tools,
 )
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "resuming",
     "sessions",
     "talking",
+    "tools",
 ]

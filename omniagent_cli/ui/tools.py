@@ -1,0 +1,32 @@
+"""Tools as a table for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from omniagent_cli.text import first_line, one_line
+from omniagent_cli.ui.cells import Column, Table
+
+
+def tools_table(rows: Iterable[tuple[str, str, str, str, str]]) -> Table:
+    """Lay out skill, tool, effect, why it is off (empty: it is on) and description; all of it may be a stranger's."""
+    columns = [
+        Column("SKILL", "cyan"),
+        Column("TOOL"),
+        Column("EFFECT", "yellow"),
+        Column("ON"),
+        Column("DOES", shrink=True),
+    ]
+    return Table(
+        columns,
+        [
+            [
+                one_line(skill),
+                one_line(tool),
+                effect,
+                f"off: {one_line(why_off)}" if why_off else "on",
+                first_line(description, 200),
+            ]
+            for skill, tool, effect, why_off, description in rows
+        ],
+    )
