@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
-from omniagent_cli.errors import KeyNotFound, SessionNotFound
-from omniagent_cli.models import Content, Message, Session
+from omniagent_cli.errors import InvalidRecord, KeyNotFound, SessionNotFound
+from omniagent_cli.models import Content, Message, Session, detached
 from omniagent_cli.stores.events import Event, Handler
+from omniagent_cli.stores.writing import check_sha256
 
 if TYPE_CHECKING:
     from omniagent_cli.stores.base import SessionStore
+
+
+_ATTACHMENT = "attachment"
 
 
 class SessionHandle:
@@ -25,8 +29,10 @@ class SessionHandle:
         self.id = session_id
 
     def add_message(self, role: str, content: Content = "", **keys: Any) -> Message:
-        """Append one message and return it as stored."""
-        return self._store.append(self.id, Message(role, content, **keys))[0]
+        """Append one message and return it as stored; data in its parts is kept as attachments of the session."""
+        own, attachments = detached(content)
+        message = Message(role, own, **keys)
+        return self._store.write(self.id, message, attachments=attachments).messages[0]
 
     def get_messages(self, last: int | None = None) -> list[Message]:
         """Return the messages, oldest first, or the `last` few; none when the session is not there yet."""
@@ -70,8 +76,16 @@ class SessionHandle:
         return off
 
     def export(self) -> dict[str, Any]:
-        """Return the whole session as a JSON record that `import_data` of any store accepts."""
-        return self._store.get(self.id).to_record()
+        """Return the whole session as a JSON record that `import_data` of any store accepts.
+
+        Attachments are in its ``records``, where the ``json`` format has them.
+        """
+        data = self._store.get(self.id).to_record()
+        records = [
+            {"record": _ATTACHMENT, "key": key, "value": value}
+            for key, value in self._store.iter_records(self.id, _ATTACHMENT)
+        ]
+        return {**data, "records": records} if records else data
 
     def import_data(self, data: Mapping[str, Any]) -> None:
         """Fill this session, which must not be there yet, from an exported record; all of it or nothing.
@@ -80,10 +94,14 @@ class SessionHandle:
             SessionExists: there is already a session with this id.
             InvalidRecord: the data is not a session record.
         """
-        session = Session.from_record({**data, "id": self.id})
+        own = {key: value for key, value in data.items() if key != "records"}
+        session = Session.from_record({**own, "id": self.id})
+        attachments = _attachments_in(data.get("records") or [])
         uid = self._store.stage(session)
         try:
             self._store.stage_messages(uid, session.messages)
+            for key, value in attachments.items():
+                self._store.stage_record(uid, _ATTACHMENT, key, value)
             self._store.publish(uid, session)
         except BaseException:
             self._store.unstage(uid)
@@ -100,3 +118,16 @@ class SessionHandle:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _attachments_in(records: Any) -> dict[str, dict[str, Any]]:
+    """Return the attachments among the other records of an exported session, by SHA-256."""
+    found = {}
+    for record in records if isinstance(records, list) else [None]:
+        own = record if isinstance(record, Mapping) else {}
+        key, value = own.get("key"), own.get("value")
+        if not isinstance(key, str) or not isinstance(value, dict):
+            raise InvalidRecord("a session's records are a list of objects with a key and a value")
+        if own.get("record") == _ATTACHMENT:
+            found[check_sha256(key)] = value
+    return found

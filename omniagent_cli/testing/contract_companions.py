@@ -171,6 +171,23 @@ class CompanionsContract(ContractBase):
         store.write("s", showing(A), attachments={A: {"data": "eg=="}})
         assert store.attachment("s", A) == {"data": "eg=="}
 
+    def test_an_exported_session_has_its_attachments(self, store: SessionStore) -> None:
+        """What a handle exports, another imports with its attachments; what is no record of one imports nothing."""
+        url = "data:image/png;base64,eA=="
+        with store.session("s") as chat:
+            added = chat.add_message("user", [{"type": "image_url", "image_url": {"url": url}}])
+            data = chat.export()
+        (key,) = store.attachments("s")
+        assert added.content[0]["image_url"] == {"url": f"attachment:sha256:{key}"}  # type: ignore[index]
+        with store.session("t") as copy:
+            for wrong in ("x", [5], [{"record": "attachment", "key": "a", "value": {}}]):
+                with pytest.raises(InvalidRecord):
+                    copy.import_data({**data, "records": wrong})
+            assert not store.exists("t")
+            copy.import_data(data)
+            assert copy.export()["records"] == data["records"]
+        assert store.attachment("t", key)["data"] == "eA=="
+
     def test_a_write_that_is_refused_keeps_no_attachment(self, store: SessionStore) -> None:
         """A name that is no SHA-256, or a message that is none, stores nothing at all."""
         for messages, name in ((showing(A), "a"), ([{"role": "nobody"}], A)):
