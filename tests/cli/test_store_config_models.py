@@ -1,4 +1,4 @@
-"""`omniagent store`, `config` and `models`."""
+"""`omniagent store` and `config`."""
 
 from __future__ import annotations
 
@@ -162,36 +162,6 @@ def test_edit_and_trust_need_a_person(run, tmp_path, person, home):
     with person("config", "edit", columns=250, VISUAL=f"{sys.executable} {editor}") as terminal:
         assert terminal.wait() == 2
     assert "window.max_messages cannot be -1" in terminal.shown
-
-
-def test_models(run, monkeypatch):
-    """Models are those with a key, those on this machine, and recall; the chosen one is marked."""
-    monkeypatch.setenv("OLLAMA_HOST", "127.0.0.1:9")
-    assert run("models").cells[-1] == ["recall", "built in", ""]
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret-of-mine")
-    ran = run("models", "list")
-    assert ["openai:gpt-5", "OPENAI_API_KEY", ""] in ran.cells
-    assert "sk-secret" not in ran.out + ran.err
-    assert run("models", "use", "openai:gpt-5").err == ""
-    assert {"model": "openai:gpt-5", "origin": "OPENAI_API_KEY", "chosen": True} in run(
-        "models", "--json"
-    ).json
-    assert run("models", "use", "recall").code == 0
-    assert run("config", "get", "model").out == "recall\n"
-
-
-def test_wrong_models(run):
-    """A model that cannot be is refused with what was probably meant; a missing key is a warning."""
-    ran = run("models", "use", "opnai:gpt-5")
-    assert (ran.code, ran.err) == (
-        2,
-        "omniagent: error: there is no provider 'opnai'; did you mean openai?\n",
-    )
-    ran = run("models", "use", "openai:gpt-5")
-    assert (ran.code, ran.err) == (
-        0,
-        "omniagent: warning: there is no key for OpenAI yet; set OPENAI_API_KEY\n",
-    )
 
 
 def test_export_and_import_through_a_pipe(run, filled, tmp_path):
