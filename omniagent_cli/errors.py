@@ -31,7 +31,7 @@
         ├── ToolRoundsExceeded         the model kept calling tools
         └── ModelError                 the provider did not answer properly; partial text was kept
             ├── ModelUnreachable       nobody answers, time-out, the stream was cut (CLI: exit 3)
-            ├── ModelRefused           the key, the model name or the request was refused
+            ├── ModelRefused           the key, the model name or the request was refused; carries status
             └── ModelRateLimited       asked to wait; carries retry_after_seconds
 
 A leaf carries its data as attributes; its text is a sentence with the id and the next step.
