@@ -33,6 +33,7 @@ from omniagent_cli.cli.conversation import (
     told,
 )
 from omniagent_cli.cli.parameters import ParametersOption, set_parameters
+from omniagent_cli.cli.picking import PickOption, picked_session
 from omniagent_cli.cli.tool_options import (
     NoToolsOption,
     ToolsOption,
@@ -58,6 +59,7 @@ def chat(
     *,
     session: SessionOption = None,
     go_on: ContinueOption = False,
+    pick: PickOption = False,
     model: ModelOption = None,
     system: SystemOption = None,
     attach: AttachOption = None,
@@ -73,6 +75,8 @@ def chat(
     from omniagent_cli.cli.question import read_attachments
 
     check_options(session, go_on=go_on, ephemeral=ephemeral)
+    if pick:
+        session = picked_session(context, session, go_on=go_on, ephemeral=ephemeral)
     set_parameters(context, parameters)
     attached = read_attachments(attach or ())
     wishes = with_tools(Wishes(model, system, offline=offline), tools, yes_tools, none=no_tools)

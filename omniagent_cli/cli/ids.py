@@ -87,6 +87,12 @@ def named(given: str) -> str:
     return check_session_id(given)
 
 
+def as_given(session_id: str) -> str:
+    """Return how a person would have to write an id that is known; the opposite of `named`."""
+    means_more = session_id == RECENT or _ESCAPED.fullmatch(session_id)
+    return f"id:{session_id}" if means_more else session_id
+
+
 def missing(context: Context, session_id: str) -> SessionNotFound:
     """Return the error for an id that is not there, with what was probably meant."""
     close = _close(context, session_id)

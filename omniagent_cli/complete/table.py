@@ -170,6 +170,7 @@ TABLE: Table = {
         (
             (("--session", "-s"), "session", "go on with this session, or begin it", False),
             (("--continue", "-c"), "", "go on with the session used last", False),
+            (("--pick",), "", "pick the session to go on with", False),
             (("--model", "-m"), "model", "who answers: provider:name or an alias", False),
             (("--system",), "text or @file", "what the model is told first, or a file with it", False),
             (("--attach", "-a"), "file", "a text, picture or PDF to go with the question", True),

@@ -53,6 +53,28 @@ async def pick(
     return await PickerScreen(choices, terminal).run()
 
 
+def run_picker(store: SessionStore, terminal: Terminal, *, spoken: bool = False) -> str | None:
+    """Like `pick`, where nothing else runs yet.
+
+    Raises:
+        NothingToPick: there are none.
+        StoreError: they cannot be listed.
+    """
+    from prompt_toolkit.shortcuts import PromptSession
+
+    from omniagent_cli.repl.prompt import fitting_output
+
+    async def ask(question: str) -> str | None:
+        session: PromptSession[str] = PromptSession()
+        try:
+            return await session.prompt_async(question, handle_sigint=False)
+        except (KeyboardInterrupt, EOFError):
+            return None
+
+    with fitting_output(terminal, plain=spoken):
+        return asyncio.run(pick(store, terminal, ask=ask, spoken=spoken))
+
+
 async def _by_number(choices: Choices, terminal: Terminal, ask: Ask) -> str | None:
     """Show a numbered list and ask, as often as it takes."""
     while True:
