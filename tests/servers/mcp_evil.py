@@ -316,6 +316,43 @@ def stays():
     time.sleep(600)
 
 
+def hangs():
+    """Never answer a call, and do not end when asked to; the pid goes to $MARK when a call has come."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    serve(call=lambda _request: leave_pid())
+    time.sleep(600)
+
+
+def never_starts():
+    """Answer nothing at all, and do not end when asked to."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    leave_pid()
+    time.sleep(600)
+
+
+def leave_pid():
+    """Write the pid in one go, so that nobody reads half of it."""
+    mark = Path(os.environ["MARK"])
+    part = mark.with_suffix(".part")
+    part.write_text(str(os.getpid()))
+    part.rename(mark)
+
+
+def waits_once():
+    """Leave the first call unanswered, and answer the others with how often this life was called."""
+    made = 0
+
+    def call(request):
+        nonlocal made
+        made += 1
+        if made == 1:
+            Path(os.environ["MARK"]).touch()
+        else:
+            answer(request, text(f"call {made} of one life"))
+
+    serve(call=call)
+
+
 def leaves_child():
     """End as it should, and leave a program behind that holds the pipes."""
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
