@@ -36,8 +36,8 @@ CHECKPOINT_SECONDS = 1.0
 MAX_TOOL_ROUNDS = 25
 
 _STOP_NOTICES = {
-    "length": "the answer was cut at the model's token limit",
-    "content_filter": "the provider's content filter stopped the answer",
+    "length": "the answer was cut at the model's token limit; ask it to go on, or allow more with agent.max_tokens",
+    "content_filter": "the provider's content filter stopped the answer; ask in other words, or choose another model",
 }
 
 
@@ -160,7 +160,7 @@ class Turn:
         if finished.reason in _STOP_NOTICES:
             yield Notice(_STOP_NOTICES[finished.reason])
         elif not message.text and not message.tool_calls:
-            yield Notice("the model gave an empty answer")
+            yield Notice("the model gave an empty answer; ask again, or choose another model")
         yield message
 
     async def _run_tools(self, calls: Sequence[ToolCall]) -> AsyncGenerator[TurnEvent, None]:

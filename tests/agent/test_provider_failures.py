@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import socket
+import ssl
+import threading
 import traceback
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
+from omniagent_cli.agent.client import connection_failure
 from omniagent_cli.agent.events import ModelSettings, Retrying, TextDelta
 from omniagent_cli.agent.provider import ChatCompletionsEngine
 from omniagent_cli.agent.providers import PROVIDERS, Endpoint
@@ -23,6 +32,7 @@ from tests.agent.asking import KEY, QUICK, ask, engine_for, one
 from tests.servers.chat_server import (
     STALL,
     Cut,
+    Reply,
     answer,
     chunk,
     cut,
@@ -31,6 +41,48 @@ from tests.servers.chat_server import (
     status,
     stream,
 )
+
+
+@contextmanager
+def tls_server(folder):
+    """Speak TLS on this machine with a certificate of our own making; yield the port."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (folder / "pem").write_bytes(pem + certificate.public_bytes(Encoding.PEM))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "pem")
+
+    def serve(listening):
+        with suppress(OSError):
+            while True:
+                connection, _ = listening.accept()
+                with (
+                    connection,
+                    suppress(OSError),
+                    context.wrap_socket(connection, server_side=True),
+                ):
+                    pass
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=serve, args=(listening,))
+        thread.start()
+        try:
+            yield listening.getsockname()[1]
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+            thread.join()
 
 
 def failure(chat_server, error, *replies, key="", provider="vllm", settings=QUICK, seen=None):
@@ -106,6 +158,7 @@ REFUSALS = {
     "404": (status(404, "no such model."), "OpenAI has no model m: no such model; `omniagent models list` or the base_url URL may be wrong"),
     "400": (status(400, "bad\nrequest"), "OpenAI refused the request (400): bad request"),
     "too long": (status(400, {"code": "context_length_exceeded", "message": "too long"}), "the conversation is longer than m takes: too long; compact it, or send fewer messages"),
+    "too large": (status(413, "Request too large for m"), "the conversation is longer than m takes: Request too large for m; compact it, or send fewer messages"),
     "credit": (status(429, {"code": "insufficient_quota", "message": "no quota"}), "the account at OpenAI has no credit left: no quota; see its billing page"),
     "page": (document(b"<html><head><title>Forbidden</title>", "text/html", 403), "OpenAI does not allow this key to use m: a web page titled 'Forbidden'; choose another model or key"),
     "list": (document(b'[{"error": {"message": "in a list"}}]', "application/json", 400), "OpenAI refused the request (400): in a list"),
@@ -140,6 +193,80 @@ def test_waits_as_asked_and_tries_again(chat_server):
     ]  # fmt: skip
     assert [e.wait_seconds for e in events[:2]] == [0.02, 0.0]
     assert events[-1].text == "ok"
+
+
+DATE = format_datetime(datetime(2040, 1, 1, tzinfo=UTC), usegmt=True)
+LIMITS = {
+    "no time": ({}, None, "try again later"),
+    "seconds": ({"Retry-After": "90"}, 90.0, "try again in 90 s"),
+    "fraction": ({"retry-after-ms": "61500"}, 61.5, "try again in 62 s"),
+    "minutes": ({"Retry-After": "600"}, 600.0, "try again in 10 min"),
+    "hours": ({"Retry-After": "86400"}, 86400.0, "try again in 24 h"),
+    "date": ({"Retry-After": DATE}, None, " h"),
+    "nonsense": ({"Retry-After": "soon"}, None, "try again later"),
+}
+
+
+@pytest.mark.parametrize(("headers", "wait", "advice"), LIMITS.values(), ids=LIMITS)
+def test_rate_limits_say_how_long(chat_server, headers, wait, advice):
+    """A limit without a time, with seconds or with a date is told with what to do, and carries the time."""
+    settings = ModelSettings(max_retries=0)
+    with pytest.raises(ModelRateLimited) as told:
+        ask(
+            engine_for(chat_server(Reply(status=429, headers=headers, body=b"{}"))),
+            settings=settings,
+        )
+    assert str(told.value).startswith("vLLM has had too many requests; try again ")
+    assert str(told.value).endswith(advice)
+    if wait is not None or not headers:
+        assert told.value.retry_after_seconds == wait
+
+
+def test_a_huge_error_is_not_read_to_its_end(chat_server):
+    """An error page without end costs neither memory nor the line that tells it."""
+    server = chat_server(document(b"<p>" + b"x" * 60_000_000, "text/html", 400))
+    with pytest.raises(ModelRefused) as told:
+        ask(engine_for(server))
+    assert str(told.value) == "vLLM refused the request (400): a web page"
+    assert server.wait_hangup()
+
+
+def test_a_certificate_nobody_signed(tmp_path):
+    """A server whose certificate cannot be verified is not asked, and that is told; it is not tried again."""
+    with tls_server(tmp_path) as port:
+        url = f"https://127.0.0.1:{port}/v1"
+        seen = []
+        with pytest.raises(ModelUnreachable) as told:
+            ask(ChatCompletionsEngine(Endpoint(PROVIDERS["vllm"], "m", url)), seen=seen)
+    assert str(told.value) == (
+        f"the certificate of {url} cannot be verified; "
+        "install the system's CA certificates or set SSL_CERT_FILE"
+    )
+    assert seen == []
+
+
+def test_no_tls_where_it_is_expected(chat_server):
+    """An https address of a server that speaks http is told as that."""
+    url = chat_server().url.replace("http:", "https:")
+    with pytest.raises(ModelUnreachable) as told:
+        ask(ChatCompletionsEngine(Endpoint(PROVIDERS["vllm"], "m", url)))
+    assert str(told.value) == (
+        f"no secure connection to {url} comes about; "
+        "check the address: does it begin with https:// where the server speaks http://?"
+    )
+
+
+def test_a_host_that_is_not_there():
+    """A name that leads nowhere is told as that, after trying again, for the network may be coming back."""
+    endpoint = Endpoint(PROVIDERS["groq"], "m", "https://no.example/v1", KEY)
+    try:
+        socket.getaddrinfo("no.example", 443, flags=socket.AI_NUMERICHOST)
+    except socket.gaierror as error:
+        failed = connection_failure(endpoint, error, began=False)
+    assert failed.worth_retrying
+    assert str(failed.error) == (
+        "the address of Groq is not found: there is no host no.example; check the network and the address"
+    )
 
 
 def test_an_overload_told_in_the_stream_is_tried_again(chat_server):

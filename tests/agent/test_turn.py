@@ -151,7 +151,7 @@ def test_empty_answer_is_told_and_stored(store):
     """An answer of nothing is stored as empty text, with a notice."""
     with Agent(ScriptedModel(Say("")), store=store) as agent:
         events = list(agent.stream_sync("q", "s"))
-    assert Notice("the model gave an empty answer") in events
+    assert Notice("the model gave an empty answer; ask again, or choose another model") in events
     assert said(store, "s")[1] == ("assistant", "", "complete")
 
 
