@@ -11,8 +11,8 @@ from typing import Any
 
 from omniagent_cli.canonical import dump, format_time, parse_time
 from omniagent_cli.errors import InvalidRecord, InvalidSessionId
-from omniagent_cli.formats.exchange import Entry, MessageEntry
-from omniagent_cli.models import check_session_id
+from omniagent_cli.formats.exchange import Entry, MessageEntry, RecordEntry
+from omniagent_cli.models import check_session_id, detached
 
 _LATEST_SECONDS = 253402300799  # the end of the year 9999
 _MILLISECONDS_FROM = 1e11
@@ -126,6 +126,21 @@ def said_of(value: Any) -> str:
     return "" if value is None else dump(value).decode()
 
 
+def picture(url: str, name: str = "") -> dict[str, Any]:
+    """Make a content part of a picture; one whose data is not in the file is named instead."""
+    if url.startswith("data:"):
+        part: dict[str, Any] = {"type": "image_url", "image_url": {"url": url}}
+        return part | ({"name": name} if name else {})
+    return {"type": "text", "text": f"[image: {name or url.rpartition('/')[2] or 'unnamed'}]"}
+
+
+def content_of(parts: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
+    """Return parts as a content: as text where they are nothing else."""
+    if all(part["type"] == "text" for part in parts):
+        return "\n".join(filter(None, (part["text"] for part in parts)))
+    return parts
+
+
 def tool_call(call_id: Any, name: Any, arguments: Any) -> dict[str, Any]:
     """Make a tool call; arguments that are no JSON object become one with the key ``input``."""
     if isinstance(arguments, str):
@@ -166,9 +181,14 @@ def message(
     return {"role": role, "content": content} | {k: v for k, v in found.items() if v}
 
 
+ANSWER = "_answer"
+"""Key of a record that says which answer it is a piece of; it is not imported."""
+
+
 class Thread:
     """Puts the messages of one session in order on their way in.
 
+    Pieces of one answer that follow each other (the same `ANSWER`) become one message again.
     Turns begin with each question; a message without a time has that of the one before it; an id that was there
     already is told apart by its number; thinking that stands by itself goes to the answer that follows, and a
     tool's result to the call before it when it names none.
@@ -187,19 +207,24 @@ class Thread:
 
     def entries(self, found: Iterable[Entry]) -> Iterator[Entry]:
         """Yield what is to be imported."""
-        for entry in found:
+        for entry in _whole(found):
             if not isinstance(entry, MessageEntry):
                 yield entry
                 continue
-            if (record := self._placed(entry.record)) is not None:
-                yield MessageEntry(entry.place, record)
+            if (record := self._placed(entry.record)) is None:
+                continue
+            if isinstance(record["content"], list):
+                record["content"], attachments = detached(record["content"])
+                for key, data in attachments.items():
+                    yield RecordEntry(entry.place, "attachment", key, data)
+            yield MessageEntry(entry.place, record)
         if self._thinking:
             yield MessageEntry(
                 "", self._placed(message("assistant", "", thinking="\n\n".join(self._thinking)))
             )
 
     def _placed(self, record: dict[str, Any]) -> dict[str, Any] | None:
-        own = dict(record)
+        own = {key: value for key, value in record.items() if key != ANSWER}
         if self._is_thinking(own):
             self._thinking.append(own["extra"]["thinking"])
             self._at = own.get("created_at") or self._at
@@ -242,3 +267,33 @@ class Thread:
             self._open_calls.remove(call_id)
         if call_id:
             own["tool_call_id"] = call_id
+
+
+def _whole(found: Iterable[Entry]) -> Iterator[Entry]:
+    """Put the pieces of an answer together."""
+    held: MessageEntry | None = None
+    for entry in found:
+        if isinstance(entry, MessageEntry) and held is not None:
+            answer = held.record.get(ANSWER)
+            if answer and entry.record.get(ANSWER) == answer:
+                _join(held.record, entry.record)
+                continue
+        if held is not None:
+            yield held
+        held = entry if isinstance(entry, MessageEntry) else None
+        if held is None:
+            yield entry
+    if held is not None:
+        yield held
+
+
+def _join(first: dict[str, Any], more: dict[str, Any]) -> None:
+    first["content"] = "\n\n".join(filter(None, (first["content"], more["content"])))
+    if calls := more.get("tool_calls"):
+        first["tool_calls"] = [*first.get("tool_calls", ()), *calls]
+    thoughts = [one.get("extra", {}).get("thinking", "") for one in (first, more)]
+    if any(thoughts):
+        first["extra"] = {**first.get("extra", {}), "thinking": "\n\n".join(filter(None, thoughts))}
+    for key in ("model", "usage"):
+        if key in more:
+            first.setdefault(key, more[key])

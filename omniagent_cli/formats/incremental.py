@@ -351,6 +351,22 @@ def is_by_line(head: bytes) -> bool:
     return not end or line.rstrip().endswith((b"}", b"]"))
 
 
+def objects_by_line(source: Source) -> Iterator[MessageEntry | Problem]:
+    """Yield the object of each line that is not blank, and a problem for each that is no object."""
+    for number, line in source.lines():
+        place = f"{source.name}:{number}"
+        if line is None:
+            yield problem(place, f"it is longer than {MAX_RECORD_BYTES >> 20} MiB")
+        elif text := line.strip().decode("utf-8", "surrogateescape"):
+            try:
+                value = parse(text)
+            except BadValue as error:
+                yield problem(place, error)
+            else:
+                fits = isinstance(value, dict)
+                yield MessageEntry(place, value) if fits else problem(place, "it is no object")
+
+
 def list_entries(reader: JsonReader) -> Iterator[MessageEntry | Problem]:
     """Yield each element of the list the reader stands at, and a problem for each that cannot be read.
 

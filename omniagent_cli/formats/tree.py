@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from omniagent_cli.canonical import dump
 from omniagent_cli.formats.exchange import Incoming, MessageEntry, Problem
@@ -53,6 +53,12 @@ class Tree:
         """Forget all of it."""
         self._file.close()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def add(
         self,
         node_id: str,
@@ -80,6 +86,10 @@ class Tree:
         self._file.write(data)
         self._nodes[node_id] = Node(parent, place, self._end, len(data))
         self._end += len(data)
+
+    def replace(self, node_id: str, place: str, records: list[dict[str, Any]]) -> None:
+        """Give a node other message records and leave it where it stands."""
+        self.add(node_id, self._nodes[node_id].parent, place, records)
 
     def lose(self, node_id: str, place: str) -> None:
         """Note a node that could not be read; the one that names it as a child tells where it stood."""
