@@ -26,6 +26,8 @@ _PUBLIC = {
     "SessionSummary": "omniagent_cli.models",
     "Agent": "omniagent_cli.agent.loop",
     "attach": "omniagent_cli.agent.attachments",
+    "McpServer": "omniagent_cli.agent.mcp.server",
+    "McpSkill": "omniagent_cli.agent.mcp.skill",
     "ModelSettings": "omniagent_cli.agent.events",
     "SessionsSkill": "omniagent_cli.agent.session_skill",
     "Skill": "omniagent_cli.agent.skills",
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
     from omniagent_cli.agent.attachments import attach
     from omniagent_cli.agent.events import ModelSettings
     from omniagent_cli.agent.loop import Agent
+    from omniagent_cli.agent.mcp.server import McpServer
+    from omniagent_cli.agent.mcp.skill import McpSkill
     from omniagent_cli.agent.session_skill import SessionsSkill
     from omniagent_cli.agent.skills import Skill, ToolContext
     from omniagent_cli.agent.tools import Tool, tool
@@ -61,6 +65,8 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_SESSION_TTL",
     "Agent",
+    "McpServer",
+    "McpSkill",
     "Message",
     "MigrationReport",
     "ModelSettings",

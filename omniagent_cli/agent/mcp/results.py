@@ -25,8 +25,8 @@ def text_of(result: CallToolResult) -> str:
 
 
 def _says(text: str, data: Any) -> bool:
-    """Tell whether a text says all there is in structured data, which the SDK wraps when it is one value."""
-    value = data["result"] if isinstance(data, dict) and data.keys() == {"result"} else data
+    """Tell whether a text says all there is in structured data, which servers wrap when it is one value."""
+    value = next(iter(data.values())) if isinstance(data, dict) and len(data) == 1 else data
     if text == value:
         return True
     try:
