@@ -8,8 +8,10 @@ import stat
 
 import pytest
 
+from omniagent_cli.cli.answering import Answering
 from omniagent_cli.complete import answer as complete
 from omniagent_cli.complete.models import read_models, write_models
+from omniagent_cli.config import load_settings
 from tests.servers.chat_server import document, status
 from tests.servers.fixtures import chat_server
 
@@ -290,3 +292,13 @@ def test_a_named_model_needs_no_question(person, ollama):
         assert terminal.wait() == 0
         assert "[y/N]" not in terminal.shown
     assert json.dumps(ollama.chats()[0]["model"]) == '"llama3:8b"'
+
+
+def test_the_prompt_knows_the_names_too(run, openai, home, tmp_path):
+    """What TAB offers after /model are the same names, without asking anybody."""
+    run("models", "list")
+    asked = len(openai.requests)
+    settings = load_settings({"HOME": str(home)}, tmp_path)
+    known = Answering(settings, tell=pytest.fail).known_models()
+    assert {"openai:gpt-5-mini", "groq:llama-3.3-70b-versatile", "recall"} < set(known)
+    assert len(openai.requests) == asked
