@@ -119,6 +119,15 @@ def test_a_lost_attachment_becomes_a_text_that_says_so(record):
     assert published(whole).startswith("[image: cat.png]")
 
 
+def test_what_is_only_text_is_sent_as_text():
+    """Parts of nothing but text are one text; a text with a provider's mark stays as it is."""
+    text = {"type": "text", "text": "a"}
+    marked = {**text, "cache_control": {"type": "ephemeral"}}
+    assert published([text, text]) == "a\na"
+    assert published([text, marked]) == [text, marked]
+    assert published("a") == "a"
+
+
 def test_other_words_keep_the_attachments():
     """A question in other words goes with the same parts."""
     assert reworded("a", "b") == "b"

@@ -210,11 +210,11 @@ def _is_whole(record: Any, sha256: str) -> bool:
 def published(content: Content) -> Content:
     """Return a content with the protocol's keys only; what is nothing but text is one text.
 
-    Servers that know text only refuse a list even of texts.
+    Servers that know text only refuse a list even of texts. A text that carries more (a provider's marks) stays a part.
     """
     if isinstance(content, str):
         return content
-    if not other_parts(content):
+    if all(part.keys() == {"type", "text"} and _text(part) is not None for part in content):
         return plain_text(content)
     return [
         {key: value for key, value in part.items() if key not in _OWN_KEYS}
