@@ -124,8 +124,6 @@ async def _awaited(begin: Callable[[], Awaitable[Any]], printed: Printed) -> End
             if task is not None and task.cancelling():
                 raise
             return Ended(error=error)  # it raised that by itself
-        except GeneratorExit:
-            raise
         except BaseException as error:  # somebody's code; SystemExit would end the whole loop
             if isinstance(error, KeyboardInterrupt) and _is_ctrl_c():
                 raise
