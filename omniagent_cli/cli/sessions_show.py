@@ -8,16 +8,20 @@ from typing import Annotated
 
 import typer
 
+from omniagent_cli.agent.cost import Tally, tally
+from omniagent_cli.agent.summary import Summary, summaries_of, summary_of
 from omniagent_cli.cli import given, ids
 from omniagent_cli.cli.context import Context, running
 from omniagent_cli.cli.options import AnyId
 from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import UsageError
-from omniagent_cli.models import Message
-from omniagent_cli.text import visible
+from omniagent_cli.models import Message, SessionSummary
+from omniagent_cli.text import plain_field, visible
 from omniagent_cli.ui import transcript
 from omniagent_cli.ui.cells import wrap_cells
+from omniagent_cli.ui.json_text import json_text
 from omniagent_cli.ui.terminal import Out
+from omniagent_cli.ui.usage import usage_line, usage_record
 
 _LOOK_AGAIN_SECONDS = 0.5
 
@@ -51,7 +55,9 @@ def show(
     else:
         with context.terminal.paged() as out:
             _show_header(context, session_id, out, raw=raw)
-            _show_messages(context, _messages(context, session_id, last), out, raw=raw)
+            summary = summary_of(context.store, session_id)
+            messages = _messages(context, session_id, last)
+            _show_messages(context, messages, out, raw=raw, summary=summary)
 
 
 def _messages(context: Context, session_id: str, last: int | None) -> Iterable[Message]:
@@ -64,7 +70,21 @@ def _show_json(context: Context, session_id: str, last: int | None) -> None:
     header = context.store.header(session_id)
     count = context.store.count_messages(session_id)
     messages = list(_messages(context, session_id, last))
-    context.terminal.json(transcript.session_record(header, messages, count))
+    used = _used(context, session_id)
+    record = transcript.session_record(
+        header,
+        messages,
+        count,
+        usage=usage_record(used, context.settings.prices),
+        summary=summary_of(context.store, session_id),
+    )
+    context.terminal.json(record)
+
+
+def _used(context: Context, session_id: str) -> Tally:
+    """Return what the whole session took, also when only a part of it is shown."""
+    summaries = summaries_of(context.store, session_id)
+    return tally(context.store.iter_messages(session_id), summaries)
 
 
 def _show_header(context: Context, session_id: str, out: Out, *, raw: bool) -> None:
@@ -72,20 +92,37 @@ def _show_header(context: Context, session_id: str, out: Out, *, raw: bool) -> N
         return
     summary = context.store.summary(session_id)
     if not context.terminal.is_terminal:
-        for fields in transcript.header_fields(summary):
-            context.terminal.fields(fields)
-        out.line()
+        _show_fields(context, summary, out)
         return
-    for number, line in enumerate(transcript.header_lines(summary, utc_now())):
+    used, prices = _used(context, session_id), context.settings.prices
+    told = usage_line(used.total, used.cost(prices)) if used.models else ""
+    for number, line in enumerate(transcript.header_lines(summary, utc_now(), told)):
         for row in wrap_cells(line, context.terminal.width):
             out.line(context.terminal.style(row, "bold" if number == 0 else "dim"))
     out.line()
 
 
+def _show_fields(context: Context, summary: SessionSummary, out: Out) -> None:
+    for fields in transcript.header_fields(summary):
+        context.terminal.fields(fields)
+    used = _used(context, summary.id)
+    if used.models:
+        usage = usage_record(used, context.settings.prices)
+        context.terminal.fields(["usage", json_text(usage)])
+    if told := summary_of(context.store, summary.id):
+        context.terminal.fields(["summary", str(told.up_to), plain_field(told.text)])
+    out.line()
+
+
 def _show_messages(
-    context: Context, messages: Iterable[Message], out: Out, *, raw: bool
+    context: Context,
+    messages: Iterable[Message],
+    out: Out,
+    *,
+    raw: bool,
+    summary: Summary | None = None,
 ) -> int | None:
-    """Show messages and return the position of the last."""
+    """Show messages, and the summary behind the last it stands for, and return the position of the last."""
     position = None
     for message in messages:
         if raw:
@@ -95,6 +132,9 @@ def _show_messages(
         elif context.terminal.is_terminal:
             for line in _lines(context, message):
                 out.line(line)
+            if summary is not None and summary.up_to == message.position:
+                for line in _summary_lines(context, summary):
+                    out.line(line)
         else:
             context.terminal.fields(transcript.message_fields(message))
         position = message.position
@@ -112,6 +152,15 @@ def _lines(context: Context, message: Message) -> Iterator[str]:
             yield visible(transcript.call_line(call))
     elif text := transcript.terminal_body(message):
         yield text
+    yield ""
+
+
+def _summary_lines(context: Context, summary: Summary) -> Iterator[str]:
+    terminal = context.terminal
+    heading = transcript.summary_heading(summary, utc_now())
+    for row in wrap_cells(heading, terminal.width):
+        yield terminal.style(row, transcript.SUMMARY_STYLE)
+    yield visible(summary.text) if terminal.is_dumb else terminal.markdown(summary.text)
     yield ""
 
 

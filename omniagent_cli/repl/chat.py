@@ -17,13 +17,20 @@ from omniagent_cli.repl.first_use import FirstUse
 from omniagent_cli.repl.toolbar import ContextUse, context_use, window_of
 from omniagent_cli.repl.turns import Asked
 from omniagent_cli.repl.watch import News, Watch
-from omniagent_cli.text import one_line
-from omniagent_cli.ui.transcript import ROLE_STYLES, heading, terminal_body
+from omniagent_cli.text import one_line, visible
+from omniagent_cli.ui.transcript import (
+    ROLE_STYLES,
+    SUMMARY_STYLE,
+    heading,
+    summary_heading,
+    terminal_body,
+)
 from omniagent_cli.ui.views import counted, quoted
 
 if TYPE_CHECKING:
     from omniagent_cli.agent.attachments import Attachment
     from omniagent_cli.agent.loop import Agent
+    from omniagent_cli.agent.summary import Summary
     from omniagent_cli.config import Settings
     from omniagent_cli.stores.base import SessionStore
     from omniagent_cli.ui.terminal import Terminal
@@ -270,6 +277,13 @@ class Chat:
         terminal = self.terminal
         terminal.line(terminal.style(heading(message, utc_now()), ROLE_STYLES[message.role]))
         terminal.line(self.painted(terminal_body(message), message.role))
+        terminal.line()
+
+    def show_summary(self, summary: Summary) -> None:
+        """Show the summary that is sent instead of the messages up to here."""
+        terminal = self.terminal
+        terminal.line(terminal.style(summary_heading(summary, utc_now()), SUMMARY_STYLE))
+        terminal.line(self.painted(visible(summary.text), "assistant"))
         terminal.line()
 
     def painted(self, text: str, role: str) -> str:

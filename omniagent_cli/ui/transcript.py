@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+from omniagent_cli.agent.summary import Summary
 from omniagent_cli.canonical import format_time
 from omniagent_cli.durations import describe_age
 from omniagent_cli.models import Message, Session, SessionSummary
@@ -20,6 +21,8 @@ ROLE_STYLES = {
     "system": "bold",
 }
 """How the heading of a message is painted, by role."""
+
+SUMMARY_STYLE = "bold magenta"
 
 
 def heading(message: Message, now: datetime) -> str:
@@ -51,6 +54,14 @@ def terminal_body(message: Message) -> str:
     return visible(body(message))
 
 
+def summary_heading(summary: Summary, now: datetime) -> str:
+    """Return what a summary stands for, and who wrote it when; one line."""
+    parts = ["summary", f"sent instead of the messages up to #{summary.up_to}", summary.model]
+    if summary.created_at:
+        parts.append(describe_age(summary.created_at, now))
+    return one_line(" · ".join(part for part in parts if part))
+
+
 def message_fields(message: Message) -> list[str]:
     """Return position, created, role, status and text."""
     return [
@@ -67,17 +78,45 @@ def message_record(message: Message) -> dict[str, Any]:
     return {"position": message.position, **message.to_record()}
 
 
-def session_record(session: Session, messages: list[Message], count: int) -> dict[str, Any]:
-    """Return the JSON form of a session with some or all of its messages."""
+def summary_record(summary: Summary) -> dict[str, Any]:
+    """Return the JSON form of a summary."""
+    record: dict[str, Any] = {"up_to": summary.up_to, "text": summary.text, "model": summary.model}
+    if summary.messages is not None:
+        record["messages"] = summary.messages
+    if summary.created_at:
+        record["created_at"] = format_time(summary.created_at)
+    return record | ({"usage": dict(summary.usage)} if summary.usage else {})
+
+
+def session_record(
+    session: Session,
+    messages: list[Message],
+    count: int,
+    *,
+    usage: dict[str, Any],
+    summary: Summary | None,
+) -> dict[str, Any]:
+    """Return the JSON form of a session with some or all of its messages.
+
+    Args:
+        session: its header.
+        messages: those to show.
+        count: how many it has.
+        usage: the tokens all of it took.
+        summary: what is sent instead of the messages up to one of them.
+    """
+    told = {} if summary is None else {"summary": summary_record(summary)}
     return {
         **session.header_record(),
         "message_count": count,
+        "usage": usage,
+        **told,
         "messages": [message_record(message) for message in messages],
     }
 
 
-def header_lines(summary: SessionSummary, now: datetime) -> Iterator[str]:
-    """Yield what a terminal shows above the messages: the title first."""
+def header_lines(summary: SessionSummary, now: datetime, used: str = "") -> Iterator[str]:
+    """Yield what a terminal shows above the messages: the title first, and what was used among the facts."""
     yield one_line(summary.title or summary.id)
     facts = [summary.id] if summary.title else []
     facts += [counted(summary.message_count, "message"), summary.model]
@@ -85,6 +124,7 @@ def header_lines(summary: SessionSummary, now: datetime) -> Iterator[str]:
     facts.append(f"created {describe_age(summary.created_at, now)}")
     if summary.expires_at:
         facts.append(f"expires {describe_age(summary.expires_at, now)}")
+    facts.append(used)
     facts += [*marks(summary), *(f"#{tag}" for tag in summary.tags)]
     yield one_line(" · ".join(fact for fact in facts if fact))
     for key, value in summary.metadata.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 import pytest
@@ -208,3 +209,49 @@ def test_headings_break_between_words(person, filled):
     assert "a session with quite a long name" in shown
     assert any(line.startswith("user #0 · ") for line in shown)
     assert not any(line.strip() in ("Box", "kämpfer", "Zw", "ölf") for line in shown)
+
+
+USED = {
+    "role": "assistant",
+    "content": "It is *done*.",
+    "model": "a:x",
+    "usage": {"input_tokens": 100, "output_tokens": 20},
+}
+
+
+def test_show_tells_what_was_used(run, store):
+    """The header has the tokens of the whole session, and their cost when there is a price, also with --last."""
+    store.append("s", [{"role": "user", "content": "q"}, USED])
+    assert run("sessions", "show", "s", "--json", "--last", "0").json["usage"] == {
+        "input_tokens": 100,
+        "output_tokens": 20,
+    }
+    run("config", "set", 'prices."a:x".input', "1")
+    run("config", "set", 'prices."a:x".output', "2.5")
+    assert run("sessions", "show", "s", "--json").json["usage"] == {
+        "input_tokens": 100,
+        "output_tokens": 20,
+        "cost": 0.00015,
+    }
+    fields = dict(row for row in run("sessions", "show", "s").cells[:9])
+    assert json.loads(fields["usage"])["cost"] == 0.00015
+
+
+def test_show_has_the_summary_at_its_place(run, store, person):
+    """The summary stands behind the last message it stands for, is a field of the JSON, and never raw text."""
+    store.append("s", [{"role": "user", "content": f"message {n}"} for n in range(4)])
+    store.put_summary("s", 1, {"text": "They said\x1b[2J **little**.", "model": "a:x"})
+    assert run("sessions", "show", "s", "--json").json["summary"] == {
+        "up_to": 1,
+        "text": "They said\x1b[2J **little**.",
+        "model": "a:x",
+    }
+    assert ["summary", "1", "They said\\u001b[2J **little**."] in run("sessions", "show", "s").cells
+    assert "little" not in run("sessions", "show", "s", "--raw").out
+    with person("sessions", "show", "s") as terminal:
+        terminal.wait()
+        lines = [line for line in terminal.shown.splitlines() if line]
+    place = lines.index("summary · sent instead of the messages up to #1 · a:x")
+    assert lines[place - 1] == "message 1"
+    assert lines[place + 1] == "They said\ufffd[2J little."
+    assert lines[place + 2].startswith("user · #2")

@@ -3,6 +3,7 @@
 from omniagent_cli.repl.commands import (
     answering,
     attaching,
+    compacting,
     copying,
     files,
     messages,
@@ -16,6 +17,7 @@ from omniagent_cli.repl.commands import (
 __all__ = [
     "answering",
     "attaching",
+    "compacting",
     "copying",
     "files",
     "messages",

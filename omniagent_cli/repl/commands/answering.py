@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from contextlib import suppress
 
+from omniagent_cli.agent.cost import Tally
 from omniagent_cli.agent.files import read_system_prompt
+from omniagent_cli.agent.summary import summaries_of
 from omniagent_cli.errors import SessionNotFound
 from omniagent_cli.repl.chat import Chat
 from omniagent_cli.repl.registry import ModelName, TextOrFile, command
 from omniagent_cli.text import one_line, visible
-from omniagent_cli.ui.cells import Column, Table
+from omniagent_cli.ui.usage import usage_line, usage_table
 
 
 @command("model")
@@ -40,28 +41,32 @@ async def system(chat: Chat, text: TextOrFile = "") -> None:
 
 @command("usage")
 async def usage(chat: Chat) -> None:
-    """Show the tokens this session has used, by model."""
-    used = await chat.call(_used, chat)
-    if not used:
+    """Show the tokens this session has used, by model, and those of the last turn.
+
+    What they cost is shown for models with a price: omniagent config set 'prices."MODEL".input' 1.25
+    """
+    used, last = await chat.call(_used, chat)
+    if not used.models:
         chat.terminal.note("no tokens were counted in this session")
         return
-    rows = [
-        [one_line(name), f"{n['answers']:,}", f"{n['input_tokens']:,}", f"{n['output_tokens']:,}"]
-        for name, n in sorted(used.items())
-    ]
-    columns = [
-        Column("MODEL", "cyan", shrink=True),
-        *(Column(title, right=True) for title in ("ANSWERS", "INPUT", "OUTPUT")),
-    ]
-    chat.terminal.table(Table(columns, rows))
+    prices = chat.settings.prices
+    chat.terminal.table(usage_table(used, prices))
+    if len(used.models) > 1:
+        chat.terminal.line(f"in all: {usage_line(used.total, used.cost(prices))}")
+    if last.models:
+        chat.terminal.line(f"the last turn: {usage_line(last.total, last.cost(prices))}")
 
 
-def _used(chat: Chat) -> dict[str, Counter[str]]:
-    used: dict[str, Counter[str]] = defaultdict(Counter)
+def _used(chat: Chat) -> tuple[Tally, Tally]:
+    """Return what the session used, and what its last turn did."""
+    used, last, turn = Tally(), Tally(), None
     with suppress(SessionNotFound):
         for message in chat.store.iter_messages(chat.session_id):
-            if message.usage:
-                numbers = {k: v for k, v in message.usage.items() if isinstance(v, int)}
-                used[message.model or "unknown"].update(numbers)
-                used[message.model or "unknown"]["answers"] += 1
-    return dict(used)
+            used.add(message)
+            if message.role == "user":
+                last, turn = Tally(), message.turn_id
+            elif message.turn_id == turn:
+                last.add(message)
+    for summary in summaries_of(chat.store, chat.session_id):
+        used.add_summary(summary)
+    return used, last

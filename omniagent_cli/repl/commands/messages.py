@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from omniagent_cli.agent.events import Engine
+from omniagent_cli.agent.summary import summary_of
 from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import SessionNotFound, UsageError
 from omniagent_cli.models import Message, new_session_id, plain_text, reworded
@@ -26,8 +27,11 @@ async def history(chat: Chat, count: Count = _SHOWN) -> None:
         messages = []
     if not messages:
         chat.terminal.note("this session has no messages yet")
+    summary = await chat.call(summary_of, chat.store, chat.session_id)
     for message in messages:
         chat.show(message)
+        if summary is not None and message.position == summary.up_to:
+            chat.show_summary(summary)
     await chat.refresh()
     if chat.message_count > len(messages) > 0:
         chat.terminal.note(f"the last {len(messages)} of {chat.message_count} messages")

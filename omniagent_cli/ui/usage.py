@@ -1,0 +1,59 @@
+"""Tokens and what they cost -> lines, tables and JSON. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from omniagent_cli.agent.cost import Prices, Tally, cost, dollars
+from omniagent_cli.text import one_line
+from omniagent_cli.ui.cells import Column, Table
+
+_UNPRICED = "-"
+
+
+def usage_line(used: Mapping[str, int], spent: float | None = None) -> str:
+    """Say what was used in a few words: ``1,200 tokens in (800 cached), 300 out, $0.0045``."""
+    inner = [
+        f"{used[key]:,} {word}"
+        for key, word in (("cached_tokens", "cached"), ("cache_write_tokens", "to the cache"))
+        if used.get(key)
+    ]
+    cached = f" ({', '.join(inner)})" if inner else ""
+    parts = [
+        f"{used.get('input_tokens', 0):,} tokens in{cached}",
+        f"{used.get('output_tokens', 0):,} out",
+    ]
+    return ", ".join(parts if spent is None else [*parts, dollars(spent)])
+
+
+def usage_record(used: Tally, prices: Prices) -> dict[str, Any]:
+    """Return the JSON form of all tokens together; ``cost`` in dollars is there when every model has a price."""
+    spent = used.cost(prices)
+    return {**used.total, **({} if spent is None else {"cost": spent})}
+
+
+def usage_table(used: Tally, prices: Prices) -> Table:
+    """Lay out what was used by model, with columns for the cache and the cost where there is something in them."""
+    rows = []
+    cached = any(counts["cached_tokens"] for counts in used.models.values())
+    priced = any(model in prices for model in used.models)
+    for model, counts in sorted(used.models.items()):
+        row = [
+            one_line(model) or "unknown",
+            f"{counts['answers']:,}",
+            f"{counts['input_tokens']:,}",
+        ]
+        row += [f"{counts['cached_tokens']:,}"] if cached else []
+        row.append(f"{counts['output_tokens']:,}")
+        if priced:
+            spent = cost(counts, prices.get(model))
+            row.append(_UNPRICED if spent is None else dollars(spent))
+        rows.append(row)
+    titles = ["ANSWERS", "INPUT", *(["CACHED"] if cached else []), "OUTPUT"]
+    titles += ["COST"] if priced else []
+    columns = [
+        Column("MODEL", "cyan", shrink=True),
+        *(Column(title, right=True) for title in titles),
+    ]
+    return Table(columns, rows)
