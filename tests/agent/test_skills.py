@@ -1,0 +1,254 @@
+"""Skills: set up once, closed with the agent, switched on and off; one that fails takes nothing else with it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from omniagent_cli import Agent, Skill, ToolContext, open_store, tool
+from omniagent_cli.agent.events import Notice, ToolReturned
+from omniagent_cli.agent.recall import Recall
+from omniagent_cli.agent.switches import Switches
+from omniagent_cli.agent.tools import Tool
+from omniagent_cli.errors import StoreUnreachable, UsageError
+from omniagent_cli.testing.scripted import Say, ScriptedModel
+
+
+@pytest.fixture
+def store():
+    with open_store("memory:") as store:
+        yield store
+
+
+class Diary(Skill):
+    """Notes what happens to it, in which thread and loop."""
+
+    def __init__(self, name="diary", tools=("read_it",), *, fails=None):
+        super().__init__(name)
+        self.names = tools
+        self.fails = fails
+        self.happened = []
+        self.loops = set()
+
+    async def open(self, store):
+        self.note("open")
+        if self.fails:
+            raise self.fails
+
+        async def read_it(context: ToolContext):
+            self.note("run")
+            return f"{self.name} {context.session_id} {context.call_id} {context.store is store}"
+
+        return [Tool(name, "Reads it.", read_it) for name in self.names]
+
+    async def aclose(self):
+        self.note("close")
+
+    def note(self, what):
+        self.happened.append(what)
+        self.loops.add((threading.get_ident(), id(asyncio.get_running_loop())))
+
+
+def offered(model):
+    return [[tool["function"]["name"] for tool in tools] for tools in model.tools]
+
+
+def notices(events):
+    return [event.text for event in events if isinstance(event, Notice)]
+
+
+def test_a_skill_is_set_up_once_and_closed_with_the_agent(store):
+    """Nothing happens before the first turn; then it is open for all turns, in one loop, whoever asks from where."""
+    diary = Diary()
+    model = ScriptedModel(Say(calls=[("read_it", {})]), "one", Say(calls=[("read_it", {})]), "two")
+    with Agent(model, store=store, skills=[diary]) as agent:
+        assert diary.happened == []
+        asyncio.run(agent.aprocess_with_session("s", "hi"))
+        agent.process_with_session("s", "hi")
+        assert diary.happened == ["open", "run", "run"]
+    assert diary.happened[-1] == "close"
+    assert len(diary.loops) == 1
+    assert [m.text for m in store.messages("s") if m.role == "tool"] == [
+        "diary s call_1 True",
+        "diary s call_2 True",
+    ]
+
+
+def test_nothing_is_set_up_for_a_model_without_tools(store):
+    """`recall` uses no tools, so no skill is set up for it."""
+    diary = Diary()
+    with Agent(Recall(store), store=store, skills=[diary]) as agent:
+        agent.process_with_session("s", "hi")
+    assert diary.happened == []
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (StoreUnreachable("nobody there"), "nobody there"),
+        (ZeroDivisionError("oh"), "ZeroDivisionError: oh"),
+        (SystemExit(3), "SystemExit: 3"),
+    ],
+)
+def test_a_skill_that_cannot_be_set_up_is_told_once(store, error, told):
+    """The turn goes on with the other tools, and the next one says nothing again."""
+    model = ScriptedModel("one", "two")
+    with Agent(model, store=store, skills=[Diary("bad", fails=error), Diary()]) as agent:
+        first = list(agent.stream_sync("hi", "s"))
+        second = list(agent.stream_sync("hi", "s"))
+    assert notices(first) == [f"the skill bad cannot be set up: {told}; its tools are left out"]
+    assert notices(second) == []
+    assert offered(model) == [["read_it"], ["read_it"]]
+
+
+def test_a_skill_that_takes_too_long_is_left_out(store):
+    """Setting up has an end."""
+
+    class Slow(Diary):
+        open_seconds = 0.01
+
+        async def open(self, store):
+            await asyncio.Event().wait()
+
+    with Agent(ScriptedModel("ok"), store=store, skills=[Slow("slow")]) as agent:
+        told = notices(agent.stream_sync("hi", "s"))
+    assert told == [
+        "the skill slow cannot be set up: it took longer than 0.01 s; its tools are left out"
+    ]
+
+
+def test_interrupting_the_set_up_keeps_the_question(store):
+    """Ctrl-C while a skill is set up leaves the question, marked, and the next turn sets it up anew."""
+    began = threading.Event()
+
+    class Slow(Diary):
+        async def open(self, store):
+            if not began.is_set():
+                began.set()
+                await asyncio.Event().wait()
+            return await super().open(store)
+
+    async def scenario():
+        async with Agent(ScriptedModel("ok"), store=store, skills=[Slow()]) as agent:
+            task = asyncio.create_task(agent.aprocess_with_session("s", "hi"))
+            await asyncio.to_thread(began.wait, 10)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert [(m.text, m.status) for m in store.messages("s")] == [("hi", "interrupted")]
+            return await agent.aprocess_with_session("s", "hi")
+
+    assert asyncio.run(scenario()) == "ok"
+    assert [m.text for m in store.messages("s")] == ["hi", "ok"]
+
+
+def test_names_are_taken_by_the_first(store):
+    """The agent's own tools come first, then the skills in order; a second of a name is left out and told."""
+    own = Tool("a", "Mine.", lambda: "mine")
+    skills = [Diary("one", ("a", "b")), Diary("two", ("b", "c", "no such name!"))]
+    model = ScriptedModel("ok")
+    with Agent(model, store=store, tools=[own], skills=skills) as agent:
+        told = notices(agent.stream_sync("hi", "s"))
+    assert offered(model) == [["a", "b", "c"]]
+    assert told == [
+        "the tool a of the skill one is left out: the agent itself has one of that name",
+        "the tool b of the skill two is left out: the skill one has one of that name",
+        "the tool no such name! of the skill two is left out: no model can be told that name",
+    ]
+
+
+def test_an_agent_says_what_is_wrong_with_its_own_tools():
+    """Two of a name, a name no provider takes, and plain functions are refused at once."""
+    one = Tool("a", "", print)
+    for tools, why in [
+        ([one, one], "there are two of that name"),
+        ([Tool("a b", "", print)], "1 to 64 letters"),
+        ([print], "make one with @tool"),
+    ]:
+        with pytest.raises(UsageError, match=why):
+            Agent(ScriptedModel(), tools=tools)
+
+
+def test_switches_of_a_run(store):
+    """Disabled tools and skills are not offered, only the chosen are; a name that is none is told."""
+    only = Switches(only=frozenset({"a", "two", "nope"}), disabled=frozenset({"d", "three"}))
+    skills = [Diary("one", ("a", "b")), Diary("two", ("c", "d")), Diary("three", ("e",))]
+    model = ScriptedModel("ok")
+    with Agent(model, store=store, skills=skills, switches=only) as agent:
+        told = notices(agent.stream_sync("hi", "s"))
+    assert offered(model) == [["a", "c"]]
+    assert told == ["there is no tool or skill 'nope'; there are: a, b, c, d, one, two"]
+    assert skills[2].happened == []  # what is disabled as a whole is not even set up
+
+
+def switch(agent, session_id, name, *, on):
+    return asyncio.run(agent.switch_tool(session_id, name, on=on))
+
+
+def test_switches_of_a_session_are_kept_with_it(store):
+    """What is switched in a session holds there for every agent from then on, and nowhere else."""
+    model = ScriptedModel(*["ok"] * 6)
+
+    def turn(session_id):
+        agent.process_with_session(session_id, "hi")
+        return offered(model)[-1]
+
+    with Agent(
+        model, store=store, skills=[Diary("one", ("a", "b")), Diary("two", ("c",))]
+    ) as agent:
+        switch(agent, "s", "one", on=False)
+        assert not store.exists("s")  # switching makes no session
+        assert turn("s") == ["c"]
+        assert store.get_state("s", "tools") == {"on": [], "off": ["one"]}
+        switch(agent, "s", "b", on=True)
+        assert turn("s") == ["b", "c"]
+        assert turn("t") == ["a", "b", "c"]
+    with Agent(
+        model, store=store, skills=[Diary("one", ("a", "b")), Diary("two", ("c",))]
+    ) as agent:
+        assert turn("s") == ["b", "c"]
+        switch(agent, "s", "one", on=True)
+        assert turn("s") == ["a", "b", "c"]
+
+
+def test_what_cannot_be_switched_is_told(store):
+    """A name that is none, and what the settings switch off for every session, are refused."""
+    off = Switches(disabled=frozenset({"b"}))
+    with Agent(
+        ScriptedModel(), store=store, skills=[Diary("one", ("a", "b"))], switches=off
+    ) as agent:
+        with pytest.raises(UsageError, match="there is no tool or skill 'x'; there are: a, b, one"):
+            switch(agent, "s", "x", on=False)
+        with pytest.raises(UsageError, match="b is off in the settings"):
+            switch(agent, "s", "b", on=True)
+
+
+@pytest.mark.parametrize("state", [3, [], {"off": "a"}, {"off": [1, None]}, {"on": {"a": 1}}])
+def test_a_state_that_makes_no_sense_switches_nothing(store, state):
+    """Whatever an imported session holds under that key, its turns go on."""
+    store.append("s", {"role": "user", "content": "x"})
+    store.set_state("s", "tools", state)
+    model = ScriptedModel("ok")
+    with Agent(model, store=store, skills=[Diary()]) as agent:
+        agent.process_with_session("s", "hi")
+    assert offered(model) == [["read_it"]]
+
+
+def test_a_tool_that_blocks_the_loop_of_the_skills_blocks_nothing_else(store):
+    """An asynchronous tool that never awaits is given up, and so is closing it; the program goes on."""
+    release = threading.Event()
+
+    @tool(timeout_seconds=0.05)
+    async def block() -> str:
+        """Block."""
+        release.wait(20)
+        return "late"
+
+    model = ScriptedModel(Say(calls=[("block", {})]), "ok")
+    with Agent(model, store=store, skills=[Skill("s", [block])]) as agent:
+        results = [e for e in agent.stream_sync("hi", "s") if isinstance(e, ToolReturned)]
+        release.set()
+    assert results[0].message.text.startswith("error: block took longer than 0.05 s")
+    assert store.messages("s")[-1].text == "ok"
