@@ -59,7 +59,7 @@ class Choices:
             if summary.uid in self._known:  # it was used between two pages
                 continue
             self._known.add(summary.uid)
-            name = one_line(f"{summary.title} {summary.id} {' '.join(summary.tags)}").casefold()
+            name = one_line(f" {summary.title} {summary.id} {' '.join(summary.tags)}").casefold()
             more = one_line(f"{summary.preview} {summary.model}").casefold()
             self._rows.append(_Row(summary, name, f"{name} {more}"))
         self.choose(self.query)
@@ -80,15 +80,18 @@ class Choices:
 
 
 def _rank(words: list[str], row: _Row) -> int | None:
-    """Return how well a session fits, less is better: named so, known so, or with the letters in this order."""
+    """Return how well a session fits, less is better.
+
+    First what has words that begin so in its name, then what has them anywhere, then letters in this order.
+    """
     worst = 0
     for word in words:
-        if word in row.name:
+        if f" {word}" in row.name:
             rank = 0
         elif word in row.known:
-            rank = 1
+            rank = 1 if word in row.name else 2
         elif _in_order(word, row.name):
-            rank = 2
+            rank = 3
         else:
             return None
         worst = max(worst, rank)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import fcntl
 import os
 import pty
@@ -14,7 +15,7 @@ import termios
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import pyte
 
@@ -23,15 +24,35 @@ UP, TAB, ESCAPE = "\x1b[A", "\t", "\x1b"
 ALT_ENTER, CTRL_C, CTRL_D, CTRL_R, CTRL_Z = "\x1b\r", "\x03", "\x04", "\x12", "\x1a"
 
 
+_ALTERNATE = 1049
+
+
 class _Screen(pyte.HistoryScreen):
     """A screen that answers where its cursor is, as prompts ask."""
 
     def __init__(self, columns: int, rows: int, reply: int) -> None:
         super().__init__(columns, rows, history=5000, ratio=0.5)
         self._reply = reply
+        self._first: Any = None
 
     def write_process_input(self, data: str) -> None:
         os.write(self._reply, data.encode())
+
+    def set_mode(self, *modes: int, **options: Any) -> None:
+        """Like a terminal, and unlike pyte, give programs that ask for it another screen, and the first one back."""
+        if _ALTERNATE in modes and options.get("private") and self._first is None:
+            self._first = copy.deepcopy((dict(self.buffer), self.cursor))
+            self.erase_in_display(2)
+        super().set_mode(*modes, **options)
+
+    def reset_mode(self, *modes: int, **options: Any) -> None:
+        if _ALTERNATE in modes and options.get("private") and self._first is not None:
+            lines, self.cursor = self._first
+            self._first = None
+            self.buffer.clear()
+            self.buffer.update(lines)
+            self.dirty.update(range(self.lines))
+        super().reset_mode(*modes, **options)
 
 
 class TerminalProgram:
