@@ -25,7 +25,7 @@ VALUES: dict[str, tuple[tuple[str, str], ...]] = {
         ("always", ""),
         ("never", ""),
     ),
-    "one of auto jsonl json openai sharegpt chatgpt claude": (
+    "one of auto jsonl json openai sharegpt chatgpt claude codex claude-code gemini llm aichat": (
         ("auto", ""),
         ("jsonl", ""),
         ("json", ""),
@@ -33,6 +33,11 @@ VALUES: dict[str, tuple[tuple[str, str], ...]] = {
         ("sharegpt", ""),
         ("chatgpt", ""),
         ("claude", ""),
+        ("codex", ""),
+        ("claude-code", ""),
+        ("gemini", ""),
+        ("llm", ""),
+        ("aichat", ""),
     ),
     "one of bash zsh fish powershell": (
         ("bash", ""),
@@ -388,7 +393,7 @@ TABLE: Table = {
             *SHARED,
         ),
         (),
-        ("list", "show", "search", "trim", "clear", "delete", "restore", "trash", "rename", "fork", "touch", "title", "tag", "pin", "unpin", "archive", "unarchive", "meta", "state", "export", "import", "stats", "prune"),
+        ("list", "show", "search", "compact", "trim", "clear", "delete", "restore", "trash", "rename", "fork", "touch", "title", "tag", "pin", "unpin", "archive", "unarchive", "meta", "state", "export", "import", "stats", "prune"),
     ),
     "sessions archive": (
         "leave sessions out of lists",
@@ -415,6 +420,18 @@ TABLE: Table = {
             *SHARED,
         ),
         (("session", True),),
+        (),
+    ),
+    "sessions compact": (
+        "let the model sum up older messages, to send less",
+        (
+            (("--model", "-m"), "model", "who answers: provider:name or an alias", False),
+            (("--offline",), "", "only models on this machine", False),
+            (("--help",), "", "show this help", False),
+            (("--json",), "", "print one JSON document", False),
+            *SHARED,
+        ),
+        (("session", False), ("text", True)),
         (),
     ),
     "sessions delete": (
@@ -462,7 +479,7 @@ TABLE: Table = {
     "sessions import": (
         "read sessions from files or stdin",
         (
-            (("--format",), "one of auto jsonl json openai sharegpt chatgpt claude", "auto, jsonl, json, openai, sharegpt, chatgpt, claude", False),
+            (("--format",), "one of auto jsonl json openai sharegpt chatgpt claude codex claude-code gemini llm aichat", "auto, jsonl, json, openai, sharegpt, chatgpt, claude, codex, claude-code, gemini, llm, aichat", False),
             (("--as",), "text", "the id to give to the one session", False),
             (("--on-conflict",), "one of skip rename merge replace fail", "for a session that is here and differs: skip, rename, merge, replace or fail", False),
             (("--dry-run",), "", "only say what would happen", False),
@@ -594,6 +611,7 @@ TABLE: Table = {
             (("--last",), "text", "only the last N messages", False),
             (("--follow", "-f"), "", "go on with what is said from now on, until Ctrl-C", False),
             (("--raw",), "", "the texts alone, as they were said; no Markdown is rendered", False),
+            (("--whole",), "", "results of tools that were too long for the model, whole", False),
             (("--help",), "", "show this help", False),
             (("--json",), "", "print one JSON document", False),
             *SHARED,

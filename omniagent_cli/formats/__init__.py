@@ -128,6 +128,26 @@ FORMATS: dict[str, Format] = {
             ),
         ),
         Format(
+            "llm",
+            "omniagent_cli.formats.llm:Llm",
+            "logs.db of the llm command line",
+            (".db",),
+            can_export=False,
+            marks=(rb"\ASQLite format 3\0",),
+        ),
+        Format(
+            "aichat",
+            "omniagent_cli.formats.aichat:Aichat",
+            "sessions of the aichat command line",
+            (".yaml", ".yml"),
+            can_export=False,
+            marks=(
+                rb"(?m)\A(?:---\s*$|#.*$|\s)*\w+:",
+                rb"(?m)^model:",
+                rb"(?m)^(?:compressed_)?messages:",
+            ),
+        ),
+        Format(
             "markdown",
             "omniagent_cli.formats.markdown:Markdown",
             "to read, with headings and code blocks",

@@ -55,7 +55,7 @@ def sources(
     elif head.startswith(_ZSTD):
         yield _unpacked_zstd(source)
     elif head.startswith(_GZIP):
-        packed = gzip.GzipFile(fileobj=_buffered(source))
+        packed = gzip.GzipFile(fileobj=as_file(source))
         errors = (EOFError, zlib.error)
         yield Source(cast("BinaryIO", packed), name.removesuffix(".gz"), errors=errors)
     else:
@@ -105,7 +105,8 @@ class _Stream(io.RawIOBase):
         return size
 
 
-def _buffered(source: Source) -> BinaryIO:
+def as_file(source: Source) -> BinaryIO:
+    """Return a source as a file that is read from the front."""
     return cast("BinaryIO", io.BufferedReader(_Stream(source)))
 
 
@@ -115,7 +116,7 @@ def _unpacked_zstd(source: Source) -> Source:
         from compression import zstd
     else:
         from backports import zstd
-    file = zstd.ZstdFile(_buffered(source))
+    file = zstd.ZstdFile(as_file(source))
     errors = (EOFError, zstd.ZstdError)
     return Source(cast("BinaryIO", file), source.name.removesuffix(".zst"), errors=errors)
 
