@@ -31,6 +31,9 @@ def test_fork_prints_the_new_id(run, filled):
     assert run("sessions", "fork", "bob", "alice").code == 1
     assert run("sessions", "fork", "bob", "--at", "-1").code == 2
     assert run("sessions", "fork", "nobody", "x").code == 1
+    past = run("sessions", "fork", "alice", "--at", "4")
+    assert (past.code, past.out) == (2, "")
+    assert "'alice' has no message #4; the last is #3" in past.err
 
 
 def test_touch_and_ttl(run, filled):
