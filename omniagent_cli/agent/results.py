@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from dataclasses import dataclass
 from enum import Enum
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omniagent_cli.canonical import dump
 from omniagent_cli.errors import InvalidRecord
+from omniagent_cli.models import Message
+
+if TYPE_CHECKING:
+    from omniagent_cli.stores.base import SessionStore
 
 MAX_RESULT_CHARACTERS = 100_000
 """The longest result a model is told; the rest would not fit its window anyway."""
@@ -108,3 +112,16 @@ def _cut(text: str) -> tuple[str, Whole | None]:
     return f"{text[:MAX_RESULT_CHARACTERS]}\n{more}", Whole(data) if len(
         data
     ) <= MAX_WHOLE_BYTES else None
+
+
+def whole_message(store: SessionStore, session_id: str, message: Message) -> Message:
+    """Return a tool's message with its result as it was returned, when it is text and the session has it."""
+    reference = (message.extra or {}).get(WHOLE)
+    if message.role != "tool" or not isinstance(reference, dict):
+        return message
+    record = store.attachment(session_id, str(reference.get("sha256")))
+    if not isinstance(record, dict) or record.get("media_type") != _TEXT:
+        return message
+    whole = message.copy()
+    whole.content = b64decode(record["data"]).decode("utf-8", "surrogatepass")
+    return whole

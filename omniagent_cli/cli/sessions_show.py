@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from omniagent_cli.agent.cost import Tally, tally
+from omniagent_cli.agent.results import whole_message
 from omniagent_cli.agent.summary import Summary, summaries_of, summary_of
 from omniagent_cli.cli import given, ids
 from omniagent_cli.cli.context import Context, running
@@ -39,6 +40,10 @@ def show(
         bool,
         typer.Option("--raw", help="the texts alone, as they were said; no Markdown is rendered"),
     ] = False,
+    whole: Annotated[
+        bool,
+        typer.Option("--whole", help="results of tools that were too long for the model, whole"),
+    ] = False,
 ) -> None:
     """Show a session and its messages."""
     context = running(ctx)
@@ -47,29 +52,38 @@ def show(
         raise UsageError(
             f"--json and {'--follow' if follow else '--raw'} contradict each other; give one of them"
         )
+    if follow and whole:
+        raise UsageError("--follow and --whole contradict each other; give one of them")
     session_id = ids.to_read(context, id_)
     if context.json:
-        _show_json(context, session_id, last)
+        _show_json(context, session_id, last, whole=whole)
     elif follow:
         _follow(context, session_id, last, raw=raw)
     else:
         with context.terminal.paged() as out:
             _show_header(context, session_id, out, raw=raw)
             summary = summary_of(context.store, session_id)
-            messages = _messages(context, session_id, last)
+            messages = _messages(context, session_id, last, whole=whole)
             _show_messages(context, messages, out, raw=raw, summary=summary)
 
 
-def _messages(context: Context, session_id: str, last: int | None) -> Iterable[Message]:
-    if last is None:
-        return context.store.iter_messages(session_id)
-    return context.store.messages(session_id, last=last)
+def _messages(
+    context: Context, session_id: str, last: int | None, *, whole: bool = False
+) -> Iterable[Message]:
+    store = context.store
+    found: Iterable[Message]
+    found = (
+        store.iter_messages(session_id) if last is None else store.messages(session_id, last=last)
+    )
+    if not whole:
+        return found
+    return (whole_message(store, session_id, message) for message in found)
 
 
-def _show_json(context: Context, session_id: str, last: int | None) -> None:
+def _show_json(context: Context, session_id: str, last: int | None, *, whole: bool) -> None:
     header = context.store.header(session_id)
     count = context.store.count_messages(session_id)
-    messages = list(_messages(context, session_id, last))
+    messages = list(_messages(context, session_id, last, whole=whole))
     used = _used(context, session_id)
     record = transcript.session_record(
         header,
