@@ -63,5 +63,10 @@ class Skill:
         """What of it is not offered and why, a line each, as far as is known by now; each is told once."""
         return ()
 
+    @property
+    def details(self) -> Sequence[str]:
+        """What helps to find out why it fails, a line each, for who wants to know more (``-v``)."""
+        return ()
+
     async def aclose(self) -> None:
         """Let go of what was set up."""

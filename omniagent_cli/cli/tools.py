@@ -73,10 +73,13 @@ async def _rows(context: Context) -> list[_Row]:
         toolset = Toolset((), wanted, store=store, switches=Switches(disabled=disabled))
         try:
             known, notices = await toolset.known(SessionSwitches())
+            details = [f"{skill.name}: {line}" for skill in wanted for line in skill.details]
         finally:
             await toolset.aclose()
     for notice in notices:
         context.terminal.warn(notice)
+    for line in details:
+        context.terminal.detail(line)
     rows = [
         _Row(
             entry.tool.skill,

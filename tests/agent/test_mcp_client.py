@@ -276,7 +276,7 @@ def test_a_server_that_always_dies_is_left_alone():
                 False
             ]
             assert "ended 3 times without an answer and is not started again" in told[-1]
-            assert skill.last_errors == ["out of memory"]
+            assert skill.details == ["out of memory"]
 
     asyncio.run(main())
 
@@ -340,8 +340,19 @@ def test_noise_does_not_matter(kind):
     async def main():
         async with opened(evil(kind)) as (skill, tools):
             assert await tools[0].run() == "went"
-            assert len(skill.last_errors) <= 20
-            assert all(len(line) <= 300 for line in skill.last_errors)
+            assert len(skill.details) <= 20
+            assert all(len(line) <= 300 for line in skill.details)
+
+    asyncio.run(main())
+
+
+def test_a_server_that_asks_without_listening_fills_nothing():
+    """Answers to thousands of its questions, which it does not read, do not pile up, and its own answer arrives."""
+
+    async def main():
+        async with opened(evil("asks_for_ever")) as (_, tools):
+            assert await tools[0].run() == "went"
+            assert len(asyncio.all_tasks()) < 300
 
     asyncio.run(main())
 

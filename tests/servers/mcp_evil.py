@@ -127,6 +127,17 @@ def floods_stdout():
     serve(call=call)
 
 
+def asks_for_ever():
+    """Send 30,000 pings and read none of the answers before the call is answered."""
+
+    def call(request):
+        for n in range(30_000):
+            sys.stdout.write(f'{{"jsonrpc": "2.0", "id": "ping {n}", "method": "ping"}}\n')
+        answer(request, text("went"))
+
+    serve(call=call)
+
+
 def changes_for_ever():
     """Say without end that the tools have changed."""
 

@@ -10,7 +10,7 @@ import logging
 import os
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from mcp import Client, MCPError
 from mcp.types import (
@@ -24,7 +24,7 @@ from pydantic import ValidationError
 
 import omniagent_cli
 from omniagent_cli.agent.mcp.diary import Diary
-from omniagent_cli.agent.mcp.gate import Gate
+from omniagent_cli.agent.mcp.gate import Exit, Gate
 from omniagent_cli.agent.mcp.program import program
 from omniagent_cli.agent.mcp.results import text_of
 from omniagent_cli.agent.mcp.server import McpServer
@@ -42,6 +42,8 @@ _WHY_LENGTH = 500
 # What the SDK says when the connection is gone, and when an HTTP server does not know us any more.
 _CLOSED = "Connection closed"
 _FORGOTTEN = "Session terminated"
+
+T = TypeVar("T")
 
 
 class Connection:
@@ -62,6 +64,7 @@ class Connection:
         self._started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._client: Client | None = None
         self._life: asyncio.Task[None] | None = None
+        self._asking: set[asyncio.Task[Any]] = set()
 
     @property
     def alive(self) -> bool:
@@ -90,7 +93,7 @@ class Connection:
         if self._client is None:
             raise AgentError(self._why("is not running"))
         try:
-            result = await self._client.call_tool(name, dict(arguments))
+            result = await self._asked(self._client.call_tool(name, dict(arguments)))
         except MCPError as error:
             raise await self._failure(error) from error
         except ValidationError as error:
@@ -113,7 +116,23 @@ class Connection:
             return
         if not self._started.done():
             self._life.cancel()
-        await asyncio.wait([self._life])
+        await asyncio.wait([self._life, *self._asking])
+
+    async def _asked(self, asking: Coroutine[Any, Any, T]) -> T:
+        """Wait for an answer; who stops waiting is not held up while the server is told, which it may not hear."""
+        task = asyncio.create_task(asking)
+        self._asking.add(task)
+        task.add_done_callback(self._done)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._asking.discard(task)
+        if not task.cancelled():
+            task.exception()  # looked at, in case nobody waits any more
 
     async def _failure(self, error: MCPError) -> AgentError:
         """Say what an error that stands for an answer means."""
@@ -214,7 +233,8 @@ async def _transport(
         if not log.handlers:
             log.addHandler(logging.NullHandler())
     async with streams as (read, write):
-        yield Gate(read, diary), write
+        gate = Gate(read, diary)
+        yield gate, Exit(write, gate)
 
 
 @asynccontextmanager

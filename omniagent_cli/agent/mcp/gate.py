@@ -1,4 +1,4 @@
-"""What a server says of its tools, checked before the SDK reads it.
+"""What passes between a server and the SDK, checked on the way.
 
 One tool that breaks the protocol makes the SDK refuse all of them; and a result schema of the server's choosing
 would be run against its own results, where a hostile pattern takes for ever.
@@ -9,33 +9,47 @@ from __future__ import annotations
 import json
 from typing import Any, Self
 
+from mcp.types import JSONRPCError, JSONRPCRequest, JSONRPCResponse
+
 from omniagent_cli.agent.mcp.diary import Diary
 from omniagent_cli.text import cut, one_line, visible
 
 MAX_SCHEMA_CHARACTERS = 64 * 1024
 MAX_DESCRIPTION_CHARACTERS = 8 * 1024
 
+MAX_QUESTIONS = 32
+"""So many questions of a server may wait for their answer; more are not heard."""
+
 
 class Gate:
-    """A stream of messages from a server, with each list of tools reduced to what is right.
+    """The messages from a server, with each list of tools reduced to what is right, and only so many of its questions.
+
+    A server that asks and does not read the answers would otherwise make us keep them.
 
     Args:
-        inner: the transport's.
+        inner: the transport's stream of what arrives.
         diary: hears what was left out.
     """
 
     def __init__(self, inner: Any, diary: Diary) -> None:
         self._inner = inner
         self._diary = diary
+        self._questions = 0
 
     @property
     def last_context(self) -> Any:
         """What the SDK's HTTP transport hands over beside a message."""
         return getattr(self._inner, "last_context", None)
 
+    def answered(self) -> None:
+        """Note that an answer to a question of the server has left."""
+        self._questions = max(0, self._questions - 1)
+
     async def receive(self) -> Any:
         """Return the next message."""
-        return self._checked(await self._inner.receive())
+        while not self._let_in(item := await self._inner.receive()):
+            pass
+        return item
 
     async def aclose(self) -> None:
         """Close the stream."""
@@ -45,7 +59,9 @@ class Gate:
         return self
 
     async def __anext__(self) -> Any:
-        return self._checked(await self._inner.__anext__())
+        while not self._let_in(item := await self._inner.__anext__()):
+            pass
+        return item
 
     async def __aenter__(self) -> Self:
         return self
@@ -53,13 +69,16 @@ class Gate:
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
-    def _checked(self, item: Any) -> Any:
-        result = getattr(getattr(item, "message", None), "result", None)
-        if isinstance(result, dict) and isinstance(result.get("tools"), list):
-            result["tools"] = [
-                tool for raw in result["tools"] if (tool := self._tool(raw)) is not None
-            ]
-        return item
+    def _let_in(self, item: Any) -> bool:
+        message = getattr(item, "message", None)
+        if isinstance(message, JSONRPCRequest):
+            if self._questions >= MAX_QUESTIONS:
+                return False
+            self._questions += 1
+        elif isinstance(message, JSONRPCResponse) and isinstance(message.result.get("tools"), list):
+            checked = (self._tool(raw) for raw in message.result["tools"])
+            message.result["tools"] = [tool for tool in checked if tool is not None]
+        return True
 
     def _tool(self, raw: Any) -> dict[str, Any] | None:
         try:
@@ -71,6 +90,35 @@ class Gate:
             if note not in self._diary.left_out and len(self._diary.left_out) < 20:
                 self._diary.left_out.append(note)
             return None
+
+
+class Exit:
+    """The messages to a server; tells the gate which of its questions are answered.
+
+    Args:
+        inner: the transport's stream of what leaves.
+        gate: of the same server.
+    """
+
+    def __init__(self, inner: Any, gate: Gate) -> None:
+        self._inner = inner
+        self._gate = gate
+
+    async def send(self, item: Any) -> None:
+        """Send a message."""
+        await self._inner.send(item)
+        if isinstance(item.message, JSONRPCResponse | JSONRPCError):
+            self._gate.answered()
+
+    async def aclose(self) -> None:
+        """Close the stream."""
+        await self._inner.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
 
 
 def _tool(raw: Any) -> dict[str, Any]:

@@ -57,7 +57,7 @@ class McpSkill(Skill):
         return [f"a tool of the MCP server {self.name} is left out: {line}" for line in found]
 
     @property
-    def last_errors(self) -> Sequence[str]:
+    def details(self) -> Sequence[str]:
         """The last lines the server wrote to stderr."""
         return list(self._connection.diary.errors) if self._connection else []
 
