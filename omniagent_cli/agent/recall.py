@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 NAME = "recall"
 
 SET_UP = (
-    "To talk with a model, set a key (for example `export OPENAI_API_KEY=...`), or start a local server such as"
+    "To talk with a model, set a key (`omniagent keys set openai`), or start a local server such as"
     " Ollama, and ask again; `omniagent models` shows what there is."
 )
 
