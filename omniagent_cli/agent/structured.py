@@ -22,7 +22,7 @@ _STRICT_WORDS = frozenset(
         "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf",
     }
 )  # fmt: skip
-_FENCE = re.compile(r"^(?P<indent> {0,3})(?P<fence>`{3,}|~{3,})(?P<info>[^\n]*)$")
+_FENCE = re.compile(r"^(?P<indent> *)(?P<fence>`{3,}|~{3,})(?P<info>[^\n]*)$")
 
 
 def response_format(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -100,7 +100,10 @@ def _check_references(schema: Mapping[str, Any], kind: Any, origin: str) -> None
     resource = referencing.Resource.from_contents(schema, default_specification=specification)
     registry = referencing.Registry().with_resource("", resource).crawl()
     resolver = registry.resolver_with_root(resource)
-    for reference in _references(schema):
+    words = [word for word in _words(schema) if word != ("$id", schema.get("$id"))]
+    if any(name == "$id" for name, _ in words):
+        return  # its parts have names of their own; what leads nowhere shows when it is used
+    for reference in (value for name, value in words if name == "$ref"):
         try:
             resolver.lookup(reference)
         except (referencing.exceptions.Unresolvable, ValueError) as error:
@@ -109,13 +112,15 @@ def _check_references(schema: Mapping[str, Any], kind: Any, origin: str) -> None
             ) from error
 
 
-def _references(value: Any) -> Iterator[str]:
-    todo = [value]
+def _words(schema: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the references and the names in a schema."""
+    todo: list[Any] = [schema]
     while todo:
         part = todo.pop()
         if isinstance(part, dict):
-            if isinstance(part.get("$ref"), str):
-                yield part["$ref"]
+            for word in ("$id", "$ref"):
+                if isinstance(part.get(word), str):
+                    yield word, part[word]
             todo += [
                 inner for key, inner in part.items() if key not in ("const", "enum", "default")
             ]
@@ -127,6 +132,7 @@ def problems(value: Any, schema: Mapping[str, Any]) -> list[str]:
     """Return what is wrong with a value, a line for each problem: where, and why; empty when it follows the schema."""
     import jsonschema
     import referencing
+    import referencing.exceptions
 
     kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
     # A registry of our own, because the default one would fetch what a schema refers to.
@@ -135,6 +141,8 @@ def problems(value: Any, schema: Mapping[str, Any]) -> list[str]:
         found = sorted(checker.iter_errors(value), key=lambda wrong: list(map(str, wrong.path)))
     except RecursionError:
         return ["it, or the schema, is nested too deeply to be checked"]
+    except referencing.exceptions.Unresolvable as error:
+        return [f"the schema refers to what is not in it: {one_line(str(error))}"]
     told = [_told(wrong) for wrong in found[:_AT_MOST]]
     return [*told, f"... and {len(found) - _AT_MOST} more"] if len(found) > _AT_MOST else told
 
@@ -183,7 +191,7 @@ def first_code_block(text: str) -> str | None:
     """Return what stands in the first fenced block of Markdown, without the fence; None when there is none.
 
     As CommonMark has it: the end needs a fence of the same kind, at least as long; without one the block ends
-    with the text. The indentation of the fence is taken off its lines.
+    with the text. The indentation of the fence, which may stand deep in a list, is taken off its lines.
     """
     lines = text.splitlines(keepends=True)
     for start, line in enumerate(lines):
@@ -197,6 +205,6 @@ def _inside(lines: list[str], fence: str, indent: int) -> Iterator[str]:
     for line in lines:
         bare = line.strip()
         closes = len(bare) >= len(fence) and not bare.strip(fence[0])
-        if bare and closes and len(line) - len(line.lstrip(" ")) <= 3:
+        if bare and closes:
             return
         yield line[min(indent, len(line) - len(line.lstrip(" "))) :]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,7 +17,9 @@ from omniagent_cli.cli.context import Context
 from omniagent_cli.cli.conversation import Place, document, kept_in, told
 from omniagent_cli.errors import UsageError
 from omniagent_cli.text import one_line
-from omniagent_cli.ui.turns import Played
+
+if TYPE_CHECKING:
+    from omniagent_cli.ui.turns import Played
 
 _LARGEST_BYTES = 1_000_000
 
@@ -63,7 +65,7 @@ class Shape:
             return told(context, played, place, model)
         found = self._found(played.text)
         if context.json:
-            context.terminal.json({**document(played, place, model), **found.record})
+            context.terminal.json({**document(context, played, place, model), **found.record})
         elif not found.problems:
             self._print(context, found.value)
         for problem in found.problems:
