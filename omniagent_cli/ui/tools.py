@@ -25,7 +25,7 @@ def tools_table(rows: Iterable[tuple[str, str, str, str, str]]) -> Table:
                 one_line(tool),
                 effect,
                 f"off: {one_line(why_off)}" if why_off else "on",
-                first_line(description, 200),
+                one_line(first_line(description, 200)),
             ]
             for skill, tool, effect, why_off, description in rows
         ],
