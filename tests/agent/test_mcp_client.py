@@ -17,7 +17,7 @@ from omniagent_cli.agent.mcp.diary import Lines, TooLong
 from omniagent_cli.agent.mcp.naming import tool_name
 from omniagent_cli.agent.mcp.server import McpServer
 from omniagent_cli.agent.mcp.skill import MISSING, McpSkill
-from omniagent_cli.errors import AgentError, ConfigError, OmniAgentError
+from omniagent_cli.errors import AgentError, ConfigError, InvalidRecord, OmniAgentError
 from omniagent_cli.testing.scripted import Say, ScriptedModel
 from tests.servers.chat_server import Reply, document, status
 
@@ -411,6 +411,25 @@ def test_lying_tools_are_left_out():
 def test_an_answer_that_cannot_be_read_is_an_error_of_that_call():
     """Nobody waits for an answer that came and is broken."""
     assert failure(evil("deep")) == "evil: its answer is broken or nested too deeply"
+
+
+def test_arguments_that_cannot_be_sent_harm_no_other_call(web):
+    """Half characters and arguments nested too deeply, as a model may write them, end neither transport."""
+    deep, fits = [], []
+    for _ in range(600):
+        deep = [deep]
+    for _ in range(190):
+        fits = [fits]
+
+    async def main(server, name):
+        async with opened(server) as (_, tools):
+            tool = named(tools, name)
+            with pytest.raises(InvalidRecord, match="nested more than 200 deep"):
+                await tool.run(text=deep)
+            return await tool.run(text="half \ud800", more=fits)
+
+    assert asyncio.run(main(evil("chatters"), "go")) == "went"
+    assert asyncio.run(main(McpServer("kind", url=web), "echo")) == "half ?"
 
 
 def test_an_endless_list_of_tools_ends():

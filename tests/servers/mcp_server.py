@@ -31,6 +31,12 @@ def add(a: int, b: int) -> int:
 
 
 @server.tool()
+def echo(text: str) -> str:
+    """Say it again."""
+    return text
+
+
+@server.tool()
 def remember(text: str) -> str:
     """Write a text down."""
     with Path(os.environ["NOTES"]).open("a") as notes:

@@ -6,6 +6,7 @@ The SDK's client has to be entered and left in the same task; calls may come fro
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
@@ -29,6 +30,7 @@ from omniagent_cli.agent.mcp.program import program
 from omniagent_cli.agent.mcp.results import text_of
 from omniagent_cli.agent.mcp.server import McpServer
 from omniagent_cli.agent.mcp.website import website
+from omniagent_cli.canonical import dump
 from omniagent_cli.errors import AgentError, OmniAgentError
 from omniagent_cli.text import cut, one_line
 
@@ -93,16 +95,14 @@ class Connection:
         if self._client is None:
             raise AgentError(self._why("is not running"))
         try:
-            result = await self._asked(self._client.call_tool(name, dict(arguments)))
+            result = await self._asked(self._client.call_tool(name, _sendable(arguments)))
         except MCPError as error:
             raise await self._failure(error) from error
         except ValidationError as error:
             raise AgentError(
                 f"the MCP server {self._server.name!r} gave an answer that is not MCP"
             ) from error
-        except (
-            RuntimeError
-        ) as error:  # what the SDK says of rounds and results that break the protocol
+        except RuntimeError as error:  # the SDK's word for results that break the protocol
             raise AgentError(_shown(f"{self._server.name}: {error}")) from error
         text = text_of(result)
         if result.is_error:
@@ -260,6 +260,18 @@ async def _listed(client: Client) -> list[Tool]:
         if cursor is None or len(tools) >= MAX_TOOLS:
             break
     return tools[:MAX_TOOLS]
+
+
+def _sendable(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments without half characters, which no transport can send.
+
+    Raises:
+        InvalidRecord: they are nested too deeply.
+    """
+    dump(dict(arguments))
+    text = json.dumps(dict(arguments), ensure_ascii=False)
+    sendable: dict[str, Any] = json.loads(text.encode("utf-8", "replace"))
+    return sendable
 
 
 def _reason(error: BaseException, server: McpServer) -> str:
