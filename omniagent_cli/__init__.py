@@ -34,6 +34,8 @@ _PUBLIC = {
     "Tool": "omniagent_cli.agent.tools",
     "ToolContext": "omniagent_cli.agent.skills",
     "Window": "omniagent_cli.agent.window",
+    "Rollover": "omniagent_cli.agent.rollover",
+    "Compacted": "omniagent_cli.agent.compact",
     "tool": "omniagent_cli.agent.tools",
     "errors": "omniagent_cli",
 }
@@ -43,10 +45,12 @@ if TYPE_CHECKING:
 
     from omniagent_cli import errors
     from omniagent_cli.agent.attachments import attach
+    from omniagent_cli.agent.compact import Compacted
     from omniagent_cli.agent.events import ModelSettings
     from omniagent_cli.agent.loop import Agent
     from omniagent_cli.agent.mcp.server import McpServer
     from omniagent_cli.agent.mcp.skill import McpSkill
+    from omniagent_cli.agent.rollover import Rollover
     from omniagent_cli.agent.session_skill import SessionsSkill
     from omniagent_cli.agent.skills import Skill, ToolContext
     from omniagent_cli.agent.tools import Tool, tool
@@ -65,12 +69,14 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_SESSION_TTL",
     "Agent",
+    "Compacted",
     "McpServer",
     "McpSkill",
     "Message",
     "MigrationReport",
     "ModelSettings",
     "Passphrase",
+    "Rollover",
     "Session",
     "SessionStore",
     "SessionSummary",

@@ -165,20 +165,24 @@ def _in_foreground(stdin: TextIO) -> bool:
 def told(context: Context, played: Played, place: Place, model: str) -> int:
     """Print what a streaming view did not, and return the exit code."""
     if context.json:
-        context.terminal.json(document(played, place, model))
+        context.terminal.json(document(context, played, place, model))
     if played.error is not None:
         raise played.error
     return _code(played)
 
 
-def document(played: Played, place: Place, model: str) -> dict[str, Any]:
-    """Return what became of a turn, as ``--json`` prints it."""
+def document(context: Context, played: Played, place: Place, model: str) -> dict[str, Any]:
+    """Return what became of a turn, as ``--json`` prints it; ``cost`` is there when the model has a price."""
+    from omniagent_cli.ui.usage import priced
+
     done = played.done
+    spent = priced(done.usage, model, context.settings.prices) if done else None
     return {
         "answer": played.text,
         "session": kept_in(place, played) or None,
         "model": model,
         "usage": dict(done.usage) if done else {},
+        **({} if spent is None else {"cost": spent}),
         "status": played.status,
     }
 

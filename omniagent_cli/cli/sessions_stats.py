@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
 import typer
 
+from omniagent_cli.agent.cost import Prices, cost, dollars, numbers
+from omniagent_cli.agent.summary import Summary, summaries_of
 from omniagent_cli.cli.context import Context, running
 from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import SessionNotFound
@@ -37,14 +40,18 @@ class _Totals:
             self.days[message.created_at.astimezone().date()] += 1
         if message.role != "assistant":
             return
-        tokens = self.models.setdefault(message.model or "", Counter())
-        tokens["answers"] += 1
-        for key in ("input_tokens", "output_tokens"):
-            number = (message.usage or {}).get(key)
-            if isinstance(number, int):
-                tokens[key] += number
+        self._of(message.model)["answers"] += 1
+        self._of(message.model).update(numbers(message.usage))
 
-    def record(self) -> dict[str, Any]:
+    def add_summaries(self, summaries: Sequence[Summary]) -> None:
+        for summary in summaries:
+            if used := numbers(summary.usage):
+                self._of(summary.model).update(used)
+
+    def _of(self, model: str | None) -> Counter[str]:
+        return self.models.setdefault(model or "", Counter())
+
+    def record(self, prices: Prices) -> dict[str, Any]:
         return {
             "sessions": self.sessions,
             "archived": self.archived,
@@ -60,6 +67,7 @@ class _Totals:
                     "answers": tokens["answers"],
                     "input_tokens": tokens["input_tokens"],
                     "output_tokens": tokens["output_tokens"],
+                    **_cost(tokens, prices.get(model)),
                 }
                 for model, tokens in self._by_tokens()
             ],
@@ -76,10 +84,19 @@ class _Totals:
         )
 
 
+def _cost(tokens: Counter[str], price: Mapping[str, float] | None) -> dict[str, float]:
+    """Return what tokens cost, where there is a price."""
+    spent = cost(tokens, price)
+    return {} if spent is None else {"cost": spent}
+
+
 def stats(ctx: typer.Context) -> None:
-    """Count sessions and messages, by day and by model with its tokens, and name the largest sessions."""
+    """Count sessions and messages, by day and by model with its tokens, and name the largest sessions.
+
+    Models with a price (the settings prices."MODEL".input, .output and others) have what their tokens cost.
+    """
     context = running(ctx)
-    record = _totals(context).record()
+    record = _totals(context).record(context.settings.prices)
     if context.json:
         context.terminal.json(record)
     elif context.terminal.is_terminal:
@@ -102,6 +119,7 @@ def _totals(context: Context) -> _Totals:
                 for message in context.store.iter_messages(summary.id):
                     totals.add(message)
                     advance(1)
+                totals.add_summaries(summaries_of(context.store, summary.id))
             except SessionNotFound:
                 continue  # removed by somebody since it was listed
     return totals
@@ -116,8 +134,9 @@ def _show_pipe(context: Context, record: dict[str, Any]) -> None:
     for row in record["days"]:
         fields(["day", row["day"], str(row["messages"])])
     for row in record["models"]:
-        numbers = (str(row[key]) for key in ("answers", "input_tokens", "output_tokens"))
-        fields(["model", plain_field(row["model"]), *numbers])
+        counts = [str(row[key]) for key in ("answers", "input_tokens", "output_tokens")]
+        counts += [f"{row['cost']:.9g}"] if "cost" in row else []
+        fields(["model", plain_field(row["model"]), *counts])
     for row in record["largest"]:
         fields(["largest", plain_field(row["id"]), str(row["message_count"])])
 
@@ -129,16 +148,7 @@ def _show_person(context: Context, record: dict[str, Any]) -> None:
     _show_activity(context, record)
     if record["models"]:
         context.terminal.line()
-        rows = [
-            [
-                one_line(row["model"]) or "unknown",
-                *(f"{row[key]:,}" for key in ("answers", "input_tokens", "output_tokens")),
-            ]
-            for row in record["models"]
-        ]
-        columns = [Column("MODEL", "cyan", shrink=True)]
-        columns += [Column(name, right=True) for name in ("ANSWERS", "TOKENS IN", "TOKENS OUT")]
-        context.terminal.table(Table(columns, rows))
+        context.terminal.table(_model_table(record["models"]))
     if record["largest"]:
         context.terminal.line()
         rows = [
@@ -147,6 +157,21 @@ def _show_person(context: Context, record: dict[str, Any]) -> None:
         ]
         columns = [Column("LARGEST", "cyan", shrink=True), Column("MESSAGES", right=True)]
         context.terminal.table(Table([*columns, Column("TITLE", shrink=True)], rows))
+
+
+def _model_table(models: Sequence[dict[str, Any]]) -> Table:
+    """Lay out what each model used, with a column for what it cost where there is a price."""
+    priced = any("cost" in row for row in models)
+    rows = []
+    for row in models:
+        cells = [one_line(row["model"]) or "unknown"]
+        cells += [f"{row[key]:,}" for key in ("answers", "input_tokens", "output_tokens")]
+        if priced:
+            cells.append(dollars(row["cost"]) if "cost" in row else "-")
+        rows.append(cells)
+    titles = ["ANSWERS", "TOKENS IN", "TOKENS OUT", *(["COST"] if priced else [])]
+    columns = [Column(name, right=True) for name in titles]
+    return Table([Column("MODEL", "cyan", shrink=True), *columns], rows)
 
 
 def _show_activity(context: Context, record: dict[str, Any]) -> None:

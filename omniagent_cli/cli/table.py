@@ -51,6 +51,7 @@ SESSIONS = Group(
         "list": Row("sessions:list_sessions", "list sessions, pinned ones first", "omniagent sessions list --since 7d", json=True),
         "show": Row("sessions_show:show", "show a session and its messages", "omniagent sessions show @ --last 10", json=True),
         "search": Row("sessions_search:search", "find messages that contain every word", "omniagent sessions search '\"time zone\" post*'", json=True),
+        "compact": Row("sessions_compact:compact", "let the model sum up older messages, to send less", "omniagent sessions compact user-123 -m openai:gpt-5-mini", json=True),
         "trim": Row("sessions_remove:trim", "keep only the last messages", "omniagent sessions trim user-123 --keep 50", json=True),
         "clear": Row("sessions_remove:clear", "remove all messages, keep the session", "omniagent sessions clear user-123", json=True),
         "delete": Row("sessions_remove:delete", "remove sessions", "omniagent sessions delete --older-than 90d --dry-run", json=True),

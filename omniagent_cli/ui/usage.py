@@ -27,6 +27,11 @@ def usage_line(used: Mapping[str, int], spent: float | None = None) -> str:
     return ", ".join(parts if spent is None else [*parts, dollars(spent)])
 
 
+def priced(used: Mapping[str, Any], model: str, prices: Prices) -> float | None:
+    """Return what one model's tokens cost; None without a price, or when nothing was counted."""
+    return cost(used, prices.get(model)) if used else None
+
+
 def usage_record(used: Tally, prices: Prices) -> dict[str, Any]:
     """Return the JSON form of all tokens together; ``cost`` in dollars is there when every model has a price."""
     spent = used.cost(prices)
