@@ -63,7 +63,7 @@ def test_transcript_is_what_happens(home):
 
 def test_library_example_runs(home, monkeypatch, capsys):
     """The library example of the page runs as it stands."""
-    example, _ = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    example, *_ = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     monkeypatch.chdir(home)
     names: dict[str, object] = {}
     exec(example, names)  # the page is ours
@@ -73,6 +73,18 @@ def test_library_example_runs(home, monkeypatch, capsys):
     )
     names["agent"].close()
     names["store"].close()
+
+
+def test_tools_example_runs(capsys):
+    """The example of tools and skills does what the page says."""
+    _, example, _ = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    exec(example, {})  # the page is ours
+    assert capsys.readouterr().out.splitlines() == [
+        "sunny in Ulm for 1 days",
+        '{"noted":"pack a hat"}',
+        "It says: pack a hat.",
+        "pack a hat",
+    ]
 
 
 def test_ci_runs_the_command_of_the_page():
