@@ -203,7 +203,7 @@ def test_a_server_that_nobody_needs_is_not_started(tmp_path):
         (McpServer("x", ("/no/such/program",)), "there is no program '/no/such/program'"),
         (McpServer("x", ("/",)), "Permission denied"),
         (McpServer("x", ("a\0b",)), "embedded null byte"),
-        (evil("dies_at_start"), "it stopped talking: it ended with exit code 3: Traceback: no \ufffd[31mdatabase"),
+        (evil("dies_at_start"), "it ended with exit code 3: Traceback: no \ufffd[31mdatabase"),
         (evil("never_answers", start_seconds=0.5), "it did not answer within 0.5 s"),
         (evil("not_mcp", start_seconds=0.5), "it wrote 'Welcome to the \ufffd[1mgame\ufffd[0m! Press any key'"),
         (evil("other_version"), "Unsupported protocol version from the server: 1999-01-01"),
@@ -404,6 +404,18 @@ def test_lying_tools_are_left_out():
             assert await named(tools, "pattern").run() == 'ok\n{"a":"' + "a" * 60 + '!"}'
             with pytest.raises(AgentError, match="gave an answer that is not MCP"):
                 await tools[0].run()
+
+    asyncio.run(main())
+
+
+def test_a_server_of_many_broken_tools_is_told_in_a_few_lines():
+    """Hundreds of tools that are left out do not fill the screen."""
+
+    async def main():
+        async with opened(evil("doubles")) as (skill, tools):
+            assert len(tools) == 1
+            assert len(skill.left_out) == 9
+            assert skill.left_out[-1] == "192 more tools of the MCP server evil are left out"
 
     asyncio.run(main())
 

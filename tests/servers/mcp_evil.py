@@ -258,6 +258,11 @@ def deep():
     serve(call=call)
 
 
+def doubles():
+    """Offer one tool 200 times over, and one that is broken."""
+    serve([*[TOOL] * 200, {"name": "broken"}])
+
+
 def endless_list():
     """List tools page after page, for ever."""
 

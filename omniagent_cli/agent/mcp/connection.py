@@ -156,7 +156,8 @@ class Connection:
             self._fail(error)
         except Exception as error:  # noqa: BLE001  # a server and two libraries fail as groups of anything; it is told
             reason = _reason(error, self._server)
-            self._fail(AgentError(self._why(f"could not be started: {reason}")))
+            told = f"could not be started: {reason}" if reason else "could not be started"
+            self._fail(AgentError(self._why(told)))
             self.diary.end = self.diary.end or reason
         finally:
             self._client = None
@@ -275,7 +276,7 @@ def _sendable(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _reason(error: BaseException, server: McpServer) -> str:
-    """Say in a few words what an error of the libraries means for the person."""
+    """Say in a few words what an error of the libraries means for the person, unless what is told anyway says it."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     if isinstance(error, TimeoutError):
@@ -287,7 +288,7 @@ def _reason(error: BaseException, server: McpServer) -> str:
     if isinstance(error, ValidationError):
         return "its answer is not MCP"
     if isinstance(error, MCPError) and error.message == _CLOSED and server.argv:
-        return "it stopped talking"
+        return ""  # how it ended says more
     return str(error) or type(error).__name__
 
 

@@ -23,6 +23,9 @@ RESTART_SECONDS = (0.0, 1.0, 5.0, 15.0)
 """How long to wait before each start after an end, when no call was answered in between; then it is left alone."""
 
 
+_TOLD = 8
+"""So many tools that are left out are told one by one."""
+
 _CLOSING_SECONDS = 5.0
 """Until a server that did not start in time has been ended."""
 
@@ -54,7 +57,12 @@ class McpSkill(Skill):
         """What of the server's tools is not offered, and why, a line each."""
         connection = self._connection
         found = [*(connection.diary.left_out if connection else ()), *self._duplicates]
-        return [f"a tool of the MCP server {self.name} is left out: {line}" for line in found]
+        told = [
+            f"a tool of the MCP server {self.name} is left out: {line}" for line in found[:_TOLD]
+        ]
+        if more := len(found) - len(told):
+            told.append(f"{more} more tools of the MCP server {self.name} are left out")
+        return told
 
     @property
     def details(self) -> Sequence[str]:
