@@ -84,7 +84,7 @@ def _rank(words: list[str], row: _Row) -> int | None:
 
     First what has words that begin so in its name, then what has them anywhere, then letters in this order.
     """
-    worst = 0
+    total = 0
     for word in words:
         if f" {word}" in row.name:
             rank = 0
@@ -94,8 +94,8 @@ def _rank(words: list[str], row: _Row) -> int | None:
             rank = 3
         else:
             return None
-        worst = max(worst, rank)
-    return worst
+        total += rank
+    return total
 
 
 def _in_order(word: str, text: str) -> bool:

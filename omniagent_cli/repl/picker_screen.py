@@ -249,8 +249,8 @@ def _row(summary: SessionSummary, width: int, age: str) -> str:
     """Return a session on one row: its title, and what of the rest there is room for."""
     title = ("* " if summary.pinned else "") + one_line(summary.title or summary.preview)
     rest = [f"{age:>11}"]
-    if width >= 44:
-        rest.insert(0, f"{summary.message_count:>6,}")
+    if width >= 48:
+        rest.insert(0, f"{summary.message_count:>6,} msg")
     if width >= 64:
         rest.insert(0, _padded(one_line(summary.id), 22))
     if width >= 100:

@@ -139,3 +139,12 @@ def test_a_session_deleted_between_turns_begins_again(program, chat_server, stor
     (summary,) = store.list()
     assert summary.id != "x"
     assert [text for _, text, _ in texts(store, summary.id)][-2:] == ["c", "three"]
+
+
+def test_picking_needs_a_terminal(program, store):
+    """--pick without a terminal, or beside another way to name a session, is one line and exit 2."""
+    for more in ((), ("-s", "x"), ("-c",), ("--ephemeral",)):
+        ran = program("chat", "--pick", *more, stdin=b"a\n")
+        assert (ran.returncode, ran.stdout) == (2, b"")
+        assert ran.stderr.count(b"\n") == 1
+        assert b"--pick" in ran.stderr
