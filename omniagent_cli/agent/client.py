@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _CONNECT_SECONDS = 10.0
 _ERROR_BYTES = 100_000
 _ANSWER_BYTES = 300_000_000
+_PACKED_BYTES = 5_000_000
 _PLAIN_HEADERS = frozenset(
     {
         "host",
@@ -137,24 +138,25 @@ async def _bound(response: httpx2.Response) -> None:
     import httpx2
 
     class Bounded(httpx2.AsyncByteStream):
-        def __init__(self, stream: httpx2.AsyncByteStream, *, is_error: bool) -> None:
+        def __init__(self, stream: httpx2.AsyncByteStream) -> None:
             self._stream = stream
-            self._is_error = is_error
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
-            left = _ERROR_BYTES if self._is_error else _ANSWER_BYTES
+            left = limit
             async for data in self._stream:
                 yield data[:left]
                 left -= len(data)
-                if left <= 0 and self._is_error:
-                    return
-                if left <= 0:
+                if left <= 0 and response.is_success:
                     raise httpx2.ReadError("the answer is longer than any answer is")
+                if left <= 0:
+                    return
 
         async def aclose(self) -> None:
             await self._stream.aclose()
 
+    packed = "content-encoding" in response.headers  # though it was asked for as it is
+    limit = _PACKED_BYTES if packed else _ANSWER_BYTES
+    limit = limit if response.is_success else _ERROR_BYTES
     stream = response.stream
     if isinstance(stream, httpx2.AsyncByteStream):
-        response.headers.pop("content-encoding", None)
-        response.stream = Bounded(stream, is_error=response.status_code >= 300)
+        response.stream = Bounded(stream)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from omniagent_cli.keys import KeyChain
 from tests.agent.asking import ASK, KEY, ask, engine_for, one
 from tests.servers.chat_server import (
     USAGE,
+    Reply,
     answer,
     calls,
     chunk,
@@ -240,6 +242,18 @@ def test_servers_that_do_not_stream(chat_server):
     events = ask(engine_for(chat_server(whole)))
     assert events[0] == TextDelta("Hello")
     assert (events[1].reason, events[1].usage["output_tokens"]) == ("stop", 3)
+
+
+def test_a_server_that_packs_its_answer_all_the_same(chat_server):
+    """An answer is asked for as it is, and one that comes compressed is read too."""
+    events = b"".join(
+        b"data: " + json.dumps(part).encode() + b"\n\n"
+        for part in (chunk(content="Hi"), chunk("stop"))
+    )
+    headers = {"Content-Type": "text/event-stream", "Content-Encoding": "gzip"}
+    server = chat_server(Reply(headers=headers, body=gzip.compress(events)))
+    assert ask(engine_for(server))[-1].text == "Hi"
+    assert server.requests[0].headers["accept-encoding"] == "identity"
 
 
 def test_stream_options_are_given_up_when_refused(chat_server):
