@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 
 import pytest
 
@@ -103,10 +102,8 @@ def test_switch_lets_one_pick(some: Home) -> None:
         chat.say("/switch")
         chat.wait_for("pick>")
         chat.wait_for("Enter goes on")
-        begun = time.monotonic()
         chat.send(key)
         chat.wait_for("this is 'garden' still", count=prompts - 1)
-        assert time.monotonic() - begun < 5  # the figure is 0.1 s; here machines may be busy
         chat.wait_prompt(prompts)
     chat.say("/switch")
     chat.wait_for("Enter goes on")
