@@ -12,8 +12,9 @@ import typer
 
 from omniagent_cli.cli import ids
 from omniagent_cli.cli.context import Context, running
+from omniagent_cli.cli.discovering import chosen_histories
 from omniagent_cli.cli.exits import FAILED
-from omniagent_cli.cli.options import DryRun
+from omniagent_cli.cli.options import DryRun, Yes
 from omniagent_cli.errors import UsageError
 from omniagent_cli.formats import FORMATS, importer
 from omniagent_cli.formats.intake import CONFLICTS, ImportReport, import_path, import_stream
@@ -27,9 +28,9 @@ def import_(
     ctx: typer.Context,
     *,
     file: Annotated[
-        list[str],
-        typer.Argument(metavar="FILE...", help="files or directories to read; - is stdin"),
-    ],
+        list[str] | None,
+        typer.Argument(metavar="[FILE]...", help="files or directories to read; - is stdin"),
+    ] = None,
     format_: Annotated[
         str,
         typer.Option(
@@ -58,13 +59,24 @@ def import_(
             "--branches", help="also what was edited or asked for again, as sessions of their own"
         ),
     ] = False,
+    discover: Annotated[
+        bool,
+        typer.Option("--discover", help="find the histories of other tools on this machine"),
+    ] = False,
+    yes: Yes = False,
 ) -> None:
     """Read sessions from files or stdin. Importing twice changes nothing."""
     context = running(ctx)
     if format_ != "auto":
         importer(format_)
-    if as_id is not None and len(file) > 1:
+    if discover == bool(file):
+        raise UsageError("name the files to import, or give --discover to look for some")
+    if discover:
+        file = chosen_histories(context, format_, yes=yes)
+    if as_id is not None and len(file or ()) > 1:
         raise UsageError("--as names one session; import the files one by one")
+    if not file:
+        return
     reports = []
     how: dict[str, Any] = {
         "format_name": format_,

@@ -485,6 +485,8 @@ TABLE: Table = {
             (("--dry-run",), "", "only say what would happen", False),
             (("--strict",), "", "take nothing when anything is wrong", False),
             (("--branches",), "", "also what was edited or asked for again, as sessions of their own", False),
+            (("--discover",), "", "find the histories of other tools on this machine", False),
+            (("--yes", "--force", "-y"), "", "do not ask", False),
             (("--help",), "", "show this help", False),
             (("--json",), "", "print one JSON document", False),
             *SHARED,
