@@ -151,6 +151,8 @@ class Repl:
         self._work = asyncio.create_task(work)
         self._cancelled_at = -_PATIENCE_SECONDS
         handled(self._loop, signal.SIGINT, self._interrupt)  # some prompts take it away
+        if self._prompt.took_interrupt():
+            self._loop.call_soon(self._cancel)
         try:
             with self._quiet.suspendable(self._aside):
                 await self._work

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
 from prompt_toolkit.filters import Condition
 from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.keys import Keys
 from prompt_toolkit.output import ColorDepth, Output
 from prompt_toolkit.shortcuts import PromptSession
 from prompt_toolkit.utils import is_dumb_terminal
@@ -127,6 +128,23 @@ class Prompt:
             pre_run=None if ready is None else lambda: _after_first_paint(ready),
             handle_sigint=False,
         )
+
+    def took_interrupt(self) -> bool:
+        """Tell whether Ctrl-C was pressed between the end of `read` and now, while it was a key like others.
+
+        What else was typed since then answers the next prompt. Keys from a pipe are in nobody's hands any more.
+        """
+        if not self._terminal.reads_terminal:
+            return False
+        from prompt_toolkit.input.typeahead import get_typeahead, store_typeahead
+
+        source = self._session.app.input
+        keys = get_typeahead(source)
+        with suppress(OSError, ValueError):  # a terminal that is gone has no keys
+            keys += source.read_keys()
+        place = next((n for n, press in enumerate(keys) if press.key == Keys.ControlC), None)
+        store_typeahead(source, keys if place is None else keys[:place] + keys[place + 1 :])
+        return place is not None
 
     async def ask(self, question: str, default: str = "") -> str | None:
         """Ask for a line that is not remembered; None when they leave."""

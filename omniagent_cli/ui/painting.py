@@ -21,6 +21,9 @@ TAIL_ROWS = 12
 LONGEST_BLOCK = 32_768
 """A block that is longer is printed as plain text, because laying it out would take as long as a pause."""
 
+LONGEST_LEFT = 4_096
+"""The same for all that is left when the answer ends early: who pressed Ctrl-C wants the prompt."""
+
 Thinking = Literal["folded", "full", "hidden"]
 
 _QUICK_SECONDS = 3.0
@@ -118,11 +121,11 @@ class LivePainter:
         if self._waiting or self._calls:
             self._paint_soon()
 
-    def finish(self) -> None:
-        """Print all that came and leave nothing that moves."""
+    def finish(self, *, early: bool = False) -> None:
+        """Print all that came and leave nothing that moves; quickly when the answer ends early."""
         self._held_back = self._waiting = False
         self._over = True
-        self._settle()
+        self._settle(LONGEST_LEFT if early else LONGEST_BLOCK)
         self._calls.interrupt(self._clock())
         self._print_calls()
         self.clear()
@@ -223,12 +226,15 @@ class LivePainter:
             self._flood = None
         self._blocks.add(text)
 
-    def _settle(self) -> None:
-        """Print everything that came so far: something else follows."""
+    def _settle(self, longest: int = LONGEST_BLOCK) -> None:
+        """Print everything that came so far, laid out if it is not too long: something else follows."""
         self._take()
         if self._flood is not None:
             self._put("" if self._flood.at_line_start else "\n")
             self._flood = None
+        if len(self._blocks.tail) > longest:
+            left, _ = self._blocks.give_up()
+            self._print_apart(left.strip("\n"))
         for block in self._blocks.rest():
             self._print_block(block)
         self._end_thinking()

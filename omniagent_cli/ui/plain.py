@@ -79,8 +79,9 @@ class PlainPainter:
             self._end_line()
         self._terminal.note(text)
 
-    def finish(self) -> None:
+    def finish(self, *, early: bool = False) -> None:
         """End the last line."""
+        del early
         self._end_thinking()
         self._end_line()
         self._calls.interrupt(self._clock())
@@ -148,10 +149,10 @@ class WholePainter(PlainPainter):
         self._show()
         super().called(call)
 
-    def finish(self) -> None:
+    def finish(self, *, early: bool = False) -> None:
         """Show what was kept."""
         self._show()
-        super().finish()
+        super().finish(early=early)
 
     def _show(self) -> None:
         text, self._pieces = "".join(self._pieces), []

@@ -36,7 +36,7 @@ class _Painter(Protocol):
     def called(self, call: ToolCall) -> None: ...
     def ended(self, call: ToolCall, ending: Ending, result: str) -> None: ...
     def note(self, text: str) -> None: ...
-    def finish(self) -> None: ...
+    def finish(self, *, early: bool = False) -> None: ...
     def hold(self) -> None: ...
     def release(self) -> None: ...
 
@@ -96,15 +96,15 @@ class StreamView:
         elif isinstance(event, Retrying):
             painter.note(f"{event.reason}; trying again in {event.wait_seconds:.2g} s")
 
-    def finish(self) -> None:
-        """Show what is left; the answer is whole."""
+    def finish(self, *, early: bool = False) -> None:
+        """Show what is left; the answer is whole, or ends early."""
         if not self._over:
             self._over = True
-            self._painter.finish()
+            self._painter.finish(early=early)
 
     def abort(self, reason: str = "") -> None:
         """Show what came of an answer that ends early, and say why when told."""
-        self.finish()
+        self.finish(early=bool(reason))
         if reason:
             self._painter.note(reason)
 
@@ -131,6 +131,6 @@ class StreamView:
     ) -> None:
         # What failed to be written will not be written now either.
         if kind is None or not issubclass(kind, OSError | OutputFailed):
-            self.finish()
+            self.finish(early=kind is not None)
         else:
             self._over = True

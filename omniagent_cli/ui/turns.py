@@ -17,7 +17,7 @@ from omniagent_cli.ui.stream import StreamView
 
 _STOPS = ("SIGINT", "SIGTERM", "SIGHUP")
 _IMPATIENT_SECONDS = 1.0
-_BREATH_SECONDS = 0.02
+_BREATH_SECONDS = 0.005
 """A model that never pauses is made to, so that signals are heard and the screen is painted."""
 
 

@@ -1,13 +1,15 @@
-"""From process start to the prompt on the screen, beside `python -c pass` and, where it is installed, `llm chat`.
+"""From process start to the prompt on the screen, beside `python -c pass` and `llm chat`.
 
-    python tests/benchmarks/prompt.py [RUNS]
+    python tests/benchmarks/prompt.py [--runs N] [--llm PATH]
 
-The runs alternate and the medians are printed. Python is the one of this virtual environment, with its bytecode
+The runs alternate and the medians are printed. PATH is the `llm` of any virtual environment; without it the one on
+PATH is taken, if there is one. Python is the one of this virtual environment, with its bytecode
 compiled; each chat runs on a terminal of its own in an empty home.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import statistics
@@ -48,7 +50,7 @@ def prompt(argv: list[str], mark: str, **environ: str) -> float:
             return time.perf_counter() - begin
 
 
-def contestants() -> dict[str, Callable[[], float]]:
+def contestants(llm: str | None) -> dict[str, Callable[[], float]]:
     """Return what is measured, by name."""
     chat = [str(BIN / "omniagent"), "chat", "--session", "user-123"]
     found: dict[str, Callable[[], float]] = {
@@ -56,7 +58,7 @@ def contestants() -> dict[str, Callable[[], float]]:
         "omniagent chat, model named": lambda: prompt(chat, "you>", OMNIAGENT_MODEL="recall"),
         "omniagent chat, model chosen": lambda: prompt(chat, "you>"),
     }
-    if llm := shutil.which("llm"):
+    if llm:
         found["llm chat"] = lambda: prompt(
             [llm, "chat", "-m", "gpt-4o"], ">", OPENAI_API_KEY="none"
         )
@@ -65,12 +67,15 @@ def contestants() -> dict[str, Callable[[], float]]:
 
 def main() -> None:
     """Measure and print."""
-    runs = int(sys.argv[1]) if len(sys.argv) > 1 else 11
-    measured = contestants()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=11)
+    parser.add_argument("--llm", default=shutil.which("llm"), metavar="PATH")
+    options = parser.parse_args()
+    measured = contestants(options.llm)
     times: dict[str, list[float]] = {name: [] for name in measured}
     for name in measured:
         measured[name]()  # once for the bytecode and the disk
-    for _ in range(runs):
+    for _ in range(options.runs):
         for name, run in measured.items():
             times[name].append(run())
     base = statistics.median(times["python -c pass"])
