@@ -242,6 +242,10 @@ class Chat:
             self.terminal.note(
                 f"another program renamed this session; it is {quoted(news.renamed)} now"
             )
+        elif news.rolled:
+            self.terminal.note(
+                f"another program has begun {quoted(self.session_id)} anew; what was said before is in {quoted(news.rolled)}"
+            )
         elif news.gone:
             self.message_count = 0
             self.terminal.warn(

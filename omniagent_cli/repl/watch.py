@@ -8,6 +8,7 @@ from omniagent_cli.agent.continuing import may_grow
 from omniagent_cli.errors import SessionNotFound
 from omniagent_cli.models import Message
 from omniagent_cli.repl.turns import Asked
+from omniagent_cli.stores.asides import CONTINUES
 from omniagent_cli.stores.base import SessionStore
 from omniagent_cli.stores.events import Event
 
@@ -30,6 +31,7 @@ class News:
         renamed: the id the session has now.
         gone: it was deleted, or has expired.
         anew: it was deleted, and another one has begun under its id.
+    rolled: it has begun anew, and what was said before is kept under this id.
     """
 
     added: list[Message] = field(default_factory=list)
@@ -39,6 +41,7 @@ class News:
     renamed: str = ""
     gone: bool = False
     anew: bool = False
+    rolled: str = ""
 
 
 class Watch:
@@ -56,7 +59,10 @@ class Watch:
         self._seen = -1
         self._own: set[str | None] = set()
         self._growing: dict[str | None, int] = {}
-        self._off = store.on("message_added", self._note)
+        self._offs = [
+            store.on("message_added", self._note),
+            store.on("session_rolled", self._rolled_here),
+        ]
 
     def start(self, session_id: str) -> None:
         """Begin to watch a session; what is in it now counts as seen."""
@@ -95,7 +101,8 @@ class Watch:
 
     def close(self) -> None:
         """Stop listening."""
-        self._off()
+        for off in self._offs:
+            off()
 
     def _look_where(self, news: News) -> None:
         """Notice that the session was renamed, deleted, or begun anew."""
@@ -105,13 +112,32 @@ class Watch:
             self._uid = uid
             return
         renamed = self._store.id_of(self._uid)
-        if renamed:
+        if renamed and uid and self._continues() == renamed:
+            news.rolled = renamed
+        elif renamed:
             news.renamed = self._session_id = renamed
             return
-        news.gone, news.anew = not uid, bool(uid)
+        else:
+            news.gone, news.anew = not uid, bool(uid)
+        self._follow(uid)
+
+    def _follow(self, uid: str) -> None:
+        """Watch another session that has the id now, from its beginning."""
         self._uid, self._seen = uid, -1
         self._growing.clear()
         self.own_turns.clear()
+
+    def _continues(self) -> str:
+        """Return the id of the conversation that was set aside when this one began."""
+        try:
+            return str(self._store.header(self._session_id or "").metadata.get(CONTINUES))
+        except SessionNotFound:
+            return ""
+
+    def _rolled_here(self, event: Event) -> None:
+        """Follow a session that our own turn has begun anew, which the turn tells."""
+        if event.session_id == self._session_id:
+            self._follow(self._uid_of(event.session_id))
 
     def _finished(self) -> list[Message]:
         """Return the answers that were growing when they were seen, and are over."""
@@ -144,6 +170,8 @@ class Watch:
     def _note(self, event: Event) -> None:
         message: Message = event.data["message"]
         self._own.add(message.id)
+        if not self._uid and event.session_id == self._session_id:  # it has just begun
+            self._uid = self._uid_of(event.session_id)
         if message.role == "user" and message.turn_id:
             self.own_turns.append(Asked(message.turn_id, _position(message)))
 
