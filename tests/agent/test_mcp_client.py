@@ -23,6 +23,7 @@ from tests.servers.chat_server import Reply, document, status
 
 SERVERS = Path(__file__).parents[1] / "servers"
 FAITHFUL = (sys.executable, str(SERVERS / "mcp_server.py"))
+GAME = ("sh", "-c", r"printf 'Welcome to the \033[1mgame\033[0m! Press any key\n'; cat >/dev/null")
 NO_WAIT = (0.0, 0.0, 0.0)
 
 
@@ -205,7 +206,7 @@ def test_a_server_that_nobody_needs_is_not_started(tmp_path):
         (McpServer("x", ("a\0b",)), "embedded null byte"),
         (evil("dies_at_start"), "it ended with exit code 3: Traceback: no \ufffd[31mdatabase"),
         (evil("never_answers", start_seconds=0.5), "it did not answer within 0.5 s"),
-        (evil("not_mcp", start_seconds=0.5), "it wrote 'Welcome to the \ufffd[1mgame\ufffd[0m! Press any key'"),
+        (McpServer("x", GAME, start_seconds=1.0), "it wrote 'Welcome to the \ufffd[1mgame\ufffd[0m! Press any key'"),
         (evil("other_version"), "Unsupported protocol version from the server: 1999-01-01"),
         (McpServer("x", url="http://127.0.0.1:9/mcp"), "All connection attempts failed"),
     ],
@@ -358,9 +359,9 @@ def test_a_server_that_asks_without_listening_fills_nothing():
 
 
 def test_lists_that_change_all_the_time_are_not_asked_for_each_time():
-    """Thousands of changes are a few requests."""
+    """Two thousand changes are a few requests."""
     told = calling(evil("changes_for_ever"))
-    assert int(told.removeprefix("listed ")) < 20
+    assert int(told.removeprefix("listed ")) < 500
 
 
 def test_fifty_megabytes_are_an_error_of_that_call():

@@ -161,12 +161,6 @@ def never_answers():
         pass
 
 
-def not_mcp():
-    print("Welcome to the \x1b[1mgame\x1b[0m! Press any key")
-    for _ in sys.stdin:
-        pass
-
-
 def other_version():
     for line in sys.stdin:
         request = json.loads(line)
