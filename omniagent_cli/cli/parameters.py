@@ -18,7 +18,7 @@ ParametersOption = Annotated[
     typer.Option(
         "--option",
         "-o",
-        metavar="KEY=VALUE",
+        metavar="KEY=V",
         help=f"how the model is asked this once: {', '.join(PARAMETERS)}",
     ),
 ]
