@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
@@ -28,12 +27,10 @@ from omniagent_cli.agent.events import (
     EngineEvent,
     ModelSettings,
     Notice,
-    Retrying,
     TextDelta,
     ThinkingDelta,
 )
 from omniagent_cli.agent.failures import (
-    Failure,
     broken_line,
     event_failure,
     malformed,
@@ -42,13 +39,11 @@ from omniagent_cli.agent.failures import (
 )
 from omniagent_cli.agent.providers import Endpoint
 from omniagent_cli.agent.question import question
+from omniagent_cli.agent.retrying import FailedError, persistently
 from omniagent_cli.canonical import dump
 
 if TYPE_CHECKING:
     import openai
-
-LONGEST_WAIT_SECONDS = 60.0
-"""A provider that asks to wait for longer gets no second try: the person decides."""
 
 _AFTER_FINISH_SECONDS = 2.0
 
@@ -63,6 +58,11 @@ def preload() -> None:
             api_key="none",
             http_client=openai.DefaultAsyncHttpxClient(verify=False, trust_env=False),
         )
+        import anyio
+
+        anyio.run(
+            anyio.sleep, 0
+        )  # the HTTP layer takes its event loop's module with its first connection
         _loaded.append(True)
 
 
@@ -104,23 +104,16 @@ class ChatCompletionsEngine:
         if not _loaded:
             await asyncio.to_thread(preload)
         asked = question(self.endpoint, messages, tools, settings)
-        retries = 0
-        while True:
-            answer = Answer()
-            try:
-                async with aclosing(self._ask(asked, settings, answer)) as deltas:
-                    async for delta in deltas:
-                        yield delta
-                break
-            except _FailedError as failed:
-                wait = self._wait(failed.failure, retries)
-                if answer.began or retries >= settings.max_retries or wait is None:
-                    raise failed.failure.error from failed.__cause__
-                retry = Retrying(failed.failure.reason, wait)
-            retries += 1
-            yield retry
-            await asyncio.sleep(retry.wait_seconds)
-        yield answer.finished(self.endpoint.provider.name)
+        tried: list[_Attempt] = []
+
+        def again() -> _Attempt:
+            tried.append(_Attempt(self, asked, settings))
+            return tried[-1]
+
+        async with aclosing(persistently(again, settings, self._backoff_seconds)) as events:
+            async for event in events:
+                yield event
+        yield tried[-1].answer.finished(self.endpoint.provider.name)
 
     async def aclose(self) -> None:
         """Let go of connections; the engine may be used again."""
@@ -128,18 +121,10 @@ class ChatCompletionsEngine:
         if client is not None and self._loop is asyncio.get_running_loop():
             await client.close()
 
-    def _wait(self, failure: Failure, retries: int) -> float | None:
-        """Return how long to wait before trying again; None when that makes no sense."""
-        if not failure.worth_retrying:
-            return None
-        if failure.wait_seconds is not None:
-            return failure.wait_seconds if failure.wait_seconds <= LONGEST_WAIT_SECONDS else None
-        # Spread, so that many waiting programs do not come back at the same moment.
-        return float(min(8.0, self._backoff_seconds * 2**retries)) * random.uniform(0.75, 1.0)  # noqa: S311
-
-    async def _ask(
+    async def ask(
         self, asked: Mapping[str, Any], settings: ModelSettings, answer: Answer
     ) -> AsyncGenerator[TextDelta | ThinkingDelta | Notice, None]:
+        """Ask with this body, once, and feed the answer; raises a `FailedError`."""
         now = asyncio.get_running_loop().time
         patience = settings.first_token_timeout_seconds
         deadline = now() + patience
@@ -161,7 +146,7 @@ class ChatCompletionsEngine:
         finally:
             await stream.aclose()
         if not answer.recognised:
-            raise _FailedError(malformed(self.endpoint, "something else than an answer"))
+            raise FailedError(malformed(self.endpoint, "something else than an answer"))
 
     async def _next(
         self, chunks: AsyncIterator[Any], deadline: float, patience: float, answer: Answer
@@ -170,7 +155,7 @@ class ChatCompletionsEngine:
             with self._explained(answer, patience):
                 async with asyncio.timeout_at(deadline):
                     return await anext(chunks, _END)
-        except _FailedError:
+        except FailedError:
             if answer.reason:
                 return _END  # all was said; only the token counts are missing
             raise
@@ -181,7 +166,7 @@ class ChatCompletionsEngine:
         if kind == "application/json":
             yield json.loads(await stream.response.aread())
         elif kind == "text/html":
-            raise _FailedError(malformed(self.endpoint, "a web page"))
+            raise FailedError(malformed(self.endpoint, "a web page"))
         else:
             async for chunk in stream:
                 yield chunk
@@ -214,7 +199,7 @@ class ChatCompletionsEngine:
         if not error and (chunk.get("object") == "error" or chunk.get("type") == "error"):
             error = chunk
         if error:
-            raise _FailedError(event_failure(self.endpoint, error, datetime.now(UTC)))
+            raise FailedError(event_failure(self.endpoint, error, datetime.now(UTC)))
 
     @contextmanager
     def _explained(self, answer: Answer, patience: float) -> Iterator[None]:
@@ -226,7 +211,7 @@ class ChatCompletionsEngine:
         try:
             yield
         except TimeoutError as error:
-            raise _FailedError(silent(endpoint, patience, began=answer.began)) from error
+            raise FailedError(silent(endpoint, patience, began=answer.began)) from error
         except openai.APIStatusError as error:
             response = error.response
             failure = status_failure(
@@ -237,18 +222,18 @@ class ChatCompletionsEngine:
                 datetime.now(UTC),
                 asked=self._sent,
             )
-            raise _FailedError(failure) from None  # what it says may repeat the key
+            raise FailedError(failure) from None  # what it says may repeat the key
         except (openai.APIConnectionError, httpx2.HTTPError) as error:
-            raise _FailedError(
+            raise FailedError(
                 connection_failure(endpoint, error, began=answer.recognised)
             ) from error
         except openai.APIError as error:  # an error event; its body is the object or the text of it
             told = error.body or error.message
-            raise _FailedError(event_failure(endpoint, told, datetime.now(UTC))) from None
+            raise FailedError(event_failure(endpoint, told, datetime.now(UTC))) from None
         except (ValueError, RecursionError) as error:
             # The library lets through what its readers of JSON and UTF-8 raise.
             failure = broken_line(endpoint) if answer.recognised else malformed(endpoint, "no JSON")
-            raise _FailedError(failure) from error
+            raise FailedError(failure) from error
 
     def _connected(self) -> openai.AsyncOpenAI:
         loop = asyncio.get_running_loop()
@@ -257,12 +242,23 @@ class ChatCompletionsEngine:
         return self._client
 
 
-class _FailedError(Exception):
-    """One attempt failed; carries what to make of it."""
+class _Attempt:
+    """One try at a question, and what came of it; see `omniagent_cli.agent.retrying`."""
 
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.reason)
-        self.failure = failure
+    def __init__(
+        self, engine: ChatCompletionsEngine, asked: Mapping[str, Any], settings: ModelSettings
+    ) -> None:
+        self.answer = Answer()
+        self._engine = engine
+        self._asked = asked
+        self._settings = settings
+
+    @property
+    def began(self) -> bool:
+        return self.answer.began
+
+    def pieces(self) -> AsyncGenerator[TextDelta | ThinkingDelta | Notice, None]:
+        return self._engine.ask(self._asked, self._settings, self.answer)
 
 
 _END = object()
