@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -60,6 +61,7 @@ class Toolset:
         self._skills = skills
         self._store = store
         self._home = Background()
+        self._loading = threading.Lock()
         self._lock: asyncio.Lock | None = None
         self._opened: dict[int, _Opened] = {}
         self._told: set[str] = set()
@@ -88,6 +90,13 @@ class Toolset:
         """Return why a tool is not offered; empty when it is."""
         return self.switches.why_off(tool) or ("session" if session.is_off(tool) else "")
 
+    def load(self) -> list[Skill]:
+        """Return the skills, none of them set up; what a function returns is asked for once."""
+        with self._loading:
+            if not isinstance(self._skills, Sequence):
+                self._skills = list(self._skills())
+            return list(self._skills)
+
     def try_again(self) -> None:
         """Set up anew, before the next turn, what could not be set up."""
         for entry in [entry for entry in self._opened.values() if entry.failed]:
@@ -114,9 +123,8 @@ class Toolset:
         if self._lock is None:
             self._lock = asyncio.Lock()
         async with self._lock:
-            if not isinstance(self._skills, Sequence):
-                self._skills = list(await asyncio.to_thread(self._skills))
-            wanted = [skill for skill in self._skills if skill.name not in self.switches.disabled]
+            skills = await asyncio.to_thread(self.load)
+            wanted = [skill for skill in skills if skill.name not in self.switches.disabled]
             fresh = [skill for skill in wanted if id(skill) not in self._opened]
             await asyncio.gather(*(self._open(skill, notices) for skill in fresh))
             return [self._opened[id(skill)] for skill in wanted]

@@ -27,7 +27,7 @@ from omniagent_cli.agent.results import WHOLE
 from omniagent_cli.agent.tools import Outcome, Toolbox
 from omniagent_cli.agent.transcript import Transcript
 from omniagent_cli.agent.window import Window
-from omniagent_cli.errors import ModelError, ModelUnreachable, ToolRoundsExceeded
+from omniagent_cli.errors import ModelError, ModelUnreachable, OmniAgentError, ToolRoundsExceeded
 from omniagent_cli.models import Content, Message, ToolCall
 
 CHECKPOINT_SECONDS = 1.0
@@ -113,9 +113,11 @@ class Turn:
         """Find out what is offered, which may start servers; return what the person should know about it."""
         try:
             return await self.toolbox.open()
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, OmniAgentError) as error:
+            stopped = isinstance(error, asyncio.CancelledError)
             if self.partial is None:
-                await self.transcript.fail("interrupted", "interrupted")
+                what = ("interrupted", "interrupted") if stopped else ("failed", str(error))
+                await self.transcript.fail(*what)
             raise
 
     async def _ask(self) -> AsyncGenerator[TurnEvent | Message, None]:

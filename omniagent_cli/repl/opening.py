@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from omniagent_cli.agent.events import Engine
+from omniagent_cli.errors import OmniAgentError
 from omniagent_cli.repl.approval import Approval
 from omniagent_cli.repl.chat import Chat
 from omniagent_cli.repl.prompt import Prompt
@@ -50,6 +51,9 @@ class Opening:
                 return
             self._from_thread(self._opened, agent)
             _preload(agent.engine)
+            if getattr(agent.engine, "uses_tools", True):
+                with suppress(OmniAgentError):  # the first turn tells it
+                    agent.toolset.load()
 
         # A daemon: who leaves at once does not wait for libraries to load.
         threading.Thread(target=load, name="omniagent-preload", daemon=True).start()
