@@ -115,16 +115,23 @@ async def serve(
     server = await make_server(store, allow_write=allow_write, allow_delete=allow_delete)
     with standard_streams() as (incoming, outgoing):
         out = Outgoing(outgoing)
-        lines = Incoming(incoming, out)
-        # They have what the SDK uses of an asynchronous file.
-        wire = stdio_server(cast("Any", lines), cast("Any", out))
+        talk = asyncio.create_task(_talk(server, Incoming(incoming, out), out))
         try:
-            async with wire as (reader, writer):
-                await server.run(reader, writer, server.create_initialization_options())
-        except BaseExceptionGroup:
-            if out.error is not None:
-                raise out.error from None
-            raise
+            await asyncio.wait([talk])
+        finally:
+            talk.cancel()  # what it raises on the way out, the SDK's streams being torn down, is nobody's concern
+            await asyncio.wait([talk])
+            failure = None if talk.cancelled() else talk.exception()
+        if out.error is not None:
+            raise out.error
+        if failure is not None:
+            raise failure
+
+
+async def _talk(server: Server[Any], lines: Incoming, out: Outgoing) -> None:
+    # They have what the SDK uses of an asynchronous file.
+    async with stdio_server(cast("Any", lines), cast("Any", out)) as (reader, writer):
+        await server.run(reader, writer, server.create_initialization_options())
 
 
 async def make_server(

@@ -19,6 +19,9 @@ from omniagent_cli.errors import UsageError
 MAX_LINE_BYTES = 16 << 20
 """A longer message is refused; nothing that may be asked here comes near it."""
 
+LAST_ANSWERS_SECONDS = 1.0
+"""How long answers may still take once stdin has ended, as in ``omniagent mcp < requests``; clients wait for twice that."""
+
 _WAITING = 64
 _PIECE = 1 << 16
 _TOO_LONG = (
@@ -72,10 +75,14 @@ class Outgoing:
 
     Attributes:
         error: why nothing can be written any more.
+        lines: how many went out.
+        grown: set with each line that went out.
     """
 
     def __init__(self, descriptor: int) -> None:
         self.error: OSError | None = None
+        self.lines = 0
+        self.grown = asyncio.Event()
         self._descriptor = descriptor
         self._loop = asyncio.get_running_loop()
         self._queue: queue.SimpleQueue[tuple[bytes, asyncio.Future[None]]] = queue.SimpleQueue()
@@ -90,6 +97,8 @@ class Outgoing:
         done: asyncio.Future[None] = self._loop.create_future()
         self._queue.put((text.encode("utf-8", "replace"), done))
         await done
+        self.lines += 1
+        self.grown.set()
 
     async def flush(self) -> None:
         """Nothing is held back."""
@@ -128,6 +137,7 @@ class Incoming:
         self._loop = asyncio.get_running_loop()
         self._lines: asyncio.Queue[str | None] = asyncio.Queue()
         self._room = threading.Semaphore(_WAITING)
+        self._asked = 0
         threading.Thread(target=self._work, name="omniagent-mcp-in", daemon=True).start()
 
     def __aiter__(self) -> Incoming:
@@ -138,10 +148,26 @@ class Incoming:
             line = await self._lines.get()
             self._room.release()
             if line is None:
+                await self._last_answers()
                 raise StopAsyncIteration
             if line:
+                self._count(line)
                 return line
+            self._asked += 1
             await self._outgoing.write(_TOO_LONG)
+
+    def _count(self, line: str) -> None:
+        """Count what will be answered, as far as that can be told without reading it: an error costs a second at the end."""
+        if '"method"' in line:
+            self._asked += ('"id"' in line) - ('"notifications/cancelled"' in line)
+
+    async def _last_answers(self) -> None:
+        """Wait for the answers that are owed: the SDK gives up all work as soon as it is told of the end."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_ANSWERS_SECONDS):
+                while self._outgoing.lines < self._asked and self._outgoing.error is None:
+                    self._outgoing.grown.clear()
+                    await self._outgoing.grown.wait()
 
     def _work(self) -> None:
         with suppress(RuntimeError):  # the loop was closed

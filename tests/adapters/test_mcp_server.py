@@ -272,6 +272,25 @@ def test_the_end_of_stdin_ends_it(db):
     assert not db.exists()
 
 
+def test_requests_from_a_file_are_answered(db, store):
+    """What was asked before stdin ended is answered, also when all of it came at once."""
+    say(store, "s", "hello")
+    call = {"name": "sessions_history", "arguments": {"session_id": "s"}}
+    asked = [
+        {"id": 0, "method": "initialize", "params": HELLO},
+        {"method": "notifications/initialized"},
+        *({"id": n, "method": "tools/call", "params": call} for n in range(1, 30)),
+    ]
+    lines = "".join(json.dumps({"jsonrpc": "2.0", **request}) + "\n" for request in asked)
+    with Spoken(db) as spoken:
+        spoken.write(lines.encode())
+        code, out, err = spoken.end()
+    answers = [json.loads(line) for line in out.splitlines()]
+    assert (code, err) == (0, b"")
+    assert sorted(answer["id"] for answer in answers) == list(range(30))
+    assert all("result" in answer for answer in answers)
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signals_end_it(db, number, code):
     """Ctrl-C and SIGTERM end it at once and quietly, with their exit codes, while it waits for the client."""
