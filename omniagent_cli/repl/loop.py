@@ -87,7 +87,7 @@ class Repl:
                 left=self._cancel,
                 session=lambda: self.chat.session_id,
                 keep=partial(allow_for_good, setup.settings),
-                tell=self._terminal.note,
+                tell=self._tell_amid,
                 allowed=Allowed(frozenset(setup.settings.tools.allow), setup.yes_tools),
             ),
             busy=lambda: self._work is not None,
@@ -271,6 +271,11 @@ class Repl:
 
     async def _ask(self, question: str, default: str) -> str | None:
         return await self._prompt.ask(question, default)
+
+    def _tell_amid(self, text: str) -> None:
+        """Say a line in the middle of an answer."""
+        with self._aside():
+            self._terminal.note(text)
 
     async def _ask_amid(self, question: str, told: Sequence[str]) -> str | None:
         """Ask in the middle of an answer, with lines above; what was typed before they were seen is no answer."""
