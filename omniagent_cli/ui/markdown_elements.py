@@ -24,7 +24,6 @@ from rich.text import Text
 
 from omniagent_cli.ui.palette import CODE, MARKDOWN, Background
 
-_NARROWEST_COLUMN = 12
 _BETWEEN_COLUMNS = 2
 
 
@@ -79,7 +78,7 @@ class _Table(TableElement):
         titles = [cell.content for cell in self._titles()]
         rows = [[cell.content for cell in row.cells] for row in self.body.rows] if self.body else []
         columns = list(zip(titles, *rows, strict=False))
-        widths = [min(_NARROWEST_COLUMN, max(map(_longest_word, column))) for column in columns]
+        widths = [max(map(_longest_word, column)) for column in columns]
         if sum(widths) + _BETWEEN_COLUMNS * len(widths) <= options.max_width:
             yield _grid(titles, rows, widths)
         else:
