@@ -141,3 +141,9 @@ def test_paths_to_attach_are_offered_as_they_are(offered, tmp_path, monkeypatch)
     assert [line for line, _, _ in offered("/attach ~/in")] == ["/attach ~/in it/"]
     assert [line for line, _, _ in offered("/attach ~/in it/")] == ["/attach ~/in it/x"]
     assert offered("/attach nowhere/") == offered("/attach a\0b/") == []
+
+
+def test_tools_are_switched_by_completed_words(offered) -> None:
+    """`/tools` offers on and off; names come once the tools are known, and nothing is set up to find them."""
+    assert [line for line, _, _ in offered("/tools o")] == ["/tools on", "/tools off"]
+    assert offered("/tools off x") == []
