@@ -1,6 +1,7 @@
 """What every test lives in: an empty home of its own, and a network that ends at this machine."""
 
 import os
+import signal
 import sys
 
 import pytest
@@ -22,6 +23,9 @@ VARIABLES = (
 )
 
 sys.addaudithook(watch)
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a job in the background; what tests start would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
