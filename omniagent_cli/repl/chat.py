@@ -18,10 +18,12 @@ from omniagent_cli.repl.toolbar import ContextUse, context_use, window_of
 from omniagent_cli.repl.turns import Asked
 from omniagent_cli.repl.watch import News, Watch
 from omniagent_cli.text import one_line, visible
+from omniagent_cli.ui.cells import wrap_cells
 from omniagent_cli.ui.transcript import (
     ROLE_STYLES,
     SUMMARY_STYLE,
     heading,
+    spoken_heading,
     summary_heading,
     terminal_body,
 )
@@ -279,7 +281,10 @@ class Chat:
     def show(self, message: Message) -> None:
         """Show one message as it stands in the session."""
         terminal = self.terminal
-        terminal.line(terminal.style(heading(message, utc_now()), ROLE_STYLES[message.role]))
+        spoken = self.settings.chat.screen_reader
+        who = spoken_heading(message) if spoken else heading(message, utc_now())
+        for row in wrap_cells(who, terminal.width):
+            terminal.line(terminal.style(row, ROLE_STYLES[message.role]))
         terminal.line(self.painted(terminal_body(message), message.role))
         terminal.line()
 

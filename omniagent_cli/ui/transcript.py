@@ -36,6 +36,17 @@ def heading(message: Message, now: datetime) -> str:
     return one_line(" · ".join(parts))
 
 
+_SPEAKERS = {"user": "You", "assistant": "Answer", "tool": "Tool", "system": "System prompt"}
+
+
+def spoken_heading(message: Message) -> str:
+    """Return who said a message, in words, for those who have it read to them."""
+    parts = [_SPEAKERS.get(message.role, message.role), message.name or ""]
+    if message.status != "complete":
+        parts.append(f"({message.status})")
+    return one_line(f"{' '.join(filter(None, parts))}:")
+
+
 def body(message: Message) -> str:
     """Return a message as text, attachments by name and calls in a line each; not yet made harmless."""
     parts = [message.text] if message.text else []

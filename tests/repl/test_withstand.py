@@ -43,6 +43,8 @@ def test_a_screen_reader_gets_text_in_order(home: Home, chat_server: Callable) -
     assert b"\x1b" not in chat.raw[begin:end]
     assert b"\x1b[6n" not in chat.raw
     assert "user-123 |" not in shown
+    chat.say("/history")
+    assert "\nYou:\ntell me\n\nAnswer:\nOne **bold** answer." in chat.wait_for("You:", count=4)
     chat.send(CTRL_D)
     assert chat.wait() == 0
 
