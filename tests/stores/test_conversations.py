@@ -11,6 +11,7 @@ from omniagent_cli.errors import (
     StoreUnreachable,
     UnsupportedOperation,
 )
+from omniagent_cli.stores.asides import Aside
 from omniagent_cli.stores.codecs import with_compression, with_encryption
 from omniagent_cli.stores.conversations.store import ConversationsStore
 from omniagent_cli.testing import SharedPlaceContract, StoreCase, StoreContract
@@ -342,3 +343,12 @@ def test_the_map_has_a_place_of_its_own(home, monkeypatch):
     monkeypatch.setenv("XDG_DATA_HOME", str(home / "data"))
     with open_store("openai-conversations:") as store:
         assert store.url == f"openai-conversations:{home}/data/omniagent/conversations.db"
+
+
+def test_a_conversation_is_set_aside(store):
+    """A session that rolls over keeps its conversation under another id, and begins another one."""
+    store.append("s", {"role": "user", "content": "before"})
+    assert store.set_aside("s", lambda *_: Aside("s@before", "daily")) == Aside("s@before", "daily")
+    store.append("s", {"role": "user", "content": "after"})
+    assert [m.text for m in store.messages("s@before")] == ["before"]
+    assert [m.text for m in store.messages("s")] == ["after"]
