@@ -170,7 +170,7 @@ def _bounds(value: Any, schema: Mapping[str, Any], where: str) -> Iterator[str]:
         ):
             bound = _number(schema.get(keyword))
             if bound is not None and (value <= bound if "Min" in keyword else value >= bound):
-                yield f"{_called(where)} has to be {fails} {bound:g}, not {value:g}"
+                yield f"{_called(where)} has to be {fails} {_shown(bound)}, not {_shown(value)}"
     elif isinstance(value, str):
         rules = [("minLength", len(value), "at least"), ("maxLength", len(value), "at most")]
     elif isinstance(value, list | tuple):
@@ -179,11 +179,11 @@ def _bounds(value: Any, schema: Mapping[str, Any], where: str) -> Iterator[str]:
     for keyword, size, words in rules:
         bound = _number(schema.get(keyword))
         if bound is not None and (size < bound if keyword.startswith("min") else size > bound):
-            yield f"{_called(where)} has to be {what}{words} {bound:g}, not {size:g}"
+            yield f"{_called(where)} has to be {what}{words} {_shown(bound)}, not {_shown(size)}"
 
 
 def _is(value: Any, kind: Any) -> bool:
-    if kind not in _TYPES:
+    if not isinstance(kind, str) or kind not in _TYPES:
         return True
     if isinstance(value, bool):
         return bool(kind == "boolean")

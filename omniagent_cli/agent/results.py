@@ -77,9 +77,14 @@ def _json(value: Any) -> str:
         return str(value.value if isinstance(value, Enum) else value)
     try:
         return dump(_plain(value)).decode()
-    except InvalidRecord as error:
+    except (InvalidRecord, RecursionError) as error:
+        why = (
+            error
+            if isinstance(error, InvalidRecord)
+            else "it holds itself, or is nested too deeply"
+        )
         raise InvalidRecord(
-            f"it returned a {type(value).__name__}, which is neither text nor JSON: {error}"
+            f"it returned a {type(value).__name__}, which is neither text nor JSON: {why}"
         ) from error
 
 

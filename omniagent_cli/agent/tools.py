@@ -17,7 +17,7 @@ from omniagent_cli.agent.results import MAX_RESULT_CHARACTERS, Whole, told
 from omniagent_cli.agent.running import Call, Ended, TookTooLong
 from omniagent_cli.agent.schema import context_parameter, signature_of
 from omniagent_cli.agent.skills import ToolContext
-from omniagent_cli.errors import InvalidRecord, OmniAgentError, UsageError
+from omniagent_cli.errors import OmniAgentError, UsageError
 from omniagent_cli.models import ToolCall
 from omniagent_cli.text import cut
 
@@ -311,28 +311,23 @@ class Toolbox:
             ended = await Call(tool.run, given, self._home if tool.skill else None).run(
                 tool.timeout_seconds
             )
+            if ended.error is None:
+                text, whole = told(ended.value, ended.printed)
+                return Outcome(text, whole=whole)
         except TookTooLong as error:
             running = ", and may still be running" if error.running else ""
             return _failed(f"{tool.name} took longer than {tool.timeout_seconds:g} s{running}")
-        except Exception as error:  # noqa: BLE001  # somebody's classes make their own values
+        except Exception as error:  # noqa: BLE001  # somebody's classes make their own values, and write them down
             ended = Ended(error=error)
-        if ended.error is not None:
-            printed = f"\n(printed: {ended.printed})" if ended.printed else ""
-            return _failed(
-                cut(_described(ended.error), _ERROR_LENGTH) + cut(printed, _ERROR_LENGTH)
-            )
-        try:
-            text, whole = told(ended.value, ended.printed)
-        except InvalidRecord as error:
-            return _failed(cut(str(error), _ERROR_LENGTH))
-        return Outcome(text, whole=whole)
+        printed = f"\n(printed: {ended.printed})" if ended.printed else ""
+        return _failed(cut(_described(ended.error), _ERROR_LENGTH) + cut(printed, _ERROR_LENGTH))
 
 
 def _failed(text: str) -> Outcome:
     return Outcome(f"error: {text}", failed=True)
 
 
-def _described(error: BaseException) -> str:
+def _described(error: BaseException | None) -> str:
     """Say what somebody's function raised; how it says so itself may fail too, which this survives."""
     if isinstance(error, OmniAgentError):
         return str(error)

@@ -72,6 +72,46 @@ def test_a_result_that_is_no_json_is_an_error():
     assert "it returned a set, which is neither text nor JSON" in outcome.text
 
 
+class Hostile:
+    """A value that fails whenever it is looked at."""
+
+    def __getattr__(self, name):
+        raise ValueError(name)
+
+
+class Endless(list):
+    """A list that cannot be read."""
+
+    def __iter__(self):
+        raise OSError("gone")
+
+
+@dataclasses.dataclass
+class Holding:
+    """A dataclass with something in it that cannot be copied."""
+
+    lock: object
+
+
+def holding_itself():
+    """Return a list in a list without an end."""
+    value = []
+    value.append({"again": value})
+    return value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [holding_itself(), Holding(threading.Lock()), Hostile(), Endless([1]), 10**5000, float("nan")],
+    ids=["holds itself", "dataclass", "attributes", "iteration", "long number", "no number"],
+)
+def test_a_result_that_cannot_be_written_down_is_told(value):
+    """Whatever a tool returns, the turn goes on."""
+    outcome = run(Tool("b", "", lambda: value))
+    assert outcome.failed
+    assert outcome.text.startswith("error: ")
+
+
 def test_raising_tool_is_told():
     """What a tool raises reaches the model in one line."""
 
@@ -314,6 +354,23 @@ def test_results_of_dataclasses_models_and_enumerations_are_their_data():
     assert run(Tool("t", "", lambda: value)).text == (
         '{"points":[{"x":1,"kind":"a"}],"model":{"n":1}}'
     )
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"minimum": 0},
+        {"exclusiveMinimum": 0},
+        {"maximum": -(10**401)},
+        {"type": [["string"], "string"], "enum": [{}]},
+    ],
+    ids=["least", "more", "greatest", "types"],
+)
+def test_numbers_without_measure_and_schemas_that_lie_harm_nobody(schema):
+    """A number of 400 digits is compared and told, and what is no type in a server's schema forbids nothing."""
+    parameters = {"type": "object", "properties": {"n": schema}}
+    outcome = run(Tool("t", "", lambda n: n, parameters), '{"n": -1' + "0" * 400 + "}")
+    assert outcome.text.startswith("error: the arguments do not fit: n has to be ")
 
 
 @pytest.mark.parametrize("arguments", ['{"text": NaN}', '{"text": "' + "x" * 1_000_001 + '"}'])
