@@ -14,7 +14,11 @@ from omniagent_cli.ui.views import counted, quoted
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the command line says about which sessions."""
+    """What the command line says about which sessions.
+
+    Attributes:
+        piped: names were to come from stdin as well, so that none is no mistake.
+    """
 
     named: Sequence[str] | None = None
     everything: bool = False
@@ -22,6 +26,7 @@ class Wanted:
     meta: Sequence[str] | None = None
     tags: Sequence[str] | None = None
     include_pinned: bool = False
+    piped: bool = False
 
     @property
     def by_options(self) -> bool:
@@ -36,10 +41,11 @@ def chosen(context: Context, wanted: Wanted, verb: str) -> list[SessionSummary]:
         UsageError: nothing says which, or names and options both do.
         SessionNotFound: one that was named is not there; nothing was done then.
     """
-    if wanted.named and wanted.by_options:
+    by_name = wanted.named or wanted.piped
+    if by_name and wanted.by_options:
         raise UsageError(f"name sessions or choose them by options, not both, to {verb} them")
-    if wanted.named:
-        whole = dict.fromkeys(ids.to_destroy(context, name) for name in wanted.named)
+    if by_name:
+        whole = dict.fromkeys(ids.to_destroy(context, name) for name in wanted.named or ())
         return [context.store.summary(session_id) for session_id in whole]
     if not wanted.by_options:
         raise UsageError(

@@ -177,8 +177,11 @@ class Command(TyperCommand):
         _format_parameters(own, self.get_params(ctx)[len(own) :], ctx, formatter)
 
     def format_epilog(self, ctx: Any, formatter: Formatter) -> None:  # click's signature
-        """Show the example as one line, however narrow the terminal."""
-        formatter.write(_example(self.row))
+        """Show each example as one line, however narrow the terminal."""
+        formatter.write(_examples(self.row))
+        if self.row.json:
+            path = ctx.command_path.partition(" ")[2]
+            formatter.write(f"\nWhat --json prints:\n  omniagent help json {path}\n")
 
 
 def _number_last(args: list[str]) -> list[str]:
@@ -232,6 +235,9 @@ class LazyGroup(TyperGroup):
 
         close = get_close_matches(name, self._group.commands, n=3)
         what = f"there is no command {name!r} of '{ctx.command_path}'"
+        elsewhere = list(_paths_to(name))
+        if elsewhere:
+            return f"{what}; did you mean '{elsewhere[0]}'?"
         if close:
             return f"{what}; did you mean {' or '.join(close)}?"
         return f"{what}; '{ctx.command_path} --help' lists those there are"
@@ -263,8 +269,8 @@ class LazyGroup(TyperGroup):
         return _helping(super().get_help_option(ctx))
 
     def format_epilog(self, ctx: Any, formatter: Formatter) -> None:  # click's signature
-        """Show the example as one line, however narrow the terminal."""
-        formatter.write(_example(self._group))
+        """Show each example as one line, however narrow the terminal."""
+        formatter.write(_examples(self._group))
 
     def format_options(self, ctx: Any, formatter: Formatter) -> None:
         """List options and commands, importing none."""
@@ -276,14 +282,24 @@ class LazyGroup(TyperGroup):
         _format_parameters(own, [_json_option(), *shared_options()], ctx, formatter)
 
 
+def _paths_to(name: str) -> Iterator[str]:
+    """Yield the whole command lines that lead to commands of this name, wherever they are."""
+    from omniagent_cli.cli.table import COMMANDS, commands_below
+
+    for path, _ in commands_below(COMMANDS):
+        if path[-1] == name:
+            yield f"omniagent {' '.join(path)}"
+
+
 def _format_parameters(
     own: list[Parameter], shared: list[Parameter], ctx: Any, formatter: Formatter
 ) -> None:
-    sections = {
-        "Arguments": [param for param in own if param.param_type_name == "argument"],
-        "Options": [param for param in own if param.param_type_name == "option"],
-        "Global options": shared,
-    }
+    sections: dict[str, list[Parameter]] = {"Arguments": [], "Options": []}
+    for param in own:
+        title = "Arguments" if param.param_type_name == "argument" else "Options"
+        title = getattr(param, "rich_help_panel", None) or title
+        sections.setdefault(title, []).append(param)
+    sections["Global options"] = shared
     for title, params in sections.items():
         records = [record for param in params if (record := param.get_help_record(ctx))]
         if records:
@@ -291,8 +307,8 @@ def _format_parameters(
                 formatter.write_dl(records)
 
 
-def _example(row: Row | Group) -> str:
-    return f"\nExample:\n  {row.example}\n"
+def _examples(row: Row | Group) -> str:
+    return "\nExamples:\n" + "".join(f"  {example}\n" for example in row.examples)
 
 
 def built(name: str, row: Row) -> Command:

@@ -48,10 +48,15 @@ def list_sessions(
     older_than: OlderThan = None,
     archived: Annotated[bool, typer.Option("--archived", help="only archived ones")] = False,
     ids: Annotated[bool, typer.Option("--ids", help="print nothing but ids")] = False,
+    null: Annotated[
+        bool, typer.Option("--null", "-0", help="end ids with NUL, for xargs -0; with --ids")
+    ] = False,
 ) -> None:
     """List sessions, pinned ones first, by last use."""
     context = running(ctx)
     given.not_negative(limit, "--limit")
+    if null and not ids:
+        raise UsageError("-0 ends ids with NUL; give --ids too")
     if limit is not None and everything:
         raise UsageError("--limit and --all contradict each other; give one of them")
     if until and older_than:
@@ -67,20 +72,22 @@ def list_sessions(
     if older_than:
         choice["until"] = given.moment_before(older_than, "--older-than")
     if context.terminal.is_terminal and limit is None and not everything and not context.json:
-        limit = SHOWN_TO_A_PERSON
-    _show(context, choice, limit, ids=ids)
+        limit = None if null else SHOWN_TO_A_PERSON
+    _show(context, choice, limit, ids=ids, end="\0" if null else "\n")
 
 
-def _show(context: Context, choice: dict[str, Any], limit: int | None, *, ids: bool) -> None:
+def _show(
+    context: Context, choice: dict[str, Any], limit: int | None, *, ids: bool, end: str
+) -> None:
     terminal = context.terminal
     if context.json:
         found = [summary for page in _pages(context, choice, limit) for summary in page]
         terminal.json([s.id if ids else s.to_record() for s in found])
         return
-    if not terminal.is_terminal:
+    if not terminal.is_terminal or end == "\0":
         for page in _pages(context, choice, limit):
             if ids:
-                terminal.write("".join(f"{summary.id}\n" for summary in page))
+                terminal.write("".join(f"{summary.id}{end}" for summary in page))
             else:
                 show_fields(context, map(views.session_fields, page))
         _tell_more(context, choice, limit, page)

@@ -9,9 +9,10 @@ import typer
 
 from omniagent_cli.cli import given, ids
 from omniagent_cli.cli.context import Context, running
-from omniagent_cli.cli.options import ManyIds, OneId
+from omniagent_cli.cli.options import ChosenIds, OneId
+from omniagent_cli.cli.stdin_ids import FromStdin, LongNull, Null, named_and_piped
 from omniagent_cli.durations import format_duration, ttl_seconds
-from omniagent_cli.errors import SessionNotFound, UsageError
+from omniagent_cli.errors import UsageError
 from omniagent_cli.repl.turns import check_position
 from omniagent_cli.text import one_line, plain_field
 from omniagent_cli.ui.views import counted, quoted
@@ -63,10 +64,12 @@ def fork(
 def touch(
     ctx: typer.Context,
     *,
-    id_: ManyIds,
+    id_: ChosenIds = None,
     ttl: Annotated[
         str | None, typer.Option(metavar="TIME", help="change the time to live: 30m, 7d, never")
     ] = None,
+    stdin: FromStdin = False,
+    null: Null = False,
 ) -> None:
     """Start sessions' time to live again, or change it."""
     context = running(ctx)
@@ -79,7 +82,8 @@ def touch(
         else:
             context.store.set_ttl(session_id, ttl)
 
-    _each(context, id_, change, _expiry)
+    named = named_and_piped(context, id_, stdin=stdin, null=null)
+    _each(context, named, change, _expiry, piped=stdin)
 
 
 def _expiry(context: Context, session_id: str) -> str:
@@ -109,14 +113,24 @@ def title(
 def tag(
     ctx: typer.Context,
     *,
-    id_: OneId,
+    id_: Annotated[
+        str | None,
+        typer.Argument(metavar="[ID]", help="a session's whole id", show_default=False),
+    ] = None,
     changes: Annotated[
         list[str] | None,
         typer.Argument(metavar="[+TAG|-TAG]...", help="tags to add and remove", show_default=False),
     ] = None,
+    stdin: FromStdin = False,
+    null: LongNull = False,
 ) -> None:
     """Add and remove tags, and print those the session has."""
     context = running(ctx)
+    if stdin:
+        _tag_many(context, [*([] if id_ is None else [id_]), *(changes or [])], null=null)
+        return
+    if id_ is None or null:
+        raise UsageError("no session was named; name one, or give --stdin")
     added, removed = _signed(changes or [])
     session_id = ids.to_change(context, id_)
     if added or removed:
@@ -129,6 +143,19 @@ def tag(
     clean = one_line if context.terminal.is_terminal else plain_field
     for name in tags:
         context.terminal.line(clean(name))
+
+
+def _tag_many(context: Context, changes: list[str], *, null: bool) -> None:
+    """Change the tags of the sessions that stdin names; the first word is a change too."""
+    added, removed = _signed(changes)
+    if not added and not removed:
+        raise UsageError("nothing says which tags; write +work to add one and -work to remove it")
+    named = named_and_piped(context, None, stdin=True, null=null)
+    whole = dict.fromkeys(ids.to_change(context, name) for name in named)
+    tags = {session_id: context.store.tag(session_id, added, removed) for session_id in whole}
+    if context.json:
+        context.terminal.json([{"id": key, "tags": value} for key, value in tags.items()])
+    context.terminal.note(f"changed {counted(len(tags), 'session')}")
 
 
 def _signed(changes: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -144,34 +171,54 @@ def _signed(changes: Sequence[str]) -> tuple[list[str], list[str]]:
     return added, removed
 
 
-def pin(ctx: typer.Context, *, id_: ManyIds) -> None:
+def pin(
+    ctx: typer.Context, *, id_: ChosenIds = None, stdin: FromStdin = False, null: Null = False
+) -> None:
     """List sessions first, and spare them when many are removed."""
-    _mark(running(ctx), id_, "pinned", on=True)
+    _mark(running(ctx), id_, "pinned", on=True, stdin=stdin, null=null)
 
 
-def unpin(ctx: typer.Context, *, id_: ManyIds) -> None:
+def unpin(
+    ctx: typer.Context, *, id_: ChosenIds = None, stdin: FromStdin = False, null: Null = False
+) -> None:
     """Take the pin off sessions."""
-    _mark(running(ctx), id_, "pinned", on=False)
+    _mark(running(ctx), id_, "pinned", on=False, stdin=stdin, null=null)
 
 
-def archive(ctx: typer.Context, *, id_: ManyIds) -> None:
+def archive(
+    ctx: typer.Context, *, id_: ChosenIds = None, stdin: FromStdin = False, null: Null = False
+) -> None:
     """Leave sessions out of lists; 'list --archived' and 'search' still find them."""
-    _mark(running(ctx), id_, "archived", on=True)
+    _mark(running(ctx), id_, "archived", on=True, stdin=stdin, null=null)
 
 
-def unarchive(ctx: typer.Context, *, id_: ManyIds) -> None:
+def unarchive(
+    ctx: typer.Context, *, id_: ChosenIds = None, stdin: FromStdin = False, null: Null = False
+) -> None:
     """List sessions again."""
-    _mark(running(ctx), id_, "archived", on=False)
+    _mark(running(ctx), id_, "archived", on=False, stdin=stdin, null=null)
 
 
-def _mark(context: Context, named: Sequence[str], key: str, *, on: bool) -> None:
+def _mark(
+    context: Context,
+    named: Sequence[str] | None,
+    key: str,
+    *,
+    on: bool,
+    stdin: bool,
+    null: bool,
+) -> None:
     def change(session_id: str) -> None:
         if on:
             context.store.set_metadata(session_id, key, True)  # noqa: FBT003  # the value, not a flag
         else:
             context.store.delete_metadata(session_id, key)
 
-    _each(context, named, change, lambda _context, _id: f"is {'' if on else 'no longer '}{key}")
+    def told(_context: Context, _session_id: str) -> str:
+        return f"is {'' if on else 'no longer '}{key}"
+
+    every = named_and_piped(context, named, stdin=stdin, null=null)
+    _each(context, every, change, told, piped=stdin)
 
 
 def _each(
@@ -179,11 +226,13 @@ def _each(
     named: Sequence[str],
     change: Callable[[str], None],
     told: Callable[[Context, str], str],
+    *,
+    piped: bool,
 ) -> None:
     """Change sessions that all exist; when one does not, none is changed."""
+    if not named and not piped:
+        raise UsageError("no session was named; name at least one, or give --stdin")
     whole = list(dict.fromkeys(ids.to_change(context, name) for name in named))
-    if not whole:
-        raise SessionNotFound("no session was named; name at least one")
     for session_id in whole:
         change(session_id)
     if len(whole) == 1:

@@ -15,6 +15,8 @@ import typer
 from omniagent_cli.cli import ids
 from omniagent_cli.cli.context import Context, running
 from omniagent_cli.cli.exits import FAILED
+from omniagent_cli.cli.options import WHICH
+from omniagent_cli.cli.stdin_ids import FromStdin, Null, named_and_piped
 from omniagent_cli.errors import OmniAgentError, UsageError
 from omniagent_cli.formats import FORMATS, exporter
 from omniagent_cli.formats.transfer import ExportReport, export_sessions
@@ -37,8 +39,11 @@ def export(
         ),
     ] = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="all sessions, archived ones too")
+        bool,
+        typer.Option("--all", help="all sessions, archived ones too", rich_help_panel=WHICH),
     ] = False,
+    stdin: FromStdin = False,
+    null: Null = False,
     format_: Annotated[
         str | None,
         typer.Option(
@@ -58,15 +63,16 @@ def export(
 ) -> None:
     """Write sessions in a format of your choice."""
     context = running(ctx)
-    if bool(id_) == everything:
+    if (bool(id_) or stdin) == everything:
         raise UsageError("give either ids to export or --all")
-    format_name = format_ or _format_for(output, many=everything or len(id_ or ()) > 1)
+    named = named_and_piped(context, id_, stdin=stdin, null=null)
+    format_name = format_ or _format_for(output, many=everything or stdin or len(named) > 1)
     exporter(format_name)
     wanted: Iterable[str]
     if everything:
         wanted = iter([summary.id for summary in context.store.list(archived=None)])
     else:
-        wanted = list(dict.fromkeys(ids.to_read(context, name) for name in id_ or ()))
+        wanted = list(dict.fromkeys(ids.to_read(context, name) for name in named))
     with _destination(context, output) as write, _counting(context, output) as progress:
         report = export_sessions(
             context.store, wanted, format_name, write, redact=redact, progress=progress

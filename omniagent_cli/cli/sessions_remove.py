@@ -22,6 +22,7 @@ from omniagent_cli.cli.options import (
     Tag,
     Yes,
 )
+from omniagent_cli.cli.stdin_ids import FromStdin, Null, named_and_piped
 from omniagent_cli.models import SessionSummary
 from omniagent_cli.text import plain_field
 from omniagent_cli.ui.views import counted
@@ -40,6 +41,8 @@ def trim(
     meta: Meta = None,
     tag: Tag = None,
     include_pinned: IncludePinned = False,
+    stdin: FromStdin = False,
+    null: Null = False,
     yes: Yes = False,
     dry_run: DryRun = False,
     purge: Purge = False,
@@ -47,7 +50,8 @@ def trim(
     """Keep only the last messages of sessions. 'omniagent sessions restore' takes it back."""
     context = running(ctx)
     given.not_negative(keep, "--keep")
-    wanted = Wanted(ids, everything, older_than, meta, tag, include_pinned)
+    named = named_and_piped(context, ids, stdin=stdin, null=null)
+    wanted = Wanted(named, everything, older_than, meta, tag, include_pinned, stdin)
     plan = [
         (summary, summary.message_count - keep)
         for summary in chosen(context, wanted, "trim")
@@ -69,13 +73,16 @@ def clear(
     meta: Meta = None,
     tag: Tag = None,
     include_pinned: IncludePinned = False,
+    stdin: FromStdin = False,
+    null: Null = False,
     yes: Yes = False,
     dry_run: DryRun = False,
     purge: Purge = False,
 ) -> None:
     """Remove all messages of sessions; ids, titles and metadata stay. 'omniagent sessions restore' takes it back."""
     context = running(ctx)
-    wanted = Wanted(ids, everything, older_than, meta, tag, include_pinned)
+    named = named_and_piped(context, ids, stdin=stdin, null=null)
+    wanted = Wanted(named, everything, older_than, meta, tag, include_pinned, stdin)
     plan = [
         (summary, summary.message_count)
         for summary in chosen(context, wanted, "clear")
@@ -97,13 +104,16 @@ def delete(
     meta: Meta = None,
     tag: Tag = None,
     include_pinned: IncludePinned = False,
+    stdin: FromStdin = False,
+    null: Null = False,
     yes: Yes = False,
     dry_run: DryRun = False,
     purge: Purge = False,
 ) -> None:
     """Remove sessions with everything in them. 'omniagent sessions restore' takes it back."""
     context = running(ctx)
-    wanted = Wanted(ids, everything, older_than, meta, tag, include_pinned)
+    named = named_and_piped(context, ids, stdin=stdin, null=null)
+    wanted = Wanted(named, everything, older_than, meta, tag, include_pinned, stdin)
     plan = [(summary, summary.message_count) for summary in chosen(context, wanted, "delete")]
     _carry_out(
         context, plan, ("delete", f"{_named(plan)} with {_messages(plan)}"), "to delete",

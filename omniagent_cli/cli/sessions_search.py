@@ -11,6 +11,7 @@ from omniagent_cli.cli import given, ids
 from omniagent_cli.cli.context import Context, running
 from omniagent_cli.cli.listing import show_fields
 from omniagent_cli.durations import describe_age, utc_now
+from omniagent_cli.errors import UsageError
 from omniagent_cli.models import ROLES
 from omniagent_cli.stores.search import SearchHit, parse
 from omniagent_cli.text import one_line
@@ -41,10 +42,18 @@ def search(
         int | None,
         typer.Option(metavar="N", help="at most N; 20 on a terminal, no limit in a pipe"),
     ] = None,
+    only_ids: Annotated[
+        bool, typer.Option("--ids", help="print the sessions' ids, each once, and nothing else")
+    ] = False,
+    null: Annotated[
+        bool, typer.Option("--null", "-0", help="end ids with NUL, for xargs -0; with --ids")
+    ] = False,
 ) -> None:
     """Find messages, the newest first. Case and accents do not matter."""
     context = running(ctx)
     given.not_negative(limit, "--limit")
+    if null and not only_ids:
+        raise UsageError("-0 ends ids with NUL; give --ids too")
     if role is not None:
         given.one_of(role, ROLES, "--role")
     if limit is None and context.terminal.is_terminal and not context.json:
@@ -52,7 +61,9 @@ def search(
     text = " ".join(query)
     session_id = None if session is None else ids.to_read(context, session)
     hits = context.store.search(text, session_id=session_id, role=role, limit=limit)
-    if context.json:
+    if only_ids:
+        _show_ids(context, hits, null=null)
+    elif context.json:
         context.terminal.json([views.hit_record(hit) for hit in hits])
     elif context.terminal.is_terminal:
         _show_person(context, hits, text)
@@ -62,6 +73,18 @@ def search(
         context.terminal.detail(f"read {counted(hits.scanned, 'message')}: {_why_scanned(context)}")
     if not hits.complete:
         context.terminal.note(f"there are more than {limit}; --limit N shows them")
+
+
+def _show_ids(context: Context, hits: list[SearchHit], *, null: bool) -> None:
+    found = list(dict.fromkeys(hit.session_id for hit in hits))
+    if context.json:
+        context.terminal.json(found)
+    elif null or not context.terminal.is_terminal:
+        end = "\0" if null else "\n"
+        context.terminal.write("".join(f"{name}{end}" for name in found))
+    else:
+        for name in found:
+            context.terminal.line(one_line(name))
 
 
 def _why_scanned(context: Context) -> str:

@@ -78,6 +78,7 @@ VALUES: dict[str, tuple[tuple[str, str], ...]] = {
         ("gemini", "Google Gemini"),
         ("groq", "Groq"),
         ("mistral", "Mistral"),
+        ("bedrock", "Amazon Bedrock"),
         ("openrouter", "OpenRouter"),
         ("deepseek", "DeepSeek"),
         ("xai", "xAI"),
@@ -398,6 +399,8 @@ TABLE: Table = {
     "sessions archive": (
         "leave sessions out of lists",
         (
+            (("--stdin",), "", "take whole ids from stdin, one on each line", False),
+            (("--null", "-0"), "", "ids on stdin end with NUL, as xargs -0", False),
             (("--help",), "", "show this help", False),
             *SHARED,
         ),
@@ -412,6 +415,8 @@ TABLE: Table = {
             (("--meta",), "text", "sessions with this metadata; may be repeated", True),
             (("--tag",), "text", "sessions with this tag; may be repeated", True),
             (("--include-pinned",), "", "pinned sessions too", False),
+            (("--stdin",), "", "take whole ids from stdin, one on each line", False),
+            (("--null", "-0"), "", "ids on stdin end with NUL, as xargs -0", False),
             (("--yes", "--force", "-y"), "", "do not ask", False),
             (("--dry-run",), "", "only say what would happen", False),
             (("--purge",), "", "remove for good: nothing goes to the trash", False),
@@ -442,6 +447,8 @@ TABLE: Table = {
             (("--meta",), "text", "sessions with this metadata; may be repeated", True),
             (("--tag",), "text", "sessions with this tag; may be repeated", True),
             (("--include-pinned",), "", "pinned sessions too", False),
+            (("--stdin",), "", "take whole ids from stdin, one on each line", False),
+            (("--null", "-0"), "", "ids on stdin end with NUL, as xargs -0", False),
             (("--yes", "--force", "-y"), "", "do not ask", False),
             (("--dry-run",), "", "only say what would happen", False),
             (("--purge",), "", "remove for good: nothing goes to the trash", False),
@@ -456,6 +463,8 @@ TABLE: Table = {
         "write sessions in a format of your choice",
         (
             (("--all",), "", "all sessions, archived ones too", False),
+            (("--stdin",), "", "take whole ids from stdin, one on each line", False),
+            (("--null", "-0"), "", "ids on stdin end with NUL, as xargs -0", False),
             (("--format",), "one of jsonl json openai sharegpt markdown text", "jsonl, json, openai, sharegpt, markdown, text; without it, told from FILE's ending", False),
             (("--redact",), "", "mask what looks like a key, token or password; best effort", False),
             (("--output", "-o"), "file", "write here instead of stdout", False),
@@ -507,6 +516,7 @@ TABLE: Table = {
             (("--older-than",), "text", "sessions not used for this long, such as 90d", False),
             (("--archived",), "", "only archived ones", False),
             (("--ids",), "", "print nothing but ids", False),
+            (("--null", "-0"), "", "end ids with NUL, for xargs -0; with --ids", False),
             (("--help",), "", "show this help", False),
             (("--json",), "", "print one JSON document", False),
             *SHARED,
@@ -556,6 +566,8 @@ TABLE: Table = {
     "sessions pin": (
         "list sessions first, and spare them in bulk removals",
         (
+            (("--stdin",), "", "take whole ids from stdin, one on each line", False),
+            (("--null", "-0"), "", "ids on stdin end with NUL, as xargs -0", False),
             (("--help",), "", "show this help", False),
             *SHARED,
         ),
@@ -600,6 +612,8 @@ TABLE: Table = {
             (("--session", "-s"), "session", "only in this session", False),
             (("--role",), "one of system user assistant tool", "only messages of system, user, assistant or tool", False),
             (("--limit",), "text", "at most N; 20 on a terminal, no limit in a pipe", False),
+            (("--ids",), "", "print the sessions' ids, each once, and nothing else", False),
+            (("--null", "-0"), "", "end ids with NUL, for xargs -0; with --ids", False),
             (("--help",), "", "show this help", False),
             (("--json",), "", "print one JSON document", False),
             *SHARED,
@@ -673,6 +687,8 @@ TABLE: Table = {
     "sessions tag": (
         "add and remove tags",
         (
+            (("--stdin",), "", "take whole ids from stdin, one on each line", False),
+            (("--null",), "", "ids on stdin end with NUL", False),
             (("--help",), "", "show this help", False),
             (("--json",), "", "print one JSON document", False),
             (("--store", "--db"), "store", "the store to use: a URL, a path, or @NAME", False),
@@ -697,6 +713,8 @@ TABLE: Table = {
         "start a session's time to live again, or change it",
         (
             (("--ttl",), "text", "change the time to live: 30m, 7d, never", False),
+            (("--stdin",), "", "take whole ids from stdin, one on each line", False),
+            (("--null", "-0"), "", "ids on stdin end with NUL, as xargs -0", False),
             (("--help",), "", "show this help", False),
             *SHARED,
         ),
@@ -724,6 +742,8 @@ TABLE: Table = {
             (("--meta",), "text", "sessions with this metadata; may be repeated", True),
             (("--tag",), "text", "sessions with this tag; may be repeated", True),
             (("--include-pinned",), "", "pinned sessions too", False),
+            (("--stdin",), "", "take whole ids from stdin, one on each line", False),
+            (("--null", "-0"), "", "ids on stdin end with NUL, as xargs -0", False),
             (("--yes", "--force", "-y"), "", "do not ask", False),
             (("--dry-run",), "", "only say what would happen", False),
             (("--purge",), "", "remove for good: nothing goes to the trash", False),
@@ -737,6 +757,8 @@ TABLE: Table = {
     "sessions unarchive": (
         "list sessions again",
         (
+            (("--stdin",), "", "take whole ids from stdin, one on each line", False),
+            (("--null", "-0"), "", "ids on stdin end with NUL, as xargs -0", False),
             (("--help",), "", "show this help", False),
             *SHARED,
         ),
@@ -746,6 +768,8 @@ TABLE: Table = {
     "sessions unpin": (
         "take the pin off again",
         (
+            (("--stdin",), "", "take whole ids from stdin, one on each line", False),
+            (("--null", "-0"), "", "ids on stdin end with NUL, as xargs -0", False),
             (("--help",), "", "show this help", False),
             *SHARED,
         ),

@@ -11,17 +11,10 @@ import sys
 import pytest
 
 from omniagent_cli import __version__
-from omniagent_cli.cli.table import COMMANDS, Group
+from omniagent_cli.cli.table import COMMANDS, commands_below
 from tests.cli.scene import environment, talk
 
-
-def _paths(group=COMMANDS, path=()):
-    for name, row in group.commands.items():
-        if isinstance(row, Group):
-            yield (*path, name), row
-            yield from _paths(row, (*path, name))
-        else:
-            yield (*path, name), row
+_PATHS = dict(commands_below(COMMANDS))
 
 
 def test_version_is_printed_alone(run, program):
@@ -38,23 +31,24 @@ def test_no_words_show_the_help(run):
     assert run("sessions").out.startswith("Usage: omniagent sessions [OPTIONS] COMMAND [ARGS]...\n")
 
 
-@pytest.mark.parametrize("path", [path for path, _ in _paths()], ids=" ".join)
+@pytest.mark.parametrize("path", list(_PATHS), ids=" ".join)
 def test_every_command_has_help(run, path):
-    """Every command explains itself and shows an example that calls it."""
+    """Every command explains itself and shows two examples that call it."""
     ran = run(*path, "--help")
     assert (ran.code, ran.err) == (0, "")
     assert "Global options:\n" in ran.out
-    row = dict(_paths())[path]
-    assert ran.out.endswith(f"Example:\n  {row.example}\n")
-    assert f"omniagent {' '.join(path)}" in row.example
+    examples = _PATHS[path].examples
+    assert f"Examples:\n  {examples[0]}\n  {examples[1]}\n" in ran.out
+    assert all(f" {' '.join(path)}" in example for example in examples)
+    assert examples[0] != examples[1]
 
 
 @pytest.mark.parametrize("words", [(), ("ask",), ("sessions", "trim"), ("sessions", "meta")])
 def test_help_fits_a_narrow_terminal(run, monkeypatch, words):
-    """At 40 columns nothing but the usage line and the example is wider."""
+    """At 40 columns nothing but the usage line and the examples is wider."""
     monkeypatch.setenv("COLUMNS", "40")
     shown = run(*words, "--help").out
-    wide = [line for line in shown.partition("Example:")[0].splitlines()[1:] if len(line) > 40]
+    wide = [line for line in shown.partition("Examples:")[0].splitlines()[1:] if len(line) > 40]
     assert not wide
     assert "show this help" in shown
 
