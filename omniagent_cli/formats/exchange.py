@@ -72,12 +72,31 @@ class Outgoing:
         messages: message records, oldest first, read as they are asked for.
         records: the other records as kind, key and value; to be read after the messages.
         attachment: returns the record of an attachment by its SHA-256; None when attachments are left out.
+        position: where the message read last stands in the session: stable, and the same in every export.
+        summaries: the summary records by the position of the last message each stands for.
     """
 
     header: dict[str, Any]
     messages: Iterator[dict[str, Any]]
     records: Iterator[tuple[str, str, Any]] = field(default_factory=lambda: iter(()))
     attachment: Callable[[str], Any] | None = None
+    position: int = -1
+    summaries: dict[int, dict[str, Any]] = field(default_factory=dict)
+
+    def to_read(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield what a person reads, in its order: ``message`` or ``summary``, and the record.
+
+        A summary stands behind the last message it stands for, also where that one is left out.
+        """
+        if not self.summaries:
+            yield from (("message", message) for message in self.messages)
+            return
+        waiting = sorted(self.summaries.items(), reverse=True)
+        for message in self.messages:
+            while waiting and waiting[-1][0] < self.position:
+                yield "summary", waiting.pop()[1]
+            yield "message", message
+        yield from (("summary", record) for _, record in reversed(waiting))
 
 
 class Exporter(Protocol):

@@ -20,8 +20,8 @@ class PlainText:
         """Yield one document with a part for each session."""
         for number, session in enumerate(sessions):
             yield f"{_gap(number)}{_header(session.header)}".encode()
-            for message in session.messages:
-                yield _message(message).encode()
+            for kind, record in session.to_read():
+                yield (_message(record) if kind == "message" else _summary(record)).encode()
 
 
 def _gap(number: int) -> str:
@@ -51,6 +51,13 @@ def _message(message: dict[str, Any]) -> str:
     return f"\n{said}\n{body}\n" if body else f"\n{said}\n"
 
 
+def _summary(record: dict[str, Any]) -> str:
+    text = record.get("text")
+    body = _indented(text) if isinstance(text, str) else ""
+    said = " · ".join(filter(None, ["Summary", shown_time(record.get("created_at"))]))
+    return f"\n{said}\n{body}\n"
+
+
 def _indented(text: str) -> str:
     lines = visible(text).strip("\n").split("\n")
-    return "\n".join(f"    {line}".rstrip() for line in lines)
+    return "\n".join([f"    {line}".rstrip() for line in lines])

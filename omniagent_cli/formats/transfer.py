@@ -118,54 +118,67 @@ class _Export:
                 self.report.missing.append(session_id)
                 continue
             self.report.sessions += 1
-            summaries = _Summaries([v for _, v in self._store.iter_records(session_id, "summary")])
-            yield Outgoing(
+            if self._redactor is not None:
+                self.report.left_out += len(self._store.attachments(session_id))
+            summaries = _Summaries(self._summaries(session_id))
+            outgoing = Outgoing(
                 self._header(session, count),
-                self._messages(session_id, count, summaries),
+                iter(()),
                 self._records(session_id, summaries),
                 None if self._redactor else partial(self._store.attachment, session_id),
             )
+            outgoing.summaries = {value["up_to"]: value for value in summaries.values}
+            outgoing.messages = self._messages(outgoing, session_id, count, summaries)
+            yield outgoing
 
     def _header(self, session: Session, count: int) -> dict[str, Any]:
         record = session.header_record()
         for key in _HERE_ONLY:
             record.pop(key, None)
-        if self._redactor is not None:
-            record = self._redactor.record(record)
+        record = self._masked(record)
         if self._only is None:
             # Beside the messages themselves, so that a file that was cut off at a line is noticed.
             record["message_count"] = count
         return record
 
+    def _summaries(self, session_id: str) -> list[dict[str, Any]]:
+        if self._only is not None:
+            return []  # of a selection nothing can be said as a whole
+        return [self._masked(v) for _, v in self._store.iter_records(session_id, "summary")]
+
     def _messages(
-        self, session_id: str, count: int, summaries: _Summaries
+        self, outgoing: Outgoing, session_id: str, count: int, summaries: _Summaries
     ) -> Iterator[dict[str, Any]]:
         for message in islice(self._store.iter_messages(session_id), count):
-            summaries.pass_by(message.position or 0)
+            outgoing.position = message.position or 0
+            summaries.pass_by(outgoing.position)
             if self._only is not None and message.role not in self._only:
                 continue
             self.report.messages += 1
-            record = message.record
-            yield record if self._redactor is None else self._redactor.record(record)
+            yield self._masked(message.record)
 
     def _records(
         self, session_id: str, summaries: _Summaries
     ) -> Iterator[tuple[str, str, dict[str, Any]]]:
-        if self._redactor is not None:
-            self.report.left_out += len(self._store.attachments(session_id))
-        else:
+        if self._redactor is None:
             for key, value in self._store.iter_records(session_id, "attachment"):
                 yield "attachment", key, value
-        if self._only is None:
-            for key, value in summaries.renumbered():
-                record = value if self._redactor is None else self._redactor.record(value)
-                yield "summary", key, record
+        for key, value in summaries.renumbered():
+            yield "summary", key, value
+
+    def _masked(self, record: dict[str, Any]) -> dict[str, Any]:
+        return record if self._redactor is None else self._redactor.record(record)
 
 
 class _Summaries:
-    """The summaries of a session, which go out by message number: a position is only true in its own store."""
+    """The summaries of a session, which go out by message number: a position is only true in its own store.
+
+    Attributes:
+        values: as they are in the store, by position.
+    """
 
     def __init__(self, values: list[dict[str, Any]]) -> None:
+        self.values = values
         self._waiting = sorted(values, key=lambda value: value["up_to"])
         self._placed: dict[int, dict[str, Any]] = {}
         self._number = -1

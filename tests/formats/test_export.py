@@ -66,7 +66,7 @@ def test_redact_masks_secrets_everywhere_and_counts_them(format_name):
                 "password": 2,
                 "url-password": 1,
             }
-            assert report.left_out == 1
+        assert report.left_out == 1
 
 
 def test_redacted_tool_arguments_are_still_json():
