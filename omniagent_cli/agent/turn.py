@@ -177,7 +177,9 @@ class Turn:
                 for task in ended if running else ():
                     yield ToolEnded(tasks[task], task.result().text, failed=task.result().failed)
             outcomes = [task.result() for task in tasks]
-        except (asyncio.CancelledError, GeneratorExit):
+        except (
+            BaseException
+        ):  # also what a program's `approve` raises: no call goes on unseen, none without a result
             for task in tasks:
                 task.cancel()
             outcomes = [

@@ -446,3 +446,25 @@ def test_question_removed_meanwhile_hides_no_error(store, remove):
         with pytest.raises(ModelUnreachable, match="gone"):
             agent.process_with_session("s", "hello")
     assert ("user", "somebody else's", "complete") in said(store, "s")
+
+
+def test_an_approval_that_fails_ends_the_turn_and_its_other_calls(store):
+    """What the program's own function raises is the program's; the calls beside it are stopped, and each is stored."""
+    stopped = []
+
+    async def wait():
+        try:
+            await asyncio.sleep(60)
+        finally:
+            stopped.append("wait")
+
+    async def approve(tool, arguments):
+        raise LookupError(tool.name)
+
+    tools = [Tool("wait", "", wait), Tool("remove", "", lambda: None, effect="destroy")]
+    model = ScriptedModel(Say(calls=[("wait", {}), ("remove", {})]), "never said")
+    with Agent(model, store=store, tools=tools, approve=approve) as agent:
+        with pytest.raises(LookupError, match="remove"):
+            agent.process_with_session("s", "go")
+        assert stopped == ["wait"]
+    assert [m.text for m in store.messages("s")[2:]] == ["(interrupted)"] * 2
