@@ -5,7 +5,8 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from omniagent_cli.agent.failures import (
     Failure,
@@ -23,11 +24,13 @@ if TYPE_CHECKING:
     import httpx2
     import openai
 
-_CONNECT_SECONDS = 10.0
+Client = TypeVar("Client")
+
+CONNECT_SECONDS = 10.0
 _ERROR_BYTES = 100_000
 _ANSWER_BYTES = 300_000_000
 _PACKED_BYTES = 5_000_000
-_PLAIN_HEADERS = frozenset(
+PLAIN_HEADERS = frozenset(
     {
         "host",
         "accept",
@@ -75,6 +78,7 @@ def new_client(endpoint: Endpoint) -> openai.AsyncOpenAI:
         ModelRefused: there is no key where one is needed, or it is none.
         ConfigError: the proxy named in the environment cannot be used.
     """
+    import httpx2
     import openai
 
     if not endpoint.api_key and endpoint.needs_key:
@@ -86,22 +90,13 @@ def new_client(endpoint: Endpoint) -> openai.AsyncOpenAI:
             raise ModelRefused(
                 f"{endpoint.provider.title}: {error}; {endpoint.key_advice}"
             ) from error
-    timeout = openai.Timeout(None, connect=_CONNECT_SECONDS)  # silence is judged by us, per token
-    try:
-        http_client = openai.DefaultAsyncHttpxClient(
-            # Proxy variables apply to loopback too, where no proxy can help.
-            trust_env=not is_loopback(endpoint.base_url),
-            # There is no TLS on http, and loading the trust store takes as long as a short answer.
-            verify=endpoint.base_url.startswith("https:"),
-            # A conversation goes where the person said, not where a server points.
-            follow_redirects=False,
-            timeout=timeout,
-            event_hooks={"request": [_header_hook(endpoint)], "response": [_bound]},
-        )
-    except (ImportError, ValueError) as error:
-        raise ConfigError(
-            "the proxy named in the environment (HTTPS_PROXY, ALL_PROXY) cannot be used; mend or unset it"
-        ) from error
+    timeout = openai.Timeout(None, connect=CONNECT_SECONDS)  # silence is judged by us, per token
+    http_client = http_client_for(
+        endpoint,
+        openai.DefaultAsyncHttpxClient,
+        timeout=timeout,
+        event_hooks={"request": [_header_hook(endpoint)], "response": [bounding(httpx2)]},
+    )
     return openai.AsyncOpenAI(
         api_key=endpoint.api_key or "none",  # the library insists; the hook takes it away again
         base_url=endpoint.base_url,
@@ -109,6 +104,28 @@ def new_client(endpoint: Endpoint) -> openai.AsyncOpenAI:
         timeout=timeout,
         max_retries=0,
     )
+
+
+def http_client_for(endpoint: Endpoint, make: Callable[..., Client], **options: Any) -> Client:
+    """Make the HTTP client of a library that asks a server, with what is the same for all of them.
+
+    Raises:
+        ConfigError: the proxy named in the environment cannot be used.
+    """
+    try:
+        return make(
+            # Proxy variables apply to loopback too, where no proxy can help.
+            trust_env=not is_loopback(endpoint.base_url),
+            # There is no TLS on http, and loading the trust store takes as long as a short answer.
+            verify=endpoint.base_url.startswith("https:"),
+            # A conversation goes where the person said, not where a server points.
+            follow_redirects=False,
+            **options,
+        )
+    except (ImportError, ValueError) as error:
+        raise ConfigError(
+            "the proxy named in the environment (HTTPS_PROXY, ALL_PROXY) cannot be used; mend or unset it"
+        ) from error
 
 
 def _header_hook(endpoint: Endpoint) -> Callable[[httpx2.Request], Awaitable[None]]:
@@ -120,7 +137,7 @@ def _header_hook(endpoint: Endpoint) -> Callable[[httpx2.Request], Awaitable[Non
     is_openai = endpoint.provider.name == "openai"
 
     async def decide(request: httpx2.Request) -> None:
-        for name in {name.lower() for name in request.headers} - _PLAIN_HEADERS:
+        for name in {name.lower() for name in request.headers} - PLAIN_HEADERS:
             if not is_openai or name.startswith("x-stainless"):
                 del request.headers[name]
         request.headers["user-agent"] = "omniagent"
@@ -133,30 +150,51 @@ def _header_hook(endpoint: Endpoint) -> Callable[[httpx2.Request], Awaitable[Non
     return decide
 
 
-async def _bound(response: httpx2.Response) -> None:
-    """Keep a server from filling the memory: the library reads an error whole, and a line until it ends."""
-    import httpx2
+def bounding(
+    library: ModuleType, came: Callable[[], None] = lambda: None
+) -> Callable[[Any], Awaitable[None]]:
+    """Make what keeps a server from filling the memory: libraries read an error whole, and a line until it ends.
 
-    class Bounded(httpx2.AsyncByteStream):
-        def __init__(self, stream: httpx2.AsyncByteStream) -> None:
-            self._stream = stream
+    Args:
+        library: the HTTP library; its old and its new one are alike.
+        came: called when something of an answer has come.
+    """
+    # Made here, because the class it has to be one of is imported late.
+    kind = type("Bounded", (_Bounded, library.AsyncByteStream), {})
 
-        async def __aiter__(self) -> AsyncIterator[bytes]:
-            left = limit
-            async for data in self._stream:
-                yield data[:left]
-                left -= len(data)
-                if left <= 0 and response.is_success:
-                    raise httpx2.ReadError("the answer is longer than any answer is")
-                if left <= 0:
-                    return
+    async def bound(response: Any) -> None:
+        packed = "content-encoding" in response.headers  # though it was asked for as it is
+        limit = _PACKED_BYTES if packed else _ANSWER_BYTES
+        error = library.ReadError("the answer is longer than any answer is")
+        if isinstance(response.stream, library.AsyncByteStream):
+            whole = response.is_success
+            bounds = (limit, error) if whole else (_ERROR_BYTES, None)
+            response.stream = kind(response.stream, came, *bounds)
 
-        async def aclose(self) -> None:
-            await self._stream.aclose()
+    return bound
 
-    packed = "content-encoding" in response.headers  # though it was asked for as it is
-    limit = _PACKED_BYTES if packed else _ANSWER_BYTES
-    limit = limit if response.is_success else _ERROR_BYTES
-    stream = response.stream
-    if isinstance(stream, httpx2.AsyncByteStream):
-        response.stream = Bounded(stream)
+
+class _Bounded:
+    """The bytes of an answer, up to a limit; what is over it is left out, or an error."""
+
+    def __init__(
+        self, stream: Any, came: Callable[[], None], limit: int, error: Exception | None
+    ) -> None:
+        self._stream = stream
+        self._came = came
+        self._limit = limit
+        self._error = error
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        left = self._limit
+        async for data in self._stream:
+            self._came()
+            yield data[:left]
+            left -= len(data)
+            if left <= 0 and self._error is not None:
+                raise self._error
+            if left <= 0:
+                return
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()

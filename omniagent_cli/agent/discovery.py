@@ -21,6 +21,7 @@ from omniagent_cli.agent.providers import (
     Provider,
     base_url_for,
     is_loopback,
+    native_url_for,
     parse_model,
 )
 from omniagent_cli.errors import ConfigError, ModelRefused, ModelUnreachable, UsageError
@@ -175,14 +176,21 @@ class _Named:
         if text.strip().lower() == RECALL:
             return Choice(RECALL, reason)
         name = parse_model(text, origin=origin)
-        address = base_url_for(name.provider, self._base_url, environ=self._environ)
+        provider, given = name.provider, self._base_url
+        native = native_url_for(provider, given, environ=self._environ)
+        address = native or base_url_for(provider, given, environ=self._environ)
         if self._offline and not is_loopback(address):
             return None
-        other = "" if address == name.provider.base_url else address
+        moved = address != (provider.native_url if native else provider.base_url)
+        # Which address is given, if any, decides how such a provider is asked; a variable of its own is found again.
+        kept = bool(given) if provider.native_url else moved
         model = name.model
-        if not model or (other and ":" not in text):  # a server of one's own has models of its own
-            model = self._first_model(name.provider, address)
-        return Choice(f"{name.provider.name}:{model}", reason, base_url=other)
+        if not model and not provider.engine:
+            text = f"name a model too, such as {provider.name}:NAME"
+            raise ConfigError(f"{origin}: {text}") if origin else UsageError(text)
+        if not model or (moved and ":" not in text):  # a server of one's own has models of its own
+            model = self._first_model(provider, address)
+        return Choice(f"{provider.name}:{model}", reason, base_url=address if kept else "")
 
     def _first_model(self, provider: Provider, address: str) -> str:
         key = self._keys.get(provider.name, provider.key_variables) or ""
@@ -197,7 +205,7 @@ def _by_key(keys: KeyChain, environ: Mapping[str, str], *, offline: bool) -> Cho
     """Choose a provider by its key: variables of all first, for the keyring is slow to ask."""
     if offline:
         return None
-    hosted = [provider for provider in PROVIDERS.values() if not provider.local]
+    hosted = [provider for provider in PROVIDERS.values() if provider.default_model]
     for find in (keys.find_in_environment, keys.find):
         for provider in hosted:
             if key := find(provider.name, provider.key_variables):
@@ -305,6 +313,8 @@ def list_models(
     import urllib.error
     import urllib.request
 
+    if not provider.engine:
+        return _native_models(provider, base_url, api_key, timeout_seconds)
     address = base_url_for(provider, base_url)
     endpoint = Endpoint(provider, "", address, api_key)
     # Anthropic's own list has pages of 20 unless told; its OpenAI-compatible side has none.
@@ -329,6 +339,17 @@ def list_models(
     except (OSError, http.client.HTTPException) as error:
         raise unreachable(endpoint, "no list of models").error from error
     return _listed(endpoint, body)
+
+
+def _native_models(
+    provider: Provider, base_url: str | None, api_key: str, timeout_seconds: float
+) -> list[str]:
+    from omniagent_cli.agent.native import require
+    from omniagent_cli.agent.native.amazon import list_models
+
+    require(provider)
+    address = native_url_for(provider, base_url)
+    return list_models(Endpoint(provider, "", address, api_key, native=True), timeout_seconds)
 
 
 def _listed(endpoint: Endpoint, body: bytes) -> list[str]:

@@ -6,7 +6,13 @@ from importlib import import_module
 from typing import cast
 
 from omniagent_cli.agent.events import Engine
-from omniagent_cli.agent.providers import Endpoint, base_url_for, is_loopback, parse_model
+from omniagent_cli.agent.providers import (
+    Endpoint,
+    base_url_for,
+    is_loopback,
+    native_url_for,
+    parse_model,
+)
 from omniagent_cli.errors import UsageError
 from omniagent_cli.keys import KeyChain
 
@@ -26,7 +32,8 @@ def open_engine(
         UsageError: the model or the address is wrong.
     """
     endpoint = endpoint_for(model, base_url=base_url, keys=keys, send_key=send_key)
-    module = import_module(f"omniagent_cli.agent.{endpoint.provider.engine}")
+    engine = "native" if endpoint.native else endpoint.provider.engine
+    module = import_module(f"omniagent_cli.agent.{engine}")
     return cast("Engine", module.engine_for(endpoint))
 
 
@@ -40,8 +47,9 @@ def endpoint_for(
         raise UsageError(
             f"name a model too, such as {provider.name}:NAME; see `omniagent models list`"
         )
-    address = base_url_for(provider, base_url)
+    native = native_url_for(provider, base_url)
+    address = native or base_url_for(provider, base_url)
     key = None
     if send_key and not (provider.keyless_on_loopback and is_loopback(address)):
         key = (keys or KeyChain()).get(provider.name, provider.key_variables)
-    return Endpoint(provider, name.model, address, key or "")
+    return Endpoint(provider, name.model, address, key or "", native=bool(native))

@@ -174,12 +174,14 @@ def _status_of(error: Any) -> int | None:
     return None
 
 
-def malformed(endpoint: Endpoint, what: str) -> Failure:
-    """Explain an answer that is not Chat Completions."""
+def malformed(
+    endpoint: Endpoint, what: str, *, speaks: str = "Chat Completions (it often ends in /v1)"
+) -> Failure:
+    """Explain an answer that is not in the protocol the question was in."""
     return Failure(
         ModelError(
             f"{endpoint.provider.title} at {endpoint.base_url} sent {what}; "
-            "check that this address speaks Chat Completions (it often ends in /v1)"
+            f"check that this address speaks {speaks}"
         )
     )
 

@@ -89,6 +89,10 @@ class ChatCompletionsEngine:
         self._concessions = Concessions(endpoint)
         self._sent: Collection[str] = ()
 
+    def preload(self) -> None:
+        """Import the library; safe in any thread, so that it loads while the person types."""
+        preload()
+
     async def stream(
         self,
         messages: Sequence[Mapping[str, Any]],

@@ -7,6 +7,7 @@ import ipaddress
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from urllib.parse import urlsplit
 
 from omniagent_cli.errors import ConfigError, UsageError
@@ -30,7 +31,11 @@ class Provider:
         echoes: keys of its own answers that it wants back as they were.
         obeys_schema: holds every model to a JSON schema; the others may ignore it, and are told in words too.
         seed_name: what it calls the seed.
-        engine: the module that asks it, below `omniagent_cli.agent`, with an `open_engine(Endpoint)`.
+        engine: the module that asks it, below `omniagent_cli.agent`, with an `engine_for(Endpoint)`; empty for one
+            that speaks no Chat Completions.
+        native_url: where it speaks its own protocol, which the extra ``[providers]`` knows; empty if it has none.
+        native_url_variable: the variable by which its own tools move that to another address.
+        native_library: what `pydantic-ai` asks it with.
     """
 
     name: str
@@ -46,12 +51,17 @@ class Provider:
     obeys_schema: bool = True
     seed_name: str = "seed"
     engine: str = "provider"
+    native_url: str = ""
+    native_url_variable: str = ""
+    native_library: str = ""
 
     @property
     def key_advice(self) -> str:
         """How to give its key, as the end of a sentence."""
         return f"give one with `omniagent keys set {self.name}`, or set {self.key_variables[0]}"
 
+
+_BEDROCK = "https://bedrock-runtime.{region}.amazonaws.com"
 
 PROVIDERS: Mapping[str, Provider] = {
     provider.name: provider
@@ -71,6 +81,9 @@ PROVIDERS: Mapping[str, Provider] = {
             ("ANTHROPIC_API_KEY",),
             "claude-sonnet-4-5",
             obeys_schema=False,
+            native_url="https://api.anthropic.com",
+            native_url_variable="ANTHROPIC_BASE_URL",
+            native_library="anthropic",
         ),
         Provider(
             "gemini",
@@ -79,6 +92,9 @@ PROVIDERS: Mapping[str, Provider] = {
             ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
             "gemini-2.5-flash",
             echoes=("extra_content",),
+            native_url="https://generativelanguage.googleapis.com",
+            native_url_variable="GOOGLE_GEMINI_BASE_URL",
+            native_library="google.genai",
         ),
         Provider(
             "groq",
@@ -86,6 +102,9 @@ PROVIDERS: Mapping[str, Provider] = {
             "https://api.groq.com/openai/v1",
             ("GROQ_API_KEY",),
             "llama-3.3-70b-versatile",
+            native_url="https://api.groq.com",
+            native_url_variable="GROQ_BASE_URL",
+            native_library="groq",
         ),
         Provider(
             "mistral",
@@ -94,6 +113,19 @@ PROVIDERS: Mapping[str, Provider] = {
             ("MISTRAL_API_KEY",),
             "mistral-medium-latest",
             seed_name="random_seed",
+            native_url="https://api.mistral.ai",
+            native_library="mistralai",
+        ),
+        Provider(
+            "bedrock",
+            "Amazon Bedrock",
+            _BEDROCK.format(region="REGION"),
+            ("AWS_BEARER_TOKEN_BEDROCK",),
+            obeys_schema=False,
+            engine="",
+            native_url=_BEDROCK.format(region="REGION"),
+            native_url_variable="AWS_ENDPOINT_URL_BEDROCK_RUNTIME",
+            native_library="boto3",
         ),
         Provider(
             "openrouter",
@@ -168,17 +200,20 @@ class Endpoint:
     Attributes:
         base_url: without a slash at its end, as `base_url_for` returns it.
         api_key: empty when there is none; then none is sent.
+        native: it is asked in the provider's own protocol.
     """
 
     provider: Provider
     model: str
     base_url: str
     api_key: str = field(default="", repr=False)
+    native: bool = False
 
     @property
     def is_its_own(self) -> bool:
         """Whether this is the provider's own address."""
-        return self.base_url == self.provider.base_url
+        own = self.provider.native_url if self.native else self.provider.base_url
+        return self.base_url == own
 
     @property
     def needs_key(self) -> bool:
@@ -245,6 +280,38 @@ def base_url_for(
     if not variable or not value:
         return provider.base_url
     return check_base_url(_ollama_url(value) if provider.name == "ollama" else value, variable)
+
+
+def native_url_for(
+    provider: Provider, given: str | None = None, *, environ: Mapping[str, str] | None = None
+) -> str:
+    """Return where to ask a provider in its own protocol; empty when Chat Completions is what it is asked in.
+
+    With the extra ``[providers]`` its own protocol is the rule, at its own address or the one its own tools are told.
+    An address that is given is one of a Chat Completions server, with the extra as without it; but for Bedrock,
+    which has no such side.
+
+    Raises:
+        ConfigError: the address is not an http or https URL, or holds a password.
+    """
+    environ = os.environ if environ is None else environ
+    if not provider.native_url or (provider.engine and (given or not native_installed(provider))):
+        return ""
+    if given:
+        return check_base_url(given, "base_url")
+    variable = provider.native_url_variable
+    value = environ.get(variable, "").strip() if variable else ""
+    if not value:
+        return provider.native_url
+    return check_base_url(value, variable)
+
+
+def native_installed(provider: Provider) -> bool:
+    """Tell whether what asks a provider in its own protocol is there; imports none of it."""
+    try:
+        return all(find_spec(name) for name in ("pydantic_ai", provider.native_library))
+    except ModuleNotFoundError:  # of google.genai, where there is nothing of Google
+        return False
 
 
 def check_base_url(url: str, origin: str) -> str:

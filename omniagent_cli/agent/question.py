@@ -15,6 +15,7 @@ _MESSAGE_KEYS = ("role", "content", "name", "tool_calls", "tool_call_id", "refus
 
 _CALL_IDS = {
     "anthropic": r"[a-zA-Z0-9_-]{1,64}",
+    "bedrock": r"[a-zA-Z0-9_-]{1,64}",
     "openai": r".{1,40}",
     "mistral": r"[a-zA-Z0-9]{9}",
 }
@@ -92,7 +93,7 @@ def sendable(message: Mapping[str, Any], endpoint: Endpoint) -> dict[str, Any]:
     if calls:
         sent["tool_calls"] = _calls(calls, endpoint)
     if "tool_call_id" in sent:
-        sent["tool_call_id"] = _call_id(sent["tool_call_id"], endpoint)
+        sent["tool_call_id"] = call_id(sent["tool_call_id"], endpoint)
     extra = message.get("extra") or {}
     if extra.get("provider") != provider:
         return sent
@@ -110,18 +111,18 @@ def _calls(calls: Sequence[Mapping[str, Any]], endpoint: Endpoint) -> list[dict[
     sent = [{key: call[key] for key in keys if key in call} for call in calls]
     for call in sent:
         if "id" in call:
-            call["id"] = _call_id(call["id"], endpoint)
+            call["id"] = call_id(call["id"], endpoint)
     if signed and _SIGNING_GEMINI.search(endpoint.model) and "extra_content" not in sent[0]:
         sent[0]["extra_content"] = _UNSIGNED  # of calls side by side only the first is signed
     return sent
 
 
-def _call_id(call_id: Any, endpoint: Endpoint) -> str:
+def call_id(given: Any, endpoint: Endpoint) -> str:
     """Return an id the provider takes; the same one for a call and its result, in every request."""
     rule = _CALL_IDS.get(endpoint.provider.name, "")
     if not rule and _OF_MISTRAL.search(endpoint.model):
         rule = _CALL_IDS["mistral"]
-    text = str(call_id)
+    text = str(given)
     if not rule or re.fullmatch(rule, text):
         return text
     number = int.from_bytes(hashlib.sha256(text.encode("utf-8", "replace")).digest()[:8])

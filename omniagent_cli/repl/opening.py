@@ -91,8 +91,6 @@ def _preload(engine: Engine) -> None:
     """Import what the first answer needs."""
     import omniagent_cli.ui.stream  # noqa: F401  # loaded for its effect
 
-    if type(engine).__module__ == "omniagent_cli.agent.provider":
-        from omniagent_cli.agent.provider import preload
-
+    if callable(preload := getattr(engine, "preload", None)):
         preload()
     from omniagent_cli.ui import markdown  # noqa: F401  # rich, which paints the answer

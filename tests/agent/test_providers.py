@@ -57,14 +57,17 @@ def test_a_wrong_setting_names_where_it_was_set():
 
 
 def test_every_row_is_usable():
-    """Addresses are valid, hosted ones are https with a key and a default, local ones are loopback."""
+    """Addresses are valid, hosted ones are https with a key and a default, local ones are loopback.
+
+    Bedrock has none of the defaults: which of its models can be used depends on the region and the account.
+    """
     for name, provider in PROVIDERS.items():
         assert provider.name == name == name.lower()
         assert check_base_url(provider.base_url, name) == provider.base_url
         assert provider.key_variables
         assert is_loopback(provider.base_url) == provider.local
         assert provider.local or provider.base_url.startswith("https://")
-        assert bool(provider.default_model) != provider.local
+        assert bool(provider.default_model) == (not provider.local and name != "bedrock")
     assert set(ALIASES.values()) <= set(PROVIDERS)
 
 

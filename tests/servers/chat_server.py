@@ -147,7 +147,9 @@ def completion(text: str) -> dict[str, Any]:
 
 
 class ChatServer:
-    """The server; a context manager, or `start` and `close`."""
+    """The server; a context manager, or `start` and `close`. Servers of other protocols are made of it."""
+
+    stream_type = "text/event-stream"
 
     def __init__(self, *script: Script, models: Sequence[str] = ("fake-1",)) -> None:
         self.requests: list[Request] = []
@@ -203,6 +205,22 @@ class ChatServer:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def knows(self, path: str) -> bool:
+        """Tell whether there is such a page; for the handler."""
+        return path in ("/v1/chat/completions", "/v1/models")
+
+    def streams(self, request: Request) -> bool:
+        """Tell whether a request wants its answer piece by piece; for the handler."""
+        return not isinstance(request.body, dict) or bool(request.body.get("stream"))
+
+    def frame(self, event: Any) -> bytes:
+        """Return an event as it is in a stream; for the handler."""
+        return _event(event)
+
+    def echo(self, body: Any) -> Reply:
+        """Answer when the script is used up."""
+        return answer(f"You said: {_last_said(body)}")
+
     def reply_to(self, request: Request) -> Reply:
         """Choose the reply; for the handler."""
         if request.method == "GET":
@@ -210,7 +228,7 @@ class ChatServer:
         try:
             scripted = self._script.popleft()
         except IndexError:
-            return answer(f"You said: {_last_said(request.body)}")
+            return self.echo(request.body)
         return scripted(request) if callable(scripted) else scripted
 
     def _models(self) -> Reply:
@@ -254,7 +272,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         request = Request(self.command, self.path, headers, body)
         self.server.owner.requests.append(request)
-        if self.path.partition("?")[0] not in ("/v1/chat/completions", "/v1/models"):
+        if not self.server.owner.knows(self.path.partition("?")[0]):
             self._send_whole(status(404, "no such page"))
             return
         reply = self.server.owner.reply_to(request)
@@ -262,7 +280,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if reply.body is not None:
             self._send_whole(reply)
-        elif isinstance(body, dict) and not body.get("stream"):
+        elif not self.server.owner.streams(request):
             whole = json.dumps(_collapsed(reply.parts)).encode()
             self._send_whole(document(whole, "application/json"))
         else:
@@ -280,7 +298,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send_stream(self, reply: Reply) -> None:
         self.send_response(reply.status)
-        for name, value in {"Content-Type": "text/event-stream", **reply.headers}.items():
+        kind = {"Content-Type": self.server.owner.stream_type}
+        for name, value in {**kind, **reply.headers}.items():
             self.send_header(name, value)
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
@@ -293,7 +312,7 @@ class _Handler(BaseHTTPRequestHandler):
                 if not self._pause(part):
                     return
             else:
-                self._write(part if isinstance(part, bytes) else _event(part))
+                self._write(part if isinstance(part, bytes) else self.server.owner.frame(part))
         if reply.done:
             self._write(b"data: [DONE]\n\n")
         self.wfile.write(b"0\r\n\r\n")

@@ -1,0 +1,39 @@
+"""Engines that ask Anthropic, Google, Bedrock, Mistral and Groq in their own protocols, through `pydantic-ai`.
+
+They come with the extra ``[providers]``. Only the models of `pydantic-ai` are used, never its agents: tools, approval
+and history are ours, whatever the engine. It is imported on first use, in a thread.
+"""
+
+from __future__ import annotations
+
+from omniagent_cli.agent.events import Engine
+from omniagent_cli.agent.providers import Endpoint, Provider, native_installed
+from omniagent_cli.errors import ModelRefused, UsageError
+from omniagent_cli.keys import check_key
+
+EXTRA = "pip install 'omniagent-cli[providers]'"
+
+
+def engine_for(endpoint: Endpoint) -> Engine:
+    """Make the engine of an endpoint.
+
+    Raises:
+        UsageError: the extra is not installed.
+        ModelRefused: the key is none.
+    """
+    from omniagent_cli.agent.native.engine import NativeEngine
+
+    require(endpoint.provider)
+    if endpoint.api_key:
+        try:
+            check_key(endpoint.api_key)
+        except UsageError as error:
+            title = endpoint.provider.title
+            raise ModelRefused(f"{title}: {error}; {endpoint.key_advice}") from error
+    return NativeEngine(endpoint)
+
+
+def require(provider: Provider) -> None:
+    """Raise a `UsageError` that names the extra when it is not installed."""
+    if not native_installed(provider):
+        raise UsageError(f"{provider.title} needs an extra that is not installed: {EXTRA}")

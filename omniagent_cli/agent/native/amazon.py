@@ -1,0 +1,109 @@
+"""Amazon's library, as Bedrock needs it: our key, or else whatever Amazon's own tools would sign in with."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from omniagent_cli.agent.client import CONNECT_SECONDS
+from omniagent_cli.agent.failures import status_failure, unreachable
+from omniagent_cli.agent.native.answer import readable
+from omniagent_cli.agent.providers import Endpoint, is_loopback
+from omniagent_cli.errors import ConfigError, ModelRefused
+
+_SILENCE_SECONDS = 3600
+"""How long the library waits by itself; silence is judged by us, and much sooner."""
+
+
+def client_for(
+    endpoint: Endpoint, service: str, *, timeout_seconds: float = _SILENCE_SECONDS
+) -> Any:
+    """Return a client of one of Amazon's services.
+
+    Raises:
+        ConfigError: nothing says which region.
+        ModelRefused: there is neither a key nor anything else to sign in with.
+    """
+    import boto3
+    from botocore.exceptions import NoRegionError, ProfileNotFound
+
+    try:
+        session = boto3.Session(botocore_session=_session(endpoint.api_key))
+        if not endpoint.api_key and session.get_credentials() is None:
+            raise ModelRefused(
+                f"there is no key for {endpoint.provider.title}; {endpoint.key_advice},"
+                " or sign in with Amazon's tools (`aws login`, AWS_PROFILE)"
+            )
+        client: Any = session.client(
+            service,
+            endpoint_url=None if endpoint.is_its_own else endpoint.base_url,
+            config=_config(endpoint, timeout_seconds),
+        )
+    except NoRegionError as error:
+        raise ConfigError(
+            f"{endpoint.provider.title} is in many places; set AWS_REGION, such as us-east-1"
+        ) from error
+    except ProfileNotFound as error:
+        raise ConfigError(f"AWS_PROFILE: {error}") from error
+    return client
+
+
+def _session(api_key: str) -> Any:
+    from botocore.session import Session
+    from botocore.tokens import FrozenAuthToken
+
+    session = Session()
+    if api_key:
+        session.get_auth_token = lambda **_: FrozenAuthToken(api_key)
+        session.get_credentials = lambda: None
+    # Amazon's own tools take both; its library for Python only the second.
+    region = os.environ.get("AWS_REGION") or session.get_config_variable("region")
+    if region:
+        session.set_config_variable("region", region)
+    return session
+
+
+def _config(endpoint: Endpoint, timeout_seconds: float) -> Any:
+    from botocore.config import Config
+
+    own: dict[str, Any] = {"proxies": {}} if is_loopback(endpoint.base_url) else {}
+    return Config(
+        signature_version="bearer" if endpoint.api_key else None,
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=timeout_seconds,
+        retries={"total_max_attempts": 1},
+        user_agent="omniagent",
+        **own,
+    )
+
+
+def list_models(endpoint: Endpoint, timeout_seconds: float) -> list[str]:
+    """Ask Bedrock which models there are: those of a region, then the profiles that spread them over regions.
+
+    Raises:
+        ModelError: it did not answer, or refused.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    # Another service than the one that answers, at an address of its own.
+    own = replace(endpoint, base_url=endpoint.provider.native_url)
+    client = client_for(own, "bedrock", timeout_seconds=timeout_seconds)
+    try:
+        models = client.list_foundation_models(byOutputModality="TEXT")["modelSummaries"]
+        profiles = client.list_inference_profiles(maxResults=1000)["inferenceProfileSummaries"]
+    except ClientError as error:
+        answer = error.response.get("ResponseMetadata", {})
+        headers = answer.get("HTTPHeaders", {})
+        body = readable(error.response)
+        status = answer.get("HTTPStatusCode", 500)
+        raise status_failure(endpoint, status, headers, body, datetime.now(UTC)).error from None
+    except BotoCoreError as error:
+        raise unreachable(endpoint, "no list of models").error from error
+    finally:
+        client.close()
+    return [
+        *(row["modelId"] for row in models),
+        *(row["inferenceProfileId"] for row in profiles),
+    ]
