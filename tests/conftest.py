@@ -24,7 +24,8 @@ VARIABLES = (
 
 sys.addaudithook(watch)
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a job in the background; what tests start would inherit it
+# In a job in the background it is ignored, which what tests start would inherit.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

@@ -576,9 +576,8 @@ def test_a_server_that_is_gone_is_told(chat_server):
     async def main():
         async with opened(site.server) as (_, tools):
             site.web.close()
-            with pytest.raises(
-                AgentError, match=r"ended before it answered.*All connection attempts failed"
-            ):
+            # What still answers on a connection that is open is not the server that was.
+            with pytest.raises(AgentError, match="ended before it answered"):
                 await tools[0].run()
             with pytest.raises(
                 AgentError, match="could not be started: All connection attempts failed"

@@ -62,7 +62,9 @@ MOMENTS: dict[str, Callable[[], float]] = {
     "while libraries load": lambda: interrupted(stall(), lambda chat: chat.wait_for("go")),
     "before the first word": lambda: interrupted(stall(), lambda chat: chat.wait_match("[0-9] s")),
     "in a silence": lambda: interrupted(stall("half an"), lambda chat: chat.wait_for("half an")),
-    "in a flood of tiny pieces": lambda: interrupted(flood(), lambda chat: chat.wait_for("word word", count=9)),
+    "in a flood of tiny pieces": lambda: interrupted(
+        flood(), lambda chat: chat.wait_for("word word", count=9)
+    ),
     "at an approval question": lambda: interrupted(
         calls(("sessions_clear", {"session_id": "user-123"})),
         lambda chat: chat.wait_match(r"\[y\]|\[N\]|y/N"),

@@ -102,6 +102,7 @@ def test_set_get_unset(run, home):
     assert run("config", "get", "window.max_messages", "--json").out == "60\n"
     assert run("config", "get", "window").cells == [
         ["window.max_messages", "60", f"{file}:3"], ["window.max_tokens", "", "default"],
+        ["window.compact_at", "", "default"],
     ]  # fmt: skip
     assert run("config", "unset", "window.max_messages").code == 0
     assert run("config", "get", "window.max_messages").out == "100\n"

@@ -12,7 +12,8 @@ from omniagent_cli.errors import ConfigError, StoreUnreachable
 from omniagent_cli.testing import StoreCase, StoreContract
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
-EXAMPLE = re.findall(r"```python\n(.*?)```", README, re.DOTALL)[1]
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+(EXAMPLE,) = (block for block in BLOCKS if "class DictStore" in block)
 
 
 def example():
