@@ -27,6 +27,7 @@ class Format:
         marks: a file is in this format when its first bytes hold each of these patterns; of several formats that
             fit, the first of the table. Without marks `recognise` knows it.
         has_branches: what was edited or asked for again is in it too; its class takes ``branches=True``.
+        has_front_matter: a header of facts can stand before it; its class takes ``front_matter=True``.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Format:
     can_import: bool = True
     marks: tuple[bytes, ...] = ()
     has_branches: bool = False
+    has_front_matter: bool = False
 
     def load(self, **options: Any) -> Any:
         """Import the class and return an object of it."""
@@ -153,6 +155,14 @@ FORMATS: dict[str, Format] = {
             "to read, with headings and code blocks",
             (".md",),
             can_import=False,
+            has_front_matter=True,
+        ),
+        Format(
+            "html",
+            "omniagent_cli.formats.html:Html",
+            "one page to read in a browser, with nothing loaded from elsewhere",
+            (".html", ".htm"),
+            can_import=False,
         ),
         Format(
             "text",
@@ -161,17 +171,32 @@ FORMATS: dict[str, Format] = {
             (".txt",),
             can_import=False,
         ),
+        Format(
+            "csv",
+            "omniagent_cli.formats.table:Csv",
+            "a row for each message, for spreadsheets",
+            (".csv",),
+            can_import=False,
+        ),
     )
 }
 
 
-def exporter(name: str) -> Any:
+def exporter(name: str, *, front_matter: bool = False) -> Any:
     """Return the `exchange.Exporter` of a format.
 
+    Args:
+        name: a key of `FORMATS`.
+        front_matter: a header of facts stands before each session.
+
     Raises:
-        UsageError: there is no such format, or it can only be imported.
+        UsageError: there is no such format, it can only be imported, or it has no front matter.
     """
-    return _row(name, "exported", [row.name for row in FORMATS.values() if row.can_export]).load()
+    row = _row(name, "exported", [row.name for row in FORMATS.values() if row.can_export])
+    if front_matter and not row.has_front_matter:
+        able = ", ".join(row.name for row in FORMATS.values() if row.has_front_matter)
+        raise UsageError(f"{name} has no front matter; only {able} has")
+    return row.load(front_matter=True) if front_matter else row.load()
 
 
 def importer(name: str, *, branches: bool = False) -> Any:

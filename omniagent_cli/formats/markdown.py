@@ -14,7 +14,7 @@ from omniagent_cli.text import one_line, visible
 
 ROLE_NAMES = {"system": "System", "user": "User", "assistant": "Assistant", "tool": "Tool"}
 
-_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})(.*)")
+FENCE = re.compile(r" {0,3}(`{3,}|~{3,})(.*)")
 _SWALLOWING_HTML = re.compile(r"( {0,3})<(?=[!?]|(?:script|pre|style|textarea)\b)", re.IGNORECASE)
 _MARKUP = re.compile(r"([\\`*_\[\]<>#|])")
 _ESCAPES = {'"': '\\"', "\\": "\\\\"}
@@ -59,7 +59,7 @@ def closed(text: str) -> str:
     lines, fence = [], ""
     for line in text.split("\n"):
         marked = line.lstrip(" ").startswith(("```", "~~~"))
-        match = _FENCE.match(line) if marked else None
+        match = FENCE.match(line) if marked else None
         if fence:
             if match and match[1].startswith(fence) and not match[2].strip():
                 fence = ""
