@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -30,7 +31,7 @@ def client_for(
     from botocore.exceptions import NoRegionError, ProfileNotFound
 
     try:
-        session = boto3.Session(botocore_session=_session(endpoint.api_key))
+        session = boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
         if not endpoint.api_key and session.get_credentials() is None:
             raise ModelRefused(
                 f"there is no key for {endpoint.provider.title}; {endpoint.key_advice},"
@@ -47,30 +48,27 @@ def client_for(
         ) from error
     except ProfileNotFound as error:
         raise ConfigError(f"AWS_PROFILE: {error}") from error
+    if endpoint.api_key:
+        client.meta.events.register(f"before-send.{service}", _signer(endpoint.api_key))
     return client
 
 
-def _session(api_key: str) -> Any:
-    from botocore.session import Session
-    from botocore.tokens import FrozenAuthToken
+def _signer(api_key: str) -> Callable[..., None]:
+    """Make what puts our key on a request; the library takes one from a variable only, and to https only."""
 
-    session = Session()
-    if api_key:
-        session.get_auth_token = lambda **_: FrozenAuthToken(api_key)
-        session.get_credentials = lambda: None
-    # Amazon's own tools take both; its library for Python only the second.
-    region = os.environ.get("AWS_REGION") or session.get_config_variable("region")
-    if region:
-        session.set_config_variable("region", region)
-    return session
+    def sign(request: Any, **_: Any) -> None:
+        request.headers["Authorization"] = f"Bearer {api_key}"
+
+    return sign
 
 
 def _config(endpoint: Endpoint, timeout_seconds: float) -> Any:
+    from botocore import UNSIGNED
     from botocore.config import Config
 
     own: dict[str, Any] = {"proxies": {}} if is_loopback(endpoint.base_url) else {}
     return Config(
-        signature_version="bearer" if endpoint.api_key else None,
+        signature_version=UNSIGNED if endpoint.api_key else None,
         connect_timeout=CONNECT_SECONDS,
         read_timeout=timeout_seconds,
         retries={"total_max_attempts": 1},

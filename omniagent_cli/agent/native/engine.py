@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from omniagent_cli.agent.concessions import Concessions
@@ -113,6 +114,8 @@ class _Attempt:
         self.answer = Finished("")
         self._engine = engine
         self._endpoint = engine.endpoint
+        if not engine.endpoint.provider.engine:  # whose address depends on the region
+            self._endpoint = replace(engine.endpoint, base_url=str(engine.model().base_url))
         self._body = body
         self._settings = settings
 
