@@ -38,9 +38,14 @@ ARGUMENTS = {"room": 17, "guests": ["Ada", "Bob"]}
 RESULT = '{"room":17,"for":"Ada, Bob"}'
 
 
-@pytest.fixture(params=["scripted", "chat completions"])
-def engines(request, chat_server):
+NATIVE = ("anthropic", "gemini", "bedrock", "mistral", "groq")
+
+
+@pytest.fixture(params=["scripted", "chat completions", *NATIVE])
+def engines(request, chat_server, native_server):
     """Two engines of one kind: the first calls the tools and answers, the second goes on; and what each was sent."""
+    if request.param in NATIVE:
+        return _native(request.param, native_server)
     if request.param == "scripted":
         first = ScriptedModel(
             Say("Looking.", calls=[("free", {"day": "Monday"})]),
@@ -60,6 +65,26 @@ def engines(request, chat_server):
         return [[body["messages"] for body in server.chats()] for server in (one, two)]
 
     return engine_for(one), engine_for(two), sent
+
+
+def _native(name, native_server):
+    from tests.agent.native_asking import BY_NAME
+    from tests.agent.native_wire import as_chat
+
+    protocol = BY_NAME[name]
+    speaks = protocol.speaks
+    one = native_server(
+        protocol,
+        speaks.calls(("free", '{"day": "Monday"}'), text="Looking.", thinking=["Which day?"]),
+        speaks.calls(("book", json.dumps(ARGUMENTS))),
+        speaks.answer("Done."),
+    )
+    two = native_server(protocol, speaks.answer("It is 17."))
+
+    def sent():
+        return [[as_chat(name, body) for body in server.chats()] for server in (one, two)]
+
+    return protocol.engine(one), protocol.engine(two), sent
 
 
 @pytest.mark.parametrize("form", ["jsonl", "json", "openai"])

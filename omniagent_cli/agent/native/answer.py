@@ -61,7 +61,13 @@ def finished(response: ModelResponse, provider: str) -> Finished:
         if isinstance(part, ToolCallPart)
     }
     blocks = _blocks(response.parts, calls)
-    kept = {"thinking": thinking, "blocks": blocks if _is_signed(blocks) else None}
+    signatures = [block["thought_signature"] for block in blocks if "thought_signature" in block]
+    kept = {
+        "thinking": thinking,
+        "blocks": blocks if _is_signed(blocks) else None,
+        # Where Google's compatible side has it too, as with calls.
+        "extra_content": _signed(signatures[-1]) if signatures else None,
+    }
     extra: dict[str, Any] = {key: value for key, value in kept.items() if value}
     signed = any("extra_content" in call for call in calls.values())
     return Finished(
@@ -94,8 +100,12 @@ def _call(part: ToolCallPart) -> ToolCall:
     signature = (part.provider_details or {}).get("thought_signature")
     if isinstance(signature, str):
         # Where Google's compatible side has it too, so that either way of asking goes on with the other's calls.
-        call["extra_content"] = {"google": {"thought_signature": signature}}
+        call["extra_content"] = _signed(signature)
     return call
+
+
+def _signed(signature: str) -> dict[str, Any]:
+    return {"google": {"thought_signature": signature}}
 
 
 def _blocks(

@@ -127,7 +127,10 @@ def _answer(message: Mapping[str, Any], endpoint: Endpoint, system: str) -> list
     parts = _as_it_came(blocks, text, calls, endpoint, system) if blocks else None
     if parts is not None:
         return parts
-    plain: list[ModelResponsePart] = [TextPart(_clean(text))] if text.strip() else []
+    plain: list[ModelResponsePart] = []
+    if text.strip():
+        signature = _google_signature(extra) if own else None
+        plain.append(TextPart(_clean(text), **_signed(signature, system)))
     return plain + [_call(call, endpoint, system) for call in calls.values()]
 
 
@@ -149,19 +152,17 @@ def _as_it_came(
             parts.append(
                 ThinkingPart(
                     _clean(str(block.get("text", ""))),
-                    id=block.get("id"),
-                    signature=block.get("signature"),
+                    id=_text(block.get("id")),
+                    signature=_text(block.get("signature")),
                     provider_name=system,
                 )
             )
         elif kind == "text" and isinstance(block.get("length"), int):
             piece, at = text[at : at + block["length"]], at + block["length"]
-            signature = block.get("thought_signature")
-            details = {"thought_signature": signature} if isinstance(signature, str) else None
-            signed_by = system if details else None
-            parts.append(TextPart(_clean(piece), provider_name=signed_by, provider_details=details))
-        elif kind == "call" and block.get("id") in left:
-            parts.append(_call(left.pop(block["id"]), endpoint, system))
+            signed = _signed(block.get("thought_signature"), system)
+            parts.append(TextPart(_clean(piece), **signed))
+        elif kind == "call" and str(block.get("id")) in left:
+            parts.append(_call(left.pop(str(block["id"])), endpoint, system))
         else:
             return None
     return parts if at == len(text) and not left else None
@@ -171,18 +172,30 @@ def _call(call: Mapping[str, Any], endpoint: Endpoint, system: str) -> ModelResp
     from pydantic_ai.messages import ToolCallPart
 
     function = call["function"]
-    signature = None
-    if endpoint.provider.name == "gemini":  # also where a call was made through the compatible side
-        google = (call.get("extra_content") or {}).get("google") or {}
-        signature = google.get("thought_signature")
-    details = {"thought_signature": signature} if isinstance(signature, str) else None
+    own = endpoint.provider.name == "gemini"  # also of a call that came through its compatible side
     return ToolCallPart(
         _clean(function["name"]),
         _clean(function.get("arguments") or "{}"),
         tool_call_id=call_id(call.get("id", ""), endpoint),
-        provider_name=system if details else None,
-        provider_details=details,
+        **_signed(_google_signature(call) if own else None, system),
     )
+
+
+def _google_signature(holder: Mapping[str, Any]) -> Any:
+    """Return what Google hangs on a call or a message, in the form of its compatible side."""
+    content = holder.get("extra_content")
+    google = content.get("google") if isinstance(content, dict) else None
+    return google.get("thought_signature") if isinstance(google, dict) else None
+
+
+def _signed(signature: Any, system: str) -> dict[str, Any]:
+    if not isinstance(signature, str):
+        return {}
+    return {"provider_name": system, "provider_details": {"thought_signature": signature}}
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _clean(text: str) -> str:
