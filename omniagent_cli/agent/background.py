@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from typing import Any, TypeVar
+
+from omniagent_cli.errors import AgentError
 
 T = TypeVar("T")
 
@@ -26,6 +29,8 @@ class Background:
         future = self.submit(work)
         try:
             return future.result()
+        except CancelledError as error:
+            raise AgentError("the agent was closed before it was done") from error
         except BaseException:
             if not future.done():
                 future.cancel()
@@ -53,15 +58,7 @@ class Background:
 
     def _settle(self) -> None:
         """Wait until the cancelled work has finished cleaning up."""
-        loop = self._started()
-
-        async def others() -> None:
-            current = asyncio.current_task()
-            rest = [task for task in asyncio.all_tasks() if task is not current]
-            if rest:
-                await asyncio.wait(rest, timeout=5)
-
-        asyncio.run_coroutine_threadsafe(others(), loop).result(timeout=10)
+        asyncio.run_coroutine_threadsafe(_others(), self._started()).result(timeout=10)
 
     def _started(self) -> asyncio.AbstractEventLoop:
         with self._lock:
@@ -74,14 +71,30 @@ class Background:
             return self._loop
 
     def close(self) -> None:
-        """Stop the thread; one that is stuck in somebody's function is left to the end of the program."""
+        """End what other threads still wait for, and stop the thread.
+
+        One that is stuck in somebody's function is left to the end of the program.
+        """
         with self._lock:
             loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
         if loop is not None and thread is not None:
+            ending = asyncio.run_coroutine_threadsafe(_others(cancel=True), loop)
+            with suppress(TimeoutError):
+                ending.result(_PATIENCE_SECONDS + 1)
             loop.call_soon_threadsafe(loop.stop)
             thread.join(_PATIENCE_SECONDS)
             if not thread.is_alive():
                 loop.close()
+
+
+async def _others(*, cancel: bool = False) -> None:
+    """Wait, not for ever, until the other tasks of this loop have ended."""
+    rest = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in rest:
+        if cancel:
+            task.cancel()
+    if rest:
+        await asyncio.wait(rest, timeout=_PATIENCE_SECONDS)
 
 
 async def _next_or(events: AsyncIterator[T], end: object) -> T | object:

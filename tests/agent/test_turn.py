@@ -15,7 +15,13 @@ from omniagent_cli.agent.events import (
     ToolReturned,
     TurnDone,
 )
-from omniagent_cli.errors import ModelUnreachable, StoreReadOnly, ToolRoundsExceeded, UsageError
+from omniagent_cli.errors import (
+    AgentError,
+    ModelUnreachable,
+    StoreReadOnly,
+    ToolRoundsExceeded,
+    UsageError,
+)
 from omniagent_cli.testing.scripted import Say, ScriptedModel
 
 
@@ -413,6 +419,39 @@ def test_two_agents_on_one_session_lose_nothing(store):
     messages = store.messages("s")
     turns_seen = {m.turn_id for m in messages}
     assert len(turns_seen) * 2 == len(messages) >= 20
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_closing_an_agent_ends_what_another_thread_asked(store, plain):
+    """Nobody waits for ever: the turn is kept as interrupted, and who asked it is told."""
+    began, release, told = threading.Event(), threading.Event(), []
+
+    def hang():
+        began.set()
+        release.wait(20)
+
+    async def wait():
+        began.set()
+        await asyncio.sleep(60)
+
+    def ask():
+        with pytest.raises(AgentError, match="the agent was closed before it was done") as raised:
+            agent.process_with_session("s", "go")
+        told.append(raised.value)
+
+    agent = Agent(
+        ScriptedModel(Say(calls=[("t", {})]), "never said"),
+        store=store,
+        tools=[Tool("t", "", hang if plain else wait)],
+    )
+    thread = threading.Thread(target=ask)
+    thread.start()
+    assert began.wait(20)
+    agent.close()
+    thread.join(20)
+    release.set()
+    assert len(told) == 1
+    assert [m.text for m in store.messages("s")] == ["go", "", "(interrupted)"]
 
 
 def test_a_tool_that_ends_before_others_is_told_at_once(store):
