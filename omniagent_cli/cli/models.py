@@ -82,6 +82,8 @@ def list_models(
         context.terminal.note(
             f"{choice.model} answers where nothing else is named: {choice.reason}"
         )
+    if native := asking.native(rows):
+        context.terminal.note(f"asked in its own protocol (extra [providers]): {', '.join(native)}")
 
 
 def _marked(row: Row, choice: Choice) -> Row:

@@ -8,7 +8,13 @@ from functools import cached_property
 
 from omniagent_cli.agent.discovery import LocalServer, probe_local_servers
 from omniagent_cli.agent.offers import Offer, Source, ask_all
-from omniagent_cli.agent.providers import PROVIDERS, Provider, base_url_for, is_loopback
+from omniagent_cli.agent.providers import (
+    PROVIDERS,
+    Provider,
+    base_url_for,
+    is_loopback,
+    native_url_for,
+)
 from omniagent_cli.canonical import format_time, parse_time
 from omniagent_cli.cli.context import Context
 from omniagent_cli.cli.models import Row
@@ -44,7 +50,7 @@ class Asking:
 
     def everything(self) -> list[Row]:
         """Return what everybody offers who can be used; who fails is told in a line."""
-        sources = [source for row in PROVIDERS.values() if (source := self._usable(row))]
+        sources = self.sources()
         rows = {source.provider.name: self._known(source) for source in sources}
         missing = [source for source in sources if not rows[source.provider.name]]
         to_ask = [source for source in missing if self._may_ask(source)]
@@ -58,6 +64,10 @@ class Asking:
         there = {source.base_url for source in sources}
         local = [self._local(server) for server in self.servers if server.base_url not in there]
         return [row for group in (*rows.values(), *local) for row in group]
+
+    def sources(self) -> list[Source]:
+        """Return who can be asked: those with a key, or with an address of their own in the settings."""
+        return [source for row in PROVIDERS.values() if (source := self._usable(row))]
 
     def of_provider(self, provider: Provider) -> list[Row]:
         """Return what one provider offers.
@@ -79,6 +89,17 @@ class Asking:
         if offer.error:
             raise offer.error
         return self._learned(offer)
+
+    def native(self, rows: Iterable[Row]) -> list[str]:
+        """Return which of the providers in these rows are asked in their own protocols, by their names for people."""
+        named = dict.fromkeys(row.model.partition(":")[0] for row in rows)
+        found = [PROVIDERS[name] for name in named if name in PROVIDERS]
+        environ = self._context.environ
+        return [
+            provider.title
+            for provider in found
+            if native_url_for(provider, self._settings_url(provider), environ=environ)
+        ]
 
     def _usable(self, provider: Provider) -> Source | None:
         """Return the source of a provider that has a key, or an address of its own in the settings."""

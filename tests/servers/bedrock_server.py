@@ -17,6 +17,7 @@ from tests.servers.chat_server import ChatServer, Reply, document
 from tests.servers.native import halves
 
 MODEL = "us.anthropic.claude-sonnet-4-6"
+_PROFILES = "/inference-profiles"
 USAGE = {
     "inputTokens": 5,
     "cacheReadInputTokens": 100,
@@ -126,15 +127,22 @@ class BedrockServer(ChatServer):
     stream_type = "application/vnd.amazon.eventstream"
 
     def knows(self, path: str) -> bool:
-        return path.endswith("/converse-stream") or path == "/foundation-models"
+        return path.endswith("/converse-stream") or path in ("/foundation-models", _PROFILES)
 
     def streams(self, request: Any) -> bool:
         return True
 
     def reply_to(self, request: Any) -> Reply:
         if request.method == "GET":
-            rows = [{"modelId": name, "modelName": name} for name in self.models]
-            return document(json.dumps({"modelSummaries": rows}).encode(), "application/json")
+            if self.models_reply:
+                return self.models_reply
+            listing: dict[str, Any] = {
+                "modelSummaries": [{"modelId": name, "modelName": name} for name in self.models]
+            }
+            if request.path.startswith(_PROFILES):
+                profiles = [{"inferenceProfileId": f"us.{name}"} for name in self.models]
+                listing = {"inferenceProfileSummaries": profiles}
+            return document(json.dumps(listing).encode(), "application/json")
         return super().reply_to(request)
 
     def echo(self, body: Any) -> Reply:
