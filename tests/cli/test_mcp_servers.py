@@ -159,6 +159,18 @@ def test_a_stopped_command_leaves_no_server(db, settings, chat_server, tmp_path,
     until(lambda: not is_running(int(mark.read_text())))
 
 
+def test_a_killed_command_leaves_no_server(db, settings, chat_server, tmp_path):
+    """After kill -9, which nobody can answer, a server that hangs in a call and hears no signal but the last ends too."""
+    mark = tmp_path / "mark"
+    settings(table("evil", "mcp_evil.py", "hangs", MARK=str(mark)))
+    server = chat_server(calls(("evil__go", {})))
+    with Program(db, "ask", "--yes-tools", "evil", "--", "go", **variables(server)) as running:
+        until(lambda: mark.exists() or running._process.poll() is not None)
+        running.signal(signal.SIGKILL)
+        running.wait()
+    until(lambda: not is_running(int(mark.read_text())))
+
+
 def test_ctrl_c_at_the_prompt_is_not_for_the_server(person, settings, chat_server, tmp_path):
     """The person is asked, says yes, stops the call with Ctrl-C; the same server answers the next one, and ends at the end."""
     mark = tmp_path / "mark"

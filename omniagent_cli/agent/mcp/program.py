@@ -25,6 +25,7 @@ from mcp.types import ErrorData, JSONRPCError
 from mcp.types.jsonrpc import jsonrpc_message_adapter
 
 from omniagent_cli.agent.mcp.diary import EDGE, Diary, Lines, TooLong
+from omniagent_cli.agent.mcp.watch import Watch
 
 if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
@@ -70,6 +71,7 @@ async def program(
     # For a host program that ends without closing the agent; a server that ignores the end of its input would stay.
     at_exit = partial(_end_now, process.pid, os.getpid())
     atexit.register(at_exit)
+    watch = Watch(process.pid)
     arriving, read = anyio.create_memory_object_stream[SessionMessage | Exception](0)
     write, leaving = anyio.create_memory_object_stream[SessionMessage](0)
     writer = asyncio.create_task(_write(process, leaving, arriving))
@@ -85,6 +87,7 @@ async def program(
         # A task of its own: whoever cancels the closing must not leave the program behind.
         await asyncio.shield(asyncio.create_task(_close(process, transport, writer, readers)))
         atexit.unregister(at_exit)
+        watch.end()
         diary.end = _end_of(process)
 
 
