@@ -30,6 +30,7 @@ from omniagent_cli.cli.tool_options import (
     ToolsOption,
     YesToolsOption,
     allowed_in_scripts,
+    question_apart,
     with_tools,
 )
 from omniagent_cli.errors import UsageError
@@ -71,12 +72,13 @@ def ask(
     check_options(session, go_on=go_on, ephemeral=ephemeral)
     set_parameters(context, parameters)
     shape = shape_of(schema, extract=extract)
+    words, yes_tools = question_apart(prompt, yes_tools)
     wishes = Wishes(model, system, offline=offline, schema=shape.schema)
     wishes = with_tools(wishes, tools, yes_tools, none=no_tools)
     terminal = context.terminal
     confirm = terminal.confirm if terminal.interactive else None
     answering = Answering(context.settings, wishes, tell=terminal.note, confirm=confirm)
-    question = read_question(terminal, prompt or (), attach or ())
+    question = read_question(terminal, words, attach or ())
     if not question:
         raise UsageError("there is nothing to ask; write omniagent ask 'Why is the sky blue?'")
     kept = context.settings.ask.keep or session is not None or go_on

@@ -162,6 +162,7 @@ class Command(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse, and refuse ``--json`` that was given before the name of a command without data."""
         with _placed(ctx):
+            args = _filled(args, *self.row.alone) if self.row.alone else args
             rest = super().parse_args(ctx, _number_last(args) if self.row.number else args)
         if running(ctx).json and not self.row.json:
             raise UsageError(f"'{ctx.command_path}' has no data to print as JSON; leave out --json")
@@ -192,6 +193,17 @@ def _number_last(args: list[str]) -> list[str]:
         if word[:1] == "-" and word[1:2].isdecimal():
             return [*args[:place], *args[place + 1 :], "--", word]
     return args
+
+
+def _filled(args: list[str], option: str, value: str) -> list[str]:
+    """Give an option its value where it stands alone: last, or before another option."""
+    end = args.index("--") if "--" in args else len(args)
+    words, following = args[:end], [*args[1:end], "-"]
+    filled = [
+        f"{option}={value}" if word == option and after.startswith("-") else word
+        for word, after in zip(words, following, strict=False)
+    ]
+    return filled + args[end:]
 
 
 class LazyGroup(TyperGroup):

@@ -16,6 +16,7 @@ class Row(NamedTuple):
         json: it has data, so it takes ``--json``.
         words: words that begin with a dash are arguments, as in ``tag ID -old``.
         number: its last argument may be a number below zero, as in ``meta set ID KEY -1``.
+        alone: an option that may stand without its value, and the value it has then.
     """
 
     target: str
@@ -24,6 +25,7 @@ class Row(NamedTuple):
     json: bool = False
     words: bool = False
     number: bool = False
+    alone: tuple[str, str] | None = None
 
 
 class Group(NamedTuple):
@@ -101,11 +103,13 @@ SESSIONS = Group(
     },
 )  # fmt: skip
 
+_YES = ("--yes-tools", "all")
+
 COMMANDS = Group(
     "A local agent for the terminal whose conversations belong to the person who had them.",
     {
-        "chat": Row("chat:chat", "talk with a model", ("omniagent chat --session user-123", "omniagent chat --continue")),
-        "ask": Row("ask:ask", "ask one thing and print the answer", ("git diff | omniagent ask 'Write a commit message'", "omniagent ask --continue 'And in one sentence?'"), json=True),
+        "chat": Row("chat:chat", "talk with a model", ("omniagent chat --session user-123", "omniagent chat --continue"), alone=_YES),
+        "ask": Row("ask:ask", "ask one thing and print the answer", ("git diff | omniagent ask 'Write a commit message'", "omniagent ask --continue 'And in one sentence?'"), json=True, alone=_YES),
         "sessions": SESSIONS,
         "store": Group(
             "look after the store that holds the sessions",

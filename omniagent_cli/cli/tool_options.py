@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from omniagent_cli.agent.allowing import Allowed
+from omniagent_cli.agent.allowing import ALL, Allowed
 from omniagent_cli.cli.answering import Wishes
 from omniagent_cli.config import Settings
 from omniagent_cli.errors import UsageError
@@ -24,7 +24,7 @@ YesToolsOption = Annotated[
     typer.Option(
         "--yes-tools",
         metavar="NAME,...",
-        help="let these tools and skills, or all, write and destroy unasked",
+        help="let these tools and skills (no NAME: all) write and destroy unasked",
     ),
 ]
 
@@ -46,6 +46,15 @@ def names_of(given: Sequence[str] | None, option: str) -> frozenset[str] | None:
                 f"{option} needs names of tools or skills, and {name!r} cannot be one; give them as {option} NAME,NAME"
             )
     return frozenset(names)
+
+
+def question_apart(
+    prompt: Sequence[str] | None, yes_tools: list[str] | None
+) -> tuple[Sequence[str], list[str] | None]:
+    """Return question and names; what follows ``--yes-tools``, is no name, and is all there is, is the question."""
+    if prompt or not yes_tools or all(map(_NAME.fullmatch, re.split(r"\s*,\s*", yes_tools[-1]))):
+        return prompt or (), yes_tools
+    return yes_tools[-1:], [*yes_tools[:-1], ALL]
 
 
 def with_tools(

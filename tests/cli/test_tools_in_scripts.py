@@ -138,6 +138,7 @@ def test_what_destroys_is_refused_in_a_script(program, chat_server, plugins, tmp
         (["--yes-tools", "wipe"], {}, "flag"),
         (["--yes-tools", "other,voice"], {}, "flag"),
         (["--yes-tools", "all"], {}, "flag"),
+        (["--yes-tools"], {}, "flag"),
         ([], {"OMNIAGENT_TOOLS_ALLOW": '["wipe"]'}, "config"),
     ],
 )
@@ -212,7 +213,7 @@ def test_a_name_that_is_no_tool_is_told(program, chat_server, plugins):
             ["ask", "--tools", "a", "--no-tools", "x"],
             "--tools and --no-tools contradict each other",
         ),
-        (["ask", "--yes-tools", "delete it all"], "'delete it all' cannot be one"),
+        (["ask", "--yes-tools", "delete it all", "x"], "'delete it all' cannot be one"),
         (["chat", "--tools", ""], "--tools needs names of tools or skills"),
     ],
 )
@@ -221,6 +222,17 @@ def test_wrong_options(run, argv, told):
     ran = run(*argv)
     assert ran.code == 2
     assert told in ran.err
+
+
+@pytest.mark.parametrize(
+    "argv", [["go on", "--yes-tools"], ["--yes-tools", "go on"], ["--yes-tools", "--", "go on"]]
+)
+def test_yes_tools_without_a_name_allows_all(program, chat_server, plugins, tmp_path, argv):
+    """Before or after the question, the option alone lets every tool run."""
+    server = chat_server(calls(("wipe", {"disk": "a"})), answer("gone"))
+    assert ask(program, server, *argv, plugins=plugins).stdout == b"gone\n"
+    assert server.chats()[0]["messages"][-1]["content"] == "go on"
+    assert (tmp_path / "wiped").read_text() == "a"
 
 
 def test_lines_of_a_pipe_are_scripts_too(program, chat_server, plugins, tmp_path):
