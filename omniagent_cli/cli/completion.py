@@ -44,15 +44,15 @@ def install(ctx: typer.Context, shell: Shell = None) -> None:
     """Put the completion script where the shell looks; doing it twice changes nothing."""
     context = running(ctx)
     name = _named(shell, context.environ)
-    target = _target(name, context.environ)
-    changed = _write(target, script(name))
-    context.terminal.line(f"{target}: {'written' if changed else 'is there already'}")
+    place = target(name, context.environ)
+    changed = _write(place, script(name))
+    context.terminal.line(f"{place}: {'written' if changed else 'is there already'}")
     if name == "zsh":
-        _install_zsh(context, target.parent)
+        _install_zsh(context, place.parent)
     elif name == "bash":
         context.terminal.note(
             "bash reads it through its bash-completion package; without that, put this line into ~/.bashrc: "
-            f". '{target}'"
+            f". '{place}'"
         )
     context.terminal.note("it works in shells you open from now on")
 
@@ -61,9 +61,9 @@ def uninstall(ctx: typer.Context, shell: Shell = None) -> None:
     """Take the completion script away again, and what was added for it."""
     context = running(ctx)
     name = _named(shell, context.environ)
-    target = _target(name, context.environ)
-    there = _remove(target)
-    context.terminal.line(f"{target}: {'removed' if there else 'was not there'}")
+    place = target(name, context.environ)
+    there = _remove(place)
+    context.terminal.line(f"{place}: {'removed' if there else 'was not there'}")
     if name == "zsh":
         file = _zshrc(context.environ)
         without = _without_ours(_read(file))
@@ -89,15 +89,20 @@ def _named(shell: str | None, environ: Mapping[str, str]) -> str:
         if shell in SHELLS:
             return shell
         raise UsageError(f"there is no script for {shell!r}; give {', '.join(SHELLS)}")
-    found = Path(environ.get("SHELL", "")).name.removesuffix(".exe")
-    found = "powershell" if found == "pwsh" else found
+    found = shell_of(environ)
     if found in SHELLS:
         return found
     what = f"your shell {found!r} has no script" if found else "SHELL is not set"
     raise UsageError(f"{what}; give {', '.join(SHELLS)}")
 
 
-def _target(shell: str, environ: Mapping[str, str]) -> Path:
+def shell_of(environ: Mapping[str, str]) -> str:
+    """Return the name of this person's shell; empty when nobody knows."""
+    found = Path(environ.get("SHELL", "")).name.removesuffix(".exe")
+    return "powershell" if found == "pwsh" else found
+
+
+def target(shell: str, environ: Mapping[str, str]) -> Path:
     """Return where the shell looks for a person's own scripts."""
     if shell == "powershell":
         raise UsageError(

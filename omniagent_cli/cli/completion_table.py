@@ -26,6 +26,7 @@ _CHOICES = re.compile(r"[a-z][a-z-]*(?:(?:, | or )[a-z][a-z-]*)+")
 _KINDS = {
     "ID": "session",
     "FILE": "file",
+    "FILE|DIR/": "file",
     "TEXT|@FILE": "text or @file",
     "DIR": "directory",
     "URL": "store",

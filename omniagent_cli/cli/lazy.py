@@ -12,10 +12,12 @@ import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from omniagent_cli.cli.context import Context, running
-from omniagent_cli.cli.table import Group, Row
+from omniagent_cli.cli.table import BEGIN, COMMANDS, Group, Row, commands_below
 from omniagent_cli.errors import UsageError
 
 if TYPE_CHECKING:
+    from omniagent_cli.ui.terminal import Terminal
+
     # Typer has taken click in; its types have no public names.
     Parameter = Any
     Formatter = Any
@@ -260,7 +262,9 @@ class LazyGroup(TyperGroup):
         if named:
             return super().invoke(ctx)
         if self._group.default is None:
-            running(ctx).terminal.write(ctx.get_help() + "\n")
+            terminal = running(ctx).terminal
+            begin = self._root and terminal.is_terminal
+            terminal.write(_beginning(terminal) if begin else ctx.get_help() + "\n")
             return None
         command = self.get_command(ctx, self._group.default)
         with command.make_context(self._group.default, [], parent=ctx) as inner:
@@ -294,10 +298,16 @@ class LazyGroup(TyperGroup):
         _format_parameters(own, [_json_option(), *shared_options()], ctx, formatter)
 
 
+def _beginning(terminal: Terminal) -> str:
+    """Return what a person at a terminal who typed nothing more may type next."""
+    lines = [f"{COMMANDS.help}", ""]
+    for line, text in BEGIN:
+        lines += [terminal.style(f"  {line}", "cyan"), f"      {text}"]
+    return "\n".join([*lines, ""])
+
+
 def _paths_to(name: str) -> Iterator[str]:
     """Yield the whole command lines that lead to commands of this name, wherever they are."""
-    from omniagent_cli.cli.table import COMMANDS, commands_below
-
     for path, _ in commands_below(COMMANDS):
         if path[-1] == name:
             yield f"omniagent {' '.join(path)}"

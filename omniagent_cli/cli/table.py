@@ -158,6 +158,8 @@ COMMANDS = Group(
             },
         ),
         "mcp": Row("mcp:serve", "let other programs read your sessions", ("omniagent mcp --store @work", "omniagent mcp --allow-write")),
+        "doctor": Row("doctor:doctor", "say what works, what does not, and what to do about it", ("omniagent doctor", "omniagent doctor --offline --json"), json=True),
+        "help": Row("help:explain", "explain a command, or environment, exit-codes, json", ("omniagent help sessions trim", "omniagent help environment")),
         "completion": Group(
             "complete commands, options and session ids in your shell with TAB",
             {
@@ -168,3 +170,14 @@ COMMANDS = Group(
         ),
     },
 )  # fmt: skip
+
+BEGIN = (
+    ("omniagent chat", "talk with a model; -c goes on where you were"),
+    ("omniagent ask 'Why is the sky blue?'", "ask one thing, also in scripts"),
+    ("omniagent sessions", "your conversations: list, search, export"),
+    ("omniagent keys set openai", "give a key; a local server needs none"),
+    ("omniagent completion install", "complete commands and ids with TAB"),
+    ("omniagent doctor", "what works here, and what to do"),
+    ("omniagent --help", "all commands"),
+)
+"""What to type first: command lines and what they do."""

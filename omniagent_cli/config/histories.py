@@ -24,7 +24,7 @@ class History(NamedTuple):
     size: int
 
 
-class _Place(NamedTuple):
+class Place(NamedTuple):
     """Where a tool keeps them: below a directory that a variable may move.
 
     Attributes:
@@ -39,35 +39,36 @@ class _Place(NamedTuple):
     below: tuple[str, ...]
 
 
-_PLACES = (
+PLACES = (
     # https://github.com/openai/codex, docs/config.md
-    _Place("codex", "CODEX_HOME", (".codex",), ("sessions", "archived_sessions")),
+    Place("codex", "CODEX_HOME", (".codex",), ("sessions", "archived_sessions")),
     # https://docs.claude.com/en/docs/claude-code/settings
-    _Place("claude-code", "CLAUDE_CONFIG_DIR", (".claude",), ("projects",)),
+    Place("claude-code", "CLAUDE_CONFIG_DIR", (".claude",), ("projects",)),
     # https://github.com/google-gemini/gemini-cli, docs/cli/session-management.md
-    _Place("gemini", "", (".gemini",), ("tmp/*/chats",)),
+    Place("gemini", "", (".gemini",), ("tmp/*/chats",)),
     # https://llm.datasette.io/en/stable/setup.html
-    _Place(
+    Place(
         "llm",
         "LLM_USER_PATH",
         (".config/io.datasette.llm", "Library/Application Support/io.datasette.llm"),
         ("logs.db",),
     ),
     # https://github.com/sigoden/aichat/wiki/Environment-Variables
-    _Place("aichat", "AICHAT_SESSIONS_DIR", (), ("",)),
-    _Place(
+    Place("aichat", "AICHAT_SESSIONS_DIR", (), ("",)),
+    Place(
         "aichat",
         "AICHAT_CONFIG_DIR",
         (".config/aichat", "Library/Application Support/aichat"),
         ("sessions",),
     ),
 )
+"""Where each tool keeps them; the first place that is moved by a variable or there is used."""
 
 
 def histories(environ: Mapping[str, str]) -> list[History]:
     """Return the places that hold something, in the order of the tools; nothing is read but names and sizes."""
     found: dict[Path, History] = {}
-    for place in _PLACES:
+    for place in PLACES:
         for path in _paths(place, environ):
             history = _looked_at(place.format_name, path)
             if history is not None:
@@ -75,7 +76,7 @@ def histories(environ: Mapping[str, str]) -> list[History]:
     return list(found.values())
 
 
-def _paths(place: _Place, environ: Mapping[str, str]) -> Iterator[Path]:
+def _paths(place: Place, environ: Mapping[str, str]) -> Iterator[Path]:
     own = environ.get(place.variable, "") if place.variable else ""
     roots = [Path(own)] if own else [Path(home(environ), usual) for usual in place.usual]
     for root in roots:

@@ -167,7 +167,7 @@ except StoreUnreachable as error:
         assert out == "refused True\n"
 
     def test_opened_for_reading_only(self, path):
-        """`read_only` reads a store as it is and never makes or changes one."""
+        """`read_only` reads a store as it is and never makes or changes one, and leaves no file beside it."""
         with SqliteStore(path, read_only=True) as store, pytest.raises(StoreReadOnly):
             store.append("s", Message("user", "no"))
         assert not path.exists()
@@ -180,6 +180,10 @@ except StoreUnreachable as error:
                 with pytest.raises(StoreReadOnly):
                     write()
             assert store.count_messages("s") == 2
+        before = sorted(path.parent.iterdir())
+        with SqliteStore(path, read_only=True) as reader:
+            assert reader.count() == 1
+        assert sorted(path.parent.iterdir()) == before == [path]
 
 
 class TestFilesThatMove:

@@ -218,6 +218,18 @@ def _connect_reading(path: str) -> tuple[sqlite3.Connection, str | None]:
         raise
 
 
+def leave_nothing(path: str) -> None:
+    """Let SQLite remove the side files that a connection which may only read made and cannot remove itself."""
+    if not writable(path):
+        return
+    with contextlib.suppress(sqlite3.Error):
+        connection = sqlite3.connect(f"file:{_quoted(path)}?mode=rw", uri=True, timeout=0)
+        try:
+            connection.execute("PRAGMA user_version").fetchone()
+        finally:
+            connection.close()
+
+
 def signature(path: str) -> tuple[tuple[int, int, int], ...]:
     """Return what tells one state of a store's files from another without reading them."""
     found = []

@@ -27,6 +27,7 @@ from omniagent_cli.stores.sqlite.file import (
     back_up,
     check_version,
     connect,
+    leave_nothing,
     patiently,
     signature,
     stored_version,
@@ -62,6 +63,9 @@ class SqliteStore(SessionStore):
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._copy: str | None = None
+        self._to_tidy = (
+            False  # side files come into being with our connection, and are nobody's after it
+        )
         self._identity: tuple[int, int] | None = None
         self._still: tuple[tuple[int, int, int], ...] | None = None
         self._pid = os.getpid()
@@ -164,6 +168,7 @@ class SqliteStore(SessionStore):
                 step(self._connection)
             self._identity = None
             return
+        self._to_tidy = self._read_only and not Path(f"{self.path}-wal").exists()
         self._connection, self._copy = connect(
             self.path, read_only=self._read_only, migrations=self.migrations
         )
@@ -195,7 +200,9 @@ class SqliteStore(SessionStore):
         if self._connection is not None:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.close()
-        self._connection = None
+            if self._to_tidy:
+                leave_nothing(self.path)
+        self._connection, self._to_tidy = None, False
         if self._copy is not None:
             import shutil
 
