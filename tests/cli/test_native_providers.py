@@ -1,0 +1,101 @@
+"""A person's way with a provider's own protocol: asked, answered, stored, shown, refused."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.agent.native_asking import BY_NAME, Servers
+from tests.cli.asking import Program
+from tests.servers import anthropic_server
+from tests.servers.chat_server import STALL
+
+KEY = "sk-ant-of-mine-0123456789"
+
+
+@pytest.fixture
+def native_server():
+    """Make servers that speak a provider's own protocol; all are closed after the test."""
+    servers = Servers()
+    yield servers
+    servers.close()
+
+
+def variables(server):
+    """Return the environment in which a server stands for Anthropic's."""
+    return {
+        "OMNIAGENT_MODEL": f"anthropic:{anthropic_server.MODEL}",
+        "ANTHROPIC_BASE_URL": f"http://127.0.0.1:{server.port}",
+        "ANTHROPIC_API_KEY": KEY,
+    }
+
+
+def asked(db, server, *argv):
+    """Run a command in a process of its own; return exit code, stdout and stderr."""
+    return Program(db, *argv, **variables(server)).wait()
+
+
+def test_ask_is_answered_stored_and_shown(native_server, tmp_path):
+    """The answer is on stdout and nothing else is anywhere; the session keeps it with its counts and its thinking."""
+    server = native_server(
+        BY_NAME["anthropic"], anthropic_server.answer("17, ", "I think.", thinking=["Hm."])
+    )
+    db = tmp_path / "a.db"
+    assert asked(db, server, "ask", "-s", "s", "Which room?") == (0, "17, I think.\n", "")
+    code, out, _ = asked(db, server, "sessions", "show", "s", "--json")
+    message = json.loads(out)["messages"][1]
+    assert code == 0
+    assert message["content"] == "17, I think."
+    assert message["model"] == f"anthropic:{anthropic_server.MODEL}"
+    assert message["usage"]["cached_tokens"] == 100
+    assert message["extra"]["blocks"][0]["signature"] == "SIGNED"
+    _, shown, _ = asked(db, server, "sessions", "show", "s")
+    assert "SIGNED" not in shown
+
+
+def test_a_refused_key_is_one_line(native_server, tmp_path):
+    """A wrong key is exit 1 and one line that says what to do, without the key."""
+    server = native_server(BY_NAME["anthropic"], anthropic_server.status(401, f"bad {KEY}"))
+    code, out, err = asked(tmp_path / "a.db", server, "ask", "Hi")
+    assert (code, out) == (1, "")
+    assert err == (
+        "omniagent: error: Anthropic refused the key; "
+        "give one with `omniagent keys set anthropic`, or set ANTHROPIC_API_KEY\n"
+    )
+
+
+def test_ctrl_c_stops_the_model(native_server, tmp_path):
+    """Ctrl-C in the middle keeps what was said, hangs up, and is exit 130."""
+    import signal
+
+    server = native_server(BY_NAME["anthropic"], anthropic_server.partial("Hello", STALL))
+    db = tmp_path / "a.db"
+    program = Program(db, "ask", "-s", "s", "Hi", **variables(server))
+    program.wait_for("Hello")
+    program.signal(signal.SIGINT)
+    code, _, err = program.wait()
+    assert code == 130
+    assert "Traceback" not in err
+    assert server.wait_hangup()
+    _, out, _ = asked(db, server, "sessions", "show", "s", "--json")
+    assert json.loads(out)["messages"][1]["status"] == "interrupted"
+
+
+def test_what_is_left_out_is_told(native_server, tmp_path):
+    """A setting the model does not have is a line on stderr, and the answer comes."""
+    server = native_server(BY_NAME["anthropic"], anthropic_server.answer("Hi"))
+    code, out, err = asked(tmp_path / "a.db", server, "ask", "-o", "seed=7", "Hi")
+    assert (code, out) == (0, "Hi\n")
+    assert f"{anthropic_server.MODEL} has no seed; it is asked without" in err
+
+
+def test_models_list_says_who_is_asked_in_its_own_protocol(run, monkeypatch):
+    """Beside the list stands which of its providers are asked in their own protocol; not so with a base_url."""
+    monkeypatch.setenv("OLLAMA_HOST", "127.0.0.1:9")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
+    told = "asked in its own protocol (extra [providers]): Anthropic"
+    assert told in run("models", "list", "--offline").err
+    monkeypatch.setenv("OMNIAGENT_MODEL", "anthropic:m")
+    run("config", "set", "agent.base_url", "http://127.0.0.1:9/v1")
+    assert told not in run("models", "list", "--offline").err
