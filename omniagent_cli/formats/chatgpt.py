@@ -8,13 +8,24 @@ to 2026 (https://difegam.github.io/chatgpt-to-markdown/, https://whychose.com/se
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
 
 from omniagent_cli.errors import InvalidRecord
+from omniagent_cli.formats.elements import kept
 from omniagent_cli.formats.exchange import Incoming, Problem, problem
-from omniagent_cli.formats.foreign import header_of, message, object_of, said_of, text_of, tool_call
+from omniagent_cli.formats.foreign import (
+    header_of,
+    listed,
+    message,
+    object_of,
+    objects_of,
+    said_of,
+    text_of,
+    tool_call,
+)
 from omniagent_cli.formats.incremental import BadDocument, BadValue, JsonReader
 from omniagent_cli.formats.source import Source
 from omniagent_cli.formats.tree import Tree, threads
@@ -23,7 +34,7 @@ _FACTS = frozenset(
     {"id", "conversation_id", "title", "create_time", "update_time", "current_node"}
     | {"default_model_slug", "gizmo_id", "is_archived", "is_starred"}
 )
-_MARKS = re.compile("\ue200[^\ue201]*\ue201|[\ue200-\ue2ff]")
+_MARKS = re.compile("\ue200([^\ue200\ue201]*)\ue201|[\ue200-\ue2ff]")
 """Citations as the web page draws them, such as ``\\ue200cite\\ue202turn0search1\\ue201``: no words of anybody."""
 
 _HIDDEN = frozenset({"user_editable_context", "model_editable_context"})
@@ -69,11 +80,9 @@ class ChatGpt:
                     if key == "mapping":
                         yield from _mapping(reader, tree)
                     elif key in _FACTS:
-                        facts[key] = reader.value()
+                        yield from kept(reader, key, facts)
                     else:
                         reader.skip()
-            except BadValue as error:
-                yield problem(place, f"a fact about it cannot be read: {error}")
             except BadDocument as error:
                 broken = error
             yield from self._threads(facts, tree, place)
@@ -137,9 +146,9 @@ def _mapping(reader: JsonReader, tree: Tree) -> Iterator[Problem]:
             yield problem(place, "a node of the mapping is an object")
             continue
         parent = node.get("parent")
-        children = [child for child in node.get("children") or () if isinstance(child, str)]
-        records = _records(node.get("message"), key)
+        children = [child for child in listed(node.get("children")) if isinstance(child, str)]
         try:
+            records = _records(node.get("message"), key)
             tree.add(key, parent if isinstance(parent, str) else None, place, records, children)
         except InvalidRecord as error:
             yield problem(place, error)
@@ -152,13 +161,12 @@ def _records(said: Any, node_id: str) -> list[dict[str, Any]]:
         return []
     author, content = object_of(said.get("author")), object_of(said.get("content"))
     metadata = object_of(said.get("metadata"))
-    role = author.get("role")
-    kind = text_of(content.get("content_type"))
-    hidden = metadata.get("is_visually_hidden_from_conversation") or said.get("weight") in (0, 0.0)
+    role, kind = text_of(author.get("role")), text_of(content.get("content_type"))
+    hidden = metadata.get("is_visually_hidden_from_conversation") or said.get("weight") == 0
     if role not in _ROLES or hidden or kind in _HIDDEN:
         return []
     text, thinking, media = _said(content, kind)
-    names = [*media, *_attached(metadata)]
+    names = _named(media, metadata)
     if names:
         labels = [f"[{kind}: {name}]" for kind, name in names]
         text = "\n".join(filter(None, [text, *labels]))
@@ -183,7 +191,7 @@ def _answer(
         text, calls = "", [tool_call(id_, recipient, text)]
     elif not text and not thinking:
         return []
-    elif said.get("status") == "in_progress":
+    elif said.get("status") == "in_progress" or _was_stopped(said):
         status = "interrupted"
     return [
         message(
@@ -192,10 +200,15 @@ def _answer(
     ]  # fmt: skip
 
 
+def _was_stopped(said: dict[str, Any]) -> bool:
+    details = object_of(object_of(said.get("metadata")).get("finish_details"))
+    return details.get("type") == "interrupted"
+
+
 def _said(content: dict[str, Any], kind: str) -> tuple[str, str, list[tuple[str, str]]]:
     """Return text, thinking, and kind and name of the media of a content."""
     if kind == "thoughts":
-        thoughts = content.get("thoughts") or content.get("parts") or ()
+        thoughts = listed(content.get("thoughts")) or listed(content.get("parts"))
         return "", "\n\n".join(filter(None, map(_thought, thoughts))), []
     if kind == "reasoning_recap":
         return "", "", []  # "Thought for 5 seconds"
@@ -207,7 +220,7 @@ def _said(content: dict[str, Any], kind: str) -> tuple[str, str, list[tuple[str,
     parts = content.get("parts")
     if not isinstance(parts, list):
         text = content.get("text")
-        return (_MARKS.sub("", text), "", []) if isinstance(text, str) else (_raw(content), "", [])
+        return (_plain(text), "", []) if isinstance(text, str) else (_raw(content), "", [])
     texts: list[str] = []
     media: list[tuple[str, str]] = []
     for part in parts:
@@ -230,16 +243,15 @@ def _thought(thought: Any) -> str:
 
 def _part(part: Any) -> tuple[str, list[tuple[str, str]]]:
     if isinstance(part, str):
-        return _MARKS.sub("", part), []
+        return _plain(part), []
     if not isinstance(part, dict):
         return said_of(part), []
-    kind = part.get("content_type")
+    kind = text_of(part.get("content_type"))
     if kind == "audio_transcription":
         return text_of(part.get("text")), []
     if kind == "real_time_user_audio_video_asset_pointer":
-        return "", [
-            ("audio", _pointer((part.get("audio_asset_pointer") or {}).get("asset_pointer")))
-        ]
+        sound = object_of(part.get("audio_asset_pointer"))
+        return "", [("audio", _pointer(sound.get("asset_pointer")))]
     if kind in _POINTERS:
         return "", [(_POINTERS[kind], _pointer(part.get("asset_pointer")))]
     return (text_of(part.get("text")) or said_of(part)), []
@@ -249,7 +261,30 @@ def _pointer(pointer: Any) -> str:
     return text_of(pointer).rpartition("/")[2] or "unnamed"
 
 
-def _attached(metadata: dict[str, Any]) -> list[tuple[str, str]]:
-    found = metadata.get("attachments")
-    names = [a.get("name") for a in found if isinstance(a, dict)] if isinstance(found, list) else []
-    return [("file", name) for name in names if isinstance(name, str) and name]
+def _plain(text: str) -> str:
+    """Return text without the marks of the web page, but with the words that some of them show."""
+    return _MARKS.sub(_shown, text) if max(text, default="") > "\ue1ff" else text
+
+
+def _shown(mark: re.Match[str]) -> str:
+    kind, *fields = (mark.group(1) or "").split("\ue202")
+    if kind == "url" and fields:
+        return fields[0]
+    if kind != "entity" or not fields:
+        return ""
+    try:
+        names = json.loads(fields[0])
+    except (ValueError, RecursionError):
+        return ""
+    return text_of(names[1]) if isinstance(names, list) and len(names) > 1 else ""
+
+
+def _named(media: list[tuple[str, str]], metadata: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return kind and name of what was attached: media by the name of their file, if that is told, each once."""
+    files = {
+        text_of(one.get("id")): text_of(one.get("name"))
+        for one in objects_of(metadata.get("attachments"))
+    }
+    shown = {pointer for _, pointer in media}
+    named = [(kind, files.get(pointer) or pointer) for kind, pointer in media]
+    return named + [("file", name) for key, name in files.items() if name and key not in shown]

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from omniagent_cli.errors import InvalidRecord
+from omniagent_cli.formats.elements import kept, list_entries
 from omniagent_cli.formats.exchange import Incoming, MessageEntry, Problem, problem
 from omniagent_cli.formats.foreign import (
     header_of,
@@ -22,7 +23,7 @@ from omniagent_cli.formats.foreign import (
     text_of,
     tool_call,
 )
-from omniagent_cli.formats.incremental import BadDocument, BadValue, JsonReader, list_entries
+from omniagent_cli.formats.incremental import BadDocument, JsonReader
 from omniagent_cli.formats.source import Source
 from omniagent_cli.formats.tree import Tree, threads
 
@@ -103,14 +104,10 @@ def _model(name: Any) -> str:
 
 def _read(reader: JsonReader, facts: dict[str, Any], tree: Tree) -> Iterator[Problem]:
     for key in reader.members():
-        place = reader.place
         if key == "chat_messages":
             yield from _messages(reader, tree, facts)
         elif key in _FACTS:
-            try:
-                facts[key] = reader.value()
-            except BadValue as error:
-                yield problem(place, f"{key!r} cannot be read: {error}")
+            yield from kept(reader, key, facts)
         else:
             reader.skip()
 
@@ -133,9 +130,8 @@ def _messages(reader: JsonReader, tree: Tree, facts: dict[str, Any]) -> Iterator
         if known not in tree and lost:
             known = before
         try:
-            tree.add(
-                node_id, known, entry.place, _records(said, node_id, text_of(facts.get("model")))
-            )
+            records = _records(said, node_id, text_of(facts.get("model")))
+            tree.add(node_id, known, entry.place, records)
         except InvalidRecord as error:
             yield problem(entry.place, error)
             tree.add(node_id, known, entry.place, [])

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from omniagent_cli.errors import InvalidRecord
+from omniagent_cli.formats.elements import objects_by_line
 from omniagent_cli.formats.exchange import Incoming, MessageEntry, Problem, problem
 from omniagent_cli.formats.foreign import (
     ANSWER,
@@ -26,7 +27,6 @@ from omniagent_cli.formats.foreign import (
     text_of,
     tool_call,
 )  # fmt: skip
-from omniagent_cli.formats.incremental import objects_by_line
 from omniagent_cli.formats.source import Source
 from omniagent_cli.formats.tree import Tree, threads
 
@@ -35,6 +35,7 @@ _MACHINE = re.compile(
 )
 """How a text begins that the program wrote in the person's name."""
 
+_SAID_FOR_THEM = re.compile(r"\s*\[Request interrupted by user[^\]]*\]\s*")
 _REMINDER = re.compile(r"<system-reminder>.*?</system-reminder>\s*", re.DOTALL)
 _USAGE = {"input_tokens": "input_tokens", "output_tokens": "output_tokens", "cache_read_input_tokens": "cache_read_tokens",
           "cache_creation_input_tokens": "cache_write_tokens"}  # fmt: skip
@@ -58,24 +59,27 @@ class ClaudeCode:
                     found.take(entry)
                 except InvalidRecord as error:
                     yield problem(entry.place, error)
-            source_id = found.session_id or Path(source.name).name.removesuffix(".jsonl")
+            yield from self._threads(found, source)
 
-            def header(branch: str) -> dict[str, Any]:
-                return header_of(
-                    "claude-code",
-                    source_id,
-                    title=found.title,
-                    created=found.first_at,
-                    updated=found.last_at,
-                    model=found.model,
-                    branch=branch,
-                    cwd=found.cwd,
-                    git_branch=found.git_branch,
-                )
+    def _threads(self, found: _Transcript, source: Source) -> Iterator[Incoming | Problem]:
+        source_id = found.session_id or Path(source.name).name.removesuffix(".jsonl")
 
-            yield from threads(
-                found.tree, found.tree.newest_leaf(), source.name, header, branches=self._branches
+        def header(branch: str) -> dict[str, Any]:
+            return header_of(
+                "claude-code",
+                source_id,
+                title=found.title,
+                created=found.first_at,
+                updated=found.last_at,
+                model=found.model,
+                branch=branch,
+                cwd=found.cwd,
+                git_branch=found.git_branch,
             )
+
+        yield from threads(
+            found.tree, found.tree.newest_leaf(), source.name, header, branches=self._branches, whole=found.whole,
+        )  # fmt: skip
 
 
 class _Transcript:
@@ -87,24 +91,47 @@ class _Transcript:
         self.first_at: Any = None
         self.last_at: Any = None
         self._titles: dict[str, str] = {}
-        self._answers: set[str] = set()
+        self._summaries: dict[str, str] = {}
+        self._pieces: dict[str, list[str]] = {}
+        self._answer_of: dict[str, str] = {}
+        self._calls: dict[str, list[str]] = {}
+        self._results: dict[str, str] = {}
 
     @property
     def title(self) -> str:
-        """The name: given by the person, else by the model, else of the newest summary."""
-        order = ("custom-title", "ai-title", "summary")
-        return next((self._titles[kind] for kind in order if kind in self._titles), "")
+        """The name: given by the person, else by the model, else of the newest summary of this session's messages."""
+        given = self._titles.get("custom-title") or self._titles.get("ai-title")
+        own = (said for leaf, said in reversed(self._summaries.items()) if leaf in self.tree)
+        return given or next(own, "")
+
+    def whole(self, thread: list[str]) -> list[str]:
+        """Add to a thread the other pieces of its answers, and what came of its tool calls.
+
+        An answer that calls several tools is a line for each call, and each result names the line of its call:
+        the way from the newest message to the root goes through one of them only.
+        """
+        found: dict[str, None] = {}
+        for key in thread:
+            if key in found:
+                continue
+            pieces = self._pieces.get(self._answer_of.get(key, ""), [key])
+            found.update(dict.fromkeys(pieces))
+            results = (
+                self._results.get(call) for piece in pieces for call in self._calls.get(piece, ())
+            )
+            found.update(dict.fromkeys(result for result in results if result))
+        return list(found)
 
     def take(self, entry: MessageEntry) -> None:
         """Take in a line."""
         line = entry.record
         kind = text_of(line.get("type"))
-        if kind in ("summary", "ai-title", "custom-title"):
-            said = [
-                text_of(line.get(key)) for key in ("customTitle", "aiTitle", "title", "summary")
-            ]
-            if name := next(filter(None, said), ""):
-                self._titles[kind] = name
+        if kind in ("ai-title", "custom-title"):
+            said = [text_of(line.get(key)) for key in ("customTitle", "aiTitle", "title")]
+            self._titles[kind] = next(filter(None, said), "")
+            return
+        if kind == "summary":
+            self._summaries[text_of(line.get("leafUuid"))] = text_of(line.get("summary"))
             return
         node_id = text_of(line.get("uuid"))
         if not node_id or line.get("isSidechain") is True:
@@ -113,9 +140,21 @@ class _Transcript:
         parent = text_of(line.get("parentUuid")) or text_of(line.get("logicalParentUuid")) or None
         records = self._records(line, kind, node_id) if kind in ("user", "assistant") else []
         self.tree.add(node_id, parent, entry.place, records)
+        for record in records:
+            self._link(node_id, record)
+
+    def _link(self, node_id: str, record: dict[str, Any]) -> None:
+        if answer := record.get(ANSWER):
+            self._answer_of[node_id] = answer
+            self._pieces.setdefault(answer, []).append(node_id)
+        if calls := record.get("tool_calls"):
+            self._calls[node_id] = [call["id"] for call in calls]
+        if record["role"] == "tool":
+            self._results.setdefault(record.get("tool_call_id", ""), node_id)
 
     def _learn(self, line: dict[str, Any]) -> None:
-        self.session_id = self.session_id or text_of(line.get("sessionId"))
+        # A session that was gone on with may begin with the lines of the one before, as they were.
+        self.session_id = text_of(line.get("sessionId")) or self.session_id
         self.cwd = self.cwd or text_of(line.get("cwd"))
         self.git_branch = self.git_branch or text_of(line.get("gitBranch"))
         self.first_at = self.first_at or line.get("timestamp")
@@ -128,11 +167,16 @@ class _Transcript:
         at = line.get("timestamp")
         if kind == "user":
             return list(_user_records(said, node_id, at))
-        return self._answer(said, node_id, at)
+        return self._answer(said, node_id, at, failed=line.get("isApiErrorMessage") is True)
 
-    def _answer(self, said: dict[str, Any], node_id: str, at: Any) -> list[dict[str, Any]]:
+    def _answer(
+        self, said: dict[str, Any], node_id: str, at: Any, *, failed: bool
+    ) -> list[dict[str, Any]]:
         name = text_of(said.get("model"))
-        model = f"anthropic:{name}" if name and name != "<synthetic>" else ""
+        by_program = name == "<synthetic>"
+        if by_program and not failed:
+            return []
+        model = f"anthropic:{name}" if name and not by_program else ""
         self.model = model or self.model
         texts, thinking, calls = [], [], []
         content = said.get("content")
@@ -152,21 +196,18 @@ class _Transcript:
         text, thought = "\n\n".join(filter(None, texts)), "\n\n".join(filter(None, thinking))
         if not (text or thought or calls):
             return []
-        usage = self._usage(said)
         record = message(
-            "assistant", text, id_=node_id, at=at, model=model, thinking=thought, tool_calls=calls, usage=usage,
+            "assistant", text, id_=node_id, at=at, model=model, thinking=thought, tool_calls=calls, usage=_usage(said),
+            status="failed" if failed else "",
         )  # fmt: skip
         return [record | {ANSWER: text_of(said.get("id"))}]
 
-    def _usage(self, said: dict[str, Any]) -> dict[str, int]:
-        """Return the tokens of an answer, once: its lines repeat them."""
-        answer_id = text_of(said.get("id"))
-        if answer_id and answer_id in self._answers:
-            return {}
-        self._answers.add(answer_id)
-        counts = object_of(said.get("usage"))
-        known = {ours: counts.get(theirs) for theirs, ours in _USAGE.items()}
-        return {key: n for key, n in known.items() if isinstance(n, int) and n}
+
+def _usage(said: dict[str, Any]) -> dict[str, int]:
+    """Return the tokens of an answer; each of its lines has all of them."""
+    counts = object_of(said.get("usage"))
+    known = {ours: counts.get(theirs) for theirs, ours in _USAGE.items()}
+    return {key: n for key, n in known.items() if isinstance(n, int) and n}
 
 
 def _user_records(said: dict[str, Any], node_id: str, at: Any) -> Iterator[dict[str, Any]]:
@@ -183,7 +224,7 @@ def _user_records(said: dict[str, Any], node_id: str, at: Any) -> Iterator[dict[
             yield _result(block, id_, at)
         elif kind == "text":
             text = _REMINDER.sub("", text_of(block.get("text")))
-            if text.strip() and not _MACHINE.match(text):
+            if text.strip() and not (_MACHINE.match(text) or _SAID_FOR_THEM.fullmatch(text)):
                 parts.append({"type": "text", "text": text})
         elif kind in ("image", "document"):
             parts.append(_media(block))

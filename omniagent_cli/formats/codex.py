@@ -10,15 +10,21 @@ from __future__ import annotations
 
 import json
 import re
+import stat
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from omniagent_cli.formats.exchange import Incoming, MessageEntry, Problem
+from omniagent_cli.errors import InvalidRecord
+from omniagent_cli.formats.elements import objects_by_line
+from omniagent_cli.formats.exchange import Incoming, MessageEntry, Problem, problem
 from omniagent_cli.formats.foreign import (
+    ANSWER,
     content_of,
     header_of,
     message,
+    message_id,
     moment,
     object_of,
     objects_of,
@@ -27,17 +33,31 @@ from omniagent_cli.formats.foreign import (
     text_of,
     tool_call,
 )  # fmt: skip
-from omniagent_cli.formats.incremental import objects_by_line
 from omniagent_cli.formats.source import Source
 from omniagent_cli.formats.tree import Tree, threads
 
 _INJECTED = re.compile(
-    r"\s*(?:<([a-zA-Z_][\w-]*)[\s>].*</\1>\s*\Z|# AGENTS\.md instructions)", re.DOTALL
+    r"\s*(?:# AGENTS\.md instructions\b|<(environment_context|user_instructions|INSTRUCTIONS|turn_aborted|skills?"
+    r"|skills_instructions|apps_instructions|plugins_instructions|permissions instructions|permissions_instructions"
+    r"|collaboration_mode|model_switch|personality_spec|subagent_notification|additional_context|hook_prompt"
+    r"|user_shell_command)\b[^>]*>.*</\1>\s*\Z)",
+    re.DOTALL | re.IGNORECASE,
 )
-"""What the program puts among a person's words: the environment, instructions of files."""
+"""What the program puts among a person's words: the environment, instructions of files.
 
+Only tags it is known to write (``codex-rs/core``): a page of HTML that a person pasted is theirs.
+"""
+
+_USAGE = {
+    "input_tokens": "input_tokens",
+    "output_tokens": "output_tokens",
+    "cached_input_tokens": "cache_read_tokens",
+    "cache_write_input_tokens": "cache_write_tokens",
+    "reasoning_output_tokens": "reasoning_tokens",
+}
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _INDEX = "session_index.jsonl"
+_MAX_INDEX_BYTES = 32 * 1024 * 1024
 
 
 class Codex:
@@ -47,36 +67,44 @@ class Codex:
         self._branches = branches
 
     def read(self, source: Source) -> Iterator[Incoming | Problem]:
-        """Yield the session as it stood at its end; what was rolled back is another thread of it."""
+        """Yield the session as it stood at its end; what was rolled back is another thread of it.
+
+        What an agent said to an agent that it started itself is no session of a person and passed over.
+        """
         rollout = _Rollout()
         with rollout.tree:
             for entry in objects_by_line(source):
                 if isinstance(entry, Problem):
                     yield entry
-                else:
+                    continue
+                try:
                     rollout.take(entry)
-            facts = rollout.facts
-            named = _ID.search(Path(source.name).name)
-            source_id = text_of(facts.get("id")) or (named.group() if named else source.name)
-            title = rollout.title or _title_in_index(source, source_id)
+                except InvalidRecord as error:
+                    yield problem(entry.place, error)
+            if not rollout.is_of_an_agent:
+                yield from self._threads(rollout, source)
 
-            def header(branch: str) -> dict[str, Any]:
-                return header_of(
-                    "codex",
-                    source_id,
-                    title=title,
-                    created=facts.get("timestamp"),
-                    updated=rollout.last_at,
-                    model=rollout.model,
-                    branch=branch,
-                    cwd=facts.get("cwd"),
-                    forked_from=facts.get("forked_from_id"),
-                    git_branch=object_of(facts.get("git")).get("branch"),
-                )
+    def _threads(self, rollout: _Rollout, source: Source) -> Iterator[Incoming | Problem]:
+        facts = rollout.facts
+        named = _ID.search(Path(source.name).name)
+        source_id = text_of(facts.get("id")) or (named.group() if named else Path(source.name).name)
+        title = rollout.title or _title_in_index(source, source_id)
 
-            yield from threads(
-                rollout.tree, rollout.last, source.name, header, branches=self._branches
+        def header(branch: str) -> dict[str, Any]:
+            return header_of(
+                "codex",
+                source_id,
+                title=title,
+                created=facts.get("timestamp"),
+                updated=rollout.last_at,
+                model=rollout.model,
+                branch=branch,
+                cwd=text_of(facts.get("cwd")),
+                forked_from=text_of(facts.get("forked_from_id")),
+                git_branch=text_of(object_of(facts.get("git")).get("branch")),
             )
+
+        yield from threads(rollout.tree, rollout.last, source.name, header, branches=self._branches)
 
 
 class _Rollout:
@@ -91,13 +119,25 @@ class _Rollout:
         self.last: str | None = None
         self._provider = "openai"
         self._number = 0
+        self._answer = 0
+        self._answered: tuple[str, str, dict[str, Any]] | None = None
         self._questions: list[str | None] = []
 
+    @property
+    def is_of_an_agent(self) -> bool:
+        """Whether another agent was the one that asked."""
+        source = self.facts.get("source")
+        return isinstance(source, dict) and bool({"subagent", "sub_agent"} & set(source))
+
     def take(self, entry: MessageEntry) -> None:
-        """Take in a line."""
+        """Take in a line.
+
+        Raises:
+            InvalidRecord: it holds what cannot be kept.
+        """
         line = entry.record
         payload = object_of(line.get("payload"))
-        kind = line.get("type")
+        kind = text_of(line.get("type"))
         self.last_at = line.get("timestamp") or self.last_at
         if kind == "session_meta" and not self.facts:
             self.facts = payload
@@ -109,18 +149,37 @@ class _Rollout:
             self._happened(payload)
         elif kind == "response_item":
             self._said(payload, line.get("timestamp"), entry.place)
-        elif kind == "message":  # of 2025, without an envelope
-            self._said(line, None, entry.place)
+        elif "payload" not in line:  # of 2025, without an envelope
+            self._of_2025(line, kind, entry.place)
+
+    def _of_2025(self, line: dict[str, Any], kind: str, place: str) -> None:
+        if kind:
+            self._said(line, line.get("timestamp"), place)
+        elif "id" in line and not self.facts:
+            self.facts = line
 
     def _happened(self, event: dict[str, Any]) -> None:
-        if event.get("type") == "thread_name_updated":
+        kind = event.get("type")
+        if kind == "thread_name_updated":
             self.title = text_of(event.get("thread_name")) or self.title
-        elif event.get("type") == "thread_rolled_back":
+        elif kind == "thread_rolled_back":
             turns = event.get("num_turns")
             if isinstance(turns, int) and turns > 0:
                 gone = self._questions[-turns:]
                 del self._questions[-turns:]
                 self.last = gone[0] if gone else self.last
+                self._answered = None
+        elif kind == "token_count":
+            self._counted(object_of(object_of(event.get("info")).get("last_token_usage")))
+
+    def _counted(self, counts: dict[str, Any]) -> None:
+        """Give the answer that was just said the tokens it took."""
+        known = {ours: counts.get(theirs) for theirs, ours in _USAGE.items()}
+        usage = {key: n for key, n in known.items() if isinstance(n, int) and n}
+        if usage and self._answered is not None:
+            node_id, place, record = self._answered
+            self.tree.replace(node_id, place, [record | {"usage": usage}])
+            self._answered = None
 
     def _said(self, item: dict[str, Any], at: Any, place: str) -> None:
         record = _record(item, self.model)
@@ -132,7 +191,12 @@ class _Rollout:
             self._questions.append(self.last)
         self._number += 1
         node_id = f"{self._number}"
-        record["id"] = text_of(item.get("id")) or f"{record['role']}-{node_id}"
+        record["id"] = message_id(item.get("id")) or f"{record['role']}-{node_id}"
+        if record["role"] == "assistant":
+            record[ANSWER] = f"{self._answer}"
+            self._answered = (node_id, place, record)
+        else:
+            self._answer += 1
         self.tree.add(node_id, self.last, place, [record])
         self.last = node_id
 
@@ -170,13 +234,13 @@ def _record(item: dict[str, Any], model: str) -> dict[str, Any] | None:
 
 
 def _message(item: dict[str, Any], model: str) -> dict[str, Any] | None:
-    role = text_of(item.get("role"))
-    content = content_of([_part(part) for part in objects_of(item.get("content"))])
+    role, parts = text_of(item.get("role")), objects_of(item.get("content"))
     if role == "assistant":
+        content = content_of([_part(part) for part in parts])
         return message(role, content, model=model) if content else None
-    if role != "user" or not content or (isinstance(content, str) and _INJECTED.match(content)):
-        return None
-    return message(role, content)
+    own = [part for part in parts if not _INJECTED.match(text_of(part.get("text")))]
+    content = content_of([_part(part) for part in own])
+    return message(role, content) if content and role == "user" else None
 
 
 def _part(part: dict[str, Any]) -> dict[str, Any]:
@@ -186,21 +250,31 @@ def _part(part: dict[str, Any]) -> dict[str, Any]:
 
 
 def _title_in_index(source: Source, source_id: str) -> str:
-    """Return the name the program's list of sessions gives this one; its newest line wins."""
-    title = ""
+    """Return the name the program's list of sessions gives this one."""
     for directory in list(source.path.parents)[:5] if source.path else []:
+        index = directory / _INDEX
         try:
-            lines = (directory / _INDEX).read_bytes().splitlines()
+            status = index.stat()
         except OSError:
             continue
-        for line in lines:
-            if source_id.encode() not in line:
-                continue
-            try:
-                found = object_of(json.loads(line))
-            except (ValueError, RecursionError):
-                continue
-            if found.get("id") == source_id:
-                title = text_of(found.get("thread_name")) or title
-        break
-    return title
+        if stat.S_ISREG(status.st_mode) and status.st_size <= _MAX_INDEX_BYTES:
+            return _titles(index, status.st_mtime_ns, status.st_size).get(source_id, "")
+    return ""
+
+
+@lru_cache(maxsize=1)
+def _titles(index: Path, _changed: int, _size: int) -> dict[str, str]:
+    """Return the names in a list of sessions, the newest of each; read once for all the files it is about."""
+    titles: dict[str, str] = {}
+    try:
+        lines = index.read_bytes().splitlines()
+    except OSError:
+        return titles
+    for line in lines:
+        try:
+            found = object_of(json.loads(line))
+        except (ValueError, RecursionError):
+            continue
+        if name := text_of(found.get("thread_name")):
+            titles[text_of(found.get("id"))] = name
+    return titles

@@ -58,6 +58,7 @@ class Findings:
         tail: incoming messages that we lack, after the last known one.
         ours_after: whether we have messages after the last known one.
         trimmed: whether the beginning of our session was removed.
+        first_other: the id of the first incoming message that is not here, or says other words.
     """
 
     known: int = 0
@@ -67,6 +68,7 @@ class Findings:
     tail: int = 0
     ours_after: bool = False
     trimmed: bool = False
+    first_other: str = ""
 
     @property
     def fits(self) -> bool:
@@ -90,7 +92,10 @@ class Comparison:
         """Take in the next incoming message and tell whether it stands in our session."""
         found = self.found
         is_first = not (found.known or found.altered)
+        altered = found.altered
         place = self._place(message_id, said)
+        if place is None or found.altered > altered:
+            found.first_other = found.first_other or message_id
         if place is None:
             found.tail += 1
             return False

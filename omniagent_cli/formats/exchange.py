@@ -54,6 +54,9 @@ class Incoming:
         entries: the rest, read as it is asked for; a reader goes on to its next session once they are used up.
         broken: the header cannot be used, which was told; known once the entries are used up.
         exact: it was written by omniagent: an absent title or turn is a fact and not a gap to fill.
+        again: reads the entries once more, from the first; None when they can be read only once.
+        branch_of: the session it is another thread of; empty for the one that was on the screen.
+        beside: makes the same one anew as a branch of itself, told from it by the id of its first message that differs.
     """
 
     place: str
@@ -61,6 +64,9 @@ class Incoming:
     entries: Iterator[Entry]
     exact: bool = False
     broken: bool = False
+    again: Callable[[], Iterator[Entry]] | None = None
+    branch_of: str = ""
+    beside: Callable[[str], Incoming] | None = None
 
 
 @dataclass(slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -19,6 +19,9 @@ _MILLISECONDS_FROM = 1e11
 """A number of seconds this large is the year 5138; tools that write one count milliseconds."""
 
 _ID_TAIL = 16
+_MADE_ID = 11
+_MAX_JOINED = 8 * 1024 * 1024
+"""How many characters of pieces become one answer; what says to be more is no answer of anybody."""
 _ID_BYTES = 200
 _MESSAGE_ID_LENGTH = 512
 
@@ -91,14 +94,11 @@ def moment(value: Any) -> str | None:
     """
     if isinstance(value, bool) or value is None:
         return None
-    if isinstance(value, int | float):
-        if not math.isfinite(value):
-            return None
-        seconds = value / 1000 if abs(value) >= _MILLISECONDS_FROM else value
-        if not 0 < seconds <= _LATEST_SECONDS:
-            return None
-        return format_time(datetime.fromtimestamp(seconds, UTC))
     try:
+        if isinstance(value, int | float):
+            seconds = value / 1000 if abs(value) >= _MILLISECONDS_FROM else value
+            in_range = 0 < seconds <= _LATEST_SECONDS
+            return format_time(datetime.fromtimestamp(seconds, UTC)) if in_range else None
         return format_time(parse_time(value))
     except (InvalidRecord, TypeError, ValueError, OverflowError):
         return None
@@ -114,13 +114,22 @@ def object_of(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def listed(value: Any) -> list[Any]:
+    """Return a value when it is a list, else an empty one."""
+    return value if isinstance(value, list) else []
+
+
 def objects_of(value: Any) -> list[dict[str, Any]]:
     """Return the objects of a list, and nothing of what is none."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def said_of(value: Any) -> str:
-    """Return text as it is, nothing for nothing, and anything else as JSON."""
+    """Return text as it is, nothing for nothing, and anything else as JSON.
+
+    Raises:
+        InvalidRecord: it is nested too deeply.
+    """
     if isinstance(value, str):
         return value
     return "" if value is None else dump(value).decode()
@@ -172,13 +181,21 @@ def message(
     """Make a message record; what is empty is left out."""
     extra = {**(extra or {}), **({"thinking": thinking} if thinking else {})}
     found = {
-        "id": text_of(id_)[:_MESSAGE_ID_LENGTH],
+        "id": message_id(id_),
         "created_at": moment(at),
         "model": text_of(model),
         "extra": extra,
         **keys,
     }
     return {"role": role, "content": content} | {k: v for k, v in found.items() if v}
+
+
+def message_id(found: Any) -> str:
+    """Return what another tool calls a message, or a hash of it where no message can be called so."""
+    wanted = text_of(found)
+    if not wanted or (len(wanted) <= _MESSAGE_ID_LENGTH and wanted.isprintable()):
+        return wanted
+    return blake2b(dump(wanted), digest_size=_ID_TAIL).hexdigest()
 
 
 ANSWER = "_answer"
@@ -189,9 +206,9 @@ class Thread:
     """Puts the messages of one session in order on their way in.
 
     Pieces of one answer that follow each other (the same `ANSWER`) become one message again.
-    Turns begin with each question; a message without a time has that of the one before it; an id that was there
-    already is told apart by its number; thinking that stands by itself goes to the answer that follows, and a
-    tool's result to the call before it when it names none.
+    Turns begin with each question; a message without a time has that of the one before it; one without an id gets one
+    from what it says and what came before it, and an id that was there already is told apart by its number; thinking
+    that stands by itself goes to the answer that follows, and a tool's result to the call before it when it names none.
 
     Args:
         began: the session's time, for messages before the first that has one.
@@ -201,38 +218,49 @@ class Thread:
         self._at = began
         self._turn = ""
         self._number = 0
+        self._before = ""
         self._ids: set[str] = set()
-        self._thinking: list[str] = []
-        self._open_calls: list[str] = []
+        self._thinking: MessageEntry | None = None
+        self._open_calls: OrderedDict[str, None] = OrderedDict()
 
     def entries(self, found: Iterable[Entry]) -> Iterator[Entry]:
         """Yield what is to be imported."""
         for entry in _whole(found):
-            if not isinstance(entry, MessageEntry):
+            if isinstance(entry, MessageEntry):
+                yield from self._taken(entry)
+            else:
                 yield entry
-                continue
-            if (record := self._placed(entry.record)) is None:
-                continue
-            if isinstance(record["content"], list):
-                record["content"], attachments = detached(record["content"])
-                for key, data in attachments.items():
-                    yield RecordEntry(entry.place, "attachment", key, data)
-            yield MessageEntry(entry.place, record)
-        if self._thinking:
-            yield MessageEntry(
-                "", self._placed(message("assistant", "", thinking="\n\n".join(self._thinking)))
-            )
+        yield from self._left()
 
-    def _placed(self, record: dict[str, Any]) -> dict[str, Any] | None:
-        own = {key: value for key, value in record.items() if key != ANSWER}
-        if self._is_thinking(own):
-            self._thinking.append(own["extra"]["thinking"])
-            self._at = own.get("created_at") or self._at
-            return None
-        if own["role"] == "assistant" and self._thinking:
-            before = [*self._thinking, own.get("extra", {}).get("thinking", "")]
-            own["extra"] = {**own.get("extra", {}), "thinking": "\n\n".join(filter(None, before))}
-            self._thinking.clear()
+    def _taken(self, entry: MessageEntry) -> Iterator[Entry]:
+        own = {key: value for key, value in entry.record.items() if key != ANSWER}
+        if _is_thinking(own):
+            if self._thinking is not None:
+                _join(self._thinking.record, own)
+            else:
+                self._thinking = MessageEntry(entry.place, own)
+            return
+        if own["role"] == "assistant" and self._thinking is not None:
+            thoughts = [
+                one.get("extra", {}).get("thinking", "") for one in (self._thinking.record, own)
+            ]
+            own["extra"] = {**own.get("extra", {}), "thinking": "\n\n".join(filter(None, thoughts))}
+            self._thinking = None
+        yield from self._left()
+        yield from self._placed(MessageEntry(entry.place, own))
+
+    def _left(self) -> Iterator[Entry]:
+        """Yield the thinking that no answer followed."""
+        if self._thinking is not None:
+            entry, self._thinking = self._thinking, None
+            yield from self._placed(entry)
+
+    def _placed(self, entry: MessageEntry) -> Iterator[Entry]:
+        own = entry.record
+        if isinstance(own["content"], list):
+            own["content"], attachments = detached(own["content"])
+            for key, data in attachments.items():
+                yield RecordEntry(entry.place, "attachment", key, data)
         self._identify(own)
         self._answer_calls(own)
         if own["role"] == "user" or not self._turn:
@@ -241,46 +269,55 @@ class Thread:
         self._at = own.get("created_at") or self._at
         if self._at:
             own["created_at"] = self._at
-        return own
-
-    def _is_thinking(self, record: dict[str, Any]) -> bool:
-        only = (
-            record["role"] == "assistant" and not record["content"] and not record.get("tool_calls")
-        )
-        return only and set(record.get("extra") or {}) == {"thinking"}
+        yield MessageEntry(entry.place, own)
 
     def _identify(self, own: dict[str, Any]) -> None:
         """Give it an id that is the same at each import."""
         self._number += 1
-        wanted = own.get("id") or f"m{self._number}"
+        wanted = own.get("id") or self._made_id(own)
         own["id"] = wanted if wanted not in self._ids else f"{wanted}#{self._number}"
         self._ids.add(own["id"])
+        self._before = own["id"]
+
+    def _made_id(self, own: dict[str, Any]) -> str:
+        said = [
+            self._before,
+            self._number,
+            *(own.get(key) for key in ("role", "content", "tool_calls")),
+        ]
+        return blake2b(dump(said), digest_size=_MADE_ID).hexdigest()
 
     def _answer_calls(self, own: dict[str, Any]) -> None:
         for number, call in enumerate(own.get("tool_calls") or ()):
             call["id"] = call["id"] or f"{own['id']}-{number}"
-            self._open_calls.append(call["id"])
+            self._open_calls[call["id"]] = None
         if own["role"] != "tool":
             return
-        call_id = own.get("tool_call_id") or (self._open_calls[0] if self._open_calls else "")
-        if call_id in self._open_calls:
-            self._open_calls.remove(call_id)
+        call_id = own.get("tool_call_id") or next(iter(self._open_calls), "")
+        self._open_calls.pop(call_id, None)
         if call_id:
             own["tool_call_id"] = call_id
+
+
+def _is_thinking(record: dict[str, Any]) -> bool:
+    only = record["role"] == "assistant" and not record["content"] and not record.get("tool_calls")
+    return only and set(record.get("extra") or {}) == {"thinking"}
 
 
 def _whole(found: Iterable[Entry]) -> Iterator[Entry]:
     """Put the pieces of an answer together."""
     held: MessageEntry | None = None
+    size = 0
     for entry in found:
         if isinstance(entry, MessageEntry) and held is not None:
             answer = held.record.get(ANSWER)
-            if answer and entry.record.get(ANSWER) == answer:
+            if answer and entry.record.get(ANSWER) == answer and size < _MAX_JOINED:
+                size += len(str(entry.record))
                 _join(held.record, entry.record)
                 continue
         if held is not None:
             yield held
-        held = entry if isinstance(entry, MessageEntry) else None
+        held, size = (entry if isinstance(entry, MessageEntry) else None), 0
         if held is None:
             yield entry
     if held is not None:
@@ -288,12 +325,22 @@ def _whole(found: Iterable[Entry]) -> Iterator[Entry]:
 
 
 def _join(first: dict[str, Any], more: dict[str, Any]) -> None:
-    first["content"] = "\n\n".join(filter(None, (first["content"], more["content"])))
+    first["content"] = _joined(first["content"], more["content"])
     if calls := more.get("tool_calls"):
         first["tool_calls"] = [*first.get("tool_calls", ()), *calls]
     thoughts = [one.get("extra", {}).get("thinking", "") for one in (first, more)]
     if any(thoughts):
         first["extra"] = {**first.get("extra", {}), "thinking": "\n\n".join(filter(None, thoughts))}
-    for key in ("model", "usage"):
+    for key in ("model", "usage", "status"):
         if key in more:
-            first.setdefault(key, more[key])
+            first[key] = more[key]
+
+
+def _joined(first: Any, more: Any) -> Any:
+    """Return two contents as one."""
+    if isinstance(first, str) and isinstance(more, str):
+        return "\n\n".join(filter(None, (first, more)))
+    parts = [
+        [{"type": "text", "text": one}] if isinstance(one, str) else one for one in (first, more)
+    ]
+    return [part for one in parts for part in one if part.get("text") != ""]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from omniagent_cli.formats.elements import is_by_line, list_entries, objects_by_line
 from omniagent_cli.formats.exchange import Incoming, MessageEntry, Problem, problem
 from omniagent_cli.formats.foreign import (
     content_of,
@@ -26,14 +27,7 @@ from omniagent_cli.formats.foreign import (
     text_of,
     tool_call,
 )  # fmt: skip
-from omniagent_cli.formats.incremental import (
-    BadDocument,
-    BadValue,
-    JsonReader,
-    is_by_line,
-    list_entries,
-    objects_by_line,
-)
+from omniagent_cli.formats.incremental import BadDocument, BadValue, JsonReader
 from omniagent_cli.formats.source import Source
 from omniagent_cli.formats.tree import Tree, threads
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from omniagent_cli.canonical import parse_time
 from omniagent_cli.errors import (
@@ -44,17 +45,42 @@ class Importing:
         self._as_id_taken = False
         self._on_conflict = on_conflict
         self._dry_run = dry_run
+        self._first_other = ""
 
     def take(self, incoming: Incoming) -> None:
         """Bring in one session, or say why not; its entries are used up."""
-        staging = Staging(self._store, dry_run=self._dry_run)
-        try:
-            outcome = self._take(incoming, staging)
-        finally:
-            staging.drop()
+        outcome = self._staged(incoming)
+        if outcome is not None and outcome.action == "refused" and (other := self._other(incoming)):
+            outcome = self._beside_itself(other, outcome)
         if outcome is not None:
             self._report.add(outcome)
             self._report.stopped |= outcome.action == "refused" and self._on_conflict == "fail"
+
+    def _staged(self, incoming: Incoming) -> Outcome | None:
+        self._first_other = ""
+        staging = Staging(self._store, dry_run=self._dry_run)
+        try:
+            return self._take(incoming, staging)
+        finally:
+            staging.drop()
+
+    def _other(self, incoming: Incoming) -> Incoming | None:
+        """Return what contradicts ours as a branch of its own.
+
+        Another tool's conversation that was edited there is no copy of ours any more, and nobody has to decide
+        between the two: both are kept.
+        """
+        wanted = self._on_conflict is None and self._as_id is None and self._first_other
+        return incoming.beside(self._first_other) if wanted and incoming.beside else None
+
+    def _beside_itself(self, other: Incoming, refused: Outcome) -> Outcome | None:
+        if other.header["id"] == refused.session_id:
+            return refused
+        outcome = self._staged(other)
+        if outcome is None or outcome.action != "imported":
+            return outcome
+        reason = f"it went another way than {refused.session_id!r}, which stays as it is"
+        return replace(outcome, action="renamed", reason=reason)
 
     def _take(self, incoming: Incoming, staging: Staging) -> Outcome | None:
         session_id = self._id_of(incoming)
@@ -67,6 +93,9 @@ class Importing:
             return None
         revision = None if session_id is None else self._revision(session_id)
         if session_id is None or revision is None:
+            if self._is_in(incoming.branch_of, incoming):
+                reason = f"it is in {incoming.branch_of!r}"
+                return Outcome(session_id or "", "skipped", reason=reason)
             return self._take_new(incoming, session_id, staging)
         if self._on_conflict == "skip":
             self._drain(incoming)
@@ -94,6 +123,19 @@ class Importing:
             return self._store.header(session_id).revision
         except SessionNotFound:
             return None
+
+    def _is_in(self, session_id: str, incoming: Incoming) -> bool:
+        """Tell whether a session here holds all of an incoming one, which is read for that once more."""
+        if not session_id or incoming.again is None or self._revision(session_id) is None:
+            return False
+        checker, comparison = Checker(), Comparison(self._store, session_id)
+        for entry in incoming.again():
+            made = checker.message(entry) if isinstance(entry, MessageEntry) else None
+            if made is not None and not isinstance(made, Problem):
+                comparison.is_known(made[0].id or "", made[1])
+            if comparison.found.first_other:
+                return False
+        return True
 
     def _drain(self, incoming: Incoming) -> None:
         checker = Checker(compares=False)
@@ -197,6 +239,7 @@ class Importing:
         if self._finished(incoming, session_id, checker) is None:
             return None
         found = comparison.finish()
+        self._first_other = found.first_other
         outcome = _judged(session_id, found, asked=self._on_conflict == "merge")
         if outcome.action == "merged":
             try:

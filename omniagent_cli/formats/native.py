@@ -8,6 +8,7 @@ from typing import Any
 
 from omniagent_cli.canonical import dump
 from omniagent_cli.errors import InvalidRecord, NewerVersion
+from omniagent_cli.formats.elements import list_entries
 from omniagent_cli.formats.exchange import (
     Entry,
     Incoming,
@@ -17,13 +18,7 @@ from omniagent_cli.formats.exchange import (
     RecordEntry,
     problem,
 )
-from omniagent_cli.formats.incremental import (
-    BadDocument,
-    BadValue,
-    JsonReader,
-    list_entries,
-    parse,
-)
+from omniagent_cli.formats.incremental import BadDocument, BadValue, JsonReader, parse
 from omniagent_cli.formats.source import MAX_RECORD_BYTES, Source
 from omniagent_cli.models import FORMAT_VERSION, SESSION_FORMAT, check_version
 

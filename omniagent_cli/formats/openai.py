@@ -10,6 +10,7 @@ from itertools import chain
 from typing import Any
 
 from omniagent_cli.canonical import dump
+from omniagent_cli.formats.elements import is_by_line, list_entries
 from omniagent_cli.formats.exchange import (
     Entry,
     Incoming,
@@ -19,13 +20,7 @@ from omniagent_cli.formats.exchange import (
     RecordEntry,
     problem,
 )
-from omniagent_cli.formats.incremental import (
-    BadDocument,
-    BadValue,
-    JsonReader,
-    is_by_line,
-    list_entries,
-)
+from omniagent_cli.formats.incremental import BadDocument, BadValue, JsonReader
 from omniagent_cli.formats.source import Source
 from omniagent_cli.models import detached, inlined, published
 

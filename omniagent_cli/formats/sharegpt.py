@@ -13,6 +13,8 @@ from itertools import chain
 from typing import Any
 
 from omniagent_cli.canonical import dump
+from omniagent_cli.errors import InvalidRecord
+from omniagent_cli.formats.elements import is_by_line, kept, list_entries
 from omniagent_cli.formats.exchange import Entry, Incoming, MessageEntry, Outgoing, Problem, problem
 from omniagent_cli.formats.foreign import (
     Thread,
@@ -23,13 +25,7 @@ from omniagent_cli.formats.foreign import (
     text_of,
     tool_call,
 )
-from omniagent_cli.formats.incremental import (
-    BadDocument,
-    BadValue,
-    JsonReader,
-    is_by_line,
-    list_entries,
-)
+from omniagent_cli.formats.incremental import BadDocument, JsonReader
 from omniagent_cli.formats.source import Source
 from omniagent_cli.models import content_text
 
@@ -105,7 +101,7 @@ def _conversation(reader: JsonReader) -> Iterator[Incoming | Problem]:
             yield incoming
             yield from (entry for entry in incoming.entries if isinstance(entry, Problem))
             return
-        yield from _kept(reader, key, facts)
+        yield from kept(reader, key, facts)
     yield problem(place, "there is no list of messages")
 
 
@@ -113,21 +109,14 @@ def _rest(
     reader: JsonReader, members: Iterator[str], facts: dict[str, Any], incoming: Incoming
 ) -> Iterator[Problem]:
     for key in members:
-        yield from _kept(reader, key, facts)
+        yield from kept(reader, key, facts)
     _head(incoming, facts)
-
-
-def _kept(reader: JsonReader, key: str, facts: dict[str, Any]) -> Iterator[Problem]:
-    place = reader.place
-    try:
-        facts[key] = reader.value()
-    except BadValue as error:
-        yield problem(place, f"{key!r} cannot be read: {error}")
 
 
 def _head(incoming: Incoming, facts: dict[str, Any]) -> None:
     """Give the session what is known of it by now; an id may stand behind the messages."""
-    source_id = said_of(facts.get("id"))
+    found = facts.get("id")
+    source_id = str(found) if isinstance(found, int) else text_of(found)
     if source_id:
         incoming.header.update(header_of("sharegpt", source_id, tools=facts.get("tools")))
     elif facts.get("tools"):
@@ -143,12 +132,10 @@ def _entries(reader: JsonReader) -> Iterator[Entry]:
     try:
         for entry in list_entries(reader):
             if isinstance(entry, MessageEntry):
-                record = _record(entry.record)
-                yield (
-                    problem(entry.place, record)
-                    if isinstance(record, str)
-                    else MessageEntry(entry.place, record)
-                )
+                try:
+                    yield MessageEntry(entry.place, _record(entry.record))
+                except InvalidRecord as error:
+                    yield problem(entry.place, error)
             else:
                 yield entry
     except BadDocument as error:
@@ -156,15 +143,19 @@ def _entries(reader: JsonReader) -> Iterator[Entry]:
         reader.abandon()
 
 
-def _record(said: Any) -> dict[str, Any] | str:
-    """Return the message record of one entry, or what is wrong with it."""
+def _record(said: Any) -> dict[str, Any]:
+    """Return the message record of one entry.
+
+    Raises:
+        InvalidRecord: it is none.
+    """
     if not isinstance(said, dict):
-        return "a message is an object"
+        raise InvalidRecord("a message is an object")
     sender = text_of(said.get("from")) or text_of(said.get("role"))
     role = _ROLES.get(sender)
     value = said.get("value", said.get("content"))
     if role is None:
-        return f"nobody is called {sender!r}; known are {', '.join(_ROLES)}"
+        raise InvalidRecord(f"nobody is called {sender!r}; known are {', '.join(_ROLES)}")
     if role == "call":
         return message("assistant", "", tool_calls=_calls(value))
     return message(role, said_of(value))

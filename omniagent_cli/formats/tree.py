@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, Self
 
 from omniagent_cli.canonical import dump
-from omniagent_cli.formats.exchange import Incoming, MessageEntry, Problem
+from omniagent_cli.formats.exchange import Entry, Incoming, MessageEntry, Problem
 from omniagent_cli.formats.foreign import Thread
 
 _SPOOL_BYTES = 8 * 1024 * 1024
@@ -97,9 +97,13 @@ class Tree:
         self._nodes[node_id] = Node(self._expected.pop(node_id, None), place, -1, 0)
 
     def newest_leaf(self) -> str | None:
-        """Return the node that was added last of those that no other names as the one before it."""
+        """Return the node that was added last of those that no other names as the one before it.
+
+        Where all are in circles there is none, and any will do; None only of a tree without nodes.
+        """
         parents = {node.parent for node in self._nodes.values()}
-        return next((key for key in reversed(self._nodes) if key not in parents), None)
+        newest = next((key for key in reversed(self._nodes) if key not in parents), None)
+        return newest if newest is not None else next(reversed(self._nodes), None)
 
     def leaves(self) -> list[str]:
         """Return the nodes that no other names as the one before it, in the order they were added."""
@@ -114,9 +118,9 @@ class Tree:
             leaf = self._nodes[leaf].parent
         return list(reversed(found))
 
-    def says(self, thread: list[str]) -> bool:
-        """Tell whether any of these nodes stands for a message."""
-        return any(self._nodes[key].offset >= 0 for key in thread)
+    def says(self, node_id: str) -> bool:
+        """Tell whether a node stands for a message."""
+        return self._nodes[node_id].offset >= 0
 
     def entries(self, thread: list[str]) -> Iterator[MessageEntry]:
         """Yield the messages of these nodes, in this order."""
@@ -136,8 +140,12 @@ def threads(
     header: Callable[[str], dict[str, Any]],
     *,
     branches: bool,
+    whole: Callable[[list[str]], list[str]] | None = None,
 ) -> Iterator[Incoming | Problem]:
     """Yield the thread that ends with a node as a session, then each other thread as one of its own.
+
+    Another thread is told from the visible one by its first message that is in no thread before it: that message
+    stays when either of them goes on.
 
     Args:
         tree: all of the conversation.
@@ -145,12 +153,39 @@ def threads(
         place: where the conversation begins.
         header: makes the header; called with what tells a thread from the visible one, empty for that.
         branches: whether the others are wanted.
+        whole: adds the nodes that belong to a thread and are not on the way to its root.
     """
-    others = [other for other in tree.leaves() if other != leaf] if branches else []
-    for end in [leaf, *others]:
+    told: set[str] = set()
+    for end in [leaf, *(tree.leaves() if branches else [])]:
         thread = tree.thread(end)
-        if not tree.says(thread):
+        thread = [key for key in (whole(thread) if whole else thread) if tree.says(key)]
+        new = next((key for key in thread if key not in told), None)
+        if new is None:
             continue
-        made = header("" if end == leaf else end or "")
-        entries = Thread(made.get("created_at")).entries(tree.entries(thread))
-        yield Incoming(place, made, entries)
+        yield _incoming(tree, thread, place, header, "" if end == leaf else _id_at(tree, new))
+        if branches:
+            told.update(thread)
+
+
+def _id_at(tree: Tree, key: str) -> str:
+    first = next(tree.entries([key])).record
+    return first.get("id") or key
+
+
+def _incoming(
+    tree: Tree,
+    thread: list[str],
+    place: str,
+    header: Callable[[str], dict[str, Any]],
+    branch: str,
+) -> Incoming:
+    made = header(branch)
+
+    def again() -> Iterator[Entry]:
+        return Thread(made.get("created_at")).entries(tree.entries(thread))
+
+    def beside(first: str) -> Incoming:
+        return _incoming(tree, thread, place, header, first)
+
+    branch_of = header("")["id"] if branch else ""
+    return Incoming(place, made, again(), again=again, branch_of=branch_of, beside=beside)

@@ -78,9 +78,9 @@ def test_chatgpt_other_threads_come_as_forks_when_asked_for() -> None:
     """With branches, each other thread is a session of its own that names the one it is of."""
     store, report = take([EDITED], branches=True)
     assert report.imported == 3
-    assert texts(store, "chatgpt-c-1/a1") == ["Where is Osla?", "I know no Osla."]
-    assert texts(store, "chatgpt-c-1/a2") == ["Where is Oslo?", "In Sweden."]
-    assert store.get("chatgpt-c-1/a2").metadata["forked_from"] == "chatgpt-c-1"
+    assert texts(store, "chatgpt-c-1/m-q1") == ["Where is Osla?", "I know no Osla."]
+    assert texts(store, "chatgpt-c-1/m-a2") == ["Where is Oslo?", "In Sweden."]
+    assert store.get("chatgpt-c-1/m-a2").metadata["forked_from"] == "chatgpt-c-1"
 
 
 def test_a_newer_export_adds_only_what_is_new() -> None:
