@@ -96,6 +96,7 @@ class Agent:
             titling = _titling(titles, keys)
             self._titles = Titles(store, self._worker, titling, self.settings)
         self._session_switches = SwitchesOfSessions()
+        self._closed = False
 
     # Asking, asynchronously.
 
@@ -213,7 +214,12 @@ class Agent:
         """Sum up the older part of a session, from a plain function; see `acompact`."""
         return self._background.run(self.acompact(session_id, instructions))
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise UsageError("this agent was closed; make another")
+
     def _compaction(self, session_id: str) -> Compaction:
+        self._check_open()
         if self.store is None:
             raise UsageError(f"this agent has no store, so it has no session {session_id!r}")
         if self._compacting is None:
@@ -252,6 +258,7 @@ class Agent:
 
     def close(self) -> None:
         """Let go of connections, skills and threads; the store stays open, it is the caller's."""
+        self._closed = True
         if self._titles is not None:
             self._background.run(self._titles.aclose())
         self._background.run(self.engine.aclose())
@@ -297,6 +304,7 @@ class Agent:
         )
 
     def _turn(self, transcript: Transcript, session_id: str | None, engine: Engine | None) -> Turn:
+        self._check_open()
         asked = engine or self.engine
         if isinstance(asked, Recall) and session_id is not None:
             asked = Recall(self.store, session_id)

@@ -454,6 +454,17 @@ def test_closing_an_agent_ends_what_another_thread_asked(store, plain):
     assert [m.text for m in store.messages("s")] == ["go", "", "(interrupted)"]
 
 
+def test_a_closed_agent_says_so(store):
+    """Asking an agent that was closed is a mistake that is told, and leaves no thread behind."""
+    agent = Agent(ScriptedModel("never said"), store=store)
+    agent.close()
+    for ask in (lambda: agent.process("hi"), lambda: agent.process_with_session("s", "hi")):
+        with pytest.raises(UsageError, match="this agent was closed"):
+            ask()
+    agent.close()
+    assert store.count() == 0
+
+
 def test_a_tool_that_ends_before_others_is_told_at_once(store):
     """While one tool still runs, the event of another that has ended is there already; results stay in order."""
     release = threading.Event()
