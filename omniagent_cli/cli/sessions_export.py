@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import stat
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, BinaryIO, cast
+from typing import Annotated, Any
 
 import typer
 
-from omniagent_cli.cli import ids
+from omniagent_cli.cli import given, ids
 from omniagent_cli.cli.context import Context, running
-from omniagent_cli.cli.exits import FAILED
-from omniagent_cli.cli.options import WHICH
+from omniagent_cli.cli.exporting import Request, is_folder, write, write_folder
+from omniagent_cli.cli.options import WHICH, Meta, OlderThan, Tag
 from omniagent_cli.cli.stdin_ids import FromStdin, Null, named_and_piped
-from omniagent_cli.errors import OmniAgentError, UsageError
-from omniagent_cli.formats import FORMATS, exporter
-from omniagent_cli.formats.transfer import ExportReport, export_sessions
-from omniagent_cli.ui.views import counted, quoted
+from omniagent_cli.errors import UsageError
+from omniagent_cli.formats import EXPORTED
+from omniagent_cli.models import ROLES
 
-Write = Callable[[bytes], object]
-
-
-class FileFailed(OmniAgentError):
-    """A file to write cannot be written; what it held before is untouched."""
+_PAGE = 500
 
 
 def export(
@@ -42,122 +33,112 @@ def export(
         bool,
         typer.Option("--all", help="all sessions, archived ones too", rich_help_panel=WHICH),
     ] = False,
+    meta: Meta = None,
+    tag: Tag = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="whole sessions used at or after this: 2026-11-21, 7d, today",
+            rich_help_panel=WHICH,
+        ),
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="sessions used before this", rich_help_panel=WHICH),
+    ] = None,
+    older_than: OlderThan = None,
+    archived: Annotated[
+        bool, typer.Option("--archived", help="only archived ones", rich_help_panel=WHICH)
+    ] = False,
     stdin: FromStdin = False,
     null: Null = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ROLE",
+            help=f"only messages of {', '.join(ROLES[:-1])} or {ROLES[-1]}; may be repeated",
+        ),
+    ] = None,
     format_: Annotated[
         str | None,
         typer.Option(
             "--format",
             metavar="FORMAT",
-            help=f"{', '.join(row.name for row in FORMATS.values() if row.can_export)}; without it, told from FILE's ending",
+            help=f"{EXPORTED}; without it, told from FILE's ending",
         ),
     ] = None,
+    front_matter: Annotated[
+        bool, typer.Option("--front-matter", help="begin Markdown with the facts as YAML")
+    ] = False,
     redact: Annotated[
         bool,
         typer.Option("--redact", help="mask what looks like a key, token or password; best effort"),
     ] = False,
     output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="write here instead of stdout"),
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE|DIR/",
+            help="write here instead of stdout; into a directory, a file for each session",
+        ),
     ] = None,
 ) -> None:
-    """Write sessions in a format of your choice."""
+    """Write sessions in a format of your choice: to stdout, a file, or a directory."""
     context = running(ctx)
-    if (bool(id_) or stdin) == everything:
-        raise UsageError("give either ids to export or --all")
-    named = named_and_piped(context, id_, stdin=stdin, null=null)
-    format_name = format_ or _format_for(output, many=everything or stdin or len(named) > 1)
-    exporter(format_name)
-    wanted: Iterable[str]
-    if everything:
-        wanted = iter([summary.id for summary in context.store.list(archived=None)])
-    else:
-        wanted = list(dict.fromkeys(ids.to_read(context, name) for name in named))
-    with _destination(context, output) as write, _counting(context, output) as progress:
-        report = export_sessions(
-            context.store, wanted, format_name, write, redact=redact, progress=progress
+    choice: dict[str, Any] = {
+        "metadata": given.pairs(meta or (), "--meta"),
+        "tags": tag or (),
+        "since": given.moment(since, "--since") if since else None,
+        "until": _until(until, older_than),
+    }
+    chosen = everything or archived or any(choice.values())
+    if chosen and (id_ or stdin):
+        raise UsageError("name sessions or choose them by options, not both, to export them")
+    if not (chosen or id_ or stdin):
+        raise UsageError(
+            "nothing says which sessions to export; name them, or choose them with --all, --tag, --meta or --since"
         )
-    _tell_export(context, report, redact=redact)
-
-
-def _format_for(output: Path | None, *, many: bool) -> str:
-    if output is not None:
-        for row in FORMATS.values():
-            if row.can_export and output.suffix.lower() == row.suffixes[0]:
-                return row.name
-    return "jsonl" if many else "json"
-
-
-@contextlib.contextmanager
-def _destination(context: Context, output: Path | None) -> Iterator[Write]:
-    if output is None or str(output) == "-":
-        yield context.terminal.write_bytes
-        return
-    with _written(output) as file:
-        yield file.write
-
-
-@contextlib.contextmanager
-def _written(output: Path) -> Iterator[BinaryIO]:
-    """Give a file that takes the name, private and whole, only when everything went well."""
-    try:
-        mode = output.stat().st_mode if output.exists() else stat.S_IFREG
-        if stat.S_ISDIR(mode):
-            raise FileFailed(f"{output} is a directory; name the file to write")
-        if not stat.S_ISREG(mode):  # /dev/null, a named pipe
-            with output.open("wb") as special:
-                yield special
-            return
-        target = Path(os.path.realpath(output))
-        with (
-            tempfile.NamedTemporaryFile(  # made 0600
-                dir=target.parent, prefix=f".{target.name[:100]}.", suffix=".tmp", delete=False
-            ) as file
-        ):
-            try:
-                yield cast("BinaryIO", file)
-                file.flush()
-                os.fsync(file.fileno())
-                Path(file.name).replace(target)
-            except BaseException:
-                Path(file.name).unlink(missing_ok=True)
-                raise
-    except OSError as error:
-        raise FileFailed(
-            f"cannot write {output}: {error.strerror or error}; nothing was left there"
-        ) from error
-
-
-@contextlib.contextmanager
-def _counting(
-    context: Context, output: Path | None
-) -> Iterator[Callable[[ExportReport], object] | None]:
-    if output is None and context.terminal.is_terminal:
-        yield None
-        return
-    seen = 0
-    with context.terminal.progress("exporting messages") as advance:
-
-        def progress(report: ExportReport) -> None:
-            nonlocal seen
-            advance(report.messages - seen)
-            seen = report.messages
-
-        yield progress
-
-
-def _tell_export(context: Context, report: ExportReport, *, redact: bool) -> None:
-    terminal = context.terminal
-    terminal.flush()
-    terminal.detail(
-        f"exported {counted(report.sessions, 'session')}, {counted(report.messages, 'message')}"
+    if everything and archived:
+        raise UsageError("--all and --archived contradict each other; give one of them")
+    choice["archived"] = None if everything else archived
+    named = named_and_piped(context, id_, stdin=stdin, null=null)
+    request = Request(
+        format_,
+        Path(output) if output is not None else None,
+        redact=redact,
+        only=[given.one_of(role, ROLES, "--only") for role in only] if only else None,
+        front_matter=front_matter,
     )
-    if redact:
-        found = ", ".join(f"{kind} {number}" for kind, number in sorted(report.redactions.items()))
-        terminal.note(f"masked: {found or 'nothing'}")
-    if report.left_out:
-        terminal.note(f"left out {counted(report.left_out, 'attachment')}, which cannot be masked")
-    for session_id in report.missing:
-        terminal.warn(f"{quoted(session_id)} was removed while the export ran")
-    if report.missing:
-        raise typer.Exit(FAILED)
+    wanted = _chosen(context, choice) if chosen else _named(context, named)
+    if is_folder(output):
+        write_folder(context, wanted, request)
+    else:
+        write(context, wanted, request, many=chosen or stdin or len(named) > 1)
+
+
+def _until(until: str | None, older_than: str | None) -> Any:
+    if until and older_than:
+        raise UsageError("--until and --older-than say the same; give one of them")
+    if older_than:
+        return given.moment_before(older_than, "--older-than")
+    return given.moment(until, "--until") if until else None
+
+
+def _named(context: Context, named: list[str]) -> Iterable[str]:
+    return list(dict.fromkeys(ids.to_read(context, name) for name in named))
+
+
+def _chosen(context: Context, choice: dict[str, Any]) -> Iterable[str]:
+    """Return the ids of the sessions that options choose, listed before anything is written."""
+    found: list[str] = []
+    cursor = None
+    while True:
+        page = context.store.list(limit=_PAGE, cursor=cursor, **choice)
+        found += [summary.id for summary in page]
+        if (cursor := page.next_cursor) is None:
+            break
+    if not found and any(value for key, value in choice.items() if key != "archived"):
+        context.terminal.note("no session fits")
+    return iter(found)

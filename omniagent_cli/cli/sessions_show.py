@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,6 +17,7 @@ from omniagent_cli.cli.context import Context, running
 from omniagent_cli.cli.options import AnyId
 from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import UsageError
+from omniagent_cli.formats import EXPORTED
 from omniagent_cli.models import Message, SessionSummary
 from omniagent_cli.text import plain_field, visible
 from omniagent_cli.ui import transcript
@@ -44,10 +46,25 @@ def show(
         bool,
         typer.Option("--whole", help="results of tools that were too long for the model, whole"),
     ] = False,
+    format_: Annotated[
+        str | None,
+        typer.Option("--format", metavar="FORMAT", help=f"write it as an export does: {EXPORTED}"),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="write it here; x.html is to read in a browser"
+        ),
+    ] = None,
 ) -> None:
     """Show a session and its messages."""
     context = running(ctx)
     given.not_negative(last, "--last")
+    if format_ is not None or output is not None:
+        shown = {"--json": context.json, "--follow": follow, "--raw": raw, "--whole": whole}
+        _only_written({**shown, "--last": last is not None})
+        _write(context, id_, format_, output)
+        return
     if context.json and (follow or raw):
         raise UsageError(
             f"--json and {'--follow' if follow else '--raw'} contradict each other; give one of them"
@@ -65,6 +82,19 @@ def show(
             summary = summary_of(context.store, session_id)
             messages = _messages(context, session_id, last, whole=whole)
             _show_messages(context, messages, out, raw=raw, summary=summary)
+
+
+def _write(context: Context, id_: str, format_name: str | None, output: Path | None) -> None:
+    from omniagent_cli.cli.exporting import Request, write  # what it loads is not for each `show`
+
+    write(context, [ids.to_read(context, id_)], Request(format_name, output), many=False)
+
+
+def _only_written(given_too: dict[str, bool]) -> None:
+    """Refuse what says how a session is shown, where it is written instead."""
+    for option, is_given in given_too.items():
+        if is_given:
+            raise UsageError(f"--format and -o write the whole session; leave out {option}")
 
 
 def _messages(

@@ -63,7 +63,7 @@ SESSIONS = Group(
     "list, read, search, trim, branch, tag and remove sessions",
     {
         "list": Row("sessions:list_sessions", "list sessions, pinned ones first", ("omniagent sessions list --since 7d", "omniagent sessions list --tag work --ids"), json=True),
-        "show": Row("sessions_show:show", "show a session and its messages", ("omniagent sessions show @ --last 10", "omniagent sessions show user-123 --json"), json=True),
+        "show": Row("sessions_show:show", "show a session and its messages", ("omniagent sessions show @ --last 10", "omniagent sessions show user-123 -o alice.html"), json=True),
         "search": Row("sessions_search:search", "find messages that contain every word", ("omniagent sessions search '\"time zone\" post*'", "omniagent sessions search invoice --role user --limit 5"), json=True),
         "compact": Row("sessions_compact:compact", "let the model sum up older messages, to send less", ("omniagent sessions compact user-123 -m openai:gpt-5-mini", "omniagent sessions compact @ Keep every name and date"), json=True),
         "trim": Row("sessions_remove:trim", "keep only the last messages", ("omniagent sessions trim user-123 --keep 50", "omniagent sessions trim --all --keep 200 --yes"), json=True),
@@ -96,7 +96,7 @@ SESSIONS = Group(
                 "unset": Row("sessions_values:state_unset", "remove one value", (f"{_STATE} unset user-123 step", f"{_STATE} unset @ step")),
             },
         ),
-        "export": Row("sessions_export:export", "write sessions in a format of your choice", ("omniagent sessions export user-123 --format markdown -o alice.md", "omniagent sessions export --all -o sessions.jsonl")),
+        "export": Row("sessions_export:export", "write sessions in a format of your choice", ("omniagent sessions export user-123 --format markdown -o alice.md", "omniagent sessions export --tag work --format html -o pages/")),
         "import": Row("sessions_import:import_", "read sessions from files or stdin", ("omniagent sessions import chats.jsonl --dry-run", "omniagent sessions import - < chats.jsonl"), json=True),
         "stats": Row("sessions_stats:stats", "count sessions, messages and tokens", ("omniagent sessions stats", "omniagent sessions stats --json"), json=True),
         "prune": Row("sessions_trash:prune", "remove what has expired", ("omniagent sessions prune --dry-run", "omniagent sessions prune"), json=True),

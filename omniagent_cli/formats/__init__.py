@@ -14,7 +14,7 @@ from typing import Any
 from omniagent_cli.errors import UsageError
 from omniagent_cli.models import SESSION_FORMAT
 
-__all__ = ["FORMATS", "Format", "exporter", "importer", "recognise"]
+__all__ = ["EXPORTED", "FORMATS", "Format", "exporter", "importer", "recognise"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +128,7 @@ FORMATS: dict[str, Format] = {
                 rb"\A\s*[\[{]",
                 rb'"sessionId"\s*:.*"(?:projectHash|startTime)"\s*:|"history"\s*:\s*\[|"role"\s*:\s*"(?:user|model)"\s*,\s*"parts"\s*:',
             ),
+            has_branches=True,
         ),
         Format(
             "llm",
@@ -180,6 +181,10 @@ FORMATS: dict[str, Format] = {
         ),
     )
 }
+
+
+EXPORTED = ", ".join(row.name for row in FORMATS.values() if row.can_export)
+"""The formats that can be written, for help texts."""
 
 
 def exporter(name: str, *, front_matter: bool = False) -> Any:

@@ -37,6 +37,16 @@ class ExportReport:
     missing: list[str] = field(default_factory=list)
     left_out: int = 0
 
+    def add(self, other: ExportReport) -> None:
+        """Count what another export wrote too."""
+        self.sessions += other.sessions
+        self.messages += other.messages
+        self.bytes += other.bytes
+        self.left_out += other.left_out
+        self.missing += other.missing
+        for kind, number in other.redactions.items():
+            self.redactions[kind] = self.redactions.get(kind, 0) + number
+
 
 def export_sessions(
     store: SessionStore,
@@ -46,6 +56,7 @@ def export_sessions(
     *,
     redact: bool = False,
     only: Collection[str] | None = None,
+    front_matter: bool = False,
     progress: Callable[[ExportReport], object] | None = None,
 ) -> ExportReport:
     """Write sessions in a format, message by message.
@@ -58,13 +69,14 @@ def export_sessions(
         write: takes the bytes, such as ``sys.stdout.buffer.write``; they are UTF-8.
         redact: mask what looks like a secret; attachments are left out.
         only: only messages of these roles.
+        front_matter: facts of each session stand before it as YAML; for ``markdown``.
         progress: called with the report as it grows.
 
     Raises:
         SessionNotFound: one of a sequence of ids is not there; nothing was written.
-        UsageError: no such format or role.
+        UsageError: no such format or role, or it has no front matter.
     """
-    target: Exporter = exporter(format_name)
+    target: Exporter = exporter(format_name, front_matter=front_matter)
     if only is not None and (unknown := sorted(set(only) - set(ROLES))):
         raise UsageError(f"there is no role {unknown[0]!r}; choose of {', '.join(ROLES)}")
     if isinstance(ids, Sequence):

@@ -118,7 +118,7 @@ def test_a_pipe_is_not_asked(run, filled):
         (("list", "-0"), "-0 ends ids with NUL; give --ids too"),
         (("search", "x", "-0"), "-0 ends ids with NUL; give --ids too"),
         (("delete", "--stdin", "--all", "-y"), "name sessions or choose them by options, not both, to delete them"),
-        (("export", "--stdin", "--all"), "give either ids to export or --all"),
+        (("export", "--stdin", "--all"), "name sessions or choose them by options, not both, to export them"),
         (("pin",), "no session was named; name at least one, or give --stdin"),
         (("tag", "--stdin"), "nothing says which tags; write +work to add one and -work to remove it"),
         (("tag",), "no session was named; name one, or give --stdin"),

@@ -189,9 +189,8 @@ def test_export_to_a_file(run, filled, tmp_path):
     assert file.stat().st_mode & 0o777 == 0o600
     assert "My name is Alice" in file.read_text()
     assert json.loads(run("sessions", "export", "alice").out)["sessions"][0]["id"] == "alice"
-    for target in (tmp_path, tmp_path / "no/such.json"):
-        ran = run("sessions", "export", "alice", "-o", str(target))
-        assert (ran.code, ran.err.count("\n")) == (1, 1)
+    ran = run("sessions", "export", "alice", "-o", str(tmp_path / "no/such.json"))
+    assert (ran.code, ran.err.count("\n")) == (1, 1)
     assert run("sessions", "export", "alice", "--format", "pdf").code == 2
     assert run("sessions", "export").code == 2
     assert run("sessions", "export", "alice", "--all").code == 2
