@@ -147,9 +147,21 @@ def test_something_else_than_an_answer(protocol, native_server):
     """A web page instead of an answer is told as such, with the address to check."""
     page = document(b"<html><title>Login</title></html>", "text/html")
     error, _ = fails(protocol.engine(native_server(protocol, page)))
-    assert "check" in str(error)
+    assert "sent no answer that can be read; check that this address speaks the protocol of" in str(
+        error
+    )
     assert "127.0.0.1" in str(error)
-    assert "\n" not in str(error)
+
+
+def test_garbage_in_the_middle(protocol, native_server):
+    """An event that cannot be read is an error, not skipped: words would be lost unseen. What was said is kept."""
+    garbage = (
+        b"\x00" * 40 if protocol.name == "bedrock" else b"event: content_block_delta\ndata: {oh\n\n"
+    )
+    reply = protocol.speaks.partial("Hel", garbage, " Ada")
+    error, seen = fails(protocol.engine(native_server(protocol, reply)))
+    assert str(error).endswith("sent a line that cannot be read; try again")
+    assert seen == [TextDelta("Hel")]
 
 
 def test_an_error_after_the_beginning(native_server):

@@ -15,7 +15,7 @@ from omniagent_cli.agent.failures import Failure, silent
 from omniagent_cli.agent.native.answer import deltas, finished, is_piece, readable
 from omniagent_cli.agent.native.asking import Asked, asked_with, body_for
 from omniagent_cli.agent.native.clients import Closer, load, model_for
-from omniagent_cli.agent.native.explaining import explained
+from omniagent_cli.agent.native.explaining import explained, unsupported
 from omniagent_cli.agent.providers import Endpoint
 from omniagent_cli.agent.retrying import FailedError, Piece, persistently
 from omniagent_cli.errors import ModelError, OmniAgentError
@@ -124,8 +124,7 @@ class _Attempt:
         model = self._engine.model()
         while True:
             body = self._engine.concessions.adapted(self._body, self._settings)
-            with self._explained(body, ()):
-                asked = asked_with(body, self._settings, self._endpoint, model)
+            asked = self._asked(body, model)
             for notice in self._engine.left_out(asked.left_out):
                 yield notice
             try:
@@ -135,6 +134,14 @@ class _Attempt:
                 return
             except _LessError:
                 continue
+
+    def _asked(self, body: Mapping[str, Any], model: Model[Any]) -> Asked:
+        from pydantic_ai.exceptions import UserError
+
+        try:
+            return asked_with(body, self._settings, self._endpoint, model)
+        except UserError as error:
+            raise FailedError(unsupported(self._endpoint, error)) from error
 
     async def _ask(
         self, model: Model[Any], asked: Asked, body: Mapping[str, Any]

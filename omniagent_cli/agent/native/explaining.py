@@ -10,6 +10,7 @@ from typing import Any
 
 from omniagent_cli.agent.failures import (
     Failure,
+    broken_line,
     cut_off,
     event_failure,
     malformed,
@@ -28,6 +29,9 @@ _WRONG_KEY = "API_KEY_INVALID"
 """Google says 400 to a key that is none."""
 
 _UNSUPPORTED_PART = 415
+
+_CONNECTING = ("httpx", "httpx2", "httpcore", "httpcore2", "urllib3", "botocore")
+_CLIENTS = ("anthropic", "google", "groq", "mistralai")
 
 
 def explained(
@@ -51,19 +55,32 @@ def explained(
         return status_failure(
             endpoint, _status(error, body), headers, body, datetime.now(UTC), asked=asked
         )
-    if isinstance(error, exceptions.ModelConnectionError):
-        return connection_failure(endpoint, error, began=began)
-    if isinstance(error, exceptions.ModelAPIError):
-        return _told(endpoint, error)
-    if isinstance(error, exceptions.UnexpectedModelBehavior):
-        return malformed(endpoint, "no answer that can be read", speaks=_protocol(endpoint))
     if isinstance(error, exceptions.UserError | NotImplementedError):
-        said = said_in(str(error), endpoint.api_key)
-        text = f"{endpoint.model} cannot be asked this: {said}"
-        return Failure(ModelRefused(text, status=_UNSUPPORTED_PART))
-    if _is_of_libraries(error):
+        return unsupported(endpoint, error)
+    lost = isinstance(error, exceptions.ModelConnectionError | OSError)
+    if lost or _is_of_libraries(error, _CONNECTING):
         return connection_failure(endpoint, error, began=began)
+    if isinstance(error, exceptions.ModelAPIError) and (error.body is not None or error.in_stream):
+        # An error event without a status, in a stream that had begun well.
+        return event_failure(endpoint, error.body or str(error.message), datetime.now(UTC))
+    known = (exceptions.AgentRunError, ValueError, RecursionError)
+    if isinstance(error, known) or _is_of_libraries(error, _CLIENTS):
+        return _unreadable(endpoint, began=began)
     return None
+
+
+def _unreadable(endpoint: Endpoint, *, began: bool) -> Failure:
+    if began:
+        return broken_line(endpoint)
+    speaks = f"the protocol of {endpoint.provider.title}"
+    return malformed(endpoint, "no answer that can be read", speaks=speaks)
+
+
+def unsupported(endpoint: Endpoint, error: Exception) -> Failure:
+    """Explain what cannot be sent in this protocol, such as a sound."""
+    said = said_in(str(error), endpoint.api_key)
+    text = f"{endpoint.model} cannot be asked this: {said}"
+    return Failure(ModelRefused(text, status=_UNSUPPORTED_PART))
 
 
 def _status(error: Any, body: str) -> int:
@@ -83,17 +100,6 @@ def _status(error: Any, body: str) -> int:
         if isinstance(error, kind):
             return better
     return status
-
-
-def _told(endpoint: Endpoint, error: Any) -> Failure:
-    """Explain an error event in a stream, or an answer in another shape."""
-    if error.body is None and not error.in_stream:
-        return malformed(endpoint, "no answer that can be read", speaks=_protocol(endpoint))
-    return event_failure(endpoint, error.body or str(error.message), datetime.now(UTC))
-
-
-def _protocol(endpoint: Endpoint) -> str:
-    return f"the protocol of {endpoint.provider.title}"
 
 
 def connection_failure(endpoint: Endpoint, error: BaseException, *, began: bool) -> Failure:
@@ -119,11 +125,8 @@ def _is(error: BaseException, kind: str) -> bool:
     return kind in type(error).__name__
 
 
-def _is_of_libraries(error: Exception) -> bool:
-    known = ("httpx", "httpcore", "botocore", "urllib3", "anthropic", "groq", "mistralai", "google")
-    return type(error).__module__.startswith(known) or isinstance(
-        error, ValueError | OSError | RecursionError
-    )
+def _is_of_libraries(error: Exception, known: tuple[str, ...]) -> bool:
+    return type(error).__module__.partition(".")[0] in known
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
