@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from omniagent_cli.agent.allowing import Allowed
+from omniagent_cli.agent.attachments import compose
 from omniagent_cli.agent.events import Engine, TextDelta, TurnDone, TurnEvent
 from omniagent_cli.errors import ConfigError, OmniAgentError, StoreError
 from omniagent_cli.models import Content
@@ -24,6 +25,7 @@ from omniagent_cli.repl.prompt import Prompt, fitting_output
 from omniagent_cli.repl.quiet import GONE, Quiet, handled
 from omniagent_cli.repl.registry import run_command
 from omniagent_cli.repl.toolbar import Part, chat_parts
+from omniagent_cli.repl.unasked import keep_question
 from omniagent_cli.text import one_line
 from omniagent_cli.ui.views import counted, quoted
 
@@ -65,6 +67,7 @@ class Repl:
         self._work: asyncio.Task[None] | None = None
         self._cancelled_at = 0.0
         self._ended_by = 0
+        self._unasked: Content | None = None
         self._view: StreamView | None = None
         self._empty_interrupts = 0
         self.chat = Chat(setup, ask=self._ask)
@@ -151,7 +154,7 @@ class Repl:
         self._work = asyncio.create_task(work)
         self._cancelled_at = -_PATIENCE_SECONDS
         handled(self._loop, signal.SIGINT, self._interrupt)  # some prompts take it away
-        if self._prompt.took_interrupt():
+        if self._prompt.took_interrupt() or self._ended_by:
             self._loop.call_soon(self._cancel)
         try:
             with self._quiet.suspendable(self._aside):
@@ -161,6 +164,18 @@ class Repl:
                 raise
         finally:
             self._work = None
+        await self._keep_unasked()
+
+    async def _keep_unasked(self) -> None:
+        """Store what was said in the moment in which a signal ended the chat."""
+        content, self._unasked = self._unasked, None
+        if content is None or not self._ended_by:
+            return
+        try:
+            await keep_question(self.chat, content)
+        except StoreError as error:
+            self._terminal.error(str(error))
+            self._recover(content, "")
 
     async def _answer(self, said: str) -> None:
         """Run a command or take a turn, telling what went wrong in one line."""
@@ -176,6 +191,7 @@ class Repl:
                 await self.chat.refresh()
             else:
                 text = line[1:] if line.startswith("//") else said
+                self._unasked = compose(text, self.chat.attached)
                 await self.chat.ready_agent()  # Ctrl-C until here leaves attachments waiting
                 await self.turn(attaching.with_attached(self.chat, text))
         except OmniAgentError as error:
@@ -196,6 +212,7 @@ class Repl:
             if engine is None:
                 await settle(chat)
             await chat.show_news()
+            self._unasked = None
             await self._show(self._events(agent, content, engine, going_on), said, going_on)
         except StoreError as error:
             learn = chat.look  # what half arrived is ours, and no news
