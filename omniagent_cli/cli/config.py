@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from omniagent_cli.cli.asking import agreed
+from omniagent_cli.cli.config_use import check_use
 from omniagent_cli.cli.context import Context, running
 from omniagent_cli.cli.exits import Refused
 from omniagent_cli.cli.listing import show_rows
@@ -66,6 +67,7 @@ def set_(
 ) -> None:
     """Set one setting in your file; comments and order stay."""
     context = running(ctx)
+    check_use(context, key, value)
     set_value(_user_file(context), key, value)
     context.terminal.detail(f"{key} is set in {_user_file(context)}")
 

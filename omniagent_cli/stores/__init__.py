@@ -38,6 +38,7 @@ __all__ = [
     "DEFAULT_TRASH_TTL",
     "Passphrase",
     "SessionStore",
+    "check_url",
     "open_store",
     "redacted",
     "split_url",
@@ -85,6 +86,21 @@ def open_store(
     if compress:
         store = with_compression(store)
     return store if encrypt is None else with_encryption(store, encrypt)
+
+
+def check_url(url: str) -> None:
+    """Refuse a URL that no store could be opened by, without opening one or loading its driver.
+
+    Raises:
+        ConfigError: it is no URL, or no backend knows its scheme.
+    """
+    scheme, _ = split_url(url)
+    if scheme in BACKENDS:
+        return
+    from importlib.metadata import entry_points
+
+    if not entry_points(group=ENTRY_POINTS, name=scheme):
+        raise _unknown(scheme, url)
 
 
 def split_url(url: str) -> tuple[str, str]:
@@ -165,11 +181,15 @@ def _backend(scheme: str, url: str) -> Callable[..., SessionStore]:
             raise StoreUnreachable(
                 f"the store {redacted(url)} needs {point.value}, which cannot be loaded ({error}); reinstall its package"
             ) from error
+    raise _unknown(scheme, url)
+
+
+def _unknown(scheme: str, url: str) -> ConfigError:
     from difflib import get_close_matches
 
     close = get_close_matches(scheme, BACKENDS, n=1)
     hint = f"did you mean {close[0]}:?" if close else f"known are {', '.join(sorted(BACKENDS))}"
-    raise ConfigError(f"no store backend is called {scheme!r} (in {redacted(url)}); {hint}")
+    return ConfigError(f"no store backend is called {scheme!r} (in {redacted(url)}); {hint}")
 
 
 def redacted(url: str) -> str:
