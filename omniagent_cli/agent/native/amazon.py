@@ -31,7 +31,8 @@ def client_for(
     from botocore.exceptions import NoRegionError, ProfileNotFound
 
     try:
-        session = boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
+        region = os.environ.get("AWS_REGION") or None
+        session = boto3.Session(botocore_session=_session(), region_name=region)
         if not endpoint.api_key and session.get_credentials() is None:
             raise ModelRefused(
                 f"there is no key for {endpoint.provider.title}; {endpoint.key_advice},"
@@ -51,6 +52,21 @@ def client_for(
     if endpoint.api_key:
         client.meta.events.register(f"before-send.{service}", _signer(endpoint.api_key))
     return client
+
+
+def _session() -> Any:
+    """Return a session that shares what is known of Amazon's services: to read that takes as long as an answer."""
+    from botocore.session import Session
+
+    session = Session()
+    if _known_services:
+        session.register_component("data_loader", _known_services[0])
+    else:
+        _known_services.append(session.get_component("data_loader"))
+    return session
+
+
+_known_services: list[Any] = []
 
 
 def _signer(api_key: str) -> Callable[..., None]:
