@@ -65,7 +65,7 @@ class Background:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
                 self._thread = threading.Thread(
-                    target=self._loop.run_forever, name="omniagent", daemon=True
+                    target=_run, args=(self._loop,), name="omniagent", daemon=True
                 )
                 self._thread.start()
             return self._loop
@@ -85,6 +85,16 @@ class Background:
             thread.join(_PATIENCE_SECONDS)
             if not thread.is_alive():
                 loop.close()
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    """Run a loop until it is stopped; what ends programs ends the task it is raised in, and goes on up where that is awaited."""
+    while True:
+        try:
+            loop.run_forever()
+        except (SystemExit, KeyboardInterrupt):
+            continue  # the loop lets these through; its other tasks would never be gone on with
+        return
 
 
 async def _others(*, cancel: bool = False) -> None:

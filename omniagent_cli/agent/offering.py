@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from omniagent_cli.agent.background import Background
+from omniagent_cli.agent.printed import Printed, caught
 from omniagent_cli.agent.skills import Skill
 from omniagent_cli.agent.switches import Known, SessionSwitches, Switches
 from omniagent_cli.agent.tools import TOOL_NAME, Offer, Tool
@@ -132,14 +133,22 @@ class Toolset:
     async def _open(self, skill: Skill, notices: list[str]) -> None:
         why = ""
         try:
-            async with asyncio.timeout(skill.open_seconds):
-                tools = await skill.open(self._store)
+            with caught(Printed()):
+                async with asyncio.timeout(skill.open_seconds):
+                    tools = await skill.open(self._store)
+            if any(not isinstance(tool, Tool) for tool in tools):
+                raise UsageError("it brings what is no Tool")  # noqa: TRY301  # told as the rest is
             # Noted at once, so that it is closed even when the others are interrupted.
             self._opened[id(skill)] = _Opened(skill, tools)
         except TimeoutError:
             why = f"it took longer than {skill.open_seconds:g} s"
         except OmniAgentError as error:
             why = str(error)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            why = f"it raised {type(error).__name__}"
         except (Exception, SystemExit) as error:  # noqa: BLE001  # somebody's skill: it is told, and the turn goes on
             why = f"{type(error).__name__}: {error}"
         if why:
@@ -205,7 +214,8 @@ async def _closed(skills: Sequence[Skill]) -> None:
     """Close skills, each for as long as it may take; what goes wrong now harms nobody any more."""
 
     async def close(skill: Skill) -> None:
-        async with asyncio.timeout(CLOSE_SECONDS):
-            await skill.aclose()
+        with caught(Printed()):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await skill.aclose()
 
     await asyncio.gather(*(close(skill) for skill in skills), return_exceptions=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from omniagent_cli.agent.printed import Printed, caught
 from omniagent_cli.agent.skills import Skill
 from omniagent_cli.text import one_line
 
@@ -52,7 +53,17 @@ def all_skills(
         skill.origin = "built in"
     for server in servers:
         server.origin = "MCP server"
-    return [*own, *servers, *_installed(tell)]
+    skills = [*own, *servers]
+    for skill in _installed(tell):
+        if any(skill.name == other.name for other in skills):
+            tell(
+                one_line(
+                    f"the skill {skill.name} of the {skill.origin} is left out: there is one of that name"
+                )
+            )
+        else:
+            skills.append(skill)
+    return skills
 
 
 def _installed(tell: Callable[[str], None]) -> list[Skill]:
@@ -66,10 +77,11 @@ def _installed(tell: Callable[[str], None]) -> list[Skill]:
 
 def _loaded(point: EntryPoint, tell: Callable[[str], None]) -> Skill | None:
     try:
-        skill = point.load()
-        if not isinstance(skill, Skill):
-            skill = skill()
-    except Exception as error:  # noqa: BLE001  # somebody's package: it is told, and the others go on
+        with caught(Printed()):
+            skill = point.load()
+            if not isinstance(skill, Skill):
+                skill = skill()
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # somebody's package: it is told, and the others go on
         why = f"{type(error).__name__}: {error}"
     else:
         if isinstance(skill, Skill):

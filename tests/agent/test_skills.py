@@ -103,6 +103,69 @@ def test_a_skill_that_cannot_be_set_up_is_told_once(store, error, told):
     assert offered(model) == [["read_it"], ["read_it"]]
 
 
+class Odd(Skill):
+    """A skill that does what no skill should, and prints at every step."""
+
+    def __init__(self, tools):
+        super().__init__("odd")
+        self._opened = tools
+
+    async def open(self, store):
+        print("opened")
+        if isinstance(self._opened, BaseException):
+            raise self._opened
+        return self._opened
+
+    async def aclose(self):
+        print("closed")
+
+
+@pytest.mark.parametrize(
+    ("tools", "told"),
+    [
+        ([print], "it brings what is no Tool"),
+        (None, "TypeError: 'NoneType' object is not iterable"),
+        (asyncio.CancelledError(), "it raised CancelledError"),
+        (SystemExit(3), "SystemExit: 3"),
+    ],
+)
+def test_a_skill_that_does_what_no_skill_should_is_left_out(store, capfd, tools, told):
+    """The turn goes on without it, and what it prints stays out of the answer."""
+    with Agent(ScriptedModel("Still here."), store=store, skills=[Odd(tools)]) as agent:
+        events = list(agent.stream_sync("hi"))
+    assert notices(events) == [f"the skill odd cannot be set up: {told}; its tools are left out"]
+    assert capfd.readouterr().out == ""
+
+
+def test_what_a_skill_prints_stays_out_of_the_answer(store, capfd):
+    """Setting up and closing are as quiet as running."""
+    with Agent(ScriptedModel("Hello."), store=store, skills=[Odd([])]) as agent:
+        assert agent.process("hi") == "Hello."
+    assert capfd.readouterr().out == ""
+
+
+def test_a_program_that_ends_in_its_own_function_ends(store):
+    """Who asked from a plain function hears a SystemExit that `approve` or the list of skills raises, and does not wait for ever."""
+
+    async def approve(tool, arguments):
+        raise SystemExit(7)
+
+    def skills():
+        raise SystemExit(8)
+
+    remove = Tool("remove", "", lambda: None, effect="destroy")
+    model = ScriptedModel(Say(calls=[("remove", {})]), "never said")
+    with Agent(model, store=store, tools=[remove], approve=approve) as agent:
+        with pytest.raises(SystemExit, match="7"):
+            agent.process_with_session("s", "go")
+        assert store.messages("s")[-1].text == "(interrupted)"
+    with (
+        Agent(ScriptedModel("never said"), store=store, skills=skills) as agent,
+        pytest.raises(SystemExit, match="8"),
+    ):
+        agent.process("go")
+
+
 def test_a_skill_that_takes_too_long_is_left_out(store):
     """Setting up has an end."""
 

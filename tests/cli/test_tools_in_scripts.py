@@ -45,8 +45,16 @@ class Voice(Skill):
 
 def broken():
     raise ZeroDivisionError("\\x1b[2Jno")
+
+def ends():
+    raise SystemExit("no")
+
+def other():
+    return Skill("sessions", [long])
+
+print("this goes nowhere at all")
 '''
-POINTS = "[omniagent.skills]\nvoice = voice_plugin:Voice\nbad = voice_plugin:broken\ngone = no_module:X\nodd = voice_plugin:ran\n"
+POINTS = "[omniagent.skills]\nvoice = voice_plugin:Voice\nbad = voice_plugin:broken\ngone = no_module:X\nodd = voice_plugin:ran\nends = voice_plugin:ends\nother = voice_plugin:other\n"
 
 
 @pytest.fixture
@@ -63,10 +71,12 @@ def plugins(tmp_path: Path) -> dict[str, str]:
 
 BROKEN = (
     "omniagent: warning: the skill bad cannot be loaded: ZeroDivisionError: \ufffd[2Jno; update or uninstall it\n"
+    "omniagent: warning: the skill ends cannot be loaded: SystemExit: no; update or uninstall it\n"
     "omniagent: warning: the skill gone cannot be loaded: ModuleNotFoundError: No module named 'no_module'; update or"
     " uninstall it\n"
     "omniagent: warning: the skill odd cannot be loaded: TypeError: 'list' object is not callable; update or uninstall"
     " it\n"
+    "omniagent: warning: the skill sessions of the package voice-plugin is left out: there is one of that name\n"
 )
 
 
