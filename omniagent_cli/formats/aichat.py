@@ -1,10 +1,11 @@
 """``aichat``: sessions of the aichat command line, ``SESSIONS/NAME.yaml``.
 
 A mapping with ``model``, ``messages`` and, once it has compressed them, ``compressed_messages``: the originals, for
-which a summary stands first in ``messages``. There are no ids and no times, but in the name of an autosaved file.
+which a summary stands first in ``messages``. There are no ids and no times: those of the file are taken, and of the
+name of an autosaved one.
 https://github.com/sigoden/aichat, ``src/config/session.rs``.
 
-YAML is read event by event, so that memory stays bounded, and every scalar is text; aliases, of which a small file
+YAML is read event by event, so that memory stays bounded, and no tag is heard; aliases, of which a small file
 could be made that holds more than any memory, are refused.
 """
 
@@ -31,12 +32,15 @@ from omniagent_cli.formats.foreign import (
     tool_call,
 )  # fmt: skip
 from omniagent_cli.formats.opening import as_file
-from omniagent_cli.formats.source import Source
+from omniagent_cli.formats.source import MAX_RECORD_BYTES, Source
 from omniagent_cli.formats.tree import Tree, threads
 
 _AUTONAME = re.compile(r"(\d{8}T\d{6})-(.*)")
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})
 _LISTS = ("compressed_messages", "messages")
+
+
+_NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,17})(?:\.\d{1,17})?(?:[eE][+-]?\d{1,2})?")
 
 
 class _Refused(ValueError):
@@ -52,26 +56,26 @@ class Aichat:
 
         session = _Session()
         with session.tree:
-            events = yaml.parse(
-                as_file(source), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-            )
+            events = _Events(source)
             try:
-                session.take(_Events(events, source.name))
+                session.take(events)
             except yaml.YAMLError as error:
                 mark = getattr(error, "problem_mark", None)
                 place = f"{source.name}:{mark.line + 1}" if mark else source.name
                 yield problem(place, f"not YAML: {getattr(error, 'problem', None) or error}")
             except (_Refused, InvalidRecord, UnicodeDecodeError) as error:
-                yield problem(source.name, error)
+                yield problem(events.place, error)
             name = Path(source.name).name.removesuffix(".yaml").removesuffix(".yml")
             autosaved = _AUTONAME.fullmatch(name)
+            written = source.path.stat().st_mtime if source.path else None
 
             def header(branch: str) -> dict[str, Any]:
                 return header_of(
                     "aichat",
                     name,
                     title=autosaved.group(2).replace("-", " ") if autosaved else name,
-                    created=_local(autosaved.group(1)) if autosaved else None,
+                    created=_local(autosaved.group(1)) if autosaved else written,
+                    updated=written,
                     model=session.facts.get("model"),
                     branch=branch,
                     role=session.facts.get("role_name"),
@@ -98,6 +102,7 @@ class _Session:
         self.facts: dict[str, Any] = {}
         self.last: str | None = None
         self._compressed = False
+        self._pictures: dict[str, list[str]] = {}
 
     def take(self, events: _Events) -> None:
         """Take in the document."""
@@ -109,7 +114,8 @@ class _Session:
                         self._add(said, events.place)
                 self._compressed |= key == "compressed_messages" and self.last is not None
             elif key == "data_urls":
-                self._show(object_of(events.value()))
+                for name, url in events.pairs():
+                    self._show(name, text_of(url))
             else:
                 self.facts[key] = events.value()
 
@@ -118,19 +124,20 @@ class _Session:
             node_id = f"m{len(self.tree) + 1}"
             self.tree.add(node_id, self.last, place, [record])
             self.last = node_id
+            for part in objects_of(record["content"]):
+                if part["type"] == "image_url":
+                    self._pictures.setdefault(part["image_url"]["url"], []).append(node_id)
 
-    def _show(self, urls: dict[str, Any]) -> None:
-        """Put pictures in the places of their hashes; they stand behind the messages."""
-        for node_id in self.tree.thread(self.last):
-            records = [entry.record for entry in self.tree.entries([node_id])]
-            found = [part for record in records for part in objects_of(record["content"])]
-            changed = False
-            for part in found:
-                url = text_of(object_of(part.get("image_url")).get("url"))
-                if url in urls and text_of(urls[url]).startswith("data:"):
-                    part["image_url"]["url"], changed = urls[url], True
-            if changed:
-                self.tree.replace(node_id, "", records)
+    def _show(self, name: str, url: str) -> None:
+        """Put a picture in the places of its hash; pictures stand behind the messages."""
+        if not url.startswith("data:"):
+            return
+        for node_id in dict.fromkeys(self._pictures.get(name, ())):
+            entries = list(self.tree.entries([node_id]))
+            for part in (part for entry in entries for part in objects_of(entry.record["content"])):
+                if object_of(part.get("image_url")).get("url") == name:
+                    part["image_url"]["url"] = url
+            self.tree.replace(node_id, entries[0].place, [entry.record for entry in entries])
 
 
 def _records(said: dict[str, Any], model: str) -> Iterator[dict[str, Any]]:
@@ -166,28 +173,48 @@ def _tool_round(content: dict[str, Any], model: str) -> Iterator[dict[str, Any]]
         yield message("tool", said_of(one.get("output")), name=name, tool_call_id=call_id)
 
 
+class _Bounded:
+    """The text of a source for the parser, which holds each scalar as a whole."""
+
+    def __init__(self, source: Source) -> None:
+        self._file = as_file(source)
+        self.left = MAX_RECORD_BYTES
+
+    def read(self, size: int = 4096, /) -> bytes:
+        """Return the next bytes."""
+        self.left -= size
+        if self.left < 0:
+            raise _Refused(f"a value is longer than {MAX_RECORD_BYTES >> 20} MiB")
+        return self._file.read(size)
+
+
 class _Events:
     """Walks through the events of a YAML document as `incremental.JsonReader` does through JSON."""
 
-    def __init__(self, events: Iterator[Any], name: str) -> None:
-        self._events = events
-        self._name = name
+    def __init__(self, source: Source) -> None:
+        import yaml
+
+        self._source = source
+        loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        self._text = _Bounded(source)
+        self._events = yaml.parse(self._text, Loader=loader)
         self._line = 0
 
     @property
     def place(self) -> str:
         """Where the last event stood."""
-        return f"{self._name}:{self._line + 1}"
+        return f"{self._source.name}:{self._line + 1}"
 
     def _next(self) -> Any:
         import yaml
 
         event = next(self._events, None)
+        self._text.left = MAX_RECORD_BYTES
         if event is None:
             raise _Refused("it ends too early")
-        self._line = event.start_mark.line
+        self._line = event.start_mark.line if event.start_mark else self._line
         if isinstance(event, yaml.AliasEvent):
-            raise _Refused(f"line {self._line + 1} holds an alias, which is not read")
+            raise _Refused("there is an alias, which is not read")
         return event
 
     def members(self) -> Iterator[str]:
@@ -199,6 +226,19 @@ class _Events:
                 raise _Refused("a session is a mapping")
         while isinstance(key := self._next(), yaml.ScalarEvent):
             yield key.value
+        if not isinstance(key, yaml.MappingEndEvent):
+            raise _Refused("a key is no text")
+
+    def pairs(self) -> Iterator[tuple[str, Any]]:
+        """Yield key and value of the mapping that comes next; a value that is none has none."""
+        import yaml
+
+        event = self._next()
+        if not isinstance(event, yaml.MappingStartEvent):
+            self._built(event, 0)
+            return
+        while not isinstance(key := self._next(), yaml.MappingEndEvent):
+            yield said_of(self._built(key, 1)), self._built(self._next(), 1)
 
     def items(self) -> Iterator[Any]:
         """Yield each item of the list that comes next; a value that is no list has none."""
@@ -221,7 +261,7 @@ class _Events:
         if depth > MAX_DEPTH:
             raise _Refused(f"it is nested more than {MAX_DEPTH} deep")
         if isinstance(event, yaml.ScalarEvent):
-            return None if event.implicit[0] and event.value in _NULL else event.value
+            return _plain(event.value) if event.implicit[0] else event.value
         if isinstance(event, yaml.SequenceStartEvent):
             items = []
             while not isinstance(inner := self._next(), yaml.SequenceEndEvent):
@@ -232,3 +272,14 @@ class _Events:
             name = self._built(key, depth + 1)
             found[said_of(name)] = self._built(self._next(), depth + 1)
         return found
+
+
+def _plain(text: str) -> Any:
+    """Return what a scalar without quotes stands for; JSON's values are enough."""
+    if text in _NULL:
+        return None
+    if text in ("true", "false"):
+        return text == "true"
+    if _NUMBER.fullmatch(text):
+        return float(text) if set(text) & set(".eE") else int(text)
+    return text

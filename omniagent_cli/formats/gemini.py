@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from omniagent_cli.errors import InvalidRecord
 from omniagent_cli.formats.elements import is_by_line, list_entries, objects_by_line
 from omniagent_cli.formats.exchange import Incoming, MessageEntry, Problem, problem
 from omniagent_cli.formats.foreign import (
@@ -32,7 +33,7 @@ from omniagent_cli.formats.source import Source
 from omniagent_cli.formats.tree import Tree, threads
 
 _LIST = re.compile(rb'"(?:messages|history)"\s*:\s*\[')
-_ROLES = {"user": "user", "model": "assistant"}
+_ROLES = {"user": "user", "model": "assistant", "gemini": "assistant"}
 _USAGE = {
     "input": "input_tokens",
     "output": "output_tokens",
@@ -41,40 +42,54 @@ _USAGE = {
 }
 
 
+_CONTEXT = re.compile(
+    r"\s*(?:<session_context>|This is the Gemini CLI\. We are setting up the context)"
+)
+"""How the message begins that the program puts before what a person says."""
+
+_CONTEXT_HEARD = re.compile(r"\s*Got it\. Thanks for the (?:additional )?context!\s*")
+
+
 class Gemini:
     """Reads one session a file."""
 
+    def __init__(self, *, branches: bool = False) -> None:
+        self._branches = branches
+
     def read(self, source: Source) -> Iterator[Incoming | Problem]:
-        """Yield the session as it stood at its end."""
+        """Yield the session as it stood at its end; what was taken back is another thread of it."""
         chat = _Chat()
         with chat.tree:
             for found in objects_by_line(source) if _is_log(source.head()) else _whole(source):
                 if isinstance(found, Problem):
                     yield found
-                elif isinstance(found.record, dict):
+                    continue
+                try:
                     chat.take(found)
-                else:
-                    yield problem(found.place, "it is no object")
-            name = Path(source.name).name
-            saved = name.startswith("checkpoint-")
-            source_id = text_of(chat.facts.get("sessionId")) or name.removesuffix(
-                ".json"
-            ).removesuffix(".jsonl")
+                except InvalidRecord as error:
+                    yield problem(found.place, error)
+            if chat.facts.get("kind") != "subagent":
+                yield from self._threads(chat, source)
 
-            def header(branch: str) -> dict[str, Any]:
-                return header_of(
-                    "gemini",
-                    source_id,
-                    title=text_of(chat.facts.get("summary"))
-                    or (unquote(source_id[11:]) if saved else ""),
-                    created=chat.facts.get("startTime"),
-                    updated=chat.facts.get("lastUpdated"),
-                    model=chat.model,
-                    branch=branch,
-                    project=chat.facts.get("projectHash"),
-                )
+    def _threads(self, chat: _Chat, source: Source) -> Iterator[Incoming | Problem]:
+        name = Path(source.name).name
+        name = name.removesuffix(".jsonl").removesuffix(".json")
+        source_id = text_of(chat.facts.get("sessionId")) or name
+        tag = unquote(name.removeprefix("checkpoint-")) if name.startswith("checkpoint-") else ""
 
-            yield from threads(chat.tree, chat.last, source.name, header, branches=False)
+        def header(branch: str) -> dict[str, Any]:
+            return header_of(
+                "gemini",
+                source_id,
+                title=text_of(chat.facts.get("summary")) or tag,
+                created=chat.facts.get("startTime"),
+                updated=chat.facts.get("lastUpdated"),
+                model=chat.model,
+                branch=branch,
+                project=text_of(chat.facts.get("projectHash")),
+            )
+
+        yield from threads(chat.tree, chat.last, source.name, header, branches=self._branches)
 
 
 def _is_log(head: bytes) -> bool:
@@ -113,129 +128,178 @@ class _Chat:
         self.tree = Tree()
         self.facts: dict[str, Any] = {}
         self.model = ""
-        self.last: str | None = None
-        self._number = 0
+        self._live: dict[str, str] = {}
+        self._order: list[str] = []
+        self._answered: dict[str, str] = {}
+
+    @property
+    def last(self) -> str | None:
+        """The node of the newest message."""
+        return self._live[self._order[-1]] if self._order else None
 
     def take(self, entry: MessageEntry) -> None:
-        """Take in a line."""
+        """Take in a line.
+
+        Raises:
+            InvalidRecord: it is none, or holds what cannot be kept.
+        """
         line = entry.record
+        if not isinstance(line, dict):
+            raise InvalidRecord("it is no object")
         change = line.get("$set")
         if isinstance(change, dict):
             self.facts.update({key: value for key, value in change.items() if key != "messages"})
             if "messages" in change:
-                self.last = None
-                for said in objects_of(change["messages"]):
-                    self._said(said, entry.place)
+                self._begin_again(objects_of(change["messages"]), entry.place)
         elif "$rewindTo" in line:
-            self._rewind(line["$rewindTo"])
+            self._rewind(text_of(line["$rewindTo"]))
         elif "sessionId" in line and "type" not in line:
-            self.facts.update(line)
+            self.facts = {**line, "startTime": self.facts.get("startTime", line.get("startTime"))}
         else:
             self._said(line, entry.place)
 
-    def _rewind(self, node_id: Any) -> None:
-        thread = self.tree.thread(self.last)
-        place = thread.index(node_id) if node_id in thread else 0
-        self.last = thread[place - 1] if place else None
+    def _begin_again(self, messages: list[dict[str, Any]], place: str) -> None:
+        """Take a list of messages for all there are.
+
+        A session that is gone on with begins with such a list. It has the messages as the API does, without times and
+        tokens: those that were there are left as they were told first.
+        """
+        known, self._live, self._order = self._live, {}, []
+        for said in messages:
+            message_id = text_of(said.get("id"))
+            node = known.get(message_id, message_id)
+            if node in self.tree and message_id not in self._live:
+                self.tree.move(node, self.last)
+                self._go_on(message_id, node)
+            else:
+                self._said(said, place)
+
+    def _rewind(self, message_id: str) -> None:
+        """Drop a message and all after it; all of them when nobody knows it."""
+        place = self._order.index(message_id) if message_id in self._live else 0
+        for gone in self._order[place:]:
+            del self._live[gone]
+        del self._order[place:]
+
+    def _go_on(self, message_id: str, node: str) -> None:
+        self._live[message_id] = node
+        self._order.append(message_id)
 
     def _said(self, said: dict[str, Any], place: str) -> None:
-        self._number += 1
-        node_id = text_of(said.get("id")) or f"message-{self._number}"
-        records = self._records(said, node_id)
-        if node_id in self.tree and node_id in self.tree.thread(self.last):
-            self.tree.replace(node_id, place, records)
+        count = len(self.tree)
+        message_id = text_of(said.get("id")) or f"message-{count}"
+        records = self._records(said, text_of(said.get("id")))
+        if message_id in self._live:
+            self.tree.replace(self._live[message_id], place, records)
             return
-        self.tree.add(node_id, self.last, place, records)
-        self.last = node_id
+        node = message_id if message_id not in self.tree else f"{message_id}~{count}"
+        self.tree.add(node, self.last, place, records)
+        self._go_on(message_id, node)
 
-    def _records(self, said: dict[str, Any], node_id: str) -> list[dict[str, Any]]:
-        kind = text_of(said.get("type"))
-        at = said.get("timestamp")
-        if role := _ROLES.get(text_of(said.get("role"))):
-            return _of_history(role, objects_of(said.get("parts")), node_id)
-        if kind == "user":
-            content = _content(said.get("content"))
-            return [message("user", content, id_=node_id, at=at)] if content else []
-        return self._answer(said, node_id, at) if kind == "gemini" else []
+    def _records(self, said: dict[str, Any], message_id: str) -> list[dict[str, Any]]:
+        kind, at = text_of(said.get("type")), said.get("timestamp")
+        role = _ROLES.get(text_of(said.get("role")) or kind)
+        if role is None:
+            return []
+        content = said.get("displayContent") if role == "user" else None
+        parts = _parts(content or said.get("content") or said.get("parts"))
+        calls = [object_of(part["functionCall"]) for part in parts if "functionCall" in part]
+        results = [
+            object_of(part["functionResponse"]) for part in parts if "functionResponse" in part
+        ]
+        told = objects_of(said.get("toolCalls"))
+        record = self._message(role, said, parts, message_id, told or calls)
+        given = [one for one in told if one.get("result") is not None]
+        results += [response for one in given for response in _responses(one)]
+        records = [record] if record else []
+        return records + [self._result(one, at) for one in results if self._is_new(one, message_id)]
 
-    def _answer(self, said: dict[str, Any], node_id: str, at: Any) -> list[dict[str, Any]]:
+    def _message(
+        self,
+        role: str,
+        said: dict[str, Any],
+        parts: list[dict[str, Any]],
+        id_: str,
+        calls: list[dict[str, Any]],
+    ) -> dict[str, Any] | None:
+        kept = [part for part in parts if not {"functionCall", "functionResponse"} & set(part)]
+        content = content_of([_part(part) for part in kept if part.get("thought") is not True])
+        if isinstance(content, str) and (_CONTEXT if role == "user" else _CONTEXT_HEARD).match(
+            content
+        ):
+            return None
+        thoughts = [text_of(part.get("text")) for part in kept if part.get("thought") is True]
+        thinking = "\n\n".join(filter(None, map(_thought, objects_of(said.get("thoughts")))))
+        thinking = thinking or "\n\n".join(filter(None, thoughts))
+        if not (content or calls or thinking):
+            return None
         name = text_of(said.get("model"))
         self.model = f"google:{name}" if name else self.model
-        thoughts = [
-            "\n".join(filter(None, (text_of(one.get("subject")), text_of(one.get("description")))))
-            for one in objects_of(said.get("thoughts"))
-        ]
-        counts = object_of(said.get("tokens"))
-        usage = {
-            ours: counts[theirs]
-            for theirs, ours in _USAGE.items()
-            if isinstance(counts.get(theirs), int)
-        }
-        calls = objects_of(said.get("toolCalls"))
-        record = message(
-            "assistant", _content(said.get("content")), id_=node_id, at=at, model=self.model if name else "",
-            thinking="\n\n".join(filter(None, thoughts)), usage={k: n for k, n in usage.items() if n},
+        return message(
+            role, content, id_=id_, at=said.get("timestamp"), model=self.model if name else "", thinking=thinking,
+            usage=_usage(object_of(said.get("tokens"))),
             tool_calls=[tool_call(one.get("id"), one.get("name"), object_of(one.get("args"))) for one in calls],
         )  # fmt: skip
-        empty = not (record["content"] or record.get("tool_calls") or record.get("extra"))
-        return (
-            []
-            if empty
-            else [record, *(_result(one, node_id, n, at) for n, one in enumerate(calls))]
-        )
+
+    def _is_new(self, response: dict[str, Any], message_id: str) -> bool:
+        """Tell whether this result was not told with another message: the next one says it again."""
+        call_id = text_of(response.get("id"))
+        return not call_id or self._answered.setdefault(call_id, message_id) == message_id
+
+    def _result(self, response: dict[str, Any], at: Any) -> dict[str, Any]:
+        call_id = text_of(response.get("id"))
+        return message(
+            "tool", _response(response), id_=f"{call_id}-result" if call_id else "", at=at,
+            name=text_of(response.get("name")), tool_call_id=call_id,
+            extra={"failed": True} if response.get("failed") is True else {},
+        )  # fmt: skip
 
 
-def _result(call: dict[str, Any], node_id: str, number: int, at: Any) -> dict[str, Any]:
-    extra = {"failed": True} if call.get("status") == "error" else {}
+def _thought(thought: dict[str, Any]) -> str:
+    lines = (text_of(thought.get("subject")), text_of(thought.get("description")))
+    return "\n".join(filter(None, lines))
+
+
+def _usage(counts: dict[str, Any]) -> dict[str, int]:
+    known = {ours: counts.get(theirs) for theirs, ours in _USAGE.items()}
+    return {key: n for key, n in known.items() if isinstance(n, int) and n}
+
+
+def _responses(call: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what came of a call as the API has it."""
     result = call.get("result")
-    texts = (
-        [_response(part) for part in objects_of(result)]
-        if isinstance(result, list)
-        else [said_of(result)]
-    )
-    return message(
-        "tool", "\n".join(filter(None, texts)), id_=f"{node_id}-{number + 1}", at=at, name=text_of(call.get("name")),
-        tool_call_id=text_of(call.get("id")), extra=extra,
-    )  # fmt: skip
+    found = [part for part in objects_of(result) if "functionResponse" in part]
+    made = [object_of(part["functionResponse"]) for part in found]
+    if not made:
+        texts = [text_of(part.get("text")) for part in objects_of(result)]
+        text = "\n".join(filter(None, texts)) if isinstance(result, list) else said_of(result)
+        made = [{"response": {"output": text}}]
+    facts = {
+        "id": call.get("id"),
+        "name": call.get("name"),
+        "failed": call.get("status") == "error",
+    }
+    return [{**one, **facts} for one in made[:1]]
 
 
-def _response(part: dict[str, Any]) -> str:
-    response = object_of(object_of(part.get("functionResponse")).get("response"))
-    return said_of(response.get("output", response)) if response else text_of(part.get("text"))
+def _response(found: dict[str, Any]) -> str:
+    response = object_of(found.get("response"))
+    return said_of(response.get("output", response.get("error", response))) if response else ""
 
 
-def _content(content: Any) -> str | list[dict[str, Any]]:
-    if isinstance(content, str):
-        return content
-    parts = objects_of(content) if isinstance(content, list) else [object_of(content)]
-    return content_of([_part(part) for part in parts])
+def _parts(content: Any) -> list[dict[str, Any]]:
+    """Return a content as parts: the API takes text, a part, or a list of either."""
+    found = content if isinstance(content, list) else [content]
+    parts = [{"text": one} if isinstance(one, str) else one for one in found]
+    return objects_of(parts)
 
 
 def _part(part: dict[str, Any]) -> dict[str, Any]:
-    inline = object_of(part.get("inlineData"))
+    inline, file = object_of(part.get("inlineData")), object_of(part.get("fileData"))
     kind, data = text_of(inline.get("mimeType")), text_of(inline.get("data"))
     if kind.startswith("image/") and data:
         return picture(f"data:{kind};base64,{data}")
-    return {"type": "text", "text": f"[file: {kind}]" if inline else text_of(part.get("text"))}
-
-
-def _of_history(role: str, parts: list[dict[str, Any]], node_id: str) -> list[dict[str, Any]]:
-    """Return the records of an entry of the API's history: results of tools stand in the person's name there."""
-    calls = [object_of(part.get("functionCall")) for part in parts if "functionCall" in part]
-    results = [part for part in parts if "functionResponse" in part]
-    said = [part for part in parts if not {"functionCall", "functionResponse"} & set(part)]
-    thinking = "\n\n".join(
-        text_of(part.get("text")) for part in said if part.get("thought") is True
-    )
-    content = content_of([_part(part) for part in said if part.get("thought") is not True])
-    records = [
-        message("tool", _response(part), id_=f"{node_id}-{number + 1}", name=text_of(found.get("name")), tool_call_id=text_of(found.get("id")))
-        for number, part in enumerate(results)
-        for found in [object_of(part.get("functionResponse"))]
-    ]  # fmt: skip
-    made = [
-        tool_call(call.get("id"), call.get("name"), object_of(call.get("args"))) for call in calls
-    ]
-    if content or made or thinking:
-        records.append(message(role, content, id_=node_id, thinking=thinking, tool_calls=made))
-    return records
+    if inline or file:
+        name = text_of(file.get("fileUri")).rpartition("/")[2]
+        return {"type": "text", "text": f"[file: {name or kind or 'unnamed'}]"}
+    return {"type": "text", "text": text_of(part.get("text"))}

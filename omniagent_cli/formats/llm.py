@@ -1,41 +1,37 @@
 """``llm``: the log of the `llm` command line, ``logs.db`` (``llm logs path``), of both generations.
 
 Before 0.36 an answer is a row of ``responses``, with its question; since then messages are a tree by hash (``messages``,
-``parts``), and a ``thread`` names its newest. One file may hold both. It is read only, never migrated, and its views and
-triggers are not used. https://llm.datasette.io/en/stable/logging.html
+``parts``), and a ``thread`` names its newest. One file may hold both; a conversation that the newer program went on with
+is whole in the newer form. https://llm.datasette.io/en/stable/logging.html
+
+Messages are told by what they say, not by their ids there, so that a conversation is the same one in both forms.
 """
 
 from __future__ import annotations
 
-import base64
-import json
 import sqlite3
-import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-from omniagent_cli.errors import FormatError
-from omniagent_cli.formats.exchange import Incoming, MessageEntry, Problem, problem
+from omniagent_cli.errors import InvalidRecord
+from omniagent_cli.formats.exchange import Entry, Incoming, MessageEntry, Problem, problem
 from omniagent_cli.formats.foreign import (
     Thread,
     content_of,
     header_of,
     message,
     moment,
-    object_of,
     objects_of,
-    picture,
     said_of,
     text_of,
     tool_call,
-)  # fmt: skip
+)
+from omniagent_cli.formats.llm_log import Log, Row, opened
 from omniagent_cli.formats.source import Source
 
-_COPY_BYTES = 1 << 20
-_MAX_ATTACHMENT_BYTES = 20 * 1024 * 1024
+_OLDER = frozenset({"responses"})
+_NEWER = frozenset({"threads", "turns", "messages", "parts"})
+_ROLES = frozenset({"system", "user", "assistant"})
 
 
 class Llm:
@@ -43,307 +39,227 @@ class Llm:
 
     def read(self, source: Source) -> Iterator[Incoming | Problem]:
         """Yield the conversations, those of the older form first."""
-        with _file_of(source) as path, closing(_connected(path, source.name)) as log:
+        with opened(source) as log:
             try:
-                tables = {
-                    name
-                    for (name,) in log.execute(
-                        "SELECT name FROM sqlite_master WHERE type = 'table'"
-                    )
-                }
-                if not tables & {"threads", "responses"}:
+                is_older, is_newer = log.tables >= _OLDER, log.tables >= _NEWER
+                if not (is_older or is_newer):
                     yield problem(source.name, "it is a database, but not the log of llm")
-                    return
-                if "responses" in tables:
-                    yield from _Responses(log, source.name, tables).conversations()
-                if "threads" in tables:
-                    yield from _Threads(log, source.name).conversations()
-            except (sqlite3.Error, UnicodeDecodeError) as error:
-                yield problem(source.name, f"the database cannot be read to its end: {error}")
+                if is_older:
+                    yield from _Responses(log).conversations()
+                if is_newer:
+                    yield from _Threads(log).conversations()
+            except sqlite3.Error as error:
+                yield problem(
+                    source.name, f"the database cannot be read to its end: {log.why(error)}"
+                )
 
 
-@contextmanager
-def _file_of(source: Source) -> Iterator[Path]:
-    """Give the file, or a private copy of what is none, or is packed."""
-    if source.path is not None:
-        yield source.path
-        return
-    with tempfile.NamedTemporaryFile(suffix=".db") as file:
-        while data := source.chunk():
-            file.write(data)
-        file.flush()
-        yield Path(file.name)
+class _Conversations:
+    """One of the two forms."""
 
-
-def _connected(path: Path, name: str) -> sqlite3.Connection:
-    try:
-        log = sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro", uri=True)
-        log.execute("PRAGMA trusted_schema = OFF")
-        log.execute("PRAGMA query_only = ON")
-        log.execute("SELECT name FROM sqlite_master LIMIT 1").fetchone()
-    except sqlite3.Error as error:
-        raise FormatError(f"it cannot be opened as a database: {error}", place=name) from error
-    log.row_factory = sqlite3.Row
-    log.text_factory = lambda data: data.decode("utf-8", "replace")
-    return log
-
-
-class _Rows:
-    """Questions to the database."""
-
-    def __init__(self, log: sqlite3.Connection, place: str) -> None:
+    def __init__(self, log: Log) -> None:
         self._log = log
-        self._place = place
 
-    def _rows(self, statement: str, *values: Any) -> Iterator[dict[str, Any]]:
-        for row in self._log.execute(statement, values):
-            yield dict(row)
+    def _incoming(self, source_id: str, began: Any, **facts: Any) -> Incoming:
+        place = f"{self._log.place}:{source_id}"
+        header = header_of("llm", source_id, created=began, **facts)
 
-    def _picture(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Make a content part of an attachment; one that lies elsewhere, or is no picture, is named."""
-        name = Path(text_of(row.get("path"))).name or text_of(row.get("url")).rpartition("/")[2]
-        kind, data = text_of(row.get("type")), row.get("content")
-        if (
-            kind.startswith("image/")
-            and isinstance(data, bytes)
-            and len(data) <= _MAX_ATTACHMENT_BYTES
-        ):
-            return picture(f"data:{kind};base64,{base64.b64encode(data).decode()}", name)
-        shown = name or text_of(row.get("id"))[:12] or "unnamed"
-        return {"type": "text", "text": f"[{kind.partition('/')[0] or 'file'}: {shown}]"}
+        def again() -> Iterator[Entry]:
+            return Thread(moment(began)).entries(self._told(place, source_id))
+
+        def beside(first: str) -> Incoming:
+            return self._incoming(source_id, began, **{**facts, "branch": first})
+
+        return Incoming(place, header, again(), again=again, beside=beside)
+
+    def _told(self, place: str, source_id: str) -> Iterator[Entry]:
+        """Yield the messages of a conversation; what of it cannot be read is told."""
+        try:
+            yield from self._entries(place, source_id)
+        except (sqlite3.Error, InvalidRecord) as error:
+            yield problem(place, f"it cannot be read to its end: {self._log.why(error)}")
+
+    def _entries(self, place: str, source_id: str) -> Iterator[MessageEntry]:
+        raise NotImplementedError
 
 
-class _Responses(_Rows):
+class _Responses(_Conversations):
     """The older form: an answer with its question in a row."""
-
-    def __init__(self, log: sqlite3.Connection, place: str, tables: set[str]) -> None:
-        super().__init__(log, place)
-        self._tables = tables
 
     def conversations(self) -> Iterator[Incoming]:
         """Yield each conversation; an answer that belongs to none is one."""
-        found = self._rows(
-            "SELECT r.conversation_id AS id, c.name AS name, c.model AS model, min(r.datetime_utc) AS began,"
-            " max(r.datetime_utc) AS ended, min(r.id) AS first FROM responses r"
-            " LEFT JOIN conversations c ON c.id = r.conversation_id"
-            " GROUP BY coalesce(r.conversation_id, r.id) ORDER BY first"
+        self._log.order("asked", "responses", "coalesce(conversation_id, id)", "id")
+        self._log.order("called", "tool_calls", "response_id", "id")
+        self._log.order("returned", "tool_results", "response_id", "id")
+        found = self._log.rows(
+            "SELECT owner, min(row) AS first, max(row) AS last FROM asked GROUP BY owner"
         )
-        for row in list(found):
-            source_id = text_of(row["id"]) or text_of(row["first"])
-            header = header_of(
-                "llm",
-                source_id,
-                title=row["name"],
-                created=row["began"],
-                updated=row["ended"],
-                model=row["model"],
-            )
-            where = "r.conversation_id = ?" if row["id"] else "r.id = ?"
-            entries = Thread(moment(row["began"])).entries(
-                self._entries(where, row["id"] or row["first"])
-            )
-            yield Incoming(f"{self._place}:{source_id}", header, entries)
+        for row in found:
+            source_id = text_of(row["owner"])
+            if not source_id or self._log.has("threads", source_id):
+                continue
+            named = self._log.one("conversations", "id", source_id)
+            times = [
+                self._log.at("responses", row[key]).get("datetime_utc") for key in ("first", "last")
+            ]
+            yield self._incoming(
+                source_id, times[0], updated=times[1], title=named.get("name"), model=text_of(named.get("model"))
+            )  # fmt: skip
 
-    def _entries(self, where: str, value: str) -> Iterator[MessageEntry]:
+    def _entries(self, place: str, source_id: str) -> Iterator[MessageEntry]:
         system = ""
-        rows = self._rows(f"SELECT r.* FROM responses r WHERE {where} ORDER BY r.id", value)  # noqa: S608  # one of two
-        for row in rows:
-            place = f"{self._place}:{row['id']}"
-            told = "\n\n".join(
-                filter(
-                    None, [*self._fragments("system_fragments", row["id"]), text_of(row["system"])]
-                )
-            )
-            if told and told != system:
-                system = told
-                yield MessageEntry(
-                    place,
-                    message("system", told, id_=f"{row['id']}-system", at=row["datetime_utc"]),
-                )
+        for row in self._log.owned("asked", "responses", source_id):
+            told = [*self._fragments("system_fragments", row), text_of(row.get("system"))]
+            text = "\n\n".join(filter(None, told))
+            at = row.get("datetime_utc")
+            if text and text != system:
+                system = text
+                yield MessageEntry(place, message("system", text, at=at))
             for record in (*self._results(row), *self._question(row), self._answer(row)):
                 yield MessageEntry(place, record)
 
-    def _question(self, row: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        texts = [*self._fragments("prompt_fragments", row["id"]), text_of(row["prompt"])]
+    def _question(self, row: Row) -> Iterator[Row]:
+        texts = [*self._fragments("prompt_fragments", row), text_of(row.get("prompt"))]
         parts = [{"type": "text", "text": text} for text in texts if text]
-        attached = self._linked("prompt_attachments", "attachments", "attachment_id", row["id"])
-        parts += map(self._picture, attached)
-        if parts:
-            yield message(
-                "user", content_of(parts), id_=f"{row['id']}-prompt", at=row["datetime_utc"]
-            )
-
-    def _answer(self, row: dict[str, Any]) -> dict[str, Any]:
-        calls = self._of_response("tool_calls", row["id"])
-        usage = {key: row.get(key) for key in ("input_tokens", "output_tokens")}
-        return message(
-            "assistant",
-            text_of(row["response"]),
-            id_=row["id"],
-            at=row["datetime_utc"],
-            model=text_of(row.get("resolved_model")) or row["model"],
-            thinking=text_of(row.get("reasoning")),
-            tool_calls=[
-                tool_call(c["tool_call_id"], c["name"], text_of(c["arguments"])) for c in calls
-            ],
-            usage={key: n for key, n in usage.items() if isinstance(n, int)},
+        attached = self._log.linked(
+            "prompt_attachments", "response_id", row["id"], "attachments", "attachment_id"
         )
+        parts += map(self._log.part_of, attached)
+        if parts:
+            yield message("user", content_of(parts), at=row.get("datetime_utc"))
 
-    def _results(self, row: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        for number, found in enumerate(self._of_response("tool_results", row["id"])):
+    def _answer(self, row: Row) -> Row:
+        calls = self._log.owned("called", "tool_calls", row["id"])
+        return message(
+            "assistant", text_of(row.get("response")), at=row.get("datetime_utc"), model=_model(row),
+            thinking=text_of(row.get("reasoning")), usage=_usage(row),
+            tool_calls=[tool_call(c.get("tool_call_id"), c.get("name"), self._arguments(c)) for c in calls],
+        )  # fmt: skip
+
+    def _arguments(self, call: Row) -> Any:
+        """Return the arguments of a call as the newer form has them, whatever blanks stand between them."""
+        text = text_of(call.get("arguments"))
+        return self._log.json(text) or text
+
+    def _results(self, row: Row) -> Iterator[Row]:
+        for found in self._log.owned("returned", "tool_results", row["id"]):
             failed = text_of(found.get("exception"))
             yield message(
-                "tool", text_of(found["output"]) or failed, id_=f"{row['id']}-result-{number}", at=row["datetime_utc"],
-                name=text_of(found["name"]), tool_call_id=text_of(found["tool_call_id"]),
-                extra={"failed": True} if failed else None,
+                "tool", text_of(found.get("output")) or failed, at=row.get("datetime_utc"), name=text_of(found.get("name")),
+                tool_call_id=text_of(found.get("tool_call_id")), extra={"failed": True} if failed else None,
             )  # fmt: skip
 
-    def _fragments(self, table: str, response_id: str) -> list[str]:
-        return [
-            text_of(found["content"])
-            for found in self._linked(table, "fragments", "fragment_id", response_id)
-        ]
-
-    def _linked(self, link: str, table: str, key: str, response_id: str) -> list[dict[str, Any]]:
-        if not {link, table} <= self._tables:
-            return []
-        statement = f'SELECT t.* FROM {link} l JOIN {table} t ON t.id = l.{key} WHERE l.response_id = ? ORDER BY l."order"'  # noqa: S608  # names of ours
-        return list(self._rows(statement, response_id))
-
-    def _of_response(self, table: str, response_id: str) -> list[dict[str, Any]]:
-        if table not in self._tables:
-            return []
-        statement = f"SELECT * FROM {table} WHERE response_id = ? ORDER BY id"  # noqa: S608  # a name of ours
-        return list(self._rows(statement, response_id))
+    def _fragments(self, link: str, row: Row) -> list[str]:
+        found = self._log.linked(link, "response_id", row["id"], "fragments", "fragment_id")
+        return [text_of(one.get("content")) for one in found]
 
 
-class _Threads(_Rows):
+class _Threads(_Conversations):
     """The newer form: messages that name the one before them by its hash."""
 
     def conversations(self) -> Iterator[Incoming]:
         """Yield each thread."""
-        for row in list(self._rows("SELECT * FROM threads ORDER BY id")):
-            chain = self._chain(row["tip_message_hash"])
-            turns = list(
-                self._rows(
-                    "SELECT * FROM turns WHERE thread_id = ? ORDER BY datetime_utc, id", row["id"]
+        for row in self._log.rows(
+            "SELECT id, name, forked_from, datetime_utc FROM threads ORDER BY id"
+        ):
+            source_id = text_of(row["id"])
+            times = next(
+                self._log.rows(
+                    "SELECT min(datetime_utc) AS began, max(datetime_utc) AS ended, model FROM turns WHERE thread_id = ?",
+                    source_id,
                 )
             )
-            if not chain:
-                continue
-            began = turns[0]["datetime_utc"] if turns else row["datetime_utc"]
-            header = header_of(
-                "llm",
-                text_of(row["id"]),
-                title=row["name"],
-                created=began,
-                updated=turns[-1]["datetime_utc"] if turns else None,
-                model=turns[-1]["model"] if turns else None,
-                forked_from=row["forked_from"],
-            )
-            entries = Thread(moment(began)).entries(self._entries(chain, turns))
-            yield Incoming(f"{self._place}:{row['id']}", header, entries)
+            if source_id:
+                yield self._incoming(
+                    source_id, times["began"] or row["datetime_utc"], updated=times["ended"], title=row["name"],
+                    model=text_of(times["model"]), forked_from=text_of(row["forked_from"]),
+                )  # fmt: skip
+
+    def _entries(self, place: str, source_id: str) -> Iterator[MessageEntry]:
+        answered, asked = {}, {}
+        statement = "SELECT * FROM turns WHERE thread_id = ? ORDER BY datetime_utc, id"
+        for turn in self._log.rows(statement, source_id):
+            facts = {
+                key: value
+                for key, value in turn.items()
+                if key not in ("response_json", "options_json")
+            }
+            answered[turn["tip_message_hash"]] = asked[turn["parent_message_hash"]] = facts
+        for key in self._chain(self._log.one("threads", "id", source_id).get("tip_message_hash")):
+            role = text_of(self._log.one("messages", "hash", key).get("role"))
+            turn = answered.get(key) or asked.get(key) or {}
+            for record in self._records(
+                key, role, turn, usage=_usage(turn) if key in answered else {}
+            ):
+                yield MessageEntry(place, record)
 
     def _chain(self, tip: Any) -> list[str]:
         """Return the hashes from the first message to the newest; a circle is gone round once."""
         found: dict[str, None] = {}
         while isinstance(tip, str) and tip not in found:
-            row = next(self._rows("SELECT parent_hash FROM messages WHERE hash = ?", tip), None)
-            if row is None:
+            row = self._log.one("messages", "hash", tip)
+            if not row:
                 break
             found[tip] = None
             tip = row["parent_hash"]
         return list(reversed(found))
 
-    def _entries(self, chain: list[str], turns: list[dict[str, Any]]) -> Iterator[MessageEntry]:
-        answered = {turn["tip_message_hash"]: turn for turn in turns}
-        asked = {turn["parent_message_hash"]: turn for turn in turns}
-        for key in chain:
-            role = text_of(
-                next(self._rows("SELECT role FROM messages WHERE hash = ?", key))["role"]
-            )
-            turn = answered.get(key) or asked.get(key) or {}
-            for record in self._records(key, role, turn, ended=key in answered):
-                yield MessageEntry(f"{self._place}:{key}", record)
-
-    def _records(
-        self, key: str, role: str, turn: dict[str, Any], *, ended: bool
-    ) -> Iterator[dict[str, Any]]:
-        parts = list(
-            self._rows("SELECT * FROM parts WHERE message_hash = ? ORDER BY position", key)
-        )
+    def _records(self, key: str, role: str, turn: Row, *, usage: dict[str, int]) -> Iterator[Row]:
         at = turn.get("datetime_utc")
-        said: list[dict[str, Any]] = []
-        calls: list[dict[str, Any]] = []
+        said: list[Row] = []
+        calls: list[Row] = []
         thinking: list[str] = []
-        for part in parts:
-            payload = _json(part["payload"])
-            kind = text_of(part["type"])
+        for part in self._log.rows(
+            "SELECT * FROM parts WHERE message_hash = ? ORDER BY position", key
+        ):
+            payload, kind = self._log.json(part["payload"]), text_of(part["type"])
             if kind == "tool_call":
-                given = payload.get("arguments", {})
+                name = part["tool_name"] or payload.get("name")
                 calls.append(
-                    tool_call(
-                        payload.get("tool_call_id"), part["tool_name"] or payload.get("name"), given
-                    )
+                    tool_call(payload.get("tool_call_id"), name, payload.get("arguments", {}))
                 )
             elif kind == "tool_result":
-                yield self._result(key, part, payload, at)
+                yield self._result(part, payload, at)
             elif kind == "reasoning":
                 thinking.append(self._text(part, payload))
             elif kind == "attachment":
-                said.append(self._attached(part))
+                attached = self._log.linked(
+                    "part_attachments", "part_id", part["id"], "attachments", "attachment_id"
+                )
+                said += map(self._log.part_of, attached)
             else:
                 said.append({"type": "text", "text": self._text(part, payload)})
-        content = content_of(said)
-        if not (content or calls or thinking):
-            return
-        usage = (
-            {name: turn.get(name) for name in ("input_tokens", "output_tokens")} if ended else {}
-        )
-        model = (
-            (text_of(turn.get("resolved_model")) or text_of(turn.get("model")))
-            if role == "assistant"
-            else ""
-        )
-        yield message(
-            role if role in ("system", "user", "assistant") else "user", content, id_=key, at=at, model=model,
-            thinking="\n\n".join(filter(None, thinking)), tool_calls=calls,
-            usage={name: n for name, n in usage.items() if isinstance(n, int)},
-        )  # fmt: skip
+        content, thought = content_of(said), "\n\n".join(filter(None, thinking))
+        if content or calls or thought:
+            yield message(
+                role if role in _ROLES else "user", content, at=at, model=_model(turn) if role == "assistant" else "",
+                thinking=thought, tool_calls=calls, usage=usage,
+            )  # fmt: skip
 
-    def _result(
-        self, key: str, part: dict[str, Any], payload: dict[str, Any], at: Any
-    ) -> dict[str, Any]:
+    def _result(self, part: Row, payload: Row, at: Any) -> Row:
         failed = text_of(payload.get("exception"))
         text = self._text(part, payload) or said_of(payload.get("output")) or failed
         return message(
-            "tool", text, id_=f"{key}-{part['position']}", at=at, name=text_of(part["tool_name"]),
-            tool_call_id=text_of(payload.get("tool_call_id")), extra={"failed": True} if failed else None,
+            "tool", text, at=at, name=text_of(part["tool_name"]), tool_call_id=text_of(payload.get("tool_call_id")),
+            extra={"failed": True} if failed else None,
         )  # fmt: skip
 
-    def _text(self, part: dict[str, Any], payload: dict[str, Any]) -> str:
+    def _text(self, part: Row, payload: Row) -> str:
         """Return what a part says; long texts are put together from fragments, so that they are stored once."""
         if text := text_of(part["text"]):
             return text
-        texts = []
-        for piece in objects_of(payload.get("text_ref")):
-            row = next(
-                self._rows("SELECT content FROM fragments WHERE id = ?", piece.get("fragment")), {}
-            )
-            texts.append(text_of(piece.get("literal")) or text_of(row.get("content")))
-        return "".join(texts) or text_of(payload.get("text"))
-
-    def _attached(self, part: dict[str, Any]) -> dict[str, Any]:
-        rows = self._rows(
-            "SELECT a.* FROM part_attachments l JOIN attachments a ON a.id = l.attachment_id WHERE l.part_id = ?"
-            ' ORDER BY l."order"',
-            part["id"],
-        )
-        return self._picture(next(rows, {}))
+        found = payload.get("text_ref") or payload.get("output_ref")
+        pieces = [
+            text_of(piece.get("literal")) or text_of(self._log.one("fragments", "id", piece.get("fragment")).get("content"))
+            for piece in objects_of(found)
+        ]  # fmt: skip
+        return "".join(pieces) or text_of(payload.get("text"))
 
 
-def _json(text: Any) -> dict[str, Any]:
-    try:
-        return object_of(json.loads(text)) if isinstance(text, str) else {}
-    except (ValueError, RecursionError):
-        return {}
+def _model(row: Row) -> str:
+    return text_of(row.get("resolved_model")) or text_of(row.get("model"))
+
+
+def _usage(row: Row) -> dict[str, int]:
+    counts = {key: row.get(key) for key in ("input_tokens", "output_tokens")}
+    return {key: n for key, n in counts.items() if isinstance(n, int)}

@@ -91,6 +91,10 @@ class Tree:
         """Give a node other message records and leave it where it stands."""
         self.add(node_id, self._nodes[node_id].parent, place, records)
 
+    def move(self, node_id: str, parent: str | None) -> None:
+        """Let a node follow another one."""
+        self._nodes[node_id] = self._nodes[node_id]._replace(parent=parent)
+
     def lose(self, node_id: str, place: str) -> None:
         """Note a node that could not be read; the one that names it as a child tells where it stood."""
         self._lost.add(node_id)
