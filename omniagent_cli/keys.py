@@ -22,6 +22,7 @@ from omniagent_cli.errors import ConfigError, OmniAgentError, UsageError
 
 KEYRING_SERVICE = "omniagent"
 KEYRING_ORIGIN = "system keyring"
+KEYRING_EXTRA = "pip install 'omniagent-cli[keyring]'"
 
 
 class Keyring(Protocol):
@@ -104,6 +105,11 @@ class KeyChain:
             ConfigError: the file is damaged, or cannot be read.
         """
         return tuple(self._read_file())
+
+    @property
+    def has_keyring(self) -> bool:
+        """Whether the library is here that reaches the system keyring; it may still find none."""
+        return self._keyring() is not None
 
     @property
     def exposed_file(self) -> Path | None:

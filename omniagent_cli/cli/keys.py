@@ -10,7 +10,7 @@ from omniagent_cli.agent.providers import PROVIDERS, find_provider
 from omniagent_cli.cli.context import Context, running
 from omniagent_cli.cli.listing import show_rows
 from omniagent_cli.errors import OmniAgentError, UsageError
-from omniagent_cli.keys import KEYRING_ORIGIN, check_key
+from omniagent_cli.keys import KEYRING_EXTRA, KEYRING_ORIGIN, check_key
 from omniagent_cli.text import one_line, plain_field
 from omniagent_cli.ui.cells import Column, Table
 
@@ -97,8 +97,13 @@ def set_(
     if place == KEYRING_ORIGIN:
         context.terminal.note(f"the key for {row.title} is kept in the system keyring")
     else:
+        why = (
+            "no system keyring took it"
+            if context.keys.has_keyring
+            else f"a system keyring can be used after {KEYRING_EXTRA}"
+        )
         context.terminal.note(
-            f"the key for {row.title} is kept in {place}, unencrypted, readable by you alone: no system keyring took it"
+            f"the key for {row.title} is kept in {place}, unencrypted, readable by you alone: {why}"
         )
     if variable := context.keys.find_in_environment(row.name, row.key_variables):
         context.terminal.warn(f"{variable.origin} is set too, and wins over what is kept")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omniagent_cli.errors import ConfigError, UsageError
+from omniagent_cli.keys import KEYRING_EXTRA
 
 if TYPE_CHECKING:
     from omniagent_cli.cli.context import Context
@@ -65,6 +66,10 @@ def configured_key(context: Context) -> Key | None:
 
 def _from_keyring(context: Context, name: str) -> str:
     found = context.keys.get(name)
+    if found is None and not context.keys.has_keyring:
+        raise ConfigError(
+            f"the key {name!r} is in the system keyring, which needs an extra: {KEYRING_EXTRA}"
+        )
     if found is None:
         raise ConfigError(
             f"the system keyring has no key {name!r}; put it there with: keyring set omniagent {name}"
@@ -147,11 +152,14 @@ def new_key(
 
     Raises:
         UsageError: two are given, or the new file cannot be made.
-        ConfigError: the file that is named holds no key.
+        ConfigError: the file that is named holds no key, or encryption is not installed.
     """
     if key_file is not None and generate is not None:
         raise UsageError(f"{option} and --generate-key contradict each other; give one of them")
     if generate is not None:
+        from omniagent_cli.stores.ciphers import require_library
+
+        require_library()  # else a key would be left behind that nothing is encrypted with
         return write_key_file(generate)
     return None if key_file is None else read_key_file(key_file)
 

@@ -119,6 +119,15 @@ class Cipher:
             raise TamperedError from error
 
 
+def require_library() -> None:
+    """Make sure that encryption can be done, before anything is made for it.
+
+    Raises:
+        ConfigError: the extra is not installed.
+    """
+    _aes_gcm(bytes(16))
+
+
 def _aes_gcm(key: bytes) -> tuple[AESGCM, type[Exception]]:
     try:
         from cryptography.exceptions import InvalidTag

@@ -24,8 +24,8 @@ def test_a_key_from_a_pipe_is_kept_and_told_where(run, file):
     """What a password manager prints is kept in a private file, that is said, and the key is never shown."""
     ran = run("keys", "set", "OpenAI", stdin=f"{KEY}\n".encode())
     assert (ran.code, ran.out) == (0, "")
-    assert ran.err == (
-        f"the key for OpenAI is kept in {file}, unencrypted, readable by you alone: no system keyring took it\n"
+    assert ran.err.startswith(
+        f"the key for OpenAI is kept in {file}, unencrypted, readable by you alone: "
     )
     assert json.loads(file.read_text()) == {"openai": KEY}
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
