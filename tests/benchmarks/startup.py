@@ -1,8 +1,9 @@
 """What a start costs: whole processes beside a bare interpreter of the same environment, in one run.
 
-    python tests/benchmarks/startup.py [--rounds N] [--large N]
+    python tests/benchmarks/startup.py [--rounds N] [--large N] [--llm PATH]
 
-Runs alternate A B A B ...; figures are medians of CPU (user and system) and of wall time, and their ratio to
+`llm` (pip install llm, in an environment of its own) is run beside us when it is here or named by its path. The bars
+are what we hold ourselves to. Runs alternate A B A B ...; figures are medians of CPU (user and system) and of wall time, and their ratio to
 ``python -c pass``. It measures the environment whose python runs it, and says when that flatters or spoils the
 figures: a checkout instead of an installed wheel, or modules that were never compiled. Nothing is asserted.
 """
@@ -30,6 +31,8 @@ from omniagent_cli import Message, open_store
 
 PYTHON = sys.executable
 BARE = "python -c pass"
+BARS = {"TAB, 10,000": 2.5, "omniagent --version": 1.3, "sessions list": 10.0}
+"""What a line's wall time may be at most, as a multiple of the bare interpreter's; by how its name begins."""
 
 
 def make_store(path: Path, count: int) -> Path:
@@ -60,7 +63,7 @@ def _copies(first: dict[str, object], columns: list[str], count: int) -> Iterato
         yield [(first | changed)[column] for column in columns]
 
 
-def commands(stores: dict[int, Path]) -> dict[str, list[str]]:
+def commands(stores: dict[int, Path], llm: Path) -> dict[str, list[str]]:
     """Return what is measured, by its name in the table."""
     script = Path(PYTHON).with_name("omniagent")
     program = [str(script)] if script.exists() else [PYTHON, "-m", "omniagent_cli"]
@@ -78,11 +81,13 @@ def commands(stores: dict[int, Path]) -> dict[str, list[str]]:
         "sessions show": [*program, *here, "show", "user-000000"],
         "omniagent --help": [*program, "--help"],
     }
-    llm = Path(PYTHON).with_name("llm")
-    if importlib.util.find_spec("llm") and llm.exists():
+    if llm.exists():
+        own = llm.with_name("python")
         found |= {
+            "python -c pass, of llm": [str(own if own.exists() else PYTHON), "-c", "pass"],
             "llm --version": [str(llm), "--version"],
             "llm logs path": [str(llm), "logs", "path"],
+            "llm logs list": [str(llm), "logs", "list"],
         }
     return found
 
@@ -114,7 +119,7 @@ def _run(line: list[str], environ: dict[str, str]) -> tuple[float, float]:
     return cpu * 1000, wall * 1000
 
 
-def conditions() -> Iterator[str]:
+def conditions(llm: Path) -> Iterator[str]:
     """Say what is measured, and what makes the figures worth less."""
     place = Path(omniagent_cli.__file__).parent
     yield f"python {sys.version.split()[0]} at {PYTHON}; omniagent {omniagent_cli.__version__}; {os.cpu_count()} CPUs"
@@ -126,8 +131,8 @@ def conditions() -> Iterator[str]:
     script = Path(PYTHON).with_name("omniagent")
     if script.exists() and "import re\n" in script.read_text(encoding="utf-8"):
         yield "NOTE: the installer wrote a start script that imports re, which alone costs half a bare interpreter"
-    if importlib.util.find_spec("llm") is None:
-        yield "llm is not installed here, so it is not measured"
+    if not llm.exists():
+        yield f"NOTE: {llm} is not there, so llm is not measured; name it with --llm"
 
 
 def main() -> None:
@@ -135,6 +140,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--large", type=int, default=100_000)
+    parser.add_argument("--llm", type=Path, default=Path(PYTHON).with_name("llm"))
     arguments = parser.parse_args()
     home = Path(tempfile.mkdtemp(prefix="omniagent-startup-"))
     try:
@@ -143,15 +149,17 @@ def main() -> None:
             for count in (1000, 10_000, arguments.large)
         }
         environ = {"HOME": str(home), "PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8"}
-        figures = measure(commands(stores), arguments.rounds, environ)
+        figures = measure(commands(stores, arguments.llm), arguments.rounds, environ)
     finally:
         shutil.rmtree(home)
-    for line in conditions():
+    for line in conditions(arguments.llm):
         print(line)
-    print(f"{'':36} {'CPU ms':>8} {'x bare':>7} {'wall ms':>8} {'x bare':>7}")
+    print(f"{'':36} {'CPU ms':>8} {'x bare':>7} {'wall ms':>8} {'x bare':>7} {'bar':>6}")
     bare_cpu, bare_wall = figures[BARE]
     for name, (cpu, wall) in figures.items():
-        print(f"{name:36} {cpu:8.1f} {cpu / bare_cpu:7.2f} {wall:8.1f} {wall / bare_wall:7.2f}")
+        bar = next((f"{most:6.1f}" for begin, most in BARS.items() if name.startswith(begin)), "")
+        ratios = f"{cpu:8.1f} {cpu / bare_cpu:7.2f} {wall:8.1f} {wall / bare_wall:7.2f}"
+        print(f"{name:36} {ratios} {bar:>6}")
 
 
 if __name__ == "__main__":
