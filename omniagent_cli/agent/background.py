@@ -78,11 +78,13 @@ class Background:
         with self._lock:
             loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
         if loop is not None and thread is not None:
+            # What will not be ended is left behind, and nobody can do anything about that.
+            loop.set_exception_handler(lambda _loop, _context: None)
             ending = asyncio.run_coroutine_threadsafe(_others(cancel=True), loop)
             with suppress(TimeoutError):
                 ending.result(_PATIENCE_SECONDS + 1)
             loop.call_soon_threadsafe(loop.stop)
-            thread.join(_PATIENCE_SECONDS)
+            thread.join(_PATIENCE_SECONDS if ending.done() else 0)
             if not thread.is_alive():
                 loop.close()
 

@@ -12,7 +12,7 @@ import io
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 
@@ -107,4 +107,7 @@ def caught(printed: Printed) -> Iterator[None]:
         try:
             yield
         finally:
-            _OWN.reset(token)
+            with suppress(
+                ValueError
+            ):  # what would not end is ended with its loop, in another context
+                _OWN.reset(token)

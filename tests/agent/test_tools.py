@@ -331,6 +331,32 @@ def called(name, arguments="{}"):
     return {"id": "1", "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
+@pytest.mark.parametrize("where", ["tools=[stubborn]", "skills=[Skill('s', [stubborn])]"])
+def test_a_tool_that_will_not_stop_is_left_behind_quietly(where):
+    """The program ends with its agent, and nothing is said about what was left."""
+    program = (
+        "import asyncio\n"
+        "from omniagent_cli import Agent, Skill, open_store, tool\n"
+        "from omniagent_cli.agent import background, running\n"
+        "from omniagent_cli.testing.scripted import Say, ScriptedModel\n"
+        "background._PATIENCE_SECONDS = running.GRACE_SECONDS = 0.05\n"
+        "@tool(timeout_seconds=0.05)\n"
+        "async def stubborn() -> str:\n"
+        "    'Stay.'\n"
+        "    while True:\n"
+        "        try: await asyncio.sleep(60)\n"
+        "        except asyncio.CancelledError: pass\n"
+        "with open_store('memory:') as store:\n"
+        f"    model = ScriptedModel(Say(calls=[('stubborn', {{}})]), 'done')\n"
+        f"    with Agent(model, store=store, {where}) as agent:\n"
+        "        print(agent.process_with_session('s', 'go'))\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert (ended.stdout, ended.stderr) == ("done\n", "")
+
+
 def test_a_plain_tool_may_return_something_to_await():
     """A lambda around a coroutine function works as one expects."""
 
