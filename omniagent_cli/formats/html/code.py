@@ -9,12 +9,14 @@ from typing import Any
 
 from omniagent_cli.formats.html.escaping import escaped, quoted
 
-MAX_COLOURED = 10_000
+MAX_COLOURED = 6_000
 """Characters of a block that is coloured; a longer one is data more often than code, and costs more than it shows."""
 
 _SLOW_SECONDS = 1.0
 """What a block takes a hundredth of. Pygments' expressions can be made to take time that grows with the square of a
-text; a language in which that was done is not coloured any more in this process."""
+text; a language in which that was done is not coloured any more in this process, and after a few none is."""
+
+_SLOW_LANGUAGES = 3
 
 _REPEATED = re.compile(r"(.{1,4}?)\1{250}", re.DOTALL)
 """What nobody writes, and most texts that are made to be slow consist of."""
@@ -63,7 +65,9 @@ _slow: set[str] = set()
 
 
 def _is_colourable(text: str, name: str) -> bool:
-    return len(text) <= MAX_COLOURED and name not in _slow and not _REPEATED.search(text)
+    if name in _slow or len(_slow) >= _SLOW_LANGUAGES:
+        return False
+    return len(text) <= MAX_COLOURED and not _REPEATED.search(text)
 
 
 def _coloured(text: str, name: str) -> str:

@@ -12,7 +12,7 @@ from markdown_it.token import Token
 from markdown_it.utils import EnvType, OptionsDict
 
 from omniagent_cli.formats.html.code import block
-from omniagent_cli.formats.html.escaping import escaped
+from omniagent_cli.formats.html.escaping import escaped, shown
 from omniagent_cli.formats.html.prose import is_safe, leading_to, linked, opening
 from omniagent_cli.text import cut
 
@@ -55,10 +55,14 @@ def _settle(token: Token) -> None:
 
 
 def _settle_line(tokens: Sequence[Token]) -> None:
-    """Tell each link's end where it leads, and each text whether it stands in a link."""
+    """Tell each link's end where it leads, and each text whether it stands in a link.
+
+    Character references were read by now, and may have brought what is not for showing.
+    """
     opened: Token | None = None
     said: list[str] = []
     for token in tokens:
+        token.content = shown(token.content)
         if token.type == "link_open":
             opened, said = token, []
         elif token.type == "link_close" and opened is not None:

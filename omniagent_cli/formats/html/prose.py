@@ -10,15 +10,15 @@ from omniagent_cli.formats.html.escaping import escaped, quoted
 from omniagent_cli.formats.markdown import FENCE
 from omniagent_cli.text import cut
 
-MAX_MARKDOWN = 100_000
-"""Characters of an answer that is laid out; a longer one is shown as it was written. The worst that fits takes some
-20 microseconds a character."""
+MAX_MARKDOWN = 50_000
+"""Characters of an answer that is laid out; a longer one is shown as it was written. The worst that fits takes
+some 20 microseconds a character."""
 
 _TARGET_LENGTH = 200
 _LINK = re.compile(r"https?://[^\s<>\"'`\\^{|}]+", re.IGNORECASE)
 _SAFE = re.compile(r"(?:https?://|mailto:)[^/]", re.IGNORECASE)
 _MARKUP = re.compile(
-    r"""[`*_\[\]<>&#|~\\!"]|https?:|  $|^[ \t]|^ {0,3}(?:[-+=]|\d+[.)])|\n[^\S\n]+\n""",
+    r"[`*_\[\]<~\\|]|https?:|&#?\w|  $|^[ \t]|^(?:[-+=>#]|\d+[.)])|\n[^\S\n]+\n",
     re.MULTILINE | re.IGNORECASE,
 )
 """Whatever might be more than a plain paragraph."""
