@@ -6,7 +6,6 @@ The SDK's own reading waits in a thread that cannot be given up, so that Ctrl-C 
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import queue
 import sys
@@ -52,7 +51,7 @@ def standard_streams() -> Iterator[tuple[int, int]]:
     check_streams()
     with suppress(OSError, ValueError):
         sys.stdout.flush()
-    incoming, outgoing = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3) for fd in (0, 1))
+    incoming, outgoing = _copy(0), _copy(1)
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
     try:
@@ -68,6 +67,15 @@ def standard_streams() -> Iterator[tuple[int, int]]:
         # The copies stay open: a thread may wait in them, and must not find another file there.
         os.dup2(incoming, 0)
         os.dup2(outgoing, 1)
+
+
+def _copy(descriptor: int) -> int:
+    """Return a copy that programs we start do not get, and that is none of the standard three."""
+    if sys.platform == "win32":
+        return os.dup(descriptor)
+    import fcntl
+
+    return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
 
 
 class Outgoing:

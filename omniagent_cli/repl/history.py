@@ -38,7 +38,8 @@ class PrivateHistory(FileHistory):
             make_private_directory(self._path.parent)
             handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
             try:
-                os.fchmod(handle, 0o600)  # whatever made it before
+                if os.name == "posix":
+                    os.fchmod(handle, 0o600)  # whatever made it before
                 os.write(handle, entry.encode("utf-8", "replace"))
             finally:
                 os.close(handle)

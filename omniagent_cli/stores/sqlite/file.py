@@ -251,7 +251,8 @@ def _create_private(path: str) -> None:
         with contextlib.suppress(FileExistsError):
             descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
             try:
-                os.fchmod(descriptor, 0o600)
+                if os.name == "posix":
+                    os.fchmod(descriptor, 0o600)
             finally:
                 os.close(descriptor)
     except OSError as error:

@@ -155,7 +155,8 @@ def check_recovered(connection: sqlite3.Connection, path: str, left: Leftover) -
 def _keep(file: BinaryIO, copy: str) -> None:
     descriptor = os.open(copy, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     with os.fdopen(descriptor, "wb") as target:
-        os.fchmod(descriptor, 0o600)
+        if os.name == "posix":
+            os.fchmod(descriptor, 0o600)
         shutil.copyfileobj(file, target, 1 << 20)
         target.flush()
         os.fsync(descriptor)
