@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Rows = Iterable[tuple[str, str]]
 
-_CODES = (
+CODES = (
     (exits.DONE, "done; also when there was nothing to do"),
     (exits.FAILED, "failed or refused: not found, not agreed to, damage left, an answer that does not follow --schema"),
     (exits.USAGE, "the command line, a setting or a variable is wrong"),
@@ -29,6 +29,7 @@ _CODES = (
     (exits.CLOSED_PIPE, "whoever read the output closed the pipe (SIGPIPE), as with head"),
     (exits.TERMINATED, "ended by SIGTERM"),
 )  # fmt: skip
+"""Exit codes, and what each tells."""
 
 _JSON = """\
 With --json a command prints one JSON document to stdout and nothing else there: on one line in a pipe, indented on a \
@@ -119,7 +120,7 @@ def _exit_codes(context: Context, words: Sequence[str]) -> None:
     _show(
         context,
         "What a command's exit code tells a script.",
-        [("Exit codes", [(str(code), text) for code, text in _CODES])],
+        [("Exit codes", [(str(code), text) for code, text in CODES])],
     )
 
 

@@ -187,6 +187,11 @@ class Command(TyperCommand):
             formatter.write(f"\nWhat --json prints:\n  omniagent help json {path}\n")
 
 
+def own_parameters(command: Command, ctx: Any) -> list[Parameter]:
+    """Return the parameters of a command without those that all share."""
+    return TyperCommand.get_params(command, ctx)
+
+
 def _number_last(args: list[str]) -> list[str]:
     """Put a last argument such as -1, which reads like an option, where options have ended."""
     for place, word in enumerate(args):

@@ -108,5 +108,7 @@ def _check_modules(loaded):
     }
     for name, (_, modules) in loaded.items():
         assert targets[name] in modules
+        if name == "doctor":  # which looks at what the others do
+            continue
         others = modules & set(targets.values()) - {targets[name]}
         assert len(others) <= 1, (name, others)
