@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import Any
 
 from omniagent_cli.errors import UsageError
+from omniagent_cli.formats.recognising import outline
 from omniagent_cli.models import SESSION_FORMAT
 
 __all__ = ["EXPORTED", "FORMATS", "Format", "exporter", "importer", "recognise"]
@@ -24,8 +25,9 @@ class Format:
     Attributes:
         place: ``module:Class``, imported on first use.
         suffixes: file endings it is written with, the usual one first.
-        marks: a file is in this format when its first bytes hold each of these patterns; of several formats that
-            fit, the first of the table. Without marks `recognise` knows it.
+        marks: a JSON file is in this format when its `outline` holds all of one of these sets; of several formats
+            that fit, the first of the table.
+        pattern: a file that is no JSON is in this format when its first bytes match it.
         has_branches: what was edited or asked for again is in it too; its class takes ``branches=True``.
         has_front_matter: a header of facts can stand before it; its class takes ``front_matter=True``.
     """
@@ -36,7 +38,8 @@ class Format:
     suffixes: tuple[str, ...]
     can_export: bool = True
     can_import: bool = True
-    marks: tuple[bytes, ...] = ()
+    marks: tuple[set[str], ...] = ()
+    pattern: bytes = b""
     has_branches: bool = False
     has_front_matter: bool = False
 
@@ -73,9 +76,11 @@ FORMATS: dict[str, Format] = {
             "conversations with from and value, as sets for training hold them",
             (".json", ".jsonl"),
             marks=(
-                rb"\A\s*[\[{]",
-                rb'"(?:conversations?|messages)"\s*:\s*\[',
-                rb'\{\s*"from"\s*:|"from"\s*:\s*"(?:human|gpt|user|assistant|system)"',
+                {"conversations/from"},
+                {"conversation/from"},
+                {"messages/from"},
+                {"conversations/role"},
+                {"conversation/role"},
             ),
         ),
         Format(
@@ -84,7 +89,7 @@ FORMATS: dict[str, Format] = {
             "conversations.json of a ChatGPT account export, plain or in its zip",
             (".json",),
             can_export=False,
-            marks=(rb"\A\s*[\[{]", rb'"mapping"\s*:\s*\{'),
+            marks=({"mapping"},),
             has_branches=True,
         ),
         Format(
@@ -93,7 +98,7 @@ FORMATS: dict[str, Format] = {
             "conversations.json of a Claude.ai account export, plain or in its zip",
             (".json",),
             can_export=False,
-            marks=(rb"\A\s*[\[{]", rb'"chat_messages"\s*:\s*\['),
+            marks=({"chat_messages"},),
             has_branches=True,
         ),
         Format(
@@ -103,9 +108,11 @@ FORMATS: dict[str, Format] = {
             (".jsonl", ".jsonl.zst"),
             can_export=False,
             marks=(
-                rb"\A\s*\{",
-                rb'"type"\s*:\s*"(?:session_meta|response_item|turn_context|event_msg)"',
-                rb'"payload"\s*:',
+                {"type=session_meta", "payload"},
+                {"type=response_item", "payload"},
+                {"type=turn_context", "payload"},
+                {"type=event_msg", "payload"},
+                {"id", "timestamp", "instructions"},
             ),
             has_branches=True,
         ),
@@ -115,7 +122,7 @@ FORMATS: dict[str, Format] = {
             "transcripts of Claude Code (~/.claude/projects)",
             (".jsonl",),
             can_export=False,
-            marks=(rb"\A\s*\{", rb'"sessionId"\s*:', rb'"(?:parentUuid|leafUuid)"\s*:'),
+            marks=({"sessionId", "parentUuid"}, {"leafUuid"}),
             has_branches=True,
         ),
         Format(
@@ -125,8 +132,11 @@ FORMATS: dict[str, Format] = {
             (".jsonl", ".json"),
             can_export=False,
             marks=(
-                rb"\A\s*[\[{]",
-                rb'"sessionId"\s*:.*"(?:projectHash|startTime)"\s*:|"history"\s*:\s*\[|"role"\s*:\s*"(?:user|model)"\s*,\s*"parts"\s*:',
+                {"sessionId", "projectHash"},
+                {"sessionId", "startTime"},
+                {"history/parts"},
+                {"history", "authType"},
+                {"role", "parts"},
             ),
             has_branches=True,
         ),
@@ -136,7 +146,7 @@ FORMATS: dict[str, Format] = {
             "logs.db of the llm command line",
             (".db",),
             can_export=False,
-            marks=(rb"\ASQLite format 3\0",),
+            pattern=rb"\ASQLite format 3\0",
         ),
         Format(
             "aichat",
@@ -144,11 +154,7 @@ FORMATS: dict[str, Format] = {
             "sessions of the aichat command line",
             (".yaml", ".yml"),
             can_export=False,
-            marks=(
-                rb"(?m)\A(?:---\s*$|#.*$|\s)*\w+:",
-                rb"(?m)^model:",
-                rb"(?m)^(?:compressed_)?messages:",
-            ),
+            pattern=rb"(?m)\A(?:---|#.*|\s)*+(?=\w+:)(?=[\s\S]*?^model:)(?=[\s\S]*?^(?:compressed_)?messages:)",
         ),
         Format(
             "markdown",
@@ -225,9 +231,7 @@ def _row(name: str, done: str, able: list[str]) -> Format:
     raise UsageError(f"{what}; choose one of {', '.join(able)}")
 
 
-_OURS = re.compile(rb'"omniagent-(?:session|export)"')
-_ROLE = re.compile(rb'"role"\s*:\s*"')
-_MESSAGES = re.compile(rb'"messages"\s*:')
+_OURS = re.compile(rb'"format"\s*:\s*"omniagent-(?:session|export)"')
 
 
 def recognise(head: bytes, name: str = "") -> str:
@@ -238,28 +242,31 @@ def recognise(head: bytes, name: str = "") -> str:
         name: the file's name; decides only where the content leaves it open.
     """
     start = head.lstrip()
-    if not _OURS.search(head):
-        for row in FORMATS.values():
-            if _has_marks(row, head):
-                return row.name
     if start[:1] not in (b"{", b"["):
+        for row in FORMATS.values():
+            if row.pattern and re.match(row.pattern, head):
+                return row.name
         # The first record may be the damaged one.
         return "jsonl" if _OURS.search(head) and b"\n" in start else ""
-    line, _, _ = start.partition(b"\n")
-    found = _OURS.search(head)
-    if found and start[:1] == b"{":
-        if found.group() == b'"omniagent-export"':
-            return "json"
-        header_line = SESSION_FORMAT.encode() in line and not _MESSAGES.search(line)
-        return "jsonl" if header_line else "json"
-    if start[:1] == b"{":
-        return "openai" if _MESSAGES.search(head) else _by_name(name)
-    return "openai" if _ROLE.search(head) or not start[1:].strip(b" \r\n]") else ""
+    ways = outline(start)
+    if ours := _of_ours(ways, start):
+        return ours
+    for row in FORMATS.values():
+        if any(marks <= ways for marks in row.marks):
+            return row.name
+    if "messages" in ways or "preferred_output" in ways:
+        return "openai"
+    if start[:1] == b"[":
+        return "openai" if "role" in ways or not start[1:].strip(b" \r\n]") else ""
+    return "jsonl" if _OURS.search(head) or name.endswith(".jsonl") else ""
 
 
-def _has_marks(row: Format, head: bytes) -> bool:
-    return bool(row.marks) and all(re.search(mark, head) for mark in row.marks)
-
-
-def _by_name(name: str) -> str:
-    return "jsonl" if name.endswith(".jsonl") else ""
+def _of_ours(ways: frozenset[str], start: bytes) -> str:
+    """Tell which of our own formats it is, if it is one."""
+    if f"format={SESSION_FORMAT}" in ways:
+        first, _, _ = start.partition(b"\n")
+        line = outline(first)
+        return (
+            "jsonl" if start[:1] == b"{" and "format" in line and "messages" not in line else "json"
+        )
+    return "json" if {"format=omniagent-export", f"sessions/format={SESSION_FORMAT}"} & ways else ""
