@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from omniagent_cli.cli import given, ids
+from omniagent_cli.cli import ids
 from omniagent_cli.cli.context import Context
+from omniagent_cli.config import given
 from omniagent_cli.errors import UsageError
 from omniagent_cli.models import SessionSummary
 from omniagent_cli.ui.views import counted, quoted

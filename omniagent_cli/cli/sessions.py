@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from omniagent_cli.cli import given
 from omniagent_cli.cli.context import Context, running
 from omniagent_cli.cli.listing import show_fields
 from omniagent_cli.cli.options import Meta, OlderThan, Tag
+from omniagent_cli.config import given
 from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import UsageError
 from omniagent_cli.models import SessionSummary

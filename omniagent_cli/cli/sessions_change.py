@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from omniagent_cli.cli import given, ids
+from omniagent_cli.cli import ids
 from omniagent_cli.cli.context import Context, running
 from omniagent_cli.cli.options import ChosenIds, OneId
 from omniagent_cli.cli.stdin_ids import FromStdin, LongNull, Null, named_and_piped
+from omniagent_cli.config import given
 from omniagent_cli.durations import format_duration, ttl_seconds
 from omniagent_cli.errors import UsageError
 from omniagent_cli.repl.turns import check_position

@@ -8,11 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
-from omniagent_cli.cli import given, ids
+from omniagent_cli.cli import ids
 from omniagent_cli.cli.context import Context, running
 from omniagent_cli.cli.exporting import Request, is_folder, write, write_folder
 from omniagent_cli.cli.options import WHICH, Meta, OlderThan, Tag
 from omniagent_cli.cli.stdin_ids import FromStdin, Null, named_and_piped
+from omniagent_cli.config import given
 from omniagent_cli.errors import UsageError
 from omniagent_cli.formats import EXPORTED
 from omniagent_cli.models import ROLES

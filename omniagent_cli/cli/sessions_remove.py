@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from omniagent_cli.cli import given
 from omniagent_cli.cli.asking import agreed
 from omniagent_cli.cli.choosing import Wanted, chosen, described
 from omniagent_cli.cli.context import Context, running
@@ -23,6 +22,7 @@ from omniagent_cli.cli.options import (
     Yes,
 )
 from omniagent_cli.cli.stdin_ids import FromStdin, Null, named_and_piped
+from omniagent_cli.config import given
 from omniagent_cli.models import SessionSummary
 from omniagent_cli.text import plain_field
 from omniagent_cli.ui.views import counted

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from omniagent_cli.cli import given, ids
+from omniagent_cli.cli import ids
 from omniagent_cli.cli.context import Context, running
 from omniagent_cli.cli.listing import show_fields
+from omniagent_cli.config import given
 from omniagent_cli.durations import describe_age, utc_now
 from omniagent_cli.errors import UsageError
 from omniagent_cli.models import ROLES

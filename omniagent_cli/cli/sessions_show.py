@@ -12,9 +12,10 @@ import typer
 from omniagent_cli.agent.cost import Tally, tally
 from omniagent_cli.agent.results import whole_message
 from omniagent_cli.agent.summary import Summary, summaries_of, summary_of
-from omniagent_cli.cli import given, ids
+from omniagent_cli.cli import ids
 from omniagent_cli.cli.context import Context, running
 from omniagent_cli.cli.options import AnyId
+from omniagent_cli.config import given
 from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import UsageError
 from omniagent_cli.formats import EXPORTED

@@ -8,9 +8,9 @@ import typer
 
 from omniagent_cli.cli import ids
 from omniagent_cli.cli.context import Context, running
-from omniagent_cli.cli.given import json_or_text
 from omniagent_cli.cli.listing import show_rows
 from omniagent_cli.cli.options import AnyId, OneId
+from omniagent_cli.config.given import json_or_text
 from omniagent_cli.errors import KeyNotFound
 from omniagent_cli.text import plain_field, visible
 from omniagent_cli.ui.json_text import json_text

@@ -84,11 +84,16 @@ class Left(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """What the last command took away, so that ``/undo`` brings it back first."""
+    """What the last command took away, so that ``/undo`` brings it back first.
+
+    Attributes:
+        elsewhere: the chat was, and stays, in another session.
+    """
 
     session_id: str
     kind: str
     count: int
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)

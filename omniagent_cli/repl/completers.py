@@ -10,8 +10,11 @@ from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
 from omniagent_cli.errors import OmniAgentError
+from omniagent_cli.models import ROLES
+from omniagent_cli.repl.arguments import Argument, options_of
 from omniagent_cli.repl.paths import path_completions
-from omniagent_cli.repl.registry import Argument, Command, commands
+from omniagent_cli.repl.registry import Command, commands
+from omniagent_cli.stores.records import SORTS
 from omniagent_cli.text import cut, one_line
 
 if TYPE_CHECKING:
@@ -42,6 +45,9 @@ class SlashCompleter(Completer):
             "files": _files,
             "actions": lambda _: (("set", ""), ("get", ""), ("unset", "")),
             "switches": lambda _: (("on", ""), ("off", "")),
+            "roles": lambda _: ((role, "") for role in ROLES),
+            "sorts": lambda _: ((key, "") for key in SORTS),
+            "tags": self._tags,
             "tools": self._tools,
         }
 
@@ -64,9 +70,9 @@ class SlashCompleter(Completer):
             yield from path_completions(rest.lstrip())
             return
         before, word = _split(rest)
-        if word.startswith("-") and word != "-":
-            options = ((f"--{a.name}", "") for a in found.arguments if a.option)
-            yield from _fitting(options, word)
+        written = [a.written for a in found.arguments if a.option]
+        if word.startswith("-") and written:
+            yield from _fitting(((name, "") for name in written), word)
             return
         argument = _wanted(found, before)
         source = self._sources.get(argument.kind.completes) if argument else None
@@ -96,6 +102,10 @@ class SlashCompleter(Completer):
         for name in {s.model for s in self._chat.store.list(limit=_LIMIT) if s.model}:
             yield name, "used before"
 
+    def _tags(self, _word: str) -> Iterator[Offer]:
+        found = self._chat.store.list(limit=_READ)
+        yield from ((tag, "") for tag in dict.fromkeys(t for s in found for t in s.tags))
+
     def _tools(self, _word: str) -> Iterator[Offer]:
         agent = self._chat.agent
         yield from ((name, "") for name in (agent.toolset.names if agent else ()))
@@ -108,8 +118,7 @@ class SlashCompleter(Completer):
 
 def _wanted(found: Command, before: list[str]) -> Argument | None:
     """Return the argument that the word at the cursor is."""
-    options = {f"--{a.name}": a for a in found.arguments if a.option}
-    options |= {f"-{a.name[0]}": a for a in found.arguments if a.option}
+    options = {name: a for name, a in options_of(found.arguments).items() if a.kind.shown}
     if before and before[-1] in options:
         return options[before[-1]]
     count = 0
@@ -117,8 +126,8 @@ def _wanted(found: Command, before: list[str]) -> Argument | None:
     for word in before:
         if skip:
             skip = False
-        elif word in options:
-            skip = True
+        elif word.startswith("-") and len(word) > 1:
+            skip = word in options
         else:
             count += 1
     positional = [a for a in found.arguments if not a.option]

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from omniagent_cli.errors import ModelUnreachable
+from omniagent_cli.formats.naming import file_name
 from omniagent_cli.models import Message
 from omniagent_cli.repl.registry import commands
 from omniagent_cli.stores import open_store
@@ -70,10 +71,10 @@ def test_every_command_explains_itself() -> None:
         ("/fork --at", "--at needs N"),
         ("/switch user", "there is no session 'user'"),
         ("/switch -", "no session before this one"),
-        ("/undo", "no turn to take back"),
-        ("/retry", "no turn to take back"),
-        ("/delete", "nothing to delete"),
-        ("/clear", "there is no session"),
+        ("/undo", "nothing to take back"),
+        ("/retry", "nothing to ask again"),
+        ("/delete", "has no messages yet"),
+        ("/clear", "'user-123' has no messages yet"),
         ("/meta set", "needs an action and a key"),
         ("/meta set k", "needs a value"),
         ("/system @/no/such/file", "cannot read the system prompt"),
@@ -338,7 +339,7 @@ def test_save_writes_a_private_file(talk: Talk, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(talk.home)
     shown = talk.chat("my words", "/save", "/save", "n", "/save notes.txt", session_id="a/../b c")
     (saved,) = talk.home.glob("*.md")
-    assert saved.name == "a_.._b_c.md"
+    assert saved.name == file_name("a/../b c", ".md")
     assert "my words" in saved.read_text()
     assert saved.stat().st_mode & 0o777 == 0o600
     assert (talk.home / "notes.txt").exists()
@@ -355,6 +356,16 @@ def test_export_shows_or_writes(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> 
     assert json.loads((talk.home / "out.json").read_text())
     assert json.loads((talk.home / "o.jsonl").read_text())["messages"][0]["content"] == "one"
     assert "there is no format 'nope'" in shown
+
+
+def test_pages_and_tables(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """/save x.html writes a page for browsers, and so does /export html, under the session's name; csv is a table."""
+    monkeypatch.chdir(talk.home)
+    talk.chat("one", "/save x.HTML", "/export html", "/save t.csv", session_id="mine")
+    for name in ("x.HTML", "mine.html"):
+        assert (talk.home / name).read_text().startswith("<!DOCTYPE html>")
+    assert "answer 1" in (talk.home / "mine.html").read_text()
+    assert (talk.home / "t.csv").read_bytes().startswith(b"\xef\xbb\xbfsession,")
 
 
 @pytest.mark.parametrize("typed", ["/save", "/export", "/save /no/such/dir/x.md"])

@@ -147,3 +147,19 @@ def test_tools_are_switched_by_completed_words(offered) -> None:
     """`/tools` offers on and off; names come once the tools are known, and nothing is set up to find them."""
     assert [line for line, _, _ in offered("/tools o")] == ["/tools on", "/tools off"]
     assert offered("/tools off x") == []
+
+
+def test_options_and_what_they_take_are_offered(offered, talk: Talk) -> None:
+    """A dash offers the options of a command, and an option the tags, roles and orders that there are."""
+    talk.store.set_metadata("old", "tags", ["work", "home"])
+    assert [line for line, _, _ in offered("/retry -")] == ["/retry --model"]
+    assert "/sessions --older-than" in [line for line, _, _ in offered("/sessions --o")]
+    assert [line for line, _, _ in offered("/sessions --tag w")] == ["/sessions --tag work"]
+    assert [line for line, _, _ in offered("/sessions --all --tag w")] == [
+        "/sessions --all --tag work"
+    ]
+    assert [line for line, _, _ in offered("/search --role us")] == ["/search --role user"]
+    assert [line for line, _, _ in offered("/sessions --sort cr")] == ["/sessions --sort created"]
+    assert [line for line, _, _ in offered("/export --format mark")] == [
+        "/export --format markdown"
+    ]

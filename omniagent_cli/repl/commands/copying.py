@@ -8,8 +8,9 @@ from typing import Annotated
 from omniagent_cli.errors import OmniAgentError, SessionNotFound, UsageError
 from omniagent_cli.models import Message
 from omniagent_cli.repl import clipboard
+from omniagent_cli.repl.arguments import Kind
 from omniagent_cli.repl.chat import Chat
-from omniagent_cli.repl.registry import Kind, command
+from omniagent_cli.repl.registry import command
 from omniagent_cli.text import visible
 
 What = Annotated[str, Kind("N")]

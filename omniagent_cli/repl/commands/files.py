@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from omniagent_cli.errors import OmniAgentError, SessionNotFound, UsageError
 from omniagent_cli.formats import FORMATS
+from omniagent_cli.formats.naming import file_name
 from omniagent_cli.repl.chat import Chat
-from omniagent_cli.repl.registry import File, Format, command
+from omniagent_cli.repl.registry import File, FileWord, Flag, Format, command
 from omniagent_cli.text import one_line, visible
 from omniagent_cli.ui.views import counted, quoted
-
-_UNSAFE = re.compile(r"[^\w.-]+")
-_NAME_LENGTH = 80
 
 
 class NotWritten(OmniAgentError):
@@ -25,50 +22,61 @@ class NotWritten(OmniAgentError):
 
 @command("save")
 async def save(chat: Chat, file: File = "") -> None:
-    """Write this session to a file to read; its ending chooses the format, .md without one.
+    """Write this session to a file to read; its ending chooses the format: .md, .html, .txt, .csv or another.
 
-    Without a name the file is called like the session.
+    Without an ending it is Markdown, without a name the file is called like the session.
     """
-    path = _path(file or f"{_plain_name(chat.session_id)}.md")
+    path = _path(file or file_name(chat.session_id, ".md"))
     await _write(chat, path, _format_of(path) or "markdown")
 
 
 @command("export")
-async def export(chat: Chat, format: Format = "", file: File = "") -> None:  # noqa: A002  # shown in the usage
-    """Write this session in a format: jsonl, json, openai, markdown or text.
+async def export(
+    chat: Chat,
+    format: Format = "",  # noqa: A002  # shown in the usage
+    file: File = "",
+    *,
+    output: FileWord = "",
+    redact: Flag = False,
+) -> None:
+    """Write this session in a format, such as jsonl or markdown; TAB offers them.
 
-    Without a file it is shown here. Without a format the file's ending chooses it.
+    Without a file it is shown here; a page (html) gets a file called like the session. Without a format the file's ending chooses it. --redact masks what looks like a
+    key, token or password.
     """
+    file = output or file
     if format and format not in FORMATS and not file and _format_of(Path(format)):
         format, file = "", format  # noqa: A001  # only a file was named
+    if format == "html" and not file:
+        file = file_name(chat.session_id, ".html")  # a page is nothing to read here
     if file:
         path = _path(file)
-        await _write(chat, path, format or _format_of(path) or "jsonl")
+        await _write(chat, path, format or _format_of(path) or "jsonl", redact=redact)
         return
     pieces: list[bytes] = []
-    await chat.call(_exported, chat, format or "jsonl", pieces.append)
+    await chat.call(_exported, chat, format or "jsonl", pieces.append, redact=redact)
     for line in b"".join(pieces).decode().rstrip("\n").split("\n"):
         chat.terminal.line(visible(line))
 
 
-async def _write(chat: Chat, path: Path, format_name: str) -> None:
+async def _write(chat: Chat, path: Path, format_name: str, *, redact: bool = False) -> None:
+    if await chat.call(path.is_dir):
+        raise UsageError(f"{one_line(str(path))} is a directory; name a file in it")
     if await chat.call(path.exists) and not await chat.confirm(f"Replace {path}?"):
         chat.terminal.note("nothing was written")
         return
-    count = await chat.call(_write_whole, chat, path, format_name)
+    count = await chat.call(_write_whole, chat, path, format_name, redact=redact)
     chat.terminal.note(f"{counted(count, 'message')} written to {path} as {format_name}")
 
 
-def _write_whole(chat: Chat, path: Path, format_name: str) -> int:
+def _write_whole(chat: Chat, path: Path, format_name: str, *, redact: bool) -> int:
     """Write a private file that takes its name only when all is in it."""
     try:
-        if path.is_dir():
-            raise UsageError(f"{one_line(str(path))} is a directory; name a file in it")
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=".omniagent-", suffix=".tmp")
         part = Path(name)
         try:
             with os.fdopen(handle, "wb") as stream:
-                count = _exported(chat, format_name, stream.write)
+                count = _exported(chat, format_name, stream.write, redact=redact)
                 stream.flush()
                 os.fsync(stream.fileno())
             part.replace(path)
@@ -82,11 +90,15 @@ def _write_whole(chat: Chat, path: Path, format_name: str) -> int:
         ) from error
 
 
-def _exported(chat: Chat, format_name: str, write: Callable[[bytes], object]) -> int:
+def _exported(
+    chat: Chat, format_name: str, write: Callable[[bytes], object], *, redact: bool
+) -> int:
     from omniagent_cli.formats.transfer import export_sessions
 
     try:
-        return export_sessions(chat.store, [chat.session_id], format_name, write).messages
+        return export_sessions(
+            chat.store, [chat.session_id], format_name, write, redact=redact
+        ).messages
     except SessionNotFound as error:
         raise SessionNotFound(
             f"{quoted(chat.session_id)} has no messages yet; there is nothing to write",
@@ -99,12 +111,6 @@ def _path(text: str) -> Path:
 
 
 def _format_of(path: Path) -> str:
-    fitting = [
-        row.name for row in FORMATS.values() if row.can_export and path.suffix in row.suffixes
-    ]
+    ending = path.suffix.lower()
+    fitting = [row.name for row in FORMATS.values() if row.can_export and ending in row.suffixes]
     return fitting[0] if fitting else ""
-
-
-def _plain_name(session_id: str) -> str:
-    """Return a file name made of an id."""
-    return _UNSAFE.sub("_", session_id).lstrip(".")[:_NAME_LENGTH] or "session"

@@ -17,12 +17,12 @@ _SHOWN = 20
 
 
 @command("history")
-async def history(chat: Chat, count: Count = _SHOWN) -> None:
+async def history(chat: Chat, last: Count = _SHOWN) -> None:
     """Show the last messages with their numbers."""
-    if count < 0:
-        raise UsageError(f"cannot show {count} messages; give a number that is not negative")
+    if last < 1:
+        raise UsageError(f"cannot show {last} messages; give a number of 1 or more")
     try:
-        messages = await chat.call(chat.store.messages, chat.session_id, last=count)
+        messages = await chat.call(chat.store.messages, chat.session_id, last=last)
     except SessionNotFound:
         messages = []
     if not messages:
@@ -71,7 +71,8 @@ async def undo(chat: Chat) -> None:
 async def _bring_back(chat: Chat, removed: Removed) -> None:
     chat.removed = None
     entry = await chat.call(chat.store.restore, removed.session_id)
-    await chat.enter(entry.session_id)
+    if not removed.elsewhere:
+        await chat.enter(entry.session_id)
     chat.terminal.note(
         f"{counted(entry.message_count, 'message')} of {quoted(entry.session_id)} "
         f"{'is' if entry.message_count == 1 else 'are'} back"
@@ -79,12 +80,12 @@ async def _bring_back(chat: Chat, removed: Removed) -> None:
 
 
 async def _take_back(chat: Chat) -> None:
-    turn = await _own_turn(chat)
+    turn = await _own_turn(chat, "take back")
     gone = await chat.call(remove_turn, chat.store, chat.session_id, turn)
     chat.took(Removed(chat.session_id, "undone", gone))
 
 
-async def _own_turn(chat: Chat) -> list[Message]:
+async def _own_turn(chat: Chat, verb: str) -> list[Message]:
     """Return the last turn of this chat, else of the session, the question first.
 
     Raises:
@@ -92,7 +93,7 @@ async def _own_turn(chat: Chat) -> list[Message]:
     """
     turn = await chat.call(last_turn, chat.store, chat.session_id, chat.own_turns)
     if not turn:
-        raise UsageError("there is no turn to take back; this session has no question")
+        raise UsageError(f"there is nothing to {verb}; this session has no question")
     return turn
 
 
@@ -102,7 +103,7 @@ async def retry(chat: Chat, *, model: ModelName = "") -> None:
 
     The answer so far goes to the trash, from where `omniagent sessions restore` brings it back.
     """
-    turn = await _own_turn(chat)
+    turn = await _own_turn(chat, "ask again")
 
     async def ask_again(engine: Engine | None) -> None:
         await chat.call(remove_turn, chat.store, chat.session_id, turn, but_question=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from typing import Annotated, Any
+from typing import Annotated
 
+from omniagent_cli.config import given
 from omniagent_cli.errors import SessionNotFound, UsageError
+from omniagent_cli.repl.arguments import Kind
 from omniagent_cli.repl.chat import Chat
-from omniagent_cli.repl.registry import Kind, MetadataKey, command
+from omniagent_cli.repl.registry import Flag, MetadataKey, command
 from omniagent_cli.text import one_line, visible
 from omniagent_cli.ui.json_text import json_text
 from omniagent_cli.ui.views import pairs_table, quoted
@@ -17,16 +18,23 @@ Value = Annotated[str, Kind("VALUE", rest=True)]
 
 
 @command("meta")
-async def meta(chat: Chat, action: Action = "", key: MetadataKey = "", value: Value = "") -> None:
+async def meta(
+    chat: Chat,
+    action: Action = "",
+    key: MetadataKey = "",
+    value: Value = "",
+    *,
+    string: Flag = False,
+) -> None:
     """Show the session's metadata, or set, get or unset one key.
 
-    A value is JSON if it reads as JSON, else text. Setting one brings the session into being.
+    A value is JSON if it reads as JSON, else text; with --string it is text. Setting one brings the session into being.
     """
-    if not action:
+    if not action or (action == "get" and not key):
         await _show_all(chat)
     elif action not in ("set", "get", "unset") or not key:
         raise UsageError(
-            "/meta needs an action and a key; write /meta set KEY VALUE, /meta get KEY"
+            "/meta needs an action and a key; write /meta set KEY VALUE, /meta get KEY or /meta unset KEY"
         )
     elif action == "get":
         found = await chat.call(chat.store.get_metadata, chat.session_id, key)
@@ -34,7 +42,8 @@ async def meta(chat: Chat, action: Action = "", key: MetadataKey = "", value: Va
     elif action == "set":
         if not value:
             raise UsageError("/meta set needs a value; write /meta set KEY VALUE")
-        await chat.call(chat.store.set_metadata, chat.session_id, key, _json_or_text(value))
+        taken = value if string else given.json_or_text(value)
+        await chat.call(chat.store.set_metadata, chat.session_id, key, taken)
         chat.terminal.note(f"{one_line(key)} is set")
     elif await chat.call(chat.store.delete_metadata, chat.session_id, key):
         chat.terminal.note(f"{one_line(key)} is gone")
@@ -54,14 +63,3 @@ async def _show_all(chat: Chat) -> None:
         return
     pairs = [(k, v if isinstance(v, str) else json_text(v)) for k, v in sorted(known.items())]
     chat.terminal.table(pairs_table("KEY", pairs))
-
-
-def _json_or_text(text: str) -> Any:
-    try:
-        return json.loads(text, parse_constant=_no_constant)
-    except (ValueError, RecursionError):
-        return text
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(name)  # NaN and Infinity are no JSON, though Python reads them

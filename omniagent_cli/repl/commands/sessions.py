@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
+from omniagent_cli.config import given
 from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import SessionExists, SessionNotFound, UsageError
-from omniagent_cli.models import check_session_id, new_session_id
+from omniagent_cli.models import ROLES, SessionSummary, check_session_id, new_session_id
 from omniagent_cli.repl.chat import Chat, Removed
 from omniagent_cli.repl.naming import meant
 from omniagent_cli.repl.picker import NothingToPick, pick
-from omniagent_cli.repl.registry import Count, NewId, SearchText, SessionId, Tag, Text, command
+from omniagent_cli.repl.registry import (
+    Age,
+    Count,
+    Flag,
+    NewId,
+    Pairs,
+    Role,
+    SearchText,
+    SessionId,
+    SortKey,
+    Tags,
+    Text,
+    Time,
+    command,
+)
 from omniagent_cli.repl.turns import check_position
 from omniagent_cli.text import one_line
 from omniagent_cli.ui.views import counted, hit_parts, quoted, session_table
@@ -74,34 +90,78 @@ async def _picked(chat: Chat) -> str:
 
 
 @command("sessions")
-async def sessions(chat: Chat, query: SearchText = "", *, tag: Tag = "") -> None:
+async def sessions(
+    chat: Chat,
+    query: SearchText = "",
+    *,
+    limit: Count = _LISTED,
+    all_: Flag = False,
+    sort: SortKey = "updated",
+    meta: Pairs = (),
+    tag: Tags = (),
+    since: Time = "",
+    until: Time = "",
+    older_than: Age = "",
+    archived: Flag = False,
+) -> None:
     """List the sessions used last, or those whose id or title has the words.
 
-    --tag lists only those with a tag.
+    The options are those of omniagent sessions list: /sessions --tag work --since 7d
     """
-    tags = [tag] if tag else []
-    page = await chat.call(chat.store.list, limit=None if query else _LISTED, tags=tags)
-    wanted = query.casefold().split()
-    found = [
-        summary
-        for summary in page
-        if all(word in f"{summary.id} {summary.title}".casefold() for word in wanted)
-    ]
+    given.not_negative(limit, "--limit")
+    if until and older_than:
+        raise UsageError("--until and --older-than say the same; give one of them")
+    before = given.moment_before(older_than, "--older-than") if older_than else None
+    page = await chat.call(
+        chat.store.list,
+        limit=None if query or all_ else limit,
+        sort=sort,
+        metadata=given.pairs(meta, "--meta"),
+        tags=tag,
+        since=given.moment(since, "--since") if since else None,
+        until=given.moment(until, "--until") if until else before,
+        archived=None if all_ else archived,
+    )
+    found = _with_words(page, query)
     if not found:
-        chat.terminal.note("no session fits" if query or tag else "there are no sessions yet")
+        narrowed = query or meta or tag or since or until or older_than or archived
+        chat.terminal.note("no session fits" if narrowed else "there are no sessions yet")
         return
-    chat.terminal.table(session_table(found[:_LISTED], utc_now()))
-    if page.next_cursor or len(found) > _LISTED:
-        chat.terminal.note("there are more; /sessions WORDS looks for some of them")
+    shown = found if all_ else found[:limit]
+    chat.terminal.table(session_table(shown, utc_now()))
+    if page.next_cursor or len(found) > len(shown):
+        chat.terminal.note(
+            "there are more; /sessions WORDS looks for some of them, --all shows all"
+        )
+
+
+def _with_words(page: Sequence[SessionSummary], query: str) -> list[SessionSummary]:
+    wanted = query.casefold().split()
+    return [s for s in page if all(word in f"{s.id} {s.title}".casefold() for word in wanted)]
 
 
 @command("search")
-async def search(chat: Chat, query: SearchText) -> None:
+async def search(
+    chat: Chat,
+    query: SearchText,
+    *,
+    session: SessionId = "",
+    role: Role = "",
+    limit: Count = _LISTED,
+) -> None:
     """Find messages in all sessions, newest first.
 
-    Every word must occur; "a phrase" is words in a row, and pre* begins a word.
+    Every word must occur; "a phrase" is words in a row, and pre* begins a word. --session ID looks in one session
+    only (@ is this one), --role ROLE only in what one of user, assistant, tool or system said.
     """
-    hits = await chat.call(chat.store.search, query)
+    given.not_negative(limit, "--limit")
+    if role:
+        given.one_of(role, ROLES, "--role")
+    if session:
+        session = chat.session_id if session == "@" else await chat.call(meant, chat.store, session)
+    hits = await chat.call(
+        chat.store.search, query, session_id=session or None, role=role or None, limit=limit
+    )
     if not hits:
         chat.terminal.note("nothing was found")
     for hit in hits:
@@ -110,15 +170,16 @@ async def search(chat: Chat, query: SearchText) -> None:
         bold = chat.terminal.style(match, "bold")
         chat.terminal.line(f"{place} {hit.role}: {before}{bold}{after}")
     if not hits.complete:
-        chat.terminal.note("there are more; add a word to narrow it down")
+        chat.terminal.note("there are more; add a word to narrow it down, or --limit N shows them")
 
 
 @command("title")
 async def title(chat: Chat, text: Text = "") -> None:
-    """Show the session's title, or give it one."""
+    """Show the session's title, or give it one, which brings the session into being."""
     if not text:
         chat.terminal.line(one_line(chat.title) or "(no title)")
         return
+    await chat.call(chat.store.get_or_create, chat.session_id)
     await chat.call(chat.store.set_title, chat.session_id, text)
     await chat.refresh()
     chat.terminal.note(f"the title is now {one_line(chat.title)}")
@@ -153,8 +214,14 @@ async def fork(chat: Chat, new_id: NewId = "", *, at: Count | None = None) -> No
 
 
 @command("delete")
-async def delete(chat: Chat) -> None:
-    """Delete this session after asking, and begin another; /undo brings it back."""
+async def delete(chat: Chat, session_id: SessionId = "", *, yes: Flag = False) -> None:
+    """Delete this session after asking, and begin another; /undo brings it back.
+
+    Another session is named by its whole id, and this one goes on. --yes does not ask.
+    """
+    if session_id and session_id != chat.session_id:
+        await _delete_other(chat, session_id, yes=yes)
+        return
     session_id = chat.session_id
     if not await chat.call(chat.store.exists, session_id):
         raise SessionNotFound(
@@ -163,11 +230,28 @@ async def delete(chat: Chat) -> None:
         )
     await chat.refresh()
     count = chat.message_count
-    if not await chat.confirm(f"Delete {quoted(session_id)} with {counted(count, 'message')}?"):
-        chat.terminal.note("nothing was deleted")
+    if not await _sure(chat, session_id, count, yes=yes):
         return
     await chat.call(chat.store.delete, session_id)
     previous = chat.previous_id
     await chat.enter(new_session_id(utc_now()))
     chat.previous_id = previous
     chat.took(Removed(session_id, "deleted", count))
+
+
+async def _delete_other(chat: Chat, session_id: str, *, yes: bool) -> None:
+    if not await chat.call(chat.store.exists, session_id):
+        whole = await chat.call(meant, chat.store, session_id)  # or it says what is close
+        raise UsageError(f"/delete takes whole ids only; {quoted(whole)} is one")
+    count = (await chat.call(chat.store.summary, session_id)).message_count
+    if await _sure(chat, session_id, count, yes=yes):
+        await chat.call(chat.store.delete, session_id)
+        chat.took(Removed(session_id, "deleted", count, elsewhere=True))
+
+
+async def _sure(chat: Chat, session_id: str, count: int, *, yes: bool) -> bool:
+    asked = f"Delete {quoted(session_id)} with {counted(count, 'message')}?"
+    if yes or await chat.confirm(asked):
+        return True
+    chat.terminal.note("nothing was deleted")
+    return False

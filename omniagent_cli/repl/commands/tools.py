@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 
 from omniagent_cli.errors import UsageError
+from omniagent_cli.repl.arguments import Kind
 from omniagent_cli.repl.chat import Chat
-from omniagent_cli.repl.registry import Kind, command
+from omniagent_cli.repl.registry import command
 from omniagent_cli.text import one_line
 from omniagent_cli.ui.tools import tools_table
 

@@ -1,4 +1,4 @@
-"""What people write on the command line -> values: moments, ``key=value``, JSON."""
+"""What people write, on the command line and after slash commands -> values: moments, ``key=value``, JSON."""
 
 from __future__ import annotations
 
