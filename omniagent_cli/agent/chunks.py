@@ -168,10 +168,13 @@ class _Calls:
             call["function"]["arguments"] = dump(arguments).decode("utf-8")
 
     def finished(self) -> tuple[ToolCall, ...]:
-        """Return the calls that have a name, each with an id and arguments."""
+        """Return the calls that have a name, each with arguments and an id that no other of them has."""
         calls = tuple(call for call in self._calls if call["function"]["name"])
+        taken = {""}
         for call in calls:
-            call["id"] = call["id"] or f"call_{new_uid()}"
+            if call["id"] in taken:
+                call["id"] = f"call_{new_uid()}"
+            taken.add(call["id"])
             call["function"]["arguments"] = call["function"]["arguments"] or "{}"
         return calls
 

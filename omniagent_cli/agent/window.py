@@ -99,16 +99,22 @@ def choose(
 
 
 def _newest(pieces: Sequence[_Piece], window: Window, taken: int) -> list[_Piece]:
-    """Return the newest pieces that fit, the newest of all in any case."""
+    """Return the newest pieces that fit; the newest of all, and the question it belongs to, in any case."""
+    question = next((piece for piece in reversed(pieces) if piece.starts_turn), None)
     chosen: list[_Piece] = []
-    count, tokens = 0, taken
+    count, tokens = (0, taken) if question is None else (1, taken + question.tokens)
     for piece in reversed(pieces):
-        count += len(piece.messages)
-        tokens += piece.tokens
+        if piece is not question:
+            count += len(piece.messages)
+            tokens += piece.tokens
         over = window.max_tokens is not None and tokens > window.max_tokens
         if chosen and (over or count > window.max_messages):
             break
         chosen.append(piece)
+    if question is not None and not any(piece is question for piece in chosen):
+        chosen.append(
+            question
+        )  # what came between is left out: without it nobody would know what is asked
     chosen.reverse()
     return chosen
 
@@ -133,23 +139,24 @@ def turns(messages: Sequence[Message]) -> list[list[Message]]:
 
 
 def _pieces(turn: Sequence[Message], scale: float) -> list[_Piece]:
-    results = {
-        message.tool_call_id: message
-        for message in turn
-        if message.role == "tool" and message.tool_call_id
-    }
     pieces = []
+    # Where the result of a call belongs, by its id: servers that number their calls give the same ids in each round.
+    waiting: dict[str, list[tuple[_Piece, int]]] = {}
     for message in turn:
         if message.role == "tool":
+            if places := waiting.get(message.tool_call_id or ""):
+                piece, place = places.pop(0)
+                piece.messages[place] = message
             continue
         if message.role == "assistant" and not message.tool_calls and not message.text.strip():
             continue
-        together = [message]
-        for call in message.tool_calls or ():
-            call_id = call.get("id", "")
-            together.append(
-                results.get(call_id) or Message("tool", NO_RESULT, tool_call_id=call_id)
-            )
-        tokens = round(sum(map(estimate_tokens, together)) * scale)
-        pieces.append(_Piece(together, message.role == "user", tokens))
+        piece = _Piece([message], message.role == "user")
+        ids = [call.get("id", "") for call in message.tool_calls or ()]
+        waiting.update({call_id: [] for call_id in ids})
+        for place, call_id in enumerate(ids, 1):
+            piece.messages.append(Message("tool", NO_RESULT, tool_call_id=call_id))
+            waiting[call_id].append((piece, place))
+        pieces.append(piece)
+    for piece in pieces:
+        piece.tokens = round(sum(map(estimate_tokens, piece.messages)) * scale)
     return pieces

@@ -139,6 +139,7 @@ IRREGULAR_CALLS = {
     "object": [piece({"a": 1}, name="f", id="1", index=0), piece({}, name="g", id="2", index=1)],
     "name repeated": [piece('{"a":', name="f", id="1", index=0), piece("1}", name="f", id="1", index=0), piece("", name="g", index=1)],
     "no ids, one index": [piece('{"a":1}', name="f", index=0), piece("{}", name="g", index=0)],
+    "one id for both": [piece('{"a":1}', name="f", id="1", index=0), piece("{}", name="g", id="1", index=1)],
     "nameless dropped": [piece('{"a":1}', name="f", index=0), piece("{}", name="g", index=1), piece("{}", id="9", index=2)],
     "null pieces": [piece(None, name="f", id="1", index=0), chunk(tool_calls=None), piece('{"a":1}', index=0), chunk(tool_calls=["x", {"index": 1, "function": None}]), piece("{}", name="g", index=1)],
 }  # fmt: skip

@@ -49,8 +49,33 @@ def test_calls_stay_with_their_results():
         result("2", "t"),
         answer("done", "t"),
     ]
-    assert sent(messages, max_messages=3) == [("assistant", "done")]
+    assert sent(messages, max_messages=3) == [("user", "q"), ("assistant", "done")]
     assert len(sent(messages, max_messages=5)) == 5
+
+
+def test_a_long_turn_keeps_its_question():
+    """A turn of many calls does not push out what was asked; what is left out is older calls with their results."""
+    rounds = [m for i in range(9) for m in (answer("", "t", [str(i)]), result(str(i), "t"))]
+    before = [user("old", "o"), answer("older", "o")]
+    texts = [text for _, text in sent([*before, user("q", "t"), *rounds], max_messages=6)]
+    assert texts == ["q", "", "result 7", "", "result 8"]
+    budget = sent([*before, user("q", "t"), *rounds], max_tokens=1)
+    assert [text for _, text in budget] == ["q", "", "result 8"]
+
+
+def test_ids_of_calls_may_come_again():
+    """Servers that number their calls from 0 in each round get each call's own result back, and a lost one as lost."""
+    messages = [user("q", "t")]
+    for text in ("first", "second", None, "fourth"):
+        messages.append(answer("", "t", ["call_0"]))
+        if text:
+            messages.append(Message("tool", text, tool_call_id="call_0", turn_id="t"))
+    assert [text for role, text in sent(messages) if role == "tool"] == [
+        "first",
+        "second",
+        NO_RESULT,
+        "fourth",
+    ]
 
 
 def test_call_without_result_gets_one():
