@@ -22,6 +22,7 @@ from omniagent_cli.errors import OmniAgentError
 from omniagent_cli.models import Message, SessionSummary
 from omniagent_cli.repl.choosing import Choices, last_messages
 from omniagent_cli.repl.folding import beginning
+from omniagent_cli.repl.prompt import without_mouse
 from omniagent_cli.text import first_line, one_line, visible
 from omniagent_cli.ui.cells import cell_width, cut_cells
 from omniagent_cli.ui.live import last_rows
@@ -92,7 +93,7 @@ class PickerScreen:
     # Keys.
 
     def _keys(self) -> KeyBindings:
-        keys = KeyBindings()
+        keys = without_mouse(KeyBindings())
 
         def moving(*names: str, by: int = 0, pages: int = 0) -> None:
             def move(_event: KeyPressEvent) -> None:

@@ -107,7 +107,9 @@ class Prompt:
             reserve_space_for_menu=0 if plain else 8,
             tempfile_suffix=".md",
         )
-        self._question: PromptSession[str] = PromptSession(color_depth=depth)
+        self._question: PromptSession[str] = PromptSession(
+            color_depth=depth, key_bindings=without_mouse(KeyBindings())
+        )
 
     async def read(self, ready: Callable[[], None] | None = None) -> str:
         """Return what the person says next.
@@ -201,8 +203,21 @@ def _after_first_paint(ready: Callable[[], None]) -> None:
     app.after_render += painted
 
 
+def without_mouse(keys: KeyBindings) -> KeyBindings:
+    """Let what a terminal tells of its mouse do nothing, and return the keys.
+
+    Nobody asked for it, so that it is colour codes of a text that was put in; prompt-toolkit fails on them.
+    """
+
+    @keys.add(Keys.Vt100MouseEvent)
+    def _ignore(_event: KeyPressEvent) -> None:
+        """Nothing."""
+
+    return keys
+
+
 def _keys(multiline: Callable[[], bool]) -> KeyBindings:
-    keys = KeyBindings()
+    keys = without_mouse(KeyBindings())
     many = Condition(multiline)
 
     @keys.add("enter", filter=~many & _typing())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
+from omniagent_cli.models import Message
 from tests.repl.talk import CTRL_C, CTRL_D, Talk
 
 
@@ -90,3 +91,12 @@ def test_text_is_sent_as_typed(talk: Talk) -> None:
     """Blanks at the ends of a text belong to it; odd characters survive."""
     talk.chat("  indented  ", "Ärger 😀 \u200d")
     assert talk.texts()[::2] == ["  indented  ", "Ärger 😀 \u200d"]
+
+
+def test_colour_codes_typed_in_are_no_keys(talk: Talk) -> None:
+    """Text with colour codes that is typed rather than pasted loses them, at the prompt and at a question."""
+    talk.store.append("user-123", [Message("user", "hello")])
+    keys = "\x1b[31mred\x1b[m\r" + "/delete\r" + "\x1b[1;31mn\x1b[0m\r" + CTRL_D
+    talk.chat(keys=keys)
+    assert talk.texts() == ["hello", "red", "answer 1"]
+    assert "nothing was deleted" in talk.err
