@@ -12,7 +12,7 @@ from omniagent_cli.errors import FormatError, UsageError
 from omniagent_cli.formats import importer, recognise
 from omniagent_cli.formats.exchange import Importer, Problem
 from omniagent_cli.formats.importing import CONFLICTS, Importing
-from omniagent_cli.formats.opening import Progress, files_under, open_file, sources
+from omniagent_cli.formats.opening import Progress, files_under, open_file, size_of, sources
 from omniagent_cli.formats.outcomes import ImportReport, Outcome
 from omniagent_cli.formats.source import Source
 from omniagent_cli.models import check_session_id
@@ -139,7 +139,8 @@ def _again(stream: BinaryIO, name: str, progress: Progress | None) -> Opened:
 
 def _of_directory(directory: Path, progress: Progress | None) -> Iterator[Source | Problem]:
     before = 0
-    for path in files_under(directory):
+    unread: list[OSError] = []
+    for path in files_under(directory, unread=unread.append):
         try:
             stream = open_file(path)
         except FormatError as error:
@@ -152,8 +153,10 @@ def _of_directory(directory: Path, progress: Progress | None) -> Iterator[Source
                 if progress is not None:
                     progress(done + used)
 
+            before += size_of(stream) or 0
             yield from sources(stream, str(path), path=path, progress=advance)
-            before += path.stat().st_size
+    for why in unread:
+        yield Problem(str(why.filename), f"it cannot be read: {why.strerror}")
 
 
 def _run(store: SessionStore, opened: Opened, how: _How) -> ImportReport:

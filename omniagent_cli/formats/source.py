@@ -28,6 +28,7 @@ class Source:
         progress: called with the number of bytes read so far.
         path: see below.
         errors: what the stream raises beside `OSError` when it cannot be read, such as what unpacks it.
+        size: how many bytes are read of it, where more may be added meanwhile.
 
     Attributes:
         name: what places are called by, such as ``chats.jsonl``.
@@ -43,6 +44,7 @@ class Source:
         progress: Callable[[int], object] | None = None,
         path: Path | None = None,
         errors: tuple[type[Exception], ...] = (),
+        size: int | None = None,
     ) -> None:
         self.name = name
         self.path = path
@@ -52,13 +54,19 @@ class Source:
         # A pipe's read() waits for all it was asked for; read1() gives what is there.
         self._read_some: Callable[[int], bytes] = getattr(stream, "read1", stream.read)
         self._head: bytes | None = None
+        self._left = size
 
     def _read(self, size: int) -> bytes:
+        if self._left is not None:
+            size = min(size, self._left)
         try:
-            return self._read_some(size)
+            data = self._read_some(size) if size else b""
         except self._errors as error:
             why = getattr(error, "strerror", None) or error
             raise FormatError(f"it cannot be read: {why}", place=self.name) from error
+        if self._left is not None:
+            self._left -= len(data)
+        return data
 
     def head(self) -> bytes:
         """Return the first bytes, without a byte order mark, and leave them to be read."""
