@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import typer
@@ -22,34 +22,64 @@ from omniagent_cli.ui.heat import heat_rows
 from omniagent_cli.ui.views import counted
 
 _LARGEST = 5
+_MONTHS_SHOWN = 12
+_PAGE = 500
+_TOKENS = ("input_tokens", "output_tokens")
 
 
 @dataclass(slots=True)
 class _Totals:
+    """What is counted on the way through all sessions; of them, only the largest are remembered."""
+
     sessions: int = 0
     archived: int = 0
     messages: int = 0
     roles: Counter[str] = field(default_factory=Counter)
-    days: Counter[date] = field(default_factory=Counter)
+    days: dict[date, Counter[str]] = field(default_factory=dict)
     models: dict[str, Counter[str]] = field(default_factory=dict)
     largest: list[SessionSummary] = field(default_factory=list)
 
+    def add_session(self, summary: SessionSummary) -> None:
+        self.sessions += 1
+        self.archived += summary.archived
+        self.messages += summary.message_count
+        ranked = sorted([*self.largest, summary], key=lambda s: (-s.message_count, s.id))
+        self.largest = ranked[:_LARGEST]
+
     def add(self, message: Message) -> None:
         self.roles[message.role] += 1
-        if message.created_at is not None:
-            self.days[message.created_at.astimezone().date()] += 1
-        if message.role != "assistant":
-            return
-        self._of(message.model)["answers"] += 1
-        self._of(message.model).update(numbers(message.usage))
+        moment = message.created_at
+        day = None if moment is None else self._on(moment)
+        if day is not None:
+            day["messages"] += 1
+        if message.role == "assistant":
+            self._of(message.model)["answers"] += 1
+            self._add_usage(message.model, day, message.usage)
 
     def add_summaries(self, summaries: Sequence[Summary]) -> None:
         for summary in summaries:
-            if used := numbers(summary.usage):
-                self._of(summary.model).update(used)
+            moment = summary.created_at
+            self._add_usage(summary.model, self._on(moment) if moment else None, summary.usage)
+
+    def _add_usage(
+        self, model: str | None, day: Counter[str] | None, usage: Mapping[str, Any] | None
+    ) -> None:
+        if used := numbers(usage):
+            self._of(model).update(used)
+            if day is not None:
+                day.update(used)
 
     def _of(self, model: str | None) -> Counter[str]:
         return self.models.setdefault(model or "", Counter())
+
+    def _on(self, moment: datetime) -> Counter[str]:
+        return self.days.setdefault(moment.astimezone().date(), Counter())
+
+    def months(self) -> dict[str, Counter[str]]:
+        found: dict[str, Counter[str]] = {}
+        for day, counts in sorted(self.days.items()):
+            found.setdefault(f"{day:%Y-%m}", Counter()).update(counts)
+        return found
 
     def record(self, prices: Prices) -> dict[str, Any]:
         return {
@@ -58,15 +88,17 @@ class _Totals:
             "messages": self.messages,
             "roles": dict(self.roles),
             "days": [
-                {"day": day.isoformat(), "messages": number}
-                for day, number in sorted(self.days.items())
+                {"day": day.isoformat(), **_counts(counts)}
+                for day, counts in sorted(self.days.items())
+            ],
+            "months": [
+                {"month": month, **_counts(counts)} for month, counts in self.months().items()
             ],
             "models": [
                 {
                     "model": model,
                     "answers": tokens["answers"],
-                    "input_tokens": tokens["input_tokens"],
-                    "output_tokens": tokens["output_tokens"],
+                    **{key: tokens[key] for key in _TOKENS},
                     **_cost(tokens, prices.get(model)),
                 }
                 for model, tokens in self._by_tokens()
@@ -84,6 +116,10 @@ class _Totals:
         )
 
 
+def _counts(counts: Counter[str]) -> dict[str, int]:
+    return {key: counts[key] for key in ("messages", *_TOKENS)}
+
+
 def _cost(tokens: Counter[str], price: Mapping[str, float] | None) -> dict[str, float]:
     """Return what tokens cost, where there is a price."""
     spent = cost(tokens, price)
@@ -91,7 +127,7 @@ def _cost(tokens: Counter[str], price: Mapping[str, float] | None) -> dict[str, 
 
 
 def stats(ctx: typer.Context) -> None:
-    """Count sessions and messages, by day and by model with its tokens, and name the largest sessions.
+    """Count sessions, and messages and tokens by day, month and model, and name the largest sessions.
 
     Models with a price (the settings prices."MODEL".input, .output and others) have what their tokens cost.
     """
@@ -106,23 +142,26 @@ def stats(ctx: typer.Context) -> None:
 
 
 def _totals(context: Context) -> _Totals:
-    summaries = context.store.list(archived=None)
-    totals = _Totals(
-        sessions=len(summaries),
-        archived=sum(summary.archived for summary in summaries),
-        messages=sum(summary.message_count for summary in summaries),
-        largest=sorted(summaries, key=lambda s: (-s.message_count, s.id))[:_LARGEST],
-    )
-    with context.terminal.progress("reading", totals.messages) as advance:
-        for summary in summaries:
-            try:
-                for message in context.store.iter_messages(summary.id):
-                    totals.add(message)
-                    advance(1)
-                totals.add_summaries(summaries_of(context.store, summary.id))
-            except SessionNotFound:
-                continue  # removed by somebody since it was listed
-    return totals
+    """Go through all sessions once, a page at a time; memory does not grow with them."""
+    totals, cursor = _Totals(), None
+    with context.terminal.progress("reading sessions", context.store.count(archived=None)) as advance:
+        while True:
+            page = context.store.list(limit=_PAGE, cursor=cursor, archived=None, sort="created")
+            for summary in page:
+                totals.add_session(summary)
+                _add_messages(context, totals, summary.id)
+                advance(1)
+            if (cursor := page.next_cursor) is None:
+                return totals
+
+
+def _add_messages(context: Context, totals: _Totals, session_id: str) -> None:
+    try:
+        for message in context.store.iter_messages(session_id):
+            totals.add(message)
+    except SessionNotFound:
+        return  # removed by somebody since it was listed
+    totals.add_summaries(summaries_of(context.store, session_id))
 
 
 def _show_pipe(context: Context, record: dict[str, Any]) -> None:
@@ -131,10 +170,11 @@ def _show_pipe(context: Context, record: dict[str, Any]) -> None:
         fields([key, str(record[key])])
     for role, number in sorted(record["roles"].items()):
         fields(["role", role, str(number)])
-    for row in record["days"]:
-        fields(["day", row["day"], str(row["messages"])])
+    for key in ("day", "month"):
+        for row in record[f"{key}s"]:
+            fields([key, row[key], *(str(row[name]) for name in ("messages", *_TOKENS))])
     for row in record["models"]:
-        counts = [str(row[key]) for key in ("answers", "input_tokens", "output_tokens")]
+        counts = [str(row[key]) for key in ("answers", *_TOKENS)]
         counts += [f"{row['cost']:.9g}"] if "cost" in row else []
         fields(["model", plain_field(row["model"]), *counts])
     for row in record["largest"]:
@@ -146,6 +186,9 @@ def _show_person(context: Context, record: dict[str, Any]) -> None:
     archived = f" ({record['archived']:,} archived)" if record["archived"] else ""
     context.terminal.line(f"{sessions}{archived}, {counted(record['messages'], 'message')}")
     _show_activity(context, record)
+    if len(record["months"]) > 1:
+        context.terminal.line()
+        context.terminal.table(_month_table(record["months"][-_MONTHS_SHOWN:]))
     if record["models"]:
         context.terminal.line()
         context.terminal.table(_model_table(record["models"]))
@@ -159,13 +202,22 @@ def _show_person(context: Context, record: dict[str, Any]) -> None:
         context.terminal.table(Table([*columns, Column("TITLE", shrink=True)], rows))
 
 
+def _month_table(months: Sequence[dict[str, Any]]) -> Table:
+    rows = [
+        [row["month"], *(f"{row[key]:,}" for key in ("messages", *_TOKENS))]
+        for row in reversed(months)
+    ]
+    titles = ("MESSAGES", "TOKENS IN", "TOKENS OUT")
+    return Table([Column("MONTH", "cyan"), *(Column(name, right=True) for name in titles)], rows)
+
+
 def _model_table(models: Sequence[dict[str, Any]]) -> Table:
     """Lay out what each model used, with a column for what it cost where there is a price."""
     priced = any("cost" in row for row in models)
     rows = []
     for row in models:
         cells = [one_line(row["model"]) or "unknown"]
-        cells += [f"{row[key]:,}" for key in ("answers", "input_tokens", "output_tokens")]
+        cells += [f"{row[key]:,}" for key in ("answers", *_TOKENS)]
         if priced:
             cells.append(dollars(row["cost"]) if "cost" in row else "-")
         rows.append(cells)

@@ -44,6 +44,7 @@ _TRASHED = {
     "expires_at": "time|null: it can be restored until then",
 }
 _USAGE = {"*": "number: tokens, as the provider counts them; cost in dollars where prices are set"}
+_SAID = {"messages": "integer", "input_tokens": "integer", "output_tokens": "integer"}
 _VALUE = "any: the value, when a key was given; else an object with all of them"
 _MESSAGE = {
     "position": "integer: stays when others go",
@@ -160,7 +161,8 @@ SHAPES: dict[str, Any] = {
         "archived": "integer: of them",
         "messages": "integer",
         "roles": {"*": "integer: messages"},
-        "days": [{"day": "text: such as 2026-11-21", "messages": "integer"}],
+        "days": [{"day": "text: such as 2026-11-21", **_SAID}],
+        "months": [{"month": "text: such as 2026-11", **_SAID}],
         "models": [
             {
                 "model": "text",

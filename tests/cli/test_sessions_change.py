@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from omniagent_cli.cli.recent import Recent
@@ -215,11 +217,45 @@ def test_stats(run, filled):
         "model": "openai:gpt-5", "answers": 1, "input_tokens": 10, "output_tokens": 5,
     }  # fmt: skip
     assert [row["id"] for row in record["largest"]] == ["alice", "bob", "carol"]
-    assert record["days"] == [{"day": f"{FIRST.astimezone():%Y-%m-%d}", "messages": 8}]
+    said = {"messages": 8, "input_tokens": 10, "output_tokens": 5}
+    assert record["days"] == [{"day": f"{FIRST.astimezone():%Y-%m-%d}", **said}]
+    assert record["months"] == [{"month": "2026-11", **said}]
     assert run("sessions", "stats").cells[:3] == [
         ["sessions", "3"],
         ["archived", "0"],
         ["messages", "8"],
+    ]
+
+
+def test_stats_by_month(run, store, person):
+    """Messages and tokens of each month, also of what a summary took, in a pipe and as a table."""
+    usage = {"input_tokens": 1000, "output_tokens": 50}
+    for month in (1, 2):
+        moment = datetime(2026, month, 15, 12, tzinfo=UTC)
+        store.append(
+            "s", Message("assistant", "x", created_at=moment, usage=usage, model="openai:a")
+        )
+    store.put_summary(
+        "s",
+        1,
+        {
+            "text": "so far",
+            "created_at": "2026-02-16T12:00:00Z",
+            "usage": usage,
+            "model": "openai:b",
+        },
+    )
+    assert [row for row in run("sessions", "stats").cells if row[0] == "month"] == [
+        ["month", "2026-01", "1", "1000", "50"],
+        ["month", "2026-02", "1", "2000", "100"],
+    ]
+    with person("sessions", "stats") as terminal:
+        assert terminal.wait() == 0
+    lines = terminal.shown.splitlines()
+    place = lines.index("MONTH    MESSAGES  TOKENS IN  TOKENS OUT")
+    assert lines[place + 1 : place + 3] == [
+        "2026-02         1      2,000         100",
+        "2026-01         1      1,000          50",
     ]
 
 
