@@ -24,7 +24,8 @@ class Provider:
     Attributes:
         key_variables: environment variables that hold its key, in order; the first one is recommended.
         base_url_variable: the variable by which its own tools move it to another address.
-        default_model: empty for local servers, whose models are the person's choice.
+        default_model: one that the libraries of the provider and of pydantic-ai list, November 2026; empty for local
+            servers, whose models are the person's choice.
         local: a server on this machine, which needs no key.
         keyless_on_loopback: its key is for another place than this machine, and not sent to it.
         echoes_thinking: refuses to go on after a tool call unless its own thinking is sent back.
@@ -79,7 +80,7 @@ PROVIDERS: Mapping[str, Provider] = {
             "Anthropic",
             "https://api.anthropic.com/v1",
             ("ANTHROPIC_API_KEY",),
-            "claude-sonnet-4-5",
+            "claude-sonnet-5-5",
             obeys_schema=False,
             native_url="https://api.anthropic.com",
             native_url_variable="ANTHROPIC_BASE_URL",
@@ -90,7 +91,7 @@ PROVIDERS: Mapping[str, Provider] = {
             "Google Gemini",
             "https://generativelanguage.googleapis.com/v1beta/openai",
             ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
-            "gemini-2.5-flash",
+            "gemini-3.8-flash",
             echoes=("extra_content",),
             native_url="https://generativelanguage.googleapis.com",
             native_url_variable="GOOGLE_GEMINI_BASE_URL",
@@ -101,7 +102,7 @@ PROVIDERS: Mapping[str, Provider] = {
             "Groq",
             "https://api.groq.com/openai/v1",
             ("GROQ_API_KEY",),
-            "llama-3.3-70b-versatile",
+            "openai/gpt-oss-120b",
             native_url="https://api.groq.com",
             native_url_variable="GROQ_BASE_URL",
             native_library="groq",
@@ -141,11 +142,11 @@ PROVIDERS: Mapping[str, Provider] = {
             "DeepSeek",
             "https://api.deepseek.com/v1",
             ("DEEPSEEK_API_KEY",),
-            "deepseek-chat",
+            "deepseek-flash",
             echoes_thinking=True,
             obeys_schema=False,
         ),
-        Provider("xai", "xAI", "https://api.x.ai/v1", ("XAI_API_KEY",), "grok-4"),
+        Provider("xai", "xAI", "https://api.x.ai/v1", ("XAI_API_KEY",), "grok-4.7"),
         Provider(
             "together",
             "Together",

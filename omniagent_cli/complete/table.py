@@ -10,13 +10,13 @@ if TYPE_CHECKING:
 VALUES: dict[str, tuple[tuple[str, str], ...]] = {
     "model": (
         ("openai:gpt-5", "OpenAI"),
-        ("anthropic:claude-sonnet-4-5", "Anthropic"),
-        ("gemini:gemini-2.5-flash", "Google Gemini"),
-        ("groq:llama-3.3-70b-versatile", "Groq"),
+        ("anthropic:claude-sonnet-5-5", "Anthropic"),
+        ("gemini:gemini-3.8-flash", "Google Gemini"),
+        ("groq:openai/gpt-oss-120b", "Groq"),
         ("mistral:mistral-medium-latest", "Mistral"),
         ("openrouter:openrouter/auto", "OpenRouter"),
-        ("deepseek:deepseek-chat", "DeepSeek"),
-        ("xai:grok-4", "xAI"),
+        ("deepseek:deepseek-flash", "DeepSeek"),
+        ("xai:grok-4.7", "xAI"),
         ("together:meta-llama/Llama-3.3-70B-Instruct-Turbo", "Together"),
         ("recall", "the built-in answerer"),
     ),
@@ -126,6 +126,11 @@ VALUES: dict[str, tuple[tuple[str, str], ...]] = {
         ("tools.enabled", "offer tools to the model"),
         ("tools.disabled", "tools and skills that are never offered"),
         ("tools.allow", "tools that may write or destroy without asking"),
+    ),
+    "topic": (
+        ("environment", "variables that change what omniagent does"),
+        ("exit-codes", "what a command's exit code tells a script"),
+        ("json", "what --json prints"),
     ),
 }
 
@@ -325,7 +330,7 @@ TABLE: Table = {
             (("--help",), "", "show this help", False),
             *SHARED,
         ),
-        (("text", True),),
+        (("topic", True),),
         (),
     ),
     "keys": (
@@ -436,7 +441,7 @@ TABLE: Table = {
             (("--all",), "", "every session that is not pinned", False),
             (("--older-than",), "text", "sessions not used for this long, such as 90d", False),
             (("--meta",), "text", "sessions with this metadata; may be repeated", True),
-            (("--tag",), "text", "sessions with this tag; may be repeated", True),
+            (("--tag",), "tag", "sessions with this tag; may be repeated", True),
             (("--include-pinned",), "", "pinned sessions too", False),
             (("--stdin",), "", "take whole ids from stdin, one on each line", False),
             (("--null", "-0"), "", "ids on stdin end with NUL, as xargs -0", False),
@@ -468,7 +473,7 @@ TABLE: Table = {
             (("--all",), "", "every session that is not pinned", False),
             (("--older-than",), "text", "sessions not used for this long, such as 90d", False),
             (("--meta",), "text", "sessions with this metadata; may be repeated", True),
-            (("--tag",), "text", "sessions with this tag; may be repeated", True),
+            (("--tag",), "tag", "sessions with this tag; may be repeated", True),
             (("--include-pinned",), "", "pinned sessions too", False),
             (("--stdin",), "", "take whole ids from stdin, one on each line", False),
             (("--null", "-0"), "", "ids on stdin end with NUL, as xargs -0", False),
@@ -487,7 +492,7 @@ TABLE: Table = {
         (
             (("--all",), "", "all sessions, archived ones too", False),
             (("--meta",), "text", "sessions with this metadata; may be repeated", True),
-            (("--tag",), "text", "sessions with this tag; may be repeated", True),
+            (("--tag",), "tag", "sessions with this tag; may be repeated", True),
             (("--since",), "text", "whole sessions used at or after this: 2026-11-21, 7d, today", False),
             (("--until",), "text", "sessions used before this", False),
             (("--older-than",), "text", "sessions not used for this long, such as 90d", False),
@@ -541,7 +546,7 @@ TABLE: Table = {
             (("--all",), "", "without a limit, archived ones too", False),
             (("--sort",), "one of updated created messages id", "updated, created, messages or id", False),
             (("--meta",), "text", "sessions with this metadata; may be repeated", True),
-            (("--tag",), "text", "sessions with this tag; may be repeated", True),
+            (("--tag",), "tag", "sessions with this tag; may be repeated", True),
             (("--since",), "text", "used at or after this: 2026-11-21, 7d, today", False),
             (("--until",), "text", "used before this", False),
             (("--older-than",), "text", "sessions not used for this long, such as 90d", False),
@@ -572,7 +577,7 @@ TABLE: Table = {
             (("--json",), "", "print one JSON document", False),
             *SHARED,
         ),
-        (("session", False), ("text", False)),
+        (("session", False), ("metadata key", False)),
         (),
     ),
     "sessions meta set": (
@@ -582,7 +587,7 @@ TABLE: Table = {
             (("--help",), "", "show this help", False),
             *SHARED,
         ),
-        (("session", False), ("text", False), ("text", False)),
+        (("session", False), ("metadata key", False), ("text", False)),
         (),
     ),
     "sessions meta unset": (
@@ -591,7 +596,7 @@ TABLE: Table = {
             (("--help",), "", "show this help", False),
             *SHARED,
         ),
-        (("session", False), ("text", False)),
+        (("session", False), ("metadata key", False)),
         (),
     ),
     "sessions pin": (
@@ -685,7 +690,7 @@ TABLE: Table = {
             (("--json",), "", "print one JSON document", False),
             *SHARED,
         ),
-        (("session", False), ("text", False)),
+        (("session", False), ("state key", False)),
         (),
     ),
     "sessions state set": (
@@ -695,7 +700,7 @@ TABLE: Table = {
             (("--help",), "", "show this help", False),
             *SHARED,
         ),
-        (("session", False), ("text", False), ("text", False)),
+        (("session", False), ("state key", False), ("text", False)),
         (),
     ),
     "sessions state unset": (
@@ -704,7 +709,7 @@ TABLE: Table = {
             (("--help",), "", "show this help", False),
             *SHARED,
         ),
-        (("session", False), ("text", False)),
+        (("session", False), ("state key", False)),
         (),
     ),
     "sessions stats": (
@@ -730,7 +735,7 @@ TABLE: Table = {
             (("--quiet",), "", "say nothing but data and errors", False),
             (("--verbose",), "", "say more", False),
         ),
-        (("session", False), ("text", True)),
+        (("session", False), ("tag change", True)),
         (),
     ),
     "sessions title": (
@@ -773,7 +778,7 @@ TABLE: Table = {
             (("--all",), "", "every session that is not pinned", False),
             (("--older-than",), "text", "sessions not used for this long, such as 90d", False),
             (("--meta",), "text", "sessions with this metadata; may be repeated", True),
-            (("--tag",), "text", "sessions with this tag; may be repeated", True),
+            (("--tag",), "tag", "sessions with this tag; may be repeated", True),
             (("--include-pinned",), "", "pinned sessions too", False),
             (("--stdin",), "", "take whole ids from stdin, one on each line", False),
             (("--null", "-0"), "", "ids on stdin end with NUL, as xargs -0", False),

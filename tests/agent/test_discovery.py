@@ -80,7 +80,7 @@ def test_the_order_of_choice(chat_server):
         Choice("xai:b", "the session goes on with its model"),
         Choice("mistral:c", "OMNIAGENT_MODEL names it"),
         Choice(
-            "gemini:gemini-2.5-flash",
+            "gemini:gemini-3.8-flash",
             "a key for Google Gemini is set (GOOGLE_API_KEY)",
             automatic=True,
         ),
@@ -99,7 +99,7 @@ def test_variables_win_over_stored_keys(tmp_path):
     """A key in a variable decides before one kept in the file."""
     keys = KeyChain(tmp_path / "keys", environ={"XAI_API_KEY": "x"}, use_keyring=False)
     keys.set("openai", "sk-1")
-    assert choose_model(keys=keys, environ={}, probe=nothing).model == "xai:grok-4"
+    assert choose_model(keys=keys, environ={}, probe=nothing).model == "xai:grok-4.7"
     keys = KeyChain(tmp_path / "keys", environ={}, use_keyring=False)
     choice = choose_model(keys=keys, environ={}, probe=nothing)
     assert choice.reason == f"a key for OpenAI is set ({tmp_path / 'keys'})"

@@ -123,7 +123,7 @@ def test_offline_asks_nobody_but_this_machine(run, openai, chat_server, monkeypa
     monkeypatch.setenv("OLLAMA_HOST", chat_server(models=["llama3:8b"]).url.removesuffix("/v1"))
     listed = (run("models", "list", "--offline") for _ in range(10))
     ran = next(ran for ran in listed if "ollama" in ran.out)
-    assert ["groq:llama-3.3-70b-versatile", "GROQ_API_KEY", "", ""] in ran.cells
+    assert ["groq:openai/gpt-oss-120b", "GROQ_API_KEY", "", ""] in ran.cells
     assert "openai:gpt-5" in names(ran)  # it is on this machine
     assert "ollama:llama3:8b answers where nothing else is named" in ran.err
     ran = run("models", "list", "--offline", "--provider", "xai")
@@ -310,5 +310,5 @@ def test_the_prompt_knows_the_names_too(run, openai, home, tmp_path):
     asked = len(openai.requests)
     settings = load_settings({"HOME": str(home)}, tmp_path)
     known = Answering(settings, tell=pytest.fail).known_models()
-    assert {"openai:gpt-5-mini", "groq:llama-3.3-70b-versatile", "recall"} < set(known)
+    assert {"openai:gpt-5-mini", "groq:openai/gpt-oss-120b", "recall"} < set(known)
     assert len(openai.requests) == asked
