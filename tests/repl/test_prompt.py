@@ -96,7 +96,7 @@ def test_text_is_sent_as_typed(talk: Talk) -> None:
 def test_colour_codes_typed_in_are_no_keys(talk: Talk) -> None:
     """Text with colour codes that is typed rather than pasted loses them, at the prompt and at a question."""
     talk.store.append("user-123", [Message("user", "hello")])
-    keys = "\x1b[31mred\x1b[m\r" + "/delete\r" + "\x1b[1;31mn\x1b[0m\r" + CTRL_D
+    keys = "\x1b[31mred\x1b[0m\r" + "/delete\r" + "\x1b[1;31mn\x1b[0m\r" + CTRL_D
     talk.chat(keys=keys)
     assert talk.texts() == ["hello", "red", "answer 1"]
     assert "nothing was deleted" in talk.err
