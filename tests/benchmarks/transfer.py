@@ -46,10 +46,25 @@ WORDS = [
     "dark",
 ]
 TEXT = " ".join(itertools.islice(itertools.cycle(WORDS), 180))
+ANSWER = """Here is **how**, with `code`, [a link](https://example.com/a) and a list:
+
+- the first of them
+- the second
+
+```python
+def fib(n: int) -> int:
+    return n if n < 2 else fib(n - 1) + fib(n - 2)  # slowly
+```
+
+| name | value |
+|---|--:|
+| a | 1 |
+
+"""
 PER_SESSION = 1000
 
 
-def write_export(path: Path, size: int) -> int:
+def write_export(path: Path, size: int, text: str = TEXT) -> int:
     """Write an export of about that many bytes and return its messages."""
     count = 0
     with path.open("wb") as file:
@@ -64,7 +79,7 @@ def write_export(path: Path, size: int) -> int:
             file.write(json.dumps(head).encode() + b"\n")
             for number in range(PER_SESSION):
                 moment = f"2026-01-{1 + session % 28:02}T{number // 60 % 24:02}:{number % 60:02}:00.{session % 1000000:06}Z"
-                record = {"id": f"m{session}-{number}", "role": ("user", "assistant")[number % 2], "content": f"{number} {TEXT}", "created_at": moment, "turn_id": f"m{session}-{number - number % 2}"}  # fmt: skip
+                record = {"id": f"m{session}-{number}", "role": ("user", "assistant")[number % 2], "content": f"{number} {text}", "created_at": moment, "turn_id": f"m{session}-{number - number % 2}"}  # fmt: skip
                 file.write(json.dumps(record).encode() + b"\n")
                 count += 1
             session += 1
@@ -181,7 +196,7 @@ def main() -> None:
         print(
             f"import jsonl   {speed:6.1f} MB/s  {speed / floor:.2f} x by hand ({floor:.1f})  peak {peak:.0f} MiB"
         )
-        for format_name in ("jsonl", "json", "openai", "markdown", "text"):
+        for format_name in ("jsonl", "json", "openai", "markdown", "text", "csv", "html"):
             out = folder / f"out.{format_name}"
             speed, peak = apart(f"export-{format_name}", out, folder / "ours.db")
             print(
@@ -192,6 +207,17 @@ def main() -> None:
                 print(
                     f"import {format_name:8}{speed:6.1f} MB/s  {speed / floor:.2f} x by hand  peak {peak:.0f} MiB"
                 )
+        coded = folder / "coded.jsonl"
+        write_export(coded, options.megabytes * 100_000, ANSWER + TEXT[:400])
+        dumps, _ = apart("dumps", coded, "-")
+        apart("import", coded, folder / "coded.db")
+        print("of answers with code, tables and links:")
+        for format_name in ("jsonl", "markdown", "text", "csv", "html"):
+            out = folder / f"coded.{format_name}"
+            speed, peak = apart(f"export-{format_name}", out, folder / "coded.db")
+            print(
+                f"export {format_name:8}{speed:6.1f} MB/s  {speed / dumps:.2f} x json.dumps ({dumps:.0f})  peak {peak:.0f} MiB"
+            )
 
 
 if __name__ == "__main__":
