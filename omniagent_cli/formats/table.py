@@ -6,8 +6,6 @@ https://owasp.org/www-community/attacks/CSV_Injection
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -41,17 +39,12 @@ class Csv:
 
     def write(self, sessions: Iterable[Outgoing]) -> Iterator[bytes]:
         """Yield the table, a row at a time."""
-        text = io.StringIO()
-        rows = csv.writer(text)  # ends lines with CR LF
-        rows.writerow(COLUMNS)
-        yield _MARK
+        yield _MARK + _row(COLUMNS)
         for session in sessions:
             header = session.header
             facts = [cell(one_line(header["id"])), cell(one_line(header.get("title") or ""))]
             for record in session.messages:
-                rows.writerow([*facts, session.position, *_cells(record)])
-                yield _taken(text)
-        yield _taken(text)
+                yield _row([*facts, str(session.position), *_cells(record)])
 
 
 def cell(text: str) -> str:
@@ -59,14 +52,18 @@ def cell(text: str) -> str:
     return f"'{text}" if text.lstrip(" \n").startswith(_FORMULA) else text
 
 
-def _taken(text: io.StringIO) -> bytes:
-    taken = text.getvalue().encode()
-    text.seek(0)
-    text.truncate()
-    return taken
+def _row(cells: Iterable[str]) -> bytes:
+    """Write a row; the csv module, which looks at each character, takes three times as long for a long text."""
+    return ",".join(map(_quoted, cells)).encode() + b"\r\n"
 
 
-def _cells(record: dict[str, Any]) -> Iterator[object]:
+def _quoted(text: str) -> str:
+    if "," in text or '"' in text or "\n" in text or "\r" in text:
+        return '"' + text.replace('"', '""') + '"'
+    return text
+
+
+def _cells(record: dict[str, Any]) -> Iterator[str]:
     yield shown_time(record.get("created_at")).removesuffix(" UTC")
     yield record["role"]
     yield cell(one_line(record.get("name") or ""))
@@ -82,5 +79,5 @@ def _cells(record: dict[str, Any]) -> Iterator[object]:
     yield _count(usage.get("output_tokens"))
 
 
-def _count(value: object) -> object:
-    return value if type(value) is int and value >= 0 else ""
+def _count(value: object) -> str:
+    return str(value) if type(value) is int and value >= 0 else ""

@@ -41,8 +41,8 @@ async def export(
 ) -> None:
     """Write this session in a format, such as jsonl or markdown; TAB offers them.
 
-    Without a file it is shown here; a page (html) gets a file called like the session. Without a format the file's ending chooses it. --redact masks what looks like a
-    key, token or password.
+    Without a file it is shown here; a page (html) gets a file called like the session. Without a format the file's
+    ending chooses it. --redact masks what looks like a key, token or password.
     """
     file = output or file
     if format and format not in FORMATS and not file and _format_of(Path(format)):
