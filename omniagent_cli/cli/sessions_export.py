@@ -104,6 +104,8 @@ def export(
     if everything and archived:
         raise UsageError("--all and --archived contradict each other; give one of them")
     choice["archived"] = None if everything else archived
+    if output == "":
+        raise UsageError("-o is empty; name a file, or a directory as DIR/")
     named = named_and_piped(context, id_, stdin=stdin, null=null)
     request = Request(
         format_,

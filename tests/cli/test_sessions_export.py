@@ -6,12 +6,15 @@ import csv
 import io
 import json
 import os
+import signal
+import subprocess
+import sys
 
 import pytest
 import yaml
 
 from omniagent_cli.stores import open_store
-from tests.cli.scene import talk
+from tests.cli.scene import environment, talk
 
 
 def ids(text: str) -> list[str]:
@@ -61,6 +64,7 @@ def test_the_filters_are_those_of_list(run, chosen, words, expected):
         (("--all", "--archived"), "--all and --archived contradict each other; give one of them"),
         (("--until", "1d", "--older-than", "1d"), "--until and --older-than say the same; give one of them"),
         (("alice", "--only", "robot"), "--only cannot be 'robot'; give system, user, assistant or tool"),
+        (("alice", "-o", ""), "-o is empty; name a file, or a directory as DIR/"),
         (("alice", "--front-matter"), "json has no front matter; only markdown has"),
         (("--all", "--front-matter", "--format", "markdown"), "front matter stands at the top of a file; export one session, or into a directory: -o DIR/"),
     ],
@@ -141,6 +145,28 @@ def test_a_file_that_cannot_take_its_name_leaves_nothing(run, filled, tmp_path):
     ran = run("sessions", "export", "bob", "-o", "out")
     assert (ran.code, ran.err.count("\n")) == (1, 1)
     assert names(tmp_path / "out") == ["bob.jsonl"]
+
+
+def test_stopping_leaves_whole_files(store, db, tmp_path):
+    """Ctrl-C in the middle of many: what is there is whole, nothing half-written stands beside it."""
+    for number in range(40):
+        talk(store, f"s{number}", "Hello.", "*slow* " * 6_000)  # all of them take many seconds
+    program = [sys.executable, "-m", "omniagent_cli", "sessions", "export", "--all"]
+    out = tmp_path / "out"
+    with subprocess.Popen(
+        [*program, "-o", "out/", "--format", "html"],
+        cwd=tmp_path,
+        env=environment(db),
+        stdout=subprocess.PIPE,
+    ) as process:
+        while not (out.is_dir() and len(names(out)) > 2):
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        process.communicate()
+    assert process.returncode == 130
+    assert 0 < len(names(out)) < 40
+    assert all(name.endswith(".html") for name in names(out))
+    assert all((out / name).read_text().endswith("</html>\n") for name in names(out))
 
 
 def test_front_matter_is_yaml(run, store, tmp_path):
