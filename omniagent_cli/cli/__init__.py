@@ -39,7 +39,9 @@ def main(
             group = LazyGroup("omniagent", COMMANDS, root=True)
             columns = max(20, min(context.terminal.width, 80) - 2)  # click gives less than 50 up
             with group.make_context("omniagent", words, obj=context, terminal_width=columns) as ctx:
-                return group.invoke(ctx)
+                result = group.invoke(ctx)
+            context.remember_ids()
+            return result
         finally:
             context.close()
 

@@ -34,6 +34,9 @@ _KINDS = {
     "TO": "store",
     "MODEL": "model",
     "PROVIDER": "provider",
+    "TAG": "tag",
+    "+TAG|-TAG": "tag change",
+    "TOPIC": "topic",
 }
 _OF_COMMAND = {
     ("sessions unarchive", "session"): "session:archived",
@@ -41,6 +44,7 @@ _OF_COMMAND = {
     ("sessions restore", "session"): "session:trashed",
 }
 _VALUES = {"--role": ["system", "user", "assistant", "tool"]}
+_SECTIONS = {"sessions meta": "metadata key", "sessions state": "state key"}
 _SETTINGS = {"config get", "config set", "config unset"}
 _HEAD = '''"""Commands, options and values for TAB. Made by: {make}."""
 
@@ -57,11 +61,13 @@ if TYPE_CHECKING:
 def table_text() -> str:
     """Return the source of `omniagent_cli.complete.table`."""
     from omniagent_cli.agent.providers import PROVIDERS, RECALL
+    from omniagent_cli.cli.help import TOPICS
     from omniagent_cli.cli.table import COMMANDS
 
     maker = _Maker()
     maker.command("", maker.root, COMMANDS)
     maker.values["setting"] = _settings()
+    maker.values["topic"] = [(name, topic.text) for name, topic in TOPICS.items()]
     maker.values["provider"] = [(row.name, row.title) for row in PROVIDERS.values()]
     maker.values["model"] = [*_usual_models(PROVIDERS.values()), (RECALL, "the built-in answerer")]
     lines = [_HEAD.format(make=MAKE), "VALUES: dict[str, tuple[tuple[str, str], ...]] = {\n"]
@@ -130,6 +136,8 @@ class _Maker:
             return kind
         if path in _SETTINGS and metavar == "KEY":
             return "setting"
+        if metavar == "KEY" and (section := _SECTIONS.get(path.rpartition(" ")[0])):
+            return section
         kind = _KINDS.get(metavar, "text")
         return _OF_COMMAND.get((path, kind), kind)
 

@@ -155,6 +155,13 @@ class Context:
         asked = self.flags.get("store.url")
         write_pointer(url, asked, self.config_file, self.environ, str(self.cwd))
 
+    def remember_ids(self) -> None:
+        """Keep the newest ids of a store on a server for TAB, after a command that used it."""
+        if self._store is not None:
+            from omniagent_cli.cli.kept_ids import keep_ids
+
+            keep_ids(self._store, self.store_choice.url, self.environ)
+
     @cached_property
     def recent(self) -> Recent:
         """The session this person used last, in this store on this machine."""

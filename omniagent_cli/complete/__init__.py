@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["answer", "main"]
 
+_HELD = ("tag", "tag change", "metadata key", "state key")
 _BY_SHELL = {"file": "files", "store": "files", "directory": "directories"}
 
 
@@ -65,6 +66,10 @@ def _values(place: Place, known: Mapping[str, Pairs], environ: Mapping[str, str]
         from omniagent_cli.complete.models import model_names
 
         return model_names(place.given, known["model"], environ)
+    if place.kind in _HELD:
+        return _held(place, environ)
+    if place.kind == "topic":
+        return _topics(place, known["topic"])
     if place.kind in known:
         return known[place.kind]
     if place.kind.startswith("session"):
@@ -72,6 +77,34 @@ def _values(place: Place, known: Mapping[str, Pairs], environ: Mapping[str, str]
 
         return session_ids(place, environ)
     return ()
+
+
+def _held(place: Place, environ: Mapping[str, str]) -> Pairs:
+    from omniagent_cli.complete import values
+
+    if place.kind == "tag":
+        return values.tags_of(place, environ)
+    if place.kind == "tag change":
+        return values.tag_changes(place, environ)
+    pairs = values.keys_of(place, place.kind.removesuffix(" key"), environ)
+    return [(key, _short(text)) for key, text in pairs if key.isprintable()]
+
+
+def _short(text: str) -> str:
+    from omniagent_cli.text import one_line
+
+    return one_line(text[:60])
+
+
+def _topics(place: Place, topics: Pairs) -> Pairs:
+    """Return topics and commands for the first word after ``help``, then what stands below them."""
+    from omniagent_cli.complete.table import TABLE
+
+    words = place.arguments[1:] if place.arguments[:1] == ["json"] else place.arguments
+    path = " ".join(words)
+    below = TABLE[path][3] if path in TABLE else ()
+    found = [(name, TABLE[f"{path} {name}".lstrip()][0]) for name in below]
+    return found if place.arguments else [*topics, *found]
 
 
 def _for_words(words: list[str]) -> Pairs:

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
 _SUFFIX = ".jsonl"
 _LARGEST_INDEX = 8_000_000
+_END_BYTES = 65_536
+_HEADER = b'{"header"'
+_TAGS_AT_MOST = 10_000
 # Fields of a header as the store's index writes them.
 _ID, _EXPIRES_AT, _PINNED, _ARCHIVED, _PAYLOAD = 1, 7, 11, 12, 15
 
@@ -18,7 +21,7 @@ _ID, _EXPIRES_AT, _PINNED, _ARCHIVED, _PAYLOAD = 1, 7, 11, 12, 15
 def from_directory(path: str, prefix: str, which: str, limit: int) -> list[tuple[str, str]]:
     """Return ids and titles, those whose file changed last first."""
     if which == "session:trashed":
-        return []
+        return _trashed(path, prefix, limit)
     index = _index(path)
     now = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
     found = []
@@ -32,6 +35,72 @@ def from_directory(path: str, prefix: str, which: str, limit: int) -> list[tuple
                 found.append((entry.stat().st_mtime_ns, session_id, header))
     found.sort(key=lambda one: one[:2], reverse=True)
     return [(session_id, _title(header)) for _, session_id, header in found[:limit]]
+
+
+def data_of(path: str, session_id: str) -> dict[str, Any]:
+    """Return title, metadata and state of a session as the end of its file has them; empty when that is not to be had."""
+    indexed = (name for name, header in _index(path).items() if header[_ID] == session_id)
+    listed = (name for name in os.listdir(path) if _is_of(name, session_id))  # noqa: PTH208
+    name = next(indexed, "") or next(listed, "")
+    return _data(f"{path}/{name}") if name else {}
+
+
+def tags_in(path: str) -> list[str]:
+    """Return the tags of all sessions that the index knows, each as often as there are sessions with it."""
+    import json
+
+    found: list[str] = []
+    for header in _index(path).values():
+        if b"tags" not in header[_PAYLOAD].encode("utf-8", "replace") or len(found) > _TAGS_AT_MOST:
+            continue
+        try:
+            tags = json.loads(header[_PAYLOAD])["metadata"]["tags"]
+        except (ValueError, TypeError, KeyError):
+            continue
+        found += [tag for tag in tags if isinstance(tag, str)]
+    return found
+
+
+def _trashed(path: str, prefix: str, limit: int) -> list[tuple[str, str]]:
+    """Return what a deletion or trim put away, the newest first, from the ends of the newest hidden files."""
+    try:
+        with os.scandir(f"{path}/.omniagent/hidden") as entries:
+            files = sorted((entry.stat().st_mtime_ns, entry.path) for entry in entries)
+    except OSError:
+        return []
+    found: dict[str, str] = {}
+    for _, name in files[: -limit - 1 : -1]:
+        data = _data(name)
+        try:
+            session_id, title = data["trash"]["id"], data.get("title", "")
+        except (TypeError, KeyError):
+            continue
+        if isinstance(session_id, str) and session_id.startswith(prefix):
+            found.setdefault(session_id, title if isinstance(title, str) else "")
+    return list(found.items())
+
+
+def _data(name: str) -> dict[str, Any]:
+    """Return the data of the last header near the end of a log; it may say where an earlier line has them."""
+    import json
+
+    try:
+        with open(name, "rb") as file:  # noqa: PTH123
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - _END_BYTES))
+            lines = file.read().split(b"\n")
+            record = json.loads(next(one for one in reversed(lines) if one.startswith(_HEADER)))
+            if "data" not in record:
+                file.seek(record["log"]["data_at"])
+                record = json.loads(file.readline(_END_BYTES))
+        data = record["data"]
+    except (OSError, ValueError, TypeError, KeyError, StopIteration):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def _is_of(name: str, session_id: str) -> bool:
+    return name.endswith(_SUFFIX) and _session_id(name) == session_id
 
 
 def _index(path: str) -> dict[str, list[Any]]:

@@ -118,8 +118,11 @@ def find_place(words: list[str], table: Table) -> Place:
         reader.read(word)
     place = reader.place
     place.prefix = current
+    beside = _positional(reader.command[2], len(place.arguments))
     if reader.awaiting:
         place.kind = reader.awaiting
+    elif beside == "tag change" and current[:1] == "-" and current[:2] != "--":
+        place.kind = beside
     elif not place.literal and current.startswith("-"):
         _option_at(place, reader)
     elif reader.command[3]:
@@ -127,7 +130,7 @@ def find_place(words: list[str], table: Table) -> Place:
             place.kind = "words"
             place.words = _commands(reader, table)
     else:
-        place.kind = _positional(reader.command[2], len(place.arguments))
+        place.kind = beside
     return place
 
 

@@ -69,7 +69,7 @@ def _found(scheme: str, path: str, prefix: str, which: str) -> Iterable[tuple[st
         from omniagent_cli.complete.files import from_directory
 
         return from_directory(path, prefix, which, LIMIT)
-    return _from_list(path, prefix)
+    return [] if which == "session:trashed" else _from_list(path, prefix)
 
 
 def _escaped(session_id: str) -> str:
@@ -110,18 +110,27 @@ def _from_list(path: str, prefix: str) -> Iterable[tuple[str, str]]:
     with open(path, encoding="utf-8", errors="surrogateescape") as file:  # noqa: PTH123  # pathlib is too much here
         for line in file:
             session_id, _, title = line.rstrip("\n").partition("\t")
-            if session_id.startswith(prefix) and len(found) < LIMIT:
+            if session_id.startswith(prefix):
                 found.append((session_id, title))
+            if len(found) >= LIMIT:
+                break
     return found
 
 
-def _from_sqlite(path: str, prefix: str, which: str) -> Iterable[tuple[str, str]]:
+def open_reading(path: str) -> Connection | None:
+    """Open a store without changing anything; None when it is none of ours."""
     uri = _uri(path)
     if uri is None:
-        return []
+        return None
     import sqlite3
 
-    connection = sqlite3.connect(uri, uri=True, timeout=_WAIT_SECONDS, isolation_level=None)
+    return sqlite3.connect(uri, uri=True, timeout=_WAIT_SECONDS, isolation_level=None)
+
+
+def _from_sqlite(path: str, prefix: str, which: str) -> Iterable[tuple[str, str]]:
+    connection = open_reading(path)
+    if connection is None:
+        return []
     try:
         if which == "session:trashed":
             return _trashed(connection, prefix)

@@ -184,6 +184,9 @@ def _project_file(environ: Mapping[str, str], cwd: str) -> str:
 def _local(asked: str, environ: Mapping[str, str]) -> tuple[str, str] | None:
     """Read a URL or path as `stores.split_url` does; a test compares the two."""
     scheme, colon, rest = asked.partition(":")
+    if scheme == "openai-conversations":  # its map is a store as any other
+        path = rest.removeprefix("//") or f"{directory('data', environ)}/conversations.db"
+        return "sqlite", _expanded(path, environ)
     if colon and len(scheme) > 1 and "/" not in scheme and scheme in ("sqlite", "file", "memory"):
         if scheme == "memory" or (rest.startswith("//") and not rest.startswith("///")):
             return None

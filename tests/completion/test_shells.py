@@ -9,6 +9,7 @@ from omniagent_cli import Message, open_store
 from omniagent_cli.cli import main
 from tests.completion.shell_driver import COMPLETIONS, SHELLS, ShellDriver, need
 
+BASH_COMPLETION = Path("/usr/share/bash-completion/bash_completion")
 HOSTILE = "\x1b[31mred $(touch PWNED) `touch PWNED` \\$(touch PWNED) \\`touch PWNED\\` * ~ %n"
 # What a person types before TAB -> the id that has to arrive.
 IDS = {
@@ -110,6 +111,52 @@ def test_titles_are_shown_beside_ids(sessions):
             shell.shows("user-123", "�[31mred $(touch PWNED) `touch PWNED`")
 
 
+@pytest.fixture
+def held(sessions):
+    """Give a session keys and tags, some of which a careless script would run, and put one into the trash."""
+    with open_store(sessions / ".local/share/omniagent/sessions.db", ttl=None) as store:
+        store.set_metadata("user-123", "plain key", HOSTILE)
+        store.set_metadata("user-123", "$(touch PWNED)", 1)
+        store.tag("user-123", ["work", "`touch PWNED`"])
+        store.append("gone", [Message("user", "hello")])
+        store.delete("gone")
+    return sessions
+
+
+def test_what_sessions_hold_arrives_as_it_is(held, shell):
+    """Keys, tags, what is in the trash, and help topics are completed, whole and without being run."""
+    for typed, word in {
+        "sessions meta get user-123 pl": "plain key",
+        "sessions meta get user-123 \\$": "$(touch PWNED)",
+        "sessions tag user-123 +w": "+work",
+        "sessions list --tag w": "work",
+        "sessions list --tag \\`": "`touch PWNED`",
+        "sessions restore g": "gone",
+        "help env": "environment",
+        "help sessions tri": "trim",
+    }.items():
+        assert shell.given(f"omniagent {typed}\t")[-1] == word
+    assert not list(held.glob("*PWNED*"))
+
+
+def test_bash_with_its_completion_package(held):
+    """What bash-completion adds to bash changes nothing about what arrives."""
+    if not BASH_COMPLETION.exists():
+        pytest.skip("the package bash-completion is not installed")
+    arguments = ["--rcfile", str(BASH_COMPLETION), "--noprofile", "-i"]
+    start = f". '{COMPLETIONS}/omniagent.bash'"
+    with ShellDriver("bash", held, arguments=arguments, start=start) as shell:
+        for typed, word in {
+            "sessions show telegram:": "telegram:456",
+            "sessions show k=": "k=v=w",
+            "sessions meta get user-123 pl": "plain key",
+            "sessions list --tag=w": "--tag=work",
+            "sessions list --sort=cr": "--sort=created",
+        }.items():
+            assert shell.given(f"omniagent {typed}\t")[-1] == word
+    assert not list(held.glob("*PWNED*"))
+
+
 def test_redirections_are_files(sessions):
     """In bash what follows a redirection is a file, not a word of the program."""
     (sessions / "target.txt").write_text("")
@@ -118,7 +165,6 @@ def test_redirections_are_files(sessions):
         shell.line_is("omniagent sessions list > target.txt")
 
 
-BASH_COMPLETION = Path("/usr/share/bash-completion/bash_completion")
 INSTALLED = {
     "bash": (["--rcfile", str(BASH_COMPLETION), "--noprofile", "-i"], ":"),
     "zsh": (["-i"], ":"),
