@@ -150,9 +150,9 @@ class _Rollout:
         elif kind == "response_item":
             self._said(payload, line.get("timestamp"), entry.place)
         elif "payload" not in line:  # of 2025, without an envelope
-            self._of_2025(line, kind, entry.place)
+            self._plain(line, kind, entry.place)
 
-    def _of_2025(self, line: dict[str, Any], kind: str, place: str) -> None:
+    def _plain(self, line: dict[str, Any], kind: str, place: str) -> None:
         if kind:
             self._said(line, line.get("timestamp"), place)
         elif "id" in line and not self.facts:
@@ -182,16 +182,17 @@ class _Rollout:
             self._answered = None
 
     def _said(self, item: dict[str, Any], at: Any, place: str) -> None:
-        record = _record(item, self.model)
-        if record is None:
-            return
-        if (created := moment(at)) is not None:
-            record["created_at"] = created
+        for record in _records(item, self.model):
+            if (created := moment(at)) is not None:
+                record["created_at"] = created
+            self._add(record, message_id(item.get("id")), place)
+
+    def _add(self, record: dict[str, Any], item_id: str, place: str) -> None:
         if record["role"] == "user":
             self._questions.append(self.last)
         self._number += 1
         node_id = f"{self._number}"
-        record["id"] = message_id(item.get("id")) or f"{record['role']}-{node_id}"
+        record["id"] = item_id or f"{record['role']}-{node_id}"
         if record["role"] == "assistant":
             record[ANSWER] = f"{self._answer}"
             self._answered = (node_id, place, record)
@@ -201,46 +202,62 @@ class _Rollout:
         self.last = node_id
 
 
-def _record(item: dict[str, Any], model: str) -> dict[str, Any] | None:
-    """Return the message record of an item; None for what nobody said."""
+def _records(item: dict[str, Any], model: str) -> list[dict[str, Any]]:
+    """Return the message records of an item: none for what nobody said."""
     kind = text_of(item.get("type"))
     if kind == "message":
         return _message(item, model)
     if kind == "reasoning":
-        thoughts = [
-            text_of(part.get("text"))
-            for part in objects_of(item.get("summary")) + objects_of(item.get("content"))
-        ]
-        thinking = "\n\n".join(filter(None, thoughts))
-        return message("assistant", "", thinking=thinking) if thinking else None
+        told = objects_of(item.get("summary")) + objects_of(item.get("content"))
+        thinking = "\n\n".join(filter(None, (text_of(part.get("text")) for part in told)))
+        return [message("assistant", "", thinking=thinking)] if thinking else []
     if kind.endswith("_output"):
-        output = item.get("output")
-        if isinstance(output, dict):
-            output = output.get("content", output)
-        if isinstance(output, list):
-            output = "\n".join(
-                text_of(part.get("text")) or said_of(part) for part in objects_of(output)
-            )
-        return message("tool", said_of(output), tool_call_id=text_of(item.get("call_id")))
-    if kind.endswith("_call"):
-        name = text_of(item.get("name")) or kind.removesuffix("_call")
-        given: Any = next(
-            (item[key] for key in ("arguments", "input", "action") if item.get(key) is not None), {}
-        )
-        return message(
-            "assistant", "", model=model, tool_calls=[tool_call(item.get("call_id"), name, given)]
-        )
-    return None
+        return [_result(item)]
+    return _call(item, kind, model) if kind.endswith("_call") else []
 
 
-def _message(item: dict[str, Any], model: str) -> dict[str, Any] | None:
+def _call(item: dict[str, Any], kind: str, model: str) -> list[dict[str, Any]]:
+    """Return a call; of one that the provider answered itself, such as a search, only how it ended is known."""
+    given = (item[key] for key in ("arguments", "input", "action") if item.get(key) is not None)
+    name = text_of(item.get("name")) or kind.removesuffix("_call")
+    call_id = text_of(item.get("call_id"))
+    call = tool_call(call_id or item.get("id"), name, next(given, {}))
+    called = message("assistant", "", model=model, tool_calls=[call])
+    if call_id:
+        return [called]
+    ended = text_of(item.get("status")) or "completed"
+    return [called, message("tool", ended, tool_call_id=call["id"])]
+
+
+def _result(item: dict[str, Any]) -> dict[str, Any]:
+    output = item.get("output")
+    if isinstance(output, str) and output.startswith('{"output":'):
+        output = _of_2025(output)
+    if isinstance(output, dict):
+        output = output.get("content", output)
+    if isinstance(output, list):
+        parts = (text_of(part.get("text")) or said_of(part) for part in objects_of(output))
+        output = "\n".join(parts)
+    return message("tool", said_of(output), tool_call_id=text_of(item.get("call_id")))
+
+
+def _of_2025(output: str) -> str:
+    """Return what a tool said, which was wrapped with its exit code."""
+    try:
+        found = object_of(json.loads(output)).get("output")
+    except (ValueError, RecursionError):
+        return output
+    return found if isinstance(found, str) else output
+
+
+def _message(item: dict[str, Any], model: str) -> list[dict[str, Any]]:
     role, parts = text_of(item.get("role")), objects_of(item.get("content"))
-    if role == "assistant":
-        content = content_of([_part(part) for part in parts])
-        return message(role, content, model=model) if content else None
-    own = [part for part in parts if not _INJECTED.match(text_of(part.get("text")))]
-    content = content_of([_part(part) for part in own])
-    return message(role, content) if content and role == "user" else None
+    if role == "user":
+        parts = [part for part in parts if not _INJECTED.match(text_of(part.get("text")))]
+    content = content_of([_part(part) for part in parts])
+    if not content or role not in ("user", "assistant"):
+        return []
+    return [message(role, content, model=model if role == "assistant" else "")]
 
 
 def _part(part: dict[str, Any]) -> dict[str, Any]:

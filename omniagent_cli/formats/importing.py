@@ -198,6 +198,8 @@ class Importing:
             if not isinstance(found, str):
                 return found
             session_id = found
+        if not (incoming.exact or checker.count):
+            return Outcome(session_id, "skipped", reason="it has no messages")
         session = self._finished(incoming, session_id, checker)
         if session is None:
             return None

@@ -20,6 +20,7 @@ from omniagent_cli.formats.exchange import (
     RecordEntry,
     problem,
 )
+from omniagent_cli.formats.foreign import listed
 from omniagent_cli.formats.incremental import BadDocument, BadValue, JsonReader
 from omniagent_cli.formats.source import Source
 from omniagent_cli.models import detached, inlined, published
@@ -70,7 +71,19 @@ def _document(reader: JsonReader, place: str) -> Iterator[Incoming | Problem]:
             yield from _conversation(reader, incoming, chain(list_entries(reader), rest))
             return
         yield from _kept(reader, key, incoming)
-    yield problem(place, "there is no list of messages")
+    facts = incoming.header.get("metadata", {}).get("openai", {})
+    if isinstance(facts.get("input"), dict):
+        yield from _conversation(reader, incoming, _compared(facts, incoming))
+    else:
+        yield problem(place, "there is no list of messages")
+
+
+def _compared(facts: dict[str, Any], incoming: Incoming) -> Iterator[Entry]:
+    """Yield the messages of an example for preference tuning: the question, and the answer that was liked better."""
+    asked = facts.pop("input")
+    for said in (*listed(asked.pop("messages", [])), *listed(facts.pop("preferred_output", []))):
+        yield MessageEntry(incoming.place, said)
+    facts |= asked
 
 
 def _rest(reader: JsonReader, members: Iterator[str], incoming: Incoming) -> Iterator[Problem]:

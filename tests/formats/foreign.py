@@ -1,0 +1,44 @@
+"""The golden inputs: a file of each tool, recorded from the tool itself where that could be done here.
+
+``codex``, ``claude-code`` and ``gemini`` were written by codex-cli 0.169.0, Claude Code 2.1.197 and gemini-cli 0.61.0
+that talked to a local server, and `llm` logs by llm 0.27.1 and 0.36 (``llm-0.36`` is the log of 0.27.1 that 0.36 went on
+with); what is private was taken out, and a few lines for rarer things were put in. The others follow descriptions.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+GOLDEN = Path(__file__).parent / "golden" / "in"
+
+FORMAT_OF = {
+    "chatgpt.json": "chatgpt",
+    "claude.json": "claude",
+    "sharegpt.json": "sharegpt",
+    "openai.jsonl": "openai",
+    "codex.jsonl": "codex",
+    "codex-2025.jsonl": "codex",
+    "claude-code.jsonl": "claude-code",
+    "gemini.jsonl": "gemini",
+    "gemini-2025.json": "gemini",
+    "checkpoint-my%20tag.json": "gemini",
+    "20251003T141530-oslo-trip.yaml": "aichat",
+    "llm-0.27.sql": "llm",
+    "llm-0.36.sql": "llm",
+    "llm-0.36-new.sql": "llm",
+}
+
+
+def placed(name: str, directory: Path) -> Path:
+    """Put a golden input into a directory, under its name, and return where it is; a dump becomes its database."""
+    data = (GOLDEN / name).read_bytes()
+    if not name.endswith(".sql"):
+        path = directory / name
+        path.write_bytes(data)
+        return path
+    path = directory / name.replace(".sql", ".db")
+    with sqlite3.connect(path) as log:
+        log.executescript(data.decode())
+    log.close()
+    return path

@@ -1,0 +1,105 @@
+"""A file of each tool, and what comes of it, looked at by a person once and pinned whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from datetime import UTC, datetime
+
+import pytest
+from conversations import exported, imported
+from foreign import FORMAT_OF, GOLDEN, placed
+
+from omniagent_cli.formats import FORMATS, recognise
+from omniagent_cli.formats.intake import import_path
+from omniagent_cli.stores import open_store
+
+NOW = "now"
+
+
+@pytest.fixture
+def utc(monkeypatch):
+    """The machine is in UTC."""
+    with monkeypatch.context() as changed:
+        changed.setenv("TZ", "UTC")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+def outcome(path) -> list[dict]:
+    """Import a file with its branches, and return each record that is stored; times of the import itself are masked."""
+    began = datetime.now(UTC).isoformat()
+    with open_store("memory:", ttl=None) as store:
+        report = import_path(store, path, branches=True)
+        assert (report.problems, report.ok) == ([], True)
+        ids = sorted(summary.id for summary in store.list(archived=None))
+        records = [json.loads(line) for line in exported(store, ids).splitlines()]
+    for record in records:
+        for key in ("created_at", "updated_at"):
+            if record.get(key, "") >= began:
+                record[key] = NOW
+    return records
+
+
+@pytest.mark.parametrize("name", FORMAT_OF)
+def test_what_comes_of_a_golden_file(name, tmp_path, utc) -> None:
+    """What is kept of a file, and what is not, changes only on purpose."""
+    path = placed(name, tmp_path)
+    os.utime(path, (1_763_717_400, 1_763_717_400))
+    records = outcome(path)
+    expected = GOLDEN / f"{name}.expected.jsonl"
+    if os.environ.get("WRITE_GOLDEN"):
+        expected.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in records))
+    assert records == [json.loads(line) for line in expected.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("name", FORMAT_OF)
+@pytest.mark.parametrize("called", ["x.txt", "conversations.json", "logs.db", "a.jsonl", "b.yaml"])
+def test_a_file_is_recognised_by_its_content(name, called, tmp_path) -> None:
+    """Whatever it is called, and whatever of it is in sight."""
+    head = placed(name, tmp_path).read_bytes()[: 1 << 16]
+    assert recognise(head, called) == FORMAT_OF[name]
+    assert recognise(b"\n \n" + head, called) == FORMAT_OF[name] or FORMAT_OF[name] == "llm"
+
+
+@pytest.mark.parametrize("name", [n for n in FORMAT_OF if not n.endswith((".sql", ".yaml"))])
+@pytest.mark.parametrize("quoted", sorted({n for n in FORMAT_OF if not n.endswith(".sql")}))
+def test_what_a_file_quotes_does_not_make_it_another_format(name, quoted, tmp_path) -> None:
+    """A message that holds a whole file of another tool, as text, changes nothing."""
+    text = (GOLDEN / quoted).read_text()
+    data = placed(name, tmp_path).read_text()
+    words = next(w for w in ("What is it?", "Hi", "Where is Oslo?", "Write a poem", "2+3?", "x.txt?", "both files", "list the files", "Weather?") if w in data)  # fmt: skip
+    mixed = data.replace(words, json.dumps(text)[1:-1])
+    assert recognise(mixed.encode()[: 1 << 16], "x") == FORMAT_OF[name]
+
+
+@pytest.mark.parametrize("name", FORMAT_OF)
+def test_a_name_that_is_given_is_believed(name, tmp_path) -> None:
+    """`--format` reads a file as what it is said to be, and what that is not is told."""
+    path = placed(name, tmp_path)
+    for row in FORMATS.values():
+        if row.can_import:
+            with open_store("memory:", ttl=None) as store:
+                report = import_path(store, path, format_name=row.name)
+                assert report.ok == (not report.problems)
+                if row.name == FORMAT_OF[name]:
+                    assert report.ok
+
+
+@pytest.mark.parametrize("name", FORMAT_OF)
+def test_importing_again_changes_nothing(name, tmp_path) -> None:
+    """From the same file, from a copy of it in another place, and from stdin."""
+    path = placed(name, tmp_path)
+    with open_store("memory:", ttl=None) as store:
+        first = import_path(store, path, branches=True)
+        assert first.imported
+        before = [s.updated_at for s in store.list()]
+        again = import_path(store, path, branches=True)
+        assert (again.imported, again.merged, again.refused) == (0, 0, 0)
+        assert again.skipped == first.imported + first.skipped
+        data = path.read_bytes()
+        piped = imported(store, data, name=path.name, branches=True)
+        assert (piped.imported, piped.merged, piped.refused) == (0, 0, 0)
+        assert [s.updated_at for s in store.list()] == before
