@@ -74,7 +74,7 @@ def test_compact_that_is_interrupted_changes_nothing(talk: Talk) -> None:
 def test_compact_where_there_is_nothing(talk: Talk) -> None:
     """A session without messages, with one turn, or with recall, says so in one line."""
     shown = talk.chat("/compact", "a", "/compact")
-    assert "there is no session 'user-123'" in shown
+    assert "'user-123' has no messages yet" in shown
     assert "its newest turn is always sent whole" in shown
 
 
