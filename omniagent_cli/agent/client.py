@@ -17,7 +17,7 @@ from omniagent_cli.agent.failures import (
     untrusted_certificate,
 )
 from omniagent_cli.agent.providers import Endpoint, is_loopback
-from omniagent_cli.errors import ConfigError, ModelRefused, UsageError
+from omniagent_cli.errors import ConfigError, ModelRefused, ModelUnreachable, UsageError
 from omniagent_cli.keys import check_key
 
 if TYPE_CHECKING:
@@ -75,14 +75,17 @@ def new_client(endpoint: Endpoint) -> openai.AsyncOpenAI:
     """Make a client for one server; it belongs to the running event loop.
 
     Raises:
-        ModelRefused: there is no key where one is needed, or it is none.
+        ModelUnreachable: there is no key where one is needed.
+        ModelRefused: the key is none.
         ConfigError: the proxy named in the environment cannot be used.
     """
     import httpx2
     import openai
 
     if not endpoint.api_key and endpoint.needs_key:
-        raise ModelRefused(f"there is no key for {endpoint.provider.title}; {endpoint.key_advice}")
+        raise ModelUnreachable(
+            f"there is no key for {endpoint.provider.title}; {endpoint.key_advice}"
+        )
     if endpoint.api_key:
         try:
             check_key(endpoint.api_key)

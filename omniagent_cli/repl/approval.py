@@ -25,8 +25,7 @@ Ask = Callable[[str, Sequence[str]], Awaitable[str | None]]
 class Approval:
     """Asks yes, no, always here, or always; one question at a time, because tools of one answer run side by side.
 
-    What destroys is asked about each time or allowed in one chat, never for good: for that the person has to name
-    it in the settings themselves.
+    For what destroys, always has to be written in full: a slip of one key is not for ever.
 
     Args:
         ask: asks the person.
@@ -71,7 +70,7 @@ class Approval:
     async def _asked(self, tool: Tool, arguments: Mapping[str, Any]) -> Decision:
         told = [_headline(tool), *shown_arguments(arguments)]
         destroys = tool.effect == "destroy"
-        choices = "[y]es, [N]o, always [h]ere" + ("" if destroys else ", [a]lways")
+        choices = "[y]es, [N]o, always [h]ere" + (", always" if destroys else ", [a]lways")
         while True:
             answer = await self._ask(f"allow it? {choices}: ", told)
             if answer is None:
@@ -85,7 +84,7 @@ class Approval:
             if word in ("h", "here"):
                 self._here.add((self._session(), tool.name))
                 return Decision(allowed=True, by="asked")
-            if word in ("a", "always") and not destroys:
+            if word == "always" or (word == "a" and not destroys):
                 await self._allow_always(tool)
                 return Decision(allowed=True, by="asked")
             told = [_again(word, destroys=destroys)]
@@ -98,7 +97,7 @@ class Approval:
             self._tell(f"it is allowed in this run only: {error}")
         else:
             self._tell(
-                f"{one_line(tool.name)} writes unasked from now on, in every chat and script: it stands in "
+                f"{one_line(tool.name)} runs unasked from now on, in every chat and script: it stands in "
                 f"tools.allow in {where}"
             )
 
@@ -121,8 +120,8 @@ def _headline(tool: Tool) -> str:
 
 
 def _again(word: str, *, destroys: bool) -> str:
-    if destroys and word in ("a", "always"):
-        return "what destroys is asked about each time; h allows it in this chat"
+    if destroys and word == "a":
+        return "it destroys: write the whole word, always, to allow it for good; h allows it in this chat"
     return "answer with one of the letters"
 
 

@@ -110,7 +110,7 @@ def test_bedrock_says_what_is_missing(native_server, monkeypatch):
     with pytest.raises(ConfigError, match="set AWS_REGION, such as us-east-1"):
         ask(open_engine("bedrock:m", keys=keys))
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
-    with pytest.raises(ModelRefused, match="omniagent keys set bedrock"):
+    with pytest.raises(ModelUnreachable, match="omniagent keys set bedrock"):
         ask(open_engine("bedrock:m", keys=KeyChain(environ={})))
     monkeypatch.setenv("AWS_PROFILE", "nobody")
     with pytest.raises(ConfigError, match="nobody"):

@@ -330,7 +330,7 @@ def test_a_useless_proxy_is_told(monkeypatch):
 def test_a_missing_or_mangled_key_is_told_before_asking():
     """Without a usable key a hosted provider is not asked at all."""
     openai = PROVIDERS["openai"]
-    with pytest.raises(ModelRefused) as told:
+    with pytest.raises(ModelUnreachable) as told:
         ask(ChatCompletionsEngine(Endpoint(openai, "m", openai.base_url)))
     assert (
         str(told.value)

@@ -88,15 +88,18 @@ def test_always_is_written_down(talk: Talk, wiping, wiped: list[str]) -> None:
     assert decided(talk) == [(True, "asked"), (True, "config"), (True, "config")]
 
 
-def test_what_destroys_is_never_always_allowed_by_a_letter(
-    talk: Talk, wiping, wiped: list[str]
-) -> None:
-    """Always is not offered for what destroys, and asks again; so does any other word."""
-    talk.chat("one", "always", "sure", "y", "two", "n", open_agent=wiping("x", "y"))
-    assert wiped == ["x"]
+def test_always_for_what_destroys_is_written_in_full(talk: Talk, wiping, wiped: list[str]) -> None:
+    """One letter allows nothing for good that destroys; the whole word does, and says where it stands."""
+    talk.chat("one", "a", "sure", "y", "two", "always", "three", open_agent=wiping("x", "y", "z"))
+    assert wiped == ["x", "y", "z"]
     assert "[a]lways" not in talk.out
-    assert "what destroys is asked about each time" in talk.out
-    assert not (talk.home / ".config" / "omniagent" / "config.toml").exists()
+    assert "write the whole word, always" in talk.out
+    config = talk.home / ".config" / "omniagent" / "config.toml"
+    assert (
+        f"wipe runs unasked from now on, in every chat and script: it stands in tools.allow in {config}"
+        in talk.err
+    )
+    assert decided(talk)[1:] == [(True, "asked"), (True, "config")]
 
 
 def test_settings_that_cannot_be_changed_are_told(talk: Talk, wiping, wiped: list[str]) -> None:

@@ -12,7 +12,7 @@ from omniagent_cli.agent.client import CONNECT_SECONDS
 from omniagent_cli.agent.failures import status_failure, unreachable
 from omniagent_cli.agent.native.answer import readable
 from omniagent_cli.agent.providers import Endpoint, is_loopback
-from omniagent_cli.errors import ConfigError, ModelRefused
+from omniagent_cli.errors import ConfigError, ModelUnreachable
 
 _SILENCE_SECONDS = 3600
 """How long the library waits by itself; silence is judged by us, and much sooner."""
@@ -25,7 +25,7 @@ def client_for(
 
     Raises:
         ConfigError: nothing says which region.
-        ModelRefused: there is neither a key nor anything else to sign in with.
+        ModelUnreachable: there is neither a key nor anything else to sign in with.
     """
     import boto3
     from botocore.exceptions import NoRegionError, ProfileNotFound
@@ -34,7 +34,7 @@ def client_for(
         region = os.environ.get("AWS_REGION") or None
         session = boto3.Session(botocore_session=_session(), region_name=region)
         if not endpoint.api_key and session.get_credentials() is None:
-            raise ModelRefused(
+            raise ModelUnreachable(
                 f"there is no key for {endpoint.provider.title}; {endpoint.key_advice},"
                 " or sign in with Amazon's tools (`aws login`, AWS_PROFILE)"
             )

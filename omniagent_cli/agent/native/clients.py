@@ -15,7 +15,7 @@ from omniagent_cli.agent.client import (
     http_client_for,
 )
 from omniagent_cli.agent.providers import Endpoint
-from omniagent_cli.errors import ModelRefused, OmniAgentError
+from omniagent_cli.errors import ModelUnreachable, OmniAgentError
 
 if TYPE_CHECKING:
     from pydantic_ai.models import Model
@@ -55,11 +55,13 @@ def model_for(endpoint: Endpoint, came: Came) -> tuple[Model[Any], Closer]:
     """Return the model that asks an endpoint, and what lets go of its connections.
 
     Raises:
-        ModelRefused: there is no key where one is needed.
+        ModelUnreachable: there is no key where one is needed.
         ConfigError: the proxy named in the environment cannot be used, or there is no region.
     """
     if not endpoint.api_key and endpoint.needs_key and endpoint.provider.engine:
-        raise ModelRefused(f"there is no key for {endpoint.provider.title}; {endpoint.key_advice}")
+        raise ModelUnreachable(
+            f"there is no key for {endpoint.provider.title}; {endpoint.key_advice}"
+        )
     return _MAKERS[endpoint.provider.name](endpoint, came)
 
 
