@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, cast
 
 from omniagent_cli.errors import InvalidRecord
 
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_made = vars(json.encoder).get("c_make_encoder")
+# JSONEncoder.encode makes one of these for each value, which costs more than a short message. It needs no memory of
+# what it is in to find circles: those end as too deep.
+_pieces: Callable[[Any, int], Iterable[str]] = (
+    _made(
+        None, _encoder.default, json.encoder.encode_basestring, None, ":", ",", False, False, False
+    )  # noqa: FBT003
+    if _made
+    else lambda value, _: _encoder.iterencode(value)
+)
 # JSONDecoder.decode adds two white-space matches to each call, which is half the cost of a short message.
 _scan = cast("Callable[[str, int], tuple[Any, int]]", vars(json.JSONDecoder())["scan_once"])
 
@@ -24,7 +34,7 @@ def dump(value: Any) -> bytes:
         InvalidRecord: it is not a JSON value (NaN and infinities are not), or nested too deeply.
     """
     try:
-        text = _encode(value)
+        text = "".join(_pieces(value, 0))
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidRecord(f"this is not a JSON value: {error}") from error
     if text.count("[") + text.count("{") > MAX_DEPTH and _is_deep(value):
