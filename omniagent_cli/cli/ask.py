@@ -23,6 +23,7 @@ from omniagent_cli.cli.conversation import (
     place_of,
     remember,
 )
+from omniagent_cli.cli.exits import DONE, FAILED
 from omniagent_cli.cli.parameters import ParametersOption, set_parameters
 from omniagent_cli.cli.shaping import ExtractOption, SchemaOption, Shape, shape_of
 from omniagent_cli.cli.tool_options import (
@@ -89,7 +90,9 @@ def ask(
         turn = _asked(context, agent, question, place, shape, whole=no_stream)
         played = asyncio.run(turn)
         remember(context, place, played)
-        return shape.tell(context, played, place, agent.engine.name)
+        code = shape.tell(context, played, place, agent.engine.name)
+        # A script that goes on with the answer has to hear that there is none.
+        return FAILED if code == DONE and not played.text.strip() else code
 
 
 async def _asked(

@@ -100,10 +100,10 @@ ODD_ENDS = {
 
 @pytest.mark.parametrize("case", ODD_ENDS.values(), ids=ODD_ENDS)
 def test_an_answer_that_ends_oddly_says_so(ask, chat_server, store, case):
-    """A cut, filtered or empty answer is an answer with a line beside it, and its reason is stored."""
+    """A cut, filtered or empty answer is an answer with a line beside it; none at all is exit 1 for a script."""
     reply, out, told, reason = case
     ran = ask(chat_server(reply))
-    assert (ran.code, ran.out, ran.err) == (0, out, f"{told}\n")
+    assert (ran.code, ran.out, ran.err) == (0 if out else 1, out, f"{told}\n")
     last = store.messages("x")[-1]
     assert (last.status, (last.extra or {}).get("finish_reason")) == ("complete", reason)
 
