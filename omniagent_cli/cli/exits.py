@@ -116,6 +116,10 @@ def _usage(error: typer.TyperException) -> str:
     else:
         message = error.format_message().strip().rstrip(".")
         what = message[:1].lower() + message[1:]
+        if what.startswith("missing ") and (
+            row := getattr(getattr(ctx, "command", None), "row", None)
+        ):
+            return f"{what}; for example: {row.examples[0]}"
     return f"{what}; '{path} --help' shows how"
 
 

@@ -63,7 +63,7 @@ def test_help_fits_a_narrow_terminal(run, monkeypatch, words):
         (["sessions", "list", "-x"], "-x is no option of 'omniagent sessions list'; 'omniagent sessions list --help' shows how"),
         (["--stroe", "x"], "--stroe is no option of 'omniagent'; did you mean --store?"),
         (["sessions", "list", "extra"], "got unexpected extra argument(s) (extra); 'omniagent sessions list --help' shows how"),
-        (["sessions", "show"], "missing argument 'ID'; 'omniagent sessions show --help' shows how"),
+        (["sessions", "show"], "missing argument 'ID'; for example: omniagent sessions show @ --last 10"),
         (["sessions", "list", "--limit", "x"], "invalid value for '--limit': 'x' is not a valid int; 'omniagent sessions list --help' shows how"),
         (["sessions", "list", "--limit"], "option '--limit' requires an argument; 'omniagent sessions list --help' shows how"),
         (["--color", "red", "sessions", "list"], "--color cannot be 'red'; give auto or always or never"),

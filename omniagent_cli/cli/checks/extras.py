@@ -18,8 +18,9 @@ def check(_patient: Patient) -> Iterator[Finding]:
     for extra, packages in _extras().items():
         missing = [name for name, found in packages.items() if not found]
         if missing:
-            do = f"pip install '{_DISTRIBUTION}[{extra}]' when you want it"
-            yield Finding(OK, f"{extra} is not installed ({', '.join(missing)})", do)
+            install = f"pip install '{_DISTRIBUTION}[{extra}]'"
+            what = f"{extra} is not installed ({', '.join(missing)}); to have it: {install}"
+            yield Finding(OK, what, install)
         else:
             there = ", ".join(f"{name} {found}" for name, found in packages.items())
             yield Finding(OK, f"{extra} is installed: {there}")
