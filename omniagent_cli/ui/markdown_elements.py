@@ -6,17 +6,20 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import ClassVar
 
+from markdown_it.token import Token
 from rich.box import SIMPLE
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, JustifyMethod, RenderResult
 from rich.markdown import (
     CodeBlock,
     Heading,
+    ListItem,
     Markdown,
     MarkdownElement,
     TableDataElement,
     TableElement,
 )
+from rich.segment import Segment
 from rich.style import Style
 from rich.syntax import ANSISyntaxTheme, Syntax
 from rich.table import Table
@@ -25,6 +28,7 @@ from rich.text import Text
 from omniagent_cli.ui.palette import CODE, MARKDOWN, Background
 
 _BETWEEN_COLUMNS = 2
+_LEAST_ROOM = 8
 
 
 def markdown_styles(background: Background) -> dict[str, Style]:
@@ -68,6 +72,48 @@ class _Heading(Heading):
     """A heading at the left, where it also stands after the window changed its size."""
 
     LEVEL_ALIGN: ClassVar[dict[str, JustifyMethod]] = {}
+
+
+class _Item(ListItem):
+    """An item of a list, whose number keeps the point or bracket behind it."""
+
+    mark = "."
+
+    @classmethod
+    def create(cls, markdown: Markdown, token: Token) -> _Item:
+        """Make one of a token."""
+        item = super().create(markdown, token)
+        assert isinstance(item, cls)  # noqa: S101  # it makes one of its class
+        item.mark = token.markup or cls.mark
+        return item
+
+    def render_bullet(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield it with a bullet."""
+        yield from self._led(console, options, " • ", "markdown.item.bullet")
+
+    def render_number(
+        self, console: Console, options: ConsoleOptions, number: int, last_number: int
+    ) -> RenderResult:
+        """Yield it with its number."""
+        width = len(str(last_number)) + len(self.mark) + 2
+        lead = f"{number}{self.mark} ".rjust(width)
+        yield from self._led(console, options, lead, "markdown.item.number")
+
+    def _led(
+        self, console: Console, options: ConsoleOptions, lead: str, named: str
+    ) -> RenderResult:
+        """Yield what leads it and its lines, set in as far; where too little room is left, below it and not set in."""
+        style = console.get_style(named, default="none")
+        inside = options.update(width=max(1, options.max_width - len(lead)))
+        if inside.max_width < _LEAST_ROOM:
+            yield Segment(lead.strip(), style)
+            yield Segment.line()
+            inside, lead = options, ""
+        for line in console.render_lines(self.elements, inside, style=self.style):
+            yield Segment(lead, style)
+            yield from line
+            yield Segment.line()
+            lead = " " * len(lead)
 
 
 class _Table(TableElement):
@@ -128,5 +174,6 @@ ELEMENTS: dict[str, type[MarkdownElement]] = {
     "fence": _Code,
     "code_block": _Code,
     "heading_open": _Heading,
+    "list_item_open": _Item,
     "table_open": _Table,
 }

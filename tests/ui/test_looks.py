@@ -256,3 +256,16 @@ def test_words_are_broken_only_where_they_must(width):
     assert all(cell_width(row) <= width for row in rows)
     assert "".join("".join(rows).split()) == "".join(text.split())
     assert wrap_cells("", width) == [""]
+
+
+@pytest.mark.parametrize("width", [12, 20, 80])
+def test_lists_keep_their_numbers_and_words(width):
+    """A numbered list keeps the point or bracket of its numbers, and deep lists lose no word in a narrow window."""
+    deep = "\n".join(f"{'    ' * level}{level + 1}. level word{level}" for level in range(6))
+    flat = "9) nine\n10) ten\n\n- bullet"
+    terminal, out, _ = tty(columns=width)
+    with StreamView(terminal, clock=Clock()) as view:
+        view.feed(TextDelta(f"{deep}\n\n---\n\n{flat}\n"))
+    words = out.shown.split()
+    assert [word for word in words if word.startswith("word")] == [f"word{n}" for n in range(6)]
+    assert {"1.", "9)", "10)"} <= set(words)

@@ -87,7 +87,7 @@ def test_a_streamed_answer_ends_as_its_blocks_laid_out_one_by_one():
             streamed(view, DOCUMENT, clock, size=size)
         pictures.add(out.shown)
     (shown,) = pictures
-    for words in ("Title", "still two", "2 second", "nested", "a link (https://example.org)"):
+    for words in ("Title", "still two", "2. second", "nested", "a link (https://example.org)"):
         assert shown.count(words) == 1, words
     assert "List<String>" in shown
 
