@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from omniagent_cli.errors import FormatError, UsageError
 from omniagent_cli.formats import importer, recognise
-from omniagent_cli.formats.exchange import Importer, Problem
+from omniagent_cli.formats.exchange import Importer, Problem, problem
 from omniagent_cli.formats.importing import CONFLICTS, Importing
 from omniagent_cli.formats.opening import Progress, files_under, open_file, size_of, sources
 from omniagent_cli.formats.outcomes import ImportReport, Outcome
@@ -144,7 +144,7 @@ def _of_directory(directory: Path, progress: Progress | None) -> Iterator[Source
         try:
             stream = open_file(path)
         except FormatError as error:
-            yield Problem(str(path), str(error))
+            yield _told(error, str(path))
             continue
         with stream:
             done = before
@@ -157,6 +157,12 @@ def _of_directory(directory: Path, progress: Progress | None) -> Iterator[Source
             yield from sources(stream, str(path), path=path, progress=advance)
     for why in unread:
         yield Problem(str(why.filename), f"it cannot be read: {why.strerror}")
+
+
+def _told(error: FormatError, name: str) -> Problem:
+    """Return what is wrong as a problem, whose place its text does not repeat."""
+    place = error.place or name
+    return problem(place, str(error).removeprefix(f"{place}: "))
 
 
 def _run(store: SessionStore, opened: Opened, how: _How) -> ImportReport:
@@ -199,7 +205,7 @@ class _Intake:
                 why = self._take(source)
             except FormatError as error:
                 why, known = "", known + 1
-                self.report.tell(Problem(error.place or source.name, str(error)))
+                self.report.tell(_told(error, source.name))
             if why:
                 unknown.append(Problem(source.name, why))
             else:
@@ -207,8 +213,8 @@ class _Intake:
             if self.report.stopped:
                 return self.report
         if not known:
-            for problem in unknown[:1] or ([] if self.report.problem_count else [_NOTHING]):
-                self.report.tell(problem)
+            for why_not in unknown[:1] or ([] if self.report.problem_count else [_NOTHING]):
+                self.report.tell(why_not)
         return self.report
 
     def _take(self, source: Source) -> str:

@@ -79,7 +79,7 @@ def write_export(path: Path, size: int, text: str = TEXT) -> int:
             file.write(json.dumps(head).encode() + b"\n")
             for number in range(PER_SESSION):
                 moment = f"2026-01-{1 + session % 28:02}T{number // 60 % 24:02}:{number % 60:02}:00.{session % 1000000:06}Z"
-                record = {"id": f"m{session}-{number}", "role": ("user", "assistant")[number % 2], "content": f"{number} {text}", "created_at": moment, "turn_id": f"m{session}-{number - number % 2}"}  # fmt: skip
+                record = {"id": f"m{session}-{number}", "role": ("user", "assistant")[number % 2], "content": f"{session}-{number} {text}", "created_at": moment, "turn_id": f"m{session}-{number - number % 2}"}  # fmt: skip
                 file.write(json.dumps(record).encode() + b"\n")
                 count += 1
             session += 1
