@@ -6,7 +6,7 @@ import re
 from hashlib import blake2b
 from typing import Any
 
-from omniagent_cli.canonical import MAX_DEPTH, dump, format_time
+from omniagent_cli.canonical import MAX_DEPTH, format_time
 from omniagent_cli.durations import ttl_seconds, utc_now
 from omniagent_cli.errors import (
     InvalidDuration,
@@ -14,7 +14,7 @@ from omniagent_cli.errors import (
     InvalidSessionId,
     NewerVersion,
 )
-from omniagent_cli.formats.comparing import Chain, digest
+from omniagent_cli.formats.comparing import Chain, digest, listed_ids
 from omniagent_cli.formats.exchange import (
     Incoming,
     MessageEntry,
@@ -78,7 +78,7 @@ class Checker:
 
     def _complete(self, record: dict[str, Any], said: bytes) -> None:
         """Give a message without id one that is the same at each import, and a turn."""
-        parts = dump([self._previous, self._ordinal, said.hex()])
+        parts = listed_ids(self._previous, self._ordinal, said.hex())
         record["id"] = blake2b(parts, digest_size=11).hexdigest()
         if not record.get("turn_id"):
             if record["role"] == "user":

@@ -19,6 +19,14 @@ def digest(record: dict[str, Any]) -> bytes:
     return blake2b(dump([record.get(key) for key in _SAID]), digest_size=16).digest()
 
 
+def listed_ids(*ids: str | int) -> bytes:
+    """Return ids and numbers as `dump` writes a list of them; what needs no escapes is only put together."""
+    if all(isinstance(one, int) or (one.isascii() and one.isalnum()) for one in ids):
+        listed = [f"{one}" if isinstance(one, int) else f'"{one}"' for one in ids]
+        return f"[{','.join(listed)}]".encode()
+    return dump(list(ids))
+
+
 class Chain:
     """A digest over messages in order, so that two sessions compare without being held."""
 
@@ -28,7 +36,7 @@ class Chain:
 
     def add(self, message_id: str, said: bytes) -> None:
         """Take in the next message."""
-        self._hash.update(dump([message_id, said.hex()]))
+        self._hash.update(listed_ids(message_id, said.hex()))
         self.count += 1
 
     def hex(self) -> str:
