@@ -263,7 +263,7 @@ def _pointer(pointer: Any) -> str:
 
 def _plain(text: str) -> str:
     """Return text without the marks of the web page, but with the words that some of them show."""
-    return _MARKS.sub(_shown, text) if max(text, default="") > "\ue1ff" else text
+    return text if text.isascii() else _MARKS.sub(_shown, text)
 
 
 def _shown(mark: re.Match[str]) -> str:

@@ -17,6 +17,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -39,7 +40,8 @@ class Piece:
         self.is_last = is_last
         self.is_question = number % 2 == 0
         self.text = f"{session}-{number} {TEXT}"
-        self.at = f"2026-01-{1 + session % 28:02}T{number // 3600 % 24:02}:{number // 60 % 60:02}:{number % 60:02}Z"
+        self.seconds = 1767225600.0 + session * PER_SESSION + number
+        self.at = datetime.fromtimestamp(self.seconds, UTC).isoformat()
 
 
 Writer = Callable[[BinaryIO, Iterator[list[Piece]]], None]
@@ -61,7 +63,7 @@ def chatgpt(file: BinaryIO, sessions: Iterator[list[Piece]]) -> None:
                     % piece.session
                 )
                 before = b",\n"
-            said = {"id": f"m{number}", "author": {"role": "user" if piece.is_question else "assistant"}, "create_time": 1767225600.0 + number,
+            said = {"id": f"m{number}", "author": {"role": "user" if piece.is_question else "assistant"}, "create_time": piece.seconds,
                     "content": {"content_type": "text", "parts": [piece.text]}, "weight": 1.0, "metadata": {}, "recipient": "all"}  # fmt: skip
             node = {
                 "id": f"m{number}",
