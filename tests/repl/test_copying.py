@@ -11,9 +11,9 @@ import pytest
 
 from omniagent_cli.models import Message
 from omniagent_cli.repl.clipboard import SEQUENCE_BYTES, hand_to_program, sequence
+from tests.repl.home import Home, home
 from tests.repl.talk import Talk
 from tests.repl.terminal import CTRL_C
-from tests.repl.test_terminal import Home, home
 
 __all__ = ["home"]
 

@@ -1,4 +1,4 @@
-"""The end of a chat that comes from outside, in the moment in which something was said."""
+"""The end of a chat that comes from outside: signals, and windows that are closed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ import pytest
 
 from omniagent_cli.agent.loop import Agent
 from omniagent_cli.errors import UsageError
+from tests.repl.home import Home, home
 from tests.repl.talk import Talk
+from tests.servers.chat_server import stall
+
+__all__ = ["home"]
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="it has no such signals")
 
@@ -69,3 +73,59 @@ def test_a_command_that_a_signal_overtook_asks_nothing(talk: Talk) -> None:
     over.set()
     assert talk.code == 128 + signal.SIGTERM
     assert talk.texts() == ["hello", "answer 1"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_signals_keep_everything(home: Home, chat_server: Callable, number: signal.Signals) -> None:
+    """SIGTERM and SIGHUP in an answer end the chat with 128 + their number, and what came is stored."""
+    home.serve(chat_server(stall("half an answer")))
+    chat = home.open()
+    chat.say("tell me")
+    chat.wait_for("half an answer")
+    chat.signal(number)
+    assert chat.wait() == 128 + number
+    assert home.stored()[1] == ("assistant", "interrupted", "half an answer")
+
+
+@pytest.mark.parametrize("term", ["xterm", "dumb"])
+def test_signals_at_the_prompt(home: Home, term: str) -> None:
+    """SIGTERM at the prompt ends the chat too."""
+    chat = home.open(TERM=term)
+    chat.signal(signal.SIGTERM)
+    assert chat.wait() == 128 + signal.SIGTERM
+
+
+def test_closing_the_window_keeps_everything(home: Home, chat_server: Callable) -> None:
+    """A terminal that is closed in an answer leaves it stored, and no process behind."""
+    home.serve(chat_server(stall("half an answer")))
+    chat = home.open()
+    chat.say("tell me")
+    chat.wait_for("half an answer")
+    chat.hang_up()
+    assert chat.wait() == 128 + signal.SIGHUP
+    assert home.stored()[1] == ("assistant", "interrupted", "half an answer")
+
+
+def test_closing_the_window_at_the_prompt(home: Home) -> None:
+    """A terminal that is closed at the prompt leaves no process behind."""
+    chat = home.open()
+    chat.hang_up()
+    assert chat.wait() in (0, 128 + signal.SIGHUP)
+
+
+def test_the_terminal_is_left_as_it_was(home: Home, chat_server: Callable) -> None:
+    """After an answer, and after a signal in one, the terminal echoes again."""
+    import termios
+
+    home.serve(chat_server(stall("half")))
+    chat = home.open()
+    before = termios.tcgetattr(chat._master)
+    chat.say("x")
+    chat.wait_for("half")
+    assert not termios.tcgetattr(chat._master)[3] & termios.ECHO
+    chat.signal(signal.SIGTERM)
+    chat.wait()
+    after = termios.tcgetattr(chat._master)
+    assert after[3] & termios.ECHO
+    assert after[3] & termios.ICANON
+    assert before is not after

@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.repl.home import OMNIAGENT, Home, home
 from tests.repl.terminal import CTRL_C, CTRL_D, CTRL_Z, TerminalProgram
-from tests.repl.test_terminal import OMNIAGENT, Home, home
 from tests.servers.chat_server import answer, calls, stall
 
 __all__ = ["home"]

@@ -10,9 +10,9 @@ from omniagent_cli.models import Message
 from omniagent_cli.repl.choosing import PAGE, Choices
 from omniagent_cli.stores import SessionStore, open_store
 from omniagent_cli.testing import FakeClock
+from tests.repl.home import Home, home
 from tests.repl.talk import Talk
 from tests.repl.terminal import CTRL_C, ESCAPE, TerminalProgram
-from tests.repl.test_terminal import Home, home
 
 __all__ = ["home"]
 

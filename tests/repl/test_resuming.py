@@ -12,9 +12,9 @@ from omniagent_cli.models import Message
 from omniagent_cli.repl.folding import beginning, end, open_fence, open_tail
 from omniagent_cli.stores import SessionStore, open_store
 from omniagent_cli.testing.scripted import Say, ScriptedModel
+from tests.repl.home import Home, home
 from tests.repl.talk import Talk
 from tests.repl.terminal import CTRL_C, CTRL_D
-from tests.repl.test_terminal import Home, home
 from tests.servers.chat_server import answer, stall
 
 __all__ = ["home"]

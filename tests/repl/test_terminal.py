@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
 from omniagent_cli.models import Message
-from omniagent_cli.stores import SessionStore, open_store
+from omniagent_cli.stores import open_store
+from tests.repl.home import OMNIAGENT, Home, home
 from tests.repl.terminal import (
     ALT_ENTER,
     CTRL_C,
@@ -28,63 +25,9 @@ from tests.repl.terminal import (
 )
 from tests.servers.chat_server import Cut, answer, chunk, stall, stream
 
+__all__ = ["home"]
+
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no ptys")
-
-OMNIAGENT = shutil.which("omniagent", path=f"{Path(sys.executable).parent}{os.pathsep}{os.defpath}")
-
-
-class Home:
-    """A person's empty home, the terminals they open in it, and what is stored there."""
-
-    def __init__(self, path: Path, stack: ExitStack) -> None:
-        self.path = path
-        self.environ = {
-            "HOME": str(path),
-            "PATH": os.environ["PATH"],
-            "TERM": "xterm-256color",
-            "LANG": "C.UTF-8",
-            "OMNIAGENT_MODEL": "recall",
-        }
-        self._stack = stack
-
-    def open(
-        self, *options: str, columns: int = 100, rows: int = 30, **environ: str
-    ) -> TerminalProgram:
-        """Start a chat on a terminal and wait for its prompt."""
-        program = self.start(*options, columns=columns, rows=rows, **environ)
-        program.wait_prompt(1)
-        return program
-
-    def start(
-        self, *options: str, columns: int = 100, rows: int = 30, **environ: str
-    ) -> TerminalProgram:
-        """Start a chat on a terminal."""
-        argv = [OMNIAGENT or "omniagent", "chat", *(options or ("--session", "user-123"))]
-        program = TerminalProgram(
-            argv, {**self.environ, **environ}, columns=columns, rows=rows, cwd=str(self.path)
-        )
-        return self._stack.enter_context(program)
-
-    def serve(self, server) -> None:
-        """Let a loopback server answer."""
-        self.environ["OMNIAGENT_MODEL"] = "openai:fake-1"
-        self.environ["OPENAI_API_KEY"] = "sk-test"
-        self.environ["OPENAI_BASE_URL"] = server.url
-
-    def store(self) -> SessionStore:
-        """Open the store to look at it; the test's end closes it."""
-        path = self.path / ".local/share/omniagent/sessions.db"
-        return self._stack.enter_context(open_store(path, ttl=None))
-
-    def stored(self, session_id: str = "user-123") -> list[tuple[str, str, str]]:
-        """Return role, status and text of the messages of a session."""
-        return [(m.role, m.status, m.text) for m in self.store().messages(session_id)]
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Iterator[Home]:
-    with ExitStack() as stack:
-        yield Home(tmp_path, stack)
 
 
 def test_two_turns_and_leaving(home: Home) -> None:
@@ -317,26 +260,6 @@ def test_hostile_output_never_drives_the_terminal(home: Home, chat_server: Calla
         assert sequence not in chat.raw
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_signals_keep_everything(home: Home, chat_server: Callable, number: signal.Signals) -> None:
-    """SIGTERM and SIGHUP in an answer end the chat with 128 + their number, and what came is stored."""
-    home.serve(chat_server(stall("half an answer")))
-    chat = home.open()
-    chat.say("tell me")
-    chat.wait_for("half an answer")
-    chat.signal(number)
-    assert chat.wait() == 128 + number
-    assert home.stored()[1] == ("assistant", "interrupted", "half an answer")
-
-
-@pytest.mark.parametrize("term", ["xterm", "dumb"])
-def test_signals_at_the_prompt(home: Home, term: str) -> None:
-    """SIGTERM at the prompt ends the chat too."""
-    chat = home.open(TERM=term)
-    chat.signal(signal.SIGTERM)
-    assert chat.wait() == 128 + signal.SIGTERM
-
-
 def test_ctrl_z_gives_the_terminal_back(home: Home, chat_server: Callable) -> None:
     """Ctrl-Z in an answer stops the chat with the terminal as it was; fg goes on with it."""
     home.serve(chat_server(stall("half an answer")))
@@ -359,24 +282,6 @@ def test_ctrl_z_gives_the_terminal_back(home: Home, chat_server: Callable) -> No
         shell.send(CTRL_D)
         shell.wait_for("shell>", count=4)
     assert home.stored()[1] == ("assistant", "interrupted", "half an answer")
-
-
-def test_closing_the_window_keeps_everything(home: Home, chat_server: Callable) -> None:
-    """A terminal that is closed in an answer leaves it stored, and no process behind."""
-    home.serve(chat_server(stall("half an answer")))
-    chat = home.open()
-    chat.say("tell me")
-    chat.wait_for("half an answer")
-    chat.hang_up()
-    assert chat.wait() == 128 + signal.SIGHUP
-    assert home.stored()[1] == ("assistant", "interrupted", "half an answer")
-
-
-def test_closing_the_window_at_the_prompt(home: Home) -> None:
-    """A terminal that is closed at the prompt leaves no process behind."""
-    chat = home.open()
-    chat.hang_up()
-    assert chat.wait() in (0, 128 + signal.SIGHUP)
 
 
 def test_errors_are_one_line_and_the_chat_goes_on(home: Home, chat_server: Callable) -> None:
@@ -430,24 +335,6 @@ def test_no_color(home: Home) -> None:
     chat.say("/help")
     chat.wait_prompt(3)
     assert not re.search(rb"\x1b\[[0-9;]*3[0-7]m|\x1b\[38;", bytes(chat.raw))
-
-
-def test_the_terminal_is_left_as_it_was(home: Home, chat_server: Callable) -> None:
-    """After an answer, and after a signal in one, the terminal echoes again."""
-    import termios
-
-    home.serve(chat_server(stall("half")))
-    chat = home.open()
-    before = termios.tcgetattr(chat._master)
-    chat.say("x")
-    chat.wait_for("half")
-    assert not termios.tcgetattr(chat._master)[3] & termios.ECHO
-    chat.signal(signal.SIGTERM)
-    chat.wait()
-    after = termios.tcgetattr(chat._master)
-    assert after[3] & termios.ECHO
-    assert after[3] & termios.ICANON
-    assert before is not after
 
 
 def test_an_automatic_choice_is_told(home: Home) -> None:

@@ -358,19 +358,6 @@ def test_the_whole_answer_comes_at_the_end_when_asked_for():
         assert data.getvalue() == expected
 
 
-def test_a_megabyte_without_a_newline_is_shown_whole():
-    """A line without end neither stops the program nor loses a letter."""
-    terminal, out, _ = tty()
-    out._stream = type("Sink", (), {"feed": lambda self, text: None})()
-    clock = Clock()
-    with StreamView(terminal, clock=clock) as view:
-        for _ in range(1000):
-            clock.now += 0.01
-            view.feed(TextDelta("x" * 999 + "é"))
-    assert out.written.count("é") >= 1000
-    assert len(out.written) < 4_000_000
-
-
 def test_after_a_flood_blocks_are_laid_out_again():
     """A code block too long to lay out is printed as it is, and what follows it is Markdown again."""
     terminal, out, _ = tty(rows=40)
@@ -397,18 +384,3 @@ def test_a_list_without_end_is_shown_in_order():
     assert places == sorted(places)
     assert shown.count("entry number 700 of") == 1
     assert shown.endswith("The end")
-
-
-def test_a_failing_terminal_raises_where_it_is_fed():
-    """An output that cannot be written to is an error of the turn, not a message of a timer."""
-    terminal, out, _ = tty()
-
-    def broken(_text):
-        raise BrokenPipeError
-
-    clock = Clock()
-    view = StreamView(terminal, clock=clock)
-    clock.now += 1
-    out.write = broken
-    with pytest.raises(BrokenPipeError):
-        view.feed(TextDelta("Hello\n\n# x\n"))
