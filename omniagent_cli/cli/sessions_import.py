@@ -88,7 +88,7 @@ def import_(
     }
     store = context.store if dry_run else context.store_to_create
     for name in file:
-        with context.terminal.progress(f"reading {name}", _size(name)) as advance:
+        with context.terminal.progress(f"reading {name}", _size(name), steps="bytes") as advance:
             steps = _steps(advance)
             if name == "-":
                 stream = _stdin(context)

@@ -3,31 +3,68 @@
 from __future__ import annotations
 
 import time
+from collections import deque
+from collections.abc import Callable
 from typing import TextIO
+
+from omniagent_cli.ui.cells import cell_width, cut_cells
 
 _AFTER_SECONDS = 1.0
 _EVERY_SECONDS = 0.1
 _BAR_CELLS = 24
+_WINDOW_SECONDS = 10.0
+"""How far back the rate looks: what is left is told from how fast it goes now."""
+
+_KEPT = 200
 
 
 class Progress:
-    """A bar, or a count when the end is not known; invisible for the first second."""
+    """A bar with rate and time left, or a count when the end is not known; invisible for the first second.
 
-    def __init__(self, stream: TextIO, label: str, total: int | None) -> None:
+    Args:
+        stream: a terminal.
+        label: what is being done; shortened where the line is narrow.
+        total: how many steps there are, if that is known.
+        steps: what is counted: ``bytes`` are told as such, anything else in numbers.
+        width: cells of the line.
+        drawn: makes a line one that the terminal's characters can show.
+        clock: seconds from anywhere.
+    """
+
+    def __init__(
+        self,
+        stream: TextIO,
+        label: str,
+        total: int | None,
+        *,
+        steps: str = "",
+        width: int = 80,
+        drawn: Callable[[str], str] = str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._stream = stream
         self._label = label
         self._total = total
+        self._in_bytes = steps == "bytes"
+        self._width = width
+        self._drawn = drawn
+        self._clock = clock
         self._done = 0
-        self._next = time.monotonic() + _AFTER_SECONDS
+        now = clock()
+        self._next = now + _AFTER_SECONDS
+        self._past: deque[tuple[float, int]] = deque([(now, 0)], maxlen=_KEPT)
         self._shown = False
 
     def advance(self, steps: int = 1) -> None:
         """Count steps, and paint when it is time."""
         self._done += steps
-        now = time.monotonic()
+        now = self._clock()
         if now >= self._next:
             self._next = now + _EVERY_SECONDS
-            self._stream.write(f"\r\x1b[K{self._text()}")
+            self._past.append((now, self._done))
+            while len(self._past) > 2 and self._past[1][0] < now - _WINDOW_SECONDS:
+                self._past.popleft()
+            self._stream.write(f"\r\x1b[K{self._drawn(self._text(now))}")
             self._stream.flush()
             self._shown = True
 
@@ -38,10 +75,41 @@ class Progress:
             self._stream.flush()
             self._shown = False
 
-    def _text(self) -> str:
-        if not self._total:
-            return f"{self._label}: {self._done:,}"
-        part = min(1.0, self._done / self._total)
-        filled = round(part * _BAR_CELLS)
-        bar = "#" * filled + "-" * (_BAR_CELLS - filled)
-        return f"{self._label} [{bar}] {part:4.0%} {self._done:,}/{self._total:,}"
+    def _text(self, now: float) -> str:
+        before, done = self._past[0]
+        rate = (self._done - done) / (now - before) if now > before else 0.0
+        facts = [self._counted(self._done)]
+        if rate > 0:
+            facts.append(f"{self._counted(round(rate))}/s")
+        bar = ""
+        if self._total:
+            part = min(1.0, self._done / self._total)
+            filled = round(part * _BAR_CELLS)
+            bar = f" [{'#' * filled}{'-' * (_BAR_CELLS - filled)}] {part:4.0%}"
+            facts[0] = f"{facts[0]} of {self._counted(self._total)}"
+            if rate > 0 and part < 1:
+                facts.append(f"{_duration((self._total - self._done) / rate)} left")
+        return self._fitted(bar, ", ".join(facts))
+
+    def _fitted(self, bar: str, facts: str) -> str:
+        """Put the line together so that it fits: the label gives way first, then the bar, then the facts."""
+        room = self._width - 1
+        label = cut_cells(self._label, max(8, room - len(bar) - len(facts) - 2))
+        told = f"{label}{bar} {facts}" if bar else f"{label}: {facts}"
+        return told if cell_width(told) <= room else facts[:room]
+
+    def _counted(self, number: int) -> str:
+        if not self._in_bytes:
+            return f"{number:,}"
+        for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+            if number >= size:
+                return f"{number / size:.1f} {unit}"
+        return f"{number} B"
+
+
+def _duration(seconds: float) -> str:
+    """Write a time that is left, such as ``1:05`` or ``2:03:04``."""
+    whole = round(seconds)
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -304,12 +304,24 @@ class Terminal:
             return None
 
     @contextmanager
-    def progress(self, label: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-        """Show on stderr how far something is once it takes more than a second; call the result with each step."""
+    def progress(
+        self, label: str, total: int | None = None, *, steps: str = ""
+    ) -> Iterator[Callable[[int], None]]:
+        """Show on stderr how far something is, how fast it goes and how long it takes, once it takes more than a second.
+
+        Call the result with each step; `steps` says what is counted, if it is ``bytes``.
+        """
         from omniagent_cli.ui.progress import Progress
 
         shown = _is_tty(self.stderr) and not self.quiet and not self.is_dumb
-        bar = Progress(self.stderr, one_line(label), total) if shown else None
+        drawn = str if self.draws_unicode else plainly_drawn
+        bar = (
+            Progress(
+                self.stderr, one_line(label), total, steps=steps, width=self.width, drawn=drawn
+            )
+            if shown
+            else None
+        )
         try:
             yield bar.advance if bar else _nothing
         finally:
