@@ -68,6 +68,7 @@ class Repl:
         self._cancelled_at = 0.0
         self._ended_by = 0
         self._unasked: Content | None = None
+        self._interrupted_between = False
         self._view: StreamView | None = None
         self._empty_interrupts = 0
         self.chat = Chat(setup, ask=self._ask)
@@ -129,6 +130,7 @@ class Repl:
     async def _talk(self) -> None:
         ready: Callable[[], None] | None = self._opening.begin
         while not self._ended_by:
+            self._interrupted_between = False
             try:
                 said = await self._prompt.read(ready)
             except KeyboardInterrupt:
@@ -154,25 +156,34 @@ class Repl:
         self._work = asyncio.create_task(work)
         self._cancelled_at = -_PATIENCE_SECONDS
         handled(self._loop, signal.SIGINT, self._interrupt)  # some prompts take it away
-        if self._prompt.took_interrupt() or self._ended_by:
+        between, self._interrupted_between = self._interrupted_between, False
+        if between or self._prompt.took_interrupt() or self._ended_by:
             self._loop.call_soon(self._cancel)
+        cancelled = False
         try:
             with self._quiet.suspendable(self._aside):
                 await self._work
         except asyncio.CancelledError:
             if not self._work.cancelled():
                 raise
+            cancelled = True
         finally:
             self._work = None
-        await self._keep_unasked()
+        if cancelled or self._ended_by:
+            await self._keep_unasked()
+        self._unasked = None
 
     async def _keep_unasked(self) -> None:
-        """Store what was said in the moment in which a signal ended the chat."""
+        """Store what was said and overtaken, by Ctrl-C or the end of the chat, before anybody was asked."""
         content, self._unasked = self._unasked, None
-        if content is None or not self._ended_by:
+        if content is None:
             return
         try:
             await keep_question(self.chat, content)
+            self.chat.attached.clear()
+            if not self._ended_by:
+                await self.chat.look()
+                self._terminal.note("interrupted before it was asked; it is kept, /retry asks it")
         except StoreError as error:
             self._terminal.error(str(error))
             self._recover(content, "")
@@ -309,7 +320,8 @@ class Repl:
     # Interrupts and the end.
 
     def _interrupt(self) -> None:
-        self._prompt.stop(KeyboardInterrupt())
+        if not self._prompt.stop(KeyboardInterrupt()) and self._work is None:
+            self._interrupted_between = True
         self._cancel()
 
     def _cancel(self) -> None:

@@ -171,11 +171,13 @@ class Prompt:
         else:
             await run_in_terminal(say)
 
-    def stop(self, error: BaseException) -> None:
-        """End a `read` or `ask` that is waiting, with an error."""
+    def stop(self, error: BaseException) -> bool:
+        """End a `read` or `ask` that is waiting, with an error; tell whether one was."""
         app = self._apps.app
-        if app is not None and app.is_running and app.future and not app.future.done():
-            app.exit(exception=error)
+        if app is None or not app.is_running or not app.future or app.future.done():
+            return False
+        app.exit(exception=error)
+        return True
 
     def refresh(self) -> None:
         """Paint the bottom line again."""

@@ -8,14 +8,16 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from omniagent_cli.agent.loop import Agent
 from omniagent_cli.errors import UsageError
+from omniagent_cli.testing.scripted import ScriptedModel
 from tests.repl.home import Home, home
-from tests.repl.talk import Talk
+from tests.repl.talk import CTRL_D, Talk
 from tests.servers.chat_server import stall
 
 __all__ = ["home"]
@@ -53,6 +55,23 @@ def test_what_was_said_while_the_model_was_chosen_is_stored(
     (question,) = talk.store.messages("user-123")
     assert (question.text, question.status) == ("tell me", "interrupted")
     assert talk.used == ["user-123"]
+
+
+def test_ctrl_c_while_the_model_is_chosen_keeps_the_question(talk: Talk) -> None:
+    """What was said before anybody could be asked is in the session, and /retry means it."""
+    over = threading.Event()
+    talk.store.on("message_added", lambda *_: over.set())
+    interrupted = _ended_while_opening(talk, signal.SIGINT, over)
+
+    def open_agent(tell: Any) -> Agent:
+        with suppress(UsageError):
+            interrupted(tell)
+        return Agent(ScriptedModel("answer"), store=talk.store)
+
+    talk.chat(keys=f"tell me\r/retry\r{CTRL_D}", open_agent=open_agent)
+    question, answer = talk.store.messages("user-123")
+    assert (question.text, question.status, answer.text) == ("tell me", "complete", "answer")
+    assert "/retry asks it" in talk.err
 
 
 def test_a_question_that_a_signal_overtook_is_asked_by_retry(talk: Talk) -> None:
