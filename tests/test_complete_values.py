@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sqlite3
+import subprocess
 import sys
 import time
 from contextlib import closing
@@ -69,6 +70,26 @@ class TestWhatSessionsHold:
         assert values("sessions", "meta", "get", "@", "p") == []
         assert run(["ask", "-m", "recall", "-s", "alice", "hello"]) == 0
         assert "project" in values("sessions", "meta", "get", "@", "p")
+
+    def test_half_a_character_hides_nothing(self, filled):
+        """A title, a tag and a key that no encoding can write leave all others as they are."""
+        with open_store(filled) as store:
+            store.set_title("bob", "\ud800 broken")
+            store.tag("bob", ["\ud800", "zeal"])
+            store.set_metadata("alice", "\udfff", "\udfff")
+            store.list()
+        shown = dict(answer(["sessions", "show", ""], dict(os.environ)))
+        assert list(shown) == ["bob", "alice"] or list(shown) == ["alice", "bob"]
+        assert "broken" in shown["bob"]
+        assert "zeal" in values("sessions", "list", "--tag", "")
+        assert "project" in values("sessions", "meta", "get", "alice", "")
+        for words in (["show", ""], ["list", "--tag", ""], ["meta", "get", "alice", ""]):
+            out = subprocess.run(
+                [sys.executable, "-m", "omniagent_cli", "__complete", "sessions", *words],
+                capture_output=True,
+                check=True,
+            ).stdout
+            assert out.decode()
 
     def test_tags(self, filled):
         """Tags come with how many sessions have them, after --tag, after a plus, and after a minus those it has."""

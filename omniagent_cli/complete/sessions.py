@@ -124,7 +124,13 @@ def open_reading(path: str) -> Connection | None:
         return None
     import sqlite3
 
-    return sqlite3.connect(uri, uri=True, timeout=_WAIT_SECONDS, isolation_level=None)
+    connection = sqlite3.connect(uri, uri=True, timeout=_WAIT_SECONDS, isolation_level=None)
+    connection.text_factory = _decoded  # half a character in one title must not hide all the others
+    return connection
+
+
+def _decoded(text: bytes) -> str:
+    return text.decode("utf-8", "replace")
 
 
 def _from_sqlite(path: str, prefix: str, which: str) -> Iterable[tuple[str, str]]:
