@@ -133,7 +133,7 @@ class _Session:
         if not url.startswith("data:"):
             return
         for node_id in dict.fromkeys(self._pictures.get(name, ())):
-            entries = list(self.tree.entries([node_id]))
+            entries = list(self.tree.entries([self.tree.number_of(node_id)]))
             for part in (part for entry in entries for part in objects_of(entry.record["content"])):
                 if object_of(part.get("image_url")).get("url") == name:
                     part["image_url"]["url"] = url

@@ -8,10 +8,12 @@ Lines that are no messages, side conversations of sub-agents and what the progra
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from omniagent_cli.canonical import dump
 from omniagent_cli.errors import InvalidRecord
 from omniagent_cli.formats.elements import objects_by_line
 from omniagent_cli.formats.exchange import Incoming, MessageEntry, Problem, problem
@@ -39,6 +41,10 @@ _SAID_FOR_THEM = re.compile(r"\s*\[Request interrupted by user[^\]]*\]\s*")
 _REMINDER = re.compile(r"<system-reminder>.*?</system-reminder>\s*", re.DOTALL)
 _USAGE = {"input_tokens": "input_tokens", "output_tokens": "output_tokens", "cache_read_input_tokens": "cache_read_tokens",
           "cache_creation_input_tokens": "cache_write_tokens"}  # fmt: skip
+
+
+_MAX_PIECES = 10_000
+"""Characters of the list of an answer's lines; more are no answer of anybody."""
 
 
 class ClaudeCode:
@@ -92,10 +98,6 @@ class _Transcript:
         self.last_at: Any = None
         self._titles: dict[str, str] = {}
         self._summaries: dict[str, str] = {}
-        self._pieces: dict[str, list[str]] = {}
-        self._answer_of: dict[str, str] = {}
-        self._calls: dict[str, list[str]] = {}
-        self._results: dict[str, str] = {}
 
     @property
     def title(self) -> str:
@@ -104,23 +106,23 @@ class _Transcript:
         own = (said for leaf, said in reversed(self._summaries.items()) if leaf in self.tree)
         return given or next(own, "")
 
-    def whole(self, thread: list[str]) -> list[str]:
+    def whole(self, thread: array[int]) -> array[int]:
         """Add to a thread the other pieces of its answers, and what came of its tool calls.
 
         An answer that calls several tools is a line for each call, and each result names the line of its call:
         the way from the newest message to the root goes through one of them only.
         """
-        found: dict[str, None] = {}
-        for key in thread:
-            if key in found:
-                continue
-            pieces = self._pieces.get(self._answer_of.get(key, ""), [key])
-            found.update(dict.fromkeys(pieces))
-            results = (
-                self._results.get(call) for piece in pieces for call in self._calls.get(piece, ())
-            )
-            found.update(dict.fromkeys(result for result in results if result))
-        return list(found)
+        found, passed = array("q"), bytearray(len(self.tree) + 1)
+        for number in thread:
+            answer = self.tree.noted("answer", f"{number}")
+            pieces = self.tree.noted("pieces", answer).split() if answer else []
+            calls = [call for piece in pieces for call in self.tree.noted("calls", piece).split()]
+            results = [result for call in calls if (result := self.tree.noted("result", call))]
+            for one in map(int, [*(pieces or [f"{number}"]), *results]):
+                if not passed[one]:
+                    passed[one] = 1
+                    found.append(one)
+        return found
 
     def take(self, entry: MessageEntry) -> None:
         """Take in a line."""
@@ -144,13 +146,19 @@ class _Transcript:
             self._link(node_id, record)
 
     def _link(self, node_id: str, record: dict[str, Any]) -> None:
+        """Note of which answer a line is a piece, which tools it calls, and of which call it is the result."""
+        number = f"{self.tree.number_of(node_id)}"
         if answer := record.get(ANSWER):
-            self._answer_of[node_id] = answer
-            self._pieces.setdefault(answer, []).append(node_id)
+            self.tree.note("answer", number, answer)
+            before = self.tree.noted("pieces", answer)
+            if len(before) < _MAX_PIECES:
+                self.tree.note("pieces", answer, f"{before} {number}")
         if calls := record.get("tool_calls"):
-            self._calls[node_id] = [call["id"] for call in calls]
+            self.tree.note("calls", number, " ".join(dump(call["id"]).hex() for call in calls))
         if record["role"] == "tool":
-            self._results.setdefault(record.get("tool_call_id", ""), node_id)
+            call = dump(record.get("tool_call_id", "")).hex()
+            if not self.tree.noted("result", call):
+                self.tree.note("result", call, number)
 
     def _learn(self, line: dict[str, Any]) -> None:
         # A session that was gone on with may begin with the lines of the one before, as they were.

@@ -20,6 +20,8 @@ _MILLISECONDS_FROM = 1e11
 
 _ID_TAIL = 16
 _MADE_ID = 11
+_MAX_EXACT = 50_000
+_BITS = 1 << 27
 _MAX_JOINED = 8 * 1024 * 1024
 """How many characters of pieces become one answer; what says to be more is no answer of anybody."""
 _ID_BYTES = 200
@@ -219,7 +221,7 @@ class Thread:
         self._turn = ""
         self._number = 0
         self._before = ""
-        self._ids: set[str] = set()
+        self._ids = _Seen()
         self._thinking: MessageEntry | None = None
         self._open_calls: OrderedDict[str, None] = OrderedDict()
 
@@ -275,8 +277,7 @@ class Thread:
         """Give it an id that is the same at each import."""
         self._number += 1
         wanted = own.get("id") or self._made_id(own)
-        own["id"] = wanted if wanted not in self._ids else f"{wanted}#{self._number}"
-        self._ids.add(own["id"])
+        own["id"] = f"{wanted}#{self._number}" if self._ids.meets(wanted) else wanted
         self._before = own["id"]
 
     def _made_id(self, own: dict[str, Any]) -> str:
@@ -297,6 +298,42 @@ class Thread:
         self._open_calls.pop(call_id, None)
         if call_id:
             own["tool_call_id"] = call_id
+
+
+class _Seen:
+    """Tells which ids were there before, in bounded memory.
+
+    From `_MAX_EXACT` ids on it may take a new one for an old one, once in millions: the id then gets a number that it
+    would not have needed, at each import the same.
+    """
+
+    def __init__(self) -> None:
+        self._exact: set[str] | None = set()
+        self._bits = bytearray()
+
+    def meets(self, wanted: str) -> bool:
+        """Tell whether this id was there, and note that it is."""
+        if self._exact is not None:
+            was_there = wanted in self._exact
+            self._exact.add(wanted)
+            if len(self._exact) > _MAX_EXACT:
+                self._bits = bytearray(_BITS // 8)
+                for known in self._exact:
+                    self._is_marked(known)
+                self._exact = None
+            return was_there
+        return self._is_marked(wanted)
+
+    def _is_marked(self, wanted: str) -> bool:
+        """Mark the places of an id, and tell whether all of them were."""
+        digest = blake2b(wanted.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        were = True
+        for start in range(0, 16, 4):
+            place = int.from_bytes(digest[start : start + 4], "little") % _BITS
+            byte, bit = divmod(place, 8)
+            were &= bool(self._bits[byte] >> bit & 1)
+            self._bits[byte] |= 1 << bit
+        return were
 
 
 def _is_thinking(record: dict[str, Any]) -> bool:

@@ -128,14 +128,8 @@ class _Chat:
         self.tree = Tree()
         self.facts: dict[str, Any] = {}
         self.model = ""
-        self._live: dict[str, str] = {}
-        self._order: list[str] = []
-        self._answered: dict[str, str] = {}
-
-    @property
-    def last(self) -> str | None:
-        """The node of the newest message."""
-        return self._live[self._order[-1]] if self._order else None
+        self.last: str | None = None
+        self._length = 0
 
     def take(self, entry: MessageEntry) -> None:
         """Take in a line.
@@ -164,33 +158,39 @@ class _Chat:
         A session that is gone on with begins with such a list. It has the messages as the API does, without times and
         tokens: those that were there are left as they were told first.
         """
-        known, self._live, self._order = self._live, {}, []
+        self.tree.drop_notes("live")
+        self.last, self._length = None, 0
         for said in messages:
             message_id = text_of(said.get("id"))
-            node = known.get(message_id, message_id)
-            if node in self.tree and message_id not in self._live:
-                self.tree.move(node, self.last)
-                self._go_on(message_id, node)
+            if message_id in self.tree and not self.tree.noted("live", message_id):
+                self.tree.move(message_id, self.last)
+                self._go_on(message_id, message_id)
             else:
                 self._said(said, place)
 
     def _rewind(self, message_id: str) -> None:
         """Drop a message and all after it; all of them when nobody knows it."""
-        place = self._order.index(message_id) if message_id in self._live else 0
-        for gone in self._order[place:]:
-            del self._live[gone]
-        del self._order[place:]
+        found = self.tree.noted("live", message_id)
+        place = int(found.partition(" ")[0]) if found else 1
+        while self._length >= place:
+            self.tree.note("live", self.tree.noted("place", f"{self._length}"), "")
+            self._length -= 1
+        before = self.tree.noted("live", self.tree.noted("place", f"{self._length}"))
+        self.last = before.partition(" ")[2] or None
 
     def _go_on(self, message_id: str, node: str) -> None:
-        self._live[message_id] = node
-        self._order.append(message_id)
+        """Let a message be the newest: it has a place, and a node of the tree."""
+        self._length += 1
+        self.tree.note("live", message_id, f"{self._length} {node}")
+        self.tree.note("place", f"{self._length}", message_id)
+        self.last = node
 
     def _said(self, said: dict[str, Any], place: str) -> None:
         count = len(self.tree)
         message_id = text_of(said.get("id")) or f"message-{count}"
         records = self._records(said, text_of(said.get("id")))
-        if message_id in self._live:
-            self.tree.replace(self._live[message_id], place, records)
+        if live := self.tree.noted("live", message_id):
+            self.tree.replace(live.partition(" ")[2], place, records)
             return
         node = message_id if message_id not in self.tree else f"{message_id}~{count}"
         self.tree.add(node, self.last, place, records)
@@ -244,7 +244,10 @@ class _Chat:
     def _is_new(self, response: dict[str, Any], message_id: str) -> bool:
         """Tell whether this result was not told with another message: the next one says it again."""
         call_id = text_of(response.get("id"))
-        return not call_id or self._answered.setdefault(call_id, message_id) == message_id
+        told = self.tree.noted("answered", call_id) if call_id else ""
+        if call_id and not told:
+            self.tree.note("answered", call_id, f"by {message_id}")
+        return told in ("", f"by {message_id}")
 
     def _result(self, response: dict[str, Any], at: Any) -> dict[str, Any]:
         call_id = text_of(response.get("id"))

@@ -1,0 +1,173 @@
+"""Where the messages of a conversation wait until their thread is known: in memory, and on disk when they are many."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
+
+_CACHE_KIB = 8 * 1024
+_SCHEMA = """
+PRAGMA journal_mode = OFF;
+PRAGMA synchronous = OFF;
+PRAGMA locking_mode = EXCLUSIVE;
+CREATE TABLE nodes (number INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, parent BLOB, place BLOB, data BLOB);
+CREATE TABLE notes (kind TEXT, name BLOB, value BLOB, PRIMARY KEY (kind, name)) WITHOUT ROWID;
+BEGIN;
+"""
+
+
+class Node(NamedTuple):
+    """One message of a tree.
+
+    Attributes:
+        parent: the id of the one before it; None for the first. It need not be there.
+        place: where it was read.
+        data: its records; None when it says nothing itself and only joins others.
+    """
+
+    id: str
+    parent: str | None
+    place: str
+    data: bytes | None
+
+
+class Nodes(Protocol):
+    """Nodes by id and by number, which counts from 1 in the order they came; and notes by kind and name."""
+
+    def number(self, node_id: str) -> int:
+        """Return the number of a node that is there and 0 of any other."""
+
+    def node(self, number: int) -> Node:
+        """Return the node with a number."""
+
+    def put(self, node: Node) -> None:
+        """Add a node, or put it in the place of the one with its id."""
+
+    def leaves(self) -> Iterator[str]:
+        """Yield the ids of the nodes that are no other's parent, in their order."""
+
+    def noted(self, kind: str, name: str) -> str:
+        """Return a note; empty when there is none."""
+
+    def note(self, kind: str, name: str, value: str) -> None:
+        """Make a note, in the place of what was noted there."""
+
+    def drop_notes(self, kind: str) -> None:
+        """Forget all notes of a kind."""
+
+    def close(self) -> None:
+        """Forget all of it."""
+
+
+class NearNodes:
+    """In memory."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+        self._nodes: list[Node] = []
+        self._notes: dict[str, dict[str, str]] = {}
+        self.size = 0
+        """About how many bytes that takes."""
+
+    def number(self, node_id: str) -> int:
+        return self._numbers.get(node_id, 0)
+
+    def node(self, number: int) -> Node:
+        return self._nodes[number - 1]
+
+    def put(self, node: Node) -> None:
+        self.size += 300 + len(node.data or b"")
+        number = self._numbers.setdefault(node.id, len(self._nodes) + 1)
+        if number > len(self._nodes):
+            self._nodes.append(node)
+        else:
+            self._nodes[number - 1] = node
+
+    def leaves(self) -> Iterator[str]:
+        parents = {node.parent for node in self._nodes}
+        yield from (node.id for node in self._nodes if node.id not in parents)
+
+    def noted(self, kind: str, name: str) -> str:
+        return self._notes.get(kind, {}).get(name, "")
+
+    def note(self, kind: str, name: str, value: str) -> None:
+        self.size += 250 + len(name) + len(value)
+        self._notes.setdefault(kind, {})[name] = value
+
+    def drop_notes(self, kind: str) -> None:
+        self._notes.pop(kind, None)
+
+    def moved(self) -> FarNodes:
+        """Put all of it on disk."""
+        far = FarNodes()
+        for node in self._nodes:
+            far.put(node)
+        for kind, notes in self._notes.items():
+            for name, value in notes.items():
+                far.note(kind, name, value)
+        self.close()
+        return far
+
+    def close(self) -> None:
+        self._numbers.clear()
+        self._nodes.clear()
+        self._notes.clear()
+
+
+class FarNodes:
+    """On disk, in a private nameless database."""
+
+    def __init__(self) -> None:
+        self._db = sqlite3.connect("", isolation_level=None)
+        self._db.executescript(f"PRAGMA cache_size = -{_CACHE_KIB};{_SCHEMA}")
+
+    def number(self, node_id: str) -> int:
+        question = "SELECT number FROM nodes WHERE id = ?"
+        row = self._db.execute(question, (_blob(node_id),)).fetchone()
+        return row[0] if row else 0
+
+    def node(self, number: int) -> Node:
+        question = "SELECT id, parent, place, data FROM nodes WHERE number = ?"
+        node_id, parent, place, data = self._db.execute(question, (number,)).fetchone()
+        return Node(_text(node_id), None if parent is None else _text(parent), _text(place), data)
+
+    def put(self, node: Node) -> None:
+        parent = None if node.parent is None else _blob(node.parent)
+        self._db.execute(
+            "INSERT INTO nodes (id, parent, place, data) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE"
+            " SET parent = excluded.parent, place = excluded.place, data = excluded.data",
+            (_blob(node.id), parent, _blob(node.place), node.data),
+        )
+
+    def leaves(self) -> Iterator[str]:
+        question = (
+            "SELECT id FROM nodes WHERE id IN (SELECT id FROM nodes EXCEPT SELECT parent FROM nodes)"
+            " ORDER BY number"
+        )
+        for (found,) in self._db.execute(question):
+            yield _text(found)
+
+    def noted(self, kind: str, name: str) -> str:
+        question = "SELECT value FROM notes WHERE kind = ? AND name = ?"
+        row = self._db.execute(question, (kind, _blob(name))).fetchone()
+        return _text(row[0]) if row else ""
+
+    def note(self, kind: str, name: str, value: str) -> None:
+        change = "INSERT OR REPLACE INTO notes VALUES (?, ?, ?)"
+        self._db.execute(change, (kind, _blob(name), _blob(value)))
+
+    def drop_notes(self, kind: str) -> None:
+        self._db.execute("DELETE FROM notes WHERE kind = ?", (kind,))
+
+    def close(self) -> None:
+        self._db.close()
+
+
+def _blob(text: str) -> bytes:
+    # A hostile id may hold half a character, which no database takes as text.
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _text(blob: bytes) -> str:
+    return blob.decode("utf-8", "surrogatepass")
