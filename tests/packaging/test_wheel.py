@@ -14,11 +14,12 @@ from tests.sandbox import REAL_HOME
 
 KINDS = (".py", ".1", "/py.typed")
 SHARED = {
-    "share/bash-completion/completions/omniagent": "omniagent.bash",
-    "share/fish/vendor_completions.d/omniagent.fish": "omniagent.fish",
-    "share/zsh/site-functions/_omniagent": "_omniagent",
+    "share/bash-completion/completions/omniagent": "completions/omniagent.bash",
+    "share/fish/vendor_completions.d/omniagent.fish": "completions/omniagent.fish",
+    "share/zsh/site-functions/_omniagent": "completions/_omniagent",
+    "share/man/man1/omniagent.1": "omniagent_cli/man/omniagent.1",
 }
-"""Where shells look, and the script that lies there."""
+"""Where shells and 'man' look, and what lies there."""
 
 
 def _version():
@@ -33,25 +34,26 @@ def _ours():
 
 
 def test_the_wheel_holds_the_package_and_nothing_else(built):
-    """Every module, the types' mark, the completions where the package and shells find them, the licence; no stray file."""
+    """Every module, the types' mark, the manual, completions where the package and shells find them, the licence; no stray file."""
     names = set(built.wheel_files())
     about = {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE"}
     scripts = {f"omniagent_cli/completions/{file.name}" for file in (TOP / "completions").iterdir()}
     data = {f"{_version()}.data/data/{name}" for name in SHARED}
-    manual = {name for name in names if name.startswith(f"{_version()}.data/data/share/man/man1/")}
     expected = _ours() | scripts | data | {f"{_version()}.dist-info/{name}" for name in about}
-    assert names - manual == expected
+    assert names == expected
     assert "omniagent_cli/py.typed" in names
     assert len(scripts) == 4
 
 
-def test_shells_find_the_scripts_of_this_tree(built):
-    """What lies where bash, zsh and fish look is the script that 'completion show' prints."""
+def test_shells_and_man_find_what_is_in_this_tree(built):
+    """What lies where bash, zsh, fish and man look is what 'completion show' prints, and the manual."""
     files = built.wheel_files()
-    for name, script in SHARED.items():
-        text = (TOP / "completions" / script).read_bytes()
+    for name, source in SHARED.items():
+        text = (TOP / source).read_bytes()
         assert files[f"{_version()}.data/data/{name}"] == text
-        assert files[f"omniagent_cli/completions/{script}"] == text
+        assert (
+            files[source if source.startswith("omniagent") else f"omniagent_cli/{source}"] == text
+        )
 
 
 def test_the_wheel_of_the_sdist_is_the_wheel_of_the_tree(built):
