@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
@@ -19,6 +19,7 @@ from omniagent_cli.errors import (
     UsageError,
 )
 from omniagent_cli.text import one_line, visible
+from omniagent_cli.ui.terminal import OutputFailed
 
 if TYPE_CHECKING:
     from omniagent_cli.ui.terminal import Terminal
@@ -67,7 +68,7 @@ def guarded(run: Callable[[], object], terminal: Terminal) -> int:
             terminal.flush()
             return code
     except BrokenPipeError:
-        discard_output()
+        _discard_output(sys.stdout, sys.stderr)
         return CLOSED_PIPE
     except KeyboardInterrupt:
         if terminal.interactive:
@@ -78,13 +79,20 @@ def guarded(run: Callable[[], object], terminal: Terminal) -> int:
         return TERMINATED
     except OmniAgentError as error:  # the output could not be handed over
         terminal.error(str(error))
-        discard_output()
+        _discard_output(sys.stdout)
         return exit_code_of(error)
+    finally:
+        try:
+            terminal.stderr.flush()
+        except (OSError, ValueError):
+            _discard_output(sys.stderr)
 
 
 def _told(run: Callable[[], object], terminal: Terminal) -> int:
     try:
         code = run()
+    except OutputFailed:  # told once, by who hands over the rest
+        raise
     except OmniAgentError as error:
         terminal.error(str(error))
         return exit_code_of(error)
@@ -150,12 +158,14 @@ def _ended_cleanly() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def discard_output() -> None:
-    """Send what is still in the buffer of stdout nowhere, so that Python does not complain at its end."""
-    try:
-        descriptor = sys.stdout.fileno()
-    except (OSError, ValueError, AttributeError):
-        return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, descriptor)
-    os.close(nowhere)
+def _discard_output(*streams: TextIO | None) -> None:
+    """Send what is still in the buffers nowhere, so that Python does not complain, with a code of its own, at its end."""
+    for stream in streams:
+        try:
+            descriptor = stream.fileno() if stream else -1
+        except (OSError, ValueError, AttributeError):
+            continue
+        if descriptor >= 0:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, descriptor)
+            os.close(nowhere)

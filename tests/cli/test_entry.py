@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from omniagent_cli import __version__
+from omniagent_cli import Message, __version__
 from omniagent_cli.cli.table import COMMANDS, commands_below
 from tests.cli.scene import environment, talk
 
@@ -147,6 +147,24 @@ def test_a_full_disk_behind_stdout_is_told(filled, db, words):
     assert done.stderr.decode() == (
         "omniagent: error: cannot write the output: No space left on device; free some room or write it elsewhere\n"
     )
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")  # noqa: PTH110
+def test_a_full_disk_is_told_once_and_changes_no_other_code(store, db):
+    """Much output that cannot be written is told once; where stderr is full, the exit code is what it would be."""
+    for number in range(60):
+        store.append(f"{number:03d}-{'x' * 300}", [Message("user", "hello")])
+    for words, code, told in (
+        ("sessions list --all >/dev/full", 1, 1),
+        ("sessions lsit 2>/dev/full", 2, 0),
+        ("doctor --offline 2>/dev/full >/dev/null", 0, 0),
+        ("sessions lsit 2>&1 | true; exit ${PIPESTATUS[0]}", 141, 0),
+    ):
+        done = subprocess.run(
+            ["bash", "-c", f"{sys.executable} -m omniagent_cli {words}"],
+            capture_output=True, env=environment(db), timeout=60, check=False,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr.count(b"\n")) == (code, told), words
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
