@@ -8,7 +8,7 @@ import json
 import pytest
 
 from omniagent_cli.agent.events import Finished, ModelSettings, Notice, TextDelta, ThinkingDelta
-from omniagent_cli.errors import ModelRefused, UsageError
+from omniagent_cli.errors import ModelRefused, ModelUnreachable, UsageError
 from tests.agent.asking import ASK, KEY, ask
 from tests.agent.native_asking import BY_NAME, PROTOCOLS
 from tests.servers.chat_server import STALL
@@ -141,7 +141,7 @@ def test_the_own_address_wants_a_key(name):
 
     provider = PROVIDERS[name]
     endpoint = Endpoint(provider, "m", provider.native_url, native=True)
-    with pytest.raises(ModelRefused, match=f"omniagent keys set {name}"):
+    with pytest.raises(ModelUnreachable, match=f"omniagent keys set {name}"):
         ask(NativeEngine(endpoint))
 
 
