@@ -12,7 +12,7 @@ from omniagent_cli.agent.attachments import Held
 from omniagent_cli.agent.continuing import Ending, ending, may_grow, turn_to_go_on_with
 from omniagent_cli.agent.rollover import Rollover
 from omniagent_cli.agent.summary import summary_of
-from omniagent_cli.agent.window import Window, choose, select
+from omniagent_cli.agent.window import Selection, Window, choose, select
 from omniagent_cli.errors import InvalidRecord, SessionNotFound
 from omniagent_cli.models import Content, Message, detached
 from omniagent_cli.stores.base import SessionStore
@@ -199,13 +199,25 @@ class SessionTranscript:
             after=summary.up_to if summary else None,
         )
         chosen = choose(self._with_turn(stored), window, summary)
-        if chosen.oversized and not self._told_size:
-            self._told_size = True
-            self.notices.append(
-                f"the last message alone is about {chosen.oversized:,} tokens, more than window.max_tokens"
-                f" ({window.max_tokens:,}); it is sent without what was said before"
-            )
+        self._tell_size(chosen, window)
         return chosen.records
+
+    def _tell_size(self, chosen: Selection, window: Window) -> None:
+        """Say once in a turn what the budget of tokens is too small for."""
+        if self._told_size or not (chosen.oversized or chosen.left_out):
+            return
+        self._told_size = True
+        limit = f"window.max_tokens ({window.max_tokens:,})"
+        if chosen.oversized:
+            self.notices.append(
+                f"the last message alone is about {chosen.oversized:,} tokens, more than {limit};"
+                " it is sent without what was said before"
+            )
+        else:
+            self.notices.append(
+                f"the summary of what was said before is about {chosen.left_out:,} tokens, too many for {limit}"
+                " beside the question; it is not sent"
+            )
 
     def _with_turn(self, stored: list[Message]) -> list[Message]:
         """Return messages with this turn last."""

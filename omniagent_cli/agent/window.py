@@ -44,11 +44,13 @@ class Selection:
         records: the messages to send, oldest first.
         tokens: what they are estimated at, the summary included.
         oversized: the tokens of the newest message (with its results) when it is over the budget by itself; else 0.
+        left_out: the tokens of the summary when there is no room for it beside the question; else 0.
     """
 
     records: list[dict[str, Any]]
     tokens: int = 0
     oversized: int = 0
+    left_out: int = 0
 
 
 @dataclass(slots=True)
@@ -72,7 +74,8 @@ def choose(
 
     Turns that two writers interleaved are put together, in the order of their first messages. A call without a
     result gets one that says so; a result without its call, and an empty answer, are left out. The newest piece
-    is sent even when it alone is over the budget. What is sent begins with a user's message where there is one.
+    is sent even when it alone is over the budget, and a summary only where it fits beside it and its question.
+    What is sent begins with a user's message where there is one.
 
     Args:
         messages: what was said; those the summary stands for are left out here.
@@ -85,17 +88,28 @@ def choose(
     pieces = [piece for turn in turns(rest) for piece in _pieces(turn, scale)]
     text = "" if summary is None else f"{SUMMARY_INTRODUCTION}{summary.text}"
     taken = round(text_tokens(text) * scale)
+    left_out = 0
+    if window.max_tokens is not None and taken and taken + _least(pieces) > window.max_tokens:
+        text, taken, left_out = "", 0, taken
     chosen = _newest(pieces, window, taken)
     start = next((index for index, piece in enumerate(chosen) if piece.starts_turn), 0)
     sent = chosen[start:]
     records = [message.to_record() for piece in sent for message in piece.messages]
     newest = pieces[-1].tokens if pieces else 0
-    over = window.max_tokens is not None and newest + taken > window.max_tokens
+    over = window.max_tokens is not None and newest > window.max_tokens
     return Selection(
         _opening(text, records) + records,
         taken + sum(piece.tokens for piece in sent),
         newest if over else 0,
+        left_out,
     )
+
+
+def _least(pieces: Sequence[_Piece]) -> int:
+    """Return the tokens of what is sent in any case: the newest piece, and the question it belongs to."""
+    question = next((piece for piece in reversed(pieces) if piece.starts_turn), None)
+    sent = {id(piece): piece.tokens for piece in (question, *pieces[-1:]) if piece is not None}
+    return sum(sent.values())
 
 
 def _newest(pieces: Sequence[_Piece], window: Window, taken: int) -> list[_Piece]:

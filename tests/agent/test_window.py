@@ -157,6 +157,16 @@ def test_a_message_over_the_budget_is_sent_and_told():
     assert choose([user("q", "1")], Window(max_tokens=100)).oversized == 0
 
 
+def test_a_summary_never_breaks_the_budget():
+    """Where a summary does not fit beside the question it is left out, the newest messages fill its room, and it is told."""
+    messages = [user("x" * 40, "1"), answer("y" * 40, "1"), user("z" * 40, "2")]
+    chosen = choose(messages, Window(max_tokens=50), Summary(3, "s" * 400))
+    assert [m["content"][:1] for m in chosen.records] == ["x", "y", "z"]
+    assert (chosen.oversized, chosen.tokens) == (0, 42)
+    assert chosen.left_out > 50
+    assert choose(messages, Window(max_tokens=500), Summary(3, "s" * 400)).left_out == 0
+
+
 def test_tokens_are_estimated_by_bytes_and_kinds():
     """Chinese counts more than English, a picture as much as a page, and data not by its length."""
     picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 90_000}}
