@@ -117,6 +117,8 @@ def _usage(error: typer.TyperException) -> str:
     path = ctx.command_path if ctx else "omniagent"
     option = getattr(error, "option_name", None)
     possibilities = getattr(error, "possibilities", None)
+    if option == "--json" and hasattr(error, "possibilities"):
+        return f"'{path}' has no data to print as JSON; leave out --json"
     if option and hasattr(error, "possibilities"):
         what = f"{one_line(option)} is no option of '{path}'"
         if possibilities:

@@ -24,6 +24,26 @@ if TYPE_CHECKING:
 
 _COLORS = ("auto", "always", "never")
 
+_MEANT = {
+    "ls": ("list",),
+    "rm": ("delete", "remove"),
+    "del": ("delete",),
+    "remove": ("delete",),
+    "mv": ("rename",),
+    "cp": ("fork",),
+    "copy": ("fork",),
+    "cat": ("show",),
+    "view": ("show",),
+    "history": ("show",),
+    "find": ("search",),
+    "grep": ("search",),
+    "undelete": ("restore",),
+    "status": ("doctor",),
+    "run": ("ask",),
+    "prompt": ("ask",),
+}
+"""What other programs call a command -> what it is here."""
+
 
 def _shared(
     names: list[str], text: str, keep: Callable[[Context, Any], None], metavar: str | None = None
@@ -254,9 +274,14 @@ class LazyGroup(TyperGroup):
 
         close = get_close_matches(name, self._group.commands, n=3)
         what = f"there is no command {name!r} of '{ctx.command_path}'"
-        elsewhere = list(_paths_to(name))
+        for word in _MEANT.get(name, ()):
+            if word in self._group.commands:
+                return f"{what}; did you mean {word}?"
+        elsewhere = [path for word in (name, *_MEANT.get(name, ())) for path in _paths_to(word)]
         if elsewhere:
             return f"{what}; did you mean '{elsewhere[0]}'?"
+        if name == "version":
+            return f"{what}; did you mean 'omniagent --version'?"
         if close:
             return f"{what}; did you mean {' or '.join(close)}?"
         return f"{what}; '{ctx.command_path} --help' lists those there are"

@@ -40,7 +40,7 @@ def named_and_piped(
     Ids from stdin are meant as they are: neither an option nor ``@`` is read into them. Blank lines are none.
 
     Raises:
-        UsageError: there is too much for a list of ids, or ``-0`` without ``--stdin``.
+        UsageError: there is too much for a list of ids, ``-0`` without ``--stdin``, or NULs without ``-0``.
     """
     if null and not stdin:
         raise UsageError("-0 says how ids on stdin end; give --stdin too")
@@ -55,5 +55,7 @@ def _piped(context: Context, *, null: bool) -> list[str]:
     if len(data) > _LARGEST_BYTES:
         raise UsageError("what came on stdin is too long to be a list of ids")
     text = data if isinstance(data, str) else data.decode("utf-8", "surrogateescape")
+    if not null and "\0" in text:
+        raise UsageError("the ids on stdin end with NUL; give --null too")
     found = text.split("\0") if null else [line.removesuffix("\r") for line in text.split("\n")]
     return [as_given(session_id) for session_id in found if session_id.strip()]

@@ -153,6 +153,16 @@ def test_ids_end_with_nul(run, odd):
     assert _listed(run, "-0", "--tag", "nothing has this") == ""
 
 
+def test_nul_where_lines_are_read_is_told(run, odd):
+    """Ids that end with NUL are not one long id for who reads lines; ``-0`` of `tag` takes the tag 0 away."""
+    listed = _listed(run, "-0")
+    for words in (["delete", "-y"], ["tag", "-0"]):
+        ran = run("sessions", *words, "--stdin", stdin=listed.encode())
+        assert (ran.code, ran.out) == (2, "")
+        assert ran.err == "omniagent: error: the ids on stdin end with NUL; give --null too\n"
+    assert odd.count(archived=None) == 14
+
+
 def test_tags_of_many_as_json(run, filled):
     """With --json the tags of each session that stdin names are printed."""
     ran = run("sessions", "tag", "--stdin", "+x", "--json", stdin=b"alice\nbob\n")
