@@ -114,6 +114,8 @@ class _Transcript:
         """
         found, passed = array("q"), bytearray(len(self.tree) + 1)
         for number in thread:
+            if passed[number]:
+                continue
             answer = self.tree.noted("answer", f"{number}")
             pieces = self.tree.noted("pieces", answer).split() if answer else []
             calls = [call for piece in pieces for call in self.tree.noted("calls", piece).split()]
@@ -149,9 +151,9 @@ class _Transcript:
         """Note of which answer a line is a piece, which tools it calls, and of which call it is the result."""
         number = f"{self.tree.number_of(node_id)}"
         if answer := record.get(ANSWER):
-            self.tree.note("answer", number, answer)
             before = self.tree.noted("pieces", answer)
             if len(before) < _MAX_PIECES:
+                self.tree.note("answer", number, answer)
                 self.tree.note("pieces", answer, f"{before} {number}")
         if calls := record.get("tool_calls"):
             self.tree.note("calls", number, " ".join(dump(call["id"]).hex() for call in calls))

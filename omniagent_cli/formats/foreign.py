@@ -200,6 +200,8 @@ def message_id(found: Any) -> str:
     return blake2b(dump(wanted), digest_size=_ID_TAIL).hexdigest()
 
 
+_LAST_OF = ("model", "usage", "status")
+
 ANSWER = "_answer"
 """Key of a record that says which answer it is a piece of; it is not imported."""
 
@@ -222,7 +224,8 @@ class Thread:
         self._number = 0
         self._before = ""
         self._ids = _Seen()
-        self._thinking: MessageEntry | None = None
+        self._thinking: list[MessageEntry] = []
+        self._thought = 0
         self._open_calls: OrderedDict[str, None] = OrderedDict()
 
     def entries(self, found: Iterable[Entry]) -> Iterator[Entry]:
@@ -237,24 +240,24 @@ class Thread:
     def _taken(self, entry: MessageEntry) -> Iterator[Entry]:
         own = {key: value for key, value in entry.record.items() if key != ANSWER}
         if _is_thinking(own):
-            if self._thinking is not None:
-                _join(self._thinking.record, own)
-            else:
-                self._thinking = MessageEntry(entry.place, own)
+            self._thinking.append(MessageEntry(entry.place, own))
+            self._thought += len(own["extra"]["thinking"])
+            if self._thought > _MAX_JOINED:
+                yield from self._left()
             return
-        if own["role"] == "assistant" and self._thinking is not None:
-            thoughts = [
-                one.get("extra", {}).get("thinking", "") for one in (self._thinking.record, own)
-            ]
+        if own["role"] == "assistant" and self._thinking:
+            first = _joined(self._thinking).record["extra"]["thinking"]
+            self._thinking, self._thought = [], 0
+            thoughts = (first, own.get("extra", {}).get("thinking", ""))
             own["extra"] = {**own.get("extra", {}), "thinking": "\n\n".join(filter(None, thoughts))}
-            self._thinking = None
         yield from self._left()
         yield from self._placed(MessageEntry(entry.place, own))
 
     def _left(self) -> Iterator[Entry]:
         """Yield the thinking that no answer followed."""
-        if self._thinking is not None:
-            entry, self._thinking = self._thinking, None
+        if self._thinking:
+            entry = _joined(self._thinking)
+            self._thinking, self._thought = [], 0
             yield from self._placed(entry)
 
     def _placed(self, entry: MessageEntry) -> Iterator[Entry]:
@@ -343,41 +346,47 @@ def _is_thinking(record: dict[str, Any]) -> bool:
 
 def _whole(found: Iterable[Entry]) -> Iterator[Entry]:
     """Put the pieces of an answer together."""
-    held: MessageEntry | None = None
+    pieces: list[MessageEntry] = []
     size = 0
     for entry in found:
-        if isinstance(entry, MessageEntry) and held is not None:
-            answer = held.record.get(ANSWER)
-            if answer and entry.record.get(ANSWER) == answer and size < _MAX_JOINED:
-                size += len(str(entry.record))
-                _join(held.record, entry.record)
-                continue
-        if held is not None:
-            yield held
-        held, size = (entry if isinstance(entry, MessageEntry) else None), 0
-        if held is None:
+        answer = entry.record.get(ANSWER) if isinstance(entry, MessageEntry) else None
+        if pieces and not (
+            answer and pieces[0].record.get(ANSWER) == answer and size < _MAX_JOINED
+        ):
+            yield _joined(pieces)
+            pieces, size = [], 0
+        if isinstance(entry, MessageEntry):
+            pieces.append(entry)
+            size += len(str(entry.record)) if answer else 0
+        else:
             yield entry
-    if held is not None:
-        yield held
+    if pieces:
+        yield _joined(pieces)
 
 
-def _join(first: dict[str, Any], more: dict[str, Any]) -> None:
-    first["content"] = _joined(first["content"], more["content"])
-    if calls := more.get("tool_calls"):
-        first["tool_calls"] = [*first.get("tool_calls", ()), *calls]
-    thoughts = [one.get("extra", {}).get("thinking", "") for one in (first, more)]
+def _joined(pieces: list[MessageEntry]) -> MessageEntry:
+    """Return pieces of one answer as one; what only one of them can have is that of the last that has it."""
+    if len(pieces) == 1:
+        return pieces[0]
+    records = [piece.record for piece in pieces]
+    first: dict[str, Any] = records[0]
+    calls = [call for record in records for call in record.get("tool_calls", ())]
+    thoughts = [record.get("extra", {}).get("thinking", "") for record in records]
+    extra = {key: value for record in records for key, value in record.get("extra", {}).items()}
     if any(thoughts):
-        first["extra"] = {**first.get("extra", {}), "thinking": "\n\n".join(filter(None, thoughts))}
-    for key in ("model", "usage", "status"):
-        if key in more:
-            first[key] = more[key]
+        extra["thinking"] = "\n\n".join(filter(None, thoughts))
+    whole = {
+        **first,
+        **{key: record[key] for record in records for key in _LAST_OF if key in record},
+    }
+    whole |= {"content": _contents([record["content"] for record in records])}
+    whole |= {key: value for key, value in (("tool_calls", calls), ("extra", extra)) if value}
+    return MessageEntry(pieces[0].place, whole)
 
 
-def _joined(first: Any, more: Any) -> Any:
-    """Return two contents as one."""
-    if isinstance(first, str) and isinstance(more, str):
-        return "\n\n".join(filter(None, (first, more)))
-    parts = [
-        [{"type": "text", "text": one}] if isinstance(one, str) else one for one in (first, more)
-    ]
-    return [part for one in parts for part in one if part.get("text") != ""]
+def _contents(contents: list[Any]) -> Any:
+    """Return several contents as one."""
+    if all(isinstance(content, str) for content in contents):
+        return "\n\n".join(filter(None, contents))
+    parts = [[{"type": "text", "text": c}] if isinstance(c, str) else c for c in contents]
+    return [part for some in parts for part in some if part.get("text") != ""]

@@ -9,7 +9,6 @@ Messages are told by what they say, not by their ids there, so that a conversati
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,7 +25,7 @@ from omniagent_cli.formats.foreign import (
     text_of,
     tool_call,
 )
-from omniagent_cli.formats.llm_log import Log, Row, opened
+from omniagent_cli.formats.llm_log import UNREADABLE, Log, Row, opened
 from omniagent_cli.formats.source import Source
 
 _OLDER = frozenset({"responses"})
@@ -48,7 +47,7 @@ class Llm:
                     yield from _Responses(log).conversations()
                 if is_newer:
                     yield from _Threads(log).conversations()
-            except sqlite3.Error as error:
+            except UNREADABLE as error:
                 yield problem(
                     source.name, f"the database cannot be read to its end: {log.why(error)}"
                 )
@@ -76,7 +75,7 @@ class _Conversations:
         """Yield the messages of a conversation; what of it cannot be read is told."""
         try:
             yield from self._entries(place, source_id)
-        except (sqlite3.Error, InvalidRecord) as error:
+        except (*UNREADABLE, InvalidRecord) as error:
             yield problem(place, f"it cannot be read to its end: {self._log.why(error)}")
 
     def _entries(self, place: str, source_id: str) -> Iterator[MessageEntry]:

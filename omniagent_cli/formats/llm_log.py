@@ -23,10 +23,13 @@ from omniagent_cli.formats.source import MAX_RECORD_BYTES, Source
 
 Row = dict[str, Any]
 
+UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
+"""What a question raises that cannot be answered; SQLite quotes a damaged file in its messages as it is."""
+
 _MAX_ATTACHMENT_BYTES = 20 * 1024 * 1024
 _STEPS_AT_ONCE = 1_000_000
-_STEPS_BASE = 200
-_BYTES_A_STEP = 100_000
+_STEPS_BASE = 50
+_BYTES_A_STEP = 1_000_000
 """SQLite may do `_STEPS_BASE` million steps and another million for each of so many bytes: what is laid out as the
 program does it takes a hundredth of that."""
 
@@ -51,7 +54,7 @@ def opened(source: Source) -> Iterator[Log]:
         except sqlite3.OperationalError:
             # Its journal lies beside it and needs a file there that cannot be made.
             connection = _connected_to_copy(path, source.name, stack)
-        except sqlite3.Error as error:
+        except UNREADABLE as error:
             raise _no_database(source.name, error) from error
         stack.enter_context(closing(connection))
         yield Log(connection, source.name, path.stat().st_size)
@@ -60,6 +63,7 @@ def opened(source: Source) -> Iterator[Log]:
 def _connected(path: Path) -> sqlite3.Connection:
     log = sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro", uri=True)
     try:
+        log.text_factory = lambda data: data.decode("utf-8", "replace")
         log.execute("PRAGMA trusted_schema = OFF")
         log.execute("PRAGMA cell_size_check = ON")
         log.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_RECORD_BYTES)
@@ -68,7 +72,6 @@ def _connected(path: Path) -> sqlite3.Connection:
         log.close()
         raise
     log.row_factory = sqlite3.Row
-    log.text_factory = lambda data: data.decode("utf-8", "replace")
     return log
 
 
@@ -80,7 +83,7 @@ def _connected_to_copy(path: Path, name: str, stack: ExitStack) -> sqlite3.Conne
         if journal.is_file():
             shutil.copyfile(journal, directory / "logs.db-wal")
         return _connected(directory / "logs.db")
-    except (OSError, sqlite3.Error) as error:
+    except (OSError, *UNREADABLE) as error:
         raise _no_database(name, error) from error
 
 

@@ -28,7 +28,7 @@ _ZSTD = b"\x28\xb5\x2f\xfd"
 
 MAX_MEMBERS = 100_000
 MAX_DIRECTORY_BYTES = 64 * 1024 * 1024
-MAX_MEMBER_BYTES = 1 << 30
+MAX_MEMBER_BYTES = 1 << 28
 MAX_MEMBER_RATIO = 500
 """A member that would unpack to more than `MAX_MEMBER_BYTES`, and to that many times its packed size, is a bomb."""
 
@@ -253,7 +253,7 @@ def _wanted(infos: list[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
 
 
 def _stem(info: zipfile.ZipInfo) -> str:
-    return PurePosixPath(info.filename).name.lower()
+    return PurePosixPath(info.filename.replace("\\", "/")).name.lower()
 
 
 def _refused(info: zipfile.ZipInfo) -> str:
