@@ -241,3 +241,15 @@ class TestServers:
             store.append("talk", [Message("user", "hello")])
         url = f"openai-conversations://{tmp_path}/map.db"
         assert values("--store", url, "sessions", "show", "t") == ["talk"]
+
+
+def test_side_files_that_found_no_room(tmp_path):
+    """A full disk leaves an empty log with an empty index beside the store: TAB still shows what is there."""
+    path = tmp_path / "x.db"
+    with open_store(path) as store:
+        store.append("alice", [Message("user", "hello")])
+    for side in ("-wal", "-shm"):
+        (tmp_path / f"x.db{side}").touch()
+    path.chmod(0o400)
+    assert values("sessions", "show", "", OMNIAGENT_STORE=str(path)) == ["alice"]
+    assert not (tmp_path / "x.db-shm").stat().st_size

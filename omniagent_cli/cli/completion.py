@@ -48,12 +48,9 @@ def install(ctx: typer.Context, shell: Shell = None) -> None:
     changed = _write(place, script(name))
     context.terminal.line(f"{place}: {'written' if changed else 'is there already'}")
     if name == "zsh":
-        _install_zsh(context, place.parent)
+        _add_lines(context, _started_by(name, context.environ), _for_zshrc(place.parent))
     elif name == "bash":
-        context.terminal.note(
-            "bash reads it through its bash-completion package; without that, put this line into ~/.bashrc: "
-            f". '{place}'"
-        )
+        _add_lines(context, _started_by(name, context.environ), _for_bashrc(place))
     context.terminal.note("it works in shells you open from now on")
 
 
@@ -64,11 +61,14 @@ def uninstall(ctx: typer.Context, shell: Shell = None) -> None:
     place = target(name, context.environ)
     there = _remove(place)
     context.terminal.line(f"{place}: {'removed' if there else 'was not there'}")
-    if name == "zsh":
-        file = _zshrc(context.environ)
+    if name in ("zsh", "bash"):
+        file = _started_by(name, context.environ)
         without = _without_ours(_read(file))
         if without != _read(file):
+            _check_may_change(file, "take our lines out of it yourself")
             _write(file, without)
+            if not without and not file.is_symlink():
+                _remove(file)  # it was made for our lines
             context.terminal.line(f"{file}: our lines removed")
 
 
@@ -126,29 +126,51 @@ def _xdg(variable: str, below_home: str, environ: Mapping[str, str]) -> Path:
     return Path(given) if given.startswith("/") else Path(home(environ)) / below_home
 
 
-def _zshrc(environ: Mapping[str, str]) -> Path:
+def _started_by(shell: str, environ: Mapping[str, str]) -> Path:
+    """Return the file that a shell reads when it starts."""
     from omniagent_cli.config.paths import home
 
+    if shell == "bash":
+        return Path(home(environ)) / ".bashrc"
     return Path(environ.get("ZDOTDIR") or home(environ)) / ".zshrc"
 
 
-def _install_zsh(context: Context, directory: Path) -> None:
+def _for_zshrc(directory: Path) -> str:
     """Have zsh look into the directory; at the end of .zshrc, where it is known whether completion was started."""
-    file = _zshrc(context.environ)
-    before = _without_ours(_read(file))
-    if before and not before.endswith("\n"):
-        before += "\n"
-    quoted = "'" + str(directory).replace("'", "'\\''") + "'"
-    ours = (
-        f"{_BEGIN}\nfpath=({quoted} $fpath)\n"
+    return (
+        f"fpath=({_quoted(directory)} $fpath)\n"
         "if (( $+functions[compdef] )); then\n"
         "    autoload -Uz _omniagent && compdef _omniagent omniagent\n"
         "else\n"
         "    autoload -Uz compinit && compinit\n"
-        f"fi\n{_END}\n"
+        "fi\n"
     )
-    changed = _write(file, before + ours)
+
+
+def _for_bashrc(place: Path) -> str:
+    """Have bash read the script: only the package bash-completion, which many systems lack or leave out, finds it."""
+    return f"if [ -r {_quoted(place)} ]; then\n    . {_quoted(place)}\nfi\n"
+
+
+def _quoted(path: Path) -> str:
+    return "'" + str(path).replace("'", "'\\''") + "'"
+
+
+def _add_lines(context: Context, file: Path, lines: str) -> None:
+    before = _without_ours(_read(file))
+    if before and not before.endswith("\n"):
+        before += "\n"
+    text = f"{before}{_BEGIN}\n{lines}{_END}\n"
+    if not _exists(file) or _read(file) != text:
+        _check_may_change(file, f"add this to what your shell reads: {lines}")
+    changed = _write(file, text)
     context.terminal.line(f"{file}: {'lines added' if changed else 'has our lines already'}")
+
+
+def _check_may_change(file: Path, instead: str) -> None:
+    """Refuse a file that somebody made read-only: replacing it would go round that."""
+    if file.is_file() and not file.stat().st_mode & 0o222:
+        raise ConfigError(f"{file} is read-only and was left as it is; {instead}")
 
 
 def _without_ours(text: str) -> str:

@@ -155,9 +155,16 @@ def _uri(path: str) -> str | None:
     if not head.startswith(_MAGIC) or head[68:72] != _APPLICATION_ID:
         return None
     quoted = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-    # With no log to read, or no index of it, SQLite would have to make one.
-    logged = all(os.path.exists(path + side) for side in ("-wal", "-shm"))  # noqa: PTH110
+    # With no log to read, or no index of it, SQLite would have to make one; on a full disk both stay empty.
+    logged = all(_holds_something(path + side) for side in ("-wal", "-shm"))
     return f"file:{quoted}?mode=ro{'' if logged else '&immutable=1'}"
+
+
+def _holds_something(path: str) -> bool:
+    try:
+        return os.stat(path).st_size > 0  # noqa: PTH116  # pathlib is too much here
+    except OSError:
+        return False
 
 
 def _newest(connection: Connection, prefix: str, which: str) -> list[tuple[str, str]]:

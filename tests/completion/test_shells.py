@@ -166,7 +166,7 @@ def test_redirections_are_files(sessions):
 
 
 INSTALLED = {
-    "bash": (["--rcfile", str(BASH_COMPLETION), "--noprofile", "-i"], ":"),
+    "bash": (["--noprofile", "-i"], "PS1='READY> '"),
     "zsh": (["-i"], ":"),
     "fish": (["-i"], ":"),
 }
@@ -176,10 +176,9 @@ INSTALLED = {
 def test_install_and_uninstall(name, sessions, capfd):
     """What 'completion install' does makes TAB work in a new shell, changes nothing twice, and can be undone."""
     need(name)
-    if name == "bash" and not BASH_COMPLETION.exists():
-        pytest.skip("the package bash-completion is not installed")
-    zshrc = sessions / ".zshrc"
-    zshrc.write_text("MINE=1\n")
+    started = [sessions / ".zshrc", sessions / ".bashrc"]
+    for file in started:
+        file.write_text("MINE=1\n")
     environ = {"HOME": str(sessions), "SHELL": f"/usr/bin/{name}"}
     assert main(["completion", "install"], environ=environ) == 0
     first = {path: path.read_bytes() for path in sessions.rglob("*") if path.is_file()}
@@ -191,7 +190,7 @@ def test_install_and_uninstall(name, sessions, capfd):
         assert shell.given("omniagent sessions show telegram:\t")[-1] == "telegram:456"
     assert main(["completion", "uninstall", name], environ=environ) == 0
     assert main(["completion", "uninstall", name], environ=environ) == 0
-    assert zshrc.read_text() == "MINE=1\n"
+    assert [file.read_text() for file in started] == ["MINE=1\n"] * 2
     assert not [
         path
         for path in first
@@ -200,6 +199,23 @@ def test_install_and_uninstall(name, sessions, capfd):
         and path.exists()
     ]
     assert "was not there" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(("name", "rc"), [("bash", ".bashrc"), ("zsh", ".zshrc")])
+def test_files_of_a_shell_that_are_not_ours_to_change(name, rc, home, capfd):
+    """A read-only start file is left as it is and told; one that was made for our lines goes with them."""
+    environ = {"HOME": str(home), "SHELL": f"/bin/{name}"}
+    file = home / rc
+    file.write_text("MINE=1\n")
+    file.chmod(0o444)
+    assert main(["completion", "install"], environ=environ) == 2
+    assert f"{file} is read-only and was left as it is; add this" in capfd.readouterr().err
+    assert file.read_text() == "MINE=1\n"
+    file.unlink()
+    assert main(["completion", "install"], environ=environ) == 0
+    assert "omniagent" in file.read_text()
+    assert main(["completion", "uninstall"], environ=environ) == 0
+    assert not file.exists()
 
 
 @pytest.mark.parametrize(
