@@ -330,9 +330,14 @@ class LazyGroup(TyperGroup):
 
 def _beginning(terminal: Terminal) -> str:
     """Return what a person at a terminal who typed nothing more may type next."""
-    lines = [f"{COMMANDS.help}", ""]
+    from textwrap import wrap
+
+    columns = max(20, min(terminal.width, 80))
+    lines = [*wrap(COMMANDS.help, columns), ""]
     for line, text in BEGIN:
-        lines += [terminal.style(f"  {line}", "cyan"), f"      {text}"]
+        indent = " " * 6
+        lines.append(terminal.style(f"  {line}", "cyan"))
+        lines += wrap(text, columns, initial_indent=indent, subsequent_indent=indent)
     return "\n".join([*lines, ""])
 
 

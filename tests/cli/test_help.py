@@ -125,6 +125,8 @@ def test_nothing_typed_at_a_terminal_says_what_to_type(person, columns):
         assert terminal.wait() == 0
         for line, _ in BEGIN:
             assert f"  {line}" in terminal.shown
+        plain = re.sub(r"\x1b\[[0-9;]*m", "", terminal.raw.decode())
+        assert max(map(len, plain.splitlines())) <= columns
     known = {" ".join(path) for path, _ in commands_below(COMMANDS)} | {"--help"}
     assert all(
         any(f"{line} ".startswith(f"omniagent {name} ") for name in known) for line, _ in BEGIN
