@@ -19,6 +19,7 @@ from omniagent_cli.errors import UsageError
 from omniagent_cli.formats import FORMATS, importer
 from omniagent_cli.formats.intake import CONFLICTS, ImportReport, import_path, import_stream
 from omniagent_cli.formats.opening import files_under
+from omniagent_cli.stores import SessionStore
 from omniagent_cli.ui.views import counted, quoted
 
 _TOLD_AT_MOST = 20
@@ -88,19 +89,29 @@ def import_(
     }
     store = context.store if dry_run else context.store_to_create
     for name in file:
-        with context.terminal.progress(f"reading {name}", _size(name), steps="bytes") as advance:
-            steps = _steps(advance)
-            if name == "-":
-                stream = _stdin(context)
-                report = import_stream(store, stream, name="stdin", progress=steps, **how)
-            else:
-                report = import_path(store, Path(name), name=name, progress=steps, **how)
+        try:
+            report = _imported(context, store, name, how)
+        except KeyboardInterrupt:
+            context.terminal.note(
+                "interrupted; the sessions read until then are in, and importing again brings the rest"
+            )
+            raise
         reports.append((name, report))
         _tell_import(context, report, dry_run=dry_run)
     if context.json:
         context.terminal.json([_report_record(name, report) for name, report in reports])
     if not all(report.ok for _, report in reports):
         raise typer.Exit(FAILED)
+
+
+def _imported(
+    context: Context, store: SessionStore, name: str, how: dict[str, Any]
+) -> ImportReport:
+    with context.terminal.progress(f"reading {name}", _size(name), steps="bytes") as advance:
+        steps = _steps(advance)
+        if name == "-":
+            return import_stream(store, _stdin(context), name="stdin", progress=steps, **how)
+        return import_path(store, Path(name), name=name, progress=steps, **how)
 
 
 def _stdin(context: Context) -> BinaryIO:

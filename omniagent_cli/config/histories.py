@@ -78,10 +78,19 @@ def histories(environ: Mapping[str, str]) -> list[History]:
 
 def _paths(place: Place, environ: Mapping[str, str]) -> Iterator[Path]:
     own = environ.get(place.variable, "") if place.variable else ""
-    roots = [Path(own)] if own else [Path(home(environ), usual) for usual in place.usual]
+    roots = [Path(own)] if own else [_below_home(usual, environ) for usual in place.usual]
     for root in roots:
         for below in place.below:
             yield from sorted(root.glob(below)) if "*" in below else [root / below]
+
+
+def _below_home(usual: str, environ: Mapping[str, str]) -> Path:
+    """Return a usual directory; what is in ``.config`` moves with it (XDG Base Directory Specification)."""
+    first, _, rest = usual.partition("/")
+    config = Path(environ.get("XDG_CONFIG_HOME", ""))
+    return (
+        config / rest if first == ".config" and config.is_absolute() else Path(home(environ), usual)
+    )
 
 
 def _looked_at(format_name: str, path: Path) -> History | None:
