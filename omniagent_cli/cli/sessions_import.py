@@ -117,7 +117,10 @@ def _imported(
 def _stdin(context: Context) -> BinaryIO:
     if context.terminal.reads_terminal:
         raise UsageError("nothing is piped to stdin; name a file, or pipe one in")
-    return cast("BinaryIO", getattr(context.terminal.stdin, "buffer", sys.stdin.buffer))
+    stdin = context.terminal.stdin or sys.stdin
+    if stdin is None:  # it was closed before the start
+        raise UsageError("stdin is closed; name a file, or pipe one in")
+    return cast("BinaryIO", stdin.buffer)
 
 
 def _size(name: str) -> int | None:

@@ -139,6 +139,16 @@ def test_a_chat_without_stdin_has_nothing_to_say(db):
     assert b"Traceback" not in done.stderr
 
 
+def test_an_import_from_a_closed_stdin_is_told(db):
+    """What is to be read from a stdin that is closed is a mistake of the command line, told in one line."""
+    shell = f"{sys.executable} -m omniagent_cli sessions import - <&-"
+    done = subprocess.run(
+        ["bash", "-c", shell], capture_output=True, env=environment(db), timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr == b"omniagent: error: stdin is closed; name a file, or pipe one in\n"
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")  # noqa: PTH110
 @pytest.mark.parametrize("words", [["sessions", "list"], ["--version"], ["sessions", "--help"]])
 def test_a_full_disk_behind_stdout_is_told(filled, db, words):
