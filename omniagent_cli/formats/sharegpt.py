@@ -7,7 +7,6 @@ JSON in ``value``, ``observation`` with its result, a ``system`` prompt and ``to
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any
@@ -25,7 +24,7 @@ from omniagent_cli.formats.foreign import (
     text_of,
     tool_call,
 )
-from omniagent_cli.formats.incremental import BadDocument, JsonReader
+from omniagent_cli.formats.incremental import BadDocument, BadValue, JsonReader, parse
 from omniagent_cli.formats.source import Source
 from omniagent_cli.models import content_text
 
@@ -164,8 +163,8 @@ def _record(said: Any) -> dict[str, Any]:
 def _calls(value: Any) -> list[dict[str, Any]]:
     if isinstance(value, str):
         try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
+            value = parse(value)
+        except BadValue:
             return [tool_call("", "tool", value)]
     calls = value if isinstance(value, list) else [value]
     return [
@@ -191,7 +190,10 @@ def _said(record: dict[str, Any]) -> Iterator[dict[str, str]]:
 
 
 def _arguments(text: str) -> Any:
+    """Return the arguments of a call as JSON, or as the text they are where that is none that can be written."""
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        found = parse(text)
+        dump(found)
+    except (BadValue, InvalidRecord):
         return text
+    return found

@@ -237,3 +237,65 @@ def test_older_and_newer_openai_messages_are_understood():
         assert (system.role, system.extra) == ("system", {"role": "developer"})
         assert call.tool_calls[0]["function"] == {"name": "f", "arguments": '{"a":1}'}
         assert (result.role, result.record["weight"]) == ("tool", 0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(batches.filter(any))
+def test_openai_export_then_import_is_the_identity(parts):
+    """What the API's messages can say is the same after the way there and back."""
+    with open_store("memory:", ttl=None) as store, open_store("memory:", ttl=None) as other:
+        for batch in parts:
+            store.append("s", batch)
+        data = exported(store, ["s"], "openai")
+        report = imported(other, data)
+        assert report.ok
+        assert exported(other, [report.sessions[0].session_id], "openai") == data
+        assert imported(other, data).skipped == 1
+
+
+objects = st.dictionaries(text, values, max_size=2).map(json.dumps)
+named = st.fixed_dictionaries({"name": plain, "arguments": objects})
+told = st.one_of(
+    st.fixed_dictionaries(
+        {"role": st.sampled_from(["user", "system", "assistant"]), "content": text}
+    ),
+    st.fixed_dictionaries(
+        {
+            "role": st.just("assistant"),
+            "content": text,
+            "tool_calls": st.lists(
+                st.fixed_dictionaries(
+                    {"id": plain, "type": st.just("function"), "function": named}
+                ),
+                min_size=1,
+                max_size=2,
+            ),
+        }
+    ),
+    st.fixed_dictionaries({"role": st.just("tool"), "content": text, "tool_call_id": plain}),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(session_ids, st.lists(told, min_size=1, max_size=6))
+def test_sharegpt_export_then_import_is_the_identity(session_id, said_there):
+    """Who said what, and which tools were called with what, is the same after the way there and back."""
+    with open_store("memory:", ttl=None) as store, open_store("memory:", ttl=None) as other:
+        store.append(session_id, said_there)
+        data = exported(store, [session_id], "sharegpt")
+        report = imported(other, data)
+        assert report.ok
+        again = exported(other, [report.sessions[0].session_id], "sharegpt")
+        assert json.loads(again)[0]["conversations"] == json.loads(data)[0]["conversations"]
+        assert imported(other, data).skipped == 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(batches.filter(any))
+def test_sharegpt_writes_and_reads_whatever_a_session_holds(parts):
+    """Arguments that are no JSON, or none that can be written, and names that are none, stop neither way."""
+    with open_store("memory:", ttl=None) as store, open_store("memory:", ttl=None) as other:
+        for batch in parts:
+            store.append("s", batch)
+        report = imported(other, exported(store, ["s"], "sharegpt"))
+        assert report.ok
