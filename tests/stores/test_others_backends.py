@@ -64,7 +64,8 @@ def test_found_by_its_entry_point(package):
 
 def test_commands_use_it(package, capsys, tmp_path):
     """The command line works on it."""
-    assert main(["--store", "dict://anything", "store", "info"], environ={}, cwd=tmp_path) == 0
+    environ = {"HOME": str(tmp_path)}
+    assert main(["--store", "dict://anything", "store", "info"], environ=environ, cwd=tmp_path) == 0
     assert "backend\tdict\n" in capsys.readouterr().out
 
 
