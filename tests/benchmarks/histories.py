@@ -34,24 +34,23 @@ TEXT = (
 class Piece:
     """Where in a file a message stands, and what it is."""
 
-    def __init__(self, session: int, number: int, *, is_last: bool = False) -> None:
+    def __init__(self, session: int, number: int, text: str = TEXT) -> None:
         self.session = session
         self.number = number
-        self.is_last = is_last
         self.is_question = number % 2 == 0
-        self.text = f"{session}-{number} {TEXT}"
+        self.text = f"{session}-{number} {text}"
         self.seconds = 1767225600.0 + session * PER_SESSION + number
         self.at = datetime.fromtimestamp(self.seconds, UTC).isoformat()
 
 
-Writer = Callable[[BinaryIO, Iterator[list[Piece]]], None]
+Writer = Callable[[BinaryIO, Iterator[Iterator[Piece]]], None]
 
 
 def _dump(value: Any) -> bytes:
     return json.dumps(value).encode()
 
 
-def chatgpt(file: BinaryIO, sessions: Iterator[list[Piece]]) -> None:
+def chatgpt(file: BinaryIO, sessions: Iterator[Iterator[Piece]]) -> None:
     before = b"["
     for pieces in sessions:
         for piece in pieces:
@@ -76,7 +75,7 @@ def chatgpt(file: BinaryIO, sessions: Iterator[list[Piece]]) -> None:
     file.write(b"]")
 
 
-def claude(file: BinaryIO, sessions: Iterator[list[Piece]]) -> None:
+def claude(file: BinaryIO, sessions: Iterator[Iterator[Piece]]) -> None:
     before = b"["
     for pieces in sessions:
         for piece in pieces:
@@ -90,7 +89,7 @@ def claude(file: BinaryIO, sessions: Iterator[list[Piece]]) -> None:
     file.write(b"]")
 
 
-def sharegpt(file: BinaryIO, sessions: Iterator[list[Piece]]) -> None:
+def sharegpt(file: BinaryIO, sessions: Iterator[Iterator[Piece]]) -> None:
     before = b"[\n"
     for pieces in sessions:
         for piece in pieces:
@@ -103,7 +102,7 @@ def sharegpt(file: BinaryIO, sessions: Iterator[list[Piece]]) -> None:
     file.write(b"]")
 
 
-def openai(file: BinaryIO, sessions: Iterator[list[Piece]]) -> None:
+def openai(file: BinaryIO, sessions: Iterator[Iterator[Piece]]) -> None:
     for pieces in sessions:
         file.write(b'{"messages":[')
         for piece in pieces:
@@ -112,7 +111,7 @@ def openai(file: BinaryIO, sessions: Iterator[list[Piece]]) -> None:
         file.write(b"]}\n")
 
 
-def codex(file: BinaryIO, sessions: Iterator[list[Piece]]) -> None:
+def codex(file: BinaryIO, sessions: Iterator[Iterator[Piece]]) -> None:
     file.write(
         _dump(
             {"timestamp": "2026-01-01T00:00:00Z", "type": "session_meta", "payload": {"id": "c0"}}
@@ -133,7 +132,7 @@ def codex(file: BinaryIO, sessions: Iterator[list[Piece]]) -> None:
             )
 
 
-def claude_code(file: BinaryIO, sessions: Iterator[list[Piece]]) -> None:
+def claude_code(file: BinaryIO, sessions: Iterator[Iterator[Piece]]) -> None:
     number = 0
     for pieces in sessions:
         for piece in pieces:
@@ -147,7 +146,7 @@ def claude_code(file: BinaryIO, sessions: Iterator[list[Piece]]) -> None:
             number += 1
 
 
-def gemini(file: BinaryIO, sessions: Iterator[list[Piece]]) -> None:
+def gemini(file: BinaryIO, sessions: Iterator[Iterator[Piece]]) -> None:
     file.write(
         _dump({"sessionId": "c0", "projectHash": "p", "startTime": "2026-01-01T00:00:00Z"}) + b"\n"
     )
@@ -169,7 +168,7 @@ def gemini(file: BinaryIO, sessions: Iterator[list[Piece]]) -> None:
             number += 1
 
 
-def aichat(file: BinaryIO, sessions: Iterator[list[Piece]]) -> None:
+def aichat(file: BinaryIO, sessions: Iterator[Iterator[Piece]]) -> None:
     file.write(b"model: openai:gpt-4o\nmessages:\n")
     for pieces in sessions:
         for piece in pieces:
@@ -177,7 +176,7 @@ def aichat(file: BinaryIO, sessions: Iterator[list[Piece]]) -> None:
             file.write(b"- role: %s\n  content: %s\n" % (role, piece.text.encode()))
 
 
-def llm(file: BinaryIO, sessions: Iterator[list[Piece]]) -> None:
+def llm(file: BinaryIO, sessions: Iterator[Iterator[Piece]]) -> None:
     with sqlite3.connect(file.name) as log:
         log.execute("CREATE TABLE conversations (id TEXT PRIMARY KEY, name TEXT, model TEXT)")
         log.execute(
@@ -207,18 +206,19 @@ WRITERS: dict[str, Writer] = {
 }  # fmt: skip
 
 
-def written(format_name: str, path: Path, size: int, *, one: bool = False) -> int:
+def written(format_name: str, path: Path, size: int, *, one: bool = False, text: str = TEXT) -> int:
     """Write a file of about that many bytes, and return its messages."""
-    count = size // (len(TEXT) + 150) // 2 * 2
+    count = size // (len(text) + 150) // 2 * 2
     each = (
         count if one or format_name in ("codex", "claude-code", "gemini", "aichat") else PER_SESSION
     )
-    starts = range(0, count, each)
-    sessions = (
-        map(Piece, [n] * each, range(min(each, count - start))) for n, start in enumerate(starts)
-    )
+
+    def sessions() -> Iterator[Iterator[Piece]]:
+        for session, start in enumerate(range(0, count, each)):
+            yield (Piece(session, n, text) for n in range(min(each, count - start)))
+
     with path.open("wb") as file:
-        WRITERS[format_name](file, sessions)
+        WRITERS[format_name](file, sessions())
     return count
 
 

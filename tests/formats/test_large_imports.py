@@ -1,0 +1,74 @@
+"""Large files of every tool: what an import holds in memory does not grow with them."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+from omniagent_cli.formats.intake import import_path, import_stream
+from omniagent_cli.stores import open_store
+from tests.benchmarks import histories
+
+
+@pytest.mark.parametrize("format_name", histories.WRITERS)
+def test_memory_does_not_grow_with_one_long_conversation(format_name, tmp_path) -> None:
+    """25 MB in one conversation: far less than that is held, whatever waits for its thread."""
+    path = tmp_path / "in"
+    count = histories.written(format_name, path, 25_000_000, one=True, text=histories.TEXT * 20)
+    with open_store(f"sqlite:///{tmp_path}/s.db", ttl=None) as store:
+        tracemalloc.start()
+        try:
+            report = import_path(store, path)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert (report.format_name, report.messages, report.problems) == (format_name, count, [])
+    # What waits in memory at most, and twice a piece of the file.
+    assert peak < 25_000_000
+
+
+def test_memory_does_not_grow_with_many_pictures(tmp_path) -> None:
+    """Pictures go into the store one by one."""
+    picture = "data:image/png;base64," + "QUJD" * 250_000
+    lines = [
+        {"type": "response_item", "payload": {"type": "message", "role": "user", "content": [{"type": "input_image", "image_url": picture[:-8] + f"{n:08}"}]}}
+        for n in range(24)
+    ]  # fmt: skip
+    data = b"\n".join(json.dumps(line).encode() for line in lines)
+    with open_store(f"sqlite:///{tmp_path}/s.db", ttl=None) as store:
+        tracemalloc.start()
+        try:
+            report = import_stream(store, io.BytesIO(data), name="a.jsonl")
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert (report.messages, report.problems) == (24, [])
+        assert len(store.attachments(report.sessions[0].session_id)) == 24
+    assert peak < 25_000_000
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("one", [False, True], ids=["many", "one"])
+@pytest.mark.parametrize("format_name", histories.WRITERS)
+def test_a_large_import_takes_little_memory(format_name, one, tmp_path) -> None:
+    """200 MB, in conversations of 1,000 messages and in one: the whole process stays below 150 MiB."""
+    path = tmp_path / "in"
+    count = histories.written(format_name, path, 200_000_000, one=one)
+    command = [
+        sys.executable,
+        str(Path(histories.__file__)),
+        "--run",
+        str(path),
+        str(tmp_path / "s.db"),
+    ]
+    done = subprocess.run(command, check=True, capture_output=True)
+    _, peak, messages, found, problems = json.loads(done.stdout)
+    assert (messages, found, problems) == (count, format_name, 0)
+    assert peak < 150
