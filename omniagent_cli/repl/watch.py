@@ -8,9 +8,9 @@ from omniagent_cli.agent.continuing import may_grow
 from omniagent_cli.errors import SessionNotFound
 from omniagent_cli.models import Message
 from omniagent_cli.repl.turns import Asked
-from omniagent_cli.stores.asides import CONTINUES
 from omniagent_cli.stores.base import SessionStore
 from omniagent_cli.stores.events import Event
+from omniagent_cli.stores.links import CONTINUES
 
 _MOST = 50
 """Of more messages that came meanwhile only the last are shown."""

@@ -11,18 +11,10 @@ from typing import Any
 from omniagent_cli.canonical import parse_time
 from omniagent_cli.errors import InvalidSessionId
 from omniagent_cli.models import check_session_id, new_session_id
-from omniagent_cli.stores.core import StoreCore, is_expired
+from omniagent_cli.stores.core import is_expired
 from omniagent_cli.stores.events import Event
+from omniagent_cli.stores.links import CONTINUED_IN, CONTINUES, REASON, Links
 from omniagent_cli.stores.records import HeaderRow, RowRange, Transaction
-
-CONTINUES = "continues"
-"""Metadata of a session that began when another was set aside: the id of that one."""
-
-CONTINUED_IN = "continued_in"
-"""Metadata of a session that was set aside: the id under which the conversation went on."""
-
-REASON = "rollover"
-"""Metadata of a session that was set aside: why, such as ``idle`` or ``daily``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +34,7 @@ Due = Callable[[datetime, datetime], Aside | None]
 """Given the time of the last message and the present time, says whether the session is to be set aside."""
 
 
-class Asides(StoreCore):
+class Asides(Links):
     """The operation of a store by which a session begins anew under its id."""
 
     def set_aside(self, session_id: str, due: Due) -> Aside | None:
@@ -53,7 +45,8 @@ class Asides(StoreCore):
         metadata: `CONTINUES` and `CONTINUED_IN`.
 
         Args:
-            session_id: the session; there may be none, and one without messages is never due.
+            session_id: the session; there may be none. One without messages is never due, nor is one that was set
+                aside: whoever opens that again wants to go on from what was said in it.
             due: decides, by the time of the backend; two processes at once set aside once.
 
         Returns:
@@ -87,7 +80,9 @@ class Asides(StoreCore):
             return None
         newest = next(iter(tx.rows(header.uid, RowRange(newest=True, limit=1))), None)
         aside = due(parse_time(newest.created_at), tx.now()) if newest is not None else None
-        return (header, aside) if aside is not None else None
+        if aside is None or CONTINUED_IN in (self._data(header).get("metadata") or {}):
+            return None
+        return header, aside
 
     def _untaken(self, tx: Transaction, wanted: str) -> str:
         try:
@@ -103,7 +98,7 @@ class Asides(StoreCore):
         now, session_id = tx.now(), header.id
         data = self._data(header)
         metadata: dict[str, Any] = data.get("metadata") or {}
-        self._relink(tx, metadata.get(CONTINUES), session_id, aside.session_id)
+        self._relink(tx, metadata.get(CONTINUES), CONTINUED_IN, session_id, aside.session_id)
         fresh = self._fresh(session_id, now)
         fresh.agent_id, fresh.model, fresh.ttl_seconds = (
             header.agent_id,
@@ -119,15 +114,3 @@ class Asides(StoreCore):
         self._touch_header(header, now, updated=False)
         tx.put(header)
         tx.put(fresh)
-
-    def _relink(self, tx: Transaction, earlier_id: Any, session_id: str, aside_id: str) -> None:
-        """Let the conversation that was set aside before this one name this one, which moves."""
-        earlier = tx.find(earlier_id) if isinstance(earlier_id, str) else None
-        if earlier is None or is_expired(earlier, tx.now()):
-            return
-        data = self._data(earlier)
-        metadata = data.get("metadata") or {}
-        if metadata.get(CONTINUED_IN) == session_id:
-            self._set_data(earlier, {**data, "metadata": {**metadata, CONTINUED_IN: aside_id}})
-            earlier.revision += 1
-            tx.put(earlier)

@@ -14,6 +14,7 @@ from omniagent_cli.models import check_session_id
 from omniagent_cli.stores.core import is_expired
 from omniagent_cli.stores.events import Event
 from omniagent_cli.stores.finding import CHUNK
+from omniagent_cli.stores.links import CONTINUED_IN, CONTINUES, Links
 from omniagent_cli.stores.records import HeaderRow, ListQuery, RowRange, Transaction
 from omniagent_cli.stores.saving import Saving
 
@@ -24,11 +25,11 @@ class _Unchanged(Exception):
     """Ends a unit of work in which there turned out to be nothing to do."""
 
 
-class Attributes(Saving):
+class Attributes(Saving, Links):
     """The operations of a store that change a session's header."""
 
     def rename(self, session_id: str, new_id: str) -> None:
-        """Give a session another id; its uid, messages and times stay.
+        """Give a session another id; its uid, messages and times stay, and those that continue it follow.
 
         Raises:
             SessionExists: the new id is taken.
@@ -40,6 +41,9 @@ class Attributes(Saving):
         ) -> None:
             self._free(tx, new_id)
             header.id = new_id
+            links = data.get("metadata") or {}
+            self._relink(tx, links.get(CONTINUES), CONTINUED_IN, session_id, new_id)
+            self._relink(tx, links.get(CONTINUED_IN), CONTINUES, session_id, new_id)
 
         if new_id == session_id:
             self._read(lambda tx: self._find(tx, session_id, payload=False))

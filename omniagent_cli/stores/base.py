@@ -17,6 +17,7 @@ from omniagent_cli.stores.asides import Asides
 from omniagent_cli.stores.core import DEFAULT_SESSION_TTL, DEFAULT_TRASH_TTL, is_expired
 from omniagent_cli.stores.events import Event
 from omniagent_cli.stores.finding import CHUNK, bounded
+from omniagent_cli.stores.links import CONTINUED_IN, REASON
 from omniagent_cli.stores.records import HIDDEN, HeaderRow, ListQuery, RowRange, Transaction
 from omniagent_cli.stores.undoing import Undoing
 from omniagent_cli.stores.writing import place_messages
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from omniagent_cli.stores.rekey import Recoded
 
 __all__ = ["DEFAULT_SESSION_TTL", "DEFAULT_TRASH_TTL", "SessionStore"]
+
+_ITS_OWN = frozenset({"pinned", CONTINUED_IN, REASON})  # of the metadata: what a copy does not have
 
 
 class SessionStore(Undoing, Asides):
@@ -66,9 +69,7 @@ class SessionStore(Undoing, Asides):
             target.model = source.model
             data = self._data(source)
             origin = {"forked_from": source.id, **({} if at is None else {"forked_at": at})}
-            kept = {
-                key: value for key, value in (data.get("metadata") or {}).items() if key != "pinned"
-            }
+            kept = {k: v for k, v in (data.get("metadata") or {}).items() if k not in _ITS_OWN}
             last = self._copy_rows(tx, source, target, None if at is None else bounded(at))
             self._set_data(target, {**data, "metadata": {**kept, **origin}})
             self._set_preview(target, last)

@@ -95,6 +95,34 @@ class AsidesContract(ContractBase):
             ("s@before-2", "s"),
         ]
 
+    def test_what_was_set_aside_can_be_gone_on_with(self, store: SessionStore) -> None:
+        """Opened again, however late, it keeps what was said in it; a copy of it is a session like any other."""
+        store.append("s", said("one"))
+        store.set_aside("s", due)
+        store.append("s@before", said("two"))
+        assert store.set_aside("s@before", lambda *_: Aside("elsewhere", "idle")) is None
+        assert texts(store, "s@before") == ["one", "two"]
+        store.fork("s@before", "copy")
+        assert store.header("copy").metadata == {"forked_from": "s@before"}
+        assert store.set_aside("copy", lambda *_: Aside("elsewhere", "idle")) is not None
+
+    def test_links_follow_a_session_that_is_renamed(self, store: SessionStore) -> None:
+        """Whichever of a chain gets another id, its neighbours name it by that one, and nobody else does."""
+        for text in ("one", "two"):
+            store.append("s", said(text))
+            store.set_aside("s", due)
+        store.rename("s", "now")
+        store.rename("s@before", "first")
+        store.rename("s@before-2", "second")
+        links = {i: store.header(i).metadata for i in tally(store)}
+        assert {
+            i: (data.get("continues"), data.get("continued_in")) for i, data in links.items()
+        } == {
+            "first": (None, "second"),
+            "now": ("second", None),
+            "second": ("first", "now"),
+        }
+
     def test_a_running_turn_ends_where_it_began(self, store: SessionStore) -> None:
         """What belongs to the session that was set aside follows it."""
         asked = store.write("s", said("question"))
