@@ -7,11 +7,10 @@ from datetime import datetime, timedelta
 from functools import cached_property
 
 from omniagent_cli.agent.discovery import LocalServer, probe_local_servers
-from omniagent_cli.agent.offers import Offer, Source, ask_all
+from omniagent_cli.agent.offers import Offer, Source, ask_all, listing_url
 from omniagent_cli.agent.providers import (
     PROVIDERS,
     Provider,
-    base_url_for,
     is_loopback,
     native_url_for,
 )
@@ -109,7 +108,7 @@ class Asking:
 
     def _source(self, provider: Provider) -> Source:
         context = self._context
-        address = base_url_for(provider, self._settings_url(provider), environ=context.environ)
+        address = listing_url(provider, self._settings_url(provider), context.environ)
         key = context.keys.find(provider.name, provider.key_variables)
         if key is None or (provider.keyless_on_loopback and is_loopback(address)):
             return Source(provider, address, address)

@@ -117,6 +117,16 @@ def test_one_provider_alone(run, openai):
     assert (ran.code, "did you mean openai?" in ran.err) == (2, True)
 
 
+def test_a_list_is_asked_for_where_answers_are(run, openai, chat_server, monkeypatch):
+    """A provider that its own variable moved to another server is asked there, and its own address gets no key."""
+    gateway = chat_server(models=["claude-here"])
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", gateway.url.removesuffix("/v1"))
+    monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
+    ran = run("models", "list", "--offline")
+    assert ("anthropic:claude-here" in names(ran), ran.err.count("warning")) == (True, 0)
+    assert gateway.requests[0].headers["x-api-key"] == KEY
+
+
 def test_offline_asks_nobody_but_this_machine(run, openai, chat_server, monkeypatch):
     """Offline, providers on the net are not asked; what they are known to have is listed."""
     monkeypatch.setenv("GROQ_API_KEY", "gsk")
