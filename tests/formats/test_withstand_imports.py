@@ -222,7 +222,7 @@ def test_a_zip_whose_table_of_contents_is_too_large(store) -> None:
     assert "table of contents" in report.problems[0].text
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(24))
 def test_a_damaged_zip(seed, store) -> None:
     """Bytes changed anywhere in it are told, or do no harm."""
     import random
