@@ -117,6 +117,19 @@ def test_bedrock_says_what_is_missing(native_server, monkeypatch):
         ask(open_engine("bedrock:m", keys=KeyChain(environ={})))
 
 
+def test_bedrock_says_what_of_amazons_settings_is_wrong(monkeypatch, tmp_path):
+    """A region that is none, and a broken file of Amazon's tools, are told in one line before anything is sent."""
+    keys = KeyChain(environ={"AWS_BEARER_TOKEN_BEDROCK": "k"})
+    monkeypatch.setenv("AWS_REGION", "no where")
+    with pytest.raises(ConfigError, match=r"'no where'.*; check AWS_REGION"):
+        ask(open_engine("bedrock:m", keys=keys))
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    (tmp_path / "config").write_text("no section = here\n")
+    with pytest.raises(ConfigError, match="Amazon Bedrock cannot be asked"):
+        ask(open_engine("bedrock:m", keys=keys))
+
+
 def test_bedrock_lists_its_models(native_server, monkeypatch):
     """Models of the region come first, then the profiles over regions; a refusal is told like any other."""
     bedrock = BY_NAME["bedrock"]

@@ -13,6 +13,7 @@ from omniagent_cli.agent.failures import status_failure, unreachable
 from omniagent_cli.agent.native.answer import readable
 from omniagent_cli.agent.providers import Endpoint, is_loopback
 from omniagent_cli.errors import ConfigError, ModelUnreachable
+from omniagent_cli.text import one_line
 
 _SILENCE_SECONDS = 3600
 """How long the library waits by itself; silence is judged by us, and much sooner."""
@@ -24,11 +25,11 @@ def client_for(
     """Return a client of one of Amazon's services.
 
     Raises:
-        ConfigError: nothing says which region.
+        ConfigError: nothing says which region, or the settings of Amazon's tools cannot be used.
         ModelUnreachable: there is neither a key nor anything else to sign in with.
     """
     import boto3
-    from botocore.exceptions import NoRegionError, ProfileNotFound
+    from botocore.exceptions import BotoCoreError, NoRegionError, ProfileNotFound
 
     try:
         region = os.environ.get("AWS_REGION") or None
@@ -49,6 +50,11 @@ def client_for(
         ) from error
     except ProfileNotFound as error:
         raise ConfigError(f"AWS_PROFILE: {error}") from error
+    except BotoCoreError as error:
+        told = one_line(str(error)).rstrip(".")
+        raise ConfigError(
+            f"{endpoint.provider.title} cannot be asked: {told}; check AWS_REGION and Amazon's own settings"
+        ) from error
     if endpoint.api_key:
         client.meta.events.register(f"before-send.{service}", _signer(endpoint.api_key))
     return client
