@@ -13,10 +13,19 @@ _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(","
 _made = vars(json.encoder).get("c_make_encoder")
 # JSONEncoder.encode makes one of these for each value, which costs more than a short message. It needs no memory of
 # what it is in to find circles: those end as too deep.
+_sort_keys = _skip_keys = _allow_nan = False
 _pieces: Callable[[Any, int], Iterable[str]] = (
     _made(
-        None, _encoder.default, json.encoder.encode_basestring, None, ":", ",", False, False, False
-    )  # noqa: FBT003
+        None,
+        _encoder.default,
+        json.encoder.encode_basestring,
+        None,
+        ":",
+        ",",
+        _sort_keys,
+        _skip_keys,
+        _allow_nan,
+    )
     if _made
     else lambda value, _: _encoder.iterencode(value)
 )

@@ -144,7 +144,9 @@ def stats(ctx: typer.Context) -> None:
 def _totals(context: Context) -> _Totals:
     """Go through all sessions once, a page at a time; memory does not grow with them."""
     totals, cursor = _Totals(), None
-    with context.terminal.progress("reading sessions", context.store.count(archived=None)) as advance:
+    with context.terminal.progress(
+        "reading sessions", context.store.count(archived=None)
+    ) as advance:
         while True:
             page = context.store.list(limit=_PAGE, cursor=cursor, archived=None, sort="created")
             for summary in page:
