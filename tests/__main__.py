@@ -1,6 +1,8 @@
 """Everything that must pass, in one command: style, types, arrows between modules, tests.
 
 python -m tests [what to hand on to pytest]
+
+Long runs are left out: ``python -m tests -m soak`` is all of them.
 """
 
 import os
@@ -34,6 +36,8 @@ def main() -> int:
         "auto",
         "--dist",
         "worksteal",
+        "-m",
+        "not soak",
         *sys.argv[1:],
     ]
     # Bytecode makes the hundreds of short processes that the tests start three times as fast.
