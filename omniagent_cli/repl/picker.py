@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+import signal
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from omniagent_cli.durations import describe_age, utc_now
 from omniagent_cli.errors import OmniAgentError
 from omniagent_cli.models import SessionSummary
 from omniagent_cli.repl.choosing import Choices
+from omniagent_cli.repl.quiet import handled
 from omniagent_cli.text import one_line
 from omniagent_cli.ui.views import counted
 
@@ -72,7 +75,24 @@ def run_picker(store: SessionStore, terminal: Terminal, *, spoken: bool = False)
             return None
 
     with fitting_output(terminal, plain=spoken):
-        return asyncio.run(pick(store, terminal, ask=ask, spoken=spoken))
+        try:
+            return asyncio.run(_until_ended(pick(store, terminal, ask=ask, spoken=spoken)))
+        except asyncio.CancelledError:
+            signal.raise_signal(signal.SIGTERM)  # to whoever heard it before
+            raise
+
+
+async def _until_ended(work: Coroutine[Any, Any, str | None]) -> str | None:
+    """Let SIGTERM cancel the work, which leaves the screen as it was; an exception out of nowhere would not."""
+    task = asyncio.ensure_future(work)
+    loop, before = asyncio.get_running_loop(), signal.getsignal(signal.SIGTERM)
+    handled(loop, signal.SIGTERM, task.cancel)
+    try:
+        return await task
+    finally:
+        with suppress(NotImplementedError, ValueError, RuntimeError):
+            loop.remove_signal_handler(signal.SIGTERM)
+            signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 async def _by_number(choices: Choices, terminal: Terminal, ask: Ask) -> str | None:
