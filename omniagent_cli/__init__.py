@@ -19,24 +19,24 @@ _PUBLIC = {
     "Passphrase": "omniagent_cli.stores",
     "with_compression": "omniagent_cli.stores",
     "with_encryption": "omniagent_cli.stores",
-    "MigrationReport": "omniagent_cli.stores.migrate",
-    "migrate": "omniagent_cli.stores.migrate",
+    "MigrationReport": "omniagent_cli.stores.transfer.migrate",
+    "migrate": "omniagent_cli.stores.transfer.migrate",
     "Message": "omniagent_cli.models",
     "Session": "omniagent_cli.models",
     "SessionSummary": "omniagent_cli.models",
-    "Agent": "omniagent_cli.agent.loop",
-    "attach": "omniagent_cli.agent.attachments",
+    "Agent": "omniagent_cli.agent.agent",
+    "attach": "omniagent_cli.agent.context.attachments",
     "McpServer": "omniagent_cli.agent.mcp.server",
     "McpSkill": "omniagent_cli.agent.mcp.skill",
     "ModelSettings": "omniagent_cli.agent.events",
-    "SessionsSkill": "omniagent_cli.agent.session_skill",
-    "Skill": "omniagent_cli.agent.skills",
-    "Tool": "omniagent_cli.agent.tools",
-    "ToolContext": "omniagent_cli.agent.skills",
-    "Window": "omniagent_cli.agent.window",
-    "Rollover": "omniagent_cli.agent.rollover",
-    "Compacted": "omniagent_cli.agent.compact",
-    "tool": "omniagent_cli.agent.tools",
+    "SessionsSkill": "omniagent_cli.agent.tools.session_skill",
+    "Skill": "omniagent_cli.agent.tools.skill",
+    "Tool": "omniagent_cli.agent.tools.tool",
+    "ToolContext": "omniagent_cli.agent.tools.skill",
+    "Window": "omniagent_cli.agent.context.window",
+    "Rollover": "omniagent_cli.agent.context.rollover",
+    "Compacted": "omniagent_cli.agent.context.compaction",
+    "tool": "omniagent_cli.agent.tools.tool",
     "errors": "omniagent_cli",
 }
 
@@ -44,17 +44,17 @@ if TYPE_CHECKING:
     from typing import Any
 
     from omniagent_cli import errors
-    from omniagent_cli.agent.attachments import attach
-    from omniagent_cli.agent.compact import Compacted
+    from omniagent_cli.agent.agent import Agent
+    from omniagent_cli.agent.context.attachments import attach
+    from omniagent_cli.agent.context.compaction import Compacted
+    from omniagent_cli.agent.context.rollover import Rollover
+    from omniagent_cli.agent.context.window import Window
     from omniagent_cli.agent.events import ModelSettings
-    from omniagent_cli.agent.loop import Agent
     from omniagent_cli.agent.mcp.server import McpServer
     from omniagent_cli.agent.mcp.skill import McpSkill
-    from omniagent_cli.agent.rollover import Rollover
-    from omniagent_cli.agent.session_skill import SessionsSkill
-    from omniagent_cli.agent.skills import Skill, ToolContext
-    from omniagent_cli.agent.tools import Tool, tool
-    from omniagent_cli.agent.window import Window
+    from omniagent_cli.agent.tools.session_skill import SessionsSkill
+    from omniagent_cli.agent.tools.skill import Skill, ToolContext
+    from omniagent_cli.agent.tools.tool import Tool, tool
     from omniagent_cli.models import Message, Session, SessionSummary
     from omniagent_cli.stores import (
         DEFAULT_SESSION_TTL,
@@ -64,7 +64,7 @@ if TYPE_CHECKING:
         with_compression,
         with_encryption,
     )
-    from omniagent_cli.stores.migrate import MigrationReport, migrate
+    from omniagent_cli.stores.transfer.migrate import MigrationReport, migrate
 
 __all__ = [
     "DEFAULT_SESSION_TTL",

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, cast
 
-from omniagent_cli.canonical import dump, load
 from omniagent_cli.errors import ConfigError, OmniAgentError, UsageError
+from omniagent_cli.json_format import dump, load
 
 KEYRING_SERVICE = "omniagent"
 KEYRING_ORIGIN = "system keyring"

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omniagent_cli.canonical import MAX_DEPTH, clone, dump, format_time, load, parse_time
 from omniagent_cli.errors import InvalidRecord
+from omniagent_cli.json_format import MAX_DEPTH, clone, dump, format_time, load, parse_time
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=20)
 JSON = st.recursive(

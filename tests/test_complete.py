@@ -11,11 +11,11 @@ import pytest
 
 from omniagent_cli import Message, open_store
 from omniagent_cli.cli import main as run
-from omniagent_cli.cli.completion import SHELLS, script
-from omniagent_cli.cli.completion_table import MAKE, TABLE_FILE, table_text
+from omniagent_cli.cli.reference.completion_table import MAKE, TABLE_FILE, table_text
+from omniagent_cli.cli.settings.completion import SHELLS, script
 from omniagent_cli.complete import answer, main
 from omniagent_cli.complete.bash import BashLine
-from omniagent_cli.complete.store import chosen_store, write_ids, write_pointer
+from omniagent_cli.complete.store_pointer import chosen_store, write_ids, write_pointer
 from omniagent_cli.config.project import find_project_file
 from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import ConfigError
@@ -281,7 +281,7 @@ class TestStoreChoice:
             place.parent.mkdir(exist_ok=True)
             place.write_text("")
         (home / "p/q").mkdir()
-        from omniagent_cli.complete.store import _project_file
+        from omniagent_cli.complete.store_pointer import _project_file
 
         for cwd in (home, home / "p", home / "p/q"):
             expected = find_project_file(cwd, {"HOME": str(home)})

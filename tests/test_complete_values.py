@@ -16,7 +16,7 @@ from omniagent_cli import Message, open_store
 from omniagent_cli.cli import main as run
 from omniagent_cli.complete import answer, main
 from omniagent_cli.stores import with_encryption
-from omniagent_cli.stores.ciphers import parse_key
+from omniagent_cli.stores.encryption.cipher import parse_key
 from tests.stores.redis_server import RedisServer
 
 HOSTILE = "\x1b[31m$(touch PWNED)\u202e\n"

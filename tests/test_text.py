@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from omniagent_cli.stores import search
+from omniagent_cli.stores import query as search
 from omniagent_cli.text import (
     cut,
     first_line,

@@ -19,11 +19,11 @@ from mcp.server.stdio import stdio_server
 import omniagent_cli
 from omniagent_cli.adapters import mcp_resources as resources
 from omniagent_cli.adapters.mcp_wire import Incoming, Outgoing, standard_streams
-from omniagent_cli.agent.session_skill import SessionsSkill
-from omniagent_cli.agent.skills import ToolContext
-from omniagent_cli.agent.tools import Effect, Tool
-from omniagent_cli.canonical import dump, format_time
+from omniagent_cli.agent.tools.session_skill import SessionsSkill
+from omniagent_cli.agent.tools.skill import ToolContext
+from omniagent_cli.agent.tools.tool import Effect, Tool
 from omniagent_cli.errors import OmniAgentError, SessionNotFound, UsageError
+from omniagent_cli.json_format import dump, format_time
 from omniagent_cli.models import SessionSummary
 from omniagent_cli.stores import SessionStore
 from omniagent_cli.text import one_line

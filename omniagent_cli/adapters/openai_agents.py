@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from omniagent_cli.canonical import dump
 from omniagent_cli.errors import InvalidRecord, SessionNotFound, StoreClosed
+from omniagent_cli.json_format import dump
 from omniagent_cli.models import ROLES, Message, check_session_id
 
 if TYPE_CHECKING:

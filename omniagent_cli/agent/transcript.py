@@ -8,15 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
-from omniagent_cli.agent.attachments import Held
-from omniagent_cli.agent.continuing import Ending, ending, may_grow, turn_to_go_on_with
-from omniagent_cli.agent.rollover import Rollover
-from omniagent_cli.agent.summary import summary_of
-from omniagent_cli.agent.window import Selection, Window, choose, select
+from omniagent_cli.agent.context.attachments import Held
+from omniagent_cli.agent.context.rollover import Rollover
+from omniagent_cli.agent.context.summary import summary_of
+from omniagent_cli.agent.context.window import Selection, Window, choose, select
+from omniagent_cli.agent.resume import Ending, ending, may_grow, turn_to_go_on_with
 from omniagent_cli.errors import InvalidRecord, SessionNotFound
 from omniagent_cli.models import Content, Message, detached
-from omniagent_cli.stores.base import SessionStore
-from omniagent_cli.stores.writing import Written
+from omniagent_cli.stores.operations.append import Written
+from omniagent_cli.stores.store import SessionStore
 
 T = TypeVar("T")
 

@@ -9,8 +9,9 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from omniagent_cli.agent import continuing
-from omniagent_cli.agent.attachments import explained
+from omniagent_cli.agent import resume as continuing
+from omniagent_cli.agent.context.attachments import explained
+from omniagent_cli.agent.context.window import Window
 from omniagent_cli.agent.events import (
     Engine,
     Finished,
@@ -23,10 +24,9 @@ from omniagent_cli.agent.events import (
     TurnDone,
     TurnEvent,
 )
-from omniagent_cli.agent.results import WHOLE
-from omniagent_cli.agent.tools import Outcome, Toolbox
+from omniagent_cli.agent.tools.tool import Outcome, Toolbox
+from omniagent_cli.agent.tools.tool_results import WHOLE
 from omniagent_cli.agent.transcript import Transcript
-from omniagent_cli.agent.window import Window
 from omniagent_cli.errors import ModelError, ModelUnreachable, OmniAgentError, ToolRoundsExceeded
 from omniagent_cli.models import Content, Message, ToolCall
 

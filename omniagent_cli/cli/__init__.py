@@ -24,14 +24,14 @@ def main(
         The exit code: 0 done, 1 failed, 2 usage or configuration, 3 a store or model could not be reached, 70 a
         bug, 130 interrupted.
     """
-    from omniagent_cli.cli.context import Context
-    from omniagent_cli.cli.exits import guarded
+    from omniagent_cli.cli.framework.context import Context
+    from omniagent_cli.cli.framework.exits import guarded
 
     context = Context(environ=environ, cwd=cwd)
 
     def run() -> object:
-        from omniagent_cli.cli.lazy import LazyGroup
-        from omniagent_cli.cli.table import COMMANDS
+        from omniagent_cli.cli.framework.command_groups import LazyGroup
+        from omniagent_cli.cli.framework.command_table import COMMANDS
 
         words = list(sys.argv[1:] if argv is None else argv)
         try:

@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from omniagent_cli.complete.line import Place
+    from omniagent_cli.complete.command_line_parser import Place
 
     Pairs = Iterable[tuple[str, str]]
 
@@ -44,7 +44,7 @@ def main(words: list[str]) -> int:
 
 def answer(words: list[str], environ: Mapping[str, str]) -> list[tuple[str, str]]:
     """Return the values for the last word, each whole, with their descriptions."""
-    from omniagent_cli.complete.line import find_place
+    from omniagent_cli.complete.command_line_parser import find_place
     from omniagent_cli.complete.table import TABLE, VALUES
 
     place = find_place(words, TABLE)
@@ -80,7 +80,7 @@ def _values(place: Place, known: Mapping[str, Pairs], environ: Mapping[str, str]
 
 
 def _held(place: Place, environ: Mapping[str, str]) -> Pairs:
-    from omniagent_cli.complete import values
+    from omniagent_cli.complete import session_values as values
 
     if place.kind == "tag":
         return values.tags_of(place, environ)

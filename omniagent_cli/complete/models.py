@@ -44,7 +44,7 @@ def write_models(
     """
     from pathlib import Path
 
-    from omniagent_cli.config.files import locked_directory, write_private
+    from omniagent_cli.private_files import locked_directory, write_private
 
     new = [
         f"{provider}:{name}\t{asked_at}\t{base_url}\n"

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import stat
 
-from omniagent_cli.complete.store import chosen_store
+from omniagent_cli.complete.store_pointer import chosen_store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from sqlite3 import Connection
 
-    from omniagent_cli.complete.line import Place
+    from omniagent_cli.complete.command_line_parser import Place
 
     Key = tuple[int, str, int, str]
     """Row number, id, pinned, time of the last change."""
@@ -66,7 +66,7 @@ def _found(scheme: str, path: str, prefix: str, which: str) -> Iterable[tuple[st
     if scheme == "sqlite":
         return _from_sqlite(path, prefix, which)
     if scheme == "file":
-        from omniagent_cli.complete.files import from_directory
+        from omniagent_cli.complete.session_ids import from_directory
 
         return from_directory(path, prefix, which, LIMIT)
     return [] if which == "session:trashed" else _from_list(path, prefix)

@@ -1,10 +1,10 @@
-"""Commands, options and values for TAB. Made by: python -m omniagent_cli.cli.completion_table."""
+"""Commands, options and values for TAB. Made by: python -m omniagent_cli.cli.reference.completion_table."""
 
 from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from omniagent_cli.complete.line import Table
+    from omniagent_cli.complete.command_line_parser import Table
 
 # fmt: off
 VALUES: dict[str, tuple[tuple[str, str], ...]] = {

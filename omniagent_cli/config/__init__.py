@@ -8,14 +8,8 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from omniagent_cli.config.choice import (
-        StoreChoice,
-        chosen_model,
-        resolve_model,
-        resolve_store,
-    )
+    from omniagent_cli.config.display import SettingRow, describe
     from omniagent_cli.config.edit import add_value, set_value, unset_value
-    from omniagent_cli.config.listing import SettingRow, describe
     from omniagent_cli.config.mcp import McpServer, mcp_servers
     from omniagent_cli.config.paths import (
         cache_dir,
@@ -26,11 +20,16 @@ if TYPE_CHECKING:
         state_dir,
     )
     from omniagent_cli.config.project import find_project_file
-    from omniagent_cli.config.secrecy import mask_url
+    from omniagent_cli.config.resolution import (
+        StoreChoice,
+        chosen_model,
+        resolve_model,
+        resolve_store,
+    )
+    from omniagent_cli.config.resolved_value import Origin
     from omniagent_cli.config.settings import Settings, load_settings
-    from omniagent_cli.config.table import SETTINGS, Setting
+    from omniagent_cli.config.settings_table import SETTINGS, Setting
     from omniagent_cli.config.trust import is_trusted, trust_project, untrust_project
-    from omniagent_cli.config.value import Origin
 
 __all__ = [
     "SETTINGS",
@@ -51,7 +50,6 @@ __all__ = [
     "find_project_file",
     "is_trusted",
     "load_settings",
-    "mask_url",
     "mcp_servers",
     "resolve_model",
     "resolve_store",
@@ -63,17 +61,16 @@ __all__ = [
 ]
 
 _HOMES = {
-    "choice": ("StoreChoice", "chosen_model", "resolve_model", "resolve_store"),
+    "resolution": ("StoreChoice", "chosen_model", "resolve_model", "resolve_store"),
     "edit": ("add_value", "set_value", "unset_value"),
-    "listing": ("SettingRow", "describe"),
+    "display": ("SettingRow", "describe"),
     "mcp": ("McpServer", "mcp_servers"),
     "paths": ("cache_dir", "config_dir", "config_path", "data_dir", "directory", "state_dir"),
     "project": ("find_project_file",),
-    "secrecy": ("mask_url",),
     "settings": ("Settings", "load_settings"),
-    "table": ("SETTINGS", "Setting"),
+    "settings_table": ("SETTINGS", "Setting"),
     "trust": ("is_trusted", "trust_project", "untrust_project"),
-    "value": ("Origin",),
+    "resolved_value": ("Origin",),
 }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omniagent_cli.config.dotted import Key
+from omniagent_cli.config.setting_names import Key
 from omniagent_cli.errors import ConfigError
 
 if TYPE_CHECKING:

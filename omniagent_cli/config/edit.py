@@ -11,11 +11,12 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from omniagent_cli.config import files, toml_cut, toml_put
+from omniagent_cli import private_files as files
+from omniagent_cli.config import toml_cut, toml_put
 from omniagent_cli.config.document import Document, leaves
-from omniagent_cli.config.dotted import Key, join_key, split_key
-from omniagent_cli.config.table import find, is_table, require
-from omniagent_cli.config.value import Origin, checked
+from omniagent_cli.config.resolved_value import Origin, checked
+from omniagent_cli.config.setting_names import Key, join_key, split_key
+from omniagent_cli.config.settings_table import find, is_table, require
 from omniagent_cli.errors import ConfigError
 
 _BOM = b"\xef\xbb\xbf"

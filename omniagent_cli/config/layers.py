@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from omniagent_cli.config import files, paths
+from omniagent_cli import private_files as files
+from omniagent_cli.config import paths
 from omniagent_cli.config.document import Document, leaves
-from omniagent_cli.config.dotted import Key
-from omniagent_cli.config.table import SETTINGS, find, is_table, require, unknown
-from omniagent_cli.config.value import Origin, Value, checked
+from omniagent_cli.config.resolved_value import Origin, Value, checked
+from omniagent_cli.config.setting_names import Key
+from omniagent_cli.config.settings_table import SETTINGS, find, is_table, require, unknown
 from omniagent_cli.errors import ConfigError
 
 _STORE_KEY = ("store", "url")

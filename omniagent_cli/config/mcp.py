@@ -8,7 +8,7 @@ from math import inf
 from typing import Any
 
 from omniagent_cli.agent.mcp.server import CALL_SECONDS, START_SECONDS, McpServer
-from omniagent_cli.config.dotted import join_key
+from omniagent_cli.config.setting_names import join_key
 from omniagent_cli.config.settings import Settings
 from omniagent_cli.errors import ConfigError
 

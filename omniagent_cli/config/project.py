@@ -11,11 +11,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from omniagent_cli.config import files, paths, trust
+from omniagent_cli import private_files as files
+from omniagent_cli.config import paths, trust
 from omniagent_cli.config.document import Document, leaves
-from omniagent_cli.config.dotted import Key, join_key
-from omniagent_cli.config.table import Untrusted, find, is_table
-from omniagent_cli.config.value import Origin, Value, checked
+from omniagent_cli.config.resolved_value import Origin, Value, checked
+from omniagent_cli.config.setting_names import Key, join_key
+from omniagent_cli.config.settings_table import Untrusted, find, is_table
 from omniagent_cli.errors import ConfigError
 
 FILE_NAME = ".omniagent.toml"

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from omniagent_cli.config import layers, paths, project, sections
-from omniagent_cli.config.dotted import Key, split_key
-from omniagent_cli.config.table import SETTINGS, find, is_table, require, unknown
-from omniagent_cli.config.value import Origin, Value
+from omniagent_cli.config.resolved_value import Origin, Value
+from omniagent_cli.config.setting_names import Key, split_key
+from omniagent_cli.config.settings_table import SETTINGS, find, is_table, require, unknown
 from omniagent_cli.errors import ConfigError
 
 

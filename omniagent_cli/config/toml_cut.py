@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from omniagent_cli.config.dotted import Key
+from omniagent_cli.config.setting_names import Key
 from omniagent_cli.config.toml_scan import Header, Pair, scan
 
 _Items = list[Header | Pair]

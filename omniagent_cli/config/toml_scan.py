@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from omniagent_cli.config.dotted import Key
+from omniagent_cli.config.setting_names import Key
 
 
 class Header(NamedTuple):

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from omniagent_cli.config import files, paths
+from omniagent_cli import private_files as files
+from omniagent_cli.config import paths
 from omniagent_cli.errors import ConfigError
 
 _FILE_NAME = "trusted-projects.json"

@@ -12,10 +12,10 @@ from importlib import import_module
 from typing import Any
 
 from omniagent_cli.errors import UsageError
-from omniagent_cli.formats.recognising import outline
+from omniagent_cli.formats.detection import outline
 from omniagent_cli.models import SESSION_FORMAT
 
-__all__ = ["EXPORTED", "FORMATS", "Format", "exporter", "importer", "recognise"]
+__all__ = ["EXPORTED", "FORMATS", "Format", "open_exporter", "open_importer", "recognise"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,25 +54,25 @@ FORMATS: dict[str, Format] = {
     for row in (
         Format(
             "jsonl",
-            "omniagent_cli.formats.native:JsonLines",
+            "omniagent_cli.formats.interchange.native:JsonLines",
             "a header line per session, a line per message; carries everything",
             (".jsonl",),
         ),
         Format(
             "json",
-            "omniagent_cli.formats.native:JsonDocument",
+            "omniagent_cli.formats.interchange.native:JsonDocument",
             "one document; carries everything",
             (".json",),
         ),
         Format(
             "openai",
-            "omniagent_cli.formats.openai:ChatCompletions",
+            "omniagent_cli.formats.interchange.openai:ChatCompletions",
             "chat-completions messages, one conversation a line (fine-tuning form)",
             (".jsonl", ".json"),
         ),
         Format(
             "sharegpt",
-            "omniagent_cli.formats.sharegpt:ShareGpt",
+            "omniagent_cli.formats.interchange.sharegpt:ShareGpt",
             "conversations with from and value, as sets for training hold them",
             (".json", ".jsonl"),
             marks=(
@@ -85,7 +85,7 @@ FORMATS: dict[str, Format] = {
         ),
         Format(
             "chatgpt",
-            "omniagent_cli.formats.chatgpt:ChatGpt",
+            "omniagent_cli.formats.readers.chatgpt:ChatGpt",
             "conversations.json of a ChatGPT account export, plain or in its zip",
             (".json",),
             can_export=False,
@@ -94,7 +94,7 @@ FORMATS: dict[str, Format] = {
         ),
         Format(
             "claude",
-            "omniagent_cli.formats.claude:Claude",
+            "omniagent_cli.formats.readers.claude:Claude",
             "conversations.json of a Claude.ai account export, plain or in its zip",
             (".json",),
             can_export=False,
@@ -103,7 +103,7 @@ FORMATS: dict[str, Format] = {
         ),
         Format(
             "codex",
-            "omniagent_cli.formats.codex:Codex",
+            "omniagent_cli.formats.readers.codex:Codex",
             "sessions of the Codex command line (~/.codex/sessions), also packed",
             (".jsonl", ".jsonl.zst"),
             can_export=False,
@@ -118,7 +118,7 @@ FORMATS: dict[str, Format] = {
         ),
         Format(
             "claude-code",
-            "omniagent_cli.formats.claude_code:ClaudeCode",
+            "omniagent_cli.formats.readers.claude_code:ClaudeCode",
             "transcripts of Claude Code (~/.claude/projects)",
             (".jsonl",),
             can_export=False,
@@ -127,7 +127,7 @@ FORMATS: dict[str, Format] = {
         ),
         Format(
             "gemini",
-            "omniagent_cli.formats.gemini:Gemini",
+            "omniagent_cli.formats.readers.gemini:Gemini",
             "chats of the Gemini command line (~/.gemini/tmp), and saved ones",
             (".jsonl", ".json"),
             can_export=False,
@@ -142,7 +142,7 @@ FORMATS: dict[str, Format] = {
         ),
         Format(
             "llm",
-            "omniagent_cli.formats.llm:Llm",
+            "omniagent_cli.formats.readers.llm:Llm",
             "logs.db of the llm command line",
             (".db",),
             can_export=False,
@@ -150,7 +150,7 @@ FORMATS: dict[str, Format] = {
         ),
         Format(
             "aichat",
-            "omniagent_cli.formats.aichat:Aichat",
+            "omniagent_cli.formats.readers.aichat:Aichat",
             "sessions of the aichat command line",
             (".yaml", ".yml"),
             can_export=False,
@@ -158,7 +158,7 @@ FORMATS: dict[str, Format] = {
         ),
         Format(
             "markdown",
-            "omniagent_cli.formats.markdown:Markdown",
+            "omniagent_cli.formats.writers.markdown:Markdown",
             "to read, with headings and code blocks",
             (".md",),
             can_import=False,
@@ -166,21 +166,21 @@ FORMATS: dict[str, Format] = {
         ),
         Format(
             "html",
-            "omniagent_cli.formats.html:Html",
+            "omniagent_cli.formats.writers.html:Html",
             "one page to read in a browser, with nothing loaded from elsewhere",
             (".html", ".htm"),
             can_import=False,
         ),
         Format(
             "text",
-            "omniagent_cli.formats.plain:PlainText",
+            "omniagent_cli.formats.writers.text:PlainText",
             "to read, without any markup",
             (".txt",),
             can_import=False,
         ),
         Format(
             "csv",
-            "omniagent_cli.formats.table:Csv",
+            "omniagent_cli.formats.writers.csv:Csv",
             "a row for each message, for spreadsheets",
             (".csv",),
             can_import=False,
@@ -193,7 +193,7 @@ EXPORTED = ", ".join(row.name for row in FORMATS.values() if row.can_export)
 """The formats that can be written, for help texts."""
 
 
-def exporter(name: str, *, front_matter: bool = False) -> Any:
+def open_exporter(name: str, *, front_matter: bool = False) -> Any:
     """Return the `exchange.Exporter` of a format.
 
     Args:
@@ -210,7 +210,7 @@ def exporter(name: str, *, front_matter: bool = False) -> Any:
     return row.load(front_matter=True) if front_matter else row.load()
 
 
-def importer(name: str, *, branches: bool = False) -> Any:
+def open_importer(name: str, *, branches: bool = False) -> Any:
     """Return the `exchange.Importer` of a format.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from omniagent_cli.canonical import dump
+from omniagent_cli.json_format import dump
 from omniagent_cli.text import redact
 
 _IDENTITIES = frozenset({"id", "role", "turn_id", "tool_call_id", "created_at", "format", "type"})

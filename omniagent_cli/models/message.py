@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Generic, Self, TypeVar, cast, overload
 
-from omniagent_cli.canonical import clone, dump, format_time, parse_time
 from omniagent_cli.errors import InvalidRecord
+from omniagent_cli.json_format import clone, dump, format_time, parse_time
 from omniagent_cli.models.ids import MAX_ID_BYTES
 from omniagent_cli.models.parts import Content, content_text
 

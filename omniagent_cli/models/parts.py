@@ -19,7 +19,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from omniagent_cli.canonical import clone
+from omniagent_cli.json_format import clone
 
 Content = str | list[dict[str, Any]]
 Part = dict[str, Any]

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self, cast
 
-from omniagent_cli.canonical import clone, format_time, parse_time
 from omniagent_cli.errors import InvalidRecord, NewerVersion
+from omniagent_cli.json_format import clone, format_time, parse_time
 from omniagent_cli.models.ids import check_session_id
 from omniagent_cli.models.message import Message, expect
 from omniagent_cli.models.parts import Content

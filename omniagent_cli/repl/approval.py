@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from omniagent_cli.agent.allowing import Allowed
-from omniagent_cli.agent.tools import Decision, Tool
-from omniagent_cli.canonical import dump
+from omniagent_cli.agent.tools.permissions import Allowed
+from omniagent_cli.agent.tools.tool import Decision, Tool
 from omniagent_cli.config import Settings, add_value, config_path
 from omniagent_cli.errors import ConfigError
+from omniagent_cli.json_format import dump
 from omniagent_cli.text import one_line
 
 _ARGUMENTS = 20

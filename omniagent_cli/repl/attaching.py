@@ -6,7 +6,7 @@ import shlex
 from functools import partial
 from pathlib import Path
 
-from omniagent_cli.agent.attachments import check_together, compose, read_attachment, whole
+from omniagent_cli.agent.context.attachments import check_together, compose, read_attachment, whole
 from omniagent_cli.models import Content
 from omniagent_cli.repl.chat import Chat
 

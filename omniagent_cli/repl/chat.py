@@ -13,10 +13,10 @@ from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import SessionNotFound, UsageError
 from omniagent_cli.models import Content, Message, new_session_id
 from omniagent_cli.repl import recap
-from omniagent_cli.repl.first_use import FirstUse
+from omniagent_cli.repl.last_turn import Asked
+from omniagent_cli.repl.server_consent import FirstUse
+from omniagent_cli.repl.session_watcher import News, Watch
 from omniagent_cli.repl.toolbar import ContextUse, context_use, window_of
-from omniagent_cli.repl.turns import Asked
-from omniagent_cli.repl.watch import News, Watch
 from omniagent_cli.text import one_line, visible
 from omniagent_cli.ui.cells import wrap_cells
 from omniagent_cli.ui.transcript import (
@@ -30,11 +30,11 @@ from omniagent_cli.ui.transcript import (
 from omniagent_cli.ui.views import counted, quoted
 
 if TYPE_CHECKING:
-    from omniagent_cli.agent.attachments import Attachment
-    from omniagent_cli.agent.loop import Agent
-    from omniagent_cli.agent.summary import Summary
+    from omniagent_cli.agent.agent import Agent
+    from omniagent_cli.agent.context.attachments import Attachment
+    from omniagent_cli.agent.context.summary import Summary
     from omniagent_cli.config import Settings
-    from omniagent_cli.stores.base import SessionStore
+    from omniagent_cli.stores.store import SessionStore
     from omniagent_cli.ui.terminal import Terminal
 
 P = ParamSpec("P")

@@ -14,7 +14,7 @@ from omniagent_cli.models import ROLES
 from omniagent_cli.repl.arguments import Argument, options_of
 from omniagent_cli.repl.paths import path_completions
 from omniagent_cli.repl.registry import Command, commands
-from omniagent_cli.stores.records import SORTS
+from omniagent_cli.stores.backend import SORTS
 from omniagent_cli.text import cut, one_line
 
 if TYPE_CHECKING:

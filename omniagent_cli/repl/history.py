@@ -9,8 +9,8 @@ from pathlib import Path
 
 from prompt_toolkit.history import FileHistory
 
-from omniagent_cli.config.files import make_private_directory
 from omniagent_cli.durations import utc_now
+from omniagent_cli.private_files import make_private_directory
 
 
 class PrivateHistory(FileHistory):

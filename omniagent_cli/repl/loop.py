@@ -10,27 +10,27 @@ from contextlib import AbstractContextManager, aclosing, contextmanager, nullcon
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from omniagent_cli.agent.allowing import Allowed
-from omniagent_cli.agent.attachments import compose
+from omniagent_cli.agent.context.attachments import compose
 from omniagent_cli.agent.events import Engine, TextDelta, TurnDone, TurnEvent
+from omniagent_cli.agent.tools.permissions import Allowed
 from omniagent_cli.errors import ConfigError, OmniAgentError, StoreError
 from omniagent_cli.models import Content
 from omniagent_cli.repl import attaching, recovery
+from omniagent_cli.repl.agent_startup import Opening
 from omniagent_cli.repl.approval import Approval, allow_for_good
 from omniagent_cli.repl.chat import Chat, ChatSetup, GoingOn, Left
 from omniagent_cli.repl.completers import SlashCompleter
-from omniagent_cli.repl.first_use import settle
-from omniagent_cli.repl.opening import Opening
+from omniagent_cli.repl.echo_guard import GONE, Quiet, handled
+from omniagent_cli.repl.pending_question import keep_question
 from omniagent_cli.repl.prompt import Prompt, fitting_output
-from omniagent_cli.repl.quiet import GONE, Quiet, handled
 from omniagent_cli.repl.registry import run_command
+from omniagent_cli.repl.server_consent import settle
 from omniagent_cli.repl.toolbar import Part, chat_parts
-from omniagent_cli.repl.unasked import keep_question
 from omniagent_cli.text import one_line
 from omniagent_cli.ui.views import counted, quoted
 
 if TYPE_CHECKING:
-    from omniagent_cli.agent.loop import Agent
+    from omniagent_cli.agent.agent import Agent
     from omniagent_cli.ui.stream import StreamView
     from omniagent_cli.ui.terminal import Terminal
 
@@ -259,7 +259,7 @@ class Repl:
         going_on: GoingOn | None = None,
     ) -> None:
         from omniagent_cli.ui.stream import StreamView
-        from omniagent_cli.ui.turns import painted
+        from omniagent_cli.ui.turn_player import painted
 
         look = self._setup.settings.chat
         view = self._view = StreamView(

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from omniagent_cli.durations import describe_age, utc_now
 from omniagent_cli.errors import OmniAgentError
 from omniagent_cli.models import SessionSummary
-from omniagent_cli.repl.choosing import Choices
-from omniagent_cli.repl.quiet import handled
+from omniagent_cli.repl.echo_guard import handled
+from omniagent_cli.repl.picker_model import Choices
 from omniagent_cli.text import one_line
 from omniagent_cli.ui.views import counted
 
 if TYPE_CHECKING:
-    from omniagent_cli.stores.base import SessionStore
+    from omniagent_cli.stores.store import SessionStore
     from omniagent_cli.ui.terminal import Terminal
 
 Ask = Callable[[str], Awaitable[str | None]]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from omniagent_cli.agent.continuing import Ending, ending, may_grow
+from omniagent_cli.agent.resume import Ending, ending, may_grow
 from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import SessionNotFound
 from omniagent_cli.models import Message
-from omniagent_cli.repl.folding import beginning, end
-from omniagent_cli.repl.turns import last_turn
-from omniagent_cli.stores.base import SessionStore
+from omniagent_cli.repl.last_turn import last_turn
+from omniagent_cli.repl.truncation import beginning, end
+from omniagent_cli.stores.store import SessionStore
 from omniagent_cli.text import first_line, one_line
 from omniagent_cli.ui.cells import cut_cells
 from omniagent_cli.ui.transcript import ROLE_STYLES, body, call_line, heading

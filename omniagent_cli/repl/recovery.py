@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from omniagent_cli.config.files import write_private
 from omniagent_cli.config.paths import state_dir
 from omniagent_cli.durations import utc_now
 from omniagent_cli.models import Content, content_text, new_session_id
+from omniagent_cli.private_files import write_private
 
 
 def keep(session_id: str, question: Content, answer: str, environ: Mapping[str, str]) -> Path:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from omniagent_cli.agent.summary import summary_of
-from omniagent_cli.agent.window import Window, choose
+from omniagent_cli.agent.context.summary import summary_of
+from omniagent_cli.agent.context.window import Window, choose
 from omniagent_cli.errors import SessionNotFound
 from omniagent_cli.text import one_line
 from omniagent_cli.ui.cells import cell_width, cut_cells
@@ -15,7 +15,7 @@ from omniagent_cli.ui.views import counted
 if TYPE_CHECKING:
     from omniagent_cli.models import Message
     from omniagent_cli.repl.chat import Chat
-    from omniagent_cli.stores.base import SessionStore
+    from omniagent_cli.stores.store import SessionStore
 
 _BETWEEN = " | "
 _FULL = 0.9

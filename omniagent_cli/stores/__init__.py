@@ -7,25 +7,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from omniagent_cli.errors import ConfigError, StoreUnreachable
-from omniagent_cli.stores.base import DEFAULT_SESSION_TTL, DEFAULT_TRASH_TTL, SessionStore
-from omniagent_cli.stores.codecs import Passphrase, with_compression, with_encryption
+from omniagent_cli.stores.encryption.codec import Passphrase, with_compression, with_encryption
+from omniagent_cli.stores.store import DEFAULT_SESSION_TTL, DEFAULT_TRASH_TTL, SessionStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import timedelta
 
     from omniagent_cli.durations import Clock
-    from omniagent_cli.stores.codecs import Key
+    from omniagent_cli.stores.encryption.codec import Key
 
 BACKENDS: dict[str, tuple[str, str | None]] = {
-    "sqlite": ("omniagent_cli.stores.sqlite.store:SqliteStore", None),
-    "file": ("omniagent_cli.stores.jsonl.store:JsonlFilesStore", None),
-    "memory": ("omniagent_cli.stores.memory:MemoryStore", None),
-    "redis": ("omniagent_cli.stores.redis.store:RedisStore", "redis"),
-    "rediss": ("omniagent_cli.stores.redis.store:RedisStore", "redis"),
-    "postgresql": ("omniagent_cli.stores.postgres.store:PostgresStore", "postgres"),
-    "postgres": ("omniagent_cli.stores.postgres.store:PostgresStore", "postgres"),
-    "openai-conversations": ("omniagent_cli.stores.conversations.store:ConversationsStore", None),
+    "sqlite": ("omniagent_cli.stores.backends.sqlite.store:SqliteStore", None),
+    "file": ("omniagent_cli.stores.backends.jsonl.store:JsonlFilesStore", None),
+    "memory": ("omniagent_cli.stores.backends.memory:MemoryStore", None),
+    "redis": ("omniagent_cli.stores.backends.redis.store:RedisStore", "redis"),
+    "rediss": ("omniagent_cli.stores.backends.redis.store:RedisStore", "redis"),
+    "postgresql": ("omniagent_cli.stores.backends.postgres.store:PostgresStore", "postgres"),
+    "postgres": ("omniagent_cli.stores.backends.postgres.store:PostgresStore", "postgres"),
+    "openai-conversations": (
+        "omniagent_cli.stores.backends.conversations.store:ConversationsStore",
+        None,
+    ),
 }
 """URL scheme -> where its class is, and the extra that installs its driver."""
 

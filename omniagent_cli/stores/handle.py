@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Self
 from omniagent_cli.errors import InvalidRecord, KeyNotFound, SessionNotFound
 from omniagent_cli.models import Content, Message, Session, detached
 from omniagent_cli.stores.events import Event, Handler
-from omniagent_cli.stores.writing import check_sha256
+from omniagent_cli.stores.operations.append import check_sha256
 
 if TYPE_CHECKING:
-    from omniagent_cli.stores.base import SessionStore
+    from omniagent_cli.stores.store import SessionStore
 
 
 _ATTACHMENT = "attachment"

@@ -7,8 +7,8 @@ from datetime import datetime
 import pytest
 
 from omniagent_cli.errors import SessionConflict, SessionNotFound
-from omniagent_cli.stores.asides import Aside
-from omniagent_cli.stores.base import SessionStore
+from omniagent_cli.stores.operations.rollover import Aside
+from omniagent_cli.stores.store import SessionStore
 from omniagent_cli.testing.clock import FakeClock
 from omniagent_cli.testing.contract_base import (
     ContractBase,

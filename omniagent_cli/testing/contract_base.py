@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 import pytest
 
-from omniagent_cli.stores.base import SessionStore
 from omniagent_cli.stores.events import EVENTS, Event
+from omniagent_cli.stores.store import SessionStore
 from omniagent_cli.testing.clock import FakeClock
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from omniagent_cli.errors import InvalidRecord
 from omniagent_cli.models import Message
-from omniagent_cli.stores.base import SessionStore
+from omniagent_cli.stores.store import SessionStore
 from omniagent_cli.testing.contract_base import ContractBase, MakeStore, said, texts
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64

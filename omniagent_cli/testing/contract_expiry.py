@@ -15,7 +15,7 @@ from omniagent_cli.errors import (
     SessionNotFound,
 )
 from omniagent_cli.models import Message, Session
-from omniagent_cli.stores.base import SessionStore
+from omniagent_cli.stores.store import SessionStore
 from omniagent_cli.testing.clock import FakeClock
 from omniagent_cli.testing.contract_base import ContractBase, MakeStore, ids, said, texts
 from omniagent_cli.testing.contract_reading import NEEDS_A_SESSION

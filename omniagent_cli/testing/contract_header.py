@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from omniagent_cli.errors import InvalidRecord, KeyNotFound, SessionExists, UsageError
-from omniagent_cli.stores.base import SessionStore
 from omniagent_cli.stores.events import Event
+from omniagent_cli.stores.store import SessionStore
 from omniagent_cli.testing.clock import FakeClock
 from omniagent_cli.testing.contract_base import (
     ContractBase,

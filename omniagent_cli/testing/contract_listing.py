@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from omniagent_cli.errors import InvalidSessionId, UsageError
-from omniagent_cli.stores.base import SessionStore
+from omniagent_cli.stores.store import SessionStore
 from omniagent_cli.testing.clock import FakeClock
 from omniagent_cli.testing.contract_base import ContractBase, ids, said, texts
 

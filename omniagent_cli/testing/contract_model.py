@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from omniagent_cli.errors import OmniAgentError
 from omniagent_cli.models import Message
-from omniagent_cli.stores.base import SessionStore
-from omniagent_cli.stores.memory import MemoryStore
+from omniagent_cli.stores.backends.memory import MemoryStore
+from omniagent_cli.stores.store import SessionStore
 from omniagent_cli.testing.clock import FakeClock
 from omniagent_cli.testing.contract_base import ContractBase, StoreCase
 

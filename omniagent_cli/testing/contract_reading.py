@@ -9,7 +9,7 @@ import pytest
 
 from omniagent_cli.errors import SessionExpired, SessionNotFound, StoreClosed, UsageError
 from omniagent_cli.models import Session
-from omniagent_cli.stores.base import SessionStore
+from omniagent_cli.stores.store import SessionStore
 from omniagent_cli.testing.clock import FakeClock
 from omniagent_cli.testing.contract_base import (
     ContractBase,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from omniagent_cli.errors import UsageError
-from omniagent_cli.stores.base import SessionStore
+from omniagent_cli.stores.store import SessionStore
 from omniagent_cli.testing.clock import FakeClock
 from omniagent_cli.testing.contract_base import ContractBase, found, said
 

@@ -11,7 +11,7 @@ import pytest
 
 from omniagent_cli.errors import InvalidRecord
 from omniagent_cli.models import Message
-from omniagent_cli.stores.base import SessionStore
+from omniagent_cli.stores.store import SessionStore
 from omniagent_cli.testing.clock import FakeClock
 from omniagent_cli.testing.contract_base import ContractBase, listen, positions, said, texts
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from omniagent_cli.agent.events import EngineEvent, Finished, ModelSettings, TextDelta
-from omniagent_cli.canonical import dump
+from omniagent_cli.json_format import dump
 from omniagent_cli.models import ToolCall
 
 

@@ -22,10 +22,10 @@ from omniagent_cli.agent.events import (
     TurnEvent,
 )
 from omniagent_cli.models import ToolCall
-from omniagent_cli.ui.calls import Ending
-from omniagent_cli.ui.painting import LivePainter, Thinking
-from omniagent_cli.ui.plain import PlainPainter, WholePainter
+from omniagent_cli.ui.live_renderer import LivePainter, Thinking
+from omniagent_cli.ui.plain_renderer import PlainPainter, WholePainter
 from omniagent_cli.ui.terminal import OutputFailed, Terminal
+from omniagent_cli.ui.tool_call_rows import Ending
 
 
 class _Painter(Protocol):

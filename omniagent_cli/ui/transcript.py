@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from omniagent_cli.agent.summary import Summary
-from omniagent_cli.canonical import format_time
+from omniagent_cli.agent.context.summary import Summary
 from omniagent_cli.durations import describe_age
+from omniagent_cli.json_format import format_time
 from omniagent_cli.models import Message, Session, SessionSummary
 from omniagent_cli.text import one_line, plain_field, visible
 from omniagent_cli.ui.json_text import json_text

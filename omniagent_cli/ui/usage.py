@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from omniagent_cli.agent.cost import Prices, Tally, cost, dollars
+from omniagent_cli.agent.context.cost import Prices, Tally, cost, dollars
 from omniagent_cli.text import one_line
 from omniagent_cli.ui.cells import Column, Table
 

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from omniagent_cli.canonical import format_time
 from omniagent_cli.durations import describe_age
+from omniagent_cli.json_format import format_time
 from omniagent_cli.models import SessionSummary
-from omniagent_cli.stores.search import SearchHit
-from omniagent_cli.stores.trash import TrashEntry
+from omniagent_cli.stores.operations.trash import TrashEntry
+from omniagent_cli.stores.query import SearchHit
 from omniagent_cli.text import one_line, plain_field
 from omniagent_cli.ui.cells import Column, Table
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from omniagent_cli.agent.events import ModelSettings
-from omniagent_cli.agent.provider import ChatCompletionsEngine
-from omniagent_cli.agent.providers import PROVIDERS, Endpoint
+from omniagent_cli.agent.models.chat_completions import ChatCompletionsEngine
+from omniagent_cli.agent.models.providers import PROVIDERS, Endpoint
 
 KEY = "sk-verysecretkey0123456789"
 QUICK = ModelSettings(first_token_timeout_seconds=0.2, token_timeout_seconds=0.1)

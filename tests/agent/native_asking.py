@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+from omniagent_cli.agent.models.providers import PROVIDERS, Endpoint
 from omniagent_cli.agent.native.engine import NativeEngine
-from omniagent_cli.agent.providers import PROVIDERS, Endpoint
 from tests.agent.asking import KEY
 from tests.servers import (
     anthropic_server,

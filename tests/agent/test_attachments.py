@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omniagent_cli import Agent, attach, open_store
-from omniagent_cli.agent import attachments
-from omniagent_cli.agent.attachments import Attachment, compose, read_attachment
+from omniagent_cli.agent.context import attachments
+from omniagent_cli.agent.context.attachments import Attachment, compose, read_attachment
 from omniagent_cli.agent.events import Notice
 from omniagent_cli.errors import ModelRefused, ModelUnreachable, UsageError
 from omniagent_cli.testing.scripted import Say, ScriptedModel

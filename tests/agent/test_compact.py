@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from omniagent_cli import Agent, Window, open_store
-from omniagent_cli.agent.compact import Compacted
+from omniagent_cli.agent.context.compaction import Compacted
+from omniagent_cli.agent.context.window import SUMMARY_INTRODUCTION
 from omniagent_cli.agent.events import Notice
-from omniagent_cli.agent.window import SUMMARY_INTRODUCTION
 from omniagent_cli.errors import (
     ModelError,
     ModelRefused,

@@ -6,8 +6,8 @@ from contextlib import aclosing
 import pytest
 
 from omniagent_cli import Agent, Tool, open_store
-from omniagent_cli.agent.continuing import INSTRUCTION, Ending, ending, read_turn
 from omniagent_cli.agent.events import TextDelta, TurnDone
+from omniagent_cli.agent.resume import INSTRUCTION, Ending, ending, read_turn
 from omniagent_cli.errors import ModelUnreachable, ToolRoundsExceeded, UsageError
 from omniagent_cli.models import Message
 from omniagent_cli.testing.scripted import Say, ScriptedModel

@@ -2,9 +2,9 @@
 
 import pytest
 
-from omniagent_cli.agent.chunks import normal_usage
-from omniagent_cli.agent.cost import cost, dollars, tally
-from omniagent_cli.agent.summary import Summary
+from omniagent_cli.agent.context.cost import cost, dollars, tally
+from omniagent_cli.agent.context.summary import Summary
+from omniagent_cli.agent.models.stream_parser import normal_usage
 from omniagent_cli.models import Message
 
 PRICE = {"input": 2.0, "output": 10.0, "cache_read": 0.5, "cache_write": 2.5}

@@ -9,14 +9,14 @@ import time
 
 import pytest
 
-from omniagent_cli.agent.discovery import (
+from omniagent_cli.agent.models.discovery import (
     Choice,
     LocalServer,
     choose_model,
     list_models,
     probe_local_servers,
 )
-from omniagent_cli.agent.providers import PROVIDERS
+from omniagent_cli.agent.models.providers import PROVIDERS
 from omniagent_cli.errors import (
     ConfigError,
     ModelError,
@@ -245,7 +245,7 @@ def test_nobody_to_list():
 def test_choosing_loads_no_model_library():
     """Deciding who answers does not import the library that asks."""
     code = (
-        "import sys; from omniagent_cli.agent.discovery import choose_model, probe_local_servers\n"
+        "import sys; from omniagent_cli.agent.models.discovery import choose_model, probe_local_servers\n"
         "probe_local_servers([]); choose_model(explicit='openai:x')\n"
         "print({'openai', 'httpx2', 'asyncio', 'urllib.request'} & set(sys.modules))"
     )

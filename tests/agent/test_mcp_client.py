@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from omniagent_cli import Agent
-from omniagent_cli.agent.mcp.diary import Lines, TooLong
 from omniagent_cli.agent.mcp.naming import tool_name
 from omniagent_cli.agent.mcp.server import McpServer
+from omniagent_cli.agent.mcp.server_log import Lines, TooLong
 from omniagent_cli.agent.mcp.skill import MISSING, McpSkill
 from omniagent_cli.errors import AgentError, ConfigError, InvalidRecord, OmniAgentError
 from omniagent_cli.testing.scripted import Say, ScriptedModel

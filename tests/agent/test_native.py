@@ -136,8 +136,8 @@ def test_without_a_key_none_is_sent(protocol, native_server, monkeypatch):
 @pytest.mark.parametrize("name", ["anthropic", "gemini", "mistral", "groq"])
 def test_the_own_address_wants_a_key(name):
     """Without a key nobody is asked, and what to do is said."""
+    from omniagent_cli.agent.models.providers import PROVIDERS, Endpoint
     from omniagent_cli.agent.native.engine import NativeEngine
-    from omniagent_cli.agent.providers import PROVIDERS, Endpoint
 
     provider = PROVIDERS[name]
     endpoint = Endpoint(provider, "m", provider.native_url, native=True)
@@ -373,6 +373,6 @@ def test_an_engine_lives_in_one_loop_after_another(protocol, native_server):
 
 def test_the_key_is_not_shown(protocol):
     """The text form of an engine's endpoint does not hold its key."""
-    from omniagent_cli.agent.providers import PROVIDERS, Endpoint
+    from omniagent_cli.agent.models.providers import PROVIDERS, Endpoint
 
     assert KEY not in repr(Endpoint(PROVIDERS[protocol.name], "m", "http://127.0.0.1", KEY))

@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
-from omniagent_cli.agent.discovery import choose_model, list_models
-from omniagent_cli.agent.engines import endpoint_for, open_engine
+from omniagent_cli.agent.models.chat_completions import ChatCompletionsEngine
+from omniagent_cli.agent.models.discovery import choose_model, list_models
+from omniagent_cli.agent.models.engine_factory import endpoint_for, open_engine
+from omniagent_cli.agent.models.providers import PROVIDERS, parse_model
 from omniagent_cli.agent.native.engine import NativeEngine
-from omniagent_cli.agent.provider import ChatCompletionsEngine
-from omniagent_cli.agent.providers import PROVIDERS, parse_model
 from omniagent_cli.errors import (
     ConfigError,
     ModelRefused,
@@ -157,7 +157,7 @@ def test_without_the_extra_bedrock_names_it(home):
 def test_without_the_extra_the_others_are_asked_as_ever():
     """Without the extra a provider is asked through its compatible side."""
     code = WITHOUT + (
-        "from omniagent_cli.agent.engines import open_engine\n"
+        "from omniagent_cli.agent.models.engine_factory import open_engine\n"
         "for name in ('anthropic', 'gemini', 'mistral', 'groq'):\n"
         "    engine = open_engine(f'{name}:m')\n"
         "    print(type(engine).__name__, engine.endpoint.is_its_own)\n"

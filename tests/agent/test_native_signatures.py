@@ -210,8 +210,8 @@ def test_a_changed_answer_is_sent_without_its_thinking(native_server):
 
 def test_google_goes_on_through_either_side(native_server, chat_server):
     """A signature that came through Google's own protocol is sent through its compatible side, and the other way."""
-    from omniagent_cli.agent.provider import ChatCompletionsEngine
-    from omniagent_cli.agent.providers import PROVIDERS, Endpoint
+    from omniagent_cli.agent.models.chat_completions import ChatCompletionsEngine
+    from omniagent_cli.agent.models.providers import PROVIDERS, Endpoint
 
     protocol = BY_NAME["gemini"]
     server = native_server(protocol, google_server.calls(CALL), google_server.answer("17."))

@@ -11,10 +11,10 @@ import time
 
 import pytest
 
-from omniagent_cli.agent.engines import open_engine
 from omniagent_cli.agent.events import Finished, ModelSettings, TextDelta, ThinkingDelta
-from omniagent_cli.agent.providers import PROVIDERS, Endpoint
-from omniagent_cli.agent.question import question
+from omniagent_cli.agent.models.engine_factory import open_engine
+from omniagent_cli.agent.models.providers import PROVIDERS, Endpoint
+from omniagent_cli.agent.models.request_body import question
 from omniagent_cli.keys import KeyChain
 from tests.agent.asking import ASK, KEY, ask, engine_for, one
 from tests.servers.chat_server import (
@@ -353,8 +353,6 @@ def test_open_engine_finds_the_key(chat_server):
 
 def test_the_library_loads_on_first_use():
     """Importing the engine costs no import of the library."""
-    code = (
-        "import sys, omniagent_cli.agent.provider; print({'openai', 'httpx2'} & set(sys.modules))"
-    )
+    code = "import sys, omniagent_cli.agent.models.chat_completions; print({'openai', 'httpx2'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from omniagent_cli.agent.client import connection_failure
 from omniagent_cli.agent.events import ModelSettings, Retrying, TextDelta
-from omniagent_cli.agent.provider import ChatCompletionsEngine
-from omniagent_cli.agent.providers import PROVIDERS, Endpoint
+from omniagent_cli.agent.models.chat_completions import ChatCompletionsEngine
+from omniagent_cli.agent.models.http_client import connection_failure
+from omniagent_cli.agent.models.providers import PROVIDERS, Endpoint
 from omniagent_cli.errors import (
     ConfigError,
     ModelError,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from omniagent_cli.agent.providers import (
+from omniagent_cli.agent.models.providers import (
     ALIASES,
     PROVIDERS,
     Endpoint,

@@ -8,8 +8,8 @@ import re
 import pytest
 
 from omniagent_cli.agent.events import ModelSettings, Notice, ThinkingDelta
-from omniagent_cli.agent.providers import PROVIDERS, Endpoint
-from omniagent_cli.agent.question import question
+from omniagent_cli.agent.models.providers import PROVIDERS, Endpoint
+from omniagent_cli.agent.models.request_body import question
 from omniagent_cli.errors import ModelRefused
 from tests.agent.asking import ASK, KEY, ask, engine_for
 from tests.servers.chat_server import answer, chunk, document, status, stream

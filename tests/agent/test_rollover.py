@@ -6,8 +6,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from omniagent_cli import Agent, open_store
+from omniagent_cli.agent.context.rollover import Rollover
 from omniagent_cli.agent.events import Notice
-from omniagent_cli.agent.rollover import Rollover
 from omniagent_cli.errors import ModelUnreachable, UsageError
 from omniagent_cli.testing.clock import FakeClock
 from omniagent_cli.testing.scripted import Say, ScriptedModel

@@ -9,9 +9,9 @@ import pytest
 
 from omniagent_cli import Agent, open_store, tool
 from omniagent_cli.agent.events import ToolCalled, ToolReturned, TurnDone
-from omniagent_cli.agent.tools import Decision
-from omniagent_cli.formats.intake import import_stream
-from omniagent_cli.formats.transfer import export_sessions
+from omniagent_cli.agent.tools.tool import Decision
+from omniagent_cli.formats.exporter import export_sessions
+from omniagent_cli.formats.importer import import_stream
 from omniagent_cli.testing.scripted import Say, ScriptedModel
 from tests.agent.asking import engine_for
 from tests.servers.chat_server import answer, calls

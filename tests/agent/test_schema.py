@@ -12,8 +12,8 @@ import pytest
 from pydantic import BaseModel
 
 from omniagent_cli import Tool, ToolContext, tool
-from omniagent_cli.agent.fitting import misfits
-from omniagent_cli.agent.tools import Toolbox
+from omniagent_cli.agent.tools.json_schema import misfits
+from omniagent_cli.agent.tools.tool import Toolbox
 from omniagent_cli.errors import UsageError
 
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from omniagent_cli.agent.structured import (
+from omniagent_cli.agent.structured_output import (
     check_schema,
     first_code_block,
     problems,

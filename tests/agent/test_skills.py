@@ -9,9 +9,9 @@ import pytest
 
 from omniagent_cli import Agent, Skill, ToolContext, open_store, tool
 from omniagent_cli.agent.events import Notice, ToolReturned
-from omniagent_cli.agent.recall import Recall
-from omniagent_cli.agent.switches import Switches
-from omniagent_cli.agent.tools import Tool
+from omniagent_cli.agent.models.recall import Recall
+from omniagent_cli.agent.tools.tool import Tool
+from omniagent_cli.agent.tools.tool_toggles import Switches
 from omniagent_cli.errors import StoreUnreachable, UsageError
 from omniagent_cli.testing.scripted import Say, ScriptedModel
 

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from omniagent_cli import Agent, open_store
-from omniagent_cli.agent.titles import Titling, clean
+from omniagent_cli.agent.context.titles import Titling, clean
 from omniagent_cli.errors import ModelUnreachable, UsageError
 from omniagent_cli.testing.scripted import Say, ScriptedModel
 

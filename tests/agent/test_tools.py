@@ -13,8 +13,8 @@ import time
 import pydantic
 import pytest
 
-from omniagent_cli.agent import running
-from omniagent_cli.agent.tools import (
+from omniagent_cli.agent.tools import tool_execution as running
+from omniagent_cli.agent.tools.tool import (
     MAX_AT_ONCE,
     MAX_RESULT_CHARACTERS,
     Decision,
@@ -337,9 +337,10 @@ def test_a_tool_that_will_not_stop_is_left_behind_quietly(where):
     program = (
         "import asyncio\n"
         "from omniagent_cli import Agent, Skill, open_store, tool\n"
-        "from omniagent_cli.agent import background, running\n"
+        "from omniagent_cli.agent import loop_thread\n"
+        "from omniagent_cli.agent.tools import tool_execution\n"
         "from omniagent_cli.testing.scripted import Say, ScriptedModel\n"
-        "background._PATIENCE_SECONDS = running.GRACE_SECONDS = 0.05\n"
+        "loop_thread._PATIENCE_SECONDS = tool_execution.GRACE_SECONDS = 0.05\n"
         "@tool(timeout_seconds=0.05)\n"
         "async def stubborn() -> str:\n"
         "    'Stay.'\n"

@@ -3,9 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omniagent_cli.agent.summary import Summary
-from omniagent_cli.agent.tokens import calibration, estimate_tokens
-from omniagent_cli.agent.window import NO_RESULT, SUMMARY_TAKEN, Window, choose, select
+from omniagent_cli.agent.context.summary import Summary
+from omniagent_cli.agent.context.tokens import calibration, estimate_tokens
+from omniagent_cli.agent.context.window import NO_RESULT, SUMMARY_TAKEN, Window, choose, select
 from omniagent_cli.models import Message
 
 

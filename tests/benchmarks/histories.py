@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from omniagent_cli import open_store
-from omniagent_cli.formats.intake import import_path
+from omniagent_cli.formats.importer import import_path
 
 PER_SESSION = 1000
 TEXT = (

@@ -22,7 +22,7 @@ from pathlib import Path
 import psycopg
 
 from omniagent_cli.models import Message, new_uid
-from omniagent_cli.stores.postgres.store import PostgresStore
+from omniagent_cli.stores.backends.postgres.store import PostgresStore
 from omniagent_cli.text import words
 
 SENTENCE = (

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import redis
 
 from omniagent_cli.models import Message, Session, new_uid
-from omniagent_cli.stores.redis.store import RedisStore
+from omniagent_cli.stores.backends.redis.store import RedisStore
 from tests.stores.redis_server import RedisServer
 
 WORDS = [

@@ -19,10 +19,10 @@ import time
 from pathlib import Path
 
 from omniagent_cli import open_store
-from omniagent_cli.canonical import parse_time
-from omniagent_cli.formats.intake import import_stream
-from omniagent_cli.formats.transfer import export_sessions
-from omniagent_cli.stores.sqlite.file import MIGRATIONS
+from omniagent_cli.formats.exporter import export_sessions
+from omniagent_cli.formats.importer import import_stream
+from omniagent_cli.json_format import parse_time
+from omniagent_cli.stores.backends.sqlite.file import MIGRATIONS
 from omniagent_cli.text import index_text
 
 WORDS = [

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from omniagent_cli import Message, open_store
-from omniagent_cli.cli.recent import Recent
+from omniagent_cli.cli.framework.last_used_session import Recent
 from omniagent_cli.config.paths import default_store_path
 
 KEY = "sk-secret-of-mine"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from omniagent_cli.cli.checks import models as models_check
+from omniagent_cli.cli.doctor import models as models_check
 from omniagent_cli.stores import Passphrase, open_store, with_encryption
 from tests.cli.scene import environment, talk
 from tests.servers.chat_server import status
@@ -311,9 +311,9 @@ def test_nowhere_to_write_and_no_home(db, filled):
         # What is imported later may lie where only root may read, so everything is loaded first.
         code = (
             "import os, sys; from omniagent_cli.cli import main\n"
-            "import omniagent_cli.cli.doctor, omniagent_cli.cli.offering, omniagent_cli.stores.sqlite.store\n"
-            "import omniagent_cli.cli.answering, omniagent_cli.cli.lazy, difflib, shutil, typer.main, jsonschema\n"
-            "import omniagent_cli.config.settings, omniagent_cli.config.choice, omniagent_cli.repl.clipboard\n"
+            "import omniagent_cli.cli.doctor.commands, omniagent_cli.cli.models.model_catalog, omniagent_cli.stores.backends.sqlite.store\n"
+            "import omniagent_cli.cli.talk.agent_factory, omniagent_cli.cli.framework.command_groups, difflib, shutil, typer.main, jsonschema\n"
+            "import omniagent_cli.config.settings, omniagent_cli.config.resolution, omniagent_cli.repl.clipboard\n"
             "main(['doctor', '--offline'])\n"
             "os.geteuid() == 0 and (os.setgid(65534), os.setuid(65534))\n"
             "print('--', flush=True)\n"

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from omniagent_cli import Message, __version__
-from omniagent_cli.cli.table import COMMANDS, commands_below
+from omniagent_cli.cli.framework.command_table import COMMANDS, commands_below
 from tests.cli.scene import environment, talk
 
 _PATHS = dict(commands_below(COMMANDS))
@@ -83,7 +83,7 @@ def test_a_wrong_command_line_is_one_line_and_exit_2(run, words, told):
 
 def test_a_bug_prints_a_traceback_and_exits_70(run, monkeypatch):
     """What nobody expected is reported whole, and no part of it can drive a terminal."""
-    from omniagent_cli.cli import sessions
+    from omniagent_cli.cli.sessions import list as sessions
 
     def broken(*_args, **_keys):
         raise RuntimeError("\x1b]0;owned\x07 unexpected")

@@ -13,8 +13,8 @@ import jsonschema
 import pytest
 
 from omniagent_cli import Message
-from omniagent_cli.cli.shapes import SHAPES, schema_of
-from omniagent_cli.cli.table import COMMANDS, Row, commands_below
+from omniagent_cli.cli.framework.command_table import COMMANDS, Row, commands_below
+from omniagent_cli.cli.reference.json_shapes import SHAPES, schema_of
 from omniagent_cli.stores import open_store
 from tests.cli.prepared import KEY, make_stores, prepare
 from tests.repl.terminal import TerminalProgram

@@ -10,10 +10,10 @@ import jsonschema
 import pytest
 
 import omniagent_cli
-from omniagent_cli.cli import exits
-from omniagent_cli.cli.shapes import SHAPES
-from omniagent_cli.cli.table import BEGIN, COMMANDS, Row, commands_below
-from omniagent_cli.cli.variables import variables
+from omniagent_cli.cli.framework import exits
+from omniagent_cli.cli.framework.command_table import BEGIN, COMMANDS, Row, commands_below
+from omniagent_cli.cli.reference.environment import variables
+from omniagent_cli.cli.reference.json_shapes import SHAPES
 
 SOURCE = Path(omniagent_cli.__file__).parent
 OURS = re.compile(r"OMNIAGENT_[A-Z_]*[A-Z]\b(?!_)")

@@ -71,7 +71,7 @@ def test_signals_end_what_waits_for_ids(filled, db, tmp_path, line, number, code
         process.stdin.write(b"alice\n")
         process.stdin.flush()
         for imported in process.stderr:  # the last module before it reads
-            if b"omniagent_cli.cli.stdin_ids" in imported:
+            if b"omniagent_cli.cli.framework.stdin_ids" in imported:
                 break
         process.send_signal(number)
         _, told = process.communicate(timeout=60)

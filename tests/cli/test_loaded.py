@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from omniagent_cli.cli.table import COMMANDS, Row, commands_below
+from omniagent_cli.cli.framework.command_table import COMMANDS, Row, commands_below
 from tests.cli.prepared import make_stores, prepare
 from tests.servers.fixtures import chat_server
 

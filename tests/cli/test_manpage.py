@@ -6,8 +6,8 @@ import subprocess
 import tomllib
 from pathlib import Path
 
-from omniagent_cli.cli.manpage import MAKE, PAGE_FILE, _line, page_text
-from omniagent_cli.cli.table import COMMANDS, Row, commands_below
+from omniagent_cli.cli.framework.command_table import COMMANDS, Row, commands_below
+from omniagent_cli.cli.reference.manpage import MAKE, PAGE_FILE, _line, page_text
 from tests.completion.shell_driver import need
 
 TOP = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from omniagent_cli.cli.answering import Answering
+from omniagent_cli.cli.talk.agent_factory import Answering
 from omniagent_cli.complete import answer as complete
 from omniagent_cli.complete.models import read_models, write_models
 from omniagent_cli.config import load_settings

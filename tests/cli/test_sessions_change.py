@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from omniagent_cli.cli.recent import Recent
+from omniagent_cli.cli.framework.last_used_session import Recent
 from omniagent_cli.models import Message
 from tests.cli.scene import FIRST, talk
 

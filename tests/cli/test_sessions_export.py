@@ -212,7 +212,7 @@ def test_show_writes_what_an_export_would(run, filled, tmp_path):
 
 def test_names_are_the_same_on_every_machine():
     """What a session's file is called is pinned: who exports again finds the same files."""
-    from omniagent_cli.formats.naming import file_name
+    from omniagent_cli.formats.file_names import file_name
 
     assert file_name("user-123", ".md") == "user-123.md"
     assert file_name("Trip to Rome", ".md") == "Trip_to_Rome~tyxiocheddv5ugghihkfpyyp.md"

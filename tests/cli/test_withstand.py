@@ -188,8 +188,8 @@ def test_a_read_only_place(read_only):
         # What is imported later may lie where only root may read.
         code = (
             "import os, sys, difflib, shutil, tempfile, traceback; from omniagent_cli.cli import main\n"
-            "import omniagent_cli.cli.sessions, omniagent_cli.cli.sessions_change, omniagent_cli.stores.sqlite.store\n"
-            "import omniagent_cli.config.settings, omniagent_cli.config.choice, omniagent_cli.cli.lazy\n"
+            "import omniagent_cli.cli.sessions.list, omniagent_cli.cli.sessions.edit, omniagent_cli.stores.backends.sqlite.store\n"
+            "import omniagent_cli.config.settings, omniagent_cli.config.resolution, omniagent_cli.cli.framework.command_groups\n"
             "os.geteuid() == 0 and (os.setgid(65534), os.setuid(65534))\n"
             f"sys.exit(main({words!r}))"
         )
@@ -208,7 +208,7 @@ def test_a_read_only_place(read_only):
 
 def test_a_locked_store_is_told(run, filled, db, monkeypatch):
     """A store that another process holds is waited for, and then told as in use, exit 3."""
-    from omniagent_cli.stores.sqlite import file as sqlite_file
+    from omniagent_cli.stores.backends.sqlite import file as sqlite_file
 
     monkeypatch.setattr(sqlite_file, "WAIT_SECONDS", 0.3)
     with sqlite3.connect(db, isolation_level=None) as holder:

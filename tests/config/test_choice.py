@@ -11,12 +11,12 @@ from omniagent_cli.config import (
     chosen_model,
     describe,
     load_settings,
-    mask_url,
     mcp_servers,
     resolve_model,
     resolve_store,
 )
 from omniagent_cli.errors import ConfigError
+from omniagent_cli.masking import mask_url
 
 WORK = """
 [store]

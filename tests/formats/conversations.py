@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 from datetime import UTC, datetime, timedelta
 
-from omniagent_cli.formats.intake import ImportReport, import_stream
-from omniagent_cli.formats.transfer import export_sessions
+from omniagent_cli.formats.exporter import export_sessions
+from omniagent_cli.formats.importer import ImportReport, import_stream
 from omniagent_cli.stores import SessionStore, open_store
 
 START = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)

@@ -8,7 +8,7 @@ import json
 import pytest
 from conversations import exported, imported, texts
 
-from omniagent_cli.formats.intake import import_stream
+from omniagent_cli.formats.importer import import_stream
 from omniagent_cli.stores import open_store
 
 

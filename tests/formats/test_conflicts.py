@@ -6,7 +6,7 @@ import pytest
 from conversations import exported, imported, said, texts
 
 from omniagent_cli.errors import InvalidSessionId, UsageError
-from omniagent_cli.formats.intake import CONFLICTS
+from omniagent_cli.formats.importer import CONFLICTS
 from omniagent_cli.stores import open_store
 
 A, B, C, D = (said("user", word, f"id-{word}", n) for n, word in enumerate("abcd"))

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from omniagent_cli.errors import SessionNotFound, UsageError
 from omniagent_cli.formats import FORMATS
-from omniagent_cli.formats.intake import import_stream
-from omniagent_cli.formats.markdown import closed, fenced
-from omniagent_cli.formats.transfer import export_sessions
+from omniagent_cli.formats.exporter import export_sessions
+from omniagent_cli.formats.importer import import_stream
+from omniagent_cli.formats.writers.markdown import closed, fenced
 from omniagent_cli.stores import open_store
 
 KEY = "sk-" + "a1B2" * 8

@@ -10,7 +10,7 @@ import time
 import pytest
 from foreign import FORMAT_OF, placed
 
-from omniagent_cli.formats.intake import import_path
+from omniagent_cli.formats.importer import import_path
 from omniagent_cli.stores import open_store
 
 HOSTILE = [

@@ -12,7 +12,7 @@ from conversations import exported, imported
 from foreign import FORMAT_OF, GOLDEN, placed
 
 from omniagent_cli.formats import FORMATS, recognise
-from omniagent_cli.formats.intake import import_path
+from omniagent_cli.formats.importer import import_path
 from omniagent_cli.stores import open_store
 
 NOW = "now"

@@ -241,7 +241,7 @@ def test_strict_takes_nothing_when_anything_is_wrong(store):
     """One bad line, and the store is as it was; also from a pipe, which cannot be read twice."""
     good = HEADER.replace(b'"s"', b'"t"') + GOOD + b"\n"
     for stream in (io.BytesIO(good + b"{bad\n"), _Pipe(good + b"{bad\n")):
-        from omniagent_cli.formats.intake import import_stream
+        from omniagent_cli.formats.importer import import_stream
 
         report = import_stream(store, stream, name="in", strict=True)
         assert (report.stopped, report.imported, report.problem_count) == (True, 0, 1)

@@ -12,9 +12,10 @@ from conversations import exported
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omniagent_cli.formats.html import code, prose
-from omniagent_cli.formats.html.markup import rendered
-from omniagent_cli.formats.html.style import SHEET
+from omniagent_cli.formats.writers.html import code
+from omniagent_cli.formats.writers.html import markdown as prose
+from omniagent_cli.formats.writers.html.markup import rendered
+from omniagent_cli.formats.writers.html.style import SHEET
 from omniagent_cli.stores import open_store
 
 PNG = base64.b64decode(
@@ -152,7 +153,7 @@ def test_an_answer_stays_inside_its_place(said):
 
 
 def prose_text(text: str) -> str:
-    from omniagent_cli.formats.html.escaping import shown
+    from omniagent_cli.formats.writers.html.escaping import shown
 
     return shown(text)
 

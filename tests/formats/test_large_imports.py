@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from omniagent_cli.formats.intake import import_path, import_stream
+from omniagent_cli.formats.importer import import_path, import_stream
 from omniagent_cli.stores import open_store
 from tests.benchmarks import histories
 

@@ -10,7 +10,7 @@ import pytest
 from conversations import imported, texts
 from foreign import placed
 
-from omniagent_cli.formats.intake import CONFLICTS, import_path
+from omniagent_cli.formats.importer import CONFLICTS, import_path
 from omniagent_cli.stores import open_store
 
 

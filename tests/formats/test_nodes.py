@@ -7,7 +7,7 @@ from contextlib import closing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omniagent_cli.formats.nodes import FarNodes, NearNodes, Node
+from omniagent_cli.formats.readers.node_store import FarNodes, NearNodes, Node
 
 ids = st.text(st.characters(exclude_categories=()), min_size=1, max_size=3) | st.sampled_from("abc")
 nodes = st.builds(Node, ids, st.none() | ids, ids, st.none() | st.binary(max_size=4))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from test_account_exports import EDITED
 
-from omniagent_cli.formats.intake import import_path, import_stream
+from omniagent_cli.formats.importer import import_path, import_stream
 from omniagent_cli.stores import SessionStore, open_store
 
 

@@ -9,7 +9,7 @@ from conversations import RICH, exported, rich_store
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from omniagent_cli.formats.table import COLUMNS
+from omniagent_cli.formats.writers.csv import COLUMNS
 from omniagent_cli.stores import open_store
 from omniagent_cli.text import visible
 

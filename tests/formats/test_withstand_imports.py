@@ -18,7 +18,7 @@ from conversations import imported, texts
 from foreign import FORMAT_OF, GOLDEN, placed
 from test_newer_exports import MAKERS, chatgpt, claude_code, codex
 
-from omniagent_cli.formats.intake import import_path, import_stream
+from omniagent_cli.formats.importer import import_path, import_stream
 from omniagent_cli.stores import open_store
 
 DEEP = b"[" * 100_000 + b"]" * 100_000

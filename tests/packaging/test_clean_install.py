@@ -11,7 +11,7 @@ from tests.packaging.building import TOP
 HELP = """
 import contextlib, io
 from omniagent_cli.cli import main
-from omniagent_cli.cli.table import COMMANDS, commands_below
+from omniagent_cli.cli.framework.command_table import COMMANDS, commands_below
 commands = [path for path, _ in commands_below(COMMANDS)]
 for path in commands:
     said = io.StringIO()

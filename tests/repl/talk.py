@@ -12,7 +12,7 @@ from prompt_toolkit.application import create_app_session
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
-from omniagent_cli.agent.loop import Agent
+from omniagent_cli.agent.agent import Agent
 from omniagent_cli.config import load_settings
 from omniagent_cli.repl.loop import ChatSetup, run
 from omniagent_cli.stores import SessionStore, open_store

@@ -6,8 +6,8 @@ import tomllib
 
 import pytest
 
-from omniagent_cli.agent.loop import Agent
-from omniagent_cli.agent.tools import Tool
+from omniagent_cli.agent.agent import Agent
+from omniagent_cli.agent.tools.tool import Tool
 from omniagent_cli.repl.approval import shown_arguments
 from omniagent_cli.testing.scripted import Say, ScriptedModel
 from tests.repl.talk import CTRL_C, CTRL_D, Talk

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from omniagent_cli.errors import ModelUnreachable
-from omniagent_cli.formats.naming import file_name
+from omniagent_cli.formats.file_names import file_name
 from omniagent_cli.models import Message
 from omniagent_cli.repl.registry import commands
 from omniagent_cli.stores import open_store

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from omniagent_cli.agent.loop import Agent
+from omniagent_cli.agent.agent import Agent
 from omniagent_cli.errors import UsageError
 from omniagent_cli.testing.scripted import ScriptedModel
 from tests.repl.home import Home, home

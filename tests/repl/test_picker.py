@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from omniagent_cli.models import Message
-from omniagent_cli.repl.choosing import PAGE, Choices
+from omniagent_cli.repl.picker_model import PAGE, Choices
 from omniagent_cli.stores import SessionStore, open_store
 from omniagent_cli.testing import FakeClock
 from tests.repl.home import Home, home

@@ -9,7 +9,7 @@ import pytest
 
 from omniagent_cli.errors import ModelUnreachable, UsageError
 from omniagent_cli.models import Message
-from omniagent_cli.repl.folding import beginning, end, open_fence, open_tail
+from omniagent_cli.repl.truncation import beginning, end, open_fence, open_tail
 from omniagent_cli.stores import SessionStore, open_store
 from omniagent_cli.testing.scripted import Say, ScriptedModel
 from tests.repl.home import Home, home

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from omniagent_cli.agent.loop import Agent
-from omniagent_cli.agent.rollover import Rollover
+from omniagent_cli.agent.agent import Agent
+from omniagent_cli.agent.context.rollover import Rollover
 from omniagent_cli.stores import SessionStore, open_store
 from omniagent_cli.testing.clock import FakeClock
 from omniagent_cli.testing.scripted import ScriptedModel

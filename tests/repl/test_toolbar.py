@@ -2,7 +2,7 @@
 
 import pytest
 
-from omniagent_cli.agent.window import Window
+from omniagent_cli.agent.context.window import Window
 from omniagent_cli.models import Message
 from omniagent_cli.repl.toolbar import Part, context_use, fitted_line
 from omniagent_cli.stores import open_store

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from omniagent_cli import Skill, tool
-from omniagent_cli.agent.loop import Agent
-from omniagent_cli.agent.recall import Recall
-from omniagent_cli.agent.switches import Switches
+from omniagent_cli.agent.agent import Agent
+from omniagent_cli.agent.models.recall import Recall
+from omniagent_cli.agent.tools.tool_toggles import Switches
 from omniagent_cli.errors import AgentError
 from omniagent_cli.testing.scripted import ScriptedModel
 from tests.repl.talk import Talk

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from omniagent_cli.models import Message, Session
-from omniagent_cli.stores.jsonl.store import JsonlFilesStore
+from omniagent_cli.stores.backends.jsonl.store import JsonlFilesStore
 
 STEPS = {"open", "os.rename", "os.remove", "os.truncate"}
 

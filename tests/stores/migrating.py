@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from omniagent_cli.stores import SessionStore
-from omniagent_cli.stores.copying import portions, records, walk
+from omniagent_cli.stores.transfer.copy_session import portions, records, walk
 
 SHA = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 

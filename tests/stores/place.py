@@ -9,8 +9,8 @@ _BECOME = f"""
 import contextlib, os, shutil, sqlite3, sys, tempfile
 from omniagent_cli.errors import *
 from omniagent_cli.stores import open_store
-from omniagent_cli.stores.sqlite.store import SqliteStore
-from omniagent_cli.stores.jsonl.store import JsonlFilesStore
+from omniagent_cli.stores.backends.sqlite.store import SqliteStore
+from omniagent_cli.stores.backends.jsonl.store import JsonlFilesStore
 if os.getuid() == 0:
     os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})
 path = sys.argv[1]

@@ -1,11 +1,11 @@
 """A store full of telling words, what can be read of it, and where in its files the words still stand."""
 
 from omniagent_cli.models import Message
-from omniagent_cli.stores.jsonl.store import JsonlFilesStore
-from omniagent_cli.stores.memory import MemoryStore
-from omniagent_cli.stores.postgres.store import PostgresStore
-from omniagent_cli.stores.redis.store import RedisStore
-from omniagent_cli.stores.sqlite.store import SqliteStore
+from omniagent_cli.stores.backends.jsonl.store import JsonlFilesStore
+from omniagent_cli.stores.backends.memory import MemoryStore
+from omniagent_cli.stores.backends.postgres.store import PostgresStore
+from omniagent_cli.stores.backends.redis.store import RedisStore
+from omniagent_cli.stores.backends.sqlite.store import SqliteStore
 from tests.stores.postgres_server import place_url as postgres_url
 from tests.stores.redis_server import place_url as redis_url
 

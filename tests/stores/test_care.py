@@ -7,9 +7,9 @@ import pytest
 
 from omniagent_cli.errors import CorruptSession, StoreClosed
 from omniagent_cli.models import Message
-from omniagent_cli.stores.jsonl.store import JsonlFilesStore
-from omniagent_cli.stores.memory import MemoryStore
-from omniagent_cli.stores.sqlite.store import SqliteStore
+from omniagent_cli.stores.backends.jsonl.store import JsonlFilesStore
+from omniagent_cli.stores.backends.memory import MemoryStore
+from omniagent_cli.stores.backends.sqlite.store import SqliteStore
 
 
 def fill(store):

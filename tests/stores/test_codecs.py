@@ -18,9 +18,9 @@ from omniagent_cli.errors import (
 )
 from omniagent_cli.models import Message
 from omniagent_cli.stores import Passphrase, open_store, with_compression, with_encryption
-from omniagent_cli.stores.ciphers import parse_key
-from omniagent_cli.stores.codecs import MAX_PAYLOAD_BYTES
-from omniagent_cli.stores.memory import MemoryStore
+from omniagent_cli.stores.backends.memory import MemoryStore
+from omniagent_cli.stores.encryption.cipher import parse_key
+from omniagent_cli.stores.encryption.codec import MAX_PAYLOAD_BYTES
 
 from .secret_places import BACKENDS, KEY, OTHER, PLACES
 
@@ -239,7 +239,7 @@ def test_future_envelope(store):
 
 def test_future_mark(store):
     """A store that a newer version encrypted asks for an update."""
-    from omniagent_cli.canonical import dump
+    from omniagent_cli.json_format import dump
 
     mark = dump({"version": 2, "key_id": "what"})
     store._run(lambda tx: tx.put_meta("encryption", mark), write=True)

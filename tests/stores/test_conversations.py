@@ -11,9 +11,9 @@ from omniagent_cli.errors import (
     StoreUnreachable,
     UnsupportedOperation,
 )
-from omniagent_cli.stores.asides import Aside
-from omniagent_cli.stores.codecs import with_compression, with_encryption
-from omniagent_cli.stores.conversations.store import ConversationsStore
+from omniagent_cli.stores.backends.conversations.store import ConversationsStore
+from omniagent_cli.stores.encryption.codec import with_compression, with_encryption
+from omniagent_cli.stores.operations.rollover import Aside
 from omniagent_cli.testing import SharedPlaceContract, StoreCase, StoreContract
 from tests.servers.conversations_server import KEY, ConversationsServer
 from tests.stores.migrating import content, fill

@@ -4,7 +4,7 @@ import pytest
 
 from omniagent_cli.errors import CorruptSession
 from omniagent_cli.models import Message
-from omniagent_cli.stores.jsonl.store import JsonlFilesStore
+from omniagent_cli.stores.backends.jsonl.store import JsonlFilesStore
 
 HEADER = b'{"header":'
 

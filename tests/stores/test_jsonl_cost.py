@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from omniagent_cli.models import Message
-from omniagent_cli.stores.jsonl.store import JsonlFilesStore
-from omniagent_cli.stores.jsonl.tape import Tape
+from omniagent_cli.stores.backends.jsonl.line_reader import Tape
+from omniagent_cli.stores.backends.jsonl.store import JsonlFilesStore
 
 BIG = 20_000
 DESCRIPTORS = Path("/dev/fd")

@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 
 from omniagent_cli.errors import StoreCorrupt, StoreReadOnly
-from omniagent_cli.stores.jsonl.journal import Step, write_down
-from omniagent_cli.stores.jsonl.names import Layout
-from omniagent_cli.stores.jsonl.store import JsonlFilesStore
+from omniagent_cli.stores.backends.jsonl.journal import Step, write_down
+from omniagent_cli.stores.backends.jsonl.names import Layout
+from omniagent_cli.stores.backends.jsonl.store import JsonlFilesStore
 from tests.stores.crashing import OPERATIONS
 
 CRASHING = Path(__file__).with_name("crashing.py")
 
 APPENDING = """
 import sys
-from omniagent_cli.stores.jsonl.store import JsonlFilesStore
+from omniagent_cli.stores.backends.jsonl.store import JsonlFilesStore
 store = JsonlFilesStore(sys.argv[1])
 for number in range(int(sys.argv[3])):
     store.append("a", [{"role": "user", "content": f"{sys.argv[2]}:{number}:{part}"} for part in "xy"])
@@ -85,7 +85,7 @@ def test_renaming_while_others_list_and_read(tmp_path):
     """A session that is renamed again and again is always there under one of its names."""
     place = tmp_path / "s"
     script = (
-        "import sys\nfrom omniagent_cli.stores.jsonl.store import JsonlFilesStore\n"
+        "import sys\nfrom omniagent_cli.stores.backends.jsonl.store import JsonlFilesStore\n"
         "store = JsonlFilesStore(sys.argv[1])\n"
         "for _ in range(60):\n    store.rename('a', 'b'); store.rename('b', 'a')\n"
     )
@@ -155,7 +155,7 @@ def test_a_journal_of_old_does_no_harm(tmp_path):
 def test_a_store_crosses_a_fork(tmp_path):
     """A child process can go on using the store object of its parent."""
     script = (
-        "import os, sys\nfrom omniagent_cli.stores.jsonl.store import JsonlFilesStore\n"
+        "import os, sys\nfrom omniagent_cli.stores.backends.jsonl.store import JsonlFilesStore\n"
         "store = JsonlFilesStore(sys.argv[1])\n"
         "store.append('a', {'role': 'user', 'content': 'parent'})\n"
         "child = os.fork()\n"

@@ -23,9 +23,9 @@ from omniagent_cli.errors import (
     UsageError,
 )
 from omniagent_cli.models import Message
-from omniagent_cli.stores.jsonl.disk import locked
-from omniagent_cli.stores.jsonl.store import JsonlFilesStore
-from omniagent_cli.stores.records import HeaderRow, ListQuery, MessageRow
+from omniagent_cli.stores.backend import HeaderRow, ListQuery, MessageRow
+from omniagent_cli.stores.backends.jsonl.disk import locked
+from omniagent_cli.stores.backends.jsonl.store import JsonlFilesStore
 from omniagent_cli.testing import FakeClock
 
 GOLDEN = r"""
@@ -364,7 +364,7 @@ FULL = """
 import os, resource, sys
 from omniagent_cli.errors import StoreFull
 from omniagent_cli.models import Message
-from omniagent_cli.stores.jsonl.store import JsonlFilesStore
+from omniagent_cli.stores.backends.jsonl.store import JsonlFilesStore
 store = JsonlFilesStore(sys.argv[1])
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, -1))
 stored = 0
@@ -514,7 +514,7 @@ def test_a_lock_that_is_held(store, place):
     store.append("a", user("one"))
     lock = place / ".omniagent" / "lock"
     script = (
-        "import sys\nfrom omniagent_cli.stores.jsonl.store import JsonlFilesStore\n"
+        "import sys\nfrom omniagent_cli.stores.backends.jsonl.store import JsonlFilesStore\n"
         "store = JsonlFilesStore(sys.argv[1])\nprint(len(store.messages('a')), flush=True)\n"
         "store.append('a', {'role': 'user', 'content': 'two'})\n"
     )

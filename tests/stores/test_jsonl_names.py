@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omniagent_cli.stores.jsonl.names import file_name
+from omniagent_cli.stores.backends.jsonl.names import file_name
 
 IDS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=512).filter(
     lambda text: not text.isspace() and len(text.encode()) <= 512

@@ -17,9 +17,9 @@ from omniagent_cli.errors import (
     StoreCorrupt,
     UsageError,
 )
-from omniagent_cli.stores.care import check
-from omniagent_cli.stores.codecs import with_encryption
-from omniagent_cli.stores.copying import Digest, Stage, walk
+from omniagent_cli.stores.encryption.codec import with_encryption
+from omniagent_cli.stores.maintenance.check import check
+from omniagent_cli.stores.transfer.copy_session import Digest, Stage, walk
 from omniagent_cli.testing import FakeClock
 from tests.stores.migrating import content, fill
 from tests.stores.place import start

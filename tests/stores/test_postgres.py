@@ -18,8 +18,8 @@ from omniagent_cli.errors import (
 )
 from omniagent_cli.models import Message
 from omniagent_cli.stores import open_store
-from omniagent_cli.stores.postgres.store import PostgresStore
-from omniagent_cli.stores.postgres.words import WORD_LENGTH
+from omniagent_cli.stores.backends.postgres.full_text import WORD_LENGTH
+from omniagent_cli.stores.backends.postgres.store import PostgresStore
 from omniagent_cli.testing.contract_listing import ODD_IDS
 
 from .place import run

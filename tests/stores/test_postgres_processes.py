@@ -49,7 +49,7 @@ with open_store(url, encrypt=key or None) as store:
 """
 NEXT = """
 import sys
-from omniagent_cli.stores.postgres.store import PostgresStore
+from omniagent_cli.stores.backends.postgres.store import PostgresStore
 def add_column(connection, schema):
     connection.execute(f'ALTER TABLE "{schema}".sessions ADD COLUMN colour text NOT NULL DEFAULT \\'blue\\'')
     BROKEN

@@ -15,7 +15,7 @@ from omniagent_cli.errors import (
     StoreUnreachable,
 )
 from omniagent_cli.stores import open_store
-from omniagent_cli.stores.postgres.store import PostgresStore
+from omniagent_cli.stores.backends.postgres.store import PostgresStore
 
 from .place import start
 from .postgres_server import PostgresServer, place_schema, place_url, shared_url

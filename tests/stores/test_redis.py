@@ -22,8 +22,8 @@ from omniagent_cli.errors import (
 )
 from omniagent_cli.models import Message, Session
 from omniagent_cli.stores import open_store, redacted
-from omniagent_cli.stores.redis.scripts import LOOK
-from omniagent_cli.stores.redis.store import RedisStore
+from omniagent_cli.stores.backends.redis.scripts import LOOK
+from omniagent_cli.stores.backends.redis.store import RedisStore
 from omniagent_cli.testing import FakeClock
 from tests.stores.place import finish, start, together
 from tests.stores.redis_server import LosingProxy, RedisServer, free_port, place_url
@@ -596,7 +596,7 @@ def test_a_fork_of_the_process(store):
 
 def test_a_session_that_is_held_too_long_is_told(store, bare, url, monkeypatch):
     """A writer that cannot get its turn says that the session is busy."""
-    monkeypatch.setattr("omniagent_cli.stores.redis.store._PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr("omniagent_cli.stores.backends.redis.store._PATIENCE_SECONDS", 0.05)
     store.append("s", said("a"))
     header = next(key for key in session_keys(bare, url) if key.endswith(b":h"))
     bare.hset(header, mapping={"t": "somebody", "u": 10**13})

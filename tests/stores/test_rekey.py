@@ -305,7 +305,7 @@ left = number
 
 def watch(frame, event, _):
     global left
-    if event == "call" and frame.f_code.co_filename.endswith(("rekey.py", "stores/sqlite/store.py", "jsonl_journal.py")):
+    if event == "call" and frame.f_code.co_filename.endswith(("rekey.py", "backends/sqlite/store.py", "jsonl_journal.py")):
         left -= 1
         if left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -404,7 +404,7 @@ def test_writers_without_the_key_are_refused_at_once(placed):
 
 def test_mark_cannot_be_changed_without_the_key(placed, tmp_path):
     """Who has no key cannot tell the store that plain messages are welcome."""
-    from omniagent_cli.stores.marks import read_mark, write_mark
+    from omniagent_cli.stores.encryption.manifest import read_mark, write_mark
 
     with with_encryption(placed(), KEY) as store:
         fill(store)

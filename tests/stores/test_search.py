@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omniagent_cli.stores.search import matches, parse, snippet
+from omniagent_cli.stores.query import matches, parse, snippet
 
 TEXT = st.text(alphabet='abAB12_- .*"', max_size=24)
 

@@ -17,8 +17,8 @@ from omniagent_cli.errors import (
 )
 from omniagent_cli.models import Message
 from omniagent_cli.stores import open_store
-from omniagent_cli.stores.sqlite.head import APPLICATION_ID
-from omniagent_cli.stores.sqlite.store import SqliteStore
+from omniagent_cli.stores.backends.sqlite.file_header import APPLICATION_ID
+from omniagent_cli.stores.backends.sqlite.store import SqliteStore
 from omniagent_cli.testing import FakeClock
 
 from .place import modes, snapshot

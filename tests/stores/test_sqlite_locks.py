@@ -7,20 +7,20 @@ from pathlib import Path
 import pytest
 
 from omniagent_cli.errors import StoreUnreachable
-from omniagent_cli.stores.sqlite.store import SqliteStore
+from omniagent_cli.stores.backends.sqlite.store import SqliteStore
 
 from .place import finish, start
 
 APPEND = """
 import sys
-from omniagent_cli.stores.sqlite.store import SqliteStore
+from omniagent_cli.stores.backends.sqlite.store import SqliteStore
 with SqliteStore(sys.argv[1]) as store:
     store.append("s", {"role": "user", "content": "theirs"})
 """
 
 READ = """
 import sys
-from omniagent_cli.stores.sqlite.store import SqliteStore
+from omniagent_cli.stores.backends.sqlite.store import SqliteStore
 with SqliteStore(sys.argv[1]) as store:
     print(*[message.text for message in store.messages("s")])
 """

@@ -9,7 +9,7 @@ import pytest
 
 from omniagent_cli.errors import NewerVersion
 from omniagent_cli.models import Message
-from omniagent_cli.stores.sqlite.store import SqliteStore
+from omniagent_cli.stores.backends.sqlite.store import SqliteStore
 
 from .place import finish, run, start, together
 
@@ -33,7 +33,7 @@ def sound(path):
 
 APPENDS = """
 import sys
-from omniagent_cli.stores.sqlite.store import SqliteStore
+from omniagent_cli.stores.backends.sqlite.store import SqliteStore
 path, turns, number = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 with SqliteStore(path) as store:
     for turn in range(turns):
@@ -96,7 +96,7 @@ class TestKilled:
         """A process killed at any moment loses no acknowledged batch and leaves none in pieces."""
         code = """
 import sys
-from omniagent_cli.stores.sqlite.store import SqliteStore
+from omniagent_cli.stores.backends.sqlite.store import SqliteStore
 store = SqliteStore(sys.argv[1])
 number = store.count_messages("s") // 2 if store.exists("s") else 0
 uid = store.get_or_create("t").uid
@@ -133,7 +133,7 @@ class TestForks:
         """A process that forks and its child both go on with their store object."""
         code = """
 import os, sys
-from omniagent_cli.stores.sqlite.store import SqliteStore
+from omniagent_cli.stores.backends.sqlite.store import SqliteStore
 store = SqliteStore(sys.argv[1])
 store.append("s", {"role": "user", "content": "before"})
 children = []
@@ -158,7 +158,7 @@ print(codes, store.count_messages("s"), len(store.search("parent", limit=None)))
         """A child is not stopped by a lock that a thread of its parent held."""
         code = """
 import os, sys, threading, time
-from omniagent_cli.stores.sqlite.store import SqliteStore
+from omniagent_cli.stores.backends.sqlite.store import SqliteStore
 store = SqliteStore(sys.argv[1])
 store.append("s", {"role": "user", "content": "before"})
 held, done = threading.Event(), threading.Event()
@@ -182,7 +182,7 @@ print(code, store.count_messages("s"))
 
 NEXT_VERSION = """
 import sys
-from omniagent_cli.stores.sqlite.store import SqliteStore
+from omniagent_cli.stores.backends.sqlite.store import SqliteStore
 def add_column(connection):
     connection.execute("ALTER TABLE sessions ADD COLUMN colour TEXT NOT NULL DEFAULT 'blue'")
 class Next(SqliteStore):

@@ -20,8 +20,8 @@ from omniagent_cli.errors import (
     StoreUnreachable,
 )
 from omniagent_cli.models import Message
-from omniagent_cli.stores.sqlite import file as sqlite_file
-from omniagent_cli.stores.sqlite.store import SqliteStore
+from omniagent_cli.stores.backends.sqlite import file as sqlite_file
+from omniagent_cli.stores.backends.sqlite.store import SqliteStore
 
 from .place import finish, run_with_less_rights, snapshot, start
 
@@ -253,7 +253,7 @@ class TestLocks:
         """Somebody who presses Ctrl-C while a write waits does not wait on."""
         code = """
 import sys
-from omniagent_cli.stores.sqlite.store import SqliteStore
+from omniagent_cli.stores.backends.sqlite.store import SqliteStore
 with SqliteStore(sys.argv[1]) as store:
     store.list()
     try:
@@ -294,7 +294,7 @@ with SqliteStore(sys.argv[1]) as store:
 PURGE = """
 import os, resource, sys
 from omniagent_cli.errors import StoreFull
-from omniagent_cli.stores.sqlite.store import SqliteStore
+from omniagent_cli.stores.backends.sqlite.store import SqliteStore
 with SqliteStore(sys.argv[1]) as store:
     store.append("big", {"role": "user", "content": "x" * 500_000})
     store.append("s", {"role": "user", "content": "xylophone"})
@@ -316,7 +316,7 @@ def test_a_purge_without_room_says_where_the_text_still_is(path):
 FILL = """
 import sys
 from omniagent_cli.errors import StoreFull
-from omniagent_cli.stores.sqlite.store import SqliteStore
+from omniagent_cli.stores.backends.sqlite.store import SqliteStore
 {limit}
 store = SqliteStore(sys.argv[1])
 done = 0

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from omniagent_cli.errors import StoreCorrupt
-from omniagent_cli.stores.sqlite.store import SqliteStore
+from omniagent_cli.stores.backends.sqlite.store import SqliteStore
 
 from .place import start
 
 WRITE = """
 import os, signal, sys
-from omniagent_cli.stores.sqlite.store import SqliteStore
+from omniagent_cli.stores.backends.sqlite.store import SqliteStore
 store = SqliteStore(sys.argv[1])
 for number in range(20):
     store.append("s", {"role": "user", "content": f"message {number} " + "x" * 3000})

@@ -4,9 +4,9 @@ import pytest
 
 from omniagent_cli.agent.events import Notice, TextDelta, ToolCalled, ToolEnded, ToolReturned
 from omniagent_cli.models import Message
-from omniagent_cli.ui.calls import call_text
 from omniagent_cli.ui.cells import cell_width
 from omniagent_cli.ui.stream import StreamView
+from omniagent_cli.ui.tool_call_rows import call_text
 from tests.ui.screen import Clock, pipe, tty
 
 

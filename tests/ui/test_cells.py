@@ -7,8 +7,8 @@ from datetime import date, timedelta
 
 import pytest
 
+from omniagent_cli.ui.activity_map import heat_rows
 from omniagent_cli.ui.cells import Column, Table, cell_width, cut_cells, fitted_widths, narrowed
-from omniagent_cli.ui.heat import heat_rows
 from omniagent_cli.ui.json_text import json_text
 from omniagent_cli.ui.views import counted
 

@@ -24,14 +24,14 @@ from mcp.types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
 import omniagent_cli
-from omniagent_cli.agent.mcp.diary import Diary
-from omniagent_cli.agent.mcp.gate import Exit, Gate
-from omniagent_cli.agent.mcp.program import program
+from omniagent_cli.agent.mcp.http_transport import website
+from omniagent_cli.agent.mcp.message_filter import Exit, Gate
 from omniagent_cli.agent.mcp.results import text_of
 from omniagent_cli.agent.mcp.server import McpServer
-from omniagent_cli.agent.mcp.website import website
-from omniagent_cli.canonical import dump
+from omniagent_cli.agent.mcp.server_log import Diary
+from omniagent_cli.agent.mcp.stdio_transport import program
 from omniagent_cli.errors import AgentError, OmniAgentError
+from omniagent_cli.json_format import dump
 from omniagent_cli.text import cut, one_line
 
 MAX_TOOLS = 256

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from omniagent_cli.canonical import dump
+from omniagent_cli.json_format import dump
 from omniagent_cli.text import one_line, visible
 
 if TYPE_CHECKING:

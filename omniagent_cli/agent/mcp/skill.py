@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from omniagent_cli.agent.mcp.naming import tool_name
 from omniagent_cli.agent.mcp.server import McpServer
-from omniagent_cli.agent.skills import Skill
-from omniagent_cli.agent.tools import Effect, Tool
+from omniagent_cli.agent.tools.skill import Skill
+from omniagent_cli.agent.tools.tool import Effect, Tool
 from omniagent_cli.errors import AgentError
 from omniagent_cli.text import one_line
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mcp.types import Tool as Listed
 
     from omniagent_cli.agent.mcp.connection import Connection
-    from omniagent_cli.stores.base import SessionStore
+    from omniagent_cli.stores.store import SessionStore
 
 RESTART_SECONDS = (0.0, 1.0, 5.0, 15.0)
 """How long to wait before each start after an end, when no call was answered in between; then it is left alone."""

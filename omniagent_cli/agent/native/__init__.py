@@ -7,7 +7,7 @@ and history are ours, whatever the engine. It is imported on first use, in a thr
 from __future__ import annotations
 
 from omniagent_cli.agent.events import Engine
-from omniagent_cli.agent.providers import Endpoint, Provider, native_installed
+from omniagent_cli.agent.models.providers import Endpoint, Provider, native_installed
 from omniagent_cli.errors import ModelRefused, UsageError
 from omniagent_cli.keys import check_key
 

@@ -8,13 +8,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from omniagent_cli.agent.client import (
+from omniagent_cli.agent.models.http_client import (
     CONNECT_SECONDS,
     PLAIN_HEADERS,
     bounding,
     http_client_for,
 )
-from omniagent_cli.agent.providers import Endpoint
+from omniagent_cli.agent.models.providers import Endpoint
 from omniagent_cli.errors import ModelUnreachable, OmniAgentError
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ Closer = Callable[[], Awaitable[None]]
 
 
 def _nowhere(name: str) -> Endpoint:
-    from omniagent_cli.agent.providers import PROVIDERS
+    from omniagent_cli.agent.models.providers import PROVIDERS
 
     return Endpoint(PROVIDERS[name], "none", "http://127.0.0.1:9", _NO_KEY, native=True)
 
@@ -186,7 +186,7 @@ def _bedrock(endpoint: Endpoint, came: Came) -> tuple[Model[Any], Closer]:
     from pydantic_ai.models.bedrock import BedrockConverseModel
     from pydantic_ai.providers.bedrock import BedrockProvider
 
-    from omniagent_cli.agent.native.amazon import client_for
+    from omniagent_cli.agent.native.bedrock import client_for
 
     client = client_for(endpoint, "bedrock-runtime")
 

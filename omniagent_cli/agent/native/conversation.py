@@ -11,8 +11,8 @@ from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from omniagent_cli.agent.providers import Endpoint
-from omniagent_cli.agent.question import call_id
+from omniagent_cli.agent.models.providers import Endpoint
+from omniagent_cli.agent.models.request_body import call_id
 from omniagent_cli.models import content_text, part_label
 
 if TYPE_CHECKING:

@@ -9,15 +9,15 @@ from contextlib import AsyncExitStack, aclosing, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from omniagent_cli.agent.concessions import Concessions
 from omniagent_cli.agent.events import EngineEvent, Finished, ModelSettings, Notice
-from omniagent_cli.agent.failures import Failure, silent
-from omniagent_cli.agent.native.answer import deltas, finished, is_piece, readable
-from omniagent_cli.agent.native.asking import Asked, asked_with, body_for
+from omniagent_cli.agent.models.failures import Failure, silent
+from omniagent_cli.agent.models.fallbacks import Concessions
+from omniagent_cli.agent.models.providers import Endpoint
+from omniagent_cli.agent.models.retries import FailedError, Piece, persistently
 from omniagent_cli.agent.native.clients import Closer, load, model_for
-from omniagent_cli.agent.native.explaining import explained, unsupported
-from omniagent_cli.agent.providers import Endpoint
-from omniagent_cli.agent.retrying import FailedError, Piece, persistently
+from omniagent_cli.agent.native.errors import explained, unsupported
+from omniagent_cli.agent.native.request import Asked, asked_with, body_for
+from omniagent_cli.agent.native.response import deltas, finished, is_piece, readable
 from omniagent_cli.errors import ModelError, OmniAgentError
 from omniagent_cli.text import one_line
 
@@ -105,7 +105,7 @@ class NativeEngine:
 
 
 class _Attempt:
-    """One try at a question; see `omniagent_cli.agent.retrying`."""
+    """One try at a question; see `omniagent_cli.agent.models.retries`."""
 
     def __init__(
         self, engine: NativeEngine, body: Mapping[str, Any], settings: ModelSettings

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from omniagent_cli.agent.cost import Tally
-from omniagent_cli.agent.files import read_system_prompt
-from omniagent_cli.agent.summary import summaries_of
+from omniagent_cli.agent.context.cost import Tally
+from omniagent_cli.agent.context.files import read_system_prompt
+from omniagent_cli.agent.context.summary import summaries_of
 from omniagent_cli.errors import SessionNotFound
 from omniagent_cli.repl.chat import Chat
 from omniagent_cli.repl.registry import ModelName, TextOrFile, command

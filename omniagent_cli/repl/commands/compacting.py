@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from omniagent_cli.agent.compact import Compacted
+from omniagent_cli.agent.context.compaction import Compacted
 from omniagent_cli.agent.events import Engine
 from omniagent_cli.repl.chat import Chat
-from omniagent_cli.repl.first_use import settle
 from omniagent_cli.repl.registry import ModelName, Text, command
+from omniagent_cli.repl.server_consent import settle
 from omniagent_cli.text import one_line
 from omniagent_cli.ui.usage import usage_line
 from omniagent_cli.ui.views import counted

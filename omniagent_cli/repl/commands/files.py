@@ -9,7 +9,7 @@ from pathlib import Path
 
 from omniagent_cli.errors import OmniAgentError, SessionNotFound, UsageError
 from omniagent_cli.formats import FORMATS
-from omniagent_cli.formats.naming import file_name
+from omniagent_cli.formats.file_names import file_name
 from omniagent_cli.repl.chat import Chat
 from omniagent_cli.repl.registry import File, FileWord, Flag, Format, command
 from omniagent_cli.text import one_line, visible
@@ -93,7 +93,7 @@ def _write_whole(chat: Chat, path: Path, format_name: str, *, redact: bool) -> i
 def _exported(
     chat: Chat, format_name: str, write: Callable[[bytes], object], *, redact: bool
 ) -> int:
-    from omniagent_cli.formats.transfer import export_sessions
+    from omniagent_cli.formats.exporter import export_sessions
 
     try:
         return export_sessions(

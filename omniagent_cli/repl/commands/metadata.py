@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from omniagent_cli.config import given
+from omniagent_cli import parsing as given
 from omniagent_cli.errors import SessionNotFound, UsageError
 from omniagent_cli.repl.arguments import Kind
 from omniagent_cli.repl.chat import Chat

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from omniagent_cli.agent.continuing import ending, may_grow
+from omniagent_cli.agent.resume import ending, may_grow
 from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import UsageError
 from omniagent_cli.models import Message
 from omniagent_cli.repl.chat import Chat, GoingOn
-from omniagent_cli.repl.folding import open_tail
+from omniagent_cli.repl.last_turn import last_turn
 from omniagent_cli.repl.registry import ModelName, command
-from omniagent_cli.repl.turns import last_turn
+from omniagent_cli.repl.truncation import open_tail
 
 _STILL_WRITTEN = timedelta(seconds=60)
 """A model may be silent for that long before it is given up."""

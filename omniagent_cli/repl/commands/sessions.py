@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from omniagent_cli.config import given
+from omniagent_cli import parsing as given
 from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import SessionExists, SessionNotFound, UsageError
 from omniagent_cli.models import ROLES, SessionSummary, check_session_id, new_session_id
 from omniagent_cli.repl.chat import Chat, Removed
-from omniagent_cli.repl.naming import meant
+from omniagent_cli.repl.last_turn import check_position
 from omniagent_cli.repl.picker import NothingToPick, pick
 from omniagent_cli.repl.registry import (
     Age,
@@ -27,7 +27,7 @@ from omniagent_cli.repl.registry import (
     Time,
     command,
 )
-from omniagent_cli.repl.turns import check_position
+from omniagent_cli.repl.session_lookup import meant
 from omniagent_cli.text import one_line
 from omniagent_cli.ui.views import counted, hit_parts, quoted, session_table
 

@@ -1,0 +1,123 @@
+"""Which part of a session is summed up: all but the newest turns, cut where no turn is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from omniagent_cli.agent.context.summary import Summary, summary_of
+from omniagent_cli.agent.context.tokens import calibration, estimate_tokens, text_tokens
+from omniagent_cli.agent.context.window import Window
+from omniagent_cli.errors import SessionConflict
+from omniagent_cli.models import Message
+from omniagent_cli.stores.store import SessionStore
+
+KEPT_SHARE = 0.25
+"""How much of the window the turns may fill that are not summed up."""
+
+_LOOKS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The part to sum up.
+
+    Attributes:
+        uid: the session's.
+        before: the summary that stands for what was said before; None when there is none.
+        messages: those to sum up, in the order they stand.
+        covered: how many messages the new summary stands for.
+        tokens: what the messages are estimated at.
+    """
+
+    uid: str
+    before: Summary | None
+    messages: list[Message]
+    covered: int
+    tokens: int
+
+    @property
+    def up_to(self) -> int:
+        """The position of the last of the messages."""
+        return self.messages[-1].position or 0
+
+
+def part_to_compact(
+    store: SessionStore, session_id: str, window: Window, *, unasked: bool = False
+) -> Part | None:
+    """Return the part of a session to sum up now, or None.
+
+    Args:
+        store: where it is.
+        session_id: the session.
+        window: what is kept fits a share of it.
+        unasked: only when the session fills the window up to `Window.compact_at`.
+
+    Raises:
+        SessionNotFound: there is no such session.
+    """
+    uid, before, messages, count = _read(store, session_id)
+    if unasked and not _is_full(before, messages, window):
+        return None
+    end = _cut(messages, window)
+    if end == 0:
+        return None
+    chosen = messages[:end]
+    return Part(uid, before, chosen, count - len(messages) + end, sum(map(estimate_tokens, chosen)))
+
+
+def _read(store: SessionStore, session_id: str) -> tuple[str, Summary | None, list[Message], int]:
+    """Return uid, last summary, the messages after it, and how many there are in all, of one moment."""
+    for _ in range(_LOOKS):
+        header = store.header(session_id)
+        before = summary_of(store, session_id)
+        messages = store.messages(session_id, after=before.up_to if before else None)
+        count = store.count_messages(session_id)
+        now = store.header(session_id)
+        if (now.uid, now.revision) == (header.uid, header.revision):
+            return header.uid, before, messages, count
+    raise SessionConflict(
+        f"the session {session_id!r} is being written to all the time; try again later",
+        session_id=session_id,
+    )
+
+
+def _is_full(before: Summary | None, messages: Sequence[Message], window: Window) -> bool:
+    at = window.compact_at or 0
+    if len(messages) >= at * window.max_messages:
+        return True
+    if window.max_tokens is None:
+        return False
+    tokens = sum(map(estimate_tokens, messages)) + text_tokens(before.text if before else "")
+    return tokens * calibration(messages) >= at * window.max_tokens
+
+
+def _cut(messages: Sequence[Message], window: Window) -> int:
+    """Return how many messages to sum up: at least half, and at most all but the newest turn."""
+    ends = _ends_of_turns(messages)[:-1]
+    scale = calibration(messages)
+    fits = [end for end in ends if 2 * end >= len(messages) and _fit(messages[end:], window, scale)]
+    return min(fits) if fits else max(ends, default=0)
+
+
+def _fit(kept: Sequence[Message], window: Window, scale: float) -> bool:
+    if len(kept) > KEPT_SHARE * window.max_messages:
+        return False
+    if window.max_tokens is None:
+        return True
+    return sum(map(estimate_tokens, kept)) * scale <= KEPT_SHARE * window.max_tokens
+
+
+def _ends_of_turns(messages: Sequence[Message]) -> list[int]:
+    """Return after how many messages no turn goes on, also where writers interleaved theirs."""
+    owners, current = [], ""
+    for message in messages:
+        current = message.turn_id or current
+        owners.append(current)
+    last = {owner: number for number, owner in enumerate(owners)}
+    ends, open_until = [], 0
+    for number, owner in enumerate(owners):
+        open_until = max(open_until, last[owner])
+        if open_until == number:
+            ends.append(number + 1)
+    return ends

@@ -1,0 +1,73 @@
+"""A server with an address: messages are HTTP requests and what comes back for them.
+
+See https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#streamable-http.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx2
+from mcp.client.streamable_http import streamable_http_client
+
+from omniagent_cli.agent.mcp.server_log import Diary
+from omniagent_cli.agent.mcp.stdio_transport import MAX_MESSAGE_BYTES
+from omniagent_cli.agent.models.providers import is_loopback
+
+_CONNECT_SECONDS = 30.0
+_SILENCE_SECONDS = 300.0
+
+
+@asynccontextmanager
+async def website(
+    url: str, headers: Mapping[str, str], diary: Diary
+) -> AsyncGenerator[tuple[Any, Any], None]:
+    """Yield the streams of messages from and to a server; leaving ends its session there."""
+
+    async def bound(response: httpx2.Response) -> None:
+        diary.end = "" if response.is_success else f"it answers HTTP {response.status_code}"
+        if not response.headers.get("content-type", "").startswith("text/event-stream"):
+            assert isinstance(response.stream, httpx2.AsyncByteStream)  # noqa: S101  # an async client's
+            response.stream = _Bounded(response)
+
+    async with (
+        httpx2.AsyncClient(
+            # Nothing compressed: a few bytes of it can fill any memory.
+            headers={**headers, "Accept-Encoding": "identity"},
+            # Proxy variables apply to loopback too, where no proxy can help.
+            trust_env=not is_loopback(url),
+            # There is no TLS on http, and loading the trust store takes its time.
+            verify=url.startswith("https:"),
+            timeout=httpx2.Timeout(_CONNECT_SECONDS, read=_SILENCE_SECONDS),
+            event_hooks={"response": [bound]},
+        ) as client,
+        streamable_http_client(
+            url, http_client=client, max_sse_event_size=MAX_MESSAGE_BYTES
+        ) as streams,
+    ):
+        yield streams
+
+
+class _Bounded(httpx2.AsyncByteStream):
+    """A body that ends with an error when it is longer than any message we take."""
+
+    def __init__(self, response: httpx2.Response) -> None:
+        self._inner: Any = response.stream
+        self._encoding = response.headers.get("content-encoding", "identity")
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        if self._encoding != "identity":
+            raise httpx2.StreamError("it answered in a compressed form nobody asked for")
+        length = 0
+        async for data in self._inner:
+            length += len(data)
+            if length > MAX_MESSAGE_BYTES:
+                raise httpx2.StreamError(
+                    f"it answered with more than {MAX_MESSAGE_BYTES >> 20} MiB, which is too much"
+                )
+            yield data
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()

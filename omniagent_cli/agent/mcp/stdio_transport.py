@@ -1,0 +1,263 @@
+"""A server that is a program: messages are lines on its stdin and stdout.
+
+Not the SDK's own transport, which keeps a line of any length, hands stderr to the terminal and logs what it cannot
+read. See https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#stdio.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import re
+import signal
+import time
+from asyncio.subprocess import PIPE, Process, SubprocessStreamProtocol
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import anyio
+from mcp.client.stdio import get_default_environment
+from mcp.shared.message import SessionMessage
+from mcp.types import ErrorData, JSONRPCError
+from mcp.types.jsonrpc import jsonrpc_message_adapter
+
+from omniagent_cli.agent.mcp.orphan_guard import Watch
+from omniagent_cli.agent.mcp.server_log import EDGE, Diary, Lines, TooLong
+
+if TYPE_CHECKING:
+    from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+"""The longest message taken: room for a picture or a big file, and a bound on what a server makes us hold."""
+
+NOT_TAKEN = -32000
+"""The code of the error that stands for an answer which cannot be taken."""
+
+_CHUNK = 65536
+_ERROR_LINE_BYTES = 2000
+_GRACE_SECONDS = 1.0
+_KILL_SECONDS = 1.0
+_FLUSH_SECONDS = 0.5
+_POLL_SECONDS = 0.01
+
+# Where servers write the id of an answer: after the version or at the very end.
+_ID_AT_HEAD = re.compile(rb'\s*\{\s*"jsonrpc"\s*:\s*"2\.0"\s*,\s*"id"\s*:\s*(\d{1,9})\s*,')
+_ID_AT_TAIL = re.compile(rb'.*[,{]\s*"id"\s*:\s*(\d{1,9})\s*\}\s*$', re.DOTALL)
+
+
+@asynccontextmanager
+async def program(
+    argv: Sequence[str], env: Mapping[str, str], diary: Diary, ended: Callable[[], None]
+) -> AsyncGenerator[tuple[Any, Any], None]:
+    """Run a server and yield the streams of its messages; leaving ends it and what it started.
+
+    It gets the few variables that programs need (PATH, HOME and the like) and `env`: keys of model providers are in
+    our environment, and none of its business. It is in a session of its own, so Ctrl-C at the terminal is not for it.
+
+    Args:
+        argv: program and arguments.
+        env: more variables.
+        diary: what it says beside the protocol.
+        ended: called when its output has ended.
+
+    Raises:
+        OSError: it cannot be run.
+        ValueError: its name or an argument cannot be handed to a program.
+    """
+    transport, process = await _spawn(argv, {**get_default_environment(), **env})
+    # For a host program that ends without closing the agent; a server that ignores the end of its input would stay.
+    at_exit = partial(_end_now, process.pid, os.getpid())
+    atexit.register(at_exit)
+    watch = Watch(process.pid)
+    arriving, read = anyio.create_memory_object_stream[SessionMessage | Exception](0)
+    write, leaving = anyio.create_memory_object_stream[SessionMessage](0)
+    writer = asyncio.create_task(_write(process, leaving, arriving))
+    readers = [
+        asyncio.create_task(_read(process, arriving, diary, ended)),
+        asyncio.create_task(_listen(process, diary)),
+    ]
+    try:
+        yield read, write
+    finally:
+        write.close()
+        read.close()
+        # A task of its own: whoever cancels the closing must not leave the program behind.
+        await asyncio.shield(asyncio.create_task(_close(process, transport, writer, readers)))
+        atexit.unregister(at_exit)
+        watch.end()
+        diary.end = _end_of(process)
+
+
+async def _spawn(
+    argv: Sequence[str], env: Mapping[str, str]
+) -> tuple[asyncio.SubprocessTransport, Process]:
+    # As asyncio.create_subprocess_exec does it, with the transport in hand: a grandchild that holds on to a pipe
+    # would keep it open for ever.
+    loop = asyncio.get_running_loop()
+    transport, protocol = await loop.subprocess_exec(
+        lambda: SubprocessStreamProtocol(limit=_CHUNK, loop=loop),
+        *argv,
+        stdin=PIPE,
+        stdout=PIPE,
+        stderr=PIPE,
+        env=dict(env),
+        start_new_session=True,
+    )
+    return transport, Process(transport, protocol, loop)
+
+
+async def _read(
+    process: Process,
+    arriving: MemoryObjectSendStream[SessionMessage | Exception],
+    diary: Diary,
+    ended: Callable[[], None],
+) -> None:
+    """Hand on what arrives, one message at a time: a server that floods waits for us."""
+    assert process.stdout is not None  # noqa: S101  # it was made with pipes
+    lines = Lines(MAX_MESSAGE_BYTES)
+    try:
+        async with arriving:
+            while data := await process.stdout.read(_CHUNK):
+                for line in lines.feed(data):
+                    if message := _message(line, diary):
+                        await arriving.send(message)
+    except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+        # The session is gone. What still comes is thrown away, because a program that cannot write does not end.
+        while await process.stdout.read(_CHUNK):
+            pass
+    except _Unanswerable as error:
+        diary.strayed(str(error).encode())
+    finally:
+        ended()
+
+
+class _Unanswerable(Exception):
+    """Too much came, and nobody can be told that it will not be taken."""
+
+
+def _message(line: bytes | TooLong, diary: Diary) -> SessionMessage | None:
+    """Return what a line says; of an answer that cannot be taken an error, so that its caller does not wait for ever."""
+    if isinstance(line, TooLong):
+        too_much = f"more than {MAX_MESSAGE_BYTES >> 20} MiB in one message"
+        error = _error(line, f"it answered with {too_much}, which is too much")
+        if error is None:
+            raise _Unanswerable(too_much)
+        return error
+    if not line.strip():
+        return None
+    try:
+        return SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
+    except ValueError:
+        diary.strayed(line)
+        edges = TooLong(line[:EDGE], line[-EDGE:])
+        return _error(edges, "its answer is broken or nested too deeply")
+
+
+def _error(line: TooLong, message: str) -> SessionMessage | None:
+    found = _ID_AT_HEAD.match(line.head) or _ID_AT_TAIL.match(line.tail)
+    if found is None:
+        return None
+    error = ErrorData(code=NOT_TAKEN, message=message)
+    return SessionMessage(JSONRPCError(jsonrpc="2.0", id=int(found[1]), error=error))
+
+
+async def _listen(process: Process, diary: Diary) -> None:
+    """Keep the last lines of stderr."""
+    assert process.stderr is not None  # noqa: S101  # it was made with pipes
+    lines = Lines(_ERROR_LINE_BYTES)
+    while data := await process.stderr.read(_CHUNK):
+        for line in lines.feed(data):
+            diary.said(line.head if isinstance(line, TooLong) else line)
+    rest = lines.rest()
+    diary.said(rest.head if isinstance(rest, TooLong) else rest)
+
+
+async def _write(
+    process: Process,
+    leaving: MemoryObjectReceiveStream[SessionMessage],
+    arriving: MemoryObjectSendStream[SessionMessage | Exception],
+) -> None:
+    assert process.stdin is not None  # noqa: S101  # it was made with pipes
+    try:
+        async with leaving:
+            async for item in leaving:
+                text = item.message.model_dump_json(by_alias=True, exclude_unset=True)
+                process.stdin.write(text.encode("utf-8", "replace") + b"\n")
+                await process.stdin.drain()
+    except OSError:
+        # It takes nothing any more: those who wait for an answer hear that the connection ended.
+        arriving.close()
+
+
+async def _close(
+    process: Process,
+    transport: asyncio.SubprocessTransport,
+    writer: asyncio.Task[None],
+    readers: Sequence[asyncio.Task[None]],
+) -> None:
+    """End the program the way the protocol says: its input closed, then asked, then killed, and all it started."""
+    assert process.stdin is not None  # noqa: S101  # it was made with pipes
+    await asyncio.wait([writer], timeout=_FLUSH_SECONDS)
+    writer.cancel()
+    process.stdin.close()
+    await _within(_GRACE_SECONDS, lambda: process.returncode is not None)
+    _signal(process.pid, signal.SIGTERM)
+    if not await _within(_KILL_SECONDS, lambda: not _signal(process.pid, 0)):
+        _signal(process.pid, signal.SIGKILL)
+        await _within(_KILL_SECONDS, lambda: process.returncode is not None)
+    # What it said last, unless somebody else still holds the pipes.
+    await asyncio.wait(readers, timeout=_FLUSH_SECONDS)
+    for task in readers:
+        task.cancel()
+    transport.close()
+    await asyncio.gather(writer, *readers, return_exceptions=True)
+
+
+async def _within(seconds: float, done: Callable[[], bool]) -> bool:
+    """Wait until something is so, and tell whether it is.
+
+    Asking again and again, because `Process.wait` also waits for pipes that a grandchild may hold.
+    """
+    end = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() > end:
+            return False
+        await asyncio.sleep(_POLL_SECONDS)
+    return True
+
+
+def _signal(group: int, number: int) -> bool:
+    """Send a signal to a program and what it started; tell whether anybody was there."""
+    try:
+        os.killpg(group, number)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # what is left belongs to somebody else, or is not reaped yet
+        return True
+    return True
+
+
+def _end_now(group: int, owner: int) -> None:
+    """End a program at the end of ours, when nobody closed it."""
+    if os.getpid() != owner or not _signal(group, signal.SIGTERM):
+        return
+    end = time.monotonic() + _KILL_SECONDS
+    while time.monotonic() < end:
+        with suppress(ChildProcessError):
+            os.waitpid(group, os.WNOHANG)
+        if not _signal(group, 0):
+            return
+        time.sleep(_POLL_SECONDS)
+    _signal(group, signal.SIGKILL)
+
+
+def _end_of(process: Process) -> str:
+    code = process.returncode
+    if code is None:
+        return "it could not be ended"
+    if code < 0:
+        return f"it was ended by signal {-code}"
+    return f"it ended with exit code {code}"

@@ -1,0 +1,1 @@
+"""Model providers, their catalogs and the engines that speak their protocols."""

@@ -1,0 +1,394 @@
+"""Providers: the table of where models are, and the names by which people call them."""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from urllib.parse import urlsplit
+
+from omniagent_cli.errors import ConfigError, UsageError
+from omniagent_cli.text import one_line
+
+RECALL = "recall"
+"""The built-in answerer: a model's name without a provider."""
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """One place that speaks Chat Completions.
+
+    Attributes:
+        key_variables: environment variables that hold its key, in order; the first one is recommended.
+        base_url_variable: the variable by which its own tools move it to another address.
+        default_model: one that the libraries of the provider and of pydantic-ai list, November 2026; empty for local
+            servers, whose models are the person's choice.
+        local: a server on this machine, which needs no key.
+        keyless_on_loopback: its key is for another place than this machine, and not sent to it.
+        echoes_thinking: refuses to go on after a tool call unless its own thinking is sent back.
+        echoes: keys of its own answers that it wants back as they were.
+        obeys_schema: holds every model to a JSON schema; the others may ignore it, and are told in words too.
+        seed_name: what it calls the seed.
+        engine: the module that asks it, below `omniagent_cli.agent`, with an `engine_for(Endpoint)`; empty for one
+            that speaks no Chat Completions.
+        native_url: where it speaks its own protocol, which the extra ``[providers]`` knows; empty if it has none.
+        native_url_variable: the variable by which its own tools move that to another address.
+        native_library: what `pydantic-ai` asks it with.
+    """
+
+    name: str
+    title: str
+    base_url: str
+    key_variables: tuple[str, ...]
+    default_model: str = ""
+    base_url_variable: str = ""
+    local: bool = False
+    keyless_on_loopback: bool = False
+    echoes_thinking: bool = False
+    echoes: tuple[str, ...] = ()
+    obeys_schema: bool = True
+    seed_name: str = "seed"
+    engine: str = "models.chat_completions"
+    native_url: str = ""
+    native_url_variable: str = ""
+    native_library: str = ""
+
+    @property
+    def key_advice(self) -> str:
+        """How to give its key, as the end of a sentence."""
+        return f"give one with `omniagent keys set {self.name}`, or set {self.key_variables[0]}"
+
+
+_BEDROCK = "https://bedrock-runtime.{region}.amazonaws.com"
+
+PROVIDERS: Mapping[str, Provider] = {
+    provider.name: provider
+    for provider in (
+        Provider(
+            "openai",
+            "OpenAI",
+            "https://api.openai.com/v1",
+            ("OPENAI_API_KEY",),
+            "gpt-5",
+            "OPENAI_BASE_URL",
+        ),
+        Provider(
+            "anthropic",
+            "Anthropic",
+            "https://api.anthropic.com/v1",
+            ("ANTHROPIC_API_KEY",),
+            "claude-sonnet-5-5",
+            obeys_schema=False,
+            native_url="https://api.anthropic.com",
+            native_url_variable="ANTHROPIC_BASE_URL",
+            native_library="anthropic",
+        ),
+        Provider(
+            "gemini",
+            "Google Gemini",
+            "https://generativelanguage.googleapis.com/v1beta/openai",
+            ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+            "gemini-3.8-flash",
+            echoes=("extra_content",),
+            native_url="https://generativelanguage.googleapis.com",
+            native_url_variable="GOOGLE_GEMINI_BASE_URL",
+            native_library="google.genai",
+        ),
+        Provider(
+            "groq",
+            "Groq",
+            "https://api.groq.com/openai/v1",
+            ("GROQ_API_KEY",),
+            "openai/gpt-oss-120b",
+            native_url="https://api.groq.com",
+            native_url_variable="GROQ_BASE_URL",
+            native_library="groq",
+        ),
+        Provider(
+            "mistral",
+            "Mistral",
+            "https://api.mistral.ai/v1",
+            ("MISTRAL_API_KEY",),
+            "mistral-medium-latest",
+            seed_name="random_seed",
+            native_url="https://api.mistral.ai",
+            native_library="mistralai",
+        ),
+        Provider(
+            "bedrock",
+            "Amazon Bedrock",
+            _BEDROCK.format(region="REGION"),
+            ("AWS_BEARER_TOKEN_BEDROCK",),
+            obeys_schema=False,
+            engine="",
+            native_url=_BEDROCK.format(region="REGION"),
+            native_url_variable="AWS_ENDPOINT_URL_BEDROCK_RUNTIME",
+            native_library="boto3",
+        ),
+        Provider(
+            "openrouter",
+            "OpenRouter",
+            "https://openrouter.ai/api/v1",
+            ("OPENROUTER_API_KEY",),
+            "openrouter/auto",
+            echoes=("reasoning_details",),
+            obeys_schema=False,
+        ),
+        Provider(
+            "deepseek",
+            "DeepSeek",
+            "https://api.deepseek.com/v1",
+            ("DEEPSEEK_API_KEY",),
+            "deepseek-flash",
+            echoes_thinking=True,
+            obeys_schema=False,
+        ),
+        Provider("xai", "xAI", "https://api.x.ai/v1", ("XAI_API_KEY",), "grok-4.7"),
+        Provider(
+            "together",
+            "Together",
+            "https://api.together.xyz/v1",
+            ("TOGETHER_API_KEY",),
+            "meta-llama/Llama-3.3-70B-Instruct-Turbo",
+        ),
+        Provider(
+            "ollama",
+            "Ollama",
+            "http://127.0.0.1:11434/v1",
+            ("OLLAMA_API_KEY",),
+            base_url_variable="OLLAMA_HOST",
+            local=True,
+            keyless_on_loopback=True,
+        ),
+        Provider(
+            "lmstudio", "LM Studio", "http://127.0.0.1:1234/v1", ("LMSTUDIO_API_KEY",), local=True
+        ),
+        Provider(
+            "llamacpp", "llama.cpp", "http://127.0.0.1:8080/v1", ("LLAMA_API_KEY",), local=True
+        ),
+        Provider("vllm", "vLLM", "http://127.0.0.1:8000/v1", ("VLLM_API_KEY",), local=True),
+    )
+}
+
+ALIASES: Mapping[str, str] = {
+    "google": "gemini",
+    "lm-studio": "lmstudio",
+    "llama.cpp": "llamacpp",
+    "llama-cpp": "llamacpp",
+    "togetherai": "together",
+    "grok": "xai",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelName:
+    """A provider and one of its models; `model` is empty when only a local server was named."""
+
+    provider: Provider
+    model: str
+
+    def __str__(self) -> str:
+        return f"{self.provider.name}:{self.model}" if self.model else self.provider.name
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where and as whom to ask one model.
+
+    Attributes:
+        base_url: without a slash at its end, as `base_url_for` returns it.
+        api_key: empty when there is none; then none is sent.
+        native: it is asked in the provider's own protocol.
+    """
+
+    provider: Provider
+    model: str
+    base_url: str
+    api_key: str = field(default="", repr=False)
+    native: bool = False
+
+    @property
+    def is_its_own(self) -> bool:
+        """Whether this is the provider's own address."""
+        own = self.provider.native_url if self.native else self.provider.base_url
+        return self.base_url == own
+
+    @property
+    def needs_key(self) -> bool:
+        """Whether asking without a key is pointless: the provider's own address, on the net."""
+        return not self.provider.local and self.is_its_own
+
+    @property
+    def key_advice(self) -> str:
+        """What to do about a key, as the end of a sentence."""
+        return self.provider.key_advice
+
+
+def find_provider(name: str, *, origin: str = "") -> Provider:
+    """Return a row of the table by name or alias, whatever the case.
+
+    Raises:
+        UsageError: there is none; names the closest. A `ConfigError` when `origin` says where it was set.
+    """
+    key = name.strip().lower()
+    provider = PROVIDERS.get(ALIASES.get(key, key))
+    if provider is None:
+        raise _wrong(f"there is no provider {_shown(name)}{_closest(key)}", origin)
+    return provider
+
+
+def parse_model(text: str, *, origin: str = "") -> ModelName:
+    """Read ``provider:name``; the name may hold colons itself, and a provider alone means its default.
+
+    Args:
+        text: such as ``openai:gpt-5``, ``ollama:llama3:8b`` or ``openai``.
+        origin: where the text was set, for the message; empty for a command line.
+
+    Raises:
+        UsageError: it names no provider we know. A `ConfigError` when `origin` is given.
+    """
+    provider_name, colon, model = text.strip().partition(":")
+    known = provider_name.lower() in PROVIDERS or provider_name.lower() in ALIASES
+    if not colon and not known:
+        hint = _closest(provider_name.lower())
+        raise _wrong(
+            f"{_shown(text)} is not a model; write provider:name, such as openai:gpt-5{hint}",
+            origin,
+        )
+    if not known and _looks_local(provider_name):
+        raise _wrong(
+            f"{_shown(text)} names no provider; perhaps ollama:{one_line(text.strip())}", origin
+        )
+    provider = find_provider(provider_name, origin=origin)
+    return ModelName(provider, model.strip() or provider.default_model)
+
+
+def base_url_for(
+    provider: Provider, given: str | None = None, *, environ: Mapping[str, str] | None = None
+) -> str:
+    """Return where to reach a provider: the address given, its variable, or its own; no slash at the end.
+
+    Raises:
+        ConfigError: the address is not an http or https URL, or holds a password.
+    """
+    if given:
+        return check_base_url(given, "base_url")
+    variable = provider.base_url_variable
+    value = (os.environ if environ is None else environ).get(variable, "").strip()
+    if not variable or not value:
+        return provider.base_url
+    return check_base_url(_ollama_url(value) if provider.name == "ollama" else value, variable)
+
+
+def native_url_for(
+    provider: Provider, given: str | None = None, *, environ: Mapping[str, str] | None = None
+) -> str:
+    """Return where to ask a provider in its own protocol; empty when Chat Completions is what it is asked in.
+
+    With the extra ``[providers]`` its own protocol is the rule, at its own address or the one its own tools are told.
+    An address that is given is one of a Chat Completions server, with the extra as without it; but for Bedrock,
+    which has no such side.
+
+    Raises:
+        ConfigError: the address is not an http or https URL, or holds a password.
+    """
+    environ = os.environ if environ is None else environ
+    if not provider.native_url or (provider.engine and (given or not native_installed(provider))):
+        return ""
+    if given:
+        return check_base_url(given, "base_url")
+    variable = provider.native_url_variable
+    value = environ.get(variable, "").strip() if variable else ""
+    if not value:
+        return provider.native_url
+    return check_base_url(value, variable)
+
+
+def native_installed(provider: Provider) -> bool:
+    """Tell whether what asks a provider in its own protocol is there; imports none of it."""
+    try:
+        return all(find_spec(name) for name in ("pydantic_ai", provider.native_library))
+    except ModuleNotFoundError:  # of google.genai, where there is nothing of Google
+        return False
+
+
+def check_base_url(url: str, origin: str) -> str:
+    """Return the URL without the slash at its end.
+
+    Raises:
+        ConfigError: not an http or https URL with a host, or one with a user or password in it.
+    """
+    url = url.strip()
+    try:
+        parts = urlsplit(url)
+        port_is_fine = parts.port is None or 0 < parts.port < 65536
+    except ValueError:
+        port_is_fine = False
+    if not port_is_fine or parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigError(
+            f"{origin}: this is not an address of a server; write it like http://127.0.0.1:8080/v1"
+        )
+    if "@" in parts.netloc:
+        raise ConfigError(
+            f"{origin}: an address must not hold a user or password; a key is set by the provider's variable"
+        )
+    if parts.query or parts.fragment or not url.isprintable() or " " in url:
+        raise ConfigError(f"{origin}: an address of a server has no ?, # or blanks")
+    return url.rstrip("/")
+
+
+def is_loopback(url: str) -> bool:
+    """Tell whether a URL can only lead to this machine."""
+    host = (urlsplit(url).hostname or "").rstrip(".").lower()
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified
+
+
+def _ollama_url(value: str) -> str:
+    """Read OLLAMA_HOST as Ollama does: scheme, port and path are optional, and it is often the bind address."""
+    scheme, separator, rest = value.partition("://")
+    if not separator:
+        scheme, rest = "http", value
+    host, slash, path = rest.partition("/")
+    default_port = (
+        {"http": "80", "https": "443"}[scheme]
+        if separator and scheme in ("http", "https")
+        else "11434"
+    )
+    if host.count(":") > 1 and not host.startswith("["):
+        host = f"[{host}]"
+    name, colon, port = host.rpartition(":")
+    if not colon or host.endswith("]"):
+        name, port = host, default_port
+    if name in ("", "0.0.0.0", "[::]"):  # noqa: S104  # read, not bound: a client cannot connect there everywhere
+        name = "127.0.0.1"
+    return f"{scheme}://{name}:{port or default_port}{slash}{path}".rstrip("/") + "/v1"
+
+
+def _looks_local(name: str) -> bool:
+    """Tell whether this is a model's family rather than a provider's name, as in ``llama3:8b``."""
+    return name[-1:].isdigit()
+
+
+def _closest(name: str) -> str:
+    names = [*PROVIDERS, *ALIASES]
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    if close:
+        return f"; did you mean {' or '.join(close)}?"
+    return f"; the providers are {', '.join(PROVIDERS)}"
+
+
+def _shown(text: str) -> str:
+    return f"'{one_line(text.strip()[:80])}'"
+
+
+def _wrong(message: str, origin: str) -> UsageError:
+    return ConfigError(f"{origin}: {message}") if origin else UsageError(message)

@@ -1,0 +1,243 @@
+"""The built-in answerer: no language model. It finds what was said in this session, offline and at once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from omniagent_cli.agent.events import EngineEvent, Finished, ModelSettings, TextDelta
+from omniagent_cli.durations import describe_age, utc_now
+from omniagent_cli.json_format import parse_time
+from omniagent_cli.models import content_text
+from omniagent_cli.text import cut, words
+
+if TYPE_CHECKING:
+    from omniagent_cli.stores.store import SessionStore
+
+NAME = "recall"
+
+SET_UP = (
+    "To talk with a model, set a key (`omniagent keys set openai`), or start a local server such as"
+    " Ollama, and ask again; `omniagent models` shows what there is."
+)
+
+# Words too common to search for, in the languages most sessions are in.
+_COMMON = frozenset(
+    [
+        "a",
+        "an",
+        "and",
+        "are",
+        "as",
+        "at",
+        "be",
+        "but",
+        "by",
+        "can",
+        "could",
+        "did",
+        "do",
+        "does",
+        "for",
+        "from",
+        "had",
+        "has",
+        "have",
+        "he",
+        "her",
+        "him",
+        "his",
+        "how",
+        "i",
+        "if",
+        "in",
+        "into",
+        "is",
+        "it",
+        "its",
+        "me",
+        "my",
+        "no",
+        "not",
+        "of",
+        "on",
+        "or",
+        "our",
+        "she",
+        "so",
+        "than",
+        "that",
+        "the",
+        "their",
+        "them",
+        "then",
+        "there",
+        "they",
+        "this",
+        "to",
+        "us",
+        "was",
+        "we",
+        "were",
+        "what",
+        "when",
+        "where",
+        "which",
+        "who",
+        "whom",
+        "whose",
+        "why",
+        "will",
+        "with",
+        "would",
+        "you",
+        "your",
+        "s",
+        "t",
+        "m",
+        "re",
+        "ve",
+        "ll",
+        "d",
+        "tell",
+        "remember",
+        "recall",
+        "said",
+        "say",
+        "know",
+        "please",
+        "about",
+        "der",
+        "die",
+        "das",
+        "den",
+        "dem",
+        "ein",
+        "eine",
+        "einen",
+        "ist",
+        "sind",
+        "war",
+        "was",
+        "wer",
+        "wie",
+        "wo",
+        "wann",
+        "warum",
+        "ich",
+        "du",
+        "er",
+        "sie",
+        "es",
+        "wir",
+        "ihr",
+        "mein",
+        "meine",
+        "dein",
+        "le",
+        "la",
+        "les",
+        "un",
+        "une",
+        "des",
+        "est",
+        "que",
+        "qui",
+        "quoi",
+        "ou",
+        "et",
+        "je",
+        "tu",
+        "il",
+        "elle",
+        "nous",
+        "vous",
+        "mon",
+        "ma",
+        "mes",
+        "el",
+        "los",
+        "las",
+        "una",
+        "es",
+        "y",
+        "mi",
+    ]
+)
+_PER_WORD = 20
+_QUOTE_LENGTH = 300
+
+
+class Recall:
+    """Answers one session's questions from what its people said in it; see `events.Engine`.
+
+    Args:
+        store: where the session is; None for a stateless question, which has nothing to look in.
+    """
+
+    name = NAME
+    uses_tools = False
+
+    def __init__(self, store: SessionStore | None = None, session_id: str = "") -> None:
+        self._store = store
+        self._session_id = session_id
+
+    async def stream(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]],  # the same call for every engine
+        settings: ModelSettings,
+    ) -> AsyncIterator[EngineEvent]:
+        """Answer the last message."""
+        del tools, settings
+        text = self._answer(messages)
+        for piece in text.splitlines(keepends=True):
+            yield TextDelta(piece)
+        yield Finished("stop", text, model=NAME)
+
+    async def aclose(self) -> None:
+        """Nothing is held."""
+
+    def _answer(self, messages: Sequence[Mapping[str, Any]]) -> str:
+        asked = messages[-1] if messages else {}
+        question = content_text(asked.get("content", ""))
+        first = not any(message.get("role") == "assistant" for message in messages)
+        found = self._find(question, asked.get("id"))
+        if found is not None:
+            text, said = found
+            return f'You said {describe_age(said, utc_now())}: "{cut(" ".join(text.split()), _QUOTE_LENGTH)}"'
+        if first:
+            return (
+                "I am recall, no language model: I keep what you say here and find it again when you ask for it.\n"
+                f"{SET_UP}"
+            )
+        if "?" in question:
+            return f"I find nothing about that in this session. {SET_UP}"
+        return "Kept. Ask for it whenever you like."
+
+    def _find(self, question: str, asked_id: str | None) -> tuple[str, Any] | None:
+        """Return the message that shares most of the question's telling words, the newest among equals."""
+        scores: Counter[tuple[str, str]] = Counter()
+        times: dict[tuple[str, str], str] = {}
+        for word in dict.fromkeys(word for word in words(question) if word not in _COMMON):
+            for key, text, created_at in self._said_with(word, asked_id):
+                if text.rstrip().endswith("?") or text.strip() == question.strip():
+                    continue
+                scores[key, text] += 1
+                times[key, text] = created_at
+        if not scores:
+            return None
+        best = max(scores, key=lambda said: (scores[said], times[said], said))
+        return best[1], parse_time(times[best])
+
+    def _said_with(self, word: str, asked_id: str | None) -> Iterator[tuple[str, str, str]]:
+        if self._store is None:
+            return
+        hits = self._store.search(word, session_id=self._session_id, role="user", limit=_PER_WORD)
+        for hit in hits:
+            if hit.message_id != asked_id:
+                (message,) = self._store.messages(
+                    self._session_id, after=hit.position - 1, before=hit.position + 1
+                )
+                yield hit.message_id, message.text, message.record["created_at"]

@@ -1,0 +1,133 @@
+"""What a Chat Completions server is asked: messages, tools and settings -> the body of the request."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from omniagent_cli.agent.events import ModelSettings
+from omniagent_cli.agent.models.providers import Endpoint
+from omniagent_cli.agent.structured_output import instruction, response_format
+
+_MESSAGE_KEYS = ("role", "content", "name", "tool_calls", "tool_call_id", "refusal")
+
+_CALL_IDS = {
+    "anthropic": r"[a-zA-Z0-9_-]{1,64}",
+    "bedrock": r"[a-zA-Z0-9_-]{1,64}",
+    "openai": r".{1,40}",
+    "mistral": r"[a-zA-Z0-9]{9}",
+}
+"""Which ids of tool calls a provider takes; the others take any."""
+
+_OF_MISTRAL = re.compile(r"mistral|ministral|codestral|devstral|magistral|mixtral", re.IGNORECASE)
+"""Models of Mistral on other servers: their chat templates have the same rule for ids."""
+
+_SIGNING_GEMINI = re.compile(r"gemini-(?:[3-9]|\d\d)")
+_UNSIGNED = {"google": {"thought_signature": "skip_thought_signature_validator"}}
+"""What Google documents for calls another model made: https://ai.google.dev/gemini-api/docs/thought-signatures."""
+
+_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+
+def question(
+    endpoint: Endpoint,
+    messages: Sequence[Mapping[str, Any]],
+    tools: Sequence[Mapping[str, Any]],
+    settings: ModelSettings,
+) -> dict[str, Any]:
+    """Return the body of a request; what is None in the settings is left to the provider."""
+    sent = [sendable(message, endpoint) for message in messages]
+    if settings.schema is not None and not endpoint.provider.obeys_schema:
+        sent = with_instruction(sent, settings.schema)
+    body: dict[str, Any] = {
+        "model": endpoint.model,
+        "messages": sent,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    return body | _options(endpoint, tools, settings)
+
+
+def _options(
+    endpoint: Endpoint, tools: Sequence[Mapping[str, Any]], settings: ModelSettings
+) -> dict[str, Any]:
+    # Only OpenAI's own newer models refuse the name that all servers know.
+    at_openai = endpoint.provider.name == "openai" and endpoint.is_its_own
+    schema = settings.schema
+    options = {
+        "tools": list(tools) or None,
+        "temperature": settings.temperature,
+        "max_completion_tokens" if at_openai else "max_tokens": settings.max_tokens,
+        endpoint.provider.seed_name: settings.seed,
+        "reasoning_effort": settings.reasoning_effort,
+        "response_format": None if schema is None else response_format(schema),
+    }
+    return {key: value for key, value in options.items() if value is not None}
+
+
+def with_instruction(
+    messages: Sequence[Mapping[str, Any]], schema: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Return the messages with the schema told in the first one.
+
+    In one that is there already where it can be: several chat templates refuse a second system message.
+    """
+    told = instruction(schema)
+    first = dict(messages[0]) if messages else {}
+    if first.get("role") == "system" and isinstance(first.get("content"), str):
+        first["content"] = f"{first['content']}\n\n{told}"
+        return [first, *map(dict, messages[1:])]
+    return [{"role": "system", "content": told}, *map(dict, messages)]
+
+
+def sendable(message: Mapping[str, Any], endpoint: Endpoint) -> dict[str, Any]:
+    """Return a message with the keys of Chat Completions only, and thinking only where it came from.
+
+    A stored message's ``extra`` may be left in: what a provider wants back of it goes to that provider alone.
+    """
+    provider = endpoint.provider.name
+    sent = {key: message[key] for key in _MESSAGE_KEYS if message.get(key) is not None}
+    calls = sent.pop("tool_calls", None)
+    if calls:
+        sent["tool_calls"] = _calls(calls, endpoint)
+    if "tool_call_id" in sent:
+        sent["tool_call_id"] = call_id(sent["tool_call_id"], endpoint)
+    extra = message.get("extra") or {}
+    if extra.get("provider") != provider:
+        return sent
+    if calls and endpoint.provider.echoes_thinking:
+        sent["reasoning_content"] = extra.get("thinking", "")
+    for key in endpoint.provider.echoes:
+        if key in extra:
+            sent[key] = extra[key]
+    return sent
+
+
+def _calls(calls: Sequence[Mapping[str, Any]], endpoint: Endpoint) -> list[dict[str, Any]]:
+    signed = endpoint.provider.name == "gemini"  # the signatures of Google go back to Google alone
+    keys = ("id", "type", "function") + (("extra_content",) if signed else ())
+    sent = [{key: call[key] for key in keys if key in call} for call in calls]
+    for call in sent:
+        if "id" in call:
+            call["id"] = call_id(call["id"], endpoint)
+    if signed and _SIGNING_GEMINI.search(endpoint.model) and "extra_content" not in sent[0]:
+        sent[0]["extra_content"] = _UNSIGNED  # of calls side by side only the first is signed
+    return sent
+
+
+def call_id(given: Any, endpoint: Endpoint) -> str:
+    """Return an id the provider takes; the same one for a call and its result, in every request."""
+    rule = _CALL_IDS.get(endpoint.provider.name, "")
+    if not rule and _OF_MISTRAL.search(endpoint.model):
+        rule = _CALL_IDS["mistral"]
+    text = str(given)
+    if not rule or re.fullmatch(rule, text):
+        return text
+    number = int.from_bytes(hashlib.sha256(text.encode("utf-8", "replace")).digest()[:8])
+    digits = ""
+    for _ in range(9):
+        number, digit = divmod(number, len(_ALPHABET))
+        digits += _ALPHABET[digit]
+    return digits

@@ -1,0 +1,260 @@
+"""One answer put together from the chunks of a Chat Completions stream, whatever shape a server gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from omniagent_cli.agent.events import Finished, TextDelta, ThinkingDelta
+from omniagent_cli.json_format import dump, load
+from omniagent_cli.models import ToolCall, new_uid
+
+
+class Answer:
+    """What a model has said so far.
+
+    Attributes:
+        began: something of the answer has come: text, thinking or a tool call.
+        recognised: at least one chunk looked like Chat Completions.
+        reason: the finish reason; empty until it came.
+    """
+
+    def __init__(self) -> None:
+        self.began = False
+        self.recognised = False
+        self.reason = ""
+        self._model = ""
+        self._usage: Mapping[str, Any] = {}
+        self._text: list[str] = []
+        self._thinking: list[str] = []
+        self._details: list[dict[str, Any]] = []
+        self._extra_content: dict[str, Any] = {}
+        self._calls = _Calls()
+
+    def feed(self, chunk: Any) -> Iterator[TextDelta | ThinkingDelta]:
+        """Take one chunk (or one whole completion) and yield what it adds; unknown shapes add nothing."""
+        if not isinstance(chunk, dict):
+            return
+        choices = chunk.get("choices")
+        self.recognised = self.recognised or isinstance(choices, list)
+        self._note(chunk)
+        for choice in choices if isinstance(choices, list) else ():
+            # Only one answer was asked for; a second choice would interleave with the first.
+            if isinstance(choice, dict) and choice.get("index") in (0, None):
+                yield from self._choice(choice)
+
+    def finished(self, provider: str) -> Finished:
+        """Return the whole answer; no finish reason means that it was cut."""
+        calls = self._calls.finished()
+        reason = self.reason
+        if calls and reason in ("stop", "function_call"):  # several local servers say stop
+            reason = "tool_calls"
+        kept = {
+            "thinking": "".join(self._thinking),
+            "reasoning_details": self._details,
+            "extra_content": self._extra_content,
+        }
+        extra = {key: value for key, value in kept.items() if value}
+        return Finished(
+            reason=reason,
+            text="".join(self._text),
+            tool_calls=calls,
+            usage=normal_usage(self._usage),
+            model=self._model,
+            extra={**extra, "provider": provider} if extra else {},
+        )
+
+    def _note(self, chunk: Mapping[str, Any]) -> None:
+        if isinstance(chunk.get("model"), str):
+            self._model = chunk["model"] or self._model
+        groq = chunk.get("x_groq")
+        for holder in (groq if isinstance(groq, dict) else {}, chunk):
+            if isinstance(holder.get("usage"), dict) and holder["usage"]:
+                self._usage = holder[
+                    "usage"
+                ]  # counts grow from chunk to chunk: the last one is whole
+
+    def _choice(self, choice: Mapping[str, Any]) -> Iterator[TextDelta | ThinkingDelta]:
+        delta = choice.get("delta") or choice.get("message")
+        if isinstance(delta, dict):
+            yield from self._delta(delta)
+        reason = choice.get("finish_reason")
+        if isinstance(reason, str) and reason:
+            self.reason = reason
+        if isinstance(choice.get("usage"), dict) and choice["usage"]:
+            self._usage = choice["usage"]
+
+    def _delta(self, delta: Mapping[str, Any]) -> Iterator[TextDelta | ThinkingDelta]:
+        inline, text = _split_content(delta.get("content"))
+        if self._is_thought(delta.get("extra_content")):
+            inline, text = text, ""
+        details = delta.get("reasoning_details")
+        told = _add_details(self._details, details) if isinstance(details, list) else ""
+        # Several servers send the same thinking under more than one name.
+        thinking = _text_of(delta.get("reasoning_content")) or _text_of(delta.get("reasoning"))
+        if thinking := thinking or told or inline:
+            self.began = True
+            self._thinking.append(thinking)
+            yield ThinkingDelta(thinking)
+        if text := text or _text_of(delta.get("refusal")):
+            self.began = True
+            self._text.append(text)
+            yield TextDelta(text)
+        calls = delta.get("tool_calls")
+        for call in calls if isinstance(calls, list) else ():
+            if isinstance(call, dict):
+                self.began = True
+                self._calls.add(call)
+
+    def _is_thought(self, extra: Any) -> bool:
+        """Keep what Google hangs on a message, its signature; tell whether it marks the text as a thought."""
+        google = extra.get("google") if isinstance(extra, dict) else None
+        if not isinstance(google, dict):
+            return False
+        signed = {key: value for key, value in google.items() if key != "thought"}
+        if signed:
+            self._extra_content = {"google": {**self._extra_content.get("google", {}), **signed}}
+        return google.get("thought") is True
+
+
+_GROWING = ("text", "summary", "data", "signature")
+
+
+def _add_details(known: list[dict[str, Any]], pieces: Sequence[Any]) -> str:
+    """Put OpenRouter's pieces of thinking together as it wants them back, and return what they say.
+
+    https://openrouter.ai/docs/use-cases/reasoning-tokens: pieces of one block follow each other, with its index.
+    """
+    said = ""
+    for piece in pieces:
+        if not isinstance(piece, dict):
+            continue
+        said += _text_of(piece.get("text")) or _text_of(piece.get("summary"))
+        last = known[-1] if known else {}
+        if not last or any(last.get(key) != piece.get(key) for key in ("type", "index")):
+            known.append(dict(piece))
+            continue
+        for key, value in piece.items():
+            if key in _GROWING and isinstance(value, str) and isinstance(last.get(key), str):
+                last[key] += value
+            elif value is not None:
+                last[key] = value
+    return said
+
+
+class _Calls:
+    """Tool calls growing from pieces.
+
+    A piece belongs to the call of its index, unless it brings another id: some servers give all calls the
+    index 0, some give none at all.
+    """
+
+    def __init__(self) -> None:
+        self._calls: list[dict[str, Any]] = []
+        self._at: dict[int, dict[str, Any]] = {}
+
+    def add(self, piece: Mapping[str, Any]) -> None:
+        function = piece.get("function")
+        function = function if isinstance(function, dict) else {}
+        call = self._call_of(piece, function)
+        if isinstance(piece.get("extra_content"), dict):
+            call["extra_content"] = piece["extra_content"]  # Google's signatures
+        name, arguments = function.get("name"), function.get("arguments")
+        if isinstance(name, str) and not call["function"]["name"]:
+            call["function"]["name"] = name
+        if isinstance(arguments, str):
+            call["function"]["arguments"] += arguments
+        elif arguments is not None:
+            call["function"]["arguments"] = dump(arguments).decode("utf-8")
+
+    def finished(self) -> tuple[ToolCall, ...]:
+        """Return the calls that have a name, each with arguments and an id that no other of them has."""
+        calls = tuple(call for call in self._calls if call["function"]["name"])
+        taken = {""}
+        for call in calls:
+            if call["id"] in taken:
+                call["id"] = f"call_{new_uid()}"
+            taken.add(call["id"])
+            call["function"]["arguments"] = call["function"]["arguments"] or "{}"
+        return calls
+
+    def _call_of(self, piece: Mapping[str, Any], function: Mapping[str, Any]) -> dict[str, Any]:
+        index = piece.get("index")
+        index = index if isinstance(index, int) else None
+        call_id = _text_of(piece.get("id"))
+        call = self._at.get(index) if index is not None else self._without_index(call_id, function)
+        if call is None or _starts_another(call, call_id, function):
+            call = {"id": "", "type": "function", "function": {"name": "", "arguments": ""}}
+            self._calls.append(call)
+            if index is not None:
+                self._at[index] = call
+        call["id"] = call["id"] or call_id
+        return call
+
+    def _without_index(self, call_id: str, function: Mapping[str, Any]) -> dict[str, Any] | None:
+        if call_id:
+            return next((call for call in self._calls if call["id"] == call_id), None)
+        if function.get("name") or not self._calls:
+            return None
+        return self._calls[-1]
+
+
+def _starts_another(call: Mapping[str, Any], call_id: str, function: Mapping[str, Any]) -> bool:
+    if call_id or not function.get("name"):
+        return bool(call_id and call["id"] and call["id"] != call_id)
+    # Without ids only a name after whole arguments tells; a name alone is repeated by some in each piece.
+    try:
+        return isinstance(load(call["function"]["arguments"].encode("utf-8", "replace")), dict)
+    except ValueError:
+        return False
+
+
+def _text_of(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _split_content(content: Any) -> tuple[str, str]:
+    """Return the thinking and the text of a content, which Mistral sends as a list of parts."""
+    if not isinstance(content, list):
+        return "", _text_of(content)
+    parts = [part for part in content if isinstance(part, dict)]
+    thinking = "".join(_split_content(part.get("thinking"))[1] for part in parts)
+    return thinking, "".join(_text_of(part.get("text")) for part in parts)
+
+
+_COUNTS = {
+    "input_tokens": ("prompt_tokens", "input_tokens"),
+    "output_tokens": ("completion_tokens", "output_tokens"),
+    "cached_tokens": ("prompt_cache_hit_tokens", "cache_read_input_tokens"),
+    "cache_write_tokens": ("cache_creation_input_tokens",),
+}
+_DETAILS = {
+    "cached_tokens": ("prompt_tokens_details", "cached_tokens"),
+    "cache_write_tokens": ("prompt_tokens_details", "cache_write_tokens"),
+    "reasoning_tokens": ("completion_tokens_details", "reasoning_tokens"),
+}
+
+
+def normal_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a provider's counts under our names, which `agent.cost` explains; what it did not tell is absent.
+
+    Anthropic's own counts leave what was read from its cache and written to it out of ``input_tokens``; OpenAI's
+    ``prompt_tokens`` are all (https://docs.claude.com/en/docs/build-with-claude/prompt-caching#tracking-cache-performance).
+    """
+    normal: dict[str, Any] = {}
+    for name, keys in _COUNTS.items():
+        for key in keys:
+            if _is_count(usage.get(key)):
+                normal.setdefault(name, usage[key])
+    for name, (group, key) in _DETAILS.items():
+        details = usage.get(group)
+        if isinstance(details, dict) and _is_count(details.get(key)):
+            normal.setdefault(name, details[key])
+    if "input_tokens" in normal and not _is_count(usage.get("prompt_tokens")):
+        for key in _COUNTS["cached_tokens"][1:] + _COUNTS["cache_write_tokens"]:
+            normal["input_tokens"] += usage[key] if _is_count(usage.get(key)) else 0
+    return normal
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

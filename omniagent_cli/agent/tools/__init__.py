@@ -1,0 +1,1 @@
+"""Tools a model may call: definitions, permissions, execution and results."""

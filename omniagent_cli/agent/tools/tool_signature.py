@@ -1,0 +1,335 @@
+"""From a typed function to what a model is told of it: a JSON schema of its arguments, and how to read them back."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import re
+import types
+import typing
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from enum import Enum
+from typing import Annotated, Any, Literal, NotRequired, Required, Union, get_args, get_origin
+
+from omniagent_cli.agent.tools.json_schema import misfits, same
+from omniagent_cli.agent.tools.skill import ToolContext
+from omniagent_cli.errors import InvalidRecord, UsageError
+from omniagent_cli.json_format import dump
+
+Read = Callable[[Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What one type is in JSON, and how a fitting value becomes Python's."""
+
+    schema: Mapping[str, Any]
+    read: Read = lambda value: value
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What a function takes.
+
+    Attributes:
+        parameters: JSON schema of its arguments, an object.
+        description: what its docstring says before the sections.
+        read: makes Python values of arguments that fit the schema.
+        context: the parameter that gets the `ToolContext`; empty when there is none.
+    """
+
+    parameters: Mapping[str, Any]
+    description: str
+    read: Callable[[Mapping[str, Any]], dict[str, Any]]
+    context: str = ""
+
+
+class _Refused(Exception):
+    """A type that JSON cannot tell; says why."""
+
+
+def signature_of(function: Callable[..., Any]) -> Signature:
+    """Return what a model has to know to call a function.
+
+    Raises:
+        UsageError: it cannot be told, with the reason: a parameter without a type, a type JSON does not have.
+    """
+    name = getattr(function, "__name__", None) or type(function).__name__
+    hints = _hints(function, name)
+    description, documented = docstring_parts(inspect.getdoc(_documented(function)) or "")
+    definitions: dict[str, Any] = {}
+    kinds: dict[str, Kind] = {}
+    required, context = [], ""
+    for parameter in _parameters(function, name):
+        if hints.get(parameter.name) in (ToolContext, ToolContext | None):
+            context = parameter.name
+            continue
+        try:
+            kind = _parameter(parameter, hints, definitions)
+        except _Refused as error:
+            raise UsageError(
+                f"{name} cannot be a tool: its parameter {parameter.name} {error}"
+            ) from None
+        if text := documented.get(parameter.name):
+            kind = Kind({"description": text, **kind.schema}, kind.read)
+        kinds[parameter.name] = kind
+        if parameter.default is parameter.empty:
+            required.append(parameter.name)
+    schema = _object({key: kind.schema for key, kind in kinds.items()}, required)
+    if definitions:
+        schema["$defs"] = definitions
+
+    def read(arguments: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: kinds[key].read(value) for key, value in arguments.items()}
+
+    return Signature(schema, description, read, context)
+
+
+def context_parameter(function: Callable[..., Any]) -> str:
+    """Return the parameter that gets the `ToolContext`, without a look at the other types; empty when none does."""
+    target = _documented(function)
+    for name, hint in getattr(target, "__annotations__", {}).items():
+        if hint is ToolContext or (isinstance(hint, str) and hint.split(".")[-1] == "ToolContext"):
+            return str(name)
+    return ""
+
+
+_SECTIONS = (
+    "args", "arguments", "parameters", "returns", "return", "yields", "raises", "attributes", "example", "examples",
+    "note", "notes", "see also", "todo", "warning", "warnings",
+)  # fmt: skip
+_ENTRY = re.compile(r"(\*{0,2}\w+)\s*(?:\([^)]*\))?\s*:\s*(.*)")
+
+
+def docstring_parts(doc: str) -> tuple[str, dict[str, str]]:
+    """Split a Google-style docstring into what stands before its sections, and what it says of each argument."""
+    before: list[str] = []
+    told: dict[str, list[str]] = {}
+    section, indent, current = "", 0, ""
+    for line in doc.splitlines():
+        text = line.strip()
+        if not line.startswith((" ", "\t")) and text[:-1].lower() in _SECTIONS and text[-1] == ":":
+            section, indent, current = text[:-1].lower(), 0, ""
+        elif not section:
+            before.append(line)
+        elif section in ("args", "arguments", "parameters") and text:
+            depth = len(line) - len(line.lstrip())
+            indent = indent or depth
+            entry = _ENTRY.fullmatch(text) if depth <= indent else None
+            if entry:
+                current = entry[1].lstrip("*")
+                told[current] = [entry[2]]
+            elif current:
+                told[current].append(text)
+    return "\n".join(before).strip(), {name: " ".join(told[name]).strip() for name in told}
+
+
+def _documented(function: Callable[..., Any]) -> Any:
+    """Return what carries the docstring and the types: the function inside a partial, a call of an object."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    if inspect.isroutine(function) or inspect.isclass(function):
+        return function
+    return type(function).__call__
+
+
+def _hints(function: Callable[..., Any], name: str) -> dict[str, Any]:
+    target = _documented(function)
+    try:
+        return typing.get_type_hints(target, include_extras=True)
+    except (NameError, TypeError, AttributeError, SyntaxError) as error:
+        raise UsageError(f"{name} cannot be a tool: its types cannot be read: {error}") from error
+
+
+def _parameters(function: Callable[..., Any], name: str) -> Iterable[inspect.Parameter]:
+    try:
+        return inspect.signature(function).parameters.values()
+    except ValueError as error:
+        raise UsageError(f"{name} cannot be a tool: {error}") from error
+
+
+def _parameter(
+    parameter: inspect.Parameter, hints: Mapping[str, Any], definitions: dict[str, Any]
+) -> Kind:
+    if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+        raise _Refused("takes any number of values; name each, or take a list")
+    if parameter.kind is parameter.POSITIONAL_ONLY:
+        raise _Refused("has a position and no name, and a model names what it gives")
+    if parameter.name not in hints:
+        raise _Refused("has no type; annotate it")
+    kind = _kind(hints[parameter.name], definitions, ())
+    if parameter.default is parameter.empty:
+        return kind
+    if parameter.default is None and misfits(None, {**kind.schema, "$defs": definitions}):
+        kind = _union([kind, _NULL])  # def f(x: str = None), as people write it
+    return Kind({**kind.schema, **_default(parameter.default)}, kind.read)
+
+
+def _default(value: Any) -> dict[str, Any]:
+    """Return the default for the schema, where JSON can tell it."""
+    value = value.value if isinstance(value, Enum) else value
+    try:
+        dump(value)
+    except InvalidRecord:
+        return {}
+    return {"default": value}
+
+
+_NULL = Kind({"type": "null"})
+_PLAIN: dict[Any, Kind] = {
+    str: Kind({"type": "string"}),
+    int: Kind({"type": "integer"}, int),
+    float: Kind({"type": "number"}, float),
+    bool: Kind({"type": "boolean"}),
+    None: _NULL,
+    type(None): _NULL,
+    Any: Kind({}),
+    object: Kind({}),
+    list: Kind({"type": "array"}),
+    dict: Kind({"type": "object"}),
+    tuple: Kind({"type": "array"}, tuple),
+    set: Kind({"type": "array"}, set),
+    frozenset: Kind({"type": "array"}, frozenset),
+}
+_MANY: dict[Any, Callable[[Iterable[Any]], Any]] = {
+    list: list, Sequence: list, Iterable: list, Collection: list,
+    set: set, frozenset: frozenset, AbstractSet: set,
+}  # fmt: skip
+
+
+def _kind(hint: Any, definitions: dict[str, Any], outer: tuple[Any, ...]) -> Kind:
+    """Return what a type is in JSON; `outer` are the classes it stands in."""
+    try:
+        if plain := _PLAIN.get(hint):
+            return plain
+    except TypeError:  # Literal[[]] and other types that are no types
+        raise _Refused(f"has a type that cannot be read: {hint!r}") from None
+    if hasattr(hint, "__supertype__"):
+        return _kind(hint.__supertype__, definitions, outer)
+    if type(hint).__name__ == "TypeAliasType":
+        return _kind(hint.__value__, definitions, outer)
+    if get_origin(hint) is not None:
+        return _generic(hint, definitions, outer)
+    if isinstance(hint, type):
+        return _class(hint, definitions, outer)
+    raise _Refused(f"has the type {hint!r}, which JSON cannot tell")
+
+
+def _generic(hint: Any, definitions: dict[str, Any], outer: tuple[Any, ...]) -> Kind:
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return _choice({choice: choice for choice in inner})
+    if origin in (Union, types.UnionType):
+        return _union([_kind(part, definitions, outer) for part in inner])
+    if origin in (Annotated, Required, NotRequired):
+        kind = _kind(inner[0], definitions, outer)
+        texts = [note for note in inner[1:] if isinstance(note, str)]
+        return Kind({**kind.schema, "description": texts[0]}, kind.read) if texts else kind
+    if origin in _MANY:
+        item = _kind(inner[0], definitions, outer)
+        make = _MANY[origin]
+        return Kind(
+            {"type": "array", "items": item.schema},
+            lambda value: make(item.read(part) for part in value),
+        )
+    if origin is tuple:
+        return _tuple(inner, definitions, outer)
+    if origin in (dict, Mapping):
+        if inner[0] is not str:
+            raise _Refused("has keys that are not text, and JSON has no others")
+        item = _kind(inner[1], definitions, outer)
+        return Kind(
+            {"type": "object", "additionalProperties": item.schema},
+            lambda value: {key: item.read(part) for key, part in value.items()},
+        )
+    raise _Refused(f"has the type {hint!r}, which JSON cannot tell")
+
+
+def _class(hint: type, definitions: dict[str, Any], outer: tuple[Any, ...]) -> Kind:
+    if issubclass(hint, Enum):
+        return _choice({member.value: member for member in hint})
+    if hint in outer:
+        raise _Refused(f"has the type {hint.__name__}, which contains itself")
+    if typing.is_typeddict(hint):
+        return _typed_dict(hint, definitions, (*outer, hint))
+    if dataclasses.is_dataclass(hint):
+        return _dataclass(hint, definitions, (*outer, hint))
+    if hasattr(hint, "model_json_schema") and hasattr(hint, "model_validate"):
+        return _pydantic(hint, definitions)
+    raise _Refused(f"has the type {hint.__name__}, which JSON does not have; take str, for example")
+
+
+def _choice(choices: Mapping[Any, Any]) -> Kind:
+    values = list(choices)
+    if not all(value is None or isinstance(value, str | int | float) for value in values):
+        raise _Refused("has choices that JSON cannot tell")
+
+    def read(value: Any) -> Any:
+        return next(found for choice, found in choices.items() if same(choice, value))
+
+    kinds = {"string" if isinstance(value, str) else "" for value in values}
+    return Kind(({"type": "string"} if kinds == {"string"} else {}) | {"enum": values}, read)
+
+
+def _union(kinds: list[Kind]) -> Kind:
+    def read(value: Any) -> Any:
+        return next((k for k in kinds if not misfits(value, k.schema)), kinds[0]).read(value)
+
+    names = [kind.schema.get("type") for kind in kinds if set(kind.schema) == {"type"}]
+    if len(names) == len(kinds):
+        return Kind({"type": names}, read)
+    return Kind({"anyOf": [kind.schema for kind in kinds]}, read)
+
+
+def _tuple(inner: tuple[Any, ...], definitions: dict[str, Any], outer: tuple[Any, ...]) -> Kind:
+    if len(inner) == 2 and inner[1] is Ellipsis:
+        item = _kind(inner[0], definitions, outer)
+        schema: dict[str, Any] = {"type": "array", "items": item.schema}
+        return Kind(schema, lambda value: tuple(item.read(part) for part in value))
+    items = [_kind(part, definitions, outer) for part in inner]
+    count = {"minItems": len(items), "maxItems": len(items)}
+    schema = {"type": "array", "prefixItems": [item.schema for item in items], **count}
+    return Kind(
+        schema, lambda value: tuple(k.read(part) for k, part in zip(items, value, strict=True))
+    )
+
+
+def _typed_dict(hint: Any, definitions: dict[str, Any], outer: tuple[Any, ...]) -> Kind:
+    hints = typing.get_type_hints(hint, include_extras=True)
+    kinds = {name: _kind(part, definitions, outer) for name, part in hints.items()}
+    # Where annotations are text, the class itself cannot tell Required and NotRequired.
+    needed = {name for name, part in hints.items() if get_origin(part) is Required}
+    needed |= {n for n in hint.__required_keys__ if get_origin(hints[n]) is not NotRequired}
+    schema = _object({name: kind.schema for name, kind in kinds.items()}, needed)
+    return Kind(
+        schema, lambda value: {name: kinds[name].read(part) for name, part in value.items()}
+    )
+
+
+def _dataclass(hint: Any, definitions: dict[str, Any], outer: tuple[Any, ...]) -> Kind:
+    hints = typing.get_type_hints(hint, include_extras=True)
+    fields = [field for field in dataclasses.fields(hint) if field.init]
+    kinds = {field.name: _kind(hints[field.name], definitions, outer) for field in fields}
+    missing = dataclasses.MISSING
+    required = [f.name for f in fields if f.default is missing and f.default_factory is missing]
+    schema = _object({name: kind.schema for name, kind in kinds.items()}, required)
+    return Kind(
+        schema, lambda value: hint(**{name: kinds[name].read(part) for name, part in value.items()})
+    )
+
+
+def _pydantic(model: Any, definitions: dict[str, Any]) -> Kind:
+    schema = model.model_json_schema()
+    for name, definition in schema.pop("$defs", {}).items():
+        if definitions.setdefault(name, definition) != definition:
+            raise _Refused(f"needs a second type called {name}; give one of them another name")
+    return Kind(schema, model.model_validate)
+
+
+def _object(properties: Mapping[str, Any], required: Iterable[str]) -> dict[str, Any]:
+    needed = [name for name in properties if name in set(required)]
+    schema: dict[str, Any] = {"type": "object", "properties": dict(properties)}
+    return schema | ({"required": needed} if needed else {}) | {"additionalProperties": False}

@@ -1,0 +1,221 @@
+"""Which tools a turn is offered: the agent's own and those of its skills, but for what was switched off."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from omniagent_cli.agent.loop_thread import Background
+from omniagent_cli.agent.tools.captured_output import Printed, caught
+from omniagent_cli.agent.tools.skill import Skill
+from omniagent_cli.agent.tools.tool import TOOL_NAME, Offer, Tool
+from omniagent_cli.agent.tools.tool_toggles import Known, SessionSwitches, Switches
+from omniagent_cli.errors import OmniAgentError, UsageError
+from omniagent_cli.text import one_line
+
+if TYPE_CHECKING:
+    from omniagent_cli.stores.store import SessionStore
+
+CLOSE_SECONDS = 5.0
+
+
+@dataclass(slots=True)
+class _Opened:
+    """What became of one skill."""
+
+    skill: Skill
+    tools: Sequence[Tool] = ()
+    failed: bool = False
+
+
+class Toolset:
+    """The tools and skills of an agent.
+
+    Skills live in an event loop of their own: set up there, run there, closed there. An agent may be asked from many
+    loops, one after the other, and a connection to a server belongs to the one in which it was made.
+
+    Args:
+        tools: given to the agent itself.
+        skills: set up before the first turn that offers tools; a function is called then, in a thread.
+        store: handed to the skills.
+        switches: what is offered of it.
+
+    Attributes:
+        names: of the tools and skills, as far as they are known without setting anything up.
+    """
+
+    def __init__(
+        self,
+        tools: Sequence[Tool] = (),
+        skills: Sequence[Skill] | Callable[[], Sequence[Skill]] = (),
+        *,
+        store: SessionStore | None = None,
+        switches: Switches | None = None,
+    ) -> None:
+        self.tools = _checked(tools)
+        self.switches = switches or Switches()
+        self.names = [tool.name for tool in self.tools]
+        self._skills = skills
+        self._store = store
+        self._home = Background()
+        self._loading = threading.Lock()
+        self._lock: asyncio.Lock | None = None
+        self._opened: dict[int, _Opened] = {}
+        self._told: set[str] = set()
+
+    async def offer(self, session: SessionSwitches) -> Offer:
+        """Return what a turn may use."""
+        known, notices = await self.known(session)
+        return Offer([entry.tool for entry in known if not entry.why_off], notices, self._home)
+
+    async def known(self, session: SessionSwitches) -> tuple[list[Known], list[str]]:
+        """Return every tool there is, and what the person should know and was not told yet."""
+        notices: list[str] = []
+        opened: list[_Opened] = []
+        if not isinstance(self._skills, Sequence) or self._skills:
+            opened = await asyncio.wrap_future(self._home.submit(self._ready(notices)))
+        notices += [one_line(line) for entry in opened for line in entry.skill.left_out]
+        found = self._named(opened, notices)
+        known = [Known(tool, self.why_off(tool, session)) for tool in found]
+        self.names = list(dict.fromkeys(n for tool in found for n in (tool.skill, tool.name) if n))
+        notices += self._unknown({name for tool in found for name in (tool.name, tool.skill)})
+        fresh = [text for text in dict.fromkeys(notices) if text not in self._told]
+        self._told.update(fresh)
+        return known, fresh
+
+    def why_off(self, tool: Tool, session: SessionSwitches) -> str:
+        """Return why a tool is not offered; empty when it is."""
+        return self.switches.why_off(tool) or ("session" if session.is_off(tool) else "")
+
+    def load(self) -> list[Skill]:
+        """Return the skills, none of them set up; what a function returns is asked for once."""
+        with self._loading:
+            if not isinstance(self._skills, Sequence):
+                self._skills = list(self._skills())
+            return list(self._skills)
+
+    def try_again(self) -> None:
+        """Set up anew, before the next turn, what could not be set up."""
+        for entry in [entry for entry in self._opened.values() if entry.failed]:
+            del self._opened[id(entry.skill)]
+            self._told = {text for text in self._told if not text.startswith(_begin(entry.skill))}
+
+    async def aclose(self) -> None:
+        """Let go of what the skills hold."""
+        await asyncio.to_thread(self.close)
+
+    def close(self) -> None:
+        """Let go of what the skills hold, from a plain function."""
+        opened = [entry.skill for entry in self._opened.values() if not entry.failed]
+        self._opened.clear()
+        if opened:
+            with suppress(TimeoutError):  # the loop is stuck in somebody's function
+                self._home.submit(_closed(opened)).result(2 * CLOSE_SECONDS)
+        self._home.close()
+
+    # In the loop of the skills.
+
+    async def _ready(self, notices: list[str]) -> list[_Opened]:
+        """Set up what is not set up yet."""
+        if self._lock is None:
+            self._lock = asyncio.Lock()
+        async with self._lock:
+            skills = await asyncio.to_thread(self.load)
+            wanted = [skill for skill in skills if skill.name not in self.switches.disabled]
+            fresh = [skill for skill in wanted if id(skill) not in self._opened]
+            await asyncio.gather(*(self._open(skill, notices) for skill in fresh))
+            return [self._opened[id(skill)] for skill in wanted]
+
+    async def _open(self, skill: Skill, notices: list[str]) -> None:
+        why = ""
+        try:
+            with caught(Printed()):
+                async with asyncio.timeout(skill.open_seconds):
+                    tools = await skill.open(self._store)
+            if any(not isinstance(tool, Tool) for tool in tools):
+                raise UsageError("it brings what is no Tool")  # noqa: TRY301  # told as the rest is
+            # Noted at once, so that it is closed even when the others are interrupted.
+            self._opened[id(skill)] = _Opened(skill, tools)
+        except TimeoutError:
+            why = f"it took longer than {skill.open_seconds:g} s"
+        except OmniAgentError as error:
+            why = str(error)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            why = f"it raised {type(error).__name__}"
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # somebody's skill: it is told, and the turn goes on
+            why = f"{type(error).__name__}: {error}"
+        if why:
+            notices.append(one_line(f"{_begin(skill)}{why}; its tools are left out"))
+            self._opened[id(skill)] = _Opened(skill, failed=True)
+
+    # Names.
+
+    def _named(self, opened: Sequence[_Opened], notices: list[str]) -> list[Tool]:
+        """Return the tools whose names can be told to a model, each name once: the first one has it."""
+        taken: dict[str, Tool] = {}
+        offered = [
+            replace(tool, skill=entry.skill.name) for entry in opened for tool in list(entry.tools)
+        ]
+        for tool in [*self.tools, *offered]:
+            if not TOOL_NAME.fullmatch(tool.name):
+                why = "no model can be told that name"
+            elif other := taken.get(tool.name):
+                whose = f"the skill {other.skill}" if other.skill else "the agent itself"
+                why = f"{whose} has one of that name"
+            else:
+                taken[tool.name] = tool
+                continue
+            notices.append(
+                one_line(f"the tool {tool.name} of the skill {tool.skill} is left out: {why}")
+            )
+        return list(taken.values())
+
+    def _unknown(self, names: set[str]) -> list[str]:
+        missing = sorted((self.switches.only or frozenset()) - names)
+        known = ", ".join(sorted(names - {""})) or "none"
+        return [
+            one_line(f"there is no tool or skill {name!r}; there are: {known}") for name in missing
+        ]
+
+
+def _begin(skill: Skill) -> str:
+    return one_line(f"the skill {skill.name} cannot be set up: ")
+
+
+def _checked(tools: Sequence[Tool]) -> list[Tool]:
+    """Return the tools.
+
+    Raises:
+        UsageError: one is no tool, two have one name, or one has a name that no model can be told.
+    """
+    names = set()
+    for tool in tools:
+        if not isinstance(tool, Tool):
+            raise UsageError(f"{tool!r} is no Tool; make one with @tool or Tool.from_function")
+        if not TOOL_NAME.fullmatch(tool.name) or tool.name in names:
+            why = (
+                "there are two of that name"
+                if tool.name in names
+                else "1 to 64 letters, digits, _ and -"
+            )
+            raise UsageError(f"the tool {tool.name!r} needs another name: {why}")
+        names.add(tool.name)
+    return list(tools)
+
+
+async def _closed(skills: Sequence[Skill]) -> None:
+    """Close skills, each for as long as it may take; what goes wrong now harms nobody any more."""
+
+    async def close(skill: Skill) -> None:
+        with caught(Printed()):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await skill.aclose()
+
+    await asyncio.gather(*(close(skill) for skill in skills), return_exceptions=True)

@@ -1,0 +1,127 @@
+"""Models: whose keys are here, whether they are taken, which servers answer on this machine, and who would answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from omniagent_cli.agent.models.model_catalog import Offer, Source, ask_all
+from omniagent_cli.agent.models.providers import PROVIDERS, RECALL, is_loopback, parse_model
+from omniagent_cli.cli.doctor.check_result import OK, PROBLEM, WARNING, Finding, Patient, told
+from omniagent_cli.cli.models.model_catalog import Asking
+from omniagent_cli.config import Settings, resolve_model
+from omniagent_cli.errors import ConfigError, ModelRefused, OmniAgentError
+from omniagent_cli.ui.views import counted
+
+_ASK_SECONDS = 4.0
+_REFUSED = (401, 403)
+
+
+def check(patient: Patient) -> Iterator[Finding]:
+    """Look for keys and servers, ask providers for their models unless offline, and tell who would answer."""
+    yield from _keys(patient)
+    if patient.settings is None:
+        return
+    asking = Asking(patient.context, offline=patient.offline, refresh=True, known_for=timedelta())
+    sources = asking.sources()
+    asked = [one for one in sources if not patient.offline or is_loopback(one.base_url)]
+    for offer in ask_all(asked, timeout_seconds=_ASK_SECONDS):
+        yield _answered(offer)
+    for source in sources:
+        if source not in asked:
+            yield Finding(OK, f"{source.provider.title} was not asked, for --offline was given")
+    there = {source.base_url for source in sources}
+    for server in asking.servers:
+        if server.base_url not in there:
+            yield _local(server.provider.title, server.base_url, len(server.models))
+    yield from _who_answers(patient.settings, patient, asking)
+    yield from _aliases(patient.settings)
+
+
+def _keys(patient: Patient) -> Iterator[Finding]:
+    keys = patient.context.keys
+    if exposed := keys.exposed_file:
+        yield Finding(WARNING, f"others on this machine may read {exposed}", f"chmod 600 {exposed}")
+    found = False
+    try:
+        for provider in PROVIDERS.values():
+            places = keys.places(provider.name, provider.key_variables)
+            if places:
+                found = True
+                behind = f"; the one in {places[1].origin} waits behind it" if places[1:] else ""
+                yield Finding(
+                    OK, f"a key for {provider.title} is here ({places[0].origin}){behind}"
+                )
+    except ConfigError as error:
+        yield told(error)
+        return
+    if not found:
+        do = "'omniagent keys set openai' keeps one; a local server needs none"
+        yield Finding(OK, "no provider's key is here", do)
+
+
+def _answered(offer: Offer) -> Finding:
+    source, error = offer.source, offer.error
+    title = source.provider.title
+    if error is None:
+        how = f"the key for {title} is accepted" if source.api_key else f"{title} answers"
+        return Finding(OK, f"{how}: {counted(len(offer.models), 'model')} at {source.base_url}")
+    if isinstance(error, ModelRefused) and error.status in _REFUSED and source.api_key:
+        what = f"{title} refuses the key ({source.origin})"
+        return Finding(PROBLEM, what, f"'omniagent keys set {source.provider.name}' keeps another")
+    return told(error, PROBLEM if _is_own(source) else WARNING)
+
+
+def _is_own(source: Source) -> bool:
+    """Tell whether the person named this address, so that nothing works without it."""
+    return source.base_url != source.provider.base_url
+
+
+def _local(title: str, url: str, models: int) -> Finding:
+    if models:
+        return Finding(OK, f"{title} answers at {url} with {counted(models, 'model')}")
+    return Finding(WARNING, f"{title} answers at {url} and has no model yet", "fetch one first")
+
+
+def _who_answers(settings: Settings, patient: Patient, asking: Asking) -> Iterator[Finding]:
+    from omniagent_cli.cli.talk.agent_factory import Answering, Wishes
+
+    answering = Answering(
+        settings,
+        Wishes(offline=patient.offline),
+        tell=lambda _line: None,
+        probe=lambda: asking.servers,
+    )
+    try:
+        choice = answering.choice()
+    except OmniAgentError as error:
+        yield told(error)
+        return
+    if choice.model == RECALL:
+        state = WARNING if choice.automatic else OK
+        do = "'omniagent keys set openai', or start Ollama, to talk with a language model"
+        yield Finding(state, f"recall answers, which is no language model: {choice.reason}", do)
+        return
+    provider = parse_model(choice.model).provider
+    if not provider.local and not choice.base_url and not _has_key(patient, provider.name):
+        what = f"{choice.model} would answer ({choice.reason}), and there is no key for {provider.title}"
+        yield Finding(PROBLEM, what, provider.key_advice)
+        return
+    yield Finding(OK, f"{choice.model} answers where nothing else is named: {choice.reason}")
+
+
+def _has_key(patient: Patient, name: str) -> bool:
+    try:
+        return patient.context.keys.find(name, PROVIDERS[name].key_variables) is not None
+    except ConfigError:
+        return False  # told with the keys
+
+
+def _aliases(settings: Settings) -> Iterator[Finding]:
+    for name in settings.aliases:
+        try:
+            model = resolve_model(settings, name)
+            if model.strip().lower() != RECALL:
+                parse_model(model, origin=f"the alias {name}")
+        except OmniAgentError as error:
+            yield told(error)

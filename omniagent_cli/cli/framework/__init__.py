@@ -1,0 +1,1 @@
+"""Shared parts of all commands: context, groups, options, exit codes, session selection."""

@@ -1,0 +1,380 @@
+"""Groups whose commands are imported only when they run, and the options that every command shares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup, TyperOption
+
+from omniagent_cli.cli.framework.command_table import BEGIN, COMMANDS, Group, Row, commands_below
+from omniagent_cli.cli.framework.context import Context, running
+from omniagent_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from omniagent_cli.ui.terminal import Terminal
+
+    # Typer has taken click in; its types have no public names.
+    Parameter = Any
+    Formatter = Any
+
+_COLORS = ("auto", "always", "never")
+
+_MEANT = {
+    "ls": ("list",),
+    "rm": ("delete", "remove"),
+    "del": ("delete",),
+    "remove": ("delete",),
+    "mv": ("rename",),
+    "cp": ("fork",),
+    "copy": ("fork",),
+    "cat": ("show",),
+    "view": ("show",),
+    "history": ("show",),
+    "find": ("search",),
+    "grep": ("search",),
+    "undelete": ("restore",),
+    "status": ("doctor",),
+    "run": ("ask",),
+    "prompt": ("ask",),
+}
+"""What other programs call a command -> what it is here."""
+
+
+def _shared(
+    names: list[str], text: str, keep: Callable[[Context, Any], None], metavar: str | None = None
+) -> TyperOption:
+    def callback(ctx: typer.Context, _parameter: Parameter, value: Any) -> Any:
+        if value is not None and value is not False:
+            keep(running(ctx), value)
+        return value
+
+    return TyperOption(
+        param_decls=names,
+        help=text,
+        metavar=metavar,
+        is_flag=metavar is None,
+        expose_value=False,
+        callback=callback,
+    )
+
+
+def _keep_store(context: Context, value: str) -> None:
+    context.flags["store.url"] = value
+
+
+def _keep_config(context: Context, value: str) -> None:
+    context.config_file = value
+
+
+def _keep_color(context: Context, value: str) -> None:
+    if value not in _COLORS:
+        raise UsageError(f"--color cannot be {value!r}; give {' or '.join(_COLORS)}")
+    context.flags["display.color"] = value
+    context.terminal.color = value  # also for what goes wrong before the settings are read
+
+
+def _keep_quiet(context: Context, _value: bool) -> None:  # noqa: FBT001  # a callback
+    context.terminal.quiet = True
+
+
+def _keep_verbose(context: Context, _value: bool) -> None:  # noqa: FBT001  # a callback
+    context.terminal.verbose = True
+
+
+def _keep_json(context: Context, _value: bool) -> None:  # noqa: FBT001  # a callback
+    context.json = True
+
+
+@lru_cache(maxsize=1)
+def shared_options() -> tuple[TyperOption, ...]:
+    """Return the options that every command takes, before and after its name."""
+    return (
+        _shared(["--store", "--db"], "the store to use: a URL, a path, or @NAME", _keep_store, "URL"),
+        _shared(["--config"], "read settings from this file", _keep_config, "FILE"),
+        _shared(["--color"], "auto, always or never", _keep_color, "WHEN"),
+        _shared(["--quiet", "-q"], "say nothing but data and errors", _keep_quiet),
+        _shared(["--verbose", "-v"], "say more", _keep_verbose),
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=1)
+def _long_shared_options() -> tuple[TyperOption, ...]:
+    """Return the same without their letters, for commands where a word may begin with a dash."""
+    options = []
+    for option in shared_options():
+        names = [name for name in option.opts if name.startswith("--")]
+        options.append(
+            TyperOption(
+                param_decls=names,
+                help=option.help,
+                metavar=option.metavar,
+                is_flag=option.is_flag,
+                expose_value=False,
+                callback=option.callback,
+            )
+        )
+    return tuple(options)
+
+
+@lru_cache(maxsize=1)
+def _json_option() -> TyperOption:
+    return _shared(["--json"], "print one JSON document", _keep_json)
+
+
+@lru_cache(maxsize=1)
+def _version_option() -> TyperOption:
+    def show(ctx: typer.Context, _parameter: Parameter, value: bool) -> None:  # noqa: FBT001  # a callback
+        if value:
+            from omniagent_cli import __version__
+
+            running(ctx).terminal.line(f"omniagent {__version__}")
+            raise typer.Exit
+
+    return TyperOption(
+        param_decls=["--version", "-V"],
+        help="show the version",
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=show,
+    )
+
+
+def _helping(option: Any) -> Any:
+    """Let the option that click makes for every command speak through our terminal, and as we do."""
+    if option is not None:
+        option.help = "show this help"
+        option.callback = _show_help
+    return option
+
+
+def _show_help(ctx: typer.Context, _parameter: Parameter, value: bool) -> None:  # noqa: FBT001  # a callback
+    if value and not ctx.resilient_parsing:
+        running(ctx).terminal.write(ctx.get_help() + "\n")
+        raise typer.Exit
+
+
+@contextmanager
+def _placed(ctx: Any) -> Iterator[None]:
+    """Note in an error which command it is about, where click leaves that out."""
+    try:
+        yield
+    except typer.TyperException as error:
+        if getattr(error, "ctx", None) is None:
+            vars(error)["ctx"] = ctx
+        raise
+
+
+class Command(TyperCommand):
+    """One command with its row of the table."""
+
+    row: Row
+
+    def get_params(self, ctx: Any) -> list[Parameter]:
+        """Return its own parameters and the shared ones."""
+        shared = _long_shared_options() if self.row.words else shared_options()
+        own = super().get_params(ctx)
+        return [*own, *([_json_option()] if self.row.json else []), *shared]
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse, and refuse ``--json`` that was given before the name of a command without data."""
+        with _placed(ctx):
+            args = _filled(args, *self.row.alone) if self.row.alone else args
+            rest = super().parse_args(ctx, _number_last(args) if self.row.number else args)
+        if running(ctx).json and not self.row.json:
+            raise UsageError(f"'{ctx.command_path}' has no data to print as JSON; leave out --json")
+        return rest
+
+    def get_help_option(self, ctx: Any) -> Any:  # click's signature
+        """Return ``--help``."""
+        return _helping(super().get_help_option(ctx))
+
+    def format_options(self, ctx: Any, formatter: Formatter) -> None:
+        """List its own options before the shared ones."""
+        own = super().get_params(ctx)
+        _format_parameters(own, self.get_params(ctx)[len(own) :], ctx, formatter)
+
+    def format_epilog(self, ctx: Any, formatter: Formatter) -> None:  # click's signature
+        """Show each example as one line, however narrow the terminal."""
+        formatter.write(_examples(self.row))
+        if self.row.json:
+            path = ctx.command_path.partition(" ")[2]
+            formatter.write(f"\nWhat --json prints:\n  omniagent help json {path}\n")
+
+
+def own_parameters(command: Command, ctx: Any) -> list[Parameter]:
+    """Return the parameters of a command without those that all share."""
+    return TyperCommand.get_params(command, ctx)
+
+
+def _number_last(args: list[str]) -> list[str]:
+    """Put a last argument such as -1, which reads like an option, where options have ended."""
+    for place, word in enumerate(args):
+        if word == "--":
+            break
+        if word[:1] == "-" and word[1:2].isdecimal():
+            return [*args[:place], *args[place + 1 :], "--", word]
+    return args
+
+
+def _filled(args: list[str], option: str, value: str) -> list[str]:
+    """Give an option its value where it stands alone: last, or before another option."""
+    end = args.index("--") if "--" in args else len(args)
+    words, following = args[:end], [*args[1:end], "-"]
+    filled = [
+        f"{option}={value}" if word == option and after.startswith("-") else word
+        for word, after in zip(words, following, strict=False)
+    ]
+    return filled + args[end:]
+
+
+class LazyGroup(TyperGroup):
+    """A group of the table; a command's module is imported when it is asked for."""
+
+    def __init__(self, name: str, group: Group, *, root: bool = False) -> None:
+        super().__init__(
+            name=name,
+            help=group.help[:1].upper() + group.help[1:].rstrip(".") + ".",
+            invoke_without_command=True,
+            callback=None,
+            rich_markup_mode=None,
+        )
+        self._group = group
+        self._root = root
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the options before the name of a command."""
+        with _placed(ctx):
+            return super().parse_args(ctx, args)
+
+    def list_commands(self, ctx: Any) -> list[str]:  # click's signature
+        """Return the names of the commands in the order of the table."""
+        return list(self._group.commands)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Import and build one command.
+
+        Raises:
+            UsageError: there is none of that name.
+        """
+        row = self._group.commands.get(cmd_name)
+        if row is None:
+            if cmd_name.startswith("-"):
+                return None  # click tells about options
+            raise UsageError(self._unknown(ctx, cmd_name))
+        return LazyGroup(cmd_name, row) if isinstance(row, Group) else built(cmd_name, row)
+
+    def _unknown(self, ctx: Any, name: str) -> str:
+        from difflib import get_close_matches
+
+        close = get_close_matches(name, self._group.commands, n=3)
+        what = f"there is no command {name!r} of '{ctx.command_path}'"
+        for word in _MEANT.get(name, ()):
+            if word in self._group.commands:
+                return f"{what}; did you mean {word}?"
+        elsewhere = [path for word in (name, *_MEANT.get(name, ())) for path in _paths_to(word)]
+        if elsewhere:
+            return f"{what}; did you mean '{elsewhere[0]}'?"
+        if name == "version":
+            return f"{what}; did you mean 'omniagent --version'?"
+        if close:
+            return f"{what}; did you mean {' or '.join(close)}?"
+        return f"{what}; '{ctx.command_path} --help' lists those there are"
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was named, the default one, or show the help."""
+        named = [*ctx._protected_args, *ctx.args]  # noqa: SLF001  # the only place where click keeps them
+        if named:
+            return super().invoke(ctx)
+        if self._group.default is None:
+            terminal = running(ctx).terminal
+            begin = self._root and terminal.is_terminal
+            terminal.write(_beginning(terminal) if begin else ctx.get_help() + "\n")
+            return None
+        command = self.get_command(ctx, self._group.default)
+        with command.make_context(self._group.default, [], parent=ctx) as inner:
+            return command.invoke(inner)
+
+    def get_params(self, ctx: Any) -> list[Parameter]:
+        """Return the shared options; also of groups, because ``sessions --store X list`` is typed too."""
+        own = super().get_params(ctx)
+        return [
+            *own,
+            *([_version_option()] if self._root else []),
+            _json_option(),
+            *shared_options(),
+        ]
+
+    def get_help_option(self, ctx: Any) -> Any:  # click's signature
+        """Return ``--help``."""
+        return _helping(super().get_help_option(ctx))
+
+    def format_epilog(self, ctx: Any, formatter: Formatter) -> None:  # click's signature
+        """Show each example as one line, however narrow the terminal."""
+        formatter.write(_examples(self._group))
+
+    def format_options(self, ctx: Any, formatter: Formatter) -> None:
+        """List options and commands, importing none."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, row.help) for name, row in self._group.commands.items()])
+        own = super().get_params(ctx)
+        if self._root:
+            own = [*own, _version_option()]
+        _format_parameters(own, [_json_option(), *shared_options()], ctx, formatter)
+
+
+def _beginning(terminal: Terminal) -> str:
+    """Return what a person at a terminal who typed nothing more may type next."""
+    from textwrap import wrap
+
+    columns = max(20, min(terminal.width, 80))
+    lines = [*wrap(COMMANDS.help, columns), ""]
+    for line, text in BEGIN:
+        indent = " " * 6
+        lines.append(terminal.style(f"  {line}", "cyan"))
+        lines += wrap(text, columns, initial_indent=indent, subsequent_indent=indent)
+    return "\n".join([*lines, ""])
+
+
+def _paths_to(name: str) -> Iterator[str]:
+    """Yield the whole command lines that lead to commands of this name, wherever they are."""
+    for path, _ in commands_below(COMMANDS):
+        if path[-1] == name:
+            yield f"omniagent {' '.join(path)}"
+
+
+def _format_parameters(
+    own: list[Parameter], shared: list[Parameter], ctx: Any, formatter: Formatter
+) -> None:
+    sections: dict[str, list[Parameter]] = {"Arguments": [], "Options": []}
+    for param in own:
+        title = "Arguments" if param.param_type_name == "argument" else "Options"
+        title = getattr(param, "rich_help_panel", None) or title
+        sections.setdefault(title, []).append(param)
+    sections["Global options"] = shared
+    for title, params in sections.items():
+        records = [record for param in params if (record := param.get_help_record(ctx))]
+        if records:
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+def _examples(row: Row | Group) -> str:
+    return "\nExamples:\n" + "".join(f"  {example}\n" for example in row.examples)
+
+
+def built(name: str, row: Row) -> Command:
+    """Import a command's function and build the command around it."""
+    module, _, function = row.target.partition(":")
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    settings: dict[str, Any] = {"ignore_unknown_options": True} if row.words else {}
+    register = app.command(name, cls=Command, context_settings=settings)
+    register(getattr(import_module(f"omniagent_cli.cli.{module}"), function))
+    command: Any = typer.main.get_command(app)
+    command.row = row
+    return command  # type: ignore[no-any-return]

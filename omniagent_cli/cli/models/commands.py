@@ -1,0 +1,206 @@
+"""`omniagent models`: which there are to talk to, and which one to talk to from now on."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from omniagent_cli.agent.models.providers import RECALL, ModelName, find_provider, parse_model
+from omniagent_cli.cli.framework.context import Context, running
+from omniagent_cli.cli.framework.row_output import show_rows
+from omniagent_cli.complete.models import read_models
+from omniagent_cli.config import chosen_model, config_path, set_value
+from omniagent_cli.durations import describe_age, utc_now
+from omniagent_cli.errors import ConfigError, OmniAgentError, UsageError
+from omniagent_cli.json_format import format_time, parse_time
+from omniagent_cli.text import one_line, plain_field
+from omniagent_cli.ui.cells import Column, Table
+
+if TYPE_CHECKING:
+    from omniagent_cli.agent.models.discovery import Choice, LocalServer
+
+_KNOWN_FOR = timedelta(days=1)
+"""So long a provider is not asked again."""
+
+
+class Row(NamedTuple):
+    """One model that can be used now.
+
+    Attributes:
+        origin: why it can: where its provider's key is, which server has it, or what it stands for.
+        asked_at: when that was learned; None when nobody had to be asked.
+        chosen: it answers where nothing else is named.
+        reason: why it is chosen.
+    """
+
+    model: str
+    origin: str
+    asked_at: datetime | None = None
+    chosen: bool = False
+    reason: str | None = None
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """Its JSON form."""
+        asked_at = format_time(self.asked_at) if self.asked_at else None
+        return {**self._asdict(), "asked_at": asked_at}
+
+
+def list_models(
+    ctx: typer.Context,
+    *,
+    provider: Annotated[
+        str | None, typer.Option(metavar="PROVIDER", help="only the models of this provider")
+    ] = None,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="ask again who was asked within a day")
+    ] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="ask nobody but this machine")] = False,
+) -> None:
+    """List the models that can be used now: with a key, on this machine, or built in.
+
+    What a provider offers is remembered for a day.
+    """
+    from omniagent_cli.cli.models.model_catalog import Asking
+
+    context = running(ctx)
+    asking = Asking(context, offline=offline, refresh=refresh, known_for=_KNOWN_FOR)
+    if provider is not None:
+        rows = asking.of_provider(find_provider(provider))
+    else:
+        rows = [*_aliases(context), *asking.everything(), Row(RECALL, "built in")]
+    choice = _choice(context, asking.servers, offline=offline, quietly=provider is not None)
+    if choice and provider is None and choice.model not in {row.model for row in rows}:
+        rows.insert(0, Row(choice.model, "your settings"))
+    if choice:
+        rows = [_marked(row, choice) for row in rows]
+    _show(context, rows)
+    if choice and provider is None:
+        context.terminal.note(
+            f"{choice.model} answers where nothing else is named: {choice.reason}"
+        )
+    if native := asking.native(rows):
+        context.terminal.note(f"asked in its own protocol (extra [providers]): {', '.join(native)}")
+
+
+def _marked(row: Row, choice: Choice) -> Row:
+    chosen = row.model == choice.model
+    return row._replace(chosen=chosen, reason=choice.reason if chosen else None)
+
+
+def _choice(
+    context: Context, servers: list[LocalServer], *, offline: bool, quietly: bool
+) -> Choice | None:
+    from omniagent_cli.cli.talk.agent_factory import Answering, Wishes
+
+    answering = Answering(
+        context.settings, Wishes(offline=offline), tell=context.terminal.note, probe=lambda: servers
+    )
+    try:
+        return answering.choice()
+    except OmniAgentError as error:
+        if isinstance(error, UsageError):
+            raise
+        if not quietly:
+            context.terminal.warn(str(error))
+        return None
+
+
+def _aliases(context: Context) -> list[Row]:
+    return [Row(name, f"alias of {model}") for name, model in context.settings.aliases.items()]
+
+
+def _show(context: Context, rows: list[Row]) -> None:
+    now = utc_now()
+    columns = [
+        Column("MODEL", "cyan", shrink=True),
+        Column("BECAUSE OF", shrink=True),
+        Column("ASKED"),
+        Column("", "yellow"),
+    ]
+    show_rows(
+        context,
+        rows,
+        record=lambda row: row.record,
+        fields=lambda row: [
+            plain_field(row.model),
+            plain_field(row.origin),
+            format_time(row.asked_at) if row.asked_at else "",
+            "chosen" * row.chosen,
+        ],
+        table=lambda found: Table(
+            columns,
+            [
+                [
+                    one_line(row.model),
+                    one_line(row.origin),
+                    describe_age(row.asked_at, now) if row.asked_at else "",
+                    "chosen" * row.chosen,
+                ]
+                for row in found
+            ],
+        ),
+    )
+
+
+def use(
+    ctx: typer.Context,
+    *,
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="provider:name, or one of your aliases")
+    ],
+) -> None:
+    """Talk to this model from now on, where a session has none of its own."""
+    context = running(ctx)
+    if model not in context.settings.aliases and model.strip().lower() != RECALL:
+        name = _parsed(context, model)
+        if not name.provider.local and not context.keys.get(
+            name.provider.name, name.provider.key_variables
+        ):
+            context.terminal.warn(
+                f"there is no key for {name.provider.title} yet; {name.provider.key_advice}"
+            )
+        _check_known(context, name)
+    file = config_path(context.environ, context.config_file)
+    set_value(file, "model", model)
+    now, origin = chosen_model(context.settings)
+    if origin.layer in ("environment", "flag") and now != model:
+        context.terminal.warn(f"{origin} names {now} and wins over {file}")
+
+
+def _parsed(context: Context, text: str) -> ModelName:
+    """Read a model's name; one without its provider is told with those that offer it."""
+    try:
+        return parse_model(text)
+    except ConfigError:
+        raise
+    except UsageError as error:
+        known = [row[0] for row in read_models(context.environ)]
+        same = [name for name in known if name.partition(":")[2] == text]
+        if ":" in text or not same:
+            raise
+        raise UsageError(
+            f"{one_line(text)!r} names no provider; did you mean {' or '.join(same[:3])}?"
+        ) from error
+
+
+def _check_known(context: Context, name: ModelName) -> None:
+    """Warn when the provider did not list this model when it was asked last; it may be new."""
+    rows = [
+        row for row in read_models(context.environ) if row[0].startswith(f"{name.provider.name}:")
+    ]
+    offered = {row[0] for row in rows}
+    wanted = str(name)
+    if not rows or not name.model or wanted in offered or f"{wanted}:latest" in offered:
+        return
+    age = describe_age(parse_time(rows[0][1]), utc_now())
+    close = get_close_matches(wanted, offered, n=3)
+    hint = (
+        f"did you mean {' or '.join(close)}?" if close else "see `omniagent models list --refresh`"
+    )
+    context.terminal.warn(
+        f"{name.provider.title} offered no {one_line(name.model)} when it was asked ({age}); {hint}"
+    )

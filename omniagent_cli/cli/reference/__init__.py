@@ -1,0 +1,1 @@
+"""Generated reference: help, manual page, completion table, JSON shapes."""

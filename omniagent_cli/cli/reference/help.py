@@ -1,0 +1,186 @@
+"""`omniagent help`: any command's help, and what is true of all commands: variables, exit codes, JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
+
+from omniagent_cli.cli.framework import exits
+from omniagent_cli.cli.framework.command_table import COMMANDS, commands_below
+from omniagent_cli.cli.framework.context import Context, running
+from omniagent_cli.errors import UsageError
+from omniagent_cli.text import plain_field
+from omniagent_cli.ui.cells import wrap_cells
+
+if TYPE_CHECKING:
+    from omniagent_cli.cli.reference.environment import Variable
+
+Rows = Iterable[tuple[str, str]]
+
+CODES = (
+    (exits.DONE, "done; also when there was nothing to do"),
+    (exits.FAILED, "failed or refused: not found, not agreed to, damage left, an answer that does not follow --schema"),
+    (exits.USAGE, "the command line, a setting or a variable is wrong"),
+    (exits.UNREACHABLE, "a store or a model could not be reached or used; trying again later may help"),
+    (exits.BUG, "a bug in omniagent; a traceback stands above the message"),
+    (exits.INTERRUPTED, "interrupted by Ctrl-C (SIGINT)"),
+    (exits.CLOSED_PIPE, "whoever read the output closed the pipe (SIGPIPE), as with head"),
+    (exits.TERMINATED, "ended by SIGTERM"),
+)  # fmt: skip
+"""Exit codes, and what each tells."""
+
+_JSON = """\
+With --json a command prints one JSON document to stdout and nothing else there: on one line in a pipe, indented on a \
+terminal. What is said besides, and every error, goes to stderr; when a command fails before it has data, stdout stays \
+empty.
+This is version {version} of what is printed. Keys may be added to it, so let a program pass over those it does not \
+know; no key is removed or renamed, and none gets another type or meaning, before another version.
+Times are RFC 3339 in UTC, lengths of time and sizes are numbers of seconds and bytes, texts are as they are stored: \
+what they hold may drive a terminal when it is printed unchecked.
+'omniagent help json COMMAND' prints the JSON schema (draft 2020-12) of one of these:"""
+
+
+class Topic(NamedTuple):
+    """One thing to explain that is no command.
+
+    Attributes:
+        text: what it is about, in a line.
+        show: prints it; gets the words after its name.
+    """
+
+    text: str
+    show: Callable[[Context, Sequence[str]], None]
+
+
+def explain(
+    ctx: typer.Context,
+    *,
+    topic: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[TOPIC]...",
+            help="a command, or environment, exit-codes, json",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Explain a command as its --help does, or what is true of all: environment, exit-codes, json."""
+    context, words = running(ctx), topic or []
+    if words and words[0] in TOPICS:
+        TOPICS[words[0]].show(context, words[1:])
+        return
+    _check_command(words)
+    from omniagent_cli.cli.framework.command_groups import LazyGroup
+
+    root = LazyGroup("omniagent", COMMANDS, root=True)
+    given = [*words, "--help"]
+    width = ctx.terminal_width
+    with root.make_context("omniagent", given, obj=context, terminal_width=width) as inner:
+        root.invoke(inner)
+
+
+def _check_command(words: Sequence[str]) -> None:
+    """Refuse what is neither a command nor a topic, with what was probably meant."""
+    known = {" ".join(path) for path, _ in commands_below(COMMANDS)}
+    wanted = " ".join(words)
+    if not words or wanted in known:
+        return
+    from difflib import get_close_matches
+
+    inner = [name for name in sorted(known) if name.split()[-1] == words[-1]]
+    close = get_close_matches(wanted, [*TOPICS, *known], n=2)
+    found = inner or close
+    hint = (
+        f"did you mean 'omniagent help {found[0]}'?"
+        if found
+        else f"the topics are {', '.join(TOPICS)}, and 'omniagent --help' lists the commands"
+    )
+    raise UsageError(f"there is no help on {wanted!r}; {hint}")
+
+
+def _environment(context: Context, words: Sequence[str]) -> None:
+    from omniagent_cli.cli.reference.environment import variables
+
+    _nothing_after("environment", words)
+
+    def rows(of: Iterable[Variable]) -> Rows:
+        return [(", ".join(one.names), one.text) for one in of]
+
+    _show(
+        context,
+        "Environment variables. An option on the command line wins over them, and they win over settings files.",
+        [(title, rows(of)) for title, of in variables().items()],
+    )
+
+
+def _exit_codes(context: Context, words: Sequence[str]) -> None:
+    _nothing_after("exit-codes", words)
+    _show(
+        context,
+        "What a command's exit code tells a script.",
+        [("Exit codes", [(str(code), text) for code, text in CODES])],
+    )
+
+
+def _json(context: Context, words: Sequence[str]) -> None:
+    from omniagent_cli.cli.reference.json_shapes import SHAPES, VERSION, schema_of
+
+    if words:
+        command = " ".join(words)
+        if command not in SHAPES:
+            raise UsageError(_no_json(command, SHAPES))
+        context.terminal.json(schema_of(command))
+        return
+    rows = {" ".join(path): row for path, row in commands_below(COMMANDS)}
+    _show(
+        context,
+        _JSON.format(version=VERSION),
+        [("Commands", [(name, rows[name].help) for name in SHAPES])],
+    )
+
+
+def _no_json(command: str, known: Iterable[str]) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(command, known, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else "'omniagent help json' lists those that do"
+    return f"'omniagent {command}' prints no JSON; {hint}"
+
+
+def _nothing_after(topic: str, words: Sequence[str]) -> None:
+    if words:
+        raise UsageError(f"'omniagent help {topic}' takes no more words; leave out {words[0]!r}")
+
+
+def _show(context: Context, lead: str, sections: Iterable[tuple[str, Rows]]) -> None:
+    """Show names with their meanings: aligned for a person, tab-separated in a pipe."""
+    terminal = context.terminal
+    if not terminal.is_terminal:
+        if "\n" in lead:
+            terminal.line(lead)
+        for _, rows in sections:
+            for name, text in rows:
+                terminal.fields([plain_field(name), plain_field(text)])
+        return
+    width = max(20, min(terminal.width, 100))
+    with terminal.paged() as out:
+        for paragraph in lead.split("\n"):
+            for line in wrap_cells(paragraph, width):
+                out.line(line)
+        for title, rows in sections:
+            out.line()
+            out.line(terminal.style(f"{title}:", "bold"))
+            for name, text in rows:
+                out.line(f"  {terminal.style(name, 'cyan')}")
+                for line in wrap_cells(text, width - 6):
+                    out.line(f"      {line}")
+
+
+TOPICS = {
+    "environment": Topic("variables that change what omniagent does", _environment),
+    "exit-codes": Topic("what a command's exit code tells a script", _exit_codes),
+    "json": Topic("what --json prints", _json),
+}
+"""By the word after `omniagent help`."""

@@ -1,0 +1,95 @@
+"""`omniagent sessions compact`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from omniagent_cli.cli.framework import session_ids as ids
+from omniagent_cli.cli.framework.context import Context, running
+from omniagent_cli.cli.framework.options import OneId
+from omniagent_cli.cli.talk.agent_factory import Answering, Wishes
+from omniagent_cli.cli.talk.turn_runner import ModelOption, OfflineOption
+from omniagent_cli.text import visible
+from omniagent_cli.ui.usage import priced, usage_line
+from omniagent_cli.ui.views import counted, quoted
+
+if TYPE_CHECKING:
+    from omniagent_cli.agent.agent import Agent
+    from omniagent_cli.agent.context.compaction import Compacted
+
+
+def compact(
+    ctx: typer.Context,
+    *,
+    id_: OneId,
+    instructions: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[INSTRUCTIONS]...",
+            help="what it should keep in particular",
+            show_default=False,
+        ),
+    ] = None,
+    model: ModelOption = None,
+    offline: OfflineOption = False,
+) -> None:
+    """Let the model sum up the older messages; the summary is sent instead of them. All messages stay."""
+    context = running(ctx)
+    session_id = ids.to_change(context, id_)
+    terminal = context.terminal
+    confirm = terminal.confirm if terminal.interactive else None
+    wishes = Wishes(model, offline=offline, tools=False)
+    answering = Answering(context.settings, wishes, tell=terminal.note, confirm=confirm)
+    with answering.agent(context.store, session_id) as agent:
+        try:
+            done = asyncio.run(_compacted(context, agent, session_id, " ".join(instructions or ())))
+        except KeyboardInterrupt:
+            terminal.note("nothing was summed up; everything is as it was")
+            raise
+    _show(context, done)
+
+
+async def _compacted(
+    context: Context, agent: Agent, session_id: str, instructions: str
+) -> Compacted:
+    before = 0
+    with context.terminal.progress("summing up") as advance:
+
+        def progress(done: int, _total: int) -> None:
+            nonlocal before
+            advance(done - before)
+            before = done
+
+        try:
+            return await agent.acompact(session_id, instructions, progress=progress)
+        finally:
+            await agent.engine.aclose()
+
+
+def _show(context: Context, done: Compacted) -> None:
+    terminal, spent = context.terminal, priced(done.usage, done.model, context.settings.prices)
+    if context.json:
+        record = {
+            "id": done.session_id,
+            "up_to": done.position,
+            "messages": done.messages,
+            "added": done.added,
+            "summary": done.summary,
+            "model": done.model,
+            "usage": {**done.usage, **({} if spent is None else {"cost": spent})},
+        }
+        terminal.json(record)
+        return
+    if terminal.is_terminal:
+        dumb = terminal.is_dumb
+        terminal.line(visible(done.summary) if dumb else terminal.markdown(done.summary))
+    else:
+        terminal.line(done.summary)
+    used = f"; {usage_line(done.usage, spent)}" if done.usage else ""
+    terminal.note(
+        f"this is sent instead of the messages of {quoted(done.session_id)} up to #{done.position}"
+        f" ({counted(done.messages, 'message')}) from now on, and all of them are kept{used}"
+    )

@@ -1,0 +1,242 @@
+"""`omniagent sessions rename`, `fork`, `touch`, `title`, `tag`, `pin`, `archive` and their opposites."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Annotated
+
+import typer
+
+from omniagent_cli import parsing as given
+from omniagent_cli.cli.framework import session_ids as ids
+from omniagent_cli.cli.framework.context import Context, running
+from omniagent_cli.cli.framework.options import ChosenIds, OneId
+from omniagent_cli.cli.framework.stdin_ids import FromStdin, LongNull, Null, named_and_piped
+from omniagent_cli.durations import format_duration, ttl_seconds
+from omniagent_cli.errors import UsageError
+from omniagent_cli.repl.last_turn import check_position
+from omniagent_cli.text import one_line, plain_field
+from omniagent_cli.ui.views import counted, quoted
+
+
+def rename(
+    ctx: typer.Context,
+    *,
+    id_: OneId,
+    new: Annotated[str, typer.Argument(metavar="NEW", help="an id that is free")],
+) -> None:
+    """Give a session another id; everything else stays."""
+    context = running(ctx)
+    old_id, new_id = ids.to_change(context, id_), ids.named(new)
+    context.store.rename(old_id, new_id)
+    context.recent.renamed(old_id, new_id)
+    context.terminal.note(f"{quoted(old_id)} is {quoted(new_id)} now")
+
+
+def fork(
+    ctx: typer.Context,
+    *,
+    id_: OneId,
+    new: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[NEW]", help="the copy's id; without it, one is made", show_default=False
+        ),
+    ] = None,
+    at: Annotated[
+        int | None,
+        typer.Option(
+            metavar="POSITION", help="up to and including this message, as 'show' numbers them"
+        ),
+    ] = None,
+) -> None:
+    """Copy a session, to go on from there without changing it. Prints the copy's id."""
+    context = running(ctx)
+    given.not_negative(at, "--at")
+    source = ids.to_change(context, id_)
+    check_position(context.store, source, at)
+    new_id = context.store.fork(source, None if new is None else ids.named(new), at=at)
+    if context.json:
+        context.terminal.json({"id": new_id, "forked_from": source})
+    else:
+        context.terminal.line(one_line(new_id) if context.terminal.is_terminal else new_id)
+
+
+def touch(
+    ctx: typer.Context,
+    *,
+    id_: ChosenIds = None,
+    ttl: Annotated[
+        str | None, typer.Option(metavar="TIME", help="change the time to live: 30m, 7d, never")
+    ] = None,
+    stdin: FromStdin = False,
+    null: Null = False,
+) -> None:
+    """Start sessions' time to live again, or change it."""
+    context = running(ctx)
+    if ttl is not None:
+        ttl_seconds(ttl)
+
+    def change(session_id: str) -> None:
+        if ttl is None:
+            context.store.touch(session_id)
+        else:
+            context.store.set_ttl(session_id, ttl)
+
+    named = named_and_piped(context, id_, stdin=stdin, null=null)
+    _each(context, named, change, _expiry, piped=stdin)
+
+
+def _expiry(context: Context, session_id: str) -> str:
+    from datetime import timedelta
+
+    seconds = context.store.header(session_id).ttl_seconds
+    if seconds is None:
+        return "never expires"
+    return f"expires {format_duration(timedelta(seconds=seconds))} after its last use"
+
+
+def title(
+    ctx: typer.Context,
+    *,
+    id_: OneId,
+    text: Annotated[list[str], typer.Argument(metavar="TEXT...", help="the title")],
+) -> None:
+    """Give a session a title; an empty one takes it away."""
+    context = running(ctx)
+    session_id = ids.to_change(context, id_)
+    words = " ".join(text).strip()
+    context.store.set_title(session_id, words)
+    told = f"is called '{words}' now" if words else "has no title now"
+    context.terminal.note(f"{quoted(session_id)} {told}")
+
+
+def tag(
+    ctx: typer.Context,
+    *,
+    id_: Annotated[
+        str | None,
+        typer.Argument(metavar="[ID]", help="a session's whole id", show_default=False),
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[+TAG|-TAG]...", help="tags to add and remove", show_default=False),
+    ] = None,
+    stdin: FromStdin = False,
+    null: LongNull = False,
+) -> None:
+    """Add and remove tags, and print those the session has."""
+    context = running(ctx)
+    if stdin:
+        _tag_many(context, [*([] if id_ is None else [id_]), *(changes or [])], null=null)
+        return
+    if id_ is None or null:
+        raise UsageError("no session was named; name one, or give --stdin")
+    added, removed = _signed(changes or [])
+    session_id = ids.to_change(context, id_)
+    if added or removed:
+        tags = context.store.tag(session_id, added, removed)
+    else:
+        tags = context.store.summary(session_id).tags
+    if context.json:
+        context.terminal.json(tags)
+        return
+    clean = one_line if context.terminal.is_terminal else plain_field
+    for name in tags:
+        context.terminal.line(clean(name))
+
+
+def _tag_many(context: Context, changes: list[str], *, null: bool) -> None:
+    """Change the tags of the sessions that stdin names; the first word is a change too."""
+    added, removed = _signed(changes)
+    if not added and not removed:
+        raise UsageError("nothing says which tags; write +work to add one and -work to remove it")
+    named = named_and_piped(context, None, stdin=True, null=null)
+    whole = dict.fromkeys(ids.to_change(context, name) for name in named)
+    tags = {session_id: context.store.tag(session_id, added, removed) for session_id in whole}
+    if context.json:
+        context.terminal.json([{"id": key, "tags": value} for key, value in tags.items()])
+    context.terminal.note(f"changed {counted(len(tags), 'session')}")
+
+
+def _signed(changes: Sequence[str]) -> tuple[list[str], list[str]]:
+    added: list[str] = []
+    removed: list[str] = []
+    for change in changes:
+        sign, name = change[:1], change[1:]
+        if name.startswith("-") or sign not in ("+", "-") or not name.strip():
+            raise UsageError(
+                f"{change!r} does not say what to do; write +work to add a tag and -work to remove it"
+            )
+        (added if sign == "+" else removed).append(name)
+    return added, removed
+
+
+def pin(
+    ctx: typer.Context, *, id_: ChosenIds = None, stdin: FromStdin = False, null: Null = False
+) -> None:
+    """List sessions first, and spare them when many are removed."""
+    _mark(running(ctx), id_, "pinned", on=True, stdin=stdin, null=null)
+
+
+def unpin(
+    ctx: typer.Context, *, id_: ChosenIds = None, stdin: FromStdin = False, null: Null = False
+) -> None:
+    """Take the pin off sessions."""
+    _mark(running(ctx), id_, "pinned", on=False, stdin=stdin, null=null)
+
+
+def archive(
+    ctx: typer.Context, *, id_: ChosenIds = None, stdin: FromStdin = False, null: Null = False
+) -> None:
+    """Leave sessions out of lists; 'list --archived' and 'search' still find them."""
+    _mark(running(ctx), id_, "archived", on=True, stdin=stdin, null=null)
+
+
+def unarchive(
+    ctx: typer.Context, *, id_: ChosenIds = None, stdin: FromStdin = False, null: Null = False
+) -> None:
+    """List sessions again."""
+    _mark(running(ctx), id_, "archived", on=False, stdin=stdin, null=null)
+
+
+def _mark(
+    context: Context,
+    named: Sequence[str] | None,
+    key: str,
+    *,
+    on: bool,
+    stdin: bool,
+    null: bool,
+) -> None:
+    def change(session_id: str) -> None:
+        if on:
+            context.store.set_metadata(session_id, key, True)  # noqa: FBT003  # the value, not a flag
+        else:
+            context.store.delete_metadata(session_id, key)
+
+    def told(_context: Context, _session_id: str) -> str:
+        return f"is {'' if on else 'no longer '}{key}"
+
+    every = named_and_piped(context, named, stdin=stdin, null=null)
+    _each(context, every, change, told, piped=stdin)
+
+
+def _each(
+    context: Context,
+    named: Sequence[str],
+    change: Callable[[str], None],
+    told: Callable[[Context, str], str],
+    *,
+    piped: bool,
+) -> None:
+    """Change sessions that all exist; when one does not, none is changed."""
+    if not named and not piped:
+        raise UsageError("no session was named; name at least one, or give --stdin")
+    whole = list(dict.fromkeys(ids.to_change(context, name) for name in named))
+    for session_id in whole:
+        change(session_id)
+    if len(whole) == 1:
+        context.terminal.note(f"{quoted(whole[0])} {told(context, whole[0])}")
+    else:
+        context.terminal.note(f"changed {counted(len(whole), 'session')}")

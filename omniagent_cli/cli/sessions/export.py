@@ -1,0 +1,147 @@
+"""`omniagent sessions export`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from omniagent_cli import parsing as given
+from omniagent_cli.cli.framework import session_ids as ids
+from omniagent_cli.cli.framework.context import Context, running
+from omniagent_cli.cli.framework.export_target import Request, is_folder, write, write_folder
+from omniagent_cli.cli.framework.options import WHICH, Meta, OlderThan, Tag
+from omniagent_cli.cli.framework.stdin_ids import FromStdin, Null, named_and_piped
+from omniagent_cli.errors import UsageError
+from omniagent_cli.formats import EXPORTED
+from omniagent_cli.models import ROLES
+
+_PAGE = 500
+
+
+def export(
+    ctx: typer.Context,
+    *,
+    id_: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[ID]...", help="sessions: ids, beginnings of ids, or @", show_default=False
+        ),
+    ] = None,
+    everything: Annotated[
+        bool,
+        typer.Option("--all", help="all sessions, archived ones too", rich_help_panel=WHICH),
+    ] = False,
+    meta: Meta = None,
+    tag: Tag = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="whole sessions used at or after this: 2026-11-21, 7d, today",
+            rich_help_panel=WHICH,
+        ),
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="sessions used before this", rich_help_panel=WHICH),
+    ] = None,
+    older_than: OlderThan = None,
+    archived: Annotated[
+        bool, typer.Option("--archived", help="only archived ones", rich_help_panel=WHICH)
+    ] = False,
+    stdin: FromStdin = False,
+    null: Null = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ROLE",
+            help=f"only messages of {', '.join(ROLES[:-1])} or {ROLES[-1]}; may be repeated",
+        ),
+    ] = None,
+    format_: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help=f"{EXPORTED}; without it, told from FILE's ending",
+        ),
+    ] = None,
+    front_matter: Annotated[
+        bool, typer.Option("--front-matter", help="begin Markdown with the facts as YAML")
+    ] = False,
+    redact: Annotated[
+        bool,
+        typer.Option("--redact", help="mask what looks like a key, token or password; best effort"),
+    ] = False,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE|DIR/",
+            help="write here instead of stdout; into a directory, a file for each session",
+        ),
+    ] = None,
+) -> None:
+    """Write sessions in a format of your choice: to stdout, a file, or a directory."""
+    context = running(ctx)
+    choice: dict[str, Any] = {
+        "metadata": given.pairs(meta or (), "--meta"),
+        "tags": tag or (),
+        "since": given.moment(since, "--since") if since else None,
+        "until": _until(until, older_than),
+    }
+    chosen = everything or archived or any(choice.values())
+    if chosen and (id_ or stdin):
+        raise UsageError("name sessions or choose them by options, not both, to export them")
+    if not (chosen or id_ or stdin):
+        raise UsageError(
+            "nothing says which sessions to export; name them, or choose them with --all, --tag, --meta or --since"
+        )
+    if everything and archived:
+        raise UsageError("--all and --archived contradict each other; give one of them")
+    choice["archived"] = None if everything else archived
+    if output == "":
+        raise UsageError("-o is empty; name a file, or a directory as DIR/")
+    named = named_and_piped(context, id_, stdin=stdin, null=null)
+    request = Request(
+        format_,
+        Path(output) if output is not None else None,
+        redact=redact,
+        only=[given.one_of(role, ROLES, "--only") for role in only] if only else None,
+        front_matter=front_matter,
+    )
+    wanted = _chosen(context, choice) if chosen else _named(context, named)
+    if is_folder(output):
+        write_folder(context, wanted, request)
+    else:
+        write(context, wanted, request, many=chosen or stdin or len(named) > 1)
+
+
+def _until(until: str | None, older_than: str | None) -> Any:
+    if until and older_than:
+        raise UsageError("--until and --older-than say the same; give one of them")
+    if older_than:
+        return given.moment_before(older_than, "--older-than")
+    return given.moment(until, "--until") if until else None
+
+
+def _named(context: Context, named: list[str]) -> Iterable[str]:
+    return list(dict.fromkeys(ids.to_read(context, name) for name in named))
+
+
+def _chosen(context: Context, choice: dict[str, Any]) -> Iterable[str]:
+    """Return the ids of the sessions that options choose, listed before anything is written."""
+    found: list[str] = []
+    cursor = None
+    while True:
+        page = context.store.list(limit=_PAGE, cursor=cursor, **choice)
+        found += [summary.id for summary in page]
+        if (cursor := page.next_cursor) is None:
+            break
+    if not found and any(value for key, value in choice.items() if key != "archived"):
+        context.terminal.note("no session fits")
+    return iter(found)

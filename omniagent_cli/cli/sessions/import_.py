@@ -1,0 +1,208 @@
+"""`omniagent sessions import`."""
+
+from __future__ import annotations
+
+import stat
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO, cast
+
+import typer
+
+from omniagent_cli.cli.framework import session_ids as ids
+from omniagent_cli.cli.framework.context import Context, running
+from omniagent_cli.cli.framework.exits import FAILED
+from omniagent_cli.cli.framework.options import DryRun, Yes
+from omniagent_cli.cli.sessions.import_discovery import chosen_histories
+from omniagent_cli.errors import UsageError
+from omniagent_cli.formats import FORMATS, open_importer
+from omniagent_cli.formats.importer import CONFLICTS, ImportReport, import_path, import_stream
+from omniagent_cli.formats.input_sources import files_under
+from omniagent_cli.stores import SessionStore
+from omniagent_cli.ui.views import counted, quoted
+
+_TOLD_AT_MOST = 20
+
+
+def import_(
+    ctx: typer.Context,
+    *,
+    file: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[FILE]...", help="files or directories to read; - is stdin"),
+    ] = None,
+    format_: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help=f"auto, {', '.join(row.name for row in FORMATS.values() if row.can_import)}",
+        ),
+    ] = "auto",
+    as_id: Annotated[
+        str | None, typer.Option("--as", metavar="NEW", help="the id to give to the one session")
+    ] = None,
+    on_conflict: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RULE",
+            help=f"for a session that is here and differs: {', '.join(CONFLICTS[:-1])} or {CONFLICTS[-1]}",
+        ),
+    ] = None,
+    dry_run: DryRun = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="take nothing when anything is wrong")
+    ] = False,
+    branches: Annotated[
+        bool,
+        typer.Option(
+            "--branches", help="also what was edited or asked for again, as sessions of their own"
+        ),
+    ] = False,
+    discover: Annotated[
+        bool,
+        typer.Option("--discover", help="find the histories of other tools on this machine"),
+    ] = False,
+    yes: Yes = False,
+) -> None:
+    """Read sessions from files or stdin. Importing twice changes nothing."""
+    context = running(ctx)
+    if format_ != "auto":
+        open_importer(format_)
+    if discover == bool(file):
+        raise UsageError("name the files to import, or give --discover to look for some")
+    if discover:
+        file = chosen_histories(context, format_, yes=yes)
+    if as_id is not None and len(file or ()) > 1:
+        raise UsageError("--as names one session; import the files one by one")
+    if not file:
+        return
+    reports = []
+    how: dict[str, Any] = {
+        "format_name": format_,
+        "as_id": None if as_id is None else ids.named(as_id),
+        "on_conflict": on_conflict,
+        "dry_run": dry_run,
+        "strict": strict,
+        "branches": branches,
+    }
+    store = context.store if dry_run else context.store_to_create
+    for name in file:
+        try:
+            report = _imported(context, store, name, how)
+        except KeyboardInterrupt:
+            context.terminal.note(
+                "interrupted; the sessions read until then are in, and importing again brings the rest"
+            )
+            raise
+        reports.append((name, report))
+        _tell_import(context, report, dry_run=dry_run)
+    if context.json:
+        context.terminal.json([_report_record(name, report) for name, report in reports])
+    if not all(report.ok for _, report in reports):
+        raise typer.Exit(FAILED)
+
+
+def _imported(
+    context: Context, store: SessionStore, name: str, how: dict[str, Any]
+) -> ImportReport:
+    with context.terminal.progress(f"reading {name}", _size(name), steps="bytes") as advance:
+        steps = _steps(advance)
+        if name == "-":
+            return import_stream(store, _stdin(context), name="stdin", progress=steps, **how)
+        return import_path(store, Path(name), name=name, progress=steps, **how)
+
+
+def _stdin(context: Context) -> BinaryIO:
+    if context.terminal.reads_terminal:
+        raise UsageError("nothing is piped to stdin; name a file, or pipe one in")
+    stdin = context.terminal.stdin or sys.stdin
+    if stdin is None:  # it was closed before the start
+        raise UsageError("stdin is closed; name a file, or pipe one in")
+    return cast("BinaryIO", stdin.buffer)
+
+
+def _size(name: str) -> int | None:
+    """Return how many bytes there are to be read, where that is known beforehand."""
+    if name == "-":
+        return None
+    try:
+        path = Path(name)
+        if path.is_dir():
+            return sum(file.stat().st_size for file in files_under(path))
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+
+def _steps(advance: Callable[[int], None]) -> Callable[[int], None]:
+    """Turn how far it is into how far it went."""
+    before = 0
+
+    def progress(consumed: int) -> None:
+        nonlocal before
+        advance(consumed - before)
+        before = consumed
+
+    return progress
+
+
+def _tell_import(context: Context, report: ImportReport, *, dry_run: bool) -> None:
+    terminal = context.terminal
+    for problem in report.problems[:_TOLD_AT_MOST]:
+        terminal.warn(f"{problem.place}: {problem.text}")
+    if report.problem_count > _TOLD_AT_MOST:
+        terminal.warn(f"and {counted(report.problem_count - _TOLD_AT_MOST, 'problem')} more")
+    for outcome in report.sessions:
+        words = f"{quoted(outcome.session_id)} {outcome.action}"
+        told = f"{words}: {outcome.reason}" if outcome.reason else words
+        if outcome.action == "refused":
+            terminal.warn(f"{told}; see --on-conflict")
+        else:
+            terminal.detail(told)
+    terminal.note(_summed_up(report, dry_run=dry_run))
+
+
+def _summed_up(report: ImportReport, *, dry_run: bool) -> str:
+    counts = [
+        f"{word} {counted(number, 'session')}"
+        for word, number in (
+            ("imported", report.imported),
+            ("continued", report.merged),
+            ("skipped", report.skipped),
+            ("refused", report.refused),
+        )
+        if number
+    ]
+    told = ", ".join(counts) or "imported nothing"
+    told += f" ({counted(report.messages, 'message')})" if report.messages else ""
+    return f"this would have {told}" if dry_run else told
+
+
+def _report_record(name: str, report: ImportReport) -> dict[str, Any]:
+    return {
+        "file": name,
+        "format": report.format_name,
+        "imported": report.imported,
+        "merged": report.merged,
+        "skipped": report.skipped,
+        "refused": report.refused,
+        "messages": report.messages,
+        "sessions": [
+            {
+                "id": outcome.session_id,
+                "action": outcome.action,
+                "messages": outcome.messages,
+                "reason": outcome.reason,
+            }
+            for outcome in report.sessions
+        ],
+        "problems": [_problem_record(problem) for problem in report.problems],
+    }
+
+
+def _problem_record(problem: Sequence[str]) -> dict[str, str]:
+    place, text = problem
+    return {"place": place, "problem": text}

@@ -1,0 +1,140 @@
+"""`omniagent sessions list`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from omniagent_cli import parsing as given
+from omniagent_cli.cli.framework.context import Context, running
+from omniagent_cli.cli.framework.options import Meta, OlderThan, Tag
+from omniagent_cli.cli.framework.row_output import show_fields
+from omniagent_cli.durations import utc_now
+from omniagent_cli.errors import UsageError
+from omniagent_cli.models import SessionSummary
+from omniagent_cli.text import one_line
+from omniagent_cli.ui import views
+
+if TYPE_CHECKING:
+    from omniagent_cli.stores.operations.read import SessionPage
+
+SHOWN_TO_A_PERSON = 20
+_PAGE = 500
+_COUNTED_AT_MOST = 1_000
+
+
+def list_sessions(
+    ctx: typer.Context,
+    *,
+    limit: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="at most N; 20 on a terminal, no limit in a pipe"),
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="without a limit, archived ones too")
+    ] = False,
+    sort: Annotated[
+        str, typer.Option(metavar="KEY", help="updated, created, messages or id")
+    ] = "updated",
+    meta: Meta = None,
+    tag: Tag = None,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="used at or after this: 2026-11-21, 7d, today"),
+    ] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="used before this")] = None,
+    older_than: OlderThan = None,
+    archived: Annotated[bool, typer.Option("--archived", help="only archived ones")] = False,
+    ids: Annotated[bool, typer.Option("--ids", help="print nothing but ids")] = False,
+    null: Annotated[
+        bool, typer.Option("--null", "-0", help="end ids with NUL, for xargs -0; with --ids")
+    ] = False,
+) -> None:
+    """List sessions, pinned ones first, by last use."""
+    context = running(ctx)
+    given.not_negative(limit, "--limit")
+    if null and not ids:
+        raise UsageError("-0 ends ids with NUL; give --ids too")
+    if limit is not None and everything:
+        raise UsageError("--limit and --all contradict each other; give one of them")
+    if until and older_than:
+        raise UsageError("--until and --older-than say the same; give one of them")
+    choice: dict[str, Any] = {
+        "sort": sort,
+        "metadata": given.pairs(meta or (), "--meta"),
+        "tags": tag or (),
+        "since": given.moment(since, "--since") if since else None,
+        "until": given.moment(until, "--until") if until else None,
+        "archived": None if everything else archived,
+    }
+    if older_than:
+        choice["until"] = given.moment_before(older_than, "--older-than")
+    if context.terminal.is_terminal and limit is None and not everything and not context.json:
+        limit = None if null else SHOWN_TO_A_PERSON
+    _show(context, choice, limit, ids=ids, end="\0" if null else "\n")
+
+
+def _show(
+    context: Context, choice: dict[str, Any], limit: int | None, *, ids: bool, end: str
+) -> None:
+    terminal = context.terminal
+    if context.json:
+        found = [summary for page in _pages(context, choice, limit) for summary in page]
+        terminal.json([s.id if ids else s.to_record() for s in found])
+        return
+    if not terminal.is_terminal or end == "\0":
+        for page in _pages(context, choice, limit):
+            if ids:
+                terminal.write("".join(f"{summary.id}{end}" for summary in page))
+            else:
+                show_fields(context, map(views.session_fields, page))
+        _tell_more(context, choice, limit, page)
+        return
+    shown: list[SessionSummary] = []
+    for page in _pages(context, choice, limit):
+        shown += page
+    _show_person(context, shown, choice, ids=ids)
+    _tell_more(context, choice, limit, page)
+
+
+def _show_person(
+    context: Context, shown: list[SessionSummary], choice: dict[str, Any], *, ids: bool
+) -> None:
+    terminal = context.terminal
+    if not shown:
+        plain = not any(choice[key] for key in ("metadata", "tags", "since", "until", "archived"))
+        nothing = "No sessions yet; 'omniagent chat' starts one"
+        terminal.note(nothing if plain else "No session fits")
+        return
+    with terminal.paged() as out:
+        if ids:
+            for summary in shown:
+                out.line(one_line(summary.id))
+        else:
+            terminal.table(views.session_table(shown, utc_now()), out)
+
+
+def _pages(context: Context, choice: dict[str, Any], limit: int | None) -> Iterator[SessionPage]:
+    """Yield summaries a page at a time, so that a pipe gets the first before the last is read."""
+    left, cursor = limit, None
+    while True:
+        size = _PAGE if left is None else min(_PAGE, left)
+        page = context.store.list(limit=size, cursor=cursor, **choice)
+        yield page
+        cursor = page.next_cursor
+        left = None if left is None else left - len(page)
+        if cursor is None or left == 0:
+            return
+
+
+def _tell_more(
+    context: Context, choice: dict[str, Any], limit: int | None, last: SessionPage
+) -> None:
+    """Say how many more there are than were listed."""
+    if limit is None or last.next_cursor is None:
+        return
+    rest = context.store.list(limit=_COUNTED_AT_MOST, cursor=last.next_cursor, **choice)
+    number = f"{len(rest):,}" if rest.next_cursor is None else f"more than {len(rest):,}"
+    context.terminal.note(f"{number} more; --all lists them, --limit N some of them")

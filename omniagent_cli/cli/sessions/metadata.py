@@ -1,0 +1,151 @@
+"""`omniagent sessions meta` and `state`: the person's and the agent's own data about a session."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, NamedTuple
+
+import typer
+
+from omniagent_cli.cli.framework import session_ids as ids
+from omniagent_cli.cli.framework.context import Context, running
+from omniagent_cli.cli.framework.options import AnyId, OneId
+from omniagent_cli.cli.framework.row_output import show_rows
+from omniagent_cli.errors import KeyNotFound
+from omniagent_cli.parsing import json_or_text
+from omniagent_cli.text import plain_field, visible
+from omniagent_cli.ui.json_text import json_text
+from omniagent_cli.ui.views import pairs_table, quoted
+
+Key = Annotated[str, typer.Argument(metavar="KEY", help="the name of the value")]
+MaybeKey = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[KEY]", help="the name of the value; all without it", show_default=False
+    ),
+]
+Text = Annotated[
+    str,
+    typer.Argument(
+        metavar="VALUE", help="JSON if it parses as such, else text", show_default=False
+    ),
+]
+AsString = Annotated[
+    bool, typer.Option("--string", help="take VALUE as text whatever it looks like")
+]
+
+
+class _Section(NamedTuple):
+    """Which of the two it is."""
+
+    name: str
+    context: Context
+
+    def read(self, session_id: str) -> dict[str, Any]:
+        header = self.context.store.header(session_id)
+        return header.metadata if self.name == "metadata" else header.state
+
+    def write(self, session_id: str, key: str, value: Any) -> None:
+        store = self.context.store_to_create
+        (store.set_metadata if self.name == "metadata" else store.set_state)(session_id, key, value)
+
+    def remove(self, session_id: str, key: str) -> bool:
+        store = self.context.store
+        drop = store.delete_metadata if self.name == "metadata" else store.delete_state
+        return drop(session_id, key)
+
+
+def meta_set(
+    ctx: typer.Context, *, id_: OneId, key: Key, value: Text, string: AsString = False
+) -> None:
+    """Set one value of your own; a session that is not there comes into being."""
+    _set(_Section("metadata", running(ctx)), id_, key, value, string=string)
+
+
+def state_set(
+    ctx: typer.Context, *, id_: OneId, key: Key, value: Text, string: AsString = False
+) -> None:
+    """Set one value of the agent; a session that is not there comes into being."""
+    _set(_Section("state", running(ctx)), id_, key, value, string=string)
+
+
+def meta_get(ctx: typer.Context, *, id_: AnyId, key: MaybeKey = None) -> None:
+    """Show one value of your own, or all."""
+    _get(_Section("metadata", running(ctx)), id_, key)
+
+
+def state_get(ctx: typer.Context, *, id_: AnyId, key: MaybeKey = None) -> None:
+    """Show one value of the agent, or all."""
+    _get(_Section("state", running(ctx)), id_, key)
+
+
+def meta_unset(ctx: typer.Context, *, id_: OneId, key: Key) -> None:
+    """Remove one value of your own."""
+    _unset(_Section("metadata", running(ctx)), id_, key)
+
+
+def state_unset(ctx: typer.Context, *, id_: OneId, key: Key) -> None:
+    """Remove one value of the agent."""
+    _unset(_Section("state", running(ctx)), id_, key)
+
+
+def _set(section: _Section, given_id: str, key: str, text: str, *, string: bool) -> None:
+    context = section.context
+    value = text if string else json_or_text(text)
+    store = context.store_to_create
+    session_id = ids.to_create(context, given_id)
+    created = not store.exists(session_id)
+    section.write(session_id, key, value)
+    if created:
+        context.terminal.note(f"there was no session {quoted(session_id)}; now there is")
+
+
+def _get(section: _Section, given_id: str, key: str | None) -> None:
+    context = section.context
+    session_id = ids.to_read(context, given_id)
+    values = section.read(session_id)
+    if key is not None:
+        if key not in values:
+            raise _no_key(section, session_id, key, values)
+        _show_value(context, values[key])
+    elif context.json:
+        context.terminal.json(values)
+    else:
+        show_rows(
+            context,
+            sorted(values.items()),
+            record=list,
+            fields=lambda pair: [plain_field(pair[0]), json_text(pair[1])],
+            table=lambda pairs: pairs_table("KEY", [(k, json_text(v)) for k, v in pairs]),
+            empty=f"{quoted(session_id)} has no {section.name}",
+        )
+
+
+def _show_value(context: Context, value: Any) -> None:
+    terminal = context.terminal
+    if context.json or not isinstance(value, str):
+        terminal.json(value)
+    else:
+        terminal.line(visible(value) if terminal.is_terminal else value)
+
+
+def _unset(section: _Section, given_id: str, key: str) -> None:
+    session_id = ids.to_change(section.context, given_id)
+    if not section.remove(session_id, key):
+        raise _no_key(section, session_id, key, section.read(session_id))
+
+
+def _no_key(section: _Section, session_id: str, key: str, values: dict[str, Any]) -> KeyNotFound:
+    from difflib import get_close_matches
+
+    close = get_close_matches(key, values, n=3)
+    if close:
+        hint = f"did you mean {' or '.join(map(quoted, close))}?"
+    elif values:
+        hint = f"it has {', '.join(map(quoted, sorted(values)[:10]))}"
+    else:
+        hint = "it has none at all"
+    return KeyNotFound(
+        f"the session {quoted(session_id)} has no {section.name} {quoted(key)}; {hint}",
+        session_id=session_id,
+        key=key,
+    )

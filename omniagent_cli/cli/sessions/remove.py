@@ -1,0 +1,172 @@
+"""`omniagent sessions trim`, `clear` and `delete`: what takes away, asks first, and can be undone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from omniagent_cli import parsing as given
+from omniagent_cli.cli.framework.confirmation import agreed
+from omniagent_cli.cli.framework.context import Context, running
+from omniagent_cli.cli.framework.options import (
+    ChosenIds,
+    DryRun,
+    Everything,
+    IncludePinned,
+    Meta,
+    OlderThan,
+    Purge,
+    Tag,
+    Yes,
+)
+from omniagent_cli.cli.framework.session_selection import Wanted, chosen, described
+from omniagent_cli.cli.framework.stdin_ids import FromStdin, Null, named_and_piped
+from omniagent_cli.models import SessionSummary
+from omniagent_cli.text import plain_field
+from omniagent_cli.ui.views import counted
+
+Removal = tuple[SessionSummary, int]
+"""A session, and how many messages go."""
+
+
+def trim(
+    ctx: typer.Context,
+    *,
+    ids: ChosenIds = None,
+    keep: Annotated[int, typer.Option(metavar="N", help="how many messages stay")],
+    everything: Everything = False,
+    older_than: OlderThan = None,
+    meta: Meta = None,
+    tag: Tag = None,
+    include_pinned: IncludePinned = False,
+    stdin: FromStdin = False,
+    null: Null = False,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    purge: Purge = False,
+) -> None:
+    """Keep only the last messages of sessions. 'omniagent sessions restore' takes it back."""
+    context = running(ctx)
+    given.not_negative(keep, "--keep")
+    named = named_and_piped(context, ids, stdin=stdin, null=null)
+    wanted = Wanted(named, everything, older_than, meta, tag, include_pinned, stdin)
+    plan = [
+        (summary, summary.message_count - keep)
+        for summary in chosen(context, wanted, "trim")
+        if summary.message_count > keep
+    ]
+    _carry_out(
+        context, plan, ("remove", f"{_messages(plan)} of {_named(plan)}"), "to trim",
+        lambda session_id: context.store.trim(session_id, keep, purge=purge),
+        yes=yes, dry_run=dry_run, purge=purge,
+    )  # fmt: skip
+
+
+def clear(
+    ctx: typer.Context,
+    *,
+    ids: ChosenIds = None,
+    everything: Everything = False,
+    older_than: OlderThan = None,
+    meta: Meta = None,
+    tag: Tag = None,
+    include_pinned: IncludePinned = False,
+    stdin: FromStdin = False,
+    null: Null = False,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    purge: Purge = False,
+) -> None:
+    """Remove all messages of sessions; ids, titles and metadata stay. 'omniagent sessions restore' takes it back."""
+    context = running(ctx)
+    named = named_and_piped(context, ids, stdin=stdin, null=null)
+    wanted = Wanted(named, everything, older_than, meta, tag, include_pinned, stdin)
+    plan = [
+        (summary, summary.message_count)
+        for summary in chosen(context, wanted, "clear")
+        if summary.message_count or purge
+    ]
+    _carry_out(
+        context, plan, ("remove", f"all {_messages(plan)} of {_named(plan)}"), "to clear",
+        lambda session_id: context.store.clear(session_id, purge=purge),
+        yes=yes, dry_run=dry_run, purge=purge,
+    )  # fmt: skip
+
+
+def delete(
+    ctx: typer.Context,
+    *,
+    ids: ChosenIds = None,
+    everything: Everything = False,
+    older_than: OlderThan = None,
+    meta: Meta = None,
+    tag: Tag = None,
+    include_pinned: IncludePinned = False,
+    stdin: FromStdin = False,
+    null: Null = False,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    purge: Purge = False,
+) -> None:
+    """Remove sessions with everything in them. 'omniagent sessions restore' takes it back."""
+    context = running(ctx)
+    named = named_and_piped(context, ids, stdin=stdin, null=null)
+    wanted = Wanted(named, everything, older_than, meta, tag, include_pinned, stdin)
+    plan = [(summary, summary.message_count) for summary in chosen(context, wanted, "delete")]
+    _carry_out(
+        context, plan, ("delete", f"{_named(plan)} with {_messages(plan)}"), "to delete",
+        lambda session_id: context.store.delete(session_id, purge=purge),
+        yes=yes, dry_run=dry_run, purge=purge,
+    )  # fmt: skip
+
+
+def _named(plan: list[Removal]) -> str:
+    return described([summary for summary, _ in plan])
+
+
+def _messages(plan: list[Removal]) -> str:
+    return counted(sum(number for _, number in plan), "message")
+
+
+def _carry_out(
+    context: Context,
+    plan: list[Removal],
+    action: tuple[str, str],
+    purpose: str,
+    remove: Callable[[str], object],
+    *,
+    yes: bool,
+    dry_run: bool,
+    purge: bool,
+) -> None:
+    """Ask, remove, and tell; a dry run shows the sessions instead."""
+    terminal = context.terminal
+    verb, what = action
+    what += " for good" if purge else ""
+    if not plan:
+        terminal.note(f"there is nothing {purpose}")
+    elif dry_run:
+        terminal.note(f"this would {verb} {what}")
+    else:
+        agreed(context, f"{verb} {what}", yes=yes)
+        with terminal.progress("removing", len(plan)) as advance:
+            for summary, _ in plan:
+                remove(summary.id)
+                advance(1)
+        undo = "" if purge else "; 'omniagent sessions restore' brings the last back"
+        terminal.note(f"{verb}d {what}{undo}")
+        if purge:
+            tell_copies(context)
+    if context.json:
+        terminal.json([{"id": summary.id, "messages": number} for summary, number in plan])
+    elif dry_run:
+        for summary, number in plan:
+            terminal.fields([plain_field(summary.id), str(number)])
+
+
+def tell_copies(context: Context) -> None:
+    """Name the backups in which what was purged may still be."""
+    for path in context.store.copies():
+        context.terminal.note(f"it may still be in the copy {path}")

@@ -1,0 +1,133 @@
+"""`omniagent sessions search`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+import typer
+
+from omniagent_cli import parsing as given
+from omniagent_cli.cli.framework import session_ids as ids
+from omniagent_cli.cli.framework.context import Context, running
+from omniagent_cli.cli.framework.row_output import show_fields
+from omniagent_cli.durations import describe_age, utc_now
+from omniagent_cli.errors import UsageError
+from omniagent_cli.models import ROLES
+from omniagent_cli.stores.query import SearchHit, parse
+from omniagent_cli.text import one_line
+from omniagent_cli.ui import views
+from omniagent_cli.ui.cells import cell_width, wrap_cells
+from omniagent_cli.ui.views import counted
+
+SHOWN_TO_A_PERSON = 20
+
+
+def search(
+    ctx: typer.Context,
+    *,
+    query: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="QUERY...", help='words, "phrases" and prefix*; every one must occur'
+        ),
+    ],
+    session: Annotated[
+        str | None, typer.Option("--session", "-s", metavar="ID", help="only in this session")
+    ] = None,
+    role: Annotated[
+        str | None,
+        typer.Option(metavar="ROLE", help="only messages of system, user, assistant or tool"),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="at most N; 20 on a terminal, no limit in a pipe"),
+    ] = None,
+    only_ids: Annotated[
+        bool, typer.Option("--ids", help="print the sessions' ids, each once, and nothing else")
+    ] = False,
+    null: Annotated[
+        bool, typer.Option("--null", "-0", help="end ids with NUL, for xargs -0; with --ids")
+    ] = False,
+) -> None:
+    """Find messages, the newest first. Case and accents do not matter."""
+    context = running(ctx)
+    given.not_negative(limit, "--limit")
+    if null and not only_ids:
+        raise UsageError("-0 ends ids with NUL; give --ids too")
+    if role is not None:
+        given.one_of(role, ROLES, "--role")
+    if limit is None and context.terminal.is_terminal and not context.json:
+        limit = SHOWN_TO_A_PERSON
+    text = " ".join(query)
+    session_id = None if session is None else ids.to_read(context, session)
+    hits = context.store.search(text, session_id=session_id, role=role, limit=limit)
+    if only_ids:
+        _show_ids(context, hits, null=null)
+    elif context.json:
+        context.terminal.json([views.hit_record(hit) for hit in hits])
+    elif context.terminal.is_terminal:
+        _show_person(context, hits, text)
+    else:
+        show_fields(context, map(views.hit_fields, hits))
+    if hits.scanned:
+        context.terminal.detail(f"read {counted(hits.scanned, 'message')}: {_why_scanned(context)}")
+    if not hits.complete:
+        context.terminal.note(f"there are more than {limit}; --limit N shows them")
+
+
+def _show_ids(context: Context, hits: list[SearchHit], *, null: bool) -> None:
+    found = list(dict.fromkeys(hit.session_id for hit in hits))
+    if context.json:
+        context.terminal.json(found)
+    elif null or not context.terminal.is_terminal:
+        end = "\0" if null else "\n"
+        context.terminal.write("".join(f"{name}{end}" for name in found))
+    else:
+        for name in found:
+            context.terminal.line(one_line(name))
+
+
+def _why_scanned(context: Context) -> str:
+    if context.store.has_key:
+        return "an encrypted store has no search index"
+    return f"a store of the kind '{context.store.backend}' has no search index"
+
+
+def _show_person(context: Context, hits: list[SearchHit], query: str) -> None:
+    if not hits:
+        known = bool(parse(query).terms)
+        context.terminal.note(
+            "No message has all of that" if known else "There is no word to look for"
+        )
+        return
+    with context.terminal.paged() as out:
+        for number, hit in enumerate(hits):
+            if number:
+                out.line()
+            for line in _lines(context, hit):
+                out.line(line)
+
+
+def _lines(context: Context, hit: SearchHit) -> Iterator[str]:
+    style, width = context.terminal.style, context.terminal.width
+    name, title = one_line(hit.session_id), one_line(hit.title)
+    place = f"{hit.role} #{hit.position} · {describe_age(hit.created_at, utc_now())}"
+    if cell_width(" ".join(filter(None, (name, title, "·", place)))) <= width:
+        yield " ".join(filter(None, (style(name, "cyan"), title, style(f"· {place}", "dim"))))
+    else:
+        for text, look in ((name, "cyan"), (title, ""), (place, "dim")):
+            yield from (style(row, look) for row in wrap_cells(text, width) if row)
+    yield from (f"  {row}" for row in _snippet(context, hit, width - 2))
+
+
+def _snippet(context: Context, hit: SearchHit, width: int) -> Iterator[str]:
+    """Yield the snippet in rows of that width, with what matched standing out."""
+    before, match, after = views.hit_parts(hit)
+    text, begin, end = before + match + after, len(before), len(before) + len(match)
+    place = 0
+    for row in wrap_cells(text, width):
+        place = text.index(row, place)
+        first, last = (min(max(0, edge - place), len(row)) for edge in (begin, end))
+        yield row[:first] + context.terminal.style(row[first:last], "bold red") + row[last:]
+        place += len(row)

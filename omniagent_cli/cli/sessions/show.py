@@ -1,0 +1,242 @@
+"""`omniagent sessions show`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from omniagent_cli import parsing as given
+from omniagent_cli.agent.context.cost import Tally, tally
+from omniagent_cli.agent.context.summary import Summary, summaries_of, summary_of
+from omniagent_cli.agent.tools.tool_results import whole_message
+from omniagent_cli.cli.framework import session_ids as ids
+from omniagent_cli.cli.framework.context import Context, running
+from omniagent_cli.cli.framework.options import AnyId
+from omniagent_cli.durations import utc_now
+from omniagent_cli.errors import UsageError
+from omniagent_cli.formats import EXPORTED
+from omniagent_cli.models import Message, SessionSummary
+from omniagent_cli.text import plain_field, visible
+from omniagent_cli.ui import transcript
+from omniagent_cli.ui.cells import wrap_cells
+from omniagent_cli.ui.json_text import json_text
+from omniagent_cli.ui.terminal import Out
+from omniagent_cli.ui.usage import usage_line, usage_record
+
+_LOOK_AGAIN_SECONDS = 0.5
+
+
+def show(
+    ctx: typer.Context,
+    *,
+    id_: AnyId,
+    last: Annotated[int | None, typer.Option(metavar="N", help="only the last N messages")] = None,
+    follow: Annotated[
+        bool,
+        typer.Option("--follow", "-f", help="go on with what is said from now on, until Ctrl-C"),
+    ] = False,
+    raw: Annotated[
+        bool,
+        typer.Option("--raw", help="the texts alone, as they were said; no Markdown is rendered"),
+    ] = False,
+    whole: Annotated[
+        bool,
+        typer.Option("--whole", help="results of tools that were too long for the model, whole"),
+    ] = False,
+    format_: Annotated[
+        str | None,
+        typer.Option("--format", metavar="FORMAT", help=f"write it as an export does: {EXPORTED}"),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="write it here; x.html is to read in a browser"
+        ),
+    ] = None,
+) -> None:
+    """Show a session and its messages."""
+    context = running(ctx)
+    given.not_negative(last, "--last")
+    if format_ is not None or output is not None:
+        shown = {"--json": context.json, "--follow": follow, "--raw": raw, "--whole": whole}
+        _only_written({**shown, "--last": last is not None})
+        _write(context, id_, format_, output)
+        return
+    if context.json and (follow or raw):
+        raise UsageError(
+            f"--json and {'--follow' if follow else '--raw'} contradict each other; give one of them"
+        )
+    if follow and whole:
+        raise UsageError("--follow and --whole contradict each other; give one of them")
+    session_id = ids.to_read(context, id_)
+    if context.json:
+        _show_json(context, session_id, last, whole=whole)
+    elif follow:
+        _follow(context, session_id, last, raw=raw)
+    else:
+        with context.terminal.paged() as out:
+            _show_header(context, session_id, out, raw=raw)
+            summary = summary_of(context.store, session_id)
+            messages = _messages(context, session_id, last, whole=whole)
+            _show_messages(context, messages, out, raw=raw, summary=summary)
+
+
+def _write(context: Context, id_: str, format_name: str | None, output: Path | None) -> None:
+    from omniagent_cli.cli.framework.export_target import (  # what it loads is not for each `show`
+        Request,
+        write,
+    )
+
+    write(context, [ids.to_read(context, id_)], Request(format_name, output), many=False)
+
+
+def _only_written(given_too: dict[str, bool]) -> None:
+    """Refuse what says how a session is shown, where it is written instead."""
+    for option, is_given in given_too.items():
+        if is_given:
+            raise UsageError(f"--format and -o write the whole session; leave out {option}")
+
+
+def _messages(
+    context: Context, session_id: str, last: int | None, *, whole: bool = False
+) -> Iterable[Message]:
+    store = context.store
+    found: Iterable[Message]
+    found = (
+        store.iter_messages(session_id) if last is None else store.messages(session_id, last=last)
+    )
+    if not whole:
+        return found
+    return (whole_message(store, session_id, message) for message in found)
+
+
+def _show_json(context: Context, session_id: str, last: int | None, *, whole: bool) -> None:
+    header = context.store.header(session_id)
+    count = context.store.count_messages(session_id)
+    messages = list(_messages(context, session_id, last, whole=whole))
+    used = _used(context, session_id)
+    record = transcript.session_record(
+        header,
+        messages,
+        count,
+        usage=usage_record(used, context.settings.prices),
+        summary=summary_of(context.store, session_id),
+    )
+    context.terminal.json(record)
+
+
+def _used(context: Context, session_id: str) -> Tally:
+    """Return what the whole session took, also when only a part of it is shown."""
+    summaries = summaries_of(context.store, session_id)
+    return tally(context.store.iter_messages(session_id), summaries)
+
+
+def _show_header(context: Context, session_id: str, out: Out, *, raw: bool) -> None:
+    if raw:
+        return
+    summary = context.store.summary(session_id)
+    if not context.terminal.is_terminal:
+        _show_fields(context, summary, out)
+        return
+    used, prices = _used(context, session_id), context.settings.prices
+    told = usage_line(used.total, used.cost(prices)) if used.models else ""
+    for number, line in enumerate(transcript.header_lines(summary, utc_now(), told)):
+        for row in wrap_cells(line, context.terminal.width):
+            out.line(context.terminal.style(row, "bold" if number == 0 else "dim"))
+    out.line()
+
+
+def _show_fields(context: Context, summary: SessionSummary, out: Out) -> None:
+    for fields in transcript.header_fields(summary):
+        context.terminal.fields(fields)
+    used = _used(context, summary.id)
+    if used.models:
+        usage = usage_record(used, context.settings.prices)
+        context.terminal.fields(["usage", json_text(usage)])
+    if told := summary_of(context.store, summary.id):
+        context.terminal.fields(["summary", str(told.up_to), plain_field(told.text)])
+    out.line()
+
+
+def _show_messages(
+    context: Context,
+    messages: Iterable[Message],
+    out: Out,
+    *,
+    raw: bool,
+    summary: Summary | None = None,
+) -> int | None:
+    """Show messages, and the summary behind the last it stands for, and return the position of the last."""
+    position = None
+    for message in messages:
+        if raw:
+            if position is not None:
+                out.line()
+            out.line(visible(message.text) if context.terminal.is_terminal else message.text)
+        elif context.terminal.is_terminal:
+            for line in _lines(context, message):
+                out.line(line)
+            if summary is not None and summary.up_to == message.position:
+                for line in _summary_lines(context, summary):
+                    out.line(line)
+        else:
+            context.terminal.fields(transcript.message_fields(message))
+        position = message.position
+    return position
+
+
+def _lines(context: Context, message: Message) -> Iterator[str]:
+    terminal = context.terminal
+    style = transcript.ROLE_STYLES.get(message.role, "bold")
+    for row in wrap_cells(transcript.heading(message, utc_now()), terminal.width):
+        yield terminal.style(row, style)
+    if message.role == "assistant" and message.text and not terminal.is_dumb:
+        yield terminal.markdown(message.text)
+        for call in message.tool_calls or []:
+            yield visible(transcript.call_line(call))
+    elif text := transcript.terminal_body(message):
+        yield text
+    yield ""
+
+
+def _summary_lines(context: Context, summary: Summary) -> Iterator[str]:
+    terminal = context.terminal
+    heading = transcript.summary_heading(summary, utc_now())
+    for row in wrap_cells(heading, terminal.width):
+        yield terminal.style(row, transcript.SUMMARY_STYLE)
+    yield visible(summary.text) if terminal.is_dumb else terminal.markdown(summary.text)
+    yield ""
+
+
+def _follow(context: Context, session_id: str, last: int | None, *, raw: bool) -> None:
+    """Show what is there, then what is added; a message that still grows is shown when it is done."""
+    terminal = context.terminal
+    _show_header(context, session_id, terminal, raw=raw)
+    position = -1
+    ready = list(_messages(context, session_id, last))
+    if last == 0:
+        position = max(
+            (m.position or 0 for m in context.store.messages(session_id, last=1)), default=-1
+        )
+    unfinished: tuple[int | None, str] | None = None
+    while True:
+        if ready and _grows(ready[-1], unfinished):
+            unfinished = (ready[-1].position, ready[-1].text)
+            ready.pop()
+        else:
+            unfinished = None
+        shown = _show_messages(context, ready, terminal, raw=raw)
+        if shown is not None:
+            position = shown
+        terminal.flush()
+        time.sleep(_LOOK_AGAIN_SECONDS)
+        ready = context.store.messages(session_id, after=position)
+
+
+def _grows(message: Message, seen: tuple[int | None, str] | None) -> bool:
+    """Tell whether an answer may still be coming: interrupted as far as stored, and not seen so before."""
+    return message.status == "interrupted" and seen != (message.position, message.text)

@@ -1,0 +1,1 @@
+"""The ``config``, ``keys``, ``tools``, ``mcp`` and ``completion`` commands."""

@@ -1,0 +1,167 @@
+"""`omniagent config`: settings shown, changed in the person's own file, and projects trusted."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from omniagent_cli.cli.framework.confirmation import agreed
+from omniagent_cli.cli.framework.context import Context, running
+from omniagent_cli.cli.framework.exits import Refused
+from omniagent_cli.cli.framework.row_output import show_rows
+from omniagent_cli.cli.settings.validation import check_use
+from omniagent_cli.config import (
+    SettingRow,
+    config_path,
+    describe,
+    find_project_file,
+    load_settings,
+    set_value,
+    trust_project,
+    unset_value,
+)
+from omniagent_cli.errors import ConfigError
+from omniagent_cli.private_files import make_private_directory, write_private
+from omniagent_cli.text import one_line, plain_field, visible
+from omniagent_cli.ui.cells import Column, Table
+
+Key = Annotated[str, typer.Argument(metavar="KEY", help="a setting, such as window.max_messages")]
+
+
+def list_settings(
+    ctx: typer.Context,
+    *,
+    changed: Annotated[
+        bool, typer.Option("--changed", help="only those that something sets")
+    ] = False,
+) -> None:
+    """List all settings, their values, and where each comes from. Secrets are not shown."""
+    context = running(ctx)
+    rows = describe(context.settings)
+    _show(context, [row for row in rows if not changed or row.layer != "default"])
+
+
+def get(ctx: typer.Context, *, key: Key) -> None:
+    """Show one setting, or a table of them."""
+    context = running(ctx)
+    rows = describe(context.settings, key)
+    if len(rows) != 1 or rows[0].key != key:
+        _show(context, rows)
+    elif context.json:
+        context.terminal.json(rows[0].value)
+    else:
+        text = rows[0].text
+        context.terminal.line(visible(text) if context.terminal.is_terminal else text)
+
+
+def set_(
+    ctx: typer.Context,
+    *,
+    key: Key,
+    value: Annotated[str, typer.Argument(metavar="VALUE", help="the value, as you would say it")],
+) -> None:
+    """Set one setting in your file; comments and order stay."""
+    context = running(ctx)
+    check_use(context, key, value)
+    set_value(_user_file(context), key, value)
+    context.terminal.detail(f"{key} is set in {_user_file(context)}")
+
+
+def unset(ctx: typer.Context, *, key: Key) -> None:
+    """Remove one setting from your file, so that its default holds again."""
+    context = running(ctx)
+    if not unset_value(_user_file(context), key):
+        context.terminal.note(f"{key} was not set in {_user_file(context)}")
+
+
+def path(ctx: typer.Context) -> None:
+    """Show where your settings file is, whether it exists or not."""
+    context = running(ctx)
+    place = str(_user_file(context))
+    context.terminal.line(visible(place) if context.terminal.is_terminal else place)
+
+
+def edit(ctx: typer.Context) -> None:
+    """Open your settings file in $VISUAL or $EDITOR, and check it afterwards."""
+    context = running(ctx)
+    if not context.terminal.interactive:
+        raise Refused("an editor needs a terminal; 'omniagent config set KEY VALUE' does not")
+    file = _user_file(context)
+    if not file.exists():
+        make_private_directory(file.parent)
+        write_private(file, b"")
+    editor = context.environ.get("VISUAL") or context.environ.get("EDITOR") or "vi"
+    try:
+        code = subprocess.call([*shlex.split(editor), os.fspath(file)])  # noqa: S603  # the person's own editor
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"cannot start the editor {one_line(editor)}; set EDITOR to one that is there"
+        ) from error
+    if code:
+        raise Refused(f"the editor {one_line(editor)} ended with code {code}; look at {file}")
+    load_settings(context.environ, context.cwd, context.config_file)
+
+
+def trust(
+    ctx: typer.Context,
+    *,
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[FILE]",
+            help="a project's settings file; the one found from here without it",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Let a project's settings file set anything, as long as it stays as it is now."""
+    context = running(ctx)
+    found = file or find_project_file(context.cwd, context.environ)
+    if found is None:
+        raise ConfigError("there is no .omniagent.toml here or above; there is nothing to trust")
+    if not context.terminal.interactive:
+        raise Refused("trust is given on a terminal, by a person; run this there")
+    try:
+        content = found.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise ConfigError(f"cannot read {found}: {error.strerror}; name another file") from error
+    for line in visible(content).splitlines():
+        context.terminal.note(f"  {line}")
+    agreed(context, f"let {found} set all this", yes=False)
+    trust_project(found, environ=context.environ)
+    context.terminal.note(f"{found} is trusted until it changes")
+
+
+def _user_file(context: Context) -> Path:
+    return config_path(context.environ, context.config_file)
+
+
+def _show(context: Context, rows: list[SettingRow]) -> None:
+    if context.json:
+        context.terminal.json({row.key: {"value": row.value, "from": row.origin} for row in rows})
+        return
+    show_rows(
+        context,
+        rows,
+        record=list,
+        fields=lambda row: [plain_field(row.key), plain_field(row.text), plain_field(row.origin)],
+        table=_table,
+        empty="Nothing is set",
+    )
+
+
+def _table(rows: object) -> Table:
+    columns = [
+        Column("SETTING", "cyan"),
+        Column("VALUE", shrink=True),
+        Column("FROM", "dim", shrink=True),
+    ]
+    assert isinstance(rows, list)  # noqa: S101  # what `_show` gave
+    return Table(
+        columns, [[one_line(row.key), one_line(row.text), one_line(row.origin)] for row in rows]
+    )

@@ -1,0 +1,154 @@
+"""`omniagent keys`: the keys of providers, where they are kept, and never what they are."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, NamedTuple
+
+import typer
+
+from omniagent_cli.agent.models.providers import PROVIDERS, find_provider
+from omniagent_cli.cli.framework.context import Context, running
+from omniagent_cli.cli.framework.row_output import show_rows
+from omniagent_cli.errors import OmniAgentError, UsageError
+from omniagent_cli.keys import KEYRING_EXTRA, KEYRING_ORIGIN, check_key
+from omniagent_cli.text import one_line, plain_field
+from omniagent_cli.ui.cells import Column, Table
+
+_LONGEST_BYTES = 20_000
+
+ProviderArgument = Annotated[
+    str, typer.Argument(metavar="PROVIDER", help="a provider such as openai")
+]
+
+
+class _Row(NamedTuple):
+    """One key, without the key.
+
+    Attributes:
+        where: ``environment``, ``keyring`` or ``file``.
+        place: the variable's name, the keyring, or the file.
+        used: it is the one that is sent; a key of the same provider in a later place waits behind it.
+    """
+
+    provider: str
+    where: str
+    place: str
+    used: bool
+
+
+def list_keys(ctx: typer.Context) -> None:
+    """List which providers have a key, and where it is; a key itself is never shown."""
+    context = running(ctx)
+    names = dict.fromkeys((*PROVIDERS, *context.keys.names_in_file()))
+    rows = [
+        _Row(name, key.where, key.origin, used=key is found[0])
+        for name in names
+        for found in [context.keys.places(name, _variables(name))]
+        for key in found
+    ]
+    if exposed := context.keys.exposed_file:
+        context.terminal.warn(f"others on this machine may read {exposed}; chmod 600 {exposed}")
+    show_rows(
+        context,
+        rows,
+        record=_Row._asdict,
+        fields=lambda row: [
+            plain_field(row.provider), row.where, plain_field(row.place), "used" * row.used,
+        ],
+        table=_table,
+        empty="no provider has a key; give one with omniagent keys set openai",
+    )  # fmt: skip
+
+
+def _table(rows: Any) -> Table:
+    columns = [
+        Column("PROVIDER", "cyan"),
+        Column("WHERE"),
+        Column("PLACE", shrink=True),
+        Column("", "yellow"),
+    ]
+    cells = [
+        [one_line(row.provider), row.where, one_line(row.place), "used" * row.used] for row in rows
+    ]
+    return Table(columns, cells)
+
+
+def set_(
+    ctx: typer.Context,
+    *,
+    provider: ProviderArgument,
+    given: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
+) -> None:
+    """Keep a provider's key: typed at a hidden prompt, or read from stdin; never from the command line.
+
+    It is kept in the system keyring where there is one, else in a file that only you can read.
+    """
+    context = running(ctx)
+    row = find_provider(provider)
+    if given:
+        raise UsageError(
+            "a key is not given on the command line, where other programs see it and the shell's history keeps it; "
+            f"type it at the prompt of `omniagent keys set {row.name}`, or pipe it in, and replace the one you typed"
+        )
+    key = check_key(
+        _typed(context, row.title) if context.terminal.reads_terminal else _piped(context)
+    )
+    place = context.keys.set(row.name, key)
+    if place == KEYRING_ORIGIN:
+        context.terminal.note(f"the key for {row.title} is kept in the system keyring")
+    else:
+        why = (
+            "no system keyring took it"
+            if context.keys.has_keyring
+            else f"a system keyring can be used after {KEYRING_EXTRA}"
+        )
+        context.terminal.note(
+            f"the key for {row.title} is kept in {place}, unencrypted, readable by you alone: {why}"
+        )
+    if variable := context.keys.find_in_environment(row.name, row.key_variables):
+        context.terminal.warn(f"{variable.origin} is set too, and wins over what is kept")
+
+
+def _typed(context: Context, title: str) -> str:
+    key = context.terminal.ask_secret(f"Key for {title} (it is not shown): ")
+    if not key or not key.strip():
+        raise UsageError("no key was typed; nothing was changed")
+    return key
+
+
+def _piped(context: Context) -> str:
+    stream = context.terminal.stdin
+    data = getattr(stream, "buffer", stream).read(_LONGEST_BYTES + 1) if stream else b""
+    if len(data) > _LONGEST_BYTES:
+        raise UsageError("what came on stdin is too long to be a key")
+    text = data if isinstance(data, str) else data.decode("utf-8", "replace")
+    if not text.strip():
+        raise UsageError(
+            "no key came on stdin; pipe one in, as in: pass show openai | omniagent keys set openai"
+        )
+    if len(text.strip().splitlines()) > 1:
+        raise UsageError("more than one line came on stdin; pipe in the key alone")
+    return text
+
+
+def remove(ctx: typer.Context, *, provider: ProviderArgument) -> None:
+    """Forget the key of a provider, wherever it is kept."""
+    context = running(ctx)
+    name = provider if provider in context.keys.names_in_file() else find_provider(provider).name
+    places = context.keys.remove(name)
+    left = context.keys.find_in_environment(name, _variables(name))
+    if places:
+        context.terminal.note(f"the key for {name} is removed from {' and '.join(places)}")
+    elif not left:
+        raise OmniAgentError(
+            f"no key for {name} is kept here; `omniagent keys list` shows those there are"
+        )
+    if left:
+        told = f"{left.origin} is set and goes on being used; unset it in your shell"
+        if not places:
+            raise OmniAgentError(f"no key for {name} is kept here: {told}")
+        context.terminal.warn(told)
+
+
+def _variables(name: str) -> tuple[str, ...]:
+    return PROVIDERS[name].key_variables if name in PROVIDERS else ()

@@ -1,0 +1,144 @@
+"""`omniagent store info`, `check`, `backup` and `compact`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from omniagent_cli.cli.framework.confirmation import agreed
+from omniagent_cli.cli.framework.context import Context, running
+from omniagent_cli.cli.framework.exits import FAILED
+from omniagent_cli.cli.framework.options import Yes
+from omniagent_cli.cli.framework.row_output import show_rows
+from omniagent_cli.errors import UnsupportedOperation, UsageError
+from omniagent_cli.stores import split_url
+from omniagent_cli.stores.maintenance.check import Problem
+from omniagent_cli.text import plain_field
+from omniagent_cli.ui.json_text import json_text
+from omniagent_cli.ui.views import counted, pairs_table
+
+
+def info(ctx: typer.Context) -> None:
+    """Show what the store is, where it is, and how much it holds."""
+    context = running(ctx)
+    facts = context.store.info()
+    if context.json:
+        context.terminal.json(facts)
+        return
+    show_rows(
+        context,
+        list(facts.items()),
+        record=list,
+        fields=lambda pair: [plain_field(pair[0]), plain_field(_text(pair[1]))],
+        table=lambda pairs: pairs_table("STORE", [(k, _text(v)) for k, v in pairs]),
+    )
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json_text(value)
+
+
+def check(
+    ctx: typer.Context,
+    *,
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="mend what can be mended, after copying the store"),
+    ] = False,
+) -> None:
+    """Look for damage. Exit code 1 when some remains."""
+    context = running(ctx)
+    found = context.store.check(repair=repair)
+    if context.json:
+        context.terminal.json([_problem_record(problem) for problem in found])
+    else:
+        for problem in found:
+            context.terminal.fields(_problem_fields(problem))
+    if found.copied_to:
+        context.terminal.note(f"the store as it was is in {found.copied_to}")
+    left = [problem for problem in found if not problem.repaired]
+    if not found:
+        context.terminal.note("no damage found")
+    elif left:
+        how = "" if repair else "; 'omniagent store check --repair' mends what can be mended"
+        context.terminal.note(f"{counted(len(left), 'problem')} found{how}")
+    else:
+        context.terminal.note(f"{counted(len(found), 'problem')} mended")
+    if left:
+        raise typer.Exit(FAILED)
+
+
+def _problem_fields(problem: Problem) -> list[str]:
+    state = "mended" if problem.repaired else "found"
+    return [plain_field(problem.session_id or ""), state, plain_field(problem.what)]
+
+
+def _problem_record(problem: Problem) -> dict[str, Any]:
+    return {
+        "session": problem.session_id,
+        "problem": problem.what,
+        "repaired": problem.repaired,
+    }
+
+
+def backup(
+    ctx: typer.Context,
+    *,
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="the copy to make; a directory for a JSON-file store"),
+    ],
+    yes: Yes = False,
+) -> None:
+    """Copy the whole store, consistently, while others use it."""
+    context = running(ctx)
+    copy: Any = getattr(context.store, "backup", None)
+    if copy is None:
+        raise _unsupported(
+            context,
+            "be backed up",
+            "'omniagent sessions export --all' writes its sessions",
+        )
+    if _is_store(context, file):
+        raise UsageError(f"{file} is the store itself; name another file for the copy")
+    if not os.path.isdir(file.absolute().parent):  # noqa: PTH112  # pathlib's raises where nobody may look
+        raise UsageError(f"there is no directory {file.parent}; create it or name another file")
+    if os.path.isfile(file):  # noqa: PTH113  # the same
+        agreed(context, f"replace {file}", yes=yes)
+    copy(file)
+    context.terminal.note(f"copied {context.store.url} to {file}")
+
+
+def _is_store(context: Context, file: Path) -> bool:
+    """Tell whether a file to write is the one that is read: the copy would take its place."""
+    scheme, place = split_url(context.store_choice.url)
+    try:
+        return scheme in ("sqlite", "file") and file.samefile(Path(place).expanduser())
+    except OSError:
+        return False
+
+
+def compact(ctx: typer.Context) -> None:
+    """Give back the room of what was removed, and leave no trace of it."""
+    context = running(ctx)
+    shrink: Any = getattr(context.store, "compact", None)
+    if shrink is None:
+        raise _unsupported(context, "be compacted")
+    before = context.store.info().get("bytes")
+    if before == 0:
+        context.terminal.note("there is nothing to compact")
+        return
+    shrink()
+    after = context.store.info().get("bytes")
+    if isinstance(before, int) and isinstance(after, int):
+        context.terminal.note(f"{before:,} bytes are {after:,} now")
+
+
+def _unsupported(context: Context, what: str, instead: str = "") -> UnsupportedOperation:
+    hint = f"; {instead}" if instead else ""
+    return UnsupportedOperation(
+        f"a store of the kind '{context.store.backend}' cannot {what}{hint}"
+    )

@@ -1,0 +1,142 @@
+"""`omniagent store encrypt` and `rekey`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from omniagent_cli.cli.framework import encryption_key_source as store_keys
+from omniagent_cli.cli.framework.context import Context, running
+from omniagent_cli.errors import UsageError
+from omniagent_cli.ui.views import counted
+
+if TYPE_CHECKING:
+    from omniagent_cli.stores.maintenance.rekey import Recoded
+
+GenerateKey = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="make a new random key and write it to this new file"),
+]
+
+_LOST = "who loses the key loses these conversations: nothing opens them without it; keep a copy of it elsewhere"
+
+
+def encrypt(
+    ctx: typer.Context,
+    *,
+    key_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="the file that holds the key")
+    ] = None,
+    generate_key: GenerateKey = None,
+) -> None:
+    """Encrypt the whole store where it is; run it again to go on when it was interrupted."""
+    context = running(ctx)
+    store = context.store_without_key
+    if generate_key is not None and store.encryption() is not None:
+        raise UsageError(
+            "the store is encrypted, or partly; give its key to go on, or change it with 'omniagent store rekey'"
+        )
+    key = store_keys.new_key(
+        context, key_file=key_file, generate=generate_key, option="--key-file"
+    ) or store_keys.configured_key(context)
+    if key is None and store.encryption() is not None and context.terminal.interactive:
+        key = store_keys.asked_key(context, store)
+    if key is None:
+        key = store_keys.chosen_passphrase(context, "--key-file")
+    context.terminal.warn(_LOST)
+    known = key
+    done = _running(context, "encrypting", lambda step: store.encrypt(known, step))
+    _tell(context, "encrypted", done)
+    _tell_traces(context)
+    _tell_settings(context, key_file or generate_key)
+
+
+def rekey(
+    ctx: typer.Context,
+    *,
+    new_key_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="the file that holds the new key")
+    ] = None,
+    generate_key: GenerateKey = None,
+) -> None:
+    """Change the key of an encrypted store; run it again to go on when it was interrupted."""
+    context = running(ctx)
+    store = context.store_without_key
+    facts = store.encryption()
+    if facts is None:
+        raise UsageError(
+            f"the store {context.store_choice.shown} is not encrypted; 'omniagent store encrypt' does it"
+        )
+    if facts["state"] == "rekeying" and generate_key is not None:
+        raise UsageError(
+            "the change to another key was interrupted; finish it with that one: --new-key-file FILE"
+        )
+    if facts["state"] == "encrypted":
+        old = store_keys.configured_key(context)
+        if old is None and context.terminal.interactive:
+            old = store_keys.asked_key(context, store)
+        if old is not None:
+            from omniagent_cli.stores import with_encryption
+
+            with_encryption(store, old)
+            store.check_key()
+    key = store_keys.new_key(
+        context, key_file=new_key_file, generate=generate_key, option="--new-key-file"
+    ) or store_keys.chosen_passphrase(context, "--new-key-file")
+    context.terminal.warn(_LOST)
+    done = _running(context, "encrypting anew", lambda step: store.rekey(key, step))
+    _tell(context, "encrypted with the new key", done)
+    _tell_settings(context, new_key_file or generate_key)
+
+
+def _running(
+    context: Context, label: str, work: Callable[[Callable[[int], None]], Recoded]
+) -> Recoded:
+    total = context.store_without_key.info().get("messages")
+    try:
+        with context.terminal.progress(label, total if isinstance(total, int) else None) as step:
+            return work(step)
+    except KeyboardInterrupt:
+        context.terminal.note("interrupted; nothing is lost, and the same command goes on with it")
+        raise
+
+
+def _tell(context: Context, what: str, done: Recoded) -> None:
+    from omniagent_cli.complete.store_pointer import forget_ids
+
+    forget_ids(context.store_choice.url, context.environ)
+    number = f"{counted(done.sessions, 'session')} ({counted(done.messages, 'message')})"
+    context.terminal.note(f"{what}: {number} of {context.store_choice.shown}")
+    for name in done.damaged:
+        context.terminal.warn(
+            f"{name!r} holds something that could not be read before either; 'omniagent store check' says more"
+        )
+    for copy in done.copies:
+        context.terminal.warn(
+            f"the backup {copy} can still be read without this key; delete it when you need it no longer"
+        )
+
+
+def _tell_traces(context: Context) -> None:
+    """Name what lies outside of the store and holds text of it."""
+    from omniagent_cli.config import state_dir
+
+    history = state_dir(context.environ) / "history"
+    if history.exists():
+        context.terminal.warn(
+            f"{history} still holds the lines typed in chats; delete it, and set chat.history false to keep none"
+        )
+
+
+def _tell_settings(context: Context, file: Path | None) -> None:
+    """Say which settings make every command use the key; they are the person's to make."""
+    choice = context.store_choice
+    name = f"stores.{choice.name}" if choice.name else "store"
+    wanted = [] if choice.encrypt else [f"omniagent config set {name}.encrypt true"]
+    if file is not None and choice.key_file != file.expanduser().absolute():
+        wanted.append(f"omniagent config set {name}.key_file {file.expanduser().absolute()}")
+    if wanted:
+        context.terminal.note(f"to use it from now on: {'; '.join(wanted)}")

@@ -1,0 +1,277 @@
+"""From settings and options to an agent: who answers, why, and what it is told first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from omniagent_cli.agent.agent import Agent
+from omniagent_cli.agent.context.files import read_system_prompt
+from omniagent_cli.agent.context.rollover import Rollover
+from omniagent_cli.agent.context.titles import CURRENT, Titling
+from omniagent_cli.agent.context.window import Window
+from omniagent_cli.agent.events import Engine, ModelSettings
+from omniagent_cli.agent.models.recall import NAME as RECALL
+from omniagent_cli.agent.models.recall import Recall
+from omniagent_cli.agent.tools.skill import Skill
+from omniagent_cli.agent.tools.tool_toggles import Switches
+from omniagent_cli.config import Settings, chosen_model, config_dir, resolve_model
+from omniagent_cli.errors import SessionNotFound, UsageError
+from omniagent_cli.keys import KeyChain
+
+if TYPE_CHECKING:
+    from omniagent_cli.agent.models.discovery import Choice, Probe
+    from omniagent_cli.agent.tools.tool import Approve
+    from omniagent_cli.repl.server_consent import FirstUse
+    from omniagent_cli.stores import SessionStore
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the person said on the command line about who answers.
+
+    Attributes:
+        model: ``provider:name``, an alias, or None to choose.
+        system: the system prompt, or ``@FILE``; None for the configured one.
+        offline: this machine only.
+        schema: the JSON schema the answer is to follow.
+        tools: whether the model is offered tools.
+        only_tools: these tools and skills and no others; None for all.
+        yes_tools: tools and skills that may write and destroy without anybody being asked.
+    """
+
+    model: str | None = None
+    system: str | None = None
+    offline: bool = False
+    schema: Mapping[str, Any] | None = None
+    tools: bool = True
+    only_tools: frozenset[str] | None = None
+    yes_tools: frozenset[str] = frozenset()
+
+
+class Answering:
+    """Makes agents, and engines for other models while one runs; an automatic choice is told once.
+
+    Attributes:
+        tell: says a line to the person; may be replaced.
+        confirm: asks the person yes or no; None where nobody can be asked now.
+        unconfirmed: the choice of a server that was found, and that nobody agreed to yet.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        wishes: Wishes | None = None,
+        *,
+        tell: Callable[[str], None],
+        confirm: Callable[[str], bool] | None = None,
+        probe: Probe | None = None,
+    ) -> None:
+        self.settings = settings
+        self.wishes = wishes or Wishes()
+        self.tell = tell
+        self.confirm = confirm
+        self.unconfirmed: Choice | None = None
+        self._probe = probe
+        self.keys = KeyChain(config_dir(settings.environ) / "keys.json", environ=settings.environ)
+        self._told: set[str] = set()
+
+    def agent(
+        self,
+        store: SessionStore | None,
+        session_id: str | None = None,
+        *,
+        approve: Approve | None = None,
+        titling: Titling | None = None,
+    ) -> Agent:
+        """Make the agent that goes on with a session, or begins one; with `titling`, sessions get titles too.
+
+        Raises:
+            UsageError: a model or the system prompt is wrong.
+            ModelUnreachable: the session's model is elsewhere, and offline was asked for.
+        """
+        system_prompt = self.system_prompt()
+        return Agent(
+            self.engine(pinned_model(store, session_id)),
+            store=store,
+            system_prompt=system_prompt,
+            skills=lambda: self.skills(with_store=store is not None),
+            switches=Switches(self.wishes.only_tools, frozenset(self.settings.tools.disabled)),
+            approve=approve,
+            settings=replace(model_settings(self.settings), schema=self.wishes.schema),
+            window=window_of(self.settings),
+            max_tool_rounds=self.settings.agent.max_tool_rounds,
+            rollover=rollover_of(self.settings),
+            titles=titling,
+            keys=self.keys,
+        )
+
+    def skills(self, *, with_store: bool = True) -> list[Skill]:
+        """Return the skills whose tools the model is offered."""
+        from omniagent_cli.cli.talk.skills import skills_of
+
+        return skills_of(self.settings, self.wishes, tell=self.tell, with_store=with_store)
+
+    def engine(self, session_model: str | None = None) -> Engine:
+        """Choose who answers in a session whose model is this, and say so when nobody named it."""
+        choice = self._agreed(self.choice(session_model))
+        if choice.automatic and choice.model not in self._told:
+            self._told.add(choice.model)
+            keep = (
+                f"; `omniagent models use {choice.model}` keeps to it" if self.unconfirmed else ""
+            )
+            self.tell(f"{choice.model} answers, because {choice.reason}{keep}")
+        return self._opened(choice)
+
+    def _agreed(self, choice: Choice) -> Choice:
+        """Ask before the first use of a server that was found; recall answers when the person says no."""
+        from omniagent_cli.cli.talk.server_consent import Agreed, question
+
+        agreed = Agreed(self.settings.environ)
+        if agreed.knows(choice):
+            return choice
+        if self.confirm is None:
+            self.unconfirmed = choice
+            return choice
+        if not self.confirm(question(choice)):
+            return replace(
+                choice, model=RECALL, reason=f"you did not agree to {choice.model}", base_url=""
+            )
+        agreed.add(choice)
+        return choice
+
+    def first_use(self, engine: Engine) -> FirstUse | None:
+        """Return what the person is to be asked before the first word goes to an engine, if anything."""
+        choice = self.unconfirmed
+        if choice is None or engine.name != choice.model:
+            return None
+        from omniagent_cli.cli.talk.server_consent import Agreed, question
+        from omniagent_cli.repl.server_consent import FirstUse
+
+        def agree() -> None:
+            self.unconfirmed = None
+            Agreed(self.settings.environ).add(choice)
+
+        return FirstUse(question(choice), agree)
+
+    def titling(self, tell: Callable[[str], None]) -> Titling | None:
+        """Return who names sessions, as configured; trouble with it is told there."""
+        named = self.settings.titles.model
+        if named is None:
+            return None
+        if named == CURRENT:
+            return Titling(tell=tell)
+        return Titling(lambda: self.engine_for(named), tell)
+
+    def engine_for(self, model: str) -> Engine:
+        """Open the model a person names, by its name or an alias.
+
+        Raises:
+            UsageError: it is no model, or not on this machine while offline.
+        """
+        return self._opened(self._choose(explicit=resolve_model(self.settings, model)))
+
+    def known_models(self) -> list[str]:
+        """Return names of models that nobody has to be asked for: aliases, and each provider's usual one."""
+        from omniagent_cli.agent.models.providers import PROVIDERS
+        from omniagent_cli.complete.models import read_models
+
+        usual = [f"{p.name}:{p.default_model}" for p in PROVIDERS.values() if p.default_model]
+        offered = [row[0] for row in read_models(self.settings.environ)]
+        return [*dict.fromkeys([*self.settings.aliases, *offered, *usual, RECALL])]
+
+    def choice(self, session_model: str | None = None) -> Choice:
+        """Choose: the command line, the session's model, variable or file, a key, a local server, recall."""
+        named = self.wishes.model
+        if named is not None and not named.strip():
+            raise UsageError("--model needs a model, such as openai:gpt-5")
+        explicit = resolve_model(self.settings, named) if named is not None else None
+        return self._choose(explicit=explicit, session=session_model)
+
+    def system_prompt(self) -> str:
+        """Return what is sent first: ``--system``, or the configured one."""
+        named = self.wishes.system
+        if named is None:
+            return self.settings.agent.system_prompt or ""
+        return read_system_prompt(named[1:]) if named.startswith("@") else named
+
+    def _choose(self, *, explicit: str | None = None, session: str | None = None) -> Choice:
+        from omniagent_cli.agent.models.discovery import choose_model
+
+        configured, origin = chosen_model(self.settings)
+        return choose_model(
+            explicit=explicit,
+            session=session,
+            configured=configured,
+            configured_from=str(origin),
+            base_url=self._base_url(explicit or session or configured, configured),
+            keys=self.keys,
+            offline=self.wishes.offline,
+            environ=self.settings.environ,
+            probe=self._probe,
+        )
+
+    def _base_url(self, model: str | None, configured: str | None) -> str | None:
+        """Return the configured address for a model of the provider it was configured for, and for no other."""
+        from omniagent_cli.agent.models.providers import PROVIDERS
+
+        address = self.settings.agent.base_url
+        home = self.settings.agent.provider or (configured or "").partition(":")[0]
+        provider = (model or "").partition(":")[0]
+        if address and home and provider in PROVIDERS and provider != home:
+            return None
+        return address
+
+    def _opened(self, choice: Choice) -> Engine:
+        if choice.model == RECALL:
+            return Recall()
+        from omniagent_cli.agent.models.engine_factory import open_engine
+
+        return open_engine(
+            choice.model,
+            base_url=choice.base_url or None,
+            keys=self.keys,
+            send_key=choice.send_key,
+        )
+
+
+def pinned_model(store: SessionStore | None, session_id: str | None) -> str | None:
+    """Return the model that answered in a session before; None when there is no such session."""
+    if store is None or session_id is None:
+        return None
+    try:
+        return store.header(session_id).model or None
+    except SessionNotFound:
+        return None
+
+
+def window_of(settings: Settings) -> Window:
+    """Return how much of a session is sent, as configured."""
+    window = settings.window
+    return Window(window.max_messages, window.max_tokens, window.compact_at)
+
+
+def rollover_of(settings: Settings) -> Rollover:
+    """Return when sessions begin anew, as configured."""
+    rollover = settings.rollover
+    return Rollover(idle=rollover.idle, daily=rollover.daily, timezone=rollover.timezone)
+
+
+def model_settings(settings: Settings) -> ModelSettings:
+    """Return how to ask a model, as configured; a time-out of never waits for ever."""
+    agent = settings.agent
+    return ModelSettings(
+        temperature=agent.temperature,
+        max_tokens=agent.max_tokens,
+        seed=agent.seed,
+        reasoning_effort=agent.reasoning_effort,
+        first_token_timeout_seconds=_seconds(agent.first_token_timeout),
+        token_timeout_seconds=_seconds(agent.token_timeout),
+    )
+
+
+def _seconds(time: timedelta | None) -> float:
+    return math.inf if time is None else time.total_seconds()

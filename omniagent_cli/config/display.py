@@ -1,0 +1,78 @@
+"""Settings as rows to show: name, value without secrets, origin, help."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from omniagent_cli.config.setting_names import Key, join_key, split_key
+from omniagent_cli.config.settings import Settings
+from omniagent_cli.config.settings_table import find, is_table, unknown
+from omniagent_cli.errors import ConfigError
+
+
+class SettingRow(NamedTuple):
+    """One setting to show.
+
+    Attributes:
+        key: its name.
+        value: what JSON can hold, without secrets; None when unset.
+        text: the same as a person would type it; empty when unset.
+        layer: ``default``, ``user``, ``project``, ``environment`` or ``flag``.
+        origin: the place a person can go to.
+        help: one line.
+        variables: the environment variables that set it.
+    """
+
+    key: str
+    value: Any
+    text: str
+    layer: str
+    origin: str
+    help: str
+    variables: tuple[str, ...]
+
+
+def describe(settings: Settings, name: str = "") -> list[SettingRow]:
+    """Return the rows of one setting, of one table, or without a name of all.
+
+    Raises:
+        ConfigError: there is no such setting.
+    """
+    if not name:
+        return [_row(settings, key) for key in settings.keys()]  # noqa: SIM118 - not a mapping
+    wanted = split_key(name)
+    if find(wanted):
+        return [_row(settings, wanted)]
+    if not is_table(wanted):
+        raise ConfigError(unknown(wanted))
+    below = [key for key in settings.keys() if key[: len(wanted)] == wanted]  # noqa: SIM118
+    return [_row(settings, key) for key in below]
+
+
+def _row(settings: Settings, key: Key) -> SettingRow:
+    setting, value, origin = settings.lookup(key)
+    # A duration of None is "never"; anything else that is None is unset.
+    shown = setting.kind.show(value) if value is not None or setting.default is not None else None
+    if isinstance(shown, tuple):
+        shown = list(shown)
+    return SettingRow(
+        join_key(key),
+        shown,
+        _text(shown),
+        origin.layer,
+        str(origin),
+        setting.help,
+        setting.variables,
+    )
+
+
+def _text(shown: Any) -> str:
+    if shown is None:
+        return ""
+    if isinstance(shown, bool):
+        return "true" if shown else "false"
+    if isinstance(shown, list):
+        import json
+
+        return json.dumps(shown, ensure_ascii=False)
+    return str(shown)

@@ -1,0 +1,203 @@
+"""Which store and which model the settings choose."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from omniagent_cli.config import paths
+from omniagent_cli.config.resolved_value import Origin, Value
+from omniagent_cli.config.settings import Settings
+from omniagent_cli.errors import ConfigError
+from omniagent_cli.masking import MASK, mask_url
+
+# Two letters at least: one is a Windows drive.
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+_KEY_VARIABLE = "OMNIAGENT_ENCRYPTION_KEY"
+
+
+class StoreChoice(NamedTuple):
+    """The store to open.
+
+    Attributes:
+        url: what `open_store` takes, with its password.
+        name: of a ``[stores.NAME]`` table, or None.
+        compress: whether to compress.
+        encrypt: whether to encrypt.
+        key: the key or passphrase from the environment.
+        key_file: the file that holds it.
+        origin: what chose the store.
+    """
+
+    url: str
+    name: str | None
+    compress: bool
+    encrypt: bool
+    key: str | None
+    key_file: Path | None
+    origin: Origin
+
+    def __repr__(self) -> str:
+        key = MASK if self.key else None
+        return f"StoreChoice(url={self.shown!r}, name={self.name!r}, key={key!r}, key_file={self.key_file!r})"
+
+    @property
+    def shown(self) -> str:
+        """The store as it may be printed."""
+        return f"@{self.name}" if self.name else mask_url(self.url)
+
+
+def resolve_store(settings: Settings) -> StoreChoice:
+    """Return the store to open: flag, OMNIAGENT_STORE, OMNIAGENT_STORAGE_*, files, the default.
+
+    Compression, encryption and key of a named store are its own where it has them, else those of ``[store]``: a
+    person who asked for encryption gets it for every store. A flag or a variable wins over both.
+
+    Raises:
+        ConfigError: the named store is unknown or incomplete, or its password is missing.
+    """
+    chosen = settings.lookup(("store", "url"))
+    if chosen.value is None:
+        url, name = paths.default_store_url(settings.environ), None
+    elif chosen.value.startswith("@"):
+        url, name = _named_url(settings, chosen)
+    else:
+        url, name = _anchored(settings, chosen), None
+    key, key_file = _key(settings, name)
+    return StoreChoice(
+        url,
+        name,
+        compress=_option(settings, name, "compress").value,
+        encrypt=_option(settings, name, "encrypt").value,
+        key=key,
+        key_file=key_file,
+        origin=chosen.origin,
+    )
+
+
+def resolve_model(settings: Settings, name: str) -> str:
+    """Replace an alias by its model, and put ``agent.provider`` before a model without a provider.
+
+    Raises:
+        ConfigError: aliases go round in a circle.
+    """
+    aliases, seen = settings.aliases, [name]
+    while name in aliases:
+        name = aliases[name]
+        if name in seen:
+            raise ConfigError(
+                f"the model aliases {' -> '.join([*seen, name])} go round in a circle; set one of them to a model"
+            )
+        seen.append(name)
+    provider = settings.agent.provider
+    return f"{provider}:{name}" if provider and ":" not in name else name
+
+
+def chosen_model(settings: Settings) -> tuple[str | None, Origin]:
+    """Return the model the settings name, ready to use, and what named it; None when nothing does.
+
+    A provider without a model stands for the provider's usual one.
+    """
+    chosen = settings.lookup(("model",))
+    if chosen.value is None:
+        return settings.agent.provider or None, settings.origin("agent.provider")
+    name, provider = resolve_model(settings, chosen.value), settings.agent.provider
+    # The older pair of variables: the model there is a bare name even when it holds a colon ("llama3:8b").
+    if (
+        chosen.origin.layer == "environment"
+        and str(chosen.origin) == "variable OMNIAGENT_AGENT_MODEL"
+        and chosen.value not in settings.aliases
+        and settings.origin("agent.provider").layer == "environment"
+        and not name.startswith(f"{provider}:")
+    ):
+        name = f"{provider}:{name}"
+    return name, chosen.origin
+
+
+def _named_url(settings: Settings, chosen: Value) -> tuple[str, str]:
+    name = chosen.value[1:]
+    stores: dict[str, dict[str, Any]] = settings.table(("stores",))
+    if name not in stores:
+        raise ConfigError(
+            f"there is no store @{name} ({chosen.origin}); {_stores_there_are(name, list(stores))}"
+        )
+    found = settings.lookup(("stores", name, "url"))
+    if found.value is None:
+        raise ConfigError(
+            f"the store @{name} has no URL; set it with 'omniagent config set stores.{name}.url URL'"
+        )
+    if found.value.startswith("@"):
+        raise ConfigError(
+            f"stores.{name}.url cannot be {found.value!r} ({found.origin}); give a URL, not another name"
+        )
+    url = _anchored(settings, found)
+    variable = settings.lookup(("stores", name, "password_env")).value
+    return (_with_password(settings, name, url, variable) if variable else url), name
+
+
+def _stores_there_are(name: str, names: list[str]) -> str:
+    if not names:
+        return f"name one in your settings file: [stores.{name or 'work'}] with url = ..."
+    from difflib import get_close_matches
+
+    if close := get_close_matches(name, names, n=3):
+        return f"did you mean {' or '.join('@' + match for match in close)}?"
+    return f"those there are: {', '.join('@' + known for known in names)}"
+
+
+def _with_password(settings: Settings, name: str, url: str, variable: str) -> str:
+    password = settings.environ.get(variable)
+    if not password:
+        raise ConfigError(
+            f"the store @{name} takes its password from the environment variable {variable}, which is not set; set it"
+        )
+    from urllib.parse import quote, urlsplit, urlunsplit
+
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise ConfigError(
+            f"stores.{name}.url is not a URL; write it like redis://host:6379/0"
+        ) from error
+    if not parts.netloc:
+        raise ConfigError(
+            f"the store @{name} has no server that would take a password; remove stores.{name}.password_env"
+        )
+    userinfo, _, server = parts.netloc.rpartition("@")
+    user = userinfo.partition(":")[0]
+    return urlunsplit(parts._replace(netloc=f"{user}:{quote(password, safe='')}@{server}"))
+
+
+def _option(settings: Settings, name: str | None, option: str) -> Value:
+    general = settings.lookup(("store", option))
+    if name is None or general.origin.layer in {"environment", "flag"}:
+        return general
+    own = settings.lookup(("stores", name, option))
+    return general if own.value is None else own
+
+
+def _key(settings: Settings, name: str | None) -> tuple[str | None, Path | None]:
+    key = settings.environ.get(_KEY_VARIABLE) or None
+    chosen = _option(settings, name, "key_file")
+    layer = chosen.origin.layer if chosen.value is not None else "default"
+    if key and layer == "environment":
+        raise ConfigError(
+            f"{_KEY_VARIABLE} and {_KEY_VARIABLE}_FILE are both set; unset one of them"
+        )
+    if chosen.value is None or (key and layer != "flag"):
+        return key, None
+    return None, Path(_anchored(settings, chosen))
+
+
+def _anchored(settings: Settings, chosen: Value) -> str:
+    """Return a URL as it is; a path from a file relative to that file, because its reader may be anywhere."""
+    text = str(chosen.value)
+    if _SCHEME.match(text):
+        return text
+    if text.startswith("~"):
+        return str(paths.expand(text, settings.environ))
+    document = chosen.origin.document
+    if document is None or Path(text).is_absolute():
+        return text
+    return f"{document.path.absolute().parent}/{text}"

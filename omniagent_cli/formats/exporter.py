@@ -1,0 +1,209 @@
+"""Export from a store to a stream of bytes, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from typing import Any
+
+from omniagent_cli.errors import SessionNotFound, UsageError
+from omniagent_cli.formats import open_exporter
+from omniagent_cli.formats.redaction import Redactor
+from omniagent_cli.formats.types import Exporter, Outgoing
+from omniagent_cli.models import ROLES, Session
+from omniagent_cli.stores import SessionStore
+
+_PIECE_BYTES = 64 * 1024
+_HERE_ONLY = ("uid", "expires_at")
+"""Header keys that are only true in the store a session is in; the time to live goes along as a length."""
+
+
+@dataclass(slots=True)
+class ExportReport:
+    """What an export wrote.
+
+    Attributes:
+        redactions: how often something of each kind was masked.
+        missing: ids of sessions that went while the export ran.
+        left_out: attachments that were left out, because what is in them cannot be masked.
+    """
+
+    sessions: int = 0
+    messages: int = 0
+    bytes: int = 0
+    redactions: dict[str, int] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    left_out: int = 0
+
+    def add(self, other: ExportReport) -> None:
+        """Count what another export wrote too."""
+        self.sessions += other.sessions
+        self.messages += other.messages
+        self.bytes += other.bytes
+        self.left_out += other.left_out
+        self.missing += other.missing
+        for kind, number in other.redactions.items():
+            self.redactions[kind] = self.redactions.get(kind, 0) + number
+
+
+def export_sessions(
+    store: SessionStore,
+    ids: Iterable[str],
+    format_name: str,
+    write: Callable[[bytes], object],
+    *,
+    redact: bool = False,
+    only: Collection[str] | None = None,
+    front_matter: bool = False,
+    progress: Callable[[ExportReport], object] | None = None,
+) -> ExportReport:
+    """Write sessions in a format, message by message.
+
+    Args:
+        store: where they are.
+        ids: which, in this order. All of a sequence must be there before anything is written; of an iterator,
+            what is gone when its turn comes is left out and told.
+        format_name: a key of `formats.FORMATS`.
+        write: takes the bytes, such as ``sys.stdout.buffer.write``; they are UTF-8.
+        redact: mask what looks like a secret; attachments are left out.
+        only: only messages of these roles.
+        front_matter: facts of each session stand before it as YAML; for ``markdown``.
+        progress: called with the report as it grows.
+
+    Raises:
+        SessionNotFound: one of a sequence of ids is not there; nothing was written.
+        UsageError: no such format or role, or it has no front matter.
+    """
+    target: Exporter = open_exporter(format_name, front_matter=front_matter)
+    if only is not None and (unknown := sorted(set(only) - set(ROLES))):
+        raise UsageError(f"there is no role {unknown[0]!r}; choose of {', '.join(ROLES)}")
+    if isinstance(ids, Sequence):
+        for session_id in ids:
+            store.summary(session_id)
+    export = _Export(store, redact=redact, only=only, progress=progress)
+    buffer = bytearray()
+    for piece in target.write(export.sessions(ids)):
+        buffer += piece
+        if len(buffer) >= _PIECE_BYTES:
+            export.put(buffer, write)
+    export.put(buffer, write)
+    return export.report
+
+
+class _Export:
+    """Feeds an exporter and counts."""
+
+    def __init__(
+        self,
+        store: SessionStore,
+        *,
+        redact: bool,
+        only: Collection[str] | None,
+        progress: Callable[[ExportReport], object] | None,
+    ) -> None:
+        self._store = store
+        self._redactor = Redactor() if redact else None
+        self._only = None if only is None else frozenset(only)
+        self._progress = progress
+        self.report = ExportReport()
+        if self._redactor is not None:
+            self.report.redactions = self._redactor.counts
+
+    def put(self, buffer: bytearray, write: Callable[[bytes], object]) -> None:
+        """Write what has gathered and empty the buffer."""
+        if buffer:
+            self.report.bytes += len(buffer)
+            write(bytes(buffer))
+            buffer.clear()
+            if self._progress is not None:
+                self._progress(self.report)
+
+    def sessions(self, ids: Iterable[str]) -> Iterator[Outgoing]:
+        """Yield each session as it is now."""
+        for session_id in ids:
+            try:
+                session = self._store.header(session_id)
+                count = self._store.count_messages(session_id)
+            except SessionNotFound:
+                self.report.missing.append(session_id)
+                continue
+            self.report.sessions += 1
+            if self._redactor is not None:
+                self.report.left_out += len(self._store.attachments(session_id))
+            summaries = _Summaries(self._summaries(session_id))
+            outgoing = Outgoing(
+                self._header(session, count),
+                iter(()),
+                self._records(session_id, summaries),
+                None if self._redactor else partial(self._store.attachment, session_id),
+            )
+            outgoing.summaries = {value["up_to"]: value for value in summaries.values}
+            outgoing.messages = self._messages(outgoing, session_id, count, summaries)
+            yield outgoing
+
+    def _header(self, session: Session, count: int) -> dict[str, Any]:
+        record = session.header_record()
+        for key in _HERE_ONLY:
+            record.pop(key, None)
+        record = self._masked(record)
+        if self._only is None:
+            # Beside the messages themselves, so that a file that was cut off at a line is noticed.
+            record["message_count"] = count
+        return record
+
+    def _summaries(self, session_id: str) -> list[dict[str, Any]]:
+        if self._only is not None:
+            return []  # of a selection nothing can be said as a whole
+        return [self._masked(v) for _, v in self._store.iter_records(session_id, "summary")]
+
+    def _messages(
+        self, outgoing: Outgoing, session_id: str, count: int, summaries: _Summaries
+    ) -> Iterator[dict[str, Any]]:
+        for message in islice(self._store.iter_messages(session_id), count):
+            outgoing.position = message.position or 0
+            summaries.pass_by(outgoing.position)
+            if self._only is not None and message.role not in self._only:
+                continue
+            self.report.messages += 1
+            yield self._masked(message.record)
+
+    def _records(
+        self, session_id: str, summaries: _Summaries
+    ) -> Iterator[tuple[str, str, dict[str, Any]]]:
+        if self._redactor is None:
+            for key, value in self._store.iter_records(session_id, "attachment"):
+                yield "attachment", key, value
+        for key, value in summaries.renumbered():
+            yield "summary", key, value
+
+    def _masked(self, record: dict[str, Any]) -> dict[str, Any]:
+        return record if self._redactor is None else self._redactor.record(record)
+
+
+class _Summaries:
+    """The summaries of a session, which go out by message number: a position is only true in its own store.
+
+    Attributes:
+        values: as they are in the store, by position.
+    """
+
+    def __init__(self, values: list[dict[str, Any]]) -> None:
+        self.values = values
+        self._waiting = sorted(values, key=lambda value: value["up_to"])
+        self._placed: dict[int, dict[str, Any]] = {}
+        self._number = -1
+
+    def pass_by(self, position: int) -> None:
+        """Count the next message of the export."""
+        while self._waiting and self._waiting[0]["up_to"] < position:
+            self._placed[self._number] = self._waiting.pop(0)
+        self._number += 1
+
+    def renumbered(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield key and record of each, once all messages were counted; of two at one place the newer."""
+        for value in self._waiting:
+            self._placed[self._number] = value
+        for place, value in self._placed.items():
+            yield f"{place:012d}", {**value, "up_to": place}

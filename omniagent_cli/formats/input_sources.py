@@ -1,0 +1,268 @@
+"""What there is to import at a place: a file, the files of a directory, the members of a zip; unpacked while they are read."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import lzma
+import os
+import stat
+import struct
+import sys
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, cast
+
+from omniagent_cli.errors import FormatError
+from omniagent_cli.formats.byte_source import Source
+from omniagent_cli.formats.types import Problem, problem
+from omniagent_cli.text import one_line
+
+ZIP = b"PK\x03\x04"
+_EMPTY_ZIP = b"PK\x05\x06"
+_GZIP = b"\x1f\x8b\x08"
+_ZSTD = b"\x28\xb5\x2f\xfd"
+
+MAX_MEMBERS = 100_000
+MAX_DIRECTORY_BYTES = 64 * 1024 * 1024
+MAX_MEMBER_BYTES = 1 << 28
+MAX_MEMBER_RATIO = 500
+"""A member that would unpack to more than `MAX_MEMBER_BYTES`, and to that many times its packed size, is a bomb."""
+
+_ENDINGS = (".json", ".jsonl", ".ndjson", ".yaml", ".yml", ".db", ".zip", ".zst", ".gz")
+"""Endings of the files that are looked at in a directory or a zip."""
+
+_ENCRYPTED = 0x1
+_UNPACK_ERRORS = (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, struct.error)
+Progress = Callable[[int], object]
+
+
+def sources(
+    stream: BinaryIO, name: str, *, path: Path | None = None, progress: Progress | None = None
+) -> Iterator[Source | Problem]:
+    """Yield what a stream holds: itself, unpacked where it is packed, or each member of a zip.
+
+    Args:
+        stream: binary, read once from the front.
+        name: what places are called by.
+        path: the file it is of, if it is one.
+        progress: called with the number of bytes of the stream that were used so far.
+    """
+    source = Source(
+        stream, name, progress=progress, path=path, size=size_of(stream) if path else None
+    )
+    head = source.head()
+    if head.startswith((ZIP, _EMPTY_ZIP)):
+        with _seekable(source) as file:
+            yield from _members(file, name, progress if path else None)
+    elif head.startswith(_ZSTD):
+        yield _unpacked_zstd(source)
+    elif head.startswith(_GZIP):
+        packed = gzip.GzipFile(fileobj=as_file(source))
+        errors = (EOFError, zlib.error)
+        yield _unpacked(packed, source, source.name.removesuffix(".gz"), errors)
+    else:
+        yield source
+
+
+def files_under(
+    directory: Path, *, unread: Callable[[OSError], object] | None = None
+) -> Iterator[Path]:
+    """Yield the files of a directory that may hold conversations, in the order of their names; links are not followed.
+
+    Args:
+        directory: as deep as it likes.
+        unread: called with what was wrong with each directory that cannot be read.
+    """
+    waiting = [directory]
+    while waiting:
+        here = waiting.pop()
+        try:
+            with os.scandir(here) as found:
+                entries = sorted(found, key=lambda entry: entry.name)
+        except OSError as error:
+            if unread is not None:
+                unread(error)
+            continue
+        waiting += [
+            Path(entry) for entry in reversed(entries) if entry.is_dir(follow_symlinks=False)
+        ]
+        for entry in entries:
+            if entry.name.lower().endswith(_ENDINGS) and entry.is_file(follow_symlinks=False):
+                yield Path(entry)
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a file to be imported.
+
+    Raises:
+        FormatError: it cannot be read.
+    """
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise FormatError(
+            f"it cannot be read: {error.strerror}; name a file that can", place=str(path)
+        ) from error
+
+
+def size_of(stream: BinaryIO) -> int | None:
+    """Return how many bytes a file has now; None when it is none."""
+    try:
+        status = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return None
+    return status.st_size if stat.S_ISREG(status.st_mode) and status.st_size else None
+
+
+class _Stream(io.RawIOBase):
+    """A source read as a file, by what unpacks it."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._rest = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._rest:
+            self._rest = memoryview(self._source.chunk())
+        size = min(len(buffer), len(self._rest))
+        buffer[:size] = self._rest[:size]
+        self._rest = self._rest[size:]
+        return size
+
+
+def as_file(source: Source) -> BinaryIO:
+    """Return a source as a file that is read from the front."""
+    return cast("BinaryIO", io.BufferedReader(_Stream(source)))
+
+
+def _unpacked_zstd(source: Source) -> Source:
+    # Python has it from 3.14 on; the package is the same code for those before.
+    if sys.version_info >= (3, 14):
+        from compression import zstd
+    else:
+        from backports import zstd
+    file = zstd.ZstdFile(as_file(source))
+    errors = (EOFError, zstd.ZstdError)
+    return _unpacked(file, source, source.name.removesuffix(".zst"), errors)
+
+
+def _unpacked(file: Any, packed: Source, name: str, errors: tuple[type[Exception], ...]) -> Source:
+    """Return what was packed, read until it turns out to be a bomb."""
+    read, size = file.read1, 0
+
+    def read1(wanted: int) -> bytes:
+        nonlocal size
+        data: bytes = read(wanted)
+        size += len(data)
+        if size > MAX_MEMBER_BYTES and size > MAX_MEMBER_RATIO * packed.consumed:
+            raise FormatError(_bomb(size / max(1, packed.consumed)), place=name)
+        return data
+
+    file.read1 = read1
+    return Source(cast("BinaryIO", file), name, errors=errors)
+
+
+def _bomb(ratio: float) -> str:
+    return f"it would unpack to {ratio:.0f} times its size; unpack it first if you trust it"
+
+
+@contextmanager
+def _seekable(source: Source) -> Iterator[BinaryIO]:
+    """Give a zip as a file that can be gone through: itself, or a private nameless copy of a pipe."""
+    with ExitStack() as stack:
+        if source.path is not None:
+            yield stack.enter_context(open_file(source.path))
+            return
+        yield stack.enter_context(source.copy())
+
+
+def _members(file: BinaryIO, name: str, progress: Progress | None) -> Iterator[Source | Problem]:
+    try:
+        if (size := _directory_size(file)) > MAX_DIRECTORY_BYTES:
+            raise zipfile.BadZipFile(f"its table of contents has {size:,} bytes")  # noqa: TRY301  # as the library's own
+        archive = zipfile.ZipFile(file)
+    except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError, struct.error) as error:
+        yield problem(name, f"it is no zip that can be read: {error}")
+        return
+    with archive:
+        used = 0
+        wanted = _wanted(archive.infolist())
+        if len(wanted) > MAX_MEMBERS:
+            yield problem(
+                name, f"only the first {MAX_MEMBERS:,} of its {len(wanted):,} files are read"
+            )
+        for info in wanted[:MAX_MEMBERS]:
+            place = f"{name}:{one_line(info.filename)}"
+            if why := _refused(info):
+                yield problem(place, why)
+                continue
+            try:
+                stream = archive.open(info)
+            except (*_UNPACK_ERRORS, NotImplementedError, RuntimeError, OSError) as error:
+                yield problem(place, f"it cannot be unpacked: {error}")
+                continue
+            with stream:
+                inner = Source(
+                    cast("BinaryIO", stream), place, errors=_UNPACK_ERRORS, progress=_share(info, used, progress)
+                )  # fmt: skip
+                yield _unpacked_zstd(inner) if info.filename.endswith(".zst") else inner
+            used += info.compress_size
+
+
+def _share(info: zipfile.ZipInfo, before: int, progress: Progress | None) -> Progress | None:
+    """Tell how far it is in the zip, from how far it is in what a member unpacks to."""
+    if progress is None:
+        return None
+    share = info.compress_size / max(1, info.file_size)
+    return lambda used: progress(before + int(used * share))
+
+
+def _directory_size(file: BinaryIO) -> int:
+    """Return the size of a zip's table of contents, which is read as a whole; 0 when it says none.
+
+    https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT, 4.3.14 to 4.3.16
+    """
+    end = file.seek(0, os.SEEK_END)
+    file.seek(max(0, end - 66_000))
+    tail = file.read()
+    file.seek(0)
+    place = tail.rfind(_EMPTY_ZIP)
+    if place < 0 or place + 22 > len(tail):
+        return 0
+    size = int.from_bytes(tail[place + 12 : place + 16], "little")
+    large = tail.rfind(b"PK\x06\x06")
+    if 0 <= large <= len(tail) - 48:
+        size = max(size % 0xFFFFFFFF, int.from_bytes(tail[large + 40 : large + 48], "little"))
+    return size
+
+
+def _wanted(infos: list[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
+    """Choose the members that may hold conversations; in an account export only those that do by their name."""
+    found = [
+        info for info in infos if info.filename.lower().endswith(_ENDINGS) and not info.is_dir()
+    ]
+    conversations = [i for i in found if _stem(i).startswith("conversations")]
+    return sorted(conversations or found, key=lambda info: info.filename)
+
+
+def _stem(info: zipfile.ZipInfo) -> str:
+    return PurePosixPath(info.filename.replace("\\", "/")).name.lower()
+
+
+def _refused(info: zipfile.ZipInfo) -> str:
+    if info.flag_bits & _ENCRYPTED:
+        return "it is encrypted; unpack the zip with its password first"
+    is_link = stat.S_ISLNK(info.external_attr >> 16)
+    if is_link:
+        return "it is a link, which is not followed"
+    ratio = info.file_size / max(1, info.compress_size)
+    if info.file_size > MAX_MEMBER_BYTES and ratio > MAX_MEMBER_RATIO:
+        return _bomb(ratio)
+    return ""

@@ -1,0 +1,1 @@
+"""Formats that are both exported and imported."""

@@ -1,0 +1,161 @@
+"""``openai``: chat-completions messages, as fine-tuning files hold them: one conversation a line.
+
+The shape is the published one of the chat-completions API: https://platform.openai.com/docs/api-reference/chat
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+from typing import Any
+
+from omniagent_cli.formats.byte_source import Source
+from omniagent_cli.formats.json_helpers import is_by_line, list_entries
+from omniagent_cli.formats.json_stream import BadDocument, BadValue, JsonReader
+from omniagent_cli.formats.readers.foreign_messages import listed
+from omniagent_cli.formats.types import (
+    Entry,
+    Incoming,
+    MessageEntry,
+    Outgoing,
+    Problem,
+    RecordEntry,
+    problem,
+)
+from omniagent_cli.json_format import dump
+from omniagent_cli.models import detached, inlined, published
+
+_MESSAGE_KEYS = ("role", "content", "name", "tool_calls", "tool_call_id")
+_ROLES = {"developer": "system", "function": "tool"}
+"""Roles of newer and older versions of the API, and what they are here."""
+
+
+class ChatCompletions:
+    """One ``{"messages": [...]}`` a line; a bare list of messages and a document of one are read too."""
+
+    def write(self, sessions: Iterable[Outgoing]) -> Iterator[bytes]:
+        """Yield one line for each session; what the API does not know is left out."""
+        for session in sessions:
+            separator = b'{"messages":['
+            for message in session.messages:
+                yield separator + dump(_published(message, session.attachment))
+                separator = b","
+            yield b"]}\n" if separator == b"," else separator + b"]}\n"
+
+    def read(self, source: Source) -> Iterator[Incoming | Problem]:
+        """Yield one session for each conversation; none has an id."""
+        by_line = is_by_line(source.head())
+        reader = JsonReader(source, by_line=by_line)
+        while first := reader.peek():
+            place = reader.place
+            try:
+                if first == "[":
+                    incoming = Incoming(place, {}, iter(()))
+                    yield from _conversation(reader, incoming, list_entries(reader))
+                else:
+                    yield from _document(reader, place)
+            except BadDocument as error:
+                yield Problem(error.place, error.what)
+                reader.abandon()
+            if not (by_line and reader.next_line()):
+                reader.abandon()
+
+
+def _document(reader: JsonReader, place: str) -> Iterator[Incoming | Problem]:
+    incoming = Incoming(place, {}, iter(()))
+    members = reader.members()
+    for key in members:
+        if key == "messages":
+            # What stands behind the messages belongs to the conversation too.
+            rest = _rest(reader, members, incoming)
+            yield from _conversation(reader, incoming, chain(list_entries(reader), rest))
+            return
+        yield from _kept(reader, key, incoming)
+    facts = incoming.header.get("metadata", {}).get("openai", {})
+    if isinstance(facts.get("input"), dict):
+        yield from _conversation(reader, incoming, _compared(facts, incoming))
+    else:
+        yield problem(place, "there is no list of messages")
+
+
+def _compared(facts: dict[str, Any], incoming: Incoming) -> Iterator[Entry]:
+    """Yield the messages of an example for preference tuning: the question, and the answer that was liked better."""
+    asked = facts.pop("input")
+    for said in (*listed(asked.pop("messages", [])), *listed(facts.pop("preferred_output", []))):
+        yield MessageEntry(incoming.place, said)
+    facts |= asked
+
+
+def _rest(reader: JsonReader, members: Iterator[str], incoming: Incoming) -> Iterator[Problem]:
+    for key in members:
+        yield from _kept(reader, key, incoming)
+
+
+def _kept(reader: JsonReader, key: str, incoming: Incoming) -> Iterator[Problem]:
+    """Keep a key beside the messages (``tools`` and the like) in the metadata."""
+    place = reader.place
+    try:
+        value = reader.value()
+    except BadValue as error:
+        yield problem(place, f"{key!r} cannot be read: {error}")
+    else:
+        metadata = incoming.header.setdefault("metadata", {})
+        metadata.setdefault("openai", {})[key] = value
+
+
+def _conversation(
+    reader: JsonReader, incoming: Incoming, found: Iterable[Entry]
+) -> Iterator[Incoming | Problem]:
+    incoming.entries = _entries(reader, found)
+    yield incoming
+    for entry in incoming.entries:
+        if isinstance(entry, Problem):
+            yield entry
+
+
+def _entries(reader: JsonReader, found: Iterable[Entry]) -> Iterator[Entry]:
+    try:
+        for entry in found:
+            if isinstance(entry, MessageEntry) and isinstance(entry.record, dict):
+                own, attachments = _kept_apart(_ours(entry.record))
+                yield MessageEntry(entry.place, own)
+                for key, value in attachments.items():
+                    yield RecordEntry(entry.place, "attachment", key, value)
+            else:
+                yield entry
+    except BadDocument as error:
+        yield Problem(error.place, error.what)
+        reader.abandon()
+
+
+def _published(message: dict[str, Any], attachment: Callable[[str], Any] | None) -> dict[str, Any]:
+    """Return a message with the API's keys, attachments with their data in it, or by name where that is left out."""
+    own = {key: message[key] for key in _MESSAGE_KEYS if key in message}
+    if attachment is None:
+        content, _ = inlined(own.get("content", ""), lambda _: None, why="left out of this export")
+    else:
+        content, _ = inlined(own.get("content", ""), attachment)
+    return {**own, "content": published(content)}
+
+
+def _kept_apart(message: dict[str, Any]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Return a message with references in the place of data, and the attachments it refers to by SHA-256."""
+    content = message.get("content")
+    if not isinstance(content, list) or not all(isinstance(part, dict) for part in content):
+        return message, {}
+    content, attachments = detached(content)
+    return {**message, "content": content}, attachments
+
+
+def _ours(record: dict[str, Any]) -> dict[str, Any]:
+    """Turn a message of any version of the API into a message record."""
+    own = dict(record)
+    role = own.get("role")
+    if isinstance(role, str) and role in _ROLES:
+        own["role"] = _ROLES[role]
+        extra = own.get("extra")
+        own["extra"] = {**(extra if isinstance(extra, dict) else {}), "role": role}
+    call = own.pop("function_call", None)
+    if call is not None and "tool_calls" not in own:
+        own["tool_calls"] = [{"id": "", "type": "function", "function": call}]
+    return own

@@ -1,0 +1,63 @@
+"""What most importers read of JSON: the elements of a list, the object of each line, the value of a key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from omniagent_cli.formats.byte_source import MAX_RECORD_BYTES, Source
+from omniagent_cli.formats.json_stream import BadValue, JsonReader, parse
+from omniagent_cli.formats.types import MessageEntry, Problem, problem
+
+
+def is_by_line(head: bytes) -> bool:
+    """Tell whether each document is one line: the first line ends as a document, or does not end in sight."""
+    line, end, _ = head.lstrip().partition(b"\n")
+    return not end or line.rstrip().endswith((b"}", b"]"))
+
+
+def objects_by_line(source: Source) -> Iterator[MessageEntry | Problem]:
+    """Yield the object of each line that is not blank, and a problem for each that is no object."""
+    for number, line in source.lines():
+        place = f"{source.name}:{number}"
+        if line is None:
+            yield problem(place, f"it is longer than {MAX_RECORD_BYTES >> 20} MiB")
+        elif text := line.strip().decode("utf-8", "surrogateescape"):
+            try:
+                value = parse(text)
+            except BadValue as error:
+                yield problem(place, error)
+            else:
+                fits = isinstance(value, dict)
+                yield MessageEntry(place, value) if fits else problem(place, "it is no object")
+
+
+def kept(reader: JsonReader, key: str, facts: dict[str, Any]) -> Iterator[Problem]:
+    """Read the value of a key into `facts`; one that cannot be read is told and left out."""
+    place = reader.place
+    try:
+        facts[key] = reader.value()
+    except BadValue as error:
+        yield problem(place, f"{key!r} cannot be read: {error}")
+
+
+def list_entries(reader: JsonReader) -> Iterator[MessageEntry | Problem]:
+    """Yield each element of the list the reader stands at, and a problem for each that cannot be read.
+
+    Raises:
+        BadDocument: the end of the list cannot be found.
+    """
+    place = reader.place
+    if reader.peek() != "[":
+        reader.skip()
+        yield problem(place, "this should be a list")
+        return
+    for _ in reader.array():
+        reader.peek()
+        place = reader.place
+        try:
+            value = reader.value()
+        except BadValue as error:
+            yield problem(place, error)
+        else:
+            yield MessageEntry(place, value)

@@ -1,0 +1,350 @@
+"""JSON read a value at a time from a stream, however long the document is.
+
+The standard library's scanner reads each value; this module only feeds it and finds its place again after a
+value that cannot be read. Event parsers such as ijson were measured and left: its C library turns a lone
+surrogate into ``?`` or fails at it, either back end stops for good at the first error, and the faithful one
+reads a quarter as fast.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+from collections.abc import Callable, Iterator
+from json.decoder import JSONDecodeError
+from typing import Any, NoReturn, cast
+
+from omniagent_cli.errors import FormatError
+from omniagent_cli.formats.byte_source import MAX_RECORD_BYTES, Source
+
+_SPACE = re.compile(r"[ \t\r\n]*")
+_BLANKS = re.compile(r"[ \t\r]*")
+_SCALAR = re.compile(r"[^\s,\]}\[{\":]*")
+_STRUCTURE = re.compile(r"\[+|\{+|[\]}]+|\"|\n")
+_STRING_END = re.compile(r"[\"\\\n]")
+_RAW_SURROGATE = re.compile("[\udc80-\udcff]")
+_TAIL = 16
+"""A scanner's error this close to the end of what was read may only mean that more is to come."""
+
+
+class BadValue(ValueError):
+    """One value is not JSON; the reader stands behind it and can go on."""
+
+
+class BadDocument(FormatError):
+    """The document is broken at this place; nothing behind it can be found."""
+
+    def __init__(self, what: str, *, place: str) -> None:
+        super().__init__(what, place=place)
+        self.what = what
+
+
+def _not_json(text: str) -> NoReturn:
+    raise BadValue(f"{text} is not a JSON value")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise BadValue("a number is too large")
+    return number
+
+
+_decoder = json.JSONDecoder(parse_constant=_not_json, parse_float=_finite)
+_scan = cast("Callable[[str, int], tuple[Any, int]]", vars(_decoder)["scan_once"])
+
+
+def parse(text: str) -> Any:
+    """Read one JSON value from text in which undecodable bytes stand as surrogates.
+
+    Raises:
+        BadValue: it is not one JSON value that can be kept.
+    """
+    try:
+        value, end = _scan(text, _skip_space(text, 0))
+    except StopIteration as error:
+        raise BadValue(f"no JSON value at column {error.value + 1}") from error
+    except RecursionError as error:
+        raise BadValue("it is nested too deeply") from error
+    except JSONDecodeError as error:
+        raise BadValue(f"not JSON: {error.msg} at column {error.pos + 1}") from error
+    except BadValue:
+        raise
+    except ValueError as error:
+        raise BadValue(f"not a value that can be kept: {error}") from error
+    if _skip_space(text, end) != len(text):
+        raise BadValue(f"not JSON: more data at column {end + 1}")
+    if _RAW_SURROGATE.search(text):
+        raise BadValue("it is not UTF-8 text")
+    return value
+
+
+def _skip_space(text: str, at: int) -> int:
+    match = _SPACE.match(text, at)
+    return match.end() if match else at
+
+
+class JsonReader:
+    """Walks through JSON values of a source, one after another.
+
+    `array` and `members` go into a container; whoever does so reads or skips each value they stop at.
+
+    Args:
+        source: what is read.
+        by_line: each document is one line, so a broken one costs no more than its line.
+    """
+
+    def __init__(self, source: Source, *, by_line: bool = False) -> None:
+        self._source = source
+        self._by_line = by_line
+        self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+        self._text = ""
+        self._at = 0
+        self._line = 1
+        self._counted = 0
+        self._depth = 0
+        self._ended = False
+        self._abandoned = False
+
+    @property
+    def place(self) -> str:
+        """Where the reader stands, such as ``chats.json:12``."""
+        self._count_lines()
+        return f"{self._source.name}:{self._line}"
+
+    def _count_lines(self) -> None:
+        self._line += self._text.count("\n", self._counted, self._at)
+        self._counted = self._at
+
+    def peek(self) -> str:
+        """Return the next character that is not blank, without passing it; empty at the end.
+
+        Where each document is a line, the end of the line is not blank inside one.
+        """
+        blanks = _BLANKS if self._by_line and self._depth else _SPACE
+        while not self._abandoned:
+            match = blanks.match(self._text, self._at)
+            self._at = match.end() if match else self._at
+            if self._at < len(self._text):
+                return self._text[self._at]
+            if not self._fill():
+                return ""
+        return ""
+
+    def value(self) -> Any:
+        """Read the whole value the reader stands at.
+
+        Raises:
+            BadValue: it is not JSON, too long or nested too deeply; the reader stands behind it.
+            BadDocument: its end cannot be found.
+        """
+        self.peek()
+        wanted = 0
+        while True:
+            try:
+                value, end = _scan(self._text, self._at)
+            except (StopIteration, JSONDecodeError) as error:
+                if not self._may_go_on(error):
+                    self._pass_by(_said(error))
+            except RecursionError:
+                self._pass_by("it is nested too deeply")
+            except ValueError as error:
+                self._pass_by(str(error))
+            else:
+                if end < len(self._text) or self._ended:
+                    return self._taken(value, end)
+            if len(self._text) - self._at > MAX_RECORD_BYTES:
+                self._pass_by(f"it is longer than {MAX_RECORD_BYTES >> 20} MiB")
+            # What does not fit is read in steps that grow, so that a long value costs no more than its length.
+            wanted = max(wanted * 2, len(self._text) - self._at)
+            self._fill(wanted)
+
+    def _taken(self, value: Any, end: int) -> Any:
+        broken = _RAW_SURROGATE.search(self._text, self._at, end)
+        self._at = end
+        if broken:
+            raise BadValue("it is not UTF-8 text")
+        return value
+
+    def _may_go_on(self, error: StopIteration | JSONDecodeError) -> bool:
+        """Tell whether an error may only mean that the rest of the value was not read yet."""
+        if self._ended:
+            return False
+        if isinstance(error, JSONDecodeError):
+            return error.msg.startswith("Unterminated") or error.pos > len(self._text) - _TAIL
+        return cast("int", error.value) > len(self._text) - _TAIL
+
+    def _pass_by(self, what: str) -> NoReturn:
+        self.skip()
+        raise BadValue(what)
+
+    def skip(self) -> None:
+        """Pass over the value the reader stands at, right or wrong, without keeping it.
+
+        Raises:
+            BadDocument: the document ends inside it.
+        """
+        first = self.peek()
+        if first not in ("{", "[", '"'):
+            self._skip_scalar()
+            return
+        depth = 0
+        while True:
+            match = _STRUCTURE.search(self._text, self._at)
+            if match is None:
+                self._at = len(self._text)
+                if not self._fill():
+                    raise self.broken("the file ends in the middle of a value")
+                continue
+            mark = match.group()
+            self._at = match.end()
+            if mark == "\n":
+                if self._by_line:
+                    self._at = match.start()
+                    raise self.broken("the line ends in the middle of a value")
+            elif mark == '"':
+                self._skip_string()
+            elif mark[0] in "[{":
+                depth += len(mark)
+            else:
+                self._at -= max(0, len(mark) - depth)
+                depth = max(0, depth - len(mark))
+            if depth == 0 and mark != "\n":
+                return
+
+    def _skip_string(self) -> None:
+        while True:
+            match = _STRING_END.search(self._text, self._at)
+            if match is None:
+                self._at = len(self._text)
+            elif match.group() == '"':
+                self._at = match.end()
+                return
+            elif match.group() == "\n":  # no text holds a bare line break: its end is missing
+                self._at = match.start()
+                return
+            else:
+                self._at = match.end() + 1  # an escape: its second character never ends the text
+            if self._at >= len(self._text):
+                ahead = self._at - len(self._text)
+                self._at = len(self._text)
+                if not self._fill():
+                    raise self.broken("the file ends in the middle of a text")
+                self._at = ahead
+
+    def _skip_scalar(self) -> None:
+        moved = False
+        while True:
+            match = _SCALAR.match(self._text, self._at)
+            end = match.end() if match else self._at
+            moved = moved or end > self._at
+            self._at = end
+            if end < len(self._text) or not self._fill():
+                break
+        if not moved:
+            raise self.broken("there is no value")
+
+    def array(self) -> Iterator[None]:
+        """Go into the array the reader stands at and stop at each element, then leave it.
+
+        Raises:
+            BadDocument: it is not an array, or its end cannot be found.
+        """
+        self._expect("[", "a list")
+        self._depth += 1
+        if self.peek() == "]":
+            self._leave()
+            return
+        while True:
+            yield
+            if self._separator("]"):
+                return
+
+    def members(self) -> Iterator[str]:
+        """Go into the object the reader stands at and stop at the value of each key, then leave it.
+
+        Raises:
+            BadDocument: it is not an object, or its end cannot be found.
+        """
+        self._expect("{", "an object")
+        self._depth += 1
+        if self.peek() == "}":
+            self._leave()
+            return
+        while True:
+            if self.peek() != '"':
+                raise self.broken("there is no key where one should be")
+            try:
+                key = self.value()
+            except BadValue as error:
+                raise self.broken(f"a key cannot be read: {error}") from error
+            self._expect(":", "a colon")
+            yield key
+            if self._separator("}"):
+                return
+
+    def _separator(self, end: str) -> bool:
+        """Pass over what stands behind a value, and tell whether it ended the container."""
+        if self._abandoned:
+            return True
+        found = self.peek()
+        if found == end:
+            self._leave()
+            return True
+        if found != ",":
+            what = f"{found!r} stands where , or {end} should"
+            raise self.broken(what if found.strip() else "it ends too early")
+        self._at += 1
+        return False
+
+    def _leave(self) -> None:
+        self._at += 1
+        self._depth -= 1
+
+    def _expect(self, wanted: str, what: str) -> None:
+        found = self.peek()
+        if found != wanted:
+            rest = f"not {found!r}" if found.strip() else "it ends"
+            raise self.broken(f"{what} should be here and {rest}")
+        self._at += 1
+
+    def abandon(self) -> None:
+        """Give the document up: every container that is open counts as left."""
+        self._abandoned = True
+
+    def next_line(self) -> bool:
+        """Pass over the rest of the line; False when there is no other."""
+        self._depth, self._abandoned = 0, False
+        while (end := self._text.find("\n", self._at)) < 0:
+            self._at = len(self._text)
+            if not self._fill():
+                return False
+        self._at = end + 1
+        return True
+
+    def broken(self, what: str) -> BadDocument:
+        """Return the error that says the document is broken here."""
+        return BadDocument(what, place=self.place)
+
+    def _fill(self, wanted: int = 0) -> bool:
+        """Read at least one more character, about `wanted` if given; False when there are none."""
+        if self._ended:
+            return False
+        pieces = [self._text[self._at :]]
+        self._count_lines()
+        size = 0
+        while not self._ended and size <= wanted:
+            data = self._source.chunk()
+            self._ended = not data
+            piece = self._decoder.decode(data, final=not data)
+            pieces.append(piece)
+            size += len(piece)
+        self._text, self._at, self._counted = "".join(pieces), 0, 0
+        return size > 0
+
+
+def _said(error: StopIteration | JSONDecodeError) -> str:
+    return (
+        f"not JSON: {error.msg}" if isinstance(error, JSONDecodeError) else "there is no JSON value"
+    )

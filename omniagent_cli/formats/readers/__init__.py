@@ -1,0 +1,1 @@
+"""Readers for the histories of other tools, one module per tool."""

@@ -1,0 +1,290 @@
+"""``chatgpt``: ``conversations.json`` of a ChatGPT account export, also in pieces (``conversations-000.json``) and zipped.
+
+A list of conversations. Each has its messages in ``mapping``, a tree by node id in no promised order: an edited question
+or an answer asked for again is another child of the same parent. What was on the screen is the way from
+``current_node`` to the root. The export's shape is not published by OpenAI; this follows descriptions of exports of 2023
+to 2026 (https://difegam.github.io/chatgpt-to-markdown/, https://whychose.com/seo/chatgpt-conversations-json-format).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from omniagent_cli.errors import InvalidRecord
+from omniagent_cli.formats.byte_source import Source
+from omniagent_cli.formats.json_helpers import kept
+from omniagent_cli.formats.json_stream import BadDocument, BadValue, JsonReader
+from omniagent_cli.formats.readers.foreign_messages import (
+    header_of,
+    listed,
+    message,
+    object_of,
+    objects_of,
+    said_of,
+    text_of,
+    tool_call,
+)
+from omniagent_cli.formats.readers.message_tree import Tree, threads
+from omniagent_cli.formats.types import Incoming, Problem, problem
+
+_FACTS = frozenset(
+    {"id", "conversation_id", "title", "create_time", "update_time", "current_node"}
+    | {"default_model_slug", "gizmo_id", "is_archived", "is_starred"}
+)
+_MARKS = re.compile("\ue200([^\ue200\ue201]*)\ue201|[\ue200-\ue2ff]")
+"""Citations as the web page draws them, such as ``\\ue200cite\\ue202turn0search1\\ue201``: no words of anybody."""
+
+_HIDDEN = frozenset({"user_editable_context", "model_editable_context"})
+_POINTERS = {
+    "image_asset_pointer": "image",
+    "audio_asset_pointer": "audio",
+    "video_container_asset_pointer": "video",
+}
+_ROLES = frozenset({"system", "user", "assistant", "tool"})
+
+
+class ChatGpt:
+    """Reads an account export."""
+
+    def __init__(self, *, branches: bool = False) -> None:
+        self._branches = branches
+
+    def read(self, source: Source) -> Iterator[Incoming | Problem]:
+        """Yield each conversation as it was on the screen, and its other threads if they are wanted."""
+        reader = JsonReader(source)
+        try:
+            if reader.peek() == "[":
+                for _ in reader.array():
+                    yield from self._conversation(reader)
+            else:
+                yield from self._conversation(reader)
+        except BadDocument as error:
+            yield Problem(error.place, error.what)
+
+    def _conversation(self, reader: JsonReader) -> Iterator[Incoming | Problem]:
+        reader.peek()
+        place = reader.place
+        if reader.peek() != "{":
+            reader.skip()
+            yield problem(place, "a conversation is an object")
+            return
+        facts: dict[str, Any] = {}
+        tree = Tree()
+        try:
+            broken: BadDocument | None = None
+            try:
+                for key in reader.members():
+                    if key == "mapping":
+                        yield from _mapping(reader, tree)
+                    elif key in _FACTS:
+                        yield from kept(reader, key, facts)
+                    else:
+                        reader.skip()
+            except BadDocument as error:
+                broken = error
+            yield from self._threads(facts, tree, place)
+            if broken is not None:
+                raise broken
+        finally:
+            tree.close()
+
+    def _threads(
+        self, facts: dict[str, Any], tree: Tree, place: str
+    ) -> Iterator[Incoming | Problem]:
+        source_id = text_of(facts.get("id")) or text_of(facts.get("conversation_id"))
+        if not source_id:
+            yield problem(place, "it has no id, so it cannot be told from others; it is left out")
+            return
+        visible = facts.get("current_node")
+        leaf = visible if isinstance(visible, str) and visible in tree else tree.newest_leaf()
+        yield from threads(
+            tree,
+            leaf,
+            place,
+            lambda branch: _header(facts, source_id, branch),
+            branches=self._branches,
+        )
+
+
+def _header(facts: dict[str, Any], source_id: str, branch: str) -> dict[str, Any]:
+    return header_of(
+        "chatgpt",
+        source_id,
+        title=facts.get("title"),
+        created=facts.get("create_time"),
+        updated=facts.get("update_time"),
+        pinned=facts.get("is_starred"),
+        archived=facts.get("is_archived"),
+        branch=branch,
+        model=_model(facts.get("default_model_slug")),
+        gizmo_id=facts.get("gizmo_id"),
+    )
+
+
+def _model(slug: Any) -> str:
+    return f"openai:{slug}" if slug and isinstance(slug, str) and slug != "auto" else ""
+
+
+def _mapping(reader: JsonReader, tree: Tree) -> Iterator[Problem]:
+    if reader.peek() != "{":
+        place = reader.place
+        reader.skip()
+        yield problem(place, "a mapping is an object")
+        return
+    for key in reader.members():
+        place = reader.place
+        try:
+            node = reader.value()
+        except BadValue as error:
+            yield problem(place, f"a message cannot be read: {error}")
+            tree.lose(key, place)
+            continue
+        if not isinstance(node, dict):
+            yield problem(place, "a node of the mapping is an object")
+            continue
+        parent = node.get("parent")
+        children = [child for child in listed(node.get("children")) if isinstance(child, str)]
+        try:
+            records = _records(node.get("message"), key)
+            tree.add(key, parent if isinstance(parent, str) else None, place, records, children)
+        except InvalidRecord as error:
+            yield problem(place, error)
+            tree.lose(key, place)
+
+
+def _records(said: Any, node_id: str) -> list[dict[str, Any]]:
+    """Return the message records of a node: none for what was not on the screen."""
+    if not isinstance(said, dict):
+        return []
+    author, content = object_of(said.get("author")), object_of(said.get("content"))
+    metadata = object_of(said.get("metadata"))
+    role, kind = text_of(author.get("role")), text_of(content.get("content_type"))
+    hidden = metadata.get("is_visually_hidden_from_conversation") or said.get("weight") == 0
+    if role not in _ROLES or hidden or kind in _HIDDEN:
+        return []
+    text, thinking, media = _said(content, kind)
+    names = _named(media, metadata)
+    if names:
+        labels = [f"[{kind}: {name}]" for kind, name in names]
+        text = "\n".join(filter(None, [text, *labels]))
+    extra = {"attachments": [{"kind": k, "name": n} for k, n in names]} if names else {}
+    id_, at = said.get("id") or node_id, said.get("create_time")
+    if role == "assistant":
+        return _answer(said, id_, text, thinking, _model(metadata.get("model_slug")), extra)
+    if not text:
+        return []
+    name = text_of(author.get("name")) if role == "tool" else ""
+    return [message(role, text, id_=id_, at=at, name=name, extra=extra)]
+
+
+def _answer(
+    said: dict[str, Any], id_: Any, text: str, thinking: str, model: str, extra: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """Return an answer; one that is not for everybody to read is a call of the tool it is for."""
+    at = said.get("create_time")
+    recipient = text_of(said.get("recipient")) or "all"
+    calls, status = [], ""
+    if recipient != "all":
+        text, calls = "", [tool_call(id_, recipient, text)]
+    elif not text and not thinking:
+        return []
+    elif said.get("status") == "in_progress" or _was_stopped(said):
+        status = "interrupted"
+    return [
+        message(
+            "assistant", text, id_=id_, at=at, model=model, thinking=thinking, extra=extra, tool_calls=calls, status=status,
+        )
+    ]  # fmt: skip
+
+
+def _was_stopped(said: dict[str, Any]) -> bool:
+    details = object_of(object_of(said.get("metadata")).get("finish_details"))
+    return details.get("type") == "interrupted"
+
+
+def _said(content: dict[str, Any], kind: str) -> tuple[str, str, list[tuple[str, str]]]:
+    """Return text, thinking, and kind and name of the media of a content."""
+    if kind == "thoughts":
+        thoughts = listed(content.get("thoughts")) or listed(content.get("parts"))
+        return "", "\n\n".join(filter(None, map(_thought, thoughts))), []
+    if kind == "reasoning_recap":
+        return "", "", []  # "Thought for 5 seconds"
+    if kind == "tether_quote":
+        lines = [content.get(key) for key in ("title", "url", "text")]
+        return "\n".join(filter(None, map(text_of, lines))), "", []
+    if kind == "tether_browsing_display":
+        return text_of(content.get("result")) or text_of(content.get("summary")), "", []
+    parts = content.get("parts")
+    if not isinstance(parts, list):
+        text = content.get("text")
+        return (_plain(text), "", []) if isinstance(text, str) else (_raw(content), "", [])
+    texts: list[str] = []
+    media: list[tuple[str, str]] = []
+    for part in parts:
+        text, named = _part(part)
+        texts.append(text)
+        media.extend(named)
+    return "\n".join(filter(None, texts)), "", media
+
+
+def _raw(content: dict[str, Any]) -> str:
+    return said_of(content) if set(content) - {"content_type"} else ""
+
+
+def _thought(thought: Any) -> str:
+    if isinstance(thought, dict):
+        lines = [text_of(thought.get("summary")), text_of(thought.get("content"))]
+        return "\n".join(filter(None, lines))
+    return text_of(thought)
+
+
+def _part(part: Any) -> tuple[str, list[tuple[str, str]]]:
+    if isinstance(part, str):
+        return _plain(part), []
+    if not isinstance(part, dict):
+        return said_of(part), []
+    kind = text_of(part.get("content_type"))
+    if kind == "audio_transcription":
+        return text_of(part.get("text")), []
+    if kind == "real_time_user_audio_video_asset_pointer":
+        sound = object_of(part.get("audio_asset_pointer"))
+        return "", [("audio", _pointer(sound.get("asset_pointer")))]
+    if kind in _POINTERS:
+        return "", [(_POINTERS[kind], _pointer(part.get("asset_pointer")))]
+    return (text_of(part.get("text")) or said_of(part)), []
+
+
+def _pointer(pointer: Any) -> str:
+    return text_of(pointer).rpartition("/")[2] or "unnamed"
+
+
+def _plain(text: str) -> str:
+    """Return text without the marks of the web page, but with the words that some of them show."""
+    return text if text.isascii() else _MARKS.sub(_shown, text)
+
+
+def _shown(mark: re.Match[str]) -> str:
+    kind, *fields = (mark.group(1) or "").split("\ue202")
+    if kind == "url" and fields:
+        return fields[0]
+    if kind != "entity" or not fields:
+        return ""
+    try:
+        names = json.loads(fields[0])
+    except (ValueError, RecursionError):
+        return ""
+    return text_of(names[1]) if isinstance(names, list) and len(names) > 1 else ""
+
+
+def _named(media: list[tuple[str, str]], metadata: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return kind and name of what was attached: media by the name of their file, if that is told, each once."""
+    files = {
+        text_of(one.get("id")): text_of(one.get("name"))
+        for one in objects_of(metadata.get("attachments"))
+    }
+    shown = {pointer for _, pointer in media}
+    named = [(kind, files.get(pointer) or pointer) for kind, pointer in media]
+    return named + [("file", name) for key, name in files.items() if name and key not in shown]

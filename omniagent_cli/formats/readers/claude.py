@@ -1,0 +1,251 @@
+"""``claude``: ``conversations.json`` of a Claude.ai account export, also zipped.
+
+A list of conversations with their messages in ``chat_messages``. Where messages name the one before them and the
+conversation names its last one, what was on the screen is the way between; otherwise it is the order of the list.
+The shape is not published by Anthropic; this follows https://whychose.com/seo/claude-conversation-export-format and
+what public readers of such exports expect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from omniagent_cli.errors import InvalidRecord
+from omniagent_cli.formats.byte_source import Source
+from omniagent_cli.formats.json_helpers import kept, list_entries
+from omniagent_cli.formats.json_stream import BadDocument, JsonReader
+from omniagent_cli.formats.readers.foreign_messages import (
+    header_of,
+    message,
+    object_of,
+    objects_of,
+    said_of,
+    text_of,
+    tool_call,
+)
+from omniagent_cli.formats.readers.message_tree import Tree, threads
+from omniagent_cli.formats.types import Incoming, MessageEntry, Problem, problem
+
+_FACTS = frozenset(
+    {"uuid", "name", "summary", "model", "created_at", "updated_at", "is_starred", "project_uuid"}
+    | {"current_leaf_message_uuid"}
+)
+_ROLES = {"human": "user", "assistant": "assistant"}
+
+
+class Claude:
+    """Reads an account export."""
+
+    def __init__(self, *, branches: bool = False) -> None:
+        self._branches = branches
+
+    def read(self, source: Source) -> Iterator[Incoming | Problem]:
+        """Yield each conversation as it was on the screen, and its other threads if they are wanted."""
+        reader = JsonReader(source)
+        try:
+            if reader.peek() == "[":
+                for _ in reader.array():
+                    yield from self._conversation(reader)
+            else:
+                yield from self._conversation(reader)
+        except BadDocument as error:
+            yield Problem(error.place, error.what)
+
+    def _conversation(self, reader: JsonReader) -> Iterator[Incoming | Problem]:
+        first, place = reader.peek(), reader.place
+        if first != "{":
+            reader.skip()
+            yield problem(place, "a conversation is an object")
+            return
+        facts: dict[str, Any] = {}
+        tree, broken = Tree(), None
+        try:
+            try:
+                yield from _read(reader, facts, tree)
+            except BadDocument as error:
+                broken = error
+            yield from self._threads(facts, tree, place)
+        finally:
+            tree.close()
+        if broken is not None:
+            raise broken
+
+    def _threads(
+        self, facts: dict[str, Any], tree: Tree, place: str
+    ) -> Iterator[Incoming | Problem]:
+        source_id = text_of(facts.get("uuid"))
+        if not source_id:
+            yield problem(place, "it has no uuid, so it cannot be told from others; it is left out")
+            return
+        visible = facts.get("current_leaf_message_uuid")
+        leaf = visible if isinstance(visible, str) and visible in tree else tree.newest_leaf()
+
+        def header(branch: str) -> dict[str, Any]:
+            return header_of(
+                "claude",
+                source_id,
+                title=facts.get("name"),
+                created=facts.get("created_at"),
+                updated=facts.get("updated_at"),
+                model=_model(facts.get("model")),
+                pinned=facts.get("is_starred"),
+                branch=branch,
+                project=facts.get("project_uuid"),
+                summary=facts.get("summary"),
+            )
+
+        yield from threads(tree, leaf, place, header, branches=self._branches)
+
+
+def _model(name: Any) -> str:
+    return f"anthropic:{name}" if name and isinstance(name, str) else ""
+
+
+def _read(reader: JsonReader, facts: dict[str, Any], tree: Tree) -> Iterator[Problem]:
+    for key in reader.members():
+        if key == "chat_messages":
+            yield from _messages(reader, tree, facts)
+        elif key in _FACTS:
+            yield from kept(reader, key, facts)
+        else:
+            reader.skip()
+
+
+def _messages(reader: JsonReader, tree: Tree, facts: dict[str, Any]) -> Iterator[Problem]:
+    before: str | None = None
+    lost = False
+    for number, entry in enumerate(list_entries(reader)):
+        if not isinstance(entry, MessageEntry):
+            if isinstance(entry, Problem):
+                lost = True
+                yield entry
+            continue
+        said = entry.record
+        if not isinstance(said, dict):
+            yield problem(entry.place, "a message is an object")
+            continue
+        node_id = text_of(said.get("uuid")) or f"message-{number}"
+        known: str | None = text_of(said.get("parent_message_uuid")) or before
+        if known not in tree and lost:
+            known = before
+        try:
+            records = _records(said, node_id, text_of(facts.get("model")))
+            tree.add(node_id, known, entry.place, records)
+        except InvalidRecord as error:
+            yield problem(entry.place, error)
+            tree.add(node_id, known, entry.place, [])
+        before = node_id
+
+
+def _records(said: dict[str, Any], node_id: str, model: str) -> list[dict[str, Any]]:
+    """Return the records of a message; what a tool gave back in the middle of an answer cuts it in two."""
+    role = _ROLES.get(text_of(said.get("sender")))
+    if role is None:
+        return []
+    at, extra = said.get("created_at"), _attachments(said)
+    if role == "user":
+        text = _text(said)
+        for found in extra.get("attachments", ()):
+            text = f"{text}\n[{found['kind']}: {found['name']}]".strip()
+        return [message("user", text, id_=node_id, at=at, extra=extra)] if text else []
+    answer = _Answer(node_id, at, _model(model), extra)
+    blocks = objects_of(said.get("content"))
+    for block in blocks or [{"type": "text", "text": said.get("text")}]:
+        answer.take(block)
+    return answer.finish()
+
+
+def _text(said: dict[str, Any]) -> str:
+    blocks = objects_of(said.get("content"))
+    texts = [text_of(block.get("text")) for block in blocks if block.get("type") == "text"]
+    return "\n\n".join(filter(None, texts)) or text_of(said.get("text"))
+
+
+class _Answer:
+    """An answer being put together from its blocks."""
+
+    def __init__(self, node_id: str, at: Any, model: str, extra: dict[str, Any]) -> None:
+        self._known = (node_id, at, model, extra)
+        self._records: list[dict[str, Any]] = []
+        self._texts: list[str] = []
+        self._thinking: list[str] = []
+        self._calls: list[dict[str, Any]] = []
+
+    def take(self, block: dict[str, Any]) -> None:
+        """Add the next block."""
+        kind = block.get("type")
+        if kind == "text":
+            if self._calls:
+                self._flush()
+            self._texts.append(text_of(block.get("text")))
+        elif kind == "thinking":
+            if self._calls:
+                self._flush()
+            self._thinking.append(text_of(block.get("thinking")))
+        elif kind == "tool_use":
+            self._calls.append(
+                tool_call(block.get("id"), block.get("name"), object_of(block.get("input")))
+            )
+        elif kind == "tool_result":
+            self._flush()
+            self._result(block)
+        elif kind not in (None, "token_budget"):
+            self._texts.append(said_of(block))
+
+    def finish(self) -> list[dict[str, Any]]:
+        """Return the records."""
+        self._flush()
+        return self._records
+
+    def _id(self) -> str:
+        node_id = self._known[0]
+        return f"{node_id}-{len(self._records)}" if self._records else node_id
+
+    def _flush(self) -> None:
+        _, at, model, extra = self._known
+        text = "\n\n".join(filter(None, self._texts))
+        thinking = "\n\n".join(filter(None, self._thinking))
+        if text or thinking or self._calls:
+            self._records.append(
+                message(
+                    "assistant", text, id_=self._id(), at=at, model=model, thinking=thinking, tool_calls=self._calls, extra=extra,
+                )
+            )  # fmt: skip
+        self._texts, self._thinking, self._calls = [], [], []
+
+    def _result(self, block: dict[str, Any]) -> None:
+        content = block.get("content")
+        if isinstance(content, list):
+            parts = [text_of(part.get("text")) or said_of(part) for part in objects_of(content)]
+            content = "\n".join(parts)
+        extra = {"failed": True} if block.get("is_error") is True else {}
+        self._records.append(
+            message(
+                "tool", said_of(content), id_=self._id(), at=self._known[1], name=text_of(block.get("name")),
+                tool_call_id=text_of(block.get("tool_use_id")), extra=extra,
+            )
+        )  # fmt: skip
+
+
+def _attachments(said: dict[str, Any]) -> dict[str, Any]:
+    """Return what was attached: names, and the text that was taken out of a file; the files are not in an export."""
+    found = []
+    for item in objects_of(said.get("attachments")):
+        facts = {
+            "kind": "file",
+            "name": text_of(item.get("file_name")) or "unnamed",
+            "media_type": text_of(item.get("file_type")),
+            "size": item.get("file_size"),
+            "text": text_of(item.get("extracted_content")),
+        }
+        found.append({key: value for key, value in facts.items() if value})
+    files = objects_of(said.get("files_v2")) or objects_of(said.get("files"))
+    found += [
+        {
+            "kind": text_of(f.get("file_kind")) or "file",
+            "name": text_of(f.get("file_name")) or "unnamed",
+        }
+        for f in files
+    ]
+    return {"attachments": found} if found else {}

@@ -1,0 +1,297 @@
+"""``codex``: sessions of the Codex command line, ``~/.codex/sessions/YYYY/MM/DD/rollout-*.jsonl``, also packed as ``.zst``.
+
+Each line is ``{"timestamp", "type", "payload"}``. What was said is in the ``response_item`` lines, as items of the
+Responses API; ``event_msg`` repeats it for the screen and tells what was taken back. The shape is that of the
+program's own recorder (https://github.com/openai/codex, ``codex-rs/rollout``), which changes with its versions:
+unknown types are passed over.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from omniagent_cli.errors import InvalidRecord
+from omniagent_cli.formats.byte_source import Source
+from omniagent_cli.formats.json_helpers import objects_by_line
+from omniagent_cli.formats.readers.foreign_messages import (
+    ANSWER,
+    content_of,
+    header_of,
+    message,
+    message_id,
+    moment,
+    object_of,
+    objects_of,
+    picture,
+    said_of,
+    text_of,
+    tool_call,
+)  # fmt: skip
+from omniagent_cli.formats.readers.message_tree import Tree, threads
+from omniagent_cli.formats.types import Incoming, MessageEntry, Problem, problem
+
+_INJECTED = re.compile(
+    r"\s*(?:# AGENTS\.md instructions\b|<(environment_context|user_instructions|INSTRUCTIONS|turn_aborted|skills?"
+    r"|skills_instructions|apps_instructions|plugins_instructions|permissions instructions|permissions_instructions"
+    r"|collaboration_mode|model_switch|personality_spec|subagent_notification|additional_context|hook_prompt"
+    r"|user_shell_command)\b[^>]*>.*</\1>\s*\Z)",
+    re.DOTALL | re.IGNORECASE,
+)
+"""What the program puts among a person's words: the environment, instructions of files.
+
+Only tags it is known to write (``codex-rs/core``): a page of HTML that a person pasted is theirs.
+"""
+
+_USAGE = {
+    "input_tokens": "input_tokens",
+    "output_tokens": "output_tokens",
+    "cached_input_tokens": "cache_read_tokens",
+    "cache_write_input_tokens": "cache_write_tokens",
+    "reasoning_output_tokens": "reasoning_tokens",
+}
+_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_INDEX = "session_index.jsonl"
+_MAX_INDEX_BYTES = 32 * 1024 * 1024
+
+
+class Codex:
+    """Reads one session a file."""
+
+    def __init__(self, *, branches: bool = False) -> None:
+        self._branches = branches
+
+    def read(self, source: Source) -> Iterator[Incoming | Problem]:
+        """Yield the session as it stood at its end; what was rolled back is another thread of it.
+
+        What an agent said to an agent that it started itself is no session of a person and passed over.
+        """
+        rollout = _Rollout()
+        with rollout.tree:
+            for entry in objects_by_line(source):
+                if isinstance(entry, Problem):
+                    yield entry
+                    continue
+                try:
+                    rollout.take(entry)
+                except InvalidRecord as error:
+                    yield problem(entry.place, error)
+            if not rollout.is_of_an_agent:
+                yield from self._threads(rollout, source)
+
+    def _threads(self, rollout: _Rollout, source: Source) -> Iterator[Incoming | Problem]:
+        facts = rollout.facts
+        named = _ID.search(Path(source.name).name)
+        source_id = text_of(facts.get("id")) or (named.group() if named else Path(source.name).name)
+        title = rollout.title or _title_in_index(source, source_id)
+
+        def header(branch: str) -> dict[str, Any]:
+            return header_of(
+                "codex",
+                source_id,
+                title=title,
+                created=facts.get("timestamp"),
+                updated=rollout.last_at,
+                model=rollout.model,
+                branch=branch,
+                cwd=text_of(facts.get("cwd")),
+                forked_from=text_of(facts.get("forked_from_id")),
+                git_branch=text_of(object_of(facts.get("git")).get("branch")),
+            )
+
+        yield from threads(rollout.tree, rollout.last, source.name, header, branches=self._branches)
+
+
+class _Rollout:
+    """The lines of a file, put together."""
+
+    def __init__(self) -> None:
+        self.tree = Tree()
+        self.facts: dict[str, Any] = {}
+        self.title = ""
+        self.model = ""
+        self.last_at: Any = None
+        self.last: str | None = None
+        self._provider = "openai"
+        self._number = 0
+        self._answer = 0
+        self._answered: tuple[str, str, dict[str, Any]] | None = None
+        self._questions: list[str | None] = []
+
+    @property
+    def is_of_an_agent(self) -> bool:
+        """Whether another agent was the one that asked."""
+        source = self.facts.get("source")
+        return isinstance(source, dict) and bool({"subagent", "sub_agent"} & set(source))
+
+    def take(self, entry: MessageEntry) -> None:
+        """Take in a line.
+
+        Raises:
+            InvalidRecord: it holds what cannot be kept.
+        """
+        line = entry.record
+        payload = object_of(line.get("payload"))
+        kind = text_of(line.get("type"))
+        self.last_at = line.get("timestamp") or self.last_at
+        if kind == "session_meta" and not self.facts:
+            self.facts = payload
+            self._provider = text_of(payload.get("model_provider")) or self._provider
+        elif kind == "turn_context":
+            name = text_of(payload.get("model"))
+            self.model = f"{self._provider}:{name}" if name else self.model
+        elif kind == "event_msg":
+            self._happened(payload)
+        elif kind == "response_item":
+            self._said(payload, line.get("timestamp"), entry.place)
+        elif "payload" not in line:  # of 2025, without an envelope
+            self._plain(line, kind, entry.place)
+
+    def _plain(self, line: dict[str, Any], kind: str, place: str) -> None:
+        if kind:
+            self._said(line, line.get("timestamp"), place)
+        elif "id" in line and not self.facts:
+            self.facts = line
+
+    def _happened(self, event: dict[str, Any]) -> None:
+        kind = event.get("type")
+        if kind == "thread_name_updated":
+            self.title = text_of(event.get("thread_name")) or self.title
+        elif kind == "thread_rolled_back":
+            turns = event.get("num_turns")
+            if isinstance(turns, int) and turns > 0:
+                gone = self._questions[-turns:]
+                del self._questions[-turns:]
+                self.last = gone[0] if gone else self.last
+                self._answered = None
+        elif kind == "token_count":
+            self._counted(object_of(object_of(event.get("info")).get("last_token_usage")))
+
+    def _counted(self, counts: dict[str, Any]) -> None:
+        """Give the answer that was just said the tokens it took."""
+        known = {ours: counts.get(theirs) for theirs, ours in _USAGE.items()}
+        usage = {key: n for key, n in known.items() if isinstance(n, int) and n}
+        if usage and self._answered is not None:
+            node_id, place, record = self._answered
+            self.tree.replace(node_id, place, [record | {"usage": usage}])
+            self._answered = None
+
+    def _said(self, item: dict[str, Any], at: Any, place: str) -> None:
+        for record in _records(item, self.model):
+            if (created := moment(at)) is not None:
+                record["created_at"] = created
+            self._add(record, message_id(item.get("id")), place)
+
+    def _add(self, record: dict[str, Any], item_id: str, place: str) -> None:
+        if record["role"] == "user":
+            self._questions.append(self.last)
+        self._number += 1
+        node_id = f"{self._number}"
+        record["id"] = item_id or f"{record['role']}-{node_id}"
+        if record["role"] == "assistant":
+            record[ANSWER] = f"{self._answer}"
+            self._answered = (node_id, place, record)
+        else:
+            self._answer += 1
+        self.tree.add(node_id, self.last, place, [record])
+        self.last = node_id
+
+
+def _records(item: dict[str, Any], model: str) -> list[dict[str, Any]]:
+    """Return the message records of an item: none for what nobody said."""
+    kind = text_of(item.get("type"))
+    if kind == "message":
+        return _message(item, model)
+    if kind == "reasoning":
+        told = objects_of(item.get("summary")) + objects_of(item.get("content"))
+        thinking = "\n\n".join(filter(None, (text_of(part.get("text")) for part in told)))
+        return [message("assistant", "", thinking=thinking)] if thinking else []
+    if kind.endswith("_output"):
+        return [_result(item)]
+    return _call(item, kind, model) if kind.endswith("_call") else []
+
+
+def _call(item: dict[str, Any], kind: str, model: str) -> list[dict[str, Any]]:
+    """Return a call; of one that the provider answered itself, such as a search, only how it ended is known."""
+    given = (item[key] for key in ("arguments", "input", "action") if item.get(key) is not None)
+    name = text_of(item.get("name")) or kind.removesuffix("_call")
+    call_id = text_of(item.get("call_id"))
+    call = tool_call(call_id or item.get("id"), name, next(given, {}))
+    called = message("assistant", "", model=model, tool_calls=[call])
+    if call_id:
+        return [called]
+    ended = text_of(item.get("status")) or "completed"
+    return [called, message("tool", ended, tool_call_id=call["id"])]
+
+
+def _result(item: dict[str, Any]) -> dict[str, Any]:
+    output = item.get("output")
+    if isinstance(output, str) and output.startswith('{"output":'):
+        output = _of_2025(output)
+    if isinstance(output, dict):
+        output = output.get("content", output)
+    if isinstance(output, list):
+        parts = (text_of(part.get("text")) or said_of(part) for part in objects_of(output))
+        output = "\n".join(parts)
+    return message("tool", said_of(output), tool_call_id=text_of(item.get("call_id")))
+
+
+def _of_2025(output: str) -> str:
+    """Return what a tool said, which was wrapped with its exit code."""
+    try:
+        found = object_of(json.loads(output)).get("output")
+    except (ValueError, RecursionError):
+        return output
+    return found if isinstance(found, str) else output
+
+
+def _message(item: dict[str, Any], model: str) -> list[dict[str, Any]]:
+    role, parts = text_of(item.get("role")), objects_of(item.get("content"))
+    if role == "user":
+        parts = [part for part in parts if not _INJECTED.match(text_of(part.get("text")))]
+    content = content_of([_part(part) for part in parts])
+    if not content or role not in ("user", "assistant"):
+        return []
+    return [message(role, content, model=model if role == "assistant" else "")]
+
+
+def _part(part: dict[str, Any]) -> dict[str, Any]:
+    if part.get("type") == "input_image":
+        return picture(text_of(part.get("image_url")))
+    return {"type": "text", "text": text_of(part.get("text"))}
+
+
+def _title_in_index(source: Source, source_id: str) -> str:
+    """Return the name the program's list of sessions gives this one."""
+    for directory in list(source.path.parents)[:5] if source.path else []:
+        index = directory / _INDEX
+        try:
+            status = index.stat()
+        except OSError:
+            continue
+        if stat.S_ISREG(status.st_mode) and status.st_size <= _MAX_INDEX_BYTES:
+            return _titles(index, status.st_mtime_ns, status.st_size).get(source_id, "")
+    return ""
+
+
+@lru_cache(maxsize=1)
+def _titles(index: Path, _changed: int, _size: int) -> dict[str, str]:
+    """Return the names in a list of sessions, the newest of each; read once for all the files it is about."""
+    titles: dict[str, str] = {}
+    try:
+        lines = index.read_bytes().splitlines()
+    except OSError:
+        return titles
+    for line in lines:
+        try:
+            found = object_of(json.loads(line))
+        except (ValueError, RecursionError):
+            continue
+        if name := text_of(found.get("thread_name")):
+            titles[text_of(found.get("id"))] = name
+    return titles

@@ -1,0 +1,264 @@
+"""``llm``: the log of the `llm` command line, ``logs.db`` (``llm logs path``), of both generations.
+
+Before 0.36 an answer is a row of ``responses``, with its question; since then messages are a tree by hash (``messages``,
+``parts``), and a ``thread`` names its newest. One file may hold both; a conversation that the newer program went on with
+is whole in the newer form. https://llm.datasette.io/en/stable/logging.html
+
+Messages are told by what they say, not by their ids there, so that a conversation is the same one in both forms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from omniagent_cli.errors import InvalidRecord
+from omniagent_cli.formats.byte_source import Source
+from omniagent_cli.formats.readers.foreign_messages import (
+    Thread,
+    content_of,
+    header_of,
+    message,
+    moment,
+    objects_of,
+    said_of,
+    text_of,
+    tool_call,
+)
+from omniagent_cli.formats.readers.llm_log import UNREADABLE, Log, Row, opened
+from omniagent_cli.formats.types import Entry, Incoming, MessageEntry, Problem, problem
+
+_OLDER = frozenset({"responses"})
+_NEWER = frozenset({"threads", "turns", "messages", "parts"})
+_ROLES = frozenset({"system", "user", "assistant"})
+
+
+class Llm:
+    """Reads every conversation of a log."""
+
+    def read(self, source: Source) -> Iterator[Incoming | Problem]:
+        """Yield the conversations, those of the older form first."""
+        with opened(source) as log:
+            try:
+                is_older, is_newer = log.tables >= _OLDER, log.tables >= _NEWER
+                if not (is_older or is_newer):
+                    yield problem(source.name, "it is a database, but not the log of llm")
+                if is_older:
+                    yield from _Responses(log).conversations()
+                if is_newer:
+                    yield from _Threads(log).conversations()
+            except UNREADABLE as error:
+                yield problem(
+                    source.name, f"the database cannot be read to its end: {log.why(error)}"
+                )
+
+
+class _Conversations:
+    """One of the two forms."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+
+    def _incoming(self, source_id: str, began: Any, **facts: Any) -> Incoming:
+        place = f"{self._log.place}:{source_id}"
+        header = header_of("llm", source_id, created=began, **facts)
+
+        def again() -> Iterator[Entry]:
+            return Thread(moment(began)).entries(self._told(place, source_id))
+
+        def beside(first: str) -> Incoming:
+            return self._incoming(source_id, began, **{**facts, "branch": first})
+
+        return Incoming(place, header, again(), again=again, beside=beside)
+
+    def _told(self, place: str, source_id: str) -> Iterator[Entry]:
+        """Yield the messages of a conversation; what of it cannot be read is told."""
+        try:
+            yield from self._entries(place, source_id)
+        except (*UNREADABLE, InvalidRecord) as error:
+            yield problem(place, f"it cannot be read to its end: {self._log.why(error)}")
+
+    def _entries(self, place: str, source_id: str) -> Iterator[MessageEntry]:
+        raise NotImplementedError
+
+
+class _Responses(_Conversations):
+    """The older form: an answer with its question in a row."""
+
+    def conversations(self) -> Iterator[Incoming]:
+        """Yield each conversation; an answer that belongs to none is one."""
+        self._log.order("asked", "responses", "coalesce(conversation_id, id)", "id")
+        self._log.order("called", "tool_calls", "response_id", "id")
+        self._log.order("returned", "tool_results", "response_id", "id")
+        found = self._log.rows(
+            "SELECT owner, min(row) AS first, max(row) AS last FROM asked GROUP BY owner"
+        )
+        for row in found:
+            source_id = text_of(row["owner"])
+            if not source_id or self._log.has("threads", source_id):
+                continue
+            named = self._log.one("conversations", "id", source_id)
+            times = [
+                self._log.at("responses", row[key]).get("datetime_utc") for key in ("first", "last")
+            ]
+            yield self._incoming(
+                source_id, times[0], updated=times[1], title=named.get("name"), model=text_of(named.get("model"))
+            )  # fmt: skip
+
+    def _entries(self, place: str, source_id: str) -> Iterator[MessageEntry]:
+        system = ""
+        for row in self._log.owned("asked", "responses", source_id):
+            told = [*self._fragments("system_fragments", row), text_of(row.get("system"))]
+            text = "\n\n".join(filter(None, told))
+            at = row.get("datetime_utc")
+            if text and text != system:
+                system = text
+                yield MessageEntry(place, message("system", text, at=at))
+            for record in (*self._results(row), *self._question(row), self._answer(row)):
+                yield MessageEntry(place, record)
+
+    def _question(self, row: Row) -> Iterator[Row]:
+        texts = [*self._fragments("prompt_fragments", row), text_of(row.get("prompt"))]
+        parts = [{"type": "text", "text": text} for text in texts if text]
+        attached = self._log.linked(
+            "prompt_attachments", "response_id", row["id"], "attachments", "attachment_id"
+        )
+        parts += map(self._log.part_of, attached)
+        if parts:
+            yield message("user", content_of(parts), at=row.get("datetime_utc"))
+
+    def _answer(self, row: Row) -> Row:
+        calls = self._log.owned("called", "tool_calls", row["id"])
+        return message(
+            "assistant", text_of(row.get("response")), at=row.get("datetime_utc"), model=_model(row),
+            thinking=text_of(row.get("reasoning")), usage=_usage(row),
+            tool_calls=[tool_call(c.get("tool_call_id"), c.get("name"), self._arguments(c)) for c in calls],
+        )  # fmt: skip
+
+    def _arguments(self, call: Row) -> Any:
+        """Return the arguments of a call as the newer form has them, whatever blanks stand between them."""
+        text = text_of(call.get("arguments"))
+        return self._log.json(text) or text
+
+    def _results(self, row: Row) -> Iterator[Row]:
+        for found in self._log.owned("returned", "tool_results", row["id"]):
+            failed = text_of(found.get("exception"))
+            yield message(
+                "tool", text_of(found.get("output")) or failed, at=row.get("datetime_utc"), name=text_of(found.get("name")),
+                tool_call_id=text_of(found.get("tool_call_id")), extra={"failed": True} if failed else None,
+            )  # fmt: skip
+
+    def _fragments(self, link: str, row: Row) -> list[str]:
+        found = self._log.linked(link, "response_id", row["id"], "fragments", "fragment_id")
+        return [text_of(one.get("content")) for one in found]
+
+
+class _Threads(_Conversations):
+    """The newer form: messages that name the one before them by its hash."""
+
+    def conversations(self) -> Iterator[Incoming]:
+        """Yield each thread."""
+        for row in self._log.rows(
+            "SELECT id, name, forked_from, datetime_utc FROM threads ORDER BY id"
+        ):
+            source_id = text_of(row["id"])
+            times = next(
+                self._log.rows(
+                    "SELECT min(datetime_utc) AS began, max(datetime_utc) AS ended, model FROM turns WHERE thread_id = ?",
+                    source_id,
+                )
+            )
+            if source_id:
+                yield self._incoming(
+                    source_id, times["began"] or row["datetime_utc"], updated=times["ended"], title=row["name"],
+                    model=text_of(times["model"]), forked_from=text_of(row["forked_from"]),
+                )  # fmt: skip
+
+    def _entries(self, place: str, source_id: str) -> Iterator[MessageEntry]:
+        answered, asked = {}, {}
+        statement = "SELECT * FROM turns WHERE thread_id = ? ORDER BY datetime_utc, id"
+        for turn in self._log.rows(statement, source_id):
+            facts = {
+                key: value
+                for key, value in turn.items()
+                if key not in ("response_json", "options_json")
+            }
+            answered[turn["tip_message_hash"]] = asked[turn["parent_message_hash"]] = facts
+        for key in self._chain(self._log.one("threads", "id", source_id).get("tip_message_hash")):
+            role = text_of(self._log.one("messages", "hash", key).get("role"))
+            turn = answered.get(key) or asked.get(key) or {}
+            for record in self._records(
+                key, role, turn, usage=_usage(turn) if key in answered else {}
+            ):
+                yield MessageEntry(place, record)
+
+    def _chain(self, tip: Any) -> list[str]:
+        """Return the hashes from the first message to the newest; a circle is gone round once."""
+        found: dict[str, None] = {}
+        while isinstance(tip, str) and tip not in found:
+            row = self._log.one("messages", "hash", tip)
+            if not row:
+                break
+            found[tip] = None
+            tip = row["parent_hash"]
+        return list(reversed(found))
+
+    def _records(self, key: str, role: str, turn: Row, *, usage: dict[str, int]) -> Iterator[Row]:
+        at = turn.get("datetime_utc")
+        said: list[Row] = []
+        calls: list[Row] = []
+        thinking: list[str] = []
+        for part in self._log.rows(
+            "SELECT * FROM parts WHERE message_hash = ? ORDER BY position", key
+        ):
+            payload, kind = self._log.json(part["payload"]), text_of(part["type"])
+            if kind == "tool_call":
+                name = part["tool_name"] or payload.get("name")
+                calls.append(
+                    tool_call(payload.get("tool_call_id"), name, payload.get("arguments", {}))
+                )
+            elif kind == "tool_result":
+                yield self._result(part, payload, at)
+            elif kind == "reasoning":
+                thinking.append(self._text(part, payload))
+            elif kind == "attachment":
+                attached = self._log.linked(
+                    "part_attachments", "part_id", part["id"], "attachments", "attachment_id"
+                )
+                said += map(self._log.part_of, attached)
+            else:
+                said.append({"type": "text", "text": self._text(part, payload)})
+        content, thought = content_of(said), "\n\n".join(filter(None, thinking))
+        if content or calls or thought:
+            yield message(
+                role if role in _ROLES else "user", content, at=at, model=_model(turn) if role == "assistant" else "",
+                thinking=thought, tool_calls=calls, usage=usage,
+            )  # fmt: skip
+
+    def _result(self, part: Row, payload: Row, at: Any) -> Row:
+        failed = text_of(payload.get("exception"))
+        text = self._text(part, payload) or said_of(payload.get("output")) or failed
+        return message(
+            "tool", text, at=at, name=text_of(part["tool_name"]), tool_call_id=text_of(payload.get("tool_call_id")),
+            extra={"failed": True} if failed else None,
+        )  # fmt: skip
+
+    def _text(self, part: Row, payload: Row) -> str:
+        """Return what a part says; long texts are put together from fragments, so that they are stored once."""
+        if text := text_of(part["text"]):
+            return text
+        found = payload.get("text_ref") or payload.get("output_ref")
+        pieces = [
+            text_of(piece.get("literal")) or text_of(self._log.one("fragments", "id", piece.get("fragment")).get("content"))
+            for piece in objects_of(found)
+        ]  # fmt: skip
+        return "".join(pieces) or text_of(payload.get("text"))
+
+
+def _model(row: Row) -> str:
+    return text_of(row.get("resolved_model")) or text_of(row.get("model"))
+
+
+def _usage(row: Row) -> dict[str, int]:
+    counts = {key: row.get(key) for key in ("input_tokens", "output_tokens")}
+    return {key: n for key, n in counts.items() if isinstance(n, int)}

@@ -1,0 +1,169 @@
+"""Untrusted records of an import made into messages and sessions, or into problems."""
+
+from __future__ import annotations
+
+import re
+from hashlib import blake2b
+from typing import Any
+
+from omniagent_cli.durations import ttl_seconds, utc_now
+from omniagent_cli.errors import (
+    InvalidDuration,
+    InvalidRecord,
+    InvalidSessionId,
+    NewerVersion,
+)
+from omniagent_cli.formats.comparison import Chain, digest, listed_ids
+from omniagent_cli.formats.types import (
+    Incoming,
+    MessageEntry,
+    Problem,
+    RecordEntry,
+    problem,
+)
+from omniagent_cli.json_format import MAX_DEPTH, format_time
+from omniagent_cli.models import Message, Session, check_message_record
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_STAND_IN = "unnamed"
+
+
+class Checker:
+    """Makes the messages of one incoming session, in order, and fills in what they lack.
+
+    Args:
+        compares: the session will be compared with another, so digests are made of it.
+
+    Attributes:
+        count: how many messages were made.
+        chain: digest over the messages made so far, where the session is compared.
+        first_at, last_at: times of the first and the last of them; empty without any.
+    """
+
+    def __init__(self, *, compares: bool = True) -> None:
+        self.count = 0
+        self.chain = Chain()
+        self._compares = compares
+        self.first_at = ""
+        self.last_at = ""
+        self._now = format_time(utc_now())
+        self._ordinal = -1
+        self._previous = ""
+        self._turn: str | None = None
+
+    def skip(self) -> None:
+        """Count a message that could not be read: the places of those behind it stay."""
+        self._ordinal += 1
+
+    def message(self, entry: MessageEntry) -> tuple[Message, bytes] | Problem:
+        """Return the message and its digest; its position is its place in the file's session."""
+        self._ordinal += 1
+        try:
+            record = _checked(entry.record)
+            identified = "id" in record
+            said = digest(record) if self._compares or not identified else b""
+        except InvalidRecord as error:
+            return problem(entry.place, error)
+        if not identified:
+            self._complete(record, said)
+        record.setdefault("created_at", self._now)
+        self._turn = record.get("turn_id", self._turn)
+        self._previous = record["id"]
+        self.first_at = self.first_at or record["created_at"]
+        self.last_at = record["created_at"]
+        self.count += 1
+        if self._compares:
+            self.chain.add(record["id"], said)
+        return Message.trusted(record, self._ordinal), said
+
+    def _complete(self, record: dict[str, Any], said: bytes) -> None:
+        """Give a message without id one that is the same at each import, and a turn."""
+        parts = listed_ids(self._previous, self._ordinal, said.hex())
+        record["id"] = blake2b(parts, digest_size=11).hexdigest()
+        if not record.get("turn_id"):
+            if record["role"] == "user":
+                self._turn = record["id"]
+            if self._turn is not None:
+                record["turn_id"] = self._turn
+
+    def record(self, entry: RecordEntry) -> tuple[str, str, dict[str, Any]] | Problem:
+        """Return kind, key and value of another record."""
+        try:
+            return _record(entry)
+        except InvalidRecord as error:
+            return problem(entry.place, f"a record that cannot be used: {error}")
+
+
+def _record(entry: RecordEntry) -> tuple[str, str, dict[str, Any]]:
+    value = entry.value
+    if not isinstance(value, dict):
+        raise InvalidRecord("its value is an object")
+    check_depth(value)
+    if entry.kind == "attachment":
+        if not isinstance(entry.key, str) or not _SHA256.fullmatch(entry.key):
+            raise InvalidRecord("an attachment's key is its SHA-256 in hex")
+        return "attachment", entry.key, value
+    if entry.kind == "summary":
+        return "summary", f"{_up_to(value):012d}", value
+    raise InvalidRecord("there is no such kind of record")
+
+
+def _up_to(summary: dict[str, Any]) -> int:
+    place = summary.get("up_to")
+    if not isinstance(place, int) or isinstance(place, bool) or not -1 <= place < 10**12:
+        raise InvalidRecord("a summary's up_to is the number of its last message")
+    return place
+
+
+def _checked(record: Any) -> dict[str, Any]:
+    if not isinstance(record, dict):
+        raise InvalidRecord("a message is an object")
+    check_depth(record)
+    own: dict[str, Any] = record
+    if own.get("content") is None:
+        own["content"] = ""
+    check_message_record(own)
+    return own
+
+
+def _check_text(text: str, what: str) -> None:
+    """Refuse what a database cannot hold as text of its own."""
+    try:
+        usable = b"\0" not in text.encode()
+    except UnicodeEncodeError:
+        usable = False
+    if not usable:
+        raise InvalidRecord(f"{what} must be valid Unicode text")
+
+
+def check_depth(value: Any) -> None:
+    """Refuse a value nested so deeply that code which copies it could fail.
+
+    Raises:
+        InvalidRecord: it is nested more than `MAX_DEPTH` deep.
+    """
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        below: list[Any] = []
+        for item in level:
+            inner = item.values() if isinstance(item, dict) else item
+            below.extend(part for part in inner if isinstance(part, dict | list))
+        if not below:
+            return
+        level = below
+    raise InvalidRecord(f"it is nested more than {MAX_DEPTH} deep")
+
+
+def session_of(incoming: Incoming, session_id: str | None) -> Session | Problem:
+    """Make the session of an incoming header; an id that is not known yet is stood in for."""
+    header = {key: value for key, value in incoming.header.items() if key != "message_count"}
+    header |= {"id": _STAND_IN if session_id is None else session_id, "messages": []}
+    try:
+        check_depth(header)
+        session = Session.from_record(header)
+        session.ttl_seconds = ttl_seconds(session.ttl_seconds)
+        for key in ("agent_id", "model"):
+            _check_text(getattr(session, key), f"a session's {key}")
+    except (InvalidRecord, InvalidSessionId, InvalidDuration, NewerVersion) as error:
+        return problem(incoming.place, f"this session is left out: {error}")
+    return session

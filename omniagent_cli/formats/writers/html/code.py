@@ -1,0 +1,107 @@
+"""Blocks of code: coloured by Pygments where it knows the language, in bounded time."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from time import perf_counter
+from typing import Any
+
+from omniagent_cli.formats.writers.html.escaping import escaped, quoted
+
+MAX_COLOURED = 6_000
+"""Characters of a block that is coloured; a longer one is data more often than code, and costs more than it shows."""
+
+_SLOW_SECONDS = 1.0
+"""What a block takes a hundredth of. Pygments' expressions can be made to take time that grows with the square of a
+text; a language in which that was done is not coloured any more in this process, and after a few none is."""
+
+_SLOW_LANGUAGES = 3
+
+_REPEATED = re.compile(r"(.{1,4}?)\1{250}", re.DOTALL)
+"""What nobody writes, and most texts that are made to be slow consist of."""
+
+LANGUAGES = frozenset(
+    """
+    awk bash bat batch c c++ clojure cmake console cpp cs csharp css dart diff docker dockerfile elixir erlang fish go
+    golang graphql haskell hcl html http ini java javascript js json json5 jsonl jsx julia kotlin kt latex lua make
+    makefile mjs nginx nix objective-c ocaml patch perl php pl postgres postgresql powershell properties proto ps1
+    py py3 pycon python python3 r rb rs ruby rust scala scss sh shell sql svg swift terraform tex tf toml ts tsx
+    typescript vb vim xml yaml yml zig zsh
+    """.split()  # noqa: SIM905  # eighty lines of quotes would say no more
+)
+"""Names of languages that are looked up. Of the five hundred that Pygments knows, some can be made to take minutes."""
+
+_CLASSES = (
+    ("Token.Comment", "c"),
+    ("Token.Keyword", "k"),
+    ("Token.Name.Tag", "k"),
+    ("Token.Name.Builtin", "b"),
+    ("Token.Name.Function", "f"),
+    ("Token.Name.Class", "f"),
+    ("Token.Name.Decorator", "f"),
+    ("Token.Name.Attribute", "f"),
+    ("Token.Literal.String", "s"),
+    ("Token.Literal.Number", "n"),
+    ("Token.Generic.Inserted", "i"),
+    ("Token.Generic.Deleted", "d"),
+    ("Token.Generic.Heading", "f"),
+    ("Token.Generic.Subheading", "f"),
+    ("Token.Generic.Prompt", "c"),
+)
+"""What is coloured, and its class in the page; what is not named has the colour of text."""
+
+
+def block(text: str, language: str = "") -> str:
+    """Return a block of code; the text is `shown` already."""
+    name = language.lower()
+    known = name in LANGUAGES
+    inner = _coloured(text, name) if known and _is_colourable(text, name) else ""
+    label = f" data-language={quoted(name)}" if known else ""
+    return f"<pre{label}><code>{inner or escaped(text)}</code></pre>\n"
+
+
+_slow: set[str] = set()
+
+
+def _is_colourable(text: str, name: str) -> bool:
+    if name in _slow or len(_slow) >= _SLOW_LANGUAGES:
+        return False
+    return len(text) <= MAX_COLOURED and not _REPEATED.search(text)
+
+
+def _coloured(text: str, name: str) -> str:
+    """Return the inside of a coloured block; empty when the lexer did not give back the text it got."""
+    began = perf_counter()
+    pieces: list[str] = []
+    last, held = "", ""
+    given = 0
+    for kind, value in _lexer(name).get_tokens(text):
+        given += len(value)
+        class_ = _class_of(kind)
+        if class_ == last:
+            held += value
+            continue
+        pieces.append(_span(held, last))
+        last, held = class_, value
+    pieces.append(_span(held, last))
+    if perf_counter() - began > _SLOW_SECONDS:
+        _slow.add(name)
+    return "".join(pieces) if given == len(text) else ""
+
+
+def _span(text: str, class_: str) -> str:
+    return f'<span class="{class_}">{escaped(text)}</span>' if class_ and text else escaped(text)
+
+
+@lru_cache(maxsize=256)
+def _class_of(kind: Any) -> str:
+    name = str(kind)
+    return next((c for prefix, c in _CLASSES if f"{name}.".startswith(f"{prefix}.")), "")
+
+
+@lru_cache(maxsize=64)
+def _lexer(name: str) -> Any:
+    from pygments.lexers import get_lexer_by_name
+
+    return get_lexer_by_name(name, stripnl=False, ensurenl=False)

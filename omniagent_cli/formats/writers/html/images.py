@@ -1,0 +1,101 @@
+"""Attachments: pictures that browsers show without running anything are in the page, the rest is named."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from omniagent_cli.formats.writers.html.escaping import line
+from omniagent_cli.models import inlined, other_parts, part_label
+from omniagent_cli.models.parts import Part, part_name
+from omniagent_cli.text import cut
+
+_KINDS = (
+    ("image/png", re.compile(rb"\x89PNG\r\n\x1a\n")),
+    ("image/jpeg", re.compile(rb"\xff\xd8\xff")),
+    ("image/gif", re.compile(rb"GIF8[79]a")),
+    ("image/webp", re.compile(rb"RIFF.{4}WEBP", re.DOTALL)),
+)
+"""What is shown, told by its first bytes; what it says it is counts for nothing."""
+
+_DATA = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
+_LEFT_OUT = "left out of this export"
+_URL_LENGTH = 200
+
+
+class Pictures:
+    """The attachments of one session; a picture is in the page once, where it comes first."""
+
+    def __init__(self, load: Callable[[str], Any] | None) -> None:
+        self._load = load
+        self._shown: dict[str, str] = {}
+
+    def html(self, content: object, anchor: str) -> Iterator[str]:
+        """Yield the parts of a content that are no text.
+
+        Args:
+            content: a message's content.
+            anchor: the id of the message in the page.
+        """
+        for part in other_parts(content) if isinstance(content, list) else []:
+            yield self._picture(part, anchor) or self._named(part)
+
+    def _picture(self, part: Part, anchor: str) -> str:
+        """Return a picture; empty when it is none that is shown."""
+        url = _url(part)
+        if not url:
+            return ""
+        if (first := self._shown.get(url)) is not None:
+            return f'<p class="attached"><a href="#{first}">{_label(part)}</a></p>\n'
+        found = _known_picture(self._whole(part))
+        if found is None:
+            return ""
+        if (
+            len(url) < _URL_LENGTH
+        ):  # a reference: data that stands in the message itself is not remembered
+            self._shown[url] = anchor
+        media_type, data = found
+        source = f"data:{media_type};base64,{b64encode(data).decode()}"
+        name = line(cut(part_name(part), _URL_LENGTH))
+        return (
+            f'<figure><img src="{source}" alt="{name or "picture"}" loading="lazy">'
+            f"<figcaption>{_label(part)}</figcaption></figure>\n"
+        )
+
+    def _whole(self, part: Part) -> str:
+        if self._load is None:
+            return ""
+        parts, _ = inlined([part], self._load)
+        return _url(parts[0]) if isinstance(parts, list) else ""
+
+    def _named(self, part: Part) -> str:
+        told = ""
+        if self._load is None:
+            told = f" ({_LEFT_OUT})"
+        elif (url := _url(part)) and not url.lower().startswith(("data:", "attachment:")):
+            told = f' <span class="to">({line(cut(url, _URL_LENGTH))})</span>'
+        return f'<p class="attached">{_label(part)}{told}</p>\n'
+
+
+def _label(part: Part) -> str:
+    return line(part_label(part, sized=True))
+
+
+def _url(part: Part) -> str:
+    inner = part.get("image_url") if part.get("type") == "image_url" else None
+    url = inner.get("url") if isinstance(inner, dict) else None
+    return url if isinstance(url, str) else ""
+
+
+def _known_picture(url: str) -> tuple[str, bytes] | None:
+    """Return media type and bytes of a picture in a data URL."""
+    head = _DATA.match(url)
+    if head is None:
+        return None
+    try:
+        data = b64decode(url[head.end() :], validate=True)
+    except ValueError:
+        return None
+    return next(((kind, data) for kind, mark in _KINDS if mark.match(data)), None)

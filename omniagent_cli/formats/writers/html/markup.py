@@ -1,0 +1,131 @@
+"""Markdown -> HTML, by markdown-it: no HTML of the text, no picture and no address but the safe ones gets through."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
+from markdown_it.token import Token
+from markdown_it.utils import EnvType, OptionsDict
+
+from omniagent_cli.formats.writers.html.code import block
+from omniagent_cli.formats.writers.html.escaping import escaped, shown
+from omniagent_cli.formats.writers.html.markdown import is_safe, leading_to, linked, opening
+from omniagent_cli.text import cut
+
+_NAME_LENGTH = 200
+_BLOCKS = frozenset(
+    {"paragraph_open", "heading_open", "blockquote_open", "bullet_list_open", "ordered_list_open"}
+    | {"th_open", "td_open"}
+)
+
+
+def rendered(text: str) -> str:
+    """Return Markdown as HTML."""
+    parser = _parser()
+    env: dict[str, Any] = {}
+    tokens = parser.parse(text, env)
+    for token in tokens:
+        _settle(token)
+    html: str = parser.renderer.render(tokens, parser.options, env)
+    return html
+
+
+@lru_cache(maxsize=1)
+def _parser() -> MarkdownIt:
+    parser = MarkdownIt("commonmark", {"html": False, "xhtmlOut": False}, renderer_cls=_Renderer)
+    parser.enable(["table", "strikethrough"])
+    parser.validateLink = is_safe  # type: ignore[method-assign]  # as its documentation does it
+    return parser
+
+
+def _settle(token: Token) -> None:
+    """Let a block find its own direction, keep headings below ours, and say in classes what was in styles."""
+    if token.type in _BLOCKS:
+        token.attrSet("dir", "auto")
+    if token.type in ("heading_open", "heading_close"):
+        token.tag = f"h{min(6, int(token.tag[1]) + 2)}"
+    if "style" in token.attrs:
+        token.attrs["class"] = str(token.attrs.pop("style")).removeprefix("text-align:")
+    if token.children:
+        _settle_line(token.children)
+
+
+def _settle_line(tokens: Sequence[Token]) -> None:
+    """Tell each link's end where it leads, and each text whether it stands in a link.
+
+    Character references were read by now, and may have brought what is not for showing.
+    """
+    opened: Token | None = None
+    said: list[str] = []
+    for token in tokens:
+        token.content = shown(token.content)
+        if token.type == "link_open":
+            opened, said = token, []
+        elif token.type == "link_close" and opened is not None:
+            token.meta["to"] = leading_to(str(opened.attrs["href"]), "".join(said))
+            opened = None
+        elif opened is not None:
+            token.meta["linked"] = True
+            said.append(token.content)
+
+
+class _Renderer(RendererHTML):
+    """What is written otherwise than markdown-it does; a method for each kind of token, as there."""
+
+    def text(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
+        token = tokens[idx]
+        return escaped(token.content) if token.meta.get("linked") else linked(token.content)
+
+    def code_inline(
+        self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType
+    ) -> str:
+        return f"<code>{escaped(tokens[idx].content)}</code>"
+
+    def code_block(
+        self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType
+    ) -> str:
+        return block(tokens[idx].content.removesuffix("\n"))
+
+    def fence(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
+        language = (tokens[idx].info.split() or [""])[0]
+        return block(tokens[idx].content.removesuffix("\n"), language)
+
+    def html_block(
+        self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType
+    ) -> str:
+        return escaped(tokens[idx].content)
+
+    def html_inline(
+        self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType
+    ) -> str:
+        return escaped(tokens[idx].content)
+
+    def image(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
+        """Name a picture from elsewhere: to load it would tell somebody that this is being read."""
+        token = tokens[idx]
+        name, source = cut(token.content, _NAME_LENGTH), cut(str(token.attrs["src"]), _NAME_LENGTH)
+        return f'[image: {escaped(name)}] <span class="to">({escaped(source)})</span>'
+
+    def link_open(
+        self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType
+    ) -> str:
+        return opening(str(tokens[idx].attrs["href"]))
+
+    def link_close(
+        self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType
+    ) -> str:
+        return f"</a>{tokens[idx].meta.get('to', '')}"
+
+    def table_open(
+        self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType
+    ) -> str:
+        return '<div class="wide"><table>\n'
+
+    def table_close(
+        self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType
+    ) -> str:
+        return "</table></div>\n"

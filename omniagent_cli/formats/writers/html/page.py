@@ -1,0 +1,81 @@
+"""The page: its head, a part for each session, and the index, which stands behind them and is shown before them.
+
+So a page of any size is written as it is read: what the index will say is gathered on disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any
+
+from omniagent_cli.formats.types import Outgoing
+from omniagent_cli.formats.writers.html import messages
+from omniagent_cli.formats.writers.html.escaping import line
+from omniagent_cli.formats.writers.html.images import Pictures
+from omniagent_cli.formats.writers.html.style import POLICY, SHEET
+from omniagent_cli.models import plain_text
+from omniagent_cli.text import cut, first_line
+
+_IN_MEMORY = 1_000_000
+_PIECE = 64 * 1024
+_ENTRY_LENGTH = 90
+
+
+class Html:
+    """One page with everything in it. Anchors are the number of the session in the page and a message's position."""
+
+    def write(self, sessions: Iterable[Outgoing]) -> Iterator[bytes]:
+        """Yield the page, message by message."""
+        with SpooledTemporaryFile(max_size=_IN_MEMORY) as index:
+            number = 0
+            for number, session in enumerate(sessions, 1):
+                if number == 1:
+                    yield _head(session.header.get("title") or session.header["id"])
+                yield from _session(session, f"s{number}", index)
+            if not number:
+                yield _head("No sessions") + b"<p>There are no sessions in this export.</p>\n"
+            yield b'</main>\n<nav id="index" aria-label="Index">\n<h2>Index</h2>\n<ol>\n'
+            index.seek(0)
+            while piece := index.read(_PIECE):
+                yield piece
+            yield b"</ol>\n</nav>\n</body>\n</html>\n"
+
+
+def _head(title: str) -> bytes:
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="referrer" content="no-referrer">\n<meta name="generator" content="omniagent">\n'
+        '<link rel="icon" href="data:,">\n'  # or a browser asks the server of the page for one
+        f"<title>{line(cut(title, _ENTRY_LENGTH))}</title>\n<style>{SHEET}</style>\n</head>\n<body>\n<main>\n"
+    ).encode()
+
+
+def _session(session: Outgoing, anchor: str, index: IO[bytes]) -> Iterator[bytes]:
+    yield messages.header(session.header, anchor).encode()
+    title = session.header.get("title") or session.header["id"]
+    index.write(f'<li><a href="#{anchor}">{_entry(title)}</a>\n<ol>\n'.encode())
+    pictures = Pictures(session.attachment)
+    for kind, record in session.to_read():
+        if kind == "summary":
+            yield messages.summary(record, f"{anchor}-summary{record['up_to']}").encode()
+            continue
+        place = f"{anchor}-m{session.position}"
+        yield messages.message(record, place, session.position, pictures).encode()
+        if asked := _question(record):
+            index.write(f'<li><a href="#{place}">{asked}</a></li>\n'.encode())
+    index.write(b"</ol></li>\n")
+    yield messages.ENDING.encode()
+
+
+def _question(record: dict[str, Any]) -> str:
+    """Return how the index calls a message; only what was asked is in it."""
+    if record["role"] != "user":
+        return ""
+    return _entry(first_line(plain_text(record.get("content", "")), _ENTRY_LENGTH) or "…")
+
+
+def _entry(text: str) -> str:
+    return line(cut(text, _ENTRY_LENGTH))

@@ -1,0 +1,115 @@
+"""What a picker chooses from: sessions read a page at a time, and which of them fit what was typed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from omniagent_cli.errors import SessionNotFound
+from omniagent_cli.models import Message, SessionSummary
+from omniagent_cli.stores.backend import Cursor
+from omniagent_cli.stores.store import SessionStore
+from omniagent_cli.text import one_line
+
+PAGE = 200
+_PREVIEWED = 6
+
+
+@dataclass(slots=True)
+class _Row:
+    """A session with what is compared: what is called like it, and all that is known of it."""
+
+    summary: SessionSummary
+    name: str
+    known: str
+
+
+@dataclass(slots=True)
+class Choices:
+    """The sessions of a store, pinned ones and then the last used first; their transcripts are never read.
+
+    Attributes:
+        query: what was typed.
+        fitting: the sessions that fit it, the best first.
+        complete: all sessions of the store are read.
+    """
+
+    store: SessionStore
+    query: str = ""
+    fitting: list[SessionSummary] = field(default_factory=list)
+    complete: bool = False
+    _rows: list[_Row] = field(default_factory=list)
+    _known: set[str] = field(default_factory=set)
+    _cursor: Cursor | None = None
+
+    @property
+    def count(self) -> int:
+        """How many sessions are read so far."""
+        return len(self._rows)
+
+    def read_page(self) -> list[SessionSummary]:
+        """Read the next page and return it; hand it to `add`, which may be in another thread."""
+        page = self.store.list(limit=PAGE, cursor=self._cursor)
+        self._cursor = page.next_cursor
+        self.complete = page.next_cursor is None
+        return page
+
+    def add(self, page: list[SessionSummary]) -> None:
+        """Take a page in."""
+        for summary in page:
+            if summary.uid in self._known:  # it was used between two pages
+                continue
+            self._known.add(summary.uid)
+            name = one_line(f" {summary.title} {summary.id} {' '.join(summary.tags)}").casefold()
+            more = one_line(f"{summary.preview} {summary.model}").casefold()
+            self._rows.append(_Row(summary, name, f"{name} {more}"))
+        self.choose(self.query)
+
+    def choose(self, query: str) -> None:
+        """Choose anew which sessions fit."""
+        self.query = query
+        words = query.casefold().split()
+        if not words:
+            self.fitting = [row.summary for row in self._rows]
+            return
+        ranked = []
+        for number, row in enumerate(self._rows):
+            rank = _rank(words, row)
+            if rank is not None:
+                ranked.append((rank, number))
+        self.fitting = [self._rows[number].summary for _, number in sorted(ranked)]
+
+
+def _rank(words: list[str], row: _Row) -> int | None:
+    """Return how well a session fits, less is better.
+
+    First what has words that begin so in its name, then what has them anywhere, then letters in this order.
+    """
+    total = 0
+    for word in words:
+        if f" {word}" in row.name:
+            rank = 0
+        elif word in row.known:
+            rank = 1 if word in row.name else 2
+        elif _in_order(word, row.name):
+            rank = 3
+        else:
+            return None
+        total += rank
+    return total
+
+
+def _in_order(word: str, text: str) -> bool:
+    place = -1
+    for character in word:
+        place = text.find(character, place + 1)
+        if place < 0:
+            return False
+    return True
+
+
+def last_messages(store: SessionStore, session_id: str) -> list[Message]:
+    """Return the last messages of a session, for a preview; none when it went meanwhile."""
+    try:
+        return store.messages(session_id, last=_PREVIEWED)
+    except SessionNotFound:
+        return []

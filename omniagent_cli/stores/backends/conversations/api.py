@@ -1,0 +1,184 @@
+"""OpenAI's Conversations API over the `openai` library: ascending order, cursors followed, chunks of 20, errors of ours.
+
+Limits: https://platform.openai.com/docs/api-reference/conversations/create (20 items a request, 100 a page, 16
+metadata pairs of 64 and 512 characters). Deleting a conversation leaves its items, so those are deleted one by one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from omniagent_cli.errors import CorruptSession, SessionNotFound, StoreError, StoreUnreachable
+from omniagent_cli.stores.backends.conversations.items import Item
+
+if TYPE_CHECKING:
+    import openai
+
+CHUNK_ITEMS = 20
+PAGE_ITEMS = 100
+_METADATA_CHARACTERS = 512
+_SINGLY = 3
+
+
+class ConversationsApi:
+    """The calls of the API that a store needs.
+
+    Args:
+        client: an ``openai.OpenAI``; without it one is made, with the key from ``OPENAI_API_KEY``.
+    """
+
+    def __init__(self, client: openai.OpenAI | None, base_url: str | None) -> None:
+        self._given = client
+        self._base_url = base_url
+
+    @cached_property
+    def _client(self) -> openai.OpenAI:
+        if self._given is not None:
+            return self._given
+        import openai
+
+        try:
+            return openai.OpenAI(base_url=self._base_url)
+        except openai.OpenAIError as error:
+            raise StoreUnreachable(f"OpenAI's conversations need a key: {error}") from error
+
+    def close(self) -> None:
+        """Close the connections that were made here."""
+        if self._given is None and "_client" in vars(self):
+            self._client.close()
+
+    def create(self, metadata: dict[str, str]) -> str:
+        """Make an empty conversation and return its id."""
+        with _telling("make a conversation"):
+            return self._client.conversations.create(metadata=_fitting(metadata)).id
+
+    def describe(self, conversation: str, metadata: dict[str, str]) -> None:
+        """Replace a conversation's metadata."""
+        with _telling("name the conversation", conversation):
+            self._client.conversations.update(conversation, metadata=_fitting(metadata))
+
+    def metadata(self, conversation: str) -> dict[str, str]:
+        """Return a conversation's metadata."""
+        with _telling("read the conversation", conversation):
+            found = self._client.conversations.retrieve(conversation).metadata
+            return dict(found) if isinstance(found, dict) else {}
+
+    def add(self, conversation: str, items: Sequence[Item]) -> list[str]:
+        """Add items and return their ids. When a later chunk fails, the earlier ones are taken back."""
+        ids: list[str] = []
+        try:
+            with _telling("add to the conversation", conversation):
+                for start in range(0, len(items), CHUNK_ITEMS):
+                    chunk: Any = items[start : start + CHUNK_ITEMS]
+                    added = self._client.conversations.items.create(conversation, items=chunk)
+                    ids += [item.id or "" for item in added.data]
+        except BaseException:
+            with contextlib.suppress(StoreError):
+                for item in ids:
+                    self.delete(conversation, item)
+            raise
+        return ids
+
+    def items(
+        self, conversation: str, *, after: str | None = None, newest: bool = False
+    ) -> Iterator[Item]:
+        """Yield the items of a conversation, oldest or newest first, page by page."""
+        options: dict[str, Any] = {} if after is None else {"after": after}
+        with _telling("read the conversation", conversation):
+            page = self._client.conversations.items.list(
+                conversation, limit=PAGE_ITEMS, order="desc" if newest else "asc", **options
+            )
+            for item in page:
+                yield item.model_dump(mode="json", exclude_unset=True)
+
+    def find(
+        self, conversation: str, wanted: Collection[str], *, after: str | None, newest: bool
+    ) -> dict[str, Item]:
+        """Return items by id.
+
+        Raises:
+            CorruptSession: one was removed at the provider.
+        """
+        missing = set(wanted)
+        found: dict[str, Item] = {}
+        with contextlib.suppress(
+            SessionNotFound
+        ):  # `after` is gone; each is looked for by itself then
+            if len(missing) > _SINGLY:
+                self._list(conversation, missing, found, after=after, newest=newest)
+        for item_id in missing:  # few, or not where they were expected
+            found[item_id] = self._item(conversation, item_id)
+        return found
+
+    def _list(
+        self,
+        conversation: str,
+        missing: set[str],
+        found: dict[str, Item],
+        *,
+        after: str | None,
+        newest: bool,
+    ) -> None:
+        for item in self.items(conversation, after=after, newest=newest):
+            if item["id"] in missing:
+                missing.discard(item["id"])
+                found[item["id"]] = item
+                if not missing:
+                    return
+
+    def _item(self, conversation: str, item_id: str) -> Item:
+        try:
+            with _telling("read the conversation", conversation):
+                item = self._client.conversations.items.retrieve(
+                    item_id, conversation_id=conversation
+                )
+        except SessionNotFound as error:
+            self.metadata(conversation)  # raises when it is the conversation that is gone
+            raise CorruptSession(
+                f"an item of the conversation {conversation} was removed at the provider"
+            ) from error
+        return item.model_dump(mode="json", exclude_unset=True)
+
+    def delete(self, conversation: str, item: str | None) -> None:
+        """Delete an item, or with None the conversation itself; what is gone already is fine."""
+        with (
+            contextlib.suppress(SessionNotFound),
+            _telling("delete from the conversation", conversation),
+        ):
+            if item is None:
+                self._client.conversations.delete(conversation)
+            else:
+                self._client.conversations.items.delete(item, conversation_id=conversation)
+
+
+def _fitting(metadata: dict[str, str]) -> dict[str, str]:
+    return {key: value for key, value in metadata.items() if 0 < len(value) <= _METADATA_CHARACTERS}
+
+
+@contextlib.contextmanager
+def _telling(what: str, conversation: str = "") -> Iterator[None]:
+    """Turn the library's errors into ours."""
+    import openai
+
+    name = f"{what} {conversation}".strip()
+    try:
+        yield
+    except openai.NotFoundError as error:
+        raise SessionNotFound(
+            f"cannot {name}: OpenAI has none such; it was deleted there"
+        ) from error
+    except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
+        raise StoreUnreachable(
+            f"cannot {name}: OpenAI refuses the key; check OPENAI_API_KEY"
+        ) from error
+    except openai.RateLimitError as error:
+        raise StoreUnreachable(f"cannot {name}: OpenAI asks to wait; try again later") from error
+    except openai.APIConnectionError as error:
+        raise StoreUnreachable(
+            f"cannot {name}: no answer from OpenAI; check the network"
+        ) from error
+    except openai.APIError as error:
+        raise StoreUnreachable(f"cannot {name}: OpenAI says: {error}") from error

@@ -1,0 +1,245 @@
+"""The index of a JSON-file store: the headers of all sessions in one small file, so that a list need not open each.
+
+It is derived: an entry holds as long as size, time and inode of its file are as noted, any other is read again
+from the end of its file, and an index that is missing or damaged is made anew. An append does not touch it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import fields
+from operator import attrgetter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from omniagent_cli.errors import CorruptSession
+from omniagent_cli.stores.backend import HIDDEN, HeaderRow
+from omniagent_cli.stores.backends.jsonl.disk import write_private
+from omniagent_cli.stores.backends.jsonl.log import Log, NotALog
+from omniagent_cli.stores.backends.jsonl.names import SUFFIX, Layout
+
+logger = logging.getLogger("omniagent.stores")
+
+INDEX_VERSION = 1
+_SMALL_PAYLOAD = 4096
+"""A longer title-metadata-state payload is left in the log; a page of a list reads it there."""
+
+_UNREADABLE = b"?"
+"""Stands for a payload that was lost: whoever opens it is told that the session is damaged."""
+
+_facts = attrgetter(*(field.name for field in fields(HeaderRow)))
+
+Stamp = tuple[int, int, int]
+
+
+class Entry(NamedTuple):
+    """What is known of one file; a header of None: it is not a session of ours, and left alone."""
+
+    stamp: Stamp
+    header: HeaderRow | None
+
+
+class Index:
+    """The headers of all sessions, in memory and in ``index.json``.
+
+    Attributes:
+        reads: how many files were read so far, so that tests can tell what a list costs.
+    """
+
+    def __init__(self, layout: Layout, *, read_only: bool) -> None:
+        self._layout = layout
+        self._read_only = read_only
+        self._lock = threading.Lock()
+        self._entries: dict[str, Entry] | None = None
+        self._names: dict[str, str] = {}
+        self.reads = 0
+
+    def headers(self, locking: Callable[[], AbstractContextManager[object]]) -> list[HeaderRow]:
+        """Return the headers of all sessions as the files are now; they are the index's own.
+
+        Args:
+            locking: holds the store's lock. Names that change while we look could hide a session; so when
+                anything known is gone or misnamed, we look again under the lock.
+        """
+        with self._lock:
+            known = self._loaded()
+            fresh, changed, odd = self._look(known)
+            settled = not odd and known.keys() <= fresh.keys()
+            if settled:
+                return self._take(fresh, changed)
+            sound = {name: entry for name, entry in fresh.items() if name not in odd}
+        # The store's lock comes before our own, as in a writer that holds it and changes the index.
+        with locking(), self._lock:
+            fresh, _, odd = self._look(sound)
+            for name in odd:
+                fresh[name] = self._left_alone(name, fresh[name])
+            self._note(fresh)
+            return self._take(fresh, len(fresh))
+
+    def path(self, uid: str) -> Path | None:
+        """Return where the session with a uid was last; whoever uses it looks whether it still is."""
+        name = self._names.get(uid)
+        return None if name is None else self._layout.root / name
+
+    def moved(self, uid: str, path: Path) -> None:
+        """Note where the session with a uid is now."""
+        self._names[uid] = self._layout.relative(path)
+
+    def _note(self, entries: dict[str, Entry]) -> None:
+        for name, entry in entries.items():
+            if entry.header is not None:
+                self._names[entry.header.uid] = name
+
+    def _take(self, fresh: dict[str, Entry], changed: int) -> list[HeaderRow]:
+        self._entries = fresh
+        if changed * 50 > len(fresh):
+            self._save()
+        return [entry.header for entry in fresh.values() if entry.header is not None]
+
+    def forget(self, uids: Iterable[str]) -> None:
+        """Take sessions out of the index file too: what was removed must not be readable there."""
+        with self._lock:
+            gone = set(uids)
+            known = self._loaded()
+            kept = {
+                name: entry
+                for name, entry in known.items()
+                if entry.header is None or entry.header.uid not in gone
+            }
+            if len(kept) != len(known):
+                self._entries = kept
+                self._save()
+
+    def drop(self) -> None:
+        """Forget what is in memory, as after a fork or a change of the directory."""
+        with self._lock:
+            self._entries = None
+            self._names.clear()
+
+    def _look(self, known: dict[str, Entry]) -> tuple[dict[str, Entry], int, list[str]]:
+        """Return all entries, how many had to be read, and which names do not fit their session."""
+        fresh: dict[str, Entry] = {}
+        odd: list[str] = []
+        changed = 0
+        for name, stamp in self._files():
+            entry = known.get(name)
+            if entry is not None and entry.stamp == stamp:
+                fresh[name] = entry
+                continue
+            changed += 1
+            entry = self._read(name, stamp)
+            if entry is None:
+                continue
+            fresh[name] = entry
+            if entry.header is not None:
+                self._names[entry.header.uid] = name
+                if self._layout.name_of(entry.header) != name:
+                    odd.append(name)
+        return fresh, changed, odd
+
+    def _files(self) -> Iterable[tuple[str, Stamp]]:
+        layout = self._layout
+        for directory, prefix in ((layout.root, ""), (layout.hidden, ".omniagent/hidden/")):
+            with contextlib.suppress(FileNotFoundError), os.scandir(directory) as entries:
+                for entry in entries:
+                    if entry.name.endswith(SUFFIX):
+                        with contextlib.suppress(FileNotFoundError):
+                            status = entry.stat(follow_symlinks=False)
+                            if stat.S_ISREG(status.st_mode):
+                                found = (status.st_size, status.st_mtime_ns, status.st_ino)
+                                yield prefix + entry.name, found
+
+    def _read(self, name: str, stamp: Stamp) -> Entry | None:
+        """Read one file's entry; a damaged session is listed with what is known of it, and opening it says more."""
+        self.reads += 1
+        path = self._layout.root / name
+        try:
+            log = Log.open(path, lenient=True)
+            if log is None:
+                return None
+            with contextlib.closing(log):
+                data = log.data()
+                log.header.payload = data if len(data) <= _SMALL_PAYLOAD else None
+                if is_lost(self._layout, log):
+                    # Without the line that hid it, it is neither in the trash nor to be seen: say so to who looks.
+                    log.header.hidden, log.header.id = True, HIDDEN + log.uid
+                    log.header.payload = _UNREADABLE
+                return Entry(log.stamp, log.header)
+        except NotALog:
+            return Entry(stamp, None)
+        except CorruptSession as error:
+            logger.warning("%s", error)
+            return Entry(stamp, None)
+
+    def _left_alone(self, name: str, entry: Entry) -> Entry:
+        logger.warning(
+            "%s holds the session %r, whose file is called otherwise; it is not listed",
+            self._layout.root / name,
+            entry.header.id if entry.header else "",
+        )
+        return Entry(entry.stamp, None)
+
+    def _loaded(self) -> dict[str, Entry]:
+        if self._entries is None:
+            self._entries = self._load()
+            self._note(self._entries)
+        return self._entries
+
+    def _load(self) -> dict[str, Entry]:
+        try:
+            record = json.loads(self._layout.index.read_bytes())
+            if record["version"] != INDEX_VERSION:
+                return {}
+            return {
+                name: Entry((size, time, inode), _header(values))
+                for name, size, time, inode, values in record["files"]
+            }
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            return {}
+
+    def _save(self) -> None:
+        if self._read_only or not self._layout.own.is_dir():
+            return
+        files = [
+            [name, *entry.stamp, _values(entry.header)]
+            for name, entry in (self._entries or {}).items()
+        ]
+        data = json.dumps({"version": INDEX_VERSION, "files": files}, separators=(",", ":"))
+        with contextlib.suppress(OSError):  # without it everything works, more slowly
+            write_private(self._layout.index, data.encode("ascii"), durable=False)
+
+
+def is_lost(layout: Layout, log: Log) -> bool:
+    """Tell whether a log among the hidden ones has lost the line that says why it is there."""
+    return log.path.parent == layout.hidden and (log.bad_end or not log.header.hidden)
+
+
+def _values(header: HeaderRow | None) -> list[Any] | None:
+    if header is None:
+        return None
+    return [_text(value) if isinstance(value, bytes) else value for value in _facts(header)]
+
+
+def _header(values: list[Any] | None) -> HeaderRow | None:
+    if values is None:
+        return None
+    header = HeaderRow(*values)
+    header.preview = _bytes(values[-2])
+    header.payload = None if values[-1] is None else _bytes(values[-1])
+    return header
+
+
+def _text(data: bytes) -> str:
+    """Write any bytes as JSON text; the inverse of `_bytes`."""
+    return data.decode("utf-8", "surrogateescape")
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")

@@ -1,0 +1,194 @@
+"""Changes of several files at once, so that a crash in between leaves all of them done, or none.
+
+A unit of work that changes one file does so by one write or one rename. Any other is written down first, as
+steps in ``journal.json`` (by rename: from then on it counts); then the steps are done and the journal goes.
+Whoever opens the store and finds a journal does its steps again under the lock. Each says which session it
+expects where, so that doing it twice changes nothing:
+
+append   write these bytes at this offset, unless they are there or the log has gone on since
+move     rename, unless what stands at the source is not, or no longer, that session
+remove   unlink, under the same condition
+
+Appends come first and moves into hiding before moves into view, because the one frees the other's name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from omniagent_cli.errors import NewerVersion, StoreCorrupt
+from omniagent_cli.json_format import dump, load
+from omniagent_cli.stores.backends.jsonl.disk import (
+    append_at,
+    open_private,
+    sync_directory,
+    write_all,
+    write_private,
+)
+from omniagent_cli.stores.backends.jsonl.lines import BadLine, read_identity
+from omniagent_cli.stores.backends.jsonl.names import Layout
+
+JOURNAL_VERSION = 1
+
+_SAFE = re.compile(r"(?:\.omniagent/(?:hidden|tmp)/)?[a-z0-9._+%~-]+\.jsonl")
+"""What a step may name: a journal that was tampered with must not reach out of the store."""
+
+
+class Step(NamedTuple):
+    """One change of one file; paths are relative to the store.
+
+    Attributes:
+        action: ``append``, ``move`` or ``remove``.
+        uid: the session that must stand at `path`.
+        to: where a move goes.
+        at: where an append begins.
+    """
+
+    action: str
+    path: str
+    uid: str
+    to: str = ""
+    at: int = 0
+    data: bytes = b""
+
+
+def in_order(steps: Iterable[Step]) -> list[Step]:
+    """Sort steps, and leave out removals of what a move replaces anyway."""
+    own = list(steps)
+    taken = {step.to for step in own if step.action == "move"}
+    rank = {"append": 0, "move": 1, "remove": 2}
+    kept = [step for step in own if step.action != "remove" or step.path not in taken]
+    return sorted(kept, key=lambda step: (rank[step.action], "/" not in step.to))
+
+
+def perform(layout: Layout, steps: Sequence[Step], *, durable: bool) -> None:
+    """Do the steps of one unit of work, all or none."""
+    if len(steps) == 1:
+        (step,) = steps
+        if step.action == "append":
+            append_at(layout.root / step.path, step.at, step.data, durable=durable)
+        else:
+            _redo(layout, step)
+            _sync(layout, steps, durable=durable)
+    elif steps:
+        write_down(layout, steps)
+        try:
+            _append_all(layout, steps)
+        except BaseException:
+            layout.journal.unlink()  # nothing happened; with a full disk it could not be done again either
+            raise
+        _finish(layout, steps)
+
+
+def write_down(layout: Layout, steps: Sequence[Step]) -> None:
+    """Write the journal: from now on the steps count as done."""
+    record = {
+        "version": JOURNAL_VERSION,
+        "steps": [{**step._asdict(), "data": step.data.decode("utf-8")} for step in steps],
+    }
+    write_private(layout.journal, dump(record), durable=True)
+
+
+def recover(layout: Layout) -> bool:
+    """Finish what a crash interrupted; call it under the lock. Tells whether there was something.
+
+    Raises:
+        StoreCorrupt: the journal cannot be read.
+        NewerVersion: a newer omniagent wrote it.
+    """
+    try:
+        data = layout.journal.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    steps = _read(layout, data)
+    for step in steps:
+        if step.action == "append":
+            _redo(layout, step)
+    _finish(layout, steps)
+    return True
+
+
+def _read(layout: Layout, data: bytes) -> list[Step]:
+    try:
+        record = load(data)
+        if record["version"] > JOURNAL_VERSION:
+            raise NewerVersion(
+                f"a newer omniagent was interrupted in {layout.root}; open the store once with that version"
+            )
+        steps = [Step(**{**step, "data": step["data"].encode("utf-8")}) for step in record["steps"]]
+        paths = [path for step in steps for path in (step.path, step.to or step.path)]
+        sound = all(map(_SAFE.fullmatch, paths))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        sound = False
+    if not sound:
+        raise StoreCorrupt(
+            f"{layout.journal} cannot be read; move it away to go on without the change it describes"
+        )
+    return steps
+
+
+def _append_all(layout: Layout, steps: Sequence[Step]) -> None:
+    done: list[Step] = []
+    try:
+        for step in steps:
+            if step.action == "append":
+                append_at(layout.root / step.path, step.at, step.data, durable=True)
+                done.append(step)
+    except BaseException:
+        for step in done:
+            os.truncate(layout.root / step.path, step.at)
+        raise
+
+
+def _finish(layout: Layout, steps: Sequence[Step]) -> None:
+    for step in steps:
+        if step.action != "append":
+            _redo(layout, step)
+    # The journal must be gone for good before anything else counts: done again later, it would undo that.
+    _sync(layout, steps, durable=True)
+    layout.journal.unlink()
+    sync_directory(layout.own)
+
+
+def _redo(layout: Layout, step: Step) -> None:
+    path = layout.root / step.path
+    if uid_at(path) != step.uid:
+        return
+    if step.action == "append":
+        _redo_append(path, step)
+    elif step.action == "move":
+        path.replace(layout.root / step.to)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _redo_append(path: Path, step: Step) -> None:
+    descriptor = open_private(path, os.O_WRONLY)
+    try:
+        if os.fstat(descriptor).st_size < step.at + len(step.data):
+            os.ftruncate(descriptor, step.at)
+            os.lseek(descriptor, step.at, os.SEEK_SET)
+            write_all(descriptor, step.data)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def uid_at(path: Path) -> str | None:
+    """Return the uid of the log at a path; None when there is none."""
+    with contextlib.suppress(FileNotFoundError, BadLine), path.open("rb") as file:
+        uid = read_identity(file.readline(1 << 20)).get("uid")
+        return uid if isinstance(uid, str) else None
+    return None
+
+
+def _sync(layout: Layout, steps: Sequence[Step], *, durable: bool) -> None:
+    if durable:
+        paths = {layout.root / p for step in steps for p in (step.path, step.to) if p}
+        for directory in sorted({path.parent for path in paths} - {layout.drafts}):
+            sync_directory(directory)

@@ -1,0 +1,174 @@
+"""Looking after a JSON-file store: leftovers of crashes, backup, compaction, sizes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from omniagent_cli.errors import CorruptSession, StoreUnreachable
+from omniagent_cli.stores.backend import EVERYTHING
+from omniagent_cli.stores.backends.jsonl.disk import open_private, sync_directory
+from omniagent_cli.stores.backends.jsonl.journal import Step, perform, uid_at
+from omniagent_cli.stores.backends.jsonl.lines import kind_of
+from omniagent_cli.stores.backends.jsonl.log import Log, NotALog
+from omniagent_cli.stores.backends.jsonl.log_writer import Draft
+from omniagent_cli.stores.backends.jsonl.names import SUFFIX, Layout
+from omniagent_cli.stores.backends.jsonl.pending_changes import Change, fill, set_torn_aside
+from omniagent_cli.stores.backends.jsonl.rows import rows
+from omniagent_cli.stores.private import make_private_directory, unwritable
+
+_Stamp = tuple[int, int, int]
+
+
+def logs(layout: Layout) -> Iterator[Path]:
+    """Yield every file that is named as a session log is."""
+    for directory in (layout.root, layout.hidden):
+        if directory.is_dir():
+            for path in sorted(directory.glob(f"*{SUFFIX}")):
+                if path.is_file() and not path.is_symlink():
+                    yield path
+
+
+def remove_leftovers(layout: Layout) -> None:
+    """Remove what was begun aside and never put in place; call it under the lock, with no journal left."""
+    for path in layout.drafts.iterdir():
+        path.unlink(missing_ok=True)
+    for path in layout.own.glob("*.part"):
+        path.unlink(missing_ok=True)
+
+
+def remove_orphans(layout: Layout) -> None:
+    """Remove the side files of sessions that are gone."""
+    known = {uid_at(path) for path in logs(layout)}
+    for path in layout.torn.glob("*.torn"):
+        if path.stem not in known:
+            path.unlink(missing_ok=True)
+
+
+def remove_torn(layout: Layout) -> None:
+    """Remove the side files of all sessions."""
+    for path in layout.torn.glob("*"):
+        path.unlink(missing_ok=True)
+
+
+def unreadable(layout: Layout) -> list[Path]:
+    """Return the files that are named as session logs are and cannot be read as one."""
+    found = []
+    for path in logs(layout):
+        try:
+            log = Log.open(path)
+        except (NotALog, CorruptSession):
+            found.append(path)
+        else:
+            if log is not None:
+                log.close()
+    return found
+
+
+def compact_log(layout: Layout, path: Path) -> None:
+    """Write one log anew when it holds more than identity, messages, records and one header line."""
+    try:
+        log = Log.open(path)
+    except (NotALog, CorruptSession):
+        return  # not ours, or something to look at before anything is thrown away
+    if log is None:
+        return
+    with contextlib.closing(log):
+        if _is_compact(log):
+            return
+        set_torn_aside(layout, log)
+        draft = Draft(layout, log.header)
+        try:
+            fill(draft, log, Change(), log.header, durable=True)
+            relative = layout.relative
+            step = Step("move", relative(draft.path), log.uid, to=relative(path))
+            perform(layout, [step], durable=True)
+        finally:
+            draft.discard()
+
+
+def _is_compact(log: Log) -> bool:
+    """Tell whether only the last line of a log is a header line and nothing was replaced; a damaged one stays too."""
+    try:
+        for _ in rows(log, EVERYTHING):
+            pass
+    except CorruptSession:
+        return True
+    headers = (
+        line for _, line in log.tape.forward(log.first, log.end) if kind_of(line) == "header"
+    )
+    return sum(1 for _ in headers) == 1 and not log.facts.get("replaced")
+
+
+def back_up(
+    layout: Layout, target: Path, locking: Callable[[], AbstractContextManager[object]]
+) -> None:
+    """Copy all logs: once while others go on, then, under the lock, what changed since."""
+    partial = target.with_name(f"{target.name}.{secrets.token_hex(4)}.part")
+    copy = Layout(partial)
+    done: dict[Path, _Stamp] = {}
+    try:
+        for directory in copy.directories():
+            make_private_directory(directory)
+        _copy_changed(layout, copy, done)
+        with locking():
+            if layout.journal.exists():
+                raise StoreUnreachable(
+                    f"the store {layout.root} is in the middle of a change; repeat"
+                )
+            _copy_changed(layout, copy, done)
+            if layout.marker.exists():
+                _copy(layout.marker, copy.marker)
+        for directory in copy.directories():
+            sync_directory(directory)
+        partial.rename(target)
+        sync_directory(target.parent)
+    except OSError as error:
+        if error.filename is None or str(error.filename).startswith(str(partial)):
+            raise unwritable(str(target), error) from error
+        raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _copy_changed(layout: Layout, copy: Layout, done: dict[Path, _Stamp]) -> None:
+    there: set[Path] = set()
+    for path in (*logs(layout), *_torn(layout)):
+        with contextlib.suppress(FileNotFoundError):
+            status = path.stat()
+            stamp = (status.st_size, status.st_mtime_ns, status.st_ino)
+            if done.get(path) != stamp:
+                _copy(path, copy.root / layout.relative(path))
+                done[path] = stamp
+            there.add(path)
+    for path in done.keys() - there:
+        (copy.root / layout.relative(path)).unlink()
+        del done[path]
+
+
+def _torn(layout: Layout) -> Iterator[Path]:
+    return layout.torn.glob("*.torn")
+
+
+def _copy(source: Path, target: Path) -> None:
+    with source.open("rb") as file:
+        descriptor = open_private(target, os.O_WRONLY | os.O_TRUNC)
+        with os.fdopen(descriptor, "wb") as copy:
+            shutil.copyfileobj(file, copy, 1 << 20)
+            copy.flush()
+            os.fsync(copy.fileno())
+
+
+def sizes(layout: Layout) -> dict[str, int]:
+    """Return how many files there are, their bytes, and how many unfinished writes were set aside."""
+    count = size = 0
+    for path in logs(layout):
+        with contextlib.suppress(FileNotFoundError):
+            size += path.stat().st_size
+            count += 1
+    return {"files": count, "bytes": size, "torn": sum(1 for _ in _torn(layout))}

@@ -1,0 +1,265 @@
+"""The store you can read: a directory with one log of JSON lines for each session.
+
+See `lines` for the lines, `journal` for changes of several files at once, `index` for lists.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from omniagent_cli.errors import (
+    StoreCorrupt,
+    StoreReadOnly,
+    StoreUnavailable,
+    StoreUnreachable,
+    UsageError,
+)
+from omniagent_cli.stores.backend import Transaction
+from omniagent_cli.stores.backends.jsonl import maintenance as care
+from omniagent_cli.stores.backends.jsonl.disk import locked
+from omniagent_cli.stores.backends.jsonl.index import Index
+from omniagent_cli.stores.backends.jsonl.journal import recover
+from omniagent_cli.stores.backends.jsonl.line_reader import Shrunk
+from omniagent_cli.stores.backends.jsonl.manifest import STORE_VERSION, Marker
+from omniagent_cli.stores.backends.jsonl.names import Layout
+from omniagent_cli.stores.backends.jsonl.unit import JsonlUnit
+from omniagent_cli.stores.private import make_private_directory, unwritable
+from omniagent_cli.stores.store import SessionStore
+
+if TYPE_CHECKING:
+    from omniagent_cli.stores.maintenance.check import Problem
+
+T = TypeVar("T")
+
+
+class JsonlFilesStore(SessionStore):
+    """Sessions in a directory, one JSON-lines file each; on disk when an operation returns.
+
+    Args:
+        path: the directory; it is made, private, by the first write.
+        read_only: never write.
+    """
+
+    backend = "file"
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, read_only: bool = False, **options: Any
+    ) -> None:
+        super().__init__(**options)
+        self._layout = Layout(Path(path).expanduser().absolute())
+        self.path = str(self._layout.root)
+        self._read_only = read_only
+        self._lock = threading.RLock()
+        self._pid = os.getpid()
+        self._index = Index(self._layout, read_only=read_only)
+        self._marker = Marker(self._layout)
+        self._purged = threading.local()
+        self._tidy = False
+        with self._telling(write=False):
+            self._inspect()
+
+    @property
+    def url(self) -> str:
+        """The directory as a URL."""
+        return f"file://{self.path}"
+
+    def _run(self, work: Callable[[Transaction], T], *, write: bool, durable: bool = True) -> T:
+        self._after_fork()
+        with self._telling(write=write):
+            return self._change(work, durable=durable) if write else self._look(work)
+
+    def _look(self, work: Callable[[Transaction], T]) -> T:
+        self._inspect()
+        if self._layout.journal.exists():
+            self._settle()
+        unit = self._unit(settle=self._settle, locking=self._shared)
+        with contextlib.closing(unit):
+            return work(unit)
+
+    def _change(self, work: Callable[[Transaction], T], *, durable: bool) -> T:
+        with self._lock, self._exclusive():
+            unit = self._unit(settle=None, locking=contextlib.nullcontext)
+            with contextlib.closing(unit):
+                result = work(unit)
+                unit.commit(durable=durable)
+            self._purged.uids = unit.purged
+            return result
+
+    def _unit(
+        self,
+        settle: Callable[[], None] | None,
+        locking: Callable[[], AbstractContextManager[object]],
+    ) -> JsonlUnit:
+        return JsonlUnit(
+            self._layout, self._index, self._marker, self._clock, settle=settle, locking=locking
+        )
+
+    def _inspect(self) -> None:
+        root = self._layout.root
+        if root.exists() and not root.is_dir():
+            raise StoreUnreachable(
+                f"{root} is a file, and a JSON-file store is a directory; for a SQLite store write sqlite://{root}"
+            )
+        self._marker.check()
+
+    @contextlib.contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        """Hold the store alone, made and free of what a crash left."""
+        if self._read_only:
+            raise StoreReadOnly(
+                f"the store {self.path} cannot be written; it was opened for reading only"
+            )
+        self._inspect()
+        for directory in self._layout.directories():
+            make_private_directory(directory)
+        with locked(self._layout.lock):
+            if recover(self._layout) or not self._tidy:
+                care.remove_leftovers(self._layout)
+                self._tidy = True
+            if not self._marker.check():
+                self._marker.put({})
+            yield
+
+    @contextlib.contextmanager
+    def _shared(self) -> Iterator[None]:
+        """Keep writers out for a moment, where a lock can be had at all."""
+        with contextlib.ExitStack() as stack:
+            if not self._read_only:
+                with contextlib.suppress(OSError):
+                    stack.enter_context(locked(self._layout.lock, shared=True))
+            yield
+
+    def _settle(self) -> None:
+        """Wait for a change of several files that is on its way, or finish one that a crash interrupted."""
+        try:
+            with self._lock, self._exclusive():
+                pass
+        except (StoreReadOnly, OSError) as error:
+            self._wait_for_journal()
+            if self._layout.journal.exists():
+                raise StoreReadOnly(
+                    f"the store {self.path} was left in the middle of a change, which can only be finished where"
+                    " it can be written"
+                ) from error
+
+    def _wait_for_journal(self) -> None:
+        deadline = time.monotonic() + 1
+        while self._layout.journal.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+    @contextlib.contextmanager
+    def _telling(self, *, write: bool) -> Iterator[None]:
+        """Say what the disk says in our words."""
+        try:
+            yield
+        except Shrunk as error:
+            raise StoreUnreachable(
+                f"a file of the store {self.path} was cut while it was read; repeat"
+            ) from error
+        except OSError as error:
+            if write:
+                raise unwritable(self.path, error) from error
+            raise StoreUnreachable(
+                f"the store {self.path} cannot be read: {error.strerror}"
+            ) from error
+
+    def _after_fork(self) -> None:
+        if self._pid != os.getpid():
+            # A lock that another thread of the parent held would never be released here.
+            self._lock = threading.RLock()
+            self._index = Index(self._layout, read_only=self._read_only)
+            self._pid = os.getpid()
+
+    def _close(self) -> None:
+        self._index.drop()
+
+    def _scrub(self) -> None:
+        """Remove the unfinished writes of what was just removed; the files themselves are rewritten or gone."""
+        with self._telling(write=True), self._lock, self._exclusive():
+            purged: set[str] = getattr(self._purged, "uids", set())
+            self._index.forget(purged)
+            for uid in purged:
+                self._layout.torn_path(uid).unlink(missing_ok=True)
+            care.remove_leftovers(self._layout)
+
+    def _wipe(self) -> None:
+        """Write anew every log that holds more than its last state, and remove side files, unfinished writes and the index."""
+        self.compact()
+        with self._telling(write=True), self._lock, self._exclusive():
+            care.remove_torn(self._layout)
+            self._layout.index.unlink(missing_ok=True)
+            self._index.drop()
+            unread = care.unreadable(self._layout)
+        if unread:
+            raise StoreCorrupt(
+                f"{unread[0]} cannot be read as a session and may hold plain text; `omniagent store check --repair`"
+                " may mend it, or move it away, and repeat"
+            )
+
+    def _stale_copies(self) -> list[str]:
+        return [path for path in self.copies() if not self._has_our_key(path)]
+
+    def _has_our_key(self, path: str) -> bool:
+        """Tell whether a copy is encrypted as we are."""
+        try:
+            with JsonlFilesStore(path, read_only=True) as copy:
+                theirs = copy.encryption()
+        except StoreUnavailable:
+            return False
+        return theirs is not None and theirs == self.encryption()
+
+    def backup(self, target: str | os.PathLike[str]) -> None:
+        """Copy the whole store to a new directory, consistently, while others write.
+
+        Raises:
+            UsageError: the target is there already, or inside the store.
+        """
+        self._check_open()
+        path = Path(target).expanduser().absolute()
+        if os.path.lexists(path) or path.is_relative_to(self._layout.root):
+            raise UsageError(f"{path} is there already or inside the store; name a new directory")
+        with self._telling(write=False):
+            self._inspect()
+            care.back_up(self._layout, path, self._shared)
+        self._note_copy(str(path))
+
+    def compact(self) -> None:
+        """Write anew every log that holds more than its last state, one at a time."""
+        self._check_open()
+        for path in care.logs(self._layout):
+            with self._telling(write=True), self._lock, self._exclusive():
+                care.compact_log(self._layout, path)
+        with self._telling(write=True), self._lock, self._exclusive():
+            care.remove_leftovers(self._layout)
+            care.remove_orphans(self._layout)
+
+    def _check_backend(self, *, repair: bool) -> list[Problem]:
+        from omniagent_cli.stores.backends.jsonl.check import check_log
+
+        found = []
+        for path in care.logs(self._layout):
+            with self._telling(write=repair), self._exclusive() if repair else self._shared():
+                found += check_log(self._layout, path, repair=repair)
+        return found
+
+    def _keep_copy(self) -> str:
+        target = f"{self.path}.before-repair-{self._clock():%Y%m%d-%H%M%S}"
+        self.backup(target)
+        return target
+
+    def info(self) -> dict[str, Any]:
+        """Return facts about the store; sizes in bytes."""
+        facts = super().info()
+        facts["schema_version"] = STORE_VERSION
+        with self._telling(write=False):
+            headers = self._index.headers(self._shared)
+            facts["messages"] = sum(header.message_count for header in headers)
+            facts |= care.sizes(self._layout)
+        return facts

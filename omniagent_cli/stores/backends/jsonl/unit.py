@@ -1,0 +1,340 @@
+"""One unit of work on a JSON-file store: reads the files, collects the writes, and applies them at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+from omniagent_cli.durations import Clock
+from omniagent_cli.errors import CorruptSession
+from omniagent_cli.stores.backend import (
+    EVERYTHING,
+    HIDDEN,
+    HeaderRow,
+    IndexQuery,
+    ListQuery,
+    MessageRow,
+    RowRange,
+    Transaction,
+)
+from omniagent_cli.stores.backends.jsonl.index import Index
+from omniagent_cli.stores.backends.jsonl.journal import Step, in_order, perform, uid_at
+from omniagent_cli.stores.backends.jsonl.lines import BadLine, check_uid
+from omniagent_cli.stores.backends.jsonl.log import Log, NotALog
+from omniagent_cli.stores.backends.jsonl.log_writer import Draft
+from omniagent_cli.stores.backends.jsonl.manifest import Marker
+from omniagent_cli.stores.backends.jsonl.names import Layout
+from omniagent_cli.stores.backends.jsonl.pending_changes import (
+    Change,
+    append_step,
+    fill,
+    set_torn_aside,
+)
+from omniagent_cli.stores.backends.jsonl.rows import rows
+
+_OPEN_LOGS = 32
+"""How many logs a reading unit keeps open; a search goes through all of them."""
+_SPILL_ROWS = 2000
+"""How many messages of a new session are collected before they go to the disk."""
+
+
+class JsonlUnit(Transaction):
+    """Reads what is in the files; the writes come when `commit` is called, or never."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        index: Index,
+        marker: Marker,
+        clock: Clock,
+        *,
+        settle: Callable[[], None] | None,
+        locking: Callable[[], AbstractContextManager[object]],
+    ) -> None:
+        self._layout, self._index, self._marker, self._clock = layout, index, marker, clock
+        self._settle, self._locking = settle, locking
+        self._logs: OrderedDict[str, Log] = OrderedDict()
+        self._changes: dict[str, Change] = {}
+        self._drafts: list[Draft] = []
+        self._meta: dict[str, bytes] = {}
+        self._headers: list[HeaderRow] | None = None
+        self._asked: ListQuery | None = None
+        self._answer: list[HeaderRow] = []
+        self._places: dict[str, int] = {}
+        self.purged: set[str] = set()
+
+    # Reading.
+
+    def now(self) -> datetime:
+        return self._clock()
+
+    def find(self, session_id: str, *, payload: bool = True) -> HeaderRow | None:
+        if session_id.startswith(HIDDEN):
+            header = self.find_uid(session_id[1:], payload=payload)
+            return header if header is not None and header.id == session_id else None
+        path = self._layout.visible_path(session_id)
+        log = self._open(path)
+        if log is not None and log.header.id != session_id and self._settle is not None:
+            # A rename may be on its way just now: look again when it is done.
+            self._forget(log.uid)
+            self._settle()
+            log = self._open(path)
+        if log is None:
+            return None
+        if log.header.id != session_id:
+            raise CorruptSession(
+                f"{path} should hold the session {session_id!r} and holds {log.header.id!r};"
+                " rename the file or move it away",
+                session_id=session_id,
+            )
+        return self._header(log, payload=payload)
+
+    def find_uid(self, uid: str, *, payload: bool = True) -> HeaderRow | None:
+        log = self._log(uid, search=True)
+        return None if log is None else self._header(log, payload=payload)
+
+    def headers(self, query: ListQuery) -> list[HeaderRow]:
+        page = [replace(header) for header in self._page(query)]
+        for header in page:
+            if header.payload is None:
+                header.payload = self._stored_data(header)
+        return page
+
+    def _stored_data(self, header: HeaderRow) -> bytes | None:
+        log = Log.open(self._layout.path_of(header))
+        if log is None:
+            return None  # it went just now
+        with contextlib.closing(log):
+            return log.data()
+
+    def _page(self, query: ListQuery) -> list[HeaderRow]:
+        """Sort once for all pages that are asked for in this unit of work."""
+        whole = replace(query, after=None, limit=sys.maxsize)
+        if whole != self._asked:
+            self._asked, self._answer = whole, whole.select(self._all())
+            self._places = {header.id: place for place, header in enumerate(self._answer)}
+        if query.after is None:
+            return self._answer[: query.limit]
+        place = self._places.get(query.after.id)
+        if place is None or query.cursor(self._answer[place]) != query.after:
+            return query.select(self._answer)
+        return self._answer[place + 1 : place + 1 + query.limit]
+
+    def count(self, query: ListQuery) -> int:
+        return sum(map(query.accepts, self._all()))
+
+    def _all(self) -> list[HeaderRow]:
+        if self._headers is None:
+            self._headers = self._index.headers(self._locking)
+        return self._headers
+
+    def rows(self, uid: str, span: RowRange = EVERYTHING) -> Iterable[MessageRow]:
+        log = self._log(uid)
+        return iter(()) if log is None else rows(log, span)
+
+    def candidates(self, query: IndexQuery) -> Iterator[tuple[HeaderRow, MessageRow]] | None:
+        return None
+
+    def records(self, uid: str, kind: str) -> Iterable[tuple[str, bytes]]:
+        log = self._log(uid)
+        return [] if log is None else ((key, data) for _, key, data in log.records(kind))
+
+    def record(self, uid: str, kind: str, key: str) -> bytes | None:
+        log = self._log(uid)
+        return None if log is None else log.record(kind, key)
+
+    def meta(self, key: str) -> bytes | None:
+        return self._marker.meta().get(key)
+
+    # Collecting writes.
+
+    def put(self, header: HeaderRow) -> None:
+        self._change(header.uid).put(header)
+
+    def remove(self, uid: str) -> None:
+        self._change(uid).removed = True
+        self.purged.add(uid)
+
+    def insert(self, uid: str, rows: Sequence[MessageRow], texts: Sequence[str | None]) -> None:
+        change = self._change(uid)
+        change.rows += rows
+        if len(change.rows) > _SPILL_ROWS and change.header is not None and self._log(uid) is None:
+            if change.draft is None:
+                change.draft = Draft(self._layout, change.header)
+                self._drafts.append(change.draft)
+            change.draft.add(change.rows)
+            change.rows = []
+
+    def replace(self, uid: str, row: MessageRow, text: str | None) -> None:
+        self._change(uid).replaced.append(row)
+
+    def recode(
+        self, uid: str, change: Callable[[MessageRow], MessageRow], first: int
+    ) -> int | None:
+        log = self._log(uid)
+        if log is not None and any(change(row) is not row for row in rows(log, EVERYTHING)):
+            self._change(uid).recode = change
+        return None
+
+    def delete_rows(self, uid: str, span: RowRange) -> None:
+        self._change(uid).cuts.append(span)
+        self.purged.add(uid)
+
+    def move_rows(self, uid: str, target_uid: str, span: RowRange) -> None:
+        log = self._log(uid)
+        if log is not None:
+            self._change(uid).cuts.append(span)
+            self._change(target_uid).arrivals.append((log, span))
+
+    def put_record(self, uid: str, kind: str, key: str, payload: bytes) -> None:
+        self._change(uid).records[kind, key] = payload
+
+    def remove_record(self, uid: str, kind: str, key: str) -> None:
+        self._change(uid).records[kind, key] = None
+        self.purged.add(uid)
+
+    def put_meta(self, key: str, value: bytes) -> None:
+        self._meta[key] = value
+
+    def _change(self, uid: str) -> Change:
+        return self._changes.setdefault(uid, Change())
+
+    # Finding files.
+
+    def _header(self, log: Log, *, payload: bool) -> HeaderRow:
+        return replace(log.header, payload=log.data() if payload else None)
+
+    def _log(self, uid: str, *, search: bool = False) -> Log | None:
+        """Return the log of a session: known, hidden, where it was last, or found by the index.
+
+        Only a uid that came from outside is worth a search: any other was met before, or is new.
+        """
+        log = self._logs.get(uid)
+        if log is not None:
+            return log
+        try:
+            check_uid(uid)
+        except BadLine:
+            return None
+        known = self._index.path(uid)
+        for path in (*((known,) if known else ()), self._layout.hidden_path(uid)):
+            if log := self._open_as(path, uid):
+                return log
+        if search and self._headers is None:
+            self._all()
+            return self._open_as(self._index.path(uid), uid)
+        return None
+
+    def _open_as(self, path: Path | None, uid: str) -> Log | None:
+        if path is None:
+            return None
+        try:
+            log = Log.open(path)
+        except NotALog:
+            return None
+        if log is None or log.uid != uid:
+            if log is not None:
+                log.close()
+            return None
+        return self._keep(log)
+
+    def _open(self, path: Path) -> Log | None:
+        try:
+            log = Log.open(path)
+        except NotALog as error:
+            raise CorruptSession(
+                f"{path} does not begin as a session log does; it was left alone. Move it away, or run:"
+                " omniagent store check"
+            ) from error
+        return None if log is None else self._keep(log)
+
+    def _keep(self, log: Log) -> Log:
+        known = self._logs.get(log.uid)
+        if known is not None:
+            log.close()
+            return known
+        self._logs[log.uid] = log
+        self._index.moved(log.uid, log.path)
+        if self._settle is not None and len(self._logs) > _OPEN_LOGS:
+            self._logs.popitem(last=False)[1].close()
+        return log
+
+    def _forget(self, uid: str) -> None:
+        log = self._logs.pop(uid, None)
+        if log is not None:
+            log.close()
+
+    # Applying.
+
+    def commit(self, *, durable: bool) -> None:
+        """Apply what was collected: all of it, or nothing."""
+        if self._meta:
+            self._marker.put(self._meta)
+        steps: list[Step] = []
+        for uid, change in self._changes.items():
+            steps += self._steps(uid, change, durable=durable)
+        self._close_logs()
+        perform(self._layout, in_order(steps), durable=durable)
+        for step in steps:
+            if step.action == "move":
+                self._index.moved(step.uid, self._layout.root / step.to)
+        removed = {uid for uid, change in self._changes.items() if change.removed}
+        if removed:
+            self._index.forget(removed)
+        for uid in removed:
+            self._layout.torn_path(uid).unlink(missing_ok=True)
+
+    def _steps(self, uid: str, change: Change, *, durable: bool) -> list[Step]:
+        if change.removed:
+            path = self._where(uid)
+            return [Step("remove", self._layout.relative(path), uid)] if path else []
+        log = self._log(uid)
+        if log is not None:
+            set_torn_aside(self._layout, log)
+            if not change.needs_rewrite(log):
+                return self._append(log, change)
+        header = change.header or (replace(log.header) if log else None)
+        if header is None:
+            return []
+        draft = change.draft or Draft(self._layout, header)
+        self._drafts.append(draft)
+        fill(draft, log, change, header, durable=durable)
+        target = self._layout.path_of(header)
+        relative = self._layout.relative
+        steps = [Step("move", relative(draft.path), uid, to=relative(target))]
+        if log is not None and log.path != target:
+            steps.append(Step("remove", relative(log.path), uid))
+        return steps
+
+    def _append(self, log: Log, change: Change) -> list[Step]:
+        step = append_step(self._layout, log, change)
+        target = log.path if change.header is None else self._layout.path_of(change.header)
+        if target == log.path:
+            return [step]
+        return [step, Step("move", step.path, log.uid, to=self._layout.relative(target))]
+
+    def _where(self, uid: str) -> Path | None:
+        """Return where a session's file is, without opening more than it takes."""
+        known = self._index.path(uid)
+        if known is not None and uid_at(known) == uid:
+            return known
+        log = self._log(uid)
+        return None if log is None else log.path
+
+    def close(self) -> None:
+        """Close the files and remove what was begun, unless a journal still needs it."""
+        self._close_logs()
+        if self._drafts and not self._layout.journal.exists():
+            for draft in self._drafts:
+                draft.discard()
+
+    def _close_logs(self) -> None:
+        for log in self._logs.values():
+            log.close()
+        self._logs.clear()

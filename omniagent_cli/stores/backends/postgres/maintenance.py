@@ -1,0 +1,194 @@
+"""Looking after a PostgreSQL store: its room, facts about its server, and damage that only it can have."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import psycopg
+
+from omniagent_cli.errors import StoreLocked
+from omniagent_cli.json_format import format_time, load
+from omniagent_cli.models import content_text, new_uid
+from omniagent_cli.stores.backends.postgres.full_text import index_words
+from omniagent_cli.stores.backends.postgres.schema import TABLES, indexes, qualified, transaction
+from omniagent_cli.stores.backends.postgres.unit import PostgresUnit
+from omniagent_cli.stores.maintenance.check import Problem
+from omniagent_cli.text import index_text
+
+_FULL = "sessions", "messages", "records"
+
+_PAUSES_SECONDS = (0.0, 0.2, 1.0, 3.0)
+"""Before each try to write a table anew: the server's own maintenance may be reading for a moment."""
+
+
+def vacuum(connection: psycopg.Connection, schema: str) -> None:
+    """Make the room of removed rows usable, outside of any transaction."""
+    connection.execute(
+        qualified(f"VACUUM (ANALYZE) {', '.join(f'${table}' for table in _FULL)}", schema)
+    )
+
+
+def rewrite(connection: psycopg.Connection, schema: str, place: str) -> None:
+    """Write the tables that hold words anew, without what was removed.
+
+    Raises:
+        StoreLocked: a transaction that began before still sees some of it.
+    """
+    kept: list[str] = []
+
+    def hear(notice: psycopg.errors.Diagnostic) -> None:
+        # "5 dead row versions cannot be removed yet.", in the server's language
+        number = re.match(r"\d+", notice.message_detail or "")
+        if number and int(number.group()):
+            kept.append(number.group())
+
+    def rewritten(table: str) -> bool:
+        kept.clear()
+        connection.execute(qualified(f"VACUUM (FULL, VERBOSE) ${table}", schema))
+        return not kept
+
+    connection.add_notice_handler(hear)
+    try:
+        waiting = list(_FULL)
+        for pause in _PAUSES_SECONDS:
+            time.sleep(pause)
+            waiting = [table for table in waiting if not rewritten(table)]
+            if not waiting:
+                return
+    finally:
+        connection.remove_notice_handler(hear)
+    raise StoreLocked(
+        f"what was removed is still in the files of {place}, because an older transaction on the server may read"
+        f' it; when that is over, run in psql: VACUUM FULL "{schema}".messages, "{schema}".sessions, "{schema}".records'
+    )
+
+
+def copy_tables(connection: psycopg.Connection, schema: str, target: str) -> None:
+    """Copy every table, as of one moment, to a new schema beside the store's."""
+    with transaction(connection):
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        connection.execute(f'CREATE SCHEMA "{target}"'.encode())
+        for table in TABLES:
+            connection.execute(
+                qualified(f'CREATE TABLE "{target}".{table} AS TABLE ${table}', schema)
+            )
+
+
+def server_facts(unit: PostgresUnit) -> dict[str, Any]:
+    """Return what `info` tells of the server and the tables."""
+    messages, size, server, ssl, commit, fsync = unit.execute(
+        "SELECT (SELECT count(*) FROM $messages),"
+        " (SELECT sum(pg_total_relation_size(name::regclass))::bigint FROM unnest(%s::text[]) name),"
+        " current_setting('server_version'),"
+        " coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false),"
+        " current_setting('synchronous_commit'), current_setting('fsync')",
+        [[unit.name_of(table) for table in TABLES]],
+    ).fetchone() or (0, 0, "", False, "", "")
+    return {
+        "schema_version": unit.version(),
+        "messages": messages,
+        "bytes": size,
+        "server_version": server,
+        "ssl": ssl,
+        "synchronous_commit": commit,
+        "fsync": fsync,
+    }
+
+
+class PostgresCare:
+    """The check of one store, inside one transaction."""
+
+    def __init__(self, unit: PostgresUnit, *, repair: bool) -> None:
+        self._unit = unit
+        self._repair = repair
+        self._found: list[Problem] = []
+
+    def problems(self, *, encrypted: bool) -> list[Problem]:
+        """Return what is wrong, mended when that was asked for."""
+        self._check_indexes()
+        self._check_owners()
+        if not encrypted:
+            self._check_words()
+        return self._found
+
+    def _tell(self, what: str, mend: Callable[[], object]) -> None:
+        if self._repair:
+            self._unit.wrote = True
+            mend()
+        self._found.append(Problem(what, repaired=self._repair))
+
+    def _check_indexes(self) -> None:
+        there = {
+            name
+            for (name,) in self._unit.execute(
+                "SELECT c.relname FROM pg_class c JOIN pg_index i ON i.indexrelid = c.oid"
+                " JOIN pg_class t ON t.oid = i.indrelid WHERE i.indisvalid AND t.oid IN"
+                " (%s::regclass, %s::regclass, %s::regclass)",
+                [self._unit.name_of(table) for table in _FULL],
+            )
+        }
+        for name, statement in indexes().items():
+            if name not in there:
+                mend = partial(self._unit.execute, statement)
+                self._tell(f"the store's {name} is missing", mend)
+
+    def _check_owners(self) -> None:
+        """Give rows whose session is gone a session of their own; its counts are mended afterwards."""
+        for table in ("messages", "records"):
+            orphans = self._unit.execute(
+                f"SELECT session, count(*) FROM ${table} r"  # noqa: S608  # constants
+                " WHERE NOT EXISTS (SELECT FROM $sessions s WHERE s.key = r.session) GROUP BY session"
+            ).fetchall()
+            for session, count in orphans:
+                self._tell(f"{count} {table} belong to no session", partial(self._adopt, session))
+
+    def _adopt(self, key: int) -> None:
+        uid, moment = new_uid(), format_time(self._unit.now())
+        self._unit.execute(
+            "INSERT INTO $sessions (key, uid, id, created_at, updated_at, agent_id, model, message_count, next_position,"
+            " revision, pinned, archived, hidden, preview, payload)"
+            " VALUES (%s, %s, %s, %s, %s, '', '', 0, 0, 1, false, false, false, '', '{}')",
+            (key, uid, f"recovered-{uid}", moment, moment),
+        )
+
+    def _check_words(self) -> None:
+        wrong = 0
+        pages = self._unit.stream(
+            "SELECT session, position, payload, array_to_string(tsvector_to_array(words), ' ') FROM $messages"
+            " WHERE words IS NOT NULL"
+        )
+        for page in pages:
+            for session, position, payload, indexed in page:
+                text = _text_of(payload)
+                words = index_words(text)
+                if text is None or _same(words, indexed):
+                    continue
+                wrong += 1
+                if self._repair:
+                    self._index(session, position, words)
+        if wrong:
+            self._tell(f"the search index is wrong about {wrong} messages", lambda: None)
+
+    def _index(self, session: int, position: int, words: str | None) -> None:
+        self._unit.wrote = True
+        self._unit.execute(
+            "UPDATE $messages SET words = array_to_tsvector(string_to_array(%s, ' '))"
+            " WHERE session = %s AND position = %s",
+            (words, session, position),
+        )
+
+
+def _same(words: str | None, indexed: str) -> bool:
+    return words is not None and set(words.split(" ")) == set(indexed.split(" "))
+
+
+def _text_of(payload: bytes) -> str | None:
+    """Return what should be indexed of a message, or None when it cannot be read (which is told elsewhere)."""
+    try:
+        return index_text(content_text(load(payload)["content"]))
+    except (ValueError, TypeError, KeyError):
+        return None

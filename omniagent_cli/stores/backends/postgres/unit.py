@@ -1,0 +1,398 @@
+"""One PostgreSQL transaction: how headers and messages become rows and back.
+
+Statements are sent without waiting (pipeline mode) until an answer is needed, so that an append takes two
+round trips: begin and read the header, then write and commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, cast
+
+import psycopg
+
+from omniagent_cli.durations import Clock
+from omniagent_cli.json_format import format_time
+from omniagent_cli.stores.backend import (
+    EVERYTHING,
+    HeaderRow,
+    IndexQuery,
+    ListQuery,
+    MessageRow,
+    RowRange,
+    Transaction,
+)
+from omniagent_cli.stores.backends.postgres.errors import AgainError, AloneError
+from omniagent_cli.stores.backends.postgres.full_text import as_tsquery, index_words
+from omniagent_cli.stores.backends.postgres.schema import qualified
+from omniagent_cli.stores.backends.postgres.statements import (
+    BATCHES,
+    BUMP,
+    COUNTED,
+    HEADER,
+    INSERT,
+    KEY,
+    LAST,
+    ROW,
+    SPAN,
+    UPDATE,
+    WORDS,
+    conditions,
+    header_values,
+    span_values,
+)
+
+_PAGE = 1000
+"""Messages read at a time."""
+
+_RECORDS = 16
+"""Other records read at a time; an attachment can be large."""
+
+_FOUND = 100
+"""Candidates of a search fetched at a time."""
+
+_FACTS = "SELECT now(), max(version), (SELECT value FROM $meta WHERE key = 'encryption') FROM $omniagent_store"
+
+_NEW = 1000
+"""How many messages a search of all sessions looks through before it asks the index for the rest."""
+
+_ROW_OF_M = ", ".join(f"m.{column}" for column in ROW.split(", "))
+
+_sql = lru_cache(maxsize=512)(qualified)
+
+
+class PostgresUnit(Transaction):
+    """One transaction on one connection, which is in pipeline mode."""
+
+    __slots__ = (
+        "_alone",
+        "_clock",
+        "_connection",
+        "_cursors",
+        "_facts",
+        "_first",
+        "_guess",
+        "_known",
+        "_schema",
+        "_write",
+        "committing",
+        "wrote",
+    )
+
+    def __init__(
+        self,
+        connection: psycopg.Connection[Any],
+        schema: str,
+        clock: Clock | None,
+        *,
+        write: bool,
+        durable: bool = True,
+        alone: bool = False,
+        guess: tuple[bytes | None] | None = None,
+    ) -> None:
+        self._connection = connection
+        self._schema = schema
+        self._clock = clock
+        self._write = write
+        self._known: set[str] = set()
+        self._cursors = 0
+        self.wrote = False
+        self.committing = False
+        # Serialised by the lock on the header, writers read what the one before them committed.
+        mode = "READ COMMITTED" if write else "REPEATABLE READ READ ONLY"
+        self.execute(f"BEGIN ISOLATION LEVEL {mode}")
+        if not durable:
+            self.execute("SET LOCAL synchronous_commit = off")
+        if alone:
+            self.execute("LOCK TABLE $omniagent_store IN ACCESS EXCLUSIVE MODE")
+        self._alone = alone
+        self._guess = guess
+        self._first = self.execute(_FACTS)
+        self._facts: tuple[datetime, int, bytes | None] | None = None
+
+    def execute(self, query: str, values: Sequence[object] = ()) -> psycopg.Cursor[Any]:
+        """Send a statement in which ``$name`` is a table of the store; it need not have run yet."""
+        return self._connection.execute(_sql(query, self._schema), values or None, binary=True)
+
+    def name_of(self, table: str) -> str:
+        """Return the full name of a table, as a value for ``regclass``."""
+        return f'"{self._schema}".{table}'
+
+    def version(self) -> int:
+        """Return the version of the store's tables as this transaction sees them."""
+        return self._begun()[1]
+
+    def mark(self) -> bytes | None:
+        """Return what the store records of its encryption.
+
+        Raises:
+            AgainError: it is not what this unit of work went by.
+        """
+        mark = self._begun()[2]
+        if self._guess is not None and self._guess[0] != mark:
+            raise AgainError("the encryption of the store was changed")
+        return mark
+
+    def commit(self) -> None:
+        """Send the end of the transaction."""
+        self.committing = True
+        self.execute("COMMIT")
+
+    def _begun(self) -> tuple[datetime, int, bytes | None]:
+        """Return what the first statement found; waiting for it costs a round trip when nothing else was read."""
+        if self._facts is None:
+            self._facts = cast("tuple[datetime, int, bytes | None]", self._first.fetchone())
+        return self._facts
+
+    def encryption(self) -> bytes | None:
+        # As it was in the transaction before, which is checked before the end: waiting would cost a round trip.
+        if self._guess is None:
+            self._guess = (self._begun()[2],)
+        return self._guess[0]
+
+    def now(self) -> datetime:
+        return self._begun()[0].astimezone(UTC) if self._clock is None else self._clock()
+
+    def _change(self, query: str, values: Sequence[object]) -> psycopg.Cursor[Any]:
+        self.wrote = True
+        return self.execute(query, values)
+
+    def find(self, session_id: str, *, payload: bool = True) -> HeaderRow | None:
+        return self._one("id", session_id, payload=payload)
+
+    def find_uid(self, uid: str, *, payload: bool = True) -> HeaderRow | None:
+        return self._one("uid", uid, payload=payload)
+
+    def _one(self, column: str, value: str, *, payload: bool) -> HeaderRow | None:
+        columns = HEADER if payload else f"{COUNTED}, NULL::bytea"
+        lock = " FOR UPDATE" if self._write else ""
+        row = self.execute(
+            f"SELECT {columns} FROM $sessions WHERE {column} = %s{lock}", (value,)
+        ).fetchone()
+        if row is None:
+            return None
+        self._known.add(row[0])
+        return HeaderRow(*row)
+
+    def headers(self, query: ListQuery) -> list[HeaderRow]:
+        where, values = conditions(query)
+        column = {
+            "updated": "updated_at",
+            "created": "created_at",
+            "messages": "message_count",
+            "id": "id",
+        }[query.sort]
+        if query.after is not None:
+            place = query.after
+            if query.sort == "id":
+                where += " AND (pinned < %s OR (pinned = %s AND id > %s))"
+                values += [place.pinned, place.pinned, place.id]
+            else:
+                where += f" AND (pinned, {column}, id) < (%s, %s, %s)"
+                values += [place.pinned, place.key, place.id]
+        order = "pinned DESC, id" if query.sort == "id" else f"pinned DESC, {column} DESC, id DESC"
+        lock = " FOR UPDATE" if self._write else ""
+        rows = self.execute(
+            f"SELECT {HEADER} FROM $sessions WHERE {where} ORDER BY {order} LIMIT %s{lock}",
+            [*values, query.limit],
+        ).fetchall()
+        self._known.update(row[0] for row in rows)
+        return [HeaderRow(*row) for row in rows]
+
+    def count(self, query: ListQuery) -> int:
+        where, values = conditions(query)
+        row = self.execute(f"SELECT count(*) FROM $sessions WHERE {where}", values).fetchone()
+        return cast("tuple[int]", row)[0]
+
+    def put(self, header: HeaderRow) -> None:
+        if header.uid not in self._known:
+            self._change(INSERT, header_values(header))
+            self._known.add(header.uid)
+        elif header.payload is None:
+            self._change(
+                BUMP,
+                (
+                    header.updated_at,
+                    header.model,
+                    header.expires_at,
+                    header.message_count,
+                    header.next_position,
+                    header.revision,
+                    header.preview,
+                    header.uid,
+                ),
+            )
+        else:
+            self._change(UPDATE, (*header_values(header)[1:], header.uid))
+
+    def remove(self, uid: str) -> None:
+        self._change("DELETE FROM $sessions WHERE uid = %s", (uid,))
+        self._known.discard(uid)
+
+    def rows(self, uid: str, span: RowRange = EVERYTHING) -> Iterator[MessageRow]:
+        first = 0 if span.first is None else span.first
+        last = LAST if span.last is None else span.last
+        left = LAST if span.limit is None else span.limit
+        skip, order = span.skip, " DESC" if span.newest else ""
+        while left > 0:
+            size = min(_PAGE, left)
+            page = self.execute(
+                f"SELECT {ROW} FROM $messages WHERE session = {KEY} AND position >= %s AND position <= %s"
+                f" ORDER BY position{order} LIMIT %s OFFSET %s",
+                (uid, first, last, size, skip),
+            ).fetchall()
+            yield from map(MessageRow._make, page)
+            if len(page) < size:
+                return
+            left, skip = left - size, 0
+            if span.newest:
+                last = page[-1][0] - 1
+            else:
+                first = page[-1][0] + 1
+
+    def insert(self, uid: str, rows: Sequence[MessageRow], texts: Sequence[str | None]) -> None:
+        start = 0
+        while start < len(rows):
+            size = next(size for size in BATCHES if size <= len(rows) - start)
+            values: list[object] = []
+            for row, text in zip(
+                rows[start : start + size], texts[start : start + size], strict=True
+            ):
+                values += (uid, index_words(text), *row)
+            self._change(BATCHES[size], values)
+            start += size
+
+    def replace(self, uid: str, row: MessageRow, text: str | None) -> None:
+        self._change(
+            "UPDATE $messages SET id = %s, turn_id = %s, role = %s, created_at = %s, status = %s, payload = %b,"
+            f" words = {WORDS} WHERE session = {KEY} AND position = %s",
+            (*row[1:], index_words(text), uid, row.position),
+        )
+
+    def delete_rows(self, uid: str, span: RowRange) -> None:
+        self._change(f"DELETE FROM $messages WHERE {SPAN}", span_values(uid, span))
+
+    def move_rows(self, uid: str, target_uid: str, span: RowRange) -> None:
+        self._change(
+            f"UPDATE $messages SET session = {KEY} WHERE {SPAN}",
+            (target_uid, *span_values(uid, span)),
+        )
+
+    def candidates(self, query: IndexQuery) -> Iterator[tuple[HeaderRow, MessageRow]] | None:
+        asked = as_tsquery(query.phrases)
+        if query.uid is not None:
+            return self._visible(self._found(asked, f"session = {KEY}", query.uid))
+        return self._visible(self._newest(asked))
+
+    def _newest(self, asked: str) -> Iterator[list[tuple[Any, ...]]]:
+        """Look through the newest messages first: where a word is in every tenth, that is all there is to do."""
+        row = self.execute(
+            "SELECT created_at FROM $messages ORDER BY created_at DESC OFFSET %s LIMIT 1", (_NEW,)
+        ).fetchone()
+        if row is None:
+            yield from self._found(asked, "created_at > %s", "")
+        else:
+            yield from self._found(asked, "created_at > %s", row[0])
+            yield from self._found(asked, "created_at <= %s", row[0])
+
+    def _found(self, asked: str, condition: str, value: str) -> Iterator[list[tuple[Any, ...]]]:
+        # Sorted without the texts of all that fit, which come one after the other when they are fetched.
+        return self.stream(
+            f"SELECT m.session, {_ROW_OF_M} FROM (SELECT session, position, created_at FROM $messages"
+            f" WHERE (words @@ %s::tsquery OR words IS NULL) AND {condition}"
+            " ORDER BY created_at DESC, position DESC) found"
+            " JOIN $messages m ON m.session = found.session AND m.position = found.position"
+            " ORDER BY found.created_at DESC, found.position DESC",
+            (asked, value),
+        )
+
+    def _visible(
+        self, pages: Iterable[list[tuple[Any, ...]]]
+    ) -> Iterator[tuple[HeaderRow, MessageRow]]:
+        """Join candidates with their headers; what is hidden or expired is passed over."""
+        known: dict[int, HeaderRow] = {}
+        seen: set[int] = set()
+        now = format_time(self.now())
+        for page in pages:
+            if len(seen) > 1000:
+                known.clear()
+                seen.clear()
+            unseen = {row[0] for row in page} - seen
+            if unseen:
+                seen |= unseen
+                headers = self.execute(
+                    f"SELECT key, {HEADER} FROM $sessions WHERE key = ANY(%s) AND NOT hidden"
+                    " AND (expires_at IS NULL OR expires_at > %s)",
+                    (list(unseen), now),
+                )
+                known.update((row[0], HeaderRow(*row[1:])) for row in headers)
+            for row in page:
+                header = known.get(row[0])
+                if header is not None:
+                    yield header, MessageRow._make(row[1:])
+
+    def stream(
+        self, query: str, values: Sequence[object] = (), size: int = _FOUND
+    ) -> Iterator[list[tuple[Any, ...]]]:
+        """Yield the rows of a query a page at a time, in the server's memory rather than in ours."""
+        self._cursors += 1
+        name = f"walk_{self._cursors}"
+        # Never prepared: the best plan depends on how common the words are.
+        self._connection.execute(
+            _sql(f"DECLARE {name} NO SCROLL CURSOR FOR {query}", self._schema),
+            values or None,
+            prepare=False,
+        )
+        while True:
+            page = self.execute(f"FETCH {size} FROM {name}").fetchall()
+            if page:
+                yield page
+            if len(page) < size:
+                return
+
+    def records(self, uid: str, kind: str) -> Iterator[tuple[str, bytes]]:
+        after = ""
+        while True:
+            page = self.execute(
+                f"SELECT key, payload FROM $records WHERE session = {KEY} AND kind = %s AND key > %s"
+                " ORDER BY key LIMIT %s",
+                (uid, kind, after, _RECORDS),
+            ).fetchall()
+            yield from page
+            if len(page) < _RECORDS:
+                return
+            after = page[-1][0]
+
+    def record(self, uid: str, kind: str, key: str) -> bytes | None:
+        row = self.execute(
+            f"SELECT payload FROM $records WHERE session = {KEY} AND kind = %s AND key = %s",
+            (uid, kind, key),
+        ).fetchone()
+        return None if row is None else row[0]
+
+    def put_record(self, uid: str, kind: str, key: str, payload: bytes) -> None:
+        self._change(
+            f"INSERT INTO $records (session, kind, key, payload) VALUES ({KEY}, %s, %s, %b)"
+            " ON CONFLICT (session, kind, key) DO UPDATE SET payload = EXCLUDED.payload",
+            (uid, kind, key, payload),
+        )
+
+    def remove_record(self, uid: str, kind: str, key: str) -> None:
+        self._change(
+            f"DELETE FROM $records WHERE session = {KEY} AND kind = %s AND key = %s",
+            (uid, kind, key),
+        )
+
+    def meta(self, key: str) -> bytes | None:
+        row = self.execute("SELECT value FROM $meta WHERE key = %s", (key,)).fetchone()
+        return None if row is None else row[0]
+
+    def put_meta(self, key: str, value: bytes) -> None:
+        if not self._alone:
+            raise AloneError  # what other writers were told of the store as a whole must stay true till their end
+        self._change(
+            "INSERT INTO $meta (key, value) VALUES (%s, %b) ON CONFLICT (key) DO UPDATE SET value = EXCLUDED.value",
+            (key, value),
+        )

@@ -1,0 +1,350 @@
+"""What a unit of work changes, sent to the server in one script, or on a cluster in the order that loses nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from operator import methodcaller
+from typing import TYPE_CHECKING, Any
+
+from omniagent_cli.errors import CorruptSession, OmniAgentError
+from omniagent_cli.json_format import format_time, parse_time
+from omniagent_cli.stores.backend import HeaderRow, MessageRow
+from omniagent_cli.stores.backends.redis.rows import (
+    ABSENT,
+    FORMAT,
+    Seen,
+    entry,
+    header_fields,
+    row_bytes,
+)
+from omniagent_cli.stores.backends.redis.scripts import COMMIT
+
+if TYPE_CHECKING:
+    from omniagent_cli.stores.backends.redis.connection import Link
+
+GRACE_MS = 60_000
+"""How much longer than the session its keys live, so that no unit of work loses half of what it is reading."""
+
+REMEMBERED = timedelta(days=1)
+"""For how long after the server removed an expired session it is still told from one that never was."""
+
+SPILL = 1000
+"""So many messages for a new session are sent ahead of its header, which nobody can find before."""
+
+_SPILLED_MS = 3_600_000
+
+Step = tuple[Any, ...]
+"""Name of a change in the script, the uids of its sessions, and the rest of its arguments."""
+
+
+class ChangedError(Exception):
+    """Somebody else came in between: the unit of work has to run again.
+
+    Attributes:
+        uid: the session that was changed, where it is known.
+        found: its header as it is now, as the script gave it.
+    """
+
+    def __init__(self, uid: str | None = None, found: Sequence[Any] | None = None) -> None:
+        super().__init__(uid)
+        self.uid = uid
+        self.found = found
+
+
+@dataclass(slots=True)
+class Change:
+    """What becomes of one session."""
+
+    seen: Seen = ABSENT
+    header: HeaderRow | None = None
+    touched: bool = False
+    removals: bool = False
+    grows: bool = False
+    removed: bool = False
+
+    @property
+    def is_new(self) -> bool:
+        """Tell whether the session comes into being."""
+        return self.seen.etag == b"" and not self.removed
+
+    @property
+    def needs_rows(self) -> bool:
+        """Tell whether messages are added to others, which must still be there."""
+        known = self.seen.header
+        return self.grows and known is not None and known.message_count > 0
+
+
+@dataclass(slots=True)
+class Changes:
+    """The changes of one unit of work.
+
+    Attributes:
+        token: names the operation, so that the server knows a commit it has done from one it has not.
+        ids: uids of the ids that were looked up; '' where there was none.
+        guards: sessions that were read and must not have changed.
+        metas: facts about the store that were read and must not have changed; on a cluster nobody can tell.
+    """
+
+    link: Link
+    token: str
+    sessions: dict[str, Change] = field(default_factory=dict)
+    steps: list[Step] = field(default_factory=list)
+    ids: dict[str, str] = field(default_factory=dict)
+    guards: dict[str, Seen] = field(default_factory=dict)
+    metas: dict[str, bytes] = field(default_factory=dict)
+    spilled: dict[str, int] = field(default_factory=dict)
+
+    def of(self, uid: str) -> Change:
+        """Return the change of a session, to be added to."""
+        if uid not in self.sessions:
+            self.sessions[uid] = Change(self.guards.get(uid, ABSENT))
+        self.sessions[uid].touched = True
+        return self.sessions[uid]
+
+    def put(self, header: HeaderRow) -> None:
+        """Write a header, over one that was put before; its payload stays where none is given."""
+        change = self.of(header.uid)
+        own = replace(header)
+        if own.payload is None and change.header is not None:
+            own.payload = change.header.payload
+        change.header = own
+
+    def insert(self, uid: str, rows: Sequence[MessageRow]) -> None:
+        """Add messages."""
+        change = self.of(uid)
+        change.grows = True
+        self.steps.append(("rows", [uid], rows))
+        if change.is_new:
+            self.spilled[uid] = self.spilled.get(uid, 0) + len(rows)
+            if self.spilled[uid] >= SPILL and len(rows) < self.spilled[uid]:
+                self._spill(uid)
+
+    def _spill(self, uid: str) -> None:
+        ahead = [step for step in self.steps if step[:2] == ("rows", [uid])]
+        self._send([uid], [*ahead, ("spill", [uid], (_SPILLED_MS,))], finish=False)
+        self.steps = [step for step in self.steps if step[:2] != ("rows", [uid])]
+        self.spilled[uid] = 1
+
+    def discard(self) -> None:
+        """Remove what was sent ahead for a unit of work that is not done."""
+        for uid in self.spilled:
+            self._unmake(uid)
+
+    def commit(self, now: datetime, *, sweep: bool) -> None:
+        """Make all changes.
+
+        Raises:
+            ChangedError: somebody else changed what this unit of work read; nothing was done.
+        """
+        if not self.sessions and not self.steps:
+            return
+        if self.link.cluster:
+            self._commit_apart(now)
+            return
+        uids = [*self.sessions, *(uid for uid in self.guards if uid not in self.sessions)]
+        tail = self._entries(self.sessions)
+        if sweep and any(change.is_new for change in self.sessions.values()):
+            tail.append(("sweep", [], (format_time(now - REMEMBERED),)))
+        self._send(uids, self._of(uids, now), claims=self._claims(), tail=tail, store=True)
+
+    def rewrite(self, now: datetime) -> None:
+        """Write headers, and their places in the lists from nothing, whatever is there now; for a repair."""
+        for uid in self.sessions:
+            self._send([uid], self._of([uid], now))
+            tail: list[Step] = [("entry", [], (uid, b"")), *self._entries([uid])]
+            self._send([], [], tail=tail, store=True)
+
+    def _commit_apart(self, now: datetime) -> None:
+        """Commit on a cluster, where only what has the same tag changes in one step.
+
+        What is new comes first, then the ids and lists of what is new or renamed, then what was there, of that what
+        loses messages last, then the lists again. Stopped in between, text is there twice or cannot be found by the
+        lists until `check` mends them; none is lost.
+        """
+        self._fetch_moved()
+        read = [uid for uid in self.guards if uid not in self.sessions]
+        new = [uid for uid, change in self.sessions.items() if change.is_new]
+        old = [uid for uid in self.sessions if uid not in new]
+        old.sort(key=lambda uid: (self.sessions[uid].removed, self.sessions[uid].removals))
+        claims = self._claims()
+        claimed = [
+            uid for uid, change in self.sessions.items() if change.header and self._claims_id(uid)
+        ]
+        undo: list[Callable[[], None]] = []
+        try:
+            for uid in read:
+                self._send([uid], [], finish=False)
+            for uid in new:
+                undo.append(lambda uid=uid: self._unmake(uid))  # type: ignore[misc]  # bound now
+                self._send([uid], self._of([uid], now))
+            if claimed:
+                undo += [lambda uid=uid: self._unclaim(uid) for uid in claimed]  # type: ignore[misc]
+                self._send([], [], claims=claims, tail=self._entries(claimed), store=True)
+            for uid in old:
+                self._send([uid], self._of([uid], now))
+                undo.clear()  # what was changed is changed; the rest follows, now or by `check`
+        except (ChangedError, OmniAgentError):
+            for step in reversed(undo):
+                step()
+            raise
+        rest = [uid for uid in self.sessions if uid not in claimed]
+        meta = [step for step in self.steps if step[0] == "meta"]
+        if rest or meta:
+            self._send([], meta, tail=self._entries(rest), store=True)
+
+    def _unmake(self, uid: str) -> None:
+        key = self.link.keys.header(uid)
+        rows, records = self.link.keys.rows(uid), self.link.keys.records(uid)
+        self.link.ask(lambda client: client.unlink(key, rows, records))
+
+    def _unclaim(self, uid: str) -> None:
+        before = self.sessions[uid].seen.header
+        line = b"" if before is None else entry(before)
+        known = self.link.ask(lambda client: client.hget(f"{self.link.keys.store}entries", uid))
+        after = self.sessions[uid].header
+        if after is not None and known == entry(after):
+            self._send([], [], tail=[("entry", [], (uid, line))], store=True)
+
+    def _fetch_moved(self) -> None:
+        """Turn moving messages between tags into adding and removing them."""
+        steps: list[Step] = []
+        for step in self.steps:
+            name, uids, rest = step
+            if name != "move":
+                steps.append(step)
+                continue
+            key = self.link.keys.rows(uids[0])
+            members = self.link.ask(methodcaller("zrangebyscore", key, *rest))
+            steps += [("members", [uids[1]], members), ("cut", [uids[0]], rest)]
+        self.steps = steps
+
+    # The parts of a call.
+
+    def _of(self, uids: Iterable[str], now: datetime) -> list[Step]:
+        """Return what is to be done to some sessions: messages and records, then headers, then the end."""
+        chosen = set(uids)
+        steps = [
+            step
+            for step in self.steps
+            if chosen.issuperset(step[1]) and (step[1] or not self.link.cluster)
+        ]
+        for uid in chosen & self.sessions.keys():
+            change = self.sessions[uid]
+            if change.removed:
+                steps.append(("remove", [uid], ()))
+                continue
+            if change.header is not None:
+                steps.append(("header", [uid], _header_arguments(change.header)))
+            ending = (1 if change.removals else 0, _ttl(change.header, now))
+            steps.append(("finish", [uid], ending))
+        return steps
+
+    def _claims_id(self, uid: str) -> bool:
+        change = self.sessions[uid]
+        before = change.seen.header
+        return change.header is not None and (
+            before is None or not change.seen.etag or before.id != change.header.id
+        )
+
+    def _claims(self) -> list[tuple[str, str]]:
+        """Return the ids that sessions come to have, each with whose they are now."""
+        return [
+            (change.header.id, self.ids.get(change.header.id, ""))
+            for uid, change in self.sessions.items()
+            if change.header is not None and not change.removed and self._claims_id(uid)
+        ]
+
+    def _entries(self, uids: Iterable[str]) -> list[Step]:
+        steps: list[Step] = []
+        for uid in uids:
+            change = self.sessions[uid]
+            if change.removed:
+                steps.append(("entry", [], (uid, b"")))
+            elif change.header is not None:
+                steps.append(("entry", [], (uid, entry(change.header))))
+        return steps
+
+    def _send(
+        self,
+        uids: Sequence[str],
+        steps: Iterable[Step],
+        *,
+        claims: Sequence[tuple[str, str]] = (),
+        tail: Iterable[Step] = (),
+        store: bool = False,
+        finish: bool = True,
+    ) -> None:
+        keys = [self.link.keys.store] if store else []
+        keys += [self.link.keys.header(uid) for uid in uids]
+        numbers = {uid: number for number, uid in enumerate(uids, 1)}
+        arguments: list[Any] = [self.token, FORMAT, int(store), len(uids)]
+        for uid, number in numbers.items():
+            change = self.sessions.get(uid)
+            seen = change.seen if change is not None else self.guards[uid]
+            needs_rows = finish and change is not None and change.needs_rows
+            arguments += [number, seen.etag, int(needs_rows)]
+        arguments.append(len(claims))
+        for claim in claims:
+            arguments += claim
+        metas = {} if self.link.cluster or not store else self.metas
+        arguments.append(len(metas))
+        for name, value in metas.items():
+            arguments += [name, value]
+        for name, of, rest in (*steps, *tail):
+            if name == "rows":
+                arguments += ["rows", numbers[of[0]], len(rest)]
+                for row in rest:
+                    arguments += [row.position, row_bytes(row)]
+            elif name == "members":
+                arguments += ["rows", numbers[of[0]], len(rest)]
+                for member in rest:
+                    arguments += [_position(member), member]
+            else:
+                arguments += [name, *(numbers[uid] for uid in of), *rest]
+        self._read_answer(uids, self.link.commit(COMMIT, keys, arguments))
+
+    def _read_answer(self, uids: Sequence[str], answer: Sequence[Any]) -> None:
+        word, seconds, microseconds, what = answer[:4]
+        self.link.heard(seconds, microseconds)
+        if word == b"done":
+            return
+        if word == b"newer":
+            raise self.link.newer(what)
+        if word == b"lost":
+            raise lost(self.sessions[uids[int(what) - 1]].seen.header)
+        if word == b"changed":
+            raise ChangedError(uids[int(what) - 1], answer[4])
+        if word == b"meta":
+            self.link.mark = None
+        raise ChangedError
+
+
+def lost(header: HeaderRow | None) -> CorruptSession:
+    """Make the error about a session of which the server kept the header alone."""
+    session_id = header.id if header else None
+    return CorruptSession(
+        f"the session {session_id!r} is damaged: its messages are gone from the server, which may have evicted"
+        " them (maxmemory-policy); restore them from a backup of the server, or delete the session",
+        session_id=session_id,
+    )
+
+
+def _header_arguments(header: HeaderRow) -> tuple[Any, ...]:
+    with_payload = header.payload is not None
+    return (header_fields(header), header.preview, int(with_payload), header.payload or b"")
+
+
+def _ttl(header: HeaderRow | None, now: datetime) -> str:
+    if header is None:
+        return "same"
+    if header.expires_at is None:
+        return ""
+    rest = parse_time(header.expires_at) - now
+    return str(max(int(rest.total_seconds() * 1000), 0) + GRACE_MS)
+
+
+def _position(member: bytes) -> bytes:
+    """Return the position that a stored message begins with."""
+    return member[1 : member.index(b",")]

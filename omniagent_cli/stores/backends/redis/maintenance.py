@@ -1,0 +1,168 @@
+"""Damage that only a Redis store can have: sessions and lists that do not fit, and keys that an eviction left alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from operator import methodcaller
+from typing import Any
+from uuid import uuid4
+
+from omniagent_cli.errors import CorruptSession
+from omniagent_cli.json_format import format_time
+from omniagent_cli.stores.backend import HeaderRow
+from omniagent_cli.stores.backends.redis.commit import ChangedError, Changes
+from omniagent_cli.stores.backends.redis.connection import Link
+from omniagent_cli.stores.backends.redis.rows import (
+    LOOKS,
+    Seen,
+    entry,
+    kind_of,
+    read_entry,
+    read_seen,
+)
+from omniagent_cli.stores.maintenance.check import Problem
+
+
+class RedisCare:
+    """One look over all keys of a store."""
+
+    def __init__(self, link: Link, *, repair: bool) -> None:
+        self._link = link
+        self._keys = link.keys
+        self._repair = repair
+        self._found: list[Problem] = []
+
+    def problems(self) -> list[Problem]:
+        """Return what is wrong, mended when that was asked for."""
+        for uid, line in self._entries():
+            self._check_listed(uid, line)
+        for uid in self._unlisted():
+            self._check_unlisted(uid)
+        return self._found
+
+    def _entries(self) -> Iterator[tuple[str, bytes]]:
+        found: dict[bytes, bytes] = {}
+        place = 0
+        key = f"{self._keys.store}entries"
+        while True:
+            place, found = self._link.ask(methodcaller("hscan", key, place, count=500))
+            for uid, line in found.items():
+                yield uid.decode(), line
+            if place == 0:
+                return
+
+    def _unlisted(self) -> list[str]:
+        """Return sessions of which there are keys, and nothing in the lists."""
+        names = self._link.ask(lambda c: list(c.scan_iter(match=self._keys.pattern(), count=1000)))
+        uids = sorted({self._keys.uid_of(name) for name in names} - {"store"})
+        missing = []
+        for start in range(0, len(uids), 500):
+            part = uids[start : start + 500]
+            lines = self._link.ask(methodcaller("hmget", f"{self._keys.store}entries", part))
+            missing += [uid for uid, line in zip(part, lines, strict=True) if line is None]
+        return missing
+
+    def _look(self, uid: str) -> Seen:
+        return read_seen(uid, self._link.ask(lambda c: c.hmget(self._keys.header(uid), LOOKS)))
+
+    def _check_listed(self, uid: str, line: bytes) -> None:
+        listed = read_entry(uid, line)
+        name = None if listed.hidden else listed.id
+        try:
+            seen = self._look(uid)
+        except CorruptSession as error:
+            self._found.append(Problem(str(error), name))
+            return
+        if seen.header is None:
+            if listed.expires_at is None or listed.expires_at > format_time(self._link.now()):
+                self._mend(listed, seen, "its header is gone from the server", name)
+        elif entry(seen.header) != line or not self._is_in_lists(seen.header):
+            self._mend(seen.header, seen, "the lists show it otherwise than it is", name)
+
+    def _is_in_lists(self, header: HeaderRow) -> bool:
+        base = self._keys.store
+        tail = f"\x00{header.id}\x00{header.uid}"
+        pinned = "1" if header.pinned else "0"
+        wanted = {
+            "updated": f"{pinned}{header.updated_at}{tail}",
+            "created": f"{pinned}{header.created_at}{tail}",
+            "messages": f"{pinned}{header.message_count:020d}{tail}",
+            "id": f"{'0' if header.pinned else '1'}{tail[1:]}",
+        }
+        if header.expires_at:
+            wanted["expires"] = f"{header.expires_at}{tail}"
+
+        def look(client: Any) -> bool:
+            pipeline = client.pipeline(transaction=False)
+            for name, member in wanted.items():
+                pipeline.zscore(f"{base}{kind_of(header)}:{name}", member)
+            pipeline.hget(f"{base}ids", header.id)
+            *scores, uid = pipeline.execute()
+            return None not in scores and uid == header.uid.encode()
+
+        return self._link.ask(look)
+
+    def _check_unlisted(self, uid: str) -> None:
+        try:
+            seen = self._look(uid)
+        except CorruptSession as error:
+            self._found.append(Problem(str(error)))
+            return
+        header = seen.header
+        if header is None:
+            if self._link.ask(lambda c: c.pttl(self._keys.rows(uid))) > 0:
+                return  # sent ahead of its header, which may be on its way
+            now = format_time(self._link.now())
+            header = HeaderRow(uid, f"found-{uid}", now, now)
+            self._mend(header, seen, "there are messages that belong to no session", header.id)
+            return
+        holder = self._link.ask(lambda c: c.hget(f"{self._keys.store}ids", header.id))
+        if holder is not None and holder != uid.encode():
+            header.id = f"found-{uid}"
+        name = None if header.hidden else header.id
+        self._mend(header, seen, "no list shows it", name)
+
+    def _mend(self, header: HeaderRow, seen: Seen, what: str, name: str | None) -> None:
+        """Tell of a problem and, for a repair, write header and lists anew; counts come from the messages."""
+        uid = header.uid
+        key = self._keys.rows(uid)
+        count = self._link.ask(lambda c: c.zcard(key))
+        if seen.header is None and count == 0:
+            what = f"{what}, and its messages too"
+        self._found.append(Problem(what, name, repaired=self._repair))
+        if not self._repair:
+            return
+        if seen.header is None and count:
+            ((_, last),) = self._link.ask(lambda c: c.zrange(key, -1, -1, withscores=True))
+            header.message_count, header.next_position = count, int(last) + 1
+        elif seen.header is None:
+            header.message_count, header.next_position = 0, header.message_count
+        self._write(header, seen)
+
+    def _write(self, header: HeaderRow, seen: Seen) -> None:
+        changes = Changes(self._link, uuid4().hex)
+        holder = self._link.ask(lambda c: c.hget(f"{self._keys.store}ids", header.id))
+        changes.ids[header.id] = "" if holder is None else holder.decode()
+        changes.guards[header.uid] = seen
+        changes.put(header)
+        try:
+            changes.rewrite(self._link.now())
+        except ChangedError:
+            self._found[-1] = Problem(
+                f"{self._found[-1].what}; it was changed meanwhile, check again",
+                self._found[-1].session_id,
+            )
+
+
+def keep_copy(link: Link, name: str) -> str:
+    """Copy all keys of a store to ones with a longer prefix on the same server, and say how to open them."""
+    start = len(link.keys.prefix.encode())
+    target = link.keys.prefix.encode() + name.encode()
+
+    def copy(client: Any) -> None:
+        for key in client.scan_iter(match=link.keys.pattern(), count=1000):
+            client.copy(key, target + key[start:], replace=True)
+
+    link.open()
+    link.ask(copy)
+    return f"{link.url} with the prefix {target.decode()}"

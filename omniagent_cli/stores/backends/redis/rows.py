@@ -1,0 +1,195 @@
+"""How sessions become keys and values of Redis, and back.
+
+One session, all under its own hash tag: ``PREFIX{UID}:h`` is a hash (``h`` the header, ``v`` the preview, ``p`` the
+payload, and counters of `scripts`), ``:m`` a sorted set of messages by position, ``:r`` a hash of other records.
+
+The store, under the tag ``store``: ``ids`` (id -> uid), ``entries`` (uid -> what the lists know of a session),
+``meta``, and for each kind of session (``v``isible, ``a``rchived, ``h``idden) sorted sets read by bytes, all
+scores 0: ``v:updated``, ``v:created``, ``v:messages``, ``v:id``, ``v:expires``. Their members are the sort key, the
+id and the uid, so that a page of a list is a range and needs no header.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from omniagent_cli.errors import CorruptSession
+from omniagent_cli.json_format import dump, load
+from omniagent_cli.stores.backend import HeaderRow, MessageRow
+
+FORMAT = "1"
+"""Version of all of the above, kept in ``meta``; another one is written by a newer omniagent."""
+
+LOOKS = ("e", "g", "k", "h", "v", "p")
+"""Fields of a header's hash that are read: change number, removal number, number of records, and the header."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The names of a store's keys."""
+
+    prefix: str
+
+    @property
+    def store(self) -> str:
+        """What the names of all store-wide keys begin with."""
+        return f"{self.prefix}{{store}}:"
+
+    def header(self, uid: str) -> str:
+        """Name the hash of a session's header."""
+        return f"{self.prefix}{{{uid}}}:h"
+
+    def rows(self, uid: str) -> str:
+        """Name the sorted set of a session's messages."""
+        return f"{self.prefix}{{{uid}}}:m"
+
+    def records(self, uid: str) -> str:
+        """Name the hash of a session's other records."""
+        return f"{self.prefix}{{{uid}}}:r"
+
+    def pattern(self) -> str:
+        """Return what SCAN finds all keys of this store by; characters of the prefix mean themselves."""
+        plain = "".join(f"\\{char}" if char in "*?[]^-\\" else char for char in self.prefix)
+        return f"{plain}{{*"
+
+    def uid_of(self, key: bytes) -> str:
+        """Return what stands between the braces of a key's name."""
+        return key[len(self.prefix.encode()) + 1 :].partition(b"}")[0].decode("utf-8", "replace")
+
+
+class Seen(NamedTuple):
+    """A header as it was read.
+
+    Attributes:
+        etag: rises with every change of the session; empty when the session is not there.
+        removals: rises when messages are taken out; a reader whose number is old may miss some.
+        records: how many other records it has.
+    """
+
+    etag: bytes
+    removals: bytes
+    records: int
+    header: HeaderRow | None
+
+
+ABSENT = Seen(b"", b"", 0, None)
+
+
+def header_fields(header: HeaderRow) -> bytes:
+    """Write everything of a header but preview and payload."""
+    return dump(
+        [
+            header.uid,
+            header.id,
+            header.created_at,
+            header.updated_at,
+            header.agent_id,
+            header.model,
+            header.ttl_seconds,
+            header.expires_at,
+            header.message_count,
+            header.next_position,
+            header.revision,
+            header.pinned,
+            header.archived,
+            header.hidden,
+        ]
+    )
+
+
+def read_seen(uid: str, found: Sequence[Any]) -> Seen:
+    """Read the fields `LOOKS` of a header's hash.
+
+    Raises:
+        CorruptSession: they are not what was written.
+    """
+    etag, removals, records, fields, preview, payload = found
+    if etag is None:
+        return ABSENT
+    try:
+        columns: list[Any] = [*load(fields), preview or b"", payload]
+        header = HeaderRow(*columns)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise CorruptSession(
+            f"the header of the session with uid {uid} is damaged; `omniagent store check` says more"
+        ) from error
+    return Seen(etag, removals or b"0", int(records or 0), header)
+
+
+def row_bytes(row: MessageRow) -> bytes:
+    """Write a message as a member of a sorted set: its columns as one line of JSON, then the payload."""
+    return dump(row[:6]) + b"\n" + row.payload
+
+
+def read_rows(uid: str, members: Sequence[bytes]) -> list[MessageRow]:
+    """Read what `row_bytes` wrote.
+
+    Raises:
+        CorruptSession: it is something else.
+    """
+    rows = []
+    for member in members:
+        columns, _, payload = member.partition(b"\n")
+        try:
+            rows.append(MessageRow._make((*load(columns), payload)))
+        except (ValueError, TypeError) as error:
+            raise CorruptSession(
+                f"a message of the session with uid {uid} is damaged; `omniagent store check` says more"
+            ) from error
+    return rows
+
+
+def kind_of(header: HeaderRow) -> str:
+    """Return which lists a session is in: visible, archived or hidden."""
+    return "h" if header.hidden else "a" if header.archived else "v"
+
+
+def entry(header: HeaderRow) -> bytes:
+    """Write what the lists know of a session; the script makes their members of it."""
+    return "\n".join(
+        (
+            kind_of(header),
+            "1" if header.pinned else "0",
+            header.updated_at,
+            header.created_at,
+            f"{header.message_count:020d}",
+            header.expires_at or "",
+            header.id,
+            header.agent_id,
+        )
+    ).encode()
+
+
+def read_entry(uid: str, line: bytes) -> HeaderRow:
+    """Make of an entry the header that can still be known when the session's own is not there."""
+    kind, pinned, updated, created, count, expires, session_id, agent = line.decode().split("\n", 7)
+    return HeaderRow(
+        uid=uid,
+        id=session_id,
+        created_at=created,
+        updated_at=updated,
+        agent_id=agent,
+        expires_at=expires or None,
+        message_count=int(count),
+        pinned=pinned == "1",
+        archived=kind == "a",
+        hidden=kind == "h",
+    )
+
+
+def member_uid(member: bytes) -> str:
+    """Return the uid a list's member ends with."""
+    return member.rpartition(b"\x00")[2].decode()
+
+
+def record_field(kind: str, key: str) -> bytes:
+    """Name the field of one other record."""
+    return f"{kind}\x00{key}".encode()
+
+
+def record_keys(kind: str, fields: Sequence[bytes]) -> list[str]:
+    """Return the keys of the records of a kind among the fields of a hash, sorted."""
+    start = f"{kind}\x00".encode()
+    return sorted(f[len(start) :].decode() for f in fields if f.startswith(start))

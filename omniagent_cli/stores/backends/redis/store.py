@@ -1,0 +1,189 @@
+"""Sessions on a Redis or Valkey server, shared by many machines."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import uuid4
+
+from omniagent_cli.errors import ConfigError, StoreLocked, StoreReadOnly, StoreUnavailable
+from omniagent_cli.stores.backend import Transaction
+from omniagent_cli.stores.backends.redis.commit import ChangedError
+from omniagent_cli.stores.backends.redis.connection import Link, prefix_in
+from omniagent_cli.stores.backends.redis.rows import Keys, read_seen
+from omniagent_cli.stores.backends.redis.unit import Memory, RedisUnit
+from omniagent_cli.stores.store import SessionStore
+
+if TYPE_CHECKING:
+    from omniagent_cli.stores.maintenance.check import Problem
+
+T = TypeVar("T")
+
+DEFAULT_PREFIX = "omniagent:"
+
+_PATIENCE_SECONDS = 30.0
+"""For how long a unit of work is run again because others write to the same session."""
+
+_HOLD_AFTER = 5
+"""After so many conflicts a writer takes the session for itself for a moment, so that none starves."""
+
+_BASE_OPTIONS = ("ttl", "trash_ttl", "clock")
+
+
+class RedisStore(SessionStore):
+    """Sessions on a Redis server, 6.2 or newer, or on a cluster of them; Valkey too.
+
+    Everything about one session changes in one step and expires together, by the server's clock. An acknowledged
+    write is kept as the server is set to keep it: see `info`. On a cluster, what concerns two sessions, and the
+    lists, follow in steps of their own, in an order that loses no text. A purge has the server write its append-only
+    file anew, which takes it a while; its snapshots and backups keep what was removed until they are replaced.
+
+    Args:
+        url: ``redis://user:password@host:6379/0?prefix=mine:``, or ``rediss://`` for TLS; the query may hold what the
+            driver takes (``ssl_ca_certs``, ``socket_timeout``, ``unix_socket_path``...).
+        read_only: never write.
+        prefix: what the names of all keys begin with; stores with different prefixes never see each other.
+        options: those of every store, and what the driver takes (``host``, ``port``, ``password``, ``db``, ``ssl``...).
+    """
+
+    backend = "redis"
+
+    def __init__(
+        self,
+        url: str = "redis://",
+        *,
+        read_only: bool = False,
+        prefix: str | None = None,
+        **options: Any,
+    ) -> None:
+        own = {name: options.pop(name) for name in _BASE_OPTIONS if name in options}
+        super().__init__(**own)
+        if prefix is None:
+            prefix = prefix_in(url)
+        prefix = DEFAULT_PREFIX if prefix is None else prefix
+        if not prefix or not prefix.isprintable() or set(prefix) & set("{}"):
+            raise ConfigError(
+                f"{prefix!r} cannot be the key prefix of a Redis store; write something like omniagent: without braces"
+            )
+        self._read_only = read_only
+        # A clock that was handed in, by a test, decides instead of the server's.
+        self._own_clock = own.get("clock")
+        self._link = Link(url, Keys(prefix), options)
+        self._memory = Memory()
+
+    @property
+    def url(self) -> str:
+        """Where the store is, without the password."""
+        return self._link.url
+
+    def __repr__(self) -> str:
+        return f"RedisStore({self.url!r})"
+
+    def _run(self, work: Callable[[Transaction], T], *, write: bool, durable: bool = True) -> T:
+        if write and self._read_only:
+            raise StoreReadOnly(f"the store {self.url} was opened for reading only")
+        self._link.open()
+        token = uuid4().hex
+        guess, conflicts = True, 0
+        until = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            hold = conflicts >= _HOLD_AFTER
+            guess = guess and not hold
+            unit = RedisUnit(
+                self._link,
+                self._memory,
+                token,
+                self._own_clock,
+                write=write,
+                guess=guess,
+                hold=hold,
+            )
+            try:
+                result = work(unit)
+                if not write or unit.commit() or not unit.guessed:
+                    return result
+                guess = False  # it stopped at what it saw, which was only a guess
+            except ChangedError as error:
+                unit.changes.discard()
+                guess = self._learn(error)
+                conflicts += 1
+                self._wait(conflicts, until)
+            except StoreUnavailable:
+                raise  # above all a commit that may have been done
+            except Exception:  # whatever a guess led to is no error before it was done without
+                unit.changes.discard()
+                if not unit.guessed:
+                    raise
+                guess = False
+
+    def _learn(self, error: ChangedError) -> bool:
+        """Take note of what a commit found instead of what was expected, and tell whether to build on that."""
+        if error.uid is None:
+            return True
+        self._memory.forget(error.uid)
+        if error.found is None:
+            return False
+        seen = read_seen(error.uid, [*error.found, None])
+        self._memory.keep(seen)
+        return seen.header is not None
+
+    def _wait(self, conflicts: int, until: float) -> None:
+        if time.monotonic() > until:
+            raise StoreLocked(
+                f"others kept writing to the same session of {self.url} for {_PATIENCE_SECONDS:g} seconds; try again"
+            )
+        if conflicts > 1:
+            time.sleep(random.uniform(0, min(0.05, 0.0005 * 2**conflicts)))  # noqa: S311  # no secret
+
+    def _close(self) -> None:
+        self._link.close()
+
+    def _scrub(self) -> None:
+        self._link.forget_removed()
+
+    def _check_backend(self, *, repair: bool) -> list[Problem]:
+        from omniagent_cli.stores.backends.redis.maintenance import RedisCare
+
+        self._check_open()
+        if repair and self._read_only:
+            raise StoreReadOnly(f"the store {self.url} was opened for reading only")
+        self._link.open()
+        return RedisCare(self._link, repair=repair).problems()
+
+    def _keep_copy(self) -> str:
+        from omniagent_cli.stores.backends.redis.maintenance import keep_copy
+
+        return keep_copy(self._link, f"before-repair-{self._clock():%Y%m%d-%H%M%S}:")
+
+    def info(self) -> dict[str, Any]:
+        """Return facts about the store and how its server keeps what was acknowledged; sizes in bytes."""
+        facts = super().info()
+        facts["schema_version"] = self._format()
+        server = self._link.facts()
+        return facts | server | {"warnings": _warnings(server)}
+
+    def _format(self) -> int:
+        from omniagent_cli.stores.backends.redis.rows import FORMAT
+
+        return int(FORMAT)
+
+
+def _warnings(server: dict[str, Any]) -> list[str]:
+    """Return what may cost acknowledged writes on this server, as sentences."""
+    told = []
+    if server["appendonly"] == "no":
+        told.append(
+            "appendonly is off: a crash of the server loses what came after its last snapshot"
+        )
+    elif server["appendonly"] == "yes" and server["appendfsync"] != "always":
+        told.append(
+            f"appendfsync is {server['appendfsync']}: a crash of the machine may lose the last moments"
+        )
+    policy = server["maxmemory_policy"]
+    if policy not in ("noeviction", "unknown"):
+        told.append(f"maxmemory-policy is {policy}: a full server removes sessions; set noeviction")
+    if "unknown" in (server["appendonly"], policy):
+        told.append("the server does not tell how it keeps data; ask who runs it")
+    return told

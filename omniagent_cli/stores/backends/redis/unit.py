@@ -1,0 +1,396 @@
+"""One unit of work on a Redis store: reads at once, collects the writes, and sends them when the work is done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from omniagent_cli.durations import Clock
+from omniagent_cli.errors import CorruptSession
+from omniagent_cli.json_format import format_time
+from omniagent_cli.stores.backend import (
+    EVERYTHING,
+    HeaderRow,
+    IndexQuery,
+    ListQuery,
+    MessageRow,
+    RowRange,
+    Transaction,
+)
+from omniagent_cli.stores.backends.redis.commit import ChangedError, Changes, lost
+from omniagent_cli.stores.backends.redis.connection import Link
+from omniagent_cli.stores.backends.redis.rows import (
+    ABSENT,
+    Seen,
+    read_entry,
+    read_rows,
+    read_seen,
+    record_field,
+    record_keys,
+)
+from omniagent_cli.stores.backends.redis.scripts import LOOK, ROWS
+from omniagent_cli.stores.backends.redis.session_index import Lists
+
+CHUNK = 500
+"""Messages read in one answer; the script cuts it short when they are large."""
+
+HOLD_MS = 3000
+"""For how long a session is kept for one writer at most."""
+
+
+class Memory:
+    """Headers as this process last saw them, so that an append need not read what the commit checks anyway."""
+
+    __slots__ = ("_seen", "_uids")
+
+    def __init__(self) -> None:
+        self._seen: dict[str, Seen] = {}
+        self._uids: dict[str, str] = {}
+
+    def uid(self, session_id: str) -> str | None:
+        """Return the uid that an id had."""
+        return self._uids.get(session_id)
+
+    def seen(self, uid: str) -> Seen | None:
+        """Return a header without its payload."""
+        return self._seen.get(uid)
+
+    def keep(self, seen: Seen) -> None:
+        """Remember a visible header; none but a thousand are."""
+        header = seen.header
+        if header is None or header.hidden:
+            return
+        if len(self._seen) > 1000 or len(self._uids) > 1000:
+            self.clear()
+        self._seen[header.uid] = seen._replace(header=replace(header, payload=None))
+        self._uids[header.id] = header.uid
+
+    def forget(self, uid: str) -> None:
+        """Forget a session."""
+        self._seen.pop(uid, None)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._seen.clear()
+        self._uids.clear()
+
+
+class RedisUnit(Transaction):
+    """One unit of work.
+
+    Attributes:
+        guessed: it stands on a header from memory, which only a commit proves right.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        memory: Memory,
+        token: str,
+        clock: Clock | None,
+        *,
+        write: bool,
+        guess: bool = False,
+        hold: bool = False,
+    ) -> None:
+        self.guessed = False
+        self.changes = Changes(link, token)
+        self._link = link
+        self._memory = memory
+        self._clock = clock
+        self._write = write
+        self._guess = guess
+        self._hold = hold and write
+        self._seen: dict[str, Seen] = {}
+        self._lists = Lists(link, self.now, self._heard_mark)
+        self._mark: bytes | None = None
+        self._now: datetime | None = None
+
+    def now(self) -> datetime:
+        if self._now is None:
+            self._now = self._link.now() if self._clock is None else self._clock()
+        return self._now
+
+    def find(self, session_id: str, *, payload: bool = True) -> HeaderRow | None:
+        uid = self._memory.uid(session_id)
+        if uid is not None:
+            header = self._guessed(uid, session_id, payload=payload) or self._look(
+                uid, payload=payload
+            )
+            if header is not None and header.id == session_id:
+                self.changes.ids[session_id] = uid
+                return header
+        found = self._link.ask(lambda client: client.hget(f"{self._store}ids", session_id))
+        self.changes.ids[session_id] = "" if found is None else found.decode()
+        if found is None:
+            return None
+        header = self._present(found.decode(), payload=payload)
+        return header if header is not None and header.id == session_id else None
+
+    def find_uid(self, uid: str, *, payload: bool = True) -> HeaderRow | None:
+        return self._guessed(uid, None, payload=payload) or self._present(uid, payload=payload)
+
+    @property
+    def _store(self) -> str:
+        return self._link.keys.store
+
+    def _guessed(self, uid: str, session_id: str | None, *, payload: bool) -> HeaderRow | None:
+        """Return a header from memory, for work that ends in a commit which finds out whether it still holds."""
+        seen = self._memory.seen(uid) if self._guess and self._write and not payload else None
+        if seen is None or seen.header is None or uid in self._seen:
+            return None
+        header = seen.header
+        expired = header.expires_at is not None and header.expires_at <= format_time(self.now())
+        if expired or session_id not in (None, header.id):
+            return None
+        self.guessed = True
+        self._seen[uid] = self.changes.guards[uid] = seen
+        return replace(header)
+
+    def _present(self, uid: str, *, payload: bool) -> HeaderRow | None:
+        """Return a header, or what the lists know of one that expired; one that was lost is an error."""
+        header = self._look(uid, payload=payload)
+        if header is not None:
+            return header
+        line = self._link.ask(lambda client: client.hget(f"{self._store}entries", uid))
+        if line is None:
+            return None
+        header = read_entry(uid, line)
+        if header.expires_at is not None and header.expires_at <= format_time(self.now()):
+            self._seen[uid] = self.changes.guards[uid] = ABSENT._replace(header=header)
+            return replace(header)
+        again = self._look(uid, payload=payload)
+        if again is None:
+            raise lost_header(header)
+        return again
+
+    def _look(self, uid: str, *, payload: bool) -> HeaderRow | None:
+        token = self.changes.token if self._hold else ""
+        key = self._link.keys.header(uid)
+        keys = [key] if self._link.cluster else [key, self._store]
+        word, seconds, microseconds, *found = self._link.run_again(
+            LOOK, keys, int(payload), token, HOLD_MS
+        )
+        self._link.heard(seconds, microseconds)
+        if word == b"held":
+            raise ChangedError
+        if not self._link.cluster:
+            self._heard_mark(found[1])
+        seen = read_seen(uid, found[0])
+        self._note(uid, seen)
+        self.changes.guards[uid] = seen
+        if seen.header is None:
+            self._memory.forget(uid)
+            return None
+        self._memory.keep(seen)
+        return replace(seen.header)
+
+    def _note(self, uid: str, seen: Seen) -> None:
+        """Remember how a session was seen; seen twice differently, the unit of work has to run again."""
+        before = self._seen.setdefault(uid, seen)
+        if before.removals != seen.removals or (self._write and before.etag != seen.etag):
+            self._memory.forget(uid)
+            raise ChangedError
+        self._seen[uid] = seen
+
+    def headers(self, query: ListQuery) -> list[HeaderRow]:
+        found = self._lists.headers(query)
+        for seen in found:
+            if seen.header is not None:
+                self._note(seen.header.uid, seen)
+        return query.select(seen.header for seen in found if seen.header is not None)
+
+    def count(self, query: ListQuery) -> int:
+        number = self._lists.count(query)
+        for name, value in self.changes.metas.items():
+            if (self._meta(name) or b"") != value:
+                self._link.mark = None
+                raise ChangedError
+        return number
+
+    # Writes.
+
+    def put(self, header: HeaderRow) -> None:
+        self._mind(header.uid)
+        self.changes.put(header)
+
+    def remove(self, uid: str) -> None:
+        self._mind(uid)
+        self.changes.of(uid).removed = True
+
+    def insert(self, uid: str, rows: Sequence[MessageRow], texts: Sequence[str | None]) -> None:
+        if rows:
+            self._mind(uid)
+            self.changes.insert(uid, rows)
+
+    def replace(self, uid: str, row: MessageRow, text: str | None) -> None:
+        self.changes.steps.append(("cut", [uid], (row.position, row.position)))
+        self.insert(uid, [row], [text])
+
+    def delete_rows(self, uid: str, span: RowRange) -> None:
+        self._mind(uid)
+        self.changes.of(uid).removals = True
+        self.changes.steps.append(("cut", [uid], _bounds(span)))
+
+    def move_rows(self, uid: str, target_uid: str, span: RowRange) -> None:
+        self._mind(uid)
+        self._mind(target_uid)
+        self.changes.of(uid).removals = True
+        self.changes.of(target_uid)
+        self.changes.steps.append(("move", [uid, target_uid], _bounds(span)))
+
+    def put_record(self, uid: str, kind: str, key: str, payload: bytes) -> None:
+        self._mind(uid)
+        self.changes.of(uid)
+        self.changes.steps.append(("record", [uid], (record_field(kind, key), payload)))
+
+    def remove_record(self, uid: str, kind: str, key: str) -> None:
+        self._mind(uid)
+        self.changes.of(uid)
+        self.changes.steps.append(("unrecord", [uid], (record_field(kind, key),)))
+
+    def put_meta(self, key: str, value: bytes) -> None:
+        self.changes.steps.append(("meta", [], (f"m:{key}", value)))
+
+    def _mind(self, uid: str) -> None:
+        """Have the commit check that a session is still as it was seen."""
+        if uid in self._seen:
+            self.changes.guards[uid] = self._seen[uid]
+
+    def commit(self) -> bool:
+        """Send what was collected and tell whether there was anything.
+
+        Raises:
+            ChangedError: somebody else came in between; the work has to run again.
+        """
+        changes = self.changes
+        if not changes.sessions and not changes.steps:
+            return False
+        changes.commit(self.now(), sweep=self._clock is None)
+        if any(step[0] == "meta" for step in changes.steps):
+            self._link.mark = None
+        for uid, change in changes.sessions.items():
+            if change.removed or change.header is None:
+                self._memory.forget(uid)
+            else:
+                etag = str(int(change.seen.etag or b"0") + 1).encode()
+                removals = str(int(change.seen.removals or b"0") + change.removals).encode()
+                self._memory.keep(Seen(etag, removals, change.seen.records, change.header))
+        return True
+
+    # Messages and other records.
+
+    def rows(self, uid: str, span: RowRange = EVERYTHING) -> Iterable[MessageRow]:
+        left = span.limit
+        first, last, skip = span.first, span.last, span.skip
+        while left is None or left > 0:
+            wanted = CHUNK if left is None else min(left, CHUNK)
+            rows, more = self._chunk(uid, RowRange(first, last, span.newest, skip, wanted))
+            yield from rows
+            if not rows or not (more or len(rows) == wanted):
+                return
+            left = None if left is None else left - len(rows)
+            skip = 0
+            if span.newest:
+                last = rows[-1].position - 1
+            else:
+                first = rows[-1].position + 1
+
+    def _chunk(self, uid: str, span: RowRange) -> tuple[list[MessageRow], bool]:
+        low, high = _bounds(span)
+        ranked = span.newest and span.first is None and span.last is None
+        command = "ZREVRANGE" if ranked else "ZREVRANGEBYSCORE" if span.newest else "ZRANGEBYSCORE"
+        ends = (high, low) if span.newest else (low, high)
+        removals, count, more, *members = self._link.run_again(
+            ROWS, [self._link.keys.header(uid)], command, *ends, span.skip, span.limit or 0
+        )
+        self._check_rows(uid, removals, count)
+        return read_rows(uid, members), bool(more)
+
+    def _check_rows(self, uid: str, removals: bytes | None, count: int) -> None:
+        seen = self._seen.get(uid)
+        if seen is None or seen.header is None:
+            return
+        if (removals or b"") != seen.removals:
+            self._memory.forget(uid)
+            raise ChangedError
+        if count == 0 and seen.header.message_count > 0:
+            raise lost(seen.header)
+
+    def candidates(self, query: IndexQuery) -> Iterator[tuple[HeaderRow, MessageRow]] | None:
+        return None
+
+    def records(self, uid: str, kind: str) -> Iterable[tuple[str, bytes]]:
+        fields: list[bytes] = self._link.ask(
+            lambda client: client.hkeys(self._link.keys.records(uid))
+        )
+        self._check_records(uid, there=bool(fields))
+        for key in record_keys(kind, fields):
+            payload = self.record(uid, kind, key)
+            if payload is None:
+                raise ChangedError
+            yield key, payload
+
+    def record(self, uid: str, kind: str, key: str) -> bytes | None:
+        name, field = self._link.keys.records(uid), record_field(kind, key)
+        payload: bytes | None = self._link.ask(lambda client: client.hget(name, field))
+        if payload is None:
+            self._check_records(uid, there=bool(self._link.ask(lambda client: client.exists(name))))
+        return payload
+
+    def _check_records(self, uid: str, *, there: bool) -> None:
+        seen = self._seen.get(uid)
+        if there or seen is None or seen.header is None or seen.records == 0:
+            return
+        now = self._link.ask(lambda client: client.hget(self._link.keys.header(uid), "e"))
+        if now is None:
+            raise ChangedError
+        raise CorruptSession(
+            f"the session {seen.header.id!r} is damaged: its attachments are gone from the server, which may"
+            " have evicted them (maxmemory-policy)",
+            session_id=seen.header.id,
+        )
+
+    def meta(self, key: str) -> bytes | None:
+        name = f"m:{key}"
+        found = self._meta(name)
+        self.changes.metas[name] = found or b""
+        return found
+
+    def _meta(self, name: str) -> bytes | None:
+        found: bytes | None = self._link.ask(lambda client: client.hget(f"{self._store}meta", name))
+        return found
+
+    def encryption(self) -> bytes | None:
+        """Return the mark as it was last heard; what is read next, or the commit, says whether it still is so."""
+        mark = self._link.mark
+        if self._link.cluster or mark is None or not self._guess:
+            found = self.meta("encryption")
+            self._mark = self._link.mark = found or b""
+            return found
+        self.guessed = True
+        self._mark = self.changes.metas["m:encryption"] = mark
+        return mark or None
+
+    def _heard_mark(self, mark: bytes) -> None:
+        self._link.mark = mark
+        if self._mark is not None and self._mark != mark:
+            raise ChangedError
+
+
+def _bounds(span: RowRange) -> tuple[Any, Any]:
+    return (
+        "-inf" if span.first is None else span.first,
+        "+inf" if span.last is None else span.last,
+    )
+
+
+def lost_header(header: HeaderRow) -> CorruptSession:
+    """Make the error about a session of which the lists know and the server kept no header."""
+    return CorruptSession(
+        f"the session {header.id!r} is damaged: its header is gone from the server, which may have evicted it"
+        " (maxmemory-policy); restore it from a backup of the server, or run: omniagent store check --repair",
+        session_id=header.id,
+    )

@@ -1,0 +1,130 @@
+"""Damage that only SQLite can have: pages, indexes, rows that belong to nobody, words out of step."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from functools import partial
+
+from omniagent_cli.json_format import format_time, load
+from omniagent_cli.models import content_text, new_uid
+from omniagent_cli.stores.backends.sqlite.file import Migration
+from omniagent_cli.stores.maintenance.check import Problem
+from omniagent_cli.text import index_text
+
+_ADOPT = (
+    "INSERT INTO sessions (key, uid, id, created_at, updated_at, agent_id, model, message_count, next_position,"
+    " revision, pinned, archived, hidden, preview, payload)"
+    " VALUES (?, ?, ?, ?, ?, '', '', 0, 0, 1, 0, 0, 0, x'', x'7b7d')"
+)
+
+
+class SqliteCare:
+    """The check of one SQLite file, inside one transaction."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, migrations: Sequence[Migration], *, repair: bool
+    ) -> None:
+        self._connection = connection
+        self._migrations = migrations
+        self._repair = repair
+        self._found: list[Problem] = []
+
+    def problems(self, now: datetime, *, encrypted: bool) -> list[Problem]:
+        """Return what is wrong, mended when that was asked for."""
+        self._check_schema()
+        self._check_pages()
+        self._check_owners(now)
+        if not encrypted:
+            self._check_words()
+        return self._found
+
+    def _tell(self, what: str, mend: Callable[[], object]) -> None:
+        if self._repair:
+            mend()
+        self._found.append(Problem(what, repaired=self._repair))
+
+    def _all(self, query: str) -> list[tuple[object, ...]]:
+        return self._connection.execute(query).fetchall()
+
+    def _check_schema(self) -> None:
+        """Compare indexes and triggers with those a new store gets."""
+        query = "SELECT name, sql FROM sqlite_master WHERE type IN ('index', 'trigger') AND sql IS NOT NULL"
+        fresh = sqlite3.connect(":memory:", isolation_level=None)
+        try:
+            for step in self._migrations:
+                step(fresh)
+            wanted = fresh.execute(query).fetchall()
+        finally:
+            fresh.close()
+        there = {name for name, _ in self._all(query)}
+        for name, sql in wanted:
+            if name not in there:
+                mend = partial(self._connection.execute, sql)
+                self._tell(f"the store's {name} is missing", mend)
+
+    def _check_pages(self) -> None:
+        lines = [str(line) for (line,) in self._all("PRAGMA integrity_check(20)")]
+        if lines == ["ok"]:
+            return
+        repaired = False
+        if self._repair:
+            self._connection.execute("REINDEX")
+            self._connection.execute("INSERT INTO words (words) VALUES ('rebuild')")
+            repaired = self._all("PRAGMA integrity_check(1)") == [("ok",)]
+        self._found += [Problem(f"SQLite says: {line}", repaired=repaired) for line in lines]
+
+    def _check_owners(self, now: datetime) -> None:
+        """Give rows whose session is gone a session of their own; its counts are mended afterwards."""
+        for table in ("messages", "records"):
+            orphans = self._all(
+                f"SELECT session, count(*) FROM {table}"  # noqa: S608  # constants
+                " WHERE session NOT IN (SELECT key FROM sessions) GROUP BY session"
+            )
+            for session, count in orphans:
+                mend = partial(self._adopt, session, now)
+                self._tell(f"{count} {table} belong to no session", mend)
+
+    def _adopt(self, key: object, now: datetime) -> None:
+        uid, moment = new_uid(), format_time(now)
+        self._connection.execute(_ADOPT, (key, uid, f"recovered-{uid}", moment, moment))
+
+    def _check_words(self) -> None:
+        extra = self._all(
+            "SELECT count(*) FROM words WHERE rowid NOT IN (SELECT key FROM messages WHERE indexed = 1)"
+        )[0][0]
+        if extra:
+            self._tell(
+                f"the search index holds {extra} messages that are not there", self._drop_extra
+            )
+        wrong = 0
+        rows = self._connection.execute(
+            "SELECT m.key, m.payload, words.text FROM messages m LEFT JOIN words ON words.rowid = m.key"
+            " WHERE m.indexed = 1"
+        )
+        for key, payload, indexed in rows:
+            text = _text_of(payload)
+            if text is not None and text != indexed:
+                wrong += 1
+                if self._repair:
+                    self._index(key, text)
+        if wrong:
+            self._tell(f"the search index is wrong about {wrong} messages", lambda: None)
+
+    def _drop_extra(self) -> None:
+        self._connection.execute(
+            "DELETE FROM words WHERE rowid NOT IN (SELECT key FROM messages WHERE indexed = 1)"
+        )
+
+    def _index(self, key: int, text: str) -> None:
+        self._connection.execute("DELETE FROM words WHERE rowid = ?", (key,))
+        self._connection.execute("INSERT INTO words (rowid, text) VALUES (?, ?)", (key, text))
+
+
+def _text_of(payload: bytes) -> str | None:
+    """Return what should be indexed of a message, or None when it cannot be read (which is told elsewhere)."""
+    try:
+        return index_text(content_text(load(payload)["content"]))
+    except (ValueError, TypeError, KeyError):
+        return None

@@ -1,0 +1,87 @@
+"""The columns of a SQLite store, and how headers, queries and spans become them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from omniagent_cli.stores.backend import HeaderRow, ListQuery, RowRange
+
+COUNTED = (
+    "uid, id, created_at, updated_at, agent_id, model, ttl_seconds, expires_at, message_count, next_position,"
+    " revision, pinned, archived, hidden, preview"
+)
+HEADER = f"{COUNTED}, payload"
+ROW = "position, id, turn_id, role, created_at, status, payload"
+_COLUMNS = [column.strip() for column in HEADER.split(",")]
+UPDATE = (
+    f"UPDATE sessions SET {', '.join(f'{column} = ?' for column in _COLUMNS[1:])} WHERE key = ?"  # noqa: S608  # constants
+)
+# What an append changes. Naming more columns would make SQLite write every index of the table anew.
+BUMP = (
+    "UPDATE sessions SET updated_at = ?, model = ?, expires_at = ?, message_count = ?, next_position = ?,"
+    " revision = ?, preview = ? WHERE key = ?"
+)
+
+
+def read_header(row: tuple[Any, ...]) -> HeaderRow:
+    """Make a header of the columns in `HEADER`."""
+    header = HeaderRow(*row)
+    header.pinned, header.archived, header.hidden = bool(row[11]), bool(row[12]), bool(row[13])
+    return header
+
+
+def header_values(header: HeaderRow) -> tuple[Any, ...]:
+    """Return what the columns in `HEADER` hold of a header."""
+    return (
+        header.uid,
+        header.id,
+        header.created_at,
+        header.updated_at,
+        header.agent_id,
+        header.model,
+        header.ttl_seconds,
+        header.expires_at,
+        header.message_count,
+        header.next_position,
+        header.revision,
+        header.pinned,
+        header.archived,
+        header.hidden,
+        header.preview,
+        header.payload or b"",
+    )
+
+
+def span_condition(session: int | None, span: RowRange) -> tuple[str, list[Any]]:
+    """Return the condition that picks messages of a session, and its values."""
+    where, values = "session = ?", [session]
+    if span.first is not None:
+        where += " AND position >= ?"
+        values.append(span.first)
+    if span.last is not None:
+        where += " AND position <= ?"
+        values.append(span.last)
+    return where, values
+
+
+def list_condition(query: ListQuery) -> tuple[str, list[Any]]:
+    """Return the condition that picks the headers of a query, cursor aside, and its values."""
+    conditions: list[str] = ["1 = 1"]
+    values: list[Any] = []
+    for condition, value in (
+        ("hidden = ?", query.hidden),
+        ("archived = ?", query.archived),
+        ("pinned = ?", query.pinned),
+        ("agent_id = ?", query.agent_id),
+        ("updated_at >= ?", query.updated_from),
+        ("updated_at < ?", query.updated_before),
+        ("(expires_at IS NULL OR expires_at > ?)", query.now),
+        ("expires_at <= ?", query.expired_by),
+    ):
+        if value is not None:
+            conditions.append(condition)
+            values.append(value)
+    if query.prefix:
+        conditions.append("id >= ? AND substr(id, 1, ?) = ?")
+        values += [query.prefix, len(query.prefix), query.prefix]
+    return " AND ".join(conditions), values

@@ -1,0 +1,1 @@
+"""Payload encryption and compression: ciphers, codec, manifest, key access."""

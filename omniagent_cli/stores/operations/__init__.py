@@ -1,0 +1,1 @@
+"""Store operations, grouped by what they do."""
