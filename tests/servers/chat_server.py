@@ -153,6 +153,7 @@ class ChatServer:
 
     def __init__(self, *script: Script, models: Sequence[str] = ("fake-1",)) -> None:
         self.requests: list[Request] = []
+        self.connections = 0
         self.models_reply: Reply | None = None
         self.models = list(models)
         self._script = deque(script)
@@ -253,6 +254,7 @@ class _Handler(BaseHTTPRequestHandler):
     def setup(self) -> None:
         super().setup()
         self.server.owner._connections.add(self.connection)
+        self.server.owner.connections += 1
 
     def finish(self) -> None:
         self.server.owner._connections.discard(self.connection)

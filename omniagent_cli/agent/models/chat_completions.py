@@ -27,6 +27,7 @@ from omniagent_cli.agent.events import (
     TextDelta,
     ThinkingDelta,
 )
+from omniagent_cli.agent.models import sse
 from omniagent_cli.agent.models.failures import (
     broken_line,
     event_failure,
@@ -132,6 +133,7 @@ class ChatCompletionsEngine:
         now = asyncio.get_running_loop().time
         patience = settings.first_token_timeout_seconds
         deadline = now() + patience
+        last: float | None = None
         with self._explained(answer, patience):
             async with asyncio.timeout_at(deadline):
                 stream = await self._open(asked, settings)
@@ -143,10 +145,12 @@ class ChatCompletionsEngine:
                     self._check_error_event(chunk)
                     for delta in answer.feed(chunk):
                         yield delta
-                    if answer.began or answer.reason:
+                    if answer.reason:  # only the token counts are awaited, and not prolonged
+                        last = now() + _AFTER_FINISH_SECONDS if last is None else last
+                        deadline = last
+                    elif answer.began:  # a frame without data is a sign of life too
                         patience = settings.token_timeout_seconds
-                        # After the finish reason only the token counts are awaited.
-                        deadline = now() + (_AFTER_FINISH_SECONDS if answer.reason else patience)
+                        deadline = now() + patience
         finally:
             await stream.aclose()
         if not answer.recognised:
@@ -172,8 +176,8 @@ class ChatCompletionsEngine:
         elif kind == "text/html":
             raise FailedError(malformed(self.endpoint, "a web page"))
         else:
-            async for chunk in stream:
-                yield chunk
+            async for event in sse.events(stream.response.aiter_bytes()):
+                yield event
 
     async def _open(
         self, asked: Mapping[str, Any], settings: ModelSettings
@@ -197,10 +201,11 @@ class ChatCompletionsEngine:
                     raise
 
     def _check_error_event(self, chunk: Any) -> None:
-        if not isinstance(chunk, dict) or chunk.get("choices"):
+        if not isinstance(chunk, dict):
             return
         error = chunk.get("error")
-        if not error and (chunk.get("object") == "error" or chunk.get("type") == "error"):
+        is_error = chunk.get("object") == "error" or chunk.get("type") == "error"
+        if not error and is_error and not chunk.get("choices"):
             error = chunk
         if error:
             raise FailedError(event_failure(self.endpoint, error, datetime.now(UTC)))
