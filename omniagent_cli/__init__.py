@@ -10,9 +10,8 @@ from __future__ import annotations
 # Not from typing, which costs as much as a bare interpreter: --version and TAB come through here.
 TYPE_CHECKING = False
 
-__version__ = "0.1.0"
-
 _PUBLIC = {
+    "__version__": "omniagent_cli._version",
     "DEFAULT_SESSION_TTL": "omniagent_cli.stores",
     "SessionStore": "omniagent_cli.stores",
     "open_store": "omniagent_cli.stores",
@@ -32,7 +31,7 @@ _PUBLIC = {
     "SessionsSkill": "omniagent_cli.agent.tools.session_skill",
     "Skill": "omniagent_cli.agent.tools.skill",
     "Tool": "omniagent_cli.agent.tools.tool",
-    "ToolContext": "omniagent_cli.agent.tools.skill",
+    "ToolContext": "omniagent_cli.agent.tools.context",
     "Window": "omniagent_cli.agent.context.window",
     "Rollover": "omniagent_cli.agent.context.rollover",
     "Compacted": "omniagent_cli.agent.context.compaction",
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from omniagent_cli import errors
+    from omniagent_cli._version import __version__
     from omniagent_cli.agent.agent import Agent
     from omniagent_cli.agent.context.attachments import attach
     from omniagent_cli.agent.context.compaction import Compacted
@@ -52,8 +52,9 @@ if TYPE_CHECKING:
     from omniagent_cli.agent.events import ModelSettings
     from omniagent_cli.agent.mcp.server import McpServer
     from omniagent_cli.agent.mcp.skill import McpSkill
+    from omniagent_cli.agent.tools.context import ToolContext
     from omniagent_cli.agent.tools.session_skill import SessionsSkill
-    from omniagent_cli.agent.tools.skill import Skill, ToolContext
+    from omniagent_cli.agent.tools.skill import Skill
     from omniagent_cli.agent.tools.tool import Tool, tool
     from omniagent_cli.models import Message, Session, SessionSummary
     from omniagent_cli.stores import (

@@ -27,7 +27,7 @@ def main() -> None:
 
 def _run(words: list[str]) -> int:
     if words in (["--version"], ["-V"]):
-        from omniagent_cli import __version__
+        from omniagent_cli._version import __version__
 
         if _printed(f"omniagent {__version__}\n"):
             return 0

@@ -16,11 +16,11 @@ from mcp import types as mcp
 from mcp.server import Server, ServerRequestContext
 from mcp.server.stdio import stdio_server
 
-import omniagent_cli
+from omniagent_cli._version import __version__
 from omniagent_cli.adapters import mcp_resources as resources
 from omniagent_cli.adapters.mcp_wire import Incoming, Outgoing, standard_streams
+from omniagent_cli.agent.tools.context import ToolContext
 from omniagent_cli.agent.tools.session_skill import SessionsSkill
-from omniagent_cli.agent.tools.skill import ToolContext
 from omniagent_cli.agent.tools.tool import Effect, Tool
 from omniagent_cli.errors import OmniAgentError, SessionNotFound, UsageError
 from omniagent_cli.json_format import dump, format_time
@@ -145,7 +145,7 @@ async def make_server(
     service = _Service(store, tools, allowed)
     return Server(
         "omniagent",
-        version=omniagent_cli.__version__,
+        version=__version__,
         title="omniagent sessions",
         instructions=INSTRUCTIONS,
         on_list_tools=service.list_tools,

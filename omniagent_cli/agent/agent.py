@@ -16,7 +16,8 @@ from omniagent_cli.agent.events import Engine, ModelSettings, TurnDone, TurnEven
 from omniagent_cli.agent.loop_thread import Background
 from omniagent_cli.agent.models.recall import NAME as RECALL
 from omniagent_cli.agent.models.recall import Recall
-from omniagent_cli.agent.tools.skill import Skill, ToolContext
+from omniagent_cli.agent.tools.context import ToolContext
+from omniagent_cli.agent.tools.skill import Skill
 from omniagent_cli.agent.tools.tool import Approve, Offer, Tool, Toolbox
 from omniagent_cli.agent.tools.tool_toggles import (
     Known,

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
 
+from omniagent_cli.agent.context.window import Window
 from omniagent_cli.agent.events import Engine
 from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import SessionNotFound, UsageError
 from omniagent_cli.models import Content, Message, new_session_id
-from omniagent_cli.repl import recap
+from omniagent_cli.repl.context_use import ContextUse, context_use
+from omniagent_cli.repl.first_use import FirstUse
 from omniagent_cli.repl.last_turn import Asked
-from omniagent_cli.repl.server_consent import FirstUse
 from omniagent_cli.repl.session_watcher import News, Watch
-from omniagent_cli.repl.toolbar import ContextUse, context_use, window_of
 from omniagent_cli.text import one_line, visible
 from omniagent_cli.ui.cells import wrap_cells
 from omniagent_cli.ui.transcript import (
@@ -233,7 +233,15 @@ class Chat:
             self.title, self.message_count = "", 0
         else:
             self.title, self.message_count = summary.title, summary.message_count
-        self.context = await self.call(context_use, self.store, self.session_id, window_of(self))
+        self.context = await self.call(context_use, self.store, self.session_id, self.window)
+
+    @property
+    def window(self) -> Window:
+        """The window of the agent, or the configured one until there is an agent."""
+        if self.agent is not None:
+            return self.agent.window
+        configured = self.settings.window
+        return Window(configured.max_messages, configured.max_tokens)
 
     @property
     def own_turns(self) -> Sequence[Asked]:
@@ -306,10 +314,6 @@ class Chat:
         if role == "assistant" and self.terminal.is_terminal and not plain:
             return self.terminal.markdown(text)
         return text
-
-    async def show_last_turn(self) -> None:
-        """Show the last exchanges, and what can be done about one that has no end."""
-        await recap.show_recap(self)
 
     def took(self, removed: Removed) -> None:
         """Say what a command took away and how it comes back."""

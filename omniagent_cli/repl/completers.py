@@ -13,7 +13,7 @@ from omniagent_cli.errors import OmniAgentError
 from omniagent_cli.models import ROLES
 from omniagent_cli.repl.arguments import Argument, options_of
 from omniagent_cli.repl.paths import path_completions
-from omniagent_cli.repl.registry import Command, commands
+from omniagent_cli.repl.registry import Command
 from omniagent_cli.stores.backend import SORTS
 from omniagent_cli.text import cut, one_line
 
@@ -62,8 +62,8 @@ class SlashCompleter(Completer):
         name, blank, rest = line[1:].partition(" ")
         if not blank:
             yield from _fitting(_commands(), name)
-        elif name in commands():
-            yield from self._argument(commands()[name], rest)
+        elif name in (known := _registered()):
+            yield from self._argument(known[name], rest)
 
     def _argument(self, found: Command, rest: str) -> Iterator[Completion]:
         if any(argument.kind.completes == "paths" for argument in found.arguments):
@@ -182,7 +182,13 @@ def _drives_terminal(value: str) -> bool:
 
 
 def _commands() -> Iterator[Offer]:
-    yield from sorted((name, found.summary) for name, found in commands().items())
+    yield from sorted((name, found.summary) for name, found in _registered().items())
+
+
+def _registered() -> dict[str, Command]:
+    from omniagent_cli.repl.commands import commands  # loaded with the first slash
+
+    return commands()
 
 
 def _formats() -> Iterator[Offer]:

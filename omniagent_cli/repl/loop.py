@@ -23,8 +23,8 @@ from omniagent_cli.repl.completers import SlashCompleter
 from omniagent_cli.repl.echo_guard import GONE, Quiet, handled
 from omniagent_cli.repl.pending_question import keep_question
 from omniagent_cli.repl.prompt import Prompt, fitting_output
-from omniagent_cli.repl.registry import run_command
-from omniagent_cli.repl.server_consent import settle
+from omniagent_cli.repl.recap import show_recap
+from omniagent_cli.repl.server_consent import confirm_first_use
 from omniagent_cli.repl.toolbar import Part, chat_parts
 from omniagent_cli.text import one_line
 from omniagent_cli.ui.views import counted, quoted
@@ -122,7 +122,7 @@ class Repl:
             title = one_line(chat.title)
             what = f"{quoted(chat.session_id)}: {counted(chat.message_count, 'message')}"
             self._terminal.note(f"{what}, {title}" if title else what)
-            await chat.show_last_turn()
+            await show_recap(chat)
         if told := attaching.waiting(chat):
             self._terminal.note(told)
         self._terminal.note("/help lists the commands, Ctrl-D leaves")
@@ -198,6 +198,8 @@ class Repl:
         try:
             if line.startswith("/") and not line.startswith("//"):
                 await self.chat.show_news()
+                from omniagent_cli.repl.commands import run_command
+
                 await run_command(self.chat, line)
                 await self.chat.refresh()
             else:
@@ -221,7 +223,7 @@ class Repl:
         learn = chat.refresh
         try:
             if engine is None:
-                await settle(chat)
+                await confirm_first_use(chat)
             await chat.show_news()
             self._unasked = None
             await self._show(self._events(agent, content, engine, going_on), said, going_on)

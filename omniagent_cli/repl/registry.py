@@ -102,9 +102,7 @@ def command(name: str) -> Callable[[Run], Run]:
 
 
 def commands() -> dict[str, Command]:
-    """Return every slash command by name."""
-    import omniagent_cli.repl.commands  # noqa: F401  # its modules add themselves
-
+    """Return every slash command by name; importing `omniagent_cli.repl.commands` registers them."""
     return _COMMANDS
 
 

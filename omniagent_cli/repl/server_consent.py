@@ -1,9 +1,7 @@
-"""Asking once before the first word goes to a server that nobody named."""
+"""Consent, once, before the first message goes to a server that was found automatically."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from omniagent_cli.agent.models.recall import Recall
@@ -13,20 +11,7 @@ if TYPE_CHECKING:
     from omniagent_cli.repl.chat import Chat
 
 
-@dataclass(frozen=True, slots=True)
-class FirstUse:
-    """A question to settle before an engine is asked.
-
-    Attributes:
-        question: what the person is asked, to end in yes or no.
-        agree: called when they say yes.
-    """
-
-    question: str
-    agree: Callable[[], None]
-
-
-async def settle(chat: Chat) -> None:
+async def confirm_first_use(chat: Chat) -> None:
     """Ask about the model that would answer, if it has to be; `recall` answers when the person says no.
 
     Raises:

@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from omniagent_cli.agent.context.summary import summary_of
-from omniagent_cli.agent.context.window import Window, choose
-from omniagent_cli.errors import SessionNotFound
 from omniagent_cli.text import one_line
 from omniagent_cli.ui.cells import cell_width, cut_cells
 from omniagent_cli.ui.views import counted
 
 if TYPE_CHECKING:
-    from omniagent_cli.models import Message
     from omniagent_cli.repl.chat import Chat
-    from omniagent_cli.stores.store import SessionStore
+    from omniagent_cli.repl.context_use import ContextUse
 
 _BETWEEN = " | "
 _FULL = 0.9
@@ -31,51 +27,6 @@ class Part(NamedTuple):
 
     forms: Sequence[str]
     keep: int = 0
-
-
-class ContextUse(NamedTuple):
-    """How much of what may be sent is.
-
-    Attributes:
-        share: of the window's messages, or of its tokens where it has a budget of them, whichever is fuller.
-        tokens: of the last request and its answer, as the model counted them.
-        estimated: the model did not count; we did.
-    """
-
-    share: float
-    tokens: int
-    estimated: bool
-
-
-def window_of(chat: Chat) -> Window:
-    """Return how much of the session is sent: as the agent has it, or will have it once it is made."""
-    if chat.agent is not None:
-        return chat.agent.window
-    configured = chat.settings.window
-    return Window(configured.max_messages, configured.max_tokens)
-
-
-def context_use(store: SessionStore, session_id: str, window: Window) -> ContextUse | None:
-    """Return how full the window of a session is; None when there is nothing in it."""
-    try:
-        messages = store.messages(session_id, last=window.max_messages + 8)
-    except SessionNotFound:
-        return None
-    if not messages:
-        return None
-    chosen = choose(messages, window, summary_of(store, session_id))
-    counted_tokens = _counted(messages[-1])
-    tokens = counted_tokens or chosen.tokens
-    share = len(chosen.records) / window.max_messages
-    if window.max_tokens:
-        share = max(share, tokens / window.max_tokens)
-    return ContextUse(min(1.0, share), tokens, estimated=not counted_tokens)
-
-
-def _counted(message: Message) -> int:
-    usage = message.usage or {}
-    sent, said = usage.get("input_tokens"), usage.get("output_tokens")
-    return sent + said if isinstance(sent, int) and isinstance(said, int) else 0
 
 
 def chat_parts(chat: Chat, *extra: str) -> list[Part]:

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from omniagent_cli import Agent, SessionsSkill, open_store
+from omniagent_cli.agent.tools.context import ToolContext
 from omniagent_cli.agent.tools.session_tools import MAX_RESULT_CHARACTERS
-from omniagent_cli.agent.tools.skill import ToolContext
 from omniagent_cli.errors import (
     InvalidRecord,
     InvalidSessionId,

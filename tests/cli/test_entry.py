@@ -240,7 +240,7 @@ def test_version_loads_nothing(db):
         timeout=60,
         check=True,
     )
-    assert done.stderr == b"['omniagent_cli.__main__']\n"
+    assert done.stderr == b"['omniagent_cli.__main__', 'omniagent_cli._version']\n"
 
 
 def test_a_variable_does_not_switch_on_other_completion(program):

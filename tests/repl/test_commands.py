@@ -9,7 +9,7 @@ import pytest
 from omniagent_cli.errors import ModelUnreachable
 from omniagent_cli.formats.file_names import file_name
 from omniagent_cli.models import Message
-from omniagent_cli.repl.registry import commands
+from omniagent_cli.repl.commands import commands
 from omniagent_cli.stores import open_store
 from omniagent_cli.testing.scripted import Say, ScriptedModel
 from tests.repl.talk import Talk

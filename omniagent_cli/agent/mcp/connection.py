@@ -23,7 +23,7 @@ from mcp.types import (
 from mcp.types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
-import omniagent_cli
+from omniagent_cli._version import __version__
 from omniagent_cli.agent.mcp.http_transport import website
 from omniagent_cli.agent.mcp.message_filter import Exit, Gate
 from omniagent_cli.agent.mcp.results import text_of
@@ -166,7 +166,7 @@ class Connection:
     async def _talk(self, transport: Any) -> None:
         client = Client(
             transport,
-            client_info=Implementation(name="omniagent", version=omniagent_cli.__version__),
+            client_info=Implementation(name="omniagent", version=__version__),
             message_handler=self._heard,
             cache=None,
         )

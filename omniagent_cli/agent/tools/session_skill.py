@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from omniagent_cli.agent.tools.context import ToolContext
 from omniagent_cli.agent.tools.session_tools import (
     DEFAULT_FOUND,
     DEFAULT_HISTORY,
@@ -14,7 +15,7 @@ from omniagent_cli.agent.tools.session_tools import (
     Scope,
     SessionTools,
 )
-from omniagent_cli.agent.tools.skill import Skill, ToolContext
+from omniagent_cli.agent.tools.skill import Skill
 from omniagent_cli.agent.tools.tool import Effect, Tool
 from omniagent_cli.errors import UsageError
 from omniagent_cli.stores.store import SessionStore

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from omniagent_cli.agent.tools.skill import ToolContext
+from omniagent_cli.agent.tools.context import ToolContext
 from omniagent_cli.errors import CorruptSession, KeyNotFound, SessionNotFound, UsageError
 from omniagent_cli.json_format import dump, format_time
 from omniagent_cli.models import SessionSummary

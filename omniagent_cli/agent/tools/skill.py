@@ -1,29 +1,13 @@
-"""Skills: named groups of tools with a set-up and an end, and what a running tool may know of the turn around it."""
+"""Skills: named groups of tools that are opened before their first use and closed with the agent."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from omniagent_cli.agent.tools.tool import Tool
     from omniagent_cli.stores.store import SessionStore
-
-
-@dataclass(frozen=True, slots=True)
-class ToolContext:
-    """What a tool may know of the turn it runs in; a function that wants it has a parameter annotated with it.
-
-    Attributes:
-        store: the agent's own; None when it has none.
-        session_id: the turn's; empty for a stateless one.
-        call_id: the id the model gave the call.
-    """
-
-    store: SessionStore | None = None
-    session_id: str = ""
-    call_id: str = ""
 
 
 class Skill:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NoReturn, Self, overload
 
 from omniagent_cli.agent.loop_thread import Background
+from omniagent_cli.agent.tools.context import ToolContext
 from omniagent_cli.agent.tools.json_schema import misfits
-from omniagent_cli.agent.tools.skill import ToolContext
 from omniagent_cli.agent.tools.tool_execution import Call, Ended, TookTooLong
 from omniagent_cli.agent.tools.tool_results import MAX_RESULT_CHARACTERS, Whole, told
 from omniagent_cli.agent.tools.tool_signature import context_parameter, signature_of

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, Any, Literal, NotRequired, Required, Union, get_args, get_origin
 
+from omniagent_cli.agent.tools.context import ToolContext
 from omniagent_cli.agent.tools.json_schema import misfits, same
-from omniagent_cli.agent.tools.skill import ToolContext
 from omniagent_cli.errors import InvalidRecord, UsageError
 from omniagent_cli.json_format import dump
 

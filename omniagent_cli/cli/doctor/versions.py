@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 
-from omniagent_cli import __version__
+from omniagent_cli._version import __version__
 from omniagent_cli.cli.doctor.check_result import OK, Finding, Patient
 
 _LIBRARIES = ("openai", "prompt-toolkit", "rich", "typer")

@@ -130,7 +130,7 @@ def _json_option() -> TyperOption:
 def _version_option() -> TyperOption:
     def show(ctx: typer.Context, _parameter: Parameter, value: bool) -> None:  # noqa: FBT001  # a callback
         if value:
-            from omniagent_cli import __version__
+            from omniagent_cli._version import __version__
 
             running(ctx).terminal.line(f"omniagent {__version__}")
             raise typer.Exit

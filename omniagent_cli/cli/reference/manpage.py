@@ -36,7 +36,7 @@ def page_text() -> str:
 
 
 def _lines() -> Iterator[str]:
-    from omniagent_cli import __version__
+    from omniagent_cli._version import __version__
     from omniagent_cli.cli.framework.command_groups import LazyGroup, shared_options
     from omniagent_cli.cli.framework.command_table import COMMANDS
 

@@ -25,7 +25,7 @@ from omniagent_cli.keys import KeyChain
 if TYPE_CHECKING:
     from omniagent_cli.agent.models.discovery import Choice, Probe
     from omniagent_cli.agent.tools.tool import Approve
-    from omniagent_cli.repl.server_consent import FirstUse
+    from omniagent_cli.repl.first_use import FirstUse
     from omniagent_cli.stores import SessionStore
 
 
@@ -149,7 +149,7 @@ class Answering:
         if choice is None or engine.name != choice.model:
             return None
         from omniagent_cli.cli.talk.server_consent import Agreed, question
-        from omniagent_cli.repl.server_consent import FirstUse
+        from omniagent_cli.repl.first_use import FirstUse
 
         def agree() -> None:
             self.unconfirmed = None

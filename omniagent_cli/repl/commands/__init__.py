@@ -1,4 +1,4 @@
-"""The slash commands, by noun; importing this makes them known to the registry."""
+"""The slash commands, one module per topic; importing this package registers them."""
 
 from omniagent_cli.repl.commands import (
     answering,
@@ -13,16 +13,19 @@ from omniagent_cli.repl.commands import (
     talking,
     tools,
 )
+from omniagent_cli.repl.registry import commands, run_command
 
 __all__ = [
     "answering",
     "attaching",
+    "commands",
     "compacting",
     "copying",
     "files",
     "messages",
     "metadata",
     "resuming",
+    "run_command",
     "sessions",
     "talking",
     "tools",

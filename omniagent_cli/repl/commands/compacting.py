@@ -8,7 +8,7 @@ from omniagent_cli.agent.context.compaction import Compacted
 from omniagent_cli.agent.events import Engine
 from omniagent_cli.repl.chat import Chat
 from omniagent_cli.repl.registry import ModelName, Text, command
-from omniagent_cli.repl.server_consent import settle
+from omniagent_cli.repl.server_consent import confirm_first_use
 from omniagent_cli.text import one_line
 from omniagent_cli.ui.usage import usage_line
 from omniagent_cli.ui.views import counted
@@ -39,7 +39,7 @@ async def compact(chat: Chat, instructions: Text = "", *, model: ModelName = "")
 
 async def _compacted(chat: Chat, instructions: str, engine: Engine | None) -> Compacted:
     if engine is None:
-        await settle(chat)
+        await confirm_first_use(chat)
     agent = await chat.ready_agent()
     before: int | None = None
     with chat.terminal.progress("summing up") as advance:

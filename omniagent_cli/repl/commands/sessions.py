@@ -12,6 +12,7 @@ from omniagent_cli.models import ROLES, SessionSummary, check_session_id, new_se
 from omniagent_cli.repl.chat import Chat, Removed
 from omniagent_cli.repl.last_turn import check_position
 from omniagent_cli.repl.picker import NothingToPick, pick
+from omniagent_cli.repl.recap import show_recap
 from omniagent_cli.repl.registry import (
     Age,
     Count,
@@ -73,7 +74,7 @@ async def switch(chat: Chat, session_id: SessionId = "") -> None:
     await chat.follow_model()
     what = counted(chat.message_count, "message")
     chat.terminal.note(f"this is {quoted(session_id)} now, with {what}")
-    await chat.show_last_turn()
+    await show_recap(chat)
 
 
 async def _picked(chat: Chat) -> str:
