@@ -19,7 +19,7 @@ from omniagent_cli.complete.store_pointer import chosen_store, write_ids, write_
 from omniagent_cli.config.project import find_project_file
 from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import ConfigError
-from omniagent_cli.stores import split_url
+from omniagent_cli.stores import StoreLocation
 from omniagent_cli.text import one_line
 
 ROOT = Path(__file__).parents[1]
@@ -225,11 +225,12 @@ class TestStoreChoice:
         monkeypatch.chdir(tmp_path)
         url = url.format(tmp_path)
         try:
-            wanted = split_url(url)
+            location = StoreLocation(url)
+            wanted = (location.scheme, location.target)
         except ConfigError:
             wanted = None
         assert chosen_store({"--store": url}, os.environ) == (
-            None if wanted == ("memory", "") else wanted
+            None if wanted == ("memory", "memory:") else wanted
         )
 
     def test_the_flag_wins_over_the_variable(self, tmp_path, default):

@@ -6,7 +6,6 @@ import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
@@ -21,9 +20,9 @@ from omniagent_cli.errors import (
 from omniagent_cli.json_format import format_time, load, parse_time
 from omniagent_cli.models import Message, Session, SessionSummary, check_session_id, content_text
 from omniagent_cli.stores.backend import HeaderRow, MessageRow, Transaction
-from omniagent_cli.stores.capabilities import CAPABILITIES, UNKNOWN, Capabilities
 from omniagent_cli.stores.encryption.access import Sealing
 from omniagent_cli.stores.events import Event, EventBus, Handler
+from omniagent_cli.stores.registry import BACKENDS, Capabilities
 from omniagent_cli.text import first_line, index_text, is_storable
 
 if TYPE_CHECKING:
@@ -121,9 +120,10 @@ class StoreCore(Sealing):
 
     @property
     def capabilities(self) -> Capabilities:
-        """What this store can do that not all can; a backend of another package overrides it."""
-        known = CAPABILITIES.get(self.backend, UNKNOWN)
-        return replace(known, indexed_search=False) if self._secret else known
+        """Return the guarantees of this store; a backend of another package overrides it."""
+        row = BACKENDS.get(self.backend)
+        known = Capabilities() if row is None else row.capabilities
+        return known.without_index() if self._secret else known
 
     # Lifecycle.
 

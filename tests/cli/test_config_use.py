@@ -8,8 +8,8 @@ import pytest
 @pytest.mark.parametrize(
     ("key", "value", "told"),
     [
-        ("store.url", "foo://x", "no store backend is called 'foo' (in foo://x); known are "),
-        ("store.url", "redi://me:secret@x", "no store backend is called 'redi' (in redi://me:***@x); did you mean redis:?"),
+        ("store.url", "foo://x", "unknown store scheme 'foo' in foo://x; known schemes: "),
+        ("store.url", "redi://me:secret@x", "unknown store scheme 'redi' in redi://me:***@x; did you mean redis:?"),
         ("stores.work.url", "sqlite://host/x", "the store URL 'sqlite://host/x' names a host"),
         ("store.url", "@work", "store.url cannot be '@work': there is no such store (none yet); name it first with 'omniagent config set stores.work.url URL'"),
         ("model", "nope", "'nope' is not a model; write provider:name, such as openai:gpt-5"),

@@ -127,7 +127,7 @@ def test_numbers_below_zero_are_values(run, home):
 def test_a_store_of_no_known_kind_is_told_with_its_place(run, home):
     """A wrong store URL in a file or a variable names the file or the variable."""
     assert run("sessions", "list", store="mongo://h/x").err.startswith(
-        "omniagent: error: variable OMNIAGENT_STORE: no store backend is called 'mongo' (in mongo://h/x); "
+        "omniagent: error: variable OMNIAGENT_STORE: unknown store scheme 'mongo' in mongo://h/x; "
     )
 
 

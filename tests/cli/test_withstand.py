@@ -73,7 +73,7 @@ def test_ids_that_are_no_text(db, filled):
 @pytest.mark.parametrize(
     ("url", "code", "told"),
     [
-        ("sqlit:///x.db", 2, "no store backend is called 'sqlit' (in sqlit:///x.db); did you mean sqlite:?"),
+        ("sqlit:///x.db", 2, "unknown store scheme 'sqlit' in sqlit:///x.db; did you mean sqlite:?"),
         ("sqlite://", 2, None),
         ("sqlite://host/x.db", 2, None),
         ("memory:x", 2, None),

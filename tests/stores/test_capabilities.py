@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from omniagent_cli.stores.capabilities import CAPABILITIES
+from omniagent_cli.stores import BACKENDS
 from tests.stores.test_contract import CASES
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
@@ -27,7 +27,7 @@ def test_search_does_as_it_says(store):
 
 def test_info_shows_them(store):
     """`info` shows what the store can do; each backend of ours has its row."""
-    assert store.backend in CAPABILITIES
+    assert store.backend in BACKENDS
     assert store.capabilities.facts().items() <= store.info().items()
 
 
@@ -37,4 +37,6 @@ def test_the_table_of_the_page():
         r"^\| `(\w+)` \| (.*) \| (yes|no) \| (yes|no) \| (yes|no) \|$", README, re.MULTILINE
     )
     told = {name: (text, *(answer == "yes" for answer in answers)) for name, text, *answers in rows}
-    assert told == {name: tuple(can.facts().values()) for name, can in CAPABILITIES.items()}
+    assert told == {
+        name: tuple(row.capabilities.facts().values()) for name, row in BACKENDS.items()
+    }

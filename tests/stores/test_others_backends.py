@@ -78,7 +78,7 @@ def test_one_that_cannot_be_loaded(package, scheme):
 
 def test_one_that_is_not_installed():
     """A scheme that nobody knows is told with those there are."""
-    with pytest.raises(ConfigError, match="no store backend is called 'dict'"):
+    with pytest.raises(ConfigError, match="unknown store scheme 'dict'"):
         open_store("dict://x")
 
 

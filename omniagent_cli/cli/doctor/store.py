@@ -18,7 +18,7 @@ from omniagent_cli.ui.views import counted
 
 if TYPE_CHECKING:
     from omniagent_cli.config import StoreChoice
-    from omniagent_cli.stores import SessionStore
+    from omniagent_cli.stores import SessionStore, StoreLocation
 
 _LITTLE_ROOM = 200_000_000
 _NO_ROOM = 2_000_000
@@ -30,7 +30,7 @@ _NETWORKS = frozenset(("9p", "afs", "ceph", "cifs", "fuse.sshfs", "glusterfs", "
 
 def check(patient: Patient) -> Iterator[Finding]:
     """Look at the store that the settings choose, without changing it."""
-    from omniagent_cli.stores import split_url
+    from omniagent_cli.stores import StoreLocation
 
     if patient.settings is None:
         yield Finding(
@@ -38,15 +38,15 @@ def check(patient: Patient) -> Iterator[Finding]:
         )
         return
     choice = resolve_store(patient.settings)
-    scheme, path = split_url(choice.url)
-    if scheme in ("sqlite", "file"):
-        place = Path(path).expanduser().absolute()
+    location = StoreLocation(choice.url)
+    if location.is_local:
+        place = Path(location.files()[0])
         yield from _room(place)
         if not os.path.lexists(place):
             yield from _not_there(choice, place)
             return
-        yield from _private(place, scheme)
-        if scheme == "sqlite":
+        yield from _private(place, location)
+        if location.is_database_file:
             yield from _network(place)
     yield from _opened(patient, choice)
 
@@ -78,11 +78,10 @@ def _room(place: Path) -> Iterator[Finding]:
         yield Finding(OK, f"the disk has {free / 1e9:,.1f} GB left")
 
 
-def _private(place: Path, scheme: str) -> Iterator[Finding]:
+def _private(place: Path, location: StoreLocation) -> Iterator[Finding]:
     if os.name != "posix":
         return
-    sides = ("", "-wal", "-shm") if scheme == "sqlite" else ("",)
-    for path in (Path(f"{place}{side}") for side in sides):
+    for path in map(Path, location.files()):
         try:
             mode = path.stat().st_mode
         except OSError:

@@ -190,14 +190,14 @@ def running(ctx: typer.Context) -> Context:
 
 def _check_place(choice: StoreChoice) -> None:
     """Refuse a local store that somebody named in a directory that is not there."""
-    from omniagent_cli.stores import split_url
+    from omniagent_cli.stores import StoreLocation
 
     if choice.origin.layer == "default":
         return
-    scheme, path = split_url(choice.url)
-    if scheme not in ("sqlite", "file"):
+    location = StoreLocation(choice.url)
+    if not location.is_local:
         return
-    place = Path(path).expanduser().absolute().parent
+    place = Path(location.files()[0]).parent
     try:
         there = place.is_dir()
     except OSError as error:

@@ -19,7 +19,7 @@ from omniagent_cli.errors import OmniAgentError, SessionNotFound, UsageError
 from omniagent_cli.formats import FORMATS, open_exporter
 from omniagent_cli.formats.exporter import ExportReport, export_sessions
 from omniagent_cli.formats.file_names import file_name
-from omniagent_cli.stores import split_url
+from omniagent_cli.stores import StoreLocation
 from omniagent_cli.text import plain_field
 from omniagent_cli.ui.views import counted, quoted
 
@@ -181,11 +181,7 @@ def _destination(context: Context, request: Request) -> Iterator[Write]:
 
 def _spare_store(context: Context, output: Path) -> None:
     """Refuse to write an export over the store it is made of."""
-    scheme, place = split_url(context.store_choice.url)
-    same = False
-    with contextlib.suppress(OSError):  # one of them is not there
-        same = scheme == "sqlite" and output.samefile(Path(place).expanduser())
-    if same:
+    if StoreLocation(context.store_choice.url).is_same_file(output):
         raise FileFailed(f"{output} is the store itself; name another file")
 
 

@@ -14,7 +14,7 @@ from omniagent_cli.cli.framework.exits import FAILED
 from omniagent_cli.cli.framework.options import Yes
 from omniagent_cli.cli.framework.row_output import show_rows
 from omniagent_cli.errors import UnsupportedOperation, UsageError
-from omniagent_cli.stores import split_url
+from omniagent_cli.stores import StoreLocation
 from omniagent_cli.stores.maintenance.check import Problem
 from omniagent_cli.text import plain_field
 from omniagent_cli.ui.json_text import json_text
@@ -114,11 +114,7 @@ def backup(
 
 def _is_store(context: Context, file: Path) -> bool:
     """Tell whether a file to write is the one that is read: the copy would take its place."""
-    scheme, place = split_url(context.store_choice.url)
-    try:
-        return scheme in ("sqlite", "file") and file.samefile(Path(place).expanduser())
-    except OSError:
-        return False
+    return StoreLocation(context.store_choice.url).is_same_file(file)
 
 
 def compact(ctx: typer.Context) -> None:

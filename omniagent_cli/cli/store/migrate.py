@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -15,7 +14,7 @@ from omniagent_cli.cli.framework.context import Context, running
 from omniagent_cli.cli.framework.exits import FAILED
 from omniagent_cli.cli.framework.options import DryRun
 from omniagent_cli.errors import StoreUnreachable
-from omniagent_cli.stores import split_url
+from omniagent_cli.stores import StoreLocation
 from omniagent_cli.stores.transfer.migrate import MigrationReport
 from omniagent_cli.stores.transfer.migrate import migrate as migrate_sessions
 from omniagent_cli.ui.views import counted, quoted
@@ -79,8 +78,8 @@ def _context(context: Context, url: str) -> Iterator[Context]:
 
 def _check_there(context: Context) -> None:
     """Refuse a local store that is not there; elsewhere it reads as an empty one, here it was mistyped."""
-    scheme, path = split_url(context.store_choice.url)
-    if scheme in ("sqlite", "file") and not os.path.exists(Path(path).expanduser()):  # noqa: PTH110  # pathlib's raises where nobody may look
+    location = StoreLocation(context.store_choice.url)
+    if location.is_local and not os.path.exists(location.files()[0]):  # noqa: PTH110  # pathlib's raises where nobody may look
         raise StoreUnreachable(
             f"there is no store {context.store_choice.shown} to migrate from; check how it is written"
         )

@@ -21,7 +21,7 @@ from omniagent_cli.errors import (
     StoreLocked,
     StoreUnreachable,
 )
-from omniagent_cli.stores import redacted
+from omniagent_cli.masking import mask_url
 from omniagent_cli.stores.backends.redis import scripts
 from omniagent_cli.stores.backends.redis.errors import TROUBLE, said
 from omniagent_cli.stores.backends.redis.rows import FORMAT, Keys
@@ -296,7 +296,7 @@ def _options(url: str, given: Mapping[str, Any]) -> dict[str, Any]:
             raise ValueError("after the host comes the number of a database, such as /0")  # noqa: TRY301
     except ValueError as error:
         raise ConfigError(
-            f"{redacted(url)!r} is not the URL of a Redis store: {error};"
+            f"{mask_url(url)!r} is not the URL of a Redis store: {error};"
             " write it like redis://user:password@host:6379/0?prefix=omniagent:"
         ) from error
     found.pop("connection_class", None)

@@ -1,0 +1,183 @@
+"""Session ids, titles, values and tags of a JSON-file store for completion: from file names and the index, few imports."""
+
+from __future__ import annotations
+
+import os
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_SUFFIX = ".jsonl"
+_LARGEST_INDEX = 8_000_000
+_END_BYTES = 65_536
+_HEADER = b'{"header"'
+_MAX_TAGS = 10_000
+# Positions of the fields of a header in the index, see `index`.
+_ID, _EXPIRES_AT, _PINNED, _ARCHIVED, _PAYLOAD = 1, 7, 11, 12, 15
+
+
+def session_ids(path: str, prefix: str, group: str, limit: int) -> list[tuple[str, str]]:
+    """Return ids that start with a prefix, and titles, the most recently changed first.
+
+    Args:
+        path: the store directory.
+        prefix: start of the ids.
+        group: ``""`` (active), ``archived``, ``pinned`` or ``trashed``.
+        limit: maximum number of ids.
+    """
+    if group == "trashed":
+        return _trashed(path, prefix, limit)
+    index = _index(path)
+    now = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
+    found = []
+    with os.scandir(path) as entries:
+        for entry in entries:
+            if not entry.name.endswith(_SUFFIX):
+                continue
+            header = index.get(entry.name)
+            session_id = header[_ID] if header else _session_id(entry.name)
+            if (
+                session_id
+                and session_id.startswith(prefix)
+                and _belongs(header, group, prefix, now)
+            ):
+                found.append((entry.stat().st_mtime_ns, session_id, header))
+    found.sort(key=lambda one: one[:2], reverse=True)
+    return [(session_id, _title(header)) for _, session_id, header in found[:limit]]
+
+
+def values(path: str, session_id: str, section: str) -> list[tuple[str, str]]:
+    """Return the keys of a session's ``metadata`` or ``state``, with their values as text."""
+    import json
+
+    stored = _session_data(path, session_id).get(section)
+    if not isinstance(stored, dict):
+        return []
+    return [
+        (key, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+        for key, value in stored.items()
+    ]
+
+
+def tags(path: str) -> list[str]:
+    """Return the tags of all sessions in the index, one for each session that has it."""
+    import json
+
+    found: list[str] = []
+    for header in _index(path).values():
+        if b"tags" not in header[_PAYLOAD].encode("utf-8", "replace") or len(found) > _MAX_TAGS:
+            continue
+        try:
+            own = json.loads(header[_PAYLOAD])["metadata"]["tags"]
+        except (ValueError, TypeError, KeyError):
+            continue
+        found += [tag for tag in own if isinstance(tag, str)]
+    return found
+
+
+def _session_data(path: str, session_id: str) -> dict[str, Any]:
+    """Return title, metadata and state of a session; empty if they cannot be read."""
+    indexed = (name for name, header in _index(path).items() if header[_ID] == session_id)
+    listed = (
+        name
+        for name in os.listdir(path)  # noqa: PTH208
+        if name.endswith(_SUFFIX) and _session_id(name) == session_id
+    )
+    name = next(indexed, "") or next(listed, "")
+    return _last_data(f"{path}/{name}") if name else {}
+
+
+def _trashed(path: str, prefix: str, limit: int) -> list[tuple[str, str]]:
+    """Return the ids that trash entries were removed from, newest first, from the ends of the newest hidden files."""
+    try:
+        with os.scandir(f"{path}/.omniagent/hidden") as entries:
+            files = sorted((entry.stat().st_mtime_ns, entry.path) for entry in entries)
+    except OSError:
+        return []
+    found: dict[str, str] = {}
+    for _, name in files[: -limit - 1 : -1]:
+        data = _last_data(name)
+        try:
+            session_id, title = data["trash"]["id"], data.get("title", "")
+        except (TypeError, KeyError):
+            continue
+        if isinstance(session_id, str) and session_id.startswith(prefix):
+            found.setdefault(session_id, title if isinstance(title, str) else "")
+    return list(found.items())
+
+
+def _last_data(name: str) -> dict[str, Any]:
+    """Return the data of the last header near the end of a log; it may refer to an earlier line."""
+    import json
+
+    try:
+        with open(name, "rb") as file:  # noqa: PTH123
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - _END_BYTES))
+            lines = file.read().split(b"\n")
+            record = json.loads(next(one for one in reversed(lines) if one.startswith(_HEADER)))
+            if "data" not in record:
+                file.seek(record["log"]["data_at"])
+                record = json.loads(file.readline(_END_BYTES))
+        data = record["data"]
+    except (OSError, ValueError, TypeError, KeyError, StopIteration):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def _index(path: str) -> dict[str, list[Any]]:
+    import json
+
+    try:
+        file_name = f"{path}/.omniagent/index.json"
+        if os.stat(file_name).st_size > _LARGEST_INDEX:  # noqa: PTH116
+            return {}
+        with open(file_name, "rb") as file:  # noqa: PTH123
+            record = json.load(file)
+        return {row[0]: row[4] for row in record["files"] if row[4]}
+    except (OSError, ValueError, TypeError, KeyError, IndexError):
+        return {}
+
+
+def _belongs(header: list[Any] | None, group: str, prefix: str, now: str) -> bool:
+    if header is None:
+        return not group
+    if header[_EXPIRES_AT] and header[_EXPIRES_AT] < now:
+        return False
+    if group == "archived":
+        return bool(header[_ARCHIVED])
+    if group == "pinned":
+        return bool(header[_PINNED])
+    return bool(prefix) or not header[_ARCHIVED]
+
+
+def _session_id(name: str) -> str:
+    """Decode an id from a file name encoded by `names`; empty if the name was shortened."""
+    stem = name.removesuffix(_SUFFIX)
+    data, index = bytearray(), 0
+    while index < len(stem):
+        character = stem[index]
+        if character == "~":
+            return ""
+        if character == "%":
+            data.append(int(stem[index + 1 : index + 3], 16))
+            index += 2
+        elif character == "+":
+            index += 1
+            data += stem[index].upper().encode()
+        else:
+            data += character.encode()
+        index += 1
+    return data.decode("utf-8", "replace")
+
+
+def _title(header: list[Any] | None) -> str:
+    import json
+
+    try:
+        title = json.loads(header[_PAYLOAD])["title"] if header else ""
+    except (ValueError, TypeError, KeyError, IndexError):
+        return ""
+    return title if isinstance(title, str) else ""
