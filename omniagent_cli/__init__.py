@@ -1,4 +1,4 @@
-"""omniagent: a local agent for the terminal whose conversations belong to the person who had them.
+"""omniagent: chat with any language model from a terminal or from Python; every conversation is saved.
 
 The names of the library, each loaded when it is first used::
 

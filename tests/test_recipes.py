@@ -13,6 +13,7 @@ import pytest
 
 import omniagent_cli
 from omniagent_cli import Message, open_store
+from omniagent_cli.cli.reference.manual import page_text
 from omniagent_cli.config.paths import default_store_path
 from omniagent_cli.stores import SessionStore
 from omniagent_cli.stores.handle import SessionHandle
@@ -194,19 +195,19 @@ def test_a_key_from_a_password_manager(shell, program):
 
 def test_every_file_on_the_page_is_there():
     """Each test that shall show a promise has tests; each program that shall measure is a program."""
-    named = set(re.findall(r"`(tests/[\w/]+\.py)`", README))
+    named = set(re.findall(r"`(tests/[\w/]+\.py)`", page_text("promises")))
     assert len(named) > 30
     for name in named:
         tests = (TOP / name).read_text()
         assert "/test_" not in name or re.search(r"def test_|StoreContract", tests), name
-    table = README.split("| `python tests/benchmarks/...` | measures |")[1].split("\n\n")[0]
+    table = page_text("performance").split("| `python tests/benchmarks/...` | measures |")[1]
     told = set(re.findall(r"`(\w+\.py)`", table))
     assert told == {path.name for path in (TOP / "tests/benchmarks").glob("*.py")}
 
 
 def test_every_name_beside_the_seeds_is_there():
     """Each method and name in the right column of the table is one of ours."""
-    table = README.split("### What the seeds call it, and its name here")[1].split("\n## ")[0]
+    table = page_text("names")
     here = [line.split(" | ")[-1] for line in table.splitlines() if line.startswith("| ")]
     owners = {"store": SessionStore, "chat": SessionHandle, "agent": omniagent_cli.Agent}
     methods = re.findall(r"\b(store|chat|agent)\.(\w+)\(", "\n".join(here))

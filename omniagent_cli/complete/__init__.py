@@ -97,14 +97,17 @@ def _short(text: str) -> str:
 
 
 def _topics(place: Place, topics: Pairs) -> Pairs:
-    """Return topics and commands for the first word after ``help``, then what stands below them."""
+    """Return topics and commands for the first word after ``help``, then the commands of a group."""
     from omniagent_cli.complete.table import TABLE
 
     words = place.arguments[1:] if place.arguments[:1] == ["json"] else place.arguments
     path = " ".join(words)
     below = TABLE[path][3] if path in TABLE else ()
     found = [(name, TABLE[f"{path} {name}".lstrip()][0]) for name in below]
-    return found if place.arguments else [*topics, *found]
+    if place.arguments:
+        return found
+    names = {name for name, _ in topics}
+    return [*topics, *(pair for pair in found if pair[0] not in names)]
 
 
 def _for_words(words: list[str]) -> Pairs:

@@ -128,9 +128,25 @@ VALUES: dict[str, tuple[tuple[str, str], ...]] = {
         ("tools.allow", "tools that may write or destroy without asking"),
     ),
     "topic": (
-        ("environment", "variables that change what omniagent does"),
-        ("exit-codes", "what a command's exit code tells a script"),
-        ("json", "what --json prints"),
+        ("chat", "the chat and its slash commands"),
+        ("scripting", "ask, attachments, structured output, pipes and exit codes"),
+        ("sessions", "list, change and remove sessions"),
+        ("formats", "export and import"),
+        ("context", "what is sent of long sessions; compaction, cost, titles, rollover"),
+        ("stores", "where sessions are kept; check, backup, migration"),
+        ("encryption", "encrypt a store and change its key"),
+        ("configuration", "settings and their sources"),
+        ("models", "choose a model; keys, options, providers"),
+        ("tools", "tools, approval and MCP servers"),
+        ("install", "installation, shell completion, upgrade, uninstall"),
+        ("library", "omniagent from Python"),
+        ("backends", "write a storage backend"),
+        ("promises", "what is promised, and the tests that show it"),
+        ("performance", "measured figures, and how to repeat them"),
+        ("names", "names in related projects and here"),
+        ("environment", "environment variables"),
+        ("exit-codes", "exit codes of commands"),
+        ("json", "the documents that --json prints"),
     ),
 }
 
@@ -144,7 +160,7 @@ SHARED = (
 
 TABLE: Table = {
     "": (
-        "A local agent for the terminal whose conversations belong to the person who had them",
+        "Chat with any language model from your terminal; every conversation is saved and yours",
         (
             (("--help",), "", "show this help", False),
             (("--version", "-V"), "", "show the version", False),
@@ -325,7 +341,7 @@ TABLE: Table = {
         (),
     ),
     "help": (
-        "explain a command, or environment, exit-codes, json",
+        "show the manual, or the help of a command",
         (
             (("--help",), "", "show this help", False),
             *SHARED,

@@ -13,7 +13,9 @@ import omniagent_cli
 from omniagent_cli.cli.framework import exits
 from omniagent_cli.cli.framework.command_table import BEGIN, COMMANDS, Row, commands_below
 from omniagent_cli.cli.reference.environment import variables
+from omniagent_cli.cli.reference.help import TOPICS
 from omniagent_cli.cli.reference.json_shapes import SHAPES
+from omniagent_cli.cli.reference.manual import PAGES, page_text
 
 SOURCE = Path(omniagent_cli.__file__).parent
 OURS = re.compile(r"OMNIAGENT_[A-Z_]*[A-Z]\b(?!_)")
@@ -84,7 +86,9 @@ def test_every_command_with_json_has_a_schema(run):
         assert schema["$id"] == f"urn:omniagent:json:1:{command.replace(' ', '-')}"
 
 
-@pytest.mark.parametrize("words", [(), ("sessions",), ("sessions", "trim"), ("models",), ("help",)])
+@pytest.mark.parametrize(
+    "words", [(), ("config",), ("sessions", "trim"), ("models", "use"), ("help",)]
+)
 def test_help_is_the_help_of_the_command(run, words):
     """`help COMMAND` prints what `COMMAND --help` does."""
     assert run("help", *words).out == run(*words, "--help").out != ""
@@ -93,11 +97,11 @@ def test_help_is_the_help_of_the_command(run, words):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("enviroment",), "there is no help on 'enviroment'; did you mean 'omniagent help environment'?"),
-        (("sesions",), "there is no help on 'sesions'; did you mean 'omniagent help sessions'?"),
-        (("trim",), "there is no help on 'trim'; did you mean 'omniagent help sessions trim'?"),
-        (("sessions", "trmi"), "there is no help on 'sessions trmi'; did you mean 'omniagent help sessions trim'?"),
-        (("xyzzy",), "there is no help on 'xyzzy'; the topics are environment, exit-codes, json, and 'omniagent --help' lists the commands"),
+        (("enviroment",), "no help on 'enviroment'; did you mean 'omniagent help environment'?"),
+        (("sesions",), "no help on 'sesions'; did you mean 'omniagent help sessions'?"),
+        (("trim",), "no help on 'trim'; did you mean 'omniagent help sessions trim'?"),
+        (("sessions", "trmi"), "no help on 'sessions trmi'; did you mean 'omniagent help sessions trim'?"),
+        (("xyzzy",), "no help on 'xyzzy'; topics: " + ", ".join(TOPICS) + "; 'omniagent --help' lists the commands"),
         (("json", "sesions", "list"), "'omniagent sesions list' prints no JSON; did you mean 'sessions list'?"),
         (("json", "chat"), "'omniagent chat' prints no JSON; 'omniagent help json' lists those that do"),
         (("exit-codes", "3"), "'omniagent help exit-codes' takes no more words; leave out '3'"),
@@ -131,6 +135,24 @@ def test_nothing_typed_at_a_terminal_says_what_to_type(person, columns):
     assert all(
         any(f"{line} ".startswith(f"omniagent {name} ") for name in known) for line, _ in BEGIN
     )
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_of_the_manual_is_printed(run, name):
+    """In a pipe, `omniagent help TOPIC` prints the Markdown of the page."""
+    shown = run("help", name)
+    assert (shown.code, shown.out) == (0, page_text(name).rstrip("\n") + "\n")
+
+
+@pytest.mark.parametrize("columns", [100, 40])
+def test_a_page_is_laid_out_on_a_terminal(person, columns):
+    """On a terminal a page of the manual is rendered, and no line is longer than the screen."""
+    with person("help", "chat", columns=columns, rows=500) as terminal:
+        assert terminal.wait() == 0
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", terminal.raw.decode())
+    assert "# Slash commands" not in plain
+    assert "Slash commands" in plain
+    assert max(map(len, plain.splitlines())) <= columns
 
 
 @pytest.mark.parametrize("topic", ["environment", "exit-codes", "json"])

@@ -12,7 +12,7 @@ import omniagent_cli
 from tests.packaging.building import TOP, needed, wheel_files
 from tests.sandbox import REAL_HOME
 
-KINDS = (".py", ".1", "/py.typed")
+KINDS = (".md", ".py", ".1", "/py.typed")
 SHARED = {
     "share/bash-completion/completions/omniagent": "completions/omniagent.bash",
     "share/fish/vendor_completions.d/omniagent.fish": "completions/omniagent.fish",
@@ -67,7 +67,7 @@ def test_the_sdist_holds_what_its_tests_and_its_ci_need(built):
     names = set(built.sdist_files())
     tops = {name.partition("/")[0] for name in names}
     assert tops == {
-        ".ci", ".github", ".gitignore", ".pre-commit-config.yaml", "CHANGELOG.md", "LICENSE", "PKG-INFO", "README.md",
+        ".ci", ".github", ".gitignore", ".pre-commit-config.yaml", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "PKG-INFO", "README.md",
         "completions", "omniagent_cli", "pyproject.toml", "tests",
     }  # fmt: skip
     assert _ours() <= names

@@ -1,14 +1,14 @@
-"""What a store says it can do is what it does, and what the README says."""
+"""What a store says it can do is what it does, and what the manual says."""
 
 import re
-from pathlib import Path
 
 import pytest
 
+from omniagent_cli.cli.reference.manual import page_text
 from omniagent_cli.stores import BACKENDS
 from tests.stores.test_contract import CASES
 
-README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+PAGE = page_text("stores")
 
 
 @pytest.fixture(params=CASES)
@@ -32,9 +32,9 @@ def test_info_shows_them(store):
 
 
 def test_the_table_of_the_page():
-    """The README's table is the one in the code."""
+    """The manual's table is the one in the code."""
     rows = re.findall(
-        r"^\| `(\w+)` \| (.*) \| (yes|no) \| (yes|no) \| (yes|no) \|$", README, re.MULTILINE
+        r"^\| `(\w+)` \| (.*) \| (yes|no) \| (yes|no) \| (yes|no) \|$", PAGE, re.MULTILINE
     )
     told = {name: (text, *(answer == "yes" for answer in answers)) for name, text, *answers in rows}
     assert told == {

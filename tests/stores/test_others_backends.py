@@ -1,18 +1,18 @@
-"""Backends of other packages: the one in the README keeps every promise, and is found by its entry point."""
+"""Backends of other packages: the one in the manual keeps every promise, and is found by its entry point."""
 
 import re
 import sys
-from pathlib import Path
 
 import pytest
 
 from omniagent_cli import open_store
 from omniagent_cli.cli import main
+from omniagent_cli.cli.reference.manual import page_text
 from omniagent_cli.errors import ConfigError, StoreUnreachable
 from omniagent_cli.testing import StoreCase, StoreContract
 
-README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+PAGE = page_text("backends")
+BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 (EXAMPLE,) = (block for block in BLOCKS if "class DictStore" in block)
 
 

@@ -106,7 +106,7 @@ SESSIONS = Group(
 _YES = ("--yes-tools", "all")
 
 COMMANDS = Group(
-    "A local agent for the terminal whose conversations belong to the person who had them.",
+    "Chat with any language model from your terminal; every conversation is saved and yours.",
     {
         "chat": Row("talk.chat:chat", "talk with a model", ("omniagent chat --session user-123", "omniagent chat --continue"), alone=_YES),
         "ask": Row("talk.ask:ask", "ask one thing and print the answer", ("git diff | omniagent ask 'Write a commit message'", "omniagent ask --continue 'And in one sentence?'"), json=True, alone=_YES),
@@ -159,7 +159,7 @@ COMMANDS = Group(
         ),
         "mcp": Row("settings.mcp:serve", "let other programs read your sessions", ("omniagent mcp --store @work", "omniagent mcp --allow-write")),
         "doctor": Row("doctor.commands:doctor", "say what works, what does not, and what to do about it", ("omniagent doctor", "omniagent doctor --offline --json"), json=True),
-        "help": Row("reference.help:explain", "explain a command, or environment, exit-codes, json", ("omniagent help sessions trim", "omniagent help environment")),
+        "help": Row("reference.help:explain", "show the manual, or the help of a command", ("omniagent help stores", "omniagent help sessions trim")),
         "completion": Group(
             "complete commands, options and session ids in your shell with TAB",
             {

@@ -1,4 +1,4 @@
-"""`omniagent help`: any command's help, and what is true of all commands: variables, exit codes, JSON."""
+"""`omniagent help`: the manual, the help of a command, and reference topics: variables, exit codes, JSON."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 from omniagent_cli.cli.framework import exits
 from omniagent_cli.cli.framework.command_table import COMMANDS, commands_below
 from omniagent_cli.cli.framework.context import Context, running
+from omniagent_cli.cli.reference.manual import PAGES, show_page
 from omniagent_cli.errors import UsageError
 from omniagent_cli.text import plain_field
 from omniagent_cli.ui.cells import wrap_cells
@@ -43,11 +44,11 @@ what they hold may drive a terminal when it is printed unchecked.
 
 
 class Topic(NamedTuple):
-    """One thing to explain that is no command.
+    """A help topic.
 
     Attributes:
-        text: what it is about, in a line.
-        show: prints it; gets the words after its name.
+        text: its subject, in one line.
+        show: prints it; receives the words after its name.
     """
 
     text: str
@@ -61,14 +62,14 @@ def explain(
         list[str] | None,
         typer.Argument(
             metavar="[TOPIC]...",
-            help="a command, or environment, exit-codes, json",
+            help="a page of the manual or a command; without one, the list of commands",
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Explain a command as its --help does, or what is true of all: environment, exit-codes, json."""
+    """Show a page of the manual, or the help of a command."""
     context, words = running(ctx), topic or []
-    if words and words[0] in TOPICS:
+    if words and words[0] in TOPICS and (len(words) == 1 or words[0] not in PAGES):
         TOPICS[words[0]].show(context, words[1:])
         return
     _check_command(words)
@@ -82,7 +83,7 @@ def explain(
 
 
 def _check_command(words: Sequence[str]) -> None:
-    """Refuse what is neither a command nor a topic, with what was probably meant."""
+    """Raise UsageError with close matches unless the words name a command."""
     known = {" ".join(path) for path, _ in commands_below(COMMANDS)}
     wanted = " ".join(words)
     if not words or wanted in known:
@@ -95,9 +96,9 @@ def _check_command(words: Sequence[str]) -> None:
     hint = (
         f"did you mean 'omniagent help {found[0]}'?"
         if found
-        else f"the topics are {', '.join(TOPICS)}, and 'omniagent --help' lists the commands"
+        else f"topics: {', '.join(TOPICS)}; 'omniagent --help' lists the commands"
     )
-    raise UsageError(f"there is no help on {wanted!r}; {hint}")
+    raise UsageError(f"no help on {wanted!r}; {hint}")
 
 
 def _environment(context: Context, words: Sequence[str]) -> None:
@@ -178,9 +179,13 @@ def _show(context: Context, lead: str, sections: Iterable[tuple[str, Rows]]) -> 
                     out.line(f"      {line}")
 
 
-TOPICS = {
-    "environment": Topic("variables that change what omniagent does", _environment),
-    "exit-codes": Topic("what a command's exit code tells a script", _exit_codes),
-    "json": Topic("what --json prints", _json),
+def _page(topic: str) -> Topic:
+    return Topic(PAGES[topic], lambda context, _: show_page(context, topic))
+
+
+TOPICS = {topic: _page(topic) for topic in PAGES} | {
+    "environment": Topic("environment variables", _environment),
+    "exit-codes": Topic("exit codes of commands", _exit_codes),
+    "json": Topic("the documents that --json prints", _json),
 }
-"""By the word after `omniagent help`."""
+"""Topics by the word after `omniagent help`; a page wins over a command of the same name."""

@@ -1,6 +1,6 @@
-"""Makes the manual page out of the commands themselves: ``python -m omniagent_cli.cli.reference.manpage``.
+"""The man page, generated from the commands and the manual: ``python -m omniagent_cli.cli.reference.manpage``.
 
-The language is man(7), as both groff and mandoc read it; everything that comes from the table is escaped.
+The language is man(7) as read by groff and mandoc; all text is escaped.
 """
 
 from __future__ import annotations
@@ -11,6 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import typer
+
+from omniagent_cli.cli.reference.manual import PAGES
+from omniagent_cli.cli.reference.manual import page_text as manual_text
+from omniagent_cli.cli.reference.markdown_to_man import man_lines
 
 MAKE = "python -m omniagent_cli.cli.reference.manpage"
 """How the page is made again."""
@@ -52,6 +56,8 @@ def _lines() -> Iterator[str]:
     yield from (".SH OPTIONS OF EVERY COMMAND",)
     yield from _options([*shared_options()], context)
     yield from (".TP", ".B \\-\\-json", "print one JSON document; see", ".B omniagent help json")
+    for topic in PAGES:
+        yield from man_lines(manual_text(topic), _line)
     yield ".SH ENVIRONMENT"
     yield from _environment()
     yield ".SH FILES"

@@ -1,21 +1,21 @@
-"""The README is true: its transcript is run, its library example too, and CI calls its test command."""
+"""The README and the manual: every example is run, and CI calls the README's test command."""
 
-import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
+from omniagent_cli.cli.reference.manual import PAGES, PAGES_DIRECTORY, page_text
 
 TOP = Path(__file__).resolve().parent.parent
 README = (TOP / "README.md").read_text(encoding="utf-8")
+LIBRARY = re.findall(r"```python\n(.*?)```", page_text("library"), re.DOTALL)
 BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
 
 
 def steps():
-    """Yield each command of the console blocks and the output that the page shows."""
-    for block in BLOCK.findall(README):
+    """Yield each command of the console blocks, in reading order, and the output that is shown."""
+    for block in BLOCK.findall("\n".join([README, *map(page_text, PAGES)])):
         command, shown = None, []
         for line in block.splitlines():
             if line.startswith("$ "):
@@ -37,7 +37,7 @@ def as_pattern(shown):
 
 
 def test_transcript_is_what_happens(home):
-    """Every command of the page prints what the page shows."""
+    """Every command of the README and the manual prints what is shown."""
     environ = {
         "HOME": str(home),
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
@@ -62,8 +62,8 @@ def test_transcript_is_what_happens(home):
 
 
 def test_library_example_runs(home, monkeypatch, capsys):
-    """The library example of the page runs as it stands."""
-    example, *_ = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    """The first example of the library page runs."""
+    example, _ = LIBRARY
     monkeypatch.chdir(home)
     names: dict[str, object] = {}
     exec(example, names)  # the page is ours
@@ -77,7 +77,7 @@ def test_library_example_runs(home, monkeypatch, capsys):
 
 def test_tools_example_runs(capsys):
     """The example of tools and skills does what the page says."""
-    _, example, _ = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    _, example = LIBRARY
     exec(example, {})  # the page is ours
     assert capsys.readouterr().out.splitlines() == [
         "sunny in Ulm for 1 days",
@@ -94,9 +94,8 @@ def test_ci_runs_the_command_of_the_page():
     assert (TOP / ".ci/run").read_text().splitlines()[-1] == test
 
 
-@pytest.mark.skipif(os.name != "posix", reason="the page is written for POSIX shells")
-def test_every_command_is_on_the_page():
-    """Each command of the program appears in the README."""
+def test_every_command_is_in_the_manual():
+    """Each command of the program appears on a page of the manual."""
     listed = subprocess.run(
         [sys.executable, "-m", "omniagent_cli", "sessions", "--help"],
         capture_output=True,
@@ -104,5 +103,19 @@ def test_every_command_is_on_the_page():
         check=True,
     )
     names = re.findall(r"^  ([a-z]+) {2,}", listed.stdout, re.MULTILINE)
+    pages = "\n".join(map(page_text, PAGES))
     assert len(names) > 15
-    assert [name for name in names if f"`{name}" not in README and f" {name} " not in README] == []
+    assert [name for name in names if f"`{name}" not in pages and f" {name} " not in pages] == []
+
+
+def test_every_page_is_a_topic():
+    """Each file of the manual is a help topic, and the README links to it."""
+    assert {path.stem for path in PAGES_DIRECTORY.iterdir()} == set(PAGES)
+    assert [
+        name for name in PAGES if f"[{name}](omniagent_cli/manual/{name}.md)" not in README
+    ] == []
+
+
+def test_the_readme_is_short():
+    """The README has at most 300 lines; the rest is in the manual."""
+    assert len(README.splitlines()) <= 300
