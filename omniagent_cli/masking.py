@@ -29,7 +29,7 @@ def mask_words(words: Iterable[str]) -> list[str]:
 
 
 def _mask_word(word: str) -> str:
-    from omniagent_cli.text import redact
+    from omniagent_cli.text.redact import redact
 
     masked = _ASSIGNED.sub(rf"\1{MASK}", mask_url(word))
     return masked if masked != word else redact(word, {})

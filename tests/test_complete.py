@@ -20,7 +20,7 @@ from omniagent_cli.config.project import find_project_file
 from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import ConfigError
 from omniagent_cli.stores import StoreLocation
-from omniagent_cli.text import one_line
+from omniagent_cli.text.sanitize import one_line
 
 ROOT = Path(__file__).parents[1]
 

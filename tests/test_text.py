@@ -9,19 +9,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from omniagent_cli.stores import query as search
-from omniagent_cli.text import (
-    cut,
-    first_line,
-    fold,
-    index_text,
-    is_storable,
-    one_line,
-    plain_field,
-    redact,
-    visible,
-    words,
-    words_with_spans,
-)
+from omniagent_cli.text.redact import redact
+from omniagent_cli.text.sanitize import cut, first_line, is_storable, one_line, plain_field, visible
+from omniagent_cli.text.tokenize import fold, index_text, words, words_with_spans
 
 ANY = st.text(st.characters(exclude_categories=()), max_size=60)
 ODD = st.text(

@@ -26,7 +26,7 @@ from omniagent_cli.errors import OmniAgentError, SessionNotFound, UsageError
 from omniagent_cli.json_format import dump, format_time
 from omniagent_cli.models import SessionSummary
 from omniagent_cli.stores import SessionStore
-from omniagent_cli.text import one_line
+from omniagent_cli.text.sanitize import one_line
 
 T = TypeVar("T")
 

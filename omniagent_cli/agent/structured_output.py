@@ -9,7 +9,7 @@ from typing import Any
 
 from omniagent_cli.errors import UsageError
 from omniagent_cli.json_format import dump
-from omniagent_cli.text import one_line
+from omniagent_cli.text.sanitize import one_line
 
 _AT_MOST = 20
 """So many problems of an answer are told."""

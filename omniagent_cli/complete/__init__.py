@@ -91,7 +91,7 @@ def _held(place: Place, environ: Mapping[str, str]) -> Pairs:
 
 
 def _short(text: str) -> str:
-    from omniagent_cli.text import one_line
+    from omniagent_cli.text.sanitize import one_line
 
     return one_line(text[:60])
 

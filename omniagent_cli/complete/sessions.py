@@ -97,9 +97,7 @@ def _described(title: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    from omniagent_cli.text import (
-        one_line,
-    )  # it costs as much as all else here, and is hardly ever needed
+    from omniagent_cli.text.sanitize import one_line
 
     return one_line(text)
 

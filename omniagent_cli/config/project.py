@@ -133,7 +133,7 @@ def _some(keys: list[Key]) -> str:
 
 def _line(text: str) -> str:
     """Make a stranger's directory and key names harmless to a terminal, and one line."""
-    from omniagent_cli.text import one_line
+    from omniagent_cli.text.sanitize import one_line
 
     return one_line(text)
 

@@ -54,13 +54,13 @@ FORMATS: dict[str, Format] = {
     for row in (
         Format(
             "jsonl",
-            "omniagent_cli.formats.interchange.native:JsonLines",
+            "omniagent_cli.formats.interchange.jsonl:JsonLines",
             "a header line per session, a line per message; carries everything",
             (".jsonl",),
         ),
         Format(
             "json",
-            "omniagent_cli.formats.interchange.native:JsonDocument",
+            "omniagent_cli.formats.interchange.json:JsonDocument",
             "one document; carries everything",
             (".json",),
         ),

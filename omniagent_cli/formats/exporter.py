@@ -10,10 +10,10 @@ from typing import Any
 
 from omniagent_cli.errors import SessionNotFound, UsageError
 from omniagent_cli.formats import open_exporter
-from omniagent_cli.formats.redaction import Redactor
 from omniagent_cli.formats.types import Exporter, Outgoing
 from omniagent_cli.models import ROLES, Session
 from omniagent_cli.stores import SessionStore
+from omniagent_cli.text.redact import Redactor
 
 _PIECE_BYTES = 64 * 1024
 _HERE_ONLY = ("uid", "expires_at")

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, cast
 from omniagent_cli.errors import FormatError
 from omniagent_cli.formats.byte_source import Source
 from omniagent_cli.formats.types import Problem, problem
-from omniagent_cli.text import one_line
+from omniagent_cli.text.sanitize import one_line
 
 ZIP = b"PK\x03\x04"
 _EMPTY_ZIP = b"PK\x05\x06"

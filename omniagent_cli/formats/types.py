@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from omniagent_cli.formats.byte_source import Source
-from omniagent_cli.text import cut
+from omniagent_cli.text.sanitize import cut
 
 PROBLEM_LENGTH = 300
 """Characters of a problem's text that are kept: it may quote what a hostile file holds."""

@@ -11,7 +11,7 @@ from omniagent_cli.agent.tools.tool import Decision, Tool
 from omniagent_cli.config import Settings, add_value, config_path
 from omniagent_cli.errors import ConfigError
 from omniagent_cli.json_format import dump
-from omniagent_cli.text import one_line
+from omniagent_cli.text.sanitize import one_line
 
 _ARGUMENTS = 20
 _LINES = 12

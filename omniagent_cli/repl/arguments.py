@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple, get_args, get_origin
 
 from omniagent_cli.errors import UsageError
-from omniagent_cli.text import one_line
+from omniagent_cli.text.sanitize import one_line
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from omniagent_cli.repl.context_use import ContextUse, context_use
 from omniagent_cli.repl.first_use import FirstUse
 from omniagent_cli.repl.last_turn import Asked
 from omniagent_cli.repl.session_watcher import News, Watch
-from omniagent_cli.text import one_line, visible
+from omniagent_cli.text.sanitize import one_line, visible
 from omniagent_cli.ui.cells import wrap_cells
 from omniagent_cli.ui.transcript import (
     ROLE_STYLES,

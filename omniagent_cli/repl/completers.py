@@ -15,7 +15,7 @@ from omniagent_cli.repl.arguments import Argument, options_of
 from omniagent_cli.repl.paths import path_completions
 from omniagent_cli.repl.registry import Command
 from omniagent_cli.stores.backend import SORTS
-from omniagent_cli.text import cut, one_line
+from omniagent_cli.text.sanitize import cut, one_line
 
 if TYPE_CHECKING:
     from omniagent_cli.repl.chat import Chat

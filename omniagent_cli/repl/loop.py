@@ -26,7 +26,7 @@ from omniagent_cli.repl.prompt import Prompt, fitting_output
 from omniagent_cli.repl.recap import show_recap
 from omniagent_cli.repl.server_consent import confirm_first_use
 from omniagent_cli.repl.toolbar import Part, chat_parts
-from omniagent_cli.text import one_line
+from omniagent_cli.text.sanitize import one_line
 from omniagent_cli.ui.views import counted, quoted
 
 if TYPE_CHECKING:

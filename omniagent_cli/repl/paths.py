@@ -11,7 +11,7 @@ from itertools import islice
 from prompt_toolkit.completion import Completion
 
 from omniagent_cli.models import size_text
-from omniagent_cli.text import one_line
+from omniagent_cli.text.sanitize import one_line
 
 _LIMIT = 50
 _READ = 10_000

@@ -13,7 +13,7 @@ from omniagent_cli.errors import OmniAgentError
 from omniagent_cli.models import SessionSummary
 from omniagent_cli.repl.echo_guard import handled
 from omniagent_cli.repl.picker_model import Choices
-from omniagent_cli.text import one_line
+from omniagent_cli.text.sanitize import one_line
 from omniagent_cli.ui.views import counted
 
 if TYPE_CHECKING:

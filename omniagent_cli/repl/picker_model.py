@@ -8,7 +8,7 @@ from omniagent_cli.errors import SessionNotFound
 from omniagent_cli.models import Message, SessionSummary
 from omniagent_cli.stores.backend import Cursor
 from omniagent_cli.stores.store import SessionStore
-from omniagent_cli.text import one_line
+from omniagent_cli.text.sanitize import one_line
 
 PAGE = 200
 _PREVIEWED = 6

@@ -23,7 +23,7 @@ from omniagent_cli.models import Message, SessionSummary
 from omniagent_cli.repl.picker_model import Choices, last_messages
 from omniagent_cli.repl.prompt import without_mouse
 from omniagent_cli.repl.truncation import beginning
-from omniagent_cli.text import first_line, one_line, visible
+from omniagent_cli.text.sanitize import first_line, one_line, visible
 from omniagent_cli.ui.cells import cell_width, cut_cells
 from omniagent_cli.ui.live_area import last_rows
 from omniagent_cli.ui.transcript import body

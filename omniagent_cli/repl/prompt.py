@@ -25,7 +25,7 @@ from prompt_toolkit.utils import is_dumb_terminal
 
 from omniagent_cli.repl.history import PrivateHistory
 from omniagent_cli.repl.toolbar import Part, fitted_line
-from omniagent_cli.text import one_line
+from omniagent_cli.text.sanitize import one_line
 from omniagent_cli.ui.ascii import plainly_drawn
 
 if TYPE_CHECKING:

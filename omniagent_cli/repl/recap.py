@@ -12,7 +12,7 @@ from omniagent_cli.models import Message
 from omniagent_cli.repl.last_turn import last_turn
 from omniagent_cli.repl.truncation import beginning, end
 from omniagent_cli.stores.store import SessionStore
-from omniagent_cli.text import first_line, one_line
+from omniagent_cli.text.sanitize import first_line, one_line
 from omniagent_cli.ui.cells import cut_cells
 from omniagent_cli.ui.transcript import ROLE_STYLES, body, call_line, heading
 from omniagent_cli.ui.views import counted

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 from omniagent_cli.errors import SessionNotFound, UsageError
 from omniagent_cli.repl.arguments import Argument, Kind, Reading, argument_of
-from omniagent_cli.text import one_line
+from omniagent_cli.text.sanitize import one_line
 from omniagent_cli.ui.views import quoted
 
 if TYPE_CHECKING:

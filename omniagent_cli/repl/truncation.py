@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from omniagent_cli.text import visible
+from omniagent_cli.text.sanitize import visible
 from omniagent_cli.ui.cells import cell_width, cut_cells
 
 _FENCE = re.compile(r"(?m)^ {0,3}(`{3,}|~{3,})([^\n]*)$")

@@ -14,7 +14,7 @@ from datetime import datetime
 from functools import lru_cache
 from itertools import pairwise
 
-from omniagent_cli.text import is_single_character_word, words, words_with_spans
+from omniagent_cli.text.tokenize import is_single_character_word, words, words_with_spans
 
 _TOKEN = re.compile(r'"([^"]*)"?|(\S+)')
 SNIPPET_LENGTH = 160

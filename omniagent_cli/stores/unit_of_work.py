@@ -23,7 +23,8 @@ from omniagent_cli.stores.backend import HeaderRow, MessageRow, Transaction
 from omniagent_cli.stores.encryption.access import Sealing
 from omniagent_cli.stores.events import Event, EventBus, Handler
 from omniagent_cli.stores.registry import BACKENDS, Capabilities
-from omniagent_cli.text import first_line, index_text, is_storable
+from omniagent_cli.text.sanitize import first_line, is_storable
+from omniagent_cli.text.tokenize import index_text
 
 if TYPE_CHECKING:
     from omniagent_cli.stores.maintenance.check import Problem

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.theme import Theme
 
-from omniagent_cli.text import visible
+from omniagent_cli.text.sanitize import visible
 from omniagent_cli.ui.markdown_elements import ELEMENTS, markdown_styles
 from omniagent_cli.ui.palette import Background
 

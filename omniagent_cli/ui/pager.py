@@ -7,19 +7,16 @@ import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from omniagent_cli.ui.cells import cell_width
-
-if TYPE_CHECKING:
-    from omniagent_cli.ui.terminal import Terminal
 
 _SGR = re.compile(r"\x1b\[[0-9;]*m")
 
 
-class _PagerLeft(BaseException):
+class _PagerExited(BaseException):
     """The person left the pager: whoever produces lines stops. No Exception, so that nobody swallows it."""
 
 
@@ -37,15 +34,30 @@ def pager_command(setting: str, environ: Mapping[str, str]) -> list[str]:
     return command
 
 
-class Paged:
-    """Lines that are held until they fill the screen, and then go to the pager as they come."""
+class PagedOutput:
+    """Lines held back until they fill the screen, then streamed to the pager.
 
-    def __init__(self, terminal: Terminal, command: list[str]) -> None:
-        self._terminal = terminal
+    Args:
+        command: the pager and its arguments, see `pager_command`.
+        write: writes text to the terminal where no pager is needed.
+        size: columns and rows of the terminal.
+        environ: environment of the pager.
+    """
+
+    def __init__(
+        self,
+        command: list[str],
+        write: Callable[[str], None],
+        *,
+        size: tuple[int, int],
+        environ: Mapping[str, str],
+    ) -> None:
         self._command = command
+        self._write = write
+        self._environ = environ
         self._held: list[str] = []
-        self._room = terminal.height - 1
-        self._width = max(1, terminal.width)
+        self._width = max(1, size[0])
+        self._room = size[1] - 1
         self._process: subprocess.Popen[str] | None = None
 
     def line(self, text: str = "") -> None:
@@ -69,11 +81,10 @@ class Paged:
             self._release()
             return False
         self._wait()
-        return kind is _PagerLeft
+        return kind is _PagerExited
 
     def _start(self) -> None:
-        environ = {"LESS": "FRX", "LV": "-c", **self._terminal.environ}
-        self._terminal.flush()
+        environ = {"LESS": "FRX", "LV": "-c", **self._environ}
         try:
             self._process = subprocess.Popen(  # noqa: S603  # the person's own pager, without a shell
                 self._command,
@@ -95,11 +106,11 @@ class Paged:
         try:
             self._process.stdin.write(text)
         except BrokenPipeError as error:
-            raise _PagerLeft from error
+            raise _PagerExited from error
 
     def _release(self) -> None:
         held, self._held = "".join(self._held), []
-        self._terminal.write(held)
+        self._write(held)
 
     def _wait(self) -> None:
         assert self._process is not None  # noqa: S101

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol, TextIO, cast
 
 from omniagent_cli.errors import OmniAgentError
-from omniagent_cli.text import one_line, visible
+from omniagent_cli.text.sanitize import one_line, visible
 from omniagent_cli.ui.ascii import plainly_drawn, wants_ascii
 from omniagent_cli.ui.cells import Table, fitted_widths, narrowed, padded_rows
 from omniagent_cli.ui.palette import Background, background_of, styled
@@ -225,13 +225,16 @@ class Terminal:
     @contextmanager
     def paged(self) -> Iterator[Out]:
         """Give a place for lines that may be long: the pager on a terminal, when they fill it."""
-        from omniagent_cli.ui.pager import Paged, pager_command
+        from omniagent_cli.ui.pager import PagedOutput, pager_command
 
         command = pager_command(self.pager, self.environ) if self.is_terminal else []
         if not command or self.is_dumb or not _is_tty(self.stdin):
             yield self
             return
-        with Paged(self, command) as out:
+        self.flush()
+        with PagedOutput(
+            command, self.write, size=(self.width, self.height), environ=self.environ
+        ) as out:
             yield out
 
     # Talk.

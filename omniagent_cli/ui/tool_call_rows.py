@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from omniagent_cli.models import ToolCall
-from omniagent_cli.text import first_line, one_line
+from omniagent_cli.text.sanitize import first_line, one_line
 from omniagent_cli.ui.cells import cut_cells
 
 Ending = Literal["ok", "failed", "interrupted"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from omniagent_cli.text import first_line, one_line
+from omniagent_cli.text.sanitize import first_line, one_line
 from omniagent_cli.ui.cells import Column, Table
 
 

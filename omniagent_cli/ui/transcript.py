@@ -10,7 +10,7 @@ from omniagent_cli.agent.context.summary import Summary
 from omniagent_cli.durations import describe_age
 from omniagent_cli.json_format import format_time
 from omniagent_cli.models import Message, Session, SessionSummary
-from omniagent_cli.text import one_line, plain_field, visible
+from omniagent_cli.text.sanitize import one_line, plain_field, visible
 from omniagent_cli.ui.json_text import json_text
 from omniagent_cli.ui.views import counted, marks
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from omniagent_cli.agent.context.cost import Prices, Tally, cost, dollars
-from omniagent_cli.text import one_line
+from omniagent_cli.text.sanitize import one_line
 from omniagent_cli.ui.cells import Column, Table
 
 _UNPRICED = "-"

@@ -15,7 +15,7 @@ from omniagent_cli.json_format import format_time
 from omniagent_cli.models import SessionSummary
 from omniagent_cli.stores.operations.trash import TrashEntry
 from omniagent_cli.stores.query import SearchHit
-from omniagent_cli.text import one_line, plain_field
+from omniagent_cli.text.sanitize import one_line, plain_field
 from omniagent_cli.ui.cells import Column, Table
 
 

@@ -23,7 +23,7 @@ import psycopg
 
 from omniagent_cli.models import Message, new_uid
 from omniagent_cli.stores.backends.postgres.store import PostgresStore
-from omniagent_cli.text import words
+from omniagent_cli.text.tokenize import words
 
 SENTENCE = (
     "the quick brown fox jumps over a lazy dog while seven wizards boil jade kettles in the dark"

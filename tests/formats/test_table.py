@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from omniagent_cli.formats.writers.csv import COLUMNS
 from omniagent_cli.stores import open_store
-from omniagent_cli.text import visible
+from omniagent_cli.text.sanitize import visible
 
 STARTS = "=+-@\t\r＝＋－＠"  # noqa: RUF001  # wide forms are formulas too
 

@@ -30,7 +30,7 @@ from omniagent_cli.models import (
     published,
     size_text,
 )
-from omniagent_cli.text import cut, one_line
+from omniagent_cli.text.sanitize import cut, one_line
 
 MAX_TEXT_BYTES = 1_000_000
 """Of one text file: about 250,000 tokens, which is the whole window of most models."""

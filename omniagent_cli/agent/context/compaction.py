@@ -25,7 +25,7 @@ from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import ModelRefused, OmniAgentError, UsageError
 from omniagent_cli.json_format import format_time
 from omniagent_cli.stores.store import SessionStore
-from omniagent_cli.text import one_line
+from omniagent_cli.text.sanitize import one_line
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from omniagent_cli.errors import UsageError
 from omniagent_cli.models import size_text
-from omniagent_cli.text import one_line
+from omniagent_cli.text.sanitize import one_line
 
 MAX_SYSTEM_BYTES = 1_000_000
 """More than any system prompt, and less than a file that was named by mistake."""

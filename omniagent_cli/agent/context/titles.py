@@ -18,7 +18,7 @@ from omniagent_cli.errors import OmniAgentError
 from omniagent_cli.models import Message, new_uid
 from omniagent_cli.stores.store import SessionStore
 from omniagent_cli.stores.unit_of_work import TITLE_LENGTH
-from omniagent_cli.text import first_line, one_line
+from omniagent_cli.text.sanitize import first_line, one_line
 
 T = TypeVar("T")
 

@@ -32,7 +32,7 @@ from omniagent_cli.agent.mcp.server_log import Diary
 from omniagent_cli.agent.mcp.stdio_transport import program
 from omniagent_cli.errors import AgentError, OmniAgentError
 from omniagent_cli.json_format import dump
-from omniagent_cli.text import cut, one_line
+from omniagent_cli.text.sanitize import cut, one_line
 
 MAX_TOOLS = 256
 """More than any model takes."""

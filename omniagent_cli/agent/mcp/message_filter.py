@@ -12,7 +12,7 @@ from typing import Any, Self
 from mcp.types import JSONRPCError, JSONRPCRequest, JSONRPCResponse
 
 from omniagent_cli.agent.mcp.server_log import Diary
-from omniagent_cli.text import cut, one_line, visible
+from omniagent_cli.text.sanitize import cut, one_line, visible
 
 MAX_SCHEMA_CHARACTERS = 64 * 1024
 MAX_DESCRIPTION_CHARACTERS = 8 * 1024

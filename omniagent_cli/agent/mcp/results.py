@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from omniagent_cli.json_format import dump
-from omniagent_cli.text import one_line, visible
+from omniagent_cli.text.sanitize import one_line, visible
 
 if TYPE_CHECKING:
     from mcp.types import CallToolResult

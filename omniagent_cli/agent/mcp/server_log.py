@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from omniagent_cli.text import cut, one_line
+from omniagent_cli.text.sanitize import cut, one_line
 
 _KEPT_LINES = 20
 _LINE_LENGTH = 300

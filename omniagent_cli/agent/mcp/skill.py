@@ -11,7 +11,7 @@ from omniagent_cli.agent.mcp.server import McpServer
 from omniagent_cli.agent.tools.skill import Skill
 from omniagent_cli.agent.tools.tool import Effect, Tool
 from omniagent_cli.errors import AgentError
-from omniagent_cli.text import one_line
+from omniagent_cli.text.sanitize import one_line
 
 if TYPE_CHECKING:
     from mcp.types import Tool as Listed

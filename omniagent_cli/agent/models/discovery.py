@@ -26,7 +26,7 @@ from omniagent_cli.agent.models.providers import (
 )
 from omniagent_cli.errors import ConfigError, ModelRefused, ModelUnreachable, UsageError
 from omniagent_cli.keys import KeyChain
-from omniagent_cli.text import one_line
+from omniagent_cli.text.sanitize import one_line
 
 PROBE_SECONDS = 0.25
 _LISTING_BYTES = 4_000_000

@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 
 from omniagent_cli.agent.models.providers import Endpoint
 from omniagent_cli.errors import ModelError, ModelRateLimited, ModelRefused, ModelUnreachable
-from omniagent_cli.text import one_line, redact
+from omniagent_cli.text.redact import redact
+from omniagent_cli.text.sanitize import one_line
 
 _DETAIL_LENGTH = 300
 _REFUSES_PARTS = re.compile(

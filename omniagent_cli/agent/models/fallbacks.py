@@ -10,7 +10,7 @@ from omniagent_cli.agent.events import ModelSettings, Notice
 from omniagent_cli.agent.models.failures import said_in
 from omniagent_cli.agent.models.providers import Endpoint
 from omniagent_cli.agent.models.request_body import with_instruction
-from omniagent_cli.text import one_line
+from omniagent_cli.text.sanitize import one_line
 
 _REFUSING = (400, 404, 422, 500, 501)
 _NO_TOOLS = re.compile(

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from omniagent_cli.agent.events import Engine, Finished, ModelSettings
 from omniagent_cli.errors import ModelError, ModelUnreachable
-from omniagent_cli.text import one_line
+from omniagent_cli.text.sanitize import one_line
 
 _THOUGHTS = re.compile(r"\A\s*<think(?:ing)?>.*?</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
 """How some local models think aloud before they answer."""

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from urllib.parse import urlsplit
 
 from omniagent_cli.errors import ConfigError, UsageError
-from omniagent_cli.text import one_line
+from omniagent_cli.text.sanitize import one_line
 
 RECALL = "recall"
 """The built-in answerer: a model's name without a provider."""

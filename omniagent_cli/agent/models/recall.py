@@ -10,7 +10,8 @@ from omniagent_cli.agent.events import EngineEvent, Finished, ModelSettings, Tex
 from omniagent_cli.durations import describe_age, utc_now
 from omniagent_cli.json_format import parse_time
 from omniagent_cli.models import content_text
-from omniagent_cli.text import cut, words
+from omniagent_cli.text.sanitize import cut
+from omniagent_cli.text.tokenize import words
 
 if TYPE_CHECKING:
     from omniagent_cli.stores.store import SessionStore

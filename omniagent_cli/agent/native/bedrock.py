@@ -13,7 +13,7 @@ from omniagent_cli.agent.models.http_client import CONNECT_SECONDS
 from omniagent_cli.agent.models.providers import Endpoint, is_loopback
 from omniagent_cli.agent.native.response import readable
 from omniagent_cli.errors import ConfigError, ModelUnreachable
-from omniagent_cli.text import one_line
+from omniagent_cli.text.sanitize import one_line
 
 _SILENCE_SECONDS = 3600
 """How long the library waits by itself; silence is judged by us, and much sooner."""

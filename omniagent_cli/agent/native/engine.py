@@ -19,7 +19,7 @@ from omniagent_cli.agent.native.errors import explained, unsupported
 from omniagent_cli.agent.native.request import Asked, asked_with, body_for
 from omniagent_cli.agent.native.response import deltas, finished, is_piece, readable
 from omniagent_cli.errors import ModelError, OmniAgentError
-from omniagent_cli.text import one_line
+from omniagent_cli.text.sanitize import one_line
 
 if TYPE_CHECKING:
     from pydantic_ai.models import Model, StreamedResponse

@@ -12,7 +12,7 @@ from omniagent_cli.agent.models.providers import Endpoint
 from omniagent_cli.agent.models.request_body import with_instruction
 from omniagent_cli.agent.native.conversation import conversation
 from omniagent_cli.errors import UsageError
-from omniagent_cli.text import one_line
+from omniagent_cli.text.sanitize import one_line
 
 if TYPE_CHECKING:
     from pydantic_ai.messages import ModelMessage

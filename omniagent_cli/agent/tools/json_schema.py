@@ -14,7 +14,7 @@ from typing import Any
 
 from omniagent_cli.errors import InvalidRecord
 from omniagent_cli.json_format import dump
-from omniagent_cli.text import cut
+from omniagent_cli.text.sanitize import cut
 
 _TOLD = 5
 _DEPTH = 64

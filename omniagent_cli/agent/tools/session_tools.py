@@ -12,7 +12,7 @@ from omniagent_cli.errors import CorruptSession, KeyNotFound, SessionNotFound, U
 from omniagent_cli.json_format import dump, format_time
 from omniagent_cli.models import SessionSummary
 from omniagent_cli.stores.store import SessionStore
-from omniagent_cli.text import cut
+from omniagent_cli.text.sanitize import cut
 
 Scope = Literal["current", "all"]
 

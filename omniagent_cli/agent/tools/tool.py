@@ -19,7 +19,7 @@ from omniagent_cli.agent.tools.tool_results import MAX_RESULT_CHARACTERS, Whole,
 from omniagent_cli.agent.tools.tool_signature import context_parameter, signature_of
 from omniagent_cli.errors import OmniAgentError, UsageError
 from omniagent_cli.models import ToolCall
-from omniagent_cli.text import cut
+from omniagent_cli.text.sanitize import cut
 
 __all__ = [
     "MAX_RESULT_CHARACTERS",

@@ -15,7 +15,7 @@ from omniagent_cli.agent.tools.skill import Skill
 from omniagent_cli.agent.tools.tool import TOOL_NAME, Offer, Tool
 from omniagent_cli.agent.tools.tool_toggles import Known, SessionSwitches, Switches
 from omniagent_cli.errors import OmniAgentError, UsageError
-from omniagent_cli.text import one_line
+from omniagent_cli.text.sanitize import one_line
 
 if TYPE_CHECKING:
     from omniagent_cli.stores.store import SessionStore

@@ -32,7 +32,7 @@ from omniagent_cli.cli.framework.context import Context, running
 from omniagent_cli.cli.framework.exits import DONE, FAILED
 from omniagent_cli.config import Settings
 from omniagent_cli.errors import OmniAgentError
-from omniagent_cli.text import one_line, plain_field
+from omniagent_cli.text.sanitize import one_line, plain_field
 from omniagent_cli.ui.cells import wrap_cells
 from omniagent_cli.ui.views import counted
 

@@ -18,7 +18,7 @@ from omniagent_cli.errors import (
     StoreUnavailable,
     UsageError,
 )
-from omniagent_cli.text import one_line, visible
+from omniagent_cli.text.sanitize import one_line, visible
 from omniagent_cli.ui.terminal import OutputFailed
 
 if TYPE_CHECKING:

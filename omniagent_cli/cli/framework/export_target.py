@@ -20,7 +20,7 @@ from omniagent_cli.formats import FORMATS, open_exporter
 from omniagent_cli.formats.exporter import ExportReport, export_sessions
 from omniagent_cli.formats.file_names import file_name
 from omniagent_cli.stores import StoreLocation
-from omniagent_cli.text import plain_field
+from omniagent_cli.text.sanitize import plain_field
 from omniagent_cli.ui.views import counted, quoted
 
 Write = Callable[[bytes], object]

@@ -16,7 +16,7 @@ from omniagent_cli.config import chosen_model, config_path, set_value
 from omniagent_cli.durations import describe_age, utc_now
 from omniagent_cli.errors import ConfigError, OmniAgentError, UsageError
 from omniagent_cli.json_format import format_time, parse_time
-from omniagent_cli.text import one_line, plain_field
+from omniagent_cli.text.sanitize import one_line, plain_field
 from omniagent_cli.ui.cells import Column, Table
 
 if TYPE_CHECKING:

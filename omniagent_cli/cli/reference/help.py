@@ -12,7 +12,7 @@ from omniagent_cli.cli.framework.command_table import COMMANDS, commands_below
 from omniagent_cli.cli.framework.context import Context, running
 from omniagent_cli.cli.reference.manual import PAGES, show_page
 from omniagent_cli.errors import UsageError
-from omniagent_cli.text import plain_field
+from omniagent_cli.text.sanitize import plain_field
 from omniagent_cli.ui.cells import wrap_cells
 
 if TYPE_CHECKING:

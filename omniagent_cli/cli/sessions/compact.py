@@ -12,7 +12,7 @@ from omniagent_cli.cli.framework.context import Context, running
 from omniagent_cli.cli.framework.options import OneId
 from omniagent_cli.cli.talk.agent_factory import Answering, Wishes
 from omniagent_cli.cli.talk.turn_runner import ModelOption, OfflineOption
-from omniagent_cli.text import visible
+from omniagent_cli.text.sanitize import visible
 from omniagent_cli.ui.usage import priced, usage_line
 from omniagent_cli.ui.views import counted, quoted
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from omniagent_cli.cli.framework.context import Context
 from omniagent_cli.config.external_histories import History, histories
 from omniagent_cli.models import size_text
-from omniagent_cli.text import one_line, plain_field
+from omniagent_cli.text.sanitize import one_line, plain_field
 from omniagent_cli.ui.cells import Column, Table
 from omniagent_cli.ui.views import counted
 

@@ -14,7 +14,7 @@ from omniagent_cli.cli.framework.row_output import show_fields
 from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import UsageError
 from omniagent_cli.models import SessionSummary
-from omniagent_cli.text import one_line
+from omniagent_cli.text.sanitize import one_line
 from omniagent_cli.ui import views
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from omniagent_cli.cli.framework.options import AnyId, OneId
 from omniagent_cli.cli.framework.row_output import show_rows
 from omniagent_cli.errors import KeyNotFound
 from omniagent_cli.parsing import json_or_text
-from omniagent_cli.text import plain_field, visible
+from omniagent_cli.text.sanitize import plain_field, visible
 from omniagent_cli.ui.json_text import json_text
 from omniagent_cli.ui.views import pairs_table, quoted
 

@@ -24,7 +24,7 @@ from omniagent_cli.cli.framework.options import (
 from omniagent_cli.cli.framework.session_selection import Wanted, chosen, described
 from omniagent_cli.cli.framework.stdin_ids import FromStdin, Null, named_and_piped
 from omniagent_cli.models import SessionSummary
-from omniagent_cli.text import plain_field
+from omniagent_cli.text.sanitize import plain_field
 from omniagent_cli.ui.views import counted
 
 Removal = tuple[SessionSummary, int]

@@ -15,7 +15,7 @@ from omniagent_cli.durations import describe_age, utc_now
 from omniagent_cli.errors import UsageError
 from omniagent_cli.models import ROLES
 from omniagent_cli.stores.query import SearchHit, parse
-from omniagent_cli.text import one_line
+from omniagent_cli.text.sanitize import one_line
 from omniagent_cli.ui import views
 from omniagent_cli.ui.cells import cell_width, wrap_cells
 from omniagent_cli.ui.views import counted

@@ -20,7 +20,7 @@ from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import UsageError
 from omniagent_cli.formats import EXPORTED
 from omniagent_cli.models import Message, SessionSummary
-from omniagent_cli.text import plain_field, visible
+from omniagent_cli.text.sanitize import plain_field, visible
 from omniagent_cli.ui import transcript
 from omniagent_cli.ui.cells import wrap_cells
 from omniagent_cli.ui.json_text import json_text

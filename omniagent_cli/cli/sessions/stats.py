@@ -16,7 +16,7 @@ from omniagent_cli.cli.framework.context import Context, running
 from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import SessionNotFound
 from omniagent_cli.models import Message, SessionSummary
-from omniagent_cli.text import one_line, plain_field
+from omniagent_cli.text.sanitize import one_line, plain_field
 from omniagent_cli.ui.activity_map import heat_rows
 from omniagent_cli.ui.cells import Column, Table
 from omniagent_cli.ui.views import counted

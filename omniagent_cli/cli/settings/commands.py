@@ -27,7 +27,7 @@ from omniagent_cli.config import (
 )
 from omniagent_cli.errors import ConfigError
 from omniagent_cli.private_files import make_private_directory, write_private
-from omniagent_cli.text import one_line, plain_field, visible
+from omniagent_cli.text.sanitize import one_line, plain_field, visible
 from omniagent_cli.ui.cells import Column, Table
 
 Key = Annotated[str, typer.Argument(metavar="KEY", help="a setting, such as window.max_messages")]

@@ -11,7 +11,7 @@ from omniagent_cli.cli.framework.context import Context, running
 from omniagent_cli.cli.framework.row_output import show_rows
 from omniagent_cli.errors import OmniAgentError, UsageError
 from omniagent_cli.keys import KEYRING_EXTRA, KEYRING_ORIGIN, check_key
-from omniagent_cli.text import one_line, plain_field
+from omniagent_cli.text.sanitize import one_line, plain_field
 from omniagent_cli.ui.cells import Column, Table
 
 _LONGEST_BYTES = 20_000

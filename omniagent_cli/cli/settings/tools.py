@@ -13,7 +13,7 @@ from omniagent_cli.agent.tools.toolset import Toolset
 from omniagent_cli.cli.framework.context import Context, running
 from omniagent_cli.cli.framework.row_output import show_rows
 from omniagent_cli.cli.talk.skills import all_skills
-from omniagent_cli.text import first_line, plain_field
+from omniagent_cli.text.sanitize import first_line, plain_field
 from omniagent_cli.ui.cells import Table
 from omniagent_cli.ui.tools import tools_table
 

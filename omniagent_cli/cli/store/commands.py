@@ -16,7 +16,7 @@ from omniagent_cli.cli.framework.row_output import show_rows
 from omniagent_cli.errors import UnsupportedOperation, UsageError
 from omniagent_cli.stores import StoreLocation
 from omniagent_cli.stores.maintenance.check import Problem
-from omniagent_cli.text import plain_field
+from omniagent_cli.text.sanitize import plain_field
 from omniagent_cli.ui.json_text import json_text
 from omniagent_cli.ui.views import counted, pairs_table
 

@@ -21,7 +21,7 @@ from omniagent_cli.cli.framework import exits
 from omniagent_cli.cli.framework.context import Context
 from omniagent_cli.cli.talk.turn_runner import Place, document, kept_in, told
 from omniagent_cli.errors import UsageError
-from omniagent_cli.text import one_line
+from omniagent_cli.text.sanitize import one_line
 
 if TYPE_CHECKING:
     from omniagent_cli.ui.turn_player import Played

@@ -14,7 +14,7 @@ from omniagent_cli.agent.models.discovery import Choice
 from omniagent_cli.config import state_dir
 from omniagent_cli.errors import ConfigError
 from omniagent_cli.private_files import locked_directory, read_bounded, write_private
-from omniagent_cli.text import one_line
+from omniagent_cli.text.sanitize import one_line
 
 _FILE_NAME = "local-servers"
 _AT_MOST = 100

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from omniagent_cli.agent.tools.captured_output import Printed, caught
 from omniagent_cli.agent.tools.skill import Skill
-from omniagent_cli.text import one_line
+from omniagent_cli.text.sanitize import one_line
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint

@@ -12,7 +12,7 @@ from typing import Any
 from omniagent_cli.formats.byte_source import Source
 from omniagent_cli.formats.json_helpers import is_by_line, list_entries
 from omniagent_cli.formats.json_stream import BadDocument, BadValue, JsonReader
-from omniagent_cli.formats.readers.foreign_messages import listed
+from omniagent_cli.formats.readers.records import listed
 from omniagent_cli.formats.types import (
     Entry,
     Incoming,

@@ -15,8 +15,8 @@ from omniagent_cli.errors import InvalidRecord
 from omniagent_cli.formats.byte_source import Source
 from omniagent_cli.formats.json_helpers import is_by_line, kept, list_entries
 from omniagent_cli.formats.json_stream import BadDocument, BadValue, JsonReader, parse
-from omniagent_cli.formats.readers.foreign_messages import (
-    Thread,
+from omniagent_cli.formats.readers.message_sequence import Thread
+from omniagent_cli.formats.readers.records import (
     header_of,
     message,
     object_of,

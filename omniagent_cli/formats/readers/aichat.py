@@ -20,7 +20,8 @@ from typing import Any
 from omniagent_cli.errors import InvalidRecord
 from omniagent_cli.formats.byte_source import MAX_RECORD_BYTES, Source
 from omniagent_cli.formats.input_sources import as_file
-from omniagent_cli.formats.readers.foreign_messages import (
+from omniagent_cli.formats.readers.message_tree import Tree, threads
+from omniagent_cli.formats.readers.records import (
     content_of,
     header_of,
     message,
@@ -30,8 +31,7 @@ from omniagent_cli.formats.readers.foreign_messages import (
     said_of,
     text_of,
     tool_call,
-)  # fmt: skip
-from omniagent_cli.formats.readers.message_tree import Tree, threads
+)
 from omniagent_cli.formats.types import Incoming, Problem, problem
 from omniagent_cli.json_format import MAX_DEPTH
 

@@ -15,7 +15,8 @@ from omniagent_cli.errors import InvalidRecord
 from omniagent_cli.formats.byte_source import Source
 from omniagent_cli.formats.json_helpers import kept, list_entries
 from omniagent_cli.formats.json_stream import BadDocument, JsonReader
-from omniagent_cli.formats.readers.foreign_messages import (
+from omniagent_cli.formats.readers.message_tree import Tree, threads
+from omniagent_cli.formats.readers.records import (
     header_of,
     message,
     object_of,
@@ -24,7 +25,6 @@ from omniagent_cli.formats.readers.foreign_messages import (
     text_of,
     tool_call,
 )
-from omniagent_cli.formats.readers.message_tree import Tree, threads
 from omniagent_cli.formats.types import Incoming, MessageEntry, Problem, problem
 
 _FACTS = frozenset(

@@ -16,8 +16,9 @@ from typing import Any
 from omniagent_cli.errors import InvalidRecord
 from omniagent_cli.formats.byte_source import Source
 from omniagent_cli.formats.json_helpers import objects_by_line
-from omniagent_cli.formats.readers.foreign_messages import (
-    ANSWER,
+from omniagent_cli.formats.readers.message_sequence import ANSWER
+from omniagent_cli.formats.readers.message_tree import Tree, threads
+from omniagent_cli.formats.readers.records import (
     content_of,
     header_of,
     message,
@@ -27,8 +28,7 @@ from omniagent_cli.formats.readers.foreign_messages import (
     said_of,
     text_of,
     tool_call,
-)  # fmt: skip
-from omniagent_cli.formats.readers.message_tree import Tree, threads
+)
 from omniagent_cli.formats.types import Incoming, MessageEntry, Problem, problem
 from omniagent_cli.json_format import dump
 

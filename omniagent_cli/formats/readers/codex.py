@@ -19,8 +19,9 @@ from typing import Any
 from omniagent_cli.errors import InvalidRecord
 from omniagent_cli.formats.byte_source import Source
 from omniagent_cli.formats.json_helpers import objects_by_line
-from omniagent_cli.formats.readers.foreign_messages import (
-    ANSWER,
+from omniagent_cli.formats.readers.message_sequence import ANSWER
+from omniagent_cli.formats.readers.message_tree import Tree, threads
+from omniagent_cli.formats.readers.records import (
     content_of,
     header_of,
     message,
@@ -32,8 +33,7 @@ from omniagent_cli.formats.readers.foreign_messages import (
     said_of,
     text_of,
     tool_call,
-)  # fmt: skip
-from omniagent_cli.formats.readers.message_tree import Tree, threads
+)
 from omniagent_cli.formats.types import Incoming, MessageEntry, Problem, problem
 
 _INJECTED = re.compile(

@@ -18,7 +18,8 @@ from omniagent_cli.errors import InvalidRecord
 from omniagent_cli.formats.byte_source import Source
 from omniagent_cli.formats.json_helpers import is_by_line, list_entries, objects_by_line
 from omniagent_cli.formats.json_stream import BadDocument, BadValue, JsonReader
-from omniagent_cli.formats.readers.foreign_messages import (
+from omniagent_cli.formats.readers.message_tree import Tree, threads
+from omniagent_cli.formats.readers.records import (
     content_of,
     header_of,
     message,
@@ -28,8 +29,7 @@ from omniagent_cli.formats.readers.foreign_messages import (
     said_of,
     text_of,
     tool_call,
-)  # fmt: skip
-from omniagent_cli.formats.readers.message_tree import Tree, threads
+)
 from omniagent_cli.formats.types import Incoming, MessageEntry, Problem, problem
 
 _LIST = re.compile(rb'"(?:messages|history)"\s*:\s*\[')

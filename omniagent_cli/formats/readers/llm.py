@@ -14,8 +14,9 @@ from typing import Any
 
 from omniagent_cli.errors import InvalidRecord
 from omniagent_cli.formats.byte_source import Source
-from omniagent_cli.formats.readers.foreign_messages import (
-    Thread,
+from omniagent_cli.formats.readers.llm_log import UNREADABLE, Log, Row, opened
+from omniagent_cli.formats.readers.message_sequence import Thread
+from omniagent_cli.formats.readers.records import (
     content_of,
     header_of,
     message,
@@ -25,7 +26,6 @@ from omniagent_cli.formats.readers.foreign_messages import (
     text_of,
     tool_call,
 )
-from omniagent_cli.formats.readers.llm_log import UNREADABLE, Log, Row, opened
 from omniagent_cli.formats.types import Entry, Incoming, MessageEntry, Problem, problem
 
 _OLDER = frozenset({"responses"})

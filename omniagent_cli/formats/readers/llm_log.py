@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from omniagent_cli.errors import FormatError
 from omniagent_cli.formats.byte_source import MAX_RECORD_BYTES, Source
-from omniagent_cli.formats.readers.foreign_messages import object_of, picture, text_of
+from omniagent_cli.formats.readers.records import object_of, picture, text_of
 
 Row = dict[str, Any]
 

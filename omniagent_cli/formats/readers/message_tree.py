@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Self
 
-from omniagent_cli.formats.readers.foreign_messages import Thread
+from omniagent_cli.formats.readers.message_sequence import Thread
 from omniagent_cli.formats.readers.node_store import NearNodes, Node, Nodes
 from omniagent_cli.formats.types import Entry, Incoming, MessageEntry, Problem
 from omniagent_cli.json_format import dump

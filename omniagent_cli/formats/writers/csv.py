@@ -12,7 +12,7 @@ from typing import Any
 from omniagent_cli.formats.types import Outgoing
 from omniagent_cli.formats.writers.markdown import attached, shown_time
 from omniagent_cli.models import plain_text
-from omniagent_cli.text import one_line, visible
+from omniagent_cli.text.sanitize import one_line, visible
 
 COLUMNS = (
     "session",

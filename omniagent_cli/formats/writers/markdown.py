@@ -10,7 +10,7 @@ from typing import Any
 
 from omniagent_cli.formats.types import Outgoing
 from omniagent_cli.models import other_parts, part_label, plain_text
-from omniagent_cli.text import one_line, visible
+from omniagent_cli.text.sanitize import one_line, visible
 
 ROLE_NAMES = {"system": "System", "user": "User", "assistant": "Assistant", "tool": "Tool"}
 

@@ -13,7 +13,7 @@ from omniagent_cli.formats.writers.markdown import (
     shown_time,
 )
 from omniagent_cli.models import plain_text
-from omniagent_cli.text import one_line, visible
+from omniagent_cli.text.sanitize import one_line, visible
 
 _RULE = "=" * 72
 

@@ -10,7 +10,7 @@ from omniagent_cli.agent.context.summary import summaries_of
 from omniagent_cli.errors import SessionNotFound
 from omniagent_cli.repl.chat import Chat
 from omniagent_cli.repl.registry import ModelName, TextOrFile, command
-from omniagent_cli.text import one_line, visible
+from omniagent_cli.text.sanitize import one_line, visible
 from omniagent_cli.ui.usage import usage_line, usage_table
 
 

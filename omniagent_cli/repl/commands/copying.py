@@ -11,7 +11,7 @@ from omniagent_cli.repl import clipboard
 from omniagent_cli.repl.arguments import Kind
 from omniagent_cli.repl.chat import Chat
 from omniagent_cli.repl.registry import command
-from omniagent_cli.text import visible
+from omniagent_cli.text.sanitize import visible
 
 What = Annotated[str, Kind("N")]
 Part = Annotated[str, Kind("code")]

@@ -12,7 +12,7 @@ from omniagent_cli.formats import FORMATS
 from omniagent_cli.formats.file_names import file_name
 from omniagent_cli.repl.chat import Chat
 from omniagent_cli.repl.registry import File, FileWord, Flag, Format, command
-from omniagent_cli.text import one_line, visible
+from omniagent_cli.text.sanitize import one_line, visible
 from omniagent_cli.ui.views import counted, quoted
 
 

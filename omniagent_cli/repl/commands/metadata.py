@@ -9,7 +9,7 @@ from omniagent_cli.errors import SessionNotFound, UsageError
 from omniagent_cli.repl.arguments import Kind
 from omniagent_cli.repl.chat import Chat
 from omniagent_cli.repl.registry import Flag, MetadataKey, command
-from omniagent_cli.text import one_line, visible
+from omniagent_cli.text.sanitize import one_line, visible
 from omniagent_cli.ui.json_text import json_text
 from omniagent_cli.ui.views import pairs_table, quoted
 

@@ -29,7 +29,7 @@ from omniagent_cli.repl.registry import (
     command,
 )
 from omniagent_cli.repl.session_lookup import meant
-from omniagent_cli.text import one_line
+from omniagent_cli.text.sanitize import one_line
 from omniagent_cli.ui.views import counted, hit_parts, quoted, session_table
 
 _LISTED = 20

@@ -8,7 +8,7 @@ from omniagent_cli.errors import UsageError
 from omniagent_cli.repl.arguments import Kind
 from omniagent_cli.repl.chat import Chat
 from omniagent_cli.repl.registry import command
-from omniagent_cli.text import one_line
+from omniagent_cli.text.sanitize import one_line
 from omniagent_cli.ui.tools import tools_table
 
 Switch = Annotated[str, Kind("on|off", "switches")]

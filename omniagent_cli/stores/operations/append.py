@@ -17,7 +17,7 @@ from omniagent_cli.stores.events import Event
 from omniagent_cli.stores.operations.read import Reading
 from omniagent_cli.stores.operations.search import bounded
 from omniagent_cli.stores.unit_of_work import TITLE_LENGTH, is_expired
-from omniagent_cli.text import first_line
+from omniagent_cli.text.sanitize import first_line
 
 
 @dataclass(slots=True)

@@ -20,7 +20,7 @@ from omniagent_cli.stores.backend import (
 )
 from omniagent_cli.stores.operations.search import CHUNK, Finding, bounded
 from omniagent_cli.stores.unit_of_work import is_expired
-from omniagent_cli.text import is_storable
+from omniagent_cli.text.sanitize import is_storable
 
 Damaged = list[CorruptSession]
 """Why sessions that a listing leaves out cannot be read."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from html import escape
 
-from omniagent_cli.text import one_line, visible
+from omniagent_cli.text.sanitize import one_line, visible
 
 _MARKS = re.compile("([\u061c\u200e\u200f])")
 """Marks of direction that Hebrew and Arabic texts need. They act on one place, and each block of ours stands alone;

@@ -10,7 +10,7 @@ from typing import Any
 from omniagent_cli.formats.writers.html.escaping import line
 from omniagent_cli.models import inlined, other_parts, part_label
 from omniagent_cli.models.parts import Part, part_name
-from omniagent_cli.text import cut
+from omniagent_cli.text.sanitize import cut
 
 _KINDS = (
     ("image/png", re.compile(rb"\x89PNG\r\n\x1a\n")),

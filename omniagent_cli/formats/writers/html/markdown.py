@@ -6,17 +6,14 @@ import re
 from collections.abc import Iterator
 
 from omniagent_cli.formats.writers.html.code import block
-from omniagent_cli.formats.writers.html.escaping import escaped, quoted
+from omniagent_cli.formats.writers.html.escaping import escaped
+from omniagent_cli.formats.writers.html.links import linked
 from omniagent_cli.formats.writers.markdown import FENCE
-from omniagent_cli.text import cut
 
 MAX_MARKDOWN = 50_000
 """Characters of an answer that is laid out; a longer one is shown as it was written. The worst that fits takes
 some 20 microseconds a character."""
 
-_TARGET_LENGTH = 200
-_LINK = re.compile(r"https?://[^\s<>\"'`\\^{|}]+", re.IGNORECASE)
-_SAFE = re.compile(r"(?:https?://|mailto:)[^/]", re.IGNORECASE)
 _MARKUP = re.compile(
     r"[`*_\[\]<~\\|]|https?:|&#?\w|  $|^[ \t]|^(?:[-+=>#]|\d+[.)])|\n[^\S\n]+\n",
     re.MULTILINE | re.IGNORECASE,
@@ -45,41 +42,10 @@ def plain(text: str) -> str:
     )
 
 
-def linked(text: str) -> str:
-    """Return text with its addresses as links, for between tags."""
-    if "://" not in text:
-        return escaped(text)
-    from markdown_it.common.normalize_url import normalizeLink
-
-    pieces: list[str] = []
-    end = 0
-    for match in _LINK.finditer(text):
-        url = _without_punctuation(match.group())
-        target = normalizeLink(url)
-        if not is_safe(target):
-            continue
-        pieces += [escaped(text[end : match.start()]), opening(target), escaped(url), "</a>"]
-        pieces.append(leading_to(target, url))
-        end = match.start() + len(url)
-    return "".join([*pieces, escaped(text[end:])])
-
-
-def is_safe(url: str) -> bool:
-    """Tell whether an address may be a link: it leads to the web or to a mailbox."""
-    return _SAFE.match(url) is not None
-
-
 def _paragraphs(text: str) -> Iterator[str]:
     for paragraph in re.split(r"\n{2,}", text.strip("\n")):
         if paragraph:
             yield f'<p dir="auto">{escaped(paragraph)}</p>\n'
-
-
-def _without_punctuation(url: str) -> str:
-    url = url.rstrip(".,;:!?*_~")
-    while url.endswith((")", "]")) and url.count("(") < url.count(")") + url.count("]"):
-        url = url[:-1].rstrip(".,;:!?*_~")
-    return url
 
 
 def _pieces(text: str) -> Iterator[tuple[str, str | None]]:
@@ -101,15 +67,3 @@ def _pieces(text: str) -> Iterator[tuple[str, str | None]]:
             language = (match[2].split() or [""])[0] if begins and match else ""
         else:
             held.append(line)
-
-
-def opening(target: str) -> str:
-    """Return the beginning of a link to an address that `is_safe`; who is asked does not learn from where."""
-    return f'<a href={quoted(target)} rel="noreferrer noopener">'
-
-
-def leading_to(target: str, said: str) -> str:
-    """Return where a link leads, to stand behind it when what it says is something else."""
-    if said.strip() in (target, target.removeprefix("mailto:"), target.removesuffix("/")):
-        return ""
-    return f' <span class="to">({escaped(cut(target, _TARGET_LENGTH))})</span>'

@@ -13,8 +13,8 @@ from markdown_it.utils import EnvType, OptionsDict
 
 from omniagent_cli.formats.writers.html.code import block
 from omniagent_cli.formats.writers.html.escaping import escaped, shown
-from omniagent_cli.formats.writers.html.markdown import is_safe, leading_to, linked, opening
-from omniagent_cli.text import cut
+from omniagent_cli.formats.writers.html.links import is_safe, leading_to, linked, opening
+from omniagent_cli.text.sanitize import cut
 
 _NAME_LENGTH = 200
 _BLOCKS = frozenset(

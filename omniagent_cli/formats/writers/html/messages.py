@@ -12,7 +12,7 @@ from omniagent_cli.formats.writers.html.images import Pictures
 from omniagent_cli.formats.writers.html.markdown import markdown, plain
 from omniagent_cli.formats.writers.markdown import ROLE_NAMES, pretty_arguments, shown_time
 from omniagent_cli.models import plain_text
-from omniagent_cli.text import cut
+from omniagent_cli.text.sanitize import cut
 
 _ARGUMENTS_LENGTH = 80
 

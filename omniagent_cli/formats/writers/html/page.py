@@ -15,7 +15,7 @@ from omniagent_cli.formats.writers.html.escaping import line
 from omniagent_cli.formats.writers.html.images import Pictures
 from omniagent_cli.formats.writers.html.style import POLICY, SHEET
 from omniagent_cli.models import plain_text
-from omniagent_cli.text import cut, first_line
+from omniagent_cli.text.sanitize import cut, first_line
 
 _IN_MEMORY = 1_000_000
 _PIECE = 64 * 1024

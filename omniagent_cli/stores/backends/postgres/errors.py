@@ -15,7 +15,7 @@ from omniagent_cli.errors import (
     StoreUnavailable,
     StoreUnreachable,
 )
-from omniagent_cli.text import first_line
+from omniagent_cli.text.sanitize import first_line
 
 
 class AgainError(Exception):

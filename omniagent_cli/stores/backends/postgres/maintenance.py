@@ -17,7 +17,7 @@ from omniagent_cli.stores.backends.postgres.full_text import index_words
 from omniagent_cli.stores.backends.postgres.schema import TABLES, indexes, qualified, transaction
 from omniagent_cli.stores.backends.postgres.unit import PostgresUnit
 from omniagent_cli.stores.maintenance.check import Problem
-from omniagent_cli.text import index_text
+from omniagent_cli.text.tokenize import index_text
 
 _FULL = "sessions", "messages", "records"
 

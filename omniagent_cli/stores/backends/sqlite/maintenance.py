@@ -11,7 +11,7 @@ from omniagent_cli.json_format import format_time, load
 from omniagent_cli.models import content_text, new_uid
 from omniagent_cli.stores.backends.sqlite.file import Migration
 from omniagent_cli.stores.maintenance.check import Problem
-from omniagent_cli.text import index_text
+from omniagent_cli.text.tokenize import index_text
 
 _ADOPT = (
     "INSERT INTO sessions (key, uid, id, created_at, updated_at, agent_id, model, message_count, next_position,"

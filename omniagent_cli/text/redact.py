@@ -1,12 +1,54 @@
-"""What ``--redact`` does to a session on its way out: best effort, counted by kind."""
+"""Redaction of secrets in text and in records: best effort, counted by kind."""
 
 from __future__ import annotations
 
 import json
+import re
+from functools import lru_cache
 from typing import Any
 
 from omniagent_cli.json_format import dump
-from omniagent_cli.text import redact
+
+# What `--redact` looks for, published so that a reader can judge it. Best effort: a secret that looks like
+# ordinary text is not found. Prefixes are the providers' documented ones.
+REDACTIONS: tuple[tuple[str, str], ...] = (
+    (
+        "private-key",
+        r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
+    ),
+    ("openai-key", r"\bsk-(?:proj-|svcacct-|admin-)?[A-Za-z0-9_-]{20,}"),
+    ("anthropic-key", r"\bsk-ant-[A-Za-z0-9_-]{20,}"),
+    ("aws-access-key", r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"),
+    ("google-key", r"\bAIza[A-Za-z0-9_-]{35}"),
+    ("github-token", r"\b(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{22,})"),
+    ("gitlab-token", r"\bglpat-[A-Za-z0-9_-]{20,}"),
+    ("slack-token", r"\bxox[abposr]-[A-Za-z0-9-]{10,}"),
+    ("stripe-key", r"\b[rs]k_(?:live|test)_[A-Za-z0-9]{16,}"),
+    ("hugging-face-token", r"\bhf_[A-Za-z0-9]{30,}"),
+    ("npm-token", r"\bnpm_[A-Za-z0-9]{36}"),
+    ("jwt", r"\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"),
+    ("bearer", r"(?i)\bbearer\s+[A-Za-z0-9._~+/-]{16,}=*"),
+    ("url-password", r"(?<=://)[^\s/:@]*:[^\s/@]+(?=@)"),
+    (
+        "password",
+        r"(?i)\b(?:password|passwd|pwd|secret|api[_-]?key|access[_-]?token|auth[_-]?token)\b[\"']?\s*[:=]\s*[\"']?[^\s\"',;]{4,}",
+    ),
+)
+
+
+@lru_cache(maxsize=1)
+def _redaction_patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
+    return tuple((name, re.compile(pattern, re.DOTALL)) for name, pattern in REDACTIONS)
+
+
+def redact(text: str, counts: dict[str, int]) -> str:
+    """Replace what looks like a secret by ``[redacted: kind]`` and add to the counts of each kind."""
+    for name, pattern in _redaction_patterns():
+        text, found = pattern.subn(f"[redacted: {name}]", text)
+        if found:
+            counts[name] = counts.get(name, 0) + found
+    return text
+
 
 _IDENTITIES = frozenset({"id", "role", "turn_id", "tool_call_id", "created_at", "format", "type"})
 

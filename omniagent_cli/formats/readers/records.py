@@ -1,0 +1,192 @@
+"""Session headers and message records built from the data of other tools."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from hashlib import blake2b
+from typing import Any
+
+from omniagent_cli.errors import InvalidRecord, InvalidSessionId
+from omniagent_cli.json_format import dump, format_time, parse_time
+from omniagent_cli.models import check_session_id
+
+_LATEST_SECONDS = 253402300799  # the end of the year 9999
+_MILLISECONDS_FROM = 1e11
+"""A number of seconds this large is the year 5138; tools that write one count milliseconds."""
+
+_ID_TAIL = 16
+_ID_BYTES = 200
+_MESSAGE_ID_LENGTH = 512
+
+
+def header_of(
+    format_name: str,
+    source_id: str,
+    *,
+    title: Any = None,
+    created: Any = None,
+    updated: Any = None,
+    model: Any = None,
+    pinned: Any = False,
+    archived: Any = False,
+    branch: str = "",
+    **facts: Any,
+) -> dict[str, Any]:
+    """Make the header of a session from what another tool knows about it.
+
+    The id is the tool's name and its id there, so that the same conversation is the same session at each import;
+    both stand in ``metadata.source`` as ``format`` and ``id``, with what else is worth keeping.
+
+    Args:
+        format_name: the key of `formats.FORMATS`.
+        source_id: what the tool calls it.
+        title: its name; anything but text with something in it is none.
+        created: as `moment` takes it, like `updated`.
+        updated: its last activity.
+        model: the model's name there; it is not pinned, so that whoever is asked here can go on.
+        pinned: the tool lists it first.
+        archived: the tool hides it.
+        branch: what tells a thread that is not the visible one from it.
+        facts: more for ``metadata.source``; empty ones are left out.
+    """
+    session_id = own_id(format_name, f"{source_id}/{branch}" if branch else source_id)
+    source = {"format": format_name, "id": source_id, "branch": branch, "model": model, **facts}
+    metadata: dict[str, Any] = {"source": {k: v for k, v in source.items() if v not in (None, "")}}
+    if branch:
+        metadata["forked_from"] = own_id(format_name, source_id)
+    if pinned is True and not branch:
+        metadata["pinned"] = True
+    if archived is True:
+        metadata["archived"] = True
+    header: dict[str, Any] = {"id": session_id, "metadata": metadata}
+    if name := text_of(title).strip():
+        header["title"] = " ".join(name.split())
+    times = {"created_at": moment(created), "updated_at": moment(updated)}
+    return header | {key: at for key, at in times.items() if at}
+
+
+def own_id(format_name: str, source_id: str) -> str:
+    """Return the session id for what another tool calls so; one that cannot be an id is cut, and told apart by a hash."""
+    wanted = f"{format_name}-{source_id}"
+    try:
+        if len(wanted.encode()) <= _ID_BYTES and wanted == wanted.strip():
+            return check_session_id(wanted)
+    except (InvalidSessionId, UnicodeEncodeError):
+        pass
+    tail = blake2b(dump(source_id), digest_size=_ID_TAIL // 2).hexdigest()
+    plain = "".join(
+        c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in source_id[:40]
+    )
+    return f"{format_name}-{plain}-{tail}"
+
+
+def moment(value: Any) -> str | None:
+    """Return a time as RFC 3339 in UTC: from seconds or milliseconds since 1970, or from an ISO 8601 text.
+
+    None for what is no time, or out of the range of years 1 to 9999.
+    """
+    if isinstance(value, bool) or value is None:
+        return None
+    try:
+        if isinstance(value, int | float):
+            seconds = value / 1000 if abs(value) >= _MILLISECONDS_FROM else value
+            in_range = 0 < seconds <= _LATEST_SECONDS
+            return format_time(datetime.fromtimestamp(seconds, UTC)) if in_range else None
+        return format_time(parse_time(value))
+    except (InvalidRecord, TypeError, ValueError, OverflowError):
+        return None
+
+
+def text_of(value: Any) -> str:
+    """Return a value when it is text, else the empty text."""
+    return value if isinstance(value, str) else ""
+
+
+def object_of(value: Any) -> dict[str, Any]:
+    """Return a value when it is an object, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def listed(value: Any) -> list[Any]:
+    """Return a value when it is a list, else an empty one."""
+    return value if isinstance(value, list) else []
+
+
+def objects_of(value: Any) -> list[dict[str, Any]]:
+    """Return the objects of a list, and nothing of what is none."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def said_of(value: Any) -> str:
+    """Return text as it is, nothing for nothing, and anything else as JSON.
+
+    Raises:
+        InvalidRecord: it is nested too deeply.
+    """
+    if isinstance(value, str):
+        return value
+    return "" if value is None else dump(value).decode()
+
+
+def picture(url: str, name: str = "") -> dict[str, Any]:
+    """Make a content part of a picture; one whose data is not in the file is named instead."""
+    if url.startswith("data:"):
+        part: dict[str, Any] = {"type": "image_url", "image_url": {"url": url}}
+        return part | ({"name": name} if name else {})
+    return {"type": "text", "text": f"[image: {name or url.rpartition('/')[2] or 'unnamed'}]"}
+
+
+def content_of(parts: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
+    """Return parts as a content: as text where they are nothing else."""
+    if all(part["type"] == "text" for part in parts):
+        return "\n".join(filter(None, (part["text"] for part in parts)))
+    return parts
+
+
+def tool_call(call_id: Any, name: Any, arguments: Any) -> dict[str, Any]:
+    """Make a tool call; arguments that are no JSON object become one with the key ``input``."""
+    if isinstance(arguments, str):
+        text = arguments if _is_object(arguments) else dump({"input": arguments}).decode()
+    else:
+        text = dump(arguments if isinstance(arguments, dict) else {"input": arguments}).decode()
+    function = {"name": text_of(name) or "tool", "arguments": text}
+    return {"id": text_of(call_id), "type": "function", "function": function}
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def message(
+    role: str,
+    content: Any,
+    *,
+    id_: Any = None,
+    at: Any = None,
+    model: Any = None,
+    thinking: str = "",
+    extra: dict[str, Any] | None = None,
+    **keys: Any,
+) -> dict[str, Any]:
+    """Make a message record; what is empty is left out."""
+    extra = {**(extra or {}), **({"thinking": thinking} if thinking else {})}
+    found = {
+        "id": message_id(id_),
+        "created_at": moment(at),
+        "model": text_of(model),
+        "extra": extra,
+        **keys,
+    }
+    return {"role": role, "content": content} | {k: v for k, v in found.items() if v}
+
+
+def message_id(found: Any) -> str:
+    """Return what another tool calls a message, or a hash of it where no message can be called so."""
+    wanted = text_of(found)
+    if not wanted or (len(wanted) <= _MESSAGE_ID_LENGTH and wanted.isprintable()):
+        return wanted
+    return blake2b(dump(wanted), digest_size=_ID_TAIL).hexdigest()

@@ -1,0 +1,55 @@
+"""Links in HTML: web and mail addresses only, each with its target shown."""
+
+from __future__ import annotations
+
+import re
+
+from omniagent_cli.formats.writers.html.escaping import escaped, quoted
+from omniagent_cli.text.sanitize import cut
+
+_TARGET_LENGTH = 200
+_LINK = re.compile(r"https?://[^\s<>\"'`\\^{|}]+", re.IGNORECASE)
+_SAFE = re.compile(r"(?:https?://|mailto:)[^/]", re.IGNORECASE)
+
+
+def linked(text: str) -> str:
+    """Return text with its addresses as links, for between tags."""
+    if "://" not in text:
+        return escaped(text)
+    from markdown_it.common.normalize_url import normalizeLink
+
+    pieces: list[str] = []
+    end = 0
+    for match in _LINK.finditer(text):
+        url = _without_punctuation(match.group())
+        target = normalizeLink(url)
+        if not is_safe(target):
+            continue
+        pieces += [escaped(text[end : match.start()]), opening(target), escaped(url), "</a>"]
+        pieces.append(leading_to(target, url))
+        end = match.start() + len(url)
+    return "".join([*pieces, escaped(text[end:])])
+
+
+def is_safe(url: str) -> bool:
+    """Tell whether an address may be a link: it leads to the web or to a mailbox."""
+    return _SAFE.match(url) is not None
+
+
+def opening(target: str) -> str:
+    """Return the beginning of a link to an address that `is_safe`; who is asked does not learn from where."""
+    return f'<a href={quoted(target)} rel="noreferrer noopener">'
+
+
+def leading_to(target: str, said: str) -> str:
+    """Return where a link leads, to stand behind it when what it says is something else."""
+    if said.strip() in (target, target.removeprefix("mailto:"), target.removesuffix("/")):
+        return ""
+    return f' <span class="to">({escaped(cut(target, _TARGET_LENGTH))})</span>'
+
+
+def _without_punctuation(url: str) -> str:
+    url = url.rstrip(".,;:!?*_~")
+    while url.endswith((")", "]")) and url.count("(") < url.count(")") + url.count("]"):
+        url = url[:-1].rstrip(".,;:!?*_~")
+    return url

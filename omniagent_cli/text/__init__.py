@@ -1,0 +1,1 @@
+"""Untrusted text: words for search, display forms that cannot drive a terminal, redaction of secrets."""
