@@ -135,7 +135,7 @@ def test_nothing_that_was_said_becomes_more_than_text(said):
         {"role": "tool", "content": said[2], "name": said[3]},
         {"role": "user", "content": [{"type": "text", "text": said[8]}, part]},
         title=[said[6]],
-        metadata=[said[7] or "k", said[8]],
+        metadata=[said[7] if said[7].strip() else "k", said[8]],
     )
     assert read(data).ids == ["s1", "s1-title", *(f"s1-m{n}" for n in range(5)), "index"]
 
