@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from omniagent_cli.formats.byte_source import MAX_RECORD_BYTES, Source
-from omniagent_cli.formats.json_stream import BadValue, JsonReader, parse
-from omniagent_cli.formats.types import MessageEntry, Problem, problem
+from omniagent_cli.formats.json_stream import BadDocument, BadValue, JsonReader, parse
+from omniagent_cli.formats.types import Incoming, MessageEntry, Problem, problem
 
 
 def is_by_line(head: bytes) -> bool:
@@ -39,6 +39,36 @@ def kept(reader: JsonReader, key: str, facts: dict[str, Any]) -> Iterator[Proble
         facts[key] = reader.value()
     except BadValue as error:
         yield problem(place, f"{key!r} cannot be read: {error}")
+
+
+def documents(
+    source: Source,
+    read: Callable[[JsonReader], Iterator[Incoming | Problem]],
+    *,
+    by_line: bool,
+) -> Iterator[Incoming | Problem]:
+    """Yield the sessions of a file that holds one document, or one on each line.
+
+    Args:
+        source: the file.
+        read: yields the sessions of the document at the reader's position.
+        by_line: each document is one line, so a broken one costs no more than its line.
+    """
+    reader = JsonReader(source, by_line=by_line)
+    while reader.peek():
+        try:
+            yield from read(reader)
+        except BadDocument as error:
+            yield Problem(error.place, error.what)
+            reader.abandon()
+        if not (by_line and reader.next_line()):
+            reader.abandon()
+
+
+def with_problems(incoming: Incoming) -> Iterator[Incoming | Problem]:
+    """Yield a session, then the problems among its entries that the consumer did not read."""
+    yield incoming
+    yield from (entry for entry in incoming.entries if isinstance(entry, Problem))
 
 
 def list_entries(reader: JsonReader) -> Iterator[MessageEntry | Problem]:

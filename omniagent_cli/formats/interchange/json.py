@@ -9,7 +9,7 @@ from typing import Any
 from omniagent_cli.errors import InvalidRecord, NewerVersion
 from omniagent_cli.formats.byte_source import Source
 from omniagent_cli.formats.interchange.jsonl import record_object
-from omniagent_cli.formats.json_helpers import list_entries
+from omniagent_cli.formats.json_helpers import list_entries, with_problems
 from omniagent_cli.formats.json_stream import BadDocument, BadValue, JsonReader
 from omniagent_cli.formats.types import (
     Entry,
@@ -139,10 +139,7 @@ class _Walk:
         incoming = Incoming(self._place, self.header, iter(()), exact=True)
         incoming.broken = bool(self._wrong)
         incoming.entries = self._entries(key, incoming)
-        yield incoming
-        for entry in incoming.entries:
-            if isinstance(entry, Problem):
-                yield entry
+        yield from with_problems(incoming)
 
     def _entries(self, key: str | None, incoming: Incoming) -> Iterator[Entry]:
         """Yield messages and records, and bring in the header keys that stand behind them."""

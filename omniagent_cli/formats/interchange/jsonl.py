@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from omniagent_cli.formats.byte_source import MAX_RECORD_BYTES, Source
+from omniagent_cli.formats.json_helpers import with_problems
 from omniagent_cli.formats.json_stream import BadValue, parse
 from omniagent_cli.formats.types import (
     Entry,
@@ -56,10 +57,7 @@ class JsonLines:
                 incoming.entries = _session_lines(log, value.get("message_count"))
                 if "uid" in value:  # a store's own file; an export leaves the uid out
                     incoming.entries = _from_store_log(incoming.entries, value)
-                yield incoming
-                for entry in incoming.entries:
-                    if isinstance(entry, Problem):
-                        yield entry
+                yield from with_problems(incoming)
 
 
 def _is_header(value: Any) -> bool:

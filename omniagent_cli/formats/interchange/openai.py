@@ -10,8 +10,14 @@ from itertools import chain
 from typing import Any
 
 from omniagent_cli.formats.byte_source import Source
-from omniagent_cli.formats.json_helpers import is_by_line, list_entries
-from omniagent_cli.formats.json_stream import BadDocument, BadValue, JsonReader
+from omniagent_cli.formats.json_helpers import (
+    documents,
+    is_by_line,
+    kept,
+    list_entries,
+    with_problems,
+)
+from omniagent_cli.formats.json_stream import BadDocument, JsonReader
 from omniagent_cli.formats.readers.records import listed
 from omniagent_cli.formats.types import (
     Entry,
@@ -44,38 +50,31 @@ class ChatCompletions:
 
     def read(self, source: Source) -> Iterator[Incoming | Problem]:
         """Yield one session for each conversation; none has an id."""
-        by_line = is_by_line(source.head())
-        reader = JsonReader(source, by_line=by_line)
-        while first := reader.peek():
-            place = reader.place
-            try:
-                if first == "[":
-                    incoming = Incoming(place, {}, iter(()))
-                    yield from _conversation(reader, incoming, list_entries(reader))
-                else:
-                    yield from _document(reader, place)
-            except BadDocument as error:
-                yield Problem(error.place, error.what)
-                reader.abandon()
-            if not (by_line and reader.next_line()):
-                reader.abandon()
+        return documents(source, _conversation, by_line=is_by_line(source.head()))
 
 
-def _document(reader: JsonReader, place: str) -> Iterator[Incoming | Problem]:
+def _conversation(reader: JsonReader) -> Iterator[Incoming | Problem]:
+    first, place = reader.peek(), reader.place
     incoming = Incoming(place, {}, iter(()))
-    members = reader.members()
-    for key in members:
-        if key == "messages":
-            # What stands behind the messages belongs to the conversation too.
-            rest = _rest(reader, members, incoming)
-            yield from _conversation(reader, incoming, chain(list_entries(reader), rest))
-            return
-        yield from _kept(reader, key, incoming)
-    facts = incoming.header.get("metadata", {}).get("openai", {})
-    if isinstance(facts.get("input"), dict):
-        yield from _conversation(reader, incoming, _compared(facts, incoming))
+    found: Iterable[Entry] | None = None
+    if first == "[":
+        found = list_entries(reader)
     else:
+        members = reader.members()
+        for key in members:
+            if key == "messages":
+                # What stands behind the messages belongs to the conversation too.
+                found = chain(list_entries(reader), _rest(reader, members, incoming))
+                break
+            yield from _kept(reader, key, incoming)
+    facts = incoming.header.get("metadata", {}).get("openai", {})
+    if found is None and isinstance(facts.get("input"), dict):
+        found = _compared(facts, incoming)
+    if found is None:
         yield problem(place, "there is no list of messages")
+        return
+    incoming.entries = _entries(reader, found)
+    yield from with_problems(incoming)
 
 
 def _compared(facts: dict[str, Any], incoming: Incoming) -> Iterator[Entry]:
@@ -93,24 +92,11 @@ def _rest(reader: JsonReader, members: Iterator[str], incoming: Incoming) -> Ite
 
 def _kept(reader: JsonReader, key: str, incoming: Incoming) -> Iterator[Problem]:
     """Keep a key beside the messages (``tools`` and the like) in the metadata."""
-    place = reader.place
-    try:
-        value = reader.value()
-    except BadValue as error:
-        yield problem(place, f"{key!r} cannot be read: {error}")
-    else:
+    found: dict[str, Any] = {}
+    yield from kept(reader, key, found)
+    if found:
         metadata = incoming.header.setdefault("metadata", {})
-        metadata.setdefault("openai", {})[key] = value
-
-
-def _conversation(
-    reader: JsonReader, incoming: Incoming, found: Iterable[Entry]
-) -> Iterator[Incoming | Problem]:
-    incoming.entries = _entries(reader, found)
-    yield incoming
-    for entry in incoming.entries:
-        if isinstance(entry, Problem):
-            yield entry
+        metadata.setdefault("openai", {}).update(found)
 
 
 def _entries(reader: JsonReader, found: Iterable[Entry]) -> Iterator[Entry]:

@@ -13,7 +13,13 @@ from typing import Any
 
 from omniagent_cli.errors import InvalidRecord
 from omniagent_cli.formats.byte_source import Source
-from omniagent_cli.formats.json_helpers import is_by_line, kept, list_entries
+from omniagent_cli.formats.json_helpers import (
+    documents,
+    is_by_line,
+    kept,
+    list_entries,
+    with_problems,
+)
 from omniagent_cli.formats.json_stream import BadDocument, BadValue, JsonReader, parse
 from omniagent_cli.formats.readers.message_sequence import Thread
 from omniagent_cli.formats.readers.records import (
@@ -66,19 +72,15 @@ class ShareGpt:
         """Yield one session for each conversation; one without an id gets one from its content."""
         head = source.head()
         by_line = head.lstrip()[:1] == b"{" and is_by_line(head)
-        reader = JsonReader(source, by_line=by_line)
-        while first := reader.peek():
-            try:
-                if first == "[":
-                    for _ in reader.array():
-                        yield from _conversation(reader)
-                else:
-                    yield from _conversation(reader)
-            except BadDocument as error:
-                yield Problem(error.place, error.what)
-                reader.abandon()
-            if not (by_line and reader.next_line()):
-                reader.abandon()
+        return documents(source, _document, by_line=by_line)
+
+
+def _document(reader: JsonReader) -> Iterator[Incoming | Problem]:
+    if reader.peek() != "[":
+        yield from _conversation(reader)
+        return
+    for _ in reader.array():
+        yield from _conversation(reader)
 
 
 def _conversation(reader: JsonReader) -> Iterator[Incoming | Problem]:
@@ -97,8 +99,7 @@ def _conversation(reader: JsonReader) -> Iterator[Incoming | Problem]:
                 Thread().entries(found), _rest(reader, members, facts, incoming)
             )
             _head(incoming, facts)
-            yield incoming
-            yield from (entry for entry in incoming.entries if isinstance(entry, Problem))
+            yield from with_problems(incoming)
             return
         yield from kept(reader, key, facts)
     yield problem(place, "there is no list of messages")

@@ -14,10 +14,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from omniagent_cli.errors import InvalidRecord
-from omniagent_cli.formats.byte_source import Source
-from omniagent_cli.formats.json_helpers import kept
-from omniagent_cli.formats.json_stream import BadDocument, BadValue, JsonReader
-from omniagent_cli.formats.readers.message_tree import Tree, threads
+from omniagent_cli.formats.json_stream import BadValue, JsonReader
+from omniagent_cli.formats.readers.account_export import AccountExport
+from omniagent_cli.formats.readers.message_tree import Tree
 from omniagent_cli.formats.readers.records import (
     header_of,
     listed,
@@ -28,12 +27,8 @@ from omniagent_cli.formats.readers.records import (
     text_of,
     tool_call,
 )
-from omniagent_cli.formats.types import Incoming, Problem, problem
+from omniagent_cli.formats.types import Problem, problem
 
-_FACTS = frozenset(
-    {"id", "conversation_id", "title", "create_time", "update_time", "current_node"}
-    | {"default_model_slug", "gizmo_id", "is_archived", "is_starred"}
-)
 _MARKS = re.compile("\ue200([^\ue200\ue201]*)\ue201|[\ue200-\ue2ff]")
 """Citations as the web page draws them, such as ``\\ue200cite\\ue202turn0search1\\ue201``: no words of anybody."""
 
@@ -46,82 +41,34 @@ _POINTERS = {
 _ROLES = frozenset({"system", "user", "assistant", "tool"})
 
 
-class ChatGpt:
-    """Reads an account export."""
+class ChatGpt(AccountExport):
+    """Reader of a ChatGPT account export."""
 
-    def __init__(self, *, branches: bool = False) -> None:
-        self._branches = branches
-
-    def read(self, source: Source) -> Iterator[Incoming | Problem]:
-        """Yield each conversation as it was on the screen, and its other threads if they are wanted."""
-        reader = JsonReader(source)
-        try:
-            if reader.peek() == "[":
-                for _ in reader.array():
-                    yield from self._conversation(reader)
-            else:
-                yield from self._conversation(reader)
-        except BadDocument as error:
-            yield Problem(error.place, error.what)
-
-    def _conversation(self, reader: JsonReader) -> Iterator[Incoming | Problem]:
-        reader.peek()
-        place = reader.place
-        if reader.peek() != "{":
-            reader.skip()
-            yield problem(place, "a conversation is an object")
-            return
-        facts: dict[str, Any] = {}
-        tree = Tree()
-        try:
-            broken: BadDocument | None = None
-            try:
-                for key in reader.members():
-                    if key == "mapping":
-                        yield from _mapping(reader, tree)
-                    elif key in _FACTS:
-                        yield from kept(reader, key, facts)
-                    else:
-                        reader.skip()
-            except BadDocument as error:
-                broken = error
-            yield from self._threads(facts, tree, place)
-            if broken is not None:
-                raise broken
-        finally:
-            tree.close()
-
-    def _threads(
-        self, facts: dict[str, Any], tree: Tree, place: str
-    ) -> Iterator[Incoming | Problem]:
-        source_id = text_of(facts.get("id")) or text_of(facts.get("conversation_id"))
-        if not source_id:
-            yield problem(place, "it has no id, so it cannot be told from others; it is left out")
-            return
-        visible = facts.get("current_node")
-        leaf = visible if isinstance(visible, str) and visible in tree else tree.newest_leaf()
-        yield from threads(
-            tree,
-            leaf,
-            place,
-            lambda branch: _header(facts, source_id, branch),
-            branches=self._branches,
-        )
-
-
-def _header(facts: dict[str, Any], source_id: str, branch: str) -> dict[str, Any]:
-    return header_of(
-        "chatgpt",
-        source_id,
-        title=facts.get("title"),
-        created=facts.get("create_time"),
-        updated=facts.get("update_time"),
-        pinned=facts.get("is_starred"),
-        archived=facts.get("is_archived"),
-        branch=branch,
-        model=_model(facts.get("default_model_slug")),
-        gizmo_id=facts.get("gizmo_id"),
+    messages_key = "mapping"
+    header_keys = frozenset(
+        {"id", "conversation_id", "title", "create_time", "update_time", "current_node"}
+        | {"default_model_slug", "gizmo_id", "is_archived", "is_starred"}
     )
+    id_keys = ("id", "conversation_id")
+    leaf_key = "current_node"
+
+    def _messages(self, reader: JsonReader, facts: dict[str, Any], tree: Tree) -> Iterator[Problem]:
+        del facts
+        return _mapping(reader, tree)
+
+    def _header(self, facts: dict[str, Any], source_id: str, branch: str) -> dict[str, Any]:
+        return header_of(
+            "chatgpt",
+            source_id,
+            title=facts.get("title"),
+            created=facts.get("create_time"),
+            updated=facts.get("update_time"),
+            pinned=facts.get("is_starred"),
+            archived=facts.get("is_archived"),
+            branch=branch,
+            model=_model(facts.get("default_model_slug")),
+            gizmo_id=facts.get("gizmo_id"),
+        )
 
 
 def _model(slug: Any) -> str:

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from omniagent_cli.errors import InvalidRecord
-from omniagent_cli.formats.byte_source import Source
-from omniagent_cli.formats.json_helpers import kept, list_entries
-from omniagent_cli.formats.json_stream import BadDocument, JsonReader
-from omniagent_cli.formats.readers.message_tree import Tree, threads
+from omniagent_cli.formats.json_helpers import list_entries
+from omniagent_cli.formats.json_stream import JsonReader
+from omniagent_cli.formats.readers.account_export import AccountExport
+from omniagent_cli.formats.readers.message_tree import Tree
 from omniagent_cli.formats.readers.records import (
     header_of,
     message,
@@ -24,92 +24,44 @@ from omniagent_cli.formats.readers.records import (
     said_of,
     text_of,
     tool_call,
+    tool_output,
 )
-from omniagent_cli.formats.types import Incoming, MessageEntry, Problem, problem
+from omniagent_cli.formats.types import MessageEntry, Problem, problem
 
-_FACTS = frozenset(
-    {"uuid", "name", "summary", "model", "created_at", "updated_at", "is_starred", "project_uuid"}
-    | {"current_leaf_message_uuid"}
-)
 _ROLES = {"human": "user", "assistant": "assistant"}
 
 
-class Claude:
-    """Reads an account export."""
+class Claude(AccountExport):
+    """Reader of a Claude.ai account export."""
 
-    def __init__(self, *, branches: bool = False) -> None:
-        self._branches = branches
+    messages_key = "chat_messages"
+    header_keys = frozenset(
+        {"uuid", "name", "summary", "model", "created_at", "updated_at", "is_starred"}
+        | {"project_uuid", "current_leaf_message_uuid"}
+    )
+    id_keys = ("uuid",)
+    leaf_key = "current_leaf_message_uuid"
 
-    def read(self, source: Source) -> Iterator[Incoming | Problem]:
-        """Yield each conversation as it was on the screen, and its other threads if they are wanted."""
-        reader = JsonReader(source)
-        try:
-            if reader.peek() == "[":
-                for _ in reader.array():
-                    yield from self._conversation(reader)
-            else:
-                yield from self._conversation(reader)
-        except BadDocument as error:
-            yield Problem(error.place, error.what)
+    def _messages(self, reader: JsonReader, facts: dict[str, Any], tree: Tree) -> Iterator[Problem]:
+        return _messages(reader, tree, facts)
 
-    def _conversation(self, reader: JsonReader) -> Iterator[Incoming | Problem]:
-        first, place = reader.peek(), reader.place
-        if first != "{":
-            reader.skip()
-            yield problem(place, "a conversation is an object")
-            return
-        facts: dict[str, Any] = {}
-        tree, broken = Tree(), None
-        try:
-            try:
-                yield from _read(reader, facts, tree)
-            except BadDocument as error:
-                broken = error
-            yield from self._threads(facts, tree, place)
-        finally:
-            tree.close()
-        if broken is not None:
-            raise broken
-
-    def _threads(
-        self, facts: dict[str, Any], tree: Tree, place: str
-    ) -> Iterator[Incoming | Problem]:
-        source_id = text_of(facts.get("uuid"))
-        if not source_id:
-            yield problem(place, "it has no uuid, so it cannot be told from others; it is left out")
-            return
-        visible = facts.get("current_leaf_message_uuid")
-        leaf = visible if isinstance(visible, str) and visible in tree else tree.newest_leaf()
-
-        def header(branch: str) -> dict[str, Any]:
-            return header_of(
-                "claude",
-                source_id,
-                title=facts.get("name"),
-                created=facts.get("created_at"),
-                updated=facts.get("updated_at"),
-                model=_model(facts.get("model")),
-                pinned=facts.get("is_starred"),
-                branch=branch,
-                project=facts.get("project_uuid"),
-                summary=facts.get("summary"),
-            )
-
-        yield from threads(tree, leaf, place, header, branches=self._branches)
+    def _header(self, facts: dict[str, Any], source_id: str, branch: str) -> dict[str, Any]:
+        return header_of(
+            "claude",
+            source_id,
+            title=facts.get("name"),
+            created=facts.get("created_at"),
+            updated=facts.get("updated_at"),
+            model=_model(facts.get("model")),
+            pinned=facts.get("is_starred"),
+            branch=branch,
+            project=facts.get("project_uuid"),
+            summary=facts.get("summary"),
+        )
 
 
 def _model(name: Any) -> str:
     return f"anthropic:{name}" if name and isinstance(name, str) else ""
-
-
-def _read(reader: JsonReader, facts: dict[str, Any], tree: Tree) -> Iterator[Problem]:
-    for key in reader.members():
-        if key == "chat_messages":
-            yield from _messages(reader, tree, facts)
-        elif key in _FACTS:
-            yield from kept(reader, key, facts)
-        else:
-            reader.skip()
 
 
 def _messages(reader: JsonReader, tree: Tree, facts: dict[str, Any]) -> Iterator[Problem]:
@@ -215,15 +167,10 @@ class _Answer:
         self._texts, self._thinking, self._calls = [], [], []
 
     def _result(self, block: dict[str, Any]) -> None:
-        content = block.get("content")
-        if isinstance(content, list):
-            parts = [text_of(part.get("text")) or said_of(part) for part in objects_of(content)]
-            content = "\n".join(parts)
-        extra = {"failed": True} if block.get("is_error") is True else {}
         self._records.append(
             message(
-                "tool", said_of(content), id_=self._id(), at=self._known[1], name=text_of(block.get("name")),
-                tool_call_id=text_of(block.get("tool_use_id")), extra=extra,
+                "tool", tool_output(block.get("content")), id_=self._id(), at=self._known[1], name=text_of(block.get("name")),
+                tool_call_id=text_of(block.get("tool_use_id")), failed=block.get("is_error") is True,
             )
         )  # fmt: skip
 

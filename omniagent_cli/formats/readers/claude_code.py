@@ -28,6 +28,7 @@ from omniagent_cli.formats.readers.records import (
     said_of,
     text_of,
     tool_call,
+    usage_of,
 )
 from omniagent_cli.formats.types import Incoming, MessageEntry, Problem, problem
 from omniagent_cli.json_format import dump
@@ -189,11 +190,7 @@ class _Transcript:
         model = f"anthropic:{name}" if name and not by_program else ""
         self.model = model or self.model
         texts, thinking, calls = [], [], []
-        content = said.get("content")
-        blocks = (
-            [{"type": "text", "text": content}] if isinstance(content, str) else objects_of(content)
-        )
-        for block in blocks:
+        for block in _blocks(said):
             kind = block.get("type")
             if kind == "text":
                 texts.append(text_of(block.get("text")))
@@ -207,25 +204,15 @@ class _Transcript:
         if not (text or thought or calls):
             return []
         record = message(
-            "assistant", text, id_=node_id, at=at, model=model, thinking=thought, tool_calls=calls, usage=_usage(said),
+            "assistant", text, id_=node_id, at=at, model=model, thinking=thought, tool_calls=calls, usage=usage_of(object_of(said.get("usage")), _USAGE),
             status="failed" if failed else "",
         )  # fmt: skip
         return [record | {ANSWER: text_of(said.get("id"))}]
 
 
-def _usage(said: dict[str, Any]) -> dict[str, int]:
-    """Return the tokens of an answer; each of its lines has all of them."""
-    counts = object_of(said.get("usage"))
-    known = {ours: counts.get(theirs) for theirs, ours in _USAGE.items()}
-    return {key: n for key, n in known.items() if isinstance(n, int) and n}
-
-
 def _user_records(said: dict[str, Any], node_id: str, at: Any) -> Iterator[dict[str, Any]]:
     """Yield what tools gave back, then what the person said."""
-    content = said.get("content")
-    blocks = (
-        [{"type": "text", "text": content}] if isinstance(content, str) else objects_of(content)
-    )
+    blocks = _blocks(said)
     parts: list[dict[str, Any]] = []
     for number, block in enumerate(blocks):
         kind = block.get("type")
@@ -247,6 +234,12 @@ def _user_records(said: dict[str, Any], node_id: str, at: Any) -> Iterator[dict[
         )
 
 
+def _blocks(said: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the content of a message as blocks."""
+    content = said.get("content")
+    return [{"type": "text", "text": content}] if isinstance(content, str) else objects_of(content)
+
+
 def _media(block: dict[str, Any]) -> dict[str, Any]:
     source = object_of(block.get("source"))
     data, media_type = text_of(source.get("data")), text_of(source.get("media_type"))
@@ -265,12 +258,11 @@ def _result(block: dict[str, Any], id_: str, at: Any) -> dict[str, Any]:
             text_of(part.get("text")) or f"[{part.get('type')}]" for part in objects_of(content)
         ]
         content = "\n".join(parts)
-    extra = {"failed": True} if block.get("is_error") is True else {}
     return message(
         "tool",
         said_of(content),
         id_=id_,
         at=at,
         tool_call_id=text_of(block.get("tool_use_id")),
-        extra=extra,
+        failed=block.get("is_error") is True,
     )

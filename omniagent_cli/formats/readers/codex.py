@@ -30,9 +30,10 @@ from omniagent_cli.formats.readers.records import (
     object_of,
     objects_of,
     picture,
-    said_of,
     text_of,
     tool_call,
+    tool_output,
+    usage_of,
 )
 from omniagent_cli.formats.types import Incoming, MessageEntry, Problem, problem
 
@@ -174,8 +175,7 @@ class _Rollout:
 
     def _counted(self, counts: dict[str, Any]) -> None:
         """Give the answer that was just said the tokens it took."""
-        known = {ours: counts.get(theirs) for theirs, ours in _USAGE.items()}
-        usage = {key: n for key, n in known.items() if isinstance(n, int) and n}
+        usage = usage_of(counts, _USAGE)
         if usage and self._answered is not None:
             node_id, place, record = self._answered
             self.tree.replace(node_id, place, [record | {"usage": usage}])
@@ -235,10 +235,7 @@ def _result(item: dict[str, Any]) -> dict[str, Any]:
         output = _of_2025(output)
     if isinstance(output, dict):
         output = output.get("content", output)
-    if isinstance(output, list):
-        parts = (text_of(part.get("text")) or said_of(part) for part in objects_of(output))
-        output = "\n".join(parts)
-    return message("tool", said_of(output), tool_call_id=text_of(item.get("call_id")))
+    return message("tool", tool_output(output), tool_call_id=text_of(item.get("call_id")))
 
 
 def _of_2025(output: str) -> str:

@@ -16,8 +16,8 @@ from urllib.parse import unquote
 
 from omniagent_cli.errors import InvalidRecord
 from omniagent_cli.formats.byte_source import Source
-from omniagent_cli.formats.json_helpers import is_by_line, list_entries, objects_by_line
-from omniagent_cli.formats.json_stream import BadDocument, BadValue, JsonReader
+from omniagent_cli.formats.json_helpers import is_by_line, kept, list_entries, objects_by_line
+from omniagent_cli.formats.json_stream import BadDocument, JsonReader
 from omniagent_cli.formats.readers.message_tree import Tree, threads
 from omniagent_cli.formats.readers.records import (
     content_of,
@@ -29,6 +29,7 @@ from omniagent_cli.formats.readers.records import (
     said_of,
     text_of,
     tool_call,
+    usage_of,
 )
 from omniagent_cli.formats.types import Incoming, MessageEntry, Problem, problem
 
@@ -111,12 +112,10 @@ def _whole(source: Source) -> Iterator[MessageEntry | Problem]:
             if key in ("messages", "history"):
                 yield from list_entries(reader)
                 continue
-            try:
-                value = reader.value()
-            except BadValue as error:
-                yield problem(place, f"{key!r} cannot be read: {error}")
-            else:
-                yield MessageEntry(place, {"$set": {key: value}})
+            change: dict[str, Any] = {}
+            yield from kept(reader, key, change)
+            if change:
+                yield MessageEntry(place, {"$set": change})
     except BadDocument as error:
         yield Problem(error.place, error.what)
 
@@ -237,7 +236,7 @@ class _Chat:
         self.model = f"google:{name}" if name else self.model
         return message(
             role, content, id_=id_, at=said.get("timestamp"), model=self.model if name else "", thinking=thinking,
-            usage=_usage(object_of(said.get("tokens"))),
+            usage=usage_of(object_of(said.get("tokens")), _USAGE),
             tool_calls=[tool_call(one.get("id"), one.get("name"), object_of(one.get("args"))) for one in calls],
         )  # fmt: skip
 
@@ -254,18 +253,13 @@ class _Chat:
         return message(
             "tool", _response(response), id_=f"{call_id}-result" if call_id else "", at=at,
             name=text_of(response.get("name")), tool_call_id=call_id,
-            extra={"failed": True} if response.get("failed") is True else {},
+            failed=response.get("failed") is True,
         )  # fmt: skip
 
 
 def _thought(thought: dict[str, Any]) -> str:
     lines = (text_of(thought.get("subject")), text_of(thought.get("description")))
     return "\n".join(filter(None, lines))
-
-
-def _usage(counts: dict[str, Any]) -> dict[str, int]:
-    known = {ours: counts.get(theirs) for theirs, ours in _USAGE.items()}
-    return {key: n for key, n in known.items() if isinstance(n, int) and n}
 
 
 def _responses(call: dict[str, Any]) -> list[dict[str, Any]]:

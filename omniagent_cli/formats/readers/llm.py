@@ -145,7 +145,7 @@ class _Responses(_Conversations):
             failed = text_of(found.get("exception"))
             yield message(
                 "tool", text_of(found.get("output")) or failed, at=row.get("datetime_utc"), name=text_of(found.get("name")),
-                tool_call_id=text_of(found.get("tool_call_id")), extra={"failed": True} if failed else None,
+                tool_call_id=text_of(found.get("tool_call_id")), failed=bool(failed),
             )  # fmt: skip
 
     def _fragments(self, link: str, row: Row) -> list[str]:
@@ -240,7 +240,7 @@ class _Threads(_Conversations):
         text = self._text(part, payload) or said_of(payload.get("output")) or failed
         return message(
             "tool", text, at=at, name=text_of(part["tool_name"]), tool_call_id=text_of(payload.get("tool_call_id")),
-            extra={"failed": True} if failed else None,
+            failed=bool(failed),
         )  # fmt: skip
 
     def _text(self, part: Row, payload: Row) -> str:

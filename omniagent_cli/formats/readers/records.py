@@ -170,10 +170,12 @@ def message(
     model: Any = None,
     thinking: str = "",
     extra: dict[str, Any] | None = None,
+    failed: bool = False,
     **keys: Any,
 ) -> dict[str, Any]:
     """Make a message record; what is empty is left out."""
     extra = {**(extra or {}), **({"thinking": thinking} if thinking else {})}
+    extra |= {"failed": True} if failed else {}
     found = {
         "id": message_id(id_),
         "created_at": moment(at),
@@ -182,6 +184,24 @@ def message(
         **keys,
     }
     return {"role": role, "content": content} | {k: v for k, v in found.items() if v}
+
+
+def usage_of(counts: dict[str, Any], names: dict[str, str]) -> dict[str, int]:
+    """Return token counts under our names; counts of zero and unknown keys are omitted.
+
+    Args:
+        counts: token counts of the other tool.
+        names: our key by the tool's key.
+    """
+    usage = {ours: counts.get(theirs) for theirs, ours in names.items()}
+    return {key: n for key, n in usage.items() if isinstance(n, int) and n}
+
+
+def tool_output(content: Any) -> str:
+    """Return the output of a tool as text: the texts of its parts, or anything else as JSON."""
+    if isinstance(content, list):
+        return "\n".join(text_of(part.get("text")) or said_of(part) for part in objects_of(content))
+    return said_of(content)
 
 
 def message_id(found: Any) -> str:

@@ -1,0 +1,89 @@
+"""Account exports: a list of conversations, each with its messages as a tree."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, ClassVar
+
+from omniagent_cli.formats.byte_source import Source
+from omniagent_cli.formats.json_helpers import kept
+from omniagent_cli.formats.json_stream import BadDocument, JsonReader
+from omniagent_cli.formats.readers.message_tree import Tree, threads
+from omniagent_cli.formats.readers.records import text_of
+from omniagent_cli.formats.types import Incoming, Problem, problem
+
+
+class AccountExport(ABC):
+    """Base of the readers of ``conversations.json``, one per vendor.
+
+    Attributes:
+        messages_key: key of the messages in a conversation.
+        header_keys: keys that are read besides; all others are skipped.
+        id_keys: keys that may hold the conversation's id, in order of preference.
+        leaf_key: key of the id of the last message on the screen.
+    """
+
+    messages_key: ClassVar[str]
+    header_keys: ClassVar[frozenset[str]]
+    id_keys: ClassVar[tuple[str, ...]]
+    leaf_key: ClassVar[str]
+
+    def __init__(self, *, branches: bool = False) -> None:
+        self._branches = branches
+
+    def read(self, source: Source) -> Iterator[Incoming | Problem]:
+        """Yield the visible thread of each conversation, and its other threads if branches are imported."""
+        reader = JsonReader(source)
+        try:
+            if reader.peek() == "[":
+                for _ in reader.array():
+                    yield from self._conversation(reader)
+            else:
+                yield from self._conversation(reader)
+        except BadDocument as error:
+            yield Problem(error.place, error.what)
+
+    def _conversation(self, reader: JsonReader) -> Iterator[Incoming | Problem]:
+        first, place = reader.peek(), reader.place
+        if first != "{":
+            reader.skip()
+            yield problem(place, "a conversation is an object")
+            return
+        facts: dict[str, Any] = {}
+        broken: BadDocument | None = None
+        with Tree() as tree:
+            try:
+                for key in reader.members():
+                    if key == self.messages_key:
+                        yield from self._messages(reader, facts, tree)
+                    elif key in self.header_keys:
+                        yield from kept(reader, key, facts)
+                    else:
+                        reader.skip()
+            except BadDocument as error:
+                broken = error
+            yield from self._threads(facts, tree, place)
+        if broken is not None:
+            raise broken
+
+    def _threads(
+        self, facts: dict[str, Any], tree: Tree, place: str
+    ) -> Iterator[Incoming | Problem]:
+        source_id = next(filter(None, (text_of(facts.get(key)) for key in self.id_keys)), "")
+        if not source_id:
+            yield problem(place, "conversation has no id; skipped")
+            return
+        visible = facts.get(self.leaf_key)
+        leaf = visible if isinstance(visible, str) and visible in tree else tree.newest_leaf()
+        header = partial(self._header, facts, source_id)
+        yield from threads(tree, leaf, place, header, branches=self._branches)
+
+    @abstractmethod
+    def _messages(self, reader: JsonReader, facts: dict[str, Any], tree: Tree) -> Iterator[Problem]:
+        """Add the messages at the reader's position to the tree; yield those that cannot be read."""
+
+    @abstractmethod
+    def _header(self, facts: dict[str, Any], source_id: str, branch: str) -> dict[str, Any]:
+        """Return the session header of a thread; `branch` is empty for the visible one."""
