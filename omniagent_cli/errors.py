@@ -32,6 +32,7 @@
         └── ModelError                 the provider did not answer properly; partial text was kept
             ├── ModelUnreachable       nobody answers, time-out, the stream was cut (CLI: exit 3)
             ├── ModelRefused           the key, the model name or the request was refused; carries status
+            │   └── ContextLengthExceeded  the request is longer than the model accepts; carries limit_tokens
             └── ModelRateLimited       asked to wait; carries retry_after_seconds
 
 A leaf carries its data as attributes; its text is a sentence with the id and the next step.
@@ -200,6 +201,32 @@ class ModelRefused(ModelError):
     def __init__(self, message: str, *, status: int | None = None) -> None:
         super().__init__(message)
         self.status = status
+
+
+class ContextLengthExceeded(ModelRefused):
+    """The request is longer than the context of the model.
+
+    Attributes:
+        limit_tokens: the length of the context, when the provider named it.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        advice: str = "compact it, or send fewer messages",
+        status: int | None = None,
+        limit_tokens: int | None = None,
+    ) -> None:
+        super().__init__(f"{message}; {advice}", status=status)
+        self.limit_tokens = limit_tokens
+        self._message = message
+
+    def with_advice(self, advice: str) -> ContextLengthExceeded:
+        """Return the same error with another next step."""
+        return ContextLengthExceeded(
+            self._message, advice=advice, status=self.status, limit_tokens=self.limit_tokens
+        )
 
 
 class ModelRateLimited(ModelError):

@@ -18,6 +18,7 @@ VARIABLES = (
     "GEMINI_",
     "GOOGLE_",
     "OLLAMA_",
+    "SSL",
     "NO_COLOR",
     "FORCE_COLOR",
 )

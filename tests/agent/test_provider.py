@@ -61,7 +61,7 @@ def test_sends_chat_completion_keys_only(chat_server):
         {
             "model": "m",
             "messages": [
-                {"role": "user", "content": "lone \ud800 é"},
+                {"role": "user", "content": "lone \ufffd é"},
                 {"role": "assistant", "content": "", "tool_calls": [call]},
                 {"role": "tool", "content": "1", "tool_call_id": "c"},
             ],
@@ -231,10 +231,18 @@ def test_an_empty_answer_is_an_answer(chat_server):
 
 
 def test_a_stream_without_a_finish_reason_was_cut(chat_server):
-    """An end without a reason is told by an empty reason."""
-    for done in (True, False):
-        end = one(chat_server, stream(chunk(content="Once upon"), done=done))
-        assert (end.reason, end.text) == ("", "Once upon")
+    """An end without a reason and without the end mark is reported by an empty reason."""
+    end = one(chat_server, stream(chunk(content="Once upon"), done=False))
+    assert (end.reason, end.text) == ("", "Once upon")
+
+
+@pytest.mark.parametrize("reason", [None, ""])
+def test_the_end_mark_makes_an_answer_whole(chat_server, reason):
+    """A stream that ends with [DONE] is a whole answer, also without a finish reason, and with tool calls."""
+    end = one(chat_server, stream(chunk(reason, content="All"), chunk(reason)))
+    assert (end.reason, end.text) == ("stop", "All")
+    call = {"index": 0, "id": "c", "function": {"name": "f", "arguments": "{}"}}
+    assert one(chat_server, stream(chunk(reason, tool_calls=[call]))).reason == "tool_calls"
 
 
 def test_servers_that_do_not_stream(chat_server):

@@ -4,7 +4,8 @@
         ...                      # POST server.url + "/chat/completions"
         server.requests[0].body  # what it was sent
 
-Replies are used up in order; after the last one it repeats what the user said. It runs in threads of this
+Replies are used up in order; after the last one it repeats what the user said. A strict one refuses a history that
+chat templates and providers refuse, before it looks at its script. It runs in threads of this
 process, so subprocesses reach it by `server.port`.
 """
 
@@ -20,6 +21,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
+
+from tests.servers.strict_chat import complaint
 
 STALL = float("inf")
 """A part of a reply: say nothing until the client hangs up or the server closes."""
@@ -56,6 +59,7 @@ class Request:
     path: str
     headers: Mapping[str, str]
     body: Any = None
+    raw: bytes = b""
 
 
 Script = Reply | Callable[[Request], Reply]
@@ -151,7 +155,10 @@ class ChatServer:
 
     stream_type = "text/event-stream"
 
-    def __init__(self, *script: Script, models: Sequence[str] = ("fake-1",)) -> None:
+    def __init__(
+        self, *script: Script, models: Sequence[str] = ("fake-1",), strict: bool = False
+    ) -> None:
+        self.strict = strict
         self.requests: list[Request] = []
         self.connections = 0
         self.models_reply: Reply | None = None
@@ -226,6 +233,8 @@ class ChatServer:
         """Choose the reply; for the handler."""
         if request.method == "GET":
             return self.models_reply or self._models()
+        if self.strict and (wrong := complaint(request.raw)):
+            return status(400, wrong)
         try:
             scripted = self._script.popleft()
         except IndexError:
@@ -268,11 +277,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         raw = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self._handle(json.loads(raw))
+        self._handle(json.loads(raw), raw)
 
-    def _handle(self, body: Any) -> None:
+    def _handle(self, body: Any, raw: bytes = b"") -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
-        request = Request(self.command, self.path, headers, body)
+        request = Request(self.command, self.path, headers, body, raw)
         self.server.owner.requests.append(request)
         if not self.server.owner.knows(self.path.partition("?")[0]):
             self._send_whole(status(404, "no such page"))

@@ -8,6 +8,7 @@ from typing import Any
 
 from omniagent_cli.agent.events import ModelSettings
 from omniagent_cli.agent.models.fallbacks import Concessions
+from omniagent_cli.agent.models.normalization import alternating
 from omniagent_cli.agent.models.providers import Endpoint
 from omniagent_cli.agent.models.request_body import question
 from omniagent_cli.agent.models.stream_parser import Answer
@@ -17,6 +18,7 @@ from omniagent_cli.agent.models.streaming_engine import StreamingEngine
 class ChatCompletionsEngine(StreamingEngine):
     """One model that is called through Chat Completions."""
 
+    _fallbacks: Concessions
     path = "/chat/completions"
     protocol = "Chat Completions"
     after_finish_seconds = 2.0
@@ -40,15 +42,26 @@ class ChatCompletionsEngine(StreamingEngine):
         tools: Sequence[Mapping[str, Any]],
         settings: ModelSettings,
     ) -> dict[str, Any]:
-        """Return the body of a request."""
-        return question(self.endpoint, messages, tools, settings)
+        """Return the body of a request, its messages not merged yet."""
+        echo = self._fallbacks.echo_thinking
+        return question(self.endpoint, messages, tools, settings, echo_thinking=echo)
+
+    def merged(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a body whose sides alternate, as chat templates want them."""
+        return {**body, "messages": alternating(body["messages"])}
 
     def error_in(self, event: Any) -> Any:
         """Return the error that a chunk reports; some come beside choices, some are the chunk itself."""
         if not isinstance(event, dict):
             return None
         is_error = event.get("object") == "error" or event.get("type") == "error"
-        return event.get("error") or (event if is_error and not event.get("choices") else None)
+        error = event.get("error") or _error_of_choice(event.get("choices"))
+        return error or (event if is_error and not event.get("choices") else None)
+
+
+def _error_of_choice(choices: Any) -> Any:
+    first = choices[0] if isinstance(choices, list) and choices else None
+    return first.get("error") if isinstance(first, dict) else None
 
 
 def engine_for(endpoint: Endpoint) -> ChatCompletionsEngine:

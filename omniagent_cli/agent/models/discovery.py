@@ -13,7 +13,13 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from omniagent_cli.agent.models.failures import malformed, status_failure, unreachable
+from omniagent_cli.agent.models.failures import (
+    malformed,
+    status_failure,
+    unreachable,
+    untrusted_certificate,
+)
+from omniagent_cli.agent.models.network import tls_context
 from omniagent_cli.agent.models.providers import (
     PROVIDERS,
     RECALL,
@@ -310,6 +316,7 @@ def list_models(
     Raises:
         ModelError: it did not answer, refused, or sent something else.
     """
+    import ssl
     import urllib.error
     import urllib.request
 
@@ -326,6 +333,8 @@ def list_models(
     handlers: list[Any] = [_no_redirects()]
     if is_loopback(address):
         handlers.append(urllib.request.ProxyHandler({}))
+    if context := tls_context() if address.startswith("https:") else None:
+        handlers.append(urllib.request.HTTPSHandler(context=context))
     try:
         with urllib.request.build_opener(*handlers).open(request, timeout=timeout_seconds) as reply:
             body = reply.read(_LISTING_BYTES)
@@ -337,6 +346,8 @@ def list_models(
             endpoint, error.code, headers, told, datetime.now(UTC)
         ).error from error
     except (OSError, http.client.HTTPException) as error:
+        if isinstance(getattr(error, "reason", None), ssl.SSLCertVerificationError):
+            raise untrusted_certificate(endpoint).error from error
         raise unreachable(endpoint, "no list of models").error from error
     return _listed(endpoint, body)
 

@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+from omniagent_cli.agent.models.limits import (
+    context_tokens,
+    is_rate_limit,
+    is_too_long,
+    retry_after,
+)
+from omniagent_cli.agent.models.network import proxy_for
 from omniagent_cli.agent.models.providers import Endpoint
-from omniagent_cli.errors import ModelError, ModelRateLimited, ModelRefused, ModelUnreachable
+from omniagent_cli.errors import (
+    ContextLengthExceeded,
+    ModelError,
+    ModelRateLimited,
+    ModelRefused,
+    ModelUnreachable,
+)
 from omniagent_cli.text.redact import redact
 from omniagent_cli.text.sanitize import one_line
 
 _DETAIL_LENGTH = 300
+_SHORTEST_KEY = 8
 _REFUSES_PARTS = re.compile(
     r"\b(image|audio|file|multimodal)\b.{0,40}\bnot supported|mmproj", re.IGNORECASE
 )
@@ -72,6 +86,13 @@ def status_failure(
     title = endpoint.provider.title
     said = said_in(body, endpoint.api_key)
     tail = f": {said}" if said else ""
+    if status == 407:
+        return proxy_refused(endpoint, said)
+    if (status != 429 and is_too_long(body)) or (status == 413 and not is_rate_limit(body)):
+        return Failure(_too_long(endpoint, status, body, tail))
+    if status == 413:
+        text = f"{title} allows fewer tokens in a minute than this request has{tail}"
+        return Failure(ModelRateLimited(f"{text}; compact the session, or choose another model"))
     if status == 429 and not _is_out_of_credit(body):
         wait = retry_after(headers, body, now)
         advice = f"try again in {_lasting(wait)}" if wait else "try again later"
@@ -93,12 +114,20 @@ def status_failure(
             wait_seconds=wait,
         )
     option = next((name for name in asked if name in _OPTIONS and _names(body, name)), "")
-    if status in (400, 422) and option and not _is_too_long(body):
+    if status in (400, 422) and option:
         known = _OPTIONS[option]
         text = f"{title} does not take {known} like this for {endpoint.model}{tail}; "
         text += f"ask without it, or with another: -o {known}=..., or the setting agent.{known}"
         return Failure(ModelRefused(text, status=status))
     return Failure(ModelRefused(_refusal(endpoint, status, headers, body, tail), status=status))
+
+
+def _too_long(endpoint: Endpoint, status: int, body: str, tail: str) -> ContextLengthExceeded:
+    return ContextLengthExceeded(
+        f"the conversation is longer than {endpoint.model} takes{tail}",
+        status=status,
+        limit_tokens=context_tokens(_message_in(body)),
+    )
 
 
 def _names(body: str, option: str) -> bool:
@@ -131,15 +160,13 @@ def _refusal(
     if 300 <= status < 400:
         where = one_line(headers.get("location", "elsewhere"))[:_DETAIL_LENGTH]
         return f"{title} at {endpoint.base_url} redirects to {where}; set that as base_url if you trust it"
-    if status == 413 or _is_too_long(body):
-        return f"the conversation is longer than {model} takes{tail}; compact it, or send fewer messages"
     return f"{title} refused the request ({status}){tail}"
 
 
 def event_failure(endpoint: Endpoint, error: Any, now: datetime) -> Failure:
     """Explain an error that came as an event of a stream that had begun well."""
     body = json.dumps({"error": error}, default=str)
-    status = _status_of(error)
+    status = _status_of(error) or (400 if is_too_long(body) else None)
     if status is not None:
         return status_failure(endpoint, status, {}, body, now)
     said = said_in(body, endpoint.api_key) or "an error without a text"
@@ -188,14 +215,27 @@ def malformed(
 
 
 def unreachable(endpoint: Endpoint, why: str) -> Failure:
-    """Explain that nobody answers."""
+    """Explain that nobody answers, at the address or at the proxy before it."""
     hint = "is it running?" if endpoint.provider.local else "check the network and the address"
+    if proxy := proxy_for(endpoint.base_url):
+        why, hint = f"{why} through {proxy}", "check the proxy, or set NO_PROXY"
+    title = endpoint.provider.title
+    return Failure(
+        ModelUnreachable(f"{title} does not answer at {endpoint.base_url} ({why}); {hint}"),
+        worth_retrying=True,
+        reason=f"{title} does not answer",
+    )
+
+
+def proxy_refused(endpoint: Endpoint, said: str) -> Failure:
+    """Explain a proxy that answers and lets nothing through, such as one that wants a password (407)."""
+    proxy = proxy_for(endpoint.base_url) or "the proxy"
+    why = f": {one_line(said)[:_DETAIL_LENGTH]}" if said else ""
     return Failure(
         ModelUnreachable(
-            f"{endpoint.provider.title} does not answer at {endpoint.base_url} ({why}); {hint}"
-        ),
-        worth_retrying=True,
-        reason=f"{endpoint.provider.title} does not answer",
+            f"{endpoint.provider.title} cannot be reached, {proxy} refused{why}; "
+            "check its address, user and password"
+        )
     )
 
 
@@ -223,12 +263,12 @@ def no_tls(endpoint: Endpoint) -> Failure:
 
 
 def untrusted_certificate(endpoint: Endpoint) -> Failure:
-    """Explain a TLS failure, which trying again does not mend."""
+    """Explain a certificate that nobody vouches for, which another try does not change."""
+    file = os.environ.get("SSL_CERT_FILE")
+    hint = f"SSL_CERT_FILE={one_line(file)} does not vouch for it" if file else ""
+    hint = hint or "install the system's CA certificates or set SSL_CERT_FILE"
     return Failure(
-        ModelUnreachable(
-            f"the certificate of {endpoint.base_url} cannot be verified; "
-            "install the system's CA certificates or set SSL_CERT_FILE"
-        )
+        ModelUnreachable(f"the certificate of {endpoint.base_url} cannot be verified; {hint}")
     )
 
 
@@ -249,6 +289,16 @@ def broken_line(endpoint: Endpoint) -> Failure:
     )
 
 
+def broken_off(endpoint: Endpoint) -> Failure:
+    """Explain an answer that the provider ended with an error and no text about it."""
+    title = endpoint.provider.title
+    return Failure(
+        ModelError(f"{title} broke off the answer with an error; try again"),
+        worth_retrying=True,
+        reason=f"{title} broke off",
+    )
+
+
 def silent(endpoint: Endpoint, seconds: float, *, began: bool) -> Failure:
     """Explain a server that takes the question and says nothing; asking again would wait as long again."""
     title = endpoint.provider.title
@@ -261,7 +311,7 @@ def silent(endpoint: Endpoint, seconds: float, *, began: bool) -> Failure:
 def said_in(body: str, api_key: str) -> str:
     """Return what an error body says, as one line without the key; empty when it says nothing."""
     text = _message_in(body)
-    if api_key:
+    if len(api_key) >= _SHORTEST_KEY:  # a dummy such as "x" or "none" is part of many words
         text = text.replace(api_key, "[key]")
     text = redact(one_line(text), {})
     text = " ".join(text.split()).rstrip(".")
@@ -290,35 +340,5 @@ def _page_title(body: str) -> str:
     return f"a web page titled '{found[1].strip()}'" if found else "a web page"
 
 
-def retry_after(headers: Mapping[str, str], body: str, now: datetime) -> float | None:
-    """Return the seconds a provider asks to wait: a number, an HTTP date, or Google's ``retryDelay``."""
-    if (milliseconds := _number(headers.get("retry-after-ms"))) is not None:
-        return milliseconds / 1000
-    value = headers.get("retry-after")
-    if (seconds := _number(value)) is not None:
-        return seconds
-    if value:
-        try:
-            moment = parsedate_to_datetime(value)
-        except ValueError:
-            return None
-        return max(
-            0.0, ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now).total_seconds()
-        )
-    found = re.search(r'"retryDelay":\s*"(\d{1,6}(?:\.\d+)?)s"', body)
-    return float(found[1]) if found else None
-
-
-def _number(text: str | None) -> float | None:
-    if text is None or not re.fullmatch(r"\s*\d{1,9}(\.\d{1,9})?\s*", text, re.ASCII):
-        return None
-    return float(text)
-
-
 def _is_out_of_credit(body: str) -> bool:
     return "insufficient_quota" in body
-
-
-def _is_too_long(body: str) -> bool:
-    low = body.lower()
-    return "context_length_exceeded" in low or "maximum context" in low or "context window" in low

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from omniagent_cli.agent.events import ModelSettings, Notice
 from omniagent_cli.agent.models.failures import said_in
+from omniagent_cli.agent.models.normalization import has_parts, without_parts
 from omniagent_cli.agent.models.providers import Endpoint
 from omniagent_cli.agent.models.request_body import with_instruction
 from omniagent_cli.text.sanitize import one_line
 
-_REFUSING = (400, 404, 422, 500, 501)
+_REFUSING = (400, 404, 415, 422, 500, 501)
 _NO_TOOLS = re.compile(
     r"not support (?:\w+ ){0,2}(?:tools?\b|tool[ _-](?:use|call)|function[ _-]call)|support tool use"
     r"|tools?(?: (?:use|calling|calls?))?\W{1,2}(?:is |are )?not supported"
@@ -30,10 +31,34 @@ _UNKNOWN = re.compile(
 _LENGTHS = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 
 
+_NO_PARTS = {
+    "image_url": re.compile(r"image|vision|multi-?modal|mmproj|must be a string", re.IGNORECASE),
+    "file": re.compile(r"\bpdf\b|\bfiles?\b|\bdocuments?\b|must be a string", re.IGNORECASE),
+    "input_audio": re.compile(r"audio|must be a string", re.IGNORECASE),
+}
+"""By the type of a content part, what a refusal of it speaks of: OpenRouter ("No endpoints found that support image
+input", 404), llama.cpp ("you may need to provide the mmproj", 500), vLLM, DeepSeek ("unknown variant `image_url`", 422),
+Groq ("content must be a string")."""
+
+_PART_NAMES = {"image_url": "images", "file": "files", "input_audio": "sounds"}
+_NO_THINKING = re.compile(
+    r"reasoning_content\W.{0,60}(?:missing|required|must|need)"
+    r"|(?:missing|required?|must include|need).{0,40}\breasoning_content",
+    re.IGNORECASE | re.DOTALL,
+)
+"""As Moonshot ("reasoning_content is missing in assistant tool call message"), DeepSeek ("must be passed back") and
+litellm ("must include reasoning_content") say it."""
+
+
 class Concessions:
-    """What one model at one address does without; learned from its refusals, and kept to from then on."""
+    """What one model at one address does without; learned from its refusals, and kept to from then on.
+
+    Attributes:
+        echo_thinking: the thinking of earlier answers is sent back, because a request without it was refused.
+    """
 
     def __init__(self, endpoint: Endpoint) -> None:
+        self.echo_thinking = False
         self._endpoint = endpoint
         self._without: set[str] = set()
         self._notices: list[Notice] = []
@@ -44,6 +69,8 @@ class Concessions:
         for name, other in _LENGTHS.items():
             if name in self._without and name in asked:
                 body[other] = asked[name]
+        if kinds := self._without & _NO_PARTS.keys():
+            body["messages"] = without_parts(body["messages"], kinds)
         told = not self._endpoint.provider.obeys_schema
         if "response_format" in self._without and settings.schema is not None and not told:
             body["messages"] = with_instruction(body["messages"], settings.schema)
@@ -51,6 +78,9 @@ class Concessions:
 
     def learn(self, status: int, said: str, body: Mapping[str, Any]) -> bool:
         """Take a refusal for a lesson; tell whether there is another way to ask."""
+        if status in _REFUSING and not self.echo_thinking and _NO_THINKING.search(said):
+            self.echo_thinking = True
+            return True
         option = self._refused(said, body) if status in _REFUSING else ""
         if not option:
             return False
@@ -61,6 +91,10 @@ class Concessions:
             self._notices.append(
                 Notice(f"{model} is asked without tools, for it takes none: {reason}")
             )
+        elif option in _PART_NAMES:
+            names = _PART_NAMES[option]
+            text = f"{model} does not accept {names}, so those of earlier messages are not sent"
+            self._notices.append(Notice(f"{text}: {reason}"))
         elif option == "response_format":
             text = f"{model} is told the schema in words, for its server does not hold it to one: {reason}"
             self._notices.append(Notice(text, detail=True))
@@ -83,4 +117,13 @@ class Concessions:
             return "tools"
         if "response_format" in body and _NO_SCHEMA.search(said):
             return "response_format"
+        return self._refused_part(said, body["messages"])
+
+    def _refused_part(self, said: str, messages: Sequence[Mapping[str, Any]]) -> str:
+        """Return the type of the content parts to leave out; those of the last question are never left out."""
+        last = next((m for m in reversed(messages) if m.get("role") == "user"), None)
+        for kind, pattern in _NO_PARTS.items():
+            holders = [message for message in messages if has_parts(message, (kind,))]
+            if kind not in self._without and holders and pattern.search(said):
+                return "" if last in holders else kind
         return ""

@@ -12,10 +12,12 @@ from omniagent_cli.agent.models.failures import (
     Failure,
     cut_off,
     no_tls,
+    proxy_refused,
     unknown_host,
     unreachable,
     untrusted_certificate,
 )
+from omniagent_cli.agent.models.network import proxy_for, tls_context
 from omniagent_cli.agent.models.providers import Endpoint, is_loopback
 from omniagent_cli.errors import ConfigError, ModelRefused, ModelUnreachable, UsageError
 from omniagent_cli.keys import check_key
@@ -57,8 +59,8 @@ def connection_failure(endpoint: Endpoint, error: BaseException, *, began: bool)
         return no_tls(endpoint)
     if any(isinstance(cause, socket.gaierror) for cause in causes):
         return unknown_host(endpoint)
-    if any(isinstance(cause, httpx2.ProxyError) for cause in causes):
-        return unreachable(endpoint, "the proxy refused")
+    if refused := [cause for cause in causes if isinstance(cause, httpx2.ProxyError)]:
+        return proxy_refused(endpoint, str(refused[0]))
     if isinstance(error, openai.APITimeoutError):
         return unreachable(endpoint, "no connection in time")
     return unreachable(endpoint, "no connection")
@@ -114,21 +116,23 @@ def http_client_for(endpoint: Endpoint, make: Callable[..., Client], **options: 
 
     Raises:
         ConfigError: the proxy named in the environment cannot be used.
+        ModelUnreachable: the certificates named in the environment cannot be used.
     """
+    secure = endpoint.base_url.startswith("https:")
     try:
         return make(
             # Proxy variables apply to loopback too, where no proxy can help.
             trust_env=not is_loopback(endpoint.base_url),
             # There is no TLS on http, and loading the trust store takes as long as a short answer.
-            verify=endpoint.base_url.startswith("https:"),
+            verify=(tls_context() or True) if secure else False,
             # A conversation goes where the person said, not where a server points.
             follow_redirects=False,
             **options,
         )
     except (ImportError, ValueError) as error:
-        raise ConfigError(
-            "the proxy named in the environment (HTTPS_PROXY, ALL_PROXY) cannot be used; mend or unset it"
-        ) from error
+        proxy = proxy_for(endpoint.base_url) or "the proxy named in the environment"
+        why = "it needs the package socksio; install it, or" if "socksio" in str(error) else ""
+        raise ConfigError(f"{proxy} cannot be used; {why or 'correct or'} unset it") from error
 
 
 def _header_hook(endpoint: Endpoint) -> Callable[[httpx2.Request], Awaitable[None]]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from omniagent_cli.agent.events import ModelSettings
+from omniagent_cli.agent.models.normalization import normalized
 from omniagent_cli.agent.models.providers import Endpoint
 from omniagent_cli.agent.structured_output import instruction, response_format
 
@@ -36,9 +37,22 @@ def question(
     messages: Sequence[Mapping[str, Any]],
     tools: Sequence[Mapping[str, Any]],
     settings: ModelSettings,
+    *,
+    echo_thinking: bool = False,
 ) -> dict[str, Any]:
-    """Return the body of a request; what is None in the settings is left to the provider."""
-    sent = [sendable(message, endpoint) for message in messages]
+    """Return the body of a request; what is None in the settings is left to the provider.
+
+    Args:
+        endpoint: the model and its address.
+        messages: the history, with or without the keys of stored messages.
+        tools: definitions in the form of Chat Completions.
+        settings: the options of the request.
+        echo_thinking: the server refused a request without the thinking of earlier answers.
+    """
+    valid = normalized(messages, [tool["function"]["name"] for tool in tools])
+    sent = [sendable(message, endpoint) for message in valid]
+    if echo_thinking or endpoint.provider.echoes_thinking:
+        sent = _with_thinking(sent, valid, endpoint)
     if settings.schema is not None and not endpoint.provider.obeys_schema:
         sent = with_instruction(sent, settings.schema)
     body: dict[str, Any] = {
@@ -97,12 +111,30 @@ def sendable(message: Mapping[str, Any], endpoint: Endpoint) -> dict[str, Any]:
     extra = message.get("extra") or {}
     if extra.get("provider") != provider:
         return sent
-    if calls and endpoint.provider.echoes_thinking:
-        sent["reasoning_content"] = extra.get("thinking", "")
     for key in endpoint.provider.echoes:
         if key in extra:
             sent[key] = extra[key]
     return sent
+
+
+def _with_thinking(
+    sent: Sequence[dict[str, Any]], messages: Sequence[Mapping[str, Any]], endpoint: Endpoint
+) -> list[dict[str, Any]]:
+    """Return messages with the thinking of each answer in a turn that called tools.
+
+    A call of another model has none, and Moonshot refuses an empty text as a missing one, so it gets a blank:
+    https://github.com/theopenco/llmgateway/pull/2093.
+    """
+    echoed = []
+    amid_tools = False
+    for message, stored in zip(sent, messages, strict=True):
+        amid_tools = message["role"] != "user" and (amid_tools or bool(message.get("tool_calls")))
+        extra = stored.get("extra") or {}
+        own = extra.get("thinking") if extra.get("provider") == endpoint.provider.name else None
+        wanted = message["role"] == "assistant" and amid_tools
+        thinking = (own or " ") if wanted and (own or message.get("tool_calls")) else ""
+        echoed.append({**message, "reasoning_content": thinking} if thinking else message)
+    return echoed
 
 
 def _calls(calls: Sequence[Mapping[str, Any]], endpoint: Endpoint) -> list[dict[str, Any]]:

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from omniagent_cli.agent.events import Finished, TextDelta, ThinkingDelta
+from omniagent_cli.agent.models import sse
+from omniagent_cli.agent.models.text_stream import PairJoiner, ThinkTags, joined
 from omniagent_cli.json_format import dump, load
 from omniagent_cli.models import ToolCall, new_uid
 
@@ -30,9 +32,13 @@ class Answer:
         self._details: list[dict[str, Any]] = []
         self._extra_content: dict[str, Any] = {}
         self._calls = _Calls()
+        self._tags = ThinkTags()
+        self._text_pairs, self._thinking_pairs = PairJoiner(), PairJoiner()
 
     def feed(self, chunk: Any) -> Iterator[TextDelta | ThinkingDelta]:
         """Take one chunk (or one whole completion) and yield what it adds; unknown shapes add nothing."""
+        if chunk is sse.DONE and self.recognised:
+            yield from self._ended(self.reason or "stop")  # some never send a finish reason
         if not isinstance(chunk, dict):
             return
         choices = chunk.get("choices")
@@ -43,8 +49,22 @@ class Answer:
             if isinstance(choice, dict) and choice.get("index") in (0, None):
                 yield from self._choice(choice)
 
+    def _ended(self, reason: str) -> Iterator[TextDelta | ThinkingDelta]:
+        """Take the finish reason, and yield what waited for a next piece."""
+        self.reason = reason
+        pieces = [*self._tags.feed(self._text_pairs.flush()), *self._tags.flush()]
+        yield from self._add(self._thinking_pairs.flush(), "")
+        for thinking, text in pieces:
+            yield from self._add(thinking, text)
+        tag, self._tags.open_tag = self._tags.open_tag, ""
+        if tag and reason == "stop" and not (self._text or self._calls):
+            # A tag that is never closed was a mention: without this there would be no answer.
+            text = tag + "".join(self._thinking)
+            self._thinking.clear()
+            yield from self._add("", text)
+
     def finished(self, provider: str) -> Finished:
-        """Return the whole answer; no finish reason means that it was cut."""
+        """Return the whole answer; no finish reason and no end mark mean that it was cut."""
         calls = self._calls.finished()
         reason = self.reason
         if calls and reason in ("stop", "function_call"):  # several local servers say stop
@@ -80,7 +100,7 @@ class Answer:
             yield from self._delta(delta)
         reason = choice.get("finish_reason")
         if isinstance(reason, str) and reason:
-            self.reason = reason
+            yield from self._ended(_REASONS.get(reason.lower(), reason))
         if isinstance(choice.get("usage"), dict) and choice["usage"]:
             self._usage = choice["usage"]
 
@@ -93,18 +113,27 @@ class Answer:
         # Several servers send the same thinking under more than one name.
         thinking = _text_of(delta.get("reasoning_content")) or _text_of(delta.get("reasoning"))
         if thinking := thinking or told or inline:
-            self.began = True
-            self._thinking.append(thinking)
-            yield ThinkingDelta(thinking)
-        if text := text or _text_of(delta.get("refusal")):
-            self.began = True
-            self._text.append(text)
-            yield TextDelta(text)
+            yield from self._add(self._thinking_pairs.feed(thinking), "")
+        if text := self._text_pairs.feed(text or _text_of(delta.get("refusal"))):
+            for thinking, shown in self._tags.feed(text):
+                yield from self._add(thinking, shown)
         calls = delta.get("tool_calls")
+        legacy = delta.get("function_call")
+        if not calls and isinstance(legacy, dict):  # as servers answered before there were tools
+            calls = [{"index": 0, "function": legacy}]
         for call in calls if isinstance(calls, list) else ():
             if isinstance(call, dict):
                 self.began = True
                 self._calls.add(call)
+
+    def _add(self, thinking: str, text: str) -> Iterator[TextDelta | ThinkingDelta]:
+        self.began = self.began or bool(thinking or text)
+        if thinking:
+            self._thinking.append(thinking)
+            yield ThinkingDelta(thinking)
+        if text:
+            self._text.append(text)
+            yield TextDelta(text)
 
     def _is_thought(self, extra: Any) -> bool:
         """Keep what Google hangs on a message, its signature; tell whether it marks the text as a thought."""
@@ -116,6 +145,15 @@ class Answer:
             self._extra_content = {"google": {**self._extra_content.get("google", {}), **signed}}
         return google.get("thought") is True
 
+
+_REASONS = {
+    **dict.fromkeys(("max_tokens", "max_output_tokens", "model_length"), "length"),
+    **dict.fromkeys(("safety", "recitation", "sensitive"), "content_filter"),
+    **dict.fromkeys(("tool_use", "tool_call"), "tool_calls"),
+    **dict.fromkeys(("abort", "network_error", "insufficient_system_resource"), "error"),
+    **dict.fromkeys(("end_turn", "eos", "eos_token", "stop_sequence", "completed"), "stop"),
+}
+"""Finish reasons of other protocols and gateways, under the names of Chat Completions; ``error`` is not one of those."""
 
 _GROWING = ("text", "summary", "data", "signature")
 
@@ -160,8 +198,8 @@ class _Calls:
         if isinstance(piece.get("extra_content"), dict):
             call["extra_content"] = piece["extra_content"]  # Google's signatures
         name, arguments = function.get("name"), function.get("arguments")
-        if isinstance(name, str) and not call["function"]["name"]:
-            call["function"]["name"] = name
+        if isinstance(name, str):
+            call["function"]["name"] = _grown_name(call["function"], name)
         if isinstance(arguments, str):
             call["function"]["arguments"] += arguments
         elif arguments is not None:
@@ -175,8 +213,11 @@ class _Calls:
             if call["id"] in taken:
                 call["id"] = f"call_{new_uid()}"
             taken.add(call["id"])
-            call["function"]["arguments"] = call["function"]["arguments"] or "{}"
+            call["function"]["arguments"] = joined(call["function"]["arguments"]) or "{}"
         return calls
+
+    def __bool__(self) -> bool:
+        return bool(self._calls)
 
     def _call_of(self, piece: Mapping[str, Any], function: Mapping[str, Any]) -> dict[str, Any]:
         index = piece.get("index")
@@ -197,6 +238,14 @@ class _Calls:
         if function.get("name") or not self._calls:
             return None
         return self._calls[-1]
+
+
+def _grown_name(function: Mapping[str, Any], piece: str) -> str:
+    """Return the name of a call with another piece of it, which may also repeat what came, or the whole."""
+    known: str = function["name"]
+    if piece.startswith(known):
+        return piece
+    return known if function["arguments"] else known + piece
 
 
 def _starts_another(call: Mapping[str, Any], call_id: str, function: Mapping[str, Any]) -> bool:

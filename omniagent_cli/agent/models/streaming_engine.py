@@ -12,6 +12,7 @@ import re
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
+    Callable,
     Collection,
     Iterator,
     Mapping,
@@ -33,6 +34,7 @@ from omniagent_cli.agent.models import sse
 from omniagent_cli.agent.models.failures import (
     Failure,
     broken_line,
+    broken_off,
     event_failure,
     malformed,
     silent,
@@ -48,6 +50,8 @@ if TYPE_CHECKING:
     import openai
 
 Delta = TextDelta | ThinkingDelta
+MakeBody = Callable[[], Mapping[str, Any]]
+"""Makes the body of a request; again when a refusal taught how to change it."""
 
 
 class StreamedAnswer(Protocol):
@@ -184,6 +188,10 @@ class StreamingEngine:
         """Return the body of a request."""
         raise NotImplementedError
 
+    def merged(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the body as it is sent, after what the server refuses was left out."""
+        return body
+
     def error_in(self, event: Any) -> Any:
         """Return the error that an event reports, as the server sent it; None when there is none."""
         raise NotImplementedError
@@ -206,8 +214,10 @@ class StreamingEngine:
         # In a thread: an interrupt in the middle of an import would leave half-loaded modules.
         if not _loaded:
             await asyncio.to_thread(preload)
-        asked = self.body(messages, tools, settings)
         tried: list[_Attempt] = []
+
+        def asked() -> dict[str, Any]:
+            return self.body(messages, tools, settings)
 
         def again() -> _Attempt:
             tried.append(_Attempt(self, asked, settings))
@@ -223,9 +233,9 @@ class StreamingEngine:
         await self._connection.aclose()
 
     async def ask(
-        self, asked: Mapping[str, Any], settings: ModelSettings, answer: StreamedAnswer
+        self, asked: MakeBody, settings: ModelSettings, answer: StreamedAnswer
     ) -> AsyncGenerator[Delta | Notice, None]:
-        """Ask with this body, once, and feed the answer; raises a `FailedError`."""
+        """Send this body, once, and feed the answer; raises a `FailedError`."""
         now = asyncio.get_running_loop().time
         patience = settings.first_token_timeout_seconds
         deadline = now() + patience
@@ -251,6 +261,8 @@ class StreamingEngine:
             await stream.aclose()
         if not answer.recognised:
             raise FailedError(self._malformed("something else than an answer"))
+        if answer.reason == "error":
+            raise FailedError(broken_off(self.endpoint))
 
     async def _next(
         self, events: AsyncIterator[Any], deadline: float, patience: float, answer: StreamedAnswer
@@ -267,27 +279,32 @@ class StreamingEngine:
     async def _events(self, stream: openai.AsyncStream[object]) -> AsyncGenerator[Any, None]:
         """Yield the parsed events of a stream; servers that do not stream send one JSON document."""
         kind = stream.response.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind == "application/json":
-            yield json.loads(await stream.response.aread())
-        elif kind == "text/html":
+        if kind == "text/html":
             raise FailedError(self._malformed("a web page"))
-        else:
-            async for event in sse.events(stream.response.aiter_bytes()):
-                yield event
+        body = aiter(stream.response.aiter_bytes())
+        start = b""
+        async for piece in body:
+            start += piece
+            if start.strip():
+                break
+        if kind == "application/json" or start.lstrip().startswith(b"{"):
+            yield json.loads(b"".join([start, *[piece async for piece in body]]))
+            yield sse.DONE
+            return
+        async for event in sse.events(_chained(start, body)):
+            yield event
 
-    async def _open(
-        self, asked: Mapping[str, Any], settings: ModelSettings
-    ) -> openai.AsyncStream[object]:
+    async def _open(self, asked: MakeBody, settings: ModelSettings) -> openai.AsyncStream[object]:
         import openai
 
         client = self._connection.client()
         while True:
-            body = self._fallbacks.adapted(asked, settings)
+            body = self._fallbacks.adapted(asked(), settings)
             try:
                 return await client.post(
                     self.path,
                     cast_to=object,
-                    content=dump(body),
+                    content=dump(self.merged(body)),
                     stream=True,
                     stream_cls=openai.AsyncStream[object],
                 )
@@ -352,15 +369,13 @@ def is_missing_path(status: int, said: str) -> bool:
     return status in (405, 501) or "unexpected endpoint or method" in said.lower()
 
 
-_NAMES_A_THING = re.compile(r"model|deployment|\bitem\b", re.IGNORECASE)
+_NAMES_A_THING = re.compile(r"model|deployment|\bitem\b|\bimages?\b", re.IGNORECASE)
 
 
 class _Attempt:
     """One try at a request, and what came of it; see `omniagent_cli.agent.models.retries`."""
 
-    def __init__(
-        self, engine: StreamingEngine, asked: Mapping[str, Any], settings: ModelSettings
-    ) -> None:
+    def __init__(self, engine: StreamingEngine, asked: MakeBody, settings: ModelSettings) -> None:
         self.answer = engine.new_answer()
         self._engine = engine
         self._asked = asked
@@ -372,6 +387,12 @@ class _Attempt:
 
     def pieces(self) -> AsyncGenerator[Delta | Notice, None]:
         return self._engine.ask(self._asked, self._settings, self.answer)
+
+
+async def _chained(start: bytes, rest: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    yield start
+    async for piece in rest:
+        yield piece
 
 
 _END = object()

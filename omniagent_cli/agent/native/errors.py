@@ -15,6 +15,7 @@ from omniagent_cli.agent.models.failures import (
     event_failure,
     malformed,
     no_tls,
+    proxy_refused,
     said_in,
     status_failure,
     unknown_host,
@@ -113,8 +114,8 @@ def connection_failure(endpoint: Endpoint, error: BaseException, *, began: bool)
         return no_tls(endpoint)
     if any(isinstance(cause, socket.gaierror) or _is(cause, "NameResolution") for cause in causes):
         return unknown_host(endpoint)
-    if any(_is(cause, "Proxy") for cause in causes):
-        return unreachable(endpoint, "the proxy refused")
+    if refused := [cause for cause in causes if _is(cause, "Proxy")]:
+        return proxy_refused(endpoint, str(refused[0]))
     if any(_is(cause, "Timeout") for cause in causes):
         return unreachable(endpoint, "no connection in time")
     return unreachable(endpoint, "no connection")

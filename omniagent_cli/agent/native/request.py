@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from omniagent_cli.agent.events import ModelSettings
+from omniagent_cli.agent.models.normalization import normalized
 from omniagent_cli.agent.models.providers import Endpoint
 from omniagent_cli.agent.models.request_body import with_instruction
 from omniagent_cli.agent.native.conversation import conversation
@@ -50,7 +51,8 @@ def body_for(
     A schema is held to where the model can be, and beside tools, which exclude that in some protocols, told in words.
     """
     schema = settings.schema
-    body: dict[str, Any] = {"messages": list(messages)}
+    messages = normalized(messages, [tool["function"]["name"] for tool in tools])
+    body: dict[str, Any] = {"messages": messages}
     if tools:
         body["tools"] = list(tools)
     if schema is not None and not tools and model.profile.get("supports_json_schema_output"):

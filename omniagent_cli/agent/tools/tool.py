@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -15,6 +14,7 @@ from omniagent_cli.agent.loop_thread import Background
 from omniagent_cli.agent.tools.context import ToolContext
 from omniagent_cli.agent.tools.json_schema import misfits
 from omniagent_cli.agent.tools.tool_execution import Call, Ended, TookTooLong
+from omniagent_cli.agent.tools.tool_names import TOOL_NAME, resolve_tool_name
 from omniagent_cli.agent.tools.tool_results import MAX_RESULT_CHARACTERS, Whole, told
 from omniagent_cli.agent.tools.tool_signature import context_parameter, signature_of
 from omniagent_cli.errors import OmniAgentError, UsageError
@@ -42,9 +42,6 @@ MAX_AT_ONCE = 16
 
 MAX_REPEATS = 5
 """A call that got the same result that often in one turn is not made again."""
-
-TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-"""What every provider takes: https://platform.openai.com/docs/api-reference/chat/create, `tools`."""
 
 _ERROR_LENGTH = 2_000
 
@@ -273,7 +270,7 @@ class Toolbox:
         return outcome
 
     async def _run(self, name: str, text: str, call_id: str) -> Outcome:
-        tool = self._tools.get(name)
+        tool = self._tools.get(resolve_tool_name(name, self._tools) or "")
         if tool is None:
             known = ", ".join(self._tools) or "none"
             return _failed(f"there is no tool {cut(name, 100)!r}; the tools are: {known}")

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from omniagent_cli.agent.loop_thread import Background
 from omniagent_cli.agent.tools.captured_output import Printed, caught
 from omniagent_cli.agent.tools.skill import Skill
-from omniagent_cli.agent.tools.tool import TOOL_NAME, Offer, Tool
+from omniagent_cli.agent.tools.tool import Offer, Tool
+from omniagent_cli.agent.tools.tool_names import TOOL_NAME
 from omniagent_cli.agent.tools.tool_toggles import Known, SessionSwitches, Switches
 from omniagent_cli.errors import OmniAgentError, UsageError
 from omniagent_cli.text.sanitize import one_line
