@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.servers.chat_server import ChatServer, Script
+from tests.servers.responses_server import ResponsesServer
 
 
 @pytest.fixture
@@ -21,3 +22,19 @@ def chat_server() -> Iterator[Callable[..., ChatServer]]:
     yield make
     for server in servers:
         server.close()
+
+
+@pytest.fixture
+def responses_server() -> Iterator[Callable[..., ResponsesServer]]:
+    """Make strict Responses servers; all are closed after the test, which fails when one refused a request."""
+    servers: list[ResponsesServer] = []
+
+    def make(*script: object, refuses: bool = False, account: str = "") -> ResponsesServer:
+        servers.append(ResponsesServer(*script, account=account).start())
+        servers[-1].may_refuse = refuses
+        return servers[-1]
+
+    yield make
+    for server in servers:
+        server.close()
+    assert [server.refused for server in servers if not server.may_refuse and server.refused] == []

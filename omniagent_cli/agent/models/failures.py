@@ -60,6 +60,8 @@ _OPTIONS = {
     "seed": "seed",
     "random_seed": "seed",
     "reasoning_effort": "reasoning_effort",
+    "max_output_tokens": "max_tokens",
+    "reasoning.effort": "reasoning_effort",
 }
 """What a person asks for, by its name in a request."""
 

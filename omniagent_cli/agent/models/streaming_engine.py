@@ -93,7 +93,13 @@ class Fallbacks(Protocol):
 
 
 class WrongProtocolError(ModelRefused):
-    """The server does not speak this protocol, or not for this model; nothing of an answer has come."""
+    """The server does not speak this protocol, or not for this model; nothing of an answer has come.
+
+    Attributes:
+        names_other: the server says so itself, rather than that there is no such path.
+    """
+
+    names_other = False
 
 
 class Connection:
@@ -254,8 +260,9 @@ class StreamingEngine:
                     if answer.reason:  # what follows is not waited for any longer than this
                         last = now() + self.after_finish_seconds if last is None else last
                         deadline = last
-                    elif answer.began:  # a frame without data is a sign of life too
-                        patience = settings.token_timeout_seconds
+                    elif answer.recognised:  # a frame without data is a sign of life too
+                        if answer.began:
+                            patience = settings.token_timeout_seconds
                         deadline = now() + patience
         finally:
             await stream.aclose()
@@ -309,7 +316,7 @@ class StreamingEngine:
                     stream_cls=openai.AsyncStream[object],
                 )
             except openai.APIStatusError as error:
-                self._sent = body.keys()
+                self._sent = _options_in(body)
                 status, said = error.status_code, error.response.text
                 if self.elsewhere.search(said) or not self._fallbacks.learn(status, said, body):
                     raise
@@ -323,9 +330,12 @@ class StreamingEngine:
             )
 
     def _refused(self, failure: Failure, status: int, said: str) -> Failure:
-        if not self.elsewhere.search(said) and not is_missing_path(status, said):
+        names_other = self.elsewhere.search(said) is not None
+        if not names_other and not is_missing_path(status, said):
             return failure
-        return Failure(WrongProtocolError(str(failure.error), status=status))
+        error = WrongProtocolError(str(failure.error), status=status)
+        error.names_other = names_other
+        return Failure(error)
 
     def _malformed(self, what: str) -> Failure:
         return malformed(self.endpoint, what, speaks=f"{self.protocol} (it often ends in /v1)")
@@ -370,6 +380,12 @@ def is_missing_path(status: int, said: str) -> bool:
 
 
 _NAMES_A_THING = re.compile(r"model|deployment|\bitem\b|\bimages?\b", re.IGNORECASE)
+
+
+def _options_in(body: Mapping[str, Any]) -> list[str]:
+    """Return the keys of a body, and those of its objects behind a dot."""
+    inner = ((key, value) for key, value in body.items() if isinstance(value, dict))
+    return [*body, *(f"{key}.{name}" for key, value in inner for name in value)]
 
 
 class _Attempt:

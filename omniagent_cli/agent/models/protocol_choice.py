@@ -1,0 +1,139 @@
+"""The engine of OpenAI-compatible servers: Responses or Chat Completions, whichever a server speaks.
+
+OpenAI is called through Responses, which its current models need for tools; other addresses through Chat Completions,
+which all of them have. A server that refuses the one is called through the other in the same request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any
+from urllib.parse import urlsplit
+
+from omniagent_cli.agent.events import EngineEvent, Finished, ModelSettings, Notice
+from omniagent_cli.agent.models import streaming_engine
+from omniagent_cli.agent.models.chat_completions import ChatCompletionsEngine
+from omniagent_cli.agent.models.protocol_memory import ProtocolMemory
+from omniagent_cli.agent.models.providers import Endpoint
+from omniagent_cli.agent.models.responses import ResponsesEngine
+from omniagent_cli.agent.models.streaming_engine import (
+    Connection,
+    StreamingEngine,
+    WrongProtocolError,
+)
+from omniagent_cli.errors import ModelRefused, UsageError
+from omniagent_cli.text import one_line
+
+RESPONSES, CHAT = "responses", "chat"
+
+_ENGINES: Mapping[str, type[StreamingEngine]] = {
+    RESPONSES: ResponsesEngine,
+    CHAT: ChatCompletionsEngine,
+}
+_OTHER = {RESPONSES: CHAT, CHAT: RESPONSES}
+
+
+def engine_for(
+    endpoint: Endpoint, *, api: str | None = None, memory: ProtocolMemory | None = None
+) -> ProtocolEngine:
+    """Make the engine of an endpoint.
+
+    Args:
+        endpoint: the server and the model.
+        api: ``responses`` or ``chat``, to try first; None decides by the address.
+        memory: what servers were found to speak; without one, only this engine remembers it.
+
+    Raises:
+        UsageError: there is no such protocol.
+    """
+    if api not in (None, *_ENGINES):
+        raise UsageError(f"unknown api {one_line(str(api))!r}: choose {' or '.join(_ENGINES)}")
+    return ProtocolEngine(endpoint, api=api, memory=memory)
+
+
+def default_protocol(endpoint: Endpoint) -> str:
+    """Return the protocol to try first at an address: Responses at OpenAI's own, in any region."""
+    host = urlsplit(endpoint.base_url).hostname or ""
+    is_openai = endpoint.provider.name == "openai" and f".{host}".endswith(".api.openai.com")
+    return RESPONSES if is_openai else CHAT
+
+
+class ProtocolEngine:
+    """One model at one address; see `omniagent_cli.agent.events.Engine`."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        api: str | None = None,
+        memory: ProtocolMemory | None = None,
+        backoff_seconds: float = 0.5,
+    ) -> None:
+        self.endpoint = endpoint
+        self.name = f"{endpoint.provider.name}:{endpoint.model}"
+        self._preferred = api or default_protocol(endpoint)
+        self._memory = memory or ProtocolMemory()
+        self._key = f"{self._preferred} {endpoint.base_url} {endpoint.model}"
+        self._connection = Connection(endpoint)
+        self._backoff_seconds = backoff_seconds
+        self._engines: dict[str, StreamingEngine] = {}
+
+    @property
+    def protocol(self) -> str:
+        """The protocol of the next request: ``responses`` or ``chat``."""
+        known = self._memory.get(self._key)
+        return known if known in _ENGINES else self._preferred
+
+    def preload(self) -> None:
+        """Import the library; safe in any thread, so that it loads while the user types."""
+        streaming_engine.preload()
+
+    async def stream(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]],
+        settings: ModelSettings,
+    ) -> AsyncGenerator[EngineEvent, None]:
+        """Ask once, and once more through the other protocol when the server refuses this one.
+
+        Raises:
+            ModelError: the provider did not answer properly.
+        """
+        first = self.protocol
+        try:
+            async with aclosing(self._engine(first).stream(messages, tools, settings)) as events:
+                async for event in events:
+                    yield event
+            return
+        except WrongProtocolError as error:
+            refused = error
+        other = self._engine(_OTHER[first])
+        yield Notice(
+            f"{one_line(self.endpoint.model)} is called through {other.protocol}: {refused}",
+            detail=True,
+        )
+        try:
+            async with aclosing(other.stream(messages, tools, settings)) as events:
+                async for event in events:
+                    if isinstance(event, Finished):
+                        self._remember(_OTHER[first])
+                    yield event
+        except ModelRefused as error:
+            if isinstance(error, WrongProtocolError) or not refused.names_other:
+                raise refused from error  # nothing speaks to this model here
+            raise
+
+    async def aclose(self) -> None:
+        """Close connections; the engine may be used again."""
+        await self._connection.aclose()
+
+    def _engine(self, protocol: str) -> StreamingEngine:
+        if protocol not in self._engines:
+            self._engines[protocol] = _ENGINES[protocol](
+                self.endpoint, connection=self._connection, backoff_seconds=self._backoff_seconds
+            )
+        return self._engines[protocol]
+
+    def _remember(self, protocol: str) -> None:
+        self._memory.set(self._key, None if protocol == self._preferred else protocol)

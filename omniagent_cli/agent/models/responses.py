@@ -1,0 +1,139 @@
+"""The engine for OpenAI's Responses API, with the history kept here: nothing of a conversation is stored there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from omniagent_cli.agent.events import EngineEvent, ModelSettings, Notice
+from omniagent_cli.agent.models.fallbacks import Concessions
+from omniagent_cli.agent.models.providers import Endpoint
+from omniagent_cli.agent.models.request_body import with_instruction
+from omniagent_cli.agent.models.responses_input import request_body
+from omniagent_cli.agent.models.responses_stream import ResponseAnswer
+from omniagent_cli.agent.models.streaming_engine import StreamingEngine
+from omniagent_cli.text import one_line
+
+_STALE_REASONING = re.compile(
+    r"invalid_encrypted_content|encrypted content.{0,200}could not be (?:verified|decrypted)"
+    r"|without its required|item with id '?rs_|item\['content'\]",
+    re.IGNORECASE | re.DOTALL,
+)
+"""OpenAI's refusals of reasoning items: of another account or model, or out of place (and llama.cpp's of encrypted ones)."""
+
+_NO_SUMMARY = re.compile(r"reasoning\.summary|reasoning summar", re.IGNORECASE)
+_NO_ENCRYPTED = re.compile(r"encrypted[ _]content|\binclude\b", re.IGNORECASE)
+_UNSUPPORTED = re.compile(
+    r"unsupported|not supported|unknown|unrecogni|not permitted|extra", re.IGNORECASE
+)
+
+
+class ResponsesFallbacks(Concessions):
+    """What one model at one address does without, in this protocol."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        super().__init__(endpoint)
+        self._stale: set[str | None] = set()
+
+    def adapted(self, asked: Mapping[str, Any], settings: ModelSettings) -> dict[str, Any]:
+        """Return the body of a request as this server takes it."""
+        body = {key: value for key, value in asked.items() if key not in self._without}
+        if self._stale:
+            body["input"] = [item for item in body["input"] if not self._is_stale(item)]
+        if "summary" in self._without:
+            body["reasoning"] = {k: v for k, v in body["reasoning"].items() if k != "summary"}
+        if not body.get("reasoning"):
+            body.pop("reasoning", None)
+        told = not self._endpoint.provider.obeys_schema
+        if "response_format" in self._without:
+            body.pop("text", None)
+            if settings.schema is not None and not told:
+                body["input"] = with_instruction(body["input"], settings.schema)
+        return body
+
+    def learn(self, status: int, said: str, body: Mapping[str, Any]) -> bool:
+        """Take a refusal for a lesson; return True when there is another way to ask."""
+        reasoning = {_mark(item) for item in body["input"] if item.get("type") == "reasoning"}
+        if status in (400, 404, 422) and reasoning and _STALE_REASONING.search(said):
+            self._stale |= reasoning
+            return True
+        return super().learn(status, said, body)
+
+    def _is_stale(self, item: Mapping[str, Any]) -> bool:
+        return item.get("type") == "reasoning" and _mark(item) in self._stale
+
+    def _refused(self, said: str, body: Mapping[str, Any]) -> str:
+        if "include" in body and _NO_ENCRYPTED.search(said) and _UNSUPPORTED.search(said):
+            # A model that has no reasoning to encrypt has none to sum up.
+            self._without.add("summary")
+            return "include"
+        if "summary" in body.get("reasoning", {}) and _NO_SUMMARY.search(said):
+            if "verified" not in said:
+                self._without.add("include")
+            return "summary"
+        if "text" in body and re.search(r"text\.format|json_schema", said):
+            return "response_format"
+        return super()._refused(said, body)
+
+
+def _mark(item: Mapping[str, Any]) -> str | None:
+    return item.get("encrypted_content") or item.get("id")
+
+
+class ResponsesEngine(StreamingEngine):
+    """One model that is called through the Responses API."""
+
+    path = "/responses"
+    protocol = "the Responses API"
+    after_finish_seconds = 0.1
+    elsewhere = re.compile(
+        r"\buse (?:the )?(?:/?v1/)?chat[/ ]completions\b"
+        r"|only supported in (?:the )?/?(?:v1/)?chat/completions"
+        r"|not supported (?:in|with|by) the (?:/?(?:v1/)?responses\b|responses api)",
+        re.IGNORECASE,
+    )
+
+    def new_fallbacks(self) -> ResponsesFallbacks:
+        """Make the memory of refused options."""
+        return ResponsesFallbacks(self.endpoint)
+
+    def new_answer(self) -> ResponseAnswer:
+        """Make the parser of one answer."""
+        return ResponseAnswer()
+
+    def body(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]],
+        settings: ModelSettings,
+    ) -> dict[str, Any]:
+        """Return the body of a request."""
+        return request_body(self.endpoint, messages, tools, settings)
+
+    def error_in(self, event: Any) -> Any:
+        """Return the error that an event reports."""
+        if not isinstance(event, dict):
+            return None
+        response = event if event.get("object") == "response" else event.get("response")
+        if isinstance(response, dict):
+            failed = event.get("type") == "response.failed" or response.get("status") == "failed"
+            return (response.get("error") or "it gave no reason") if failed else None
+        return event.get("error") or (event if event.get("type") == "error" else None)
+
+    async def stream(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]],
+        settings: ModelSettings,
+    ) -> AsyncGenerator[EngineEvent, None]:
+        """Ask once; see `StreamingEngine.stream`. A seed is left out, which is said once."""
+        if settings.seed is not None and not self._seedless:
+            self._seedless = True
+            yield Notice(f"{one_line(self.endpoint.model)} has no seed; it is asked without")
+        async with aclosing(super().stream(messages, tools, settings)) as events:
+            async for event in events:
+                yield event
+
+    _seedless = False

@@ -1,0 +1,265 @@
+"""One answer, built from the events of a Responses stream.
+
+Events: `openai.types.responses.response_stream_event` of the `openai` library; unknown ones are skipped. Servers
+differ in the ids and indexes they send, and in whether texts come as deltas, in the end, or both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from omniagent_cli.agent.events import Finished, TextDelta, ThinkingDelta
+from omniagent_cli.agent.models.responses_input import ITEMS, REASONING_KEYS, SEPARATOR
+from omniagent_cli.json_format import dump
+from omniagent_cli.models import ToolCall, new_uid
+
+Delta = TextDelta | ThinkingDelta
+
+_ENDS = frozenset({"response.completed", "response.incomplete", "response.failed"})
+_REASONS = {"max_output_tokens": "length"}
+_PIECES = {
+    "response.output_text": "text",
+    "response.refusal": "text",
+    "response.reasoning_summary_text": "summary",
+    "response.reasoning_text": "content",
+    "response.function_call_arguments": "arguments",
+}
+"""What the events of these names, with ``.delta`` or ``.done``, bring."""
+
+_THOUGHTS = ("summary", "content")
+_WHOLE = {"text": ("text", "refusal"), "arguments": ("arguments",)}
+"""Where a ``.done`` event has it, when that is not ``text``."""
+
+
+@dataclass(slots=True)
+class _Item:
+    """An output item while it grows.
+
+    Attributes:
+        raw: the item as the server sent it last.
+        pieces: what came of its texts, by kind and by the index of the part.
+    """
+
+    raw: dict[str, Any] = field(default_factory=dict)
+    pieces: dict[tuple[str, int], list[str]] = field(default_factory=dict)
+
+    @property
+    def type(self) -> str:
+        return _text(self.raw.get("type"))
+
+    @property
+    def thought(self) -> str:
+        """The kind of the reasoning that came first, ``summary`` or ``content``; the other repeats it."""
+        return next((kind for kind, _ in self.pieces if kind in _THOUGHTS), "")
+
+    def joined(self, kind: str, separator: str = "") -> str:
+        parts = (part for (of, _), part in sorted(self.pieces.items()) if of == kind)
+        return separator.join("".join(part) for part in parts)
+
+
+class ResponseAnswer:
+    """The answer so far.
+
+    Attributes:
+        began: something of the answer has come: text, thinking or a tool call.
+        recognised: at least one event was of this protocol.
+        reason: the finish reason, in the words of Chat Completions; empty until it came.
+    """
+
+    def __init__(self) -> None:
+        self.began = False
+        self.recognised = False
+        self.reason = ""
+        self._items: list[_Item] = []
+        self._at: dict[int | str, _Item] = {}
+        self._last: dict[type[Delta], tuple[int, int]] = {}
+        self._model = ""
+        self._usage: Mapping[str, Any] = {}
+
+    def feed(self, event: Any) -> Iterator[Delta]:
+        """Take one event, or one whole response, and yield what it adds; unknown shapes add nothing."""
+        if not isinstance(event, dict):
+            return
+        if event.get("object") == "response":  # of a server that does not stream
+            event = {"type": "response.completed", "response": event}
+        name = _text(event.get("type"))
+        self.recognised = self.recognised or name.startswith("response.")
+        head, _, tail = name.rpartition(".")
+        if head in _PIECES and tail in ("delta", "done"):
+            yield from self._piece(_PIECES[head], event, whole=tail == "done")
+        elif name == "response.output_item.added":
+            self._add(event)
+        elif name == "response.output_item.done":
+            yield from self._complete(self._item_of(event), event.get("item"))
+        elif isinstance(response := event.get("response"), dict):
+            yield from self._response(response, ended=name in _ENDS)
+
+    def finished(self, provider: str) -> Finished:
+        """Return the whole answer; no finish reason means that it was cut."""
+        calls: list[ToolCall] = []
+        texts: list[str] = []
+        thoughts: list[str] = []
+        kept: list[dict[str, Any]] = []
+        for item in self._items:
+            if item.type == "message" and (text := item.joined("text")):
+                texts.append(text)
+                phase = item.raw.get("phase")
+                kept.append({"type": "message", "length": len(text), "phase": phase})
+            elif item.type == "function_call" and (call := _call(item)):
+                calls.append(call)
+                kept.append({"type": "function_call"})
+            elif item.type == "reasoning":
+                thoughts.append(item.joined(item.thought, SEPARATOR))
+                kept += _sendable(item.raw)
+        extra: dict[str, Any] = {}
+        if thinking := SEPARATOR.join(filter(None, thoughts)):
+            extra["thinking"] = thinking
+        if any(item["type"] == "reasoning" or item.get("phase") for item in kept):
+            extra[ITEMS] = [{k: v for k, v in item.items() if v is not None} for item in kept]
+        return Finished(
+            reason="tool_calls" if calls and self.reason == "stop" else self.reason,
+            text=SEPARATOR.join(texts),
+            tool_calls=_with_unique_ids(calls),
+            usage=normal_usage(self._usage),
+            model=self._model,
+            extra={**extra, "provider": provider} if extra else {},
+        )
+
+    def _add(self, event: Mapping[str, Any]) -> _Item:
+        raw = event.get("item")
+        item = _Item(dict(raw) if isinstance(raw, dict) else {})
+        self._items.append(item)
+        if isinstance(index := event.get("output_index"), int):
+            self._at[index] = item
+        if key := _text(item.raw.get("id")):
+            self._at[key] = item
+        self.began = self.began or item.type == "function_call"
+        return item
+
+    def _item_of(self, event: Mapping[str, Any]) -> _Item:
+        """Return the item an event belongs to: by its index, else its id, which some servers change."""
+        raw = event.get("item")
+        raw = raw if isinstance(raw, dict) else {}
+        for key in (event.get("output_index"), event.get("item_id"), raw.get("id")):
+            item = self._at.get(key) if isinstance(key, int | str) else None
+            if item is not None and raw.get("type") in (None, item.type):
+                return item
+        return self._add(event)
+
+    def _piece(self, kind: str, event: Mapping[str, Any], *, whole: bool) -> Iterator[Delta]:
+        item = self._item_of(event)
+        if not item.raw:  # its start is missing
+            types = {"text": "message", "arguments": "function_call"}
+            item.raw["type"] = types.get(kind, "reasoning")
+        index = event.get("summary_index" if kind == "summary" else "content_index")
+        index = index if isinstance(index, int) else 0
+        if not whole:
+            yield from self._grow(item, kind, index, _text(event.get("delta")))
+            return
+        names = _WHOLE.get(kind, ("text",))
+        text = next((event[name] for name in names if isinstance(event.get(name), str)), "")
+        yield from self._missing(item, kind, index, text)
+
+    def _missing(self, item: _Item, kind: str, index: int, text: str) -> Iterator[Delta]:
+        """Take the whole of a part; only what has not come as deltas is new."""
+        so_far = "".join(item.pieces.get((kind, index), ()))
+        if kind == "arguments" and text:
+            item.pieces[kind, index] = [text]
+        elif text.startswith(so_far):
+            yield from self._grow(item, kind, index, text[len(so_far) :])
+
+    def _grow(self, item: _Item, kind: str, index: int, text: str) -> Iterator[Delta]:
+        if not text:
+            return
+        self.began = True
+        item.pieces.setdefault((kind, index), []).append(text)
+        if kind == "arguments" or (kind in _THOUGHTS and kind != item.thought):
+            return  # some servers send a reasoning both ways
+        delta = TextDelta if kind == "text" else ThinkingDelta
+        place = (id(item), 0 if kind == "text" else index)
+        before, self._last[delta] = self._last.get(delta), place
+        yield delta(text if before in (None, place) else SEPARATOR + text)
+
+    def _complete(self, item: _Item, raw: Any) -> Iterator[Delta]:
+        """Take a whole item; its texts, where they came as deltas, are known."""
+        if not isinstance(raw, dict):
+            return
+        item.raw = {**item.raw, **raw}
+        for kind in _THOUGHTS if item.type == "reasoning" else ("text",):
+            parts = raw.get("content" if kind == "text" else kind)
+            for index, part in enumerate(parts if isinstance(parts, list) else ()):
+                if isinstance(part, dict):
+                    text = _text(part.get("text")) or _text(part.get("refusal"))
+                    yield from self._missing(item, kind, index, text)
+        arguments = raw.get("arguments")
+        if arguments is not None:
+            self.began = True
+            text = arguments if isinstance(arguments, str) else dump(arguments).decode()
+            yield from self._missing(item, "arguments", 0, text)
+
+    def _response(self, response: Mapping[str, Any], *, ended: bool) -> Iterator[Delta]:
+        self._model = _text(response.get("model")) or self._model
+        if isinstance(response.get("usage"), dict):
+            self._usage = response["usage"]
+        if not ended:
+            return
+        output = response.get("output")
+        for index, raw in enumerate(output if isinstance(output, list) else ()):
+            event = {"output_index": index, "item": raw}
+            if isinstance(raw, dict):
+                yield from self._complete(self._item_of(event), raw)
+        details = response.get("incomplete_details")
+        reason = _text(details.get("reason")) if isinstance(details, dict) else ""
+        status = response.get("status")
+        self.reason = _REASONS.get(reason, reason) or (
+            "incomplete" if status == "incomplete" else "stop"
+        )
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _call(item: _Item) -> ToolCall | None:
+    name = _text(item.raw.get("name"))
+    call_id = _text(item.raw.get("call_id")) or _text(item.raw.get("id"))
+    function = {"name": name, "arguments": item.joined("arguments") or "{}"}
+    return {"id": call_id, "type": "function", "function": function} if name else None
+
+
+def _with_unique_ids(calls: Sequence[ToolCall]) -> tuple[ToolCall, ...]:
+    taken = {""}
+    for call in calls:
+        if call["id"] in taken:
+            call["id"] = f"call_{new_uid()}"
+        taken.add(call["id"])
+    return tuple(calls)
+
+
+def _sendable(raw: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield a reasoning item as it is sent back, if it can be: encrypted, or with its text."""
+    item = {key: raw[key] for key in REASONING_KEYS if raw.get(key) not in (None, "")}
+    if not item.get("content"):
+        item.pop("content", None)
+    if raw.get("status") != "incomplete" and {"encrypted_content", "content"} & item.keys():
+        yield {**item, "summary": item.get("summary") or []}
+
+
+def normal_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a provider's token counts under the names that `omniagent_cli.agent.context.cost` explains."""
+    details = {
+        "cached_tokens": ("input_tokens_details", "cached_tokens"),
+        "cache_write_tokens": ("input_tokens_details", "cache_write_tokens"),
+        "reasoning_tokens": ("output_tokens_details", "reasoning_tokens"),
+    }
+    found = {name: usage.get(name) for name in ("input_tokens", "output_tokens")}
+    for name, (group, key) in details.items():
+        counts = usage.get(group)
+        found[name] = counts.get(key) if isinstance(counts, dict) else None
+    return {name: count for name, count in found.items() if _is_count(count)}
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
