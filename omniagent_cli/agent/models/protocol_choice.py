@@ -23,7 +23,7 @@ from omniagent_cli.agent.models.streaming_engine import (
     WrongProtocolError,
 )
 from omniagent_cli.errors import ModelRefused, UsageError
-from omniagent_cli.text import one_line
+from omniagent_cli.text.sanitize import one_line
 
 RESPONSES, CHAT = "responses", "chat"
 

@@ -9,12 +9,14 @@ from typing import Any
 
 from omniagent_cli.agent.events import EngineEvent, ModelSettings, Notice
 from omniagent_cli.agent.models.fallbacks import Concessions
+from omniagent_cli.agent.models.normalization import normalized
 from omniagent_cli.agent.models.providers import Endpoint
 from omniagent_cli.agent.models.request_body import with_instruction
-from omniagent_cli.agent.models.responses_input import request_body
+from omniagent_cli.agent.models.responses_input import mark, own_items, request_body
 from omniagent_cli.agent.models.responses_stream import ResponseAnswer
 from omniagent_cli.agent.models.streaming_engine import StreamingEngine
-from omniagent_cli.text import one_line
+from omniagent_cli.agent.structured_output import response_format
+from omniagent_cli.text.sanitize import one_line
 
 _STALE_REASONING = re.compile(
     r"invalid_encrypted_content|encrypted content.{0,200}could not be (?:verified|decrypted)"
@@ -31,38 +33,34 @@ _UNSUPPORTED = re.compile(
 
 
 class ResponsesFallbacks(Concessions):
-    """What one model at one address does without, in this protocol."""
+    """What one model at one address does without, in this protocol.
+
+    Attributes:
+        stale: marks of the reasoning that was refused.
+    """
 
     def __init__(self, endpoint: Endpoint) -> None:
         super().__init__(endpoint)
-        self._stale: set[str | None] = set()
+        self.stale: set[str] = set()
 
     def adapted(self, asked: Mapping[str, Any], settings: ModelSettings) -> dict[str, Any]:
         """Return the body of a request as this server takes it."""
-        body = {key: value for key, value in asked.items() if key not in self._without}
-        if self._stale:
-            body["input"] = [item for item in body["input"] if not self._is_stale(item)]
+        body = super().adapted(asked, settings)
         if "summary" in self._without:
             body["reasoning"] = {k: v for k, v in body["reasoning"].items() if k != "summary"}
-        if not body.get("reasoning"):
-            body.pop("reasoning", None)
-        told = not self._endpoint.provider.obeys_schema
-        if "response_format" in self._without:
-            body.pop("text", None)
-            if settings.schema is not None and not told:
-                body["input"] = with_instruction(body["input"], settings.schema)
+        if not body["reasoning"]:
+            del body["reasoning"]
         return body
 
     def learn(self, status: int, said: str, body: Mapping[str, Any]) -> bool:
         """Take a refusal for a lesson; return True when there is another way to ask."""
-        reasoning = {_mark(item) for item in body["input"] if item.get("type") == "reasoning"}
-        if status in (400, 404, 422) and reasoning and _STALE_REASONING.search(said):
-            self._stale |= reasoning
-            return True
+        if status in (400, 404, 422) and _STALE_REASONING.search(said):
+            sent = [item for m in body["messages"] for item in own_items(m, self._endpoint)]
+            refused = {mark(item) for item in sent if item.get("type") == "reasoning"}
+            if refused - self.stale:
+                self.stale |= refused
+                return True
         return super().learn(status, said, body)
-
-    def _is_stale(self, item: Mapping[str, Any]) -> bool:
-        return item.get("type") == "reasoning" and _mark(item) in self._stale
 
     def _refused(self, said: str, body: Mapping[str, Any]) -> str:
         if "include" in body and _NO_ENCRYPTED.search(said) and _UNSUPPORTED.search(said):
@@ -73,18 +71,15 @@ class ResponsesFallbacks(Concessions):
             if "verified" not in said:
                 self._without.add("include")
             return "summary"
-        if "text" in body and re.search(r"text\.format|json_schema", said):
+        if "response_format" in body and "text.format" in said:
             return "response_format"
         return super()._refused(said, body)
-
-
-def _mark(item: Mapping[str, Any]) -> str | None:
-    return item.get("encrypted_content") or item.get("id")
 
 
 class ResponsesEngine(StreamingEngine):
     """One model that is called through the Responses API."""
 
+    _fallbacks: ResponsesFallbacks
     path = "/responses"
     protocol = "the Responses API"
     after_finish_seconds = 0.1
@@ -109,8 +104,31 @@ class ResponsesEngine(StreamingEngine):
         tools: Sequence[Mapping[str, Any]],
         settings: ModelSettings,
     ) -> dict[str, Any]:
-        """Return the body of a request."""
-        return request_body(self.endpoint, messages, tools, settings)
+        """Return the body of a request, its messages, tools and schema in the shape of Chat Completions."""
+        schema = settings.schema
+        valid = normalized(messages, [tool["function"]["name"] for tool in tools])
+        if schema is not None and not self.endpoint.provider.obeys_schema:
+            valid = with_instruction(valid, schema)
+        reasoning = {"summary": "auto", "effort": settings.reasoning_effort}
+        options = {
+            "tools": list(tools) or None,
+            "temperature": settings.temperature,
+            "max_output_tokens": settings.max_tokens,
+            "response_format": None if schema is None else response_format(schema),
+        }
+        return {
+            "model": self.endpoint.model,
+            "messages": valid,
+            "stream": True,
+            "store": False,
+            "include": ["reasoning.encrypted_content"],
+            "reasoning": {key: value for key, value in reasoning.items() if value is not None},
+            **{key: value for key, value in options.items() if value is not None},
+        }
+
+    def merged(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the body in the shape of this protocol."""
+        return request_body(body, self.endpoint, self._fallbacks.stale)
 
     def error_in(self, event: Any) -> Any:
         """Return the error that an event reports."""

@@ -6,13 +6,12 @@ History is sent whole in each request (``store: false``), with the encrypted rea
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from omniagent_cli.agent.events import ModelSettings
+from omniagent_cli.agent.models.normalization import alternating
 from omniagent_cli.agent.models.providers import Endpoint
-from omniagent_cli.agent.models.request_body import call_id, with_instruction
-from omniagent_cli.agent.structured_output import response_format
+from omniagent_cli.agent.models.request_body import call_id
 from omniagent_cli.models import content_text, part_label
 
 Item = dict[str, Any]
@@ -24,45 +23,27 @@ SEPARATOR = "\n\n"
 """Between the texts of two output messages of one answer, which are one message here."""
 
 REASONING_KEYS = ("type", "id", "summary", "content", "encrypted_content")
-ENCRYPTED = "reasoning.encrypted_content"
 
 
 def request_body(
-    endpoint: Endpoint,
-    messages: Sequence[Mapping[str, Any]],
-    tools: Sequence[Mapping[str, Any]],
-    settings: ModelSettings,
+    asked: Mapping[str, Any], endpoint: Endpoint, stale: Collection[str] = ()
 ) -> dict[str, Any]:
-    """Return the body of a request; what is None in the settings is left to the provider.
+    """Return the body of a request from one whose messages, tools and schema are in the shape of Chat Completions.
 
-    The protocol has no seed.
+    Args:
+        asked: its other keys are sent unchanged.
+        endpoint: the model and its address.
+        stale: the marks of reasoning that was refused, which is not sent again; see `mark`.
     """
-    items = [item for message in messages for item in input_items(message, endpoint)]
-    schema = settings.schema
-    if schema is not None and not endpoint.provider.obeys_schema:
-        items = with_instruction(items, schema)
-    reasoning = {"summary": "auto", "effort": settings.reasoning_effort}
-    options = {
-        "tools": [_tool(tool) for tool in tools] or None,
-        "temperature": settings.temperature,
-        "max_output_tokens": settings.max_tokens,
-        "text": None if schema is None else {"format": text_format(schema)},
-    }
-    return {
-        "model": endpoint.model,
-        "input": items,
-        "stream": True,
-        "store": False,
-        "include": [ENCRYPTED],
-        "reasoning": {key: value for key, value in reasoning.items() if value is not None},
-        **{key: value for key, value in options.items() if value is not None},
-    }
-
-
-def text_format(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a JSON schema as the format of the answer's text."""
-    asked = response_format(schema)
-    return {"type": asked["type"], **asked["json_schema"]}
+    body = dict(asked)
+    messages = alternating(body.pop("messages"))
+    tools, schema = body.pop("tools", None), body.pop("response_format", None)
+    body["input"] = [item for m in messages for item in input_items(m, endpoint, stale)]
+    if tools:
+        body["tools"] = [_tool(tool) for tool in tools]
+    if schema:
+        body["text"] = {"format": {"type": schema["type"], **schema["json_schema"]}}
+    return body
 
 
 def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,11 +57,13 @@ def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def input_items(message: Mapping[str, Any], endpoint: Endpoint) -> list[Item]:
+def input_items(
+    message: Mapping[str, Any], endpoint: Endpoint, stale: Collection[str] = ()
+) -> list[Item]:
     """Return a message in the shape of Chat Completions as the items it is."""
     role = message["role"]
     if role == "assistant":
-        return _answer(message, endpoint)
+        return _answer(message, endpoint, stale)
     content = message.get("content") or ""
     if role == "tool":
         return [
@@ -110,10 +93,11 @@ def _parts(content: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
             yield {"type": "input_text", "text": content_text([dict(part)])}
 
 
-def _answer(message: Mapping[str, Any], endpoint: Endpoint) -> list[Item]:
+def _answer(message: Mapping[str, Any], endpoint: Endpoint, stale: Collection[str]) -> list[Item]:
     text = content_text(message.get("content") or "")
     calls = [_call(call, endpoint) for call in message.get("tool_calls") or ()]
-    items = _as_it_came(message, text, calls, endpoint)
+    kept = own_items(message, endpoint)
+    items = _as_it_came(kept, text, calls, stale)
     if items is None:
         items = [_text(text)] if text.strip() else []
         items += calls
@@ -135,27 +119,36 @@ def _call(call: Mapping[str, Any], endpoint: Endpoint) -> Item:
     }
 
 
-def _as_it_came(
-    message: Mapping[str, Any], text: str, calls: Sequence[Item], endpoint: Endpoint
-) -> list[Item] | None:
-    """Return the items of an answer of this model in their order, with its reasoning.
+def own_items(message: Mapping[str, Any], endpoint: Endpoint) -> list[Item]:
+    """Return the output items that are kept of an answer of this model; none of another's."""
+    kept = (message.get("extra") or {}).get(ITEMS)
+    is_own = message.get("model") == f"{endpoint.provider.name}:{endpoint.model}"
+    if not is_own or not isinstance(kept, list):
+        return []
+    return kept if all(isinstance(item, dict) for item in kept) else []
 
-    Returns None for an answer of another model, and where the text was changed since: reasoning belongs to what
-    followed it.
+
+def mark(item: Mapping[str, Any]) -> str:
+    """Return what tells a reasoning item from others: its encrypted content, else its id."""
+    return str(item.get("encrypted_content") or item.get("id") or "")
+
+
+def _as_it_came(
+    kept: Sequence[Item], text: str, calls: Sequence[Item], stale: Collection[str]
+) -> list[Item] | None:
+    """Return the items of an answer in their order, with the reasoning; None where the text was changed since.
+
+    Reasoning belongs to what followed it, and is refused without.
     """
-    extra = message.get("extra") or {}
-    kept = extra.get(ITEMS)
-    name = f"{endpoint.provider.name}:{endpoint.model}"
-    if not isinstance(kept, list) or message.get("model") != name:
-        return None
     found: list[Item] = []
     rest, waiting = text, list(calls)
     for item in kept:
-        kind = item.get("type") if isinstance(item, dict) else None
+        kind = item.get("type")
         if kind == "reasoning":
-            found.append({key: item[key] for key in REASONING_KEYS if key in item})
+            if mark(item) not in stale:
+                found.append({key: item[key] for key in REASONING_KEYS if key in item})
         elif kind == "message" and isinstance(length := item.get("length"), int):
-            if any(other["type"] == "message" for other in found):
+            if rest is not text:
                 rest = rest.removeprefix(SEPARATOR)
             found.append(_text(rest[:length], item.get("phase")))
             rest = rest[length:]
@@ -167,5 +160,5 @@ def _as_it_came(
         return None
     found = [item for item in found if item["type"] != "message" or item["content"].strip()]
     while found and found[-1]["type"] == "reasoning":
-        found.pop()  # refused without the item it led to
+        found.pop()
     return found

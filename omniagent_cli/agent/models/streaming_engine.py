@@ -307,16 +307,17 @@ class StreamingEngine:
         client = self._connection.client()
         while True:
             body = self._fallbacks.adapted(asked(), settings)
+            sent = self.merged(body)
             try:
                 return await client.post(
                     self.path,
                     cast_to=object,
-                    content=dump(self.merged(body)),
+                    content=dump(sent),
                     stream=True,
                     stream_cls=openai.AsyncStream[object],
                 )
             except openai.APIStatusError as error:
-                self._sent = _options_in(body)
+                self._sent = _options_in(sent)
                 status, said = error.status_code, error.response.text
                 if self.elsewhere.search(said) or not self._fallbacks.learn(status, said, body):
                     raise
