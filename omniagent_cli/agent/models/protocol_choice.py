@@ -82,7 +82,7 @@ class ProtocolEngine:
     @property
     def protocol(self) -> str:
         """The protocol of the next request: ``responses`` or ``chat``."""
-        known = self._memory.get(self._key)
+        known = self._memory.get(self._key) or ""
         return known if known in _ENGINES else self._preferred
 
     def preload(self) -> None:
