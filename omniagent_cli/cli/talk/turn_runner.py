@@ -149,9 +149,9 @@ def _undisturbed(
     if not (terminal.is_terminal and terminal.reads_terminal and _in_foreground(terminal.stdin)):
         yield
         return
-    from omniagent_cli.repl.echo_guard import Quiet
+    from omniagent_cli.repl.echo_guard import EchoGuard
 
-    with Quiet(terminal.stdin) as quiet, quiet.suspendable(aside):
+    with EchoGuard(terminal.stdin) as quiet, quiet.suspendable(aside):
         yield
 
 
