@@ -263,14 +263,14 @@ class Repl:
         resumed: ResumedTurn | None = None,
     ) -> None:
         from omniagent_cli.ui.stream import StreamView
-        from omniagent_cli.ui.turn_player import painted
+        from omniagent_cli.ui.turn_player import rendered_events
 
         look = self._setup.settings.chat
         view = self._view = StreamView(
             self._terminal, thinking=look.thinking, spoken=look.screen_reader
         )
         try:
-            async with aclosing(painted(events, view)) as shown:
+            async with aclosing(rendered_events(events, view)) as shown:
                 with view:
                     if resumed is not None and resumed.tail:
                         view.feed(TextDelta(resumed.tail))
@@ -321,7 +321,7 @@ class Repl:
 
     def _rendering_paused(self) -> AbstractContextManager[None]:
         """Pause the rendering of the answer."""
-        return self._view.held() if self._view is not None else nullcontext()
+        return self._view.paused() if self._view is not None else nullcontext()
 
     # Interrupts and the end.
 

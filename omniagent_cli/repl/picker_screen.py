@@ -62,7 +62,7 @@ class PickerScreen:
         self._previews: dict[str, list[Message] | str] = {}
         self._reading: asyncio.Task[None] | None = None
         self._paging: asyncio.Task[None] | None = None
-        self._bar = "│" if terminal.speaks_unicode else "|"
+        self._bar = "│" if terminal.encodes_unicode else "|"
         self._buffer = Buffer(multiline=False, on_text_changed=lambda _: self._typed())
         prompt = BufferControl(self._buffer, input_processors=[BeforeInput("pick> ")])
         self._app: Application[str | None] = Application(

@@ -26,7 +26,7 @@ from prompt_toolkit.utils import is_dumb_terminal
 from omniagent_cli.repl.history import PrivateHistory
 from omniagent_cli.repl.toolbar import Part, fitted_line
 from omniagent_cli.text.sanitize import one_line
-from omniagent_cli.ui.ascii import plainly_drawn
+from omniagent_cli.ui.ascii import to_ascii
 
 if TYPE_CHECKING:
     from prompt_toolkit.completion import Completer
@@ -190,7 +190,7 @@ class Prompt:
 
     def _bottom_line(self) -> str:
         line = fitted_line(self._toolbar(), max(8, self._terminal.width - 2))
-        return f" {line if self._terminal.draws_unicode else plainly_drawn(line)}"
+        return f" {line if self._terminal.draws_unicode else to_ascii(line)}"
 
 
 def _after_first_paint(ready: Callable[[], None]) -> None:
