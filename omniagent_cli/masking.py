@@ -1,4 +1,4 @@
-"""What must not be printed: passwords in URLs, keys among the arguments of a program."""
+"""Masking of secrets in text that is printed: passwords in URLs, keys among the arguments of a program."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import re
 from collections.abc import Iterable
 
 MASK = "***"
-# Greedy up to the last "@": a password may hold any character when nobody encoded it.
-_USERINFO = re.compile(r"^([a-z][a-z0-9+.-]*://)([^/@:][^@:/]*)?:(.*)@", re.IGNORECASE | re.DOTALL)
-_QUERY = re.compile(r"([?&][^=&#]*(?:pass|secret|token|key)[^=&#]*=)[^&#]*", re.IGNORECASE)
+# Both parts are greedy, because a password that was not percent-encoded may contain any character, "@" and "/" too.
+_USERINFO = re.compile(r"^([a-z][a-z0-9+.-]+:(?://)?)([^/:][^:]*)?:.*@", re.IGNORECASE | re.DOTALL)
+# libpq knows no fragment: "#" belongs to the value. https://www.postgresql.org/docs/current/libpq-connect.html
+_PARAMETER = re.compile(r"([?&;])([^=&?]*)=[^&]*")
+_SECRET_NAME = re.compile(r"pass|secret|token|key", re.IGNORECASE)
 _ASSIGNED = re.compile(r"((?:key|token|secret|pass|auth)[^=\s]*=)\S+", re.IGNORECASE)
 _OPTION = re.compile(r"--?\S*(?:key|token|secret|pass|auth)[^=\s]*", re.IGNORECASE)
 
 
 def mask_url(url: str) -> str:
-    """Return the URL with its password replaced, whether it stands before the host or in the query."""
+    """Return a URL with its secrets replaced by `MASK`: the password before the host, and secret parameters."""
     url = _USERINFO.sub(lambda found: f"{found[1]}{found[2] or ''}:{MASK}@", url)
-    return _QUERY.sub(lambda found: found[1] + MASK, url)
+    return _PARAMETER.sub(_mask_parameter, url)
 
 
 def mask_words(words: Iterable[str]) -> list[str]:
@@ -26,6 +28,13 @@ def mask_words(words: Iterable[str]) -> list[str]:
         shown.append(MASK if hidden else _mask_word(word))
         hidden = _OPTION.fullmatch(word) is not None
     return shown
+
+
+def _mask_parameter(found: re.Match[str]) -> str:
+    from urllib.parse import unquote
+
+    secret = _SECRET_NAME.search(unquote(found[2]))
+    return f"{found[1]}{found[2]}={MASK}" if secret else found[0]
 
 
 def _mask_word(word: str) -> str:

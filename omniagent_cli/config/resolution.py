@@ -10,7 +10,8 @@ from omniagent_cli.config import paths
 from omniagent_cli.config.resolved_value import Origin, Value
 from omniagent_cli.config.settings import Settings
 from omniagent_cli.errors import ConfigError
-from omniagent_cli.masking import MASK, mask_url
+from omniagent_cli.masking import MASK
+from omniagent_cli.stores.location import StoreLocation
 
 # Two letters at least: one is a Windows drive.
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
@@ -21,16 +22,16 @@ class StoreChoice(NamedTuple):
     """The store to open.
 
     Attributes:
-        url: what `open_store` takes, with its password.
-        name: of a ``[stores.NAME]`` table, or None.
+        location: its URL, parsed.
+        name: name of its ``[stores.NAME]`` table, or None.
         compress: whether to compress.
         encrypt: whether to encrypt.
         key: the key or passphrase from the environment.
         key_file: the file that holds it.
-        origin: what chose the store.
+        origin: origin of the choice.
     """
 
-    url: str
+    location: StoreLocation
     name: str | None
     compress: bool
     encrypt: bool
@@ -40,12 +41,17 @@ class StoreChoice(NamedTuple):
 
     def __repr__(self) -> str:
         key = MASK if self.key else None
-        return f"StoreChoice(url={self.shown!r}, name={self.name!r}, key={key!r}, key_file={self.key_file!r})"
+        return f"StoreChoice(location={self.location!r}, name={self.name!r}, key={key!r}, key_file={self.key_file!r})"
+
+    @property
+    def url(self) -> str:
+        """The URL, with its password."""
+        return self.location.url
 
     @property
     def shown(self) -> str:
         """The store as it may be printed."""
-        return f"@{self.name}" if self.name else mask_url(self.url)
+        return f"@{self.name}" if self.name else self.location.masked
 
 
 def resolve_store(settings: Settings) -> StoreChoice:
@@ -66,7 +72,7 @@ def resolve_store(settings: Settings) -> StoreChoice:
         url, name = _anchored(settings, chosen), None
     key, key_file = _key(settings, name)
     return StoreChoice(
-        url,
+        _location(url, chosen.origin),
         name,
         compress=_option(settings, name, "compress").value,
         encrypt=_option(settings, name, "encrypt").value,
@@ -167,6 +173,20 @@ def _with_password(settings: Settings, name: str, url: str, variable: str) -> st
     userinfo, _, server = parts.netloc.rpartition("@")
     user = userinfo.partition(":")[0]
     return urlunsplit(parts._replace(netloc=f"{user}:{quote(password, safe='')}@{server}"))
+
+
+def _location(url: str, origin: Origin) -> StoreLocation:
+    """Parse the URL of a store.
+
+    Raises:
+        ConfigError: it is invalid; the message names the origin, except for a flag.
+    """
+    try:
+        return StoreLocation(url)
+    except ConfigError as error:
+        if origin.layer == "flag":
+            raise
+        raise ConfigError(f"{origin}: {error}") from error
 
 
 def _option(settings: Settings, name: str | None, option: str) -> Value:

@@ -18,7 +18,8 @@ class StoreLocation:
         backend: the row of the built-in backend, or None for a scheme of another package.
 
     Raises:
-        ConfigError: the location is blank, holds a NUL character, or is a local URL with a host or without a path.
+        ConfigError: the location is blank, holds a NUL character, is a local URL with a host or without a path, or
+            has a password that must be percent-encoded.
     """
 
     __slots__ = ("backend", "path", "scheme", "url")
@@ -49,6 +50,11 @@ class StoreLocation:
                 raise ConfigError(f"invalid store URL {url!r}: memory: takes no name")
         elif self.backend is not None and self.backend.is_local:
             self.path = _local_path(url, scheme, rest, self.masked)
+        else:
+            _check_password(rest.removeprefix("//"), self.masked)
+
+    def __repr__(self) -> str:
+        return f"StoreLocation({self.masked!r})"
 
     @property
     def is_local(self) -> bool:
@@ -61,6 +67,11 @@ class StoreLocation:
         from omniagent_cli.masking import mask_url
 
         return mask_url(self.url)
+
+    @property
+    def canonical(self) -> str:
+        """Return the URL of a local store with its absolute path, as `SessionStore.url`; else the URL as given."""
+        return f"{self.scheme}://{self.files()[0]}" if self.is_local else self.url
 
     @property
     def target(self) -> str:
@@ -99,6 +110,24 @@ class StoreLocation:
             return self.path
         rest = self.url.partition(":")[2]
         return rest.removeprefix("//") or f"{data_directory}/conversations.db"
+
+
+def _check_password(rest: str, masked: str) -> None:
+    """Refuse a password that is not percent-encoded, a piece of which would be taken for a host and printed.
+
+    Args:
+        rest: the URL after its scheme and ``//``.
+        masked: the URL, for messages.
+    """
+    end = min((rest.find(mark) for mark in "/?#" if mark in rest), default=len(rest))
+    authority, path = rest[:end], rest[end:].partition("?")[0]
+    userinfo, at, _ = authority.rpartition("@")
+    has_port = authority.rpartition(":")[2].isdigit()
+    is_cut = "@" in path or (not at and not has_port and "@" in rest)
+    if ":" in authority and (is_cut or "[" in userinfo or "]" in userinfo):
+        raise ConfigError(
+            f"the password in the store URL {masked} must be percent-encoded: write / as %2F, @ as %40, [ as %5B"
+        )
 
 
 def _local_path(url: str, scheme: str, rest: str, masked: str) -> str:

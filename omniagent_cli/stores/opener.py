@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def open_store(
-    url: str | os.PathLike[str],
+    url: str | os.PathLike[str] | StoreLocation,
     *,
     ttl: timedelta | float | str | None = DEFAULT_SESSION_TTL,
     trash_ttl: timedelta | float | str | None = DEFAULT_TRASH_TTL,
@@ -48,7 +48,7 @@ def open_store(
         ConfigError: the URL is invalid, or its scheme unknown.
         StoreUnavailable: the store cannot be opened; the subclass says why.
     """
-    location = StoreLocation(os.fspath(url))
+    location = url if isinstance(url, StoreLocation) else StoreLocation(os.fspath(url))
     store_class = _store_class(location)
     options |= {"ttl": ttl, "trash_ttl": trash_ttl}
     if clock is not None:

@@ -112,10 +112,11 @@ class Backend:
         """
         if not self.reads_ids:
             return None
-        from importlib import import_module
+        import sys
 
-        module = self.store_class.partition(":")[0]
-        return import_module(f"{module.removesuffix('.store')}.ids")
+        name = f"{self.store_class.partition(':')[0].removesuffix('.store')}.ids"
+        __import__(name)  # import_module imports warnings first, for which completion may not wait
+        return sys.modules[name]
 
 
 BACKENDS: dict[str, Backend] = {

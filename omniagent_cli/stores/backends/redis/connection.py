@@ -349,7 +349,7 @@ def _host(options: Mapping[str, Any]) -> str:
 
 def prefix_in(url: str) -> str | None:
     """Return the key prefix that a URL names."""
-    return dict(parse_qsl(urlsplit(url).query, keep_blank_values=True)).get("prefix")
+    return dict(parse_qsl(url.partition("?")[2], keep_blank_values=True)).get("prefix")
 
 
 def _plain(error: Exception) -> str:
