@@ -1,6 +1,7 @@
 """What `omniagent __complete` answers, and what it costs: no terminal, no shell."""
 
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -15,7 +16,8 @@ from omniagent_cli.cli.reference.completion_table import MAKE, TABLE_FILE, table
 from omniagent_cli.cli.settings.completion import SHELLS, script
 from omniagent_cli.complete import answer, main
 from omniagent_cli.complete.bash import BashLine
-from omniagent_cli.complete.store_pointer import chosen_store, write_ids, write_pointer
+from omniagent_cli.complete.id_cache import cache_ids
+from omniagent_cli.complete.store_pointer import chosen_store, write_pointer
 from omniagent_cli.config.project import find_project_file
 from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import ConfigError
@@ -225,13 +227,17 @@ class TestStoreChoice:
         monkeypatch.chdir(tmp_path)
         url = url.format(tmp_path)
         try:
-            location = StoreLocation(url)
-            wanted = (location.scheme, location.target)
-        except ConfigError:
-            wanted = None
-        assert chosen_store({"--store": url}, os.environ) == (
-            None if wanted == ("memory", "memory:") else wanted
-        )
+            wanted = StoreLocation(url)
+        except ConfigError as error:
+            with pytest.raises(ConfigError, match=re.escape(str(error))):
+                open_store(url)
+            with pytest.raises(ConfigError, match=re.escape(str(error))):
+                chosen_store({"--store": url}, os.environ)
+            return
+        found = chosen_store({"--store": url}, os.environ)
+        assert (found.scheme, found.target) == (wanted.scheme, wanted.target)
+        with open_store(url) as store:
+            assert store.url == (found.canonical if found.is_local else "memory:")
 
     def test_the_flag_wins_over_the_variable(self, tmp_path, default):
         """--store and --db win over OMNIAGENT_STORE, which wins over the default."""
@@ -306,7 +312,12 @@ class TestStoreChoice:
     def test_other_stores_have_a_list_in_the_cache(self, home):
         """What TAB cannot ask in time it reads from a private list without passwords."""
         url = "redis://me:secret@host:6379/0"
-        write_ids(url, [("r1", "One\ttitle"), ("r2", "")], os.environ)
+        with open_store("memory:") as store:
+            store.append("r2", [Message("user", "hello")])
+            store.set_title("r2", "")
+            store.append("r1", [Message("user", "hello")])
+            store.set_title("r1", "One\ttitle")
+            cache_ids(store, StoreLocation(url), os.environ)
         assert answer(["--store", url, "sessions", "show", "r"], dict(os.environ)) == [
             ("r1", "One title"),
             ("r2", ""),

@@ -1,8 +1,8 @@
-"""TAB: what may stand at the cursor, one ``value<TAB>description`` a line.
+"""TAB completion: the values for the word at the cursor, one ``value<TAB>description`` per line.
 
-The shells ask ``omniagent __complete WORD...`` while somebody types, so this imports next to nothing, never creates
-anything, and says nothing at all rather than anything wrong. A line with an empty value is for the script: it names
-what the shell itself completes, ``files`` or ``directories``, and what of the word stands before their name.
+The shells run ``omniagent __complete WORD...`` at each TAB, so this imports next to nothing, never creates anything,
+and prints nothing rather than anything wrong. A line with an empty value is for the script: it names what the shell
+completes itself, ``files`` or ``directories``, and the part of the word before their name.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from omniagent_cli.complete.command_line_parser import Place
+    from omniagent_cli.complete.command_line_parser import CursorContext
 
     Pairs = Iterable[tuple[str, str]]
 
 __all__ = ["answer", "main"]
 
-_HELD = ("tag", "tag change", "metadata key", "state key")
+_SESSION_DATA = ("tag", "tag change", "metadata key", "state key")
 _BY_SHELL = {"file": "files", "store": "files", "directory": "directories"}
 
 
 def main(words: list[str]) -> int:
-    """Print what completes the last of the words, and return 0 whatever happens.
+    """Print the completions of the last word, and return 0 whatever happens.
 
     Args:
-        words: what stands after ``omniagent``, up to and with the word at the cursor, which may be empty. The
-            three words ``--bash BREAKS LINE`` are the line as bash holds it, because only that says how the word
+        words: the words after ``omniagent``, up to and including the word at the cursor, which may be empty. The
+            three words ``--bash BREAKS LINE`` are the line as bash holds it, because only that shows how the word
             is quoted and where readline believes it begins; the values are then printed as they are inserted.
     """
     try:
@@ -37,74 +37,72 @@ def main(words: list[str]) -> int:
         text = "".join(f"{value}\t{description}\n" for value, description in lines)
         sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
         sys.stdout.buffer.flush()
-    except Exception:  # noqa: BLE001  # whatever it is, a traceback in the middle of a line being typed is worse
+    except Exception:  # noqa: BLE001  # a traceback in the middle of a line being typed is worse than any error
         _abandon_stdout()
     return 0
 
 
 def answer(words: list[str], environ: Mapping[str, str]) -> list[tuple[str, str]]:
     """Return the values for the last word, each whole, with their descriptions."""
-    from omniagent_cli.complete.command_line_parser import find_place
+    from omniagent_cli.complete.command_line_parser import find_cursor
     from omniagent_cli.complete.table import TABLE, VALUES
 
-    place = find_place(words, TABLE)
-    if place.kind == "text or @file" and place.prefix.startswith("@"):
-        return [("", f"files\t{place.lead}@")]
-    if place.kind in _BY_SHELL:
-        return [("", f"{_BY_SHELL[place.kind]}\t{place.lead}")]
+    cursor = find_cursor(words, TABLE)
+    if cursor.kind == "text or @file" and cursor.prefix.startswith("@"):
+        return [("", f"files\t{cursor.lead}@")]
+    if cursor.kind in _BY_SHELL:
+        return [("", f"{_BY_SHELL[cursor.kind]}\t{cursor.lead}")]
     return [
-        (place.lead + value, description)
-        for value, description in _values(place, VALUES, environ)
-        if value.startswith(place.prefix)
+        (cursor.lead + value, description)
+        for value, description in _values(cursor, VALUES, environ)
+        if value.startswith(cursor.prefix)
     ]
 
 
-def _values(place: Place, known: Mapping[str, Pairs], environ: Mapping[str, str]) -> Pairs:
-    if place.kind == "words":
-        return place.words
-    if place.kind == "model":
+def _values(cursor: CursorContext, known: Mapping[str, Pairs], environ: Mapping[str, str]) -> Pairs:
+    if cursor.kind == "words":
+        return cursor.words
+    if cursor.kind == "model":
         from omniagent_cli.complete.models import model_names
 
-        return model_names(place.given, known["model"], environ)
-    if place.kind in _HELD:
-        return _held(place, environ)
-    if place.kind == "topic":
-        return _topics(place, known["topic"])
-    if place.kind in known:
-        return known[place.kind]
-    if place.kind.startswith("session"):
+        return model_names(cursor.options, known["model"], environ)
+    if cursor.kind in _SESSION_DATA:
+        return _session_data(cursor, environ)
+    if cursor.kind == "topic":
+        return _topics(cursor, known["topic"])
+    if cursor.kind in known:
+        return known[cursor.kind]
+    if cursor.kind.startswith("one of "):
+        return [(word, "") for word in cursor.kind.split()[2:]]
+    if cursor.kind.startswith("session"):
         from omniagent_cli.complete.sessions import session_ids
 
-        return session_ids(place, environ)
+        return session_ids(cursor, environ)
     return ()
 
 
-def _held(place: Place, environ: Mapping[str, str]) -> Pairs:
-    from omniagent_cli.complete import session_values as values
+def _session_data(cursor: CursorContext, environ: Mapping[str, str]) -> Pairs:
+    from omniagent_cli.complete import sessions
 
-    if place.kind == "tag":
-        return values.tags_of(place, environ)
-    if place.kind == "tag change":
-        return values.tag_changes(place, environ)
-    pairs = values.keys_of(place, place.kind.removesuffix(" key"), environ)
-    return [(key, _short(text)) for key, text in pairs if key.isprintable()]
-
-
-def _short(text: str) -> str:
+    if cursor.kind == "tag":
+        return sessions.tags(cursor, environ)
+    if cursor.kind == "tag change":
+        return sessions.tag_changes(cursor, environ)
     from omniagent_cli.text.sanitize import one_line
 
-    return one_line(text[:60])
+    keys = sessions.session_keys(cursor, cursor.kind.removesuffix(" key"), environ)
+    return [(key, one_line(value[:60])) for key, value in keys if key.isprintable()]
 
 
-def _topics(place: Place, topics: Pairs) -> Pairs:
-    """Return topics and commands for the first word after ``help``, then the commands of a group."""
+def _topics(cursor: CursorContext, topics: Pairs) -> Pairs:
+    """Return topics and commands for the first word after ``help``, then the commands of the group."""
     from omniagent_cli.complete.table import TABLE
 
-    words = place.arguments[1:] if place.arguments[:1] == ["json"] else place.arguments
+    words = cursor.arguments[1:] if cursor.arguments[:1] == ["json"] else cursor.arguments
     path = " ".join(words)
     below = TABLE[path][3] if path in TABLE else ()
     found = [(name, TABLE[f"{path} {name}".lstrip()][0]) for name in below]
-    if place.arguments:
+    if cursor.arguments:
         return found
     names = {name for name, _ in topics}
     return [*topics, *(pair for pair in found if pair[0] not in names)]
@@ -128,7 +126,7 @@ def _for_bash(breaks: str, line: str) -> Pairs:
 
 
 def _abandon_stdout() -> None:
-    """Let the interpreter's last flush go nowhere: it would complain about a closed pipe."""
+    """Discard what is left to write: the interpreter would complain about a closed pipe at its end."""
     try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     except OSError:

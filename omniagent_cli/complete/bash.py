@@ -1,7 +1,7 @@
-"""A line as bash holds it: quotes undone without evaluating anything, and put on again for what is inserted.
+"""Quoting of bash: words of a line without evaluating anything, and values quoted for insertion.
 
-Readline replaces only what follows the last unquoted character of COMP_WORDBREAKS (``:`` and ``=`` among them) or
-an open quote, so of a value that was half typed only the rest may be inserted, quoted as the place demands.
+Readline replaces only the text after the last unquoted character of COMP_WORDBREAKS (``:`` and ``=`` among them) or
+after an open quote, so only the rest of a half-typed value may be inserted, quoted as the position demands.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ class BashLine:
 
     Attributes:
         words: the words after the program's name, unquoted; the last is at the cursor and may be empty.
-        redirects: whether the last word is where a redirection leads, which is no word of the program.
+        redirects: whether the last word is the target of a redirection, which is not an argument of the program.
     """
 
     def __init__(self, line: str, breaks: str) -> None:
@@ -24,15 +24,15 @@ class BashLine:
         self._text = ""
         self._in_word = False
         self._quote = ""
-        self._kept = 0  # of the unquoted word, how much stands before what readline replaces
+        self._kept = 0  # length of the unquoted word before the part that readline replaces
         self.redirects = False
         self._read()
         self.words = [*self._found[1:], self._text] if self._found else [self._text]
 
     def inserted(self, value: str) -> str | None:
-        """Return what readline has to put in place of the last word's end, so that the word means the value.
+        """Return the text that readline has to insert so that the last word becomes the value.
 
-        None where it cannot: between double quotes nothing keeps ``!`` from being a history expansion.
+        None when that is impossible: between double quotes nothing protects ``!`` from history expansion.
         """
         rest = value[self._kept :]
         if not self._quote:

@@ -1,6 +1,6 @@
-"""Names of models: what providers offered when they were asked last, kept for TAB and for lists.
+"""The cache of model names: the models that each provider listed last, for TAB and for lists.
 
-One line each, ``provider:model<TAB>when<TAB>address``, because reading that costs nothing while somebody types.
+One line per model, ``provider:model<TAB>time<TAB>address``, which TAB reads in no time.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     Row = tuple[str, str, str]
-    """A model as ``provider:name``, when its provider was asked (RFC 3339), and at which address."""
+    """Model as ``provider:name``, time of the request (RFC 3339), address of the server."""
 
 __all__ = ["model_names", "read_models", "write_models"]
 
@@ -25,9 +25,9 @@ _LARGEST_BYTES = 4_000_000
 
 
 def read_models(environ: Mapping[str, str]) -> list[Row]:
-    """Return what is remembered; what cannot be read is not."""
+    """Return the cached models; lines and files that cannot be read are skipped."""
     try:
-        with open(_path(environ), encoding="utf-8") as file:  # noqa: PTH123  # pathlib is too much here
+        with open(_path(environ), encoding="utf-8") as file:  # noqa: PTH123  # pathlib is slow to import
             lines = file.read(_LARGEST_BYTES).split("\n")
     except (OSError, ValueError, ConfigError):
         return []
@@ -38,9 +38,9 @@ def read_models(environ: Mapping[str, str]) -> list[Row]:
 def write_models(
     provider: str, base_url: str, asked_at: str, models: Iterable[str], environ: Mapping[str, str]
 ) -> None:
-    """Remember what a provider offers, in place of what it offered before; best effort.
+    """Replace the cached models of a provider, best effort.
 
-    Names that a person could not type, or that could drive a terminal, are left out: a server may send anything.
+    Names that could not be typed or that could drive a terminal are skipped, because a server may send anything.
     """
     from pathlib import Path
 
@@ -66,25 +66,25 @@ def write_models(
 
 
 def model_names(
-    given: Mapping[str, str], usual: Iterable[tuple[str, str]], environ: Mapping[str, str]
+    options: Mapping[str, str], defaults: Iterable[tuple[str, str]], environ: Mapping[str, str]
 ) -> list[tuple[str, str]]:
-    """Return what a model can be called, for TAB: aliases, what providers offered, and each one's usual model.
+    """Return model names for TAB: aliases, the cached models, and the default model of each provider.
 
     Args:
-        given: the options on the line.
-        usual: names that are always known, with descriptions.
+        options: the options on the line.
+        defaults: names that are always known, with descriptions.
         environ: the environment variables.
     """
-    found = _aliases(given.get("--config") or environ.get("OMNIAGENT_CONFIG", ""), environ)
+    found = _aliases(options.get("--config") or environ.get("OMNIAGENT_CONFIG", ""), environ)
     for name, _, _ in read_models(environ):
         found.setdefault(name, "")
-    for name, text in usual:
+    for name, text in defaults:
         found.setdefault(name, text)
     return list(found.items())
 
 
 def _aliases(config_file: str, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the aliases of the user's file; it is parsed only when the word is in it, for that takes a while."""
+    """Return the aliases of the user's file, which is parsed only when it contains the word: that is slow."""
     path = config_file or f"{directory('config', environ)}/config.toml"
     try:
         with open(os.path.expanduser(path), "rb") as file:  # noqa: PTH111, PTH123

@@ -1,63 +1,63 @@
-"""Which store TAB reads, told without reading any settings.
+"""The store of a command line for TAB, found without reading the settings.
 
-A flag or OMNIAGENT_STORE says it directly. Otherwise the settings do, and reading them takes longer than a TAB may:
-so each command that opened the store they choose leaves a line in the cache, made of everything that decided the
-choice. While all of that is as it was, the line holds; else the settings are read.
+``--store`` and OMNIAGENT_STORE name it directly. Otherwise the settings do, and reading them is too slow for TAB: so
+each command that opened a store leaves a line in the cache, with the store and everything that decided the choice.
+While all of that is unchanged the line is used, else the settings are read.
 """
 
 from __future__ import annotations
 
 import os
 
-from omniagent_cli.config.paths import default_store_path, directory, home
+from omniagent_cli.config.paths import PROJECT_FILE, default_store_path, directory, home
 from omniagent_cli.errors import ConfigError
+from omniagent_cli.stores.location import StoreLocation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
+    from pathlib import Path
 
-__all__ = ["chosen_store", "forget_ids", "read_pointer", "write_ids", "write_pointer"]
+__all__ = ["chosen_store", "read_pointer", "write_pointer"]
 
-_CHOOSING = (
+_STORE_VARIABLES = (
     "OMNIAGENT_STORE",
     "OMNIAGENT_CONFIG",
     "OMNIAGENT_STORAGE_TYPE",
     "OMNIAGENT_STORAGE_PATH",
     "OMNIAGENT_STORAGE_REDIS_URL",
 )
-_VARIABLES = (*_CHOOSING, "XDG_DATA_HOME", "XDG_STATE_HOME", "HOME")
-_PROJECT_FILE = ".omniagent.toml"
+_VARIABLES = (*_STORE_VARIABLES, "XDG_DATA_HOME", "XDG_STATE_HOME", "HOME")
 _LINES = 50
 
 
-def chosen_store(given: Mapping[str, str], environ: Mapping[str, str]) -> tuple[str, str] | None:
-    """Return the store of a command line: ``sqlite`` and its file, ``file`` and its directory, or ``list``.
-
-    A list is the file in the cache with the ids of a store that TAB does not ask itself.
+def chosen_store(options: Mapping[str, str], environ: Mapping[str, str]) -> StoreLocation:
+    """Return the store of a command line.
 
     Args:
-        given: the options on the line.
+        options: the options on the line.
         environ: the environment variables.
+
+    Raises:
+        ConfigError: the URL is invalid.
     """
-    asked = given.get("--store", "") or environ.get("OMNIAGENT_STORE", "")
-    if asked and not asked.startswith("@"):
-        return _local(asked, environ)
-    config_file, cwd = given.get("--config") or None, os.getcwd()  # noqa: PTH109
-    if not _anything_set(asked, config_file, environ, cwd):
-        return "sqlite", default_store_path(environ)
-    url = read_pointer(asked, config_file, environ, cwd) or _by_settings(
-        asked, config_file, environ, cwd
-    )
-    return _local(url, environ)
+    named = options.get("--store", "") or environ.get("OMNIAGENT_STORE", "")
+    if named and not named.startswith("@"):
+        return StoreLocation(named)
+    config_file, cwd = options.get("--config") or None, os.getcwd()  # noqa: PTH109
+    if not _is_configured(named, config_file, environ, cwd):
+        return StoreLocation(default_store_path(environ))
+    url = read_pointer(named, config_file, environ, cwd)
+    return StoreLocation(url or _from_settings(named, config_file, environ, cwd))
 
 
 def read_pointer(
-    asked: str, config_file: str | None, environ: Mapping[str, str], cwd: str
+    named: str, config_file: str | None, environ: Mapping[str, str], cwd: str
 ) -> str | None:
-    """Return the URL of the store that was opened last time when everything was as it is now."""
+    """Return the URL of the store that was opened last under the same settings, or None."""
     try:
-        line = _key(asked, config_file, environ, cwd) + "\t"
-        with open(_pointers(environ), encoding="utf-8") as file:  # noqa: PTH123  # pathlib is too much here
+        line = _key(named, config_file, environ, cwd) + "\t"
+        with open(_pointers(environ), encoding="utf-8") as file:  # noqa: PTH123  # pathlib is slow to import
             for known in file:
                 if known.startswith(line):
                     return known[len(line) :].rstrip("\n")
@@ -67,70 +67,52 @@ def read_pointer(
 
 
 def write_pointer(
-    url: str, asked: str | None, config_file: str | None, environ: Mapping[str, str], cwd: str
+    url: str, named: str | None, config_file: str | None, environ: Mapping[str, str], cwd: str
 ) -> None:
-    """Remember which store the settings chose; what cannot be written is not remembered.
+    """Record the store that the settings chose, best effort; a URL with a password is not recorded.
 
     Args:
         url: the store that was opened.
-        asked: what ``--store`` said, or None.
-        config_file: what ``--config`` said, or None.
+        named: the value of ``--store``, or None.
+        config_file: the value of ``--config``, or None.
         environ: the environment variables.
         cwd: the working directory.
     """
-    asked = asked or environ.get("OMNIAGENT_STORE", "")
-    if (asked and not asked.startswith("@")) or _holds_secret(url) or not url.isprintable():
+    named = named or environ.get("OMNIAGENT_STORE", "")
+    if (named and not named.startswith("@")) or _may_hold_secret(url) or not url.isprintable():
         return
+    from pathlib import Path
+
+    from omniagent_cli.private_files import write_private
+
     try:
-        if not _anything_set(asked, config_file, environ, cwd):
+        if not _is_configured(named, config_file, environ, cwd):
             return
-        if read_pointer(asked, config_file, environ, cwd) == url:
+        if read_pointer(named, config_file, environ, cwd) == url:
             return
-        key, path = _key(asked, config_file, environ, cwd), _pointers(environ)
+        key, path = _key(named, config_file, environ, cwd), Path(_pointers(environ))
         kept = [line for line in _lines(path) if not line.startswith(f"{key}\t")]
-        _write(path, [f"{key}\t{url}\n", *kept[: _LINES - 1]])
+        write_private(path, f"{key}\t{url}\n{''.join(kept[: _LINES - 1])}".encode())
     except (OSError, ValueError, ConfigError):
         return
 
 
-def write_ids(url: str, sessions: Iterable[tuple[str, str]], environ: Mapping[str, str]) -> None:
-    """Keep the ids and titles of a store TAB cannot read itself, newest first; best effort.
-
-    Titles of an encrypted store must be left out: the cache is plain text.
-    """
-    try:
-        place = _local(url, environ)
-        if place is not None and place[0] == "list":
-            titles = ((session_id, " ".join(title[:400].split())) for session_id, title in sessions)
-            _write(place[1], [f"{session_id}\t{title}\n" for session_id, title in titles])
-    except (OSError, ValueError, ConfigError):
-        return
-
-
-def forget_ids(url: str, environ: Mapping[str, str]) -> None:
-    """Remove what was kept of a store by `write_ids`: it was encrypted, and titles must not be readable."""
-    try:
-        place = _local(url, environ)
-        if place is not None and place[0] == "list":
-            os.unlink(place[1])  # noqa: PTH108
-    except (OSError, ValueError, ConfigError):
-        return
-
-
-def _by_settings(asked: str, config_file: str | None, environ: Mapping[str, str], cwd: str) -> str:
+def _from_settings(
+    named: str, config_file: str | None, environ: Mapping[str, str], cwd: str
+) -> str:
     from pathlib import Path
 
     from omniagent_cli.config import load_settings, resolve_store
 
-    flags = {"store.url": asked} if asked else {}
+    flags = {"store.url": named} if named else {}
     return resolve_store(load_settings(environ, Path(cwd), config_file, flags)).url
 
 
-def _anything_set(
-    asked: str, config_file: str | None, environ: Mapping[str, str], cwd: str
+def _is_configured(
+    named: str, config_file: str | None, environ: Mapping[str, str], cwd: str
 ) -> bool:
-    """Tell whether any file, variable or flag could choose another store than the default one."""
-    if asked or config_file or any(environ.get(name) for name in _CHOOSING):
+    """Return whether any file, variable or flag could choose another store than the default."""
+    if named or config_file or any(environ.get(name) for name in _STORE_VARIABLES):
         return True
     return (
         _state(f"{directory('config', environ)}/config.toml") != ""
@@ -138,21 +120,26 @@ def _anything_set(
     )
 
 
-def _key(asked: str, config_file: str | None, environ: Mapping[str, str], cwd: str) -> str:
-    """Return everything that decides the store, as one line."""
+def _key(named: str, config_file: str | None, environ: Mapping[str, str], cwd: str) -> str:
+    """Return everything that decides the store, as one line.
+
+    Raises:
+        ValueError: a variable may hold a password, which is never written.
+    """
     variables = [environ.get(name, "") for name in _VARIABLES]
-    if any(map(_holds_secret, variables)):
-        raise ValueError("a variable holds a password, which is written nowhere")
-    parts: list[object] = [asked, config_file or "", *variables]
-    named = config_file or environ.get("OMNIAGENT_CONFIG", "")
-    usual = f"{directory('config', environ)}/config.toml"
-    parts.append(_state(_expanded(named, environ) if named else usual))
+    if any(map(_may_hold_secret, variables)):
+        raise ValueError("a variable may hold a password")
+    parts: list[object] = [named, config_file or "", *variables]
+    chosen = config_file or environ.get("OMNIAGENT_CONFIG", "")
+    default = f"{directory('config', environ)}/config.toml"
+    parts.append(_state(_expand(chosen, environ) if chosen else default))
     project = _project_file(environ, cwd)
     if project != "":
         trust = f"{directory('state', environ)}/trusted-projects.json"
         parts += [project, _state(project), _state(trust)]
     if any(
-        path and not path.startswith("/") for path in (named, environ.get("OMNIAGENT_STORAGE_PATH"))
+        path and not path.startswith("/")
+        for path in (chosen, environ.get("OMNIAGENT_STORAGE_PATH"))
     ):
         parts.append(cwd)
     return ascii(parts)
@@ -167,11 +154,11 @@ def _state(path: str) -> str:
 
 
 def _project_file(environ: Mapping[str, str], cwd: str) -> str:
-    """Find the project file as `config.project` does; a test compares the two."""
+    """Return the project file as `config.project` finds it; a test compares the two."""
     place = os.path.realpath(cwd)
     end = os.path.realpath(home(environ))
     while place != end:
-        candidate = os.path.join(place, _PROJECT_FILE)  # noqa: PTH118
+        candidate = os.path.join(place, PROJECT_FILE)  # noqa: PTH118
         if os.path.isfile(candidate):  # noqa: PTH113
             return candidate
         above = os.path.dirname(place)  # noqa: PTH120
@@ -181,70 +168,25 @@ def _project_file(environ: Mapping[str, str], cwd: str) -> str:
     return ""
 
 
-def _local(asked: str, environ: Mapping[str, str]) -> tuple[str, str] | None:
-    """Read a URL or path as `stores.split_url` does; a test compares the two."""
-    scheme, colon, rest = asked.partition(":")
-    if scheme == "openai-conversations":  # its map is a store as any other
-        path = rest.removeprefix("//") or f"{directory('data', environ)}/conversations.db"
-        return "sqlite", _expanded(path, environ)
-    if colon and len(scheme) > 1 and "/" not in scheme and scheme in ("sqlite", "file", "memory"):
-        if scheme == "memory" or (rest.startswith("//") and not rest.startswith("///")):
-            return None
-        path = _unquoted(rest.removeprefix("//"))
-        bare = scheme == "sqlite" and path.startswith("/") and path.count("/") == 1
-        path = path[1:] if bare or path.startswith("//") else path
-    elif colon and len(scheme) > 1 and "/" not in scheme and rest.startswith("//"):
-        return "list", _ids_file(asked, environ)
-    else:
-        path, scheme = asked, "sqlite"
-    path = _expanded(path, environ)
-    if scheme == "file" or path.endswith("/") or os.path.isdir(path):  # noqa: PTH112
-        return "file", path
-    return "sqlite", path
-
-
-def _unquoted(text: str) -> str:
-    if "%" not in text:
-        return text
-    from urllib.parse import unquote
-
-    return unquote(text)
-
-
-def _expanded(path: str, environ: Mapping[str, str]) -> str:
+def _expand(path: str, environ: Mapping[str, str]) -> str:
     return home(environ) + path[1:] if path == "~" or path.startswith("~/") else path
 
 
-def _holds_secret(text: str) -> bool:
-    """Tell whether a URL may hold a password, which is written nowhere."""
-    return "@" in text.partition("://")[2]
+def _may_hold_secret(url: str) -> bool:
+    """Return whether a URL may hold a password, in its user info or its parameters."""
+    if "@" not in url and "?" not in url:
+        return False
+    from omniagent_cli.masking import mask_url  # imports re, which most URLs can do without
+
+    return mask_url(url) != url or "@" in url.partition("://")[2]
 
 
 def _pointers(environ: Mapping[str, str]) -> str:
     return f"{directory('cache', environ)}/stores"
 
 
-def _ids_file(store: str, environ: Mapping[str, str]) -> str:
-    from hashlib import sha256
-
-    scheme, separator, rest = store.partition("://")
-    user, _, server = rest.rpartition("@")
-    place = f"{scheme}{separator}{user.partition(':')[0]}@{server}"
-    name = sha256(place.encode("utf-8", "surrogateescape")).hexdigest()[:32]
-    return f"{directory('cache', environ)}/ids-{name}"
-
-
-def _lines(path: str) -> list[str]:
+def _lines(path: Path) -> list[str]:
     try:
-        with open(path, encoding="utf-8") as file:  # noqa: PTH123
-            return file.readlines()
+        return path.read_text(encoding="utf-8").splitlines(keepends=True)
     except (OSError, ValueError):
         return []
-
-
-def _write(path: str, lines: list[str]) -> None:
-    from pathlib import Path
-
-    from omniagent_cli.private_files import write_private
-
-    write_private(Path(path), "".join(lines).encode("utf-8", "surrogateescape"))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 APP_NAME = "omniagent"
+PROJECT_FILE = ".omniagent.toml"
 _XDG = {
     "config": ("XDG_CONFIG_HOME", ".config"),
     "data": ("XDG_DATA_HOME", ".local/share"),

@@ -19,7 +19,6 @@ from omniagent_cli.config.setting_names import Key, join_key
 from omniagent_cli.config.settings_table import Untrusted, find, is_table
 from omniagent_cli.errors import ConfigError
 
-FILE_NAME = ".omniagent.toml"
 _NAMED_AT_MOST = 8
 _Values = dict[Key, Value]
 
@@ -27,7 +26,7 @@ _Values = dict[Key, Value]
 def find_project_file(cwd: Path, environ: Mapping[str, str]) -> Path | None:
     """Return the nearest project file, or None. Only a regular file counts: reading a pipe could hang."""
     for directory in _searched(cwd, environ):
-        candidate = directory / FILE_NAME
+        candidate = directory / paths.PROJECT_FILE
         try:
             if candidate.is_file():
                 return candidate
