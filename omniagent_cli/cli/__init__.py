@@ -40,7 +40,7 @@ def main(
             columns = max(20, min(context.terminal.width, 80) - 2)  # click gives less than 50 up
             with group.make_context("omniagent", words, obj=context, terminal_width=columns) as ctx:
                 result = group.invoke(ctx)
-            context.remember_ids()
+            context.update_completion()
             return result
         finally:
             context.close()

@@ -9,23 +9,23 @@ from pathlib import Path
 from typing import BinaryIO
 
 from omniagent_cli.errors import FormatError, UsageError
-from omniagent_cli.formats import detect_format, open_importer
-from omniagent_cli.formats.byte_source import ByteSource
+from omniagent_cli.formats import open_importer, recognise
+from omniagent_cli.formats.byte_source import Source
 from omniagent_cli.formats.input_sources import Progress, files_under, open_file, size_of, sources
 from omniagent_cli.formats.report import ImportReport, Outcome
-from omniagent_cli.formats.session_importer import CONFLICTS, SessionImporter
+from omniagent_cli.formats.session_importer import CONFLICTS, Importing
 from omniagent_cli.formats.types import Importer, Problem, problem
 from omniagent_cli.models import check_session_id
 from omniagent_cli.stores import SessionStore
 
 __all__ = ["CONFLICTS", "ImportReport", "Outcome", "Problem", "import_path", "import_stream"]
 
-OpenSources = Callable[[], Iterable[ByteSource | Problem]]
+Opened = Callable[[], Iterable[Source | Problem]]
 """Begins to read, from the front; called twice where nothing is to be taken when anything is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
-class _ImportOptions:
+class _How:
     format_name: str
     as_id: str | None
     on_conflict: str | None
@@ -81,14 +81,14 @@ def import_stream(
         InvalidSessionId: `as_id` is none.
         StoreUnavailable: the store cannot be used; whole sessions that came before are in.
     """
-    options = _ImportOptions(format_name, as_id, on_conflict, dry_run, strict, branches)
-    options.check()
+    how = _How(format_name, as_id, on_conflict, dry_run, strict, branches)
+    how.check()
     if not strict:
-        return _run(store, lambda: sources(source, name, progress=progress), options)
+        return _run(store, lambda: sources(source, name, progress=progress), how)
     if source.seekable():
-        return _run(store, _reopen(source, name, progress), options)
-    with ByteSource(source, name).copy() as copy:
-        return _run(store, _reopen(copy, name, progress), options)
+        return _run(store, _again(source, name, progress), how)
+    with Source(source, name).copy() as copy:
+        return _run(store, _again(copy, name, progress), how)
 
 
 def import_path(
@@ -109,10 +109,10 @@ def import_path(
     Raises:
         FormatError: the file cannot be opened.
     """
-    options = _ImportOptions(format_name, as_id, on_conflict, dry_run, strict, branches)
-    options.check()
+    how = _How(format_name, as_id, on_conflict, dry_run, strict, branches)
+    how.check()
     if os.path.isdir(path):  # noqa: PTH112  # no name is too long for it
-        return _run(store, lambda: _directory_sources(path, progress), options)
+        return _run(store, lambda: _of_directory(path, progress), how)
     with open_file(path) as stream:
         if not stream.seekable():  # a named pipe
             return import_stream(
@@ -120,33 +120,31 @@ def import_path(
                 on_conflict=on_conflict, dry_run=dry_run, strict=strict, branches=branches, progress=progress,
             )  # fmt: skip
 
-        def open_sources() -> Iterator[ByteSource | Problem]:
+        def opened() -> Iterator[Source | Problem]:
             stream.seek(0)
             return sources(stream, name or str(path), path=path, progress=progress)
 
-        return _run(store, open_sources, options)
+        return _run(store, opened, how)
 
 
-def _reopen(stream: BinaryIO, name: str, progress: Progress | None) -> OpenSources:
+def _again(stream: BinaryIO, name: str, progress: Progress | None) -> Opened:
     start = stream.tell()
 
-    def open_sources() -> Iterator[ByteSource | Problem]:
+    def opened() -> Iterator[Source | Problem]:
         stream.seek(start)
         return sources(stream, name, progress=progress)
 
-    return open_sources
+    return opened
 
 
-def _directory_sources(
-    directory: Path, progress: Progress | None
-) -> Iterator[ByteSource | Problem]:
+def _of_directory(directory: Path, progress: Progress | None) -> Iterator[Source | Problem]:
     before = 0
-    errors: list[OSError] = []
-    for path in files_under(directory, on_error=errors.append):
+    unread: list[OSError] = []
+    for path in files_under(directory, unread=unread.append):
         try:
             stream = open_file(path)
         except FormatError as error:
-            yield _to_problem(error, str(path))
+            yield _told(error, str(path))
             continue
         with stream:
             done = before
@@ -157,28 +155,26 @@ def _directory_sources(
 
             before += size_of(stream) or 0
             yield from sources(stream, str(path), path=path, progress=advance)
-    for reason in errors:
-        yield Problem(str(reason.filename), f"it cannot be read: {reason.strerror}")
+    for why in unread:
+        yield Problem(str(why.filename), f"it cannot be read: {why.strerror}")
 
 
-def _to_problem(error: FormatError, name: str) -> Problem:
+def _told(error: FormatError, name: str) -> Problem:
     """Return what is wrong as a problem, whose place its text does not repeat."""
-    location = error.location or name
-    return problem(location, str(error).removeprefix(f"{location}: "))
+    place = error.place or name
+    return problem(place, str(error).removeprefix(f"{place}: "))
 
 
-def _run(store: SessionStore, open_sources: OpenSources, options: _ImportOptions) -> ImportReport:
-    if not options.strict:
-        return _ImportRun(store, options, dry_run=options.dry_run).run(open_sources())
-    report = _ImportRun(store, options, dry_run=True).run(open_sources())
+def _run(store: SessionStore, opened: Opened, how: _How) -> ImportReport:
+    if not how.strict:
+        return _Intake(store, how, dry_run=how.dry_run).run(opened())
+    report = _Intake(store, how, dry_run=True).run(opened())
     if report.problem_count:
-        return _aborted_report(report)
-    return (
-        report if options.dry_run else _ImportRun(store, options, dry_run=False).run(open_sources())
-    )
+        return _nothing_taken(report)
+    return report if how.dry_run else _Intake(store, how, dry_run=False).run(opened())
 
 
-def _aborted_report(report: ImportReport) -> ImportReport:
+def _nothing_taken(report: ImportReport) -> ImportReport:
     return ImportReport(
         format_name=report.format_name,
         problems=report.problems,
@@ -187,64 +183,60 @@ def _aborted_report(report: ImportReport) -> ImportReport:
     )
 
 
-class _ImportRun:
+class _Intake:
     """One walk through everything that is to be read."""
 
-    def __init__(self, store: SessionStore, options: _ImportOptions, *, dry_run: bool) -> None:
-        self._options = options
+    def __init__(self, store: SessionStore, how: _How, *, dry_run: bool) -> None:
+        self._how = how
         self.report = ImportReport()
-        self._importer = SessionImporter(
-            store,
-            self.report,
-            as_id=options.as_id,
-            on_conflict=options.on_conflict,
-            dry_run=dry_run,
+        self._work = Importing(
+            store, self.report, as_id=how.as_id, on_conflict=how.on_conflict, dry_run=dry_run
         )
 
-    def run(self, items: Iterable[ByteSource | Problem]) -> ImportReport:
+    def run(self, found: Iterable[Source | Problem]) -> ImportReport:
         """Read all of it; a file among others that is in no known format is passed over, if any is in one."""
         unknown: list[Problem] = []
         known = 0
-        for source in items:
+        for source in found:
             if isinstance(source, Problem):
-                self.report.add_problem(source)
+                self.report.tell(source)
                 continue
             try:
-                reason = self._import_source(source)
+                why = self._take(source)
             except FormatError as error:
-                reason, known = "", known + 1
-                self.report.add_problem(_to_problem(error, source.name))
-            if reason:
-                unknown.append(Problem(source.name, reason))
+                why, known = "", known + 1
+                self.report.tell(_told(error, source.name))
+            if why:
+                unknown.append(Problem(source.name, why))
             else:
                 known += 1
             if self.report.stopped:
                 return self.report
         if not known:
-            for unrecognized in unknown[:1] or ([] if self.report.problem_count else [_NO_FILES]):
-                self.report.add_problem(unrecognized)
+            for why_not in unknown[:1] or ([] if self.report.problem_count else [_NOTHING]):
+                self.report.tell(why_not)
         return self.report
 
-    def _import_source(self, source: ByteSource) -> str:
+    def _take(self, source: Source) -> str:
         """Take in one file; return why it is in no format, if it is in none."""
         head = source.head()
         if not head.strip():
             return "there is nothing in it"
-        name = self._options.format_name
+        name = self._how.format_name
         if name == "auto":
-            name = detect_format(head, source.name)
+            name = recognise(head, source.name)
         if not name:
             return "its format is not recognised; name it with --format"
         self.report.format_name = self.report.format_name or name
-        reader: Importer = open_importer(name, branches=self._options.branches)
+        reader: Importer = open_importer(name, branches=self._how.branches)
         for item in reader.read(source):
             if isinstance(item, Problem):
-                self.report.add_problem(item)
+                self.report.tell(item)
             else:
-                self._importer.import_session(item)
+                self._work.take(item)
             if self.report.stopped:
                 break
         return ""
 
 
-_NO_FILES = Problem("", "there is no file in it that could hold conversations")
+_NOTHING = Problem("", "there is no file in it that could hold conversations")

@@ -5,52 +5,48 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from omniagent_cli.formats.byte_source import MAX_RECORD_BYTES, ByteSource
+from omniagent_cli.formats.byte_source import MAX_RECORD_BYTES, Source
 from omniagent_cli.formats.json_stream import BadDocument, BadValue, JsonReader, parse
-from omniagent_cli.formats.types import IncomingSession, MessageEntry, Problem, problem
+from omniagent_cli.formats.types import Incoming, MessageEntry, Problem, problem
 
 
-def is_json_lines(head: bytes) -> bool:
+def is_by_line(head: bytes) -> bool:
     """Tell whether each document is one line: the first line ends as a document, or does not end in sight."""
     line, end, _ = head.lstrip().partition(b"\n")
     return not end or line.rstrip().endswith((b"}", b"]"))
 
 
-def line_objects(source: ByteSource) -> Iterator[MessageEntry | Problem]:
+def objects_by_line(source: Source) -> Iterator[MessageEntry | Problem]:
     """Yield the object of each line that is not blank, and a problem for each that is no object."""
     for number, line in source.lines():
-        location = f"{source.name}:{number}"
+        place = f"{source.name}:{number}"
         if line is None:
-            yield problem(location, f"it is longer than {MAX_RECORD_BYTES >> 20} MiB")
+            yield problem(place, f"it is longer than {MAX_RECORD_BYTES >> 20} MiB")
         elif text := line.strip().decode("utf-8", "surrogateescape"):
             try:
                 value = parse(text)
             except BadValue as error:
-                yield problem(location, error)
+                yield problem(place, error)
             else:
-                is_object = isinstance(value, dict)
-                yield (
-                    MessageEntry(location, value)
-                    if is_object
-                    else problem(location, "it is no object")
-                )
+                fits = isinstance(value, dict)
+                yield MessageEntry(place, value) if fits else problem(place, "it is no object")
 
 
-def read_member(reader: JsonReader, key: str, fields: dict[str, Any]) -> Iterator[Problem]:
-    """Read the value of a key into `fields`; one that cannot be read is told and left out."""
-    location = reader.location
+def kept(reader: JsonReader, key: str, facts: dict[str, Any]) -> Iterator[Problem]:
+    """Read the value of a key into `facts`; one that cannot be read is told and left out."""
+    place = reader.place
     try:
-        fields[key] = reader.value()
+        facts[key] = reader.value()
     except BadValue as error:
-        yield problem(location, f"{key!r} cannot be read: {error}")
+        yield problem(place, f"{key!r} cannot be read: {error}")
 
 
-def read_documents(
-    source: ByteSource,
-    read: Callable[[JsonReader], Iterator[IncomingSession | Problem]],
+def documents(
+    source: Source,
+    read: Callable[[JsonReader], Iterator[Incoming | Problem]],
     *,
     by_line: bool,
-) -> Iterator[IncomingSession | Problem]:
+) -> Iterator[Incoming | Problem]:
     """Yield the sessions of a file that holds one document, or one on each line.
 
     Args:
@@ -63,13 +59,13 @@ def read_documents(
         try:
             yield from read(reader)
         except BadDocument as error:
-            yield Problem(error.location, error.message)
+            yield Problem(error.place, error.what)
             reader.abandon()
         if not (by_line and reader.next_line()):
             reader.abandon()
 
 
-def with_problems(incoming: IncomingSession) -> Iterator[IncomingSession | Problem]:
+def with_problems(incoming: Incoming) -> Iterator[Incoming | Problem]:
     """Yield a session, then the problems among its entries that the consumer did not read."""
     yield incoming
     yield from (entry for entry in incoming.entries if isinstance(entry, Problem))
@@ -81,17 +77,17 @@ def list_entries(reader: JsonReader) -> Iterator[MessageEntry | Problem]:
     Raises:
         BadDocument: the end of the list cannot be found.
     """
-    location = reader.location
+    place = reader.place
     if reader.peek() != "[":
         reader.skip()
-        yield problem(location, "this should be a list")
+        yield problem(place, "this should be a list")
         return
     for _ in reader.array():
         reader.peek()
-        location = reader.location
+        place = reader.place
         try:
             value = reader.value()
         except BadValue as error:
-            yield problem(location, error)
+            yield problem(place, error)
         else:
-            yield MessageEntry(location, value)
+            yield MessageEntry(place, value)

@@ -1,4 +1,4 @@
-"""Echo control: disable terminal echo while an answer streams; keep type-ahead for the next prompt."""
+"""The terminal while an answer streams: what is typed is not shown into it, and answers the next prompt."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from typing import Any, Self, TextIO
 
 _INPUT, _LOCAL, _SPECIAL = 0, 3, 6
-"""Indexes into the result of `termios.tcgetattr`."""
+"""Places in what `termios.tcgetattr` returns."""
 
 
 try:
     import termios
-except ImportError:  # no termios on this system
+except ImportError:  # no such terminals on this system
     GONE: tuple[type[Exception], ...] = (OSError,)
 else:
     GONE = (OSError, termios.error)
-"""Errors raised by a terminal that was closed."""
+"""What a terminal that is gone raises."""
 
 
-class EchoGuard:
-    """Context manager that hides typed keys between prompts and keeps them for the next one; Ctrl-C still interrupts.
+class Quiet:
+    """Keeps typed keys unseen and as they are between prompts; Ctrl-C still interrupts, and drops none of them.
 
-    Prompts inside it set their own modes and restore these. Without a terminal it does nothing.
+    A context manager; prompts inside it set the modes they need and put these back. Without a terminal it does nothing.
     """
 
     def __init__(self, stdin: TextIO) -> None:
@@ -49,7 +49,7 @@ class EchoGuard:
             termios.tcsetattr(self._stdin.fileno(), termios.TCSANOW, attributes)
 
     def forget_typed(self) -> None:
-        """Discard typed keys that were not read yet."""
+        """Drop what was typed and not read yet."""
         with suppress(*GONE, ValueError, AttributeError, NameError):
             termios.tcflush(self._stdin.fileno(), termios.TCIFLUSH)
 
@@ -57,10 +57,10 @@ class EchoGuard:
     def suspendable(
         self, aside: Callable[[], AbstractContextManager[None]] = nullcontext
     ) -> Iterator[None]:
-        """Restore the terminal while the process is suspended by Ctrl-Z; prompts do so themselves.
+        """Give the terminal back as it was while Ctrl-Z has stopped us; prompts do so themselves.
 
         Args:
-            aside: entered during the suspension; stops live output, so that the shell is not overwritten.
+            aside: entered meanwhile; takes away what moves, so that the shell's words are not painted over.
         """
         if self._before is None:
             yield
@@ -73,7 +73,7 @@ class EchoGuard:
                 loop.remove_signal_handler(signal.SIGTSTP)
                 os.kill(
                     os.getpid(), signal.SIGTSTP
-                )  # an orphaned process group could not be resumed
+                )  # a process nobody could wake again is not stopped
                 loop.add_signal_handler(signal.SIGTSTP, suspend)
                 self._set(self._silent)
 
@@ -95,6 +95,6 @@ def _silenced(attributes: list[Any]) -> list[Any]:
 
 
 def handled(loop: asyncio.AbstractEventLoop, number: int, act: Callable[[], object]) -> None:
-    """Install a signal handler, where this system and this thread support it."""
+    """Act on a signal, where this system and this thread can."""
     with suppress(NotImplementedError, ValueError, RuntimeError):
         loop.add_signal_handler(number, act)

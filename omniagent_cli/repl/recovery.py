@@ -1,4 +1,4 @@
-"""Recovery files: turns that the store did not accept."""
+"""Words that the store did not take, kept in a file of their own."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from omniagent_cli.private_files import write_private
 
 
 def keep(session_id: str, question: Content, answer: str, environ: Mapping[str, str]) -> Path:
-    """Write a turn to a new private file in the state directory and return its path.
+    """Write a turn to a new private file in the state directory and return where.
 
     Raises:
-        ConfigError: the file cannot be written.
+        ConfigError: it cannot be written either.
     """
     now = utc_now()
     path = state_dir(environ) / "recovered" / f"{new_session_id(now)}.md"

@@ -116,12 +116,12 @@ def session_record(
         usage: the tokens all of it took.
         summary: what is sent instead of the messages up to one of them.
     """
-    summary_part = {} if summary is None else {"summary": summary_record(summary)}
+    told = {} if summary is None else {"summary": summary_record(summary)}
     return {
         **session.header_record(),
         "message_count": count,
         "usage": usage,
-        **summary_part,
+        **told,
         "messages": [message_record(message) for message in messages],
     }
 

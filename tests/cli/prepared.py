@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from omniagent_cli import Message, open_store
-from omniagent_cli.cli.framework.last_used_session import Recent
+from omniagent_cli.config.last_used_session import LastUsedSession
 from omniagent_cli.config.paths import default_store_path
 
 KEY = "sk-secret-of-mine"
@@ -37,7 +37,7 @@ def prepare(home: Path, cwd: Path, stores: Path) -> None:
         ("default.db", default), ("sessions.db", cwd / "sessions.db"), ("work.db", cwd / "work.db"),
     ):  # fmt: skip
         shutil.copy(stores / source, target)
-    Recent(f"sqlite://{default}", os.environ).remember("user-123")
+    LastUsedSession(f"sqlite://{default}", os.environ).remember("user-123")
     (cwd / "chats.jsonl").write_text(
         '{"id": "alice", "messages": [{"role": "user", "content": "hello"}]}\n'
     )

@@ -59,11 +59,11 @@ def test_encrypt_with_a_new_key(run, filled, db, tmp_path, home):
 def test_a_key_file_is_never_overwritten(run, filled, key_file):
     """A file that is there is left alone, and nothing is encrypted with a key nobody has."""
     ran = run("store", "encrypt", "--generate-key", str(key_file))
-    assert (ran.code, "is there already and was left alone" in ran.err) == (2, True)
+    assert (ran.code, "already exists" in ran.err) == (2, True)
     assert key_file.read_text() == KEY.hex() + "\n"
     assert filled.encryption() is None
     ran = run("store", "encrypt", "--generate-key", "x", "--key-file", str(key_file))
-    assert (ran.code, "contradict each other" in ran.err) == (2, True)
+    assert (ran.code, "cannot be used together" in ran.err) == (2, True)
 
 
 def test_without_the_key(run, encrypted, db):
@@ -123,7 +123,7 @@ def test_key_from_the_keyring(run, encrypted, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "told"),
-    [(None, "cannot be read"), (b"", "is empty"), (b"\xff" * 17, "holds no key")],
+    [(None, "cannot read"), (b"", "is empty"), (b"\xff" * 17, "does not contain a key")],
 )
 def test_wrong_key_files(run, encrypted, key_file, monkeypatch, text, told):
     """A key file that is not there, or holds no key, is exit 2."""
@@ -147,7 +147,7 @@ def test_encrypt_is_set_and_there_is_no_key(run, filled, monkeypatch, db):
     run("config", "set", "store.encrypt", "true")
     ran = run("sessions", "list")
     assert (ran.code, ran.out) == (2, "")
-    assert ran.err.startswith("omniagent: error: store.encrypt is set, and there is no key; set ")
+    assert ran.err.startswith("omniagent: error: store.encrypt is set, but there is no key; set ")
     monkeypatch.setenv("OMNIAGENT_ENCRYPTION_KEY", KEY.hex())
     ran = run("sessions", "list")
     assert (ran.code, "run `omniagent store encrypt`" in ran.err) == (1, True)
@@ -214,9 +214,9 @@ def test_a_person_is_asked(filled, person, db):
     """On a terminal a passphrase is typed twice, unseen, and asked for by what needs content alone."""
     filled.close()
     with person("store", "encrypt") as program:
-        program.wait_for("new passphrase:")
+        program.wait_for("New passphrase:")
         program.say("tulip")
-        program.wait_for("the same again:")
+        program.wait_for("Repeat the passphrase:")
         program.say("tulip")
         assert program.wait() == 0
         assert "tulip" not in program.shown
@@ -226,15 +226,15 @@ def test_a_person_is_asked(filled, person, db):
         assert "alice" in program.shown
         assert "passphrase" not in program.shown
     with person("sessions", "show", "alice") as program:
-        program.wait_for("key or passphrase of")
+        program.wait_for("Key or passphrase of")
         program.say("rose")
-        program.wait_for("that is not the key of this store")
-        program.wait_for("key or passphrase of", count=2)
+        program.wait_for("wrong key or passphrase")
+        program.wait_for("Key or passphrase of", count=2)
         program.say("tulip")
         assert program.wait() == 0
         assert "My name is Alice" in program.shown
     with person("ask", "-m", "recall", "-s", "alice", "What is my name?") as program:
-        program.wait_for("key or passphrase of")
+        program.wait_for("Key or passphrase of")
         program.say("tulip")
         assert program.wait() == 0
         assert "My name is Alice" in program.shown
@@ -245,9 +245,9 @@ def test_a_person_is_asked(filled, person, db):
 def test_two_different_passphrases(filled, person):
     """Two that differ encrypt nothing."""
     with person("store", "encrypt") as program:
-        program.wait_for("new passphrase:")
+        program.wait_for("New passphrase:")
         program.say("tulip")
-        program.wait_for("the same again:")
+        program.wait_for("Repeat the passphrase:")
         program.say("tulp")
         assert program.wait() == 2
         assert "nothing was changed" in program.shown

@@ -115,7 +115,7 @@ def test_a_store_that_would_have_to_be_encrypted_is_refused(run, filled):
     assert run("config", "set", "store.encrypt", "true").code == 0
     ran = run("sessions", "meta", "set", "alice", "a", "1")
     assert ran.code == 2
-    assert "store.encrypt is set, and there is no key" in ran.err
+    assert "store.encrypt is set, but there is no key" in ran.err
     assert filled.header("alice").metadata == {}
 
 

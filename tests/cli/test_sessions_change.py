@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from omniagent_cli.cli.framework.last_used_session import Recent
+from omniagent_cli.config.last_used_session import LastUsedSession
 from omniagent_cli.models import Message
 from tests.cli.scene import FIRST, talk
 
@@ -171,7 +171,7 @@ def test_the_session_used_last(run, filled, environ_recent):
 @pytest.fixture
 def environ_recent(filled, home):
     """What chat and ask write."""
-    return Recent(filled.url, {"HOME": str(home)})
+    return LastUsedSession(filled.url, {"HOME": str(home)})
 
 
 def test_what_was_used_last_is_private(environ_recent, home):

@@ -28,7 +28,7 @@ from omniagent_cli.cli.doctor.check_result import (
     Patient,
     told,
 )
-from omniagent_cli.cli.framework.context import Context, running
+from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.cli.framework.exits import DONE, FAILED
 from omniagent_cli.config import Settings
 from omniagent_cli.errors import OmniAgentError
@@ -72,7 +72,7 @@ def doctor(
 
     Nothing is changed, and no key is shown. Exit code 1 when there is a problem.
     """
-    context = running(ctx)
+    context = current_context(ctx)
     patient = Patient(context, _settings(context), offline, deep)
     seconds = _PATIENCE_DEEP_SECONDS if deep else _PATIENCE_SECONDS
     found = _looked_at(patient, seconds)

@@ -30,15 +30,13 @@ _NETWORKS = frozenset(("9p", "afs", "ceph", "cifs", "fuse.sshfs", "glusterfs", "
 
 def check(patient: Patient) -> Iterator[Finding]:
     """Look at the store that the settings choose, without changing it."""
-    from omniagent_cli.stores import StoreLocation
-
     if patient.settings is None:
         yield Finding(
             WARNING, "not looked at: the settings say which store it is", "mend them first"
         )
         return
     choice = resolve_store(patient.settings)
-    location = StoreLocation(choice.url)
+    location = choice.location
     if location.is_local:
         place = Path(location.files()[0])
         yield from _room(place)
@@ -123,7 +121,7 @@ def _opened(patient: Patient, choice: StoreChoice) -> Iterator[Finding]:
     from omniagent_cli.stores import open_store
 
     try:
-        with open_store(choice.url, read_only=True, compress=choice.compress) as plain:
+        with open_store(choice.location, read_only=True, compress=choice.compress) as plain:
             store, finding = _with_key(patient, plain)
             facts = store.info()
             yield from _facts(choice, facts)
@@ -139,12 +137,16 @@ def _opened(patient: Patient, choice: StoreChoice) -> Iterator[Finding]:
 
 def _with_key(patient: Patient, store: SessionStore) -> tuple[SessionStore, Finding]:
     """Give the store its key; nobody is asked for one."""
-    from omniagent_cli.cli.framework.encryption_key_source import HOW, configured_key
+    from omniagent_cli.cli.framework.encryption_key_source import KEY_ADVICE, configured_key
     from omniagent_cli.stores import with_encryption
 
     choice = resolve_store(patient.settings) if patient.settings else None
     mark = store.encryption()
-    key = configured_key(patient.context) if choice and (choice.key or choice.key_file) else None
+    key = (
+        configured_key(choice, patient.context.keys)
+        if choice and (choice.key or choice.key_file)
+        else None
+    )
     wanted = bool(choice and choice.encrypt)
     if mark is None:
         if wanted:
@@ -159,10 +161,12 @@ def _with_key(patient: Patient, store: SessionStore) -> tuple[SessionStore, Find
     state = mark["state"]
     if key is None:
         who = "a person is asked for it" if mark.get("passphrase") else "content cannot be read"
-        return store, Finding(WARNING, f"the store is {state}, and its key is not here: {who}", HOW)
+        return store, Finding(
+            WARNING, f"the store is {state}, and its key is not here: {who}", KEY_ADVICE
+        )
     if not store.opens_with(key):
         what = "the store is encrypted, and the key that is given does not open it"
-        return store, Finding(PROBLEM, what, HOW)
+        return store, Finding(PROBLEM, what, KEY_ADVICE)
     if state != "encrypted":
         return with_encryption(store, key), Finding(
             WARNING, f"the store is half way: {state}", "run the command that began it again"

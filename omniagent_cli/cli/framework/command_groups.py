@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from omniagent_cli.cli.framework.command_table import BEGIN, COMMANDS, Group, Row, commands_below
-from omniagent_cli.cli.framework.context import Context, running
+from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def _shared(
 ) -> TyperOption:
     def callback(ctx: typer.Context, _parameter: Parameter, value: Any) -> Any:
         if value is not None and value is not False:
-            keep(running(ctx), value)
+            keep(current_context(ctx), value)
         return value
 
     return TyperOption(
@@ -132,7 +132,7 @@ def _version_option() -> TyperOption:
         if value:
             from omniagent_cli._version import __version__
 
-            running(ctx).terminal.line(f"omniagent {__version__}")
+            current_context(ctx).terminal.line(f"omniagent {__version__}")
             raise typer.Exit
 
     return TyperOption(
@@ -155,7 +155,7 @@ def _helping(option: Any) -> Any:
 
 def _show_help(ctx: typer.Context, _parameter: Parameter, value: bool) -> None:  # noqa: FBT001  # a callback
     if value and not ctx.resilient_parsing:
-        running(ctx).terminal.write(ctx.get_help() + "\n")
+        current_context(ctx).terminal.write(ctx.get_help() + "\n")
         raise typer.Exit
 
 
@@ -186,7 +186,7 @@ class Command(TyperCommand):
         with _placed(ctx):
             args = _filled(args, *self.row.alone) if self.row.alone else args
             rest = super().parse_args(ctx, _number_last(args) if self.row.number else args)
-        if running(ctx).json and not self.row.json:
+        if current_context(ctx).json and not self.row.json:
             raise UsageError(f"'{ctx.command_path}' has no data to print as JSON; leave out --json")
         return rest
 
@@ -292,7 +292,7 @@ class LazyGroup(TyperGroup):
         if named:
             return super().invoke(ctx)
         if self._group.default is None:
-            terminal = running(ctx).terminal
+            terminal = current_context(ctx).terminal
             begin = self._root and terminal.is_terminal
             terminal.write(_beginning(terminal) if begin else ctx.get_help() + "\n")
             return None

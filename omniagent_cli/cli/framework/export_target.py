@@ -19,7 +19,6 @@ from omniagent_cli.errors import OmniAgentError, SessionNotFound, UsageError
 from omniagent_cli.formats import FORMATS, open_exporter
 from omniagent_cli.formats.exporter import ExportReport, export_sessions
 from omniagent_cli.formats.file_names import file_name
-from omniagent_cli.stores import StoreLocation
 from omniagent_cli.text.sanitize import plain_field
 from omniagent_cli.ui.views import counted, quoted
 
@@ -181,7 +180,7 @@ def _destination(context: Context, request: Request) -> Iterator[Write]:
 
 def _spare_store(context: Context, output: Path) -> None:
     """Refuse to write an export over the store it is made of."""
-    if StoreLocation(context.store_choice.url).is_same_file(output):
+    if context.store_choice.location.is_same_file(output):
         raise FileFailed(f"{output} is the store itself; name another file")
 
 
@@ -242,10 +241,8 @@ def _tell(context: Context, report: ExportReport, *, redact: bool) -> None:
     if redact:
         found = ", ".join(f"{kind} {number}" for kind, number in sorted(report.redactions.items()))
         terminal.note(f"masked: {found or 'nothing'}")
-    if report.omitted_attachments:
-        terminal.note(
-            f"left out {counted(report.omitted_attachments, 'attachment')}, which cannot be masked"
-        )
+    if report.left_out:
+        terminal.note(f"left out {counted(report.left_out, 'attachment')}, which cannot be masked")
     for session_id in report.missing:
         terminal.warn(f"{quoted(session_id)} was removed while the export ran")
     if report.missing:

@@ -129,7 +129,7 @@ def _existing(context: Context, session_id: str, *, hints: bool = True) -> str:
 
 
 def _recent(context: Context) -> str:
-    session_id = context.recent.get()
+    session_id = context.last_used.get()
     if session_id is None:
         raise SessionNotFound(
             f"no session of {context.store_choice.shown} was used here yet, so @ means none; name one "

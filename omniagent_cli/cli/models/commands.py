@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from omniagent_cli.agent.models.providers import RECALL, ModelName, find_provider, parse_model
-from omniagent_cli.cli.framework.context import Context, running
+from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.cli.framework.row_output import show_rows
 from omniagent_cli.complete.models import read_models
 from omniagent_cli.config import chosen_model, config_path, set_value
@@ -66,7 +66,7 @@ def list_models(
     """
     from omniagent_cli.cli.models.model_catalog import Asking
 
-    context = running(ctx)
+    context = current_context(ctx)
     asking = Asking(context, offline=offline, refresh=refresh, known_for=_KNOWN_FOR)
     if provider is not None:
         rows = asking.of_provider(find_provider(provider))
@@ -154,7 +154,7 @@ def use(
     ],
 ) -> None:
     """Talk to this model from now on, where a session has none of its own."""
-    context = running(ctx)
+    context = current_context(ctx)
     if model not in context.settings.aliases and model.strip().lower() != RECALL:
         name = _parsed(context, model)
         if not name.provider.local and not context.keys.get(

@@ -9,7 +9,7 @@ import typer
 
 from omniagent_cli.cli.framework import exits
 from omniagent_cli.cli.framework.command_table import COMMANDS, commands_below
-from omniagent_cli.cli.framework.context import Context, running
+from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.cli.reference.manual import PAGES, show_page
 from omniagent_cli.errors import UsageError
 from omniagent_cli.text.sanitize import plain_field
@@ -68,7 +68,7 @@ def explain(
     ] = None,
 ) -> None:
     """Show a page of the manual, or the help of a command."""
-    context, words = running(ctx), topic or []
+    context, words = current_context(ctx), topic or []
     if words and words[0] in TOPICS and (len(words) == 1 or words[0] not in PAGES):
         TOPICS[words[0]].show(context, words[1:])
         return

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from omniagent_cli.cli.framework import session_ids as ids
-from omniagent_cli.cli.framework.context import Context, running
+from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.cli.framework.options import OneId
 from omniagent_cli.cli.talk.agent_factory import Answering, Wishes
 from omniagent_cli.cli.talk.turn_runner import ModelOption, OfflineOption
 from omniagent_cli.text.sanitize import visible
-from omniagent_cli.ui.usage import model_cost, usage_line
+from omniagent_cli.ui.usage import priced, usage_line
 from omniagent_cli.ui.views import counted, quoted
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def compact(
     offline: OfflineOption = False,
 ) -> None:
     """Let the model sum up the older messages; the summary is sent instead of them. All messages stay."""
-    context = running(ctx)
+    context = current_context(ctx)
     session_id = ids.to_change(context, id_)
     terminal = context.terminal
     confirm = terminal.confirm if terminal.interactive else None
@@ -70,7 +70,7 @@ async def _compacted(
 
 
 def _show(context: Context, done: Compacted) -> None:
-    terminal, spent = context.terminal, model_cost(done.usage, done.model, context.settings.prices)
+    terminal, spent = context.terminal, priced(done.usage, done.model, context.settings.prices)
     if context.json:
         record = {
             "id": done.session_id,

@@ -9,7 +9,7 @@ import typer
 
 from omniagent_cli import parsing as given
 from omniagent_cli.cli.framework import session_ids as ids
-from omniagent_cli.cli.framework.context import Context, running
+from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.cli.framework.options import ChosenIds, OneId
 from omniagent_cli.cli.framework.stdin_ids import FromStdin, LongNull, Null, named_and_piped
 from omniagent_cli.durations import format_duration, ttl_seconds
@@ -26,10 +26,10 @@ def rename(
     new: Annotated[str, typer.Argument(metavar="NEW", help="an id that is free")],
 ) -> None:
     """Give a session another id; everything else stays."""
-    context = running(ctx)
+    context = current_context(ctx)
     old_id, new_id = ids.to_change(context, id_), ids.named(new)
     context.store.rename(old_id, new_id)
-    context.recent.renamed(old_id, new_id)
+    context.last_used.rename(old_id, new_id)
     context.terminal.note(f"{quoted(old_id)} is {quoted(new_id)} now")
 
 
@@ -51,7 +51,7 @@ def fork(
     ] = None,
 ) -> None:
     """Copy a session, to go on from there without changing it. Prints the copy's id."""
-    context = running(ctx)
+    context = current_context(ctx)
     given.not_negative(at, "--at")
     source = ids.to_change(context, id_)
     check_position(context.store, source, at)
@@ -73,7 +73,7 @@ def touch(
     null: Null = False,
 ) -> None:
     """Start sessions' time to live again, or change it."""
-    context = running(ctx)
+    context = current_context(ctx)
     if ttl is not None:
         ttl_seconds(ttl)
 
@@ -103,7 +103,7 @@ def title(
     text: Annotated[list[str], typer.Argument(metavar="TEXT...", help="the title")],
 ) -> None:
     """Give a session a title; an empty one takes it away."""
-    context = running(ctx)
+    context = current_context(ctx)
     session_id = ids.to_change(context, id_)
     words = " ".join(text).strip()
     context.store.set_title(session_id, words)
@@ -126,7 +126,7 @@ def tag(
     null: LongNull = False,
 ) -> None:
     """Add and remove tags, and print those the session has."""
-    context = running(ctx)
+    context = current_context(ctx)
     if stdin:
         _tag_many(context, [*([] if id_ is None else [id_]), *(changes or [])], null=null)
         return
@@ -176,28 +176,28 @@ def pin(
     ctx: typer.Context, *, id_: ChosenIds = None, stdin: FromStdin = False, null: Null = False
 ) -> None:
     """List sessions first, and spare them when many are removed."""
-    _mark(running(ctx), id_, "pinned", on=True, stdin=stdin, null=null)
+    _mark(current_context(ctx), id_, "pinned", on=True, stdin=stdin, null=null)
 
 
 def unpin(
     ctx: typer.Context, *, id_: ChosenIds = None, stdin: FromStdin = False, null: Null = False
 ) -> None:
     """Take the pin off sessions."""
-    _mark(running(ctx), id_, "pinned", on=False, stdin=stdin, null=null)
+    _mark(current_context(ctx), id_, "pinned", on=False, stdin=stdin, null=null)
 
 
 def archive(
     ctx: typer.Context, *, id_: ChosenIds = None, stdin: FromStdin = False, null: Null = False
 ) -> None:
     """Leave sessions out of lists; 'list --archived' and 'search' still find them."""
-    _mark(running(ctx), id_, "archived", on=True, stdin=stdin, null=null)
+    _mark(current_context(ctx), id_, "archived", on=True, stdin=stdin, null=null)
 
 
 def unarchive(
     ctx: typer.Context, *, id_: ChosenIds = None, stdin: FromStdin = False, null: Null = False
 ) -> None:
     """List sessions again."""
-    _mark(running(ctx), id_, "archived", on=False, stdin=stdin, null=null)
+    _mark(current_context(ctx), id_, "archived", on=False, stdin=stdin, null=null)
 
 
 def _mark(

@@ -10,7 +10,7 @@ import typer
 
 from omniagent_cli import parsing as given
 from omniagent_cli.cli.framework import session_ids as ids
-from omniagent_cli.cli.framework.context import Context, running
+from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.cli.framework.export_target import Request, is_folder, write, write_folder
 from omniagent_cli.cli.framework.options import WHICH, Meta, OlderThan, Tag
 from omniagent_cli.cli.framework.stdin_ids import FromStdin, Null, named_and_piped
@@ -87,7 +87,7 @@ def export(
     ] = None,
 ) -> None:
     """Write sessions in a format of your choice: to stdout, a file, or a directory."""
-    context = running(ctx)
+    context = current_context(ctx)
     choice: dict[str, Any] = {
         "metadata": given.pairs(meta or (), "--meta"),
         "tags": tag or (),

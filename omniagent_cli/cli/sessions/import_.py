@@ -11,7 +11,7 @@ from typing import Annotated, Any, BinaryIO, cast
 import typer
 
 from omniagent_cli.cli.framework import session_ids as ids
-from omniagent_cli.cli.framework.context import Context, running
+from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.cli.framework.exits import FAILED
 from omniagent_cli.cli.framework.options import DryRun, Yes
 from omniagent_cli.cli.sessions.import_discovery import chosen_histories
@@ -67,7 +67,7 @@ def import_(
     yes: Yes = False,
 ) -> None:
     """Read sessions from files or stdin. Importing twice changes nothing."""
-    context = running(ctx)
+    context = current_context(ctx)
     if format_ != "auto":
         open_importer(format_)
     if discover == bool(file):
@@ -152,7 +152,7 @@ def _steps(advance: Callable[[int], None]) -> Callable[[int], None]:
 def _tell_import(context: Context, report: ImportReport, *, dry_run: bool) -> None:
     terminal = context.terminal
     for problem in report.problems[:_TOLD_AT_MOST]:
-        terminal.warn(f"{problem.location}: {problem.text}")
+        terminal.warn(f"{problem.place}: {problem.text}")
     if report.problem_count > _TOLD_AT_MOST:
         terminal.warn(f"and {counted(report.problem_count - _TOLD_AT_MOST, 'problem')} more")
     for outcome in report.sessions:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from omniagent_cli import parsing as given
-from omniagent_cli.cli.framework.context import Context, running
+from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.cli.framework.options import Meta, OlderThan, Tag
 from omniagent_cli.cli.framework.row_output import show_fields
 from omniagent_cli.durations import utc_now
@@ -53,7 +53,7 @@ def list_sessions(
     ] = False,
 ) -> None:
     """List sessions, pinned ones first, by last use."""
-    context = running(ctx)
+    context = current_context(ctx)
     given.not_negative(limit, "--limit")
     if null and not ids:
         raise UsageError("-0 ends ids with NUL; give --ids too")

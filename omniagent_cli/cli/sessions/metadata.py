@@ -7,7 +7,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from omniagent_cli.cli.framework import session_ids as ids
-from omniagent_cli.cli.framework.context import Context, running
+from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.cli.framework.options import AnyId, OneId
 from omniagent_cli.cli.framework.row_output import show_rows
 from omniagent_cli.errors import KeyNotFound
@@ -58,34 +58,34 @@ def meta_set(
     ctx: typer.Context, *, id_: OneId, key: Key, value: Text, string: AsString = False
 ) -> None:
     """Set one value of your own; a session that is not there comes into being."""
-    _set(_Section("metadata", running(ctx)), id_, key, value, string=string)
+    _set(_Section("metadata", current_context(ctx)), id_, key, value, string=string)
 
 
 def state_set(
     ctx: typer.Context, *, id_: OneId, key: Key, value: Text, string: AsString = False
 ) -> None:
     """Set one value of the agent; a session that is not there comes into being."""
-    _set(_Section("state", running(ctx)), id_, key, value, string=string)
+    _set(_Section("state", current_context(ctx)), id_, key, value, string=string)
 
 
 def meta_get(ctx: typer.Context, *, id_: AnyId, key: MaybeKey = None) -> None:
     """Show one value of your own, or all."""
-    _get(_Section("metadata", running(ctx)), id_, key)
+    _get(_Section("metadata", current_context(ctx)), id_, key)
 
 
 def state_get(ctx: typer.Context, *, id_: AnyId, key: MaybeKey = None) -> None:
     """Show one value of the agent, or all."""
-    _get(_Section("state", running(ctx)), id_, key)
+    _get(_Section("state", current_context(ctx)), id_, key)
 
 
 def meta_unset(ctx: typer.Context, *, id_: OneId, key: Key) -> None:
     """Remove one value of your own."""
-    _unset(_Section("metadata", running(ctx)), id_, key)
+    _unset(_Section("metadata", current_context(ctx)), id_, key)
 
 
 def state_unset(ctx: typer.Context, *, id_: OneId, key: Key) -> None:
     """Remove one value of the agent."""
-    _unset(_Section("state", running(ctx)), id_, key)
+    _unset(_Section("state", current_context(ctx)), id_, key)
 
 
 def _set(section: _Section, given_id: str, key: str, text: str, *, string: bool) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from omniagent_cli import parsing as given
 from omniagent_cli.cli.framework.confirmation import agreed
-from omniagent_cli.cli.framework.context import Context, running
+from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.cli.framework.options import (
     ChosenIds,
     DryRun,
@@ -48,7 +48,7 @@ def trim(
     purge: Purge = False,
 ) -> None:
     """Keep only the last messages of sessions. 'omniagent sessions restore' takes it back."""
-    context = running(ctx)
+    context = current_context(ctx)
     given.not_negative(keep, "--keep")
     named = named_and_piped(context, ids, stdin=stdin, null=null)
     wanted = Wanted(named, everything, older_than, meta, tag, include_pinned, stdin)
@@ -80,7 +80,7 @@ def clear(
     purge: Purge = False,
 ) -> None:
     """Remove all messages of sessions; ids, titles and metadata stay. 'omniagent sessions restore' takes it back."""
-    context = running(ctx)
+    context = current_context(ctx)
     named = named_and_piped(context, ids, stdin=stdin, null=null)
     wanted = Wanted(named, everything, older_than, meta, tag, include_pinned, stdin)
     plan = [
@@ -111,7 +111,7 @@ def delete(
     purge: Purge = False,
 ) -> None:
     """Remove sessions with everything in them. 'omniagent sessions restore' takes it back."""
-    context = running(ctx)
+    context = current_context(ctx)
     named = named_and_piped(context, ids, stdin=stdin, null=null)
     wanted = Wanted(named, everything, older_than, meta, tag, include_pinned, stdin)
     plan = [(summary, summary.message_count) for summary in chosen(context, wanted, "delete")]

@@ -9,7 +9,7 @@ import typer
 
 from omniagent_cli import parsing as given
 from omniagent_cli.cli.framework import session_ids as ids
-from omniagent_cli.cli.framework.context import Context, running
+from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.cli.framework.row_output import show_fields
 from omniagent_cli.durations import describe_age, utc_now
 from omniagent_cli.errors import UsageError
@@ -51,7 +51,7 @@ def search(
     ] = False,
 ) -> None:
     """Find messages, the newest first. Case and accents do not matter."""
-    context = running(ctx)
+    context = current_context(ctx)
     given.not_negative(limit, "--limit")
     if null and not only_ids:
         raise UsageError("-0 ends ids with NUL; give --ids too")

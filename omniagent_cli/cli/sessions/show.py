@@ -14,7 +14,7 @@ from omniagent_cli.agent.context.cost import Tally, tally
 from omniagent_cli.agent.context.summary import Summary, summaries_of, summary_of
 from omniagent_cli.agent.tools.tool_results import whole_message
 from omniagent_cli.cli.framework import session_ids as ids
-from omniagent_cli.cli.framework.context import Context, running
+from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.cli.framework.options import AnyId
 from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import UsageError
@@ -24,7 +24,7 @@ from omniagent_cli.text.sanitize import plain_field, visible
 from omniagent_cli.ui import transcript
 from omniagent_cli.ui.cells import wrap_cells
 from omniagent_cli.ui.json_text import json_text
-from omniagent_cli.ui.terminal import LineWriter
+from omniagent_cli.ui.terminal import Out
 from omniagent_cli.ui.usage import usage_line, usage_record
 
 _LOOK_AGAIN_SECONDS = 0.5
@@ -59,7 +59,7 @@ def show(
     ] = None,
 ) -> None:
     """Show a session and its messages."""
-    context = running(ctx)
+    context = current_context(ctx)
     given.not_negative(last, "--last")
     if format_ is not None or output is not None:
         shown = {"--json": context.json, "--follow": follow, "--raw": raw, "--whole": whole}
@@ -135,7 +135,7 @@ def _used(context: Context, session_id: str) -> Tally:
     return tally(context.store.iter_messages(session_id), summaries)
 
 
-def _show_header(context: Context, session_id: str, out: LineWriter, *, raw: bool) -> None:
+def _show_header(context: Context, session_id: str, out: Out, *, raw: bool) -> None:
     if raw:
         return
     summary = context.store.summary(session_id)
@@ -150,7 +150,7 @@ def _show_header(context: Context, session_id: str, out: LineWriter, *, raw: boo
     out.line()
 
 
-def _show_fields(context: Context, summary: SessionSummary, out: LineWriter) -> None:
+def _show_fields(context: Context, summary: SessionSummary, out: Out) -> None:
     for fields in transcript.header_fields(summary):
         context.terminal.fields(fields)
     used = _used(context, summary.id)
@@ -165,7 +165,7 @@ def _show_fields(context: Context, summary: SessionSummary, out: LineWriter) -> 
 def _show_messages(
     context: Context,
     messages: Iterable[Message],
-    out: LineWriter,
+    out: Out,
     *,
     raw: bool,
     summary: Summary | None = None,

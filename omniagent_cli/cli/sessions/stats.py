@@ -12,12 +12,12 @@ import typer
 
 from omniagent_cli.agent.context.cost import Prices, cost, dollars, numbers
 from omniagent_cli.agent.context.summary import Summary, summaries_of
-from omniagent_cli.cli.framework.context import Context, running
+from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import SessionNotFound
 from omniagent_cli.models import Message, SessionSummary
 from omniagent_cli.text.sanitize import one_line, plain_field
-from omniagent_cli.ui.activity_map import activity_rows
+from omniagent_cli.ui.activity_map import heat_rows
 from omniagent_cli.ui.cells import Column, Table
 from omniagent_cli.ui.views import counted
 
@@ -131,7 +131,7 @@ def stats(ctx: typer.Context) -> None:
 
     Models with a price (the settings prices."MODEL".input, .output and others) have what their tokens cost.
     """
-    context = running(ctx)
+    context = current_context(ctx)
     record = _totals(context).record(context.settings.prices)
     if context.json:
         context.terminal.json(record)
@@ -232,7 +232,7 @@ def _show_activity(context: Context, record: dict[str, Any]) -> None:
     terminal = context.terminal
     days = {date.fromisoformat(row["day"]): row["messages"] for row in record["days"]}
     today = utc_now().astimezone().date()
-    rows = activity_rows(days, today, terminal.width, unicode=terminal.encodes_unicode)
+    rows = heat_rows(days, today, terminal.width, unicode=terminal.speaks_unicode)
     if rows:
         terminal.line()
     for row in rows:

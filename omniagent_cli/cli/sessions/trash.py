@@ -8,7 +8,7 @@ import typer
 
 from omniagent_cli.cli.framework import session_ids as ids
 from omniagent_cli.cli.framework.confirmation import agreed
-from omniagent_cli.cli.framework.context import Context, running
+from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.cli.framework.options import DryRun, Yes
 from omniagent_cli.cli.framework.row_output import show_rows
 from omniagent_cli.cli.sessions.remove import tell_copies
@@ -35,7 +35,7 @@ def restore(
     ] = None,
 ) -> None:
     """Bring back what was removed last: a deleted session, or messages at their old places."""
-    context = running(ctx)
+    context = current_context(ctx)
     session_id = None if id_ is None else ids.to_create(context, id_)
     new_id = None if as_id is None else ids.named(as_id)
     _look_before(context, session_id)
@@ -76,7 +76,7 @@ def trash(
     yes: Yes = False,
 ) -> None:
     """List what can be restored, the newest first."""
-    context = running(ctx)
+    context = current_context(ctx)
     entries = context.store.trash()
     if not empty:
         show_rows(
@@ -103,7 +103,7 @@ def trash(
 
 def prune(ctx: typer.Context, *, dry_run: DryRun = False) -> None:
     """Remove sessions whose time to live has passed; nothing shows them any more as it is."""
-    context = running(ctx)
+    context = current_context(ctx)
     number = context.store.count_expired()
     if number and not dry_run:
         number = context.store.purge_expired()

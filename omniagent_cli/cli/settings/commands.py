@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from omniagent_cli.cli.framework.confirmation import agreed
-from omniagent_cli.cli.framework.context import Context, running
+from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.cli.framework.exits import Refused
 from omniagent_cli.cli.framework.row_output import show_rows
 from omniagent_cli.cli.settings.validation import check_use
@@ -41,14 +41,14 @@ def list_settings(
     ] = False,
 ) -> None:
     """List all settings, their values, and where each comes from. Secrets are not shown."""
-    context = running(ctx)
+    context = current_context(ctx)
     rows = describe(context.settings)
     _show(context, [row for row in rows if not changed or row.layer != "default"])
 
 
 def get(ctx: typer.Context, *, key: Key) -> None:
     """Show one setting, or a table of them."""
-    context = running(ctx)
+    context = current_context(ctx)
     rows = describe(context.settings, key)
     if len(rows) != 1 or rows[0].key != key:
         _show(context, rows)
@@ -66,7 +66,7 @@ def set_(
     value: Annotated[str, typer.Argument(metavar="VALUE", help="the value, as you would say it")],
 ) -> None:
     """Set one setting in your file; comments and order stay."""
-    context = running(ctx)
+    context = current_context(ctx)
     check_use(context, key, value)
     set_value(_user_file(context), key, value)
     context.terminal.detail(f"{key} is set in {_user_file(context)}")
@@ -74,21 +74,21 @@ def set_(
 
 def unset(ctx: typer.Context, *, key: Key) -> None:
     """Remove one setting from your file, so that its default holds again."""
-    context = running(ctx)
+    context = current_context(ctx)
     if not unset_value(_user_file(context), key):
         context.terminal.note(f"{key} was not set in {_user_file(context)}")
 
 
 def path(ctx: typer.Context) -> None:
     """Show where your settings file is, whether it exists or not."""
-    context = running(ctx)
+    context = current_context(ctx)
     place = str(_user_file(context))
     context.terminal.line(visible(place) if context.terminal.is_terminal else place)
 
 
 def edit(ctx: typer.Context) -> None:
     """Open your settings file in $VISUAL or $EDITOR, and check it afterwards."""
-    context = running(ctx)
+    context = current_context(ctx)
     if not context.terminal.interactive:
         raise Refused("an editor needs a terminal; 'omniagent config set KEY VALUE' does not")
     file = _user_file(context)
@@ -120,7 +120,7 @@ def trust(
     ] = None,
 ) -> None:
     """Let a project's settings file set anything, as long as it stays as it is now."""
-    context = running(ctx)
+    context = current_context(ctx)
     found = file or find_project_file(context.cwd, context.environ)
     if found is None:
         raise ConfigError("there is no .omniagent.toml here or above; there is nothing to trust")

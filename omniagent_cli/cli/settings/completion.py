@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from omniagent_cli.cli.framework.context import Context, running
+from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -36,13 +36,13 @@ Shell = Annotated[
 
 def show(ctx: typer.Context, shell: Shell = None) -> None:
     """Print the completion script of a shell."""
-    context = running(ctx)
+    context = current_context(ctx)
     context.terminal.write(script(_named(shell, context.environ)))
 
 
 def install(ctx: typer.Context, shell: Shell = None) -> None:
     """Put the completion script where the shell looks; doing it twice changes nothing."""
-    context = running(ctx)
+    context = current_context(ctx)
     name = _named(shell, context.environ)
     place = target(name, context.environ)
     changed = _write(place, script(name))
@@ -56,7 +56,7 @@ def install(ctx: typer.Context, shell: Shell = None) -> None:
 
 def uninstall(ctx: typer.Context, shell: Shell = None) -> None:
     """Take the completion script away again, and what was added for it."""
-    context = running(ctx)
+    context = current_context(ctx)
     name = _named(shell, context.environ)
     place = target(name, context.environ)
     there = _remove(place)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from omniagent_cli.agent.models.providers import PROVIDERS, find_provider
-from omniagent_cli.cli.framework.context import Context, running
+from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.cli.framework.row_output import show_rows
 from omniagent_cli.errors import OmniAgentError, UsageError
 from omniagent_cli.keys import KEYRING_EXTRA, KEYRING_ORIGIN, check_key
@@ -38,7 +38,7 @@ class _Row(NamedTuple):
 
 def list_keys(ctx: typer.Context) -> None:
     """List which providers have a key, and where it is; a key itself is never shown."""
-    context = running(ctx)
+    context = current_context(ctx)
     names = dict.fromkeys((*PROVIDERS, *context.keys.names_in_file()))
     rows = [
         _Row(name, key.where, key.origin, used=key is found[0])
@@ -83,7 +83,7 @@ def set_(
 
     It is kept in the system keyring where there is one, else in a file that only you can read.
     """
-    context = running(ctx)
+    context = current_context(ctx)
     row = find_provider(provider)
     if given:
         raise UsageError(
@@ -133,7 +133,7 @@ def _piped(context: Context) -> str:
 
 def remove(ctx: typer.Context, *, provider: ProviderArgument) -> None:
     """Forget the key of a provider, wherever it is kept."""
-    context = running(ctx)
+    context = current_context(ctx)
     name = provider if provider in context.keys.names_in_file() else find_provider(provider).name
     places = context.keys.remove(name)
     left = context.keys.find_in_environment(name, _variables(name))

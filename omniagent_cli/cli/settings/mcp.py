@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from omniagent_cli.cli.framework.context import running
+from omniagent_cli.cli.framework.context import current_context
 from omniagent_cli.cli.framework.exits import Terminated
 from omniagent_cli.errors import EncryptedStore, OmniAgentError, UsageError
 
@@ -37,7 +37,7 @@ def serve(
     It has the tools sessions_list, sessions_history, sessions_get, sessions_metadata_get and sessions_search, and
     each session as a resource.
     """
-    context = running(ctx)
+    context = current_context(ctx)
     try:
         from omniagent_cli.adapters import mcp_server, mcp_wire
     except ImportError as error:

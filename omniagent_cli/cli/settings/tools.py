@@ -10,7 +10,7 @@ import typer
 
 from omniagent_cli.agent.tools.tool_toggles import SessionSwitches, Switches
 from omniagent_cli.agent.tools.toolset import Toolset
-from omniagent_cli.cli.framework.context import Context, running
+from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.cli.framework.row_output import show_rows
 from omniagent_cli.cli.talk.skills import all_skills
 from omniagent_cli.text.sanitize import first_line, plain_field
@@ -36,7 +36,7 @@ class _Row(NamedTuple):
 
 def list_tools(ctx: typer.Context) -> None:
     """List the tools of all skills; MCP servers are started to ask for theirs."""
-    context = running(ctx)
+    context = current_context(ctx)
     show_rows(
         context,
         asyncio.run(_rows(context)),

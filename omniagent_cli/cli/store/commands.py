@@ -9,12 +9,11 @@ from typing import Annotated, Any
 import typer
 
 from omniagent_cli.cli.framework.confirmation import agreed
-from omniagent_cli.cli.framework.context import Context, running
+from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.cli.framework.exits import FAILED
 from omniagent_cli.cli.framework.options import Yes
 from omniagent_cli.cli.framework.row_output import show_rows
 from omniagent_cli.errors import UnsupportedOperation, UsageError
-from omniagent_cli.stores import StoreLocation
 from omniagent_cli.stores.maintenance.check import Problem
 from omniagent_cli.text.sanitize import plain_field
 from omniagent_cli.ui.json_text import json_text
@@ -23,7 +22,7 @@ from omniagent_cli.ui.views import counted, pairs_table
 
 def info(ctx: typer.Context) -> None:
     """Show what the store is, where it is, and how much it holds."""
-    context = running(ctx)
+    context = current_context(ctx)
     facts = context.store.info()
     if context.json:
         context.terminal.json(facts)
@@ -50,7 +49,7 @@ def check(
     ] = False,
 ) -> None:
     """Look for damage. Exit code 1 when some remains."""
-    context = running(ctx)
+    context = current_context(ctx)
     found = context.store.check(repair=repair)
     if context.json:
         context.terminal.json([_problem_record(problem) for problem in found])
@@ -94,7 +93,7 @@ def backup(
     yes: Yes = False,
 ) -> None:
     """Copy the whole store, consistently, while others use it."""
-    context = running(ctx)
+    context = current_context(ctx)
     copy: Any = getattr(context.store, "backup", None)
     if copy is None:
         raise _unsupported(
@@ -114,12 +113,12 @@ def backup(
 
 def _is_store(context: Context, file: Path) -> bool:
     """Tell whether a file to write is the one that is read: the copy would take its place."""
-    return StoreLocation(context.store_choice.url).is_same_file(file)
+    return context.store_choice.location.is_same_file(file)
 
 
 def compact(ctx: typer.Context) -> None:
     """Give back the room of what was removed, and leave no trace of it."""
-    context = running(ctx)
+    context = current_context(ctx)
     shrink: Any = getattr(context.store, "compact", None)
     if shrink is None:
         raise _unsupported(context, "be compacted")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from omniagent_cli.cli.framework import encryption_key_source as store_keys
-from omniagent_cli.cli.framework.context import Context, running
+from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.errors import UsageError
 from omniagent_cli.ui.views import counted
 
@@ -33,19 +33,19 @@ def encrypt(
     generate_key: GenerateKey = None,
 ) -> None:
     """Encrypt the whole store where it is; run it again to go on when it was interrupted."""
-    context = running(ctx)
-    store = context.store_without_key
+    context = current_context(ctx)
+    store = context.stores.without_key()
     if generate_key is not None and store.encryption() is not None:
         raise UsageError(
             "the store is encrypted, or partly; give its key to go on, or change it with 'omniagent store rekey'"
         )
     key = store_keys.new_key(
-        context, key_file=key_file, generate=generate_key, option="--key-file"
-    ) or store_keys.configured_key(context)
+        key_file=key_file, generate=generate_key, option="--key-file"
+    ) or store_keys.configured_key(context.store_choice, context.keys)
     if key is None and store.encryption() is not None and context.terminal.interactive:
-        key = store_keys.asked_key(context, store)
+        key = store_keys.ask_key(store, context.store_choice, context.terminal)
     if key is None:
-        key = store_keys.chosen_passphrase(context, "--key-file")
+        key = store_keys.new_passphrase(context.terminal, "--key-file")
     context.terminal.warn(_LOST)
     known = key
     done = _running(context, "encrypting", lambda step: store.encrypt(known, step))
@@ -63,8 +63,8 @@ def rekey(
     generate_key: GenerateKey = None,
 ) -> None:
     """Change the key of an encrypted store; run it again to go on when it was interrupted."""
-    context = running(ctx)
-    store = context.store_without_key
+    context = current_context(ctx)
+    store = context.stores.without_key()
     facts = store.encryption()
     if facts is None:
         raise UsageError(
@@ -75,17 +75,17 @@ def rekey(
             "the change to another key was interrupted; finish it with that one: --new-key-file FILE"
         )
     if facts["state"] == "encrypted":
-        old = store_keys.configured_key(context)
+        old = store_keys.configured_key(context.store_choice, context.keys)
         if old is None and context.terminal.interactive:
-            old = store_keys.asked_key(context, store)
+            old = store_keys.ask_key(store, context.store_choice, context.terminal)
         if old is not None:
             from omniagent_cli.stores import with_encryption
 
             with_encryption(store, old)
             store.check_key()
     key = store_keys.new_key(
-        context, key_file=new_key_file, generate=generate_key, option="--new-key-file"
-    ) or store_keys.chosen_passphrase(context, "--new-key-file")
+        key_file=new_key_file, generate=generate_key, option="--new-key-file"
+    ) or store_keys.new_passphrase(context.terminal, "--new-key-file")
     context.terminal.warn(_LOST)
     done = _running(context, "encrypting anew", lambda step: store.rekey(key, step))
     _tell(context, "encrypted with the new key", done)
@@ -95,7 +95,7 @@ def rekey(
 def _running(
     context: Context, label: str, work: Callable[[Callable[[int], None]], Recoded]
 ) -> Recoded:
-    total = context.store_without_key.info().get("messages")
+    total = context.stores.without_key().info().get("messages")
     try:
         with context.terminal.progress(label, total if isinstance(total, int) else None) as step:
             return work(step)
@@ -105,7 +105,7 @@ def _running(
 
 
 def _tell(context: Context, what: str, done: Recoded) -> None:
-    from omniagent_cli.complete.store_pointer import forget_ids
+    from omniagent_cli.complete.id_cache import forget_ids
 
     forget_ids(context.store_choice.url, context.environ)
     number = f"{counted(done.sessions, 'session')} ({counted(done.messages, 'message')})"

@@ -10,11 +10,10 @@ from typing import Annotated, Any
 import typer
 
 from omniagent_cli.cli.framework import session_ids as ids
-from omniagent_cli.cli.framework.context import Context, running
+from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.cli.framework.exits import FAILED
 from omniagent_cli.cli.framework.options import DryRun
 from omniagent_cli.errors import StoreUnreachable
-from omniagent_cli.stores import StoreLocation
 from omniagent_cli.stores.transfer.migrate import MigrationReport
 from omniagent_cli.stores.transfer.migrate import migrate as migrate_sessions
 from omniagent_cli.ui.views import counted, quoted
@@ -46,8 +45,11 @@ def migrate(
     dry_run: DryRun = False,
 ) -> None:
     """Copy sessions, and what can be restored, into another store. Running it again copies what is missing."""
-    context = running(ctx)
-    with _context(context, source) as reading, _context(context, target) as writing:
+    context = current_context(ctx)
+    with (
+        contextlib.closing(context.with_store(source)) as reading,
+        contextlib.closing(context.with_store(target)) as writing,
+    ):
         _check_there(reading)
         wanted = [ids.to_change(reading, name) for name in id_] if id_ else None
         with _showing(context) as progress:
@@ -64,21 +66,9 @@ def migrate(
         raise typer.Exit(FAILED)
 
 
-@contextlib.contextmanager
-def _context(context: Context, url: str) -> Iterator[Context]:
-    """Give the same run with another store, so that a named one is opened as its settings say."""
-    other = Context(terminal=context.terminal, environ=context.environ, cwd=context.cwd)
-    other.flags = {**context.flags, "store.url": url}
-    other.config_file = context.config_file
-    try:
-        yield other
-    finally:
-        other.close()
-
-
 def _check_there(context: Context) -> None:
     """Refuse a local store that is not there; elsewhere it reads as an empty one, here it was mistyped."""
-    location = StoreLocation(context.store_choice.url)
+    location = context.store_choice.location
     if location.is_local and not os.path.exists(location.files()[0]):  # noqa: PTH110  # pathlib's raises where nobody may look
         raise StoreUnreachable(
             f"there is no store {context.store_choice.shown} to migrate from; check how it is written"

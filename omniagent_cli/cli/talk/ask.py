@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from omniagent_cli.cli.framework.context import Context, running
+from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.cli.framework.exits import DONE, FAILED
 from omniagent_cli.cli.talk.agent_factory import Answering, Wishes
 from omniagent_cli.cli.talk.answer_format import ExtractOption, SchemaOption, Shape, shape_of
@@ -39,7 +39,7 @@ from omniagent_cli.models import Content
 
 if TYPE_CHECKING:
     from omniagent_cli.agent.agent import Agent
-    from omniagent_cli.ui.turn_player import TurnResult
+    from omniagent_cli.ui.turn_player import Played
 
 
 def ask(
@@ -69,7 +69,7 @@ def ask(
     """Ask one thing and print the answer."""
     from omniagent_cli.cli.talk.prompt_input import read_question
 
-    context = running(ctx)
+    context = current_context(ctx)
     check_options(session, go_on=go_on, ephemeral=ephemeral)
     set_parameters(context, parameters)
     shape = shape_of(schema, extract=extract)
@@ -88,16 +88,16 @@ def ask(
     with answering.agent(place.store, place.session_id, approve=approve) as agent:
         shape.check(agent.engine)
         turn = _asked(context, agent, question, place, shape, whole=no_stream)
-        result = asyncio.run(turn)
-        remember(context, place, result)
-        code = shape.tell(context, result, place, agent.engine.name)
+        played = asyncio.run(turn)
+        remember(context, place, played)
+        code = shape.tell(context, played, place, agent.engine.name)
         # A script that goes on with the answer has to hear that there is none.
-        return FAILED if code == DONE and not result.text.strip() else code
+        return FAILED if code == DONE and not played.text.strip() else code
 
 
 async def _asked(
     context: Context, agent: Agent, question: Content, place: Place, shape: Shape, *, whole: bool
-) -> TurnResult:
+) -> Played:
     try:
         return await one_turn(context, agent, question, place, whole=whole, silent=shape.wanted)
     finally:

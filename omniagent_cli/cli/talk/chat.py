@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TextIO
 import typer
 
 from omniagent_cli.cli.framework import exits
-from omniagent_cli.cli.framework.context import Context, running
+from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.cli.talk.agent_factory import Answering, Wishes
 from omniagent_cli.cli.talk.model_options import ParametersOption, set_parameters
 from omniagent_cli.cli.talk.session_picker import PickOption, picked_session
@@ -71,7 +71,7 @@ def chat(
     offline: OfflineOption = False,
 ) -> int:
     """Talk with a model. Without a terminal on stdin each line is a turn, and the answers go to stdout."""
-    context = running(ctx)
+    context = current_context(ctx)
     from omniagent_cli.cli.talk.prompt_input import read_attachments
 
     check_options(session, go_on=go_on, ephemeral=ephemeral)
@@ -201,7 +201,7 @@ def _at_the_prompt(
         open_engine=answering.engine_for,
         session_id=session_id,
         ephemeral=not kept,
-        remember=context.recent.remember if kept else _forget,
+        remember=context.last_used.remember if kept else _forget,
         history_file=_history_file(context) if _keeps_history(context, store) else None,
         models=answering.known_models(),
         first_use=answering.first_use,

@@ -9,21 +9,21 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import Any
 
-from omniagent_cli.formats.byte_source import ByteSource
+from omniagent_cli.formats.byte_source import Source
 from omniagent_cli.formats.json_helpers import (
-    is_json_lines,
+    documents,
+    is_by_line,
+    kept,
     list_entries,
-    read_documents,
-    read_member,
     with_problems,
 )
 from omniagent_cli.formats.json_stream import BadDocument, JsonReader
-from omniagent_cli.formats.readers.records import list_of
+from omniagent_cli.formats.readers.records import listed
 from omniagent_cli.formats.types import (
     Entry,
-    IncomingSession,
+    Incoming,
     MessageEntry,
-    OutgoingSession,
+    Outgoing,
     Problem,
     RecordEntry,
     problem,
@@ -39,101 +39,92 @@ _ROLES = {"developer": "system", "function": "tool"}
 class ChatCompletions:
     """One ``{"messages": [...]}`` a line; a bare list of messages and a document of one are read too."""
 
-    def write(self, sessions: Iterable[OutgoingSession]) -> Iterator[bytes]:
+    def write(self, sessions: Iterable[Outgoing]) -> Iterator[bytes]:
         """Yield one line for each session; what the API does not know is left out."""
         for session in sessions:
             separator = b'{"messages":['
             for message in session.messages:
-                yield separator + dump(_to_api(message, session.attachment))
+                yield separator + dump(_published(message, session.attachment))
                 separator = b","
             yield b"]}\n" if separator == b"," else separator + b"]}\n"
 
-    def read(self, source: ByteSource) -> Iterator[IncomingSession | Problem]:
+    def read(self, source: Source) -> Iterator[Incoming | Problem]:
         """Yield one session for each conversation; none has an id."""
-        return read_documents(source, _conversation, by_line=is_json_lines(source.head()))
+        return documents(source, _conversation, by_line=is_by_line(source.head()))
 
 
-def _conversation(reader: JsonReader) -> Iterator[IncomingSession | Problem]:
-    first, location = reader.peek(), reader.location
-    incoming = IncomingSession(location, {}, iter(()))
-    entries: Iterable[Entry] | None = None
+def _conversation(reader: JsonReader) -> Iterator[Incoming | Problem]:
+    first, place = reader.peek(), reader.place
+    incoming = Incoming(place, {}, iter(()))
+    found: Iterable[Entry] | None = None
     if first == "[":
-        entries = list_entries(reader)
+        found = list_entries(reader)
     else:
         members = reader.members()
         for key in members:
             if key == "messages":
                 # What stands behind the messages belongs to the conversation too.
-                entries = chain(list_entries(reader), _remaining_members(reader, members, incoming))
+                found = chain(list_entries(reader), _rest(reader, members, incoming))
                 break
-            yield from _read_extra(reader, key, incoming)
+            yield from _kept(reader, key, incoming)
     facts = incoming.header.get("metadata", {}).get("openai", {})
-    if entries is None and isinstance(facts.get("input"), dict):
-        entries = _preference_messages(facts, incoming)
-    if entries is None:
-        yield problem(location, "there is no list of messages")
+    if found is None and isinstance(facts.get("input"), dict):
+        found = _compared(facts, incoming)
+    if found is None:
+        yield problem(place, "there is no list of messages")
         return
-    incoming.entries = _entries(reader, entries)
+    incoming.entries = _entries(reader, found)
     yield from with_problems(incoming)
 
 
-def _preference_messages(facts: dict[str, Any], incoming: IncomingSession) -> Iterator[Entry]:
+def _compared(facts: dict[str, Any], incoming: Incoming) -> Iterator[Entry]:
     """Yield the messages of an example for preference tuning: the question, and the answer that was liked better."""
-    prompt = facts.pop("input")
-    for record in (
-        *list_of(prompt.pop("messages", [])),
-        *list_of(facts.pop("preferred_output", [])),
-    ):
-        yield MessageEntry(incoming.location, record)
-    facts |= prompt
+    asked = facts.pop("input")
+    for said in (*listed(asked.pop("messages", [])), *listed(facts.pop("preferred_output", []))):
+        yield MessageEntry(incoming.place, said)
+    facts |= asked
 
 
-def _remaining_members(
-    reader: JsonReader, members: Iterator[str], incoming: IncomingSession
-) -> Iterator[Problem]:
+def _rest(reader: JsonReader, members: Iterator[str], incoming: Incoming) -> Iterator[Problem]:
     for key in members:
-        yield from _read_extra(reader, key, incoming)
+        yield from _kept(reader, key, incoming)
 
 
-def _read_extra(reader: JsonReader, key: str, incoming: IncomingSession) -> Iterator[Problem]:
+def _kept(reader: JsonReader, key: str, incoming: Incoming) -> Iterator[Problem]:
     """Keep a key beside the messages (``tools`` and the like) in the metadata."""
-    entries: dict[str, Any] = {}
-    yield from read_member(reader, key, entries)
-    if entries:
+    found: dict[str, Any] = {}
+    yield from kept(reader, key, found)
+    if found:
         metadata = incoming.header.setdefault("metadata", {})
-        metadata.setdefault("openai", {}).update(entries)
+        metadata.setdefault("openai", {}).update(found)
 
 
-def _entries(reader: JsonReader, entries: Iterable[Entry]) -> Iterator[Entry]:
+def _entries(reader: JsonReader, found: Iterable[Entry]) -> Iterator[Entry]:
     try:
-        for entry in entries:
+        for entry in found:
             if isinstance(entry, MessageEntry) and isinstance(entry.record, dict):
-                record, attachments = _detach_attachments(_to_record(entry.record))
-                yield MessageEntry(entry.location, record)
+                own, attachments = _kept_apart(_ours(entry.record))
+                yield MessageEntry(entry.place, own)
                 for key, value in attachments.items():
-                    yield RecordEntry(entry.location, "attachment", key, value)
+                    yield RecordEntry(entry.place, "attachment", key, value)
             else:
                 yield entry
     except BadDocument as error:
-        yield Problem(error.location, error.message)
+        yield Problem(error.place, error.what)
         reader.abandon()
 
 
-def _to_api(message: dict[str, Any], attachment: Callable[[str], Any] | None) -> dict[str, Any]:
+def _published(message: dict[str, Any], attachment: Callable[[str], Any] | None) -> dict[str, Any]:
     """Return a message with the API's keys, attachments with their data in it, or by name where that is left out."""
-    record = {key: message[key] for key in _MESSAGE_KEYS if key in message}
+    own = {key: message[key] for key in _MESSAGE_KEYS if key in message}
     if attachment is None:
-        content, _ = inlined(
-            record.get("content", ""), lambda _: None, why="left out of this export"
-        )
+        content, _ = inlined(own.get("content", ""), lambda _: None, why="left out of this export")
     else:
-        content, _ = inlined(record.get("content", ""), attachment)
-    return {**record, "content": published(content)}
+        content, _ = inlined(own.get("content", ""), attachment)
+    return {**own, "content": published(content)}
 
 
-def _detach_attachments(
-    message: dict[str, Any],
-) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+def _kept_apart(message: dict[str, Any]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """Return a message with references in the place of data, and the attachments it refers to by SHA-256."""
     content = message.get("content")
     if not isinstance(content, list) or not all(isinstance(part, dict) for part in content):
@@ -142,15 +133,15 @@ def _detach_attachments(
     return {**message, "content": content}, attachments
 
 
-def _to_record(record: dict[str, Any]) -> dict[str, Any]:
+def _ours(record: dict[str, Any]) -> dict[str, Any]:
     """Turn a message of any version of the API into a message record."""
-    record = dict(record)
-    role = record.get("role")
+    own = dict(record)
+    role = own.get("role")
     if isinstance(role, str) and role in _ROLES:
-        record["role"] = _ROLES[role]
-        extra = record.get("extra")
-        record["extra"] = {**(extra if isinstance(extra, dict) else {}), "role": role}
-    call = record.pop("function_call", None)
-    if call is not None and "tool_calls" not in record:
-        record["tool_calls"] = [{"id": "", "type": "function", "function": call}]
-    return record
+        own["role"] = _ROLES[role]
+        extra = own.get("extra")
+        own["extra"] = {**(extra if isinstance(extra, dict) else {}), "role": role}
+    call = own.pop("function_call", None)
+    if call is not None and "tool_calls" not in own:
+        own["tool_calls"] = [{"id": "", "type": "function", "function": call}]
+    return own

@@ -22,17 +22,17 @@ class Node(NamedTuple):
 
     Attributes:
         parent: the id of the one before it; None for the first. It need not be there.
-        location: where it was read.
+        place: where it was read.
         data: its records; None when it says nothing itself and only joins others.
     """
 
     id: str
     parent: str | None
-    location: str
+    place: str
     data: bytes | None
 
 
-class NodeStore(Protocol):
+class Nodes(Protocol):
     """Nodes by id and by number, which counts from 1 in the order they came; and notes by kind and name."""
 
     def number(self, node_id: str) -> int:
@@ -47,10 +47,10 @@ class NodeStore(Protocol):
     def leaves(self) -> Iterator[str]:
         """Yield the ids of the nodes that are no other's parent, in their order."""
 
-    def get_note(self, kind: str, name: str) -> str:
+    def noted(self, kind: str, name: str) -> str:
         """Return a note; empty when there is none."""
 
-    def set_note(self, kind: str, name: str, value: str) -> None:
+    def note(self, kind: str, name: str, value: str) -> None:
         """Make a note, in the place of what was noted there."""
 
     def drop_notes(self, kind: str) -> None:
@@ -60,7 +60,7 @@ class NodeStore(Protocol):
         """Forget all of it."""
 
 
-class MemoryNodeStore:
+class NearNodes:
     """In memory."""
 
     def __init__(self) -> None:
@@ -88,26 +88,26 @@ class MemoryNodeStore:
         parents = {node.parent for node in self._nodes}
         yield from (node.id for node in self._nodes if node.id not in parents)
 
-    def get_note(self, kind: str, name: str) -> str:
+    def noted(self, kind: str, name: str) -> str:
         return self._notes.get(kind, {}).get(name, "")
 
-    def set_note(self, kind: str, name: str, value: str) -> None:
+    def note(self, kind: str, name: str, value: str) -> None:
         self.size += 250 + len(name) + len(value)
         self._notes.setdefault(kind, {})[name] = value
 
     def drop_notes(self, kind: str) -> None:
         self._notes.pop(kind, None)
 
-    def move_to_disk(self) -> DiskNodeStore:
+    def moved(self) -> FarNodes:
         """Put all of it on disk."""
-        disk = DiskNodeStore()
+        far = FarNodes()
         for node in self._nodes:
-            disk.put(node)
+            far.put(node)
         for kind, notes in self._notes.items():
             for name, value in notes.items():
-                disk.set_note(kind, name, value)
+                far.note(kind, name, value)
         self.close()
-        return disk
+        return far
 
     def close(self) -> None:
         self._numbers.clear()
@@ -115,7 +115,7 @@ class MemoryNodeStore:
         self._notes.clear()
 
 
-class DiskNodeStore:
+class FarNodes:
     """On disk, in a private nameless database."""
 
     def __init__(self) -> None:
@@ -123,39 +123,37 @@ class DiskNodeStore:
         self._db.executescript(f"PRAGMA cache_size = -{_CACHE_KIB};{_SCHEMA}")
 
     def number(self, node_id: str) -> int:
-        query = "SELECT number FROM nodes WHERE id = ?"
-        row = self._db.execute(query, (_blob(node_id),)).fetchone()
+        question = "SELECT number FROM nodes WHERE id = ?"
+        row = self._db.execute(question, (_blob(node_id),)).fetchone()
         return row[0] if row else 0
 
     def node(self, number: int) -> Node:
-        query = "SELECT id, parent, place, data FROM nodes WHERE number = ?"
-        node_id, parent, location, data = self._db.execute(query, (number,)).fetchone()
-        return Node(
-            _text(node_id), None if parent is None else _text(parent), _text(location), data
-        )
+        question = "SELECT id, parent, place, data FROM nodes WHERE number = ?"
+        node_id, parent, place, data = self._db.execute(question, (number,)).fetchone()
+        return Node(_text(node_id), None if parent is None else _text(parent), _text(place), data)
 
     def put(self, node: Node) -> None:
         parent = None if node.parent is None else _blob(node.parent)
         self._db.execute(
             "INSERT INTO nodes (id, parent, place, data) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE"
             " SET parent = excluded.parent, place = excluded.place, data = excluded.data",
-            (_blob(node.id), parent, _blob(node.location), node.data),
+            (_blob(node.id), parent, _blob(node.place), node.data),
         )
 
     def leaves(self) -> Iterator[str]:
-        query = (
+        question = (
             "SELECT id FROM nodes WHERE id IN (SELECT id FROM nodes EXCEPT SELECT parent FROM nodes)"
             " ORDER BY number"
         )
-        for (node_id,) in self._db.execute(query):
-            yield _text(node_id)
+        for (found,) in self._db.execute(question):
+            yield _text(found)
 
-    def get_note(self, kind: str, name: str) -> str:
-        query = "SELECT value FROM notes WHERE kind = ? AND name = ?"
-        row = self._db.execute(query, (kind, _blob(name))).fetchone()
+    def noted(self, kind: str, name: str) -> str:
+        question = "SELECT value FROM notes WHERE kind = ? AND name = ?"
+        row = self._db.execute(question, (kind, _blob(name))).fetchone()
         return _text(row[0]) if row else ""
 
-    def set_note(self, kind: str, name: str, value: str) -> None:
+    def note(self, kind: str, name: str, value: str) -> None:
         change = "INSERT OR REPLACE INTO notes VALUES (?, ?, ?)"
         self._db.execute(change, (kind, _blob(name), _blob(value)))
 

@@ -11,14 +11,9 @@ from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from markdown_it.utils import EnvType, OptionsDict
 
-from omniagent_cli.formats.writers.html.code import code_block
-from omniagent_cli.formats.writers.html.escaping import escape_text, sanitize
-from omniagent_cli.formats.writers.html.links import (
-    is_safe,
-    link_start,
-    link_target_note,
-    link_urls,
-)
+from omniagent_cli.formats.writers.html.code import block
+from omniagent_cli.formats.writers.html.escaping import escaped, shown
+from omniagent_cli.formats.writers.html.links import is_safe, leading_to, linked, opening
 from omniagent_cli.text.sanitize import cut
 
 _NAME_LENGTH = 200
@@ -28,13 +23,13 @@ _BLOCKS = frozenset(
 )
 
 
-def render(text: str) -> str:
+def rendered(text: str) -> str:
     """Return Markdown as HTML."""
     parser = _parser()
     env: dict[str, Any] = {}
     tokens = parser.parse(text, env)
     for token in tokens:
-        _adapt_block(token)
+        _settle(token)
     html: str = parser.renderer.render(tokens, parser.options, env)
     return html
 
@@ -47,7 +42,7 @@ def _parser() -> MarkdownIt:
     return parser
 
 
-def _adapt_block(token: Token) -> None:
+def _settle(token: Token) -> None:
     """Let a block find its own direction, keep headings below ours, and say in classes what was in styles."""
     if token.type in _BLOCKS:
         token.attrSet("dir", "auto")
@@ -56,26 +51,26 @@ def _adapt_block(token: Token) -> None:
     if "style" in token.attrs:
         token.attrs["class"] = str(token.attrs.pop("style")).removeprefix("text-align:")
     if token.children:
-        _adapt_inline(token.children)
+        _settle_line(token.children)
 
 
-def _adapt_inline(tokens: Sequence[Token]) -> None:
+def _settle_line(tokens: Sequence[Token]) -> None:
     """Tell each link's end where it leads, and each text whether it stands in a link.
 
     Character references were read by now, and may have brought what is not for showing.
     """
-    link: Token | None = None
-    texts: list[str] = []
+    opened: Token | None = None
+    said: list[str] = []
     for token in tokens:
-        token.content = sanitize(token.content)
+        token.content = shown(token.content)
         if token.type == "link_open":
-            link, texts = token, []
-        elif token.type == "link_close" and link is not None:
-            token.meta["to"] = link_target_note(str(link.attrs["href"]), "".join(texts))
-            link = None
-        elif link is not None:
+            opened, said = token, []
+        elif token.type == "link_close" and opened is not None:
+            token.meta["to"] = leading_to(str(opened.attrs["href"]), "".join(said))
+            opened = None
+        elif opened is not None:
             token.meta["linked"] = True
-            texts.append(token.content)
+            said.append(token.content)
 
 
 class _Renderer(RendererHTML):
@@ -83,42 +78,42 @@ class _Renderer(RendererHTML):
 
     def text(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
         token = tokens[idx]
-        return escape_text(token.content) if token.meta.get("linked") else link_urls(token.content)
+        return escaped(token.content) if token.meta.get("linked") else linked(token.content)
 
     def code_inline(
         self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType
     ) -> str:
-        return f"<code>{escape_text(tokens[idx].content)}</code>"
+        return f"<code>{escaped(tokens[idx].content)}</code>"
 
     def code_block(
         self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType
     ) -> str:
-        return code_block(tokens[idx].content.removesuffix("\n"))
+        return block(tokens[idx].content.removesuffix("\n"))
 
     def fence(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
         language = (tokens[idx].info.split() or [""])[0]
-        return code_block(tokens[idx].content.removesuffix("\n"), language)
+        return block(tokens[idx].content.removesuffix("\n"), language)
 
     def html_block(
         self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType
     ) -> str:
-        return escape_text(tokens[idx].content)
+        return escaped(tokens[idx].content)
 
     def html_inline(
         self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType
     ) -> str:
-        return escape_text(tokens[idx].content)
+        return escaped(tokens[idx].content)
 
     def image(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
         """Name a picture from elsewhere: to load it would tell somebody that this is being read."""
         token = tokens[idx]
         name, source = cut(token.content, _NAME_LENGTH), cut(str(token.attrs["src"]), _NAME_LENGTH)
-        return f'[image: {escape_text(name)}] <span class="to">({escape_text(source)})</span>'
+        return f'[image: {escaped(name)}] <span class="to">({escaped(source)})</span>'
 
     def link_open(
         self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType
     ) -> str:
-        return link_start(str(tokens[idx].attrs["href"]))
+        return opening(str(tokens[idx].attrs["href"]))
 
     def link_close(
         self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType
