@@ -26,7 +26,7 @@
     │       ├── StoreCorrupt           damaged as a whole
     │       ├── NotOurStore            it belongs to another program
     │       └── NewerVersion           written by a newer omniagent
-    ├── FormatError                    an import cannot be read: carries the place
+    ├── FormatError                    an import cannot be read: carries the location
     └── AgentError
         ├── ToolRoundsExceeded         the model kept calling tools
         └── ModelError                 the provider did not answer properly; partial text was kept
@@ -167,12 +167,12 @@ class FormatError(OmniAgentError):
     """A file cannot be read as the format it should be.
 
     Attributes:
-        place: where, such as ``chats.jsonl:12``; empty when it is the whole file.
+        location: file and line, such as ``chats.jsonl:12``; empty when it is the whole file.
     """
 
-    def __init__(self, message: str, *, place: str = "") -> None:
-        super().__init__(f"{place}: {message}" if place else message)
-        self.place = place
+    def __init__(self, message: str, *, location: str = "") -> None:
+        super().__init__(f"{location}: {message}" if location else message)
+        self.location = location
 
 
 class AgentError(OmniAgentError):

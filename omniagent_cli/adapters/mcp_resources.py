@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote
 
 from omniagent_cli.errors import InvalidRecord, UsageError
 from omniagent_cli.formats import open_exporter
-from omniagent_cli.formats.types import Outgoing
+from omniagent_cli.formats.types import OutgoingSession
 from omniagent_cli.json_format import dump, parse_time
 from omniagent_cli.models import Session, check_session_id
 from omniagent_cli.stores import SessionStore
@@ -94,7 +94,7 @@ def read(store: SessionStore, address: str) -> Content:
     session = store.header(session_id)
     messages, omitted = _newest(store, session_id)
     header = _header(session, len(messages), omitted)
-    pieces = list(open_exporter(form.format).write([Outgoing(header, iter(messages))]))
+    pieces = list(open_exporter(form.format).write([OutgoingSession(header, iter(messages))]))
     if omitted and form.format == "markdown":
         pieces.insert(1, f"\n*{omitted} older messages are left out here.*\n".encode())
     return Content(b"".join(pieces).decode(), form.mime_type, omitted)

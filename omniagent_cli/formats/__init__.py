@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import Any
 
 from omniagent_cli.errors import UsageError
-from omniagent_cli.formats.detection import outline
+from omniagent_cli.formats.detection import key_paths
 from omniagent_cli.models import SESSION_FORMAT
 
 __all__ = ["EXPORTED", "FORMATS", "Format", "open_exporter", "open_importer", "recognise"]
@@ -23,9 +23,9 @@ class Format:
     """One row: what a format is called, where its class is, and what it can do.
 
     Attributes:
-        place: ``module:Class``, imported on first use.
+        location: ``module:Class``, imported on first use.
         suffixes: file endings it is written with, the usual one first.
-        marks: a JSON file is in this format when its `outline` holds all of one of these sets; of several formats
+        key_sets: a JSON file is in this format when its `key_paths` holds all of one of these sets; of several formats
             that fit, the first of the table.
         pattern: a file that is no JSON is in this format when its first bytes match it.
         has_branches: what was edited or asked for again is in it too; its class takes ``branches=True``.
@@ -33,19 +33,19 @@ class Format:
     """
 
     name: str
-    place: str
+    location: str
     help: str
     suffixes: tuple[str, ...]
     can_export: bool = True
     can_import: bool = True
-    marks: tuple[set[str], ...] = ()
+    key_sets: tuple[set[str], ...] = ()
     pattern: bytes = b""
     has_branches: bool = False
     has_front_matter: bool = False
 
     def load(self, **options: Any) -> Any:
         """Import the class and return an object of it."""
-        module, _, name = self.place.partition(":")
+        module, _, name = self.location.partition(":")
         return getattr(import_module(module), name)(**options)
 
 
@@ -75,7 +75,7 @@ FORMATS: dict[str, Format] = {
             "omniagent_cli.formats.interchange.sharegpt:ShareGpt",
             "conversations with from and value, as sets for training hold them",
             (".json", ".jsonl"),
-            marks=(
+            key_sets=(
                 {"conversations/from"},
                 {"conversation/from"},
                 {"messages/from"},
@@ -89,7 +89,7 @@ FORMATS: dict[str, Format] = {
             "conversations.json of a ChatGPT account export, plain or in its zip",
             (".json",),
             can_export=False,
-            marks=({"mapping"},),
+            key_sets=({"mapping"},),
             has_branches=True,
         ),
         Format(
@@ -98,7 +98,7 @@ FORMATS: dict[str, Format] = {
             "conversations.json of a Claude.ai account export, plain or in its zip",
             (".json",),
             can_export=False,
-            marks=({"chat_messages"},),
+            key_sets=({"chat_messages"},),
             has_branches=True,
         ),
         Format(
@@ -107,7 +107,7 @@ FORMATS: dict[str, Format] = {
             "sessions of the Codex command line (~/.codex/sessions), also packed",
             (".jsonl", ".jsonl.zst"),
             can_export=False,
-            marks=(
+            key_sets=(
                 {"type=session_meta", "payload"},
                 {"type=response_item", "payload"},
                 {"type=turn_context", "payload"},
@@ -122,7 +122,7 @@ FORMATS: dict[str, Format] = {
             "transcripts of Claude Code (~/.claude/projects)",
             (".jsonl",),
             can_export=False,
-            marks=({"sessionId", "parentUuid"}, {"leafUuid"}),
+            key_sets=({"sessionId", "parentUuid"}, {"leafUuid"}),
             has_branches=True,
         ),
         Format(
@@ -131,7 +131,7 @@ FORMATS: dict[str, Format] = {
             "chats of the Gemini command line (~/.gemini/tmp), and saved ones",
             (".jsonl", ".json"),
             can_export=False,
-            marks=(
+            key_sets=(
                 {"sessionId", "projectHash"},
                 {"sessionId", "startTime"},
                 {"history/parts"},
@@ -203,10 +203,10 @@ def open_exporter(name: str, *, front_matter: bool = False) -> Any:
     Raises:
         UsageError: there is no such format, it can only be imported, or it has no front matter.
     """
-    row = _row(name, "exported", [row.name for row in FORMATS.values() if row.can_export])
+    row = _format_row(name, "exported", [row.name for row in FORMATS.values() if row.can_export])
     if front_matter and not row.has_front_matter:
-        able = ", ".join(row.name for row in FORMATS.values() if row.has_front_matter)
-        raise UsageError(f"{name} has no front matter; only {able} has")
+        names = ", ".join(row.name for row in FORMATS.values() if row.has_front_matter)
+        raise UsageError(f"{name} has no front matter; only {names} has")
     return row.load(front_matter=True) if front_matter else row.load()
 
 
@@ -220,21 +220,21 @@ def open_importer(name: str, *, branches: bool = False) -> Any:
     Raises:
         UsageError: there is no such format, or it can only be exported.
     """
-    row = _row(name, "imported", [row.name for row in FORMATS.values() if row.can_import])
+    row = _format_row(name, "imported", [row.name for row in FORMATS.values() if row.can_import])
     return row.load(branches=True) if branches and row.has_branches else row.load()
 
 
-def _row(name: str, done: str, able: list[str]) -> Format:
-    if name in able:
+def _format_row(name: str, action: str, names: list[str]) -> Format:
+    if name in names:
         return FORMATS[name]
-    what = f"{name} cannot be {done}" if name in FORMATS else f"there is no format {name!r}"
-    raise UsageError(f"{what}; choose one of {', '.join(able)}")
+    what = f"{name} cannot be {action}" if name in FORMATS else f"there is no format {name!r}"
+    raise UsageError(f"{what}; choose one of {', '.join(names)}")
 
 
-_OURS = re.compile(rb'"format"\s*:\s*"omniagent-(?:session|export)"')
+_NATIVE = re.compile(rb'"format"\s*:\s*"omniagent-(?:session|export)"')
 
 
-def recognise(head: bytes, name: str = "") -> str:
+def detect_format(head: bytes, name: str = "") -> str:
     """Tell the format of a file from its first bytes; empty when it is none that can be imported.
 
     Args:
@@ -247,26 +247,28 @@ def recognise(head: bytes, name: str = "") -> str:
             if row.pattern and re.match(row.pattern, head):
                 return row.name
         # The first record may be the damaged one.
-        return "jsonl" if _OURS.search(head) and b"\n" in start else ""
-    ways = outline(start)
-    if ours := _of_ours(ways, start):
+        return "jsonl" if _NATIVE.search(head) and b"\n" in start else ""
+    paths = key_paths(start)
+    if ours := _native_format(paths, start):
         return ours
     for row in FORMATS.values():
-        if any(marks <= ways for marks in row.marks):
+        if any(key_sets <= paths for key_sets in row.key_sets):
             return row.name
-    if "messages" in ways or "preferred_output" in ways:
+    if "messages" in paths or "preferred_output" in paths:
         return "openai"
     if start[:1] == b"[":
-        return "openai" if "role" in ways or not start[1:].strip(b" \r\n]") else ""
-    return "jsonl" if _OURS.search(head) or name.endswith(".jsonl") else ""
+        return "openai" if "role" in paths or not start[1:].strip(b" \r\n]") else ""
+    return "jsonl" if _NATIVE.search(head) or name.endswith(".jsonl") else ""
 
 
-def _of_ours(ways: frozenset[str], start: bytes) -> str:
+def _native_format(paths: frozenset[str], start: bytes) -> str:
     """Tell which of our own formats it is, if it is one."""
-    if f"format={SESSION_FORMAT}" in ways:
+    if f"format={SESSION_FORMAT}" in paths:
         first, _, _ = start.partition(b"\n")
-        line = outline(first)
+        line = key_paths(first)
         return (
             "jsonl" if start[:1] == b"{" and "format" in line and "messages" not in line else "json"
         )
-    return "json" if {"format=omniagent-export", f"sessions/format={SESSION_FORMAT}"} & ways else ""
+    return (
+        "json" if {"format=omniagent-export", f"sessions/format={SESSION_FORMAT}"} & paths else ""
+    )

@@ -19,7 +19,7 @@ _BOM = b"\xef\xbb\xbf"
 _SPOOL_BYTES = 8 * 1024 * 1024
 
 
-class Source:
+class ByteSource:
     """A binary stream with a name, whose beginning can be looked at before it is read.
 
     Args:
@@ -62,8 +62,8 @@ class Source:
         try:
             data = self._read_some(size) if size else b""
         except self._errors as error:
-            why = getattr(error, "strerror", None) or error
-            raise FormatError(f"it cannot be read: {why}", place=self.name) from error
+            reason = getattr(error, "strerror", None) or error
+            raise FormatError(f"it cannot be read: {reason}", location=self.name) from error
         if self._left is not None:
             self._left -= len(data)
         return data
@@ -72,8 +72,8 @@ class Source:
         """Return the first bytes, without a byte order mark, and leave them to be read."""
         if self._head is None:
             head = b""
-            while len(head) < HEAD_BYTES and (more := self._read(HEAD_BYTES - len(head))):
-                head += more
+            while len(head) < HEAD_BYTES and (data := self._read(HEAD_BYTES - len(head))):
+                head += data
             self._head = head.removeprefix(_BOM)
         return self._head
 
@@ -102,23 +102,23 @@ class Source:
 
     def lines(self) -> Iterator[tuple[int, bytes | None]]:
         """Yield each line with its number from 1, without its end; None for one that is too long."""
-        kept: list[bytes] = []
+        pieces: list[bytes] = []
         number, size = 1, 0
         while data := self.chunk():
             first, *rest = data.split(b"\n")
-            for piece in rest:
-                yield number, _joined(kept, first, size)
-                number, kept, size, first = number + 1, [], 0, piece
+            for line in rest:
+                yield number, _join_line(pieces, first, size)
+                number, pieces, size, first = number + 1, [], 0, line
             size += len(first)
             if size <= MAX_RECORD_BYTES:
-                kept.append(first)
+                pieces.append(first)
             else:
-                kept.clear()
+                pieces.clear()
         if size:
-            yield number, _joined(kept, b"", size)
+            yield number, _join_line(pieces, b"", size)
 
 
-def _joined(kept: list[bytes], last: bytes, size: int) -> bytes | None:
+def _join_line(pieces: list[bytes], last: bytes, size: int) -> bytes | None:
     if size + len(last) > MAX_RECORD_BYTES:
         return None
-    return b"".join(kept) + last if kept else last
+    return b"".join(pieces) + last if pieces else last

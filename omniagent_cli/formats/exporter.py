@@ -10,13 +10,13 @@ from typing import Any
 
 from omniagent_cli.errors import SessionNotFound, UsageError
 from omniagent_cli.formats import open_exporter
-from omniagent_cli.formats.types import Exporter, Outgoing
+from omniagent_cli.formats.types import Exporter, OutgoingSession
 from omniagent_cli.models import ROLES, Session
 from omniagent_cli.stores import SessionStore
 from omniagent_cli.text.redact import Redactor
 
 _PIECE_BYTES = 64 * 1024
-_HERE_ONLY = ("uid", "expires_at")
+_STORE_ONLY_KEYS = ("uid", "expires_at")
 """Header keys that are only true in the store a session is in; the time to live goes along as a length."""
 
 
@@ -27,7 +27,7 @@ class ExportReport:
     Attributes:
         redactions: how often something of each kind was masked.
         missing: ids of sessions that went while the export ran.
-        left_out: attachments that were left out, because what is in them cannot be masked.
+        omitted_attachments: attachments that were left out, because what is in them cannot be masked.
     """
 
     sessions: int = 0
@@ -35,14 +35,14 @@ class ExportReport:
     bytes: int = 0
     redactions: dict[str, int] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
-    left_out: int = 0
+    omitted_attachments: int = 0
 
     def add(self, other: ExportReport) -> None:
         """Count what another export wrote too."""
         self.sessions += other.sessions
         self.messages += other.messages
         self.bytes += other.bytes
-        self.left_out += other.left_out
+        self.omitted_attachments += other.omitted_attachments
         self.missing += other.missing
         for kind, number in other.redactions.items():
             self.redactions[kind] = self.redactions.get(kind, 0) + number
@@ -87,8 +87,8 @@ def export_sessions(
     for piece in target.write(export.sessions(ids)):
         buffer += piece
         if len(buffer) >= _PIECE_BYTES:
-            export.put(buffer, write)
-    export.put(buffer, write)
+            export.flush(buffer, write)
+    export.flush(buffer, write)
     return export.report
 
 
@@ -111,7 +111,7 @@ class _Export:
         if self._redactor is not None:
             self.report.redactions = self._redactor.counts
 
-    def put(self, buffer: bytearray, write: Callable[[bytes], object]) -> None:
+    def flush(self, buffer: bytearray, write: Callable[[bytes], object]) -> None:
         """Write what has gathered and empty the buffer."""
         if buffer:
             self.report.bytes += len(buffer)
@@ -120,7 +120,7 @@ class _Export:
             if self._progress is not None:
                 self._progress(self.report)
 
-    def sessions(self, ids: Iterable[str]) -> Iterator[Outgoing]:
+    def sessions(self, ids: Iterable[str]) -> Iterator[OutgoingSession]:
         """Yield each session as it is now."""
         for session_id in ids:
             try:
@@ -131,9 +131,9 @@ class _Export:
                 continue
             self.report.sessions += 1
             if self._redactor is not None:
-                self.report.left_out += len(self._store.attachments(session_id))
+                self.report.omitted_attachments += len(self._store.attachments(session_id))
             summaries = _Summaries(self._summaries(session_id))
-            outgoing = Outgoing(
+            outgoing = OutgoingSession(
                 self._header(session, count),
                 iter(()),
                 self._records(session_id, summaries),
@@ -145,9 +145,9 @@ class _Export:
 
     def _header(self, session: Session, count: int) -> dict[str, Any]:
         record = session.header_record()
-        for key in _HERE_ONLY:
+        for key in _STORE_ONLY_KEYS:
             record.pop(key, None)
-        record = self._masked(record)
+        record = self._redacted(record)
         if self._only is None:
             # Beside the messages themselves, so that a file that was cut off at a line is noticed.
             record["message_count"] = count
@@ -156,18 +156,18 @@ class _Export:
     def _summaries(self, session_id: str) -> list[dict[str, Any]]:
         if self._only is not None:
             return []  # of a selection nothing can be said as a whole
-        return [self._masked(v) for _, v in self._store.iter_records(session_id, "summary")]
+        return [self._redacted(v) for _, v in self._store.iter_records(session_id, "summary")]
 
     def _messages(
-        self, outgoing: Outgoing, session_id: str, count: int, summaries: _Summaries
+        self, outgoing: OutgoingSession, session_id: str, count: int, summaries: _Summaries
     ) -> Iterator[dict[str, Any]]:
         for message in islice(self._store.iter_messages(session_id), count):
             outgoing.position = message.position or 0
-            summaries.pass_by(outgoing.position)
+            summaries.count_message(outgoing.position)
             if self._only is not None and message.role not in self._only:
                 continue
             self.report.messages += 1
-            yield self._masked(message.record)
+            yield self._redacted(message.record)
 
     def _records(
         self, session_id: str, summaries: _Summaries
@@ -175,10 +175,10 @@ class _Export:
         if self._redactor is None:
             for key, value in self._store.iter_records(session_id, "attachment"):
                 yield "attachment", key, value
-        for key, value in summaries.renumbered():
+        for key, value in summaries.by_number():
             yield "summary", key, value
 
-    def _masked(self, record: dict[str, Any]) -> dict[str, Any]:
+    def _redacted(self, record: dict[str, Any]) -> dict[str, Any]:
         return record if self._redactor is None else self._redactor.record(record)
 
 
@@ -191,19 +191,19 @@ class _Summaries:
 
     def __init__(self, values: list[dict[str, Any]]) -> None:
         self.values = values
-        self._waiting = sorted(values, key=lambda value: value["up_to"])
-        self._placed: dict[int, dict[str, Any]] = {}
+        self._pending = sorted(values, key=lambda value: value["up_to"])
+        self._numbered: dict[int, dict[str, Any]] = {}
         self._number = -1
 
-    def pass_by(self, position: int) -> None:
+    def count_message(self, position: int) -> None:
         """Count the next message of the export."""
-        while self._waiting and self._waiting[0]["up_to"] < position:
-            self._placed[self._number] = self._waiting.pop(0)
+        while self._pending and self._pending[0]["up_to"] < position:
+            self._numbered[self._number] = self._pending.pop(0)
         self._number += 1
 
-    def renumbered(self) -> Iterator[tuple[str, dict[str, Any]]]:
+    def by_number(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield key and record of each, once all messages were counted; of two at one place the newer."""
-        for value in self._waiting:
-            self._placed[self._number] = value
-        for place, value in self._placed.items():
-            yield f"{place:012d}", {**value, "up_to": place}
+        for value in self._pending:
+            self._numbered[self._number] = value
+        for number, value in self._numbered.items():
+            yield f"{number:012d}", {**value, "up_to": number}

@@ -9,23 +9,23 @@ from pathlib import Path
 from typing import BinaryIO
 
 from omniagent_cli.errors import FormatError, UsageError
-from omniagent_cli.formats import open_importer, recognise
-from omniagent_cli.formats.byte_source import Source
+from omniagent_cli.formats import detect_format, open_importer
+from omniagent_cli.formats.byte_source import ByteSource
 from omniagent_cli.formats.input_sources import Progress, files_under, open_file, size_of, sources
 from omniagent_cli.formats.report import ImportReport, Outcome
-from omniagent_cli.formats.session_importer import CONFLICTS, Importing
+from omniagent_cli.formats.session_importer import CONFLICTS, SessionImporter
 from omniagent_cli.formats.types import Importer, Problem, problem
 from omniagent_cli.models import check_session_id
 from omniagent_cli.stores import SessionStore
 
 __all__ = ["CONFLICTS", "ImportReport", "Outcome", "Problem", "import_path", "import_stream"]
 
-Opened = Callable[[], Iterable[Source | Problem]]
+OpenSources = Callable[[], Iterable[ByteSource | Problem]]
 """Begins to read, from the front; called twice where nothing is to be taken when anything is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
-class _How:
+class _ImportOptions:
     format_name: str
     as_id: str | None
     on_conflict: str | None
@@ -81,14 +81,14 @@ def import_stream(
         InvalidSessionId: `as_id` is none.
         StoreUnavailable: the store cannot be used; whole sessions that came before are in.
     """
-    how = _How(format_name, as_id, on_conflict, dry_run, strict, branches)
-    how.check()
+    options = _ImportOptions(format_name, as_id, on_conflict, dry_run, strict, branches)
+    options.check()
     if not strict:
-        return _run(store, lambda: sources(source, name, progress=progress), how)
+        return _run(store, lambda: sources(source, name, progress=progress), options)
     if source.seekable():
-        return _run(store, _again(source, name, progress), how)
-    with Source(source, name).copy() as copy:
-        return _run(store, _again(copy, name, progress), how)
+        return _run(store, _reopen(source, name, progress), options)
+    with ByteSource(source, name).copy() as copy:
+        return _run(store, _reopen(copy, name, progress), options)
 
 
 def import_path(
@@ -109,10 +109,10 @@ def import_path(
     Raises:
         FormatError: the file cannot be opened.
     """
-    how = _How(format_name, as_id, on_conflict, dry_run, strict, branches)
-    how.check()
+    options = _ImportOptions(format_name, as_id, on_conflict, dry_run, strict, branches)
+    options.check()
     if os.path.isdir(path):  # noqa: PTH112  # no name is too long for it
-        return _run(store, lambda: _of_directory(path, progress), how)
+        return _run(store, lambda: _directory_sources(path, progress), options)
     with open_file(path) as stream:
         if not stream.seekable():  # a named pipe
             return import_stream(
@@ -120,31 +120,33 @@ def import_path(
                 on_conflict=on_conflict, dry_run=dry_run, strict=strict, branches=branches, progress=progress,
             )  # fmt: skip
 
-        def opened() -> Iterator[Source | Problem]:
+        def open_sources() -> Iterator[ByteSource | Problem]:
             stream.seek(0)
             return sources(stream, name or str(path), path=path, progress=progress)
 
-        return _run(store, opened, how)
+        return _run(store, open_sources, options)
 
 
-def _again(stream: BinaryIO, name: str, progress: Progress | None) -> Opened:
+def _reopen(stream: BinaryIO, name: str, progress: Progress | None) -> OpenSources:
     start = stream.tell()
 
-    def opened() -> Iterator[Source | Problem]:
+    def open_sources() -> Iterator[ByteSource | Problem]:
         stream.seek(start)
         return sources(stream, name, progress=progress)
 
-    return opened
+    return open_sources
 
 
-def _of_directory(directory: Path, progress: Progress | None) -> Iterator[Source | Problem]:
+def _directory_sources(
+    directory: Path, progress: Progress | None
+) -> Iterator[ByteSource | Problem]:
     before = 0
-    unread: list[OSError] = []
-    for path in files_under(directory, unread=unread.append):
+    errors: list[OSError] = []
+    for path in files_under(directory, on_error=errors.append):
         try:
             stream = open_file(path)
         except FormatError as error:
-            yield _told(error, str(path))
+            yield _to_problem(error, str(path))
             continue
         with stream:
             done = before
@@ -155,26 +157,28 @@ def _of_directory(directory: Path, progress: Progress | None) -> Iterator[Source
 
             before += size_of(stream) or 0
             yield from sources(stream, str(path), path=path, progress=advance)
-    for why in unread:
-        yield Problem(str(why.filename), f"it cannot be read: {why.strerror}")
+    for reason in errors:
+        yield Problem(str(reason.filename), f"it cannot be read: {reason.strerror}")
 
 
-def _told(error: FormatError, name: str) -> Problem:
+def _to_problem(error: FormatError, name: str) -> Problem:
     """Return what is wrong as a problem, whose place its text does not repeat."""
-    place = error.place or name
-    return problem(place, str(error).removeprefix(f"{place}: "))
+    location = error.location or name
+    return problem(location, str(error).removeprefix(f"{location}: "))
 
 
-def _run(store: SessionStore, opened: Opened, how: _How) -> ImportReport:
-    if not how.strict:
-        return _Intake(store, how, dry_run=how.dry_run).run(opened())
-    report = _Intake(store, how, dry_run=True).run(opened())
+def _run(store: SessionStore, open_sources: OpenSources, options: _ImportOptions) -> ImportReport:
+    if not options.strict:
+        return _ImportRun(store, options, dry_run=options.dry_run).run(open_sources())
+    report = _ImportRun(store, options, dry_run=True).run(open_sources())
     if report.problem_count:
-        return _nothing_taken(report)
-    return report if how.dry_run else _Intake(store, how, dry_run=False).run(opened())
+        return _aborted_report(report)
+    return (
+        report if options.dry_run else _ImportRun(store, options, dry_run=False).run(open_sources())
+    )
 
 
-def _nothing_taken(report: ImportReport) -> ImportReport:
+def _aborted_report(report: ImportReport) -> ImportReport:
     return ImportReport(
         format_name=report.format_name,
         problems=report.problems,
@@ -183,60 +187,64 @@ def _nothing_taken(report: ImportReport) -> ImportReport:
     )
 
 
-class _Intake:
+class _ImportRun:
     """One walk through everything that is to be read."""
 
-    def __init__(self, store: SessionStore, how: _How, *, dry_run: bool) -> None:
-        self._how = how
+    def __init__(self, store: SessionStore, options: _ImportOptions, *, dry_run: bool) -> None:
+        self._options = options
         self.report = ImportReport()
-        self._work = Importing(
-            store, self.report, as_id=how.as_id, on_conflict=how.on_conflict, dry_run=dry_run
+        self._importer = SessionImporter(
+            store,
+            self.report,
+            as_id=options.as_id,
+            on_conflict=options.on_conflict,
+            dry_run=dry_run,
         )
 
-    def run(self, found: Iterable[Source | Problem]) -> ImportReport:
+    def run(self, items: Iterable[ByteSource | Problem]) -> ImportReport:
         """Read all of it; a file among others that is in no known format is passed over, if any is in one."""
         unknown: list[Problem] = []
         known = 0
-        for source in found:
+        for source in items:
             if isinstance(source, Problem):
-                self.report.tell(source)
+                self.report.add_problem(source)
                 continue
             try:
-                why = self._take(source)
+                reason = self._import_source(source)
             except FormatError as error:
-                why, known = "", known + 1
-                self.report.tell(_told(error, source.name))
-            if why:
-                unknown.append(Problem(source.name, why))
+                reason, known = "", known + 1
+                self.report.add_problem(_to_problem(error, source.name))
+            if reason:
+                unknown.append(Problem(source.name, reason))
             else:
                 known += 1
             if self.report.stopped:
                 return self.report
         if not known:
-            for why_not in unknown[:1] or ([] if self.report.problem_count else [_NOTHING]):
-                self.report.tell(why_not)
+            for unrecognized in unknown[:1] or ([] if self.report.problem_count else [_NO_FILES]):
+                self.report.add_problem(unrecognized)
         return self.report
 
-    def _take(self, source: Source) -> str:
+    def _import_source(self, source: ByteSource) -> str:
         """Take in one file; return why it is in no format, if it is in none."""
         head = source.head()
         if not head.strip():
             return "there is nothing in it"
-        name = self._how.format_name
+        name = self._options.format_name
         if name == "auto":
-            name = recognise(head, source.name)
+            name = detect_format(head, source.name)
         if not name:
             return "its format is not recognised; name it with --format"
         self.report.format_name = self.report.format_name or name
-        reader: Importer = open_importer(name, branches=self._how.branches)
+        reader: Importer = open_importer(name, branches=self._options.branches)
         for item in reader.read(source):
             if isinstance(item, Problem):
-                self.report.tell(item)
+                self.report.add_problem(item)
             else:
-                self._work.take(item)
+                self._importer.import_session(item)
             if self.report.stopped:
                 break
         return ""
 
 
-_NOTHING = Problem("", "there is no file in it that could hold conversations")
+_NO_FILES = Problem("", "there is no file in it that could hold conversations")

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
 from omniagent_cli.errors import FormatError
-from omniagent_cli.formats.byte_source import Source
+from omniagent_cli.formats.byte_source import ByteSource
 from omniagent_cli.formats.types import Problem, problem
 from omniagent_cli.text.sanitize import one_line
 
@@ -42,7 +42,7 @@ Progress = Callable[[int], object]
 
 def sources(
     stream: BinaryIO, name: str, *, path: Path | None = None, progress: Progress | None = None
-) -> Iterator[Source | Problem]:
+) -> Iterator[ByteSource | Problem]:
     """Yield what a stream holds: itself, unpacked where it is packed, or each member of a zip.
 
     Args:
@@ -51,7 +51,7 @@ def sources(
         path: the file it is of, if it is one.
         progress: called with the number of bytes of the stream that were used so far.
     """
-    source = Source(
+    source = ByteSource(
         stream, name, progress=progress, path=path, size=size_of(stream) if path else None
     )
     head = source.head()
@@ -59,35 +59,35 @@ def sources(
         with _seekable(source) as file:
             yield from _members(file, name, progress if path else None)
     elif head.startswith(_ZSTD):
-        yield _unpacked_zstd(source)
+        yield _decompress_zstd(source)
     elif head.startswith(_GZIP):
         packed = gzip.GzipFile(fileobj=as_file(source))
         errors = (EOFError, zlib.error)
-        yield _unpacked(packed, source, source.name.removesuffix(".gz"), errors)
+        yield _decompress(packed, source, source.name.removesuffix(".gz"), errors)
     else:
         yield source
 
 
 def files_under(
-    directory: Path, *, unread: Callable[[OSError], object] | None = None
+    directory: Path, *, on_error: Callable[[OSError], object] | None = None
 ) -> Iterator[Path]:
     """Yield the files of a directory that may hold conversations, in the order of their names; links are not followed.
 
     Args:
         directory: as deep as it likes.
-        unread: called with what was wrong with each directory that cannot be read.
+        on_error: called with what was wrong with each directory that cannot be read.
     """
-    waiting = [directory]
-    while waiting:
-        here = waiting.pop()
+    pending = [directory]
+    while pending:
+        directory_path = pending.pop()
         try:
-            with os.scandir(here) as found:
+            with os.scandir(directory_path) as found:
                 entries = sorted(found, key=lambda entry: entry.name)
         except OSError as error:
-            if unread is not None:
-                unread(error)
+            if on_error is not None:
+                on_error(error)
             continue
-        waiting += [
+        pending += [
             Path(entry) for entry in reversed(entries) if entry.is_dir(follow_symlinks=False)
         ]
         for entry in entries:
@@ -105,7 +105,7 @@ def open_file(path: Path) -> BinaryIO:
         return path.open("rb")
     except OSError as error:
         raise FormatError(
-            f"it cannot be read: {error.strerror}; name a file that can", place=str(path)
+            f"it cannot be read: {error.strerror}; name a file that can", location=str(path)
         ) from error
 
 
@@ -118,10 +118,10 @@ def size_of(stream: BinaryIO) -> int | None:
     return status.st_size if stat.S_ISREG(status.st_mode) and status.st_size else None
 
 
-class _Stream(io.RawIOBase):
+class _SourceReader(io.RawIOBase):
     """A source read as a file, by what unpacks it."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: ByteSource) -> None:
         self._source = source
         self._rest = memoryview(b"")
 
@@ -137,12 +137,12 @@ class _Stream(io.RawIOBase):
         return size
 
 
-def as_file(source: Source) -> BinaryIO:
+def as_file(source: ByteSource) -> BinaryIO:
     """Return a source as a file that is read from the front."""
-    return cast("BinaryIO", io.BufferedReader(_Stream(source)))
+    return cast("BinaryIO", io.BufferedReader(_SourceReader(source)))
 
 
-def _unpacked_zstd(source: Source) -> Source:
+def _decompress_zstd(source: ByteSource) -> ByteSource:
     # Python has it from 3.14 on; the package is the same code for those before.
     if sys.version_info >= (3, 14):
         from compression import zstd
@@ -150,31 +150,33 @@ def _unpacked_zstd(source: Source) -> Source:
         from backports import zstd
     file = zstd.ZstdFile(as_file(source))
     errors = (EOFError, zstd.ZstdError)
-    return _unpacked(file, source, source.name.removesuffix(".zst"), errors)
+    return _decompress(file, source, source.name.removesuffix(".zst"), errors)
 
 
-def _unpacked(file: Any, packed: Source, name: str, errors: tuple[type[Exception], ...]) -> Source:
+def _decompress(
+    file: Any, packed: ByteSource, name: str, errors: tuple[type[Exception], ...]
+) -> ByteSource:
     """Return what was packed, read until it turns out to be a bomb."""
     read, size = file.read1, 0
 
-    def read1(wanted: int) -> bytes:
+    def read1(selected: int) -> bytes:
         nonlocal size
-        data: bytes = read(wanted)
+        data: bytes = read(selected)
         size += len(data)
         if size > MAX_MEMBER_BYTES and size > MAX_MEMBER_RATIO * packed.consumed:
-            raise FormatError(_bomb(size / max(1, packed.consumed)), place=name)
+            raise FormatError(_bomb_message(size / max(1, packed.consumed)), location=name)
         return data
 
     file.read1 = read1
-    return Source(cast("BinaryIO", file), name, errors=errors)
+    return ByteSource(cast("BinaryIO", file), name, errors=errors)
 
 
-def _bomb(ratio: float) -> str:
+def _bomb_message(ratio: float) -> str:
     return f"it would unpack to {ratio:.0f} times its size; unpack it first if you trust it"
 
 
 @contextmanager
-def _seekable(source: Source) -> Iterator[BinaryIO]:
+def _seekable(source: ByteSource) -> Iterator[BinaryIO]:
     """Give a zip as a file that can be gone through: itself, or a private nameless copy of a pipe."""
     with ExitStack() as stack:
         if source.path is not None:
@@ -183,7 +185,9 @@ def _seekable(source: Source) -> Iterator[BinaryIO]:
         yield stack.enter_context(source.copy())
 
 
-def _members(file: BinaryIO, name: str, progress: Progress | None) -> Iterator[Source | Problem]:
+def _members(
+    file: BinaryIO, name: str, progress: Progress | None
+) -> Iterator[ByteSource | Problem]:
     try:
         if (size := _directory_size(file)) > MAX_DIRECTORY_BYTES:
             raise zipfile.BadZipFile(f"its table of contents has {size:,} bytes")  # noqa: TRY301  # as the library's own
@@ -193,30 +197,32 @@ def _members(file: BinaryIO, name: str, progress: Progress | None) -> Iterator[S
         return
     with archive:
         used = 0
-        wanted = _wanted(archive.infolist())
-        if len(wanted) > MAX_MEMBERS:
+        selected = _selected_members(archive.infolist())
+        if len(selected) > MAX_MEMBERS:
             yield problem(
-                name, f"only the first {MAX_MEMBERS:,} of its {len(wanted):,} files are read"
+                name, f"only the first {MAX_MEMBERS:,} of its {len(selected):,} files are read"
             )
-        for info in wanted[:MAX_MEMBERS]:
-            place = f"{name}:{one_line(info.filename)}"
-            if why := _refused(info):
-                yield problem(place, why)
+        for info in selected[:MAX_MEMBERS]:
+            location = f"{name}:{one_line(info.filename)}"
+            if reason := _rejection(info):
+                yield problem(location, reason)
                 continue
             try:
                 stream = archive.open(info)
             except (*_UNPACK_ERRORS, NotImplementedError, RuntimeError, OSError) as error:
-                yield problem(place, f"it cannot be unpacked: {error}")
+                yield problem(location, f"it cannot be unpacked: {error}")
                 continue
             with stream:
-                inner = Source(
-                    cast("BinaryIO", stream), place, errors=_UNPACK_ERRORS, progress=_share(info, used, progress)
+                inner = ByteSource(
+                    cast("BinaryIO", stream), location, errors=_UNPACK_ERRORS, progress=_scaled_progress(info, used, progress)
                 )  # fmt: skip
-                yield _unpacked_zstd(inner) if info.filename.endswith(".zst") else inner
+                yield _decompress_zstd(inner) if info.filename.endswith(".zst") else inner
             used += info.compress_size
 
 
-def _share(info: zipfile.ZipInfo, before: int, progress: Progress | None) -> Progress | None:
+def _scaled_progress(
+    info: zipfile.ZipInfo, before: int, progress: Progress | None
+) -> Progress | None:
     """Tell how far it is in the zip, from how far it is in what a member unpacks to."""
     if progress is None:
         return None
@@ -233,17 +239,19 @@ def _directory_size(file: BinaryIO) -> int:
     file.seek(max(0, end - 66_000))
     tail = file.read()
     file.seek(0)
-    place = tail.rfind(_EMPTY_ZIP)
-    if place < 0 or place + 22 > len(tail):
+    location = tail.rfind(_EMPTY_ZIP)
+    if location < 0 or location + 22 > len(tail):
         return 0
-    size = int.from_bytes(tail[place + 12 : place + 16], "little")
-    large = tail.rfind(b"PK\x06\x06")
-    if 0 <= large <= len(tail) - 48:
-        size = max(size % 0xFFFFFFFF, int.from_bytes(tail[large + 40 : large + 48], "little"))
+    size = int.from_bytes(tail[location + 12 : location + 16], "little")
+    zip64_end = tail.rfind(b"PK\x06\x06")
+    if 0 <= zip64_end <= len(tail) - 48:
+        size = max(
+            size % 0xFFFFFFFF, int.from_bytes(tail[zip64_end + 40 : zip64_end + 48], "little")
+        )
     return size
 
 
-def _wanted(infos: list[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
+def _selected_members(infos: list[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
     """Choose the members that may hold conversations; in an account export only those that do by their name."""
     found = [
         info for info in infos if info.filename.lower().endswith(_ENDINGS) and not info.is_dir()
@@ -256,7 +264,7 @@ def _stem(info: zipfile.ZipInfo) -> str:
     return PurePosixPath(info.filename.replace("\\", "/")).name.lower()
 
 
-def _refused(info: zipfile.ZipInfo) -> str:
+def _rejection(info: zipfile.ZipInfo) -> str:
     if info.flag_bits & _ENCRYPTED:
         return "it is encrypted; unpack the zip with its password first"
     is_link = stat.S_ISLNK(info.external_attr >> 16)
@@ -264,5 +272,5 @@ def _refused(info: zipfile.ZipInfo) -> str:
         return "it is a link, which is not followed"
     ratio = info.file_size / max(1, info.compress_size)
     if info.file_size > MAX_MEMBER_BYTES and ratio > MAX_MEMBER_RATIO:
-        return _bomb(ratio)
+        return _bomb_message(ratio)
     return ""

@@ -5,48 +5,52 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from omniagent_cli.formats.byte_source import MAX_RECORD_BYTES, Source
+from omniagent_cli.formats.byte_source import MAX_RECORD_BYTES, ByteSource
 from omniagent_cli.formats.json_stream import BadDocument, BadValue, JsonReader, parse
-from omniagent_cli.formats.types import Incoming, MessageEntry, Problem, problem
+from omniagent_cli.formats.types import IncomingSession, MessageEntry, Problem, problem
 
 
-def is_by_line(head: bytes) -> bool:
+def is_json_lines(head: bytes) -> bool:
     """Tell whether each document is one line: the first line ends as a document, or does not end in sight."""
     line, end, _ = head.lstrip().partition(b"\n")
     return not end or line.rstrip().endswith((b"}", b"]"))
 
 
-def objects_by_line(source: Source) -> Iterator[MessageEntry | Problem]:
+def line_objects(source: ByteSource) -> Iterator[MessageEntry | Problem]:
     """Yield the object of each line that is not blank, and a problem for each that is no object."""
     for number, line in source.lines():
-        place = f"{source.name}:{number}"
+        location = f"{source.name}:{number}"
         if line is None:
-            yield problem(place, f"it is longer than {MAX_RECORD_BYTES >> 20} MiB")
+            yield problem(location, f"it is longer than {MAX_RECORD_BYTES >> 20} MiB")
         elif text := line.strip().decode("utf-8", "surrogateescape"):
             try:
                 value = parse(text)
             except BadValue as error:
-                yield problem(place, error)
+                yield problem(location, error)
             else:
-                fits = isinstance(value, dict)
-                yield MessageEntry(place, value) if fits else problem(place, "it is no object")
+                is_object = isinstance(value, dict)
+                yield (
+                    MessageEntry(location, value)
+                    if is_object
+                    else problem(location, "it is no object")
+                )
 
 
-def kept(reader: JsonReader, key: str, facts: dict[str, Any]) -> Iterator[Problem]:
-    """Read the value of a key into `facts`; one that cannot be read is told and left out."""
-    place = reader.place
+def read_member(reader: JsonReader, key: str, fields: dict[str, Any]) -> Iterator[Problem]:
+    """Read the value of a key into `fields`; one that cannot be read is told and left out."""
+    location = reader.location
     try:
-        facts[key] = reader.value()
+        fields[key] = reader.value()
     except BadValue as error:
-        yield problem(place, f"{key!r} cannot be read: {error}")
+        yield problem(location, f"{key!r} cannot be read: {error}")
 
 
-def documents(
-    source: Source,
-    read: Callable[[JsonReader], Iterator[Incoming | Problem]],
+def read_documents(
+    source: ByteSource,
+    read: Callable[[JsonReader], Iterator[IncomingSession | Problem]],
     *,
     by_line: bool,
-) -> Iterator[Incoming | Problem]:
+) -> Iterator[IncomingSession | Problem]:
     """Yield the sessions of a file that holds one document, or one on each line.
 
     Args:
@@ -59,13 +63,13 @@ def documents(
         try:
             yield from read(reader)
         except BadDocument as error:
-            yield Problem(error.place, error.what)
+            yield Problem(error.location, error.message)
             reader.abandon()
         if not (by_line and reader.next_line()):
             reader.abandon()
 
 
-def with_problems(incoming: Incoming) -> Iterator[Incoming | Problem]:
+def with_problems(incoming: IncomingSession) -> Iterator[IncomingSession | Problem]:
     """Yield a session, then the problems among its entries that the consumer did not read."""
     yield incoming
     yield from (entry for entry in incoming.entries if isinstance(entry, Problem))
@@ -77,17 +81,17 @@ def list_entries(reader: JsonReader) -> Iterator[MessageEntry | Problem]:
     Raises:
         BadDocument: the end of the list cannot be found.
     """
-    place = reader.place
+    location = reader.location
     if reader.peek() != "[":
         reader.skip()
-        yield problem(place, "this should be a list")
+        yield problem(location, "this should be a list")
         return
     for _ in reader.array():
         reader.peek()
-        place = reader.place
+        location = reader.location
         try:
             value = reader.value()
         except BadValue as error:
-            yield problem(place, error)
+            yield problem(location, error)
         else:
-            yield MessageEntry(place, value)
+            yield MessageEntry(location, value)

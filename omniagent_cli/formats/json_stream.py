@@ -16,7 +16,7 @@ from json.decoder import JSONDecodeError
 from typing import Any, NoReturn, cast
 
 from omniagent_cli.errors import FormatError
-from omniagent_cli.formats.byte_source import MAX_RECORD_BYTES, Source
+from omniagent_cli.formats.byte_source import MAX_RECORD_BYTES, ByteSource
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 _BLANKS = re.compile(r"[ \t\r]*")
@@ -35,9 +35,9 @@ class BadValue(ValueError):
 class BadDocument(FormatError):
     """The document is broken at this place; nothing behind it can be found."""
 
-    def __init__(self, what: str, *, place: str) -> None:
-        super().__init__(what, place=place)
-        self.what = what
+    def __init__(self, message: str, *, location: str) -> None:
+        super().__init__(message, location=location)
+        self.message = message
 
 
 def _not_json(text: str) -> NoReturn:
@@ -95,27 +95,27 @@ class JsonReader:
         by_line: each document is one line, so a broken one costs no more than its line.
     """
 
-    def __init__(self, source: Source, *, by_line: bool = False) -> None:
+    def __init__(self, source: ByteSource, *, by_line: bool = False) -> None:
         self._source = source
         self._by_line = by_line
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         self._text = ""
         self._at = 0
         self._line = 1
-        self._counted = 0
+        self._counted_to = 0
         self._depth = 0
         self._ended = False
         self._abandoned = False
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """Where the reader stands, such as ``chats.json:12``."""
         self._count_lines()
         return f"{self._source.name}:{self._line}"
 
     def _count_lines(self) -> None:
-        self._line += self._text.count("\n", self._counted, self._at)
-        self._counted = self._at
+        self._line += self._text.count("\n", self._counted_to, self._at)
+        self._counted_to = self._at
 
     def peek(self) -> str:
         """Return the next character that is not blank, without passing it; empty at the end.
@@ -140,34 +140,34 @@ class JsonReader:
             BadDocument: its end cannot be found.
         """
         self.peek()
-        wanted = 0
+        size_hint = 0
         while True:
             try:
                 value, end = _scan(self._text, self._at)
             except (StopIteration, JSONDecodeError) as error:
-                if not self._may_go_on(error):
-                    self._pass_by(_said(error))
+                if not self._may_be_incomplete(error):
+                    self._skip_with_error(_describe(error))
             except RecursionError:
-                self._pass_by("it is nested too deeply")
+                self._skip_with_error("it is nested too deeply")
             except ValueError as error:
-                self._pass_by(str(error))
+                self._skip_with_error(str(error))
             else:
                 if end < len(self._text) or self._ended:
-                    return self._taken(value, end)
+                    return self._consume(value, end)
             if len(self._text) - self._at > MAX_RECORD_BYTES:
-                self._pass_by(f"it is longer than {MAX_RECORD_BYTES >> 20} MiB")
+                self._skip_with_error(f"it is longer than {MAX_RECORD_BYTES >> 20} MiB")
             # What does not fit is read in steps that grow, so that a long value costs no more than its length.
-            wanted = max(wanted * 2, len(self._text) - self._at)
-            self._fill(wanted)
+            size_hint = max(size_hint * 2, len(self._text) - self._at)
+            self._fill(size_hint)
 
-    def _taken(self, value: Any, end: int) -> Any:
-        broken = _RAW_SURROGATE.search(self._text, self._at, end)
+    def _consume(self, value: Any, end: int) -> Any:
+        document_error = _RAW_SURROGATE.search(self._text, self._at, end)
         self._at = end
-        if broken:
+        if document_error:
             raise BadValue("it is not UTF-8 text")
         return value
 
-    def _may_go_on(self, error: StopIteration | JSONDecodeError) -> bool:
+    def _may_be_incomplete(self, error: StopIteration | JSONDecodeError) -> bool:
         """Tell whether an error may only mean that the rest of the value was not read yet."""
         if self._ended:
             return False
@@ -175,9 +175,9 @@ class JsonReader:
             return error.msg.startswith("Unterminated") or error.pos > len(self._text) - _TAIL
         return cast("int", error.value) > len(self._text) - _TAIL
 
-    def _pass_by(self, what: str) -> NoReturn:
+    def _skip_with_error(self, message: str) -> NoReturn:
         self.skip()
-        raise BadValue(what)
+        raise BadValue(message)
 
     def skip(self) -> None:
         """Pass over the value the reader stands at, right or wrong, without keeping it.
@@ -195,14 +195,14 @@ class JsonReader:
             if match is None:
                 self._at = len(self._text)
                 if not self._fill():
-                    raise self.broken("the file ends in the middle of a value")
+                    raise self.document_error("the file ends in the middle of a value")
                 continue
             mark = match.group()
             self._at = match.end()
             if mark == "\n":
                 if self._by_line:
                     self._at = match.start()
-                    raise self.broken("the line ends in the middle of a value")
+                    raise self.document_error("the line ends in the middle of a value")
             elif mark == '"':
                 self._skip_string()
             elif mark[0] in "[{":
@@ -230,7 +230,7 @@ class JsonReader:
                 ahead = self._at - len(self._text)
                 self._at = len(self._text)
                 if not self._fill():
-                    raise self.broken("the file ends in the middle of a text")
+                    raise self.document_error("the file ends in the middle of a text")
                 self._at = ahead
 
     def _skip_scalar(self) -> None:
@@ -243,7 +243,7 @@ class JsonReader:
             if end < len(self._text) or not self._fill():
                 break
         if not moved:
-            raise self.broken("there is no value")
+            raise self.document_error("there is no value")
 
     def array(self) -> Iterator[None]:
         """Go into the array the reader stands at and stop at each element, then leave it.
@@ -254,11 +254,11 @@ class JsonReader:
         self._expect("[", "a list")
         self._depth += 1
         if self.peek() == "]":
-            self._leave()
+            self._exit_container()
             return
         while True:
             yield
-            if self._separator("]"):
+            if self._at_end("]"):
                 return
 
     def members(self) -> Iterator[str]:
@@ -270,43 +270,43 @@ class JsonReader:
         self._expect("{", "an object")
         self._depth += 1
         if self.peek() == "}":
-            self._leave()
+            self._exit_container()
             return
         while True:
             if self.peek() != '"':
-                raise self.broken("there is no key where one should be")
+                raise self.document_error("there is no key where one should be")
             try:
                 key = self.value()
             except BadValue as error:
-                raise self.broken(f"a key cannot be read: {error}") from error
+                raise self.document_error(f"a key cannot be read: {error}") from error
             self._expect(":", "a colon")
             yield key
-            if self._separator("}"):
+            if self._at_end("}"):
                 return
 
-    def _separator(self, end: str) -> bool:
+    def _at_end(self, end: str) -> bool:
         """Pass over what stands behind a value, and tell whether it ended the container."""
         if self._abandoned:
             return True
-        found = self.peek()
-        if found == end:
-            self._leave()
+        character = self.peek()
+        if character == end:
+            self._exit_container()
             return True
-        if found != ",":
-            what = f"{found!r} stands where , or {end} should"
-            raise self.broken(what if found.strip() else "it ends too early")
+        if character != ",":
+            message = f"{character!r} stands where , or {end} should"
+            raise self.document_error(message if character.strip() else "it ends too early")
         self._at += 1
         return False
 
-    def _leave(self) -> None:
+    def _exit_container(self) -> None:
         self._at += 1
         self._depth -= 1
 
-    def _expect(self, wanted: str, what: str) -> None:
-        found = self.peek()
-        if found != wanted:
-            rest = f"not {found!r}" if found.strip() else "it ends"
-            raise self.broken(f"{what} should be here and {rest}")
+    def _expect(self, size_hint: str, message: str) -> None:
+        character = self.peek()
+        if character != size_hint:
+            rest = f"not {character!r}" if character.strip() else "it ends"
+            raise self.document_error(f"{message} should be here and {rest}")
         self._at += 1
 
     def abandon(self) -> None:
@@ -323,28 +323,28 @@ class JsonReader:
         self._at = end + 1
         return True
 
-    def broken(self, what: str) -> BadDocument:
+    def document_error(self, message: str) -> BadDocument:
         """Return the error that says the document is broken here."""
-        return BadDocument(what, place=self.place)
+        return BadDocument(message, location=self.location)
 
-    def _fill(self, wanted: int = 0) -> bool:
-        """Read at least one more character, about `wanted` if given; False when there are none."""
+    def _fill(self, size_hint: int = 0) -> bool:
+        """Read at least one more character, about `size_hint` if given; False when there are none."""
         if self._ended:
             return False
         pieces = [self._text[self._at :]]
         self._count_lines()
         size = 0
-        while not self._ended and size <= wanted:
+        while not self._ended and size <= size_hint:
             data = self._source.chunk()
             self._ended = not data
             piece = self._decoder.decode(data, final=not data)
             pieces.append(piece)
             size += len(piece)
-        self._text, self._at, self._counted = "".join(pieces), 0, 0
+        self._text, self._at, self._counted_to = "".join(pieces), 0, 0
         return size > 0
 
 
-def _said(error: StopIteration | JSONDecodeError) -> str:
+def _describe(error: StopIteration | JSONDecodeError) -> str:
     return (
         f"not JSON: {error.msg}" if isinstance(error, JSONDecodeError) else "there is no JSON value"
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from omniagent_cli.formats.types import Problem
 
-KEPT = 10_000
+MAX_REPORTED = 10_000
 """How many problems and outcomes a report holds; the counts go on."""
 
 
@@ -33,7 +33,7 @@ class ImportReport:
     """What an import did, or with ``dry_run`` would have done.
 
     Attributes:
-        sessions: an outcome per session, and `problems` what could not be read: the first `KEPT` of each.
+        sessions: an outcome per session, and `problems` what could not be read: the first `MAX_REPORTED` of each.
         problem_count: how many problems there were in all.
         messages: how many messages came in.
         stopped: the import ended early: ``fail`` met a conflict, or ``strict`` a problem.
@@ -76,11 +76,11 @@ class ImportReport:
         """Note what became of a session."""
         self.counts[outcome.action] += 1
         self.messages += outcome.messages
-        if len(self.sessions) < KEPT:
+        if len(self.sessions) < MAX_REPORTED:
             self.sessions.append(outcome)
 
-    def tell(self, found: Problem) -> None:
+    def add_problem(self, problem: Problem) -> None:
         """Note what could not be read."""
         self.problem_count += 1
-        if len(self.problems) < KEPT:
-            self.problems.append(found)
+        if len(self.problems) < MAX_REPORTED:
+            self.problems.append(problem)

@@ -11,11 +11,11 @@ from omniagent_cli.errors import (
     SessionExists,
     SessionNotFound,
 )
-from omniagent_cli.formats.comparison import Comparison, Findings, chain_of
+from omniagent_cli.formats.comparison import Comparison, ComparisonResult, stored_digest
 from omniagent_cli.formats.report import ImportReport, Outcome
 from omniagent_cli.formats.staging import Staging
-from omniagent_cli.formats.types import Incoming, MessageEntry, Problem, problem
-from omniagent_cli.formats.validation import Checker, session_of
+from omniagent_cli.formats.types import IncomingSession, MessageEntry, Problem, problem
+from omniagent_cli.formats.validation import MessageValidator, parse_session
 from omniagent_cli.json_format import parse_time
 from omniagent_cli.models import MAX_ID_BYTES, Message, Session, check_session_id
 from omniagent_cli.stores import SessionStore
@@ -23,11 +23,11 @@ from omniagent_cli.stores import SessionStore
 CONFLICTS = ("skip", "rename", "merge", "replace", "fail")
 """What can be asked for when a session is already there with other content."""
 
-_OWN_FACTS = frozenset({"id", "uid", "revision", "expires_at", "message_count", "messages"})
+_LOCAL_KEYS = frozenset({"id", "uid", "revision", "expires_at", "message_count", "messages"})
 """Header keys that say nothing about whether two sessions are the same."""
 
 
-class Importing:
+class SessionImporter:
     """Takes in sessions one after another and notes in the report what became of each."""
 
     def __init__(
@@ -42,81 +42,85 @@ class Importing:
         self._store = store
         self._report = report
         self._as_id = as_id
-        self._as_id_taken = False
+        self._as_id_used = False
         self._on_conflict = on_conflict
         self._dry_run = dry_run
-        self._first_other = ""
+        self._first_difference = ""
 
-    def take(self, incoming: Incoming) -> None:
+    def import_session(self, incoming: IncomingSession) -> None:
         """Bring in one session, or say why not; its entries are used up."""
-        outcome = self._staged(incoming)
-        if outcome is not None and outcome.action == "refused" and (other := self._other(incoming)):
-            outcome = self._beside_itself(other, outcome)
+        outcome = self._try_import(incoming)
+        if (
+            outcome is not None
+            and outcome.action == "refused"
+            and (branch := self._branch_of(incoming))
+        ):
+            outcome = self._import_branch(branch, outcome)
         if outcome is not None:
             self._report.add(outcome)
             self._report.stopped |= outcome.action == "refused" and self._on_conflict == "fail"
 
-    def _staged(self, incoming: Incoming) -> Outcome | None:
-        self._first_other = ""
+    def _try_import(self, incoming: IncomingSession) -> Outcome | None:
+        self._first_difference = ""
         staging = Staging(self._store, dry_run=self._dry_run)
         try:
-            return self._take(incoming, staging)
+            return self._import(incoming, staging)
         finally:
-            staging.drop()
+            staging.discard()
 
-    def _other(self, incoming: Incoming) -> Incoming | None:
+    def _branch_of(self, incoming: IncomingSession) -> IncomingSession | None:
         """Return what contradicts ours as a branch of its own.
 
         Another tool's conversation that was edited there is no copy of ours any more, and nobody has to decide
         between the two: both are kept.
         """
-        wanted = self._on_conflict is None and self._as_id is None and self._first_other
-        return incoming.beside(self._first_other) if wanted and incoming.beside else None
+        wanted = self._on_conflict is None and self._as_id is None and self._first_difference
+        return incoming.as_branch(self._first_difference) if wanted and incoming.as_branch else None
 
-    def _beside_itself(self, other: Incoming, refused: Outcome) -> Outcome | None:
-        if other.header["id"] == refused.session_id:
+    def _import_branch(self, branch: IncomingSession, refused: Outcome) -> Outcome | None:
+        if branch.header["id"] == refused.session_id:
             return refused
-        outcome = self._staged(other)
+        outcome = self._try_import(branch)
         if outcome is None or outcome.action != "imported":
             return outcome
         reason = f"it went another way than {refused.session_id!r}, which stays as it is"
         return replace(outcome, action="renamed", reason=reason)
 
-    def _take(self, incoming: Incoming, staging: Staging) -> Outcome | None:
-        session_id = self._id_of(incoming)
+    def _import(self, incoming: IncomingSession, staging: Staging) -> Outcome | None:
+        session_id = self._session_id(incoming)
         if isinstance(session_id, Problem):
-            self._leave_out(incoming, session_id)
+            self._skip(incoming, session_id)
             return None
-        early = session_of(incoming, session_id)
-        if isinstance(early, Problem):
-            self._leave_out(incoming, early)
+        draft = parse_session(incoming, session_id)
+        if isinstance(draft, Problem):
+            self._skip(incoming, draft)
             return None
         revision = None if session_id is None else self._revision(session_id)
         if session_id is None or revision is None:
-            if self._is_in(incoming.branch_of, incoming):
+            if self._is_contained_in(incoming.branch_of, incoming):
                 reason = f"it is in {incoming.branch_of!r}"
                 return Outcome(session_id or "", "skipped", reason=reason)
-            return self._take_new(incoming, session_id, staging)
+            return self._import_new(incoming, session_id, staging)
         if self._on_conflict == "skip":
             self._drain(incoming)
             return Outcome(session_id, "skipped", reason="there is a session with this id")
         if self._on_conflict in (None, "merge"):
-            return self._take_more(incoming, session_id, revision, staging)
-        return self._take_other(incoming, session_id, staging)
+            return self._merge(incoming, session_id, revision, staging)
+        return self._resolve_conflict(incoming, session_id, staging)
 
-    def _id_of(self, incoming: Incoming) -> str | Problem | None:
+    def _session_id(self, incoming: IncomingSession) -> str | Problem | None:
         if self._as_id is not None:
-            if self._as_id_taken:
+            if self._as_id_used:
                 return problem(
-                    incoming.place, "only the first session gets the id that was asked for"
+                    incoming.location, "only the first session gets the id that was asked for"
                 )
-            self._as_id_taken = True
+            self._as_id_used = True
             return self._as_id
         found = incoming.header.get("id")
         try:
             return None if found is None else check_session_id(found)
         except InvalidSessionId as error:
-            return problem(incoming.place, f"this session is left out: {error}")
+            return problem(incoming.location, f"this session is left out: {error}")
 
     def _revision(self, session_id: str) -> int | None:
         try:
@@ -124,62 +128,66 @@ class Importing:
         except SessionNotFound:
             return None
 
-    def _is_in(self, session_id: str, incoming: Incoming) -> bool:
+    def _is_contained_in(self, session_id: str, incoming: IncomingSession) -> bool:
         """Tell whether a session here holds all of an incoming one, which is read for that once more."""
-        if not session_id or incoming.again is None or self._revision(session_id) is None:
+        if not session_id or incoming.reread is None or self._revision(session_id) is None:
             return False
-        checker, comparison = Checker(), Comparison(self._store, session_id)
-        for entry in incoming.again():
-            made = checker.message(entry) if isinstance(entry, MessageEntry) else None
-            if made is not None and not isinstance(made, Problem):
-                comparison.is_known(made[0].id or "", made[1])
-            if comparison.found.first_other:
+        checker, comparison = MessageValidator(), Comparison(self._store, session_id)
+        for entry in incoming.reread():
+            result = checker.message(entry) if isinstance(entry, MessageEntry) else None
+            if result is not None and not isinstance(result, Problem):
+                comparison.is_known(result[0].id or "", result[1])
+            if comparison.result.first_difference:
                 return False
         return True
 
-    def _drain(self, incoming: Incoming) -> None:
-        checker = Checker(compares=False)
+    def _drain(self, incoming: IncomingSession) -> None:
+        checker = MessageValidator(compares=False)
         for _ in self._messages(incoming, checker, None):
             pass
 
-    def _leave_out(self, incoming: Incoming, why: Problem) -> None:
-        self._report.tell(why)
+    def _skip(self, incoming: IncomingSession, reason: Problem) -> None:
+        self._report.add_problem(reason)
         self._drain(incoming)
 
     def _messages(
-        self, incoming: Incoming, checker: Checker, staging: Staging | None
+        self, incoming: IncomingSession, checker: MessageValidator, staging: Staging | None
     ) -> Iterator[tuple[Message, bytes]]:
         """Yield the good messages, tell the bad ones, and hand other records to the staging."""
         for entry in incoming.entries:
             if isinstance(entry, Problem):
                 checker.skip()
-                self._report.tell(entry)
+                self._report.add_problem(entry)
             elif isinstance(entry, MessageEntry):
-                made = checker.message(entry)
-                if isinstance(made, Problem):
-                    self._report.tell(made)
+                result = checker.message(entry)
+                if isinstance(result, Problem):
+                    self._report.add_problem(result)
                 else:
-                    yield made
+                    yield result
             else:
                 record = checker.record(entry)
                 if isinstance(record, Problem):
-                    self._report.tell(record)
+                    self._report.add_problem(record)
                 elif staging is not None:
                     staging.add_record(*record)
 
-    def _stage_all(self, incoming: Incoming, staging: Staging, *, compares: bool) -> Checker:
-        checker = Checker(compares=compares)
+    def _stage_all(
+        self, incoming: IncomingSession, staging: Staging, *, compares: bool
+    ) -> MessageValidator:
+        checker = MessageValidator(compares=compares)
         for message, _ in self._messages(incoming, checker, staging):
             staging.add(message)
         return checker
 
-    def _finished(self, incoming: Incoming, session_id: str, checker: Checker) -> Session | None:
+    def _final_session(
+        self, incoming: IncomingSession, session_id: str, checker: MessageValidator
+    ) -> Session | None:
         """Return the session to show, now that its header is known to the end; None when it cannot be used."""
-        if incoming.broken:
+        if incoming.is_invalid:
             return None
-        session = session_of(incoming, session_id)
+        session = parse_session(incoming, session_id)
         if isinstance(session, Problem):
-            self._report.tell(session)
+            self._report.add_problem(session)
             return None
         if "ttl_seconds" not in incoming.header and self._store.ttl is not None:
             session.ttl_seconds = self._store.ttl.total_seconds()
@@ -188,61 +196,63 @@ class Importing:
             session.updated_at = session.updated_at or parse_time(checker.last_at)
         return session
 
-    def _take_new(
-        self, incoming: Incoming, session_id: str | None, staging: Staging
+    def _import_new(
+        self, incoming: IncomingSession, session_id: str | None, staging: Staging
     ) -> Outcome | None:
         """Bring in a session whose id is free, or is only known at its end."""
         checker = self._stage_all(incoming, staging, compares=session_id is None)
         if session_id is None:
-            found = self._late_id(incoming, checker)
+            found = self._resolve_late_id(incoming, checker)
             if not isinstance(found, str):
                 return found
             session_id = found
-        if not (incoming.exact or checker.count):
+        if not (incoming.is_native or checker.count):
             return Outcome(session_id, "skipped", reason="it has no messages")
-        session = self._finished(incoming, session_id, checker)
+        session = self._final_session(incoming, session_id, checker)
         if session is None:
             return None
         try:
-            staging.publish(session, auto_title=not incoming.exact)
+            staging.publish(session, auto_title=not incoming.is_native)
         except SessionExists:
             return Outcome(session_id, "refused", reason="it was made here meanwhile; import again")
         return Outcome(session_id, "imported", checker.count)
 
-    def _late_id(self, incoming: Incoming, checker: Checker) -> str | Outcome | None:
+    def _resolve_late_id(
+        self, incoming: IncomingSession, checker: MessageValidator
+    ) -> str | Outcome | None:
         """Return the free id of a session that began without one, or what else becomes of it."""
         chain = checker.chain
-        found = self._id_of(incoming)
+        found = self._session_id(incoming)
         if isinstance(found, Problem):
-            self._report.tell(found)
+            self._report.add_problem(found)
             return None
         if found is None and not chain.count:
             return Outcome("", "skipped", reason="it has neither messages nor an id")
         session_id = found or f"import-{chain.hex()[:16]}"
         if self._revision(session_id) is None:
             return session_id
-        if chain_of(self._store, session_id, limit=chain.count) == (chain.hex(), chain.count):
+        if stored_digest(self._store, session_id, limit=chain.count) == (chain.hex(), chain.count):
             return Outcome(session_id, "skipped", reason="nothing in it is new")
         reason = "there is a session with this id and other messages"
         return Outcome(session_id, "refused", reason=reason)
 
-    def _take_more(
-        self, incoming: Incoming, session_id: str, revision: int, staging: Staging
+    def _merge(
+        self, incoming: IncomingSession, session_id: str, revision: int, staging: Staging
     ) -> Outcome | None:
         """Add what an incoming session has beyond ours, if it goes on where ours ends or a merge was asked for."""
-        checker = Checker()
+        checker = MessageValidator()
         comparison = Comparison(self._store, session_id)
         staging.attachments = frozenset(self._store.attachments(session_id))
-        for message, said in self._messages(incoming, checker, staging):
-            if comparison.is_known(message.id or "", said):
-                staging.forget()
+        for message, content_digest in self._messages(incoming, checker, staging):
+            if comparison.is_known(message.id or "", content_digest):
+                staging.restart()
             else:
                 staging.add(message)
-        if self._finished(incoming, session_id, checker) is None:
+        if self._final_session(incoming, session_id, checker) is None:
             return None
         found = comparison.finish()
-        self._first_other = found.first_other
-        outcome = _judged(session_id, found, asked=self._on_conflict == "merge")
+        self._first_difference = found.first_difference
+        outcome = _merge_outcome(session_id, found, forced=self._on_conflict == "merge")
         if outcome.action == "merged":
             try:
                 staging.absorb(session_id, revision)
@@ -250,63 +260,69 @@ class Importing:
                 return Outcome(session_id, "refused", reason=str(error))
         return outcome
 
-    def _take_other(self, incoming: Incoming, session_id: str, staging: Staging) -> Outcome | None:
+    def _resolve_conflict(
+        self, incoming: IncomingSession, session_id: str, staging: Staging
+    ) -> Outcome | None:
         """Bring in a session whose id is taken: beside ours, in its place, or not at all."""
         checker = self._stage_all(incoming, staging, compares=True)
-        session = self._finished(incoming, session_id, checker)
+        session = self._final_session(incoming, session_id, checker)
         if session is None:
             return None
         chain = (checker.chain.hex(), checker.chain.count)
-        if self._same(session, incoming, chain):
+        if self._is_identical(session, incoming, chain):
             return Outcome(session_id, "skipped", reason="nothing in it is new")
         if self._on_conflict == "fail":
             reason = "there is a session with this id and other content"
             return Outcome(session_id, "refused", reason=reason)
         if self._on_conflict == "rename":
-            return self._beside(incoming, session, chain, staging)
-        staging.publish(session, replace=True, auto_title=not incoming.exact)
+            return self._import_renamed(incoming, session, chain, staging)
+        staging.publish(session, replace=True, auto_title=not incoming.is_native)
         return Outcome(session_id, "replaced", chain[1], reason="the one before is in the trash")
 
-    def _beside(
-        self, incoming: Incoming, session: Session, chain: tuple[str, int], staging: Staging
+    def _import_renamed(
+        self, incoming: IncomingSession, session: Session, chain: tuple[str, int], staging: Staging
     ) -> Outcome:
         wanted, number = session.id, 2
         while self._revision(session.id) is not None:
             session.id = _numbered(wanted, number)
             number += 1
-            if self._same(session, incoming, chain):
+            if self._is_identical(session, incoming, chain):
                 return Outcome(session.id, "skipped", reason="nothing in it is new")
-        staging.publish(session, auto_title=not incoming.exact)
+        staging.publish(session, auto_title=not incoming.is_native)
         return Outcome(session.id, "renamed", chain[1], reason=f"{wanted!r} is another session")
 
-    def _same(self, session: Session, incoming: Incoming, chain: tuple[str, int]) -> bool:
+    def _is_identical(
+        self, session: Session, incoming: IncomingSession, chain: tuple[str, int]
+    ) -> bool:
         """Tell whether the session with this id says what the incoming one says, header included."""
         try:
-            ours = self._store.header(session.id).header_record()
-            if chain_of(self._store, session.id) != chain:
+            stored = self._store.header(session.id).header_record()
+            if stored_digest(self._store, session.id) != chain:
                 return False
         except SessionNotFound:
             return False
-        theirs = session.header_record()
+        incoming_record = session.header_record()
         return all(
-            ours.get(key) == theirs.get(key) for key in incoming.header if key not in _OWN_FACTS
+            stored.get(key) == incoming_record.get(key)
+            for key in incoming.header
+            if key not in _LOCAL_KEYS
         )
 
 
 def _numbered(session_id: str, number: int) -> str:
     tail = f"-{number}"
-    room = MAX_ID_BYTES - len(tail)
-    return session_id.encode()[:room].decode("utf-8", "ignore") + tail
+    max_bytes = MAX_ID_BYTES - len(tail)
+    return session_id.encode()[:max_bytes].decode("utf-8", "ignore") + tail
 
 
-def _judged(session_id: str, found: Findings, *, asked: bool) -> Outcome:
-    """Decide about a session that is already here; `asked`: the person said to merge."""
-    if not asked and not found.fits:
+def _merge_outcome(session_id: str, found: ComparisonResult, *, forced: bool) -> Outcome:
+    """Decide about a session that is already here; `forced`: the person said to merge."""
+    if not forced and not found.fits:
         what = "messages that differ" if found.altered else "messages between ours"
         return Outcome(session_id, "refused", reason=f"it has {what}; say what to do on a conflict")
     if not found.tail:
         return Outcome(session_id, "skipped", reason="nothing in it is new")
-    if found.ours_after and not asked:
+    if found.stored_after and not forced:
         reason = "both went on after their last common message; say what to do on a conflict"
         return Outcome(session_id, "refused", reason=reason)
     return Outcome(session_id, "merged", found.tail)

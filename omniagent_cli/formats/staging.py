@@ -43,7 +43,7 @@ class Staging:
         """Take in an attachment or a summary."""
         wanted = self.attachments is None or (kind == "attachment" and key not in self.attachments)
         if wanted and not self._dry_run:
-            self._store.stage_record(self._opened(), kind, key, value)
+            self._store.stage_record(self._staged_uid(), kind, key, value)
 
     def publish(self, session: Session, *, replace: bool = False, auto_title: bool) -> None:
         """Show it as a session."""
@@ -59,15 +59,15 @@ class Staging:
         if self._dry_run:
             return
         self._flush()
-        self._store.absorb(self._opened(), session_id, revision=revision)
+        self._store.absorb(self._staged_uid(), session_id, revision=revision)
         self._uid = None
 
-    def forget(self) -> None:
+    def restart(self) -> None:
         """Begin again: what came in so far is known already."""
         if self._count:
-            self.drop()
+            self.discard()
 
-    def drop(self) -> None:
+    def discard(self) -> None:
         """Forget what was not shown; a store that fails now removes it a day later."""
         self._batch.clear()
         self._size = self._count = 0
@@ -76,13 +76,13 @@ class Staging:
             with contextlib.suppress(StoreError):
                 self._store.unstage(uid)
 
-    def _opened(self) -> str:
+    def _staged_uid(self) -> str:
         if self._uid is None:
             self._uid = self._store.stage(Session(id="staged"))
         return self._uid
 
     def _flush(self) -> None:
         if self._batch:
-            self._store.stage_messages(self._opened(), self._batch, trusted=True)
+            self._store.stage_messages(self._staged_uid(), self._batch, trusted=True)
         self._batch = []
         self._size = 0

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
-from omniagent_cli.formats.byte_source import Source
+from omniagent_cli.formats.byte_source import ByteSource
 from omniagent_cli.text.sanitize import cut
 
 PROBLEM_LENGTH = 300
@@ -17,25 +17,25 @@ class Problem(NamedTuple):
     """One bad record of an import.
 
     Attributes:
-        place: where, such as ``chats.jsonl:12``.
+        location: where, such as ``chats.jsonl:12``.
         text: what is wrong there; may quote the file, so it is data, not for a terminal as it is.
     """
 
-    place: str
+    location: str
     text: str
 
 
 class MessageEntry(NamedTuple):
     """One message of an import, as found: not checked yet."""
 
-    place: str
+    location: str
     record: Any
 
 
 class RecordEntry(NamedTuple):
     """One other record of an import (``attachment``, ``summary``), as found: not checked yet."""
 
-    place: str
+    location: str
     kind: Any
     key: Any
     value: Any
@@ -45,32 +45,32 @@ Entry = MessageEntry | RecordEntry | Problem
 
 
 @dataclass(slots=True)
-class Incoming:
+class IncomingSession:
     """A session on its way in.
 
     Attributes:
-        place: where it begins.
+        location: where it begins.
         header: the session record without its messages, as found: not checked yet. An ``id`` may be absent.
         entries: the rest, read as it is asked for; a reader goes on to its next session once they are used up.
-        broken: the header cannot be used, which was told; known once the entries are used up.
-        exact: it was written by omniagent: an absent title or turn is a fact and not a gap to fill.
-        again: reads the entries once more, from the first; None when they can be read only once.
+        is_invalid: the header cannot be used, which was told; known once the entries are used up.
+        is_native: it was written by omniagent: an absent title or turn is a fact and not a gap to fill.
+        reread: reads the entries once more, from the first; None when they can be read only once.
         branch_of: the session it is another thread of; empty for the one that was on the screen.
-        beside: makes the same one anew as a branch of itself, told from it by the id of its first message that differs.
+        as_branch: makes the same one anew as a branch of itself, told from it by the id of its first message that differs.
     """
 
-    place: str
+    location: str
     header: dict[str, Any]
     entries: Iterator[Entry]
-    exact: bool = False
-    broken: bool = False
-    again: Callable[[], Iterator[Entry]] | None = None
+    is_native: bool = False
+    is_invalid: bool = False
+    reread: Callable[[], Iterator[Entry]] | None = None
     branch_of: str = ""
-    beside: Callable[[str], Incoming] | None = None
+    as_branch: Callable[[str], IncomingSession] | None = None
 
 
 @dataclass(slots=True)
-class Outgoing:
+class OutgoingSession:
     """A session on its way out.
 
     Attributes:
@@ -89,7 +89,7 @@ class Outgoing:
     position: int = -1
     summaries: dict[int, dict[str, Any]] = field(default_factory=dict)
 
-    def to_read(self) -> Iterator[tuple[str, dict[str, Any]]]:
+    def reading_order(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield what a person reads, in its order: ``message`` or ``summary``, and the record.
 
         A summary stands behind the last message it stands for, also where that one is left out.
@@ -108,7 +108,7 @@ class Outgoing:
 class Exporter(Protocol):
     """Writes sessions in one format."""
 
-    def write(self, sessions: Iterable[Outgoing]) -> Iterator[bytes]:
+    def write(self, sessions: Iterable[OutgoingSession]) -> Iterator[bytes]:
         """Yield the bytes of an export, in pieces of any size, using each session up before the next."""
         ...
 
@@ -116,11 +116,11 @@ class Exporter(Protocol):
 class Importer(Protocol):
     """Reads sessions from one format."""
 
-    def read(self, source: Source) -> Iterator[Incoming | Problem]:
+    def read(self, source: ByteSource) -> Iterator[IncomingSession | Problem]:
         """Yield the sessions of a file, and what cannot be read, in the order of the file."""
         ...
 
 
-def problem(place: str, what: object) -> Problem:
+def problem(location: str, what: object) -> Problem:
     """Make a problem of bounded length."""
-    return Problem(place, cut(str(what), PROBLEM_LENGTH))
+    return Problem(location, cut(str(what), PROBLEM_LENGTH))

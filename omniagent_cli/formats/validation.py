@@ -13,9 +13,9 @@ from omniagent_cli.errors import (
     InvalidSessionId,
     NewerVersion,
 )
-from omniagent_cli.formats.comparison import Chain, digest, listed_ids
+from omniagent_cli.formats.comparison import RunningDigest, digest, encode_ids
 from omniagent_cli.formats.types import (
-    Incoming,
+    IncomingSession,
     MessageEntry,
     Problem,
     RecordEntry,
@@ -25,10 +25,10 @@ from omniagent_cli.json_format import MAX_DEPTH, format_time
 from omniagent_cli.models import Message, Session, check_message_record
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_STAND_IN = "unnamed"
+_PLACEHOLDER_ID = "unnamed"
 
 
-class Checker:
+class MessageValidator:
     """Makes the messages of one incoming session, in order, and fills in what they lack.
 
     Args:
@@ -42,7 +42,7 @@ class Checker:
 
     def __init__(self, *, compares: bool = True) -> None:
         self.count = 0
-        self.chain = Chain()
+        self.chain = RunningDigest()
         self._compares = compares
         self.first_at = ""
         self.last_at = ""
@@ -59,13 +59,13 @@ class Checker:
         """Return the message and its digest; its position is its place in the file's session."""
         self._ordinal += 1
         try:
-            record = _checked(entry.record)
+            record = _valid_record(entry.record)
             identified = "id" in record
-            said = digest(record) if self._compares or not identified else b""
+            content_digest = digest(record) if self._compares or not identified else b""
         except InvalidRecord as error:
-            return problem(entry.place, error)
+            return problem(entry.location, error)
         if not identified:
-            self._complete(record, said)
+            self._fill_in(record, content_digest)
         record.setdefault("created_at", self._now)
         self._turn = record.get("turn_id", self._turn)
         self._previous = record["id"]
@@ -73,12 +73,12 @@ class Checker:
         self.last_at = record["created_at"]
         self.count += 1
         if self._compares:
-            self.chain.add(record["id"], said)
-        return Message.trusted(record, self._ordinal), said
+            self.chain.add(record["id"], content_digest)
+        return Message.trusted(record, self._ordinal), content_digest
 
-    def _complete(self, record: dict[str, Any], said: bytes) -> None:
+    def _fill_in(self, record: dict[str, Any], content_digest: bytes) -> None:
         """Give a message without id one that is the same at each import, and a turn."""
-        parts = listed_ids(self._previous, self._ordinal, said.hex())
+        parts = encode_ids(self._previous, self._ordinal, content_digest.hex())
         record["id"] = blake2b(parts, digest_size=11).hexdigest()
         if not record.get("turn_id"):
             if record["role"] == "user":
@@ -89,12 +89,12 @@ class Checker:
     def record(self, entry: RecordEntry) -> tuple[str, str, dict[str, Any]] | Problem:
         """Return kind, key and value of another record."""
         try:
-            return _record(entry)
+            return _parse_record(entry)
         except InvalidRecord as error:
-            return problem(entry.place, f"a record that cannot be used: {error}")
+            return problem(entry.location, f"a record that cannot be used: {error}")
 
 
-def _record(entry: RecordEntry) -> tuple[str, str, dict[str, Any]]:
+def _parse_record(entry: RecordEntry) -> tuple[str, str, dict[str, Any]]:
     value = entry.value
     if not isinstance(value, dict):
         raise InvalidRecord("its value is an object")
@@ -104,35 +104,35 @@ def _record(entry: RecordEntry) -> tuple[str, str, dict[str, Any]]:
             raise InvalidRecord("an attachment's key is its SHA-256 in hex")
         return "attachment", entry.key, value
     if entry.kind == "summary":
-        return "summary", f"{_up_to(value):012d}", value
+        return "summary", f"{_summary_position(value):012d}", value
     raise InvalidRecord("there is no such kind of record")
 
 
-def _up_to(summary: dict[str, Any]) -> int:
-    place = summary.get("up_to")
-    if not isinstance(place, int) or isinstance(place, bool) or not -1 <= place < 10**12:
+def _summary_position(summary: dict[str, Any]) -> int:
+    location = summary.get("up_to")
+    if not isinstance(location, int) or isinstance(location, bool) or not -1 <= location < 10**12:
         raise InvalidRecord("a summary's up_to is the number of its last message")
-    return place
+    return location
 
 
-def _checked(record: Any) -> dict[str, Any]:
+def _valid_record(record: Any) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise InvalidRecord("a message is an object")
     check_depth(record)
-    own: dict[str, Any] = record
-    if own.get("content") is None:
-        own["content"] = ""
-    check_message_record(own)
-    return own
+    message: dict[str, Any] = record
+    if message.get("content") is None:
+        message["content"] = ""
+    check_message_record(message)
+    return message
 
 
 def _check_text(text: str, what: str) -> None:
     """Refuse what a database cannot hold as text of its own."""
     try:
-        usable = b"\0" not in text.encode()
+        is_valid = b"\0" not in text.encode()
     except UnicodeEncodeError:
-        usable = False
-    if not usable:
+        is_valid = False
+    if not is_valid:
         raise InvalidRecord(f"{what} must be valid Unicode text")
 
 
@@ -154,10 +154,10 @@ def check_depth(value: Any) -> None:
     raise InvalidRecord(f"it is nested more than {MAX_DEPTH} deep")
 
 
-def session_of(incoming: Incoming, session_id: str | None) -> Session | Problem:
+def parse_session(incoming: IncomingSession, session_id: str | None) -> Session | Problem:
     """Make the session of an incoming header; an id that is not known yet is stood in for."""
     header = {key: value for key, value in incoming.header.items() if key != "message_count"}
-    header |= {"id": _STAND_IN if session_id is None else session_id, "messages": []}
+    header |= {"id": _PLACEHOLDER_ID if session_id is None else session_id, "messages": []}
     try:
         check_depth(header)
         session = Session.from_record(header)
@@ -165,5 +165,5 @@ def session_of(incoming: Incoming, session_id: str | None) -> Session | Problem:
         for key in ("agent_id", "model"):
             _check_text(getattr(session, key), f"a session's {key}")
     except (InvalidRecord, InvalidSessionId, InvalidDuration, NewerVersion) as error:
-        return problem(incoming.place, f"this session is left out: {error}")
+        return problem(incoming.location, f"this session is left out: {error}")
     return session

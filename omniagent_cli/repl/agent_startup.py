@@ -1,4 +1,4 @@
-"""Making the agent, and loading what the first turn needs, while the person types already."""
+"""Agent startup: build the agent and preload its libraries while the user is already typing."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from omniagent_cli.agent.agent import Agent
 
 
-class Opening:
-    """Makes the agent of a chat in a thread.
+class AgentStartup:
+    """Builds the agent of a chat in a thread.
 
     Args:
-        chat: gets the agent, in its `opening`.
-        prompt: is on the screen meanwhile.
-        approval: asks the person before a tool writes or destroys.
-        busy: whether something is being done for the person, who then hears of a failure from there.
+        chat: receives the agent in its `opening` future.
+        prompt: the prompt that is on the screen during startup.
+        approval: asks the user before a tool writes or destroys.
+        busy: returns whether a turn is running, which then reports a failure itself.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Opening:
         self._approval = approval
         self._busy = busy
         self._loop = asyncio.get_running_loop()
-        # The prompt on the screen is found in this context only, also when a thread asks for it.
+        # The active prompt is only found in this context, also when a thread uses it.
         self._context = contextvars.copy_context()
 
     def begin(self) -> None:
@@ -46,24 +46,24 @@ class Opening:
         def load() -> None:
             try:
                 agent = self._chat.setup.open_agent(self._tell)
-            except BaseException as error:  # noqa: BLE001  # whatever it is, the loop has to hear of it
+            except BaseException as error:  # noqa: BLE001  # any failure has to reach the event loop
                 self._from_thread(self._failed, error)
                 return
             self._from_thread(self._opened, agent)
             _preload(agent.engine)
             if getattr(agent.engine, "uses_tools", True):
-                with suppress(OmniAgentError):  # the first turn tells it
+                with suppress(OmniAgentError):  # the first turn reports it
                     agent.toolset.load()
 
-        # A daemon: who leaves at once does not wait for libraries to load.
+        # A daemon thread: leaving the chat does not wait for libraries to load.
         threading.Thread(target=load, name="omniagent-preload", daemon=True).start()
 
     def _from_thread(self, act: Callable[..., None], *args: Any) -> None:
-        with suppress(RuntimeError):  # the loop is closed: the person left
+        with suppress(RuntimeError):  # the loop is closed: the user left
             self._loop.call_soon_threadsafe(act, *args, context=self._context)
 
     def _opened(self, agent: Agent) -> None:
-        if self._chat.opening.done():  # the person left meanwhile
+        if self._chat.opening.done():  # the user left during startup
             return
         if agent.approve is None:
             agent.approve = self._approval
@@ -79,7 +79,7 @@ class Opening:
             self._prompt.stop(error)
 
     def _tell(self, text: str) -> None:
-        """Say something from the thread that makes the agent."""
+        """Print a line from the thread that builds the agent."""
 
         def say() -> None:
             self._loop.create_task(self._prompt.tell(lambda: self._chat.terminal.note(text)))
@@ -88,9 +88,9 @@ class Opening:
 
 
 def _preload(engine: Engine) -> None:
-    """Import what the first answer needs."""
+    """Import the modules of the first answer."""
     import omniagent_cli.ui.stream  # noqa: F401  # loaded for its effect
 
     if callable(preload := getattr(engine, "preload", None)):
         preload()
-    from omniagent_cli.ui import markdown  # noqa: F401  # rich, which paints the answer
+    from omniagent_cli.ui import markdown  # noqa: F401  # rich, which renders the answer

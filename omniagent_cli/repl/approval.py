@@ -1,4 +1,4 @@
-"""Asking the person before a tool writes or destroys."""
+"""Approval prompts: ask the user before a tool writes or destroys."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ from omniagent_cli.text.sanitize import one_line
 _ARGUMENTS = 20
 _LINES = 12
 _HEAD, _TAIL = 400, 100
-"""Characters that are shown of a long line: what it begins with, and how it ends, where things are hidden best."""
+"""Characters shown of a long line, from its beginning and its end, where content is easiest to hide."""
 
 Ask = Callable[[str, Sequence[str]], Awaitable[str | None]]
-"""Shows lines, then asks the person for one; None when they leave."""
+"""Prints lines, then asks the user for one; returns None when they leave."""
 
 
 class Approval:
-    """Asks yes, no, always here, or always; one question at a time, because tools of one answer run side by side.
+    """Asks for approval: yes, no, always here, or always.
 
-    For what destroys, always has to be written in full: a slip of one key is not for ever.
+    Only one question is open at a time, because the tool calls of an answer run concurrently. For a tool that
+    destroys, "always" must be typed in full, so that one mistyped key grants nothing permanent.
 
     Args:
-        ask: asks the person.
-        left: called when they leave the question: the turn is to be stopped.
-        session: returns the id of the session that is gone on with; always here is for that one, in this run.
-        keep: writes down that a tool is always allowed, and returns where.
-        tell: says a line to the person.
-        allowed: what was allowed beforehand.
+        ask: asks the user.
+        left: called when the user leaves the question, to stop the turn.
+        session: returns the id of the current session, the scope of "always here".
+        keep: saves that a tool is always allowed and returns the file.
+        tell: prints a line to the user.
+        allowed: permissions granted beforehand.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class Approval:
         self._one_by_one = asyncio.Lock()
 
     async def __call__(self, tool: Tool, arguments: Mapping[str, Any]) -> Decision:
-        """Tell whether a tool may run with these arguments."""
+        """Return whether a tool may run with these arguments."""
         async with self._one_by_one:
             if found := self._allowed.decision(tool):
                 return found
@@ -94,16 +95,15 @@ class Approval:
         try:
             where = await asyncio.to_thread(self._keep, tool.name)
         except ConfigError as error:
-            self._tell(f"it is allowed in this run only: {error}")
+            self._tell(f"allowed in this run only: {error}")
         else:
             self._tell(
-                f"{one_line(tool.name)} runs unasked from now on, in every chat and script: it stands in "
-                f"tools.allow in {where}"
+                f"{one_line(tool.name)} is now allowed in every chat and script (tools.allow in {where})"
             )
 
 
 def allow_for_good(settings: Settings, name: str) -> str:
-    """Write a tool into ``tools.allow`` of the person's file, and return the file.
+    """Add a tool to ``tools.allow`` in the user's settings file and return the file.
 
     Raises:
         ConfigError: it cannot be changed.
@@ -121,14 +121,14 @@ def _headline(tool: Tool) -> str:
 
 def _again(word: str, *, destroys: bool) -> str:
     if destroys and word == "a":
-        return "it destroys: write the whole word, always, to allow it for good; h allows it in this chat"
-    return "answer with one of the letters"
+        return "this tool destroys: type the whole word always to allow it permanently, or h to allow it in this chat"
+    return "type one of the letters"
 
 
 def shown_arguments(arguments: Mapping[str, Any]) -> list[str]:
-    """Return the arguments of a call for a person to judge, a few lines each.
+    """Return the arguments of a call for review, a few lines each.
 
-    Every character that cannot be seen is shown by its code, a long value by how it begins and ends and its length.
+    Invisible characters are shown as codes, long values by their beginning, end and length.
     """
     lines = []
     for name, value in list(arguments.items())[:_ARGUMENTS]:
@@ -152,7 +152,7 @@ def _argument(name: str, value: Any) -> list[str]:
 
 
 def _seen(text: str) -> str:
-    """Return text with what is invisible, turns the line around or drives a terminal as codes."""
+    """Return text with invisible, bidirectional and control characters as codes."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(c if c.isprintable() else f"\\u{{{ord(c):x}}}" for c in text)

@@ -1,7 +1,6 @@
-"""What follows a slash command, read by the parameters of its function.
+"""Parsing of slash command arguments by the parameters of the command's function.
 
-A positional argument may also be given as an option of its name, ``/trim --keep 5`` like ``/trim 5``, so that what
-is written on the command line works here too.
+A positional argument may also be given as an option, ``/trim --keep 5`` like ``/trim 5``, as on the command line.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ from omniagent_cli.text.sanitize import one_line
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What an argument is.
+    """The type of an argument.
 
     Attributes:
-        shown: how usage lines call it; empty for an option without a value.
-        completes: what `completers` offers for it.
-        rest: it takes the rest of the line as it is.
-        words: it takes every word that is no option.
+        shown: its name in usage lines; empty for a flag.
+        completes: the kind of completion that `completers` offers.
+        rest: it takes the rest of the line unparsed.
+        words: it takes every word that is not an option.
         many: it may be given more than once.
     """
 
@@ -46,18 +45,18 @@ class Argument(NamedTuple):
 
     @property
     def written(self) -> str:
-        """How it is written as an option."""
+        """Its spelling as an option, such as ``--keep``."""
         return "--" + self.name.strip("_").replace("_", "-")
 
     @property
     def shown(self) -> str:
-        """How a usage line has it."""
+        """Its form in the usage line."""
         text = f"{self.written} {self.kind.shown}".strip() if self.option else self.kind.shown
         return text if self.required else f"[{text}]"
 
 
 def options_of(arguments: Sequence[Argument]) -> dict[str, Argument]:
-    """Return what may be written with dashes: long, and short where only one option begins so."""
+    """Return the options by spelling: long, and short where the first letter is unambiguous."""
     named = {a.written: a for a in arguments if a.option or not (a.kind.rest or a.kind.words)}
     letters = [a.written[2] for a in arguments if a.option]
     short = {f"-{a.written[2]}": a for a in arguments if a.option}
@@ -65,11 +64,11 @@ def options_of(arguments: Sequence[Argument]) -> dict[str, Argument]:
 
 
 def argument_of(parameter: inspect.Parameter, hint: Any) -> Argument:
-    """Read one parameter of a function, with its resolved annotation."""
+    """Return the argument for a parameter and its resolved annotation."""
     parts = [hint, *get_args(hint)] if get_origin(hint) is not Annotated else [hint]
     annotated = next((part for part in parts if get_origin(part) is Annotated), None)
     if annotated is None:
-        raise TypeError(f"the parameter {parameter.name} of a slash command says no kind")
+        raise TypeError(f"the parameter {parameter.name} of a slash command has no argument type")
     plain, kind = get_args(annotated)[:2]
     return Argument(
         parameter.name,
@@ -81,11 +80,11 @@ def argument_of(parameter: inspect.Parameter, hint: Any) -> Argument:
 
 
 class Reading:
-    """Reads one line.
+    """Parses one line.
 
     Args:
-        arguments: those of the command.
-        wrong: makes the error of what does not fit.
+        arguments: the arguments of the command.
+        wrong: builds the error for invalid input.
     """
 
     def __init__(self, arguments: Sequence[Argument], wrong: Callable[[str], UsageError]) -> None:
@@ -99,7 +98,7 @@ class Reading:
         """Return the values by the names of the parameters.
 
         Raises:
-            UsageError: the line does not fit.
+            UsageError: the line is invalid.
         """
         rest, dashes = line.strip(), True
         while rest:
@@ -117,7 +116,7 @@ class Reading:
         return self._values
 
     def _named(self, rest: str) -> str:
-        """Return the option that comes next; empty when there is none."""
+        """Return the next option, or an empty string."""
         name = rest.split(maxsplit=1)[0].partition("=")[0]
         if not re.match(r"--?[a-z]", name):
             return ""
@@ -125,8 +124,8 @@ class Reading:
             return name
         following = self._next()
         if following is not None and following.kind.rest:
-            return ""  # text may begin with a dash
-        raise self._wrong(f"{one_line(name)} is no option of it")
+            return ""  # text may start with a dash
+        raise self._wrong(f"{one_line(name)} is not an option of this command")
 
     def _take_option(self, name: str, rest: str) -> str:
         option = self._options[name]
@@ -147,10 +146,10 @@ class Reading:
         return rest
 
     def _take(self, rest: str) -> str:
-        """Take the next words for the next argument that has no value yet."""
+        """Assign the next words to the next argument without a value."""
         argument = self._next()
         if argument is None:
-            raise self._wrong(f"{one_line(rest)!r} is too much")
+            raise self._wrong(f"{one_line(rest)!r} is one argument too many")
         if argument.kind.words:
             word, rest = _word(rest, quoted=True)
             self._words.append(word)
@@ -170,11 +169,11 @@ class Reading:
         try:
             return int(word)
         except ValueError as error:
-            raise self._wrong(f"{one_line(word)!r} is no whole number") from error
+            raise self._wrong(f"{one_line(word)!r} is not a whole number") from error
 
 
 def _word(text: str, *, quoted: bool = False) -> tuple[str, str]:
-    """Cut off the first word, which may stand in quotes, and return it, with them or without, and the rest."""
+    """Split off the first word, which may be quoted; return it, with or without quotes, and the rest."""
     if text[0] in "\"'" and (end := text.find(text[0], 1)) > 0:
         return (text[: end + 1] if quoted else text[1:end]), text[end + 1 :].strip()
     word, *rest = text.split(maxsplit=1)

@@ -1,4 +1,4 @@
-"""Files that wait in a chat to go with what is said next."""
+"""Pending attachments of a chat, sent with the next message."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from omniagent_cli.repl.chat import Chat
 
 
 def with_attached(chat: Chat, text: str) -> Content:
-    """Return what is said, with the files that waited for it; they wait no more."""
+    """Return the content with the pending attachments, and clear them."""
     attached, chat.attached = chat.attached, []
     return compose(text, attached)
 
 
-def with_data(chat: Chat, content: Content) -> Content:
-    """Return what was said in this session with its attachments in it, so that it can be said elsewhere or again."""
+def with_attachment_data(chat: Chat, content: Content) -> Content:
+    """Return content of this session with its attachment data embedded, so that it can be sent again."""
     return whole(content, partial(chat.store.attachment, chat.session_id))
 
 
 def waiting(chat: Chat) -> str:
-    """Name the files that wait; empty when there are none."""
+    """Return the names of the pending attachments; empty without any."""
     names = ", ".join(attachment.name for attachment in chat.attached)
     return f"attached: {names}" if names else ""
 
 
 def add(chat: Chat, written: str) -> list[str]:
-    """Read files as they are now and let them wait; return what each is.
+    """Read files and add them to the pending attachments; return a description of each.
 
     Args:
-        chat: where they wait.
-        written: a path as a person writes it, or several as a terminal writes files that are dropped on it.
+        chat: the chat to add them to.
+        written: a typed path, or several as a terminal writes files that are dropped on it.
 
     Raises:
-        UsageError: one cannot be attached, or they are too large together; none was added.
+        UsageError: a file cannot be attached, or the total is too large; none was added.
     """
     added = [read_attachment(path) for path in paths_of(written)]
     together = [*chat.attached, *added]
@@ -46,10 +46,10 @@ def add(chat: Chat, written: str) -> list[str]:
 
 
 def paths_of(written: str) -> list[str]:
-    """Return the paths in what was written after a command.
+    """Return the paths in the argument of a command.
 
-    A name with blanks needs no quotes when the file is there. Else the words are taken as a shell takes them,
-    with quotes and backslashes, because that is how terminals write what is dropped on them.
+    A name with spaces needs no quotes if the file exists. Otherwise words are split as by a shell, with quotes and
+    backslashes, because terminals write dropped files like that.
     """
     text = written.strip()
     if _is_there(text):

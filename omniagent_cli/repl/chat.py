@@ -1,4 +1,4 @@
-"""One chat at the terminal: what it was started with, which session it is in, and what it knows about it."""
+"""The state of one chat: its setup, the current session, and a cached summary of it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from omniagent_cli.errors import SessionNotFound, UsageError
 from omniagent_cli.models import Content, Message, new_session_id
 from omniagent_cli.repl.context_use import ContextUse, context_use
 from omniagent_cli.repl.first_use import FirstUse
-from omniagent_cli.repl.last_turn import Asked
-from omniagent_cli.repl.session_watcher import News, Watch
+from omniagent_cli.repl.last_turn import ChatTurn
+from omniagent_cli.repl.session_watcher import ExternalChanges, SessionWatcher
 from omniagent_cli.text.sanitize import one_line, visible
 from omniagent_cli.ui.cells import wrap_cells
 from omniagent_cli.ui.transcript import (
@@ -41,26 +41,26 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 Ask = Callable[[str, str], Awaitable[str | None]]
-"""Asks the person for a line: the question, and what stands there already; None when they leave."""
+"""Asks the user for a line, given a question and a default text; returns None when they leave."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChatSetup:
-    """What a chat is started with.
+    """The setup of a chat.
 
     Attributes:
-        store: where the session lives; a memory store for an ephemeral chat. It stays open, it is the caller's.
-        open_agent: makes the agent, once, in a thread while the prompt is on the screen already, because choosing
-            a model may ask local servers. It is handed a function that tells the person a line. The loop closes it.
-        open_engine: opens a model that a person named, for ``/model`` and ``/retry -m``.
-        session_id: the session to go on with or to begin; None begins one of an id of its own.
-        ephemeral: nothing of it is kept on disk.
-        remember: called with the id of a session once it was used and there is something in it.
-        history_file: where the typed lines are remembered; None remembers them while it runs.
-        models: names of models known without asking anybody, for completion.
-        first_use: what the person is to be asked before an engine is, if anything.
-        attached: files that go with the first turn.
-        yes_tools: tools and skills, or ``all``, that the command line lets write and destroy unasked.
+        store: the store of the session; a memory store for an ephemeral chat. The caller closes it.
+        open_agent: builds the agent, once, in a thread while the prompt is already on the screen, because choosing
+            a model may probe local servers. It receives a function that prints a line. The loop closes the agent.
+        open_engine: opens a model named by the user, for ``/model`` and ``/retry -m``.
+        session_id: the session to resume or create; None creates one with a generated id.
+        ephemeral: nothing is kept on disk.
+        remember: called with the id of a session once it has been used and is not empty.
+        history_file: the file for typed lines; None keeps them in memory.
+        models: model names known without a request, for completion.
+        first_use: returns the question to ask before an engine is first used, or None.
+        attached: attachments of the first message.
+        yes_tools: tools and skills, or ``all``, that the command line allows to write and destroy.
     """
 
     store: SessionStore
@@ -78,16 +78,16 @@ class ChatSetup:
     yes_tools: frozenset[str] = frozenset()
 
 
-class Left(Exception):
-    """The person leaves the chat."""
+class ChatExit(Exception):
+    """Raised when the user leaves the chat."""
 
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """What the last command took away, so that ``/undo`` brings it back first.
+    """What the last command removed, for ``/undo``.
 
     Attributes:
-        elsewhere: the chat was, and stays, in another session.
+        elsewhere: it was removed from a session other than the current one.
     """
 
     session_id: str
@@ -97,12 +97,12 @@ class Removed:
 
 
 @dataclass(frozen=True, slots=True)
-class GoingOn:
-    """A turn that is gone on with instead of begun.
+class ResumedTurn:
+    """An existing turn to resume.
 
     Attributes:
-        turn_id: the turn; None: that of the last question.
-        tail: how its answer ends so far, shown again above what comes.
+        turn_id: the turn; None for that of the last question.
+        tail: the end of its partial answer, shown again above the continuation.
     """
 
     turn_id: str | None
@@ -110,30 +110,30 @@ class GoingOn:
 
 
 class TakeTurn(Protocol):
-    """Asks the agent and shows the answer."""
+    """Runs a turn and prints the answer."""
 
     async def __call__(
-        self, content: Content, engine: Engine | None = None, *, going_on: GoingOn | None = None
+        self, content: Content, engine: Engine | None = None, *, resumed: ResumedTurn | None = None
     ) -> None:
-        """Take a turn; with an engine another model answers this once, with `going_on` nothing new is asked."""
+        """Run a turn, with another engine for this turn if given; `resumed` continues an existing turn."""
         ...
 
 
 class Chat:
-    """The running chat; slash commands work on it.
+    """A running chat; slash commands operate on it.
 
     Attributes:
-        session_id: the session, which need not be there yet.
-        previous_id: the one before it, for ``/switch -``.
-        agent: who answers; None while it is being made.
-        opening: done with the agent once it is made.
-        turn: asks the agent and shows the answer.
-        title: the session's, as last looked at.
-        message_count: the same.
-        context: how much of what may be sent is; the same.
-        multiline: Enter begins a line instead of sending.
-        removed: what the last command took away.
-        attached: files that go with what is said next.
+        session_id: the current session, which may not exist yet.
+        previous_id: the session before it, for ``/switch -``.
+        agent: the agent; None until it is built.
+        opening: a future that resolves to the agent.
+        turn: runs a turn and prints the answer.
+        title: the title of the session when it was last refreshed.
+        message_count: its number of messages, likewise.
+        context: its context use, likewise.
+        multiline: Enter inserts a line break instead of sending.
+        removed: what the last command removed.
+        attached: attachments of the next message.
     """
 
     def __init__(self, setup: ChatSetup, *, ask: Ask) -> None:
@@ -153,27 +153,27 @@ class Chat:
         self.opening: asyncio.Future[Agent] = asyncio.get_running_loop().create_future()
         self.turn: TakeTurn = _no_turn
         self._ask = ask
-        self._watch = Watch(setup.store)
+        self._watch = SessionWatcher(setup.store)
 
-    # Who answers.
+    # The model.
 
     @property
     def model(self) -> str:
-        """The name of the model that answers; empty while it is being chosen."""
+        """The name of the model; empty until it is chosen."""
         return self.agent.engine.name if self.agent else ""
 
     async def ready_agent(self) -> Agent:
-        """Return the agent, waiting while it is being made."""
+        """Return the agent, waiting until it is built."""
         return await asyncio.shield(self.opening)
 
     async def use_engine(self, engine: Engine) -> None:
-        """Let another model answer from now on."""
+        """Use another model from now on."""
         agent = await self.ready_agent()
         before, agent.engine = agent.engine, engine
         await before.aclose()
 
     async def with_model(self, name: str, work: Callable[[Engine | None], Awaitable[None]]) -> None:
-        """Do something with a model that a person named for this once; without a name, with the chat's own."""
+        """Call `work` with an engine opened for a model name, or with None for the chat's own model."""
         engine = await self.call(self.setup.open_engine, name) if name else None
         try:
             await work(engine)
@@ -182,7 +182,7 @@ class Chat:
                 await engine.aclose()
 
     async def follow_model(self) -> None:
-        """Let the model answer that answered in this session before."""
+        """Switch to the model pinned to the session, if any."""
         try:
             pinned = (await self.call(self.store.header, self.session_id)).model
         except SessionNotFound:
@@ -194,25 +194,25 @@ class Chat:
             await self.use_engine(await self.call(self.setup.open_engine, pinned))
         except UsageError as error:
             name = one_line(agent.engine.name)
-            self.terminal.warn(f"{error}; {name} goes on answering, /model chooses another")
+            self.terminal.warn(f"{error}; still using {name}. Choose another with /model")
 
     async def call(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call the store in a thread, so that a slow one never delays Ctrl-C."""
+        """Call the store in a thread, so that a slow store never delays Ctrl-C."""
         return await asyncio.to_thread(work, *args, **kwargs)
 
     async def ask(self, question: str, default: str = "") -> str | None:
-        """Ask the person for a line; None when they leave."""
+        """Ask the user for a line; return None when they leave."""
         return await self._ask(question, default)
 
     async def confirm(self, question: str) -> bool:
-        """Ask yes or no; no is the answer when they just press Enter or leave."""
+        """Ask yes or no; Enter or leaving means no."""
         answer = await self.ask(f"{question} [y/N] ")
         return (answer or "").strip().lower() in ("y", "yes")
 
     # The session.
 
     async def enter(self, session_id: str) -> None:
-        """Go on with a session, or with an id that has none yet."""
+        """Switch to a session, which may not exist yet."""
         if session_id != self.session_id:
             self.previous_id, self.session_id = self.session_id, session_id
         await self.look()
@@ -220,13 +220,13 @@ class Chat:
             self.setup.remember(session_id)
 
     async def look(self) -> None:
-        """Take the session as it is now for seen."""
+        """Mark the current content of the session as seen and watch it for changes."""
         self._watch.stop()
         await self.refresh()
         await self.call(self._watch.start, self.session_id)
 
     async def refresh(self) -> None:
-        """Learn what the toolbar shows."""
+        """Update the cached summary that the toolbar shows."""
         try:
             summary = await self.call(self.store.summary, self.session_id)
         except SessionNotFound:
@@ -244,39 +244,37 @@ class Chat:
         return Window(configured.max_messages, configured.max_tokens)
 
     @property
-    def own_turns(self) -> Sequence[Asked]:
-        """The turns that were begun in this chat, in order."""
+    def own_turns(self) -> Sequence[ChatTurn]:
+        """The turns started in this chat, in order."""
         return self._watch.own_turns
 
-    async def show_news(self) -> None:
-        """Show what others have done to the session since it was looked at last."""
+    async def show_external_changes(self) -> None:
+        """Print what other programs changed in the session since it was last checked."""
         news = await self.call(self._watch.news)
         if news.renamed:
             self.session_id = news.renamed
             self.setup.remember(news.renamed)
-            self.terminal.note(
-                f"another program renamed this session; it is {quoted(news.renamed)} now"
-            )
+            self.terminal.note(f"another program renamed this session to {quoted(news.renamed)}")
         elif news.rolled:
             self.terminal.note(
-                f"another program has begun {quoted(self.session_id)} anew; what was said before is in {quoted(news.rolled)}"
+                f"another program rolled over {quoted(self.session_id)}; the earlier messages are in {quoted(news.rolled)}"
             )
         elif news.gone:
             self.message_count = 0
             self.terminal.warn(
                 f"{quoted(self.session_id)} was deleted by another program, or has expired; "
-                "what you say next begins it anew"
+                "your next message creates it again"
             )
-        elif news.anew:
+        elif news.recreated:
             self.terminal.warn(
-                f"{quoted(self.session_id)} was deleted by another program and begun anew; this is the new one"
+                f"{quoted(self.session_id)} was deleted and created again by another program; now in the new session"
             )
         self._show_added(news)
 
-    def _show_added(self, news: News) -> None:
+    def _show_added(self, news: ExternalChanges) -> None:
         if news.added:
             count = len(news.added) + news.left_out
-            what = f"written to this session meanwhile by another program ({count:,})"
+            what = f"new messages from another program ({count:,})"
             if news.left_out:
                 what += f", the last {len(news.added)} of them"
             self.terminal.note(f"{what}:")
@@ -284,15 +282,15 @@ class Chat:
             self.show(message)
             if message.id in news.growing:
                 self.terminal.note(
-                    "it may be being written still; its end is shown once it is there"
+                    "this answer may still be incomplete; the rest is shown when it is complete"
                 )
         if news.finished:
-            self.terminal.note("finished meanwhile by another program:")
+            self.terminal.note("completed by another program:")
         for message in news.finished:
             self.show(message)
 
     def show(self, message: Message) -> None:
-        """Show one message as it stands in the session."""
+        """Print one message."""
         terminal = self.terminal
         spoken = self.settings.chat.screen_reader
         who = spoken_heading(message) if spoken else heading(message, utc_now())
@@ -302,40 +300,42 @@ class Chat:
         terminal.line()
 
     def show_summary(self, summary: Summary) -> None:
-        """Show the summary that is sent instead of the messages up to here."""
+        """Print the summary that is sent in place of the messages before it."""
         terminal = self.terminal
         terminal.line(terminal.style(summary_heading(summary, utc_now()), SUMMARY_STYLE))
         terminal.line(self.painted(visible(summary.text), "assistant"))
         terminal.line()
 
     def painted(self, text: str, role: str) -> str:
-        """Return harmless text of a message as this terminal shows it."""
+        """Return the text of a message, already sanitized, as this terminal displays it."""
         plain = self.settings.chat.screen_reader or self.terminal.is_dumb
         if role == "assistant" and self.terminal.is_terminal and not plain:
             return self.terminal.markdown(text)
         return text
 
     def took(self, removed: Removed) -> None:
-        """Say what a command took away and how it comes back."""
+        """Record and print what a command removed, and how to undo it."""
         self.removed = removed if removed.count or removed.kind == "deleted" else None
         what = counted(removed.count, "message")
         if removed.kind == "deleted":
             what = f"{quoted(removed.session_id)} with {what}"
-        done = "taken back" if removed.kind == "undone" else removed.kind
         undo = ""
         if self.removed:
-            undo = "; /undo brings back what went"
+            undo = "; /undo restores it"
             if not self.settings.sessions.trash_ttl and not self.setup.ephemeral:
-                self.removed, undo = None, "; for good, as sessions.trash_ttl is 0"
-        self.terminal.note(f"{what} {done}{undo}")
+                self.removed, undo = (
+                    None,
+                    "; this cannot be undone, because sessions.trash_ttl is 0",
+                )
+        self.terminal.note(f"{what} {removed.kind}{undo}")
 
     def close(self) -> None:
-        """Stop listening to the store."""
+        """Stop listening to events of the store."""
         self._watch.close()
 
 
 async def _no_turn(
-    content: Content, engine: Engine | None = None, *, going_on: GoingOn | None = None
+    content: Content, engine: Engine | None = None, *, resumed: ResumedTurn | None = None
 ) -> None:
-    """Stand for the loop's turn until there is a loop."""
-    raise AssertionError("no loop takes turns for this chat")
+    """Placeholder for the loop's turn."""
+    raise AssertionError("this chat has no loop")

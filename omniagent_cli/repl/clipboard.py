@@ -1,7 +1,6 @@
-"""The clipboard: that of this system by one of its programs, and that of the terminal by a control sequence.
+"""Clipboard access: the system's, through one of its programs, and the terminal's, through OSC 52.
 
-The sequence reaches the screen the person sits at, also over SSH, and nobody answers whether it was taken. Nothing
-of the text is in it but base64.
+The control sequence also works over SSH, and terminals do not acknowledge it. It contains only base64 of the text.
 """
 
 from __future__ import annotations
@@ -14,21 +13,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 SEQUENCE_BYTES = 74_994
-"""Of text in one OSC 52 sequence: with its base64 they are 100,000 bytes, which is what terminals take."""
+"""Bytes of text in one OSC 52 sequence: 100,000 bytes in base64, the limit of common terminals."""
 
 _PATIENCE_SECONDS = 2.0
 _SCREEN_PIECE = 252
-"""GNU screen takes control strings of 256 bytes."""
+"""Bytes of a control string that GNU screen accepts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program that takes text for the clipboard on its stdin.
+    """A program that copies its stdin to the clipboard.
 
     Attributes:
-        needs: the variable without which it cannot work; empty: none.
-        platform: where alone it is asked; empty: anywhere.
-        encoding: of the text.
+        needs: an environment variable that it requires; empty for none.
+        platform: the only platform it is used on; empty for all.
+        encoding: the encoding of the text.
     """
 
     argv: Sequence[str]
@@ -38,11 +37,11 @@ class Program:
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """The name of the program."""
         return self.argv[0]
 
     def found(self, environ: Mapping[str, str]) -> str | None:
-        """Return where it is, when it could work here."""
+        """Return its path if it can work here, else None."""
         if self.platform and not sys.platform.startswith(self.platform):
             return None
         if self.needs and not environ.get(self.needs):
@@ -58,14 +57,14 @@ PROGRAMS = (
     Program(["clip.exe"], encoding="utf-16-le"),
     Program(["clip"], platform="win32", encoding="utf-16-le"),
 )
-"""In the order they are tried; the first that does it is enough."""
+"""Programs in order of preference; the first that works is used."""
 
 
-def hand_to_program(text: str, environ: Mapping[str, str]) -> tuple[str, list[str]]:
-    """Give a text to the clipboard of this system.
+def copy_with_program(text: str, environ: Mapping[str, str]) -> tuple[str, list[str]]:
+    """Copy a text to the clipboard of the system.
 
     Returns:
-        The name of the program that took it, empty when none did, and what went wrong with others.
+        The name of the program that copied it, empty if none did, and the errors of others.
     """
     problems: list[str] = []
     for program in PROGRAMS:
@@ -80,10 +79,10 @@ def hand_to_program(text: str, environ: Mapping[str, str]) -> tuple[str, list[st
 
 
 def _run(argv: Sequence[str], data: bytes, environ: Mapping[str, str]) -> str:
-    """Run a program to its end, or until it takes too long; return what went wrong."""
+    """Run a program within a time limit; return its error, or an empty string."""
     try:
-        # Its output goes nowhere: what keeps the text for others to paste lives on and would hold a pipe open.
-        done = subprocess.run(  # noqa: S603  # a program of the table, and no shell
+        # Output is discarded: the process that serves the clipboard keeps running and would hold a pipe open.
+        done = subprocess.run(  # noqa: S603  # a program of the table, without a shell
             argv,
             input=data,
             stdout=subprocess.DEVNULL,
@@ -93,23 +92,23 @@ def _run(argv: Sequence[str], data: bytes, environ: Mapping[str, str]) -> str:
             env=dict(environ),
         )
     except subprocess.TimeoutExpired:
-        return f"did nothing for {_PATIENCE_SECONDS:g} s"
+        return f"did not finish within {_PATIENCE_SECONDS:g} s"
     except OSError as error:
-        return f"cannot be run: {error.strerror}"
+        return f"could not be started: {error.strerror}"
     return f"failed with exit code {done.returncode}" if done.returncode else ""
 
 
 def sequence(text: str, environ: Mapping[str, str]) -> str:
-    """Return what makes a terminal take a text to its clipboard; empty when the text is too long for one.
+    """Return the control sequence that copies a text to the terminal's clipboard; empty if the text is too long.
 
-    tmux and screen hand it on to the terminal they are shown on when it is wrapped for them.
+    For tmux and screen it is wrapped, so that they pass it on to their terminal.
     """
     data = text.encode("utf-8", "replace")
     if len(data) > SEQUENCE_BYTES:
         return ""
     plain = f"\x1b]52;c;{base64.b64encode(data).decode('ascii')}\x07"
     if environ.get("TMUX"):
-        # The plain one too: tmux takes it when its set-clipboard is on, the wrapped one when it allows passthrough.
+        # Also unwrapped: tmux accepts it with set-clipboard on, and the wrapped one with allow-passthrough.
         return f"{plain}\x1bPtmux;{plain.replace(chr(27), chr(27) * 2)}\x1b\\"
     if environ.get("STY"):
         pieces = (plain[i : i + _SCREEN_PIECE] for i in range(0, len(plain), _SCREEN_PIECE))

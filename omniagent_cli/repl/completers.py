@@ -1,4 +1,4 @@
-"""Completion at the prompt: slash commands and their arguments, never slower than typing."""
+"""Completion at the prompt: slash commands and their arguments."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _READ = 300
 _HELP_LENGTH = 50
 
 Offer = tuple[str, str]
-"""What is put in, and what is shown beside it."""
+"""A value to insert and its description."""
 
 
 class SlashCompleter(Completer):
-    """Offers what fits in any order-keeping way (``swi`` and ``sch`` both find ``switch``), best first.
+    """Completes by subsequence (``swi`` and ``sch`` both match ``switch``), best match first.
 
-    It is called in a thread, so that a slow store delays nothing.
+    It is called in a thread, so that a slow store never delays typing.
     """
 
     def __init__(self, chat: Chat) -> None:
@@ -54,7 +54,7 @@ class SlashCompleter(Completer):
     def get_completions(
         self, document: Document, complete_event: CompleteEvent
     ) -> Iterator[Completion]:
-        """Yield what could stand at the cursor."""
+        """Yield completions at the cursor."""
         del complete_event
         line = document.text_before_cursor
         if not line.startswith("/") or line.startswith("//") or "\n" in line:
@@ -83,7 +83,7 @@ class SlashCompleter(Completer):
         try:
             yield from _fitting(source(word), word)
         except OmniAgentError:
-            return  # nothing to offer; the command itself will say what is wrong
+            return  # no completions; the command itself reports the error
 
     def _sessions(self, word: str) -> Iterator[Offer]:
         store = self._chat.store
@@ -117,7 +117,7 @@ class SlashCompleter(Completer):
 
 
 def _wanted(found: Command, before: list[str]) -> Argument | None:
-    """Return the argument that the word at the cursor is."""
+    """Return the argument that the word at the cursor belongs to."""
     options = {name: a for name, a in options_of(found.arguments).items() if a.kind.shown}
     if before and before[-1] in options:
         return options[before[-1]]
@@ -137,7 +137,7 @@ def _wanted(found: Command, before: list[str]) -> Argument | None:
 
 
 def _split(rest: str) -> tuple[list[str], str]:
-    """Return the whole words before the one at the cursor, and that one."""
+    """Return the complete words before the cursor and the word at the cursor."""
     words = rest.split()
     if not words or rest[-1].isspace():
         return words, ""
@@ -161,7 +161,7 @@ def _fitting(offers: Iterable[Offer], word: str) -> Iterator[Completion]:
 
 
 def _rank(word: str, value: str) -> tuple[int, int] | None:
-    """Return how well a value fits what was typed, less is better; None when it does not."""
+    """Return the rank of a match, lower is better; None if the value does not match."""
     typed, whole = word.casefold(), value.casefold()
     place = whole.find(typed)
     if place >= 0:
@@ -177,7 +177,7 @@ def _rank(word: str, value: str) -> tuple[int, int] | None:
 
 
 def _drives_terminal(value: str) -> bool:
-    """Tell whether putting a value into the line would put in what cannot be shown."""
+    """Return whether a value contains characters that cannot be displayed."""
     return one_line(value) != value
 
 

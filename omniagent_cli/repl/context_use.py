@@ -12,12 +12,12 @@ from omniagent_cli.stores.store import SessionStore
 
 
 class ContextUse(NamedTuple):
-    """How much of what may be sent is.
+    """The use of the context window.
 
     Attributes:
-        share: of the window's messages, or of its tokens where it has a budget of them, whichever is fuller.
-        tokens: of the last request and its answer, as the model counted them.
-        estimated: the model did not count; we did.
+        share: the used share of the window's messages or of its token budget, whichever is larger; at most 1.
+        tokens: tokens of the last request and its answer, as counted by the model.
+        estimated: the model returned no counts; the tokens are an estimate.
     """
 
     share: float
@@ -26,7 +26,7 @@ class ContextUse(NamedTuple):
 
 
 def context_use(store: SessionStore, session_id: str, window: Window) -> ContextUse | None:
-    """Return how full the window of a session is; None when there is nothing in it."""
+    """Return the context use of a session; None without messages."""
     try:
         messages = store.messages(session_id, last=window.max_messages + 8)
     except SessionNotFound:

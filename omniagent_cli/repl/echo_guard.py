@@ -1,4 +1,4 @@
-"""The terminal while an answer streams: what is typed is not shown into it, and answers the next prompt."""
+"""Echo control: disable terminal echo while an answer streams; keep type-ahead for the next prompt."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from typing import Any, Self, TextIO
 
 _INPUT, _LOCAL, _SPECIAL = 0, 3, 6
-"""Places in what `termios.tcgetattr` returns."""
+"""Indexes into the result of `termios.tcgetattr`."""
 
 
 try:
     import termios
-except ImportError:  # no such terminals on this system
+except ImportError:  # no termios on this system
     GONE: tuple[type[Exception], ...] = (OSError,)
 else:
     GONE = (OSError, termios.error)
-"""What a terminal that is gone raises."""
+"""Errors raised by a terminal that was closed."""
 
 
-class Quiet:
-    """Keeps typed keys unseen and as they are between prompts; Ctrl-C still interrupts, and drops none of them.
+class EchoGuard:
+    """Context manager that hides typed keys between prompts and keeps them for the next one; Ctrl-C still interrupts.
 
-    A context manager; prompts inside it set the modes they need and put these back. Without a terminal it does nothing.
+    Prompts inside it set their own modes and restore these. Without a terminal it does nothing.
     """
 
     def __init__(self, stdin: TextIO) -> None:
@@ -49,7 +49,7 @@ class Quiet:
             termios.tcsetattr(self._stdin.fileno(), termios.TCSANOW, attributes)
 
     def forget_typed(self) -> None:
-        """Drop what was typed and not read yet."""
+        """Discard typed keys that were not read yet."""
         with suppress(*GONE, ValueError, AttributeError, NameError):
             termios.tcflush(self._stdin.fileno(), termios.TCIFLUSH)
 
@@ -57,10 +57,10 @@ class Quiet:
     def suspendable(
         self, aside: Callable[[], AbstractContextManager[None]] = nullcontext
     ) -> Iterator[None]:
-        """Give the terminal back as it was while Ctrl-Z has stopped us; prompts do so themselves.
+        """Restore the terminal while the process is suspended by Ctrl-Z; prompts do so themselves.
 
         Args:
-            aside: entered meanwhile; takes away what moves, so that the shell's words are not painted over.
+            aside: entered during the suspension; stops live output, so that the shell is not overwritten.
         """
         if self._before is None:
             yield
@@ -73,7 +73,7 @@ class Quiet:
                 loop.remove_signal_handler(signal.SIGTSTP)
                 os.kill(
                     os.getpid(), signal.SIGTSTP
-                )  # a process nobody could wake again is not stopped
+                )  # an orphaned process group could not be resumed
                 loop.add_signal_handler(signal.SIGTSTP, suspend)
                 self._set(self._silent)
 
@@ -95,6 +95,6 @@ def _silenced(attributes: list[Any]) -> list[Any]:
 
 
 def handled(loop: asyncio.AbstractEventLoop, number: int, act: Callable[[], object]) -> None:
-    """Act on a signal, where this system and this thread can."""
+    """Install a signal handler, where this system and this thread support it."""
     with suppress(NotImplementedError, ValueError, RuntimeError):
         loop.add_signal_handler(number, act)

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class FirstUse:
-    """A question to settle before an engine is asked.
+    """A yes-or-no question to ask before an engine is first used.
 
     Attributes:
-        question: what the person is asked, to end in yes or no.
-        agree: called when they say yes.
+        question: the text of the question.
+        agree: called when the answer is yes.
     """
 
     question: str

@@ -1,4 +1,4 @@
-"""What was typed at the prompt, remembered between runs in a file for its owner only."""
+"""The prompt history: typed lines, kept between runs in a private file."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from omniagent_cli.private_files import make_private_directory
 
 
 class PrivateHistory(FileHistory):
-    """A file of entries in prompt-toolkit's form, written one entry at a time so that two chats may share it.
+    """A history file in prompt-toolkit's form; each entry is one write, so that two chats can share it.
 
-    Losing it costs a convenience: a history that cannot be read or written is no error, and the chat goes on.
+    A history that cannot be read or written is not an error: the chat works without it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -24,14 +24,14 @@ class PrivateHistory(FileHistory):
         self._path = path
 
     def load_history_strings(self) -> Iterable[str]:
-        """Return what was typed, newest first."""
+        """Return the entries, newest first."""
         try:
             return super().load_history_strings()
         except OSError:
             return []
 
     def store_string(self, string: str) -> None:
-        """Add one entry in one write."""
+        """Append an entry in one write."""
         lines = "".join(f"+{line}\n" for line in string.split("\n"))
         entry = f"\n# {utc_now().isoformat()}\n{lines}"
         with suppress(OSError):
@@ -39,7 +39,7 @@ class PrivateHistory(FileHistory):
             handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
             try:
                 if os.name == "posix":
-                    os.fchmod(handle, 0o600)  # whatever made it before
+                    os.fchmod(handle, 0o600)  # also a file created by another version
                 os.write(handle, entry.encode("utf-8", "replace"))
             finally:
                 os.close(handle)

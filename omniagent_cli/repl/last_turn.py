@@ -1,4 +1,4 @@
-"""The last turn of a session, and what of it can be taken away."""
+"""The last turn of a session: find it, remove it, fork before it."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from omniagent_cli.stores.store import SessionStore
 from omniagent_cli.ui.views import quoted
 
 _NEAR = 200
-"""How far behind a message answers to questions before it are looked for."""
+"""Messages after a position that are searched for answers to earlier questions."""
 
 
-class Asked(NamedTuple):
-    """A turn that was begun in this chat: its id, and where its question stands."""
+class ChatTurn(NamedTuple):
+    """A turn started in this chat: its id and the position of its question."""
 
     turn_id: str
     position: int
 
 
-def last_turn(store: SessionStore, session_id: str, own: Sequence[Asked] = ()) -> list[Message]:
-    """Return the last turn, its question first and without what other writers said among it; nothing without one.
+def last_turn(store: SessionStore, session_id: str, own: Sequence[ChatTurn] = ()) -> list[Message]:
+    """Return the messages of the last turn, question first, without interleaved ones of other writers.
 
     Args:
-        store: where the session is.
+        store: the store of the session.
         session_id: the session.
-        own: the turns begun in this chat; the last of them that is there still is meant rather than another's.
+        own: the turns started in this chat; the last one that still exists is preferred to another program's.
     """
     for asked in reversed(own):
         turn = _turn_at(store, session_id, asked)
@@ -37,7 +37,7 @@ def last_turn(store: SessionStore, session_id: str, own: Sequence[Asked] = ()) -
     return read_turn(store, session_id)
 
 
-def _turn_at(store: SessionStore, session_id: str, asked: Asked) -> list[Message]:
+def _turn_at(store: SessionStore, session_id: str, asked: ChatTurn) -> list[Message]:
     try:
         place = asked.position
         question = store.messages(session_id, after=place - 1, before=place + 1)
@@ -52,10 +52,10 @@ def _turn_at(store: SessionStore, session_id: str, asked: Asked) -> list[Message
 def remove_turn(
     store: SessionStore, session_id: str, turn: Sequence[Message], *, but_question: bool = False
 ) -> int:
-    """Take a turn away, or all of it but the question, and leave what others wrote meanwhile.
+    """Remove a turn, or all of it but the question, and keep interleaved messages of other writers.
 
     Raises:
-        SessionConflict: the turn has no id, and others wrote after its question.
+        SessionConflict: the turn has no id, and other messages follow its question.
     """
     question = turn[0]
     if question.turn_id:
@@ -63,7 +63,7 @@ def remove_turn(
     place = question.position or 0  # an imported turn, which may have no id
     if len(store.messages(session_id, after=place)) != len(turn) - 1:
         raise SessionConflict(
-            f"another program's messages stand after the last turn of {quoted(session_id)}, which has no id;"
+            f"messages of another program follow the last turn of {quoted(session_id)}, which has no id;"
             " /fork --at N goes on without them",
             session_id=session_id,
         )
@@ -71,26 +71,26 @@ def remove_turn(
 
 
 def check_position(store: SessionStore, session_id: str, position: int | None) -> None:
-    """Refuse a message number past the end of a session, which would silently mean its last message.
+    """Check that a message number is not past the end of a session.
 
     Raises:
-        UsageError: the session ends before; says where.
-        SessionNotFound: there is no such session.
+        UsageError: the session ends before it; the message says where.
+        SessionNotFound: the session does not exist.
     """
     if position is None:
         return
     last = store.messages(session_id, last=1)
     end = (last[0].position or 0) if last else -1
     if position > end:
-        what = f"the last is #{end}" if last else "it has none"
+        what = f"the last is #{end}" if last else "the session is empty"
         raise UsageError(f"{quoted(session_id)} has no message #{position}; {what}")
 
 
 def fork_before(store: SessionStore, session_id: str, question: Message) -> str | None:
-    """Copy a session up to a question, with whole answers to what was asked before it; None when it is the first.
+    """Fork a session before a question, with complete answers to earlier questions; None if it is the first.
 
     Raises:
-        SessionNotFound: there is no such session.
+        SessionNotFound: the session does not exist.
     """
     place = question.position or 0
     earlier = store.messages(session_id, last=_NEAR, before=place)

@@ -1,4 +1,4 @@
-"""The loop of a chat: read what the person says, take a turn or run a command, show what came of it."""
+"""The loop of a chat: read a line, run a turn or a command, print the result."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from omniagent_cli.agent.tools.permissions import Allowed
 from omniagent_cli.errors import ConfigError, OmniAgentError, StoreError
 from omniagent_cli.models import Content
 from omniagent_cli.repl import attaching, recovery
-from omniagent_cli.repl.agent_startup import Opening
+from omniagent_cli.repl.agent_startup import AgentStartup
 from omniagent_cli.repl.approval import Approval, allow_for_good
-from omniagent_cli.repl.chat import Chat, ChatSetup, GoingOn, Left
+from omniagent_cli.repl.chat import Chat, ChatExit, ChatSetup, ResumedTurn
 from omniagent_cli.repl.completers import SlashCompleter
-from omniagent_cli.repl.echo_guard import GONE, Quiet, handled
+from omniagent_cli.repl.echo_guard import GONE, EchoGuard, handled
 from omniagent_cli.repl.pending_question import keep_question
-from omniagent_cli.repl.prompt import Prompt, fitting_output
+from omniagent_cli.repl.prompt import Prompt, configure_output
 from omniagent_cli.repl.recap import show_recap
 from omniagent_cli.repl.server_consent import confirm_first_use
 from omniagent_cli.repl.toolbar import Part, chat_parts
@@ -43,12 +43,12 @@ _SIGNALLED = 128
 
 
 def run(setup: ChatSetup) -> int:
-    """Chat until the person leaves, and return the exit code.
+    """Run a chat until the user leaves; return the exit code.
 
     Raises:
-        OmniAgentError: there is nobody who could answer, told before anything was said.
+        OmniAgentError: no model is available; raised before the first message.
     """
-    with fitting_output(setup.terminal, plain=setup.settings.chat.screen_reader):
+    with configure_output(setup.terminal, plain=setup.settings.chat.screen_reader):
         return asyncio.run(_run(setup))
 
 
@@ -57,12 +57,12 @@ async def _run(setup: ChatSetup) -> int:
 
 
 class Repl:
-    """One run of the loop."""
+    """One run of the chat loop."""
 
     def __init__(self, setup: ChatSetup) -> None:
         self._setup = setup
         self._terminal = setup.terminal
-        self._quiet = Quiet(setup.terminal.stdin)
+        self._quiet = EchoGuard(setup.terminal.stdin)
         self._loop = asyncio.get_running_loop()
         self._work: asyncio.Task[None] | None = None
         self._cancelled_at = 0.0
@@ -83,22 +83,22 @@ class Repl:
             vi=chat.editing_mode == "vi",
             plain=chat.screen_reader,
         )
-        self._opening = Opening(
+        self._opening = AgentStartup(
             self.chat,
             self._prompt,
             approval=Approval(
-                self._ask_amid,
+                self._ask_during_answer,
                 left=self._cancel,
                 session=lambda: self.chat.session_id,
                 keep=partial(allow_for_good, setup.settings),
-                tell=self._tell_amid,
+                tell=self._print_during_answer,
                 allowed=Allowed(frozenset(setup.settings.tools.allow), setup.yes_tools),
             ),
             busy=lambda: self._work is not None,
         )
 
     async def run(self) -> int:
-        """Chat until the person leaves, and return the exit code."""
+        """Run the chat until the user leaves; return the exit code."""
         with self._signals(), self._quiet:
             try:
                 await self._greet()
@@ -110,8 +110,8 @@ class Repl:
         try:
             self._terminal.stderr.flush()
             self._terminal.stdout.flush()
-        except OSError:  # the window was closed, and nobody told us
-            _let_go(self._terminal)
+        except OSError:  # the window was closed without a signal
+            _discard_output(self._terminal)
         return _SIGNALLED + self._ended_by if self._ended_by else _DONE
 
     async def _greet(self) -> None:
@@ -146,22 +146,22 @@ class Repl:
             self._empty_interrupts = 0
             try:
                 await self._do(self._answer(said))
-            except Left:
+            except ChatExit:
                 return
 
-    # One line of the person.
+    # One line of input.
 
     async def _do(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do something that Ctrl-C cancels."""
+        """Run a coroutine that Ctrl-C cancels."""
         self._work = asyncio.create_task(work)
         self._cancelled_at = -_PATIENCE_SECONDS
-        handled(self._loop, signal.SIGINT, self._interrupt)  # some prompts take it away
+        handled(self._loop, signal.SIGINT, self._interrupt)  # some prompts remove it
         between, self._interrupted_between = self._interrupted_between, False
-        if between or self._prompt.took_interrupt() or self._ended_by:
+        if between or self._prompt.was_interrupted() or self._ended_by:
             self._loop.call_soon(self._cancel)
         cancelled = False
         try:
-            with self._quiet.suspendable(self._aside):
+            with self._quiet.suspendable(self._rendering_paused):
                 await self._work
         except asyncio.CancelledError:
             if not self._work.cancelled():
@@ -170,11 +170,11 @@ class Repl:
         finally:
             self._work = None
         if cancelled or self._ended_by:
-            await self._keep_unasked()
+            await self._store_pending_question()
         self._unasked = None
 
-    async def _keep_unasked(self) -> None:
-        """Store what was said and overtaken, by Ctrl-C or the end of the chat, before anybody was asked."""
+    async def _store_pending_question(self) -> None:
+        """Store a message that was interrupted, by Ctrl-C or the end of the chat, before its request was sent."""
         content, self._unasked = self._unasked, None
         if content is None:
             return
@@ -183,21 +183,23 @@ class Repl:
             self.chat.attached.clear()
             if not self._ended_by:
                 await self.chat.look()
-                self._terminal.note("interrupted before it was asked; it is kept, /retry asks it")
+                self._terminal.note(
+                    "interrupted before the request was sent. The message is saved; /retry sends it"
+                )
         except StoreError as error:
             self._terminal.error(str(error))
             self._recover(content, "")
 
     async def _answer(self, said: str) -> None:
-        """Run a command or take a turn, telling what went wrong in one line."""
+        """Run a command or a turn, and print an error in one line."""
         line = said.strip()
         if not line:
             return
         if line in _LEAVING:
-            raise Left
+            raise ChatExit
         try:
             if line.startswith("/") and not line.startswith("//"):
-                await self.chat.show_news()
+                await self.chat.show_external_changes()
                 from omniagent_cli.repl.commands import run_command
 
                 await run_command(self.chat, line)
@@ -205,7 +207,7 @@ class Repl:
             else:
                 text = line[1:] if line.startswith("//") else said
                 self._unasked = compose(text, self.chat.attached)
-                await self.chat.ready_agent()  # Ctrl-C until here leaves attachments waiting
+                await self.chat.ready_agent()  # Ctrl-C before this point keeps pending attachments
                 await self.turn(attaching.with_attached(self.chat, text))
         except OmniAgentError as error:
             if self.chat.opening.done() and self.chat.opening.exception() is error:
@@ -213,9 +215,9 @@ class Repl:
             self._terminal.error(str(error))
 
     async def turn(
-        self, content: Content, engine: Engine | None = None, *, going_on: GoingOn | None = None
+        self, content: Content, engine: Engine | None = None, *, resumed: ResumedTurn | None = None
     ) -> None:
-        """Ask, or go on, show the answer as it comes, and keep what came if it ends early."""
+        """Run a turn, or resume one, printing the answer as it streams; a partial answer is kept."""
         chat = self.chat
         agent = await chat.ready_agent()
         chat.removed = None
@@ -224,54 +226,54 @@ class Repl:
         try:
             if engine is None:
                 await confirm_first_use(chat)
-            await chat.show_news()
+            await chat.show_external_changes()
             self._unasked = None
-            await self._show(self._events(agent, content, engine, going_on), said, going_on)
+            await self._show(self._events(agent, content, engine, resumed), said, resumed)
         except StoreError as error:
-            learn = chat.look  # what half arrived is ours, and no news
+            learn = chat.look  # a partial answer of this chat is not an external change
             self._terminal.error(str(error))
             self._recover(content, "".join(said))
         except OmniAgentError as error:
             self._terminal.error(str(error))
             if said:
-                self._terminal.note("what came is kept; /continue goes on from it")
-        except OSError:  # the window was closed; closing the turn has stored what came
+                self._terminal.note("The partial answer is saved; /continue resumes it")
+        except OSError:  # the window was closed; closing the turn stored the partial answer
             self._end(signal.SIGHUP)
-        except Exception:  # a bug must not cost what was said either
+        except Exception:  # a bug must not lose messages either
             self._recover(content, "".join(said))
             raise
-        finally:  # also of a turn that Ctrl-C ended
+        finally:  # also after a turn that Ctrl-C ended
             with suppress(StoreError):
                 await learn()
             if chat.message_count:
                 chat.setup.remember(chat.session_id)
 
     def _events(
-        self, agent: Agent, content: Content, engine: Engine | None, going_on: GoingOn | None
+        self, agent: Agent, content: Content, engine: Engine | None, resumed: ResumedTurn | None
     ) -> AsyncGenerator[TurnEvent, None]:
         session_id = self.chat.session_id
-        if going_on is not None:
-            return agent.go_on(session_id, going_on.turn_id, engine=engine)
+        if resumed is not None:
+            return agent.go_on(session_id, resumed.turn_id, engine=engine)
         return agent.stream(content, session_id, engine=engine)
 
     async def _show(
         self,
         events: AsyncGenerator[TurnEvent, None],
         said: list[str],
-        going_on: GoingOn | None = None,
+        resumed: ResumedTurn | None = None,
     ) -> None:
         from omniagent_cli.ui.stream import StreamView
-        from omniagent_cli.ui.turn_player import painted
+        from omniagent_cli.ui.turn_player import rendered_events
 
         look = self._setup.settings.chat
         view = self._view = StreamView(
             self._terminal, thinking=look.thinking, spoken=look.screen_reader
         )
         try:
-            async with aclosing(painted(events, view)) as shown:
+            async with aclosing(rendered_events(events, view)) as shown:
                 with view:
-                    if going_on is not None and going_on.tail:
-                        view.feed(TextDelta(going_on.tail))
+                    if resumed is not None and resumed.tail:
+                        view.feed(TextDelta(resumed.tail))
                     async for event in shown:
                         if isinstance(event, TextDelta):
                             said.append(event.text)
@@ -279,12 +281,14 @@ class Repl:
                             await self._follow(event.session_id)
         except asyncio.CancelledError:
             view.abort(
-                "interrupted; what came is kept, /continue goes on" if said else "interrupted"
+                "interrupted. The partial answer is saved; /continue resumes it"
+                if said
+                else "interrupted"
             )
             raise
 
     async def _follow(self, session_id: str) -> None:
-        """Go where the turn went, when its session was deleted meanwhile."""
+        """Switch to the session that received the turn if its own was deleted during the turn."""
         if session_id and session_id != self.chat.session_id:
             await self.chat.enter(session_id)
 
@@ -295,29 +299,29 @@ class Repl:
         try:
             path = recovery.keep(chat.session_id, content, answer, chat.settings.environ)
         except ConfigError as error:
-            self._terminal.warn(f"this turn is not stored; it is only on this screen ({error})")
+            self._terminal.warn(f"this turn is not stored; it is only on the screen ({error})")
         else:
-            self._terminal.warn(f"this turn may not be in the store; it is kept in {path}")
+            self._terminal.warn(f"this turn may not be stored; it was written to {path}")
 
     async def _ask(self, question: str, default: str) -> str | None:
         return await self._prompt.ask(question, default)
 
-    def _tell_amid(self, text: str) -> None:
-        """Say a line in the middle of an answer."""
-        with self._aside():
+    def _print_during_answer(self, text: str) -> None:
+        """Print a line while an answer streams."""
+        with self._rendering_paused():
             self._terminal.note(text)
 
-    async def _ask_amid(self, question: str, told: Sequence[str]) -> str | None:
-        """Ask in the middle of an answer, with lines above; what was typed before they were seen is no answer."""
-        with self._aside():
+    async def _ask_during_answer(self, question: str, told: Sequence[str]) -> str | None:
+        """Ask a question while an answer streams; keys typed before it was shown are ignored."""
+        with self._rendering_paused():
             for line in told:
                 self._terminal.line(self._terminal.shown(line))
             self._quiet.forget_typed()
             return await self._prompt.ask(question)
 
-    def _aside(self) -> AbstractContextManager[None]:
-        """Keep the answer from being painted meanwhile."""
-        return self._view.held() if self._view is not None else nullcontext()
+    def _rendering_paused(self) -> AbstractContextManager[None]:
+        """Pause the rendering of the answer."""
+        return self._view.paused() if self._view is not None else nullcontext()
 
     # Interrupts and the end.
 
@@ -327,7 +331,7 @@ class Repl:
         self._cancel()
 
     def _cancel(self) -> None:
-        """Cancel what is being done; again only after a while, so that storing what came is not cut short."""
+        """Cancel the running work; a second time only after a delay, so that the partial answer can be stored."""
         now = self._loop.time()
         if self._work is not None and now - self._cancelled_at >= _PATIENCE_SECONDS:
             self._cancelled_at = now
@@ -336,13 +340,13 @@ class Repl:
     def _interrupted_at_prompt(self) -> None:
         self._empty_interrupts = 0 if self._prompt.typed else self._empty_interrupts + 1
         if self._empty_interrupts >= 2:
-            self._terminal.note("Ctrl-D or /quit leaves")
+            self._terminal.note("to leave, press Ctrl-D or type /quit")
 
     def _end(self, number: int) -> None:
-        """End because of a signal: stop the turn, which stores what came, and leave."""
+        """End the chat on a signal: stop the turn, which stores its partial answer, and leave."""
         self._ended_by = self._ended_by or number
         if number == getattr(signal, "SIGHUP", None):
-            _let_go(self._terminal)
+            _discard_output(self._terminal)
         self._cancel()
         self._prompt.stop(EOFError())
 
@@ -369,13 +373,13 @@ class Repl:
         elif chat.agent is not None:
             await chat.agent.aclose()
         else:
-            chat.opening.exception()  # it was told
+            chat.opening.exception()  # already reported
 
     def _say_goodbye(self) -> None:
         chat = self.chat
         if chat.message_count and self._setup.session_id is None and not self._setup.ephemeral:
             shown = one_line(chat.session_id)
-            self._terminal.note(f"omniagent chat -s {shown} goes on with this session")
+            self._terminal.note(f"omniagent chat -s {shown} resumes this session")
 
     def _toolbar(self) -> list[Part]:
         chat = self.chat
@@ -383,8 +387,8 @@ class Repl:
         return chat_parts(chat, attaching.waiting(chat), hint)
 
 
-def _let_go(terminal: Terminal) -> None:
-    """Send what is still written to a terminal that is gone nowhere, so that storing goes on undisturbed."""
+def _discard_output(terminal: Terminal) -> None:
+    """Discard further output to a closed terminal, so that storing is not disturbed."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (terminal.stdout, terminal.stderr):
         with suppress(OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Completion of a path that is all that follows a command: with blanks, in quotes, from ``~`` on."""
+"""Completion of a path that is the rest of the line: with spaces, in quotes, starting with ``~``."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from omniagent_cli.text.sanitize import one_line
 
 _LIMIT = 50
 _READ = 10_000
-"""Entries of a directory that are looked at; with more of them than that, some are not offered."""
+"""The maximum number of directory entries that are read."""
 
 
 def path_completions(written: str) -> Iterator[Completion]:
-    """Offer what the path at the end of a line could go on with; nothing has to be put in quotes.
+    """Yield completions of the path at the end of a line; quotes are not needed.
 
     Args:
-        written: what stands after the command, up to the cursor.
+        written: the text after the command, up to the cursor.
     """
     quote = written[0] if written[:1] in ("'", '"') else ""
     path = written[1:] if quote else re.sub(r"\\(.)", r"\1", written)
     folder, slash, start = path.rpartition("/")
     for name, is_folder, told in _entries(folder + slash, start):
         if quote and quote in name:
-            continue  # it could not be closed
+            continue  # its closing quote could not be added
         ends = "/" if is_folder else quote
         value = f"{quote}{folder}{slash}{name}{ends}"
         yield Completion(
@@ -38,7 +38,7 @@ def path_completions(written: str) -> Iterator[Completion]:
 
 
 def _entries(folder: str, start: str) -> list[tuple[str, bool, str]]:
-    """Return name, whether it is a directory, and the size of what begins with a text, in the order of the names."""
+    """Return name, whether it is a directory, and size of the entries with a prefix, sorted by name."""
     typed = start.casefold()
     try:
         with os.scandir(os.path.expanduser(folder) or ".") as entries:  # noqa: PTH111  # the text stays as typed
@@ -47,7 +47,8 @@ def _entries(folder: str, start: str) -> list[tuple[str, bool, str]]:
                 for entry in islice(entries, _READ)
                 if entry.name.casefold().startswith(typed)
                 and (typed or not entry.name.startswith("."))
-                and one_line(entry.name) == entry.name  # else it would put in what cannot be shown
+                and one_line(entry.name)
+                == entry.name  # contains characters that cannot be displayed
             )
             found = nsmallest(_LIMIT, fitting, key=lambda entry: entry.name)
             return [_described(entry) for entry in found]
@@ -60,5 +61,5 @@ def _described(entry: os.DirEntry[str]) -> tuple[str, bool, str]:
         if entry.is_dir():
             return entry.name, True, ""
         return entry.name, False, size_text(entry.stat().st_size)
-    except OSError:  # a link that leads nowhere
+    except OSError:  # a dangling link
         return entry.name, False, ""

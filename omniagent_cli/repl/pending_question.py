@@ -1,4 +1,4 @@
-"""Questions that the end of the chat overtakes: said, and not yet asked."""
+"""Storage of a question whose request was not sent before the chat ended."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from omniagent_cli.repl.chat import Chat
 
 
 async def keep_question(chat: Chat, content: Content) -> None:
-    """Store a question that nobody will answer now, as one that was interrupted, so that ``/retry`` asks it.
+    """Store an unsent question with status ``interrupted``, so that ``/retry`` sends it.
 
     Raises:
         StoreError: it could not be stored.

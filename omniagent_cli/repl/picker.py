@@ -1,4 +1,4 @@
-"""A person picks one of their sessions: by typing and arrows on a screen of its own, or by its number in a list."""
+"""The session picker: by typing and arrow keys on its own screen, or by number in a list."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from omniagent_cli.durations import describe_age, utc_now
 from omniagent_cli.errors import OmniAgentError
 from omniagent_cli.models import SessionSummary
 from omniagent_cli.repl.echo_guard import handled
-from omniagent_cli.repl.picker_model import Choices
+from omniagent_cli.repl.picker_model import SessionChoices
 from omniagent_cli.text.sanitize import one_line
 from omniagent_cli.ui.views import counted
 
@@ -23,32 +23,32 @@ if TYPE_CHECKING:
 Ask = Callable[[str], Awaitable[str | None]]
 
 _LISTED = 20
-_QUESTION = "Number of a session, or words to look for (Enter alone: none of them): "
+_QUESTION = "Number of a session, or words to search for (Enter to cancel): "
 
 
 class NothingToPick(OmniAgentError):
-    """There are no sessions."""
+    """Raised when there are no sessions to pick from."""
 
 
 async def pick(
     store: SessionStore, terminal: Terminal, *, ask: Ask, spoken: bool = False
 ) -> str | None:
-    """Let a person pick a session and return its id; None when they leave it.
+    """Show the picker and return the id of the chosen session; None if it is canceled.
 
     Args:
-        store: its sessions; archived ones are not offered.
-        terminal: where they are shown.
-        ask: asks for a line, where there is no screen to paint on.
-        spoken: nothing that moves, for screen readers.
+        store: the store with the sessions; archived ones are not shown.
+        terminal: the terminal to show it on.
+        ask: asks for a line, where no full-screen picker is possible.
+        spoken: use the numbered list, for screen readers.
 
     Raises:
-        NothingToPick: there are none.
-        StoreError: they cannot be listed.
+        NothingToPick: there are no sessions.
+        StoreError: the sessions cannot be listed.
     """
-    choices = Choices(store)
+    choices = SessionChoices(store)
     choices.add(await asyncio.to_thread(choices.read_page))
     if not choices.count:
-        raise NothingToPick("there are no sessions yet; what you say first begins one")
+        raise NothingToPick("no sessions yet; your first message creates one")
     if spoken or terminal.is_dumb or not (terminal.is_terminal and terminal.reads_terminal):
         return await _by_number(choices, terminal, ask)
     from omniagent_cli.repl.picker_screen import PickerScreen
@@ -57,15 +57,15 @@ async def pick(
 
 
 def run_picker(store: SessionStore, terminal: Terminal, *, spoken: bool = False) -> str | None:
-    """Like `pick`, where nothing else runs yet.
+    """Run `pick` in an event loop of its own, before the chat starts.
 
     Raises:
-        NothingToPick: there are none.
-        StoreError: they cannot be listed.
+        NothingToPick: there are no sessions.
+        StoreError: the sessions cannot be listed.
     """
     from prompt_toolkit.shortcuts import PromptSession
 
-    from omniagent_cli.repl.prompt import fitting_output
+    from omniagent_cli.repl.prompt import configure_output
 
     async def ask(question: str) -> str | None:
         session: PromptSession[str] = PromptSession()
@@ -74,16 +74,16 @@ def run_picker(store: SessionStore, terminal: Terminal, *, spoken: bool = False)
         except (KeyboardInterrupt, EOFError):
             return None
 
-    with fitting_output(terminal, plain=spoken):
+    with configure_output(terminal, plain=spoken):
         try:
             return asyncio.run(_until_ended(pick(store, terminal, ask=ask, spoken=spoken)))
         except asyncio.CancelledError:
-            signal.raise_signal(signal.SIGTERM)  # to whoever heard it before
+            signal.raise_signal(signal.SIGTERM)  # to the previous handler
             raise
 
 
 async def _until_ended(work: Coroutine[Any, Any, str | None]) -> str | None:
-    """Let SIGTERM cancel the work, which leaves the screen as it was; an exception out of nowhere would not."""
+    """Cancel the work on SIGTERM, which restores the screen; an exception from a signal handler would not."""
     task = asyncio.ensure_future(work)
     loop, before = asyncio.get_running_loop(), signal.getsignal(signal.SIGTERM)
     handled(loop, signal.SIGTERM, task.cancel)
@@ -95,14 +95,14 @@ async def _until_ended(work: Coroutine[Any, Any, str | None]) -> str | None:
             signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
-async def _by_number(choices: Choices, terminal: Terminal, ask: Ask) -> str | None:
-    """Show a numbered list and ask, as often as it takes."""
+async def _by_number(choices: SessionChoices, terminal: Terminal, ask: Ask) -> str | None:
+    """Show a numbered list and ask until a session is chosen or the user cancels."""
     while True:
         shown = choices.fitting[:_LISTED]
         for number, summary in enumerate(shown, 1):
-            terminal.line(f"{number}. {_told(summary)}")
+            terminal.line(f"{number}. {_spoken_row(summary)}")
         if len(choices.fitting) > len(shown) or not choices.complete:
-            terminal.note("there are more; words find some of them")
+            terminal.note("more sessions exist; type words to search for them")
         wanted = (await ask(_QUESTION) or "").strip()
         if not wanted:
             return None
@@ -112,12 +112,12 @@ async def _by_number(choices: Choices, terminal: Terminal, ask: Ask) -> str | No
             choices.add(await asyncio.to_thread(choices.read_page))
         choices.choose(wanted)
         if not choices.fitting:
-            terminal.note(f"no session fits {one_line(wanted)}")
+            terminal.note(f"no session matches {one_line(wanted)}")
             choices.choose("")
 
 
-def _told(summary: SessionSummary) -> str:
-    """Return a session as it is read aloud."""
+def _spoken_row(summary: SessionSummary) -> str:
+    """Return the row of a session for screen readers."""
     what = [one_line(summary.title or summary.preview), one_line(summary.id)]
     what += [describe_age(summary.updated_at, utc_now()), counted(summary.message_count, "message")]
     what += ["pinned"] if summary.pinned else []

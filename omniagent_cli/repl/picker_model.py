@@ -1,4 +1,4 @@
-"""What a picker chooses from: sessions read a page at a time, and which of them fit what was typed."""
+"""The model of the picker: sessions read page by page, ranked against the typed query."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PREVIEWED = 6
 
 @dataclass(slots=True)
 class _Row:
-    """A session with what is compared: what is called like it, and all that is known of it."""
+    """A session with its searchable texts: its names, and all of its summary."""
 
     summary: SessionSummary
     name: str
@@ -24,13 +24,13 @@ class _Row:
 
 
 @dataclass(slots=True)
-class Choices:
-    """The sessions of a store, pinned ones and then the last used first; their transcripts are never read.
+class SessionChoices:
+    """The sessions of a store, pinned ones first, then by last use; messages are not read.
 
     Attributes:
-        query: what was typed.
-        fitting: the sessions that fit it, the best first.
-        complete: all sessions of the store are read.
+        query: the typed query.
+        fitting: the sessions that match it, best first.
+        complete: all sessions of the store have been read.
     """
 
     store: SessionStore
@@ -43,20 +43,20 @@ class Choices:
 
     @property
     def count(self) -> int:
-        """How many sessions are read so far."""
+        """The number of sessions read so far."""
         return len(self._rows)
 
     def read_page(self) -> list[SessionSummary]:
-        """Read the next page and return it; hand it to `add`, which may be in another thread."""
+        """Read and return the next page, for `add`, which may run in another thread."""
         page = self.store.list(limit=PAGE, cursor=self._cursor)
         self._cursor = page.next_cursor
         self.complete = page.next_cursor is None
         return page
 
     def add(self, page: list[SessionSummary]) -> None:
-        """Take a page in."""
+        """Add a page."""
         for summary in page:
-            if summary.uid in self._known:  # it was used between two pages
+            if summary.uid in self._known:  # it moved up between two pages
                 continue
             self._known.add(summary.uid)
             name = one_line(f" {summary.title} {summary.id} {' '.join(summary.tags)}").casefold()
@@ -65,7 +65,7 @@ class Choices:
         self.choose(self.query)
 
     def choose(self, query: str) -> None:
-        """Choose anew which sessions fit."""
+        """Set the query and rank the sessions."""
         self.query = query
         words = query.casefold().split()
         if not words:
@@ -80,9 +80,9 @@ class Choices:
 
 
 def _rank(words: list[str], row: _Row) -> int | None:
-    """Return how well a session fits, less is better.
+    """Return the rank of a session, lower is better.
 
-    First what has words that begin so in its name, then what has them anywhere, then letters in this order.
+    Words that start with the query in a name come first, then matches anywhere, then subsequences.
     """
     total = 0
     for word in words:
@@ -108,7 +108,7 @@ def _in_order(word: str, text: str) -> bool:
 
 
 def last_messages(store: SessionStore, session_id: str) -> list[Message]:
-    """Return the last messages of a session, for a preview; none when it went meanwhile."""
+    """Return the last messages of a session, for a preview; none if it no longer exists."""
     try:
         return store.messages(session_id, last=_PREVIEWED)
     except SessionNotFound:

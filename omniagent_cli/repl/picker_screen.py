@@ -1,7 +1,6 @@
-"""The screen on which a session is picked; it leaves nothing behind.
+"""The full-screen picker, drawn on the terminal's alternate screen.
 
-It is painted on the terminal's alternate screen. What stands in it was written by others, and reaches the terminal
-as plain cut text only.
+Session texts are untrusted and reach the terminal only as plain truncated text.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from prompt_toolkit.output import ColorDepth
 from omniagent_cli.durations import describe_age, utc_now
 from omniagent_cli.errors import OmniAgentError
 from omniagent_cli.models import Message, SessionSummary
-from omniagent_cli.repl.picker_model import Choices, last_messages
+from omniagent_cli.repl.picker_model import SessionChoices, last_messages
 from omniagent_cli.repl.prompt import without_mouse
 from omniagent_cli.repl.truncation import beginning
 from omniagent_cli.text.sanitize import first_line, one_line, visible
@@ -33,29 +32,29 @@ if TYPE_CHECKING:
     from omniagent_cli.ui.terminal import Terminal
 
 _BESIDE_COLUMNS = 90
-"""A terminal this wide has the preview beside the list, a narrower one below."""
+"""Minimum width for the preview beside the list; below it, the preview is under the list."""
 
 _BELOW_ROWS = 14
-"""One that is not even this high has none."""
+"""Minimum height for a preview."""
 
 _PREVIEW_PAUSE_SECONDS = 0.12
 _ESCAPE_SECONDS = 0.04
-"""How long Escape may be the beginning of another key."""
+"""Seconds that Escape may be the start of another key."""
 
 _NEAR = 50
-"""The next page is read when only that many rows are left below."""
+"""Remaining rows at which the next page is read."""
 
 _TEXT_LENGTH = 2_000
 _MESSAGE_ROWS = 5
 
 Line = tuple[str, str]
-"""A style, and the text of one row."""
+"""The style and text of one row."""
 
 
 class PickerScreen:
-    """Shows the sessions that fit what is typed, and the last messages of the one the bar stands on."""
+    """Shows the matching sessions and the last messages of the selected one."""
 
-    def __init__(self, choices: Choices, terminal: Terminal) -> None:
+    def __init__(self, choices: SessionChoices, terminal: Terminal) -> None:
         self._choices = choices
         self._place = 0
         self._top = 0
@@ -63,7 +62,7 @@ class PickerScreen:
         self._previews: dict[str, list[Message] | str] = {}
         self._reading: asyncio.Task[None] | None = None
         self._paging: asyncio.Task[None] | None = None
-        self._bar = "│" if terminal.speaks_unicode else "|"
+        self._bar = "│" if terminal.encodes_unicode else "|"
         self._buffer = Buffer(multiline=False, on_text_changed=lambda _: self._typed())
         prompt = BufferControl(self._buffer, input_processors=[BeforeInput("pick> ")])
         self._app: Application[str | None] = Application(
@@ -84,7 +83,7 @@ class PickerScreen:
         self._app.ttimeoutlen = self._app.timeoutlen = _ESCAPE_SECONDS
 
     async def run(self) -> str | None:
-        """Return the id of the session that was picked; None when it was left."""
+        """Return the id of the chosen session; None if the picker was canceled."""
         try:
             return await self._app.run_async(pre_run=self._moved, handle_sigint=False)
         except (KeyboardInterrupt, EOFError):
@@ -136,7 +135,7 @@ class PickerScreen:
         self._moved()
 
     def _moved(self) -> None:
-        """Read what is missing now: the next page, and the messages of the session the bar stands on."""
+        """Read missing data: the next page, and the messages of the selected session."""
         if self._paging is None or self._paging.done():
             self._paging = self._app.create_background_task(self._read_on())
         chosen = self._chosen
@@ -159,7 +158,7 @@ class PickerScreen:
                 return
             before = self._chosen
             choices.add(page)
-            if before is not None and self._place:  # the bar stays on what the person moved it to
+            if before is not None and self._place:  # keep the selection of the user
                 self._place = choices.fitting.index(before)
             elif before is None:
                 self._moved()
@@ -176,7 +175,7 @@ class PickerScreen:
         self._previews[chosen.uid] = found
         self._app.invalidate()
 
-    # Painting: rows of cut text.
+    # Drawing: rows of truncated text.
 
     def _size(self) -> tuple[int, int]:
         size = self._app.output.get_size()
@@ -211,7 +210,7 @@ class PickerScreen:
     def _list(self, width: int, rows: int) -> list[Line]:
         fitting = self._choices.fitting
         if not fitting:
-            return [("", cut_cells("no session fits", width))]
+            return [("", cut_cells("no session matches", width))]
         self._top = min(max(self._top, self._place - rows + 1), self._place)
         now = utc_now()
         lines = []
@@ -241,13 +240,13 @@ class PickerScreen:
     def _foot(self) -> StyleAndTextTuples:
         choices = self._choices
         more = "" if choices.complete else "+"
-        told = self._trouble or "Enter goes on with it, Esc leaves"
+        told = self._trouble or "Enter: open, Esc: cancel"
         text = f"{len(choices.fitting):,}/{choices.count:,}{more}  {told}"
         return [("", cut_cells(text, self._size()[0]))]
 
 
 def _row(summary: SessionSummary, width: int, age: str) -> str:
-    """Return a session on one row: its title, and what of the rest there is room for."""
+    """Return a session on one row: its title, and as much of the rest as fits."""
     title = ("* " if summary.pinned else "") + one_line(summary.title or summary.preview)
     rest = [f"{age:>11}"]
     if width >= 48:
@@ -267,7 +266,7 @@ def _padded(text: str, width: int) -> str:
 
 
 def _message_lines(message: Message, width: int) -> list[Line]:
-    """Return how a message begins; a tool's result in one row."""
+    """Return the first lines of a message; of a tool result one row."""
     who = message.role if not message.name else f"{message.role} {one_line(message.name)}"
     if message.role == "tool":
         return [("", cut_cells(f"{who}: {one_line(first_line(message.text, 200))}", width))]

@@ -1,4 +1,4 @@
-"""Where the person types: one line or many, with history, search, suggestions and completion."""
+"""The prompt: one or more lines, with history, search, suggestions and completion."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from prompt_toolkit.utils import is_dumb_terminal
 from omniagent_cli.repl.history import PrivateHistory
 from omniagent_cli.repl.toolbar import Part, fitted_line
 from omniagent_cli.text.sanitize import one_line
-from omniagent_cli.ui.ascii import plainly_drawn
+from omniagent_cli.ui.ascii import to_ascii
 
 if TYPE_CHECKING:
     from prompt_toolkit.completion import Completer
@@ -38,12 +38,12 @@ SPOKEN_MARK = "You: "
 
 
 @contextmanager
-def fitting_output(terminal: Terminal, *, plain: bool) -> Iterator[None]:
-    """Let prompts write nothing but text to a terminal that understands nothing else.
+def configure_output(terminal: Terminal, *, plain: bool) -> Iterator[None]:
+    """Make prompts write only text on a terminal that understands nothing else.
 
     Args:
-        terminal: where they stand.
-        plain: for a screen reader, which would read what is painted to find out how much room there is.
+        terminal: the terminal of the prompts.
+        plain: for a screen reader, which would read the drawing that measures free space.
     """
     if terminal.is_dumb:
         from prompt_toolkit.output.plain_text import PlainTextOutput
@@ -62,16 +62,16 @@ def fitting_output(terminal: Terminal, *, plain: bool) -> Iterator[None]:
 
 
 class Prompt:
-    """Reads what the person says.
+    """Reads input from the user.
 
     Args:
-        terminal: decides about colour.
-        history_file: where the lines are remembered; None remembers them while this runs.
+        terminal: the terminal, which decides about color.
+        history_file: the file for typed lines; None keeps them in memory.
         completer: completes slash commands.
-        toolbar: the parts of the bottom line.
-        multiline: tells whether Enter begins a line instead of sending.
-        vi: keys of vi instead of emacs.
-        plain: no toolbar, no menu while typing, no suggestions: for screen readers.
+        toolbar: returns the parts of the bottom line.
+        multiline: returns whether Enter inserts a line break instead of sending.
+        vi: use vi keys instead of emacs keys.
+        plain: no toolbar, menu or suggestions, for screen readers.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Prompt:
     ) -> None:
         self._terminal = terminal
         self._toolbar = toolbar
-        self._apps = get_app_session()  # knows which prompt is on the screen
+        self._apps = get_app_session()  # the context that knows the active prompt
         depth = None if terminal.colored else ColorDepth.DEPTH_1_BIT
         self._session: PromptSession[str] = PromptSession(
             SPOKEN_MARK if plain else MARK,
@@ -112,18 +112,18 @@ class Prompt:
         )
 
     async def read(self, ready: Callable[[], None] | None = None) -> str:
-        """Return what the person says next.
+        """Read and return the next input.
 
         Args:
             ready: called once the prompt is on the screen.
 
         Raises:
-            KeyboardInterrupt: they pressed Ctrl-C.
-            EOFError: they pressed Ctrl-D.
+            KeyboardInterrupt: Ctrl-C was pressed.
+            EOFError: Ctrl-D was pressed.
         """
         if (
             ready is not None and is_dumb_terminal()
-        ):  # nothing is painted there, and nobody tells when
+        ):  # nothing is drawn there, so there is no first drawing
             asyncio.get_running_loop().call_soon(ready)
             ready = None
         return await self._session.prompt_async(
@@ -131,10 +131,10 @@ class Prompt:
             handle_sigint=False,
         )
 
-    def took_interrupt(self) -> bool:
-        """Tell whether Ctrl-C was pressed between the end of `read` and now, while it was a key like others.
+    def was_interrupted(self) -> bool:
+        """Return whether Ctrl-C was pressed since `read` ended, when it was an ordinary key.
 
-        What else was typed since then answers the next prompt. Keys from a pipe are in nobody's hands any more.
+        Other keys typed since then are kept for the next prompt. Input from a pipe is not checked.
         """
         if not self._terminal.reads_terminal:
             return False
@@ -142,14 +142,14 @@ class Prompt:
 
         source = self._session.app.input
         keys = get_typeahead(source)
-        with suppress(OSError, ValueError):  # a terminal that is gone has no keys
+        with suppress(OSError, ValueError):  # a closed terminal has no keys
             keys += source.read_keys()
         place = next((n for n, press in enumerate(keys) if press.key == Keys.ControlC), None)
         store_typeahead(source, keys if place is None else keys[:place] + keys[place + 1 :])
         return place is not None
 
     async def ask(self, question: str, default: str = "") -> str | None:
-        """Ask for a line that is not remembered; None when they leave."""
+        """Ask for a line that is not added to the history; return None when the user leaves."""
         try:
             return await self._question.prompt_async(
                 one_line(question),
@@ -161,18 +161,18 @@ class Prompt:
 
     @property
     def typed(self) -> str:
-        """What stands at the prompt and was not sent."""
+        """The text at the prompt that was not sent."""
         return self._session.default_buffer.text
 
     async def tell(self, say: Callable[[], None]) -> None:
-        """Print above the prompt when it is on the screen, else at once."""
+        """Print above the prompt if it is on the screen, else immediately."""
         if self._apps.app is None:
             say()
         else:
             await run_in_terminal(say)
 
     def stop(self, error: BaseException) -> bool:
-        """End a `read` or `ask` that is waiting, with an error; tell whether one was."""
+        """End a waiting `read` or `ask` with an error; return whether one was waiting."""
         app = self._apps.app
         if app is None or not app.is_running or not app.future or app.future.done():
             return False
@@ -180,7 +180,7 @@ class Prompt:
         return True
 
     def refresh(self) -> None:
-        """Paint the bottom line again."""
+        """Redraw the bottom line."""
         if self._apps.app is not None:
             self._apps.app.invalidate()
 
@@ -190,7 +190,7 @@ class Prompt:
 
     def _bottom_line(self) -> str:
         line = fitted_line(self._toolbar(), max(8, self._terminal.width - 2))
-        return f" {line if self._terminal.draws_unicode else plainly_drawn(line)}"
+        return f" {line if self._terminal.draws_unicode else to_ascii(line)}"
 
 
 def _after_first_paint(ready: Callable[[], None]) -> None:
@@ -206,14 +206,14 @@ def _after_first_paint(ready: Callable[[], None]) -> None:
 
 
 def without_mouse(keys: KeyBindings) -> KeyBindings:
-    """Let what a terminal tells of its mouse do nothing, and return the keys.
+    """Ignore mouse events and return the key bindings.
 
-    Nobody asked for it, so that it is colour codes of a text that was put in; prompt-toolkit fails on them.
+    Mouse reporting is off, so that these are color codes in pasted text, on which prompt-toolkit fails.
     """
 
     @keys.add(Keys.Vt100MouseEvent)
     def _ignore(_event: KeyPressEvent) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     return keys
 

@@ -1,4 +1,4 @@
-"""What was said last, shown when a session is taken up again: little, and quick however much there is."""
+"""The recap of a resumed session: its last exchanges, shortened, in constant time."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _LAST_ROWS, _QUESTION_ROWS, _EARLIER_ROWS = 24, 6, 6
 _TOLD_LENGTH = 120
 
 _WAYS_ON = {
-    Ending.UNANSWERED: "the last question has no answer{why}; /retry asks it again",
-    Ending.PARTIAL: "this answer was interrupted; /continue goes on from it, /retry asks again",
-    Ending.FAILED: "this answer failed{why}; /continue goes on from it, /retry asks again",
-    Ending.CUT: "this answer was cut at the model's token limit; /continue goes on from it",
-    Ending.AMID_TOOLS: "this turn stopped among its tools; /continue goes on with it, /retry asks again",
+    Ending.UNANSWERED: "the last question has no answer{why}. /retry asks it again",
+    Ending.PARTIAL: "this answer was interrupted. /continue resumes it, /retry asks again",
+    Ending.FAILED: "this answer failed{why}. /continue resumes it, /retry asks again",
+    Ending.CUT: "this answer was cut at the model's token limit. /continue resumes it",
+    Ending.AMID_TOOLS: "this turn stopped during its tool calls. /continue resumes it, /retry asks again",
 }
 _MAY_GROW = (
     "this answer has no end: another program may be writing it still, or was killed; "
@@ -39,27 +39,29 @@ _MAY_GROW = (
 
 
 async def show_recap(chat: Chat) -> None:
-    """Show the last exchanges of the chat's session, and what can be done about one without an end."""
+    """Print the last exchanges of the session, and how to resume an unfinished one."""
     messages, summarised = await chat.call(_read, chat.store, chat.session_id)
     if not messages:
         return
     earlier = chat.message_count - len(messages)
     if earlier > 0:
-        chat.terminal.note(f"{counted(earlier, 'message')} before these; /history N shows more")
+        chat.terminal.note(f"{counted(earlier, 'message')} before these. /history N shows more")
     if summarised is not None:
-        chat.terminal.note(f"the model gets a summary of what stands up to #{summarised}")
+        chat.terminal.note(f"the model receives a summary of the messages up to #{summarised}")
     turn = await chat.call(last_turn, chat.store, chat.session_id)
     final = messages[-1].id
     stopped = ending(turn)
     for message in messages:
-        show_short(chat, message, last=message.id == final, ends_early=stopped is not Ending.WHOLE)
-    told = way_on(turn)
+        show_truncated(
+            chat, message, last=message.id == final, ends_early=stopped is not Ending.WHOLE
+        )
+    told = resume_hint(turn)
     if told:
         chat.terminal.note(told)
 
 
-def way_on(turn: Sequence[Message]) -> str:
-    """Say how a turn ended before its end and what can be done about it; nothing when it is whole."""
+def resume_hint(turn: Sequence[Message]) -> str:
+    """Return how a turn was cut short and how to resume it; empty if it is complete."""
     stopped = ending(turn)
     if stopped is Ending.WHOLE:
         return ""
@@ -71,7 +73,7 @@ def way_on(turn: Sequence[Message]) -> str:
 
 
 def _read(store: SessionStore, session_id: str) -> tuple[list[Message], int | None]:
-    """Return the messages of the last turns, and up to where a summary stands for them."""
+    """Return the messages of the last turns, and the last position that a summary covers."""
     try:
         for look in _LOOKS:
             messages = store.messages(session_id, last=look)
@@ -86,8 +88,8 @@ def _read(store: SessionStore, session_id: str) -> tuple[list[Message], int | No
     return messages[first:], up_to if isinstance(up_to, int) else None
 
 
-def show_short(chat: Chat, message: Message, *, last: bool, ends_early: bool = False) -> None:
-    """Show a message folded: of the last one more than of others, and the end of one that was not finished."""
+def show_truncated(chat: Chat, message: Message, *, last: bool, ends_early: bool = False) -> None:
+    """Print a message truncated: more of the last one, and the end of an unfinished one."""
     terminal = chat.terminal
     if message.role == "tool":
         failed = "failed: " if (message.extra or {}).get("failed") else ""

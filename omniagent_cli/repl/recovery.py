@@ -1,4 +1,4 @@
-"""Words that the store did not take, kept in a file of their own."""
+"""Recovery files: turns that the store did not accept."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from omniagent_cli.private_files import write_private
 
 
 def keep(session_id: str, question: Content, answer: str, environ: Mapping[str, str]) -> Path:
-    """Write a turn to a new private file in the state directory and return where.
+    """Write a turn to a new private file in the state directory and return its path.
 
     Raises:
-        ConfigError: it cannot be written either.
+        ConfigError: the file cannot be written.
     """
     now = utc_now()
     path = state_dir(environ) / "recovered" / f"{new_session_id(now)}.md"

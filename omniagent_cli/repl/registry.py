@@ -1,8 +1,8 @@
-"""Slash commands: one decorated function each; name, usage and help come from the function.
+"""The registry of slash commands: one decorated function each, with usage and help derived from it.
 
-The signature is the usage: positional parameters are words, one marked `rest` takes what is left of the line,
-keyword-only ones are options (``--at N``, also ``-a N``), and what has a default may be left out. Words and options
-are those of the command line.
+The signature is the usage: positional parameters are words, one marked `rest` takes the rest of the line,
+keyword-only ones are options (``--at N``, also ``-a N``), and parameters with a default are optional. Words and
+options are those of the command line.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Command:
 
     @cached_property
     def arguments(self) -> list[Argument]:
-        """Its parameters, in the order of the function."""
+        """Its arguments, in the order of the function's parameters."""
         hints = get_type_hints(self.run, include_extras=True)
         parameters = list(inspect.signature(self.run).parameters.values())[1:]
         return [argument_of(parameter, hints[parameter.name]) for parameter in parameters]
@@ -77,22 +77,22 @@ class Command:
         return inspect.cleandoc(self.run.__doc__ or "")
 
     def parse(self, line: str) -> dict[str, Any]:
-        """Read what follows the name.
+        """Parse the text after the name.
 
         Raises:
-            UsageError: it does not fit the usage.
+            UsageError: the text does not match the usage.
         """
         return Reading(self.arguments, self._wrong).read(line)
 
     def _wrong(self, what: str) -> UsageError:
-        return UsageError(f"/{self.name}: {what}; write {self.usage}")
+        return UsageError(f"/{self.name}: {what}; usage: {self.usage}")
 
 
 _COMMANDS: dict[str, Command] = {}
 
 
 def command(name: str) -> Callable[[Run], Run]:
-    """Make a function a slash command."""
+    """Register a function as a slash command."""
 
     def add(run: Run) -> Run:
         _COMMANDS[name] = Command(name, run)
@@ -107,21 +107,21 @@ def commands() -> dict[str, Command]:
 
 
 def find(name: str) -> Command:
-    """Return a command.
+    """Return a command by name.
 
     Raises:
-        UsageError: there is none of that name; says which ones are close.
+        UsageError: the command does not exist; the message lists close matches.
     """
     known = commands()
     if name in known:
         return known[name]
-    raise UsageError(f"there is no command /{one_line(name)}; {_hint(name)}")
+    raise UsageError(f"unknown command /{one_line(name)}; {_hint(name)}")
 
 
 def _hint(name: str) -> str:
     close = list(_close(name))[:3]
     meant = f"did you mean {' or '.join('/' + match for match in close)}? " if close else ""
-    return f"{meant}/help lists them, and //{one_line(name)[:20]} sends it as text"
+    return f"{meant}/help lists the commands, //{one_line(name)[:20]} sends it as text"
 
 
 def _close(name: str) -> Iterator[str]:
@@ -132,10 +132,10 @@ def _close(name: str) -> Iterator[str]:
 
 
 async def run_command(chat: Chat, line: str) -> None:
-    """Run a line that begins with a slash.
+    """Run a line that starts with a slash.
 
     Raises:
-        OmniAgentError: it could not be done.
+        OmniAgentError: the command failed.
     """
     name, *rest = line[1:].split(maxsplit=1) or [""]
     found = find(name)
@@ -146,7 +146,7 @@ async def run_command(chat: Chat, line: str) -> None:
         if error.session_id != chat.session_id or await chat.call(_is_there, chat):
             raise
         raise SessionNotFound(
-            f"{quoted(chat.session_id)} has no messages yet; it begins with the first",
+            f"{quoted(chat.session_id)} has no messages yet; your first message creates it",
             session_id=chat.session_id,
         ) from error
 

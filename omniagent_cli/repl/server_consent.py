@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 async def confirm_first_use(chat: Chat) -> None:
-    """Ask about the model that would answer, if it has to be; `recall` answers when the person says no.
+    """Ask for consent to the current model where needed; switch to `recall` when the answer is no.
 
     Raises:
-        UsageError: they left the question; nothing is to be asked.
+        UsageError: the user left the question, and no request is sent.
     """
     agent = await chat.ready_agent()
     first = chat.setup.first_use(agent.engine)
@@ -23,9 +23,9 @@ async def confirm_first_use(chat: Chat) -> None:
         return
     answer = await chat.ask(f"{first.question} [y/N] ")
     if answer is None:
-        raise UsageError("nothing was asked; /model chooses who answers")
+        raise UsageError("no request was sent; choose a model with /model")
     if answer.strip().lower() in ("y", "yes"):
         await chat.call(first.agree)
         return
     await chat.use_engine(Recall())
-    chat.terminal.note("recall answers; /model chooses another")
+    chat.terminal.note("using recall; choose another model with /model")

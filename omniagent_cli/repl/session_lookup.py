@@ -1,4 +1,4 @@
-"""Which session a word at the prompt means."""
+"""Lookup of a session by its id or an abbreviation."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _COMPARED = 500
 
 
 def meant(store: SessionStore, given: str) -> str:
-    """Return the id of a session that exists, from its id or the beginning of it.
+    """Return the id of an existing session, given its id or a unique prefix.
 
     Raises:
-        SessionNotFound: none fits, or several do; says which.
+        SessionNotFound: no session matches, or several do; the message lists them.
     """
     if store.exists(given):
         return given
@@ -25,17 +25,15 @@ def meant(store: SessionStore, given: str) -> str:
         return fitting[0]
     if fitting:
         shown = ", ".join(map(quoted, fitting[:_SHOWN]))
-        what = f"{quoted(given)} fits more than one session: {shown}"
+        what = f"{quoted(given)} matches more than one session: {shown}"
         more = " and more" if len(fitting) > _SHOWN else ""
-        raise SessionNotFound(f"{what}{more}; write more of the id", session_id=given)
-    raise SessionNotFound(
-        f"there is no session {quoted(given)}; {_hint(store, given)}", session_id=given
-    )
+        raise SessionNotFound(f"{what}{more}; type more of the id", session_id=given)
+    raise SessionNotFound(f"no session {quoted(given)}; {_hint(store, given)}", session_id=given)
 
 
 def _hint(store: SessionStore, given: str) -> str:
     known = {s.id.casefold(): s.id for s in reversed(store.list(limit=_COMPARED, archived=None))}
     close = [known[match] for match in get_close_matches(given.casefold(), known, n=3)]
     if close:
-        return f"did you mean {' or '.join(map(quoted, close))}? /new begins one"
-    return f"/sessions lists the {counted(store.count(), 'session')} there, and /new begins one"
+        return f"did you mean {' or '.join(map(quoted, close))}? /new creates one"
+    return f"/sessions lists the {counted(store.count(), 'session')} there are, /new creates one"

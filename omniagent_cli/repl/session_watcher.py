@@ -1,4 +1,4 @@
-"""What other programs do to the session while this one is in it."""
+"""Detection of changes that other programs make to the current session."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ from dataclasses import dataclass, field
 from omniagent_cli.agent.resume import may_grow
 from omniagent_cli.errors import SessionNotFound
 from omniagent_cli.models import Message
-from omniagent_cli.repl.last_turn import Asked
+from omniagent_cli.repl.last_turn import ChatTurn
 from omniagent_cli.stores.continuation_links import CONTINUES
 from omniagent_cli.stores.events import Event
 from omniagent_cli.stores.store import SessionStore
 
 _MOST = 50
-"""Of more messages that came meanwhile only the last are shown."""
+"""The maximum number of new messages that are shown."""
 
 _GROWING = 8
-"""An answer that grows stands among the last few messages."""
+"""The number of last messages among which a growing answer is looked for."""
 
 
 @dataclass(slots=True)
-class News:
-    """What others did since it was asked last.
+class ExternalChanges:
+    """Changes that other programs made since the last check.
 
     Attributes:
-        added: messages they wrote, oldest first.
-        left_out: how many more they wrote before those.
-        growing: the ids of those of `added` that may be being written still.
-        finished: answers that were being written when they were shown, and are over now.
-        renamed: the id the session has now.
-        gone: it was deleted, or has expired.
-        anew: it was deleted, and another one has begun under its id.
-    rolled: it has begun anew, and what was said before is kept under this id.
+        added: new messages, oldest first.
+        left_out: the number of earlier new messages that are not in `added`.
+        growing: the ids of messages of `added` that may still be incomplete.
+        finished: answers that were incomplete when they were shown, and are complete now.
+        renamed: the new id of the session.
+        gone: the session was deleted, or has expired.
+        recreated: the session was deleted and another one was created under its id.
+    rolled: the session rolled over; its earlier messages are under this id.
     """
 
     added: list[Message] = field(default_factory=list)
@@ -40,19 +40,19 @@ class News:
     finished: list[Message] = field(default_factory=list)
     renamed: str = ""
     gone: bool = False
-    anew: bool = False
+    recreated: bool = False
     rolled: str = ""
 
 
-class Watch:
-    """Tells messages of others from our own, which the store announces in the process that wrote them.
+class SessionWatcher:
+    """Watches a session for changes by other programs; the store announces only those of this process.
 
     Attributes:
-        own_turns: the turns that were begun here, in order.
+        own_turns: the turns started in this chat, in order.
     """
 
     def __init__(self, store: SessionStore) -> None:
-        self.own_turns: list[Asked] = []
+        self.own_turns: list[ChatTurn] = []
         self._store = store
         self._session_id: str | None = None
         self._uid = ""
@@ -65,7 +65,7 @@ class Watch:
         ]
 
     def start(self, session_id: str) -> None:
-        """Begin to watch a session; what is in it now counts as seen."""
+        """Start watching a session; its current content counts as seen."""
         self._session_id = session_id
         before, self._uid = self._uid, self._uid_of(session_id)
         if self._uid != before:
@@ -76,12 +76,12 @@ class Watch:
         self._seen = _position(last[-1]) if last else -1
 
     def stop(self) -> None:
-        """Watch nothing."""
+        """Stop watching."""
         self._session_id = None
 
-    def news(self) -> News:
-        """Return what others did since the last call."""
-        news = News()
+    def news(self) -> ExternalChanges:
+        """Return the changes since the last call."""
+        news = ExternalChanges()
         if self._session_id is None:
             return news
         self._look_where(news)
@@ -100,13 +100,13 @@ class Watch:
         return news
 
     def close(self) -> None:
-        """Stop listening."""
+        """Stop listening to the store."""
         for off in self._offs:
             off()
 
-    def _look_where(self, news: News) -> None:
-        """Notice that the session was renamed, deleted, or begun anew."""
-        assert self._session_id is not None  # noqa: S101  # asked only while something is watched
+    def _look_where(self, news: ExternalChanges) -> None:
+        """Detect that the session was renamed, deleted, or created again."""
+        assert self._session_id is not None  # noqa: S101  # only called while a session is watched
         uid = self._uid_of(self._session_id)
         if uid == self._uid or not self._uid:
             self._uid = uid
@@ -118,29 +118,29 @@ class Watch:
             news.renamed = self._session_id = renamed
             return
         else:
-            news.gone, news.anew = not uid, bool(uid)
+            news.gone, news.recreated = not uid, bool(uid)
         self._follow(uid)
 
     def _follow(self, uid: str) -> None:
-        """Watch another session that has the id now, from its beginning."""
+        """Watch the new session that has the id now, from its first message."""
         self._uid, self._seen = uid, -1
         self._growing.clear()
         self.own_turns.clear()
 
     def _continues(self) -> str:
-        """Return the id of the conversation that was set aside when this one began."""
+        """Return the id of the session that was rolled over when this one was created."""
         try:
             return str(self._store.header(self._session_id or "").metadata.get(CONTINUES))
         except SessionNotFound:
             return ""
 
     def _rolled_here(self, event: Event) -> None:
-        """Follow a session that our own turn has begun anew, which the turn tells."""
+        """Follow a rollover that a turn of this chat caused."""
         if event.session_id == self._session_id:
             self._follow(self._uid_of(event.session_id))
 
     def _finished(self) -> list[Message]:
-        """Return the answers that were growing when they were seen, and are over."""
+        """Return the answers that were incomplete when they were shown and are complete now."""
         finished = []
         for message_id, place in list(self._growing.items()):
             found = self._read(after=place - 1, before=place + 1)
@@ -170,10 +170,10 @@ class Watch:
     def _note(self, event: Event) -> None:
         message: Message = event.data["message"]
         self._own.add(message.id)
-        if not self._uid and event.session_id == self._session_id:  # it has just begun
+        if not self._uid and event.session_id == self._session_id:  # just created
             self._uid = self._uid_of(event.session_id)
         if message.role == "user" and message.turn_id:
-            self.own_turns.append(Asked(message.turn_id, _position(message)))
+            self.own_turns.append(ChatTurn(message.turn_id, _position(message)))
 
 
 def _position(message: Message) -> int:

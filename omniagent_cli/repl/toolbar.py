@@ -1,4 +1,4 @@
-"""The line at the bottom: what it says, and how it says less where there is less room."""
+"""The bottom toolbar, which shortens its parts to fit the width."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _FULL = 0.9
 
 
 class Part(NamedTuple):
-    """One thing the line says.
+    """One part of the toolbar.
 
     Attributes:
-        forms: how it may be said, the longest first; an empty last one may be left out.
-        keep: what is kept longer than other parts when the room gets less.
+        forms: its forms, longest first; an empty last form means that it can be left out.
+        keep: its priority; parts with a lower one are shortened first.
     """
 
     forms: Sequence[str]
@@ -30,7 +30,7 @@ class Part(NamedTuple):
 
 
 def chat_parts(chat: Chat, *extra: str) -> list[Part]:
-    """Return what the line says about a chat; `extra` are hints that always stay."""
+    """Return the parts for a chat; `extra` are hints that are never shortened."""
     count = counted(chat.message_count, "message")
     model = one_line(chat.model)
     store = "ephemeral" if chat.setup.ephemeral else chat.store.backend
@@ -55,7 +55,7 @@ def _context_forms(use: ContextUse | None) -> list[str]:
 
 
 def fitted_line(parts: Sequence[Part], width: int) -> str:
-    """Return the parts on one line of at most `width` cells, the least important said shorter first."""
+    """Return the parts on one line of at most `width` cells, shortening the least important first."""
     chosen = {place: 0 for place, part in enumerate(parts) if part.forms[0]}
 
     def line() -> str:

@@ -1,4 +1,4 @@
-"""Long messages made short for the screen, in time that does not grow with what is left out."""
+"""Truncation of long messages for the screen, in time independent of their length."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _TAIL_ROWS = 10
 
 
 def beginning(text: str, rows: int, width: int) -> tuple[str, str]:
-    """Return as much of the beginning of a text as fills some rows of a terminal, harmless, and what is left out."""
+    """Return the first rows of a text, sanitized, and a description of the rest."""
     room = rows * max(width, 20)
     head = visible(text[:room])
     kept: list[str] = []
@@ -32,7 +32,7 @@ def beginning(text: str, rows: int, width: int) -> tuple[str, str]:
 
 
 def end(text: str, rows: int, width: int) -> tuple[str, str]:
-    """Return the end of a text that fills some rows, harmless, inside the code it is in, and what is left out."""
+    """Return the last rows of a text, sanitized and inside their code fence, and a description of the rest."""
     room = rows * max(width, 20)
     tail = visible(text[-room:])
     kept: list[str] = []
@@ -54,7 +54,7 @@ def end(text: str, rows: int, width: int) -> tuple[str, str]:
 
 
 def open_tail(text: str, width: int) -> str:
-    """Return the block of Markdown that a text ends in the middle of, to be shown again and gone on with."""
+    """Return the unfinished last Markdown block of a text, to be shown again and continued."""
     fence = open_fence(text)
     if fence:
         return end(text[text.rindex(fence) :], _TAIL_ROWS, width)[0]
@@ -62,7 +62,7 @@ def open_tail(text: str, width: int) -> str:
 
 
 def open_fence(text: str) -> str:
-    """Return the line that opened the code block a text ends in; empty outside of one."""
+    """Return the opening line of the code fence that a text ends in; empty outside a fence."""
     opened: re.Match[str] | None = None
     for found in _FENCE.finditer(text):
         if opened is None:

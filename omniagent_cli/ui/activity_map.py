@@ -13,7 +13,7 @@ _ASCII_SHADES = ".:+*#"
 _LEFT = 4
 
 
-def heat_rows(
+def activity_rows(
     messages: Mapping[date, int], today: date, width: int, *, unicode: bool = True
 ) -> list[str]:
     """Lay out the weeks up to today, from the first in which something was said, as far as they fit.
@@ -27,30 +27,30 @@ def heat_rows(
     Returns:
         A row of months and a row for each day of the week; none when nothing was said in that time.
     """
-    room = max(
+    max_weeks = max(
         1, min(_WEEKS, width - _LEFT - 3)
     )  # the name of a month may begin in the last column
     this_week = today - timedelta(days=today.weekday())
-    begin = this_week - timedelta(weeks=room - 1)
+    begin = this_week - timedelta(weeks=max_weeks - 1)
     shown = {day: number for day, number in messages.items() if number and begin <= day <= today}
     if not shown:
         return []
     first = min(shown)
     begin = first - timedelta(days=first.weekday())
     weeks = [begin + timedelta(weeks=n) for n in range((this_week - begin).days // _WEEK + 1)]
-    shades, most = _SHADES if unicode else _ASCII_SHADES, max(shown.values())
+    shades, maximum = _SHADES if unicode else _ASCII_SHADES, max(shown.values())
     rows = [" " * _LEFT + _months(weeks)]
     for place, name in enumerate(_DAYS):
         days = (week + timedelta(days=place) for week in weeks)
-        cells = (_shade(shown.get(day, 0), most, shades) for day in days if day <= today)
+        cells = (_shade(shown.get(day, 0), maximum, shades) for day in days if day <= today)
         rows.append(name.ljust(_LEFT) + "".join(cells))
     return [row.rstrip() for row in rows]
 
 
-def _shade(number: int, most: int, shades: str) -> str:
+def _shade(number: int, maximum: int, shades: str) -> str:
     """Return the shade of a day: the lightest for a little, the darkest for the most."""
     darkest = len(shades) - 1
-    return shades[-(-number * darkest // most)]
+    return shades[-(-number * darkest // maximum)]
 
 
 def _months(weeks: list[date]) -> str:

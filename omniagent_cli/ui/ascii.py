@@ -6,14 +6,14 @@ from collections.abc import Mapping
 
 # One character for one, so that nothing that was laid out moves. Besides what we draw, the punctuation that models
 # write; other text keeps its characters, or their escapes when the encoding lacks them.
-_DRAWN = {
+_REPLACEMENTS = {
     "…": "~", "·": "-", "→": ">", "←": "<", "•": "*", "─": "-", "│": "|", "▌": "|", "✓": "+", "✗": "x",
     "\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u2013": "-", "\u2014": "-", "\u00a0": " ",
 }  # fmt: skip
-_PLAIN = str.maketrans(_DRAWN)
+_PLAIN = str.maketrans(_REPLACEMENTS)
 
 
-def plainly_drawn(text: str) -> str:
+def to_ascii(text: str) -> str:
     """Return text with ASCII for what is drawn."""
     return text if text.isascii() else text.translate(_PLAIN)
 

@@ -31,16 +31,16 @@ def cut_cells(text: str, width: int) -> str:
     """Return at most `width` cells of a line, ending in an ellipsis when cut, never inside a character."""
     if cell_width(text) <= width:
         return text
-    room, kept = width - 1, 0
+    room, length = width - 1, 0
     for character in text:
         room -= _cells(character)
         if room < 0:
             break
-        kept += 1
+        length += 1
     # What joins to a character that no longer fits goes with it.
-    while kept and "\u200d" in text[kept - 1 : kept + 1]:
-        kept -= 1
-    return text[:kept].rstrip() + ELLIPSIS
+    while length and "\u200d" in text[length - 1 : length + 1]:
+        length -= 1
+    return text[:length].rstrip() + ELLIPSIS
 
 
 def wrap_cells(text: str, width: int) -> list[str]:
@@ -53,13 +53,13 @@ def wrap_cells(text: str, width: int) -> list[str]:
         else:
             row += word
         while cell_width(row) > width:
-            kept = _fitting(row, width)
-            rows.append(row[:kept])
-            row = row[kept:]
+            length = _fitting_length(row, width)
+            rows.append(row[:length])
+            row = row[length:]
     return [*rows, row.rstrip()] if row or not rows else rows
 
 
-def _fitting(text: str, width: int) -> int:
+def _fitting_length(text: str, width: int) -> int:
     """Return how many characters of a text fit; one does in any case."""
     for place, character in enumerate(text):
         width -= _cells(character)
@@ -90,7 +90,7 @@ class Table(NamedTuple):
     rows: Sequence[Sequence[str]]
 
 
-def fitted_widths(table: Table, width: int) -> list[int]:
+def fit_widths(table: Table, width: int) -> list[int]:
     """Return the width of each column so that the table fits, as far as its columns may shrink."""
     widths = [
         max([cell_width(column.title), *(cell_width(row[place]) for row in table.rows)])
@@ -99,16 +99,16 @@ def fitted_widths(table: Table, width: int) -> list[int]:
     over = _total(widths) - width
     for place in reversed(range(len(widths))):
         if over > 0 and table.columns[place].shrink:
-            least = min(widths[place], max(cell_width(table.columns[place].title), 12))
-            given = min(over, widths[place] - least)
-            widths[place] -= given
-            over -= given
+            minimum = min(widths[place], max(cell_width(table.columns[place].title), 12))
+            reduction = min(over, widths[place] - minimum)
+            widths[place] -= reduction
+            over -= reduction
     return widths
 
 
-def narrowed(table: Table, width: int) -> Table:
+def drop_columns(table: Table, width: int) -> Table:
     """Leave out the last columns of a table that is too wide however its columns shrink; two stay in any case."""
-    while len(table.columns) > 2 and _total(fitted_widths(table, width)) > width:
+    while len(table.columns) > 2 and _total(fit_widths(table, width)) > width:
         table = Table(table.columns[:-1], [row[:-1] for row in table.rows])
     return table
 
@@ -117,7 +117,7 @@ def _total(widths: Sequence[int]) -> int:
     return sum(widths) + _GAP * (len(widths) - 1)
 
 
-def padded_rows(
+def pad_rows(
     table: Table, rows: Iterable[Sequence[str]], widths: Sequence[int]
 ) -> Iterator[list[str]]:
     """Yield rows cut and padded to the widths; the last column has no blanks after it."""

@@ -30,13 +30,13 @@ class LiveArea:
         """Whether nothing is shown."""
         return not self._shown
 
-    def paint(self, rows: Sequence[str], above: str = "") -> None:
+    def update(self, rows: Sequence[str], above: str = "") -> None:
         """Show rows instead of those before, with finished text printed above them for good."""
         if above:
             rows_kept = 0
             frame = self._up(len(self._shown)) + _TO_END_OF_SCREEN * bool(self._shown) + above
         else:
-            rows_kept = _common(self._shown, rows)
+            rows_kept = _common_prefix(self._shown, rows)
             if rows_kept == len(self._shown) == len(rows):
                 return
             frame = self._up(len(self._shown) - rows_kept)
@@ -53,30 +53,30 @@ class LiveArea:
         return _UP.format(rows) if rows else ""
 
 
-def _common(before: Sequence[str], after: Sequence[str]) -> int:
+def _common_prefix(old_rows: Sequence[str], new_rows: Sequence[str]) -> int:
     count = 0
-    for old, new in zip(before, after, strict=False):
+    for old, new in zip(old_rows, new_rows, strict=False):
         if old != new:
             break
         count += 1
     return count
 
 
-def last_rows(text: str, width: int, most: int) -> list[str]:
+def last_rows(text: str, width: int, limit: int) -> list[str]:
     """Return the last rows of `visible` text as a terminal of that width would show it."""
-    lines = text[-most * width * 2 :].split("\n") if "\n" in text[-most * width * 2 :] else [text]
+    lines = text[-limit * width * 2 :].split("\n") if "\n" in text[-limit * width * 2 :] else [text]
     rows: list[str] = []
-    for line in reversed(lines[-most:]):
-        rows[:0] = _wrapped(line.expandtabs(4), width, most)
-        if len(rows) >= most:
+    for line in reversed(lines[-limit:]):
+        rows[:0] = _wrapped(line.expandtabs(4), width, limit)
+        if len(rows) >= limit:
             break
-    return rows[-most:]
+    return rows[-limit:]
 
 
-def _wrapped(line: str, width: int, most: int) -> list[str]:
+def _wrapped(line: str, width: int, limit: int) -> list[str]:
     """Wrap one line; of a very long one only the end, cut where it was cut the time before."""
-    if len(line) > 4 * most * width:
-        line = line[(len(line) // width - 2 * most) * width :]
+    if len(line) > 4 * limit * width:
+        line = line[(len(line) // width - 2 * limit) * width :]
     if line.isascii():
         return [line[i : i + width] for i in range(0, len(line), width)] or [""]
     rows, start, used = [], 0, 0

@@ -11,9 +11,9 @@ from omniagent_cli.errors import OmniAgentError
 from omniagent_cli.models import ToolCall
 from omniagent_cli.ui.cells import cut_cells, wrap_cells
 from omniagent_cli.ui.live_area import LiveArea, last_rows
-from omniagent_cli.ui.markdown_blocks import Blocks, closing_fence
+from omniagent_cli.ui.markdown_blocks import MarkdownBlocks, closing_fence
 from omniagent_cli.ui.terminal import Terminal
-from omniagent_cli.ui.tool_call_rows import Calls, Ending, call_row
+from omniagent_cli.ui.tool_call_rows import CallStatus, ToolCallRows, call_row
 
 FRAME_SECONDS = 0.05
 SPINNER_SECONDS = 0.12
@@ -21,7 +21,7 @@ TAIL_ROWS = 12
 LONGEST_BLOCK = 32_768
 """A block that is longer is printed as plain text, because laying it out would take as long as a pause."""
 
-LONGEST_LEFT = 4_096
+LONGEST_INTERRUPTED = 4_096
 """The same for all that is left when the answer ends early: who pressed Ctrl-C wants the prompt."""
 
 Thinking = Literal["folded", "full", "hidden"]
@@ -30,41 +30,41 @@ _QUICK_SECONDS = 3.0
 _SILENCE_SECONDS = 2.0
 """After that long without a word the spinner shows below the open text that something is still waited for."""
 
-_LONG_THOUGHT = 2_000
-_LOOK_BACK = 200
+_LONG_THINKING = 2_000
+_LOOKBACK = 200
 _BLANK_LINE = re.compile(r"\n[ \t]*\n")
 _BRAILLE = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _PLAIN = "|/-\\"
 
 
-class LivePainter:
+class LiveRenderer:
     """The terminal: finished blocks above, the open tail or the spinner in a `LiveArea` below."""
 
     def __init__(
         self, terminal: Terminal, *, thinking: Thinking, clock: Callable[[], float]
     ) -> None:
         self._terminal = terminal
-        self._show = thinking
+        self._thinking_mode = thinking
         self._clock = clock
-        self._area = LiveArea(self._put)
-        self._blocks = Blocks()
+        self._area = LiveArea(self._write)
+        self._blocks = MarkdownBlocks()
         self._pieces: list[str] = []
-        self._held = ""
-        self._flood: _Flood | None = None
-        self._begun_at = self._heard_at = clock()
+        self._pending_cr = ""
+        self._oversized: _OversizedBlock | None = None
+        self._started_at = self._last_text_at = clock()
         self._waiting = True
         self._thinking_since: float | None = None
-        self._thoughts = ""
-        self._calls = Calls()
-        self._held_back = False
-        self._over = False
+        self._thinking_text = ""
+        self._calls = ToolCallRows()
+        self._is_paused = False
+        self._is_finished = False
         self._notes: list[str] = []
         self._above: list[str] = []
-        self._gap = False  # something was printed, and the next block stands apart from it
+        self._needs_gap = False  # something was printed, and the next block stands apart from it
         self._next_frame = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._failure: Exception | None = None
-        self._paint_soon()
+        self._schedule_render()
 
     # What comes.
 
@@ -76,90 +76,90 @@ class LivePainter:
         if self._thinking_since is not None:
             self._end_thinking()
         self._pieces.append(text)
-        self._heard_at = self._clock()
-        self._paint_soon()
+        self._last_text_at = self._clock()
+        self._schedule_render()
 
     def thinking(self, text: str) -> None:
         """Take a piece of what the model thinks."""
-        if self._show == "hidden":
+        if self._thinking_mode == "hidden":
             return
         self._waiting = False
         if self._thinking_since is None:
-            self._settle()
+            self._flush_all()
             self._thinking_since = self._clock()
-        if self._show == "full":
-            self._thoughts += self._terminal.shown(text)
-            self._print_thoughts()
-        self._paint_soon()
+        if self._thinking_mode == "full":
+            self._thinking_text += self._terminal.shown(text)
+            self._print_thinking()
+        self._schedule_render()
 
-    def called(self, call: ToolCall) -> None:
+    def tool_called(self, call: ToolCall) -> None:
         """Show a tool at work."""
-        self._settle()
+        self._flush_all()
         self._waiting = False
         if not self._calls:
-            self._begun_at = self._clock()
+            self._started_at = self._clock()
         self._calls.begin(call, self._clock())
-        self._paint_soon()
+        self._schedule_render()
 
-    def ended(self, call: ToolCall, ending: Ending, result: str) -> None:
+    def tool_ended(self, call: ToolCall, status: CallStatus, result: str) -> None:
         """Let the line of a call grow into what the tool did."""
-        self._settle()
-        self._calls.end(call, ending, result, self._clock())
+        self._flush_all()
+        self._calls.end(call, status, result, self._clock())
         self._print_calls()
         if not self._calls:
-            self._waiting, self._begun_at = True, self._clock()
-        self._paint()
+            self._waiting, self._started_at = True, self._clock()
+        self._render()
 
     def note(self, text: str) -> None:
         """Say a line beside the answer."""
         self._notes.append(text)
-        if self._held_back:
+        if self._is_paused:
             return
-        self._settle()
+        self._flush_all()
         self.clear()
-        self._say_notes()
+        self._print_notes()
         if self._waiting or self._calls:
-            self._paint_soon()
+            self._schedule_render()
 
     def finish(self, *, early: bool = False) -> None:
         """Print all that came and leave nothing that moves; quickly when the answer ends early."""
-        self._held_back = self._waiting = False
-        self._over = True
-        self._settle(LONGEST_LEFT if early else LONGEST_BLOCK)
+        self._is_paused = self._waiting = False
+        self._is_finished = True
+        self._flush_all(LONGEST_INTERRUPTED if early else LONGEST_BLOCK)
         self._calls.interrupt(self._clock())
         self._print_calls()
         self.clear()
-        self._say_notes()
+        self._print_notes()
 
     def clear(self) -> None:
         """Take away what moves."""
         self._stop_timer()
         self._frame([])
 
-    def hold(self) -> None:
-        """Take away what moves and write nothing until `release`: somebody else uses the terminal."""
+    def pause(self) -> None:
+        """Take away what moves and write nothing until `resume`: somebody else uses the terminal."""
         self.clear()
-        self._held_back = True
+        self._is_paused = True
 
-    def release(self) -> None:
+    def resume(self) -> None:
         """Go on, with all that came meanwhile."""
-        self._held_back = False
+        self._is_paused = False
         self.clear()
-        self._say_notes()
-        self._paint()
+        self._print_notes()
+        self._render()
 
     # When it is painted.
 
-    def _paint_soon(self) -> None:
+    def _schedule_render(self) -> None:
         if self._failure is not None:
             raise self._failure
-        now = self._clock()
-        if now >= self._next_frame:
-            self._paint()
+        shown = self._clock()
+        if shown >= self._next_frame:
+            self._render()
         else:
-            self._wake(self._next_frame - now)
+            self._schedule(self._next_frame - shown)
 
-    def _wake(self, seconds: float) -> None:
+    def _schedule(self, seconds: float) -> None:
         """Paint again after a while, or when that was going to be anyway if it is sooner."""
         try:
             loop = asyncio.get_running_loop()
@@ -174,7 +174,7 @@ class LivePainter:
     def _tick(self) -> None:
         self._timer = None
         try:
-            self._paint()
+            self._render()
         except (OSError, OmniAgentError) as error:
             self._failure = error  # nobody is above a timer; the next event raises it
 
@@ -183,159 +183,163 @@ class LivePainter:
             self._timer.cancel()
             self._timer = None
 
-    def _paint(self) -> None:
-        if self._held_back:
+    def _render(self) -> None:
+        if self._is_paused:
             return
         self._next_frame = self._clock() + FRAME_SECONDS
-        self._take()
-        if self._flood is None:
-            for block in self._blocks.finished():
+        self._consume_pieces()
+        if self._oversized is None:
+            for block in self._blocks.take_finished():
                 self._print_block(block)
             if len(self._blocks.tail) > LONGEST_BLOCK:
-                self._begin_flood()
+                self._start_oversized()
         self._frame(self._rows())
-        if self._turns() or self._is_silent():
-            self._wake(SPINNER_SECONDS)
-        elif not self._over:
-            self._wake(self._heard_at + _SILENCE_SECONDS - self._clock())
+        if self._is_animated() or self._is_silent():
+            self._schedule(SPINNER_SECONDS)
+        elif not self._is_finished:
+            self._schedule(self._last_text_at + _SILENCE_SECONDS - self._clock())
 
     def _frame(self, rows: list[str]) -> None:
         above, self._above = self._above, []
-        self._area.paint(rows, "".join(f"{text}\n" for text in above))
+        self._area.update(rows, "".join(f"{text}\n" for text in above))
 
-    def _put(self, text: str) -> None:
+    def _write(self, text: str) -> None:
         self._terminal.write(text)
         self._terminal.flush()
 
     # What is printed for good.
 
-    def _take(self) -> None:
+    def _consume_pieces(self) -> None:
         """Hand the pieces that came to the blocks, or straight to the screen when the block is too long."""
         if not self._pieces:
             return
-        text = self._held + "".join(self._pieces)
+        text = self._pending_cr + "".join(self._pieces)
         self._pieces.clear()
-        self._held = "\r" if text.endswith("\r") else ""
+        self._pending_cr = "\r" if text.endswith("\r") else ""
         text = self._terminal.shown(text.removesuffix("\r"))
-        if self._flood is not None:
-            now, text = self._flood.take(text)
-            self._put(now)
-            if not self._flood.over:
+        if self._oversized is not None:
+            shown, text = self._oversized.take(text)
+            self._write(shown)
+            if not self._oversized.is_over:
                 return
-            self._gap = self._flood.in_fence
-            self._flood = None
+            self._needs_gap = self._oversized.in_fence
+            self._oversized = None
         self._blocks.add(text)
 
-    def _settle(self, longest: int = LONGEST_BLOCK) -> None:
+    def _flush_all(self, longest: int = LONGEST_BLOCK) -> None:
         """Print everything that came so far, laid out if it is not too long: something else follows."""
-        self._take()
-        if self._flood is not None:
-            self._put("" if self._flood.at_line_start else "\n")
-            self._flood = None
+        self._consume_pieces()
+        if self._oversized is not None:
+            self._write("" if self._oversized.at_line_start else "\n")
+            self._oversized = None
         if len(self._blocks.tail) > longest:
-            left, _ = self._blocks.give_up()
-            self._print_apart(left.strip("\n"))
-        for block in self._blocks.rest():
+            left, _ = self._blocks.take_open()
+            self._print_spaced(left.strip("\n"))
+        for block in self._blocks.take_rest():
             self._print_block(block)
         self._end_thinking()
 
     def _print_block(self, source: str) -> None:
         text = self._terminal.markdown(source).strip("\n")
         if text:
-            self._print_apart(text)
+            self._print_spaced(text)
 
-    def _print_apart(self, text: str) -> None:
-        if self._gap:
+    def _print_spaced(self, text: str) -> None:
+        if self._needs_gap:
             self._above.append("")
         self._above.append(text)
-        self._gap = True
+        self._needs_gap = True
 
-    def _begin_flood(self) -> None:
-        text, fence = self._blocks.give_up()
-        if self._gap:
+    def _start_oversized(self) -> None:
+        text, fence = self._blocks.take_open()
+        if self._needs_gap:
             self._above.append("")
         self._frame([])
-        self._flood = _Flood(fence, text)
-        self._put(text)
-        self._gap = True
+        self._oversized = _OversizedBlock(fence, text)
+        self._write(text)
+        self._needs_gap = True
 
     def _print_calls(self) -> None:
-        for ending, text, outcome in self._calls.take_finished():
-            row = call_row(ending, text, outcome, self._terminal.width)
-            self._above.append(self._call_style(ending, row))
-            self._gap = True
+        for status, text, outcome in self._calls.take_finished():
+            row = call_row(status, text, outcome, self._terminal.width)
+            self._above.append(self._call_style(status, row))
+            self._needs_gap = True
 
-    def _call_style(self, ending: Ending | None, row: str) -> str:
-        if ending in ("failed", "interrupted"):
+    def _call_style(self, status: CallStatus | None, row: str) -> str:
+        if status in ("failed", "interrupted"):
             return self._terminal.style(row, "red")
         return self._dim(row)
 
-    def _say_notes(self) -> None:
+    def _print_notes(self) -> None:
         notes, self._notes = self._notes, []
         for text in notes:
             self._terminal.note(text)
 
-    def _print_thoughts(self, *, all_of_them: bool = False) -> None:
+    def _print_thinking(self, *, final: bool = False) -> None:
         """Print the lines of a thought that are whole; of a very long one also the rows that are."""
-        *whole, rest = self._thoughts.split("\n")
+        *lines, rest = self._thinking_text.split("\n")
         width = max(1, self._terminal.width)
-        for line in whole:
+        for line in lines:
             self._above += map(self._dim, wrap_cells(line, width))
-        if rest and (all_of_them or len(rest) > _LONG_THOUGHT):
-            *rows, rest = [*wrap_cells(rest, width), *([""] * all_of_them)]
+        if rest and (final or len(rest) > _LONG_THINKING):
+            *rows, rest = [*wrap_cells(rest, width), *([""] * final)]
             self._above += map(self._dim, rows)
-        self._thoughts = rest
+        self._thinking_text = rest
 
     def _end_thinking(self) -> None:
         if self._thinking_since is None:
             return
-        self._print_thoughts(all_of_them=True)
+        self._print_thinking(final=True)
         seconds = self._clock() - self._thinking_since
         self._above.append(self._dim(f"thought for {max(1, round(seconds))} s"))
         self._thinking_since = None
-        self._gap = True
+        self._needs_gap = True
 
     # What is live.
 
-    def _turns(self) -> bool:
+    def _is_animated(self) -> bool:
         """Whether something is shown that changes by itself."""
         return bool(self._calls) or self._thinking_since is not None or self._waiting
 
     def _is_silent(self) -> bool:
-        return self._clock() - self._heard_at >= _SILENCE_SECONDS and not self._over
+        return self._clock() - self._last_text_at >= _SILENCE_SECONDS and not self._is_finished
 
     def _rows(self) -> list[str]:
-        rows = self._what_changes()
-        if self._is_silent() and not self._turns() and self._flood is None:
-            silence = f"{self._mark()} {self._clock() - self._heard_at:.0f} s"
+        rows = self._live_rows()
+        if self._is_silent() and not self._is_animated() and self._oversized is None:
+            silence = f"{self._spinner()} {self._clock() - self._last_text_at:.0f} s"
             rows = [*rows, self._dim(cut_cells(silence, max(1, self._terminal.width)))]
-        return rows[-self._room() :]
+        return rows[-self._max_rows() :]
 
-    def _what_changes(self) -> list[str]:
+    def _live_rows(self) -> list[str]:
         width = max(1, self._terminal.width)
         if self._calls:
-            rows = self._calls.rows(self._mark(), self._clock(), width)
-            return [self._call_style(ending, row) for ending, row in rows][-self._room() :]
+            rows = self._calls.rows(self._spinner(), self._clock(), width)
+            return [self._call_style(status, row) for status, row in rows][-self._max_rows() :]
         if self._thinking_since is not None:
-            rest = wrap_cells(self._thoughts, width)[-self._room() + 1 :] if self._thoughts else []
-            rest.append(cut_cells(f"{self._mark()} thinking{self._waited()}", width))
+            rest = (
+                wrap_cells(self._thinking_text, width)[-self._max_rows() + 1 :]
+                if self._thinking_text
+                else []
+            )
+            rest.append(cut_cells(f"{self._spinner()} thinking{self._elapsed()}", width))
             return [self._dim(row) for row in rest]
-        if self._flood is not None:
+        if self._oversized is not None:
             return []
         if self._blocks.tail.strip():
-            tail = last_rows(self._blocks.tail.strip("\n"), width, self._room())
-            return ["", *tail[-self._room() + 1 :]] if self._gap else tail
-        return [self._dim(f"{self._mark()}{self._waited()}")] if self._waiting else []
+            tail = last_rows(self._blocks.tail.strip("\n"), width, self._max_rows())
+            return ["", *tail[-self._max_rows() + 1 :]] if self._needs_gap else tail
+        return [self._dim(f"{self._spinner()}{self._elapsed()}")] if self._waiting else []
 
-    def _room(self) -> int:
+    def _max_rows(self) -> int:
         return max(2, min(TAIL_ROWS, self._terminal.height - 2))
 
-    def _mark(self) -> str:
+    def _spinner(self) -> str:
         frames = _BRAILLE if self._terminal.draws_unicode else _PLAIN
-        return frames[int((self._clock() - self._begun_at) / SPINNER_SECONDS) % len(frames)]
+        return frames[int((self._clock() - self._started_at) / SPINNER_SECONDS) % len(frames)]
 
-    def _waited(self) -> str:
-        since = self._begun_at if self._thinking_since is None else self._thinking_since
+    def _elapsed(self) -> str:
+        since = self._started_at if self._thinking_since is None else self._thinking_since
         seconds = self._clock() - since
         return f" {seconds:.0f} s" if seconds >= _QUICK_SECONDS else ""
 
@@ -343,15 +347,15 @@ class LivePainter:
         return self._terminal.style(text, "dim")
 
 
-class _Flood:
+class _OversizedBlock:
     """A block too long to lay out: its text goes to the screen as it comes, until the block ends."""
 
     def __init__(self, fence: str, text: str) -> None:
-        self.over = False
+        self.is_over = False
         self.in_fence = bool(fence)
         self.at_line_start = text.endswith("\n")
         self._end = closing_fence(fence) if fence else _BLANK_LINE
-        self._last = text[-_LOOK_BACK:]
+        self._last = text[-_LOOKBACK:]
 
     def take(self, text: str) -> tuple[str, str]:
         """Split text into what belongs to the block and what comes after it."""
@@ -359,9 +363,9 @@ class _Flood:
         # What lies in the text before is printed already, so it is too late to end there.
         ends = (found.end() - before for found in self._end.finditer(seen))
         end = next((place for place in ends if place >= 0), None)
-        self.over = end is not None
-        now, rest = text[:end], text[len(text) if end is None else end :]
-        self._last = seen[-_LOOK_BACK:]
-        if now:
-            self.at_line_start = now.endswith("\n")
-        return now, rest
+        self.is_over = end is not None
+        shown, rest = text[:end], text[len(text) if end is None else end :]
+        self._last = seen[-_LOOKBACK:]
+        if shown:
+            self.at_line_start = shown.endswith("\n")
+        return shown, rest

@@ -19,7 +19,7 @@ from omniagent_cli.ui.markdown_elements import ELEMENTS, markdown_styles
 from omniagent_cli.ui.palette import Background
 
 
-def console_on(
+def make_console(
     stream: TextIO, *, width: int | None, colored: bool, background: Background = ""
 ) -> Console:
     """Return a rich console that takes nothing for markup, emoji names or things to highlight."""
@@ -52,12 +52,12 @@ def _parser() -> MarkdownIt:
     return MarkdownIt().enable(["strikethrough", "table"]).disable(hiding)
 
 
-def parsed(text: str) -> list[Token]:
+def parse_markdown(text: str) -> list[Token]:
     """Parse `visible` Markdown as it will be shown."""
     return _parser().parse(text)
 
 
-def _clean(tokens: Iterable[Token]) -> None:
+def _sanitize_tokens(tokens: Iterable[Token]) -> None:
     """Make harmless what entities such as ``&#x202e;`` became in the parser."""
     for token in tokens:
         if not token.content.isascii() or "\r" in token.content:
@@ -67,34 +67,34 @@ def _clean(tokens: Iterable[Token]) -> None:
             address = visible(str(token.attrs.get("src", "")))
             token.content, token.children = f"{token.content or 'image'} ({address})", None
         if token.children:
-            _clean(token.children)
+            _sanitize_tokens(token.children)
 
 
 class _Markdown(Markdown):
     elements: ClassVar = ELEMENTS
 
 
-def harmless_markdown(text: str, background: Background = "") -> Markdown:
+def safe_markdown(text: str, background: Background = "") -> Markdown:
     """Return untrusted Markdown to print; links show their targets instead of hiding them."""
     markdown = _Markdown("", hyperlinks=False, code_theme=background)
     markdown.markup = visible(text)
-    markdown.parsed = parsed(markdown.markup)
-    _clean(markdown.parsed)
+    markdown.parsed = parse_markdown(markdown.markup)
+    _sanitize_tokens(markdown.parsed)
     return markdown
 
 
-def rendered(text: str, *, width: int, colored: bool, background: Background = "") -> str:
+def render_markdown(text: str, *, width: int, colored: bool, background: Background = "") -> str:
     """Return untrusted Markdown as lines for a terminal; lines of code may be longer than it is wide."""
     lines = io.StringIO()
-    console = console_on(lines, width=width, colored=colored, background=background)
-    console.print(harmless_markdown(text, background), crop=False)
-    return "\n".join(_unpadded(line) for line in lines.getvalue().rstrip("\n").split("\n"))
+    console = make_console(lines, width=width, colored=colored, background=background)
+    console.print(safe_markdown(text, background), crop=False)
+    return "\n".join(_strip_padding(line) for line in lines.getvalue().rstrip("\n").split("\n"))
 
 
 _PADDING = re.compile(r"(?:\s|\x1b\[0?m|\x1b\[[0-9;]+m(?=\s))+\Z")
 
 
-def _unpadded(line: str) -> str:
+def _strip_padding(line: str) -> str:
     """Return a line without the blanks that fill it, which would be copied with it; styles end where they did."""
     found = _PADDING.search(line)
     if found is None:

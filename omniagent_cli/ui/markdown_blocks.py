@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
-_SMALL = 1_000
+_SMALL_CHARACTERS = 1_000
 _GROWTH = 1.125
 
 
-class Blocks:
+class MarkdownBlocks:
     """Finds the top-level blocks that no later text can change.
 
     A block is finished when another one follows it, or when it shows its own end: a heading, a rule, a closed
@@ -22,58 +22,58 @@ class Blocks:
     """
 
     def __init__(self) -> None:
-        self._begin()
+        self._reset()
 
-    def _begin(self) -> None:
+    def _reset(self) -> None:
         self.tail = ""
         self.fence = ""
-        self._looked = 0
+        self._scanned = 0
         self._parsed = 0
 
     def add(self, text: str) -> None:
         """Take more text, `visible` already."""
         self.tail += text
 
-    def finished(self) -> list[str]:
+    def take_finished(self) -> list[str]:
         """Take out the blocks that are finished, each as its own Markdown."""
-        end = self.tail.rfind("\n", self._looked) + 1
+        end = self.tail.rfind("\n", self._scanned) + 1
         if not end or not self._worth_parsing(end):
             return []
-        blocks, cut = self._cut(end)
-        self._looked = self._parsed = end - cut
+        blocks, cut = self._split_finished(end)
+        self._scanned = self._parsed = end - cut
         self.tail = self.tail[cut:]
         return blocks
 
-    def rest(self) -> list[str]:
+    def take_rest(self) -> list[str]:
         """Take out everything; nothing more will come."""
-        from omniagent_cli.ui.markdown import parsed
+        from omniagent_cli.ui.markdown import parse_markdown
 
         lines = self.tail.splitlines(keepends=True)
-        self._begin()
-        spans = [t.map for t in parsed("".join(lines)) if t.level == 0 and t.map]
+        self._reset()
+        spans = [t.map for t in parse_markdown("".join(lines)) if t.level == 0 and t.map]
         return ["".join(lines[start:end]) for start, end in spans]
 
-    def give_up(self) -> tuple[str, str]:
+    def take_open(self) -> tuple[str, str]:
         """Take the open text out as it is, and the fence it is in."""
         taken = self.tail, self.fence
-        self._begin()
+        self._reset()
         return taken
 
     def _worth_parsing(self, end: int) -> bool:
         if self.fence:
-            closing = closing_fence(self.fence).search(self.tail, max(0, self._looked - 1), end)
+            closing = closing_fence(self.fence).search(self.tail, max(0, self._scanned - 1), end)
             if closing is None:
-                self._looked = end
+                self._scanned = end
                 return False
             return True
-        return end <= _SMALL or end >= self._parsed * _GROWTH
+        return end <= _SMALL_CHARACTERS or end >= self._parsed * _GROWTH
 
-    def _cut(self, end: int) -> tuple[list[str], int]:
+    def _split_finished(self, end: int) -> tuple[list[str], int]:
         """Return the finished blocks of the text up to `end`, and where the open part begins."""
-        from omniagent_cli.ui.markdown import parsed
+        from omniagent_cli.ui.markdown import parse_markdown
 
         lines = self.tail[:end].splitlines(keepends=True)
-        tops = [t for t in parsed(self.tail[:end]) if t.level == 0 and t.map]
+        tops = [t for t in parse_markdown(self.tail[:end]) if t.level == 0 and t.map]
         self.fence = ""
         if not tops:
             return [], 0

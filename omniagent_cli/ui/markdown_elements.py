@@ -28,7 +28,7 @@ from rich.text import Text
 from omniagent_cli.ui.palette import CODE, MARKDOWN, Background
 
 _BETWEEN_COLUMNS = 2
-_LEAST_ROOM = 8
+_MIN_WIDTH = 8
 
 
 def markdown_styles(background: Background) -> dict[str, Style]:
@@ -40,13 +40,13 @@ def markdown_styles(background: Background) -> dict[str, Style]:
 @lru_cache(maxsize=3)
 def code_theme(background: str) -> ANSISyntaxTheme:
     """Return the colours of code for a background."""
-    named = {**CODE[""], **CODE[_known(background)]}
+    named = {**CODE[""], **CODE[_as_background(background)]}
     return ANSISyntaxTheme(
         {tuple(name.split(".")): Style.parse(style) for name, style in named.items()}
     )
 
 
-def _known(background: str) -> Background:
+def _as_background(background: str) -> Background:
     return "light" if background == "light" else "dark" if background == "dark" else ""
 
 
@@ -89,31 +89,31 @@ class _Item(ListItem):
 
     def render_bullet(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield it with a bullet."""
-        yield from self._led(console, options, " • ", "markdown.item.bullet")
+        yield from self._render_item(console, options, " • ", "markdown.item.bullet")
 
     def render_number(
         self, console: Console, options: ConsoleOptions, number: int, last_number: int
     ) -> RenderResult:
         """Yield it with its number."""
         width = len(str(last_number)) + len(self.mark) + 2
-        lead = f"{number}{self.mark} ".rjust(width)
-        yield from self._led(console, options, lead, "markdown.item.number")
+        prefix = f"{number}{self.mark} ".rjust(width)
+        yield from self._render_item(console, options, prefix, "markdown.item.number")
 
-    def _led(
-        self, console: Console, options: ConsoleOptions, lead: str, named: str
+    def _render_item(
+        self, console: Console, options: ConsoleOptions, prefix: str, named: str
     ) -> RenderResult:
         """Yield what leads it and its lines, set in as far; where too little room is left, below it and not set in."""
         style = console.get_style(named, default="none")
-        inside = options.update(width=max(1, options.max_width - len(lead)))
-        if inside.max_width < _LEAST_ROOM:
-            yield Segment(lead.strip(), style)
+        inside = options.update(width=max(1, options.max_width - len(prefix)))
+        if inside.max_width < _MIN_WIDTH:
+            yield Segment(prefix.strip(), style)
             yield Segment.line()
-            inside, lead = options, ""
+            inside, prefix = options, ""
         for line in console.render_lines(self.elements, inside, style=self.style):
-            yield Segment(lead, style)
+            yield Segment(prefix, style)
             yield from line
             yield Segment.line()
-            lead = " " * len(lead)
+            prefix = " " * len(prefix)
 
 
 class _Table(TableElement):

@@ -55,9 +55,9 @@ class PagedOutput:
         self._command = command
         self._write = write
         self._environ = environ
-        self._held: list[str] = []
+        self._buffered: list[str] = []
         self._width = max(1, size[0])
-        self._room = size[1] - 1
+        self._rows_left = size[1] - 1
         self._process: subprocess.Popen[str] | None = None
 
     def line(self, text: str = "") -> None:
@@ -65,10 +65,10 @@ class PagedOutput:
         if self._process is not None:
             self._send(f"{text}\n")
             return
-        self._held.append(f"{text}\n")
+        self._buffered.append(f"{text}\n")
         for part in text.split("\n"):
-            self._room -= max(1, -(-cell_width(_SGR.sub("", part)) // self._width))
-        if self._room < 0:
+            self._rows_left -= max(1, -(-cell_width(_SGR.sub("", part)) // self._width))
+        if self._rows_left < 0:
             self._start()
 
     def __enter__(self) -> Self:
@@ -78,7 +78,7 @@ class PagedOutput:
         self, kind: type[BaseException] | None, _error: object, _trace: TracebackType | None
     ) -> bool:
         if self._process is None:
-            self._release()
+            self._flush()
             return False
         self._wait()
         return kind is _PagerExited
@@ -94,11 +94,11 @@ class PagedOutput:
                 errors="backslashreplace",
             )
         except OSError:
-            self._room = 1 << 60  # not to be started: show the lines as they are
-            self._release()
+            self._rows_left = 1 << 60  # not to be started: show the lines as they are
+            self._flush()
             return
-        held, self._held = "".join(self._held), []
-        self._send(held)
+        buffered, self._buffered = "".join(self._buffered), []
+        self._send(buffered)
 
     def _send(self, text: str) -> None:
         assert self._process is not None  # noqa: S101  # only called once it runs
@@ -108,9 +108,9 @@ class PagedOutput:
         except BrokenPipeError as error:
             raise _PagerExited from error
 
-    def _release(self) -> None:
-        held, self._held = "".join(self._held), []
-        self._write(held)
+    def _flush(self) -> None:
+        buffered, self._buffered = "".join(self._buffered), []
+        self._write(buffered)
 
     def _wait(self) -> None:
         assert self._process is not None  # noqa: S101

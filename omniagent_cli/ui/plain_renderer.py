@@ -8,12 +8,12 @@ from omniagent_cli.models import ToolCall
 from omniagent_cli.ui.cells import cut_cells
 from omniagent_cli.ui.live_renderer import Thinking
 from omniagent_cli.ui.terminal import Terminal
-from omniagent_cli.ui.tool_call_rows import Calls, Ending, call_text
+from omniagent_cli.ui.tool_call_rows import CallStatus, ToolCallRows, call_text
 
 _CALL_WIDTH = 60
 
 
-class PlainPainter:
+class PlainRenderer:
     """Text as it comes: unchanged into a pipe, harmless on a terminal that cannot be painted on.
 
     Args:
@@ -36,17 +36,17 @@ class PlainPainter:
         self._thinking: Thinking = thinking if terminal.is_terminal else "hidden"
         self._clock = clock
         self._speaker = ""
-        self._line_begun = False
-        self._held = ""  # a carriage return, until it is known what follows
-        self._calls = Calls()
+        self._is_mid_line = False
+        self._pending_cr = ""  # a carriage return, until it is known what follows
+        self._calls = ToolCallRows()
         self._thinking_since: float | None = None
 
     def text(self, text: str) -> None:
         """Write a piece of the answer."""
         self._end_thinking()
         if self._terminal.is_terminal:
-            text = self._held + text
-            self._held = "\r" if text.endswith("\r") else ""
+            text = self._pending_cr + text
+            self._pending_cr = "\r" if text.endswith("\r") else ""
             text = self._terminal.shown(text.removesuffix("\r"))
         self._write(text, "Answer")
 
@@ -60,7 +60,7 @@ class PlainPainter:
         if self._thinking == "full":
             self._write(self._terminal.shown(text), "Thinking")
 
-    def called(self, call: ToolCall) -> None:
+    def tool_called(self, call: ToolCall) -> None:
         """Set the text before a tool apart from what follows."""
         self._end_thinking()
         self._end_line()
@@ -68,10 +68,10 @@ class PlainPainter:
         if self._spoken:
             self._terminal.note(f"Tool begins: {cut_cells(call_text(call), _CALL_WIDTH)}")
 
-    def ended(self, call: ToolCall, ending: Ending, result: str) -> None:
+    def tool_ended(self, call: ToolCall, status: CallStatus, result: str) -> None:
         """Say on stderr what a tool did."""
-        self._calls.end(call, ending, result, self._clock())
-        self._tell_calls()
+        self._calls.end(call, status, result, self._clock())
+        self._print_calls()
 
     def note(self, text: str) -> None:
         """Say a line beside the answer."""
@@ -85,19 +85,19 @@ class PlainPainter:
         self._end_thinking()
         self._end_line()
         self._calls.interrupt(self._clock())
-        self._tell_calls()
+        self._print_calls()
 
     def clear(self) -> None:
         """Nothing moves."""
 
-    def hold(self) -> None:
+    def pause(self) -> None:
         """Leave the line to somebody else."""
         self._end_line()
 
-    def release(self) -> None:
+    def resume(self) -> None:
         """Nothing was kept back."""
 
-    def _tell_calls(self) -> None:
+    def _print_calls(self) -> None:
         role = "Tool: " if self._spoken else ""
         for _, text, outcome in self._calls.take_finished():
             self.note(f"{role}{cut_cells(text, _CALL_WIDTH)} {outcome}")
@@ -109,7 +109,7 @@ class PlainPainter:
         self.note(f"thought for {max(1, round(seconds))} s")
 
     def _end_line(self) -> None:
-        if self._line_begun:
+        if self._is_mid_line:
             self._write("\n", self._speaker)
         self._speaker = ""
 
@@ -119,12 +119,12 @@ class PlainPainter:
         if self._spoken and self._speaker != speaker:
             text = f"{speaker}: {text}"
         self._speaker = speaker
-        self._line_begun = not text.endswith("\n")
+        self._is_mid_line = not text.endswith("\n")
         self._terminal.write(text)
         self._terminal.flush()
 
 
-class WholePainter(PlainPainter):
+class BufferedRenderer(PlainRenderer):
     """The answer when it is over, or not at all."""
 
     def __init__(
@@ -132,33 +132,33 @@ class WholePainter(PlainPainter):
         terminal: Terminal,
         *,
         silent: bool,
-        laid_out: bool,
+        as_markdown: bool,
         clock: Callable[[], float],
     ) -> None:
         super().__init__(terminal, clock=clock)
         self._silent = silent
-        self._laid_out = laid_out
+        self._as_markdown = as_markdown
         self._pieces: list[str] = []
 
     def text(self, text: str) -> None:
         """Keep a piece of the answer."""
         self._pieces.append(text)
 
-    def called(self, call: ToolCall) -> None:
+    def tool_called(self, call: ToolCall) -> None:
         """Show what was said before the tool."""
-        self._show()
-        super().called(call)
+        self._print_answer()
+        super().tool_called(call)
 
     def finish(self, *, early: bool = False) -> None:
         """Show what was kept."""
-        self._show()
+        self._print_answer()
         super().finish(early=early)
 
-    def _show(self) -> None:
+    def _print_answer(self) -> None:
         text, self._pieces = "".join(self._pieces), []
         if self._silent or not text:
             return
-        if self._laid_out:
+        if self._as_markdown:
             self._terminal.line(self._terminal.markdown(text))
         else:
             super().text(text)

@@ -15,7 +15,7 @@ _BAR_CELLS = 24
 _WINDOW_SECONDS = 10.0
 """How far back the rate looks: what is left is told from how fast it goes now."""
 
-_KEPT = 200
+_MAX_SAMPLES = 200
 
 
 class Progress:
@@ -27,7 +27,7 @@ class Progress:
         total: how many steps there are, if that is known.
         steps: what is counted: ``bytes`` are told as such, anything else in numbers.
         width: cells of the line.
-        drawn: makes a line one that the terminal's characters can show.
+        encode: makes a line one that the terminal's characters can show.
         clock: seconds from anywhere.
     """
 
@@ -39,7 +39,7 @@ class Progress:
         *,
         steps: str = "",
         width: int = 80,
-        drawn: Callable[[str], str] = str,
+        encode: Callable[[str], str] = str,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._stream = stream
@@ -47,24 +47,24 @@ class Progress:
         self._total = total
         self._in_bytes = steps == "bytes"
         self._width = width
-        self._drawn = drawn
+        self._to_shown = encode
         self._clock = clock
         self._done = 0
         now = clock()
-        self._next = now + _AFTER_SECONDS
-        self._past: deque[tuple[float, int]] = deque([(now, 0)], maxlen=_KEPT)
+        self._next_at = now + _AFTER_SECONDS
+        self._samples: deque[tuple[float, int]] = deque([(now, 0)], maxlen=_MAX_SAMPLES)
         self._shown = False
 
     def advance(self, steps: int = 1) -> None:
         """Count steps, and paint when it is time."""
         self._done += steps
         now = self._clock()
-        if now >= self._next:
-            self._next = now + _EVERY_SECONDS
-            self._past.append((now, self._done))
-            while len(self._past) > 2 and self._past[1][0] < now - _WINDOW_SECONDS:
-                self._past.popleft()
-            self._stream.write(f"\r\x1b[K{self._drawn(self._text(now))}")
+        if now >= self._next_at:
+            self._next_at = now + _EVERY_SECONDS
+            self._samples.append((now, self._done))
+            while len(self._samples) > 2 and self._samples[1][0] < now - _WINDOW_SECONDS:
+                self._samples.popleft()
+            self._stream.write(f"\r\x1b[K{self._to_shown(self._text(now))}")
             self._stream.flush()
             self._shown = True
 
@@ -76,29 +76,29 @@ class Progress:
             self._shown = False
 
     def _text(self, now: float) -> str:
-        before, done = self._past[0]
-        rate = (self._done - done) / (now - before) if now > before else 0.0
-        facts = [self._counted(self._done)]
+        since, done = self._samples[0]
+        rate = (self._done - done) / (now - since) if now > since else 0.0
+        facts = [self._format_count(self._done)]
         if rate > 0:
-            facts.append(f"{self._counted(round(rate))}/s")
+            facts.append(f"{self._format_count(round(rate))}/s")
         bar = ""
         if self._total:
             part = min(1.0, self._done / self._total)
             filled = round(part * _BAR_CELLS)
             bar = f" [{'#' * filled}{'-' * (_BAR_CELLS - filled)}] {part:4.0%}"
-            facts[0] = f"{facts[0]} of {self._counted(self._total)}"
+            facts[0] = f"{facts[0]} of {self._format_count(self._total)}"
             if rate > 0 and part < 1:
                 facts.append(f"{_duration((self._total - self._done) / rate)} left")
-        return self._fitted(bar, ", ".join(facts))
+        return self._fit(bar, ", ".join(facts))
 
-    def _fitted(self, bar: str, facts: str) -> str:
+    def _fit(self, bar: str, facts: str) -> str:
         """Put the line together so that it fits: the label gives way first, then the bar, then the facts."""
         room = self._width - 1
         label = cut_cells(self._label, max(8, room - len(bar) - len(facts) - 2))
-        told = f"{label}{bar} {facts}" if bar else f"{label}: {facts}"
-        return told if cell_width(told) <= room else facts[:room]
+        text = f"{label}{bar} {facts}" if bar else f"{label}: {facts}"
+        return text if cell_width(text) <= room else facts[:room]
 
-    def _counted(self, number: int) -> str:
+    def _format_count(self, number: int) -> str:
         if not self._in_bytes:
             return f"{number:,}"
         for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):

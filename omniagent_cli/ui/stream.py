@@ -22,23 +22,23 @@ from omniagent_cli.agent.events import (
     TurnEvent,
 )
 from omniagent_cli.models import ToolCall
-from omniagent_cli.ui.live_renderer import LivePainter, Thinking
-from omniagent_cli.ui.plain_renderer import PlainPainter, WholePainter
+from omniagent_cli.ui.live_renderer import LiveRenderer, Thinking
+from omniagent_cli.ui.plain_renderer import BufferedRenderer, PlainRenderer
 from omniagent_cli.ui.terminal import OutputFailed, Terminal
-from omniagent_cli.ui.tool_call_rows import Ending
+from omniagent_cli.ui.tool_call_rows import CallStatus
 
 
-class _Painter(Protocol):
+class _Renderer(Protocol):
     """What takes the parts of an answer."""
 
     def text(self, text: str) -> None: ...
     def thinking(self, text: str) -> None: ...
-    def called(self, call: ToolCall) -> None: ...
-    def ended(self, call: ToolCall, ending: Ending, result: str) -> None: ...
+    def tool_called(self, call: ToolCall) -> None: ...
+    def tool_ended(self, call: ToolCall, status: CallStatus, result: str) -> None: ...
     def note(self, text: str) -> None: ...
     def finish(self, *, early: bool = False) -> None: ...
-    def hold(self) -> None: ...
-    def release(self) -> None: ...
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
 
 
 class StreamView:
@@ -65,63 +65,65 @@ class StreamView:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         live = terminal.is_terminal and not terminal.is_dumb and not spoken
-        self._painter: _Painter
+        self._renderer: _Renderer
         if answer != "stream":
             silent = answer == "none"
-            self._painter = WholePainter(terminal, silent=silent, laid_out=live, clock=clock)
+            self._renderer = BufferedRenderer(
+                terminal, silent=silent, as_markdown=live, clock=clock
+            )
         elif live:
-            self._painter = LivePainter(terminal, thinking=thinking, clock=clock)
+            self._renderer = LiveRenderer(terminal, thinking=thinking, clock=clock)
         else:
-            self._painter = PlainPainter(terminal, spoken=spoken, thinking=thinking, clock=clock)
-        self._over = False
-        self._is_held = False
+            self._renderer = PlainRenderer(terminal, spoken=spoken, thinking=thinking, clock=clock)
+        self._is_finished = False
+        self._is_paused = False
         self._verbose = terminal.verbose
 
     def feed(self, event: TurnEvent) -> None:
         """Take one event of the turn."""
-        painter = self._painter
+        renderer = self._renderer
         if isinstance(event, TextDelta):
-            painter.text(event.text)
+            renderer.text(event.text)
         elif isinstance(event, ThinkingDelta):
-            painter.thinking(event.text)
+            renderer.thinking(event.text)
         elif isinstance(event, ToolCalled):
-            painter.called(event.call)
+            renderer.tool_called(event.call)
         elif isinstance(event, ToolEnded):
-            painter.ended(event.call, "failed" if event.failed else "ok", event.text)
+            renderer.tool_ended(event.call, "failed" if event.failed else "ok", event.text)
         elif isinstance(event, ToolReturned):
-            painter.ended(event.call, "failed" if event.failed else "ok", event.message.text)
+            renderer.tool_ended(event.call, "failed" if event.failed else "ok", event.message.text)
         elif isinstance(event, Notice):
             if self._verbose or not event.detail:
-                painter.note(event.text)
+                renderer.note(event.text)
         elif isinstance(event, Retrying):
-            painter.note(f"{event.reason}; trying again in {event.wait_seconds:.2g} s")
+            renderer.note(f"{event.reason}; trying again in {event.wait_seconds:.2g} s")
 
     def finish(self, *, early: bool = False) -> None:
         """Show what is left; the answer is whole, or ends early."""
-        if not self._over:
-            self._over = True
-            self._painter.finish(early=early)
+        if not self._is_finished:
+            self._is_finished = True
+            self._renderer.finish(early=early)
 
     def abort(self, reason: str = "") -> None:
         """Show what came of an answer that ends early, and say why when told."""
         self.finish(early=bool(reason))
         if reason:
-            self._painter.note(reason)
+            self._renderer.note(reason)
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def paused(self) -> Iterator[None]:
         """Write nothing, so that something else can be shown or asked; what comes meanwhile follows."""
-        if self._is_held:
+        if self._is_paused:
             yield
             return
-        self._is_held = True
-        self._painter.hold()
+        self._is_paused = True
+        self._renderer.pause()
         try:
             yield
         finally:
-            self._is_held = False
-            if not self._over:
-                self._painter.release()
+            self._is_paused = False
+            if not self._is_finished:
+                self._renderer.resume()
 
     def __enter__(self) -> Self:
         return self
@@ -133,4 +135,4 @@ class StreamView:
         if kind is None or not issubclass(kind, OSError | OutputFailed):
             self.finish(early=kind is not None)
         else:
-            self._over = True
+            self._is_finished = True

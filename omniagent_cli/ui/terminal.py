@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO, cast
 
 from omniagent_cli.errors import OmniAgentError
 from omniagent_cli.text.sanitize import one_line, visible
-from omniagent_cli.ui.ascii import plainly_drawn, wants_ascii
-from omniagent_cli.ui.cells import Table, fitted_widths, narrowed, padded_rows
+from omniagent_cli.ui.ascii import to_ascii, wants_ascii
+from omniagent_cli.ui.cells import Table, drop_columns, fit_widths, pad_rows
 from omniagent_cli.ui.palette import Background, background_of, styled
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class OutputFailed(OmniAgentError):
     """What was to be shown cannot be written: a full disk behind ``>``, for example."""
 
 
-class Out(Protocol):
+class LineWriter(Protocol):
     """Where lines of data go: the terminal itself, or its pager."""
 
     def line(self, text: str = "") -> None:
@@ -56,8 +56,8 @@ class Terminal:
     ) -> None:
         self.environ = os.environ if environ is None else environ
         self.stdin = stdin or sys.stdin
-        self.stdout = _lenient(stdout or sys.stdout)
-        self.stderr = _lenient(stderr or sys.stderr)
+        self.stdout = _with_escapes(stdout or sys.stdout)
+        self.stderr = _with_escapes(stderr or sys.stderr)
         self.color = "auto"
         self.quiet = False
         self.verbose = False
@@ -98,14 +98,14 @@ class Terminal:
         return _is_tty(stream) and not self.environ.get("NO_COLOR") and not self.is_dumb
 
     @property
-    def speaks_unicode(self) -> bool:
+    def encodes_unicode(self) -> bool:
         """Whether stdout can hold any character."""
         return (getattr(self.stdout, "encoding", None) or "utf-8").lower().startswith("utf")
 
     @property
     def draws_unicode(self) -> bool:
         """Whether what we draw, such as lines and spinners, may be more than ASCII."""
-        return self.speaks_unicode and not wants_ascii(self.environ)
+        return self.encodes_unicode and not wants_ascii(self.environ)
 
     @property
     def background(self) -> Background:
@@ -150,7 +150,7 @@ class Terminal:
         Raises:
             OutputFailed: it cannot be written. A closed pipe stays a BrokenPipeError.
         """
-        self._put(self.stdout, text)
+        self._write(self.stdout, text)
 
     def write_bytes(self, data: bytes) -> int:
         """Write UTF-8 to stdout as it is; made harmless on a terminal.
@@ -169,7 +169,7 @@ class Terminal:
         except BrokenPipeError:
             raise
         except OSError as error:
-            raise self._failed(error) from error
+            raise self._output_error(error) from error
         return len(data)
 
     def line(self, text: str = "") -> None:
@@ -186,13 +186,13 @@ class Terminal:
 
         self.line(json_text(value, indent=self.is_terminal, ascii_only=not self.draws_unicode))
 
-    def table(self, table: Table, out: Out | None = None) -> None:
+    def table(self, table: Table, out: LineWriter | None = None) -> None:
         """Show rows under their titles, cut to the width of the terminal."""
-        out, table = out or self, narrowed(table, self.width)
-        widths = fitted_widths(table, self.width)
-        (titles,) = padded_rows(table, [[column.title for column in table.columns]], widths)
+        out, table = out or self, drop_columns(table, self.width)
+        widths = fit_widths(table, self.width)
+        (titles,) = pad_rows(table, [[column.title for column in table.columns]], widths)
         out.line(self.style("  ".join(titles).rstrip(), "bold"))
-        for cells in padded_rows(table, table.rows, widths):
+        for cells in pad_rows(table, table.rows, widths):
             styled = [
                 self.style(cell, column.style)
                 for cell, column in zip(cells, table.columns, strict=True)
@@ -208,22 +208,22 @@ class Terminal:
 
         The text is untrusted: it is made harmless first.
         """
-        from omniagent_cli.ui.markdown import rendered
+        from omniagent_cli.ui.markdown import render_markdown
 
-        return rendered(
+        return render_markdown(
             self.shown(text), width=self.width, colored=self.colored, background=self.background
         )
 
     def shown(self, text: str) -> str:
         """Return untrusted text as this terminal shows it: harmless, with escapes for what its encoding lacks."""
         text = visible(text)
-        if self.speaks_unicode or text.isascii():
+        if self.encodes_unicode or text.isascii():
             return text
         encoding = self.stdout.encoding
-        return plainly_drawn(text).encode(encoding, "backslashreplace").decode(encoding)
+        return to_ascii(text).encode(encoding, "backslashreplace").decode(encoding)
 
     @contextmanager
-    def paged(self) -> Iterator[Out]:
+    def paged(self) -> Iterator[LineWriter]:
         """Give a place for lines that may be long: the pager on a terminal, when they fill it."""
         from omniagent_cli.ui.pager import PagedOutput, pager_command
 
@@ -242,37 +242,37 @@ class Terminal:
     def note(self, text: str) -> None:
         """Say something on stderr, unless asked to be quiet; the text is made harmless."""
         if not self.quiet:
-            self._say(self._muted(one_line(text)))
+            self._write_message(self._dimmed(one_line(text)))
 
     def detail(self, text: str) -> None:
         """Say something on stderr when asked to say more."""
         if self.verbose and not self.quiet:
-            self._say(self._muted(one_line(text)))
+            self._write_message(self._dimmed(one_line(text)))
 
     def warn(self, text: str) -> None:
         """Say on stderr that something is not as it should be; also when quiet."""
-        self._tell("warning", "yellow", text)
+        self._write_labelled("warning", "yellow", text)
 
     def error(self, text: str) -> None:
         """Say on stderr what went wrong."""
-        self._tell("error", "bold red", text)
+        self._write_labelled("error", "bold red", text)
 
-    def _tell(self, word: str, style: str, text: str) -> None:
+    def _write_labelled(self, word: str, style: str, text: str) -> None:
         label = f"{word}:"
         if self._colored(self.stderr):
             label = styled(label, style, self.background)
-        self._say(f"omniagent: {label} {one_line(text)}")
+        self._write_message(f"omniagent: {label} {one_line(text)}")
 
-    def _muted(self, text: str) -> str:
+    def _dimmed(self, text: str) -> str:
         return styled(text, "dim") if self._colored(self.stderr) else text
 
-    def _say(self, text: str) -> None:
+    def _write_message(self, text: str) -> None:
         # Nobody can be told that stderr is gone, and what is wrong with stdout is told by who writes there.
         try:
             with suppress(OutputFailed):
                 self.flush()
             if not self.draws_unicode and _is_tty(self.stderr):
-                text = plainly_drawn(text)
+                text = to_ascii(text)
             self.stderr.write(f"{text}\n")
             self.stderr.flush()
         except BrokenPipeError:
@@ -317,16 +317,16 @@ class Terminal:
         from omniagent_cli.ui.progress import Progress
 
         shown = _is_tty(self.stderr) and not self.quiet and not self.is_dumb
-        drawn = str if self.draws_unicode else plainly_drawn
+        drawn = str if self.draws_unicode else to_ascii
         bar = (
             Progress(
-                self.stderr, one_line(label), total, steps=steps, width=self.width, drawn=drawn
+                self.stderr, one_line(label), total, steps=steps, width=self.width, encode=drawn
             )
             if shown
             else None
         )
         try:
-            yield bar.advance if bar else _nothing
+            yield bar.advance if bar else _no_progress
         finally:
             if bar:
                 bar.clear()
@@ -338,19 +338,19 @@ class Terminal:
         except BrokenPipeError:
             raise
         except OSError as error:
-            raise self._failed(error) from error
+            raise self._output_error(error) from error
 
-    def _put(self, stream: TextIO, text: str) -> None:
+    def _write(self, stream: TextIO, text: str) -> None:
         if not text.isascii() and self.is_terminal and not self.draws_unicode:
-            text = plainly_drawn(text)
+            text = to_ascii(text)
         try:
             stream.write(text)
         except BrokenPipeError:
             raise
         except OSError as error:
-            raise self._failed(error) from error
+            raise self._output_error(error) from error
 
-    def _failed(self, error: OSError) -> OutputFailed:
+    def _output_error(self, error: OSError) -> OutputFailed:
         return OutputFailed(
             f"cannot write the output: {error.strerror or error}; free some room or write it elsewhere"
         )
@@ -363,7 +363,7 @@ def _is_tty(stream: TextIO | None) -> bool:
         return False
 
 
-def _lenient(stream: TextIO | None) -> TextIO:
+def _with_escapes(stream: TextIO | None) -> TextIO:
     """Make a stream take any text: what its encoding lacks is written as an escape."""
     if stream is None:  # the descriptor was closed before the start
         return cast("TextIO", open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123  # lives as long as we
@@ -373,5 +373,5 @@ def _lenient(stream: TextIO | None) -> TextIO:
     return stream
 
 
-def _nothing(_steps: int) -> None:
+def _no_progress(_steps: int) -> None:
     """Advance a bar that is not shown."""

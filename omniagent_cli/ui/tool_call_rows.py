@@ -10,7 +10,7 @@ from omniagent_cli.models import ToolCall
 from omniagent_cli.text.sanitize import first_line, one_line
 from omniagent_cli.ui.cells import cut_cells
 
-Ending = Literal["ok", "failed", "interrupted"]
+CallStatus = Literal["ok", "failed", "interrupted"]
 
 _QUICK_SECONDS = 1.0
 _RESULT_LENGTH = 200
@@ -31,12 +31,12 @@ def call_text(call: ToolCall) -> str:
 
 def _arguments(text: str) -> str:
     try:
-        given = json.loads(text or "{}")
+        arguments = json.loads(text or "{}")
     except (ValueError, RecursionError):
         return one_line(text)
-    if not isinstance(given, dict):
+    if not isinstance(arguments, dict):
         return one_line(text)
-    return one_line(", ".join(f"{name}: {_value(value)}" for name, value in given.items()))
+    return one_line(", ".join(f"{name}: {_value(value)}" for name, value in arguments.items()))
 
 
 def _value(value: object) -> str:
@@ -50,79 +50,79 @@ class _Call:
     """One call, running until it has an ending."""
 
     text: str
-    begun_at: float
-    ending: Ending | None = None
+    started_at: float
+    status: CallStatus | None = None
     seconds: float = 0.0
     result: str = ""
 
 
-class Calls:
+class ToolCallRows:
     """The calls of one answer, in their order; each keeps its line, and a finished one waits for those above it."""
 
     def __init__(self) -> None:
         self._calls: dict[str, _Call] = {}
-        self._over: set[str] = set()
+        self._finished_keys: set[str] = set()
 
     def __bool__(self) -> bool:
         return bool(self._calls)
 
     def begin(self, call: ToolCall, now: float) -> None:
         """Take a call that runs."""
-        self._over.discard(call_key(call))
+        self._finished_keys.discard(call_key(call))
         self._calls[call_key(call)] = _Call(call_text(call), now)
 
-    def end(self, call: ToolCall, ending: Ending, result: str, now: float) -> None:
+    def end(self, call: ToolCall, status: CallStatus, result: str, now: float) -> None:
         """Take what came of a call; the first word about it counts."""
-        if call_key(call) in self._over:
+        if call_key(call) in self._finished_keys:
             return
-        known = self._calls.setdefault(call_key(call), _Call(call_text(call), now))
-        if known.ending is None:
-            known.ending, known.seconds = ending, now - known.begun_at
-            known.result = one_line(first_line(result, _RESULT_LENGTH))
+        row = self._calls.setdefault(call_key(call), _Call(call_text(call), now))
+        if row.status is None:
+            row.status, row.seconds = status, now - row.started_at
+            row.result = one_line(first_line(result, _RESULT_LENGTH))
 
     def interrupt(self, now: float) -> None:
         """Give those that still run the ending of an answer that was stopped."""
         for call in self._calls.values():
-            if call.ending is None:
-                call.ending, call.seconds = "interrupted", now - call.begun_at
+            if call.status is None:
+                call.status, call.seconds = "interrupted", now - call.started_at
 
-    def take_finished(self) -> list[tuple[Ending, str, str]]:
+    def take_finished(self) -> list[tuple[CallStatus, str, str]]:
         """Take out those that are finished and have none above them that runs: ending, call, what came of it."""
         taken = []
         while self._calls:
             key = next(iter(self._calls))
             call = self._calls[key]
-            if call.ending is None:
+            if call.status is None:
                 break
-            taken.append((call.ending, call.text, _outcome(call)))
+            taken.append((call.status, call.text, _outcome_text(call)))
             del self._calls[key]
-            self._over.add(key)
+            self._finished_keys.add(key)
         return taken
 
-    def rows(self, spinner: str, now: float, width: int) -> list[tuple[Ending | None, str]]:
+    def rows(self, spinner: str, now: float, width: int) -> list[tuple[CallStatus | None, str]]:
         """Return each call as it stands, on a row of that width."""
-        return [(call.ending, _row(call, spinner, now, width)) for call in self._calls.values()]
+        return [(call.status, _row(call, spinner, now, width)) for call in self._calls.values()]
 
 
 def _row(call: _Call, spinner: str, now: float, width: int) -> str:
-    if call.ending is not None:
-        return call_row(call.ending, call.text, _outcome(call), width)
-    seconds = now - call.begun_at
+    if call.status is not None:
+        return call_row(call.status, call.text, _outcome_text(call), width)
+    seconds = now - call.started_at
     waited = f" {seconds:.0f} s" if seconds >= _QUICK_SECONDS else ""
     return f"{spinner} {cut_cells(call.text, max(8, width - 2 - len(waited)))}{waited}"
 
 
-def call_row(ending: Ending, text: str, outcome: str, width: int) -> str:
+def call_row(status: CallStatus, text: str, outcome: str, width: int) -> str:
     """Return a finished call on one row."""
     shown = cut_cells(text, max(12, width // 2))
-    return cut_cells(f"{_MARKS[ending]} {shown} {outcome}", width)
+    return cut_cells(f"{_MARKS[status]} {shown} {outcome}", width)
 
 
-def _outcome(call: _Call) -> str:
-    told = f"{call.ending}, {took(call.seconds)}"
-    return f"{told}: {call.result}" if call.result else told
+def _outcome_text(call: _Call) -> str:
+    summary = f"{call.status}, {format_seconds(call.seconds)}"
+    return f"{summary}: {call.result}" if call.result else summary
 
 
-def took(seconds: float) -> str:
+def format_seconds(seconds: float) -> str:
     """Return how long a call took, as exactly as a person wants to know."""
     return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:,.0f} s"

@@ -116,12 +116,12 @@ def session_record(
         usage: the tokens all of it took.
         summary: what is sent instead of the messages up to one of them.
     """
-    told = {} if summary is None else {"summary": summary_record(summary)}
+    summary_part = {} if summary is None else {"summary": summary_record(summary)}
     return {
         **session.header_record(),
         "message_count": count,
         "usage": usage,
-        **told,
+        **summary_part,
         "messages": [message_record(message) for message in messages],
     }
 

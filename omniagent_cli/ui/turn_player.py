@@ -15,14 +15,14 @@ from omniagent_cli.agent.events import TextDelta, ToolReturned, TurnDone, TurnEv
 from omniagent_cli.errors import AgentError, OmniAgentError
 from omniagent_cli.ui.stream import StreamView
 
-_STOPS = ("SIGINT", "SIGTERM", "SIGHUP")
-_IMPATIENT_SECONDS = 1.0
-_BREATH_SECONDS = 0.005
+_STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+_SIGNAL_INTERVAL_SECONDS = 1.0
+_YIELD_INTERVAL_SECONDS = 0.005
 """A model that never pauses is made to, so that signals are heard and the screen is painted."""
 
 
 @dataclass(slots=True)
-class Played:
+class TurnResult:
     """What became of a turn.
 
     Attributes:
@@ -40,7 +40,9 @@ class Played:
     signal: signal.Signals | None = None
 
 
-async def play(events: AsyncGenerator[TurnEvent, None], view: StreamView | None = None) -> Played:
+async def play_turn(
+    events: AsyncGenerator[TurnEvent, None], view: StreamView | None = None
+) -> TurnResult:
     """Take a turn to its end; SIGINT, SIGTERM and SIGHUP stop the model and keep what it said.
 
     Args:
@@ -51,31 +53,31 @@ async def play(events: AsyncGenerator[TurnEvent, None], view: StreamView | None 
         StoreError: the turn could not be written down.
         OSError: it could not be shown: a closed pipe, for example.
     """
-    played = Played()
+    result = TurnResult()
     pieces: list[str] = []
     try:
-        with _stopped_by_signals(played):
+        with _stop_on_signals(result):
             try:
-                async with aclosing(painted(events, view)) as shown:
+                async with aclosing(rendered_events(events, view)) as shown:
                     async for event in shown:
-                        _collect(event, pieces, played)
+                        _collect(event, pieces, result)
             except asyncio.CancelledError:
-                _accept(played)
+                _accept_cancellation(result)
             except AgentError as error:
-                played.status, played.error = "failed", error
-            played.text = played.done.message.text if played.done else "".join(pieces)
+                result.status, result.error = "failed", error
+            result.text = result.done.message.text if result.done else "".join(pieces)
             if view is not None:
-                view.abort("interrupted" if played.status == "interrupted" else "")
-        await _settled(played)
+                view.abort("interrupted" if result.status == "interrupted" else "")
+        await _absorb_late_signal(result)
     except BaseException:
         if view is not None:
             with suppress(OSError, OmniAgentError):
                 view.finish()  # what came stays on the screen
         raise
-    return played
+    return result
 
 
-async def painted(
+async def rendered_events(
     events: AsyncGenerator[TurnEvent, None], view: StreamView | None
 ) -> AsyncGenerator[TurnEvent, None]:
     """Hand each event on and show it, with a breath now and then, in which signals are heard.
@@ -85,73 +87,73 @@ async def painted(
         view: where they are shown; None for nowhere.
     """
     loop = asyncio.get_running_loop()
-    breath = loop.time()
+    next_yield = loop.time()
     async with aclosing(events):
         async for event in events:
             yield event
             if view is not None:
                 view.feed(event)
-            if loop.time() >= breath:
+            if loop.time() >= next_yield:
                 await asyncio.sleep(0)
-                breath = loop.time() + _BREATH_SECONDS
+                next_yield = loop.time() + _YIELD_INTERVAL_SECONDS
 
 
-async def _settled(played: Played) -> None:
+async def _absorb_late_signal(result: TurnResult) -> None:
     """Take in a signal that came after the last event; nobody else is to be cancelled by it."""
     try:
         await asyncio.sleep(0)
     except asyncio.CancelledError:
-        _accept(played)
+        _accept_cancellation(result)
 
 
-def _accept(played: Played) -> None:
+def _accept_cancellation(result: TurnResult) -> None:
     """Take being cancelled for the end of the turn, when a signal asked for it."""
     task = asyncio.current_task()
-    if played.signal is None or task is None:
+    if result.signal is None or task is None:
         raise asyncio.CancelledError
     task.uncancel()
-    if played.done is None and played.error is None:
-        played.status = "interrupted"
+    if result.done is None and result.error is None:
+        result.status = "interrupted"
 
 
-def _collect(event: TurnEvent, pieces: list[str], played: Played) -> None:
+def _collect(event: TurnEvent, pieces: list[str], result: TurnResult) -> None:
     if isinstance(event, TextDelta):
         pieces.append(event.text)
     elif isinstance(event, ToolReturned):
         pieces.clear()
     elif isinstance(event, TurnDone):
-        played.done = event
+        result.done = event
 
 
 @contextmanager
-def _stopped_by_signals(played: Played) -> Iterator[None]:
+def _stop_on_signals(result: TurnResult) -> Iterator[None]:
     """Cancel this task when a signal asks to stop; once a second at most, so that storing is not cut short.
 
     Plain handlers, because what reaches an event loop's own between its last round and their removal is lost.
     """
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    last = -_IMPATIENT_SECONDS
+    last_stop = -_SIGNAL_INTERVAL_SECONDS
 
     def stop() -> None:
-        nonlocal last
-        if task is not None and loop.time() - last >= _IMPATIENT_SECONDS:
-            last = loop.time()
+        nonlocal last_stop
+        if task is not None and loop.time() - last_stop >= _SIGNAL_INTERVAL_SECONDS:
+            last_stop = loop.time()
             task.cancel()
 
-    def note(number: int, _frame: FrameType | None) -> None:
-        played.signal = played.signal or signal.Signals(number)
+    def handle(number: int, _frame: FrameType | None) -> None:
+        result.signal = result.signal or signal.Signals(number)
         loop.call_soon_threadsafe(stop)
 
-    before: dict[int, Any] = {}
-    for name in _STOPS:
+    previous_handlers: dict[int, Any] = {}
+    for name in _STOP_SIGNALS:
         number = getattr(signal, name, None)
         # In another thread the program around us decides about signals.
         with suppress(ValueError):
             if number is not None:
-                before[number] = signal.signal(number, note)
+                previous_handlers[number] = signal.signal(number, handle)
     try:
         yield
     finally:
-        last = math.inf  # too late to stop anything
-        for number, earlier in before.items():
-            signal.signal(number, earlier or signal.SIG_DFL)
+        last_stop = math.inf  # too late to stop anything
+        for number, previous in previous_handlers.items():
+            signal.signal(number, previous or signal.SIG_DFL)

@@ -27,7 +27,7 @@ def usage_line(used: Mapping[str, int], spent: float | None = None) -> str:
     return ", ".join(parts if spent is None else [*parts, dollars(spent)])
 
 
-def priced(used: Mapping[str, Any], model: str, prices: Prices) -> float | None:
+def model_cost(used: Mapping[str, Any], model: str, prices: Prices) -> float | None:
     """Return what one model's tokens cost; None without a price, or when nothing was counted."""
     return cost(used, prices.get(model)) if used else None
 
@@ -42,7 +42,7 @@ def usage_table(used: Tally, prices: Prices) -> Table:
     """Lay out what was used by model, with columns for the cache and the cost where there is something in them."""
     rows = []
     cached = any(counts["cached_tokens"] for counts in used.models.values())
-    priced = any(model in prices for model in used.models)
+    has_prices = any(model in prices for model in used.models)
     for model, counts in sorted(used.models.items()):
         row = [
             one_line(model) or "unknown",
@@ -51,12 +51,12 @@ def usage_table(used: Tally, prices: Prices) -> Table:
         ]
         row += [f"{counts['cached_tokens']:,}"] if cached else []
         row.append(f"{counts['output_tokens']:,}")
-        if priced:
+        if has_prices:
             spent = cost(counts, prices.get(model))
             row.append(_UNPRICED if spent is None else dollars(spent))
         rows.append(row)
     titles = ["ANSWERS", "INPUT", *(["CACHED"] if cached else []), "OUTPUT"]
-    titles += ["COST"] if priced else []
+    titles += ["COST"] if has_prices else []
     columns = [
         Column("MODEL", "cyan", shrink=True),
         *(Column(title, right=True) for title in titles),

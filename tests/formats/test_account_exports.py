@@ -271,7 +271,7 @@ def test_sharegpt_by_line_and_strangers() -> None:
     data = b"\n".join(json.dumps(line).encode() for line in lines)
     store, report = take(data)
     assert (report.imported, report.problem_count) == (2, 1)
-    assert report.problems[0].place == "in:2"
+    assert report.problems[0].location == "in:2"
     assert texts(store, "sharegpt-b") == ["yo"]
 
 

@@ -17,7 +17,7 @@ from omniagent_cli.errors import SessionNotFound, UsageError
 from omniagent_cli.formats import FORMATS
 from omniagent_cli.formats.exporter import export_sessions
 from omniagent_cli.formats.importer import import_stream
-from omniagent_cli.formats.writers.markdown import closed, fenced
+from omniagent_cli.formats.writers.markdown import close_blocks, fenced
 from omniagent_cli.stores import open_store
 
 KEY = "sk-" + "a1B2" * 8
@@ -66,7 +66,7 @@ def test_redact_masks_secrets_everywhere_and_counts_them(format_name):
                 "password": 2,
                 "url-password": 1,
             }
-        assert report.left_out == 1
+        assert report.omitted_attachments == 1
 
 
 def test_redacted_tool_arguments_are_still_json():
@@ -139,7 +139,7 @@ def test_no_text_ends_its_own_code_block(text):
 )
 def test_what_a_message_opens_is_closed_before_the_next_heading(text, expected):
     """An answer that was cut off inside a code block does not swallow the rest of the document."""
-    assert closed(text) == expected
+    assert close_blocks(text) == expected
 
 
 def _lines(count: int, size: int, form: str):

@@ -11,7 +11,7 @@ import pytest
 from conversations import exported, imported
 from foreign import FORMAT_OF, GOLDEN, placed
 
-from omniagent_cli.formats import FORMATS, recognise
+from omniagent_cli.formats import FORMATS, detect_format
 from omniagent_cli.formats.importer import import_path
 from omniagent_cli.stores import open_store
 
@@ -60,8 +60,8 @@ def test_what_comes_of_a_golden_file(name, tmp_path, utc) -> None:
 def test_a_file_is_recognised_by_its_content(name, called, tmp_path) -> None:
     """Whatever it is called, and whatever of it is in sight."""
     head = placed(name, tmp_path).read_bytes()[: 1 << 16]
-    assert recognise(head, called) == FORMAT_OF[name]
-    assert recognise(b"\n \n" + head, called) == FORMAT_OF[name] or FORMAT_OF[name] == "llm"
+    assert detect_format(head, called) == FORMAT_OF[name]
+    assert detect_format(b"\n \n" + head, called) == FORMAT_OF[name] or FORMAT_OF[name] == "llm"
 
 
 @pytest.mark.parametrize("name", [n for n in FORMAT_OF if not n.endswith((".sql", ".yaml"))])
@@ -72,7 +72,7 @@ def test_what_a_file_quotes_does_not_make_it_another_format(name, quoted, tmp_pa
     data = placed(name, tmp_path).read_text()
     words = next(w for w in ("What is it?", "Hi", "Where is Oslo?", "Write a poem", "2+3?", "x.txt?", "both files", "list the files", "Weather?") if w in data)  # fmt: skip
     mixed = data.replace(words, json.dumps(text)[1:-1])
-    assert recognise(mixed.encode()[: 1 << 16], "x") == FORMAT_OF[name]
+    assert detect_format(mixed.encode()[: 1 << 16], "x") == FORMAT_OF[name]
 
 
 @pytest.mark.parametrize("name", FORMAT_OF)

@@ -10,7 +10,7 @@ from conversations import RICH, exported, imported, rich_store, said, texts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omniagent_cli.formats import recognise
+from omniagent_cli.formats import detect_format
 from omniagent_cli.stores import open_store
 
 HEADER = b'{"format":"omniagent-session","version":1,"id":"s"}\n'
@@ -89,7 +89,7 @@ def store(tmp_path):
 def test_a_bad_line_is_told_with_its_place_and_the_rest_comes_in(bad, store):
     """jsonl: one bad message costs that message."""
     report = imported(store, HEADER + GOOD + b"\n" + bad + b"\n\n" + LATER + b"\n", "x.jsonl")
-    assert [p.place for p in report.problems] == ["x.jsonl:3"]
+    assert [p.location for p in report.problems] == ["x.jsonl:3"]
     assert texts(store, "s") == ["good", "later"]
     assert not report.ok
 
@@ -106,7 +106,7 @@ def test_a_bad_message_in_a_document_is_told_with_its_place_and_the_rest_comes_i
         + HEADER.strip()[:-1] + b',"messages":[\n' + GOOD + b",\n" + bad + b",\n" + LATER + b"]}\n]}"
     )  # fmt: skip
     report = imported(store, data, "x.json")
-    assert [p.place for p in report.problems] == ["x.json:4"]
+    assert [p.location for p in report.problems] == ["x.json:4"]
     assert texts(store, "s") == ["good", "later"]
 
 
@@ -116,7 +116,7 @@ def test_a_session_with_a_bad_header_stays_out_whole(bad, store):
     before = HEADER.replace(b'"s"', b'"before"') + LATER + b"\n"
     after = HEADER.replace(b'"s"', b'"after"') + GOOD + b"\n"
     report = imported(store, before + bad + b"\n" + GOOD + b"\n" + after)
-    assert [p.place for p in report.problems] == ["in:3"]
+    assert [p.location for p in report.problems] == ["in:3"]
     assert {s.id: texts(store, s.id) for s in store.list()} == {
         "before": ["later"],
         "after": ["good"],
@@ -206,7 +206,7 @@ def test_a_bad_conversation_costs_its_line(store):
     ):
         data = good % number + bad + b"\n" + good % (number + 100)
         report = imported(store, data, format_name="openai")
-        assert [p.place for p in report.problems] == ["in:2"], bad
+        assert [p.location for p in report.problems] == ["in:2"], bad
         assert report.counts["imported"] >= 2, bad
 
 
@@ -301,5 +301,5 @@ def test_recognition_goes_by_content():
     """A name does not make a format."""
     with rich_store() as rich:
         for name in ("jsonl", "json", "openai"):
-            assert recognise(exported(rich, RICH, name)[:4000], "x.txt") == name
-    assert recognise(b"# Title\n", "x.json") == ""
+            assert detect_format(exported(rich, RICH, name)[:4000], "x.txt") == name
+    assert detect_format(b"# Title\n", "x.json") == ""

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omniagent_cli.formats.writers.html import code
-from omniagent_cli.formats.writers.html import markdown as prose
-from omniagent_cli.formats.writers.html.markup import rendered
+from omniagent_cli.formats.writers.html import markdown as html_markdown
+from omniagent_cli.formats.writers.html.markup import render
 from omniagent_cli.formats.writers.html.style import SHEET
 from omniagent_cli.stores import open_store
 
@@ -144,7 +144,10 @@ def test_nothing_that_was_said_becomes_more_than_text(said):
 @given(HOSTILE)
 def test_an_answer_stays_inside_its_place(said):
     """Whatever an answer opens is closed, and each link of it leads to the web or a mailbox."""
-    for html in (prose.markdown(prose_text(said)), prose.plain(prose_text(said))):
+    for html in (
+        html_markdown.render_markdown(prose_text(said)),
+        html_markdown.render_plain(prose_text(said)),
+    ):
         reader = Reader()
         reader.feed(html)
         reader.close()
@@ -153,9 +156,9 @@ def test_an_answer_stays_inside_its_place(said):
 
 
 def prose_text(text: str) -> str:
-    from omniagent_cli.formats.writers.html.escaping import shown
+    from omniagent_cli.formats.writers.html.escaping import sanitize
 
-    return shown(text)
+    return sanitize(text)
 
 
 @settings(max_examples=150, deadline=None)
@@ -163,7 +166,8 @@ def prose_text(text: str) -> str:
 def test_the_short_way_for_prose_is_the_long_way(text):
     """Prose without markup says the same as when Markdown's parser lays it out."""
     short, long = (
-        re.sub(r"\s+(?=</p>|\n)", "", html) for html in (prose.markdown(text), rendered(text))
+        re.sub(r"\s+(?=</p>|\n)", "", html)
+        for html in (html_markdown.render_markdown(text), render(text))
     )
     assert short == long
 
@@ -176,7 +180,7 @@ def test_the_short_way_for_prose_is_the_long_way(text):
 def test_code_is_coloured_and_not_changed(language, text):
     """Colours add nothing to what is read, and take nothing from it."""
     reader = Reader()
-    reader.feed(code.block(text, language))
+    reader.feed(code.code_block(text, language))
     assert reader.text == text + "\n"
 
 

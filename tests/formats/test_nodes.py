@@ -7,7 +7,7 @@ from contextlib import closing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omniagent_cli.formats.readers.node_store import FarNodes, NearNodes, Node
+from omniagent_cli.formats.readers.node_store import DiskNodeStore, MemoryNodeStore, Node
 
 ids = st.text(st.characters(exclude_categories=()), min_size=1, max_size=3) | st.sampled_from("abc")
 nodes = st.builds(Node, ids, st.none() | ids, ids, st.none() | st.binary(max_size=4))
@@ -18,14 +18,14 @@ notes = st.tuples(st.sampled_from(["x", "y"]), ids, ids)
 @given(st.lists(nodes | notes, max_size=12), st.integers(0, 12))
 def test_near_and_far_are_the_same(steps, moves_at) -> None:
     """Whatever is put in, and whenever it gets too much for memory."""
-    near = NearNodes()
-    with closing(FarNodes()) as far:
-        moving = NearNodes()
+    near = MemoryNodeStore()
+    with closing(DiskNodeStore()) as far:
+        moving = MemoryNodeStore()
         for number, step in enumerate(steps):
             if number == moves_at:
-                moving = moving.moved()
+                moving = moving.move_to_disk()
             for one in (near, far, moving):
-                one.put(step) if isinstance(step, Node) else one.note(*step)
+                one.put(step) if isinstance(step, Node) else one.set_note(*step)
         with closing(moving):
             names = {step.id for step in steps if isinstance(step, Node)} | {"other"}
             for one in (far, moving):
@@ -36,8 +36,8 @@ def test_near_and_far_are_the_same(steps, moves_at) -> None:
                         near.number(name)
                     )
                 for kind, name, _ in (step for step in steps if not isinstance(step, Node)):
-                    assert one.noted(kind, name) == near.noted(kind, name)
+                    assert one.get_note(kind, name) == near.get_note(kind, name)
                 one.drop_notes("x")
                 assert not any(
-                    one.noted("x", step[1]) for step in steps if not isinstance(step, Node)
+                    one.get_note("x", step[1]) for step in steps if not isinstance(step, Node)
                 )

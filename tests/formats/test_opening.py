@@ -136,7 +136,7 @@ def test_encrypted_links_and_bombs_are_refused_by_name(store: SessionStore) -> N
     data[place + 24 : place + 28] = (4_000_000_000).to_bytes(4, "little")  # says how large it gets
     report = import_stream(store, io.BytesIO(bytes(data)), name="x.zip")
     assert report.imported == 1
-    assert [p.place.rpartition(":")[2] for p in report.problems] == [
+    assert [p.location.rpartition(":")[2] for p in report.problems] == [
         f"conversations-{n}.json" for n in (1, 2, 3)
     ]
 

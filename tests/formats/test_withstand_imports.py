@@ -49,7 +49,7 @@ def test_a_value_that_cannot_be_kept_costs_its_message(name, value, store, tmp_p
     path.write_bytes(spoiled(name, value))
     report = import_path(store, path)
     assert report.problem_count == 1
-    assert report.problems[0].place.startswith(str(path))
+    assert report.problems[0].location.startswith(str(path))
     assert report.imported
     assert not report.ok
     with open_store("memory:", ttl=None) as other:
@@ -191,7 +191,7 @@ def test_a_directory_that_cannot_be_read_is_told(store, tmp_path) -> None:
     report = import_path(store, tmp_path)
     assert report.imported == 1
     if os.geteuid():  # root reads everything
-        assert [p.place for p in report.problems] == [str(closed)]
+        assert [p.location for p in report.problems] == [str(closed)]
     closed.chmod(0o700)
 
 

@@ -93,12 +93,9 @@ def test_always_for_what_destroys_is_written_in_full(talk: Talk, wiping, wiped: 
     talk.chat("one", "a", "sure", "y", "two", "always", "three", open_agent=wiping("x", "y", "z"))
     assert wiped == ["x", "y", "z"]
     assert "[a]lways" not in talk.out
-    assert "write the whole word, always" in talk.out
+    assert "type the whole word always" in talk.out
     config = talk.home / ".config" / "omniagent" / "config.toml"
-    assert (
-        f"wipe runs unasked from now on, in every chat and script: it stands in tools.allow in {config}"
-        in talk.err
-    )
+    assert f"wipe is now allowed in every chat and script (tools.allow in {config}" in talk.err
     assert decided(talk)[1:] == [(True, "asked"), (True, "config")]
 
 
@@ -114,7 +111,7 @@ def test_settings_that_cannot_be_changed_are_told(talk: Talk, wiping, wiped: lis
 
     talk.chat("one", "a", "two", open_agent=spoilt)
     assert wiped == ["x", "y"]
-    assert "it is allowed in this run only: tools is no table" in talk.err
+    assert "allowed in this run only: tools is no table" in talk.err
 
 
 def test_leaving_the_question_stops_the_turn(talk: Talk, wiping, wiped: list[str]) -> None:

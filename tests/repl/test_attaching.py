@@ -53,9 +53,9 @@ def test_what_waits_goes_with_what_is_said_next(talk: Talk) -> None:
         IMAGE,
     ]
     assert asked(model, 1) == "Thanks"
-    assert "[image: my cat.png, 16 bytes] goes with what you say next" in talk.err
+    assert "[image: my cat.png, 16 bytes] will be sent with your next message" in talk.err
     assert "[image: my cat.png, 16 bytes]\n[text: notes.txt, 9 bytes]\n" in talk.out
-    assert "nothing is attached; /attach FILE" in shown
+    assert "no attachments; /attach FILE" in shown
     assert talk.store.attachments("user-123") == [SHA]
 
 
@@ -87,7 +87,7 @@ def test_a_path_that_is_typed_or_dropped_is_only_text(talk: Talk, files: Path) -
 
 @pytest.mark.usefixtures("files")
 def test_retry_and_edit_ask_with_the_same_attachments(talk: Talk) -> None:
-    """Asked again, in other words, or after being taken back, a question has its picture."""
+    """ChatTurn again, in other words, or after being taken back, a question has its picture."""
     model = ScriptedModel("a dog", "a cat", "a cat indeed")
     shown = talk.chat("/attach my cat.png", "What?", "/retry", "/edit 0 What is it?", model=model)
     assert "error" not in shown

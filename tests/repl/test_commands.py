@@ -63,22 +63,22 @@ def test_every_command_explains_itself() -> None:
     ("typed", "told"),
     [
         ("/swich x", "did you mean /switch"),
-        ("/foobar", "/help lists them"),
-        ("/trim", "N is missing; write /trim N"),
-        ("/trim two", "'two' is no whole number"),
-        ("/trim 1 2", "'2' is too much"),
-        ("/fork --wrong 3", "--wrong is no option of it"),
+        ("/foobar", "/help lists the commands"),
+        ("/trim", "N is missing; usage: /trim N"),
+        ("/trim two", "'two' is not a whole number"),
+        ("/trim 1 2", "'2' is one argument too many"),
+        ("/fork --wrong 3", "--wrong is not an option of this command"),
         ("/fork --at", "--at needs N"),
-        ("/switch user", "there is no session 'user'"),
-        ("/switch -", "no session before this one"),
-        ("/undo", "nothing to take back"),
-        ("/retry", "nothing to ask again"),
+        ("/switch user", "no session 'user'"),
+        ("/switch -", "no previous session"),
+        ("/undo", "nothing to undo"),
+        ("/retry", "nothing to retry"),
         ("/delete", "has no messages yet"),
         ("/clear", "'user-123' has no messages yet"),
         ("/meta set", "needs an action and a key"),
         ("/meta set k", "needs a value"),
         ("/system @/no/such/file", "cannot read the system prompt"),
-        ("/", "there is no command /"),
+        ("/", "unknown command /"),
     ],
 )
 def test_wrong_commands_get_one_line(talk: Talk, typed: str, told: str) -> None:
@@ -116,7 +116,7 @@ def test_undo_takes_back_the_last_turn(talk: Talk) -> None:
     """/undo takes back a question with its answer; they can be restored."""
     shown = talk.chat("one", "two", "/undo")
     assert talk.texts() == ["one", "answer 1"]
-    assert "2 messages taken back; /undo brings back what went" in shown
+    assert "2 messages undone; /undo restores it" in shown
     talk.store.restore("user-123")
     assert talk.texts() == ["one", "answer 1", "two", "answer 2"]
 
@@ -133,13 +133,13 @@ def test_undo_brings_back_what_a_command_took(talk: Talk, taking: str) -> None:
     """After clear, trim or delete, /undo brings everything back and the chat goes on there."""
     shown = talk.chat("one", "two", taking, "/undo", "three")
     assert talk.texts() == ["one", "answer 1", "two", "answer 2", "three", "answer 3"]
-    assert "/undo brings back what went" in shown
+    assert "/undo restores it" in shown
 
 
 def test_delete_asks(talk: Talk) -> None:
     """Nothing is deleted without a yes."""
     shown = talk.chat("one", "/delete", "", "two")
-    assert "nothing was deleted" in shown
+    assert "nothing deleted" in shown
     assert len(talk.texts()) == 4
 
 
@@ -192,7 +192,7 @@ def test_rename_before_the_first_message(talk: Talk) -> None:
     """A session that is not there yet is renamed too, but not onto one that is."""
     talk.store.append("taken", Message("user", "x"))
     shown = talk.chat("/rename taken", "/rename mine", "hello")
-    assert "already a session 'taken'" in shown
+    assert "a session already exists: 'taken'" in shown
     assert talk.texts("mine") == ["hello", "answer 1"]
 
 
@@ -251,7 +251,7 @@ def test_search_and_sessions(talk: Talk) -> None:
     shown = talk.chat("/search BLUE whale", "/sessions --tag work", "/sessions zebra")
     assert "other #0 user: the blue whale" in shown
     assert shown.count("other") >= 2
-    assert "no session fits" in shown
+    assert "no session matches" in shown
 
 
 def test_hostile_text_is_harmless(talk: Talk) -> None:
@@ -296,7 +296,7 @@ def test_what_others_write_is_shown_before_the_next_turn(talk: Talk) -> None:
     shown = talk.chat("one", "two", "three", "four", model=Interfering("1", "2", "3", "4"))
     other.close()
     assert shown.count("from the other terminal") == 1
-    assert "written to this session meanwhile" in talk.err
+    assert "new messages from another program" in talk.err
 
 
 def test_a_failing_store_loses_nothing(talk: Talk) -> None:

@@ -18,13 +18,13 @@ def talk(tmp_path: Path) -> Talk:
 
 
 def test_compact_says_what_it_covers_and_loses_nothing(talk: Talk) -> None:
-    """/compact tells who sums up what, and afterwards what is sent instead; all messages stay."""
+    """/compact tells who summarizes what, and afterwards what is sent instead; all messages stay."""
     model = ScriptedModel("1", "2", "3", "4", "They *counted*.", "5")
     shown = talk.chat("a", "b", "c", "d", "/compact keep the numbers", "e", "/history", model=model)
-    assert "scripted:model sums up 4 messages; Ctrl-C leaves everything as it is" in shown
+    assert "scripted:model summarizes 4 messages; Ctrl-C cancels" in shown
     assert (
         "the summary is sent instead of the messages up to #3 (4 messages) from now on; 10 tokens in, 5 out; "
-        "/history shows it, and all of them are kept"
+        "/history shows it; no message was removed"
     ) in shown
     assert model.requests[4][0]["content"].endswith("in particular: keep the numbers")
     assert [m["content"] for m in model.requests[5]][2:] == ["c", "3", "d", "4", "e"]
@@ -40,7 +40,7 @@ def test_compact_with_another_model(talk: Talk) -> None:
     other = ScriptedModel("sum", name="other:model")
     talk.models["other:model"] = other
     shown = talk.chat("a", "b", "/compact -m other:model be brief")
-    assert "other:model sums up 2 messages" in shown
+    assert "other:model summarizes 2 messages" in shown
     assert other.requests[0][0]["content"].endswith("be brief")
     assert talk.store.last_summary("user-123")["model"] == "other:model"
 
@@ -66,7 +66,7 @@ def test_compact_that_is_interrupted_changes_nothing(talk: Talk) -> None:
 
     model = Interrupted("1", "2", Say("half", hang=True), "3")
     shown = talk.chat("a", "b", "/compact", "c", model=model)
-    assert "nothing was summed up; everything is as it was" in shown
+    assert "nothing was summarized; the session is unchanged" in shown
     assert talk.store.last_summary("user-123") is None
     assert talk.texts()[-1] == "3"
 
@@ -86,8 +86,8 @@ def test_usage_by_model_and_of_the_last_turn(talk: Talk) -> None:
     assert ["MODEL", "ANSWERS", "INPUT", "OUTPUT"] in rows
     assert ["other:model", "0", "10", "5"] in rows
     assert ["scripted:model", "2", "20", "10"] in rows
-    assert "in all: 30 tokens in, 15 out\n" in shown
-    assert "the last turn: 10 tokens in, 5 out\n" in shown
+    assert "total: 30 tokens in, 15 out\n" in shown
+    assert "last turn: 10 tokens in, 5 out\n" in shown
 
 
 def test_usage_costs_what_is_configured(talk: Talk) -> None:
@@ -97,11 +97,9 @@ def test_usage_costs_what_is_configured(talk: Talk) -> None:
     shown = talk.chat("a", "/usage", model=ScriptedModel(Say("1", usage=used)))
     rows = [line.split() for line in shown.splitlines()]
     assert ["scripted:model", "1", "1,000,000", "400", "100,000", "$3.00"] in rows
-    assert "the last turn: 1,000,000 tokens in (400 cached), 100,000 out, $3.00" in shown
+    assert "last turn: 1,000,000 tokens in (400 cached), 100,000 out, $3.00" in shown
 
 
 def test_usage_where_nothing_was_counted(talk: Talk) -> None:
     """A model that tells no counts is no error."""
-    assert "no tokens were counted" in talk.chat(
-        "a", "/usage", model=ScriptedModel(Say("1", usage={}))
-    )
+    assert "no token counts" in talk.chat("a", "/usage", model=ScriptedModel(Say("1", usage={})))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from omniagent_cli.models import Message
-from omniagent_cli.repl.clipboard import SEQUENCE_BYTES, hand_to_program, sequence
+from omniagent_cli.repl.clipboard import SEQUENCE_BYTES, copy_with_program, sequence
 from tests.repl.home import Home, home
 from tests.repl.talk import Talk
 from tests.repl.terminal import CTRL_C
@@ -44,17 +44,17 @@ def test_a_program_of_the_system_takes_it(bins: Path, tmp_path: Path) -> None:
     taken = tmp_path / "taken"
     program(bins, "xclip", f'echo "$@" > {taken}.args; cat > {taken}')
     text = "a $(touch x) `b` 'c' é\nlast"
-    assert hand_to_program(text, environ(bins, DISPLAY=":0")) == ("xclip", [])
+    assert copy_with_program(text, environ(bins, DISPLAY=":0")) == ("xclip", [])
     assert taken.read_bytes().decode() == text
     assert Path(f"{taken}.args").read_text() == "-selection clipboard\n"
-    assert hand_to_program(text, environ(bins)) == ("", [])  # no screen to talk to
+    assert copy_with_program(text, environ(bins)) == ("", [])  # no screen to talk to
 
 
 def test_the_next_program_is_tried(bins: Path, tmp_path: Path) -> None:
     """One that fails is told and the next one is asked; one for Windows gets what it reads."""
     program(bins, "wl-copy", "exit 3")
     program(bins, "clip.exe", f"cat > {tmp_path / 'taken'}")
-    taker, problems = hand_to_program("é", environ(bins, WAYLAND_DISPLAY="wayland-0"))
+    taker, problems = copy_with_program("é", environ(bins, WAYLAND_DISPLAY="wayland-0"))
     assert (taker, problems) == ("clip.exe", ["wl-copy failed with exit code 3"])
     assert (tmp_path / "taken").read_bytes() == "é".encode("utf-16-le")
 
@@ -62,15 +62,15 @@ def test_the_next_program_is_tried(bins: Path, tmp_path: Path) -> None:
 def test_a_program_that_lives_on(bins: Path) -> None:
     """What keeps the text in the background holds nobody up, though it keeps its output open."""
     program(bins, "xsel", "cat > /dev/null; (exec sleep 30) & exit 0")
-    assert hand_to_program("x", environ(bins, DISPLAY=":0")) == ("xsel", [])
+    assert copy_with_program("x", environ(bins, DISPLAY=":0")) == ("xsel", [])
 
 
 def test_a_program_that_hangs_is_given_up(bins: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A program that does nothing is ended after a while and told."""
     monkeypatch.setattr("omniagent_cli.repl.clipboard._PATIENCE_SECONDS", 0.1)
     program(bins, "wl-copy", "exec sleep 30")
-    taker, problems = hand_to_program("x", environ(bins, WAYLAND_DISPLAY="w"))
-    assert (taker, problems) == ("", ["wl-copy did nothing for 0.1 s"])
+    taker, problems = copy_with_program("x", environ(bins, WAYLAND_DISPLAY="w"))
+    assert (taker, problems) == ("", ["wl-copy did not finish within 0.1 s"])
 
 
 def test_the_sequence_holds_nothing_but_base64() -> None:
@@ -106,24 +106,24 @@ def test_what_is_copied(home: Home, tmp_path: Path) -> None:
     )
     for number, (typed, text) in enumerate(copies, 1):
         chat.say(typed)
-        chat.wait_for("copied by xclip and by the terminal", count=number)
+        chat.wait_for("copied by xclip and through the terminal", count=number)
         chat.wait_prompt(number + 1)
         assert (tmp_path / "taken").read_text() == text
         assert base64.b64decode(OSC_52.findall(bytes(chat.raw))[-1]).decode() == text
-    assert "2 control characters made harmless" in chat.shown
+    assert "2 control characters replaced" in chat.shown
 
 
 def test_nothing_fails_in_silence(talk: Talk) -> None:
     """Where no clipboard takes it, that is an error with a way out; so are wrong uses."""
     talk.store.append("user-123", [Message("user", "q"), Message("assistant", "no code")])
     talk.chat("/copy", "/copy 9", "/copy code", "/copy two", "/copy 1 text")
-    assert "#1 is not copied: this terminal has no clipboard" in talk.err
+    assert "#1 was not copied: this terminal has no clipboard" in talk.err
     assert "/save FILE writes it" in talk.err
-    assert "there is no message #9" in talk.err
-    assert "#1 has no block of code" in talk.err
+    assert "no message #9" in talk.err
+    assert "#1 has no code block" in talk.err
     assert talk.err.count("/copy copies the last answer, /copy N message #N") == 2
     talk.chat("/copy", session_id="empty")
-    assert "there is no answer to copy yet" in talk.err
+    assert "no answer to copy yet" in talk.err
 
 
 def test_too_long_for_the_terminal(home: Home) -> None:
@@ -131,7 +131,7 @@ def test_too_long_for_the_terminal(home: Home) -> None:
     home.store().append("user-123", Message("assistant", "x" * (SEQUENCE_BYTES + 1)))
     chat = home.open()
     chat.say("/copy")
-    chat.wait_for("is not copied")
+    chat.wait_for("was not copied")
     chat.wait_for("too long for the terminal")
     assert b"\x1b]52" not in chat.raw
 

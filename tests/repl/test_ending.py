@@ -71,7 +71,7 @@ def test_ctrl_c_while_the_model_is_chosen_keeps_the_question(talk: Talk) -> None
     talk.chat(keys=f"tell me\r/retry\r{CTRL_D}", open_agent=open_agent)
     question, answer = talk.store.messages("user-123")
     assert (question.text, question.status, answer.text) == ("tell me", "complete", "answer")
-    assert "/retry asks it" in talk.err
+    assert "/retry sends it" in talk.err
 
 
 def test_a_question_that_a_signal_overtook_is_asked_by_retry(talk: Talk) -> None:
@@ -80,7 +80,7 @@ def test_a_question_that_a_signal_overtook_is_asked_by_retry(talk: Talk) -> None
     talk.chat(keys="tell me\r", open_agent=_ended_while_opening(talk, signal.SIGTERM, over))
     over.set()
     shown = talk.chat("/retry")
-    assert "the last question has no answer; /retry asks it again" in shown
+    assert "the last question has no answer. /retry asks it again" in shown
     assert talk.texts() == ["tell me", "answer 1"]
 
 

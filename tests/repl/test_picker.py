@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from omniagent_cli.models import Message
-from omniagent_cli.repl.picker_model import PAGE, Choices
+from omniagent_cli.repl.picker_model import PAGE, SessionChoices
 from omniagent_cli.stores import SessionStore, open_store
 from omniagent_cli.testing import FakeClock
 from tests.repl.home import Home, home
@@ -43,7 +43,7 @@ def picking(home: Home, **options: object) -> TerminalProgram:
 
 
 def test_picking_with_keys(some: Home) -> None:
-    """The last used stands first; arrows and Ctrl-N/P move the bar, Enter goes on with that session."""
+    """The last used stands first; arrows and Ctrl-N/P move the bar, Enter: open with that session."""
     chat = picking(some)
     assert next(row for row in chat.rows if row.startswith(">")).split()[1] == "Sourdough"
     chat.send(DOWN + CTRL_N + CTRL_P)
@@ -63,7 +63,7 @@ def test_typing_narrows_down(some: Home) -> None:
     chat.wait_until(lambda _: "Tax return" not in "\n".join(chat.rows), "the filter")
     assert any(row.startswith("> Garden gate") for row in chat.rows)
     chat.send("zzz")
-    chat.wait_for("no session fits")
+    chat.wait_for("no session matches")
     chat.send("\r")  # nothing to choose
     chat.send("\x15bread")
     chat.wait_match(r"(?m)^> Sourdough")
@@ -101,14 +101,14 @@ def test_switch_lets_one_pick(some: Home) -> None:
     for prompts, key in ((2, ESCAPE), (3, CTRL_C)):
         chat.say("/switch")
         chat.wait_for("pick>")
-        chat.wait_for("Enter goes on")
+        chat.wait_for("Enter: open")
         chat.send(key)
-        chat.wait_for("this is 'garden' still", count=prompts - 1)
+        chat.wait_for("still in 'garden'", count=prompts - 1)
         chat.wait_prompt(prompts)
     chat.say("/switch")
-    chat.wait_for("Enter goes on")
+    chat.wait_for("Enter: open")
     chat.send("sour\r")
-    chat.wait_for("this is 'sourdough' now, with 2 messages")
+    chat.wait_for("Switched to 'sourdough' (2 messages)")
     chat.wait_for("about Sourdough bread")
 
 
@@ -137,7 +137,7 @@ def test_hostile_titles_are_harmless(home: Home) -> None:
 def test_no_sessions_to_pick(home: Home) -> None:
     """Without any session that is said, and a new one begins."""
     chat = home.start("--pick")
-    chat.wait_for("there are no sessions yet")
+    chat.wait_for("no sessions yet")
     chat.wait_prompt(1)
     chat.say("hello")
     chat.wait_prompt(2)
@@ -162,17 +162,17 @@ def test_by_number_in_the_chat(talk: Talk) -> None:
     fill(talk.store, "First one", "Second one")
     shown = talk.chat("/switch", "", "/switch", "9", "", "/switch", "2", "/title")
     assert "1. Second one, second" in shown
-    assert "no session fits 9" in talk.err
-    assert talk.err.count("this is 'user-123' still") == 2
-    assert "this is 'first' now" in talk.err
+    assert "no session matches 9" in talk.err
+    assert talk.err.count("still in 'user-123'") == 2
+    assert "Switched to 'first'" in talk.err
 
 
 def test_switching_where_one_is(talk: Talk) -> None:
     """/switch without sessions says so, and to the session one is in changes nothing."""
     talk.chat("/switch", "hello", "/switch user-123", "/switch -")
-    assert "there are no sessions yet" in talk.err
-    assert "this is 'user-123' already" in talk.err
-    assert "no session before this one" in talk.err
+    assert "no sessions yet" in talk.err
+    assert "already in 'user-123'" in talk.err
+    assert "no previous session" in talk.err
 
 
 def test_choices_fit_in_order() -> None:
@@ -190,7 +190,7 @@ def test_choices_fit_in_order() -> None:
             store.set_title(title.replace(" ", "-"), title)
         store.set_metadata("bread", "pinned", True)
         store.set_metadata("other", "tags", ["kitchen"])
-        choices = Choices(store)
+        choices = SessionChoices(store)
         choices.add(choices.read_page())
         assert choices.complete
         assert choices.fitting[0].id == "bread"
@@ -209,7 +209,7 @@ def test_many_sessions_are_read_by_the_page() -> None:
         for number in range(PAGE + 10):
             clock.advance("1s")
             store.append(f"s{number}", Message("user", f"number {number}"))
-        choices = Choices(store)
+        choices = SessionChoices(store)
         choices.add(choices.read_page())
         assert (choices.count, choices.complete) == (PAGE, False)
         clock.advance("1s")

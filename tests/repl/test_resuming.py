@@ -60,7 +60,7 @@ def test_the_last_exchanges_are_shown(talk: Talk) -> None:
     assert [word for word in talk.out.split() if word[0] in "qa" and word[1:].isdecimal()] == [
         "q2", "a2", "q3", "a3", "q4", "a4",
     ]  # fmt: skip
-    assert "4 messages before these; /history N shows more" in talk.err
+    assert "4 messages before these. /history N shows more" in talk.err
 
 
 def test_long_messages_are_folded(talk: Talk) -> None:
@@ -90,35 +90,35 @@ def test_tools_are_one_line_each(talk: Talk) -> None:
     assert "secret thoughts" not in shown
 
 
-def test_a_summary_is_told(talk: Talk) -> None:
+def test_a_summary_is_reported(talk: Talk) -> None:
     """When the model gets a summary of the older part, the recap says up to where."""
     talk.store.append("user-123", [Message("user", "q"), Message("assistant", "a")])
     talk.store.put_summary("user-123", 1, {"text": "they spoke", "model": "m"})
     talk.chat()
-    assert "a summary of what stands up to #1" in talk.err
+    assert "a summary of the messages up to #1" in talk.err
 
 
 @pytest.mark.parametrize(
     ("messages", "note"),
     [
-        ([Message("user", "q")], "the last question has no answer; /retry asks it again"),
+        ([Message("user", "q")], "the last question has no answer. /retry asks it again"),
         (
             [Message("user", "q", status="failed", extra={"error": "no line"})],
-            "the last question has no answer (no line); /retry",
+            "the last question has no answer (no line). /retry",
         ),
         (
             [
                 Message("user", "q"),
                 Message("assistant", "ha", status="interrupted", extra={"error": "interrupted"}),
             ],
-            "this answer was interrupted; /continue goes on from it, /retry asks again",
+            "this answer was interrupted. /continue resumes it, /retry asks again",
         ),
         (
             [
                 Message("user", "q"),
                 Message("assistant", "ha", status="failed", extra={"error": "no line"}),
             ],
-            "this answer failed (no line); /continue goes on from it",
+            "this answer failed (no line). /continue resumes it",
         ),
         (
             [Message("user", "q"), Message("assistant", "ha", status="interrupted")],
@@ -126,11 +126,11 @@ def test_a_summary_is_told(talk: Talk) -> None:
         ),
         (
             [Message("user", "q"), Message("assistant", "ha", extra={"finish_reason": "length"})],
-            "cut at the model's token limit; /continue goes on from it",
+            "cut at the model's token limit. /continue resumes it",
         ),
         (
             [Message("user", "q"), Message("assistant", "", tool_calls=[CALL])],
-            "this turn stopped among its tools; /continue goes on with it",
+            "this turn stopped during its tool calls. /continue resumes it",
         ),
     ],
 )
@@ -183,8 +183,8 @@ def test_continue_after_a_failure(talk: Talk) -> None:
     assert talk.texts() == ["count", "One.\n\nTwo and three."]
     assert talk.out.count("One.") == 1
     assert "Two and three." in talk.out
-    assert "what came is kept; /continue goes on from it" in talk.err
-    assert "there is nothing to go on with: the last answer is whole" in talk.err
+    assert "The partial answer is saved; /continue resumes it" in talk.err
+    assert "nothing to continue: the last answer is complete" in talk.err
 
 
 def test_continue_with_another_model(talk: Talk) -> None:
@@ -204,7 +204,7 @@ def test_continue_with_another_model(talk: Talk) -> None:
             [Message("user", "q", status="failed")],
             "it has no answer; /retry asks the question again",
         ),
-        ([Message("user", "q"), Message("assistant", "a")], "the last answer is whole"),
+        ([Message("user", "q"), Message("assistant", "a")], "the last answer is complete"),
     ],
 )
 def test_nothing_to_continue(talk: Talk, before: list[Message], note: str) -> None:
@@ -221,7 +221,7 @@ def test_an_answer_that_may_grow_is_asked_about(talk: Talk) -> None:
         "user-123", [Message("user", "q"), Message("assistant", "half", status="interrupted")]
     )
     talk.chat("/continue", "n", "/continue", "y", model=ScriptedModel(" whole"))
-    assert "nothing was done" in talk.err
+    assert "nothing changed" in talk.err
     assert talk.texts() == ["q", "half whole"]
 
 
@@ -245,8 +245,8 @@ def test_an_answer_of_another_program_is_shown_when_it_is_whole(
     talk.chat("mine", "/model x", "/model x", "/model x", "/model x", "again")
     assert talk.out.count("half\n") == 1
     assert talk.out.count("half and whole\n") == 1
-    assert talk.err.count("its end is shown once it is there") == 1
-    assert talk.err.count("finished meanwhile by another program") == 1
+    assert talk.err.count("the rest is shown when it is complete") == 1
+    assert talk.err.count("completed by another program") == 1
 
 
 def test_an_answer_that_grew_while_one_came_in(talk: Talk, other: SessionStore) -> None:
@@ -260,7 +260,7 @@ def test_an_answer_that_grew_while_one_came_in(talk: Talk, other: SessionStore) 
 
     talk.models = Elsewhere(finish)
     talk.chat("/model x", "/title")
-    assert "finished meanwhile by another program" in talk.err
+    assert "completed by another program" in talk.err
     assert talk.out.count("whole\n") == 1
 
 
@@ -273,14 +273,14 @@ def test_a_rename_elsewhere_is_followed(talk: Talk, other: SessionStore) -> None
 
     talk.models = Elsewhere(rename)
     talk.chat("one", "/model x", "two")
-    assert "another program renamed this session; it is 'better' now" in talk.err
+    assert "another program renamed this session to 'better'" in talk.err
     assert "from there" in talk.out
     assert talk.texts("better") == ["one", "answer 1", "from there", "two", "answer 2"]
     assert not talk.store.exists("user-123")
     assert talk.used[-1] == "better"
 
 
-def test_a_session_begun_anew_elsewhere_is_told(talk: Talk, other: SessionStore) -> None:
+def test_a_session_recreated_elsewhere_is_reported(talk: Talk, other: SessionStore) -> None:
     """When another program deleted the session and began one under its id, that is said and shown."""
 
     def replace() -> None:
@@ -289,7 +289,7 @@ def test_a_session_begun_anew_elsewhere_is_told(talk: Talk, other: SessionStore)
 
     talk.models = Elsewhere(replace)
     talk.chat("one", "/model x", "two")
-    assert "was deleted by another program and begun anew" in talk.err
+    assert "was deleted and created again by another program" in talk.err
     assert "fresh" in talk.out
     assert talk.texts() == ["fresh", "two", "answer 2"]
 
@@ -299,7 +299,7 @@ def test_very_much_news_is_cut(talk: Talk, other: SessionStore) -> None:
     flood = [Message("user", f"news {n}") for n in range(300)]
     talk.models = Elsewhere(lambda: other.append("user-123", flood))
     talk.chat("one", "/model x", "/title")
-    assert "by another program (300), the last 50 of them:" in talk.err
+    assert "from another program (300), the last 50 of them:" in talk.err
     assert "news 299" in talk.out
     assert "news 249\n" not in talk.out
 
@@ -312,18 +312,18 @@ def test_interrupted_and_continued_at_a_terminal(home: Home, chat_server: Callab
     chat.say("tell me")
     chat.wait_for("The beginning of")
     chat.send(CTRL_C)
-    chat.wait_for("/continue goes on")
+    chat.wait_for("/continue resumes")
     chat.wait_prompt(2)
     chat.say("/continue")
     chat.wait_for("The beginning of an answer")
     chat.send(CTRL_C)
-    chat.wait_for("/continue goes on", count=2)
+    chat.wait_for("/continue resumes", count=2)
     chat.wait_prompt(3)
     chat.send(CTRL_D)
     assert chat.wait() == 0
     assert home.stored()[1] == ("assistant", "interrupted", "The beginning of an answer")
     again = home.open("-c")
-    again.wait_for("this answer was interrupted; /continue goes on from it")
+    again.wait_for("this answer was interrupted. /continue resumes it")
     again.say("/continue")
     again.wait_for("The beginning of an answer that ends.")
     again.wait_prompt(2)

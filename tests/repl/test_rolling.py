@@ -58,7 +58,7 @@ def test_a_chat_goes_on_in_the_new_conversation(talk: Talk, clock: FakeClock) ->
     assert talk.texts() == ["second", "2"]
 
 
-def test_another_program_begins_the_session_anew(tmp_path: Path, clock: FakeClock) -> None:
+def test_another_program_rolls_over_the_session(tmp_path: Path, clock: FakeClock) -> None:
     """The chat follows to the new conversation, says where the old one is, and shows what is new there."""
     url = str(tmp_path / "sessions.db")
     with open_store(url, clock=clock) as store, open_store(url, clock=clock) as other:
@@ -71,8 +71,8 @@ def test_another_program_begins_the_session_anew(tmp_path: Path, clock: FakeCloc
         talk = Talk(tmp_path, store=store)
         shown = talk.chat("first", "second")
         assert (
-            f"another program has begun 'user-123' anew; what was said before is in '{BEFORE}'"
+            f"another program rolled over 'user-123'; the earlier messages are in '{BEFORE}'"
         ) in shown
-        assert "written to this session meanwhile by another program (1):" in shown
+        assert "new messages from another program (1):" in shown
         assert talk.texts(BEFORE) == ["first", "answer 1"]
         assert talk.texts() == ["from elsewhere", "second", "answer 2"]

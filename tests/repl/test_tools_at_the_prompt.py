@@ -107,4 +107,4 @@ def test_recall_is_said_to_use_none(talk: Talk) -> None:
     talk.chat("/tools", open_agent=lambda _: Agent(Recall(store), store=store, skills=skills))
     assert "recall uses no tools" in talk.err
     talk.chat("/tools")
-    assert "the model is offered no tools in this chat" in talk.err
+    assert "no tools are offered in this chat" in talk.err

@@ -122,7 +122,7 @@ def test_edit_copies_whole_answers_of_others(talk: Talk) -> None:
 
 
 def test_a_session_that_went_is_told(talk: Talk, other: SessionStore) -> None:
-    """When another program deleted the session, the next turn says so and begins it anew."""
+    """When another program deleted the session, the next turn reports it and creates it again."""
     model = ScriptedModel("1", "2")
 
     class Deleting(dict):

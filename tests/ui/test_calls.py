@@ -103,7 +103,7 @@ def test_nothing_is_written_while_a_question_is_asked():
         view.feed(ToolCalled(call(1)))
         view.feed(ToolCalled(call(2)))
         clock.now += 1
-        with view.held():
+        with view.paused():
             before = out.written
             assert rows(out) == []
             view.feed(ToolEnded(call(1), "early"))

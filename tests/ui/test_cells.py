@@ -7,8 +7,8 @@ from datetime import date, timedelta
 
 import pytest
 
-from omniagent_cli.ui.activity_map import heat_rows
-from omniagent_cli.ui.cells import Column, Table, cell_width, cut_cells, fitted_widths, narrowed
+from omniagent_cli.ui.activity_map import activity_rows
+from omniagent_cli.ui.cells import Column, Table, cell_width, cut_cells, drop_columns, fit_widths
 from omniagent_cli.ui.json_text import json_text
 from omniagent_cli.ui.views import counted
 
@@ -48,33 +48,33 @@ def test_only_columns_that_may_shrink_do():
     """A table that is too wide takes it from its last shrinkable column first, and never from numbers."""
     columns = [Column("ID", shrink=True), Column("TITLE", shrink=True), Column("N", right=True)]
     table = Table(columns, [["i" * 20, "t" * 50, "1,000,000"]])
-    assert fitted_widths(table, 200) == [20, 50, 9]
-    assert fitted_widths(table, 60) == [20, 27, 9]
-    assert fitted_widths(table, 40) == [15, 12, 9]
-    assert fitted_widths(table, 5) == [12, 12, 9]
+    assert fit_widths(table, 200) == [20, 50, 9]
+    assert fit_widths(table, 60) == [20, 27, 9]
+    assert fit_widths(table, 40) == [15, 12, 9]
+    assert fit_widths(table, 5) == [12, 12, 9]
 
 
 def test_a_narrow_terminal_shows_fewer_columns():
     """What still does not fit loses its last columns rather than its lines, and the others get their room."""
     columns = [Column("ID", shrink=True), Column("TITLE", shrink=True), Column("N"), Column("WHEN")]
     table = Table(columns, [["i" * 20, "t" * 50, "12", "two minutes ago"]])
-    assert narrowed(table, 60) == table
-    narrow = narrowed(table, 40)
+    assert drop_columns(table, 60) == table
+    narrow = drop_columns(table, 40)
     assert [column.title for column in narrow.columns] == ["ID", "TITLE", "N"]
-    assert sum(fitted_widths(narrow, 40)) + 2 * 2 == 40
-    assert len(narrowed(table, 5).columns) == 2
+    assert sum(fit_widths(narrow, 40)) + 2 * 2 == 40
+    assert len(drop_columns(table, 5).columns) == 2
 
 
 def test_activity_by_day():
     """Days stand under their week, darker where more was said; what does not fit is left out at the far end."""
     today = date(2026, 11, 21)
     said = {today: 8, today - timedelta(days=1): 1, date(2026, 11, 2): 4, date(2025, 1, 1): 9}
-    assert heat_rows(said, today, 40) == [
+    assert activity_rows(said, today, 40) == [
         "    Nov", "Mon ▒··", "    ···", "Wed ···", "    ···", "Fri ··░", "    ··█", "Sun ··"
     ]  # fmt: skip
-    assert heat_rows(said, today, 9, unicode=False)[1:3] == ["Mon .", "    ."]
-    assert heat_rows({date(2025, 1, 1): 9}, today, 40) == []
-    assert heat_rows({}, today, 1) == []
+    assert activity_rows(said, today, 9, unicode=False)[1:3] == ["Mon .", "    ."]
+    assert activity_rows({date(2025, 1, 1): 9}, today, 40) == []
+    assert activity_rows({}, today, 1) == []
 
 
 @pytest.mark.parametrize("ascii_only", [True, False])

@@ -240,11 +240,11 @@ def test_a_silence_in_an_answer_shows_that_something_is_waited_for():
     with StreamView(terminal, clock=clock) as view:
         view.feed(TextDelta("half"))
         clock.now += 4
-        view._painter._paint()
+        view._renderer._render()
         assert out.shown.splitlines()[-1].endswith("4 s")
         view.feed(TextDelta(" whole"))
         clock.now += 0.1
-        view._painter._paint()
+        view._renderer._render()
         assert out.shown == "half whole"
 
 

@@ -17,7 +17,7 @@ from omniagent_cli.agent.events import (
 )
 from omniagent_cli.errors import StoreFull
 from omniagent_cli.models import Message
-from omniagent_cli.ui.markdown_blocks import Blocks
+from omniagent_cli.ui.markdown_blocks import MarkdownBlocks
 from omniagent_cli.ui.stream import StreamView
 from tests.ui.screen import Clock, pipe, tty
 
@@ -93,19 +93,19 @@ def test_a_streamed_answer_ends_as_its_blocks_laid_out_one_by_one():
 
 
 def test_cutting_never_changes_a_block():
-    """Blocks that are finished early are those that the whole text has."""
+    """MarkdownBlocks that are finished early are those that the whole text has."""
     rng = random.Random(5)
-    whole = Blocks()
+    whole = MarkdownBlocks()
     whole.add(DOCUMENT)
-    expected = [block.strip("\n") for block in whole.rest()]
+    expected = [block.strip("\n") for block in whole.take_rest()]
     for _ in range(50):
-        blocks, found, left = Blocks(), [], DOCUMENT
+        blocks, found, left = MarkdownBlocks(), [], DOCUMENT
         while left:
             size = rng.randint(1, 40)
             blocks.add(left[:size])
             left = left[size:]
-            found += blocks.finished()
-        found += blocks.rest()
+            found += blocks.take_finished()
+        found += blocks.take_rest()
         assert [block.strip("\n") for block in found] == expected
 
 

@@ -241,8 +241,10 @@ def _tell(context: Context, report: ExportReport, *, redact: bool) -> None:
     if redact:
         found = ", ".join(f"{kind} {number}" for kind, number in sorted(report.redactions.items()))
         terminal.note(f"masked: {found or 'nothing'}")
-    if report.left_out:
-        terminal.note(f"left out {counted(report.left_out, 'attachment')}, which cannot be masked")
+    if report.omitted_attachments:
+        terminal.note(
+            f"left out {counted(report.omitted_attachments, 'attachment')}, which cannot be masked"
+        )
     for session_id in report.missing:
         terminal.warn(f"{quoted(session_id)} was removed while the export ran")
     if report.missing:

@@ -13,7 +13,7 @@ from omniagent_cli.cli.framework.options import OneId
 from omniagent_cli.cli.talk.agent_factory import Answering, Wishes
 from omniagent_cli.cli.talk.turn_runner import ModelOption, OfflineOption
 from omniagent_cli.text.sanitize import visible
-from omniagent_cli.ui.usage import priced, usage_line
+from omniagent_cli.ui.usage import model_cost, usage_line
 from omniagent_cli.ui.views import counted, quoted
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ async def _compacted(
 
 
 def _show(context: Context, done: Compacted) -> None:
-    terminal, spent = context.terminal, priced(done.usage, done.model, context.settings.prices)
+    terminal, spent = context.terminal, model_cost(done.usage, done.model, context.settings.prices)
     if context.json:
         record = {
             "id": done.session_id,

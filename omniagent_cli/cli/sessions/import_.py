@@ -152,7 +152,7 @@ def _steps(advance: Callable[[int], None]) -> Callable[[int], None]:
 def _tell_import(context: Context, report: ImportReport, *, dry_run: bool) -> None:
     terminal = context.terminal
     for problem in report.problems[:_TOLD_AT_MOST]:
-        terminal.warn(f"{problem.place}: {problem.text}")
+        terminal.warn(f"{problem.location}: {problem.text}")
     if report.problem_count > _TOLD_AT_MOST:
         terminal.warn(f"and {counted(report.problem_count - _TOLD_AT_MOST, 'problem')} more")
     for outcome in report.sessions:

@@ -24,7 +24,7 @@ from omniagent_cli.text.sanitize import plain_field, visible
 from omniagent_cli.ui import transcript
 from omniagent_cli.ui.cells import wrap_cells
 from omniagent_cli.ui.json_text import json_text
-from omniagent_cli.ui.terminal import Out
+from omniagent_cli.ui.terminal import LineWriter
 from omniagent_cli.ui.usage import usage_line, usage_record
 
 _LOOK_AGAIN_SECONDS = 0.5
@@ -135,7 +135,7 @@ def _used(context: Context, session_id: str) -> Tally:
     return tally(context.store.iter_messages(session_id), summaries)
 
 
-def _show_header(context: Context, session_id: str, out: Out, *, raw: bool) -> None:
+def _show_header(context: Context, session_id: str, out: LineWriter, *, raw: bool) -> None:
     if raw:
         return
     summary = context.store.summary(session_id)
@@ -150,7 +150,7 @@ def _show_header(context: Context, session_id: str, out: Out, *, raw: bool) -> N
     out.line()
 
 
-def _show_fields(context: Context, summary: SessionSummary, out: Out) -> None:
+def _show_fields(context: Context, summary: SessionSummary, out: LineWriter) -> None:
     for fields in transcript.header_fields(summary):
         context.terminal.fields(fields)
     used = _used(context, summary.id)
@@ -165,7 +165,7 @@ def _show_fields(context: Context, summary: SessionSummary, out: Out) -> None:
 def _show_messages(
     context: Context,
     messages: Iterable[Message],
-    out: Out,
+    out: LineWriter,
     *,
     raw: bool,
     summary: Summary | None = None,

@@ -17,7 +17,7 @@ from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import SessionNotFound
 from omniagent_cli.models import Message, SessionSummary
 from omniagent_cli.text.sanitize import one_line, plain_field
-from omniagent_cli.ui.activity_map import heat_rows
+from omniagent_cli.ui.activity_map import activity_rows
 from omniagent_cli.ui.cells import Column, Table
 from omniagent_cli.ui.views import counted
 
@@ -232,7 +232,7 @@ def _show_activity(context: Context, record: dict[str, Any]) -> None:
     terminal = context.terminal
     days = {date.fromisoformat(row["day"]): row["messages"] for row in record["days"]}
     today = utc_now().astimezone().date()
-    rows = heat_rows(days, today, terminal.width, unicode=terminal.speaks_unicode)
+    rows = activity_rows(days, today, terminal.width, unicode=terminal.encodes_unicode)
     if rows:
         terminal.line()
     for row in rows:

@@ -24,7 +24,7 @@ from omniagent_cli.errors import UsageError
 from omniagent_cli.text.sanitize import one_line
 
 if TYPE_CHECKING:
-    from omniagent_cli.ui.turn_player import Played
+    from omniagent_cli.ui.turn_player import TurnResult
 
 _LARGEST_BYTES = 1_000_000
 
@@ -64,19 +64,19 @@ class Shape:
                 "recall is no language model and follows no schema; name a model with --model, such as openai:gpt-5"
             )
 
-    def tell(self, context: Context, played: Played, place: Place, model: str) -> int:
+    def tell(self, context: Context, result: TurnResult, place: Place, model: str) -> int:
         """Print what was wanted of the answer, or say in a line each why it is not there; return the exit code."""
-        if not self.wanted or played.status != "complete":
-            return told(context, played, place, model)
-        found = self._found(played.text)
+        if not self.wanted or result.status != "complete":
+            return told(context, result, place, model)
+        found = self._found(result.text)
         if context.json:
-            context.terminal.json({**document(context, played, place, model), **found.record})
+            context.terminal.json({**document(context, result, place, model), **found.record})
         elif not found.problems:
             self._print(context, found.value)
         for problem in found.problems:
             context.terminal.error(problem)
         if found.problems and place.store is not None:
-            shown = one_line(kept_in(place, played))
+            shown = one_line(kept_in(place, result))
             context.terminal.note(f"the answer is kept: omniagent sessions show {shown} --last 1")
         return exits.FAILED if found.problems else exits.DONE
 

@@ -39,7 +39,7 @@ from omniagent_cli.models import Content
 
 if TYPE_CHECKING:
     from omniagent_cli.agent.agent import Agent
-    from omniagent_cli.ui.turn_player import Played
+    from omniagent_cli.ui.turn_player import TurnResult
 
 
 def ask(
@@ -88,16 +88,16 @@ def ask(
     with answering.agent(place.store, place.session_id, approve=approve) as agent:
         shape.check(agent.engine)
         turn = _asked(context, agent, question, place, shape, whole=no_stream)
-        played = asyncio.run(turn)
-        remember(context, place, played)
-        code = shape.tell(context, played, place, agent.engine.name)
+        result = asyncio.run(turn)
+        remember(context, place, result)
+        code = shape.tell(context, result, place, agent.engine.name)
         # A script that goes on with the answer has to hear that there is none.
-        return FAILED if code == DONE and not played.text.strip() else code
+        return FAILED if code == DONE and not result.text.strip() else code
 
 
 async def _asked(
     context: Context, agent: Agent, question: Content, place: Place, shape: Shape, *, whole: bool
-) -> Played:
+) -> TurnResult:
     try:
         return await one_turn(context, agent, question, place, whole=whole, silent=shape.wanted)
     finally:

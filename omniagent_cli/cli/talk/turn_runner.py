@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from omniagent_cli.agent.agent import Agent
     from omniagent_cli.stores import SessionStore
     from omniagent_cli.ui.terminal import Terminal
-    from omniagent_cli.ui.turn_player import Played
+    from omniagent_cli.ui.turn_player import TurnResult
 
 SessionOption = Annotated[
     str | None,
@@ -98,18 +98,18 @@ def _last_used(context: Context) -> str:
         return ids.to_create(context, ids.RECENT)  # begun afresh by its first write, which says so
 
 
-def remember(context: Context, place: Place, played: Played) -> None:
+def remember(context: Context, place: Place, result: TurnResult) -> None:
     """Note which session was used last, when there is something in it and it outlives this process."""
-    session_id = kept_in(place, played)
+    session_id = kept_in(place, result)
     if place.store is None or place.store.url == "memory:" or not place.store.exists(session_id):
         return
     context.last_used.remember(session_id)
     context.terminal.detail(f"kept in the session {session_id}")
 
 
-def kept_in(place: Place, played: Played) -> str:
+def kept_in(place: Place, result: TurnResult) -> str:
     """Return the id of the session a turn ended up in."""
-    return (played.done.session_id if played.done else "") or place.session_id or ""
+    return (result.done.session_id if result.done else "") or place.session_id or ""
 
 
 # One turn.
@@ -123,10 +123,10 @@ async def one_turn(
     *,
     whole: bool = False,
     silent: bool = False,
-) -> Played:
+) -> TurnResult:
     """Ask, and show the answer as it comes, or when it is whole, or leave that to the caller."""
     from omniagent_cli.ui.stream import StreamView
-    from omniagent_cli.ui.turn_player import play
+    from omniagent_cli.ui.turn_player import play_turn
 
     events = agent.stream(question, place.session_id)
     answer: Literal["stream", "whole", "none"] = "whole" if whole else "stream"
@@ -137,8 +137,8 @@ async def one_turn(
         spoken=look.screen_reader,
         answer="none" if context.json or silent else answer,
     )
-    with _undisturbed(context.terminal, view.held):
-        return await play(events, view)
+    with _undisturbed(context.terminal, view.paused):
+        return await play_turn(events, view)
 
 
 @contextmanager
@@ -149,9 +149,9 @@ def _undisturbed(
     if not (terminal.is_terminal and terminal.reads_terminal and _in_foreground(terminal.stdin)):
         yield
         return
-    from omniagent_cli.repl.echo_guard import Quiet
+    from omniagent_cli.repl.echo_guard import EchoGuard
 
-    with Quiet(terminal.stdin) as quiet, quiet.suspendable(aside):
+    with EchoGuard(terminal.stdin) as quiet, quiet.suspendable(aside):
         yield
 
 
@@ -163,32 +163,32 @@ def _in_foreground(stdin: TextIO) -> bool:
         return False
 
 
-def told(context: Context, played: Played, place: Place, model: str) -> int:
+def told(context: Context, result: TurnResult, place: Place, model: str) -> int:
     """Print what a streaming view did not, and return the exit code."""
     if context.json:
-        context.terminal.json(document(context, played, place, model))
-    if played.error is not None:
-        raise played.error
-    return _code(played)
+        context.terminal.json(document(context, result, place, model))
+    if result.error is not None:
+        raise result.error
+    return _code(result)
 
 
-def document(context: Context, played: Played, place: Place, model: str) -> dict[str, Any]:
+def document(context: Context, result: TurnResult, place: Place, model: str) -> dict[str, Any]:
     """Return what became of a turn, as ``--json`` prints it; ``cost`` is there when the model has a price."""
-    from omniagent_cli.ui.usage import priced
+    from omniagent_cli.ui.usage import model_cost
 
-    done = played.done
-    spent = priced(done.usage, model, context.settings.prices) if done else None
+    done = result.done
+    spent = model_cost(done.usage, model, context.settings.prices) if done else None
     return {
-        "answer": played.text,
-        "session": kept_in(place, played) or None,
+        "answer": result.text,
+        "session": kept_in(place, result) or None,
         "model": model,
         "usage": dict(done.usage) if done else {},
         **({} if spent is None else {"cost": spent}),
-        "status": played.status,
+        "status": result.status,
     }
 
 
-def _code(played: Played) -> int:
-    if played.signal is not None and played.signal != signal.SIGINT:
+def _code(result: TurnResult) -> int:
+    if result.signal is not None and result.signal != signal.SIGINT:
         raise exits.Terminated
-    return exits.INTERRUPTED if played.signal is not None else exits.DONE
+    return exits.INTERRUPTED if result.signal is not None else exits.DONE

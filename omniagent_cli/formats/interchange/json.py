@@ -7,15 +7,15 @@ from itertools import chain
 from typing import Any
 
 from omniagent_cli.errors import InvalidRecord, NewerVersion
-from omniagent_cli.formats.byte_source import Source
+from omniagent_cli.formats.byte_source import ByteSource
 from omniagent_cli.formats.interchange.jsonl import record_object
 from omniagent_cli.formats.json_helpers import list_entries, with_problems
 from omniagent_cli.formats.json_stream import BadDocument, BadValue, JsonReader
 from omniagent_cli.formats.types import (
     Entry,
-    Incoming,
+    IncomingSession,
     MessageEntry,
-    Outgoing,
+    OutgoingSession,
     Problem,
     RecordEntry,
     problem,
@@ -30,32 +30,32 @@ EXPORT_FORMAT = "omniagent-export"
 class JsonDocument:
     """``json``: one versioned document; a session as `Session.to_record` gives it is read too."""
 
-    def write(self, sessions: Iterable[Outgoing]) -> Iterator[bytes]:
+    def write(self, sessions: Iterable[OutgoingSession]) -> Iterator[bytes]:
         """Yield the document, a message a line, so that a place in it can be named and compared."""
         head = dump({"format": EXPORT_FORMAT, "version": FORMAT_VERSION})
         yield head[:-1] + b',"sessions":['
         for number, session in enumerate(sessions):
             yield b",\n" if number else b"\n"
             yield dump(session.header)[:-1] + b',"messages":['
-            yield from _listed(session.messages)
+            yield from _array(session.messages)
             records = (record_object(*record) for record in session.records)
             if (first := next(records, None)) is not None:
                 yield b',"records":['
-                yield from _listed(chain([first], records))
+                yield from _array(chain([first], records))
             yield b"}"
         yield b"\n]}\n"
 
-    def read(self, source: Source) -> Iterator[Incoming | Problem]:
+    def read(self, source: ByteSource) -> Iterator[IncomingSession | Problem]:
         """Yield the sessions of one document, or of several that follow each other."""
         reader = JsonReader(source)
         try:
             while reader.peek():
                 yield from _document(reader)
         except BadDocument as error:
-            yield Problem(error.place, error.what)
+            yield Problem(error.location, error.message)
 
 
-def _listed(values: Iterable[Any]) -> Iterator[bytes]:
+def _array(values: Iterable[Any]) -> Iterator[bytes]:
     separator = b"\n"
     for value in values:
         yield separator + dump(value)
@@ -63,29 +63,29 @@ def _listed(values: Iterable[Any]) -> Iterator[bytes]:
     yield b"]"
 
 
-def _document(reader: JsonReader) -> Iterator[Incoming | Problem]:
+def _document(reader: JsonReader) -> Iterator[IncomingSession | Problem]:
     """Walk through one document: an export, or a session by itself."""
-    place = reader.place
-    walk = _Walk(reader, place)
-    for key in walk.members:
+    location = reader.location
+    object_reader = _ObjectReader(reader, location)
+    for key in object_reader.members:
         if key == "sessions":
-            if (wrong := _wrong_export(walk.header)) is not None:
-                yield problem(place, wrong)
+            if (error_text := _export_error(object_reader.header)) is not None:
+                yield problem(location, error_text)
                 reader.skip()
             else:
                 yield from _sessions(reader)
-            walk.found = True
+            object_reader.is_session = True
         elif key in ("messages", "records"):
-            yield from walk.session(key)
+            yield from object_reader.session(key)
         else:
-            walk.keep(key)
-    if not walk.found and walk.header.get("format") == SESSION_FORMAT:
-        yield from walk.session(None)
-    elif not walk.found:
-        yield problem(place, "there are no sessions in this document")
+            object_reader.read_header(key)
+    if not object_reader.is_session and object_reader.header.get("format") == SESSION_FORMAT:
+        yield from object_reader.session(None)
+    elif not object_reader.is_session:
+        yield problem(location, "there are no sessions in this document")
 
 
-def _wrong_export(header: dict[str, Any]) -> str | None:
+def _export_error(header: dict[str, Any]) -> str | None:
     if header.get("format", EXPORT_FORMAT) != EXPORT_FORMAT:
         return f"this is no export of omniagent but {header['format']!r}"
     try:
@@ -95,72 +95,72 @@ def _wrong_export(header: dict[str, Any]) -> str | None:
     return None
 
 
-def _sessions(reader: JsonReader) -> Iterator[Incoming | Problem]:
+def _sessions(reader: JsonReader) -> Iterator[IncomingSession | Problem]:
     for _ in reader.array():
-        first, place = reader.peek(), reader.place
+        first, location = reader.peek(), reader.location
         if first != "{":
             reader.skip()
-            yield problem(place, "a session is an object")
+            yield problem(location, "a session is an object")
             continue
-        walk = _Walk(reader, place)
-        yield from walk.session(walk.to_messages())
+        object_reader = _ObjectReader(reader, location)
+        yield from object_reader.session(object_reader.next_list())
 
 
-class _Walk:
+class _ObjectReader:
     """One object on the way: the header keys seen so far, and whether it turned out to be a session."""
 
-    def __init__(self, reader: JsonReader, place: str) -> None:
+    def __init__(self, reader: JsonReader, location: str) -> None:
         self._reader = reader
-        self._place = place
+        self._place = location
         self.members = reader.members()
         self.header: dict[str, Any] = {}
-        self.found = False
-        self._wrong: list[Problem] = []
+        self.is_session = False
+        self._problems: list[Problem] = []
 
-    def keep(self, key: str) -> None:
+    def read_header(self, key: str) -> None:
         """Read a header value; one that cannot be read makes the session unusable."""
-        place = self._reader.place
+        location = self._reader.location
         try:
             self.header[key] = self._reader.value()
         except BadValue as error:
-            self._wrong.append(problem(place, f"{key!r} cannot be read: {error}"))
+            self._problems.append(problem(location, f"{key!r} cannot be read: {error}"))
 
-    def to_messages(self) -> str | None:
+    def next_list(self) -> str | None:
         """Read header values up to the first list and return its key."""
         for key in self.members:
             if key in ("messages", "records"):
                 return key
-            self.keep(key)
+            self.read_header(key)
         return None
 
-    def session(self, key: str | None) -> Iterator[Incoming | Problem]:
+    def session(self, key: str | None) -> Iterator[IncomingSession | Problem]:
         """Yield this object as a session; `key` is the list the reader stands at."""
-        self.found = True
-        incoming = Incoming(self._place, self.header, iter(()), exact=True)
-        incoming.broken = bool(self._wrong)
+        self.is_session = True
+        incoming = IncomingSession(self._place, self.header, iter(()), is_native=True)
+        incoming.is_invalid = bool(self._problems)
         incoming.entries = self._entries(key, incoming)
         yield from with_problems(incoming)
 
-    def _entries(self, key: str | None, incoming: Incoming) -> Iterator[Entry]:
+    def _entries(self, key: str | None, incoming: IncomingSession) -> Iterator[Entry]:
         """Yield messages and records, and bring in the header keys that stand behind them."""
         try:
             while key is not None:
                 yield from (
-                    map(_as_record, list_entries(self._reader))
+                    map(_to_record_entry, list_entries(self._reader))
                     if key == "records"
                     else (list_entries(self._reader))
                 )
-                key = self.to_messages()
+                key = self.next_list()
         except BadDocument as error:
-            yield Problem(error.place, error.what)
+            yield Problem(error.location, error.message)
             self._reader.abandon()
         finally:
-            incoming.broken = bool(self._wrong)
-        yield from self._wrong
+            incoming.is_invalid = bool(self._problems)
+        yield from self._problems
 
 
-def _as_record(entry: MessageEntry | Problem) -> RecordEntry | Problem:
+def _to_record_entry(entry: MessageEntry | Problem) -> RecordEntry | Problem:
     if isinstance(entry, Problem):
         return entry
     value = entry.record if isinstance(entry.record, dict) else {}
-    return RecordEntry(entry.place, value.get("record"), value.get("key"), value.get("value"))
+    return RecordEntry(entry.location, value.get("record"), value.get("key"), value.get("value"))

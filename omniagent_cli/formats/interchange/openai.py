@@ -9,21 +9,21 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import Any
 
-from omniagent_cli.formats.byte_source import Source
+from omniagent_cli.formats.byte_source import ByteSource
 from omniagent_cli.formats.json_helpers import (
-    documents,
-    is_by_line,
-    kept,
+    is_json_lines,
     list_entries,
+    read_documents,
+    read_member,
     with_problems,
 )
 from omniagent_cli.formats.json_stream import BadDocument, JsonReader
-from omniagent_cli.formats.readers.records import listed
+from omniagent_cli.formats.readers.records import list_of
 from omniagent_cli.formats.types import (
     Entry,
-    Incoming,
+    IncomingSession,
     MessageEntry,
-    Outgoing,
+    OutgoingSession,
     Problem,
     RecordEntry,
     problem,
@@ -39,92 +39,101 @@ _ROLES = {"developer": "system", "function": "tool"}
 class ChatCompletions:
     """One ``{"messages": [...]}`` a line; a bare list of messages and a document of one are read too."""
 
-    def write(self, sessions: Iterable[Outgoing]) -> Iterator[bytes]:
+    def write(self, sessions: Iterable[OutgoingSession]) -> Iterator[bytes]:
         """Yield one line for each session; what the API does not know is left out."""
         for session in sessions:
             separator = b'{"messages":['
             for message in session.messages:
-                yield separator + dump(_published(message, session.attachment))
+                yield separator + dump(_to_api(message, session.attachment))
                 separator = b","
             yield b"]}\n" if separator == b"," else separator + b"]}\n"
 
-    def read(self, source: Source) -> Iterator[Incoming | Problem]:
+    def read(self, source: ByteSource) -> Iterator[IncomingSession | Problem]:
         """Yield one session for each conversation; none has an id."""
-        return documents(source, _conversation, by_line=is_by_line(source.head()))
+        return read_documents(source, _conversation, by_line=is_json_lines(source.head()))
 
 
-def _conversation(reader: JsonReader) -> Iterator[Incoming | Problem]:
-    first, place = reader.peek(), reader.place
-    incoming = Incoming(place, {}, iter(()))
-    found: Iterable[Entry] | None = None
+def _conversation(reader: JsonReader) -> Iterator[IncomingSession | Problem]:
+    first, location = reader.peek(), reader.location
+    incoming = IncomingSession(location, {}, iter(()))
+    entries: Iterable[Entry] | None = None
     if first == "[":
-        found = list_entries(reader)
+        entries = list_entries(reader)
     else:
         members = reader.members()
         for key in members:
             if key == "messages":
                 # What stands behind the messages belongs to the conversation too.
-                found = chain(list_entries(reader), _rest(reader, members, incoming))
+                entries = chain(list_entries(reader), _remaining_members(reader, members, incoming))
                 break
-            yield from _kept(reader, key, incoming)
+            yield from _read_extra(reader, key, incoming)
     facts = incoming.header.get("metadata", {}).get("openai", {})
-    if found is None and isinstance(facts.get("input"), dict):
-        found = _compared(facts, incoming)
-    if found is None:
-        yield problem(place, "there is no list of messages")
+    if entries is None and isinstance(facts.get("input"), dict):
+        entries = _preference_messages(facts, incoming)
+    if entries is None:
+        yield problem(location, "there is no list of messages")
         return
-    incoming.entries = _entries(reader, found)
+    incoming.entries = _entries(reader, entries)
     yield from with_problems(incoming)
 
 
-def _compared(facts: dict[str, Any], incoming: Incoming) -> Iterator[Entry]:
+def _preference_messages(facts: dict[str, Any], incoming: IncomingSession) -> Iterator[Entry]:
     """Yield the messages of an example for preference tuning: the question, and the answer that was liked better."""
-    asked = facts.pop("input")
-    for said in (*listed(asked.pop("messages", [])), *listed(facts.pop("preferred_output", []))):
-        yield MessageEntry(incoming.place, said)
-    facts |= asked
+    prompt = facts.pop("input")
+    for record in (
+        *list_of(prompt.pop("messages", [])),
+        *list_of(facts.pop("preferred_output", [])),
+    ):
+        yield MessageEntry(incoming.location, record)
+    facts |= prompt
 
 
-def _rest(reader: JsonReader, members: Iterator[str], incoming: Incoming) -> Iterator[Problem]:
+def _remaining_members(
+    reader: JsonReader, members: Iterator[str], incoming: IncomingSession
+) -> Iterator[Problem]:
     for key in members:
-        yield from _kept(reader, key, incoming)
+        yield from _read_extra(reader, key, incoming)
 
 
-def _kept(reader: JsonReader, key: str, incoming: Incoming) -> Iterator[Problem]:
+def _read_extra(reader: JsonReader, key: str, incoming: IncomingSession) -> Iterator[Problem]:
     """Keep a key beside the messages (``tools`` and the like) in the metadata."""
-    found: dict[str, Any] = {}
-    yield from kept(reader, key, found)
-    if found:
+    entries: dict[str, Any] = {}
+    yield from read_member(reader, key, entries)
+    if entries:
         metadata = incoming.header.setdefault("metadata", {})
-        metadata.setdefault("openai", {}).update(found)
+        metadata.setdefault("openai", {}).update(entries)
 
 
-def _entries(reader: JsonReader, found: Iterable[Entry]) -> Iterator[Entry]:
+def _entries(reader: JsonReader, entries: Iterable[Entry]) -> Iterator[Entry]:
     try:
-        for entry in found:
+        for entry in entries:
             if isinstance(entry, MessageEntry) and isinstance(entry.record, dict):
-                own, attachments = _kept_apart(_ours(entry.record))
-                yield MessageEntry(entry.place, own)
+                record, attachments = _detach_attachments(_to_record(entry.record))
+                yield MessageEntry(entry.location, record)
                 for key, value in attachments.items():
-                    yield RecordEntry(entry.place, "attachment", key, value)
+                    yield RecordEntry(entry.location, "attachment", key, value)
             else:
                 yield entry
     except BadDocument as error:
-        yield Problem(error.place, error.what)
+        yield Problem(error.location, error.message)
         reader.abandon()
 
 
-def _published(message: dict[str, Any], attachment: Callable[[str], Any] | None) -> dict[str, Any]:
+def _to_api(message: dict[str, Any], attachment: Callable[[str], Any] | None) -> dict[str, Any]:
     """Return a message with the API's keys, attachments with their data in it, or by name where that is left out."""
-    own = {key: message[key] for key in _MESSAGE_KEYS if key in message}
+    record = {key: message[key] for key in _MESSAGE_KEYS if key in message}
     if attachment is None:
-        content, _ = inlined(own.get("content", ""), lambda _: None, why="left out of this export")
+        content, _ = inlined(
+            record.get("content", ""), lambda _: None, why="left out of this export"
+        )
     else:
-        content, _ = inlined(own.get("content", ""), attachment)
-    return {**own, "content": published(content)}
+        content, _ = inlined(record.get("content", ""), attachment)
+    return {**record, "content": published(content)}
 
 
-def _kept_apart(message: dict[str, Any]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+def _detach_attachments(
+    message: dict[str, Any],
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """Return a message with references in the place of data, and the attachments it refers to by SHA-256."""
     content = message.get("content")
     if not isinstance(content, list) or not all(isinstance(part, dict) for part in content):
@@ -133,15 +142,15 @@ def _kept_apart(message: dict[str, Any]) -> tuple[dict[str, Any], dict[str, dict
     return {**message, "content": content}, attachments
 
 
-def _ours(record: dict[str, Any]) -> dict[str, Any]:
+def _to_record(record: dict[str, Any]) -> dict[str, Any]:
     """Turn a message of any version of the API into a message record."""
-    own = dict(record)
-    role = own.get("role")
+    record = dict(record)
+    role = record.get("role")
     if isinstance(role, str) and role in _ROLES:
-        own["role"] = _ROLES[role]
-        extra = own.get("extra")
-        own["extra"] = {**(extra if isinstance(extra, dict) else {}), "role": role}
-    call = own.pop("function_call", None)
-    if call is not None and "tool_calls" not in own:
-        own["tool_calls"] = [{"id": "", "type": "function", "function": call}]
-    return own
+        record["role"] = _ROLES[role]
+        extra = record.get("extra")
+        record["extra"] = {**(extra if isinstance(extra, dict) else {}), "role": role}
+    call = record.pop("function_call", None)
+    if call is not None and "tool_calls" not in record:
+        record["tool_calls"] = [{"id": "", "type": "function", "function": call}]
+    return record

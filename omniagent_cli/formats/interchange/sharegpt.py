@@ -12,25 +12,32 @@ from itertools import chain
 from typing import Any
 
 from omniagent_cli.errors import InvalidRecord
-from omniagent_cli.formats.byte_source import Source
+from omniagent_cli.formats.byte_source import ByteSource
 from omniagent_cli.formats.json_helpers import (
-    documents,
-    is_by_line,
-    kept,
+    is_json_lines,
     list_entries,
+    read_documents,
+    read_member,
     with_problems,
 )
 from omniagent_cli.formats.json_stream import BadDocument, BadValue, JsonReader, parse
-from omniagent_cli.formats.readers.message_sequence import Thread
+from omniagent_cli.formats.readers.message_sequence import MessageSequence
 from omniagent_cli.formats.readers.records import (
-    header_of,
+    as_text,
     message,
     object_of,
-    said_of,
+    session_header,
     text_of,
     tool_call,
 )
-from omniagent_cli.formats.types import Entry, Incoming, MessageEntry, Outgoing, Problem, problem
+from omniagent_cli.formats.types import (
+    Entry,
+    IncomingSession,
+    MessageEntry,
+    OutgoingSession,
+    Problem,
+    problem,
+)
 from omniagent_cli.json_format import dump
 from omniagent_cli.models import content_text
 
@@ -54,28 +61,28 @@ _ROLES = {
 class ShareGpt:
     """One conversation a line in both directions; written as a list, so that a file is also one JSON document."""
 
-    def write(self, sessions: Iterable[Outgoing]) -> Iterator[bytes]:
+    def write(self, sessions: Iterable[OutgoingSession]) -> Iterator[bytes]:
         """Yield a list with a conversation on each line; it has roles, texts and tool calls, and nothing else."""
         before = b"[\n"
         for session in sessions:
             yield before + b'{"id":' + dump(session.header.get("id", "")) + b',"conversations":['
             separator = b""
             for record in session.messages:
-                for said in _said(record):
-                    yield separator + dump(said)
+                for turn in _to_turns(record):
+                    yield separator + dump(turn)
                     separator = b","
             yield b"]}"
             before = b",\n"
         yield b"[]\n" if before == b"[\n" else b"\n]\n"
 
-    def read(self, source: Source) -> Iterator[Incoming | Problem]:
+    def read(self, source: ByteSource) -> Iterator[IncomingSession | Problem]:
         """Yield one session for each conversation; one without an id gets one from its content."""
         head = source.head()
-        by_line = head.lstrip()[:1] == b"{" and is_by_line(head)
-        return documents(source, _document, by_line=by_line)
+        by_line = head.lstrip()[:1] == b"{" and is_json_lines(head)
+        return read_documents(source, _document, by_line=by_line)
 
 
-def _document(reader: JsonReader) -> Iterator[Incoming | Problem]:
+def _document(reader: JsonReader) -> Iterator[IncomingSession | Problem]:
     if reader.peek() != "[":
         yield from _conversation(reader)
         return
@@ -83,49 +90,50 @@ def _document(reader: JsonReader) -> Iterator[Incoming | Problem]:
         yield from _conversation(reader)
 
 
-def _conversation(reader: JsonReader) -> Iterator[Incoming | Problem]:
-    first, place = reader.peek(), reader.place
+def _conversation(reader: JsonReader) -> Iterator[IncomingSession | Problem]:
+    first, location = reader.peek(), reader.location
     if first != "{":
         reader.skip()
-        yield problem(place, "a conversation is an object")
+        yield problem(location, "a conversation is an object")
         return
     facts: dict[str, Any] = {}
     members = reader.members()
     for key in members:
         if key in _LISTS:
-            incoming = Incoming(place, {}, iter(()))
-            found = chain(_system(facts, place), _entries(reader))
+            incoming = IncomingSession(location, {}, iter(()))
+            parsed = chain(_system_entry(facts, location), _entries(reader))
             incoming.entries = chain(
-                Thread().entries(found), _rest(reader, members, facts, incoming)
+                MessageSequence().entries(parsed),
+                _remaining_members(reader, members, facts, incoming),
             )
-            _head(incoming, facts)
+            _update_header(incoming, facts)
             yield from with_problems(incoming)
             return
-        yield from kept(reader, key, facts)
-    yield problem(place, "there is no list of messages")
+        yield from read_member(reader, key, facts)
+    yield problem(location, "there is no list of messages")
 
 
-def _rest(
-    reader: JsonReader, members: Iterator[str], facts: dict[str, Any], incoming: Incoming
+def _remaining_members(
+    reader: JsonReader, members: Iterator[str], facts: dict[str, Any], incoming: IncomingSession
 ) -> Iterator[Problem]:
     for key in members:
-        yield from kept(reader, key, facts)
-    _head(incoming, facts)
+        yield from read_member(reader, key, facts)
+    _update_header(incoming, facts)
 
 
-def _head(incoming: Incoming, facts: dict[str, Any]) -> None:
+def _update_header(incoming: IncomingSession, facts: dict[str, Any]) -> None:
     """Give the session what is known of it by now; an id may stand behind the messages."""
-    found = facts.get("id")
-    source_id = str(found) if isinstance(found, int) else text_of(found)
+    parsed = facts.get("id")
+    source_id = str(parsed) if isinstance(parsed, int) else text_of(parsed)
     if source_id:
-        incoming.header.update(header_of("sharegpt", source_id, tools=facts.get("tools")))
+        incoming.header.update(session_header("sharegpt", source_id, tools=facts.get("tools")))
     elif facts.get("tools"):
         incoming.header["metadata"] = {"source": {"format": "sharegpt", "tools": facts["tools"]}}
 
 
-def _system(facts: dict[str, Any], place: str) -> Iterator[Entry]:
+def _system_entry(facts: dict[str, Any], location: str) -> Iterator[Entry]:
     if prompt := text_of(facts.get("system")):
-        yield MessageEntry(place, message("system", prompt))
+        yield MessageEntry(location, message("system", prompt))
 
 
 def _entries(reader: JsonReader) -> Iterator[Entry]:
@@ -133,32 +141,32 @@ def _entries(reader: JsonReader) -> Iterator[Entry]:
         for entry in list_entries(reader):
             if isinstance(entry, MessageEntry):
                 try:
-                    yield MessageEntry(entry.place, _record(entry.record))
+                    yield MessageEntry(entry.location, _to_record(entry.record))
                 except InvalidRecord as error:
-                    yield problem(entry.place, error)
+                    yield problem(entry.location, error)
             else:
                 yield entry
     except BadDocument as error:
-        yield Problem(error.place, error.what)
+        yield Problem(error.location, error.message)
         reader.abandon()
 
 
-def _record(said: Any) -> dict[str, Any]:
+def _to_record(turn: Any) -> dict[str, Any]:
     """Return the message record of one entry.
 
     Raises:
         InvalidRecord: it is none.
     """
-    if not isinstance(said, dict):
+    if not isinstance(turn, dict):
         raise InvalidRecord("a message is an object")
-    sender = text_of(said.get("from")) or text_of(said.get("role"))
+    sender = text_of(turn.get("from")) or text_of(turn.get("role"))
     role = _ROLES.get(sender)
-    value = said.get("value", said.get("content"))
+    value = turn.get("value", turn.get("content"))
     if role is None:
         raise InvalidRecord(f"nobody is called {sender!r}; known are {', '.join(_ROLES)}")
     if role == "call":
         return message("assistant", "", tool_calls=_calls(value))
-    return message(role, said_of(value))
+    return message(role, as_text(value))
 
 
 def _calls(value: Any) -> list[dict[str, Any]]:
@@ -174,27 +182,27 @@ def _calls(value: Any) -> list[dict[str, Any]]:
     ]
 
 
-def _said(record: dict[str, Any]) -> Iterator[dict[str, str]]:
+def _to_turns(record: dict[str, Any]) -> Iterator[dict[str, str]]:
     text = content_text(record.get("content") or "")
     calls = [call["function"] for call in record.get("tool_calls") or ()]
     if text or not calls:
         yield {"from": _SENDERS[record["role"]], "value": text}
     if calls:
-        shown = [
+        calls_json = [
             {"name": call["name"], "arguments": _arguments(call.get("arguments", ""))}
             for call in calls
         ]
         yield {
             "from": "function_call",
-            "value": dump(shown[0] if len(shown) == 1 else shown).decode(),
+            "value": dump(calls_json[0] if len(calls_json) == 1 else calls_json).decode(),
         }
 
 
 def _arguments(text: str) -> Any:
     """Return the arguments of a call as JSON, or as the text they are where that is none that can be written."""
     try:
-        found = parse(text)
-        dump(found)
+        parsed = parse(text)
+        dump(parsed)
     except (BadValue, InvalidRecord):
         return text
-    return found
+    return parsed

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any, ClassVar
 
-from omniagent_cli.formats.byte_source import Source
-from omniagent_cli.formats.json_helpers import kept
+from omniagent_cli.formats.byte_source import ByteSource
+from omniagent_cli.formats.json_helpers import read_member
 from omniagent_cli.formats.json_stream import BadDocument, JsonReader
-from omniagent_cli.formats.readers.message_tree import Tree, threads
+from omniagent_cli.formats.readers.message_tree import MessageTree, session_threads
 from omniagent_cli.formats.readers.records import text_of
-from omniagent_cli.formats.types import Incoming, Problem, problem
+from omniagent_cli.formats.types import IncomingSession, Problem, problem
 
 
 class AccountExport(ABC):
@@ -33,7 +33,7 @@ class AccountExport(ABC):
     def __init__(self, *, branches: bool = False) -> None:
         self._branches = branches
 
-    def read(self, source: Source) -> Iterator[Incoming | Problem]:
+    def read(self, source: ByteSource) -> Iterator[IncomingSession | Problem]:
         """Yield the visible thread of each conversation, and its other threads if branches are imported."""
         reader = JsonReader(source)
         try:
@@ -43,47 +43,49 @@ class AccountExport(ABC):
             else:
                 yield from self._conversation(reader)
         except BadDocument as error:
-            yield Problem(error.place, error.what)
+            yield Problem(error.location, error.message)
 
-    def _conversation(self, reader: JsonReader) -> Iterator[Incoming | Problem]:
-        first, place = reader.peek(), reader.place
+    def _conversation(self, reader: JsonReader) -> Iterator[IncomingSession | Problem]:
+        first, location = reader.peek(), reader.location
         if first != "{":
             reader.skip()
-            yield problem(place, "a conversation is an object")
+            yield problem(location, "a conversation is an object")
             return
-        facts: dict[str, Any] = {}
-        broken: BadDocument | None = None
-        with Tree() as tree:
+        fields: dict[str, Any] = {}
+        document_error: BadDocument | None = None
+        with MessageTree() as tree:
             try:
                 for key in reader.members():
                     if key == self.messages_key:
-                        yield from self._messages(reader, facts, tree)
+                        yield from self._messages(reader, fields, tree)
                     elif key in self.header_keys:
-                        yield from kept(reader, key, facts)
+                        yield from read_member(reader, key, fields)
                     else:
                         reader.skip()
             except BadDocument as error:
-                broken = error
-            yield from self._threads(facts, tree, place)
-        if broken is not None:
-            raise broken
+                document_error = error
+            yield from self._threads(fields, tree, location)
+        if document_error is not None:
+            raise document_error
 
     def _threads(
-        self, facts: dict[str, Any], tree: Tree, place: str
-    ) -> Iterator[Incoming | Problem]:
-        source_id = next(filter(None, (text_of(facts.get(key)) for key in self.id_keys)), "")
+        self, fields: dict[str, Any], tree: MessageTree, location: str
+    ) -> Iterator[IncomingSession | Problem]:
+        source_id = next(filter(None, (text_of(fields.get(key)) for key in self.id_keys)), "")
         if not source_id:
-            yield problem(place, "conversation has no id; skipped")
+            yield problem(location, "conversation has no id; skipped")
             return
-        visible = facts.get(self.leaf_key)
+        visible = fields.get(self.leaf_key)
         leaf = visible if isinstance(visible, str) and visible in tree else tree.newest_leaf()
-        header = partial(self._header, facts, source_id)
-        yield from threads(tree, leaf, place, header, branches=self._branches)
+        header = partial(self._header, fields, source_id)
+        yield from session_threads(tree, leaf, location, header, branches=self._branches)
 
     @abstractmethod
-    def _messages(self, reader: JsonReader, facts: dict[str, Any], tree: Tree) -> Iterator[Problem]:
+    def _messages(
+        self, reader: JsonReader, fields: dict[str, Any], tree: MessageTree
+    ) -> Iterator[Problem]:
         """Add the messages at the reader's position to the tree; yield those that cannot be read."""
 
     @abstractmethod
-    def _header(self, facts: dict[str, Any], source_id: str, branch: str) -> dict[str, Any]:
+    def _header(self, fields: dict[str, Any], source_id: str, branch: str) -> dict[str, Any]:
         """Return the session header of a thread; `branch` is empty for the visible one."""

@@ -18,21 +18,21 @@ from pathlib import Path
 from typing import Any
 
 from omniagent_cli.errors import InvalidRecord
-from omniagent_cli.formats.byte_source import MAX_RECORD_BYTES, Source
+from omniagent_cli.formats.byte_source import MAX_RECORD_BYTES, ByteSource
 from omniagent_cli.formats.input_sources import as_file
-from omniagent_cli.formats.readers.message_tree import Tree, threads
+from omniagent_cli.formats.readers.message_tree import MessageTree, session_threads
 from omniagent_cli.formats.readers.records import (
-    content_of,
-    header_of,
+    as_text,
+    image_part,
+    merge_parts,
     message,
     object_of,
     objects_of,
-    picture,
-    said_of,
+    session_header,
     text_of,
     tool_call,
 )
-from omniagent_cli.formats.types import Incoming, Problem, problem
+from omniagent_cli.formats.types import IncomingSession, Problem, problem
 from omniagent_cli.json_format import MAX_DEPTH
 
 _AUTONAME = re.compile(r"(\d{8}T\d{6})-(.*)")
@@ -43,48 +43,50 @@ _LISTS = ("compressed_messages", "messages")
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,17})(?:\.\d{1,17})?(?:[eE][+-]?\d{1,2})?")
 
 
-class _Refused(ValueError):
+class _Unsupported(ValueError):
     """The document holds what is not read."""
 
 
 class Aichat:
     """Reads one session a file."""
 
-    def read(self, source: Source) -> Iterator[Incoming | Problem]:
+    def read(self, source: ByteSource) -> Iterator[IncomingSession | Problem]:
         """Yield the session, with the originals in place of their summary."""
         import yaml
 
-        session = _Session()
+        session = _SessionBuilder()
         with session.tree:
-            events = _Events(source)
+            events = _YamlEvents(source)
             try:
-                session.take(events)
+                session.read_document(events)
             except yaml.YAMLError as error:
                 mark = getattr(error, "problem_mark", None)
-                place = f"{source.name}:{mark.line + 1}" if mark else source.name
-                yield problem(place, f"not YAML: {getattr(error, 'problem', None) or error}")
-            except (_Refused, InvalidRecord, UnicodeDecodeError) as error:
-                yield problem(events.place, error)
+                location = f"{source.name}:{mark.line + 1}" if mark else source.name
+                yield problem(location, f"not YAML: {getattr(error, 'problem', None) or error}")
+            except (_Unsupported, InvalidRecord, UnicodeDecodeError) as error:
+                yield problem(events.location, error)
             name = Path(source.name).name.removesuffix(".yaml").removesuffix(".yml")
             autosaved = _AUTONAME.fullmatch(name)
             written = source.path.stat().st_mtime if source.path else None
 
             def header(branch: str) -> dict[str, Any]:
-                return header_of(
+                return session_header(
                     "aichat",
                     name,
                     title=autosaved.group(2).replace("-", " ") if autosaved else name,
-                    created=_local(autosaved.group(1)) if autosaved else written,
+                    created=_local_time(autosaved.group(1)) if autosaved else written,
                     updated=written,
-                    model=session.facts.get("model"),
+                    model=session.fields.get("model"),
                     branch=branch,
-                    role=session.facts.get("role_name"),
+                    role=session.fields.get("role_name"),
                 )
 
-            yield from threads(session.tree, session.last, source.name, header, branches=False)
+            yield from session_threads(
+                session.tree, session.last, source.name, header, branches=False
+            )
 
 
-def _local(stamp: str) -> str | None:
+def _local_time(stamp: str) -> str | None:
     """Return the time in the name of an autosaved file, which is in the zone of the machine."""
     try:
         return (
@@ -94,61 +96,61 @@ def _local(stamp: str) -> str | None:
         return None
 
 
-class _Session:
+class _SessionBuilder:
     """A file, put together."""
 
     def __init__(self) -> None:
-        self.tree = Tree()
-        self.facts: dict[str, Any] = {}
+        self.tree = MessageTree()
+        self.fields: dict[str, Any] = {}
         self.last: str | None = None
         self._compressed = False
-        self._pictures: dict[str, list[str]] = {}
+        self._image_nodes: dict[str, list[str]] = {}
 
-    def take(self, events: _Events) -> None:
+    def read_document(self, events: _YamlEvents) -> None:
         """Take in the document."""
         for key in events.members():
             if key in _LISTS:
-                for number, said in enumerate(events.items()):
+                for number, raw in enumerate(events.items()):
                     summary = key == "messages" and self._compressed and number == 0
-                    if not (summary and object_of(said).get("role") == "system"):
-                        self._add(said, events.place)
+                    if not (summary and object_of(raw).get("role") == "system"):
+                        self._add_message(raw, events.location)
                 self._compressed |= key == "compressed_messages" and self.last is not None
             elif key == "data_urls":
                 for name, url in events.pairs():
-                    self._show(name, text_of(url))
+                    self._attach_image(name, text_of(url))
             else:
-                self.facts[key] = events.value()
+                self.fields[key] = events.value()
 
-    def _add(self, said: Any, place: str) -> None:
-        for record in _records(object_of(said), text_of(self.facts.get("model"))):
+    def _add_message(self, raw: Any, location: str) -> None:
+        for record in _records(object_of(raw), text_of(self.fields.get("model"))):
             node_id = f"m{len(self.tree) + 1}"
-            self.tree.add(node_id, self.last, place, [record])
+            self.tree.add(node_id, self.last, location, [record])
             self.last = node_id
             for part in objects_of(record["content"]):
                 if part["type"] == "image_url":
-                    self._pictures.setdefault(part["image_url"]["url"], []).append(node_id)
+                    self._image_nodes.setdefault(part["image_url"]["url"], []).append(node_id)
 
-    def _show(self, name: str, url: str) -> None:
+    def _attach_image(self, name: str, url: str) -> None:
         """Put a picture in the places of its hash; pictures stand behind the messages."""
         if not url.startswith("data:"):
             return
-        for node_id in dict.fromkeys(self._pictures.get(name, ())):
+        for node_id in dict.fromkeys(self._image_nodes.get(name, ())):
             entries = list(self.tree.entries([self.tree.number_of(node_id)]))
             for part in (part for entry in entries for part in objects_of(entry.record["content"])):
                 if object_of(part.get("image_url")).get("url") == name:
                     part["image_url"]["url"] = url
-            self.tree.replace(node_id, entries[0].place, [entry.record for entry in entries])
+            self.tree.replace(node_id, entries[0].location, [entry.record for entry in entries])
 
 
-def _records(said: dict[str, Any], model: str) -> Iterator[dict[str, Any]]:
-    role, content = text_of(said.get("role")), said.get("content")
+def _records(raw: dict[str, Any], model: str) -> Iterator[dict[str, Any]]:
+    role, content = text_of(raw.get("role")), raw.get("content")
     if role == "tool" and isinstance(content, dict):
         yield from _tool_round(content, model)
         return
     if isinstance(content, list):
-        content = content_of([_part(part) for part in objects_of(content)])
+        content = merge_parts([_part(part) for part in objects_of(content)])
     if role in ("system", "user", "assistant"):
-        text = content if isinstance(content, list) else said_of(content)
+        text = content if isinstance(content, list) else as_text(content)
         yield message(role, text, model=model if role == "assistant" else "")
 
 
@@ -156,27 +158,27 @@ def _part(part: dict[str, Any]) -> dict[str, Any]:
     if part.get("type") == "image_url":
         url = text_of(object_of(part.get("image_url")).get("url"))
         is_hash = re.fullmatch(r"[0-9a-f]{32,128}", url)
-        return {"type": "image_url", "image_url": {"url": url}} if is_hash else picture(url)
+        return {"type": "image_url", "image_url": {"url": url}} if is_hash else image_part(url)
     return {"type": "text", "text": text_of(part.get("text"))}
 
 
 def _tool_round(content: dict[str, Any], model: str) -> Iterator[dict[str, Any]]:
     """Yield the calls of an answer and their results, which aichat keeps together."""
-    rounds = objects_of(content.get("tool_results"))
-    calls = [object_of(one.get("call")) for one in rounds]
-    made = [
+    results = objects_of(content.get("tool_results"))
+    calls = [object_of(one.get("call")) for one in results]
+    tool_calls = [
         tool_call(call.get("id"), call.get("name"), call.get("arguments", {})) for call in calls
     ]
-    yield message("assistant", text_of(content.get("text")), model=model, tool_calls=made)
-    for one, call in zip(rounds, calls, strict=True):
+    yield message("assistant", text_of(content.get("text")), model=model, tool_calls=tool_calls)
+    for one, call in zip(results, calls, strict=True):
         name, call_id = text_of(call.get("name")), text_of(call.get("id"))
-        yield message("tool", said_of(one.get("output")), name=name, tool_call_id=call_id)
+        yield message("tool", as_text(one.get("output")), name=name, tool_call_id=call_id)
 
 
-class _Bounded:
+class _BoundedReader:
     """The text of a source for the parser, which holds each scalar as a whole."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: ByteSource) -> None:
         self._file = as_file(source)
         self.left = MAX_RECORD_BYTES
 
@@ -184,24 +186,24 @@ class _Bounded:
         """Return the next bytes."""
         self.left -= size
         if self.left < 0:
-            raise _Refused(f"a value is longer than {MAX_RECORD_BYTES >> 20} MiB")
+            raise _Unsupported(f"a value is longer than {MAX_RECORD_BYTES >> 20} MiB")
         return self._file.read(size)
 
 
-class _Events:
+class _YamlEvents:
     """Walks through the events of a YAML document as `incremental.JsonReader` does through JSON."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: ByteSource) -> None:
         import yaml
 
         self._source = source
         loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        self._text = _Bounded(source)
+        self._text = _BoundedReader(source)
         self._events = yaml.parse(self._text, Loader=loader)
         self._line = 0
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """Where the last event stood."""
         return f"{self._source.name}:{self._line + 1}"
 
@@ -211,10 +213,10 @@ class _Events:
         event = next(self._events, None)
         self._text.left = MAX_RECORD_BYTES
         if event is None:
-            raise _Refused("it ends too early")
+            raise _Unsupported("it ends too early")
         self._line = event.start_mark.line if event.start_mark else self._line
         if isinstance(event, yaml.AliasEvent):
-            raise _Refused("there is an alias, which is not read")
+            raise _Unsupported("there is an alias, which is not read")
         return event
 
     def members(self) -> Iterator[str]:
@@ -223,11 +225,11 @@ class _Events:
 
         while not isinstance(event := self._next(), yaml.MappingStartEvent):
             if isinstance(event, yaml.ScalarEvent | yaml.SequenceStartEvent):
-                raise _Refused("a session is a mapping")
+                raise _Unsupported("a session is a mapping")
         while isinstance(key := self._next(), yaml.ScalarEvent):
             yield key.value
         if not isinstance(key, yaml.MappingEndEvent):
-            raise _Refused("a key is no text")
+            raise _Unsupported("a key is no text")
 
     def pairs(self) -> Iterator[tuple[str, Any]]:
         """Yield key and value of the mapping that comes next; a value that is none has none."""
@@ -235,10 +237,10 @@ class _Events:
 
         event = self._next()
         if not isinstance(event, yaml.MappingStartEvent):
-            self._built(event, 0)
+            self._build(event, 0)
             return
         while not isinstance(key := self._next(), yaml.MappingEndEvent):
-            yield said_of(self._built(key, 1)), self._built(self._next(), 1)
+            yield as_text(self._build(key, 1)), self._build(self._next(), 1)
 
     def items(self) -> Iterator[Any]:
         """Yield each item of the list that comes next; a value that is no list has none."""
@@ -246,35 +248,35 @@ class _Events:
 
         event = self._next()
         if not isinstance(event, yaml.SequenceStartEvent):
-            self._built(event, 0)
+            self._build(event, 0)
             return
         while not isinstance(event := self._next(), yaml.SequenceEndEvent):
-            yield self._built(event, 0)
+            yield self._build(event, 0)
 
     def value(self) -> Any:
         """Return the value that comes next."""
-        return self._built(self._next(), 0)
+        return self._build(self._next(), 0)
 
-    def _built(self, event: Any, depth: int) -> Any:
+    def _build(self, event: Any, depth: int) -> Any:
         import yaml
 
         if depth > MAX_DEPTH:
-            raise _Refused(f"it is nested more than {MAX_DEPTH} deep")
+            raise _Unsupported(f"it is nested more than {MAX_DEPTH} deep")
         if isinstance(event, yaml.ScalarEvent):
-            return _plain(event.value) if event.implicit[0] else event.value
+            return _parse_scalar(event.value) if event.implicit[0] else event.value
         if isinstance(event, yaml.SequenceStartEvent):
             items = []
             while not isinstance(inner := self._next(), yaml.SequenceEndEvent):
-                items.append(self._built(inner, depth + 1))
+                items.append(self._build(inner, depth + 1))
             return items
-        found: dict[str, Any] = {}
+        mapping: dict[str, Any] = {}
         while not isinstance(key := self._next(), yaml.MappingEndEvent):
-            name = self._built(key, depth + 1)
-            found[said_of(name)] = self._built(self._next(), depth + 1)
-        return found
+            name = self._build(key, depth + 1)
+            mapping[as_text(name)] = self._build(self._next(), depth + 1)
+        return mapping
 
 
-def _plain(text: str) -> Any:
+def _parse_scalar(text: str) -> Any:
     """Return what a scalar without quotes stands for; JSON's values are enough."""
     if text in _NULL:
         return None

@@ -16,24 +16,24 @@ from typing import Any
 from omniagent_cli.errors import InvalidRecord
 from omniagent_cli.formats.json_stream import BadValue, JsonReader
 from omniagent_cli.formats.readers.account_export import AccountExport
-from omniagent_cli.formats.readers.message_tree import Tree
+from omniagent_cli.formats.readers.message_tree import MessageTree
 from omniagent_cli.formats.readers.records import (
-    header_of,
-    listed,
+    as_text,
+    list_of,
     message,
     object_of,
     objects_of,
-    said_of,
+    session_header,
     text_of,
     tool_call,
 )
 from omniagent_cli.formats.types import Problem, problem
 
-_MARKS = re.compile("\ue200([^\ue200\ue201]*)\ue201|[\ue200-\ue2ff]")
+_CITATION = re.compile("\ue200([^\ue200\ue201]*)\ue201|[\ue200-\ue2ff]")
 """Citations as the web page draws them, such as ``\\ue200cite\\ue202turn0search1\\ue201``: no words of anybody."""
 
-_HIDDEN = frozenset({"user_editable_context", "model_editable_context"})
-_POINTERS = {
+_HIDDEN_TYPES = frozenset({"user_editable_context", "model_editable_context"})
+_POINTER_KINDS = {
     "image_asset_pointer": "image",
     "audio_asset_pointer": "audio",
     "video_container_asset_pointer": "video",
@@ -52,22 +52,24 @@ class ChatGpt(AccountExport):
     id_keys = ("id", "conversation_id")
     leaf_key = "current_node"
 
-    def _messages(self, reader: JsonReader, facts: dict[str, Any], tree: Tree) -> Iterator[Problem]:
-        del facts
-        return _mapping(reader, tree)
+    def _messages(
+        self, reader: JsonReader, fields: dict[str, Any], tree: MessageTree
+    ) -> Iterator[Problem]:
+        del fields
+        return _read_mapping(reader, tree)
 
-    def _header(self, facts: dict[str, Any], source_id: str, branch: str) -> dict[str, Any]:
-        return header_of(
+    def _header(self, fields: dict[str, Any], source_id: str, branch: str) -> dict[str, Any]:
+        return session_header(
             "chatgpt",
             source_id,
-            title=facts.get("title"),
-            created=facts.get("create_time"),
-            updated=facts.get("update_time"),
-            pinned=facts.get("is_starred"),
-            archived=facts.get("is_archived"),
+            title=fields.get("title"),
+            created=fields.get("create_time"),
+            updated=fields.get("update_time"),
+            pinned=fields.get("is_starred"),
+            archived=fields.get("is_archived"),
             branch=branch,
-            model=_model(facts.get("default_model_slug")),
-            gizmo_id=facts.get("gizmo_id"),
+            model=_model(fields.get("default_model_slug")),
+            gizmo_id=fields.get("gizmo_id"),
         )
 
 
@@ -75,70 +77,72 @@ def _model(slug: Any) -> str:
     return f"openai:{slug}" if slug and isinstance(slug, str) and slug != "auto" else ""
 
 
-def _mapping(reader: JsonReader, tree: Tree) -> Iterator[Problem]:
+def _read_mapping(reader: JsonReader, tree: MessageTree) -> Iterator[Problem]:
     if reader.peek() != "{":
-        place = reader.place
+        location = reader.location
         reader.skip()
-        yield problem(place, "a mapping is an object")
+        yield problem(location, "a mapping is an object")
         return
     for key in reader.members():
-        place = reader.place
+        location = reader.location
         try:
             node = reader.value()
         except BadValue as error:
-            yield problem(place, f"a message cannot be read: {error}")
-            tree.lose(key, place)
+            yield problem(location, f"a message cannot be read: {error}")
+            tree.add_unreadable(key, location)
             continue
         if not isinstance(node, dict):
-            yield problem(place, "a node of the mapping is an object")
+            yield problem(location, "a node of the mapping is an object")
             continue
         parent = node.get("parent")
-        children = [child for child in listed(node.get("children")) if isinstance(child, str)]
+        children = [child for child in list_of(node.get("children")) if isinstance(child, str)]
         try:
             records = _records(node.get("message"), key)
-            tree.add(key, parent if isinstance(parent, str) else None, place, records, children)
+            tree.add(key, parent if isinstance(parent, str) else None, location, records, children)
         except InvalidRecord as error:
-            yield problem(place, error)
-            tree.lose(key, place)
+            yield problem(location, error)
+            tree.add_unreadable(key, location)
 
 
-def _records(said: Any, node_id: str) -> list[dict[str, Any]]:
+def _records(raw: Any, node_id: str) -> list[dict[str, Any]]:
     """Return the message records of a node: none for what was not on the screen."""
-    if not isinstance(said, dict):
+    if not isinstance(raw, dict):
         return []
-    author, content = object_of(said.get("author")), object_of(said.get("content"))
-    metadata = object_of(said.get("metadata"))
+    author, content = object_of(raw.get("author")), object_of(raw.get("content"))
+    metadata = object_of(raw.get("metadata"))
     role, kind = text_of(author.get("role")), text_of(content.get("content_type"))
-    hidden = metadata.get("is_visually_hidden_from_conversation") or said.get("weight") == 0
-    if role not in _ROLES or hidden or kind in _HIDDEN:
+    hidden = metadata.get("is_visually_hidden_from_conversation") or raw.get("weight") == 0
+    if role not in _ROLES or hidden or kind in _HIDDEN_TYPES:
         return []
-    text, thinking, media = _said(content, kind)
-    names = _named(media, metadata)
+    text, thinking, media = _parse_content(content, kind)
+    names = _attachment_names(media, metadata)
     if names:
         labels = [f"[{kind}: {name}]" for kind, name in names]
         text = "\n".join(filter(None, [text, *labels]))
     extra = {"attachments": [{"kind": k, "name": n} for k, n in names]} if names else {}
-    id_, at = said.get("id") or node_id, said.get("create_time")
+    id_, at = raw.get("id") or node_id, raw.get("create_time")
     if role == "assistant":
-        return _answer(said, id_, text, thinking, _model(metadata.get("model_slug")), extra)
+        return _assistant_records(
+            raw, id_, text, thinking, _model(metadata.get("model_slug")), extra
+        )
     if not text:
         return []
     name = text_of(author.get("name")) if role == "tool" else ""
     return [message(role, text, id_=id_, at=at, name=name, extra=extra)]
 
 
-def _answer(
-    said: dict[str, Any], id_: Any, text: str, thinking: str, model: str, extra: dict[str, Any]
+def _assistant_records(
+    raw: dict[str, Any], id_: Any, text: str, thinking: str, model: str, extra: dict[str, Any]
 ) -> list[dict[str, Any]]:
     """Return an answer; one that is not for everybody to read is a call of the tool it is for."""
-    at = said.get("create_time")
-    recipient = text_of(said.get("recipient")) or "all"
+    at = raw.get("create_time")
+    recipient = text_of(raw.get("recipient")) or "all"
     calls, status = [], ""
     if recipient != "all":
         text, calls = "", [tool_call(id_, recipient, text)]
     elif not text and not thinking:
         return []
-    elif said.get("status") == "in_progress" or _was_stopped(said):
+    elif raw.get("status") == "in_progress" or _is_interrupted(raw):
         status = "interrupted"
     return [
         message(
@@ -147,16 +151,16 @@ def _answer(
     ]  # fmt: skip
 
 
-def _was_stopped(said: dict[str, Any]) -> bool:
-    details = object_of(object_of(said.get("metadata")).get("finish_details"))
+def _is_interrupted(raw: dict[str, Any]) -> bool:
+    details = object_of(object_of(raw.get("metadata")).get("finish_details"))
     return details.get("type") == "interrupted"
 
 
-def _said(content: dict[str, Any], kind: str) -> tuple[str, str, list[tuple[str, str]]]:
+def _parse_content(content: dict[str, Any], kind: str) -> tuple[str, str, list[tuple[str, str]]]:
     """Return text, thinking, and kind and name of the media of a content."""
     if kind == "thoughts":
-        thoughts = listed(content.get("thoughts")) or listed(content.get("parts"))
-        return "", "\n\n".join(filter(None, map(_thought, thoughts))), []
+        thoughts = list_of(content.get("thoughts")) or list_of(content.get("parts"))
+        return "", "\n\n".join(filter(None, map(_thought_text, thoughts))), []
     if kind == "reasoning_recap":
         return "", "", []  # "Thought for 5 seconds"
     if kind == "tether_quote":
@@ -167,7 +171,11 @@ def _said(content: dict[str, Any], kind: str) -> tuple[str, str, list[tuple[str,
     parts = content.get("parts")
     if not isinstance(parts, list):
         text = content.get("text")
-        return (_plain(text), "", []) if isinstance(text, str) else (_raw(content), "", [])
+        return (
+            (_strip_citations(text), "", [])
+            if isinstance(text, str)
+            else (_raw_text(content), "", [])
+        )
     texts: list[str] = []
     media: list[tuple[str, str]] = []
     for part in parts:
@@ -177,11 +185,11 @@ def _said(content: dict[str, Any], kind: str) -> tuple[str, str, list[tuple[str,
     return "\n".join(filter(None, texts)), "", media
 
 
-def _raw(content: dict[str, Any]) -> str:
-    return said_of(content) if set(content) - {"content_type"} else ""
+def _raw_text(content: dict[str, Any]) -> str:
+    return as_text(content) if set(content) - {"content_type"} else ""
 
 
-def _thought(thought: Any) -> str:
+def _thought_text(thought: Any) -> str:
     if isinstance(thought, dict):
         lines = [text_of(thought.get("summary")), text_of(thought.get("content"))]
         return "\n".join(filter(None, lines))
@@ -190,31 +198,31 @@ def _thought(thought: Any) -> str:
 
 def _part(part: Any) -> tuple[str, list[tuple[str, str]]]:
     if isinstance(part, str):
-        return _plain(part), []
+        return _strip_citations(part), []
     if not isinstance(part, dict):
-        return said_of(part), []
+        return as_text(part), []
     kind = text_of(part.get("content_type"))
     if kind == "audio_transcription":
         return text_of(part.get("text")), []
     if kind == "real_time_user_audio_video_asset_pointer":
         sound = object_of(part.get("audio_asset_pointer"))
-        return "", [("audio", _pointer(sound.get("asset_pointer")))]
-    if kind in _POINTERS:
-        return "", [(_POINTERS[kind], _pointer(part.get("asset_pointer")))]
-    return (text_of(part.get("text")) or said_of(part)), []
+        return "", [("audio", _pointer_name(sound.get("asset_pointer")))]
+    if kind in _POINTER_KINDS:
+        return "", [(_POINTER_KINDS[kind], _pointer_name(part.get("asset_pointer")))]
+    return (text_of(part.get("text")) or as_text(part)), []
 
 
-def _pointer(pointer: Any) -> str:
+def _pointer_name(pointer: Any) -> str:
     return text_of(pointer).rpartition("/")[2] or "unnamed"
 
 
-def _plain(text: str) -> str:
+def _strip_citations(text: str) -> str:
     """Return text without the marks of the web page, but with the words that some of them show."""
-    return text if text.isascii() else _MARKS.sub(_shown, text)
+    return text if text.isascii() else _CITATION.sub(_citation_text, text)
 
 
-def _shown(mark: re.Match[str]) -> str:
-    kind, *fields = (mark.group(1) or "").split("\ue202")
+def _citation_text(match: re.Match[str]) -> str:
+    kind, *fields = (match.group(1) or "").split("\ue202")
     if kind == "url" and fields:
         return fields[0]
     if kind != "entity" or not fields:
@@ -226,7 +234,9 @@ def _shown(mark: re.Match[str]) -> str:
     return text_of(names[1]) if isinstance(names, list) and len(names) > 1 else ""
 
 
-def _named(media: list[tuple[str, str]], metadata: dict[str, Any]) -> list[tuple[str, str]]:
+def _attachment_names(
+    media: list[tuple[str, str]], metadata: dict[str, Any]
+) -> list[tuple[str, str]]:
     """Return kind and name of what was attached: media by the name of their file, if that is told, each once."""
     files = {
         text_of(one.get("id")): text_of(one.get("name"))

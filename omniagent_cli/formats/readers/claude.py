@@ -15,13 +15,13 @@ from omniagent_cli.errors import InvalidRecord
 from omniagent_cli.formats.json_helpers import list_entries
 from omniagent_cli.formats.json_stream import JsonReader
 from omniagent_cli.formats.readers.account_export import AccountExport
-from omniagent_cli.formats.readers.message_tree import Tree
+from omniagent_cli.formats.readers.message_tree import MessageTree
 from omniagent_cli.formats.readers.records import (
-    header_of,
+    as_text,
     message,
     object_of,
     objects_of,
-    said_of,
+    session_header,
     text_of,
     tool_call,
     tool_output,
@@ -42,21 +42,23 @@ class Claude(AccountExport):
     id_keys = ("uuid",)
     leaf_key = "current_leaf_message_uuid"
 
-    def _messages(self, reader: JsonReader, facts: dict[str, Any], tree: Tree) -> Iterator[Problem]:
-        return _messages(reader, tree, facts)
+    def _messages(
+        self, reader: JsonReader, fields: dict[str, Any], tree: MessageTree
+    ) -> Iterator[Problem]:
+        return _messages(reader, tree, fields)
 
-    def _header(self, facts: dict[str, Any], source_id: str, branch: str) -> dict[str, Any]:
-        return header_of(
+    def _header(self, fields: dict[str, Any], source_id: str, branch: str) -> dict[str, Any]:
+        return session_header(
             "claude",
             source_id,
-            title=facts.get("name"),
-            created=facts.get("created_at"),
-            updated=facts.get("updated_at"),
-            model=_model(facts.get("model")),
-            pinned=facts.get("is_starred"),
+            title=fields.get("name"),
+            created=fields.get("created_at"),
+            updated=fields.get("updated_at"),
+            model=_model(fields.get("model")),
+            pinned=fields.get("is_starred"),
             branch=branch,
-            project=facts.get("project_uuid"),
-            summary=facts.get("summary"),
+            project=fields.get("project_uuid"),
+            summary=fields.get("summary"),
         )
 
 
@@ -64,67 +66,67 @@ def _model(name: Any) -> str:
     return f"anthropic:{name}" if name and isinstance(name, str) else ""
 
 
-def _messages(reader: JsonReader, tree: Tree, facts: dict[str, Any]) -> Iterator[Problem]:
-    before: str | None = None
-    lost = False
+def _messages(reader: JsonReader, tree: MessageTree, fields: dict[str, Any]) -> Iterator[Problem]:
+    previous: str | None = None
+    has_unreadable = False
     for number, entry in enumerate(list_entries(reader)):
         if not isinstance(entry, MessageEntry):
             if isinstance(entry, Problem):
-                lost = True
+                has_unreadable = True
                 yield entry
             continue
-        said = entry.record
-        if not isinstance(said, dict):
-            yield problem(entry.place, "a message is an object")
+        raw = entry.record
+        if not isinstance(raw, dict):
+            yield problem(entry.location, "a message is an object")
             continue
-        node_id = text_of(said.get("uuid")) or f"message-{number}"
-        known: str | None = text_of(said.get("parent_message_uuid")) or before
-        if known not in tree and lost:
-            known = before
+        node_id = text_of(raw.get("uuid")) or f"message-{number}"
+        parent: str | None = text_of(raw.get("parent_message_uuid")) or previous
+        if parent not in tree and has_unreadable:
+            parent = previous
         try:
-            records = _records(said, node_id, text_of(facts.get("model")))
-            tree.add(node_id, known, entry.place, records)
+            records = _records(raw, node_id, text_of(fields.get("model")))
+            tree.add(node_id, parent, entry.location, records)
         except InvalidRecord as error:
-            yield problem(entry.place, error)
-            tree.add(node_id, known, entry.place, [])
-        before = node_id
+            yield problem(entry.location, error)
+            tree.add(node_id, parent, entry.location, [])
+        previous = node_id
 
 
-def _records(said: dict[str, Any], node_id: str, model: str) -> list[dict[str, Any]]:
+def _records(raw: dict[str, Any], node_id: str, model: str) -> list[dict[str, Any]]:
     """Return the records of a message; what a tool gave back in the middle of an answer cuts it in two."""
-    role = _ROLES.get(text_of(said.get("sender")))
+    role = _ROLES.get(text_of(raw.get("sender")))
     if role is None:
         return []
-    at, extra = said.get("created_at"), _attachments(said)
+    at, extra = raw.get("created_at"), _attachments(raw)
     if role == "user":
-        text = _text(said)
-        for found in extra.get("attachments", ()):
-            text = f"{text}\n[{found['kind']}: {found['name']}]".strip()
+        text = _text(raw)
+        for items in extra.get("attachments", ()):
+            text = f"{text}\n[{items['kind']}: {items['name']}]".strip()
         return [message("user", text, id_=node_id, at=at, extra=extra)] if text else []
-    answer = _Answer(node_id, at, _model(model), extra)
-    blocks = objects_of(said.get("content"))
-    for block in blocks or [{"type": "text", "text": said.get("text")}]:
-        answer.take(block)
+    answer = _AnswerBuilder(node_id, at, _model(model), extra)
+    blocks = objects_of(raw.get("content"))
+    for block in blocks or [{"type": "text", "text": raw.get("text")}]:
+        answer.add_block(block)
     return answer.finish()
 
 
-def _text(said: dict[str, Any]) -> str:
-    blocks = objects_of(said.get("content"))
+def _text(raw: dict[str, Any]) -> str:
+    blocks = objects_of(raw.get("content"))
     texts = [text_of(block.get("text")) for block in blocks if block.get("type") == "text"]
-    return "\n\n".join(filter(None, texts)) or text_of(said.get("text"))
+    return "\n\n".join(filter(None, texts)) or text_of(raw.get("text"))
 
 
-class _Answer:
+class _AnswerBuilder:
     """An answer being put together from its blocks."""
 
     def __init__(self, node_id: str, at: Any, model: str, extra: dict[str, Any]) -> None:
-        self._known = (node_id, at, model, extra)
+        self._common = (node_id, at, model, extra)
         self._records: list[dict[str, Any]] = []
         self._texts: list[str] = []
         self._thinking: list[str] = []
         self._calls: list[dict[str, Any]] = []
 
-    def take(self, block: dict[str, Any]) -> None:
+    def add_block(self, block: dict[str, Any]) -> None:
         """Add the next block."""
         kind = block.get("type")
         if kind == "text":
@@ -143,7 +145,7 @@ class _Answer:
             self._flush()
             self._result(block)
         elif kind not in (None, "token_budget"):
-            self._texts.append(said_of(block))
+            self._texts.append(as_text(block))
 
     def finish(self) -> list[dict[str, Any]]:
         """Return the records."""
@@ -151,11 +153,11 @@ class _Answer:
         return self._records
 
     def _id(self) -> str:
-        node_id = self._known[0]
+        node_id = self._common[0]
         return f"{node_id}-{len(self._records)}" if self._records else node_id
 
     def _flush(self) -> None:
-        _, at, model, extra = self._known
+        _, at, model, extra = self._common
         text = "\n\n".join(filter(None, self._texts))
         thinking = "\n\n".join(filter(None, self._thinking))
         if text or thinking or self._calls:
@@ -169,30 +171,30 @@ class _Answer:
     def _result(self, block: dict[str, Any]) -> None:
         self._records.append(
             message(
-                "tool", tool_output(block.get("content")), id_=self._id(), at=self._known[1], name=text_of(block.get("name")),
+                "tool", tool_output(block.get("content")), id_=self._id(), at=self._common[1], name=text_of(block.get("name")),
                 tool_call_id=text_of(block.get("tool_use_id")), failed=block.get("is_error") is True,
             )
         )  # fmt: skip
 
 
-def _attachments(said: dict[str, Any]) -> dict[str, Any]:
+def _attachments(raw: dict[str, Any]) -> dict[str, Any]:
     """Return what was attached: names, and the text that was taken out of a file; the files are not in an export."""
-    found = []
-    for item in objects_of(said.get("attachments")):
-        facts = {
+    items = []
+    for item in objects_of(raw.get("attachments")):
+        fields = {
             "kind": "file",
             "name": text_of(item.get("file_name")) or "unnamed",
             "media_type": text_of(item.get("file_type")),
             "size": item.get("file_size"),
             "text": text_of(item.get("extracted_content")),
         }
-        found.append({key: value for key, value in facts.items() if value})
-    files = objects_of(said.get("files_v2")) or objects_of(said.get("files"))
-    found += [
+        items.append({key: value for key, value in fields.items() if value})
+    files = objects_of(raw.get("files_v2")) or objects_of(raw.get("files"))
+    items += [
         {
             "kind": text_of(f.get("file_kind")) or "file",
             "name": text_of(f.get("file_name")) or "unnamed",
         }
         for f in files
     ]
-    return {"attachments": found} if found else {}
+    return {"attachments": items} if items else {}

@@ -17,25 +17,25 @@ from pathlib import Path
 from typing import Any
 
 from omniagent_cli.errors import InvalidRecord
-from omniagent_cli.formats.byte_source import Source
-from omniagent_cli.formats.json_helpers import objects_by_line
-from omniagent_cli.formats.readers.message_sequence import ANSWER
-from omniagent_cli.formats.readers.message_tree import Tree, threads
+from omniagent_cli.formats.byte_source import ByteSource
+from omniagent_cli.formats.json_helpers import line_objects
+from omniagent_cli.formats.readers.message_sequence import ANSWER_KEY
+from omniagent_cli.formats.readers.message_tree import MessageTree, session_threads
 from omniagent_cli.formats.readers.records import (
-    content_of,
-    header_of,
+    image_part,
+    merge_parts,
     message,
     message_id,
-    moment,
     object_of,
     objects_of,
-    picture,
+    parse_timestamp,
+    session_header,
     text_of,
     tool_call,
     tool_output,
     usage_of,
 )
-from omniagent_cli.formats.types import Incoming, MessageEntry, Problem, problem
+from omniagent_cli.formats.types import IncomingSession, MessageEntry, Problem, problem
 
 _INJECTED = re.compile(
     r"\s*(?:# AGENTS\.md instructions\b|<(environment_context|user_instructions|INSTRUCTIONS|turn_aborted|skills?"
@@ -67,53 +67,57 @@ class Codex:
     def __init__(self, *, branches: bool = False) -> None:
         self._branches = branches
 
-    def read(self, source: Source) -> Iterator[Incoming | Problem]:
+    def read(self, source: ByteSource) -> Iterator[IncomingSession | Problem]:
         """Yield the session as it stood at its end; what was rolled back is another thread of it.
 
         What an agent said to an agent that it started itself is no session of a person and passed over.
         """
         rollout = _Rollout()
         with rollout.tree:
-            for entry in objects_by_line(source):
+            for entry in line_objects(source):
                 if isinstance(entry, Problem):
                     yield entry
                     continue
                 try:
-                    rollout.take(entry)
+                    rollout.add_line(entry)
                 except InvalidRecord as error:
-                    yield problem(entry.place, error)
-            if not rollout.is_of_an_agent:
+                    yield problem(entry.location, error)
+            if not rollout.is_subagent:
                 yield from self._threads(rollout, source)
 
-    def _threads(self, rollout: _Rollout, source: Source) -> Iterator[Incoming | Problem]:
-        facts = rollout.facts
+    def _threads(
+        self, rollout: _Rollout, source: ByteSource
+    ) -> Iterator[IncomingSession | Problem]:
+        meta = rollout.meta
         named = _ID.search(Path(source.name).name)
-        source_id = text_of(facts.get("id")) or (named.group() if named else Path(source.name).name)
+        source_id = text_of(meta.get("id")) or (named.group() if named else Path(source.name).name)
         title = rollout.title or _title_in_index(source, source_id)
 
         def header(branch: str) -> dict[str, Any]:
-            return header_of(
+            return session_header(
                 "codex",
                 source_id,
                 title=title,
-                created=facts.get("timestamp"),
+                created=meta.get("timestamp"),
                 updated=rollout.last_at,
                 model=rollout.model,
                 branch=branch,
-                cwd=text_of(facts.get("cwd")),
-                forked_from=text_of(facts.get("forked_from_id")),
-                git_branch=text_of(object_of(facts.get("git")).get("branch")),
+                cwd=text_of(meta.get("cwd")),
+                forked_from=text_of(meta.get("forked_from_id")),
+                git_branch=text_of(object_of(meta.get("git")).get("branch")),
             )
 
-        yield from threads(rollout.tree, rollout.last, source.name, header, branches=self._branches)
+        yield from session_threads(
+            rollout.tree, rollout.last, source.name, header, branches=self._branches
+        )
 
 
 class _Rollout:
     """The lines of a file, put together."""
 
     def __init__(self) -> None:
-        self.tree = Tree()
-        self.facts: dict[str, Any] = {}
+        self.tree = MessageTree()
+        self.meta: dict[str, Any] = {}
         self.title = ""
         self.model = ""
         self.last_at: Any = None
@@ -121,16 +125,16 @@ class _Rollout:
         self._provider = "openai"
         self._number = 0
         self._answer = 0
-        self._answered: tuple[str, str, dict[str, Any]] | None = None
+        self._last_answer: tuple[str, str, dict[str, Any]] | None = None
         self._questions: list[str | None] = []
 
     @property
-    def is_of_an_agent(self) -> bool:
+    def is_subagent(self) -> bool:
         """Whether another agent was the one that asked."""
-        source = self.facts.get("source")
+        source = self.meta.get("source")
         return isinstance(source, dict) and bool({"subagent", "sub_agent"} & set(source))
 
-    def take(self, entry: MessageEntry) -> None:
+    def add_line(self, entry: MessageEntry) -> None:
         """Take in a line.
 
         Raises:
@@ -140,65 +144,65 @@ class _Rollout:
         payload = object_of(line.get("payload"))
         kind = text_of(line.get("type"))
         self.last_at = line.get("timestamp") or self.last_at
-        if kind == "session_meta" and not self.facts:
-            self.facts = payload
+        if kind == "session_meta" and not self.meta:
+            self.meta = payload
             self._provider = text_of(payload.get("model_provider")) or self._provider
         elif kind == "turn_context":
             name = text_of(payload.get("model"))
             self.model = f"{self._provider}:{name}" if name else self.model
         elif kind == "event_msg":
-            self._happened(payload)
+            self._apply_event(payload)
         elif kind == "response_item":
-            self._said(payload, line.get("timestamp"), entry.place)
+            self._add_item(payload, line.get("timestamp"), entry.location)
         elif "payload" not in line:  # of 2025, without an envelope
-            self._plain(line, kind, entry.place)
+            self._add_plain_line(line, kind, entry.location)
 
-    def _plain(self, line: dict[str, Any], kind: str, place: str) -> None:
+    def _add_plain_line(self, line: dict[str, Any], kind: str, location: str) -> None:
         if kind:
-            self._said(line, line.get("timestamp"), place)
-        elif "id" in line and not self.facts:
-            self.facts = line
+            self._add_item(line, line.get("timestamp"), location)
+        elif "id" in line and not self.meta:
+            self.meta = line
 
-    def _happened(self, event: dict[str, Any]) -> None:
+    def _apply_event(self, event: dict[str, Any]) -> None:
         kind = event.get("type")
         if kind == "thread_name_updated":
             self.title = text_of(event.get("thread_name")) or self.title
         elif kind == "thread_rolled_back":
             turns = event.get("num_turns")
             if isinstance(turns, int) and turns > 0:
-                gone = self._questions[-turns:]
+                removed = self._questions[-turns:]
                 del self._questions[-turns:]
-                self.last = gone[0] if gone else self.last
-                self._answered = None
+                self.last = removed[0] if removed else self.last
+                self._last_answer = None
         elif kind == "token_count":
-            self._counted(object_of(object_of(event.get("info")).get("last_token_usage")))
+            self._set_usage(object_of(object_of(event.get("info")).get("last_token_usage")))
 
-    def _counted(self, counts: dict[str, Any]) -> None:
+    def _set_usage(self, counts: dict[str, Any]) -> None:
         """Give the answer that was just said the tokens it took."""
         usage = usage_of(counts, _USAGE)
-        if usage and self._answered is not None:
-            node_id, place, record = self._answered
-            self.tree.replace(node_id, place, [record | {"usage": usage}])
-            self._answered = None
+        if usage and self._last_answer is not None:
+            node_id, location, record = self._last_answer
+            self.tree.replace(node_id, location, [record | {"usage": usage}])
+            self._last_answer = None
 
-    def _said(self, item: dict[str, Any], at: Any, place: str) -> None:
+    def _add_item(self, item: dict[str, Any], at: Any, location: str) -> None:
         for record in _records(item, self.model):
-            if (created := moment(at)) is not None:
+            if (created := parse_timestamp(at)) is not None:
                 record["created_at"] = created
-            self._add(record, message_id(item.get("id")), place)
+            self._add(record, message_id(item.get("id")), location)
 
-    def _add(self, record: dict[str, Any], item_id: str, place: str) -> None:
+    def _add(self, record: dict[str, Any], item_id: str, location: str) -> None:
         if record["role"] == "user":
             self._questions.append(self.last)
         self._number += 1
         node_id = f"{self._number}"
         record["id"] = item_id or f"{record['role']}-{node_id}"
         if record["role"] == "assistant":
-            record[ANSWER] = f"{self._answer}"
-            self._answered = (node_id, place, record)
+            record[ANSWER_KEY] = f"{self._answer}"
+            self._last_answer = (node_id, location, record)
         else:
             self._answer += 1
-        self.tree.add(node_id, self.last, place, [record])
+        self.tree.add(node_id, self.last, location, [record])
         self.last = node_id
 
 
@@ -208,8 +212,8 @@ def _records(item: dict[str, Any], model: str) -> list[dict[str, Any]]:
     if kind == "message":
         return _message(item, model)
     if kind == "reasoning":
-        told = objects_of(item.get("summary")) + objects_of(item.get("content"))
-        thinking = "\n\n".join(filter(None, (text_of(part.get("text")) for part in told)))
+        parts = objects_of(item.get("summary")) + objects_of(item.get("content"))
+        thinking = "\n\n".join(filter(None, (text_of(part.get("text")) for part in parts)))
         return [message("assistant", "", thinking=thinking)] if thinking else []
     if kind.endswith("_output"):
         return [_result(item)]
@@ -232,26 +236,26 @@ def _call(item: dict[str, Any], kind: str, model: str) -> list[dict[str, Any]]:
 def _result(item: dict[str, Any]) -> dict[str, Any]:
     output = item.get("output")
     if isinstance(output, str) and output.startswith('{"output":'):
-        output = _of_2025(output)
+        output = _unwrap_output(output)
     if isinstance(output, dict):
         output = output.get("content", output)
     return message("tool", tool_output(output), tool_call_id=text_of(item.get("call_id")))
 
 
-def _of_2025(output: str) -> str:
+def _unwrap_output(output: str) -> str:
     """Return what a tool said, which was wrapped with its exit code."""
     try:
-        found = object_of(json.loads(output)).get("output")
+        parsed = object_of(json.loads(output)).get("output")
     except (ValueError, RecursionError):
         return output
-    return found if isinstance(found, str) else output
+    return parsed if isinstance(parsed, str) else output
 
 
 def _message(item: dict[str, Any], model: str) -> list[dict[str, Any]]:
     role, parts = text_of(item.get("role")), objects_of(item.get("content"))
     if role == "user":
         parts = [part for part in parts if not _INJECTED.match(text_of(part.get("text")))]
-    content = content_of([_part(part) for part in parts])
+    content = merge_parts([_part(part) for part in parts])
     if not content or role not in ("user", "assistant"):
         return []
     return [message(role, content, model=model if role == "assistant" else "")]
@@ -259,11 +263,11 @@ def _message(item: dict[str, Any], model: str) -> list[dict[str, Any]]:
 
 def _part(part: dict[str, Any]) -> dict[str, Any]:
     if part.get("type") == "input_image":
-        return picture(text_of(part.get("image_url")))
+        return image_part(text_of(part.get("image_url")))
     return {"type": "text", "text": text_of(part.get("text"))}
 
 
-def _title_in_index(source: Source, source_id: str) -> str:
+def _title_in_index(source: ByteSource, source_id: str) -> str:
     """Return the name the program's list of sessions gives this one."""
     for directory in list(source.path.parents)[:5] if source.path else []:
         index = directory / _INDEX
@@ -286,9 +290,9 @@ def _titles(index: Path, _changed: int, _size: int) -> dict[str, str]:
         return titles
     for line in lines:
         try:
-            found = object_of(json.loads(line))
+            parsed = object_of(json.loads(line))
         except (ValueError, RecursionError):
             continue
-        if name := text_of(found.get("thread_name")):
-            titles[text_of(found.get("id"))] = name
+        if name := text_of(parsed.get("thread_name")):
+            titles[text_of(parsed.get("id"))] = name
     return titles

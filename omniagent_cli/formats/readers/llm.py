@@ -13,20 +13,20 @@ from collections.abc import Iterator
 from typing import Any
 
 from omniagent_cli.errors import InvalidRecord
-from omniagent_cli.formats.byte_source import Source
-from omniagent_cli.formats.readers.llm_log import UNREADABLE, Log, Row, opened
-from omniagent_cli.formats.readers.message_sequence import Thread
+from omniagent_cli.formats.byte_source import ByteSource
+from omniagent_cli.formats.readers.llm_log import UNREADABLE, Log, Row, open_log
+from omniagent_cli.formats.readers.message_sequence import MessageSequence
 from omniagent_cli.formats.readers.records import (
-    content_of,
-    header_of,
+    as_text,
+    merge_parts,
     message,
-    moment,
     objects_of,
-    said_of,
+    parse_timestamp,
+    session_header,
     text_of,
     tool_call,
 )
-from omniagent_cli.formats.types import Entry, Incoming, MessageEntry, Problem, problem
+from omniagent_cli.formats.types import Entry, IncomingSession, MessageEntry, Problem, problem
 
 _OLDER = frozenset({"responses"})
 _NEWER = frozenset({"threads", "turns", "messages", "parts"})
@@ -36,9 +36,9 @@ _ROLES = frozenset({"system", "user", "assistant"})
 class Llm:
     """Reads every conversation of a log."""
 
-    def read(self, source: Source) -> Iterator[Incoming | Problem]:
+    def read(self, source: ByteSource) -> Iterator[IncomingSession | Problem]:
         """Yield the conversations, those of the older form first."""
-        with opened(source) as log:
+        with open_log(source) as log:
             try:
                 is_older, is_newer = log.tables >= _OLDER, log.tables >= _NEWER
                 if not (is_older or is_newer):
@@ -49,7 +49,8 @@ class Llm:
                     yield from _Threads(log).conversations()
             except UNREADABLE as error:
                 yield problem(
-                    source.name, f"the database cannot be read to its end: {log.why(error)}"
+                    source.name,
+                    f"the database cannot be read to its end: {log.describe_error(error)}",
                 )
 
 
@@ -59,76 +60,81 @@ class _Conversations:
     def __init__(self, log: Log) -> None:
         self._log = log
 
-    def _incoming(self, source_id: str, began: Any, **facts: Any) -> Incoming:
-        place = f"{self._log.place}:{source_id}"
-        header = header_of("llm", source_id, created=began, **facts)
+    def _incoming(self, source_id: str, created: Any, **fields: Any) -> IncomingSession:
+        location = f"{self._log.location}:{source_id}"
+        header = session_header("llm", source_id, created=created, **fields)
 
-        def again() -> Iterator[Entry]:
-            return Thread(moment(began)).entries(self._told(place, source_id))
+        def reread() -> Iterator[Entry]:
+            return MessageSequence(parse_timestamp(created)).entries(
+                self._guarded_entries(location, source_id)
+            )
 
-        def beside(first: str) -> Incoming:
-            return self._incoming(source_id, began, **{**facts, "branch": first})
+        def as_branch(first: str) -> IncomingSession:
+            return self._incoming(source_id, created, **{**fields, "branch": first})
 
-        return Incoming(place, header, again(), again=again, beside=beside)
+        return IncomingSession(location, header, reread(), reread=reread, as_branch=as_branch)
 
-    def _told(self, place: str, source_id: str) -> Iterator[Entry]:
+    def _guarded_entries(self, location: str, source_id: str) -> Iterator[Entry]:
         """Yield the messages of a conversation; what of it cannot be read is told."""
         try:
-            yield from self._entries(place, source_id)
+            yield from self._entries(location, source_id)
         except (*UNREADABLE, InvalidRecord) as error:
-            yield problem(place, f"it cannot be read to its end: {self._log.why(error)}")
+            yield problem(
+                location, f"it cannot be read to its end: {self._log.describe_error(error)}"
+            )
 
-    def _entries(self, place: str, source_id: str) -> Iterator[MessageEntry]:
+    def _entries(self, location: str, source_id: str) -> Iterator[MessageEntry]:
         raise NotImplementedError
 
 
 class _Responses(_Conversations):
     """The older form: an answer with its question in a row."""
 
-    def conversations(self) -> Iterator[Incoming]:
+    def conversations(self) -> Iterator[IncomingSession]:
         """Yield each conversation; an answer that belongs to none is one."""
-        self._log.order("asked", "responses", "coalesce(conversation_id, id)", "id")
-        self._log.order("called", "tool_calls", "response_id", "id")
-        self._log.order("returned", "tool_results", "response_id", "id")
-        found = self._log.rows(
+        self._log.create_index("asked", "responses", "coalesce(conversation_id, id)", "id")
+        self._log.create_index("called", "tool_calls", "response_id", "id")
+        self._log.create_index("returned", "tool_results", "response_id", "id")
+        rows = self._log.rows(
             "SELECT owner, min(row) AS first, max(row) AS last FROM asked GROUP BY owner"
         )
-        for row in found:
+        for row in rows:
             source_id = text_of(row["owner"])
-            if not source_id or self._log.has("threads", source_id):
+            if not source_id or self._log.has_row("threads", source_id):
                 continue
             named = self._log.one("conversations", "id", source_id)
             times = [
-                self._log.at("responses", row[key]).get("datetime_utc") for key in ("first", "last")
+                self._log.row_at("responses", row[key]).get("datetime_utc")
+                for key in ("first", "last")
             ]
             yield self._incoming(
                 source_id, times[0], updated=times[1], title=named.get("name"), model=text_of(named.get("model"))
             )  # fmt: skip
 
-    def _entries(self, place: str, source_id: str) -> Iterator[MessageEntry]:
+    def _entries(self, location: str, source_id: str) -> Iterator[MessageEntry]:
         system = ""
-        for row in self._log.owned("asked", "responses", source_id):
-            told = [*self._fragments("system_fragments", row), text_of(row.get("system"))]
-            text = "\n\n".join(filter(None, told))
+        for row in self._log.owned_rows("asked", "responses", source_id):
+            texts = [*self._fragments("system_fragments", row), text_of(row.get("system"))]
+            text = "\n\n".join(filter(None, texts))
             at = row.get("datetime_utc")
             if text and text != system:
                 system = text
-                yield MessageEntry(place, message("system", text, at=at))
+                yield MessageEntry(location, message("system", text, at=at))
             for record in (*self._results(row), *self._question(row), self._answer(row)):
-                yield MessageEntry(place, record)
+                yield MessageEntry(location, record)
 
     def _question(self, row: Row) -> Iterator[Row]:
         texts = [*self._fragments("prompt_fragments", row), text_of(row.get("prompt"))]
         parts = [{"type": "text", "text": text} for text in texts if text]
-        attached = self._log.linked(
+        attachment_labels = self._log.linked_rows(
             "prompt_attachments", "response_id", row["id"], "attachments", "attachment_id"
         )
-        parts += map(self._log.part_of, attached)
+        parts += map(self._log.content_part, attachment_labels)
         if parts:
-            yield message("user", content_of(parts), at=row.get("datetime_utc"))
+            yield message("user", merge_parts(parts), at=row.get("datetime_utc"))
 
     def _answer(self, row: Row) -> Row:
-        calls = self._log.owned("called", "tool_calls", row["id"])
+        calls = self._log.owned_rows("called", "tool_calls", row["id"])
         return message(
             "assistant", text_of(row.get("response")), at=row.get("datetime_utc"), model=_model(row),
             thinking=text_of(row.get("reasoning")), usage=_usage(row),
@@ -141,22 +147,22 @@ class _Responses(_Conversations):
         return self._log.json(text) or text
 
     def _results(self, row: Row) -> Iterator[Row]:
-        for found in self._log.owned("returned", "tool_results", row["id"]):
-            failed = text_of(found.get("exception"))
+        for rows in self._log.owned_rows("returned", "tool_results", row["id"]):
+            failed = text_of(rows.get("exception"))
             yield message(
-                "tool", text_of(found.get("output")) or failed, at=row.get("datetime_utc"), name=text_of(found.get("name")),
-                tool_call_id=text_of(found.get("tool_call_id")), failed=bool(failed),
+                "tool", text_of(rows.get("output")) or failed, at=row.get("datetime_utc"), name=text_of(rows.get("name")),
+                tool_call_id=text_of(rows.get("tool_call_id")), failed=bool(failed),
             )  # fmt: skip
 
     def _fragments(self, link: str, row: Row) -> list[str]:
-        found = self._log.linked(link, "response_id", row["id"], "fragments", "fragment_id")
-        return [text_of(one.get("content")) for one in found]
+        rows = self._log.linked_rows(link, "response_id", row["id"], "fragments", "fragment_id")
+        return [text_of(one.get("content")) for one in rows]
 
 
 class _Threads(_Conversations):
     """The newer form: messages that name the one before them by its hash."""
 
-    def conversations(self) -> Iterator[Incoming]:
+    def conversations(self) -> Iterator[IncomingSession]:
         """Yield each thread."""
         for row in self._log.rows(
             "SELECT id, name, forked_from, datetime_utc FROM threads ORDER BY id"
@@ -174,38 +180,38 @@ class _Threads(_Conversations):
                     model=text_of(times["model"]), forked_from=text_of(row["forked_from"]),
                 )  # fmt: skip
 
-    def _entries(self, place: str, source_id: str) -> Iterator[MessageEntry]:
-        answered, asked = {}, {}
+    def _entries(self, location: str, source_id: str) -> Iterator[MessageEntry]:
+        answered, asking = {}, {}
         statement = "SELECT * FROM turns WHERE thread_id = ? ORDER BY datetime_utc, id"
         for turn in self._log.rows(statement, source_id):
-            facts = {
+            fields = {
                 key: value
                 for key, value in turn.items()
                 if key not in ("response_json", "options_json")
             }
-            answered[turn["tip_message_hash"]] = asked[turn["parent_message_hash"]] = facts
+            answered[turn["tip_message_hash"]] = asking[turn["parent_message_hash"]] = fields
         for key in self._chain(self._log.one("threads", "id", source_id).get("tip_message_hash")):
             role = text_of(self._log.one("messages", "hash", key).get("role"))
-            turn = answered.get(key) or asked.get(key) or {}
+            turn = answered.get(key) or asking.get(key) or {}
             for record in self._records(
                 key, role, turn, usage=_usage(turn) if key in answered else {}
             ):
-                yield MessageEntry(place, record)
+                yield MessageEntry(location, record)
 
     def _chain(self, tip: Any) -> list[str]:
         """Return the hashes from the first message to the newest; a circle is gone round once."""
-        found: dict[str, None] = {}
-        while isinstance(tip, str) and tip not in found:
+        rows: dict[str, None] = {}
+        while isinstance(tip, str) and tip not in rows:
             row = self._log.one("messages", "hash", tip)
             if not row:
                 break
-            found[tip] = None
+            rows[tip] = None
             tip = row["parent_hash"]
-        return list(reversed(found))
+        return list(reversed(rows))
 
     def _records(self, key: str, role: str, turn: Row, *, usage: dict[str, int]) -> Iterator[Row]:
         at = turn.get("datetime_utc")
-        said: list[Row] = []
+        parts: list[Row] = []
         calls: list[Row] = []
         thinking: list[str] = []
         for part in self._log.rows(
@@ -222,13 +228,13 @@ class _Threads(_Conversations):
             elif kind == "reasoning":
                 thinking.append(self._text(part, payload))
             elif kind == "attachment":
-                attached = self._log.linked(
+                attachment_labels = self._log.linked_rows(
                     "part_attachments", "part_id", part["id"], "attachments", "attachment_id"
                 )
-                said += map(self._log.part_of, attached)
+                parts += map(self._log.content_part, attachment_labels)
             else:
-                said.append({"type": "text", "text": self._text(part, payload)})
-        content, thought = content_of(said), "\n\n".join(filter(None, thinking))
+                parts.append({"type": "text", "text": self._text(part, payload)})
+        content, thought = merge_parts(parts), "\n\n".join(filter(None, thinking))
         if content or calls or thought:
             yield message(
                 role if role in _ROLES else "user", content, at=at, model=_model(turn) if role == "assistant" else "",
@@ -237,7 +243,7 @@ class _Threads(_Conversations):
 
     def _result(self, part: Row, payload: Row, at: Any) -> Row:
         failed = text_of(payload.get("exception"))
-        text = self._text(part, payload) or said_of(payload.get("output")) or failed
+        text = self._text(part, payload) or as_text(payload.get("output")) or failed
         return message(
             "tool", text, at=at, name=text_of(part["tool_name"]), tool_call_id=text_of(payload.get("tool_call_id")),
             failed=bool(failed),
@@ -247,10 +253,10 @@ class _Threads(_Conversations):
         """Return what a part says; long texts are put together from fragments, so that they are stored once."""
         if text := text_of(part["text"]):
             return text
-        found = payload.get("text_ref") or payload.get("output_ref")
+        rows = payload.get("text_ref") or payload.get("output_ref")
         pieces = [
             text_of(piece.get("literal")) or text_of(self._log.one("fragments", "id", piece.get("fragment")).get("content"))
-            for piece in objects_of(found)
+            for piece in objects_of(rows)
         ]  # fmt: skip
         return "".join(pieces) or text_of(payload.get("text"))
 

@@ -18,8 +18,8 @@ from typing import Any
 from urllib.parse import quote
 
 from omniagent_cli.errors import FormatError
-from omniagent_cli.formats.byte_source import MAX_RECORD_BYTES, Source
-from omniagent_cli.formats.readers.records import object_of, picture, text_of
+from omniagent_cli.formats.byte_source import MAX_RECORD_BYTES, ByteSource
+from omniagent_cli.formats.readers.records import image_part, object_of, text_of
 
 Row = dict[str, Any]
 
@@ -35,7 +35,7 @@ program does it takes a hundredth of that."""
 
 
 @contextmanager
-def opened(source: Source) -> Iterator[Log]:
+def open_log(source: ByteSource) -> Iterator[Log]:
     """Open the log in a file, or a private copy of it where it is packed, piped, or cannot be opened where it is.
 
     Raises:
@@ -50,17 +50,17 @@ def opened(source: Source) -> Iterator[Log]:
             file.flush()
             path = Path(file.name)
         try:
-            connection = _connected(path)
+            connection = _connect(path)
         except sqlite3.OperationalError:
             # Its journal lies beside it and needs a file there that cannot be made.
-            connection = _connected_to_copy(path, source.name, stack)
+            connection = _connect_to_copy(path, source.name, stack)
         except UNREADABLE as error:
-            raise _no_database(source.name, error) from error
+            raise _not_a_database(source.name, error) from error
         stack.enter_context(closing(connection))
         yield Log(connection, source.name, path.stat().st_size)
 
 
-def _connected(path: Path) -> sqlite3.Connection:
+def _connect(path: Path) -> sqlite3.Connection:
     log = sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro", uri=True)
     try:
         log.text_factory = lambda data: data.decode("utf-8", "replace")
@@ -75,47 +75,49 @@ def _connected(path: Path) -> sqlite3.Connection:
     return log
 
 
-def _connected_to_copy(path: Path, name: str, stack: ExitStack) -> sqlite3.Connection:
+def _connect_to_copy(path: Path, name: str, stack: ExitStack) -> sqlite3.Connection:
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     try:
         shutil.copyfile(path, directory / "logs.db")
         journal = path.with_name(f"{path.name}-wal")
         if journal.is_file():
             shutil.copyfile(journal, directory / "logs.db-wal")
-        return _connected(directory / "logs.db")
+        return _connect(directory / "logs.db")
     except (OSError, *UNREADABLE) as error:
-        raise _no_database(name, error) from error
+        raise _not_a_database(name, error) from error
 
 
-def _no_database(name: str, error: Exception) -> FormatError:
-    return FormatError(f"it cannot be opened as a database: {error}", place=name)
+def _not_a_database(name: str, error: Exception) -> FormatError:
+    return FormatError(f"it cannot be opened as a database: {error}", location=name)
 
 
 class Log:
     """Questions to the database.
 
     Attributes:
-        place: what it is called by.
+        location: what it is called by.
         tables: the plain tables that are there.
     """
 
-    def __init__(self, connection: sqlite3.Connection, place: str, size: int) -> None:
+    def __init__(self, connection: sqlite3.Connection, location: str, size: int) -> None:
         self._connection = connection
-        self._left = _STEPS_BASE + size // _BYTES_A_STEP
+        self._steps_left = _STEPS_BASE + size // _BYTES_A_STEP
         connection.set_progress_handler(self._step, _STEPS_AT_ONCE)
-        self.place = place
+        self.location = location
         found = self.rows("SELECT name, sql FROM main.sqlite_master WHERE type = 'table'")
         self.tables = frozenset(row["name"] for row in found if _is_plain(text_of(row["sql"])))
-        self._orders: set[str] = set()
+        self._indexes: set[str] = set()
 
     def _step(self) -> int:
-        self._left -= 1
-        return self._left < 0
+        self._steps_left -= 1
+        return self._steps_left < 0
 
-    def why(self, error: Exception) -> object:
+    def describe_error(self, error: Exception) -> object:
         """Say why a question was not answered."""
         return (
-            "it takes too much work; it is not laid out as llm does it" if self._left < 0 else error
+            "it takes too much work; it is not laid out as llm does it"
+            if self._steps_left < 0
+            else error
         )
 
     def rows(self, statement: str, *values: Any) -> Iterator[Row]:
@@ -129,15 +131,15 @@ class Log:
             return {}
         return next(self.rows(f"SELECT * FROM main.{table} WHERE {key} = ?", value), {})  # noqa: S608  # names of ours
 
-    def at(self, table: str, number: Any) -> Row:
+    def row_at(self, table: str, number: Any) -> Row:
         """Return the row with this number."""
         return self.one(table, "rowid", number)
 
-    def has(self, table: str, row_id: str) -> bool:
+    def has_row(self, table: str, row_id: str) -> bool:
         """Tell whether there is a row with this id."""
         return bool(self.one(table, "id", row_id))
 
-    def order(self, name: str, table: str, owner: str, key: str) -> None:
+    def create_index(self, name: str, table: str, owner: str, key: str) -> None:
         """Make an order of the rows of a table: by who owns them, then by a key."""
         if table not in self.tables:
             return
@@ -147,16 +149,16 @@ class Log:
         self._connection.execute(
             f"INSERT INTO {name} SELECT {owner}, {key}, rowid FROM main.{table} WHERE {owner} IS NOT NULL AND {key} IS NOT NULL"  # noqa: S608  # names of ours
         )
-        self._orders.add(name)
+        self._indexes.add(name)
 
-    def owned(self, name: str, table: str, owner: Any) -> Iterator[Row]:
+    def owned_rows(self, name: str, table: str, owner: Any) -> Iterator[Row]:
         """Yield the rows of a table that belong to an owner, in the order that was made under this name."""
-        if name in self._orders:
+        if name in self._indexes:
             numbers = self.rows(f"SELECT row FROM temp.{name} WHERE owner = ? ORDER BY key", owner)  # noqa: S608  # a name of ours
             for row in numbers:
-                yield self.at(table, row["row"])
+                yield self.row_at(table, row["row"])
 
-    def linked(self, link: str, owner: str, value: Any, table: str, key: str) -> Iterator[Row]:
+    def linked_rows(self, link: str, owner: str, value: Any, table: str, key: str) -> Iterator[Row]:
         """Yield the rows of a table that a table of links joins to an owner."""
         if {link, table} <= self.tables:
             statement = (
@@ -165,7 +167,7 @@ class Log:
             for row in self.rows(statement, value):
                 yield self.one(table, "id", row["linked"])
 
-    def part_of(self, row: Row) -> Row:
+    def content_part(self, row: Row) -> Row:
         """Make a content part of an attachment; one that lies elsewhere, or is no picture, is named."""
         name = Path(text_of(row.get("path"))).name or text_of(row.get("url")).rpartition("/")[2]
         kind, data = text_of(row.get("type")), row.get("content")
@@ -174,7 +176,7 @@ class Log:
             and len(data) <= _MAX_ATTACHMENT_BYTES
             and kind.startswith("image/")
         ):
-            return picture(f"data:{kind};base64,{base64.b64encode(data).decode()}", name)
+            return image_part(f"data:{kind};base64,{base64.b64encode(data).decode()}", name)
         shown = name or text_of(row.get("id"))[:12] or "unnamed"
         return {"type": "text", "text": f"[{kind.partition('/')[0] or 'file'}: {shown}]"}
 

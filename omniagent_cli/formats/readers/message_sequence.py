@@ -20,108 +20,113 @@ _MAX_JOINED = 8 * 1024 * 1024
 
 _LAST_OF = ("model", "usage", "status")
 
-ANSWER = "_answer"
+ANSWER_KEY = "_answer"
 """Key of a record that says which answer it is a piece of; it is not imported."""
 
 
-class Thread:
+class MessageSequence:
     """Puts the messages of one session in order on their way in.
 
-    Pieces of one answer that follow each other (the same `ANSWER`) become one message again.
+    Pieces of one answer that follow each other (the same `ANSWER_KEY`) become one message again.
     Turns begin with each question; a message without a time has that of the one before it; one without an id gets one
     from what it says and what came before it, and an id that was there already is told apart by its number; thinking
     that stands by itself goes to the answer that follows, and a tool's result to the call before it when it names none.
 
     Args:
-        began: the session's time, for messages before the first that has one.
+        created: the session's time, for messages before the first that has one.
     """
 
-    def __init__(self, began: str | None = None) -> None:
-        self._at = began
+    def __init__(self, created: str | None = None) -> None:
+        self._at = created
         self._turn = ""
         self._number = 0
-        self._before = ""
-        self._ids = _Seen()
+        self._previous_id = ""
+        self._ids = _SeenIds()
         self._thinking: list[MessageEntry] = []
-        self._thought = 0
+        self._thinking_size = 0
         self._open_calls: OrderedDict[str, None] = OrderedDict()
 
-    def entries(self, found: Iterable[Entry]) -> Iterator[Entry]:
+    def entries(self, source: Iterable[Entry]) -> Iterator[Entry]:
         """Yield what is to be imported."""
-        for entry in _whole(found):
+        for entry in _merge_pieces(source):
             if isinstance(entry, MessageEntry):
-                yield from self._taken(entry)
+                yield from self._process(entry)
             else:
                 yield entry
-        yield from self._left()
+        yield from self._flush_thinking()
 
-    def _taken(self, entry: MessageEntry) -> Iterator[Entry]:
-        own = {key: value for key, value in entry.record.items() if key != ANSWER}
-        if _is_thinking(own):
-            self._thinking.append(MessageEntry(entry.place, own))
-            self._thought += len(own["extra"]["thinking"])
-            if self._thought > _MAX_JOINED:
-                yield from self._left()
+    def _process(self, entry: MessageEntry) -> Iterator[Entry]:
+        record = {key: value for key, value in entry.record.items() if key != ANSWER_KEY}
+        if _is_thinking(record):
+            self._thinking.append(MessageEntry(entry.location, record))
+            self._thinking_size += len(record["extra"]["thinking"])
+            if self._thinking_size > _MAX_JOINED:
+                yield from self._flush_thinking()
             return
-        if own["role"] == "assistant" and self._thinking:
-            first = _joined(self._thinking).record["extra"]["thinking"]
-            self._thinking, self._thought = [], 0
-            thoughts = (first, own.get("extra", {}).get("thinking", ""))
-            own["extra"] = {**own.get("extra", {}), "thinking": "\n\n".join(filter(None, thoughts))}
-        yield from self._left()
-        yield from self._placed(MessageEntry(entry.place, own))
+        if record["role"] == "assistant" and self._thinking:
+            first = _merge(self._thinking).record["extra"]["thinking"]
+            self._thinking, self._thinking_size = [], 0
+            thoughts = (first, record.get("extra", {}).get("thinking", ""))
+            record["extra"] = {
+                **record.get("extra", {}),
+                "thinking": "\n\n".join(filter(None, thoughts)),
+            }
+        yield from self._flush_thinking()
+        yield from self._finish_entry(MessageEntry(entry.location, record))
 
-    def _left(self) -> Iterator[Entry]:
+    def _flush_thinking(self) -> Iterator[Entry]:
         """Yield the thinking that no answer followed."""
         if self._thinking:
-            entry = _joined(self._thinking)
-            self._thinking, self._thought = [], 0
-            yield from self._placed(entry)
+            entry = _merge(self._thinking)
+            self._thinking, self._thinking_size = [], 0
+            yield from self._finish_entry(entry)
 
-    def _placed(self, entry: MessageEntry) -> Iterator[Entry]:
-        own = entry.record
-        if isinstance(own["content"], list):
-            own["content"], attachments = detached(own["content"])
+    def _finish_entry(self, entry: MessageEntry) -> Iterator[Entry]:
+        record = entry.record
+        if isinstance(record["content"], list):
+            record["content"], attachments = detached(record["content"])
             for key, data in attachments.items():
-                yield RecordEntry(entry.place, "attachment", key, data)
-        self._identify(own)
-        self._answer_calls(own)
-        if own["role"] == "user" or not self._turn:
-            self._turn = own["id"]
-        own["turn_id"] = self._turn
-        self._at = own.get("created_at") or self._at
+                yield RecordEntry(entry.location, "attachment", key, data)
+        self._assign_id(record)
+        self._link_tool_result(record)
+        if record["role"] == "user" or not self._turn:
+            self._turn = record["id"]
+        record["turn_id"] = self._turn
+        self._at = record.get("created_at") or self._at
         if self._at:
-            own["created_at"] = self._at
-        yield MessageEntry(entry.place, own)
+            record["created_at"] = self._at
+        yield MessageEntry(entry.location, record)
 
-    def _identify(self, own: dict[str, Any]) -> None:
+    def _assign_id(self, record: dict[str, Any]) -> None:
         """Give it an id that is the same at each import."""
         self._number += 1
-        wanted = own.get("id") or self._made_id(own)
-        own["id"] = f"{wanted}#{self._number}" if self._ids.meets(wanted) else wanted
-        self._before = own["id"]
+        wanted_id = record.get("id") or self._derive_id(record)
+        record["id"] = (
+            f"{wanted_id}#{self._number}" if self._ids.check_and_add(wanted_id) else wanted_id
+        )
+        self._previous_id = record["id"]
 
-    def _made_id(self, own: dict[str, Any]) -> str:
-        said = [
-            self._before,
+    def _derive_id(self, record: dict[str, Any]) -> str:
+        identity = [
+            self._previous_id,
             self._number,
-            *(own.get(key) for key in ("role", "content", "tool_calls")),
+            *(record.get(key) for key in ("role", "content", "tool_calls")),
         ]
-        return blake2b(dump(said), digest_size=_MADE_ID).hexdigest()
+        return blake2b(dump(identity), digest_size=_MADE_ID).hexdigest()
 
-    def _answer_calls(self, own: dict[str, Any]) -> None:
-        for number, call in enumerate(own.get("tool_calls") or ()):
-            call["id"] = call["id"] or f"{own['id']}-{number}"
+    def _link_tool_result(self, record: dict[str, Any]) -> None:
+        for number, call in enumerate(record.get("tool_calls") or ()):
+            call["id"] = call["id"] or f"{record['id']}-{number}"
             self._open_calls[call["id"]] = None
-        if own["role"] != "tool":
+        if record["role"] != "tool":
             return
-        call_id = own.get("tool_call_id") or next(iter(self._open_calls), "")
+        call_id = record.get("tool_call_id") or next(iter(self._open_calls), "")
         self._open_calls.pop(call_id, None)
         if call_id:
-            own["tool_call_id"] = call_id
+            record["tool_call_id"] = call_id
 
 
-class _Seen:
+class _SeenIds:
     """Tells which ids were there before, in bounded memory.
 
     From `_MAX_EXACT` ids on it may take a new one for an old one, once in millions: the id then gets a number that it
@@ -132,29 +137,29 @@ class _Seen:
         self._exact: set[str] | None = set()
         self._bits = bytearray()
 
-    def meets(self, wanted: str) -> bool:
+    def check_and_add(self, wanted_id: str) -> bool:
         """Tell whether this id was there, and note that it is."""
         if self._exact is not None:
-            was_there = wanted in self._exact
-            self._exact.add(wanted)
+            was_there = wanted_id in self._exact
+            self._exact.add(wanted_id)
             if len(self._exact) > _MAX_EXACT:
                 self._bits = bytearray(_BITS // 8)
                 for known in self._exact:
-                    self._is_marked(known)
+                    self._test_and_set(known)
                 self._exact = None
             return was_there
-        return self._is_marked(wanted)
+        return self._test_and_set(wanted_id)
 
-    def _is_marked(self, wanted: str) -> bool:
+    def _test_and_set(self, wanted_id: str) -> bool:
         """Mark the places of an id, and tell whether all of them were."""
-        digest = blake2b(wanted.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-        were = True
+        digest = blake2b(wanted_id.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        all_set = True
         for start in range(0, 16, 4):
-            place = int.from_bytes(digest[start : start + 4], "little") % _BITS
-            byte, bit = divmod(place, 8)
-            were &= bool(self._bits[byte] >> bit & 1)
+            location = int.from_bytes(digest[start : start + 4], "little") % _BITS
+            byte, bit = divmod(location, 8)
+            all_set &= bool(self._bits[byte] >> bit & 1)
             self._bits[byte] |= 1 << bit
-        return were
+        return all_set
 
 
 def _is_thinking(record: dict[str, Any]) -> bool:
@@ -162,16 +167,16 @@ def _is_thinking(record: dict[str, Any]) -> bool:
     return only and set(record.get("extra") or {}) == {"thinking"}
 
 
-def _whole(found: Iterable[Entry]) -> Iterator[Entry]:
+def _merge_pieces(found: Iterable[Entry]) -> Iterator[Entry]:
     """Put the pieces of an answer together."""
     pieces: list[MessageEntry] = []
     size = 0
     for entry in found:
-        answer = entry.record.get(ANSWER) if isinstance(entry, MessageEntry) else None
+        answer = entry.record.get(ANSWER_KEY) if isinstance(entry, MessageEntry) else None
         if pieces and not (
-            answer and pieces[0].record.get(ANSWER) == answer and size < _MAX_JOINED
+            answer and pieces[0].record.get(ANSWER_KEY) == answer and size < _MAX_JOINED
         ):
-            yield _joined(pieces)
+            yield _merge(pieces)
             pieces, size = [], 0
         if isinstance(entry, MessageEntry):
             pieces.append(entry)
@@ -179,10 +184,10 @@ def _whole(found: Iterable[Entry]) -> Iterator[Entry]:
         else:
             yield entry
     if pieces:
-        yield _joined(pieces)
+        yield _merge(pieces)
 
 
-def _joined(pieces: list[MessageEntry]) -> MessageEntry:
+def _merge(pieces: list[MessageEntry]) -> MessageEntry:
     """Return pieces of one answer as one; what only one of them can have is that of the last that has it."""
     if len(pieces) == 1:
         return pieces[0]
@@ -193,16 +198,16 @@ def _joined(pieces: list[MessageEntry]) -> MessageEntry:
     extra = {key: value for record in records for key, value in record.get("extra", {}).items()}
     if any(thoughts):
         extra["thinking"] = "\n\n".join(filter(None, thoughts))
-    whole = {
+    merged = {
         **first,
         **{key: record[key] for record in records for key in _LAST_OF if key in record},
     }
-    whole |= {"content": _contents([record["content"] for record in records])}
-    whole |= {key: value for key, value in (("tool_calls", calls), ("extra", extra)) if value}
-    return MessageEntry(pieces[0].place, whole)
+    merged |= {"content": _merge_contents([record["content"] for record in records])}
+    merged |= {key: value for key, value in (("tool_calls", calls), ("extra", extra)) if value}
+    return MessageEntry(pieces[0].location, merged)
 
 
-def _contents(contents: list[Any]) -> Any:
+def _merge_contents(contents: list[Any]) -> Any:
     """Return several contents as one."""
     if all(isinstance(content, str) for content in contents):
         return "\n\n".join(filter(None, contents))

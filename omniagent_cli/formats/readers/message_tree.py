@@ -12,9 +12,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Self
 
-from omniagent_cli.formats.readers.message_sequence import Thread
-from omniagent_cli.formats.readers.node_store import NearNodes, Node, Nodes
-from omniagent_cli.formats.types import Entry, Incoming, MessageEntry, Problem
+from omniagent_cli.formats.readers.message_sequence import MessageSequence
+from omniagent_cli.formats.readers.node_store import MemoryNodeStore, Node, NodeStore
+from omniagent_cli.formats.types import Entry, IncomingSession, MessageEntry, Problem
 from omniagent_cli.json_format import dump
 
 _MAX_EXPECTED = 100_000
@@ -24,16 +24,16 @@ Numbers = Iterable[int]
 """The messages of a thread, by the order in which they were added to their tree."""
 
 
-class Tree:
+class MessageTree:
     """The messages of one conversation, by id, in the order they were added. Close it when done.
 
     A node that says nothing itself only joins others; what it names as the one before it need not be there.
     """
 
     def __init__(self) -> None:
-        self._near: NearNodes | None = NearNodes()
-        self._nodes: Nodes = self._near
-        self._lost: set[str] = set()
+        self._memory: MemoryNodeStore | None = MemoryNodeStore()
+        self._nodes: NodeStore = self._memory
+        self._unreadable: set[str] = set()
         self._expected: dict[str, str] = {}
         self._count = 0
         self._newest: str | None = None
@@ -59,7 +59,7 @@ class Tree:
         self,
         node_id: str,
         parent: str | None,
-        place: str,
+        location: str,
         records: list[dict[str, Any]],
         children: Iterable[str] = (),
     ) -> None:
@@ -71,43 +71,43 @@ class Tree:
         data = dump(records) if records else None
         self._expected.pop(node_id, None)
         for child in children:
-            if child in self._lost:
+            if child in self._unreadable:
                 self.move(child, node_id)
             elif len(self._expected) < _MAX_EXPECTED:
                 self._expected[child] = node_id
-        self._put(Node(node_id, parent, place, data))
+        self._put(Node(node_id, parent, location, data))
         self._newest = node_id
 
     def _put(self, node: Node) -> None:
         self._count += 1
         self._nodes.put(node)
-        self._go_far()
+        self._spill_if_large()
 
-    def _go_far(self) -> None:
-        if self._near is not None and self._near.size > _MAX_NEAR_BYTES:
-            self._nodes, self._near = self._near.moved(), None
+    def _spill_if_large(self) -> None:
+        if self._memory is not None and self._memory.size > _MAX_NEAR_BYTES:
+            self._nodes, self._memory = self._memory.move_to_disk(), None
 
-    def replace(self, node_id: str, place: str, records: list[dict[str, Any]]) -> None:
+    def replace(self, node_id: str, location: str, records: list[dict[str, Any]]) -> None:
         """Give a node other message records and leave it where it stands."""
         node = self._nodes.node(self.number_of(node_id))
-        self._put(node._replace(place=place, data=dump(records) if records else None))
+        self._put(node._replace(location=location, data=dump(records) if records else None))
 
     def move(self, node_id: str, parent: str | None) -> None:
         """Let a node follow another one."""
         self._put(self._nodes.node(self.number_of(node_id))._replace(parent=parent))
 
-    def lose(self, node_id: str, place: str) -> None:
+    def add_unreadable(self, node_id: str, location: str) -> None:
         """Note a node that could not be read; the one that names it as a child tells where it stood."""
-        self._lost.add(node_id)
-        self._put(Node(node_id, self._expected.pop(node_id, None), place, None))
+        self._unreadable.add(node_id)
+        self._put(Node(node_id, self._expected.pop(node_id, None), location, None))
 
     def newest_leaf(self) -> str | None:
         """Return the node that was added last of those that no other names as the one before it.
 
         Where all are in circles there is none, and any will do; None only of a tree without nodes.
         """
-        found = deque(self._nodes.leaves(), maxlen=1)
-        return found[0] if found else self._newest
+        numbers = deque(self._nodes.leaves(), maxlen=1)
+        return numbers[0] if numbers else self._newest
 
     def leaves(self) -> Iterator[str]:
         """Yield the nodes that no other names as the one before it, in the order they were added."""
@@ -119,16 +119,18 @@ class Tree:
 
     def thread(self, leaf: str | None) -> array[int]:
         """Return what is said from the first node to this one; a circle is gone round once."""
-        found, passed = array("q"), bytearray(self._count + 1)
-        at = leaf
-        while at is not None and (number := self._nodes.number(at)) and not passed[number]:
-            passed[number] = 1
+        numbers, visited = array("q"), bytearray(self._count + 1)
+        current = leaf
+        while (
+            current is not None and (number := self._nodes.number(current)) and not visited[number]
+        ):
+            visited[number] = 1
             node = self._nodes.node(number)
-            at = node.parent
+            current = node.parent
             if node.data is not None:
-                found.append(number)
-        found.reverse()
-        return found
+                numbers.append(number)
+        numbers.reverse()
+        return numbers
 
     def id_of(self, number: int) -> str:
         """Return the id of a node."""
@@ -139,31 +141,31 @@ class Tree:
         for number in thread:
             node = self._nodes.node(number)
             for record in json.loads(node.data or b"[]"):
-                yield MessageEntry(node.place, record)
+                yield MessageEntry(node.location, record)
 
-    def noted(self, kind: str, name: str) -> str:
+    def get_note(self, kind: str, name: str) -> str:
         """Return what was noted under a name; empty when nothing was."""
-        return self._nodes.noted(kind, name)
+        return self._nodes.get_note(kind, name)
 
-    def note(self, kind: str, name: str, value: str) -> None:
+    def set_note(self, kind: str, name: str, value: str) -> None:
         """Note something about the conversation under a name, in the place of what was noted there."""
-        self._nodes.note(kind, name, value)
-        self._go_far()
+        self._nodes.set_note(kind, name, value)
+        self._spill_if_large()
 
     def drop_notes(self, kind: str) -> None:
         """Forget all notes of a kind."""
         self._nodes.drop_notes(kind)
 
 
-def threads(
-    tree: Tree,
+def session_threads(
+    tree: MessageTree,
     leaf: str | None,
-    place: str,
+    location: str,
     header: Callable[[str], dict[str, Any]],
     *,
     branches: bool,
-    whole: Callable[[array[int]], array[int]] | None = None,
-) -> Iterator[Incoming | Problem]:
+    complete: Callable[[array[int]], array[int]] | None = None,
+) -> Iterator[IncomingSession | Problem]:
     """Yield the thread that ends with a node as a session, then each other thread as one of its own.
 
     Another thread is told from the visible one by its first message that is in no thread before it: that message
@@ -172,48 +174,52 @@ def threads(
     Args:
         tree: all of the conversation.
         leaf: the last node of the visible thread.
-        place: where the conversation begins.
+        location: where the conversation begins.
         header: makes the header; called with what tells a thread from the visible one, empty for that.
         branches: whether the others are wanted.
-        whole: adds the nodes that belong to a thread and are not on the way to its root.
+        complete: adds the nodes that belong to a thread and are not on the way to its root.
     """
-    told = bytearray(len(tree) + 1)
-    for end in _ends(tree, leaf, branches=branches):
+    yielded = bytearray(len(tree) + 1)
+    for end in _leaf_ids(tree, leaf, branches=branches):
         thread = tree.thread(end)
-        thread = whole(thread) if whole else thread
-        new = next((number for number in thread if not told[number]), None)
-        if new is None:
+        thread = complete(thread) if complete else thread
+        first_new = next((number for number in thread if not yielded[number]), None)
+        if first_new is None:
             continue
-        yield _incoming(tree, thread, place, header, "" if end == leaf else _id_at(tree, new))
+        yield _to_session(
+            tree, thread, location, header, "" if end == leaf else _first_id(tree, first_new)
+        )
         for number in thread:
-            told[number] = 1
+            yielded[number] = 1
 
 
-def _ends(tree: Tree, leaf: str | None, *, branches: bool) -> Iterator[str | None]:
+def _leaf_ids(tree: MessageTree, leaf: str | None, *, branches: bool) -> Iterator[str | None]:
     yield leaf
     if branches:
         yield from tree.leaves()
 
 
-def _id_at(tree: Tree, number: int) -> str:
+def _first_id(tree: MessageTree, number: int) -> str:
     first = next(tree.entries([number])).record
     return first.get("id") or tree.id_of(number)
 
 
-def _incoming(
-    tree: Tree,
+def _to_session(
+    tree: MessageTree,
     thread: array[int],
-    place: str,
+    location: str,
     header: Callable[[str], dict[str, Any]],
     branch: str,
-) -> Incoming:
-    made = header(branch)
+) -> IncomingSession:
+    session_fields = header(branch)
 
-    def again() -> Iterator[Entry]:
-        return Thread(made.get("created_at")).entries(tree.entries(thread))
+    def reread() -> Iterator[Entry]:
+        return MessageSequence(session_fields.get("created_at")).entries(tree.entries(thread))
 
-    def beside(first: str) -> Incoming:
-        return _incoming(tree, thread, place, header, first)
+    def as_branch(first: str) -> IncomingSession:
+        return _to_session(tree, thread, location, header, first)
 
     branch_of = header("")["id"] if branch else ""
-    return Incoming(place, made, again(), again=again, branch_of=branch_of, beside=beside)
+    return IncomingSession(
+        location, session_fields, reread(), reread=reread, branch_of=branch_of, as_branch=as_branch
+    )

@@ -22,17 +22,17 @@ class Node(NamedTuple):
 
     Attributes:
         parent: the id of the one before it; None for the first. It need not be there.
-        place: where it was read.
+        location: where it was read.
         data: its records; None when it says nothing itself and only joins others.
     """
 
     id: str
     parent: str | None
-    place: str
+    location: str
     data: bytes | None
 
 
-class Nodes(Protocol):
+class NodeStore(Protocol):
     """Nodes by id and by number, which counts from 1 in the order they came; and notes by kind and name."""
 
     def number(self, node_id: str) -> int:
@@ -47,10 +47,10 @@ class Nodes(Protocol):
     def leaves(self) -> Iterator[str]:
         """Yield the ids of the nodes that are no other's parent, in their order."""
 
-    def noted(self, kind: str, name: str) -> str:
+    def get_note(self, kind: str, name: str) -> str:
         """Return a note; empty when there is none."""
 
-    def note(self, kind: str, name: str, value: str) -> None:
+    def set_note(self, kind: str, name: str, value: str) -> None:
         """Make a note, in the place of what was noted there."""
 
     def drop_notes(self, kind: str) -> None:
@@ -60,7 +60,7 @@ class Nodes(Protocol):
         """Forget all of it."""
 
 
-class NearNodes:
+class MemoryNodeStore:
     """In memory."""
 
     def __init__(self) -> None:
@@ -88,26 +88,26 @@ class NearNodes:
         parents = {node.parent for node in self._nodes}
         yield from (node.id for node in self._nodes if node.id not in parents)
 
-    def noted(self, kind: str, name: str) -> str:
+    def get_note(self, kind: str, name: str) -> str:
         return self._notes.get(kind, {}).get(name, "")
 
-    def note(self, kind: str, name: str, value: str) -> None:
+    def set_note(self, kind: str, name: str, value: str) -> None:
         self.size += 250 + len(name) + len(value)
         self._notes.setdefault(kind, {})[name] = value
 
     def drop_notes(self, kind: str) -> None:
         self._notes.pop(kind, None)
 
-    def moved(self) -> FarNodes:
+    def move_to_disk(self) -> DiskNodeStore:
         """Put all of it on disk."""
-        far = FarNodes()
+        disk = DiskNodeStore()
         for node in self._nodes:
-            far.put(node)
+            disk.put(node)
         for kind, notes in self._notes.items():
             for name, value in notes.items():
-                far.note(kind, name, value)
+                disk.set_note(kind, name, value)
         self.close()
-        return far
+        return disk
 
     def close(self) -> None:
         self._numbers.clear()
@@ -115,7 +115,7 @@ class NearNodes:
         self._notes.clear()
 
 
-class FarNodes:
+class DiskNodeStore:
     """On disk, in a private nameless database."""
 
     def __init__(self) -> None:
@@ -123,37 +123,39 @@ class FarNodes:
         self._db.executescript(f"PRAGMA cache_size = -{_CACHE_KIB};{_SCHEMA}")
 
     def number(self, node_id: str) -> int:
-        question = "SELECT number FROM nodes WHERE id = ?"
-        row = self._db.execute(question, (_blob(node_id),)).fetchone()
+        query = "SELECT number FROM nodes WHERE id = ?"
+        row = self._db.execute(query, (_blob(node_id),)).fetchone()
         return row[0] if row else 0
 
     def node(self, number: int) -> Node:
-        question = "SELECT id, parent, place, data FROM nodes WHERE number = ?"
-        node_id, parent, place, data = self._db.execute(question, (number,)).fetchone()
-        return Node(_text(node_id), None if parent is None else _text(parent), _text(place), data)
+        query = "SELECT id, parent, place, data FROM nodes WHERE number = ?"
+        node_id, parent, location, data = self._db.execute(query, (number,)).fetchone()
+        return Node(
+            _text(node_id), None if parent is None else _text(parent), _text(location), data
+        )
 
     def put(self, node: Node) -> None:
         parent = None if node.parent is None else _blob(node.parent)
         self._db.execute(
             "INSERT INTO nodes (id, parent, place, data) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE"
             " SET parent = excluded.parent, place = excluded.place, data = excluded.data",
-            (_blob(node.id), parent, _blob(node.place), node.data),
+            (_blob(node.id), parent, _blob(node.location), node.data),
         )
 
     def leaves(self) -> Iterator[str]:
-        question = (
+        query = (
             "SELECT id FROM nodes WHERE id IN (SELECT id FROM nodes EXCEPT SELECT parent FROM nodes)"
             " ORDER BY number"
         )
-        for (found,) in self._db.execute(question):
-            yield _text(found)
+        for (node_id,) in self._db.execute(query):
+            yield _text(node_id)
 
-    def noted(self, kind: str, name: str) -> str:
-        question = "SELECT value FROM notes WHERE kind = ? AND name = ?"
-        row = self._db.execute(question, (kind, _blob(name))).fetchone()
+    def get_note(self, kind: str, name: str) -> str:
+        query = "SELECT value FROM notes WHERE kind = ? AND name = ?"
+        row = self._db.execute(query, (kind, _blob(name))).fetchone()
         return _text(row[0]) if row else ""
 
-    def note(self, kind: str, name: str, value: str) -> None:
+    def set_note(self, kind: str, name: str, value: str) -> None:
         change = "INSERT OR REPLACE INTO notes VALUES (?, ?, ?)"
         self._db.execute(change, (kind, _blob(name), _blob(value)))
 

@@ -20,7 +20,7 @@ _ID_BYTES = 200
 _MESSAGE_ID_LENGTH = 512
 
 
-def header_of(
+def session_header(
     format_name: str,
     source_id: str,
     *,
@@ -31,7 +31,7 @@ def header_of(
     pinned: Any = False,
     archived: Any = False,
     branch: str = "",
-    **facts: Any,
+    **source_fields: Any,
 ) -> dict[str, Any]:
     """Make the header of a session from what another tool knows about it.
 
@@ -42,19 +42,25 @@ def header_of(
         format_name: the key of `formats.FORMATS`.
         source_id: what the tool calls it.
         title: its name; anything but text with something in it is none.
-        created: as `moment` takes it, like `updated`.
+        created: as `parse_timestamp` takes it, like `updated`.
         updated: its last activity.
         model: the model's name there; it is not pinned, so that whoever is asked here can go on.
         pinned: the tool lists it first.
         archived: the tool hides it.
         branch: what tells a thread that is not the visible one from it.
-        facts: more for ``metadata.source``; empty ones are left out.
+        source_fields: more for ``metadata.source``; empty ones are left out.
     """
-    session_id = own_id(format_name, f"{source_id}/{branch}" if branch else source_id)
-    source = {"format": format_name, "id": source_id, "branch": branch, "model": model, **facts}
+    session_id = session_id_for(format_name, f"{source_id}/{branch}" if branch else source_id)
+    source = {
+        "format": format_name,
+        "id": source_id,
+        "branch": branch,
+        "model": model,
+        **source_fields,
+    }
     metadata: dict[str, Any] = {"source": {k: v for k, v in source.items() if v not in (None, "")}}
     if branch:
-        metadata["forked_from"] = own_id(format_name, source_id)
+        metadata["forked_from"] = session_id_for(format_name, source_id)
     if pinned is True and not branch:
         metadata["pinned"] = True
     if archived is True:
@@ -62,26 +68,26 @@ def header_of(
     header: dict[str, Any] = {"id": session_id, "metadata": metadata}
     if name := text_of(title).strip():
         header["title"] = " ".join(name.split())
-    times = {"created_at": moment(created), "updated_at": moment(updated)}
+    times = {"created_at": parse_timestamp(created), "updated_at": parse_timestamp(updated)}
     return header | {key: at for key, at in times.items() if at}
 
 
-def own_id(format_name: str, source_id: str) -> str:
+def session_id_for(format_name: str, source_id: str) -> str:
     """Return the session id for what another tool calls so; one that cannot be an id is cut, and told apart by a hash."""
-    wanted = f"{format_name}-{source_id}"
+    preferred = f"{format_name}-{source_id}"
     try:
-        if len(wanted.encode()) <= _ID_BYTES and wanted == wanted.strip():
-            return check_session_id(wanted)
+        if len(preferred.encode()) <= _ID_BYTES and preferred == preferred.strip():
+            return check_session_id(preferred)
     except (InvalidSessionId, UnicodeEncodeError):
         pass
     tail = blake2b(dump(source_id), digest_size=_ID_TAIL // 2).hexdigest()
-    plain = "".join(
+    readable = "".join(
         c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in source_id[:40]
     )
-    return f"{format_name}-{plain}-{tail}"
+    return f"{format_name}-{readable}-{tail}"
 
 
-def moment(value: Any) -> str | None:
+def parse_timestamp(value: Any) -> str | None:
     """Return a time as RFC 3339 in UTC: from seconds or milliseconds since 1970, or from an ISO 8601 text.
 
     None for what is no time, or out of the range of years 1 to 9999.
@@ -108,7 +114,7 @@ def object_of(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def listed(value: Any) -> list[Any]:
+def list_of(value: Any) -> list[Any]:
     """Return a value when it is a list, else an empty one."""
     return value if isinstance(value, list) else []
 
@@ -118,7 +124,7 @@ def objects_of(value: Any) -> list[dict[str, Any]]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
-def said_of(value: Any) -> str:
+def as_text(value: Any) -> str:
     """Return text as it is, nothing for nothing, and anything else as JSON.
 
     Raises:
@@ -129,7 +135,7 @@ def said_of(value: Any) -> str:
     return "" if value is None else dump(value).decode()
 
 
-def picture(url: str, name: str = "") -> dict[str, Any]:
+def image_part(url: str, name: str = "") -> dict[str, Any]:
     """Make a content part of a picture; one whose data is not in the file is named instead."""
     if url.startswith("data:"):
         part: dict[str, Any] = {"type": "image_url", "image_url": {"url": url}}
@@ -137,7 +143,7 @@ def picture(url: str, name: str = "") -> dict[str, Any]:
     return {"type": "text", "text": f"[image: {name or url.rpartition('/')[2] or 'unnamed'}]"}
 
 
-def content_of(parts: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
+def merge_parts(parts: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
     """Return parts as a content: as text where they are nothing else."""
     if all(part["type"] == "text" for part in parts):
         return "\n".join(filter(None, (part["text"] for part in parts)))
@@ -176,14 +182,14 @@ def message(
     """Make a message record; what is empty is left out."""
     extra = {**(extra or {}), **({"thinking": thinking} if thinking else {})}
     extra |= {"failed": True} if failed else {}
-    found = {
+    fields = {
         "id": message_id(id_),
-        "created_at": moment(at),
+        "created_at": parse_timestamp(at),
         "model": text_of(model),
         "extra": extra,
         **keys,
     }
-    return {"role": role, "content": content} | {k: v for k, v in found.items() if v}
+    return {"role": role, "content": content} | {k: v for k, v in fields.items() if v}
 
 
 def usage_of(counts: dict[str, Any], names: dict[str, str]) -> dict[str, int]:
@@ -200,13 +206,13 @@ def usage_of(counts: dict[str, Any], names: dict[str, str]) -> dict[str, int]:
 def tool_output(content: Any) -> str:
     """Return the output of a tool as text: the texts of its parts, or anything else as JSON."""
     if isinstance(content, list):
-        return "\n".join(text_of(part.get("text")) or said_of(part) for part in objects_of(content))
-    return said_of(content)
+        return "\n".join(text_of(part.get("text")) or as_text(part) for part in objects_of(content))
+    return as_text(content)
 
 
-def message_id(found: Any) -> str:
+def message_id(fields: Any) -> str:
     """Return what another tool calls a message, or a hash of it where no message can be called so."""
-    wanted = text_of(found)
-    if not wanted or (len(wanted) <= _MESSAGE_ID_LENGTH and wanted.isprintable()):
-        return wanted
-    return blake2b(dump(wanted), digest_size=_ID_TAIL).hexdigest()
+    preferred = text_of(fields)
+    if not preferred or (len(preferred) <= _MESSAGE_ID_LENGTH and preferred.isprintable()):
+        return preferred
+    return blake2b(dump(preferred), digest_size=_ID_TAIL).hexdigest()

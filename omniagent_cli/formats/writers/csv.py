@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from omniagent_cli.formats.types import Outgoing
-from omniagent_cli.formats.writers.markdown import attached, shown_time
+from omniagent_cli.formats.types import OutgoingSession
+from omniagent_cli.formats.writers.markdown import attachment_labels, format_timestamp
 from omniagent_cli.models import plain_text
 from omniagent_cli.text.sanitize import one_line, visible
 
@@ -30,24 +30,27 @@ COLUMNS = (
     "output_tokens",
 )
 
-_MARK = b"\xef\xbb\xbf"
+_BOM = b"\xef\xbb\xbf"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")  # noqa: RUF001  # wide forms work too
 
 
 class Csv:
     """One table over all sessions, with a header row; summaries are no messages and not in it."""
 
-    def write(self, sessions: Iterable[Outgoing]) -> Iterator[bytes]:
+    def write(self, sessions: Iterable[OutgoingSession]) -> Iterator[bytes]:
         """Yield the table, a row at a time."""
-        yield _MARK + _row(COLUMNS)
+        yield _BOM + _row(COLUMNS)
         for session in sessions:
             header = session.header
-            facts = [cell(one_line(header["id"])), cell(one_line(header.get("title") or ""))]
+            facts = [
+                safe_cell(one_line(header["id"])),
+                safe_cell(one_line(header.get("title") or "")),
+            ]
             for record in session.messages:
                 yield _row([*facts, str(session.position), *_cells(record)])
 
 
-def cell(text: str) -> str:
+def safe_cell(text: str) -> str:
     """Return text that no spreadsheet takes for a formula."""
     return f"'{text}" if text.lstrip(" \n").startswith(_FORMULA) else text
 
@@ -64,16 +67,16 @@ def _quoted(text: str) -> str:
 
 
 def _cells(record: dict[str, Any]) -> Iterator[str]:
-    yield shown_time(record.get("created_at")).removesuffix(" UTC")
+    yield format_timestamp(record.get("created_at")).removesuffix(" UTC")
     yield record["role"]
-    yield cell(one_line(record.get("name") or ""))
-    yield cell(one_line(record.get("model") or ""))
+    yield safe_cell(one_line(record.get("name") or ""))
+    yield safe_cell(one_line(record.get("model") or ""))
     yield record.get("status", "complete")
     content = record.get("content", "")
-    yield cell(visible(plain_text(content)))
+    yield safe_cell(visible(plain_text(content)))
     calls = (call["function"] for call in record.get("tool_calls") or [])
-    yield cell("\n".join(visible(f"{c['name']}({c.get('arguments', '')})") for c in calls))
-    yield cell("\n".join(map(one_line, attached(content))))
+    yield safe_cell("\n".join(visible(f"{c['name']}({c.get('arguments', '')})") for c in calls))
+    yield safe_cell("\n".join(map(one_line, attachment_labels(content))))
     usage = record.get("usage") or {}
     yield _count(usage.get("input_tokens"))
     yield _count(usage.get("output_tokens"))

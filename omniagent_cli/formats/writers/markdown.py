@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
-from omniagent_cli.formats.types import Outgoing
+from omniagent_cli.formats.types import OutgoingSession
 from omniagent_cli.models import other_parts, part_label, plain_text
 from omniagent_cli.text.sanitize import one_line, visible
 
@@ -26,7 +26,7 @@ class Markdown:
     def __init__(self, *, front_matter: bool = False) -> None:
         self._front_matter = front_matter
 
-    def write(self, sessions: Iterable[Outgoing]) -> Iterator[bytes]:
+    def write(self, sessions: Iterable[OutgoingSession]) -> Iterator[bytes]:
         """Yield one document with a part for each session."""
         for number, session in enumerate(sessions):
             if number:
@@ -35,7 +35,7 @@ class Markdown:
                 yield "\n".join(_front_matter(session.header)).encode()
             else:
                 yield "\n".join(_header(session.header)).encode()
-            for kind, record in session.to_read():
+            for kind, record in session.reading_order():
                 yield (_message(record) if kind == "message" else _summary(record)).encode()
 
 
@@ -52,7 +52,7 @@ def fenced(text: str, language: str = "") -> str:
     return f"{fence}{language}\n{text.rstrip()}\n{fence}"
 
 
-def closed(text: str) -> str:
+def close_blocks(text: str) -> str:
     """Return markdown that ends whatever it begins: an open code block, or HTML that would swallow the rest."""
     if "```" not in text and "~~~" not in text:  # most messages, and all of them are looked at
         return _SWALLOWING_HTML.sub(r"\1\\<", text) if "<" in text else text
@@ -71,12 +71,12 @@ def closed(text: str) -> str:
     return "\n".join([*lines, fence] if fence else lines)
 
 
-def shown_time(text: object) -> str:
+def format_timestamp(text: object) -> str:
     """Write a record's time for people: to the second."""
     return f"{text[:10]} {text[11:19]} UTC" if isinstance(text, str) and len(text) > 19 else ""
 
 
-def attached(content: object) -> Iterator[str]:
+def attachment_labels(content: object) -> Iterator[str]:
     """Name the parts of a content that are no text: ``[image: cat.png, 120 kB]``; not yet made harmless."""
     for part in other_parts(content) if isinstance(content, list) else []:
         yield part_label(part, sized=True)
@@ -99,7 +99,7 @@ def _header(header: dict[str, Any]) -> Iterator[str]:
         yield f"- Model: {escape(header['model'])}"
     for key, name in (("created_at", "Created"), ("updated_at", "Updated")):
         if key in header:
-            yield f"- {name}: {shown_time(header[key])}"
+            yield f"- {name}: {format_timestamp(header[key])}"
     yield ""
 
 
@@ -140,10 +140,10 @@ def _quoted(text: str) -> str:
 
     https://yaml.org/spec/1.2.2/#57-escaped-characters
     """
-    pieces = (
+    escaped = (
         _ESCAPES.get(c, c) if c.isprintable() else f"\\U{ord(c):08x}" for c in _encodable(text)
     )
-    return f'"{"".join(pieces)}"'
+    return f'"{"".join(escaped)}"'
 
 
 def _encodable(text: str) -> str:
@@ -159,12 +159,12 @@ def _message(message: dict[str, Any]) -> str:
     if name := message.get("name"):
         role += f" {escape(name)}"
     model, status = message.get("model") or "", message.get("status") or ""
-    moment = shown_time(message.get("created_at"))
-    parts = [_heading(role, moment, escape(model), escape(status))]
+    parse_timestamp = format_timestamp(message.get("created_at"))
+    parts = [_heading(role, parse_timestamp, escape(model), escape(status))]
     content = message.get("content", "")
     if text := visible(plain_text(content)).strip("\n"):
-        parts.append(fenced(text) if message["role"] == "tool" else closed(text))
-    parts.extend(f"*{escape(name)}*" for name in attached(content))
+        parts.append(fenced(text) if message["role"] == "tool" else close_blocks(text))
+    parts.extend(f"*{escape(name)}*" for name in attachment_labels(content))
     for call in message.get("tool_calls") or []:
         arguments, language = pretty_arguments(call["function"].get("arguments"))
         parts.append(f"Tool call: **{escape(call['function']['name'])}**")
@@ -174,7 +174,7 @@ def _message(message: dict[str, Any]) -> str:
 
 def _summary(record: dict[str, Any]) -> str:
     model, text = record.get("model"), record.get("text")
-    moment = shown_time(record.get("created_at"))
-    shown = closed(visible(text).strip("\n")) if isinstance(text, str) else ""
-    heading = _heading("Summary", moment, escape(model) if isinstance(model, str) else "")
+    parse_timestamp = format_timestamp(record.get("created_at"))
+    shown = close_blocks(visible(text).strip("\n")) if isinstance(text, str) else ""
+    heading = _heading("Summary", parse_timestamp, escape(model) if isinstance(model, str) else "")
     return f"{heading}\n\n{shown}\n"

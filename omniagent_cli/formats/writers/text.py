@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from omniagent_cli.formats.types import Outgoing
+from omniagent_cli.formats.types import OutgoingSession
 from omniagent_cli.formats.writers.markdown import (
     ROLE_NAMES,
-    attached,
+    attachment_labels,
+    format_timestamp,
     pretty_arguments,
-    shown_time,
 )
 from omniagent_cli.models import plain_text
 from omniagent_cli.text.sanitize import one_line, visible
@@ -21,46 +21,46 @@ _RULE = "=" * 72
 class PlainText:
     """A title, then a line for each message with who and when, and its text below."""
 
-    def write(self, sessions: Iterable[Outgoing]) -> Iterator[bytes]:
+    def write(self, sessions: Iterable[OutgoingSession]) -> Iterator[bytes]:
         """Yield one document with a part for each session."""
         for number, session in enumerate(sessions):
-            yield f"{_gap(number)}{_header(session.header)}".encode()
-            for kind, record in session.to_read():
+            yield f"{_separator(number)}{_header(session.header)}".encode()
+            for kind, record in session.reading_order():
                 yield (_message(record) if kind == "message" else _summary(record)).encode()
 
 
-def _gap(number: int) -> str:
+def _separator(number: int) -> str:
     return "\n\n" if number else ""
 
 
 def _header(header: dict[str, Any]) -> str:
     facts = [one_line(header["id"]), one_line(header.get("model") or "")]
     if "created_at" in header:
-        facts.append(shown_time(header["created_at"]))
+        facts.append(format_timestamp(header["created_at"]))
     title = one_line(header.get("title") or header["id"])
     return f"{_RULE}\n{title}\n{' · '.join(fact for fact in facts if fact)}\n{_RULE}\n"
 
 
 def _message(message: dict[str, Any]) -> str:
-    who = ROLE_NAMES.get(message["role"], "Message")
+    author = ROLE_NAMES.get(message["role"], "Message")
     if message.get("name"):
-        who += f" {one_line(message['name'])}"
-    facts = [shown_time(message.get("created_at")), one_line(message.get("status") or "")]
-    said = " · ".join([who, *(fact for fact in facts if fact)])
+        author += f" {one_line(message['name'])}"
+    facts = [format_timestamp(message.get("created_at")), one_line(message.get("status") or "")]
+    heading = " · ".join([author, *(fact for fact in facts if fact)])
     content = message.get("content", "")
-    blocks = [plain_text(content), "\n".join(attached(content))]
+    blocks = [plain_text(content), "\n".join(attachment_labels(content))]
     for call in message.get("tool_calls") or []:
         arguments, _ = pretty_arguments(call["function"].get("arguments"))
         blocks.append(f"→ {one_line(call['function']['name'])}\n{arguments}")
     body = "\n".join(_indented(block) for block in blocks if block.strip())
-    return f"\n{said}\n{body}\n" if body else f"\n{said}\n"
+    return f"\n{heading}\n{body}\n" if body else f"\n{heading}\n"
 
 
 def _summary(record: dict[str, Any]) -> str:
     text = record.get("text")
     body = _indented(text) if isinstance(text, str) else ""
-    said = " · ".join(filter(None, ["Summary", shown_time(record.get("created_at"))]))
-    return f"\n{said}\n{body}\n"
+    heading = " · ".join(filter(None, ["Summary", format_timestamp(record.get("created_at"))]))
+    return f"\n{heading}\n{body}\n"
 
 
 def _indented(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Slash commands about who answers: the model, what it is told first, what it used."""
+"""Slash commands for the model: choose it, set the system prompt, show usage."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from omniagent_cli.ui.usage import usage_line, usage_table
 
 @command("model")
 async def model(chat: Chat, name: ModelName = "") -> None:
-    """Show the model that answers, or choose another for this session from now on."""
+    """Show the model, or choose another for this session."""
     if not name:
         chat.terminal.line(one_line(chat.model) or "(still being chosen)")
         return
     await chat.use_engine(await chat.call(chat.setup.open_engine, name))
-    with suppress(SessionNotFound):  # then its first answer pins it
+    with suppress(SessionNotFound):  # its first answer pins it
         await chat.call(chat.store.set_model, chat.session_id, chat.model)
-    chat.terminal.note(f"{one_line(chat.model)} answers from now on")
+    chat.terminal.note(f"{one_line(chat.model)} is the model from now on")
 
 
 @command("system")
 async def system(chat: Chat, text: TextOrFile = "") -> None:
-    """Show what the model is told first, or change it for this chat; @FILE reads it from a file."""
+    """Show the system prompt, or set it for this chat; @FILE reads it from a file."""
     agent = await chat.ready_agent()
     if not text:
         chat.terminal.line(visible(agent.system_prompt) or "(nothing)")
@@ -36,29 +36,29 @@ async def system(chat: Chat, text: TextOrFile = "") -> None:
     agent.system_prompt = (
         await chat.call(read_system_prompt, text[1:]) if text.startswith("@") else text
     )
-    chat.terminal.note("the model is told that first from now on, in this chat")
+    chat.terminal.note("System prompt set for this chat")
 
 
 @command("usage")
 async def usage(chat: Chat) -> None:
-    """Show the tokens this session has used, by model, and those of the last turn.
+    """Show the tokens used by this session, by model, and by the last turn.
 
-    What they cost is shown for models with a price: omniagent config set 'prices."MODEL".input' 1.25
+    Cost is shown for models with a price: omniagent config set 'prices."MODEL".input' 1.25
     """
     used, last = await chat.call(_used, chat)
     if not used.models:
-        chat.terminal.note("no tokens were counted in this session")
+        chat.terminal.note("no token counts in this session")
         return
     prices = chat.settings.prices
     chat.terminal.table(usage_table(used, prices))
     if len(used.models) > 1:
-        chat.terminal.line(f"in all: {usage_line(used.total, used.cost(prices))}")
+        chat.terminal.line(f"total: {usage_line(used.total, used.cost(prices))}")
     if last.models:
-        chat.terminal.line(f"the last turn: {usage_line(last.total, last.cost(prices))}")
+        chat.terminal.line(f"last turn: {usage_line(last.total, last.cost(prices))}")
 
 
 def _used(chat: Chat) -> tuple[Tally, Tally]:
-    """Return what the session used, and what its last turn did."""
+    """Return the usage of the session and of its last turn."""
     used, last, turn = Tally(), Tally(), None
     with suppress(SessionNotFound):
         for message in chat.store.iter_messages(chat.session_id):

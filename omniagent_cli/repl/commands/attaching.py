@@ -1,4 +1,4 @@
-"""The slash command about files that go with what is said."""
+"""The slash command for attachments."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ _CLEAR = "--clear"
 
 @command("attach")
 async def attach(chat: Chat, file: Attached = "") -> None:
-    """Let a file go with what is said next; alone it lists what waits, --clear drops it.
+    """Attach a file to the next message; without a file, list the attachments; --clear removes them.
 
-    A text file goes into the message, a picture (PNG, JPEG, GIF, WebP) or a PDF file beside it. The file is read now.
+    A text file becomes part of the message; a picture (PNG, JPEG, GIF, WebP) or PDF is sent with it. It is read now.
     """
     if file == _CLEAR:
         dropped, chat.attached = len(chat.attached), []
         chat.terminal.note(f"{counted(dropped, 'attachment')} dropped")
     elif file:
         for label in await chat.call(attaching.add, chat, file):
-            chat.terminal.note(f"{label} goes with what you say next")
+            chat.terminal.note(f"{label} will be sent with your next message")
     elif chat.attached:
         for attachment in chat.attached:
             chat.terminal.line(attachment.label)
     else:
-        chat.terminal.note("nothing is attached; /attach FILE lets one go with what you say next")
+        chat.terminal.note("no attachments; /attach FILE adds one to your next message")

@@ -1,4 +1,4 @@
-"""The slash command that sums up what is older, so that less is sent."""
+"""The slash command that summarizes older messages."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from omniagent_cli.ui.views import counted
 
 @command("compact")
 async def compact(chat: Chat, instructions: Text = "", *, model: ModelName = "") -> None:
-    """Let the model sum up the older messages; from now on the summary is sent instead of them.
+    """Summarize the older messages; from now on the summary is sent instead of them.
 
-    All messages stay, and /history shows the summary at its place. What it should keep in particular can be said;
-    --model lets another model write it.
+    No message is removed, and /history shows the summary at its position. INSTRUCTIONS say what to keep;
+    --model uses another model for it.
     """
 
     async def work(engine: Engine | None) -> None:
         try:
             done = await _compacted(chat, instructions, engine)
         except asyncio.CancelledError:
-            chat.terminal.note("nothing was summed up; everything is as it was")
+            chat.terminal.note("nothing was summarized; the session is unchanged")
             raise
         used = f"{usage_line(done.usage)}; " if done.usage else ""
         what = f"messages up to #{done.position} ({counted(done.messages, 'message')})"
         chat.terminal.note(
-            f"the summary is sent instead of the {what} from now on; {used}/history shows it, and all of them are kept"
+            f"the summary is sent instead of the {what} from now on; {used}/history shows it; no message was removed"
         )
 
     await chat.with_model(model, work)
@@ -42,14 +42,14 @@ async def _compacted(chat: Chat, instructions: str, engine: Engine | None) -> Co
         await confirm_first_use(chat)
     agent = await chat.ready_agent()
     before: int | None = None
-    with chat.terminal.progress("summing up") as advance:
+    with chat.terminal.progress("summarizing") as advance:
 
         def progress(done: int, total: int) -> None:
             nonlocal before
             if before is None:
                 name = one_line((engine or agent.engine).name)
                 what = counted(total, "message")
-                chat.terminal.note(f"{name} sums up {what}; Ctrl-C leaves everything as it is")
+                chat.terminal.note(f"{name} summarizes {what}; Ctrl-C cancels")
             else:
                 advance(done - before)
             before = done

@@ -1,4 +1,4 @@
-"""The slash command that copies what was said to the clipboard."""
+"""The slash command that copies messages to the clipboard."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FENCED = re.compile(
 
 
 class NotCopied(OmniAgentError):
-    """Nothing here takes a text to a clipboard."""
+    """Raised when no clipboard is available."""
 
 
 @command("copy")
@@ -45,14 +45,14 @@ async def copy(chat: Chat, number: What = "", part: Part = "") -> None:
     what = f"the last code block of #{message.position}" if code else f"#{message.position}"
     replaced = sum(a != b for a, b in zip(clean, text.replace("\r\n", "\n"), strict=False))
     if replaced:
-        what += f", {replaced} control characters made harmless,"
+        what += f", {replaced} control characters replaced,"
     await _copy(chat, clean, what)
 
 
 async def _copy(chat: Chat, text: str, what: str) -> None:
-    """Give a text to every clipboard there is, and say which took it."""
+    """Copy a text to every available clipboard and print which ones."""
     terminal = chat.terminal
-    taker, problems = await chat.call(clipboard.hand_to_program, text, terminal.environ)
+    taker, problems = await chat.call(clipboard.copy_with_program, text, terminal.environ)
     reaches = terminal.is_terminal and not terminal.is_dumb
     sent = clipboard.sequence(text, terminal.environ) if reaches else ""
     if sent:
@@ -62,9 +62,9 @@ async def _copy(chat: Chat, text: str, what: str) -> None:
         terminal.warn(problem)
     ways = [f"by {taker}"] if taker else []
     if sent:
-        ways.append("by the terminal (OSC 52; some refuse it)")
+        ways.append("through the terminal (OSC 52, if it supports it)")
     if not ways:
-        raise NotCopied(f"{what} is not copied: {_why(reaches=reaches)}; /save FILE writes it")
+        raise NotCopied(f"{what} was not copied: {_why(reaches=reaches)}; /save FILE writes it")
     told = f"{what} copied {' and '.join(ways)}: {len(text):,} characters"
     if reaches and not sent:
         told += f"; too long for the terminal's clipboard ({clipboard.SEQUENCE_BYTES:,} bytes)"
@@ -75,22 +75,22 @@ def _why(*, reaches: bool) -> str:
     names = ", ".join(dict.fromkeys(program.name for program in clipboard.PROGRAMS))
     if reaches:
         limit = f"{clipboard.SEQUENCE_BYTES:,} bytes"
-        return f"it is too long for the terminal ({limit}), and none of {names} took it"
-    return f"this terminal has no clipboard, and none of {names} took it"
+        return f"it is too long for the terminal ({limit}), and none of {names} worked"
+    return f"this terminal has no clipboard, and none of {names} worked"
 
 
 def _message(chat: Chat, number: int | None) -> Message:
     """Return message #N, or the last answer.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is no such message.
     """
     store, session_id = chat.store, chat.session_id
     try:
         if number is not None:
             found = store.messages(session_id, after=number - 1, before=number + 1)
             if not found:
-                raise UsageError(f"there is no message #{number}; /history shows the numbers")
+                raise UsageError(f"no message #{number}; /history shows the numbers")
             return found[0]
         for look in _LOOKS:
             for message in reversed(store.messages(session_id, last=look)):
@@ -98,11 +98,11 @@ def _message(chat: Chat, number: int | None) -> Message:
                     return message
     except SessionNotFound:
         pass
-    raise UsageError("there is no answer to copy yet; /copy N copies message #N")
+    raise UsageError("no answer to copy yet; /copy N copies message #N")
 
 
 def _last_code(message: Message) -> str:
     blocks = [found["code"] for found in _FENCED.finditer(message.text)]
     if not blocks:
-        raise UsageError(f"message #{message.position} has no block of code")
+        raise UsageError(f"message #{message.position} has no code block")
     return blocks[-1].removesuffix("\n")

@@ -17,14 +17,14 @@ from omniagent_cli.ui.views import counted, quoted
 
 
 class NotWritten(OmniAgentError):
-    """A file could not be written; what it held before is untouched."""
+    """Raised when a file could not be written; its previous content is unchanged."""
 
 
 @command("save")
 async def save(chat: Chat, file: File = "") -> None:
-    """Write this session to a file to read; its ending chooses the format: .md, .html, .txt, .csv or another.
+    """Write this session to a readable file; the extension chooses the format: .md, .html, .txt, .csv and others.
 
-    Without an ending it is Markdown, without a name the file is called like the session.
+    Without an extension it is Markdown; without a name the file is named after the session.
     """
     path = _path(file or file_name(chat.session_id, ".md"))
     await _write(chat, path, _format_of(path) or "markdown")
@@ -39,16 +39,16 @@ async def export(
     output: FileWord = "",
     redact: Flag = False,
 ) -> None:
-    """Write this session in a format, such as jsonl or markdown; TAB offers them.
+    """Export this session in a format such as jsonl or markdown; TAB completes them.
 
-    Without a file it is shown here; a page (html) gets a file called like the session. Without a format the file's
-    ending chooses it. --redact masks what looks like a key, token or password.
+    Without a file it is printed; html is written to a file named after the session. Without a format the extension
+    chooses it. --redact masks what looks like a key, token or password.
     """
     file = output or file
     if format and format not in FORMATS and not file and _format_of(Path(format)):
         format, file = "", format  # noqa: A001  # only a file was named
     if format == "html" and not file:
-        file = file_name(chat.session_id, ".html")  # a page is nothing to read here
+        file = file_name(chat.session_id, ".html")  # an HTML page is not readable here
     if file:
         path = _path(file)
         await _write(chat, path, format or _format_of(path) or "jsonl", redact=redact)
@@ -61,7 +61,7 @@ async def export(
 
 async def _write(chat: Chat, path: Path, format_name: str, *, redact: bool = False) -> None:
     if await chat.call(path.is_dir):
-        raise UsageError(f"{one_line(str(path))} is a directory; name a file in it")
+        raise UsageError(f"{one_line(str(path))} is a directory; give a file name")
     if await chat.call(path.exists) and not await chat.confirm(f"Replace {path}?"):
         chat.terminal.note("nothing was written")
         return
@@ -70,7 +70,7 @@ async def _write(chat: Chat, path: Path, format_name: str, *, redact: bool = Fal
 
 
 def _write_whole(chat: Chat, path: Path, format_name: str, *, redact: bool) -> int:
-    """Write a private file that takes its name only when all is in it."""
+    """Write a private file atomically."""
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=".omniagent-", suffix=".tmp")
         part = Path(name)
@@ -86,7 +86,7 @@ def _write_whole(chat: Chat, path: Path, format_name: str, *, redact: bool) -> i
         return count
     except OSError as error:
         raise NotWritten(
-            f"cannot write {one_line(str(path))}: {error.strerror}; name another file"
+            f"cannot write {one_line(str(path))}: {error.strerror}; choose another file"
         ) from error
 
 
@@ -101,7 +101,7 @@ def _exported(
         ).messages
     except SessionNotFound as error:
         raise SessionNotFound(
-            f"{quoted(chat.session_id)} has no messages yet; there is nothing to write",
+            f"{quoted(chat.session_id)} has no messages to write yet",
             session_id=chat.session_id,
         ) from error
 

@@ -1,4 +1,4 @@
-"""Slash commands about what was said: reading it, taking it away, and bringing it back."""
+"""Slash commands for messages: read, remove and restore them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import SessionNotFound, UsageError
 from omniagent_cli.models import Message, new_session_id, plain_text, reworded
 from omniagent_cli.repl import attaching
-from omniagent_cli.repl.chat import Chat, GoingOn, Removed
+from omniagent_cli.repl.chat import Chat, Removed, ResumedTurn
 from omniagent_cli.repl.last_turn import fork_before, last_turn, remove_turn
 from omniagent_cli.repl.registry import Count, ModelName, Text, command
 from omniagent_cli.ui.views import counted, quoted
@@ -20,7 +20,7 @@ _SHOWN = 20
 async def history(chat: Chat, last: Count = _SHOWN) -> None:
     """Show the last messages with their numbers."""
     if last < 1:
-        raise UsageError(f"cannot show {last} messages; give a number of 1 or more")
+        raise UsageError(f"cannot show {last} messages; N must be 1 or more")
     try:
         messages = await chat.call(chat.store.messages, chat.session_id, last=last)
     except SessionNotFound:
@@ -39,27 +39,27 @@ async def history(chat: Chat, last: Count = _SHOWN) -> None:
 
 @command("clear")
 async def clear(chat: Chat) -> None:
-    """Remove all messages of this session and keep the session; /undo brings them back."""
+    """Remove all messages of this session but keep the session; /undo restores them."""
     gone = await chat.call(chat.store.clear, chat.session_id)
     chat.took(Removed(chat.session_id, "cleared", gone))
 
 
 @command("trim")
 async def trim(chat: Chat, keep: Count) -> None:
-    """Keep the last N messages of this session; /undo brings the others back."""
+    """Keep the last N messages of this session; /undo restores the others."""
     gone = await chat.call(chat.store.trim, chat.session_id, keep)
     chat.took(Removed(chat.session_id, "trimmed", gone))
 
 
 @command("undo")
 async def undo(chat: Chat) -> None:
-    """Bring back what the last command took away, else take back your last turn.
+    """Restore what the last command removed, or else remove your last turn.
 
-    What another program says in this session stays. After an undo it asks which of the two is meant.
+    Messages of other programs stay. After an undo, it asks which of the two is meant.
     """
     removed = chat.removed
     if removed is not None and removed.kind == "undone":
-        question = f"Bring back the {counted(removed.count, 'message')} just taken back? (n: take back one more turn)"
+        question = f"Restore the {counted(removed.count, 'message')} just removed? (n: remove one more turn)"
         if not await chat.confirm(question):
             removed = None
     if removed is not None:
@@ -80,59 +80,61 @@ async def _bring_back(chat: Chat, removed: Removed) -> None:
 
 
 async def _take_back(chat: Chat) -> None:
-    turn = await _own_turn(chat, "take back")
+    turn = await _own_turn(chat, "undo")
     gone = await chat.call(remove_turn, chat.store, chat.session_id, turn)
     chat.took(Removed(chat.session_id, "undone", gone))
 
 
 async def _own_turn(chat: Chat, verb: str) -> list[Message]:
-    """Return the last turn of this chat, else of the session, the question first.
+    """Return the last turn of this chat, or else of the session, question first.
 
     Raises:
-        UsageError: there is none.
+        UsageError: the session has no question.
     """
     turn = await chat.call(last_turn, chat.store, chat.session_id, chat.own_turns)
     if not turn:
-        raise UsageError(f"there is nothing to {verb}; this session has no question")
+        raise UsageError(f"nothing to {verb}: this session has no question")
     return turn
 
 
 @command("retry")
 async def retry(chat: Chat, *, model: ModelName = "") -> None:
-    """Ask the last question again; -m MODEL asks another model this once.
+    """Ask the last question again; -m MODEL uses another model for this turn.
 
-    The answer so far goes to the trash, from where `omniagent sessions restore` brings it back.
+    The previous answer goes to the trash; `omniagent sessions restore` restores it.
     """
-    turn = await _own_turn(chat, "ask again")
+    turn = await _own_turn(chat, "retry")
 
     async def ask_again(engine: Engine | None) -> None:
         await chat.call(remove_turn, chat.store, chat.session_id, turn, but_question=True)
-        await chat.turn(turn[0].content, engine, going_on=GoingOn(turn[0].turn_id))
+        await chat.turn(turn[0].content, engine, resumed=ResumedTurn(turn[0].turn_id))
 
     await chat.with_model(model, ask_again)
 
 
 @command("edit")
 async def edit(chat: Chat, number: Count, text: Text = "") -> None:
-    """Ask message #N in other words, in a copy of the session up to there.
+    """Change message #N in a fork of the session and send it again.
 
-    Without a text the old one is there to be changed. This session stays as it is, and /switch - goes back to it.
+    Without a text, edit the old one at the prompt. This session is not changed; /switch - returns to it.
     """
     message = await chat.call(_question_at, chat, number)
     asked = text or await chat.ask("edit> ", plain_text(message.content))
     if not (asked or "").strip():
-        chat.terminal.note("nothing was changed")
+        chat.terminal.note("nothing changed")
         return
-    content = await chat.call(attaching.with_data, chat, message.content)
+    content = await chat.call(attaching.with_attachment_data, chat, message.content)
     copy = await chat.call(fork_before, chat.store, chat.session_id, message)
     copy = copy or new_session_id(utc_now())
     await chat.enter(copy)
-    chat.terminal.note(f"this is {quoted(copy)} now; /switch - goes back")
+    chat.terminal.note(f"Forked to {quoted(copy)}. /switch - returns")
     await chat.turn(reworded(content, asked or ""))
 
 
 def _question_at(chat: Chat, number: int) -> Message:
     found = chat.store.messages(chat.session_id, after=number - 1, before=number + 1)
     if not found or found[0].role != "user":
-        raise UsageError(f"message #{number} is no question of yours; /history shows the numbers")
+        raise UsageError(
+            f"message #{number} is not a question of yours; /history shows the numbers"
+        )
     return found[0]

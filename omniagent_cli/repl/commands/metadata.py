@@ -1,4 +1,4 @@
-"""The slash command about what a session knows of itself."""
+"""The slash command for session metadata."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ async def meta(
 ) -> None:
     """Show the session's metadata, or set, get or unset one key.
 
-    A value is JSON if it reads as JSON, else text; with --string it is text. Setting one brings the session into being.
+    A value is parsed as JSON if possible, else it is text; --string makes it text. Setting a value creates the session.
     """
     if not action or (action == "get" and not key):
         await _show_all(chat)
     elif action not in ("set", "get", "unset") or not key:
         raise UsageError(
-            "/meta needs an action and a key; write /meta set KEY VALUE, /meta get KEY or /meta unset KEY"
+            "/meta needs an action and a key; use /meta set KEY VALUE, /meta get KEY or /meta unset KEY"
         )
     elif action == "get":
         found = await chat.call(chat.store.get_metadata, chat.session_id, key)
         chat.terminal.line(visible(found if isinstance(found, str) else json_text(found)))
     elif action == "set":
         if not value:
-            raise UsageError("/meta set needs a value; write /meta set KEY VALUE")
+            raise UsageError("/meta set needs a value; use /meta set KEY VALUE")
         taken = value if string else given.json_or_text(value)
         await chat.call(chat.store.set_metadata, chat.session_id, key, taken)
         chat.terminal.note(f"{one_line(key)} is set")

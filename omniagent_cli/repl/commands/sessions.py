@@ -1,4 +1,4 @@
-"""Slash commands about sessions: which one this is, which there are, what they are called."""
+"""Slash commands for sessions: start, switch, list, search, name, fork, delete."""
 
 from __future__ import annotations
 
@@ -37,25 +37,25 @@ _LISTED = 20
 
 @command("new")
 async def new(chat: Chat, session_id: NewId = "") -> None:
-    """Begin another session; it comes into being with its first message.
+    """Start a new session; its first message creates it.
 
-    Without an id it gets one of its own. The session so far stays as it is, and /switch - goes back to it.
+    Without an id, one is generated. /switch - returns to the previous session.
     """
     session_id = check_session_id(session_id) if session_id else new_session_id(utc_now())
     if await chat.call(chat.store.exists, session_id):
         raise SessionExists(
-            f"there is already a session {quoted(session_id)}; /switch goes on with it",
+            f"a session already exists: {quoted(session_id)}. /switch opens it",
             session_id=session_id,
         )
     await chat.enter(session_id)
-    chat.terminal.note(f"{quoted(session_id)} begins with your next message")
+    chat.terminal.note(f"{quoted(session_id)} will be created by your next message")
 
 
 @command("switch")
 async def switch(chat: Chat, session_id: SessionId = "") -> None:
-    """Go on with another session that exists; - is the one before this.
+    """Switch to another existing session; - is the previous one.
 
-    The beginning of an id is enough when one session fits. Without an id you pick one: words narrow the list down.
+    A unique prefix of the id is enough. Without an id, pick one from a list.
     """
     if not session_id:
         session_id = await _picked(chat)
@@ -63,22 +63,22 @@ async def switch(chat: Chat, session_id: SessionId = "") -> None:
             return
     elif session_id in ("-", "@"):
         if chat.previous_id is None:
-            raise UsageError("there is no session before this one in this chat")
+            raise UsageError("there is no previous session in this chat")
         session_id = chat.previous_id
     else:
         session_id = await chat.call(meant, chat.store, session_id)
     if session_id == chat.session_id:
-        chat.terminal.note(f"this is {quoted(session_id)} already")
+        chat.terminal.note(f"already in {quoted(session_id)}")
         return
     await chat.enter(session_id)
     await chat.follow_model()
     what = counted(chat.message_count, "message")
-    chat.terminal.note(f"this is {quoted(session_id)} now, with {what}")
+    chat.terminal.note(f"Switched to {quoted(session_id)} ({what})")
     await show_recap(chat)
 
 
 async def _picked(chat: Chat) -> str:
-    """Let the person pick a session; empty when they leave it, or there is none."""
+    """Show the picker; return an empty string if it was canceled or there are no sessions."""
     spoken = chat.settings.chat.screen_reader
     try:
         picked = await pick(chat.store, chat.terminal, ask=chat.ask, spoken=spoken)
@@ -86,7 +86,7 @@ async def _picked(chat: Chat) -> str:
         chat.terminal.note(str(error))
         return ""
     if picked is None:
-        chat.terminal.note(f"this is {quoted(chat.session_id)} still")
+        chat.terminal.note(f"still in {quoted(chat.session_id)}")
     return picked or ""
 
 
@@ -105,13 +105,13 @@ async def sessions(
     older_than: Age = "",
     archived: Flag = False,
 ) -> None:
-    """List the sessions used last, or those whose id or title has the words.
+    """List the most recent sessions, or those whose id or title contains the words.
 
-    The options are those of omniagent sessions list: /sessions --tag work --since 7d
+    Options are those of omniagent sessions list: /sessions --tag work --since 7d
     """
     given.not_negative(limit, "--limit")
     if until and older_than:
-        raise UsageError("--until and --older-than say the same; give one of them")
+        raise UsageError("use either --until or --older-than, not both")
     before = given.moment_before(older_than, "--older-than") if older_than else None
     page = await chat.call(
         chat.store.list,
@@ -126,14 +126,12 @@ async def sessions(
     found = _with_words(page, query)
     if not found:
         narrowed = query or meta or tag or since or until or older_than or archived
-        chat.terminal.note("no session fits" if narrowed else "there are no sessions yet")
+        chat.terminal.note("no session matches" if narrowed else "no sessions yet")
         return
     shown = found if all_ else found[:limit]
     chat.terminal.table(session_table(shown, utc_now()))
     if page.next_cursor or len(found) > len(shown):
-        chat.terminal.note(
-            "there are more; /sessions WORDS looks for some of them, --all shows all"
-        )
+        chat.terminal.note("more sessions exist; use /sessions WORDS to filter, or --all")
 
 
 def _with_words(page: Sequence[SessionSummary], query: str) -> list[SessionSummary]:
@@ -150,10 +148,10 @@ async def search(
     role: Role = "",
     limit: Count = _LISTED,
 ) -> None:
-    """Find messages in all sessions, newest first.
+    """Search messages of all sessions, newest first.
 
-    Every word must occur; "a phrase" is words in a row, and pre* begins a word. --session ID looks in one session
-    only (@ is this one), --role ROLE only in what one of user, assistant, tool or system said.
+    Every word must occur; "a phrase" matches consecutive words, pre* a prefix. --session ID searches one session
+    (@ is this one), --role ROLE only messages of user, assistant, tool or system.
     """
     given.not_negative(limit, "--limit")
     if role:
@@ -164,61 +162,61 @@ async def search(
         chat.store.search, query, session_id=session or None, role=role or None, limit=limit
     )
     if not hits:
-        chat.terminal.note("nothing was found")
+        chat.terminal.note("no matches")
     for hit in hits:
         before, match, after = hit_parts(hit)
         place = chat.terminal.style(f"{one_line(hit.session_id)} #{hit.position}", "cyan")
         bold = chat.terminal.style(match, "bold")
         chat.terminal.line(f"{place} {hit.role}: {before}{bold}{after}")
     if not hits.complete:
-        chat.terminal.note("there are more; add a word to narrow it down, or --limit N shows them")
+        chat.terminal.note("more matches exist; add a word, or use --limit N")
 
 
 @command("title")
 async def title(chat: Chat, text: Text = "") -> None:
-    """Show the session's title, or give it one, which brings the session into being."""
+    """Show the session's title, or set it, which creates the session."""
     if not text:
         chat.terminal.line(one_line(chat.title) or "(no title)")
         return
     await chat.call(chat.store.get_or_create, chat.session_id)
     await chat.call(chat.store.set_title, chat.session_id, text)
     await chat.refresh()
-    chat.terminal.note(f"the title is now {one_line(chat.title)}")
+    chat.terminal.note(f"Title set: {one_line(chat.title)}")
 
 
 @command("rename")
 async def rename(chat: Chat, new_id: NewId) -> None:
-    """Give this session another id; everything else of it stays."""
+    """Change the id of this session; everything else stays the same."""
     check_session_id(new_id)
     old = chat.session_id
     if await chat.call(chat.store.exists, old):
         await chat.call(chat.store.rename, old, new_id)
     elif await chat.call(chat.store.exists, new_id):
-        raise SessionExists(f"there is already a session {quoted(new_id)}", session_id=new_id)
+        raise SessionExists(f"a session already exists: {quoted(new_id)}", session_id=new_id)
     previous = chat.previous_id
     await chat.enter(new_id)
     chat.previous_id = previous
     if chat.removed and chat.removed.session_id == old:
         chat.removed = replace(chat.removed, session_id=new_id)
-    chat.terminal.note(f"{quoted(old)} is called {quoted(new_id)} now")
+    chat.terminal.note(f"Renamed {quoted(old)} to {quoted(new_id)}")
 
 
 @command("fork")
 async def fork(chat: Chat, new_id: NewId = "", *, at: Count | None = None) -> None:
-    """Copy this session and go on in the copy; --at N copies up to and including message #N."""
+    """Fork this session and switch to the fork; --at N copies up to and including message #N."""
     await chat.call(check_position, chat.store, chat.session_id, at)
     copy = await chat.call(chat.store.fork, chat.session_id, new_id or None, at=at)
     await chat.enter(copy)
     chat.terminal.note(
-        f"this is {quoted(copy)} now, a copy with {counted(chat.message_count, 'message')}; /switch - goes back"
+        f"Forked to {quoted(copy)} ({counted(chat.message_count, 'message')}). /switch - returns"
     )
 
 
 @command("delete")
 async def delete(chat: Chat, session_id: SessionId = "", *, yes: Flag = False) -> None:
-    """Delete this session after asking, and begin another; /undo brings it back.
+    """Delete this session after confirmation and start a new one; /undo restores it.
 
-    Another session is named by its whole id, and this one goes on. --yes does not ask.
+    Another session is given by its full id; the chat then stays in this one. --yes skips the confirmation.
     """
     if session_id and session_id != chat.session_id:
         await _delete_other(chat, session_id, yes=yes)
@@ -226,7 +224,7 @@ async def delete(chat: Chat, session_id: SessionId = "", *, yes: Flag = False) -
     session_id = chat.session_id
     if not await chat.call(chat.store.exists, session_id):
         raise SessionNotFound(
-            f"there is nothing to delete: {quoted(session_id)} has no messages yet",
+            f"nothing to delete: {quoted(session_id)} has no messages yet",
             session_id=session_id,
         )
     await chat.refresh()
@@ -242,8 +240,10 @@ async def delete(chat: Chat, session_id: SessionId = "", *, yes: Flag = False) -
 
 async def _delete_other(chat: Chat, session_id: str, *, yes: bool) -> None:
     if not await chat.call(chat.store.exists, session_id):
-        whole = await chat.call(meant, chat.store, session_id)  # or it says what is close
-        raise UsageError(f"/delete takes whole ids only; {quoted(whole)} is one")
+        whole = await chat.call(
+            meant, chat.store, session_id
+        )  # otherwise the error lists close matches
+        raise UsageError(f"/delete takes full ids only; {quoted(whole)} is one")
     count = (await chat.call(chat.store.summary, session_id)).message_count
     if await _sure(chat, session_id, count, yes=yes):
         await chat.call(chat.store.delete, session_id)
@@ -254,5 +254,5 @@ async def _sure(chat: Chat, session_id: str, count: int, *, yes: bool) -> bool:
     asked = f"Delete {quoted(session_id)} with {counted(count, 'message')}?"
     if yes or await chat.confirm(asked):
         return True
-    chat.terminal.note("nothing was deleted")
+    chat.terminal.note("nothing deleted")
     return False

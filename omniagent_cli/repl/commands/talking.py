@@ -1,24 +1,24 @@
-"""Slash commands about the chat itself: help, the way of typing, leaving."""
+"""Slash commands for the chat itself: help, multi-line input, leaving."""
 
 from __future__ import annotations
 
 from textwrap import fill
 
-from omniagent_cli.repl.chat import Chat, Left
+from omniagent_cli.repl.chat import Chat, ChatExit
 from omniagent_cli.repl.registry import CommandName, command, commands, find
 from omniagent_cli.ui.cells import Column, Table
 
 _KEYS = (
-    "Enter sends, Alt-Enter begins a line, Ctrl-X Ctrl-E opens an editor, Ctrl-R searches what was typed.",
-    "Ctrl-C stops the answer or drops the line, Ctrl-D leaves; exit, quit and q alone leave too.",
-    "A text that begins with a slash is sent with two: //etc is a directory.",
-    "/help NAME explains a command with its arguments.",
+    "Enter sends, Alt-Enter inserts a line break, Ctrl-X Ctrl-E opens an editor, Ctrl-R searches the history.",
+    "Ctrl-C stops the answer or clears the line, Ctrl-D leaves; so do exit, quit and q.",
+    "To send text that starts with a slash, type two: //etc is a directory.",
+    "/help NAME explains a command and its arguments.",
 )
 
 
 @command("help")
 async def help_(chat: Chat, name: CommandName = "") -> None:
-    """List the commands, or explain one of them."""
+    """List the commands, or explain one."""
     if name:
         found = find(name.lstrip("/"))
         chat.terminal.line(chat.terminal.style(found.usage, "bold"))
@@ -34,7 +34,7 @@ async def help_(chat: Chat, name: CommandName = "") -> None:
 
 @command("multiline")
 async def multiline(chat: Chat) -> None:
-    """Let Enter begin a line and Alt-Enter send, or the other way round again."""
+    """Make Enter insert a line break and Alt-Enter send, or switch back."""
     chat.multiline = not chat.multiline
     sends, begins = ("Alt-Enter", "Enter") if chat.multiline else ("Enter", "Alt-Enter")
     chat.terminal.note(f"{sends} sends now, {begins} begins a line")
@@ -42,6 +42,6 @@ async def multiline(chat: Chat) -> None:
 
 @command("quit")
 async def leave(chat: Chat) -> None:
-    """Leave the chat; everything said is stored."""
+    """Leave the chat; all messages are saved."""
     del chat
-    raise Left
+    raise ChatExit

@@ -1,4 +1,4 @@
-"""The slash command about what the model may use."""
+"""The slash command for tools."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _WHY_OFF = {
 
 @command("tools")
 async def tools(chat: Chat, switch: Switch = "", name: ToolName = "") -> None:
-    """List the tools of this session, or switch one, or a whole skill, on or off in it.
+    """List the tools of this session, or turn a tool or a whole skill on or off in it.
 
-    It is kept with the session, and holds from the next question on.
+    The choice is stored with the session and applies from the next question on.
     """
     agent = await chat.ready_agent()
     if switch and (switch not in ("on", "off") or not name):
         raise UsageError(
-            "/tools takes on or off and a name; write /tools off NAME, or /tools to see the names"
+            "/tools takes on or off and a name; use /tools off NAME, or /tools to list the names"
         )
     if switch:
         if switch == "on":
@@ -42,7 +42,7 @@ async def tools(chat: Chat, switch: Switch = "", name: ToolName = "") -> None:
     for notice in notices:
         chat.terminal.warn(notice)
     if not known:
-        chat.terminal.note("the model is offered no tools in this chat")
+        chat.terminal.note("no tools are offered in this chat")
         return
     chat.terminal.table(
         tools_table(

@@ -7,9 +7,9 @@ from functools import lru_cache
 from time import perf_counter
 from typing import Any
 
-from omniagent_cli.formats.writers.html.escaping import escaped, quoted
+from omniagent_cli.formats.writers.html.escaping import escape_text, quote_attribute
 
-MAX_COLOURED = 6_000
+MAX_HIGHLIGHTED = 6_000
 """Characters of a block that is coloured; a longer one is data more often than code, and costs more than it shows."""
 
 _SLOW_SECONDS = 1.0
@@ -52,46 +52,50 @@ _CLASSES = (
 """What is coloured, and its class in the page; what is not named has the colour of text."""
 
 
-def block(text: str, language: str = "") -> str:
+def code_block(text: str, language: str = "") -> str:
     """Return a block of code; the text is `shown` already."""
     name = language.lower()
     known = name in LANGUAGES
-    inner = _coloured(text, name) if known and _is_colourable(text, name) else ""
-    label = f" data-language={quoted(name)}" if known else ""
-    return f"<pre{label}><code>{inner or escaped(text)}</code></pre>\n"
+    inner = _highlight(text, name) if known and _is_highlightable(text, name) else ""
+    label = f" data-language={quote_attribute(name)}" if known else ""
+    return f"<pre{label}><code>{inner or escape_text(text)}</code></pre>\n"
 
 
 _slow: set[str] = set()
 
 
-def _is_colourable(text: str, name: str) -> bool:
+def _is_highlightable(text: str, name: str) -> bool:
     if name in _slow or len(_slow) >= _SLOW_LANGUAGES:
         return False
-    return len(text) <= MAX_COLOURED and not _REPEATED.search(text)
+    return len(text) <= MAX_HIGHLIGHTED and not _REPEATED.search(text)
 
 
-def _coloured(text: str, name: str) -> str:
+def _highlight(text: str, name: str) -> str:
     """Return the inside of a coloured block; empty when the lexer did not give back the text it got."""
-    began = perf_counter()
+    started = perf_counter()
     pieces: list[str] = []
-    last, held = "", ""
-    given = 0
+    previous, pending = "", ""
+    length = 0
     for kind, value in _lexer(name).get_tokens(text):
-        given += len(value)
+        length += len(value)
         class_ = _class_of(kind)
-        if class_ == last:
-            held += value
+        if class_ == previous:
+            pending += value
             continue
-        pieces.append(_span(held, last))
-        last, held = class_, value
-    pieces.append(_span(held, last))
-    if perf_counter() - began > _SLOW_SECONDS:
+        pieces.append(_span(pending, previous))
+        previous, pending = class_, value
+    pieces.append(_span(pending, previous))
+    if perf_counter() - started > _SLOW_SECONDS:
         _slow.add(name)
-    return "".join(pieces) if given == len(text) else ""
+    return "".join(pieces) if length == len(text) else ""
 
 
 def _span(text: str, class_: str) -> str:
-    return f'<span class="{class_}">{escaped(text)}</span>' if class_ and text else escaped(text)
+    return (
+        f'<span class="{class_}">{escape_text(text)}</span>'
+        if class_ and text
+        else escape_text(text)
+    )
 
 
 @lru_cache(maxsize=256)

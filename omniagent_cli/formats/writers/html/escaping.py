@@ -7,28 +7,30 @@ from html import escape
 
 from omniagent_cli.text.sanitize import one_line, visible
 
-_MARKS = re.compile("([\u061c\u200e\u200f])")
+_DIRECTION_MARKS = re.compile("([\u061c\u200e\u200f])")
 """Marks of direction that Hebrew and Arabic texts need. They act on one place, and each block of ours stands alone;
 what embeds, overrides or isolates is shown as U+FFFD, as everywhere: https://www.unicode.org/reports/tr9/"""
 
 
-def shown(text: str) -> str:
+def sanitize(text: str) -> str:
     """Return text without what is not for showing; lines and marks of direction stay."""
-    if text.isascii() or not _MARKS.search(text):
+    if text.isascii() or not _DIRECTION_MARKS.search(text):
         return visible(text)
-    return "".join(p if _MARKS.fullmatch(p) else visible(p) for p in _MARKS.split(text))
+    return "".join(
+        p if _DIRECTION_MARKS.fullmatch(p) else visible(p) for p in _DIRECTION_MARKS.split(text)
+    )
 
 
-def escaped(text: str) -> str:
+def escape_text(text: str) -> str:
     """Return text, shown already, for between tags."""
     return escape(text, quote=False)
 
 
-def quoted(text: str) -> str:
+def quote_attribute(text: str) -> str:
     """Return text, shown already, as the value of an attribute with its quotes."""
     return f'"{escape(text, quote=True)}"'
 
 
-def line(text: object) -> str:
+def escape_line(text: object) -> str:
     """Return any text on one line, harmless, for between tags or in a quoted attribute; empty when it is none."""
     return escape(one_line(text), quote=True) if isinstance(text, str) else ""

@@ -7,7 +7,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from omniagent_cli.formats.writers.html.escaping import line
+from omniagent_cli.formats.writers.html.escaping import escape_line
 from omniagent_cli.models import inlined, other_parts, part_label
 from omniagent_cli.models.parts import Part, part_name
 from omniagent_cli.text.sanitize import cut
@@ -25,12 +25,12 @@ _LEFT_OUT = "left out of this export"
 _URL_LENGTH = 200
 
 
-class Pictures:
+class ImageEmbedder:
     """The attachments of one session; a picture is in the page once, where it comes first."""
 
     def __init__(self, load: Callable[[str], Any] | None) -> None:
         self._load = load
-        self._shown: dict[str, str] = {}
+        self._first_anchors: dict[str, str] = {}
 
     def html(self, content: object, anchor: str) -> Iterator[str]:
         """Yield the parts of a content that are no text.
@@ -40,47 +40,47 @@ class Pictures:
             anchor: the id of the message in the page.
         """
         for part in other_parts(content) if isinstance(content, list) else []:
-            yield self._picture(part, anchor) or self._named(part)
+            yield self._image_html(part, anchor) or self._label_html(part)
 
-    def _picture(self, part: Part, anchor: str) -> str:
+    def _image_html(self, part: Part, anchor: str) -> str:
         """Return a picture; empty when it is none that is shown."""
         url = _url(part)
         if not url:
             return ""
-        if (first := self._shown.get(url)) is not None:
+        if (first := self._first_anchors.get(url)) is not None:
             return f'<p class="attached"><a href="#{first}">{_label(part)}</a></p>\n'
-        found = _known_picture(self._whole(part))
-        if found is None:
+        image = _decode_image(self._load_url(part))
+        if image is None:
             return ""
         if (
             len(url) < _URL_LENGTH
         ):  # a reference: data that stands in the message itself is not remembered
-            self._shown[url] = anchor
-        media_type, data = found
+            self._first_anchors[url] = anchor
+        media_type, data = image
         source = f"data:{media_type};base64,{b64encode(data).decode()}"
-        name = line(cut(part_name(part), _URL_LENGTH))
+        name = escape_line(cut(part_name(part), _URL_LENGTH))
         return (
             f'<figure><img src="{source}" alt="{name or "picture"}" loading="lazy">'
             f"<figcaption>{_label(part)}</figcaption></figure>\n"
         )
 
-    def _whole(self, part: Part) -> str:
+    def _load_url(self, part: Part) -> str:
         if self._load is None:
             return ""
         parts, _ = inlined([part], self._load)
         return _url(parts[0]) if isinstance(parts, list) else ""
 
-    def _named(self, part: Part) -> str:
-        told = ""
+    def _label_html(self, part: Part) -> str:
+        suffix = ""
         if self._load is None:
-            told = f" ({_LEFT_OUT})"
+            suffix = f" ({_LEFT_OUT})"
         elif (url := _url(part)) and not url.lower().startswith(("data:", "attachment:")):
-            told = f' <span class="to">({line(cut(url, _URL_LENGTH))})</span>'
-        return f'<p class="attached">{_label(part)}{told}</p>\n'
+            suffix = f' <span class="to">({escape_line(cut(url, _URL_LENGTH))})</span>'
+        return f'<p class="attached">{_label(part)}{suffix}</p>\n'
 
 
 def _label(part: Part) -> str:
-    return line(part_label(part, sized=True))
+    return escape_line(part_label(part, sized=True))
 
 
 def _url(part: Part) -> str:
@@ -89,7 +89,7 @@ def _url(part: Part) -> str:
     return url if isinstance(url, str) else ""
 
 
-def _known_picture(url: str) -> tuple[str, bytes] | None:
+def _decode_image(url: str) -> tuple[str, bytes] | None:
     """Return media type and bytes of a picture in a data URL."""
     head = _DATA.match(url)
     if head is None:

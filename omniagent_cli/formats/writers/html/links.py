@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from omniagent_cli.formats.writers.html.escaping import escaped, quoted
+from omniagent_cli.formats.writers.html.escaping import escape_text, quote_attribute
 from omniagent_cli.text.sanitize import cut
 
 _TARGET_LENGTH = 200
@@ -12,23 +12,28 @@ _LINK = re.compile(r"https?://[^\s<>\"'`\\^{|}]+", re.IGNORECASE)
 _SAFE = re.compile(r"(?:https?://|mailto:)[^/]", re.IGNORECASE)
 
 
-def linked(text: str) -> str:
+def link_urls(text: str) -> str:
     """Return text with its addresses as links, for between tags."""
     if "://" not in text:
-        return escaped(text)
+        return escape_text(text)
     from markdown_it.common.normalize_url import normalizeLink
 
     pieces: list[str] = []
     end = 0
     for match in _LINK.finditer(text):
-        url = _without_punctuation(match.group())
+        url = _trim_punctuation(match.group())
         target = normalizeLink(url)
         if not is_safe(target):
             continue
-        pieces += [escaped(text[end : match.start()]), opening(target), escaped(url), "</a>"]
-        pieces.append(leading_to(target, url))
+        pieces += [
+            escape_text(text[end : match.start()]),
+            link_start(target),
+            escape_text(url),
+            "</a>",
+        ]
+        pieces.append(link_target_note(target, url))
         end = match.start() + len(url)
-    return "".join([*pieces, escaped(text[end:])])
+    return "".join([*pieces, escape_text(text[end:])])
 
 
 def is_safe(url: str) -> bool:
@@ -36,19 +41,19 @@ def is_safe(url: str) -> bool:
     return _SAFE.match(url) is not None
 
 
-def opening(target: str) -> str:
+def link_start(target: str) -> str:
     """Return the beginning of a link to an address that `is_safe`; who is asked does not learn from where."""
-    return f'<a href={quoted(target)} rel="noreferrer noopener">'
+    return f'<a href={quote_attribute(target)} rel="noreferrer noopener">'
 
 
-def leading_to(target: str, said: str) -> str:
+def link_target_note(target: str, text: str) -> str:
     """Return where a link leads, to stand behind it when what it says is something else."""
-    if said.strip() in (target, target.removeprefix("mailto:"), target.removesuffix("/")):
+    if text.strip() in (target, target.removeprefix("mailto:"), target.removesuffix("/")):
         return ""
-    return f' <span class="to">({escaped(cut(target, _TARGET_LENGTH))})</span>'
+    return f' <span class="to">({escape_text(cut(target, _TARGET_LENGTH))})</span>'
 
 
-def _without_punctuation(url: str) -> str:
+def _trim_punctuation(url: str) -> str:
     url = url.rstrip(".,;:!?*_~")
     while url.endswith((")", "]")) and url.count("(") < url.count(")") + url.count("]"):
         url = url[:-1].rstrip(".,;:!?*_~")

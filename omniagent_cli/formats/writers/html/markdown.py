@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from omniagent_cli.formats.writers.html.code import block
-from omniagent_cli.formats.writers.html.escaping import escaped
-from omniagent_cli.formats.writers.html.links import linked
+from omniagent_cli.formats.writers.html.code import code_block
+from omniagent_cli.formats.writers.html.escaping import escape_text
+from omniagent_cli.formats.writers.html.links import link_urls
 from omniagent_cli.formats.writers.markdown import FENCE
 
 MAX_MARKDOWN = 50_000
@@ -21,23 +21,23 @@ _MARKUP = re.compile(
 """Whatever might be more than a plain paragraph."""
 
 
-def markdown(text: str) -> str:
+def render_markdown(text: str) -> str:
     """Return Markdown as HTML; the text is `shown` already. No HTML, picture or script of it gets through."""
     if not _MARKUP.search(text):
         return "".join(_paragraphs(text))  # twenty times as fast, and most of prose
     if len(text) > MAX_MARKDOWN:
-        return plain(text)
-    from omniagent_cli.formats.writers.html.markup import rendered
+        return render_plain(text)
+    from omniagent_cli.formats.writers.html.markup import render
 
-    return rendered(text)
+    return render(text)
 
 
-def plain(text: str) -> str:
+def render_plain(text: str) -> str:
     """Return text as it was written, with its blocks of code as such; the text is `shown` already."""
     return "".join(
-        block(piece, language)
+        code_block(piece, language)
         if language is not None
-        else f'<div class="plain" dir="auto">{linked(piece)}</div>\n'
+        else f'<div class="plain" dir="auto">{link_urls(piece)}</div>\n'
         for piece, language in _pieces(text)
     )
 
@@ -45,7 +45,7 @@ def plain(text: str) -> str:
 def _paragraphs(text: str) -> Iterator[str]:
     for paragraph in re.split(r"\n{2,}", text.strip("\n")):
         if paragraph:
-            yield f'<p dir="auto">{escaped(paragraph)}</p>\n'
+            yield f'<p dir="auto">{escape_text(paragraph)}</p>\n'
 
 
 def _pieces(text: str) -> Iterator[tuple[str, str | None]]:
@@ -53,17 +53,17 @@ def _pieces(text: str) -> Iterator[tuple[str, str | None]]:
     if "```" not in text and "~~~" not in text:
         yield text, None
         return
-    held: list[str] = []
+    lines: list[str] = []
     fence = language = ""
     for line in [*text.split("\n"), None]:
         match = FENCE.match(line) if line is not None else None
         ends = fence and match and match[1].startswith(fence) and not match[2].strip()
         begins = not fence and match and not ("`" in match[1] and "`" in match[2])
         if line is None or ends or begins:
-            if held or fence:
-                yield "\n".join(held), language if fence else None
-            held = []
+            if lines or fence:
+                yield "\n".join(lines), language if fence else None
+            lines = []
             fence = match[1] if begins and match else ""
             language = (match[2].split() or [""])[0] if begins and match else ""
         else:
-            held.append(line)
+            lines.append(line)

@@ -11,9 +11,14 @@ from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from markdown_it.utils import EnvType, OptionsDict
 
-from omniagent_cli.formats.writers.html.code import block
-from omniagent_cli.formats.writers.html.escaping import escaped, shown
-from omniagent_cli.formats.writers.html.links import is_safe, leading_to, linked, opening
+from omniagent_cli.formats.writers.html.code import code_block
+from omniagent_cli.formats.writers.html.escaping import escape_text, sanitize
+from omniagent_cli.formats.writers.html.links import (
+    is_safe,
+    link_start,
+    link_target_note,
+    link_urls,
+)
 from omniagent_cli.text.sanitize import cut
 
 _NAME_LENGTH = 200
@@ -23,13 +28,13 @@ _BLOCKS = frozenset(
 )
 
 
-def rendered(text: str) -> str:
+def render(text: str) -> str:
     """Return Markdown as HTML."""
     parser = _parser()
     env: dict[str, Any] = {}
     tokens = parser.parse(text, env)
     for token in tokens:
-        _settle(token)
+        _adapt_block(token)
     html: str = parser.renderer.render(tokens, parser.options, env)
     return html
 
@@ -42,7 +47,7 @@ def _parser() -> MarkdownIt:
     return parser
 
 
-def _settle(token: Token) -> None:
+def _adapt_block(token: Token) -> None:
     """Let a block find its own direction, keep headings below ours, and say in classes what was in styles."""
     if token.type in _BLOCKS:
         token.attrSet("dir", "auto")
@@ -51,26 +56,26 @@ def _settle(token: Token) -> None:
     if "style" in token.attrs:
         token.attrs["class"] = str(token.attrs.pop("style")).removeprefix("text-align:")
     if token.children:
-        _settle_line(token.children)
+        _adapt_inline(token.children)
 
 
-def _settle_line(tokens: Sequence[Token]) -> None:
+def _adapt_inline(tokens: Sequence[Token]) -> None:
     """Tell each link's end where it leads, and each text whether it stands in a link.
 
     Character references were read by now, and may have brought what is not for showing.
     """
-    opened: Token | None = None
-    said: list[str] = []
+    link: Token | None = None
+    texts: list[str] = []
     for token in tokens:
-        token.content = shown(token.content)
+        token.content = sanitize(token.content)
         if token.type == "link_open":
-            opened, said = token, []
-        elif token.type == "link_close" and opened is not None:
-            token.meta["to"] = leading_to(str(opened.attrs["href"]), "".join(said))
-            opened = None
-        elif opened is not None:
+            link, texts = token, []
+        elif token.type == "link_close" and link is not None:
+            token.meta["to"] = link_target_note(str(link.attrs["href"]), "".join(texts))
+            link = None
+        elif link is not None:
             token.meta["linked"] = True
-            said.append(token.content)
+            texts.append(token.content)
 
 
 class _Renderer(RendererHTML):
@@ -78,42 +83,42 @@ class _Renderer(RendererHTML):
 
     def text(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
         token = tokens[idx]
-        return escaped(token.content) if token.meta.get("linked") else linked(token.content)
+        return escape_text(token.content) if token.meta.get("linked") else link_urls(token.content)
 
     def code_inline(
         self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType
     ) -> str:
-        return f"<code>{escaped(tokens[idx].content)}</code>"
+        return f"<code>{escape_text(tokens[idx].content)}</code>"
 
     def code_block(
         self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType
     ) -> str:
-        return block(tokens[idx].content.removesuffix("\n"))
+        return code_block(tokens[idx].content.removesuffix("\n"))
 
     def fence(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
         language = (tokens[idx].info.split() or [""])[0]
-        return block(tokens[idx].content.removesuffix("\n"), language)
+        return code_block(tokens[idx].content.removesuffix("\n"), language)
 
     def html_block(
         self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType
     ) -> str:
-        return escaped(tokens[idx].content)
+        return escape_text(tokens[idx].content)
 
     def html_inline(
         self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType
     ) -> str:
-        return escaped(tokens[idx].content)
+        return escape_text(tokens[idx].content)
 
     def image(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
         """Name a picture from elsewhere: to load it would tell somebody that this is being read."""
         token = tokens[idx]
         name, source = cut(token.content, _NAME_LENGTH), cut(str(token.attrs["src"]), _NAME_LENGTH)
-        return f'[image: {escaped(name)}] <span class="to">({escaped(source)})</span>'
+        return f'[image: {escape_text(name)}] <span class="to">({escape_text(source)})</span>'
 
     def link_open(
         self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType
     ) -> str:
-        return opening(str(tokens[idx].attrs["href"]))
+        return link_start(str(tokens[idx].attrs["href"]))
 
     def link_close(
         self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType

@@ -6,11 +6,15 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from omniagent_cli.formats.writers.html.code import block
-from omniagent_cli.formats.writers.html.escaping import line, shown
-from omniagent_cli.formats.writers.html.images import Pictures
-from omniagent_cli.formats.writers.html.markdown import markdown, plain
-from omniagent_cli.formats.writers.markdown import ROLE_NAMES, pretty_arguments, shown_time
+from omniagent_cli.formats.writers.html.code import code_block
+from omniagent_cli.formats.writers.html.escaping import escape_line, sanitize
+from omniagent_cli.formats.writers.html.images import ImageEmbedder
+from omniagent_cli.formats.writers.html.markdown import render_markdown, render_plain
+from omniagent_cli.formats.writers.markdown import (
+    ROLE_NAMES,
+    format_timestamp,
+    pretty_arguments,
+)
 from omniagent_cli.models import plain_text
 from omniagent_cli.text.sanitize import cut
 
@@ -22,7 +26,7 @@ def header(record: dict[str, Any], anchor: str) -> str:
     facts = "".join(
         f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in _facts(record) if value
     )
-    title = line(record.get("title") or record["id"])
+    title = escape_line(record.get("title") or record["id"])
     return (
         f'<section id="{anchor}" aria-labelledby="{anchor}-title">\n'
         f'<h1 id="{anchor}-title" dir="auto">{title}</h1>\n'
@@ -33,13 +37,15 @@ def header(record: dict[str, Any], anchor: str) -> str:
 ENDING = "</section>\n"
 
 
-def message(record: dict[str, Any], anchor: str, position: int, pictures: Pictures) -> str:
+def message(record: dict[str, Any], anchor: str, position: int, images: ImageEmbedder) -> str:
     """Return a message; what tools were asked and said is folded."""
     role, content = record["role"], record.get("content", "")
     who = ROLE_NAMES.get(role, "Message")
-    name = f" <bdi>{line(record.get('name'))}</bdi>" if record.get("name") else ""
-    model = f"<span>{line(record['model'])}</span>" if record.get("model") else ""
-    status = f'<span class="status">{line(record["status"])}</span>' if _status(record) else ""
+    name = f" <bdi>{escape_line(record.get('name'))}</bdi>" if record.get("name") else ""
+    model = f"<span>{escape_line(record['model'])}</span>" if record.get("model") else ""
+    status = (
+        f'<span class="status">{escape_line(record["status"])}</span>' if _status(record) else ""
+    )
     opening = (
         f'<article id="{anchor}" class="{role if role in ROLE_NAMES else "other"}">\n'
         f"<header><h2>{who}{name}</h2>{_time(record)}{model}{status}"
@@ -48,8 +54,8 @@ def message(record: dict[str, Any], anchor: str, position: int, pictures: Pictur
     parts = [
         opening,
         *_thinking(record),
-        _said(role, plain_text(content)),
-        *pictures.html(content, anchor),
+        _message_body(role, plain_text(content)),
+        *images.html(content, anchor),
         *(_call(call) for call in record.get("tool_calls") or []),
         *_error(record),
         "</article>\n",
@@ -59,31 +65,34 @@ def message(record: dict[str, Any], anchor: str, position: int, pictures: Pictur
 
 def summary(record: dict[str, Any], anchor: str) -> str:
     """Return a summary, which is sent to the model instead of the messages up to it."""
-    model = f"<span>{line(record.get('model'))}</span>" if record.get("model") else ""
+    model = f"<span>{escape_line(record.get('model'))}</span>" if record.get("model") else ""
     text = record.get("text")
-    said = markdown(shown(text).strip("\n")) if isinstance(text, str) else ""
+    body = render_markdown(sanitize(text).strip("\n")) if isinstance(text, str) else ""
     return (
         f'<article id="{anchor}" class="summary">\n<header><h2>Summary of what stands above</h2>'
-        f"{_time(record)}{model}</header>\n<div>{said}</div></article>\n"
+        f"{_time(record)}{model}</header>\n<div>{body}</div></article>\n"
     )
 
 
 def _facts(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    yield "Session", f"<bdi>{line(record['id'])}</bdi>"
-    yield "Model", line(record.get("model"))
+    yield "Session", f"<bdi>{escape_line(record['id'])}</bdi>"
+    yield "Model", escape_line(record.get("model"))
     for key, name in (("created_at", "Created"), ("updated_at", "Updated")):
-        yield name, line(shown_time(record.get(key)))
+        yield name, escape_line(format_timestamp(record.get(key)))
     tags = (record.get("metadata") or {}).get("tags")
     if isinstance(tags, list):
-        yield "Tags", ", ".join(f"<bdi>{line(tag)}</bdi>" for tag in tags if isinstance(tag, str))
+        yield (
+            "Tags",
+            ", ".join(f"<bdi>{escape_line(tag)}</bdi>" for tag in tags if isinstance(tag, str)),
+        )
 
 
 def _metadata(record: dict[str, Any]) -> str:
     rest = {key: v for key, v in (record.get("metadata") or {}).items() if key != "tags"}
     if not rest:
         return ""
-    text = shown(json.dumps(rest, ensure_ascii=False, indent=2))
-    return f"<details><summary>Metadata</summary>{block(text, 'json')}</details>\n"
+    text = sanitize(json.dumps(rest, ensure_ascii=False, indent=2))
+    return f"<details><summary>Metadata</summary>{code_block(text, 'json')}</details>\n"
 
 
 def _status(record: dict[str, Any]) -> bool:
@@ -91,40 +100,44 @@ def _status(record: dict[str, Any]) -> bool:
 
 
 def _time(record: dict[str, Any]) -> str:
-    moment = record.get("created_at")
-    return f'<time datetime="{line(moment)}">{shown_time(moment)}</time>' if moment else ""
+    parse_timestamp = record.get("created_at")
+    return (
+        f'<time datetime="{escape_line(parse_timestamp)}">{format_timestamp(parse_timestamp)}</time>'
+        if parse_timestamp
+        else ""
+    )
 
 
 def _thinking(record: dict[str, Any]) -> Iterator[str]:
-    thought = (record.get("extra") or {}).get("thinking")
-    if isinstance(thought, str) and thought.strip():
-        inside = plain(shown(thought).strip("\n"))
+    thinking = (record.get("extra") or {}).get("thinking")
+    if isinstance(thinking, str) and thinking.strip():
+        inside = render_plain(sanitize(thinking).strip("\n"))
         yield f'<details class="thinking"><summary>Thinking</summary>{inside}</details>\n'
 
 
-def _said(role: str, text: str) -> str:
-    text = shown(text).strip("\n")
+def _message_body(role: str, text: str) -> str:
+    text = sanitize(text).strip("\n")
     if not text.strip():
         return ""
     if role == "assistant":
-        return markdown(text)
+        return render_markdown(text)
     if role == "tool":
         size = f"{len(text):,} characters"
-        return f"<details><summary><b>Result</b> {size}</summary>{block(text)}</details>\n"
-    return plain(text)
+        return f"<details><summary><b>Result</b> {size}</summary>{code_block(text)}</details>\n"
+    return render_plain(text)
 
 
 def _call(call: dict[str, Any]) -> str:
     arguments, language = pretty_arguments(call["function"].get("arguments"))
-    name = f"<b><bdi>{line(call['function']['name'])}</bdi></b>"
-    told = line(cut(" ".join(arguments[:400].split()), _ARGUMENTS_LENGTH))
+    name = f"<b><bdi>{escape_line(call['function']['name'])}</bdi></b>"
+    preview = escape_line(cut(" ".join(arguments[:400].split()), _ARGUMENTS_LENGTH))
     return (
-        f"<details><summary>Tool call {name} <bdi>{told}</bdi></summary>"
-        f"{block(shown(arguments), language)}</details>\n"
+        f"<details><summary>Tool call {name} <bdi>{preview}</bdi></summary>"
+        f"{code_block(sanitize(arguments), language)}</details>\n"
     )
 
 
 def _error(record: dict[str, Any]) -> Iterator[str]:
     error = (record.get("extra") or {}).get("error")
     if isinstance(error, str) and error:
-        yield f'<p class="error" dir="auto">{line(error)}</p>\n'
+        yield f'<p class="error" dir="auto">{escape_line(error)}</p>\n'

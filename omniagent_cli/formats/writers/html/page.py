@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any
 
-from omniagent_cli.formats.types import Outgoing
+from omniagent_cli.formats.types import OutgoingSession
 from omniagent_cli.formats.writers.html import messages
-from omniagent_cli.formats.writers.html.escaping import line
-from omniagent_cli.formats.writers.html.images import Pictures
+from omniagent_cli.formats.writers.html.escaping import escape_line
+from omniagent_cli.formats.writers.html.images import ImageEmbedder
 from omniagent_cli.formats.writers.html.style import POLICY, SHEET
 from omniagent_cli.models import plain_text
 from omniagent_cli.text.sanitize import cut, first_line
@@ -25,7 +25,7 @@ _ENTRY_LENGTH = 90
 class Html:
     """One page with everything in it. Anchors are the number of the session in the page and a message's position."""
 
-    def write(self, sessions: Iterable[Outgoing]) -> Iterator[bytes]:
+    def write(self, sessions: Iterable[OutgoingSession]) -> Iterator[bytes]:
         """Yield the page, message by message."""
         with SpooledTemporaryFile(max_size=_IN_MEMORY) as index:
             number = 0
@@ -49,23 +49,23 @@ def _head(title: str) -> bytes:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="referrer" content="no-referrer">\n<meta name="generator" content="omniagent">\n'
         '<link rel="icon" href="data:,">\n'  # or a browser asks the server of the page for one
-        f"<title>{line(cut(title, _ENTRY_LENGTH))}</title>\n<style>{SHEET}</style>\n</head>\n<body>\n<main>\n"
+        f"<title>{escape_line(cut(title, _ENTRY_LENGTH))}</title>\n<style>{SHEET}</style>\n</head>\n<body>\n<main>\n"
     ).encode()
 
 
-def _session(session: Outgoing, anchor: str, index: IO[bytes]) -> Iterator[bytes]:
+def _session(session: OutgoingSession, anchor: str, index: IO[bytes]) -> Iterator[bytes]:
     yield messages.header(session.header, anchor).encode()
     title = session.header.get("title") or session.header["id"]
     index.write(f'<li><a href="#{anchor}">{_entry(title)}</a>\n<ol>\n'.encode())
-    pictures = Pictures(session.attachment)
-    for kind, record in session.to_read():
+    images = ImageEmbedder(session.attachment)
+    for kind, record in session.reading_order():
         if kind == "summary":
             yield messages.summary(record, f"{anchor}-summary{record['up_to']}").encode()
             continue
-        place = f"{anchor}-m{session.position}"
-        yield messages.message(record, place, session.position, pictures).encode()
-        if asked := _question(record):
-            index.write(f'<li><a href="#{place}">{asked}</a></li>\n'.encode())
+        location = f"{anchor}-m{session.position}"
+        yield messages.message(record, location, session.position, images).encode()
+        if entry := _question(record):
+            index.write(f'<li><a href="#{location}">{entry}</a></li>\n'.encode())
     index.write(b"</ol></li>\n")
     yield messages.ENDING.encode()
 
@@ -78,4 +78,4 @@ def _question(record: dict[str, Any]) -> str:
 
 
 def _entry(text: str) -> str:
-    return line(cut(text, _ENTRY_LENGTH))
+    return escape_line(cut(text, _ENTRY_LENGTH))
