@@ -1,7 +1,7 @@
-"""The table of formats, and which of them a file is.
+"""Table of formats, and detection of the format of a file.
 
-Adding a format is one module with a class that has `write` (see `exchange.Exporter`), `read` (see
-`exchange.Importer`) or both, one row here, and a golden file in the tests.
+To add a format, write one module with a class that implements `types.Exporter`, `types.Importer` or both,
+add one row here, and add a golden file to the tests.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ __all__ = ["EXPORTED", "FORMATS", "Format", "open_exporter", "open_importer", "r
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One row: what a format is called, where its class is, and what it can do.
+    """One format: name, class and capabilities.
 
     Attributes:
-        location: ``module:Class``, imported on first use.
-        suffixes: file endings it is written with, the usual one first.
-        key_sets: a JSON file is in this format when its `key_paths` holds all of one of these sets; of several formats
-            that fit, the first of the table.
-        pattern: a file that is no JSON is in this format when its first bytes match it.
-        has_branches: what was edited or asked for again is in it too; its class takes ``branches=True``.
-        has_front_matter: a header of facts can stand before it; its class takes ``front_matter=True``.
+        target: ``module:Class``, imported on first use.
+        suffixes: file name suffixes, the usual one first.
+        key_sets: a JSON file is in this format when its `key_paths` include all of one of these sets; the first
+            matching row of the table wins.
+        pattern: regular expression for the first bytes of a file that is not JSON.
+        has_branches: edited and regenerated messages can be imported too; the class takes ``branches=True``.
+        has_front_matter: each session can start with a YAML header; the class takes ``front_matter=True``.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Format:
     has_front_matter: bool = False
 
     def load(self, **options: Any) -> Any:
-        """Import the class and return an object of it."""
+        """Import the class and return an instance."""
         module, _, name = self.location.partition(":")
         return getattr(import_module(module), name)(**options)
 
@@ -190,18 +190,18 @@ FORMATS: dict[str, Format] = {
 
 
 EXPORTED = ", ".join(row.name for row in FORMATS.values() if row.can_export)
-"""The formats that can be written, for help texts."""
+"""Names of the formats that can be exported, for help texts."""
 
 
 def open_exporter(name: str, *, front_matter: bool = False) -> Any:
-    """Return the `exchange.Exporter` of a format.
+    """Return the `types.Exporter` of a format.
 
     Args:
         name: a key of `FORMATS`.
-        front_matter: a header of facts stands before each session.
+        front_matter: write a YAML header before each session.
 
     Raises:
-        UsageError: there is no such format, it can only be imported, or it has no front matter.
+        UsageError: the format is unknown, can only be imported, or has no front matter.
     """
     row = _format_row(name, "exported", [row.name for row in FORMATS.values() if row.can_export])
     if front_matter and not row.has_front_matter:
@@ -211,14 +211,14 @@ def open_exporter(name: str, *, front_matter: bool = False) -> Any:
 
 
 def open_importer(name: str, *, branches: bool = False) -> Any:
-    """Return the `exchange.Importer` of a format.
+    """Return the `types.Importer` of a format.
 
     Args:
         name: a key of `FORMATS`.
-        branches: it also yields what was edited or asked for again, as sessions of their own.
+        branches: also yield edited and regenerated messages, as sessions of their own.
 
     Raises:
-        UsageError: there is no such format, or it can only be exported.
+        UsageError: the format is unknown or can only be exported.
     """
     row = _format_row(name, "imported", [row.name for row in FORMATS.values() if row.can_import])
     return row.load(branches=True) if branches and row.has_branches else row.load()
@@ -235,11 +235,11 @@ _NATIVE = re.compile(rb'"format"\s*:\s*"omniagent-(?:session|export)"')
 
 
 def detect_format(head: bytes, name: str = "") -> str:
-    """Tell the format of a file from its first bytes; empty when it is none that can be imported.
+    """Return the format of a file by its first bytes; empty when no importer recognizes it.
 
     Args:
         head: the first bytes, the more the better.
-        name: the file's name; decides only where the content leaves it open.
+        name: the file name; used only when the content is ambiguous.
     """
     start = head.lstrip()
     if start[:1] not in (b"{", b"["):
@@ -262,7 +262,7 @@ def detect_format(head: bytes, name: str = "") -> str:
 
 
 def _native_format(paths: frozenset[str], start: bytes) -> str:
-    """Tell which of our own formats it is, if it is one."""
+    """Return ``jsonl`` or ``json`` for a file written by omniagent; empty for any other."""
     if f"format={SESSION_FORMAT}" in paths:
         first, _, _ = start.partition(b"\n")
         line = key_paths(first)

@@ -1,4 +1,4 @@
-"""The bytes of an import: looked at first, then read once from the front, in bounded memory."""
+"""Byte input of an import: peek at the start, then read once from the front in bounded memory."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ CHUNK_BYTES = 256 * 1024
 HEAD_BYTES = 64 * 1024
 
 MAX_RECORD_BYTES = 64 * 1024 * 1024
-"""The longest single record that is read; a longer one is told and passed over."""
+"""Size limit of a single record; a longer one is reported and skipped."""
 
 _BOM = b"\xef\xbb\xbf"
 _SPOOL_BYTES = 8 * 1024 * 1024
 
 
 class ByteSource:
-    """A binary stream with a name, whose beginning can be looked at before it is read.
+    """Named binary stream whose start can be inspected before it is read.
 
     Args:
-        stream: what is read, once and from the front.
+        stream: read once, from the front.
         name: see below.
         progress: called with the number of bytes read so far.
         path: see below.
-        errors: what the stream raises beside `OSError` when it cannot be read, such as what unpacks it.
-        size: how many bytes are read of it, where more may be added meanwhile.
+        errors: exceptions besides `OSError` that the stream raises when it cannot be read, such as decompression errors.
+        size: number of bytes to read, for files that may still grow.
 
     Attributes:
-        name: what places are called by, such as ``chats.jsonl``.
-        path: the file it is, for formats that are not read from the front; None when it is none, or is packed.
-        consumed: bytes read so far.
+        name: prefix of locations, such as ``chats.jsonl``.
+        path: file behind the stream, for formats that need random access; None for pipes and compressed input.
+        consumed: number of bytes read so far.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class ByteSource:
         return data
 
     def head(self) -> bytes:
-        """Return the first bytes, without a byte order mark, and leave them to be read."""
+        """Return up to `HEAD_BYTES` of the start without consuming them, a byte order mark removed."""
         if self._head is None:
             head = b""
             while len(head) < HEAD_BYTES and (data := self._read(HEAD_BYTES - len(head))):
@@ -78,7 +78,7 @@ class ByteSource:
         return self._head
 
     def chunk(self) -> bytes:
-        """Return the next bytes, at most `CHUNK_BYTES`; none at the end."""
+        """Return the next bytes, at most `CHUNK_BYTES`; empty at the end."""
         if data := self.head():
             self._head = b""
         else:
@@ -89,7 +89,7 @@ class ByteSource:
         return data
 
     def copy(self) -> BinaryIO:
-        """Return all of it as a private nameless file that can be sought in; the caller closes it."""
+        """Return the remaining bytes as a seekable, unnamed temporary file; the caller closes it."""
         file = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115  # see above
         try:
             while data := self.chunk():
@@ -101,7 +101,7 @@ class ByteSource:
         return cast("BinaryIO", file)
 
     def lines(self) -> Iterator[tuple[int, bytes | None]]:
-        """Yield each line with its number from 1, without its end; None for one that is too long."""
+        """Yield line number (from 1) and line without its newline; None for a line that exceeds `MAX_RECORD_BYTES`."""
         pieces: list[bytes] = []
         number, size = 1, 0
         while data := self.chunk():

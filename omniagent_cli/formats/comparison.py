@@ -1,4 +1,4 @@
-"""Whether an incoming session is known, older, goes on where ours ends, or contradicts it."""
+"""Comparison of an incoming session with the stored one: identical, older, extended or conflicting."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _CONTENT_KEYS = ("role", "content", "tool_calls", "tool_call_id", "name")
 
 
 def digest(record: dict[str, Any]) -> bytes:
-    """Return what two messages have in common if they say the same: not their ids, times or costs."""
+    """Return a digest of the content of a message; ids, times and costs are excluded."""
     return blake2b(dump([record.get(key) for key in _CONTENT_KEYS]), digest_size=16).digest()
 
 
 def encode_ids(*ids: str | int) -> bytes:
-    """Return ids and numbers as `dump` writes a list of them; what needs no escapes is only put together."""
+    """Encode ids and numbers as `dump` encodes a list; plain ids skip the JSON encoder."""
     if all(isinstance(one, int) or (one.isascii() and one.isalnum()) for one in ids):
         list_of = [f"{one}" if isinstance(one, int) else f'"{one}"' for one in ids]
         return f"[{','.join(list_of)}]".encode()
@@ -28,26 +28,26 @@ def encode_ids(*ids: str | int) -> bytes:
 
 
 class RunningDigest:
-    """A digest over messages in order, so that two sessions compare without being held."""
+    """Digest over messages in order; compares sessions without holding them in memory."""
 
     def __init__(self) -> None:
         self._hash = blake2b(digest_size=16)
         self.count = 0
 
     def add(self, message_id: str, content_digest: bytes) -> None:
-        """Take in the next message."""
+        """Add the next message."""
         self._hash.update(encode_ids(message_id, content_digest.hex()))
         self.count += 1
 
     def hex(self) -> str:
-        """Return the digest so far."""
+        """Return the current digest in hex."""
         return self._hash.hexdigest()
 
 
 def stored_digest(
     store: SessionStore, session_id: str, *, limit: int | None = None
 ) -> tuple[str, int]:
-    """Return the digest of a stored session's first `limit` messages, and how many those were."""
+    """Return the digest of the first `limit` messages of a stored session, and their number."""
     chain = RunningDigest()
     for message in store.iter_messages(session_id):
         if chain.count == limit:
@@ -58,17 +58,17 @@ def stored_digest(
 
 @dataclass(slots=True)
 class ComparisonResult:
-    """What comparing brought to light.
+    """Result of a comparison.
 
     Attributes:
-        known: incoming messages that we have.
-        altered: incoming messages whose id we have with other words.
-        missing: incoming messages that we lack, although later ones are known.
-        leading: those of `missing` that stand before every known one.
-        tail: incoming messages that we lack, after the last known one.
-        stored_after: whether we have messages after the last known one.
-        trimmed: whether the beginning of our session was removed.
-        first_difference: the id of the first incoming message that is not here, or says other words.
+        known: incoming messages that are stored.
+        altered: incoming messages whose id is stored with other content.
+        missing: incoming messages that are not stored although later ones are.
+        leading: those of `missing` that precede every known message.
+        tail: incoming messages that are not stored, after the last known one.
+        stored_after: messages are stored after the last known one.
+        trimmed: the start of the stored session was removed.
+        first_difference: id of the first incoming message that is not stored or has other content.
     """
 
     known: int = 0
@@ -82,13 +82,13 @@ class ComparisonResult:
 
     @property
     def fits(self) -> bool:
-        """Whether everything that both have agrees."""
+        """True when all messages that both sessions share agree."""
         lacking = self.missing - (self.leading if self.trimmed else 0)
         return not self.altered and not lacking
 
 
 class Comparison:
-    """Our session walked along beside the incoming one; holds ids only from where they part."""
+    """Parallel walk over the stored and the incoming session; ids are held only after the first difference."""
 
     def __init__(self, store: SessionStore, session_id: str) -> None:
         self._stored: Iterator[Message] = store.iter_messages(session_id)
@@ -99,7 +99,7 @@ class Comparison:
         self.result = ComparisonResult()
 
     def is_known(self, message_id: str, content_digest: bytes) -> bool:
-        """Take in the next incoming message and tell whether it stands in our session."""
+        """Compare the next incoming message; return True when its id is stored."""
         result = self.result
         is_first = not (result.known or result.altered)
         altered = result.altered
@@ -117,7 +117,7 @@ class Comparison:
         return True
 
     def finish(self) -> ComparisonResult:
-        """Say what was found, once all incoming messages were taken in."""
+        """Return the result, after all incoming messages were compared."""
         if self._index is not None:
             self.result.stored_after = self._last_known < self._stored_count - 1
         else:
@@ -125,7 +125,7 @@ class Comparison:
         return self.result
 
     def _position(self, message_id: str, content_digest: bytes) -> int | None:
-        """Return the place of a message in ours, counting whether it is known or altered."""
+        """Return the position of a message in the stored session, counting it as known or altered; None if absent."""
         if self._index is None:
             stored = next(self._stored, None)
             if stored is None:

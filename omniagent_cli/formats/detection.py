@@ -1,4 +1,4 @@
-"""The outline of a JSON document: where its keys stand, so that words which are only quoted in it mislead nobody."""
+"""Key paths of a JSON document; text that merely quotes such keys is ignored."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 
 _TOKEN = re.compile(rb'"(?:[^"\\\n]|\\.)*+(?:"|\\?\Z|(?=\n))|[\[\]{}:]', re.DOTALL)
-"""A text may have no end, because only the beginning of a file is looked at: it must not be begun in anew at each quote."""
+"""A string may be unterminated, since only the start of a file is read; the possessive quantifier prevents a
+restart at each quote."""
 
 _MAX_TOKENS = 50_000
 _MAX_LEVELS = 3
@@ -15,10 +16,10 @@ _LONGEST = 64
 
 
 def key_paths(head: bytes) -> frozenset[str]:
-    """Return the keys of a document from its first bytes, each as the way to it: ``messages/role``.
+    """Return the keys in the first bytes of a document, each as a path such as ``messages/role``.
 
-    Lists count for nothing on the way, so an object, a list of objects and a line each look the same. A short text is
-    there as ``key=text`` too. Broken and cut documents have the outline of what is there.
+    Lists do not add to a path, so an object, a list of objects and JSON lines give the same paths. A short string value
+    is included as ``key=text``. A damaged or truncated document gives the paths of its readable part.
     """
     return frozenset(_walk_keys(head))
 

@@ -17,17 +17,17 @@ from omniagent_cli.text.redact import Redactor
 
 _PIECE_BYTES = 64 * 1024
 _STORE_ONLY_KEYS = ("uid", "expires_at")
-"""Header keys that are only true in the store a session is in; the time to live goes along as a length."""
+"""Header keys that are valid only in their own store; the time to live is exported as a duration."""
 
 
 @dataclass(slots=True)
 class ExportReport:
-    """What an export wrote.
+    """Result of an export.
 
     Attributes:
-        redactions: how often something of each kind was masked.
-        missing: ids of sessions that went while the export ran.
-        omitted_attachments: attachments that were left out, because what is in them cannot be masked.
+        redactions: number of redactions by kind.
+        missing: ids of sessions that disappeared during the export.
+        omitted_attachments: attachments omitted because their content cannot be redacted.
     """
 
     sessions: int = 0
@@ -38,7 +38,7 @@ class ExportReport:
     omitted_attachments: int = 0
 
     def add(self, other: ExportReport) -> None:
-        """Count what another export wrote too."""
+        """Add the counts of another report."""
         self.sessions += other.sessions
         self.messages += other.messages
         self.bytes += other.bytes
@@ -59,22 +59,22 @@ def export_sessions(
     front_matter: bool = False,
     progress: Callable[[ExportReport], object] | None = None,
 ) -> ExportReport:
-    """Write sessions in a format, message by message.
+    """Export sessions in a format, message by message.
 
     Args:
-        store: where they are.
-        ids: which, in this order. All of a sequence must be there before anything is written; of an iterator,
-            what is gone when its turn comes is left out and told.
+        store: the store to read.
+        ids: session ids, in output order. A sequence is checked before anything is written; from an iterator,
+            sessions that no longer exist are skipped and reported as missing.
         format_name: a key of `formats.FORMATS`.
-        write: takes the bytes, such as ``sys.stdout.buffer.write``; they are UTF-8.
-        redact: mask what looks like a secret; attachments are left out.
-        only: only messages of these roles.
-        front_matter: facts of each session stand before it as YAML; for ``markdown``.
-        progress: called with the report as it grows.
+        write: receives the UTF-8 output, such as ``sys.stdout.buffer.write``.
+        redact: replace likely secrets; attachments are omitted.
+        only: export only messages with these roles.
+        front_matter: write a YAML header before each session; for ``markdown``.
+        progress: called with the current report.
 
     Raises:
-        SessionNotFound: one of a sequence of ids is not there; nothing was written.
-        UsageError: no such format or role, or it has no front matter.
+        SessionNotFound: an id of a sequence does not exist; nothing was written.
+        UsageError: the format or a role is unknown, or the format has no front matter.
     """
     target: Exporter = open_exporter(format_name, front_matter=front_matter)
     if only is not None and (unknown := sorted(set(only) - set(ROLES))):
@@ -93,7 +93,7 @@ def export_sessions(
 
 
 class _Export:
-    """Feeds an exporter and counts."""
+    """Source of sessions for an exporter; keeps the report."""
 
     def __init__(
         self,
@@ -112,7 +112,7 @@ class _Export:
             self.report.redactions = self._redactor.counts
 
     def flush(self, buffer: bytearray, write: Callable[[bytes], object]) -> None:
-        """Write what has gathered and empty the buffer."""
+        """Write the buffer and empty it."""
         if buffer:
             self.report.bytes += len(buffer)
             write(bytes(buffer))
@@ -121,7 +121,7 @@ class _Export:
                 self._progress(self.report)
 
     def sessions(self, ids: Iterable[str]) -> Iterator[OutgoingSession]:
-        """Yield each session as it is now."""
+        """Yield the current state of each session."""
         for session_id in ids:
             try:
                 session = self._store.header(session_id)
@@ -183,10 +183,10 @@ class _Export:
 
 
 class _Summaries:
-    """The summaries of a session, which go out by message number: a position is only true in its own store.
+    """Summaries of a session, renumbered by exported message: positions are valid only in their own store.
 
     Attributes:
-        values: as they are in the store, by position.
+        values: stored summary records.
     """
 
     def __init__(self, values: list[dict[str, Any]]) -> None:
@@ -196,13 +196,13 @@ class _Summaries:
         self._number = -1
 
     def count_message(self, position: int) -> None:
-        """Count the next message of the export."""
+        """Count the next exported message."""
         while self._pending and self._pending[0]["up_to"] < position:
             self._numbered[self._number] = self._pending.pop(0)
         self._number += 1
 
     def by_number(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield key and record of each, once all messages were counted; of two at one place the newer."""
+        """Yield key and record of each summary, after all messages were counted; of two at one message the newer."""
         for value in self._pending:
             self._numbered[self._number] = value
         for number, value in self._numbered.items():

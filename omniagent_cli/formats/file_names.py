@@ -1,4 +1,4 @@
-"""Names of files to which sessions are written, one for each: safe on every kind of disk, and to be read by people."""
+"""File names for exported sessions: unique per session, safe on every file system, readable."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import re
 import unicodedata
 
 MAX_BYTES = 200
-"""Of a name with its ending: most disks take 255, and what moves files about adds to it."""
+"""Length limit with suffix; most file systems allow 255, and sync tools append to names."""
 
 _SAFE_NAME = re.compile(r"[a-z0-9_][a-z0-9_-]*(?:\.[a-z0-9_-]+)*")
 _UNSAFE = re.compile(r"[^\w.-]+")
 _RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(?:\.|$)", re.IGNORECASE)
-"""Devices on Windows, with any ending: https://learn.microsoft.com/windows/win32/fileio/naming-a-file"""
+"""Reserved device names on Windows: https://learn.microsoft.com/windows/win32/fileio/naming-a-file"""
 
 
 def file_name(session_id: str, ending: str) -> str:
-    """Return the name of the file of a session, the same each time and no other session's.
+    """Return a stable file name for a session that no other session has.
 
-    An id of small letters, digits, ``-``, ``_`` and ``.`` is its own name. What another leaves of itself is followed
-    by ``~`` and a hash, so that two that differ only in case, in what had to go, or in how Unicode writes them stay two
-    files everywhere. There is no ``~`` in the names of the first kind.
+    An id of lowercase letters, digits, ``-``, ``_`` and ``.`` is used unchanged. Any other id is reduced to safe
+    characters plus ``~`` and a hash, so ids that differ only in case, in removed characters or in Unicode normalization
+    get different names. Unchanged ids never contain ``~``.
     """
     max_length = MAX_BYTES - len(ending)
     if (

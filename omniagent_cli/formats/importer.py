@@ -1,4 +1,4 @@
-"""Import from files, directories, zips and pipes into a store, in bounded memory: whole sessions or nothing of them."""
+"""Import of files, directories, zip archives and pipes into a store, in bounded memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from omniagent_cli.stores import SessionStore
 __all__ = ["CONFLICTS", "ImportReport", "Outcome", "Problem", "import_path", "import_stream"]
 
 OpenSources = Callable[[], Iterable[ByteSource | Problem]]
-"""Begins to read, from the front; called twice where nothing is to be taken when anything is wrong."""
+"""Function that opens the input from the start; a strict import calls it twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,29 +57,29 @@ def import_stream(
     branches: bool = False,
     progress: Progress | None = None,
 ) -> ImportReport:
-    """Bring in the sessions of a stream: each whole or not at all, and only what is not here yet.
+    """Import the sessions of a stream; each session is imported completely or not at all.
 
-    A session that is here already is left alone when the file has nothing new, continued when the file's goes
-    on where ours ends, and otherwise refused. Messages without ids get ids from their content, sessions too,
-    so that importing twice changes nothing.
+    An existing session is skipped when the input has nothing new, extended when the input continues it, and
+    otherwise refused. Messages and sessions without ids get ids derived from their content, so a repeated
+    import changes nothing.
 
     Args:
-        store: where they go.
-        source: binary; read once from the front, so a pipe will do. A zip, and what gzip or zstd packed, are unpacked.
-        name: what the places in problems are called by, such as the file's name.
-        format_name: a key of `formats.FORMATS`, or ``auto``: told from the content.
-        as_id: the id to give to the one session of the file.
-        on_conflict: one of `CONFLICTS`: ``skip`` leaves ours, ``rename`` brings theirs in beside it, ``merge``
-            adds their messages after the last common one, ``replace`` puts ours in the trash, ``fail`` stops there.
-        dry_run: change nothing; the report says what would be done with each session by itself.
-        strict: bring in nothing at all if there is any problem; what cannot be read twice is copied first.
-        branches: bring in also what was edited or asked for again in the other tool, as sessions of their own.
+        store: the target store.
+        source: binary stream, read once from the front; zip, gzip and zstd input is decompressed.
+        name: prefix of problem locations, such as the file name.
+        format_name: a key of `formats.FORMATS`, or ``auto`` to detect it from the content.
+        as_id: id for the only session of the input.
+        on_conflict: one of `CONFLICTS`: ``skip`` keeps the stored session, ``rename`` imports under a new id, ``merge``
+            appends messages after the last common one, ``replace`` moves the stored session to the trash, ``fail`` stops.
+        dry_run: change nothing; the report shows the outcome for each session alone.
+        strict: import nothing if there is any problem; input that is not seekable is copied first.
+        branches: also import edited and regenerated messages, as sessions of their own.
         progress: called with the number of bytes read so far.
 
     Raises:
-        UsageError: no such format or conflict rule.
-        InvalidSessionId: `as_id` is none.
-        StoreUnavailable: the store cannot be used; whole sessions that came before are in.
+        UsageError: the format or conflict rule is unknown.
+        InvalidSessionId: `as_id` is not a valid session id.
+        StoreUnavailable: the store cannot be used; sessions imported before are kept.
     """
     options = _ImportOptions(format_name, as_id, on_conflict, dry_run, strict, branches)
     options.check()
@@ -104,7 +104,7 @@ def import_path(
     branches: bool = False,
     progress: Progress | None = None,
 ) -> ImportReport:
-    """Bring in the sessions of a file, or of all files below a directory that hold any; see `import_stream`.
+    """Import the sessions of a file, or of all matching files of a directory; see `import_stream`.
 
     Raises:
         FormatError: the file cannot be opened.
@@ -162,7 +162,7 @@ def _directory_sources(
 
 
 def _to_problem(error: FormatError, name: str) -> Problem:
-    """Return what is wrong as a problem, whose place its text does not repeat."""
+    """Return an error as a problem; the location is removed from its text."""
     location = error.location or name
     return problem(location, str(error).removeprefix(f"{location}: "))
 
@@ -188,7 +188,7 @@ def _aborted_report(report: ImportReport) -> ImportReport:
 
 
 class _ImportRun:
-    """One walk through everything that is to be read."""
+    """One pass over the input."""
 
     def __init__(self, store: SessionStore, options: _ImportOptions, *, dry_run: bool) -> None:
         self._options = options
@@ -202,7 +202,7 @@ class _ImportRun:
         )
 
     def run(self, items: Iterable[ByteSource | Problem]) -> ImportReport:
-        """Read all of it; a file among others that is in no known format is passed over, if any is in one."""
+        """Import all sources; unrecognized files are ignored if at least one file is recognized."""
         unknown: list[Problem] = []
         known = 0
         for source in items:
@@ -226,7 +226,7 @@ class _ImportRun:
         return self.report
 
     def _import_source(self, source: ByteSource) -> str:
-        """Take in one file; return why it is in no format, if it is in none."""
+        """Import one file; return the reason when its format is not recognized."""
         head = source.head()
         if not head.strip():
             return "there is nothing in it"

@@ -1,4 +1,4 @@
-"""What there is to import at a place: a file, the files of a directory, the members of a zip; unpacked while they are read."""
+"""Input sources of an import: files, directories and zip members, decompressed on the fly."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ MAX_MEMBERS = 100_000
 MAX_DIRECTORY_BYTES = 64 * 1024 * 1024
 MAX_MEMBER_BYTES = 1 << 28
 MAX_MEMBER_RATIO = 500
-"""A member that would unpack to more than `MAX_MEMBER_BYTES`, and to that many times its packed size, is a bomb."""
+"""A member larger than `MAX_MEMBER_BYTES` with a higher compression ratio than this is rejected as a zip bomb."""
 
 _ENDINGS = (".json", ".jsonl", ".ndjson", ".yaml", ".yml", ".db", ".zip", ".zst", ".gz")
-"""Endings of the files that are looked at in a directory or a zip."""
+"""Suffixes of files that are considered in a directory or zip archive."""
 
 _ENCRYPTED = 0x1
 _UNPACK_ERRORS = (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, struct.error)
@@ -43,13 +43,13 @@ Progress = Callable[[int], object]
 def sources(
     stream: BinaryIO, name: str, *, path: Path | None = None, progress: Progress | None = None
 ) -> Iterator[ByteSource | Problem]:
-    """Yield what a stream holds: itself, unpacked where it is packed, or each member of a zip.
+    """Yield the sources in a stream: itself, decompressed if needed, or each member of a zip archive.
 
     Args:
         stream: binary, read once from the front.
-        name: what places are called by.
-        path: the file it is of, if it is one.
-        progress: called with the number of bytes of the stream that were used so far.
+        name: prefix of locations.
+        path: file behind the stream, if any.
+        progress: called with the number of bytes of the stream used so far.
     """
     source = ByteSource(
         stream, name, progress=progress, path=path, size=size_of(stream) if path else None
@@ -71,11 +71,11 @@ def sources(
 def files_under(
     directory: Path, *, on_error: Callable[[OSError], object] | None = None
 ) -> Iterator[Path]:
-    """Yield the files of a directory that may hold conversations, in the order of their names; links are not followed.
+    """Yield the files below a directory that may contain conversations, sorted by name; symbolic links are not followed.
 
     Args:
-        directory: as deep as it likes.
-        on_error: called with what was wrong with each directory that cannot be read.
+        directory: searched recursively.
+        on_error: called with the error of each directory that cannot be read.
     """
     pending = [directory]
     while pending:
@@ -96,10 +96,10 @@ def files_under(
 
 
 def open_file(path: Path) -> BinaryIO:
-    """Open a file to be imported.
+    """Open a file for import.
 
     Raises:
-        FormatError: it cannot be read.
+        FormatError: the file cannot be read.
     """
     try:
         return path.open("rb")
@@ -110,7 +110,7 @@ def open_file(path: Path) -> BinaryIO:
 
 
 def size_of(stream: BinaryIO) -> int | None:
-    """Return how many bytes a file has now; None when it is none."""
+    """Return the current size of a regular file in bytes; None for anything else."""
     try:
         status = os.fstat(stream.fileno())
     except (OSError, ValueError):
@@ -119,7 +119,7 @@ def size_of(stream: BinaryIO) -> int | None:
 
 
 class _SourceReader(io.RawIOBase):
-    """A source read as a file, by what unpacks it."""
+    """Raw reader over a source, for decompressors."""
 
     def __init__(self, source: ByteSource) -> None:
         self._source = source
@@ -138,7 +138,7 @@ class _SourceReader(io.RawIOBase):
 
 
 def as_file(source: ByteSource) -> BinaryIO:
-    """Return a source as a file that is read from the front."""
+    """Return a source as a buffered, forward-only file."""
     return cast("BinaryIO", io.BufferedReader(_SourceReader(source)))
 
 
@@ -156,7 +156,7 @@ def _decompress_zstd(source: ByteSource) -> ByteSource:
 def _decompress(
     file: Any, packed: ByteSource, name: str, errors: tuple[type[Exception], ...]
 ) -> ByteSource:
-    """Return what was packed, read until it turns out to be a bomb."""
+    """Return a decompressed source that raises for a decompression bomb."""
     read, size = file.read1, 0
 
     def read1(selected: int) -> bytes:
@@ -177,7 +177,7 @@ def _bomb_message(ratio: float) -> str:
 
 @contextmanager
 def _seekable(source: ByteSource) -> Iterator[BinaryIO]:
-    """Give a zip as a file that can be gone through: itself, or a private nameless copy of a pipe."""
+    """Open a zip archive as a seekable file: the file itself, or an unnamed copy of a pipe."""
     with ExitStack() as stack:
         if source.path is not None:
             yield stack.enter_context(open_file(source.path))
@@ -223,7 +223,7 @@ def _members(
 def _scaled_progress(
     info: zipfile.ZipInfo, before: int, progress: Progress | None
 ) -> Progress | None:
-    """Tell how far it is in the zip, from how far it is in what a member unpacks to."""
+    """Return a callback that converts progress inside a member to progress in the archive."""
     if progress is None:
         return None
     share = info.compress_size / max(1, info.file_size)
@@ -231,7 +231,7 @@ def _scaled_progress(
 
 
 def _directory_size(file: BinaryIO) -> int:
-    """Return the size of a zip's table of contents, which is read as a whole; 0 when it says none.
+    """Return the size of the central directory, which is read completely; 0 when it is not declared.
 
     https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT, 4.3.14 to 4.3.16
     """
@@ -252,7 +252,7 @@ def _directory_size(file: BinaryIO) -> int:
 
 
 def _selected_members(infos: list[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
-    """Choose the members that may hold conversations; in an account export only those that do by their name."""
+    """Select members that may contain conversations; in an account export, only those named ``conversations*``."""
     found = [
         info for info in infos if info.filename.lower().endswith(_ENDINGS) and not info.is_dir()
     ]

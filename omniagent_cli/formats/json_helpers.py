@@ -1,4 +1,4 @@
-"""What most importers read of JSON: the elements of a list, the object of each line, the value of a key."""
+"""JSON reading shared by importers: documents, list elements, lines, object members."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from omniagent_cli.formats.types import IncomingSession, MessageEntry, Problem, 
 
 
 def is_json_lines(head: bytes) -> bool:
-    """Tell whether each document is one line: the first line ends as a document, or does not end in sight."""
+    """Return True if each line is a document: the first line is complete, or its end is not in `head`."""
     line, end, _ = head.lstrip().partition(b"\n")
     return not end or line.rstrip().endswith((b"}", b"]"))
 
 
 def line_objects(source: ByteSource) -> Iterator[MessageEntry | Problem]:
-    """Yield the object of each line that is not blank, and a problem for each that is no object."""
+    """Yield the object of each non-blank line, and a problem for each line that is not an object."""
     for number, line in source.lines():
         location = f"{source.name}:{number}"
         if line is None:
@@ -37,7 +37,7 @@ def line_objects(source: ByteSource) -> Iterator[MessageEntry | Problem]:
 
 
 def read_member(reader: JsonReader, key: str, fields: dict[str, Any]) -> Iterator[Problem]:
-    """Read the value of a key into `fields`; one that cannot be read is told and left out."""
+    """Read the value of a key into `fields`; yield a problem if it cannot be read."""
     location = reader.location
     try:
         fields[key] = reader.value()
@@ -76,7 +76,7 @@ def with_problems(incoming: IncomingSession) -> Iterator[IncomingSession | Probl
 
 
 def list_entries(reader: JsonReader) -> Iterator[MessageEntry | Problem]:
-    """Yield each element of the list the reader stands at, and a problem for each that cannot be read.
+    """Yield each element of the list at the reader's position, and a problem for each unreadable one.
 
     Raises:
         BadDocument: the end of the list cannot be found.

@@ -1,9 +1,8 @@
-"""JSON read a value at a time from a stream, however long the document is.
+"""Incremental JSON reader: one value at a time, for documents of any length.
 
-The standard library's scanner reads each value; this module only feeds it and finds its place again after a
-value that cannot be read. Event parsers such as ijson were measured and left: its C library turns a lone
-surrogate into ``?`` or fails at it, either back end stops for good at the first error, and the faithful one
-reads a quarter as fast.
+The standard library's scanner parses the values; this module feeds it and resynchronizes after an invalid value.
+ijson was measured and rejected: its C backend turns a lone surrogate into ``?`` or fails, both backends stop at the
+first error, and the pure Python one has a quarter of the speed.
 """
 
 from __future__ import annotations
@@ -25,15 +24,15 @@ _STRUCTURE = re.compile(r"\[+|\{+|[\]}]+|\"|\n")
 _STRING_END = re.compile(r"[\"\\\n]")
 _RAW_SURROGATE = re.compile("[\udc80-\udcff]")
 _TAIL = 16
-"""A scanner's error this close to the end of what was read may only mean that more is to come."""
+"""A scan error within this many characters of the end of the buffer may only mean that more input is needed."""
 
 
 class BadValue(ValueError):
-    """One value is not JSON; the reader stands behind it and can go on."""
+    """One value is not valid JSON; the reader is positioned after it."""
 
 
 class BadDocument(FormatError):
-    """The document is broken at this place; nothing behind it can be found."""
+    """The document is damaged at this location; the rest cannot be read."""
 
     def __init__(self, message: str, *, location: str) -> None:
         super().__init__(message, location=location)
@@ -56,10 +55,10 @@ _scan = cast("Callable[[str, int], tuple[Any, int]]", vars(_decoder)["scan_once"
 
 
 def parse(text: str) -> Any:
-    """Read one JSON value from text in which undecodable bytes stand as surrogates.
+    """Parse one JSON value from text with undecodable bytes as surrogates.
 
     Raises:
-        BadValue: it is not one JSON value that can be kept.
+        BadValue: the text is not exactly one supported JSON value.
     """
     try:
         value, end = _scan(text, _skip_space(text, 0))
@@ -86,13 +85,13 @@ def _skip_space(text: str, at: int) -> int:
 
 
 class JsonReader:
-    """Walks through JSON values of a source, one after another.
+    """Pull reader over the JSON values of a source.
 
-    `array` and `members` go into a container; whoever does so reads or skips each value they stop at.
+    `array` and `members` enter a container; the caller reads or skips each value at which they stop.
 
     Args:
-        source: what is read.
-        by_line: each document is one line, so a broken one costs no more than its line.
+        source: the input.
+        by_line: each document is one line, so damage is limited to its line.
     """
 
     def __init__(self, source: ByteSource, *, by_line: bool = False) -> None:
@@ -109,7 +108,7 @@ class JsonReader:
 
     @property
     def location(self) -> str:
-        """Where the reader stands, such as ``chats.json:12``."""
+        """Current file name and line, such as ``chats.json:12``."""
         self._count_lines()
         return f"{self._source.name}:{self._line}"
 
@@ -118,9 +117,9 @@ class JsonReader:
         self._counted_to = self._at
 
     def peek(self) -> str:
-        """Return the next character that is not blank, without passing it; empty at the end.
+        """Return the next non-blank character without consuming it; empty at the end.
 
-        Where each document is a line, the end of the line is not blank inside one.
+        With `by_line`, a newline inside a document is not blank.
         """
         blanks = _BLANKS if self._by_line and self._depth else _SPACE
         while not self._abandoned:
@@ -133,11 +132,11 @@ class JsonReader:
         return ""
 
     def value(self) -> Any:
-        """Read the whole value the reader stands at.
+        """Read the value at the current position.
 
         Raises:
-            BadValue: it is not JSON, too long or nested too deeply; the reader stands behind it.
-            BadDocument: its end cannot be found.
+            BadValue: the value is not JSON, too long or nested too deeply; the reader is positioned after it.
+            BadDocument: the end of the value cannot be found.
         """
         self.peek()
         size_hint = 0
@@ -168,7 +167,7 @@ class JsonReader:
         return value
 
     def _may_be_incomplete(self, error: StopIteration | JSONDecodeError) -> bool:
-        """Tell whether an error may only mean that the rest of the value was not read yet."""
+        """Return True if an error may only mean that the rest of the value is not buffered yet."""
         if self._ended:
             return False
         if isinstance(error, JSONDecodeError):
@@ -180,10 +179,10 @@ class JsonReader:
         raise BadValue(message)
 
     def skip(self) -> None:
-        """Pass over the value the reader stands at, right or wrong, without keeping it.
+        """Skip the value at the current position, valid or not, without storing it.
 
         Raises:
-            BadDocument: the document ends inside it.
+            BadDocument: the document ends inside the value.
         """
         first = self.peek()
         if first not in ("{", "[", '"'):
@@ -246,10 +245,10 @@ class JsonReader:
             raise self.document_error("there is no value")
 
     def array(self) -> Iterator[None]:
-        """Go into the array the reader stands at and stop at each element, then leave it.
+        """Enter the array at the current position, stop at each element, then leave it.
 
         Raises:
-            BadDocument: it is not an array, or its end cannot be found.
+            BadDocument: there is no array, or its end cannot be found.
         """
         self._expect("[", "a list")
         self._depth += 1
@@ -262,10 +261,10 @@ class JsonReader:
                 return
 
     def members(self) -> Iterator[str]:
-        """Go into the object the reader stands at and stop at the value of each key, then leave it.
+        """Enter the object at the current position, stop at the value of each key, then leave it.
 
         Raises:
-            BadDocument: it is not an object, or its end cannot be found.
+            BadDocument: there is no object, or its end cannot be found.
         """
         self._expect("{", "an object")
         self._depth += 1
@@ -285,7 +284,7 @@ class JsonReader:
                 return
 
     def _at_end(self, end: str) -> bool:
-        """Pass over what stands behind a value, and tell whether it ended the container."""
+        """Consume the separator after a value; return True if it ended the container."""
         if self._abandoned:
             return True
         character = self.peek()
@@ -310,11 +309,11 @@ class JsonReader:
         self._at += 1
 
     def abandon(self) -> None:
-        """Give the document up: every container that is open counts as left."""
+        """Abandon the document: all open containers end."""
         self._abandoned = True
 
     def next_line(self) -> bool:
-        """Pass over the rest of the line; False when there is no other."""
+        """Skip the rest of the line; return False if there is no other line."""
         self._depth, self._abandoned = 0, False
         while (end := self._text.find("\n", self._at)) < 0:
             self._at = len(self._text)
@@ -324,11 +323,11 @@ class JsonReader:
         return True
 
     def document_error(self, message: str) -> BadDocument:
-        """Return the error that says the document is broken here."""
+        """Return an error for the current location."""
         return BadDocument(message, location=self.location)
 
     def _fill(self, size_hint: int = 0) -> bool:
-        """Read at least one more character, about `size_hint` if given; False when there are none."""
+        """Read at least one more character, about `size_hint` if given; return False at the end."""
         if self._ended:
             return False
         pieces = [self._text[self._at :]]

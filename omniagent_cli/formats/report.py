@@ -1,4 +1,4 @@
-"""What an import did: an outcome per session, and what could not be read."""
+"""Import report: one outcome per session, and the problems found."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from dataclasses import dataclass, field
 from omniagent_cli.formats.types import Problem
 
 MAX_REPORTED = 10_000
-"""How many problems and outcomes a report holds; the counts go on."""
+"""Limit of stored problems and outcomes; the counts are not limited."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one session of an import.
+    """Outcome for one session of an import.
 
     Attributes:
-        session_id: the id it has here, or would have.
+        session_id: its id in the store.
         action: ``imported``, ``renamed``, ``replaced``, ``merged``, ``skipped`` or ``refused``.
-        messages: how many messages came in with it.
-        reason: why, where that is not plain.
+        messages: number of imported messages.
+        reason: explanation, if any.
     """
 
     session_id: str
@@ -30,13 +30,14 @@ class Outcome:
 
 @dataclass(slots=True)
 class ImportReport:
-    """What an import did, or with ``dry_run`` would have done.
+    """Result of an import, or the expected result with ``dry_run``.
 
     Attributes:
-        sessions: an outcome per session, and `problems` what could not be read: the first `MAX_REPORTED` of each.
-        problem_count: how many problems there were in all.
-        messages: how many messages came in.
-        stopped: the import ended early: ``fail`` met a conflict, or ``strict`` a problem.
+        sessions: one outcome per session, at most `MAX_REPORTED`.
+        problems: unreadable records, at most `MAX_REPORTED`.
+        problem_count: total number of problems.
+        messages: total number of imported messages.
+        stopped: the import ended early: a conflict with ``fail``, or a problem with ``strict``.
     """
 
     format_name: str = ""
@@ -49,38 +50,38 @@ class ImportReport:
 
     @property
     def imported(self) -> int:
-        """How many sessions came in as new ones, renamed and replacing ones included."""
+        """Number of new sessions, including renamed and replacing ones."""
         return self.counts["imported"] + self.counts["renamed"] + self.counts["replaced"]
 
     @property
     def merged(self) -> int:
-        """How many sessions here were continued."""
+        """Number of extended sessions."""
         return self.counts["merged"]
 
     @property
     def skipped(self) -> int:
-        """How many sessions were known already."""
+        """Number of skipped sessions."""
         return self.counts["skipped"]
 
     @property
     def refused(self) -> int:
-        """How many sessions stayed out because they contradict what is here."""
+        """Number of sessions refused because of a conflict."""
         return self.counts["refused"]
 
     @property
     def ok(self) -> bool:
-        """Whether everything in the file is here now."""
+        """True if everything in the input is in the store now."""
         return not (self.problem_count or self.refused or self.stopped)
 
     def add(self, outcome: Outcome) -> None:
-        """Note what became of a session."""
+        """Add the outcome of a session."""
         self.counts[outcome.action] += 1
         self.messages += outcome.messages
         if len(self.sessions) < MAX_REPORTED:
             self.sessions.append(outcome)
 
     def add_problem(self, problem: Problem) -> None:
-        """Note what could not be read."""
+        """Add a problem."""
         self.problem_count += 1
         if len(self.problems) < MAX_REPORTED:
             self.problems.append(problem)

@@ -1,4 +1,4 @@
-"""One incoming session at a time: compared with what is there, staged, and shown whole or not at all."""
+"""Import of one session at a time: compare, stage, then publish completely or not at all."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from omniagent_cli.models import MAX_ID_BYTES, Message, Session, check_session_i
 from omniagent_cli.stores import SessionStore
 
 CONFLICTS = ("skip", "rename", "merge", "replace", "fail")
-"""What can be asked for when a session is already there with other content."""
+"""Rules for a session that exists with other content."""
 
 _LOCAL_KEYS = frozenset({"id", "uid", "revision", "expires_at", "message_count", "messages"})
-"""Header keys that say nothing about whether two sessions are the same."""
+"""Header keys that are ignored when two sessions are compared."""
 
 
 class SessionImporter:
-    """Takes in sessions one after another and notes in the report what became of each."""
+    """Importer of sessions, one after another; outcomes go to the report."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class SessionImporter:
         self._first_difference = ""
 
     def import_session(self, incoming: IncomingSession) -> None:
-        """Bring in one session, or say why not; its entries are used up."""
+        """Import one session and report the outcome; its entries are consumed."""
         outcome = self._try_import(incoming)
         if (
             outcome is not None
@@ -69,10 +69,10 @@ class SessionImporter:
             staging.discard()
 
     def _branch_of(self, incoming: IncomingSession) -> IncomingSession | None:
-        """Return what contradicts ours as a branch of its own.
+        """Return a conflicting session as a branch of its own.
 
-        Another tool's conversation that was edited there is no copy of ours any more, and nobody has to decide
-        between the two: both are kept.
+        A conversation that was edited in another tool after its first import is no longer a copy of the stored one;
+        both are kept, so no decision is needed.
         """
         wanted = self._on_conflict is None and self._as_id is None and self._first_difference
         return incoming.as_branch(self._first_difference) if wanted and incoming.as_branch else None
@@ -129,7 +129,7 @@ class SessionImporter:
             return None
 
     def _is_contained_in(self, session_id: str, incoming: IncomingSession) -> bool:
-        """Tell whether a session here holds all of an incoming one, which is read for that once more."""
+        """Return True if a stored session contains all messages of an incoming one, which is read once more."""
         if not session_id or incoming.reread is None or self._revision(session_id) is None:
             return False
         checker, comparison = MessageValidator(), Comparison(self._store, session_id)
@@ -153,7 +153,7 @@ class SessionImporter:
     def _messages(
         self, incoming: IncomingSession, checker: MessageValidator, staging: Staging | None
     ) -> Iterator[tuple[Message, bytes]]:
-        """Yield the good messages, tell the bad ones, and hand other records to the staging."""
+        """Yield valid messages, report problems, and pass other records to the staging."""
         for entry in incoming.entries:
             if isinstance(entry, Problem):
                 checker.skip()
@@ -182,7 +182,7 @@ class SessionImporter:
     def _final_session(
         self, incoming: IncomingSession, session_id: str, checker: MessageValidator
     ) -> Session | None:
-        """Return the session to show, now that its header is known to the end; None when it cannot be used."""
+        """Return the session to publish, after its header was read completely; None if it is invalid."""
         if incoming.is_invalid:
             return None
         session = parse_session(incoming, session_id)
@@ -199,7 +199,7 @@ class SessionImporter:
     def _import_new(
         self, incoming: IncomingSession, session_id: str | None, staging: Staging
     ) -> Outcome | None:
-        """Bring in a session whose id is free, or is only known at its end."""
+        """Import a session whose id is free, or is known only at its end."""
         checker = self._stage_all(incoming, staging, compares=session_id is None)
         if session_id is None:
             found = self._resolve_late_id(incoming, checker)
@@ -220,7 +220,7 @@ class SessionImporter:
     def _resolve_late_id(
         self, incoming: IncomingSession, checker: MessageValidator
     ) -> str | Outcome | None:
-        """Return the free id of a session that began without one, or what else becomes of it."""
+        """Return a free id for a session without one, or its outcome."""
         chain = checker.chain
         found = self._session_id(incoming)
         if isinstance(found, Problem):
@@ -239,7 +239,7 @@ class SessionImporter:
     def _merge(
         self, incoming: IncomingSession, session_id: str, revision: int, staging: Staging
     ) -> Outcome | None:
-        """Add what an incoming session has beyond ours, if it goes on where ours ends or a merge was asked for."""
+        """Append the new messages of an incoming session if it extends the stored one or a merge is requested."""
         checker = MessageValidator()
         comparison = Comparison(self._store, session_id)
         staging.attachments = frozenset(self._store.attachments(session_id))
@@ -263,7 +263,7 @@ class SessionImporter:
     def _resolve_conflict(
         self, incoming: IncomingSession, session_id: str, staging: Staging
     ) -> Outcome | None:
-        """Bring in a session whose id is taken: beside ours, in its place, or not at all."""
+        """Import a session whose id exists: under a new id, as a replacement, or not at all."""
         checker = self._stage_all(incoming, staging, compares=True)
         session = self._final_session(incoming, session_id, checker)
         if session is None:
@@ -294,7 +294,7 @@ class SessionImporter:
     def _is_identical(
         self, session: Session, incoming: IncomingSession, chain: tuple[str, int]
     ) -> bool:
-        """Tell whether the session with this id says what the incoming one says, header included."""
+        """Return True if the stored session has the same messages and header."""
         try:
             stored = self._store.header(session.id).header_record()
             if stored_digest(self._store, session.id) != chain:
@@ -316,7 +316,7 @@ def _numbered(session_id: str, number: int) -> str:
 
 
 def _merge_outcome(session_id: str, found: ComparisonResult, *, forced: bool) -> Outcome:
-    """Decide about a session that is already here; `forced`: the person said to merge."""
+    """Return the outcome for an existing session; `forced` means that a merge was requested."""
     if not forced and not found.fits:
         what = "messages that differ" if found.altered else "messages between ours"
         return Outcome(session_id, "refused", reason=f"it has {what}; say what to do on a conflict")

@@ -1,4 +1,4 @@
-"""A session on its way into a store: hidden until it is whole."""
+"""Staging of an incoming session, invisible until it is complete."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _BATCH_CHARACTERS = 2 * 1024 * 1024
 
 
 class Staging:
-    """A session being brought in, hidden until it is whole; in a dry run it is only counted.
+    """Incoming session in the staging area; a dry run only counts messages.
 
     Attributes:
-        attachments: what the session to be continued has already; None when it is a new one.
+        attachments: attachments of the session to be extended; None for a new session.
     """
 
     def __init__(self, store: SessionStore, *, dry_run: bool) -> None:
@@ -30,7 +30,7 @@ class Staging:
         self.attachments: frozenset[str] | None = None
 
     def add(self, message: Message) -> None:
-        """Take in the next message."""
+        """Stage the next message."""
         self._count += 1
         if self._dry_run:
             return
@@ -40,13 +40,13 @@ class Staging:
             self._flush()
 
     def add_record(self, kind: str, key: str, value: dict[str, Any]) -> None:
-        """Take in an attachment or a summary."""
+        """Stage an attachment or a summary."""
         wanted = self.attachments is None or (kind == "attachment" and key not in self.attachments)
         if wanted and not self._dry_run:
             self._store.stage_record(self._staged_uid(), kind, key, value)
 
     def publish(self, session: Session, *, replace: bool = False, auto_title: bool) -> None:
-        """Show it as a session."""
+        """Publish the staged messages as a session."""
         if self._dry_run:
             return
         self._store.publish(
@@ -55,7 +55,7 @@ class Staging:
         self._uid = None
 
     def absorb(self, session_id: str, revision: int) -> None:
-        """Move what came in to the end of a session that is there."""
+        """Append the staged messages to an existing session."""
         if self._dry_run:
             return
         self._flush()
@@ -63,12 +63,12 @@ class Staging:
         self._uid = None
 
     def restart(self) -> None:
-        """Begin again: what came in so far is known already."""
+        """Discard what is staged so far, because it is already stored."""
         if self._count:
             self.discard()
 
     def discard(self) -> None:
-        """Forget what was not shown; a store that fails now removes it a day later."""
+        """Discard what was not published; if the store fails now, it cleans up a day later."""
         self._batch.clear()
         self._size = self._count = 0
         uid, self._uid = self._uid, None

@@ -1,4 +1,4 @@
-"""What moves between a format and the stores: sessions on their way out and in, and what was wrong on the way."""
+"""Types exchanged between formats and stores: sessions in both directions, and import problems."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from omniagent_cli.formats.byte_source import ByteSource
 from omniagent_cli.text.sanitize import cut
 
 PROBLEM_LENGTH = 300
-"""Characters of a problem's text that are kept: it may quote what a hostile file holds."""
+"""Length limit of a problem's text, which may quote a hostile file."""
 
 
 class Problem(NamedTuple):
-    """One bad record of an import.
+    """One invalid record of an import.
 
     Attributes:
-        location: where, such as ``chats.jsonl:12``.
-        text: what is wrong there; may quote the file, so it is data, not for a terminal as it is.
+        location: file and line, such as ``chats.jsonl:12``.
+        text: description; may quote the file, so it must be sanitized for a terminal.
     """
 
     location: str
@@ -26,14 +26,14 @@ class Problem(NamedTuple):
 
 
 class MessageEntry(NamedTuple):
-    """One message of an import, as found: not checked yet."""
+    """One message of an import, not validated yet."""
 
     location: str
     record: Any
 
 
 class RecordEntry(NamedTuple):
-    """One other record of an import (``attachment``, ``summary``), as found: not checked yet."""
+    """One other record of an import (``attachment``, ``summary``), not validated yet."""
 
     location: str
     kind: Any
@@ -46,17 +46,17 @@ Entry = MessageEntry | RecordEntry | Problem
 
 @dataclass(slots=True)
 class IncomingSession:
-    """A session on its way in.
+    """Session being imported.
 
     Attributes:
-        location: where it begins.
-        header: the session record without its messages, as found: not checked yet. An ``id`` may be absent.
-        entries: the rest, read as it is asked for; a reader goes on to its next session once they are used up.
-        is_invalid: the header cannot be used, which was told; known once the entries are used up.
-        is_native: it was written by omniagent: an absent title or turn is a fact and not a gap to fill.
-        reread: reads the entries once more, from the first; None when they can be read only once.
-        branch_of: the session it is another thread of; empty for the one that was on the screen.
-        as_branch: makes the same one anew as a branch of itself, told from it by the id of its first message that differs.
+        location: start of the session in the input.
+        header: session record without messages, not validated yet; ``id`` may be absent.
+        entries: lazy iterator of the rest; a reader continues with its next session after it is exhausted.
+        is_invalid: the header cannot be used and a problem was reported; final after the entries are exhausted.
+        is_native: written by omniagent: a missing title or turn is intended, so none is derived.
+        reread: yields the entries once more from the first; None when they can be read only once.
+        branch_of: id of the session of the visible thread; empty for that session itself.
+        as_branch: returns this session as a branch named by the id of its first differing message.
     """
 
     location: str
@@ -71,15 +71,15 @@ class IncomingSession:
 
 @dataclass(slots=True)
 class OutgoingSession:
-    """A session on its way out.
+    """Session being exported.
 
     Attributes:
-        header: the session record without its messages and without what is only true in its own store.
-        messages: message records, oldest first, read as they are asked for.
-        records: the other records as kind, key and value; to be read after the messages.
-        attachment: returns the record of an attachment by its SHA-256; None when attachments are left out.
-        position: where the message read last stands in the session: stable, and the same in every export.
-        summaries: the summary records by the position of the last message each stands for.
+        header: session record without messages and without keys that are valid only in its store.
+        messages: message records, oldest first, read lazily.
+        records: kind, key and value of the other records; to be read after the messages.
+        attachment: returns the record of an attachment by SHA-256; None when attachments are omitted.
+        position: stable position of the message read last.
+        summaries: summary records by the position of the last message they cover.
     """
 
     header: dict[str, Any]
@@ -90,9 +90,9 @@ class OutgoingSession:
     summaries: dict[int, dict[str, Any]] = field(default_factory=dict)
 
     def reading_order(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield what a person reads, in its order: ``message`` or ``summary``, and the record.
+        """Yield kind (``message`` or ``summary``) and record in reading order.
 
-        A summary stands behind the last message it stands for, also where that one is left out.
+        A summary follows the last message it covers, even if that message is not exported.
         """
         if not self.summaries:
             yield from (("message", message) for message in self.messages)
@@ -106,21 +106,21 @@ class OutgoingSession:
 
 
 class Exporter(Protocol):
-    """Writes sessions in one format."""
+    """Writer of one format."""
 
     def write(self, sessions: Iterable[OutgoingSession]) -> Iterator[bytes]:
-        """Yield the bytes of an export, in pieces of any size, using each session up before the next."""
+        """Yield the bytes of an export in chunks of any size; each session is consumed before the next."""
         ...
 
 
 class Importer(Protocol):
-    """Reads sessions from one format."""
+    """Reader of one format."""
 
     def read(self, source: ByteSource) -> Iterator[IncomingSession | Problem]:
-        """Yield the sessions of a file, and what cannot be read, in the order of the file."""
+        """Yield the sessions and problems of a file in file order."""
         ...
 
 
 def problem(location: str, what: object) -> Problem:
-    """Make a problem of bounded length."""
+    """Return a problem with a bounded text."""
     return Problem(location, cut(str(what), PROBLEM_LENGTH))

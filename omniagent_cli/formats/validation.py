@@ -1,4 +1,4 @@
-"""Untrusted records of an import made into messages and sessions, or into problems."""
+"""Validation of untrusted import records: messages and sessions, or problems."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ _PLACEHOLDER_ID = "unnamed"
 
 
 class MessageValidator:
-    """Makes the messages of one incoming session, in order, and fills in what they lack.
+    """Validator of the messages of one incoming session, in order; derives missing ids and turns.
 
     Args:
-        compares: the session will be compared with another, so digests are made of it.
+        compares: compute digests, for a session that will be compared.
 
     Attributes:
-        count: how many messages were made.
-        chain: digest over the messages made so far, where the session is compared.
-        first_at, last_at: times of the first and the last of them; empty without any.
+        count: number of valid messages.
+        chain: digest over the valid messages, if `compares`.
+        first_at, last_at: times of the first and last message; empty without any.
     """
 
     def __init__(self, *, compares: bool = True) -> None:
@@ -52,11 +52,11 @@ class MessageValidator:
         self._turn: str | None = None
 
     def skip(self) -> None:
-        """Count a message that could not be read: the places of those behind it stay."""
+        """Count an unreadable message, so later positions stay stable."""
         self._ordinal += 1
 
     def message(self, entry: MessageEntry) -> tuple[Message, bytes] | Problem:
-        """Return the message and its digest; its position is its place in the file's session."""
+        """Return the message and its content digest; its position is its index in the input."""
         self._ordinal += 1
         try:
             record = _valid_record(entry.record)
@@ -77,7 +77,7 @@ class MessageValidator:
         return Message.trusted(record, self._ordinal), content_digest
 
     def _fill_in(self, record: dict[str, Any], content_digest: bytes) -> None:
-        """Give a message without id one that is the same at each import, and a turn."""
+        """Assign a reproducible id, and a turn, to a message without an id."""
         parts = encode_ids(self._previous, self._ordinal, content_digest.hex())
         record["id"] = blake2b(parts, digest_size=11).hexdigest()
         if not record.get("turn_id"):
@@ -127,7 +127,7 @@ def _valid_record(record: Any) -> dict[str, Any]:
 
 
 def _check_text(text: str, what: str) -> None:
-    """Refuse what a database cannot hold as text of its own."""
+    """Reject text that no database column can hold."""
     try:
         is_valid = b"\0" not in text.encode()
     except UnicodeEncodeError:
@@ -137,10 +137,10 @@ def _check_text(text: str, what: str) -> None:
 
 
 def check_depth(value: Any) -> None:
-    """Refuse a value nested so deeply that code which copies it could fail.
+    """Reject a value nested too deeply for recursive code.
 
     Raises:
-        InvalidRecord: it is nested more than `MAX_DEPTH` deep.
+        InvalidRecord: the value is nested more than `MAX_DEPTH` levels deep.
     """
     level = [value]
     for _ in range(MAX_DEPTH):
@@ -155,7 +155,7 @@ def check_depth(value: Any) -> None:
 
 
 def parse_session(incoming: IncomingSession, session_id: str | None) -> Session | Problem:
-    """Make the session of an incoming header; an id that is not known yet is stood in for."""
+    """Return the session of an incoming header; an id that is not known yet gets a placeholder."""
     header = {key: value for key, value in incoming.header.items() if key != "message_count"}
     header |= {"id": _PLACEHOLDER_ID if session_id is None else session_id, "messages": []}
     try:

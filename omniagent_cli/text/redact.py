@@ -42,7 +42,7 @@ def _redaction_patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
 
 
 def redact(text: str, counts: dict[str, int]) -> str:
-    """Replace what looks like a secret by ``[redacted: kind]`` and add to the counts of each kind."""
+    """Replace likely secrets by ``[redacted: kind]`` and add to the counts by kind."""
     for name, pattern in _redaction_patterns():
         text, found = pattern.subn(f"[redacted: {name}]", text)
         if found:
@@ -54,24 +54,24 @@ _IDENTITIES = frozenset({"id", "role", "turn_id", "tool_call_id", "created_at", 
 
 
 class Redactor:
-    """Masks what looks like a secret in texts, titles, metadata, tool arguments and results.
+    """Redaction of texts, titles, metadata, tool arguments and results.
 
     Attributes:
-        counts: how often something of each kind was masked.
+        counts: number of redactions by kind.
     """
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
 
     def record(self, record: dict[str, Any]) -> dict[str, Any]:
-        """Return a masked copy of a header or message record; ids, roles and times stay."""
+        """Return a redacted copy of a header or message record; ids, roles and times are kept."""
         return {
             key: value if key in _IDENTITIES else self.value(value, key)
             for key, value in record.items()
         }
 
     def value(self, value: Any, key: str = "") -> Any:
-        """Return a masked copy of a JSON value; `key` is the name it stands under."""
+        """Return a redacted copy of a JSON value; `key` is its key."""
         if isinstance(value, str):
             return self._arguments(value) if key == "arguments" else self._text(value, key)
         if isinstance(value, dict):
@@ -83,7 +83,7 @@ class Redactor:
         return value
 
     def _text(self, text: str, key: str) -> str:
-        """Mask a text, also one whose secrecy only the name it stands under tells."""
+        """Redact text, including text that only its key identifies as a secret."""
         told: dict[str, int] = {}
         if key and "\n" not in text and len(text) >= 4:
             redact(f"{key}={text[:4]}xxxx", told)
@@ -93,7 +93,7 @@ class Redactor:
         return redact(text, self.counts)
 
     def _arguments(self, text: str) -> str:
-        """Mask inside a tool call's JSON text, so that it is JSON text afterwards."""
+        """Redact inside the JSON text of a tool call; the result is valid JSON."""
         try:
             value = json.loads(text)
         except (ValueError, RecursionError):

@@ -25,7 +25,7 @@ _ONE_LINE = {**_UNSAFE, 0x09: 0x20, 0x0A: 0x20, 0x2028: 0x20, 0x2029: 0x20}
 
 
 def is_storable(text: str) -> bool:
-    """Tell whether any backend can hold a text in a column of its own: no NUL, no half characters."""
+    """Return True if every backend can store a text in a column: no NUL, no lone surrogates."""
     if "\x00" in text:
         return False
     try:
@@ -45,10 +45,10 @@ def _unsafe() -> re.Pattern[str]:
 
 
 def visible(text: str) -> str:
-    """Return text that cannot drive a terminal; newlines and tabs stay, the rest becomes U+FFFD.
+    """Return text that cannot drive a terminal: newlines and tabs are kept, other control characters become U+FFFD.
 
-    Exports call it for every message: `str.translate` alone takes three times as long for plain ASCII, and twelve
-    times as long for what is not.
+    Exports call this for every message: `str.translate` alone takes three times as long for plain ASCII, and twelve
+    times as long for other text.
     """
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
@@ -65,7 +65,7 @@ def one_line(text: str) -> str:
 
 
 def plain_field(text: str) -> str:
-    r"""Return text for a tab-separated field: what would break the line is written as an escape, uncut.
+    r"""Return text as a field of a tab-separated line, escaped and never shortened.
 
     Backslash, tab, newline and unsafe characters become ``\\``, ``\t``, ``\n`` and ``\uXXXX``.
     """
@@ -78,7 +78,7 @@ def plain_field(text: str) -> str:
 
 
 def cut(text: str, length: int) -> str:
-    """Return at most `length` characters, ending in an ellipsis when cut, never inside a combined character."""
+    """Return at most `length` characters, with an ellipsis if shortened, never inside a combined character."""
     if len(text) <= length:
         return text
     end = max(0, length - 1)
@@ -92,7 +92,7 @@ def cut(text: str, length: int) -> str:
 
 
 def first_line(text: str, length: int) -> str:
-    """Return the first line with something on it, blanks folded, cut to `length` characters."""
+    """Return the first non-blank line, white space collapsed, shortened to `length` characters."""
     for line in text[: length * 20].splitlines():
         if folded := " ".join(line[: length * 2].split()):
             return cut(folded, length)

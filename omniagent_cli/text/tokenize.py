@@ -33,35 +33,35 @@ def _without_marks(text: str) -> str:
 
 
 def fold(text: str) -> str:
-    """Return the form in which words are compared: NFD, marks dropped, case folded."""
+    """Return the form in which words are compared: NFD, marks removed, case folded."""
     if text.isascii():
         return text.lower()
     return _without_marks(_without_marks(text).casefold())
 
 
 def words(text: str) -> list[str]:
-    """Split text into the words that search compares.
+    """Return the words of a text, as search compares them.
 
-    NFD, marks dropped, case folded; runs of letters and digits are words, and each Han, kana, Thai,
-    Lao, Khmer or Myanmar character is a word by itself. This one rule defines search on every backend.
+    NFD, marks removed, case folded; runs of letters and digits are words, and each Han, kana, Thai,
+    Lao, Khmer or Myanmar character is a word. This rule defines search on every backend.
     """
     return [word for word in _word().findall(fold(text)) if word.isalnum()]
 
 
 def index_text(text: str) -> str:
-    """Return text in which a tokenizer that splits at ASCII non-alphanumerics finds exactly `words`."""
+    """Return text from which a tokenizer that splits at ASCII non-alphanumerics gets exactly `words`."""
     if text.isascii() and "\x00" not in text:
         return text.lower()
     return " ".join(words(text))
 
 
 def is_single_character_word(word: str) -> bool:
-    """Tell whether a word is one character of a script written without spaces."""
+    """Return True for a word that is one character of a script written without spaces."""
     return len(word) == 1 and _single_word().match(word) is not None
 
 
 def words_with_spans(text: str) -> Iterator[tuple[str, int, int]]:
-    """Yield the same words as `words`, each with its start and end in the text as given."""
+    """Yield the words of `words`, each with its start and end in the original text."""
     if text.isascii():
         for match in _word().finditer(text.lower()):
             yield match.group(), match.start(), match.end()

@@ -1,1 +1,1 @@
-"""Formats that are both exported and imported."""
+"""Formats for import and export."""

@@ -24,14 +24,14 @@ from omniagent_cli.json_format import dump
 from omniagent_cli.models import FORMAT_VERSION, SESSION_FORMAT, check_version
 
 EXPORT_FORMAT = "omniagent-export"
-"""What the ``json`` document says it is."""
+"""Format marker of the ``json`` document."""
 
 
 class JsonDocument:
-    """``json``: one versioned document; a session as `Session.to_record` gives it is read too."""
+    """``json``: one versioned document; a single session record (`Session.to_record`) is read too."""
 
     def write(self, sessions: Iterable[OutgoingSession]) -> Iterator[bytes]:
-        """Yield the document, a message a line, so that a place in it can be named and compared."""
+        """Yield the document with one message per line, so that locations are precise and diffs readable."""
         head = dump({"format": EXPORT_FORMAT, "version": FORMAT_VERSION})
         yield head[:-1] + b',"sessions":['
         for number, session in enumerate(sessions):
@@ -46,7 +46,7 @@ class JsonDocument:
         yield b"\n]}\n"
 
     def read(self, source: ByteSource) -> Iterator[IncomingSession | Problem]:
-        """Yield the sessions of one document, or of several that follow each other."""
+        """Yield the sessions of one document, or of several in a row."""
         reader = JsonReader(source)
         try:
             while reader.peek():
@@ -64,7 +64,7 @@ def _array(values: Iterable[Any]) -> Iterator[bytes]:
 
 
 def _document(reader: JsonReader) -> Iterator[IncomingSession | Problem]:
-    """Walk through one document: an export, or a session by itself."""
+    """Read one document: an export, or a single session."""
     location = reader.location
     object_reader = _ObjectReader(reader, location)
     for key in object_reader.members:
@@ -107,7 +107,7 @@ def _sessions(reader: JsonReader) -> Iterator[IncomingSession | Problem]:
 
 
 class _ObjectReader:
-    """One object on the way: the header keys seen so far, and whether it turned out to be a session."""
+    """Reader of one object: header values so far, and whether it is a session."""
 
     def __init__(self, reader: JsonReader, location: str) -> None:
         self._reader = reader
@@ -118,7 +118,7 @@ class _ObjectReader:
         self._problems: list[Problem] = []
 
     def read_header(self, key: str) -> None:
-        """Read a header value; one that cannot be read makes the session unusable."""
+        """Read a header value; an unreadable value makes the session invalid."""
         location = self._reader.location
         try:
             self.header[key] = self._reader.value()
@@ -126,7 +126,7 @@ class _ObjectReader:
             self._problems.append(problem(location, f"{key!r} cannot be read: {error}"))
 
     def next_list(self) -> str | None:
-        """Read header values up to the first list and return its key."""
+        """Read header values up to the next list and return its key."""
         for key in self.members:
             if key in ("messages", "records"):
                 return key
@@ -134,7 +134,7 @@ class _ObjectReader:
         return None
 
     def session(self, key: str | None) -> Iterator[IncomingSession | Problem]:
-        """Yield this object as a session; `key` is the list the reader stands at."""
+        """Yield the object as a session; `key` is the list at the reader's position."""
         self.is_session = True
         incoming = IncomingSession(self._place, self.header, iter(()), is_native=True)
         incoming.is_invalid = bool(self._problems)
@@ -142,7 +142,7 @@ class _ObjectReader:
         yield from with_problems(incoming)
 
     def _entries(self, key: str | None, incoming: IncomingSession) -> Iterator[Entry]:
-        """Yield messages and records, and bring in the header keys that stand behind them."""
+        """Yield messages and records, and read the header values after them."""
         try:
             while key is not None:
                 yield from (

@@ -21,7 +21,7 @@ from omniagent_cli.json_format import dump
 from omniagent_cli.models import SESSION_FORMAT
 
 _STORE_FACTS = ("next_position", "revision", "pinned", "archived", "hidden", "message_count")
-"""What the header lines of a JSON-file store hold besides the session record."""
+"""Keys in the header lines of a JSON-file store that are not part of the session record."""
 
 
 def record_object(kind: str, key: str, value: Any) -> dict[str, Any]:
@@ -33,7 +33,7 @@ class JsonLines:
     """``jsonl``: a header line per session, then a line per message and per other record."""
 
     def write(self, sessions: Iterable[OutgoingSession]) -> Iterator[bytes]:
-        """Yield one line after another."""
+        """Yield one line at a time."""
         for session in sessions:
             yield dump(session.header) + b"\n"
             for message in session.messages:
@@ -42,7 +42,7 @@ class JsonLines:
                 yield dump(record_object(*record)) + b"\n"
 
     def read(self, source: ByteSource) -> Iterator[IncomingSession | Problem]:
-        """Yield sessions as their header lines come by."""
+        """Yield a session for each header line."""
         reader = _LineReader(source)
         for location, value in reader:
             if isinstance(value, Problem):
@@ -65,7 +65,7 @@ def _is_header(value: Any) -> bool:
 
 
 class _LineReader:
-    """Lines of a file as values; one can be given back."""
+    """Reader of lines as JSON values; lines can be pushed back."""
 
     def __init__(self, source: ByteSource) -> None:
         self._lines = source.lines()
@@ -98,15 +98,15 @@ class _LineReader:
             return error_entry
 
     def push_back(self, location: str, value: Any) -> None:
-        """Let the next step get this line again."""
+        """Return a line to the reader; the next step yields it again."""
         self._pushed_back.append((location, value))
 
     def looks_like_header(self, entry: Problem) -> bool:
-        """Tell whether the line that could not be read looked like the header of a session."""
+        """Return True if the unreadable line contains the session marker."""
         return entry is self._suspect
 
     def skip_session(self) -> None:
-        """Pass over what belongs to a header that cannot be used, up to the next one."""
+        """Skip to the next header line."""
         for location, value in self:
             if _is_header(value) or isinstance(value, Problem):
                 self.push_back(location, value)
@@ -114,7 +114,7 @@ class _LineReader:
 
 
 def _session_lines(reader: _LineReader, expected: Any) -> Iterator[Entry]:
-    """Yield what belongs to one session; what comes after the number of messages it announced does not."""
+    """Yield the entries of one session; lines beyond its announced message count do not belong to it."""
     count = 0
     for location, value in reader:
         if _is_header(value) or (isinstance(value, Problem) and reader.looks_like_header(value)):
@@ -134,9 +134,9 @@ def _session_lines(reader: _LineReader, expected: Any) -> Iterator[Entry]:
 
 
 def _merge_store_log(entries: Iterable[Entry], header: dict[str, Any]) -> Iterator[Entry]:
-    """Read the log of a JSON-file store: positions, header changes, and answers that were replaced as they grew.
+    """Read the log of a JSON-file store: positions, header changes, replaced answers.
 
-    Only the newest message can have been replaced, because answers grow one at a time.
+    Only the newest message can be replaced, because answers are checkpointed one at a time.
     """
     pending: MessageEntry | None = None
     for entry in entries:
@@ -158,7 +158,7 @@ def _merge_store_log(entries: Iterable[Entry], header: dict[str, Any]) -> Iterat
 
 
 def _apply_header_change(header: dict[str, Any], line: dict[str, Any]) -> None:
-    """Apply a header line of a store's log."""
+    """Apply a header line of a store log."""
     for part in (line.get("data"), line["header"]):
         if isinstance(part, dict):
             header.update(part)

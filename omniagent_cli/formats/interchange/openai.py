@@ -1,6 +1,6 @@
-"""``openai``: chat-completions messages, as fine-tuning files hold them: one conversation a line.
+"""``openai``: Chat Completions messages as in fine-tuning files, one conversation per line.
 
-The shape is the published one of the chat-completions API: https://platform.openai.com/docs/api-reference/chat
+https://platform.openai.com/docs/api-reference/chat
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from omniagent_cli.models import detached, inlined, published
 
 _MESSAGE_KEYS = ("role", "content", "name", "tool_calls", "tool_call_id")
 _ROLES = {"developer": "system", "function": "tool"}
-"""Roles of newer and older versions of the API, and what they are here."""
+"""Roles of other API versions and their equivalents."""
 
 
 class ChatCompletions:
-    """One ``{"messages": [...]}`` a line; a bare list of messages and a document of one are read too."""
+    """One ``{"messages": [...]}`` per line; a bare list of messages and a single document are read too."""
 
     def write(self, sessions: Iterable[OutgoingSession]) -> Iterator[bytes]:
-        """Yield one line for each session; what the API does not know is left out."""
+        """Yield one line per session; keys unknown to the API are omitted."""
         for session in sessions:
             separator = b'{"messages":['
             for message in session.messages:
@@ -49,7 +49,7 @@ class ChatCompletions:
             yield b"]}\n" if separator == b"," else separator + b"]}\n"
 
     def read(self, source: ByteSource) -> Iterator[IncomingSession | Problem]:
-        """Yield one session for each conversation; none has an id."""
+        """Yield one session per conversation, without ids."""
         return read_documents(source, _conversation, by_line=is_json_lines(source.head()))
 
 
@@ -78,7 +78,7 @@ def _conversation(reader: JsonReader) -> Iterator[IncomingSession | Problem]:
 
 
 def _preference_messages(facts: dict[str, Any], incoming: IncomingSession) -> Iterator[Entry]:
-    """Yield the messages of an example for preference tuning: the question, and the answer that was liked better."""
+    """Yield the messages of a preference-tuning example: the prompt and the preferred answer."""
     prompt = facts.pop("input")
     for record in (
         *list_of(prompt.pop("messages", [])),
@@ -96,7 +96,7 @@ def _remaining_members(
 
 
 def _read_extra(reader: JsonReader, key: str, incoming: IncomingSession) -> Iterator[Problem]:
-    """Keep a key beside the messages (``tools`` and the like) in the metadata."""
+    """Read a key beside the messages, such as ``tools``, into the metadata."""
     entries: dict[str, Any] = {}
     yield from read_member(reader, key, entries)
     if entries:
@@ -120,7 +120,7 @@ def _entries(reader: JsonReader, entries: Iterable[Entry]) -> Iterator[Entry]:
 
 
 def _to_api(message: dict[str, Any], attachment: Callable[[str], Any] | None) -> dict[str, Any]:
-    """Return a message with the API's keys, attachments with their data in it, or by name where that is left out."""
+    """Return a message with the API's keys; attachments are inlined, or named if omitted from the export."""
     record = {key: message[key] for key in _MESSAGE_KEYS if key in message}
     if attachment is None:
         content, _ = inlined(
@@ -134,7 +134,7 @@ def _to_api(message: dict[str, Any], attachment: Callable[[str], Any] | None) ->
 def _detach_attachments(
     message: dict[str, Any],
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """Return a message with references in the place of data, and the attachments it refers to by SHA-256."""
+    """Return a message with references instead of data, and its attachments by SHA-256."""
     content = message.get("content")
     if not isinstance(content, list) or not all(isinstance(part, dict) for part in content):
         return message, {}
@@ -143,7 +143,7 @@ def _detach_attachments(
 
 
 def _to_record(record: dict[str, Any]) -> dict[str, Any]:
-    """Turn a message of any version of the API into a message record."""
+    """Convert a message of any API version to a message record."""
     record = dict(record)
     role = record.get("role")
     if isinstance(role, str) and role in _ROLES:

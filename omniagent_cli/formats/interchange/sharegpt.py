@@ -1,8 +1,8 @@
-"""``sharegpt``: conversations as sets for training hold them: ``{"conversations": [{"from": "human", "value": "..."}]}``.
+"""``sharegpt``: conversations of training sets: ``{"conversations": [{"from": "human", "value": "..."}]}``.
 
-A list of them, or one a line. There is no authority for the form; this is what the readers of such sets accept, such as
-LLaMA-Factory (https://github.com/hiyouga/LLaMA-Factory/blob/main/data/README.md): ``function_call`` with the call as
-JSON in ``value``, ``observation`` with its result, a ``system`` prompt and ``tools`` beside the conversation.
+A list, or one conversation per line. The format has no specification; this reads what LLaMA-Factory accepts
+(https://github.com/hiyouga/LLaMA-Factory/blob/main/data/README.md): ``function_call`` with the call as JSON in
+``value``, ``observation`` with its result, and ``system`` and ``tools`` beside the conversation.
 """
 
 from __future__ import annotations
@@ -59,10 +59,10 @@ _ROLES = {
 
 
 class ShareGpt:
-    """One conversation a line in both directions; written as a list, so that a file is also one JSON document."""
+    """List with one conversation per line; read in both layouts."""
 
     def write(self, sessions: Iterable[OutgoingSession]) -> Iterator[bytes]:
-        """Yield a list with a conversation on each line; it has roles, texts and tool calls, and nothing else."""
+        """Yield the list; it contains only roles, texts and tool calls."""
         before = b"[\n"
         for session in sessions:
             yield before + b'{"id":' + dump(session.header.get("id", "")) + b',"conversations":['
@@ -76,7 +76,7 @@ class ShareGpt:
         yield b"[]\n" if before == b"[\n" else b"\n]\n"
 
     def read(self, source: ByteSource) -> Iterator[IncomingSession | Problem]:
-        """Yield one session for each conversation; one without an id gets one from its content."""
+        """Yield one session per conversation; a missing id is derived from the content."""
         head = source.head()
         by_line = head.lstrip()[:1] == b"{" and is_json_lines(head)
         return read_documents(source, _document, by_line=by_line)
@@ -122,7 +122,7 @@ def _remaining_members(
 
 
 def _update_header(incoming: IncomingSession, facts: dict[str, Any]) -> None:
-    """Give the session what is known of it by now; an id may stand behind the messages."""
+    """Set the session header from the keys read so far; an id may follow the messages."""
     parsed = facts.get("id")
     source_id = str(parsed) if isinstance(parsed, int) else text_of(parsed)
     if source_id:
@@ -152,10 +152,10 @@ def _entries(reader: JsonReader) -> Iterator[Entry]:
 
 
 def _to_record(turn: Any) -> dict[str, Any]:
-    """Return the message record of one entry.
+    """Return the message record of one turn.
 
     Raises:
-        InvalidRecord: it is none.
+        InvalidRecord: the turn is not valid.
     """
     if not isinstance(turn, dict):
         raise InvalidRecord("a message is an object")
@@ -199,7 +199,7 @@ def _to_turns(record: dict[str, Any]) -> Iterator[dict[str, str]]:
 
 
 def _arguments(text: str) -> Any:
-    """Return the arguments of a call as JSON, or as the text they are where that is none that can be written."""
+    """Return the arguments of a call as a JSON value, or as text if they are not valid JSON."""
     try:
         parsed = parse(text)
         dump(parsed)

@@ -1,12 +1,11 @@
 """``aichat``: sessions of the aichat command line, ``SESSIONS/NAME.yaml``.
 
-A mapping with ``model``, ``messages`` and, once it has compressed them, ``compressed_messages``: the originals, for
-which a summary stands first in ``messages``. There are no ids and no times: those of the file are taken, and of the
-name of an autosaved one.
-https://github.com/sigoden/aichat, ``src/config/session.rs``.
+A mapping with ``model``, ``messages`` and, after compression, ``compressed_messages``: the originals, replaced by a
+summary at the start of ``messages``. There are no ids and no times; the times come from the file and from the name
+of an autosaved session. https://github.com/sigoden/aichat, ``src/config/session.rs``.
 
-YAML is read event by event, so that memory stays bounded, and no tag is heard; aliases, of which a small file
-could be made that holds more than any memory, are refused.
+YAML is read event by event, so that memory stays bounded, and tags are ignored; aliases are rejected, since a small
+file with aliases can expand beyond any memory.
 """
 
 from __future__ import annotations
@@ -44,14 +43,14 @@ _NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,17})(?:\.\d{1,17})?(?:[eE][+-]?\d{1,2})?
 
 
 class _Unsupported(ValueError):
-    """The document holds what is not read."""
+    """The document contains an unsupported construct."""
 
 
 class Aichat:
-    """Reads one session a file."""
+    """Reader of one session per file."""
 
     def read(self, source: ByteSource) -> Iterator[IncomingSession | Problem]:
-        """Yield the session, with the originals in place of their summary."""
+        """Yield the session, with the originals instead of their summary."""
         import yaml
 
         session = _SessionBuilder()
@@ -87,7 +86,7 @@ class Aichat:
 
 
 def _local_time(stamp: str) -> str | None:
-    """Return the time in the name of an autosaved file, which is in the zone of the machine."""
+    """Return the time in the name of an autosaved file, which is in local time."""
     try:
         return (
             datetime.strptime(stamp, "%Y%m%dT%H%M%S").astimezone().isoformat()
@@ -97,7 +96,7 @@ def _local_time(stamp: str) -> str | None:
 
 
 class _SessionBuilder:
-    """A file, put together."""
+    """Builder of a session from a document."""
 
     def __init__(self) -> None:
         self.tree = MessageTree()
@@ -107,7 +106,7 @@ class _SessionBuilder:
         self._image_nodes: dict[str, list[str]] = {}
 
     def read_document(self, events: _YamlEvents) -> None:
-        """Take in the document."""
+        """Read the document."""
         for key in events.members():
             if key in _LISTS:
                 for number, raw in enumerate(events.items()):
@@ -131,7 +130,7 @@ class _SessionBuilder:
                     self._image_nodes.setdefault(part["image_url"]["url"], []).append(node_id)
 
     def _attach_image(self, name: str, url: str) -> None:
-        """Put a picture in the places of its hash; pictures stand behind the messages."""
+        """Replace an image hash by its data; images follow the messages."""
         if not url.startswith("data:"):
             return
         for node_id in dict.fromkeys(self._image_nodes.get(name, ())):
@@ -163,7 +162,7 @@ def _part(part: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tool_round(content: dict[str, Any], model: str) -> Iterator[dict[str, Any]]:
-    """Yield the calls of an answer and their results, which aichat keeps together."""
+    """Yield the calls of an answer and their results, which aichat stores together."""
     results = objects_of(content.get("tool_results"))
     calls = [object_of(one.get("call")) for one in results]
     tool_calls = [
@@ -176,7 +175,7 @@ def _tool_round(content: dict[str, Any], model: str) -> Iterator[dict[str, Any]]
 
 
 class _BoundedReader:
-    """The text of a source for the parser, which holds each scalar as a whole."""
+    """Input of the YAML parser, which buffers each scalar completely."""
 
     def __init__(self, source: ByteSource) -> None:
         self._file = as_file(source)
@@ -191,7 +190,7 @@ class _BoundedReader:
 
 
 class _YamlEvents:
-    """Walks through the events of a YAML document as `incremental.JsonReader` does through JSON."""
+    """Pull reader over the events of a YAML document, like `json_stream.JsonReader`."""
 
     def __init__(self, source: ByteSource) -> None:
         import yaml
@@ -204,7 +203,7 @@ class _YamlEvents:
 
     @property
     def location(self) -> str:
-        """Where the last event stood."""
+        """File name and line of the last event."""
         return f"{self._source.name}:{self._line + 1}"
 
     def _next(self) -> Any:
@@ -220,7 +219,7 @@ class _YamlEvents:
         return event
 
     def members(self) -> Iterator[str]:
-        """Go into the document's mapping and stop at the value of each key."""
+        """Enter the mapping of the document and stop at the value of each key."""
         import yaml
 
         while not isinstance(event := self._next(), yaml.MappingStartEvent):
@@ -232,7 +231,7 @@ class _YamlEvents:
             raise _Unsupported("a key is no text")
 
     def pairs(self) -> Iterator[tuple[str, Any]]:
-        """Yield key and value of the mapping that comes next; a value that is none has none."""
+        """Yield key and value of the next mapping; nothing for any other value."""
         import yaml
 
         event = self._next()
@@ -243,7 +242,7 @@ class _YamlEvents:
             yield as_text(self._build(key, 1)), self._build(self._next(), 1)
 
     def items(self) -> Iterator[Any]:
-        """Yield each item of the list that comes next; a value that is no list has none."""
+        """Yield each item of the next list; nothing for any other value."""
         import yaml
 
         event = self._next()
@@ -254,7 +253,7 @@ class _YamlEvents:
             yield self._build(event, 0)
 
     def value(self) -> Any:
-        """Return the value that comes next."""
+        """Return the next value."""
         return self._build(self._next(), 0)
 
     def _build(self, event: Any, depth: int) -> Any:
@@ -277,7 +276,7 @@ class _YamlEvents:
 
 
 def _parse_scalar(text: str) -> Any:
-    """Return what a scalar without quotes stands for; JSON's values are enough."""
+    """Return the value of a plain scalar; JSON's types are sufficient."""
     if text in _NULL:
         return None
     if text in ("true", "false"):

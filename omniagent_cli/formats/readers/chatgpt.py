@@ -1,9 +1,9 @@
-"""``chatgpt``: ``conversations.json`` of a ChatGPT account export, also in pieces (``conversations-000.json``) and zipped.
+"""``chatgpt``: ``conversations.json`` of a ChatGPT account export, also split (``conversations-000.json``) and zipped.
 
-A list of conversations. Each has its messages in ``mapping``, a tree by node id in no promised order: an edited question
-or an answer asked for again is another child of the same parent. What was on the screen is the way from
-``current_node`` to the root. The export's shape is not published by OpenAI; this follows descriptions of exports of 2023
-to 2026 (https://difegam.github.io/chatgpt-to-markdown/, https://whychose.com/seo/chatgpt-conversations-json-format).
+Each conversation has its messages in ``mapping``, a tree by node id in arbitrary order: an edited question or a
+regenerated answer is another child of the same parent. The visible thread is the path from ``current_node`` to the
+root. OpenAI does not publish the format; this follows descriptions of exports of 2023 to 2026
+(https://difegam.github.io/chatgpt-to-markdown/, https://whychose.com/seo/chatgpt-conversations-json-format).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from omniagent_cli.formats.readers.records import (
 from omniagent_cli.formats.types import Problem, problem
 
 _CITATION = re.compile("\ue200([^\ue200\ue201]*)\ue201|[\ue200-\ue2ff]")
-"""Citations as the web page draws them, such as ``\\ue200cite\\ue202turn0search1\\ue201``: no words of anybody."""
+"""Citation marks of the web page, such as ``\\ue200cite\\ue202turn0search1\\ue201``; not part of the text."""
 
 _HIDDEN_TYPES = frozenset({"user_editable_context", "model_editable_context"})
 _POINTER_KINDS = {
@@ -105,7 +105,7 @@ def _read_mapping(reader: JsonReader, tree: MessageTree) -> Iterator[Problem]:
 
 
 def _records(raw: Any, node_id: str) -> list[dict[str, Any]]:
-    """Return the message records of a node: none for what was not on the screen."""
+    """Return the message records of a node; none for a hidden message."""
     if not isinstance(raw, dict):
         return []
     author, content = object_of(raw.get("author")), object_of(raw.get("content"))
@@ -134,7 +134,7 @@ def _records(raw: Any, node_id: str) -> list[dict[str, Any]]:
 def _assistant_records(
     raw: dict[str, Any], id_: Any, text: str, thinking: str, model: str, extra: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    """Return an answer; one that is not for everybody to read is a call of the tool it is for."""
+    """Return an answer; one that is addressed to a tool becomes a tool call."""
     at = raw.get("create_time")
     recipient = text_of(raw.get("recipient")) or "all"
     calls, status = [], ""
@@ -157,7 +157,7 @@ def _is_interrupted(raw: dict[str, Any]) -> bool:
 
 
 def _parse_content(content: dict[str, Any], kind: str) -> tuple[str, str, list[tuple[str, str]]]:
-    """Return text, thinking, and kind and name of the media of a content."""
+    """Return text, thinking, and kind and name of the media of a message's content."""
     if kind == "thoughts":
         thoughts = list_of(content.get("thoughts")) or list_of(content.get("parts"))
         return "", "\n\n".join(filter(None, map(_thought_text, thoughts))), []
@@ -217,7 +217,7 @@ def _pointer_name(pointer: Any) -> str:
 
 
 def _strip_citations(text: str) -> str:
-    """Return text without the marks of the web page, but with the words that some of them show."""
+    """Return text without citation marks, but with the words that some of them display."""
     return text if text.isascii() else _CITATION.sub(_citation_text, text)
 
 
@@ -237,7 +237,7 @@ def _citation_text(match: re.Match[str]) -> str:
 def _attachment_names(
     media: list[tuple[str, str]], metadata: dict[str, Any]
 ) -> list[tuple[str, str]]:
-    """Return kind and name of what was attached: media by the name of their file, if that is told, each once."""
+    """Return kind and name of each attachment once; media are named by their file if its name is known."""
     files = {
         text_of(one.get("id")): text_of(one.get("name"))
         for one in objects_of(metadata.get("attachments"))

@@ -1,9 +1,8 @@
 """``claude``: ``conversations.json`` of a Claude.ai account export, also zipped.
 
-A list of conversations with their messages in ``chat_messages``. Where messages name the one before them and the
-conversation names its last one, what was on the screen is the way between; otherwise it is the order of the list.
-The shape is not published by Anthropic; this follows https://whychose.com/seo/claude-conversation-export-format and
-what public readers of such exports expect.
+Each conversation has its messages in ``chat_messages``. If messages name their parents and the conversation names its
+last message, the visible thread is the path between them; otherwise it is the order of the list. Anthropic does not
+publish the format; this follows https://whychose.com/seo/claude-conversation-export-format and public readers.
 """
 
 from __future__ import annotations
@@ -93,7 +92,7 @@ def _messages(reader: JsonReader, tree: MessageTree, fields: dict[str, Any]) -> 
 
 
 def _records(raw: dict[str, Any], node_id: str, model: str) -> list[dict[str, Any]]:
-    """Return the records of a message; what a tool gave back in the middle of an answer cuts it in two."""
+    """Return the records of a message; a tool result in the middle of an answer splits it."""
     role = _ROLES.get(text_of(raw.get("sender")))
     if role is None:
         return []
@@ -117,7 +116,7 @@ def _text(raw: dict[str, Any]) -> str:
 
 
 class _AnswerBuilder:
-    """An answer being put together from its blocks."""
+    """Builder of an answer from its blocks."""
 
     def __init__(self, node_id: str, at: Any, model: str, extra: dict[str, Any]) -> None:
         self._common = (node_id, at, model, extra)
@@ -148,7 +147,7 @@ class _AnswerBuilder:
             self._texts.append(as_text(block))
 
     def finish(self) -> list[dict[str, Any]]:
-        """Return the records."""
+        """Return the message records."""
         self._flush()
         return self._records
 
@@ -178,7 +177,7 @@ class _AnswerBuilder:
 
 
 def _attachments(raw: dict[str, Any]) -> dict[str, Any]:
-    """Return what was attached: names, and the text that was taken out of a file; the files are not in an export."""
+    """Return the attachments: names and extracted text; exports do not contain the files."""
     items = []
     for item in objects_of(raw.get("attachments")):
         fields = {

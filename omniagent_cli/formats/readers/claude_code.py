@@ -1,8 +1,8 @@
 """``claude-code``: transcripts of Claude Code, ``~/.claude/projects/DIRECTORY/SESSION.jsonl``.
 
-A line for each message, a tree by ``uuid`` and ``parentUuid``: what was edited, or undone, is another branch. The file
-belongs to no published format and changes with the program; this follows what readers of versions 1 and 2 expect.
-Lines that are no messages, side conversations of sub-agents and what the program says to itself are passed over.
+One line per message, a tree by ``uuid`` and ``parentUuid``: an edited or undone message starts another branch. The
+format is not published and changes between versions; this follows readers of versions 1 and 2. Other lines, side
+conversations of sub-agents and internal messages are skipped.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from omniagent_cli.json_format import dump
 _INJECTED = re.compile(
     r"\s*<(command-name|command-message|command-args|local-command-std\w+|local-command-caveat|system-reminder|bash-\w+)>"
 )
-"""How a text begins that the program wrote in the person's name."""
+"""Start of a user message that the program wrote."""
 
 _INTERRUPTION = re.compile(r"\s*\[Request interrupted by user[^\]]*\]\s*")
 _REMINDER = re.compile(r"<system-reminder>.*?</system-reminder>\s*", re.DOTALL)
@@ -45,17 +45,17 @@ _USAGE = {"input_tokens": "input_tokens", "output_tokens": "output_tokens", "cac
 
 
 _MAX_PIECES = 10_000
-"""Characters of the list of an answer's lines; more are no answer of anybody."""
+"""Length limit of the list of an answer's lines, in characters."""
 
 
 class ClaudeCode:
-    """Reads one session a file."""
+    """Reader of one session per file."""
 
     def __init__(self, *, branches: bool = False) -> None:
         self._branches = branches
 
     def read(self, source: ByteSource) -> Iterator[IncomingSession | Problem]:
-        """Yield the thread that was gone on with last, and the others if they are wanted."""
+        """Yield the thread that was continued last, and the others if branches are imported."""
         numbers = _Transcript()
         with numbers.tree:
             for entry in line_objects(source):
@@ -92,7 +92,7 @@ class ClaudeCode:
 
 
 class _Transcript:
-    """The lines of a file, put together."""
+    """Builder of a session from the lines of a file."""
 
     def __init__(self) -> None:
         self.tree = MessageTree()
@@ -104,16 +104,16 @@ class _Transcript:
 
     @property
     def title(self) -> str:
-        """The name: given by the person, else by the model, else of the newest summary of this session's messages."""
+        """Title set by the user, else by the model, else the newest summary of this session's messages."""
         given = self._titles.get("custom-title") or self._titles.get("ai-title")
         own = (raw for leaf, raw in reversed(self._summaries.items()) if leaf in self.tree)
         return given or next(own, "")
 
     def complete(self, thread: array[int]) -> array[int]:
-        """Add to a thread the other pieces of its answers, and what came of its tool calls.
+        """Add to a thread the other lines of its answers and the results of its tool calls.
 
-        An answer that calls several tools is a line for each call, and each result names the line of its call:
-        the way from the newest message to the root goes through one of them only.
+        An answer with several tool calls has one line per call, and each result names the line of its call, so the path
+        from the newest message to the root contains only one of them.
         """
         numbers, is_added = array("q"), bytearray(len(self.tree) + 1)
         for number in thread:
@@ -132,7 +132,7 @@ class _Transcript:
         return numbers
 
     def add_line(self, entry: MessageEntry) -> None:
-        """Take in a line."""
+        """Add a line."""
         line = entry.record
         kind = text_of(line.get("type"))
         if kind in ("ai-title", "custom-title"):
@@ -153,7 +153,7 @@ class _Transcript:
             self._index_line(node_id, record)
 
     def _index_line(self, node_id: str, record: dict[str, Any]) -> None:
-        """Note of which answer a line is a piece, which tools it calls, and of which call it is the result."""
+        """Index the answer a line belongs to, the tools it calls, and the call whose result it is."""
         number = f"{self.tree.number_of(node_id)}"
         if answer := record.get(ANSWER_KEY):
             before = self.tree.get_note("pieces", answer)
@@ -217,7 +217,7 @@ class _Transcript:
 
 
 def _user_records(raw: dict[str, Any], node_id: str, at: Any) -> Iterator[dict[str, Any]]:
-    """Yield what tools gave back, then what the person said."""
+    """Yield the tool results, then the user's message."""
     blocks = _blocks(raw)
     parts: list[dict[str, Any]] = []
     for number, block in enumerate(blocks):
@@ -241,7 +241,7 @@ def _user_records(raw: dict[str, Any], node_id: str, at: Any) -> Iterator[dict[s
 
 
 def _blocks(raw: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the content of a message as blocks."""
+    """Return the content of a message as a list of blocks."""
     content = raw.get("content")
     return [{"type": "text", "text": content}] if isinstance(content, str) else objects_of(content)
 

@@ -1,9 +1,9 @@
-"""``codex``: sessions of the Codex command line, ``~/.codex/sessions/YYYY/MM/DD/rollout-*.jsonl``, also packed as ``.zst``.
+"""``codex``: sessions of the Codex command line, ``~/.codex/sessions/YYYY/MM/DD/rollout-*.jsonl``, also compressed (``.zst``).
 
-Each line is ``{"timestamp", "type", "payload"}``. What was said is in the ``response_item`` lines, as items of the
-Responses API; ``event_msg`` repeats it for the screen and tells what was taken back. The shape is that of the
-program's own recorder (https://github.com/openai/codex, ``codex-rs/rollout``), which changes with its versions:
-unknown types are passed over.
+Each line is ``{"timestamp", "type", "payload"}``. ``response_item`` lines hold the messages, as items of the
+Responses API; ``event_msg`` lines repeat them for display and report rollbacks. The format is that of the
+program's recorder (https://github.com/openai/codex, ``codex-rs/rollout``) and changes between versions:
+unknown types are skipped.
 """
 
 from __future__ import annotations
@@ -44,10 +44,9 @@ _INJECTED = re.compile(
     r"|user_shell_command)\b[^>]*>.*</\1>\s*\Z)",
     re.DOTALL | re.IGNORECASE,
 )
-"""What the program puts among a person's words: the environment, instructions of files.
+"""Text that the program adds to user messages: the environment, instruction files.
 
-Only tags it is known to write (``codex-rs/core``): a page of HTML that a person pasted is theirs.
-"""
+Only tags that it is known to write (``codex-rs/core``); HTML pasted by the user is kept."""
 
 _USAGE = {
     "input_tokens": "input_tokens",
@@ -62,15 +61,15 @@ _MAX_INDEX_BYTES = 32 * 1024 * 1024
 
 
 class Codex:
-    """Reads one session a file."""
+    """Reader of one session per file."""
 
     def __init__(self, *, branches: bool = False) -> None:
         self._branches = branches
 
     def read(self, source: ByteSource) -> Iterator[IncomingSession | Problem]:
-        """Yield the session as it stood at its end; what was rolled back is another thread of it.
+        """Yield the session at its end; rolled-back turns are another thread of it.
 
-        What an agent said to an agent that it started itself is no session of a person and passed over.
+        Sessions of sub-agents are skipped.
         """
         rollout = _Rollout()
         with rollout.tree:
@@ -113,7 +112,7 @@ class Codex:
 
 
 class _Rollout:
-    """The lines of a file, put together."""
+    """Builder of a session from the lines of a file."""
 
     def __init__(self) -> None:
         self.tree = MessageTree()
@@ -130,15 +129,15 @@ class _Rollout:
 
     @property
     def is_subagent(self) -> bool:
-        """Whether another agent was the one that asked."""
+        """True for the session of a sub-agent."""
         source = self.meta.get("source")
         return isinstance(source, dict) and bool({"subagent", "sub_agent"} & set(source))
 
     def add_line(self, entry: MessageEntry) -> None:
-        """Take in a line.
+        """Add a line.
 
         Raises:
-            InvalidRecord: it holds what cannot be kept.
+            InvalidRecord: the line contains an unsupported value.
         """
         line = entry.record
         payload = object_of(line.get("payload"))
@@ -178,7 +177,7 @@ class _Rollout:
             self._set_usage(object_of(object_of(event.get("info")).get("last_token_usage")))
 
     def _set_usage(self, counts: dict[str, Any]) -> None:
-        """Give the answer that was just said the tokens it took."""
+        """Assign token counts to the last answer."""
         usage = usage_of(counts, _USAGE)
         if usage and self._last_answer is not None:
             node_id, location, record = self._last_answer
@@ -207,7 +206,7 @@ class _Rollout:
 
 
 def _records(item: dict[str, Any], model: str) -> list[dict[str, Any]]:
-    """Return the message records of an item: none for what nobody said."""
+    """Return the message records of an item; none for an item that is not a message."""
     kind = text_of(item.get("type"))
     if kind == "message":
         return _message(item, model)
@@ -221,7 +220,7 @@ def _records(item: dict[str, Any], model: str) -> list[dict[str, Any]]:
 
 
 def _call(item: dict[str, Any], kind: str, model: str) -> list[dict[str, Any]]:
-    """Return a call; of one that the provider answered itself, such as a search, only how it ended is known."""
+    """Return a tool call; for a call that the provider ran itself, such as a search, only its status is known."""
     given = (item[key] for key in ("arguments", "input", "action") if item.get(key) is not None)
     name = text_of(item.get("name")) or kind.removesuffix("_call")
     call_id = text_of(item.get("call_id"))
@@ -243,7 +242,7 @@ def _result(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def _unwrap_output(output: str) -> str:
-    """Return what a tool said, which was wrapped with its exit code."""
+    """Return the output of a tool that is wrapped together with its exit code, as in 2025."""
     try:
         parsed = object_of(json.loads(output)).get("output")
     except (ValueError, RecursionError):
@@ -268,7 +267,7 @@ def _part(part: dict[str, Any]) -> dict[str, Any]:
 
 
 def _title_in_index(source: ByteSource, source_id: str) -> str:
-    """Return the name the program's list of sessions gives this one."""
+    """Return the title of a session in the program's session index."""
     for directory in list(source.path.parents)[:5] if source.path else []:
         index = directory / _INDEX
         try:
@@ -282,7 +281,7 @@ def _title_in_index(source: ByteSource, source_id: str) -> str:
 
 @lru_cache(maxsize=1)
 def _titles(index: Path, _changed: int, _size: int) -> dict[str, str]:
-    """Return the names in a list of sessions, the newest of each; read once for all the files it is about."""
+    """Return the newest title of each session in an index; cached for all files it covers."""
     titles: dict[str, str] = {}
     try:
         lines = index.read_bytes().splitlines()

@@ -1,8 +1,8 @@
-"""``gemini``: chats of the Gemini command line, ``~/.gemini/tmp/PROJECT/chats/session-*.jsonl`` or ``.json``, and saved ones.
+"""``gemini``: chats of the Gemini command line, ``~/.gemini/tmp/PROJECT/chats/session-*.jsonl`` or ``.json``, and saved chats.
 
-A ``.jsonl`` file is a log: a message with an id that was there takes its place, ``$set`` changes what is known of the
-session (or all of its messages), ``$rewindTo`` drops a message and all after it. Older files hold one object of the
-same; what ``/chat save`` writes is the history as the API has it. The shapes are those of the program's recorder
+A ``.jsonl`` file is a log: a message with a known id replaces it, ``$set`` changes session fields (or all messages),
+``$rewindTo`` removes a message and all after it. Older files hold one object with the same fields; ``/chat save``
+writes the history in the API's format. Source: the program's recorder
 (https://github.com/google-gemini/gemini-cli, ``chatRecordingService.ts``).
 """
 
@@ -51,19 +51,19 @@ _USAGE = {
 _CONTEXT = re.compile(
     r"\s*(?:<session_context>|This is the Gemini CLI\. We are setting up the context)"
 )
-"""How the message begins that the program puts before what a person says."""
+"""Start of the message that the program inserts before the user's first one."""
 
 _CONTEXT_REPLY = re.compile(r"\s*Got it\. Thanks for the (?:additional )?context!\s*")
 
 
 class Gemini:
-    """Reads one session a file."""
+    """Reader of one session per file."""
 
     def __init__(self, *, branches: bool = False) -> None:
         self._branches = branches
 
     def read(self, source: ByteSource) -> Iterator[IncomingSession | Problem]:
-        """Yield the session as it stood at its end; what was taken back is another thread of it."""
+        """Yield the session at its end; rewound messages are another thread of it."""
         chat = _Chat()
         with chat.tree:
             for entry in (
@@ -109,7 +109,7 @@ def _is_log(head: bytes) -> bool:
 
 
 def _document_lines(source: ByteSource) -> Iterator[MessageEntry | Problem]:
-    """Yield what one document holds as the lines of a log would say it."""
+    """Yield the content of a single document as equivalent log lines."""
     reader = JsonReader(source)
     location = reader.location
     try:
@@ -130,7 +130,7 @@ def _document_lines(source: ByteSource) -> Iterator[MessageEntry | Problem]:
 
 
 class _Chat:
-    """The lines of a file, put together."""
+    """Builder of a session from the lines of a file."""
 
     def __init__(self) -> None:
         self.tree = MessageTree()
@@ -140,10 +140,10 @@ class _Chat:
         self._length = 0
 
     def add_line(self, entry: MessageEntry) -> None:
-        """Take in a line.
+        """Add a line.
 
         Raises:
-            InvalidRecord: it is none, or holds what cannot be kept.
+            InvalidRecord: the line is not an object, or contains an unsupported value.
         """
         line = entry.record
         if not isinstance(line, dict):
@@ -161,10 +161,10 @@ class _Chat:
             self._add_message(line, entry.location)
 
     def _replace_messages(self, messages: list[dict[str, Any]], location: str) -> None:
-        """Take a list of messages for all there are.
+        """Replace all messages by a list.
 
-        A session that is gone on with begins with such a list. It has the messages as the API does, without times and
-        tokens: those that were there are left as they were told first.
+        A resumed session starts with such a list, in the API's format without times and tokens; messages that are
+        already known keep their first version.
         """
         self.tree.drop_notes("live")
         self.last, self._length = None, 0
@@ -177,7 +177,7 @@ class _Chat:
                 self._add_message(raw, location)
 
     def _rewind(self, message_id: str) -> None:
-        """Drop a message and all after it; all of them when nobody knows it."""
+        """Remove a message and all after it; all messages if the id is unknown."""
         live = self.tree.get_note("live", message_id)
         location = int(live.partition(" ")[0]) if live else 1
         while self._length >= location:
@@ -187,7 +187,7 @@ class _Chat:
         self.last = before.partition(" ")[2] or None
 
     def _append(self, message_id: str, node: str) -> None:
-        """Let a message be the newest: it has a place, and a node of the tree."""
+        """Append a message, with its position and its node of the tree."""
         self._length += 1
         self.tree.set_note("live", message_id, f"{self._length} {node}")
         self.tree.set_note("place", f"{self._length}", message_id)
@@ -256,7 +256,7 @@ class _Chat:
         )  # fmt: skip
 
     def _is_new(self, response: dict[str, Any], message_id: str) -> bool:
-        """Tell whether this result was not told with another message: the next one says it again."""
+        """Return True if this result was not read with another message; the following message repeats it."""
         call_id = text_of(response.get("id"))
         listed_calls = self.tree.get_note("answered", call_id) if call_id else ""
         if call_id and not listed_calls:
@@ -278,7 +278,7 @@ def _thought_text(thought: dict[str, Any]) -> str:
 
 
 def _responses(call: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return what came of a call as the API has it."""
+    """Return the responses of a call in the API's format."""
     result = call.get("result")
     response_parts = [part for part in objects_of(result) if "functionResponse" in part]
     responses = [object_of(part["functionResponse"]) for part in response_parts]
@@ -300,7 +300,7 @@ def _response_text(part: dict[str, Any]) -> str:
 
 
 def _parts(content: Any) -> list[dict[str, Any]]:
-    """Return a content as parts: the API takes text, a part, or a list of either."""
+    """Return a content as parts: the API accepts text, a part, or a list of either."""
     items = content if isinstance(content, list) else [content]
     parts = [{"text": one} if isinstance(one, str) else one for one in items]
     return objects_of(parts)

@@ -1,10 +1,10 @@
-"""``llm``: the log of the `llm` command line, ``logs.db`` (``llm logs path``), of both generations.
+"""``llm``: the log of the `llm` command line, ``logs.db`` (``llm logs path``), of both schema generations.
 
-Before 0.36 an answer is a row of ``responses``, with its question; since then messages are a tree by hash (``messages``,
-``parts``), and a ``thread`` names its newest. One file may hold both; a conversation that the newer program went on with
-is whole in the newer form. https://llm.datasette.io/en/stable/logging.html
+Before 0.36, a row of ``responses`` holds a prompt and its answer; since then messages form a tree by hash
+(``messages``, ``parts``) and a ``thread`` points to its newest message. One file may contain both; a conversation
+that the newer version continued is complete in the newer schema. https://llm.datasette.io/en/stable/logging.html
 
-Messages are told by what they say, not by their ids there, so that a conversation is the same one in both forms.
+Messages are identified by content, not by id, so a conversation is the same session in both schemas.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ _ROLES = frozenset({"system", "user", "assistant"})
 
 
 class Llm:
-    """Reads every conversation of a log."""
+    """Reader of all conversations of a log."""
 
     def read(self, source: ByteSource) -> Iterator[IncomingSession | Problem]:
-        """Yield the conversations, those of the older form first."""
+        """Yield the conversations, those of the older schema first."""
         with open_log(source) as log:
             try:
                 is_older, is_newer = log.tables >= _OLDER, log.tables >= _NEWER
@@ -55,7 +55,7 @@ class Llm:
 
 
 class _Conversations:
-    """One of the two forms."""
+    """Base of the two schema generations."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
@@ -75,7 +75,7 @@ class _Conversations:
         return IncomingSession(location, header, reread(), reread=reread, as_branch=as_branch)
 
     def _guarded_entries(self, location: str, source_id: str) -> Iterator[Entry]:
-        """Yield the messages of a conversation; what of it cannot be read is told."""
+        """Yield the messages of a conversation; an unreadable rest becomes a problem."""
         try:
             yield from self._entries(location, source_id)
         except (*UNREADABLE, InvalidRecord) as error:
@@ -88,10 +88,10 @@ class _Conversations:
 
 
 class _Responses(_Conversations):
-    """The older form: an answer with its question in a row."""
+    """Older schema: a row per prompt and answer."""
 
     def conversations(self) -> Iterator[IncomingSession]:
-        """Yield each conversation; an answer that belongs to none is one."""
+        """Yield each conversation; a response without one is a conversation of its own."""
         self._log.create_index("asked", "responses", "coalesce(conversation_id, id)", "id")
         self._log.create_index("called", "tool_calls", "response_id", "id")
         self._log.create_index("returned", "tool_results", "response_id", "id")
@@ -142,7 +142,7 @@ class _Responses(_Conversations):
         )  # fmt: skip
 
     def _arguments(self, call: Row) -> Any:
-        """Return the arguments of a call as the newer form has them, whatever blanks stand between them."""
+        """Return the arguments of a call as the newer schema stores them, regardless of white space."""
         text = text_of(call.get("arguments"))
         return self._log.json(text) or text
 
@@ -160,7 +160,7 @@ class _Responses(_Conversations):
 
 
 class _Threads(_Conversations):
-    """The newer form: messages that name the one before them by its hash."""
+    """Newer schema: messages that point to their parent by hash."""
 
     def conversations(self) -> Iterator[IncomingSession]:
         """Yield each thread."""
@@ -199,7 +199,7 @@ class _Threads(_Conversations):
                 yield MessageEntry(location, record)
 
     def _chain(self, tip: Any) -> list[str]:
-        """Return the hashes from the first message to the newest; a circle is gone round once."""
+        """Return the hashes from the first message to the newest; a cycle is followed once."""
         rows: dict[str, None] = {}
         while isinstance(tip, str) and tip not in rows:
             row = self._log.one("messages", "hash", tip)
@@ -250,7 +250,7 @@ class _Threads(_Conversations):
         )  # fmt: skip
 
     def _text(self, part: Row, payload: Row) -> str:
-        """Return what a part says; long texts are put together from fragments, so that they are stored once."""
+        """Return the text of a part; long texts are assembled from shared fragments."""
         if text := text_of(part["text"]):
             return text
         rows = payload.get("text_ref") or payload.get("output_ref")

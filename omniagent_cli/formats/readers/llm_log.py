@@ -1,7 +1,7 @@
-"""The database of the `llm` command line, opened so that it can neither be changed nor do harm.
+"""Read-only access to the database of the `llm` command line, safe for untrusted files.
 
-It is a stranger's file: only plain tables are looked into (a view or a virtual table can be made to never end), what
-a value may hold is bounded, and so is the work. Where it has no index an order is made in a private temporary table.
+Only plain tables are read (a view or virtual table can be made to run forever), and value sizes and total work are
+bounded. Where an index is missing, rows are sorted into a private temporary table.
 """
 
 from __future__ import annotations
@@ -24,22 +24,21 @@ from omniagent_cli.formats.readers.records import image_part, object_of, text_of
 Row = dict[str, Any]
 
 UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
-"""What a question raises that cannot be answered; SQLite quotes a damaged file in its messages as it is."""
+"""Exceptions of a failed query; SQLite's messages may quote the damaged file."""
 
 _MAX_ATTACHMENT_BYTES = 20 * 1024 * 1024
 _STEPS_AT_ONCE = 1_000_000
 _STEPS_BASE = 50
 _BYTES_A_STEP = 1_000_000
-"""SQLite may do `_STEPS_BASE` million steps and another million for each of so many bytes: what is laid out as the
-program does it takes a hundredth of that."""
+"""SQLite may run `_STEPS_BASE` million steps plus one million for this many bytes; a regular log needs a hundredth of that."""
 
 
 @contextmanager
 def open_log(source: ByteSource) -> Iterator[Log]:
-    """Open the log in a file, or a private copy of it where it is packed, piped, or cannot be opened where it is.
+    """Open the log in place, or as a private copy if it is compressed, piped or cannot be opened in place.
 
     Raises:
-        FormatError: it is no database.
+        FormatError: the file is not a database.
     """
     with ExitStack() as stack:
         path = source.path
@@ -92,11 +91,11 @@ def _not_a_database(name: str, error: Exception) -> FormatError:
 
 
 class Log:
-    """Questions to the database.
+    """Queries on the log.
 
     Attributes:
-        location: what it is called by.
-        tables: the plain tables that are there.
+        location: file name.
+        tables: names of the plain tables.
     """
 
     def __init__(self, connection: sqlite3.Connection, location: str, size: int) -> None:
@@ -113,7 +112,7 @@ class Log:
         return self._steps_left < 0
 
     def describe_error(self, error: Exception) -> object:
-        """Say why a question was not answered."""
+        """Return the reason of a failed query."""
         return (
             "it takes too much work; it is not laid out as llm does it"
             if self._steps_left < 0
@@ -121,26 +120,26 @@ class Log:
         )
 
     def rows(self, statement: str, *values: Any) -> Iterator[Row]:
-        """Yield the rows of a question; names of columns and tables in it are ours."""
+        """Yield the rows of a query; table and column names must be trusted."""
         for row in self._connection.execute(statement, values):
             yield dict(row)
 
     def one(self, table: str, key: str, value: Any) -> Row:
-        """Return the row with this value in a column; an empty one when there is none."""
+        """Return the row with this value in a column, or an empty one."""
         if table not in self.tables:
             return {}
         return next(self.rows(f"SELECT * FROM main.{table} WHERE {key} = ?", value), {})  # noqa: S608  # names of ours
 
     def row_at(self, table: str, number: Any) -> Row:
-        """Return the row with this number."""
+        """Return the row with this row id."""
         return self.one(table, "rowid", number)
 
     def has_row(self, table: str, row_id: str) -> bool:
-        """Tell whether there is a row with this id."""
+        """Return True if a row with this id exists."""
         return bool(self.one(table, "id", row_id))
 
     def create_index(self, name: str, table: str, owner: str, key: str) -> None:
-        """Make an order of the rows of a table: by who owns them, then by a key."""
+        """Sort the rows of a table by owner and key into a temporary table."""
         if table not in self.tables:
             return
         self._connection.execute(
@@ -152,14 +151,14 @@ class Log:
         self._indexes.add(name)
 
     def owned_rows(self, name: str, table: str, owner: Any) -> Iterator[Row]:
-        """Yield the rows of a table that belong to an owner, in the order that was made under this name."""
+        """Yield the rows of an owner in the order of a temporary index."""
         if name in self._indexes:
             numbers = self.rows(f"SELECT row FROM temp.{name} WHERE owner = ? ORDER BY key", owner)  # noqa: S608  # a name of ours
             for row in numbers:
                 yield self.row_at(table, row["row"])
 
     def linked_rows(self, link: str, owner: str, value: Any, table: str, key: str) -> Iterator[Row]:
-        """Yield the rows of a table that a table of links joins to an owner."""
+        """Yield the rows of a table that a link table assigns to an owner."""
         if {link, table} <= self.tables:
             statement = (
                 f'SELECT {key} AS linked FROM main.{link} WHERE {owner} = ? ORDER BY "order"'  # noqa: S608  # names of ours
@@ -168,7 +167,7 @@ class Log:
                 yield self.one(table, "id", row["linked"])
 
     def content_part(self, row: Row) -> Row:
-        """Make a content part of an attachment; one that lies elsewhere, or is no picture, is named."""
+        """Return the content part of an attachment; external data and other types than images are named."""
         name = Path(text_of(row.get("path"))).name or text_of(row.get("url")).rpartition("/")[2]
         kind, data = text_of(row.get("type")), row.get("content")
         if (
@@ -181,7 +180,7 @@ class Log:
         return {"type": "text", "text": f"[{kind.partition('/')[0] or 'file'}: {shown}]"}
 
     def json(self, text: Any) -> Row:
-        """Read an object; an empty one where there is none."""
+        """Parse a JSON object; empty if there is none."""
         try:
             return object_of(json.loads(text)) if isinstance(text, str) else {}
         except (ValueError, RecursionError):
@@ -189,7 +188,7 @@ class Log:
 
 
 def _is_plain(sql: str) -> bool:
-    """Tell whether a table is one that holds rows and nothing that is worked out when it is read."""
+    """Return True for a table that only stores rows, without computed columns."""
     words = " ".join(sql.upper().split())
     return (
         words.startswith("CREATE TABLE")

@@ -15,25 +15,24 @@ _MADE_ID = 11
 _MAX_EXACT = 50_000
 _BITS = 1 << 27
 _MAX_JOINED = 8 * 1024 * 1024
-"""How many characters of pieces become one answer; what says to be more is no answer of anybody."""
+"""Size limit for merging pieces into one answer, in characters."""
 
 
 _LAST_OF = ("model", "usage", "status")
 
 ANSWER_KEY = "_answer"
-"""Key of a record that says which answer it is a piece of; it is not imported."""
+"""Record key of the answer that a piece belongs to; not imported."""
 
 
 class MessageSequence:
-    """Puts the messages of one session in order on their way in.
+    """Normalizer of the messages of one session, in order.
 
-    Pieces of one answer that follow each other (the same `ANSWER_KEY`) become one message again.
-    Turns begin with each question; a message without a time has that of the one before it; one without an id gets one
-    from what it says and what came before it, and an id that was there already is told apart by its number; thinking
-    that stands by itself goes to the answer that follows, and a tool's result to the call before it when it names none.
+    Consecutive pieces of an answer (same `ANSWER_KEY`) are merged. Each user message starts a turn. A missing time is
+    that of the previous message; a missing id is derived from the content and the previous id; a repeated id gets a
+    number. Separate thinking joins the following answer, and a tool result without a call id joins the oldest open call.
 
     Args:
-        created: the session's time, for messages before the first that has one.
+        created: creation time of the session, used until the first message with a time.
     """
 
     def __init__(self, created: str | None = None) -> None:
@@ -47,7 +46,7 @@ class MessageSequence:
         self._open_calls: OrderedDict[str, None] = OrderedDict()
 
     def entries(self, source: Iterable[Entry]) -> Iterator[Entry]:
-        """Yield what is to be imported."""
+        """Yield the normalized entries."""
         for entry in _merge_pieces(source):
             if isinstance(entry, MessageEntry):
                 yield from self._process(entry)
@@ -75,7 +74,7 @@ class MessageSequence:
         yield from self._finish_entry(MessageEntry(entry.location, record))
 
     def _flush_thinking(self) -> Iterator[Entry]:
-        """Yield the thinking that no answer followed."""
+        """Yield pending thinking that no answer follows."""
         if self._thinking:
             entry = _merge(self._thinking)
             self._thinking, self._thinking_size = [], 0
@@ -98,7 +97,7 @@ class MessageSequence:
         yield MessageEntry(entry.location, record)
 
     def _assign_id(self, record: dict[str, Any]) -> None:
-        """Give it an id that is the same at each import."""
+        """Assign an id that is the same at each import."""
         self._number += 1
         wanted_id = record.get("id") or self._derive_id(record)
         record["id"] = (
@@ -127,10 +126,10 @@ class MessageSequence:
 
 
 class _SeenIds:
-    """Tells which ids were there before, in bounded memory.
+    """Set of seen ids in bounded memory.
 
-    From `_MAX_EXACT` ids on it may take a new one for an old one, once in millions: the id then gets a number that it
-    would not have needed, at each import the same.
+    Beyond `_MAX_EXACT` ids, a new id is mistaken for a seen one once in millions; it then gets a superfluous number,
+    the same at each import.
     """
 
     def __init__(self) -> None:
@@ -138,7 +137,7 @@ class _SeenIds:
         self._bits = bytearray()
 
     def check_and_add(self, wanted_id: str) -> bool:
-        """Tell whether this id was there, and note that it is."""
+        """Return True if the id was seen before, and add it."""
         if self._exact is not None:
             was_there = wanted_id in self._exact
             self._exact.add(wanted_id)
@@ -151,7 +150,7 @@ class _SeenIds:
         return self._test_and_set(wanted_id)
 
     def _test_and_set(self, wanted_id: str) -> bool:
-        """Mark the places of an id, and tell whether all of them were."""
+        """Set the bits of an id; return True if all of them were set."""
         digest = blake2b(wanted_id.encode("utf-8", "surrogatepass"), digest_size=16).digest()
         all_set = True
         for start in range(0, 16, 4):
@@ -168,7 +167,7 @@ def _is_thinking(record: dict[str, Any]) -> bool:
 
 
 def _merge_pieces(found: Iterable[Entry]) -> Iterator[Entry]:
-    """Put the pieces of an answer together."""
+    """Merge the pieces of each answer."""
     pieces: list[MessageEntry] = []
     size = 0
     for entry in found:
@@ -188,7 +187,7 @@ def _merge_pieces(found: Iterable[Entry]) -> Iterator[Entry]:
 
 
 def _merge(pieces: list[MessageEntry]) -> MessageEntry:
-    """Return pieces of one answer as one; what only one of them can have is that of the last that has it."""
+    """Merge pieces of one answer; for single-valued keys the last value wins."""
     if len(pieces) == 1:
         return pieces[0]
     records = [piece.record for piece in pieces]
@@ -208,7 +207,7 @@ def _merge(pieces: list[MessageEntry]) -> MessageEntry:
 
 
 def _merge_contents(contents: list[Any]) -> Any:
-    """Return several contents as one."""
+    """Merge several contents into one."""
     if all(isinstance(content, str) for content in contents):
         return "\n\n".join(filter(None, contents))
     parts = [[{"type": "text", "text": c}] if isinstance(c, str) else c for c in contents]

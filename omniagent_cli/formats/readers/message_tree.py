@@ -1,7 +1,7 @@
-"""Messages that name the one before them, as other tools keep edited questions and answers that were asked for again.
+"""Message trees of other tools: messages that name their parent, with edited and regenerated branches.
 
-Such a file need not be in the order of the conversation, and one conversation may be all of it. So its messages wait
-until its thread is known, and however many there are, little of them is held in memory.
+Messages need not be in order, and one conversation may fill the file, so they are stored until the threads are known,
+on disk beyond a memory limit.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _MAX_EXPECTED = 100_000
 _MAX_NEAR_BYTES = 16 * 1024 * 1024
 
 Numbers = Iterable[int]
-"""The messages of a thread, by the order in which they were added to their tree."""
+"""Messages of a thread, by order of insertion."""
 
 
 class MessageTree:
-    """The messages of one conversation, by id, in the order they were added. Close it when done.
+    """Messages of one conversation by id, in order of insertion. Close after use.
 
-    A node that says nothing itself only joins others; what it names as the one before it need not be there.
+    A node without records only connects others; its parent may be missing.
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class MessageTree:
         self._newest: str | None = None
 
     def __len__(self) -> int:
-        """How many nodes were added, replaced ones too."""
+        """Return the number of insertions, including replacements."""
         return self._count
 
     def __contains__(self, node_id: object) -> bool:
@@ -52,7 +52,7 @@ class MessageTree:
         self.close()
 
     def close(self) -> None:
-        """Forget all of it."""
+        """Release all nodes."""
         self._nodes.close()
 
     def add(
@@ -63,10 +63,10 @@ class MessageTree:
         records: list[dict[str, Any]],
         children: Iterable[str] = (),
     ) -> None:
-        """Add a node with the message records it stands for, which may be none; the last of an id wins.
+        """Add a node with its message records, possibly none; the last node of an id wins.
 
         Raises:
-            InvalidRecord: the records are no JSON, or nested too deeply.
+            InvalidRecord: the records are not valid JSON, or nested too deeply.
         """
         data = dump(records) if records else None
         self._expected.pop(node_id, None)
@@ -88,37 +88,37 @@ class MessageTree:
             self._nodes, self._memory = self._memory.move_to_disk(), None
 
     def replace(self, node_id: str, location: str, records: list[dict[str, Any]]) -> None:
-        """Give a node other message records and leave it where it stands."""
+        """Replace the message records of a node; its parent stays."""
         node = self._nodes.node(self.number_of(node_id))
         self._put(node._replace(location=location, data=dump(records) if records else None))
 
     def move(self, node_id: str, parent: str | None) -> None:
-        """Let a node follow another one."""
+        """Change the parent of a node."""
         self._put(self._nodes.node(self.number_of(node_id))._replace(parent=parent))
 
     def add_unreadable(self, node_id: str, location: str) -> None:
-        """Note a node that could not be read; the one that names it as a child tells where it stood."""
+        """Add an unreadable node; its parent is the node that lists it as a child."""
         self._unreadable.add(node_id)
         self._put(Node(node_id, self._expected.pop(node_id, None), location, None))
 
     def newest_leaf(self) -> str | None:
-        """Return the node that was added last of those that no other names as the one before it.
+        """Return the last added node that is not a parent.
 
-        Where all are in circles there is none, and any will do; None only of a tree without nodes.
+        If all nodes are in cycles, return the last added one; None only for an empty tree.
         """
         numbers = deque(self._nodes.leaves(), maxlen=1)
         return numbers[0] if numbers else self._newest
 
     def leaves(self) -> Iterator[str]:
-        """Yield the nodes that no other names as the one before it, in the order they were added."""
+        """Yield the nodes that are not a parent, in order of insertion."""
         return self._nodes.leaves()
 
     def number_of(self, node_id: str) -> int:
-        """Return the number of a node that is there and 0 of any other."""
+        """Return the number of a node, or 0 if it is unknown."""
         return self._nodes.number(node_id)
 
     def thread(self, leaf: str | None) -> array[int]:
-        """Return what is said from the first node to this one; a circle is gone round once."""
+        """Return the nodes with records from the root to a leaf; a cycle is followed once."""
         numbers, visited = array("q"), bytearray(self._count + 1)
         current = leaf
         while (
@@ -144,16 +144,16 @@ class MessageTree:
                 yield MessageEntry(node.location, record)
 
     def get_note(self, kind: str, name: str) -> str:
-        """Return what was noted under a name; empty when nothing was."""
+        """Return a note, or an empty string."""
         return self._nodes.get_note(kind, name)
 
     def set_note(self, kind: str, name: str, value: str) -> None:
-        """Note something about the conversation under a name, in the place of what was noted there."""
+        """Set a note about the conversation."""
         self._nodes.set_note(kind, name, value)
         self._spill_if_large()
 
     def drop_notes(self, kind: str) -> None:
-        """Forget all notes of a kind."""
+        """Delete all notes of a kind."""
         self._nodes.drop_notes(kind)
 
 
@@ -166,18 +166,18 @@ def session_threads(
     branches: bool,
     complete: Callable[[array[int]], array[int]] | None = None,
 ) -> Iterator[IncomingSession | Problem]:
-    """Yield the thread that ends with a node as a session, then each other thread as one of its own.
+    """Yield the thread that ends at a leaf as a session, then each other thread as its own session.
 
-    Another thread is told from the visible one by its first message that is in no thread before it: that message
-    stays when either of them goes on.
+    Another thread is identified by its first message that no earlier thread contains; this message stays the same when
+    either thread is continued.
 
     Args:
-        tree: all of the conversation.
-        leaf: the last node of the visible thread.
-        location: where the conversation begins.
-        header: makes the header; called with what tells a thread from the visible one, empty for that.
-        branches: whether the others are wanted.
-        complete: adds the nodes that belong to a thread and are not on the way to its root.
+        tree: the complete conversation.
+        leaf: last node of the visible thread.
+        location: start of the conversation in the input.
+        header: returns the header for a branch id, which is empty for the visible thread.
+        branches: also yield the other threads.
+        complete: adds nodes that belong to a thread but are not on the path to its root.
     """
     yielded = bytearray(len(tree) + 1)
     for end in _leaf_ids(tree, leaf, branches=branches):

@@ -1,4 +1,4 @@
-"""Where the messages of a conversation wait until their thread is known: in memory, and on disk when they are many."""
+"""Temporary storage of message nodes: in memory, or on disk when they are many."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ BEGIN;
 
 
 class Node(NamedTuple):
-    """One message of a tree.
+    """Node of a message tree.
 
     Attributes:
-        parent: the id of the one before it; None for the first. It need not be there.
-        location: where it was read.
-        data: its records; None when it says nothing itself and only joins others.
+        parent: id of the parent, which may be missing; None for a root.
+        location: position in the input.
+        data: serialized records; None for a node that only connects others.
     """
 
     id: str
@@ -33,35 +33,35 @@ class Node(NamedTuple):
 
 
 class NodeStore(Protocol):
-    """Nodes by id and by number, which counts from 1 in the order they came; and notes by kind and name."""
+    """Nodes by id and by number (from 1, in order of insertion), and notes by kind and name."""
 
     def number(self, node_id: str) -> int:
-        """Return the number of a node that is there and 0 of any other."""
+        """Return the number of a node, or 0 if it is unknown."""
 
     def node(self, number: int) -> Node:
         """Return the node with a number."""
 
     def put(self, node: Node) -> None:
-        """Add a node, or put it in the place of the one with its id."""
+        """Add a node, or replace the one with its id."""
 
     def leaves(self) -> Iterator[str]:
-        """Yield the ids of the nodes that are no other's parent, in their order."""
+        """Yield the ids of the nodes that are not a parent, in order."""
 
     def get_note(self, kind: str, name: str) -> str:
-        """Return a note; empty when there is none."""
+        """Return a note, or an empty string."""
 
     def set_note(self, kind: str, name: str, value: str) -> None:
-        """Make a note, in the place of what was noted there."""
+        """Set a note."""
 
     def drop_notes(self, kind: str) -> None:
-        """Forget all notes of a kind."""
+        """Delete all notes of a kind."""
 
     def close(self) -> None:
-        """Forget all of it."""
+        """Release all nodes."""
 
 
 class MemoryNodeStore:
-    """In memory."""
+    """Node store in memory."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
@@ -99,7 +99,7 @@ class MemoryNodeStore:
         self._notes.pop(kind, None)
 
     def move_to_disk(self) -> DiskNodeStore:
-        """Put all of it on disk."""
+        """Move all nodes and notes to disk."""
         disk = DiskNodeStore()
         for node in self._nodes:
             disk.put(node)
@@ -116,7 +116,7 @@ class MemoryNodeStore:
 
 
 class DiskNodeStore:
-    """On disk, in a private nameless database."""
+    """Node store on disk, in a private unnamed database."""
 
     def __init__(self) -> None:
         self._db = sqlite3.connect("", isolation_level=None)

@@ -13,7 +13,7 @@ from omniagent_cli.models import check_session_id
 
 _LATEST_SECONDS = 253402300799  # the end of the year 9999
 _MILLISECONDS_FROM = 1e11
-"""A number of seconds this large is the year 5138; tools that write one count milliseconds."""
+"""Larger numbers are milliseconds: as seconds this would be the year 5138."""
 
 _ID_TAIL = 16
 _ID_BYTES = 200
@@ -33,22 +33,22 @@ def session_header(
     branch: str = "",
     **source_fields: Any,
 ) -> dict[str, Any]:
-    """Make the header of a session from what another tool knows about it.
+    """Return a session header built from the data of another tool.
 
-    The id is the tool's name and its id there, so that the same conversation is the same session at each import;
-    both stand in ``metadata.source`` as ``format`` and ``id``, with what else is worth keeping.
+    The id combines the tool's name and its id, so the same conversation is the same session at each import;
+    ``metadata.source`` holds both as ``format`` and ``id``, plus other fields worth keeping.
 
     Args:
-        format_name: the key of `formats.FORMATS`.
-        source_id: what the tool calls it.
-        title: its name; anything but text with something in it is none.
-        created: as `parse_timestamp` takes it, like `updated`.
-        updated: its last activity.
-        model: the model's name there; it is not pinned, so that whoever is asked here can go on.
-        pinned: the tool lists it first.
-        archived: the tool hides it.
-        branch: what tells a thread that is not the visible one from it.
-        source_fields: more for ``metadata.source``; empty ones are left out.
+        format_name: a key of `formats.FORMATS`.
+        source_id: id in the other tool.
+        title: title; ignored unless it is text that is not blank.
+        created: creation time, see `parse_timestamp`.
+        updated: time of the last activity.
+        model: name of the model; only recorded, so that the session continues with the default model.
+        pinned: the tool lists the session first.
+        archived: the tool hides the session.
+        branch: id of a thread other than the visible one.
+        source_fields: more for ``metadata.source``; empty values are omitted.
     """
     session_id = session_id_for(format_name, f"{source_id}/{branch}" if branch else source_id)
     source = {
@@ -73,7 +73,7 @@ def session_header(
 
 
 def session_id_for(format_name: str, source_id: str) -> str:
-    """Return the session id for what another tool calls so; one that cannot be an id is cut, and told apart by a hash."""
+    """Return the session id for an id of another tool; an invalid one is shortened and made unique by a hash."""
     preferred = f"{format_name}-{source_id}"
     try:
         if len(preferred.encode()) <= _ID_BYTES and preferred == preferred.strip():
@@ -88,9 +88,9 @@ def session_id_for(format_name: str, source_id: str) -> str:
 
 
 def parse_timestamp(value: Any) -> str | None:
-    """Return a time as RFC 3339 in UTC: from seconds or milliseconds since 1970, or from an ISO 8601 text.
+    """Return a time as RFC 3339 in UTC, from Unix seconds or milliseconds or from ISO 8601 text.
 
-    None for what is no time, or out of the range of years 1 to 9999.
+    None for invalid values and times outside of the years 1 to 9999.
     """
     if isinstance(value, bool) or value is None:
         return None
@@ -105,30 +105,30 @@ def parse_timestamp(value: Any) -> str | None:
 
 
 def text_of(value: Any) -> str:
-    """Return a value when it is text, else the empty text."""
+    """Return the value if it is text, else an empty string."""
     return value if isinstance(value, str) else ""
 
 
 def object_of(value: Any) -> dict[str, Any]:
-    """Return a value when it is an object, else an empty one."""
+    """Return the value if it is an object, else an empty one."""
     return value if isinstance(value, dict) else {}
 
 
 def list_of(value: Any) -> list[Any]:
-    """Return a value when it is a list, else an empty one."""
+    """Return the value if it is a list, else an empty one."""
     return value if isinstance(value, list) else []
 
 
 def objects_of(value: Any) -> list[dict[str, Any]]:
-    """Return the objects of a list, and nothing of what is none."""
+    """Return the objects in a list; empty for any other value."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def as_text(value: Any) -> str:
-    """Return text as it is, nothing for nothing, and anything else as JSON.
+    """Return text unchanged, an empty string for None, and any other value as JSON.
 
     Raises:
-        InvalidRecord: it is nested too deeply.
+        InvalidRecord: the value is nested too deeply.
     """
     if isinstance(value, str):
         return value
@@ -136,7 +136,7 @@ def as_text(value: Any) -> str:
 
 
 def image_part(url: str, name: str = "") -> dict[str, Any]:
-    """Make a content part of a picture; one whose data is not in the file is named instead."""
+    """Return the content part of an image; an image without data in the file is named instead."""
     if url.startswith("data:"):
         part: dict[str, Any] = {"type": "image_url", "image_url": {"url": url}}
         return part | ({"name": name} if name else {})
@@ -144,14 +144,14 @@ def image_part(url: str, name: str = "") -> dict[str, Any]:
 
 
 def merge_parts(parts: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
-    """Return parts as a content: as text where they are nothing else."""
+    """Return parts as a content: as a string if all are text."""
     if all(part["type"] == "text" for part in parts):
         return "\n".join(filter(None, (part["text"] for part in parts)))
     return parts
 
 
 def tool_call(call_id: Any, name: Any, arguments: Any) -> dict[str, Any]:
-    """Make a tool call; arguments that are no JSON object become one with the key ``input``."""
+    """Return a tool call; arguments that are not a JSON object are wrapped under the key ``input``."""
     if isinstance(arguments, str):
         text = arguments if _is_object(arguments) else dump({"input": arguments}).decode()
     else:
@@ -179,7 +179,7 @@ def message(
     failed: bool = False,
     **keys: Any,
 ) -> dict[str, Any]:
-    """Make a message record; what is empty is left out."""
+    """Return a message record; empty values are omitted."""
     extra = {**(extra or {}), **({"thinking": thinking} if thinking else {})}
     extra |= {"failed": True} if failed else {}
     fields = {
@@ -211,7 +211,7 @@ def tool_output(content: Any) -> str:
 
 
 def message_id(fields: Any) -> str:
-    """Return what another tool calls a message, or a hash of it where no message can be called so."""
+    """Return a valid message id: the other tool's id, or a hash of it."""
     preferred = text_of(fields)
     if not preferred or (len(preferred) <= _MESSAGE_ID_LENGTH and preferred.isprintable()):
         return preferred

@@ -1,1 +1,1 @@
-"""Formats that are only exported."""
+"""Formats for export only."""

@@ -1,6 +1,6 @@
-"""``csv``: a row for each message, for spreadsheets: RFC 4180, UTF-8 with the mark by which Excel knows it.
+"""``csv``: one row per message, for spreadsheets: RFC 4180, UTF-8 with a byte order mark for Excel.
 
-A spreadsheet runs a cell that begins like a formula, whoever wrote it; such a text gets an apostrophe before it:
+A spreadsheet evaluates a cell that looks like a formula, so such text is prefixed with an apostrophe:
 https://owasp.org/www-community/attacks/CSV_Injection
 """
 
@@ -35,10 +35,10 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")  # noqa:
 
 
 class Csv:
-    """One table over all sessions, with a header row; summaries are no messages and not in it."""
+    """One table for all sessions with a header row; summaries are not included."""
 
     def write(self, sessions: Iterable[OutgoingSession]) -> Iterator[bytes]:
-        """Yield the table, a row at a time."""
+        """Yield the table row by row."""
         yield _BOM + _row(COLUMNS)
         for session in sessions:
             header = session.header
@@ -51,12 +51,12 @@ class Csv:
 
 
 def safe_cell(text: str) -> str:
-    """Return text that no spreadsheet takes for a formula."""
+    """Return text that a spreadsheet does not evaluate."""
     return f"'{text}" if text.lstrip(" \n").startswith(_FORMULA) else text
 
 
 def _row(cells: Iterable[str]) -> bytes:
-    """Write a row; the csv module, which looks at each character, takes three times as long for a long text."""
+    """Return an encoded row; the csv module needs three times as long for long texts."""
     return ",".join(map(_quoted, cells)).encode() + b"\r\n"
 
 

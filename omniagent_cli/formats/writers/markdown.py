@@ -1,4 +1,4 @@
-"""``markdown``: a conversation to read, in which nothing that was said can pass for the document around it."""
+"""``markdown``: readable conversations; message text cannot be mistaken for the surrounding document."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _ESCAPES = {'"': '\\"', "\\": "\\\\"}
 
 
 class Markdown:
-    """Headings for sessions and messages; answers as they are, tool calls and results fenced."""
+    """Headings for sessions and messages; answers unchanged, tool calls and results in code blocks."""
 
     def __init__(self, *, front_matter: bool = False) -> None:
         self._front_matter = front_matter
 
     def write(self, sessions: Iterable[OutgoingSession]) -> Iterator[bytes]:
-        """Yield one document with a part for each session."""
+        """Yield one document with a section per session."""
         for number, session in enumerate(sessions):
             if number:
                 yield b"\n---\n\n"
@@ -41,19 +41,19 @@ class Markdown:
 
 @lru_cache(maxsize=16)  # a model comes again with every message
 def escape(text: str) -> str:
-    """Write text on one line so that no character of it is markup."""
+    """Escape text on one line so that it contains no markup."""
     return _MARKUP.sub(r"\\\1", one_line(text))
 
 
 def fenced(text: str, language: str = "") -> str:
-    """Put text into a code block whose fence is longer than any run of backticks in it."""
+    """Return a code block whose fence is longer than any run of backticks in it."""
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}{language}\n{text.rstrip()}\n{fence}"
 
 
 def close_blocks(text: str) -> str:
-    """Return markdown that ends whatever it begins: an open code block, or HTML that would swallow the rest."""
+    """Return Markdown with open code blocks closed and block-level HTML escaped."""
     if "```" not in text and "~~~" not in text:  # most messages, and all of them are looked at
         return _SWALLOWING_HTML.sub(r"\1\\<", text) if "<" in text else text
     lines, fence = [], ""
@@ -72,18 +72,18 @@ def close_blocks(text: str) -> str:
 
 
 def format_timestamp(text: object) -> str:
-    """Write a record's time for people: to the second."""
+    """Format a record's time to the second, in UTC."""
     return f"{text[:10]} {text[11:19]} UTC" if isinstance(text, str) and len(text) > 19 else ""
 
 
 def attachment_labels(content: object) -> Iterator[str]:
-    """Name the parts of a content that are no text: ``[image: cat.png, 120 kB]``; not yet made harmless."""
+    """Yield a label for each part that is not text, such as ``[image: cat.png, 120 kB]``; not sanitized."""
     for part in other_parts(content) if isinstance(content, list) else []:
         yield part_label(part, sized=True)
 
 
 def pretty_arguments(arguments: object) -> tuple[str, str]:
-    """Return a tool call's arguments to read, and the language to colour them as."""
+    """Return the formatted arguments of a tool call and their language for highlighting."""
     text = arguments if isinstance(arguments, str) else ""
     try:
         return json.dumps(json.loads(text), ensure_ascii=False, indent=2), "json"
@@ -108,7 +108,7 @@ def _title(header: dict[str, Any]) -> str:
 
 
 def _front_matter(header: dict[str, Any]) -> Iterator[str]:
-    """Yield the facts as YAML that any reader takes for the same: every text quoted, as in JSON."""
+    """Yield the header as YAML with all text quoted as in JSON, which every reader parses alike."""
     yield "---"
     for key in ("title", "id", "model", "created_at", "updated_at"):
         if header.get(key):
@@ -125,7 +125,7 @@ def _front_matter(header: dict[str, Any]) -> Iterator[str]:
 
 
 def _yaml(value: Any) -> str:
-    """Write a JSON value as YAML in its flow style."""
+    """Return a JSON value in YAML flow style."""
     if isinstance(value, str):
         return _quoted(value)
     if isinstance(value, dict):
@@ -136,7 +136,7 @@ def _yaml(value: Any) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Write text in YAML's double quotes; what is not printable is escaped, for readers refuse most of it.
+    """Return text in YAML double quotes; unprintable characters are escaped, since most readers reject them.
 
     https://yaml.org/spec/1.2.2/#57-escaped-characters
     """

@@ -1,4 +1,4 @@
-"""``text``: a conversation as plain text; what was said is indented, so that it cannot pass for a heading."""
+"""``text``: plain text; message text is indented, so it cannot be mistaken for a heading."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _RULE = "=" * 72
 
 
 class PlainText:
-    """A title, then a line for each message with who and when, and its text below."""
+    """Title, then for each message a line with author and time, and its text."""
 
     def write(self, sessions: Iterable[OutgoingSession]) -> Iterator[bytes]:
-        """Yield one document with a part for each session."""
+        """Yield one document with a section per session."""
         for number, session in enumerate(sessions):
             yield f"{_separator(number)}{_header(session.header)}".encode()
             for kind, record in session.reading_order():

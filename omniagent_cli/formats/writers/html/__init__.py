@@ -1,4 +1,4 @@
-"""``html``: conversations as one page to read in a browser, with nothing loaded from elsewhere and no script."""
+"""``html``: one self-contained page for a browser, without external resources or scripts."""
 
 from omniagent_cli.formats.writers.html.page import Html
 

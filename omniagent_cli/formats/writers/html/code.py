@@ -1,4 +1,4 @@
-"""Blocks of code: coloured by Pygments where it knows the language, in bounded time."""
+"""Code blocks, highlighted by Pygments if the language is known, in bounded time."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from typing import Any
 from omniagent_cli.formats.writers.html.escaping import escape_text, quote_attribute
 
 MAX_HIGHLIGHTED = 6_000
-"""Characters of a block that is coloured; a longer one is data more often than code, and costs more than it shows."""
+"""Length limit for highlighting, in characters; longer blocks are usually data, and expensive."""
 
 _SLOW_SECONDS = 1.0
-"""What a block takes a hundredth of. Pygments' expressions can be made to take time that grows with the square of a
-text; a language in which that was done is not coloured any more in this process, and after a few none is."""
+"""Time after which a language is considered slow; a block normally takes a hundredth of it.
+
+Some Pygments expressions take quadratic time on crafted input. A slow language is no longer highlighted in this
+process, and after `_SLOW_LANGUAGES` of them none is."""
 
 _SLOW_LANGUAGES = 3
 
 _REPEATED = re.compile(r"(.{1,4}?)\1{250}", re.DOTALL)
-"""What nobody writes, and most texts that are made to be slow consist of."""
+"""Long repetition, as in most crafted slow input."""
 
 LANGUAGES = frozenset(
     """
@@ -30,7 +32,7 @@ LANGUAGES = frozenset(
     typescript vb vim xml yaml yml zig zsh
     """.split()  # noqa: SIM905  # eighty lines of quotes would say no more
 )
-"""Names of languages that are looked up. Of the five hundred that Pygments knows, some can be made to take minutes."""
+"""Languages that are highlighted. Some of the five hundred that Pygments knows can be made to take minutes."""
 
 _CLASSES = (
     ("Token.Comment", "c"),
@@ -53,7 +55,7 @@ _CLASSES = (
 
 
 def code_block(text: str, language: str = "") -> str:
-    """Return a block of code; the text is `shown` already."""
+    """Return a code block as HTML; the text must be sanitized."""
     name = language.lower()
     known = name in LANGUAGES
     inner = _highlight(text, name) if known and _is_highlightable(text, name) else ""
@@ -71,7 +73,7 @@ def _is_highlightable(text: str, name: str) -> bool:
 
 
 def _highlight(text: str, name: str) -> str:
-    """Return the inside of a coloured block; empty when the lexer did not give back the text it got."""
+    """Return the highlighted code; empty if the lexer did not preserve the text."""
     started = perf_counter()
     pieces: list[str] = []
     previous, pending = "", ""

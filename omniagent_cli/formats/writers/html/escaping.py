@@ -1,4 +1,4 @@
-"""Text -> what stands for it in HTML: no character of it is markup, drives anything, or turns what follows around."""
+"""HTML escaping of untrusted text: no markup, no control characters, no direction overrides."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from html import escape
 from omniagent_cli.text.sanitize import one_line, visible
 
 _DIRECTION_MARKS = re.compile("([\u061c\u200e\u200f])")
-"""Marks of direction that Hebrew and Arabic texts need. They act on one place, and each block of ours stands alone;
-what embeds, overrides or isolates is shown as U+FFFD, as everywhere: https://www.unicode.org/reports/tr9/"""
+"""Direction marks needed by Hebrew and Arabic text. They act in one place, and blocks are isolated; embeddings,
+overrides and isolates become U+FFFD, as everywhere: https://www.unicode.org/reports/tr9/"""
 
 
 def sanitize(text: str) -> str:
-    """Return text without what is not for showing; lines and marks of direction stay."""
+    """Return displayable text; newlines and direction marks are kept."""
     if text.isascii() or not _DIRECTION_MARKS.search(text):
         return visible(text)
     return "".join(
@@ -22,15 +22,15 @@ def sanitize(text: str) -> str:
 
 
 def escape_text(text: str) -> str:
-    """Return text, shown already, for between tags."""
+    """Return sanitized text escaped for element content."""
     return escape(text, quote=False)
 
 
 def quote_attribute(text: str) -> str:
-    """Return text, shown already, as the value of an attribute with its quotes."""
+    """Return sanitized text as a quoted attribute value."""
     return f'"{escape(text, quote=True)}"'
 
 
 def escape_line(text: object) -> str:
-    """Return any text on one line, harmless, for between tags or in a quoted attribute; empty when it is none."""
+    """Return any text sanitized and escaped on one line; empty if the value is not text."""
     return escape(one_line(text), quote=True) if isinstance(text, str) else ""

@@ -1,4 +1,4 @@
-"""Attachments: pictures that browsers show without running anything are in the page, the rest is named."""
+"""Attachments in HTML: images that browsers show without running anything are embedded, others are named."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _KINDS = (
     ("image/gif", re.compile(rb"GIF8[79]a")),
     ("image/webp", re.compile(rb"RIFF.{4}WEBP", re.DOTALL)),
 )
-"""What is shown, told by its first bytes; what it says it is counts for nothing."""
+"""Embedded image types, detected by their first bytes; the declared type is ignored."""
 
 _DATA = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
 _LEFT_OUT = "left out of this export"
@@ -26,24 +26,24 @@ _URL_LENGTH = 200
 
 
 class ImageEmbedder:
-    """The attachments of one session; a picture is in the page once, where it comes first."""
+    """Attachments of one session; each image is embedded once, at its first occurrence."""
 
     def __init__(self, load: Callable[[str], Any] | None) -> None:
         self._load = load
         self._first_anchors: dict[str, str] = {}
 
     def html(self, content: object, anchor: str) -> Iterator[str]:
-        """Yield the parts of a content that are no text.
+        """Yield the non-text parts of a content as HTML.
 
         Args:
-            content: a message's content.
-            anchor: the id of the message in the page.
+            content: content of a message.
+            anchor: element id of the message.
         """
         for part in other_parts(content) if isinstance(content, list) else []:
             yield self._image_html(part, anchor) or self._label_html(part)
 
     def _image_html(self, part: Part, anchor: str) -> str:
-        """Return a picture; empty when it is none that is shown."""
+        """Return an image; empty if the part is not a supported image."""
         url = _url(part)
         if not url:
             return ""
@@ -90,7 +90,7 @@ def _url(part: Part) -> str:
 
 
 def _decode_image(url: str) -> tuple[str, bytes] | None:
-    """Return media type and bytes of a picture in a data URL."""
+    """Return media type and bytes of an image in a data URL."""
     head = _DATA.match(url)
     if head is None:
         return None

@@ -13,7 +13,7 @@ _SAFE = re.compile(r"(?:https?://|mailto:)[^/]", re.IGNORECASE)
 
 
 def link_urls(text: str) -> str:
-    """Return text with its addresses as links, for between tags."""
+    """Return text as HTML with its URLs as links."""
     if "://" not in text:
         return escape_text(text)
     from markdown_it.common.normalize_url import normalizeLink
@@ -37,17 +37,17 @@ def link_urls(text: str) -> str:
 
 
 def is_safe(url: str) -> bool:
-    """Tell whether an address may be a link: it leads to the web or to a mailbox."""
+    """Return True if a URL may be a link: http, https or mailto."""
     return _SAFE.match(url) is not None
 
 
 def link_start(target: str) -> str:
-    """Return the beginning of a link to an address that `is_safe`; who is asked does not learn from where."""
+    """Return the start tag of a link to a safe URL; the target does not learn the referrer."""
     return f'<a href={quote_attribute(target)} rel="noreferrer noopener">'
 
 
 def link_target_note(target: str, text: str) -> str:
-    """Return where a link leads, to stand behind it when what it says is something else."""
+    """Return the target of a link as a note after it, if the link text differs."""
     if text.strip() in (target, target.removeprefix("mailto:"), target.removesuffix("/")):
         return ""
     return f' <span class="to">({escape_text(cut(target, _TARGET_LENGTH))})</span>'

@@ -1,4 +1,4 @@
-"""What was said -> HTML: answers as Markdown, all else as it was written, with code and links in it."""
+"""Message text in HTML: answers as Markdown, other text verbatim with code blocks and links."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from omniagent_cli.formats.writers.html.links import link_urls
 from omniagent_cli.formats.writers.markdown import FENCE
 
 MAX_MARKDOWN = 50_000
-"""Characters of an answer that is laid out; a longer one is shown as it was written. The worst that fits takes
-some 20 microseconds a character."""
+"""Length limit for Markdown rendering, in characters; longer answers are shown verbatim. The worst case takes
+about 20 microseconds per character."""
 
 _MARKUP = re.compile(
     r"[`*_\[\]<~\\|]|https?:|&#?\w|  $|^[ \t]|^(?:[-+=>#]|\d+[.)])|\n[^\S\n]+\n",
     re.MULTILINE | re.IGNORECASE,
 )
-"""Whatever might be more than a plain paragraph."""
+"""Anything that may be more than a plain paragraph."""
 
 
 def render_markdown(text: str) -> str:
-    """Return Markdown as HTML; the text is `shown` already. No HTML, picture or script of it gets through."""
+    """Return sanitized Markdown as HTML; HTML, images and scripts in it have no effect."""
     if not _MARKUP.search(text):
         return "".join(_paragraphs(text))  # twenty times as fast, and most of prose
     if len(text) > MAX_MARKDOWN:
@@ -33,7 +33,7 @@ def render_markdown(text: str) -> str:
 
 
 def render_plain(text: str) -> str:
-    """Return text as it was written, with its blocks of code as such; the text is `shown` already."""
+    """Return sanitized text verbatim, with its code blocks and links."""
     return "".join(
         code_block(piece, language)
         if language is not None
@@ -49,7 +49,7 @@ def _paragraphs(text: str) -> Iterator[str]:
 
 
 def _pieces(text: str) -> Iterator[tuple[str, str | None]]:
-    """Yield text and None, or code and its language, as a writer of Markdown would have fenced it."""
+    """Yield text and None, or code and its language, split at Markdown fences."""
     if "```" not in text and "~~~" not in text:
         yield text, None
         return

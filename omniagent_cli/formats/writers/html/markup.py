@@ -1,4 +1,4 @@
-"""Markdown -> HTML, by markdown-it: no HTML of the text, no picture and no address but the safe ones gets through."""
+"""Markdown to HTML by markdown-it: HTML, images and unsafe URLs in the text have no effect."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _parser() -> MarkdownIt:
 
 
 def _adapt_block(token: Token) -> None:
-    """Let a block find its own direction, keep headings below ours, and say in classes what was in styles."""
+    """Set the text direction of a block, lower its heading level, and replace styles by classes."""
     if token.type in _BLOCKS:
         token.attrSet("dir", "auto")
     if token.type in ("heading_open", "heading_close"):
@@ -60,9 +60,9 @@ def _adapt_block(token: Token) -> None:
 
 
 def _adapt_inline(tokens: Sequence[Token]) -> None:
-    """Tell each link's end where it leads, and each text whether it stands in a link.
+    """Attach its target to the end of each link, and mark text inside of links.
 
-    Character references were read by now, and may have brought what is not for showing.
+    Character references are resolved at this point, so the text is sanitized again.
     """
     link: Token | None = None
     texts: list[str] = []
@@ -79,7 +79,7 @@ def _adapt_inline(tokens: Sequence[Token]) -> None:
 
 
 class _Renderer(RendererHTML):
-    """What is written otherwise than markdown-it does; a method for each kind of token, as there."""
+    """HTML renderer with one overridden method per token type."""
 
     def text(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
         token = tokens[idx]
@@ -110,7 +110,7 @@ class _Renderer(RendererHTML):
         return escape_text(tokens[idx].content)
 
     def image(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
-        """Name a picture from elsewhere: to load it would tell somebody that this is being read."""
+        """Name an external image; loading it would reveal that the page is read."""
         token = tokens[idx]
         name, source = cut(token.content, _NAME_LENGTH), cut(str(token.attrs["src"]), _NAME_LENGTH)
         return f'[image: {escape_text(name)}] <span class="to">({escape_text(source)})</span>'

@@ -1,4 +1,4 @@
-"""Sessions, messages and summaries -> HTML, one at a time."""
+"""Sessions, messages and summaries as HTML, one at a time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ARGUMENTS_LENGTH = 80
 
 
 def header(record: dict[str, Any], anchor: str) -> str:
-    """Return the beginning of a session: its title and facts; `ending` closes it."""
+    """Return the start of a session with title and properties; `ENDING` closes it."""
     facts = "".join(
         f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in _facts(record) if value
     )
@@ -38,7 +38,7 @@ ENDING = "</section>\n"
 
 
 def message(record: dict[str, Any], anchor: str, position: int, images: ImageEmbedder) -> str:
-    """Return a message; what tools were asked and said is folded."""
+    """Return a message; tool calls and results are collapsed."""
     role, content = record["role"], record.get("content", "")
     who = ROLE_NAMES.get(role, "Message")
     name = f" <bdi>{escape_line(record.get('name'))}</bdi>" if record.get("name") else ""
@@ -64,7 +64,7 @@ def message(record: dict[str, Any], anchor: str, position: int, images: ImageEmb
 
 
 def summary(record: dict[str, Any], anchor: str) -> str:
-    """Return a summary, which is sent to the model instead of the messages up to it."""
+    """Return a summary, which is sent to the model instead of the messages it covers."""
     model = f"<span>{escape_line(record.get('model'))}</span>" if record.get("model") else ""
     text = record.get("text")
     body = render_markdown(sanitize(text).strip("\n")) if isinstance(text, str) else ""

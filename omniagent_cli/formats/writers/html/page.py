@@ -1,6 +1,6 @@
-"""The page: its head, a part for each session, and the index, which stands behind them and is shown before them.
+"""HTML page: head, one section per session, and the index.
 
-So a page of any size is written as it is read: what the index will say is gathered on disk.
+The index is written last and displayed first, so a page of any size can be streamed; its entries are spooled to disk.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _ENTRY_LENGTH = 90
 
 
 class Html:
-    """One page with everything in it. Anchors are the number of the session in the page and a message's position."""
+    """Self-contained page. Anchors consist of the number of the session and the position of the message."""
 
     def write(self, sessions: Iterable[OutgoingSession]) -> Iterator[bytes]:
-        """Yield the page, message by message."""
+        """Yield the page message by message."""
         with SpooledTemporaryFile(max_size=_IN_MEMORY) as index:
             number = 0
             for number, session in enumerate(sessions, 1):
@@ -71,7 +71,7 @@ def _session(session: OutgoingSession, anchor: str, index: IO[bytes]) -> Iterato
 
 
 def _question(record: dict[str, Any]) -> str:
-    """Return how the index calls a message; only what was asked is in it."""
+    """Return the index entry of a message; only user messages have one."""
     if record["role"] != "user":
         return ""
     return _entry(first_line(plain_text(record.get("content", "")), _ENTRY_LENGTH) or "…")

@@ -1,4 +1,4 @@
-"""How the page looks. One sheet, in the page itself, allowed there by its hash and nothing else is."""
+"""Style sheet of the page, embedded and allowed by its hash."""
 
 from __future__ import annotations
 
@@ -110,5 +110,5 @@ nav a:hover { text-decoration: underline; }
 _HASH = b64encode(hashlib.sha256(SHEET.encode()).digest()).decode()
 
 POLICY = f"default-src 'none'; style-src 'sha256-{_HASH}'; img-src data:; base-uri 'none'; form-action 'none'"
-"""The content security policy: our one sheet and pictures that are in the page; no script, no request, no form.
+"""Content security policy: the one style sheet and embedded images; no scripts, requests or forms.
 https://www.w3.org/TR/CSP3/"""
