@@ -55,25 +55,25 @@ FORMATS: dict[str, Format] = {
         Format(
             "jsonl",
             "omniagent_cli.formats.interchange.jsonl:JsonLines",
-            "a header line per session, a line per message; carries everything",
+            "one line per session header and message; lossless",
             (".jsonl",),
         ),
         Format(
             "json",
             "omniagent_cli.formats.interchange.json:JsonDocument",
-            "one document; carries everything",
+            "one document; lossless",
             (".json",),
         ),
         Format(
             "openai",
             "omniagent_cli.formats.interchange.openai:ChatCompletions",
-            "chat-completions messages, one conversation a line (fine-tuning form)",
+            "Chat Completions messages, one conversation per line (for fine-tuning)",
             (".jsonl", ".json"),
         ),
         Format(
             "sharegpt",
             "omniagent_cli.formats.interchange.sharegpt:ShareGpt",
-            "conversations with from and value, as sets for training hold them",
+            "conversations of training sets, with from and value",
             (".json", ".jsonl"),
             key_sets=(
                 {"conversations/from"},
@@ -86,7 +86,7 @@ FORMATS: dict[str, Format] = {
         Format(
             "chatgpt",
             "omniagent_cli.formats.readers.chatgpt:ChatGpt",
-            "conversations.json of a ChatGPT account export, plain or in its zip",
+            "conversations.json of a ChatGPT account export, also zipped",
             (".json",),
             can_export=False,
             key_sets=({"mapping"},),
@@ -95,7 +95,7 @@ FORMATS: dict[str, Format] = {
         Format(
             "claude",
             "omniagent_cli.formats.readers.claude:Claude",
-            "conversations.json of a Claude.ai account export, plain or in its zip",
+            "conversations.json of a Claude.ai account export, also zipped",
             (".json",),
             can_export=False,
             key_sets=({"chat_messages"},),
@@ -104,7 +104,7 @@ FORMATS: dict[str, Format] = {
         Format(
             "codex",
             "omniagent_cli.formats.readers.codex:Codex",
-            "sessions of the Codex command line (~/.codex/sessions), also packed",
+            "sessions of the Codex command line (~/.codex/sessions), also compressed",
             (".jsonl", ".jsonl.zst"),
             can_export=False,
             key_sets=(
@@ -128,7 +128,7 @@ FORMATS: dict[str, Format] = {
         Format(
             "gemini",
             "omniagent_cli.formats.readers.gemini:Gemini",
-            "chats of the Gemini command line (~/.gemini/tmp), and saved ones",
+            "chats of the Gemini command line (~/.gemini/tmp), also saved chats",
             (".jsonl", ".json"),
             can_export=False,
             key_sets=(
@@ -159,7 +159,7 @@ FORMATS: dict[str, Format] = {
         Format(
             "markdown",
             "omniagent_cli.formats.writers.markdown:Markdown",
-            "to read, with headings and code blocks",
+            "readable, with headings and code blocks",
             (".md",),
             can_import=False,
             has_front_matter=True,
@@ -167,21 +167,21 @@ FORMATS: dict[str, Format] = {
         Format(
             "html",
             "omniagent_cli.formats.writers.html:Html",
-            "one page to read in a browser, with nothing loaded from elsewhere",
+            "one self-contained page for a browser",
             (".html", ".htm"),
             can_import=False,
         ),
         Format(
             "text",
             "omniagent_cli.formats.writers.text:PlainText",
-            "to read, without any markup",
+            "readable, without markup",
             (".txt",),
             can_import=False,
         ),
         Format(
             "csv",
             "omniagent_cli.formats.writers.csv:Csv",
-            "a row for each message, for spreadsheets",
+            "one row per message, for spreadsheets",
             (".csv",),
             can_import=False,
         ),
@@ -206,7 +206,7 @@ def open_exporter(name: str, *, front_matter: bool = False) -> Any:
     row = _format_row(name, "exported", [row.name for row in FORMATS.values() if row.can_export])
     if front_matter and not row.has_front_matter:
         names = ", ".join(row.name for row in FORMATS.values() if row.has_front_matter)
-        raise UsageError(f"{name} has no front matter; only {names} has")
+        raise UsageError(f"{name} does not support front matter; use {names}")
     return row.load(front_matter=True) if front_matter else row.load()
 
 
@@ -227,7 +227,7 @@ def open_importer(name: str, *, branches: bool = False) -> Any:
 def _format_row(name: str, action: str, names: list[str]) -> Format:
     if name in names:
         return FORMATS[name]
-    what = f"{name} cannot be {action}" if name in FORMATS else f"there is no format {name!r}"
+    what = f"{name} cannot be {action}" if name in FORMATS else f"unknown format {name!r}"
     raise UsageError(f"{what}; choose one of {', '.join(names)}")
 
 
@@ -246,7 +246,7 @@ def detect_format(head: bytes, name: str = "") -> str:
         for row in FORMATS.values():
             if row.pattern and re.match(row.pattern, head):
                 return row.name
-        # The first record may be the damaged one.
+        # The first record may be damaged.
         return "jsonl" if _NATIVE.search(head) and b"\n" in start else ""
     paths = key_paths(start)
     if ours := _native_format(paths, start):

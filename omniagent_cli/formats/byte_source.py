@@ -51,7 +51,7 @@ class ByteSource:
         self.consumed = 0
         self._progress = progress
         self._errors: tuple[type[Exception], ...] = (OSError, *errors)
-        # A pipe's read() waits for all it was asked for; read1() gives what is there.
+        # A pipe's read() blocks until all bytes arrive; read1() returns what is available.
         self._read_some: Callable[[int], bytes] = getattr(stream, "read1", stream.read)
         self._head: bytes | None = None
         self._left = size
@@ -63,7 +63,7 @@ class ByteSource:
             data = self._read_some(size) if size else b""
         except self._errors as error:
             reason = getattr(error, "strerror", None) or error
-            raise FormatError(f"it cannot be read: {reason}", location=self.name) from error
+            raise FormatError(f"cannot be read: {reason}", location=self.name) from error
         if self._left is not None:
             self._left -= len(data)
         return data
@@ -90,7 +90,7 @@ class ByteSource:
 
     def copy(self) -> BinaryIO:
         """Return the remaining bytes as a seekable, unnamed temporary file; the caller closes it."""
-        file = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115  # see above
+        file = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115  # closed by the caller
         try:
             while data := self.chunk():
                 file.write(data)

@@ -40,7 +40,7 @@ def _walk_keys(head: bytes) -> Iterator[str]:
                 return
             is_value = False
         elif token in (b"}", b"]"):
-            if is_value:  # a number, or what is none
+            if is_value:  # a number, literal or invalid value
                 yield "/".join((*stack[-1], key))
             if len(stack) > 1:
                 stack.pop()

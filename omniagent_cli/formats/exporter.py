@@ -78,7 +78,7 @@ def export_sessions(
     """
     target: Exporter = open_exporter(format_name, front_matter=front_matter)
     if only is not None and (unknown := sorted(set(only) - set(ROLES))):
-        raise UsageError(f"there is no role {unknown[0]!r}; choose of {', '.join(ROLES)}")
+        raise UsageError(f"unknown role {unknown[0]!r}; choose one of {', '.join(ROLES)}")
     if isinstance(ids, Sequence):
         for session_id in ids:
             store.summary(session_id)
@@ -149,13 +149,13 @@ class _Export:
             record.pop(key, None)
         record = self._redacted(record)
         if self._only is None:
-            # Beside the messages themselves, so that a file that was cut off at a line is noticed.
+            # Lets an import detect a file truncated at a line boundary.
             record["message_count"] = count
         return record
 
     def _summaries(self, session_id: str) -> list[dict[str, Any]]:
         if self._only is not None:
-            return []  # of a selection nothing can be said as a whole
+            return []  # a summary does not fit a selection of messages
         return [self._redacted(v) for _, v in self._store.iter_records(session_id, "summary")]
 
     def _messages(

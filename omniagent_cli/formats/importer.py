@@ -36,7 +36,7 @@ class _ImportOptions:
     def check(self) -> None:
         if self.on_conflict is not None and self.on_conflict not in CONFLICTS:
             raise UsageError(
-                f"there is no conflict rule {self.on_conflict!r}; choose one of {', '.join(CONFLICTS)}"
+                f"unknown conflict rule {self.on_conflict!r}; choose one of {', '.join(CONFLICTS)}"
             )
         if self.as_id is not None:
             check_session_id(self.as_id)
@@ -111,7 +111,7 @@ def import_path(
     """
     options = _ImportOptions(format_name, as_id, on_conflict, dry_run, strict, branches)
     options.check()
-    if os.path.isdir(path):  # noqa: PTH112  # no name is too long for it
+    if os.path.isdir(path):  # noqa: PTH112  # accepts names of any length
         return _run(store, lambda: _directory_sources(path, progress), options)
     with open_file(path) as stream:
         if not stream.seekable():  # a named pipe
@@ -158,7 +158,7 @@ def _directory_sources(
             before += size_of(stream) or 0
             yield from sources(stream, str(path), path=path, progress=advance)
     for reason in errors:
-        yield Problem(str(reason.filename), f"it cannot be read: {reason.strerror}")
+        yield Problem(str(reason.filename), f"cannot be read: {reason.strerror}")
 
 
 def _to_problem(error: FormatError, name: str) -> Problem:
@@ -229,12 +229,12 @@ class _ImportRun:
         """Import one file; return the reason when its format is not recognized."""
         head = source.head()
         if not head.strip():
-            return "there is nothing in it"
+            return "empty file"
         name = self._options.format_name
         if name == "auto":
             name = detect_format(head, source.name)
         if not name:
-            return "its format is not recognised; name it with --format"
+            return "unrecognized format; set it with --format"
         self.report.format_name = self.report.format_name or name
         reader: Importer = open_importer(name, branches=self._options.branches)
         for item in reader.read(source):
@@ -247,4 +247,4 @@ class _ImportRun:
         return ""
 
 
-_NO_FILES = Problem("", "there is no file in it that could hold conversations")
+_NO_FILES = Problem("", "no importable files found")

@@ -104,9 +104,7 @@ def open_file(path: Path) -> BinaryIO:
     try:
         return path.open("rb")
     except OSError as error:
-        raise FormatError(
-            f"it cannot be read: {error.strerror}; name a file that can", location=str(path)
-        ) from error
+        raise FormatError(f"cannot be read: {error.strerror}", location=str(path)) from error
 
 
 def size_of(stream: BinaryIO) -> int | None:
@@ -143,7 +141,7 @@ def as_file(source: ByteSource) -> BinaryIO:
 
 
 def _decompress_zstd(source: ByteSource) -> ByteSource:
-    # Python has it from 3.14 on; the package is the same code for those before.
+    # Built in since Python 3.14; the backport is the same code.
     if sys.version_info >= (3, 14):
         from compression import zstd
     else:
@@ -172,7 +170,7 @@ def _decompress(
 
 
 def _bomb_message(ratio: float) -> str:
-    return f"it would unpack to {ratio:.0f} times its size; unpack it first if you trust it"
+    return f"would expand to {ratio:.0f} times its size; decompress it first if you trust it"
 
 
 @contextmanager
@@ -190,10 +188,10 @@ def _members(
 ) -> Iterator[ByteSource | Problem]:
     try:
         if (size := _directory_size(file)) > MAX_DIRECTORY_BYTES:
-            raise zipfile.BadZipFile(f"its table of contents has {size:,} bytes")  # noqa: TRY301  # as the library's own
+            raise zipfile.BadZipFile(f"the central directory has {size:,} bytes")  # noqa: TRY301  # raised like the library's own errors
         archive = zipfile.ZipFile(file)
     except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError, struct.error) as error:
-        yield problem(name, f"it is no zip that can be read: {error}")
+        yield problem(name, f"not a readable zip archive: {error}")
         return
     with archive:
         used = 0
@@ -210,7 +208,7 @@ def _members(
             try:
                 stream = archive.open(info)
             except (*_UNPACK_ERRORS, NotImplementedError, RuntimeError, OSError) as error:
-                yield problem(location, f"it cannot be unpacked: {error}")
+                yield problem(location, f"cannot be decompressed: {error}")
                 continue
             with stream:
                 inner = ByteSource(
@@ -266,10 +264,10 @@ def _stem(info: zipfile.ZipInfo) -> str:
 
 def _rejection(info: zipfile.ZipInfo) -> str:
     if info.flag_bits & _ENCRYPTED:
-        return "it is encrypted; unpack the zip with its password first"
+        return "encrypted; extract the archive with its password first"
     is_link = stat.S_ISLNK(info.external_attr >> 16)
     if is_link:
-        return "it is a link, which is not followed"
+        return "symbolic link; skipped"
     ratio = info.file_size / max(1, info.compress_size)
     if info.file_size > MAX_MEMBER_BYTES and ratio > MAX_MEMBER_RATIO:
         return _bomb_message(ratio)

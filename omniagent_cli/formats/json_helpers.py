@@ -21,7 +21,7 @@ def line_objects(source: ByteSource) -> Iterator[MessageEntry | Problem]:
     for number, line in source.lines():
         location = f"{source.name}:{number}"
         if line is None:
-            yield problem(location, f"it is longer than {MAX_RECORD_BYTES >> 20} MiB")
+            yield problem(location, f"longer than {MAX_RECORD_BYTES >> 20} MiB")
         elif text := line.strip().decode("utf-8", "surrogateescape"):
             try:
                 value = parse(text)
@@ -32,7 +32,7 @@ def line_objects(source: ByteSource) -> Iterator[MessageEntry | Problem]:
                 yield (
                     MessageEntry(location, value)
                     if is_object
-                    else problem(location, "it is no object")
+                    else problem(location, "not an object")
                 )
 
 
@@ -84,7 +84,7 @@ def list_entries(reader: JsonReader) -> Iterator[MessageEntry | Problem]:
     location = reader.location
     if reader.peek() != "[":
         reader.skip()
-        yield problem(location, "this should be a list")
+        yield problem(location, "expected a list")
         return
     for _ in reader.array():
         reader.peek()

@@ -46,7 +46,7 @@ def _not_json(text: str) -> NoReturn:
 def _finite(text: str) -> float:
     number = float(text)
     if number in (float("inf"), float("-inf")):
-        raise BadValue("a number is too large")
+        raise BadValue("number out of range")
     return number
 
 
@@ -65,17 +65,17 @@ def parse(text: str) -> Any:
     except StopIteration as error:
         raise BadValue(f"no JSON value at column {error.value + 1}") from error
     except RecursionError as error:
-        raise BadValue("it is nested too deeply") from error
+        raise BadValue("nested too deeply") from error
     except JSONDecodeError as error:
         raise BadValue(f"not JSON: {error.msg} at column {error.pos + 1}") from error
     except BadValue:
         raise
     except ValueError as error:
-        raise BadValue(f"not a value that can be kept: {error}") from error
+        raise BadValue(f"unsupported value: {error}") from error
     if _skip_space(text, end) != len(text):
         raise BadValue(f"not JSON: more data at column {end + 1}")
     if _RAW_SURROGATE.search(text):
-        raise BadValue("it is not UTF-8 text")
+        raise BadValue("not valid UTF-8")
     return value
 
 
@@ -147,15 +147,15 @@ class JsonReader:
                 if not self._may_be_incomplete(error):
                     self._skip_with_error(_describe(error))
             except RecursionError:
-                self._skip_with_error("it is nested too deeply")
+                self._skip_with_error("nested too deeply")
             except ValueError as error:
                 self._skip_with_error(str(error))
             else:
                 if end < len(self._text) or self._ended:
                     return self._consume(value, end)
             if len(self._text) - self._at > MAX_RECORD_BYTES:
-                self._skip_with_error(f"it is longer than {MAX_RECORD_BYTES >> 20} MiB")
-            # What does not fit is read in steps that grow, so that a long value costs no more than its length.
+                self._skip_with_error(f"longer than {MAX_RECORD_BYTES >> 20} MiB")
+            # The buffer grows in increasing steps, so parsing a long value takes linear time.
             size_hint = max(size_hint * 2, len(self._text) - self._at)
             self._fill(size_hint)
 
@@ -163,7 +163,7 @@ class JsonReader:
         document_error = _RAW_SURROGATE.search(self._text, self._at, end)
         self._at = end
         if document_error:
-            raise BadValue("it is not UTF-8 text")
+            raise BadValue("not valid UTF-8")
         return value
 
     def _may_be_incomplete(self, error: StopIteration | JSONDecodeError) -> bool:
@@ -194,14 +194,14 @@ class JsonReader:
             if match is None:
                 self._at = len(self._text)
                 if not self._fill():
-                    raise self.document_error("the file ends in the middle of a value")
+                    raise self.document_error("unexpected end of file in a value")
                 continue
             mark = match.group()
             self._at = match.end()
             if mark == "\n":
                 if self._by_line:
                     self._at = match.start()
-                    raise self.document_error("the line ends in the middle of a value")
+                    raise self.document_error("unexpected end of line in a value")
             elif mark == '"':
                 self._skip_string()
             elif mark[0] in "[{":
@@ -220,16 +220,18 @@ class JsonReader:
             elif match.group() == '"':
                 self._at = match.end()
                 return
-            elif match.group() == "\n":  # no text holds a bare line break: its end is missing
+            elif match.group() == "\n":  # a string has no raw newline: its end is missing
                 self._at = match.start()
                 return
             else:
-                self._at = match.end() + 1  # an escape: its second character never ends the text
+                self._at = (
+                    match.end() + 1
+                )  # an escape: its second character does not end the string
             if self._at >= len(self._text):
                 ahead = self._at - len(self._text)
                 self._at = len(self._text)
                 if not self._fill():
-                    raise self.document_error("the file ends in the middle of a text")
+                    raise self.document_error("unexpected end of file in a string")
                 self._at = ahead
 
     def _skip_scalar(self) -> None:
@@ -242,7 +244,7 @@ class JsonReader:
             if end < len(self._text) or not self._fill():
                 break
         if not moved:
-            raise self.document_error("there is no value")
+            raise self.document_error("expected a value")
 
     def array(self) -> Iterator[None]:
         """Enter the array at the current position, stop at each element, then leave it.
@@ -273,11 +275,11 @@ class JsonReader:
             return
         while True:
             if self.peek() != '"':
-                raise self.document_error("there is no key where one should be")
+                raise self.document_error("expected a key")
             try:
                 key = self.value()
             except BadValue as error:
-                raise self.document_error(f"a key cannot be read: {error}") from error
+                raise self.document_error(f"unreadable key: {error}") from error
             self._expect(":", "a colon")
             yield key
             if self._at_end("}"):
@@ -292,8 +294,8 @@ class JsonReader:
             self._exit_container()
             return True
         if character != ",":
-            message = f"{character!r} stands where , or {end} should"
-            raise self.document_error(message if character.strip() else "it ends too early")
+            message = f"expected , or {end}, found {character!r}"
+            raise self.document_error(message if character.strip() else "unexpected end")
         self._at += 1
         return False
 
@@ -304,7 +306,7 @@ class JsonReader:
     def _expect(self, size_hint: str, message: str) -> None:
         character = self.peek()
         if character != size_hint:
-            rest = f"not {character!r}" if character.strip() else "it ends"
+            rest = f"found {character!r}" if character.strip() else "found the end"
             raise self.document_error(f"{message} should be here and {rest}")
         self._at += 1
 
@@ -344,6 +346,4 @@ class JsonReader:
 
 
 def _describe(error: StopIteration | JSONDecodeError) -> str:
-    return (
-        f"not JSON: {error.msg}" if isinstance(error, JSONDecodeError) else "there is no JSON value"
-    )
+    return f"not JSON: {error.msg}" if isinstance(error, JSONDecodeError) else "not JSON"

@@ -83,7 +83,7 @@ class SessionImporter:
         outcome = self._try_import(branch)
         if outcome is None or outcome.action != "imported":
             return outcome
-        reason = f"it went another way than {refused.session_id!r}, which stays as it is"
+        reason = f"conflicts with {refused.session_id!r}; both are kept"
         return replace(outcome, action="renamed", reason=reason)
 
     def _import(self, incoming: IncomingSession, staging: Staging) -> Outcome | None:
@@ -103,7 +103,7 @@ class SessionImporter:
             return self._import_new(incoming, session_id, staging)
         if self._on_conflict == "skip":
             self._drain(incoming)
-            return Outcome(session_id, "skipped", reason="there is a session with this id")
+            return Outcome(session_id, "skipped", reason="a session with this id exists")
         if self._on_conflict in (None, "merge"):
             return self._merge(incoming, session_id, revision, staging)
         return self._resolve_conflict(incoming, session_id, staging)
@@ -111,16 +111,14 @@ class SessionImporter:
     def _session_id(self, incoming: IncomingSession) -> str | Problem | None:
         if self._as_id is not None:
             if self._as_id_used:
-                return problem(
-                    incoming.location, "only the first session gets the id that was asked for"
-                )
+                return problem(incoming.location, "--as applies to a single session; skipped")
             self._as_id_used = True
             return self._as_id
         found = incoming.header.get("id")
         try:
             return None if found is None else check_session_id(found)
         except InvalidSessionId as error:
-            return problem(incoming.location, f"this session is left out: {error}")
+            return problem(incoming.location, f"session skipped: {error}")
 
     def _revision(self, session_id: str) -> int | None:
         try:
@@ -207,14 +205,18 @@ class SessionImporter:
                 return found
             session_id = found
         if not (incoming.is_native or checker.count):
-            return Outcome(session_id, "skipped", reason="it has no messages")
+            return Outcome(session_id, "skipped", reason="no messages")
         session = self._final_session(incoming, session_id, checker)
         if session is None:
             return None
         try:
             staging.publish(session, auto_title=not incoming.is_native)
         except SessionExists:
-            return Outcome(session_id, "refused", reason="it was made here meanwhile; import again")
+            return Outcome(
+                session_id,
+                "refused",
+                reason="created by another process during the import; import again",
+            )
         return Outcome(session_id, "imported", checker.count)
 
     def _resolve_late_id(
@@ -227,13 +229,13 @@ class SessionImporter:
             self._report.add_problem(found)
             return None
         if found is None and not chain.count:
-            return Outcome("", "skipped", reason="it has neither messages nor an id")
+            return Outcome("", "skipped", reason="no messages and no id")
         session_id = found or f"import-{chain.hex()[:16]}"
         if self._revision(session_id) is None:
             return session_id
         if stored_digest(self._store, session_id, limit=chain.count) == (chain.hex(), chain.count):
-            return Outcome(session_id, "skipped", reason="nothing in it is new")
-        reason = "there is a session with this id and other messages"
+            return Outcome(session_id, "skipped", reason="nothing new")
+        reason = "a session with this id has other messages"
         return Outcome(session_id, "refused", reason=reason)
 
     def _merge(
@@ -270,14 +272,16 @@ class SessionImporter:
             return None
         chain = (checker.chain.hex(), checker.chain.count)
         if self._is_identical(session, incoming, chain):
-            return Outcome(session_id, "skipped", reason="nothing in it is new")
+            return Outcome(session_id, "skipped", reason="nothing new")
         if self._on_conflict == "fail":
-            reason = "there is a session with this id and other content"
+            reason = "a session with this id has other content"
             return Outcome(session_id, "refused", reason=reason)
         if self._on_conflict == "rename":
             return self._import_renamed(incoming, session, chain, staging)
         staging.publish(session, replace=True, auto_title=not incoming.is_native)
-        return Outcome(session_id, "replaced", chain[1], reason="the one before is in the trash")
+        return Outcome(
+            session_id, "replaced", chain[1], reason="previous version moved to the trash"
+        )
 
     def _import_renamed(
         self, incoming: IncomingSession, session: Session, chain: tuple[str, int], staging: Staging
@@ -287,7 +291,7 @@ class SessionImporter:
             session.id = _numbered(wanted, number)
             number += 1
             if self._is_identical(session, incoming, chain):
-                return Outcome(session.id, "skipped", reason="nothing in it is new")
+                return Outcome(session.id, "skipped", reason="nothing new")
         staging.publish(session, auto_title=not incoming.is_native)
         return Outcome(session.id, "renamed", chain[1], reason=f"{wanted!r} is another session")
 
@@ -318,11 +322,17 @@ def _numbered(session_id: str, number: int) -> str:
 def _merge_outcome(session_id: str, found: ComparisonResult, *, forced: bool) -> Outcome:
     """Return the outcome for an existing session; `forced` means that a merge was requested."""
     if not forced and not found.fits:
-        what = "messages that differ" if found.altered else "messages between ours"
-        return Outcome(session_id, "refused", reason=f"it has {what}; say what to do on a conflict")
+        what = (
+            "messages with other content" if found.altered else "messages between the stored ones"
+        )
+        return Outcome(
+            session_id, "refused", reason=f"it has {what}; choose a rule with --on-conflict"
+        )
     if not found.tail:
-        return Outcome(session_id, "skipped", reason="nothing in it is new")
+        return Outcome(session_id, "skipped", reason="nothing new")
     if found.stored_after and not forced:
-        reason = "both went on after their last common message; say what to do on a conflict"
+        reason = (
+            "both have new messages after the last common one; choose a rule with --on-conflict"
+        )
         return Outcome(session_id, "refused", reason=reason)
     return Outcome(session_id, "merged", found.tail)

@@ -91,33 +91,33 @@ class MessageValidator:
         try:
             return _parse_record(entry)
         except InvalidRecord as error:
-            return problem(entry.location, f"a record that cannot be used: {error}")
+            return problem(entry.location, f"invalid record: {error}")
 
 
 def _parse_record(entry: RecordEntry) -> tuple[str, str, dict[str, Any]]:
     value = entry.value
     if not isinstance(value, dict):
-        raise InvalidRecord("its value is an object")
+        raise InvalidRecord("value must be an object")
     check_depth(value)
     if entry.kind == "attachment":
         if not isinstance(entry.key, str) or not _SHA256.fullmatch(entry.key):
-            raise InvalidRecord("an attachment's key is its SHA-256 in hex")
+            raise InvalidRecord("the key of an attachment must be its SHA-256 in hex")
         return "attachment", entry.key, value
     if entry.kind == "summary":
         return "summary", f"{_summary_position(value):012d}", value
-    raise InvalidRecord("there is no such kind of record")
+    raise InvalidRecord("unknown kind of record")
 
 
 def _summary_position(summary: dict[str, Any]) -> int:
     location = summary.get("up_to")
     if not isinstance(location, int) or isinstance(location, bool) or not -1 <= location < 10**12:
-        raise InvalidRecord("a summary's up_to is the number of its last message")
+        raise InvalidRecord("up_to of a summary must be the number of its last message")
     return location
 
 
 def _valid_record(record: Any) -> dict[str, Any]:
     if not isinstance(record, dict):
-        raise InvalidRecord("a message is an object")
+        raise InvalidRecord("message must be an object")
     check_depth(record)
     message: dict[str, Any] = record
     if message.get("content") is None:
@@ -151,7 +151,7 @@ def check_depth(value: Any) -> None:
         if not below:
             return
         level = below
-    raise InvalidRecord(f"it is nested more than {MAX_DEPTH} deep")
+    raise InvalidRecord(f"nested more than {MAX_DEPTH} levels deep")
 
 
 def parse_session(incoming: IncomingSession, session_id: str | None) -> Session | Problem:
@@ -165,5 +165,5 @@ def parse_session(incoming: IncomingSession, session_id: str | None) -> Session 
         for key in ("agent_id", "model"):
             _check_text(getattr(session, key), f"a session's {key}")
     except (InvalidRecord, InvalidSessionId, InvalidDuration, NewerVersion) as error:
-        return problem(incoming.location, f"this session is left out: {error}")
+        return problem(incoming.location, f"session skipped: {error}")
     return session

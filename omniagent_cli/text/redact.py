@@ -9,7 +9,7 @@ from typing import Any
 
 from omniagent_cli.json_format import dump
 
-# What `--redact` looks for, published so that a reader can judge it. Best effort: a secret that looks like
+# Patterns of `--redact`, public so that users can judge them. Best effort: a secret that looks like
 # ordinary text is not found. Prefixes are the providers' documented ones.
 REDACTIONS: tuple[tuple[str, str], ...] = (
     (

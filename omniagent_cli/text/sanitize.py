@@ -10,8 +10,8 @@ import re
 import unicodedata
 from functools import lru_cache
 
-# C0 and C1 controls except tab and newline, DEL, line and paragraph separators, and every character that
-# changes the direction of what follows. https://www.unicode.org/reports/tr9/ lists the last group.
+# C0 and C1 controls except tab and newline, DEL, line and paragraph separators, and all characters that
+# change the text direction. https://www.unicode.org/reports/tr9/ lists the last group.
 _UNSAFE = dict.fromkeys(
     (
         *range(0x09), *range(0x0B, 0x20), *range(0x7F, 0xA0), 0x061C, 0x200E, 0x200F,
@@ -70,7 +70,7 @@ def plain_field(text: str) -> str:
     Backslash, tab, newline and unsafe characters become ``\\``, ``\t``, ``\n`` and ``\uXXXX``.
     """
     if "\\" not in text and text.isprintable():
-        return text  # what is unsafe is not printable either
+        return text  # unsafe characters are never printable
     escaped = (
         text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
     )

@@ -19,7 +19,7 @@ _SINGLE = (
 
 @lru_cache(maxsize=1)
 def _word() -> re.Pattern[str]:
-    # Compiled on first use: it takes milliseconds, which a command that searches nothing must not pay.
+    # Compiled on first use: it takes milliseconds, which commands without a search avoid.
     return re.compile(rf"[{_SINGLE}]|[^\W_{_SINGLE}]+")
 
 

@@ -65,7 +65,7 @@ def test_the_filters_are_those_of_list(run, chosen, words, expected):
         (("--until", "1d", "--older-than", "1d"), "--until and --older-than say the same; give one of them"),
         (("alice", "--only", "robot"), "--only cannot be 'robot'; give system, user, assistant or tool"),
         (("alice", "-o", ""), "-o is empty; name a file, or a directory as DIR/"),
-        (("alice", "--front-matter"), "json has no front matter; only markdown has"),
+        (("alice", "--front-matter"), "json does not support front matter; use markdown"),
         (("--all", "--front-matter", "--format", "markdown"), "front matter stands at the top of a file; export one session, or into a directory: -o DIR/"),
     ],
 )  # fmt: skip

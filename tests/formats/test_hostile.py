@@ -169,7 +169,7 @@ def test_a_jsonl_file_cut_at_a_line_is_noticed(store):
     with rich_store() as rich:
         lines = exported(rich, RICH).splitlines(keepends=True)
     report = imported(store, b"".join(lines[:4]))
-    assert [p.text for p in report.problems] == ["the file ends after 3 of 6 messages"]
+    assert [p.text for p in report.problems] == ["unexpected end of file after 3 of 6 messages"]
 
 
 @pytest.mark.parametrize(

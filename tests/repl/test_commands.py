@@ -355,7 +355,7 @@ def test_export_shows_or_writes(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> 
     assert "answer 1" in shown
     assert json.loads((talk.home / "out.json").read_text())
     assert json.loads((talk.home / "o.jsonl").read_text())["messages"][0]["content"] == "one"
-    assert "there is no format 'nope'" in shown
+    assert "unknown format 'nope'" in shown
 
 
 def test_pages_and_tables(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,12 +82,12 @@ def _document(reader: JsonReader) -> Iterator[IncomingSession | Problem]:
     if not object_reader.is_session and object_reader.header.get("format") == SESSION_FORMAT:
         yield from object_reader.session(None)
     elif not object_reader.is_session:
-        yield problem(location, "there are no sessions in this document")
+        yield problem(location, "no sessions in this document")
 
 
 def _export_error(header: dict[str, Any]) -> str | None:
     if header.get("format", EXPORT_FORMAT) != EXPORT_FORMAT:
-        return f"this is no export of omniagent but {header['format']!r}"
+        return f"not an omniagent export: format {header['format']!r}"
     try:
         check_version(header, "this export")
     except (InvalidRecord, NewerVersion) as error:
@@ -100,7 +100,7 @@ def _sessions(reader: JsonReader) -> Iterator[IncomingSession | Problem]:
         first, location = reader.peek(), reader.location
         if first != "{":
             reader.skip()
-            yield problem(location, "a session is an object")
+            yield problem(location, "session must be an object")
             continue
         object_reader = _ObjectReader(reader, location)
         yield from object_reader.session(object_reader.next_list())

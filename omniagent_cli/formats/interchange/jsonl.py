@@ -50,12 +50,12 @@ class JsonLines:
                 if reader.looks_like_header(value):
                     reader.skip_session()
             elif not _is_header(value):
-                yield problem(location, "a message needs a session header before it")
+                yield problem(location, "message without a session header")
                 reader.skip_session()
             else:
                 incoming = IncomingSession(location, value, iter(()), is_native=True)
                 incoming.entries = _session_lines(reader, value.get("message_count"))
-                if "uid" in value:  # a store's own file; an export leaves the uid out
+                if "uid" in value:  # a store's own file; exports have no uid
                     incoming.entries = _merge_store_log(incoming.entries, value)
                 yield from with_problems(incoming)
 
@@ -82,7 +82,7 @@ class _LineReader:
         for number, line in self._lines:
             self.location = f"{self._name}:{number}"
             if line is None:
-                too_long = f"the line is longer than {MAX_RECORD_BYTES >> 20} MiB"
+                too_long = f"longer than {MAX_RECORD_BYTES >> 20} MiB"
                 return self.location, problem(self.location, too_long)
             if line and not line.isspace():
                 return self.location, self._parse(line)
@@ -130,7 +130,9 @@ def _session_lines(reader: _LineReader, expected: Any) -> Iterator[Entry]:
         yield value if isinstance(value, Problem) else MessageEntry(location, value)
     else:
         if isinstance(expected, int) and count < expected:
-            yield problem(reader.location, f"the file ends after {count} of {expected} messages")
+            yield problem(
+                reader.location, f"unexpected end of file after {count} of {expected} messages"
+            )
 
 
 def _merge_store_log(entries: Iterable[Entry], header: dict[str, Any]) -> Iterator[Entry]:

@@ -63,7 +63,7 @@ def _conversation(reader: JsonReader) -> Iterator[IncomingSession | Problem]:
         members = reader.members()
         for key in members:
             if key == "messages":
-                # What stands behind the messages belongs to the conversation too.
+                # Keys after the messages belong to the conversation too.
                 entries = chain(list_entries(reader), _remaining_members(reader, members, incoming))
                 break
             yield from _read_extra(reader, key, incoming)
@@ -71,7 +71,7 @@ def _conversation(reader: JsonReader) -> Iterator[IncomingSession | Problem]:
     if entries is None and isinstance(facts.get("input"), dict):
         entries = _preference_messages(facts, incoming)
     if entries is None:
-        yield problem(location, "there is no list of messages")
+        yield problem(location, "no list of messages")
         return
     incoming.entries = _entries(reader, entries)
     yield from with_problems(incoming)

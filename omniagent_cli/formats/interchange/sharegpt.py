@@ -94,7 +94,7 @@ def _conversation(reader: JsonReader) -> Iterator[IncomingSession | Problem]:
     first, location = reader.peek(), reader.location
     if first != "{":
         reader.skip()
-        yield problem(location, "a conversation is an object")
+        yield problem(location, "conversation must be an object")
         return
     facts: dict[str, Any] = {}
     members = reader.members()
@@ -110,7 +110,7 @@ def _conversation(reader: JsonReader) -> Iterator[IncomingSession | Problem]:
             yield from with_problems(incoming)
             return
         yield from read_member(reader, key, facts)
-    yield problem(location, "there is no list of messages")
+    yield problem(location, "no list of messages")
 
 
 def _remaining_members(
@@ -158,12 +158,12 @@ def _to_record(turn: Any) -> dict[str, Any]:
         InvalidRecord: the turn is not valid.
     """
     if not isinstance(turn, dict):
-        raise InvalidRecord("a message is an object")
+        raise InvalidRecord("message must be an object")
     sender = text_of(turn.get("from")) or text_of(turn.get("role"))
     role = _ROLES.get(sender)
     value = turn.get("value", turn.get("content"))
     if role is None:
-        raise InvalidRecord(f"nobody is called {sender!r}; known are {', '.join(_ROLES)}")
+        raise InvalidRecord(f"unknown sender {sender!r}; must be one of {', '.join(_ROLES)}")
     if role == "call":
         return message("assistant", "", tool_calls=_calls(value))
     return message(role, as_text(value))

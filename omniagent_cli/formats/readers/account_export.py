@@ -49,7 +49,7 @@ class AccountExport(ABC):
         first, location = reader.peek(), reader.location
         if first != "{":
             reader.skip()
-            yield problem(location, "a conversation is an object")
+            yield problem(location, "conversation must be an object")
             return
         fields: dict[str, Any] = {}
         document_error: BadDocument | None = None

@@ -90,7 +90,7 @@ def _local_time(stamp: str) -> str | None:
     try:
         return (
             datetime.strptime(stamp, "%Y%m%dT%H%M%S").astimezone().isoformat()
-        )  # given one at once
+        )  # the local zone is applied immediately
     except ValueError:
         return None
 
@@ -185,7 +185,7 @@ class _BoundedReader:
         """Return the next bytes."""
         self.left -= size
         if self.left < 0:
-            raise _Unsupported(f"a value is longer than {MAX_RECORD_BYTES >> 20} MiB")
+            raise _Unsupported(f"longer than {MAX_RECORD_BYTES >> 20} MiB")
         return self._file.read(size)
 
 
@@ -212,10 +212,10 @@ class _YamlEvents:
         event = next(self._events, None)
         self._text.left = MAX_RECORD_BYTES
         if event is None:
-            raise _Unsupported("it ends too early")
+            raise _Unsupported("unexpected end")
         self._line = event.start_mark.line if event.start_mark else self._line
         if isinstance(event, yaml.AliasEvent):
-            raise _Unsupported("there is an alias, which is not read")
+            raise _Unsupported("aliases are not supported")
         return event
 
     def members(self) -> Iterator[str]:
@@ -224,11 +224,11 @@ class _YamlEvents:
 
         while not isinstance(event := self._next(), yaml.MappingStartEvent):
             if isinstance(event, yaml.ScalarEvent | yaml.SequenceStartEvent):
-                raise _Unsupported("a session is a mapping")
+                raise _Unsupported("session must be a mapping")
         while isinstance(key := self._next(), yaml.ScalarEvent):
             yield key.value
         if not isinstance(key, yaml.MappingEndEvent):
-            raise _Unsupported("a key is no text")
+            raise _Unsupported("key must be text")
 
     def pairs(self) -> Iterator[tuple[str, Any]]:
         """Yield key and value of the next mapping; nothing for any other value."""
@@ -260,7 +260,7 @@ class _YamlEvents:
         import yaml
 
         if depth > MAX_DEPTH:
-            raise _Unsupported(f"it is nested more than {MAX_DEPTH} deep")
+            raise _Unsupported(f"nested more than {MAX_DEPTH} levels deep")
         if isinstance(event, yaml.ScalarEvent):
             return _parse_scalar(event.value) if event.implicit[0] else event.value
         if isinstance(event, yaml.SequenceStartEvent):

@@ -81,18 +81,18 @@ def _read_mapping(reader: JsonReader, tree: MessageTree) -> Iterator[Problem]:
     if reader.peek() != "{":
         location = reader.location
         reader.skip()
-        yield problem(location, "a mapping is an object")
+        yield problem(location, "mapping must be an object")
         return
     for key in reader.members():
         location = reader.location
         try:
             node = reader.value()
         except BadValue as error:
-            yield problem(location, f"a message cannot be read: {error}")
+            yield problem(location, f"unreadable message: {error}")
             tree.add_unreadable(key, location)
             continue
         if not isinstance(node, dict):
-            yield problem(location, "a node of the mapping is an object")
+            yield problem(location, "node must be an object")
             continue
         parent = node.get("parent")
         children = [child for child in list_of(node.get("children")) if isinstance(child, str)]

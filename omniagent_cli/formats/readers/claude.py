@@ -76,7 +76,7 @@ def _messages(reader: JsonReader, tree: MessageTree, fields: dict[str, Any]) -> 
             continue
         raw = entry.record
         if not isinstance(raw, dict):
-            yield problem(entry.location, "a message is an object")
+            yield problem(entry.location, "message must be an object")
             continue
         node_id = text_of(raw.get("uuid")) or f"message-{number}"
         parent: str | None = text_of(raw.get("parent_message_uuid")) or previous

@@ -168,7 +168,7 @@ class _Transcript:
                 self.tree.set_note("result", call, number)
 
     def _read_metadata(self, line: dict[str, Any]) -> None:
-        # A session that was gone on with may begin with the lines of the one before, as they were.
+        # A resumed session may begin with the unchanged lines of the previous one.
         self.session_id = text_of(line.get("sessionId")) or self.session_id
         self.cwd = self.cwd or text_of(line.get("cwd"))
         self.git_branch = self.git_branch or text_of(line.get("gitBranch"))

@@ -153,7 +153,7 @@ class _Rollout:
             self._apply_event(payload)
         elif kind == "response_item":
             self._add_item(payload, line.get("timestamp"), entry.location)
-        elif "payload" not in line:  # of 2025, without an envelope
+        elif "payload" not in line:  # format of 2025, without an envelope
             self._add_plain_line(line, kind, entry.location)
 
     def _add_plain_line(self, line: dict[str, Any], kind: str, location: str) -> None:

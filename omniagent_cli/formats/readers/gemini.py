@@ -147,7 +147,7 @@ class _Chat:
         """
         line = entry.record
         if not isinstance(line, dict):
-            raise InvalidRecord("it is no object")
+            raise InvalidRecord("not an object")
         change = line.get("$set")
         if isinstance(change, dict):
             self.fields.update({key: value for key, value in change.items() if key != "messages"})

@@ -42,7 +42,7 @@ class Llm:
             try:
                 is_older, is_newer = log.tables >= _OLDER, log.tables >= _NEWER
                 if not (is_older or is_newer):
-                    yield problem(source.name, "it is a database, but not the log of llm")
+                    yield problem(source.name, "database is not an llm log")
                 if is_older:
                     yield from _Responses(log).conversations()
                 if is_newer:
@@ -50,7 +50,7 @@ class Llm:
             except UNREADABLE as error:
                 yield problem(
                     source.name,
-                    f"the database cannot be read to its end: {log.describe_error(error)}",
+                    f"the database cannot be read completely: {log.describe_error(error)}",
                 )
 
 
@@ -79,9 +79,7 @@ class _Conversations:
         try:
             yield from self._entries(location, source_id)
         except (*UNREADABLE, InvalidRecord) as error:
-            yield problem(
-                location, f"it cannot be read to its end: {self._log.describe_error(error)}"
-            )
+            yield problem(location, f"cannot be read completely: {self._log.describe_error(error)}")
 
     def _entries(self, location: str, source_id: str) -> Iterator[MessageEntry]:
         raise NotImplementedError

@@ -51,7 +51,7 @@ def open_log(source: ByteSource) -> Iterator[Log]:
         try:
             connection = _connect(path)
         except sqlite3.OperationalError:
-            # Its journal lies beside it and needs a file there that cannot be made.
+            # A WAL database needs a shared-memory file, which cannot be created in a read-only directory.
             connection = _connect_to_copy(path, source.name, stack)
         except UNREADABLE as error:
             raise _not_a_database(source.name, error) from error
@@ -87,7 +87,7 @@ def _connect_to_copy(path: Path, name: str, stack: ExitStack) -> sqlite3.Connect
 
 
 def _not_a_database(name: str, error: Exception) -> FormatError:
-    return FormatError(f"it cannot be opened as a database: {error}", location=name)
+    return FormatError(f"cannot be opened as a database: {error}", location=name)
 
 
 class Log:
@@ -113,11 +113,7 @@ class Log:
 
     def describe_error(self, error: Exception) -> object:
         """Return the reason of a failed query."""
-        return (
-            "it takes too much work; it is not laid out as llm does it"
-            if self._steps_left < 0
-            else error
-        )
+        return "query took too long; not a regular llm log" if self._steps_left < 0 else error
 
     def rows(self, statement: str, *values: Any) -> Iterator[Row]:
         """Yield the rows of a query; table and column names must be trusted."""
@@ -128,7 +124,7 @@ class Log:
         """Return the row with this value in a column, or an empty one."""
         if table not in self.tables:
             return {}
-        return next(self.rows(f"SELECT * FROM main.{table} WHERE {key} = ?", value), {})  # noqa: S608  # names of ours
+        return next(self.rows(f"SELECT * FROM main.{table} WHERE {key} = ?", value), {})  # noqa: S608  # trusted names
 
     def row_at(self, table: str, number: Any) -> Row:
         """Return the row with this row id."""
@@ -146,14 +142,14 @@ class Log:
             f"CREATE TEMP TABLE {name} (owner, key, row, PRIMARY KEY (owner, key, row)) WITHOUT ROWID"
         )
         self._connection.execute(
-            f"INSERT INTO {name} SELECT {owner}, {key}, rowid FROM main.{table} WHERE {owner} IS NOT NULL AND {key} IS NOT NULL"  # noqa: S608  # names of ours
+            f"INSERT INTO {name} SELECT {owner}, {key}, rowid FROM main.{table} WHERE {owner} IS NOT NULL AND {key} IS NOT NULL"  # noqa: S608  # trusted names
         )
         self._indexes.add(name)
 
     def owned_rows(self, name: str, table: str, owner: Any) -> Iterator[Row]:
         """Yield the rows of an owner in the order of a temporary index."""
         if name in self._indexes:
-            numbers = self.rows(f"SELECT row FROM temp.{name} WHERE owner = ? ORDER BY key", owner)  # noqa: S608  # a name of ours
+            numbers = self.rows(f"SELECT row FROM temp.{name} WHERE owner = ? ORDER BY key", owner)  # noqa: S608  # a trusted name
             for row in numbers:
                 yield self.row_at(table, row["row"])
 
@@ -161,7 +157,7 @@ class Log:
         """Yield the rows of a table that a link table assigns to an owner."""
         if {link, table} <= self.tables:
             statement = (
-                f'SELECT {key} AS linked FROM main.{link} WHERE {owner} = ? ORDER BY "order"'  # noqa: S608  # names of ours
+                f'SELECT {key} AS linked FROM main.{link} WHERE {owner} = ? ORDER BY "order"'  # noqa: S608  # trusted names
             )
             for row in self.rows(statement, value):
                 yield self.one(table, "id", row["linked"])

@@ -167,7 +167,7 @@ class DiskNodeStore:
 
 
 def _blob(text: str) -> bytes:
-    # A hostile id may hold half a character, which no database takes as text.
+    # A hostile id may contain a lone surrogate, which SQLite rejects as text.
     return text.encode("utf-8", "surrogatepass")
 
 

@@ -39,7 +39,7 @@ class Markdown:
                 yield (_message(record) if kind == "message" else _summary(record)).encode()
 
 
-@lru_cache(maxsize=16)  # a model comes again with every message
+@lru_cache(maxsize=16)  # the model repeats with each message
 def escape(text: str) -> str:
     """Escape text on one line so that it contains no markup."""
     return _MARKUP.sub(r"\\\1", one_line(text))
@@ -54,7 +54,7 @@ def fenced(text: str, language: str = "") -> str:
 
 def close_blocks(text: str) -> str:
     """Return Markdown with open code blocks closed and block-level HTML escaped."""
-    if "```" not in text and "~~~" not in text:  # most messages, and all of them are looked at
+    if "```" not in text and "~~~" not in text:  # fast path for most messages
         return _SWALLOWING_HTML.sub(r"\1\\<", text) if "<" in text else text
     lines, fence = [], ""
     for line in text.split("\n"):
@@ -66,7 +66,7 @@ def close_blocks(text: str) -> str:
         elif match and not ("`" in match[1] and "`" in match[2]):
             fence = match[1]
         elif "<" in line:
-            line = _SWALLOWING_HTML.sub(r"\1\\<", line)  # noqa: PLW2901  # the line as it is written
+            line = _SWALLOWING_HTML.sub(r"\1\\<", line)  # noqa: PLW2901  # replaced before it is appended
         lines.append(line)
     return "\n".join([*lines, fence] if fence else lines)
 

@@ -52,9 +52,7 @@ class ImageEmbedder:
         image = _decode_image(self._load_url(part))
         if image is None:
             return ""
-        if (
-            len(url) < _URL_LENGTH
-        ):  # a reference: data that stands in the message itself is not remembered
+        if len(url) < _URL_LENGTH:  # a reference; inline data is not remembered
             self._first_anchors[url] = anchor
         media_type, data = image
         source = f"data:{media_type};base64,{b64encode(data).decode()}"

@@ -24,7 +24,7 @@ _MARKUP = re.compile(
 def render_markdown(text: str) -> str:
     """Return sanitized Markdown as HTML; HTML, images and scripts in it have no effect."""
     if not _MARKUP.search(text):
-        return "".join(_paragraphs(text))  # twenty times as fast, and most of prose
+        return "".join(_paragraphs(text))  # twenty times as fast, and sufficient for most prose
     if len(text) > MAX_MARKDOWN:
         return render_plain(text)
     from omniagent_cli.formats.writers.html.markup import render

@@ -43,7 +43,7 @@ def render(text: str) -> str:
 def _parser() -> MarkdownIt:
     parser = MarkdownIt("commonmark", {"html": False, "xhtmlOut": False}, renderer_cls=_Renderer)
     parser.enable(["table", "strikethrough"])
-    parser.validateLink = is_safe  # type: ignore[method-assign]  # as its documentation does it
+    parser.validateLink = is_safe  # type: ignore[method-assign]  # as in its documentation
     return parser
 
 

@@ -69,7 +69,7 @@ def summary(record: dict[str, Any], anchor: str) -> str:
     text = record.get("text")
     body = render_markdown(sanitize(text).strip("\n")) if isinstance(text, str) else ""
     return (
-        f'<article id="{anchor}" class="summary">\n<header><h2>Summary of what stands above</h2>'
+        f'<article id="{anchor}" class="summary">\n<header><h2>Summary of the messages above</h2>'
         f"{_time(record)}{model}</header>\n<div>{body}</div></article>\n"
     )
 

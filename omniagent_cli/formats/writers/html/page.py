@@ -48,7 +48,7 @@ def _head(title: str) -> bytes:
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="referrer" content="no-referrer">\n<meta name="generator" content="omniagent">\n'
-        '<link rel="icon" href="data:,">\n'  # or a browser asks the server of the page for one
+        '<link rel="icon" href="data:,">\n'  # otherwise browsers request a favicon
         f"<title>{escape_line(cut(title, _ENTRY_LENGTH))}</title>\n<style>{SHEET}</style>\n</head>\n<body>\n<main>\n"
     ).encode()
 
