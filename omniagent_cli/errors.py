@@ -40,6 +40,9 @@ A leaf carries its data as attributes; its text is a sentence with the id and th
 
 from __future__ import annotations
 
+from copy import copy
+from typing import Self
+
 
 class OmniAgentError(Exception):
     """Base of everything omniagent raises on purpose."""
@@ -186,6 +189,12 @@ class ToolRoundsExceeded(AgentError):
 class ModelError(AgentError):
     """The provider did not answer properly."""
 
+    def with_hint(self, hint: str) -> Self:
+        """Return the same error with one more thing that can be done about it."""
+        hinted = copy(self)
+        hinted.args = (f"{self}; {hint}",)
+        return hinted
+
 
 class ModelUnreachable(ModelError):
     """No connection, a time-out, or a stream that was cut."""
@@ -214,19 +223,11 @@ class ContextLengthExceeded(ModelRefused):
         self,
         message: str,
         *,
-        advice: str = "compact it, or send fewer messages",
         status: int | None = None,
         limit_tokens: int | None = None,
     ) -> None:
-        super().__init__(f"{message}; {advice}", status=status)
+        super().__init__(message, status=status)
         self.limit_tokens = limit_tokens
-        self._message = message
-
-    def with_advice(self, advice: str) -> ContextLengthExceeded:
-        """Return the same error with another next step."""
-        return ContextLengthExceeded(
-            self._message, advice=advice, status=self.status, limit_tokens=self.limit_tokens
-        )
 
 
 class ModelRateLimited(ModelError):

@@ -29,7 +29,7 @@ from omniagent_cli.agent.tools.tool_toggles import (
 from omniagent_cli.agent.tools.toolset import Toolset
 from omniagent_cli.agent.transcript import LooseTranscript, SessionTranscript, Transcript
 from omniagent_cli.agent.turn import MAX_TOOL_ROUNDS, Turn
-from omniagent_cli.errors import UsageError
+from omniagent_cli.errors import ContextLengthExceeded, UsageError
 from omniagent_cli.keys import KeyChain
 from omniagent_cli.models import Content, Message, check_session_id
 from omniagent_cli.stores.store import SessionStore
@@ -236,6 +236,13 @@ class Agent:
             async for notice in notices:
                 yield notice
 
+    def _shortener(
+        self, engine: Engine
+    ) -> Callable[[str, ContextLengthExceeded], AsyncGenerator[TurnEvent, None]]:
+        return lambda session_id, refused: self._compaction(session_id).after_refusal(
+            session_id, engine, self.window, refused
+        )
+
     # Asking from plain functions.
 
     def process(self, content: Content) -> str:
@@ -318,6 +325,7 @@ class Agent:
             window=self.window,
             max_tool_rounds=self.max_tool_rounds,
             prepare=None if session_id is None else lambda own: self._prepare(own, asked),
+            shorten=None if session_id is None else self._shortener(asked),
         )
 
     def _toolbox(self, engine: Engine, transcript: Transcript) -> Toolbox:

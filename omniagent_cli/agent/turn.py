@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from omniagent_cli.agent import resume as continuing
 from omniagent_cli.agent.context.attachments import explained
+from omniagent_cli.agent.context.compaction import SHORTER_QUESTION
 from omniagent_cli.agent.context.window import Window
 from omniagent_cli.agent.events import (
     Engine,
@@ -18,6 +19,7 @@ from omniagent_cli.agent.events import (
     ModelSettings,
     Notice,
     TextDelta,
+    ThinkingDelta,
     ToolCalled,
     ToolEnded,
     ToolReturned,
@@ -27,7 +29,13 @@ from omniagent_cli.agent.events import (
 from omniagent_cli.agent.tools.tool import Outcome, Toolbox
 from omniagent_cli.agent.tools.tool_results import WHOLE
 from omniagent_cli.agent.transcript import Transcript
-from omniagent_cli.errors import ModelError, ModelUnreachable, OmniAgentError, ToolRoundsExceeded
+from omniagent_cli.errors import (
+    ContextLengthExceeded,
+    ModelError,
+    ModelUnreachable,
+    OmniAgentError,
+    ToolRoundsExceeded,
+)
 from omniagent_cli.models import Content, Message, ToolCall
 
 CHECKPOINT_SECONDS = 1.0
@@ -56,6 +64,8 @@ class Turn:
     partial: Message | None = None
     prepare: Callable[[str], AsyncGenerator[TurnEvent, None]] | None = None
     """Called with the session's id when the question is stored, before the model is asked."""
+    shorten: Callable[[str, ContextLengthExceeded], AsyncGenerator[TurnEvent, None]] | None = None
+    """Called when the request is too long: compacts the session, or raises the refusal with what to do."""
 
     async def run(self, content: Content | None) -> AsyncGenerator[TurnEvent, None]:
         """Take a question to its answer; None goes on with the turn its transcript has taken up, from `partial`.
@@ -122,19 +132,12 @@ class Turn:
 
     async def _ask(self) -> AsyncGenerator[TurnEvent | Message, None]:
         """Ask once; the last thing yielded is the stored answer."""
-        records = await self.transcript.whole(await self.transcript.history(self.window))
-        for notice in self._notices():
-            yield notice
-        if self.system_prompt:
-            records.insert(0, {"role": "system", "content": self.system_prompt})
         partial, self.partial = self.partial, None
-        if partial is not None:
-            records.append(continuing.instruction())
         answer = _GrowingAnswer(self.transcript, self.engine.name, partial)
         finished: Finished | None = None
+        records: list[dict[str, Any]] = []
         try:
-            stream = self.engine.stream(records, self.toolbox.definitions(), self.settings)
-            async with aclosing(cast("Any", stream)) as events:
+            async with aclosing(self._request(records, going_on=partial is not None)) as events:
                 async for event in events:
                     if isinstance(event, Finished):
                         finished = event
@@ -164,6 +167,49 @@ class Turn:
         elif not message.text and not message.tool_calls:
             yield Notice("the model gave an empty answer; ask again, or choose another model")
         yield message
+
+    async def _request(
+        self, records: list[dict[str, Any]], *, going_on: bool
+    ) -> AsyncGenerator[TurnEvent | Finished, None]:
+        """Send a request; one that is too long is sent once more when the session was compacted.
+
+        Args:
+            records: filled with the messages that are sent.
+            going_on: the last of them is a partial answer to continue.
+        """
+        refused: ContextLengthExceeded | None = None
+        began = False
+        for _ in range(2):
+            if refused is not None and self.shorten is not None:
+                async with aclosing(self.shorten(self.transcript.session_id, refused)) as notices:
+                    async for notice in notices:
+                        yield notice
+            records[:] = await self._records(going_on=going_on)
+            for notice in self._notices():
+                yield notice
+            try:
+                stream = self.engine.stream(records, self.toolbox.definitions(), self.settings)
+                async with aclosing(cast("Any", stream)) as events:
+                    async for event in events:
+                        began = began or isinstance(event, TextDelta | ThinkingDelta)
+                        yield event
+            except ContextLengthExceeded as error:
+                if began:
+                    raise error.with_hint("compact the session, and ask again") from error
+                if refused is not None or self.shorten is None:
+                    raise error.with_hint(SHORTER_QUESTION) from error
+                refused = error
+            else:
+                return
+
+    async def _records(self, *, going_on: bool) -> list[dict[str, Any]]:
+        """Return the messages to send."""
+        records = await self.transcript.whole(await self.transcript.history(self.window))
+        if self.system_prompt:
+            records.insert(0, {"role": "system", "content": self.system_prompt})
+        if going_on:
+            records.append(continuing.instruction())
+        return records
 
     async def _run_tools(self, calls: Sequence[ToolCall]) -> AsyncGenerator[TurnEvent, None]:
         """Run the calls of one answer side by side and store their results in order."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from omniagent_cli.agent.context.attachments import compose
 from omniagent_cli.agent.events import Engine, TextDelta, TurnDone, TurnEvent
 from omniagent_cli.agent.tools.permissions import Allowed
-from omniagent_cli.errors import ConfigError, OmniAgentError, StoreError
+from omniagent_cli.errors import ConfigError, ModelError, OmniAgentError, StoreError
 from omniagent_cli.models import Content
 from omniagent_cli.repl import attaching, recovery
 from omniagent_cli.repl.agent_startup import AgentStartup
@@ -36,6 +36,11 @@ if TYPE_CHECKING:
 
 __all__ = ["ChatSetup", "Repl", "run"]
 
+_QUESTION_SAVED = "The question is saved; /retry sends it again, /model NAME chooses another model"
+_PARTIAL_SAVED = (
+    "The partial answer is saved; /continue resumes it, /retry asks again, /model NAME chooses"
+    " another model"
+)
 _LEAVING = frozenset({"exit", "quit", "q"})
 _PATIENCE_SECONDS = 1.0
 _DONE = 0
@@ -235,8 +240,8 @@ class Repl:
             self._recover(content, "".join(said))
         except OmniAgentError as error:
             self._terminal.error(str(error))
-            if said:
-                self._terminal.note("The partial answer is saved; /continue resumes it")
+            if isinstance(error, ModelError):
+                self._terminal.note(_PARTIAL_SAVED if said else _QUESTION_SAVED)
         except OSError:  # the window was closed; closing the turn stored the partial answer
             self._end(signal.SIGHUP)
         except Exception:  # a bug must not lose messages either

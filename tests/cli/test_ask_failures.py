@@ -33,7 +33,7 @@ FAILURES = {
     "429 date": (status(429, Retry_After=FUTURE), 1, "OpenAI has had too many requests: it went wrong; try again in ", "failed", None),
     "no credit": (status(429, {"code": "insufficient_quota", "message": "You exceeded your quota"}), 1, "the account at OpenAI has no credit left: You exceeded your quota; see its billing page", "failed", None),
     "501": (status(501, "no"), 3, "OpenAI fails or is overloaded (501): no; try again later", "failed", None),
-    "too long": (status(400, {"code": "context_length_exceeded", "message": "too long"}), 1, "the conversation is longer than fake-1 takes: too long; compact it, or send fewer messages", "failed", None),
+    "too long": (status(400, {"code": "context_length_exceeded", "message": "too long"}), 1, "the conversation is longer than fake-1 takes: too long; shorten the question, offer fewer tools (--no-tools), or choose a model with a longer context (--model)", "failed", None),
     "redirect": (status(308, "", Location="https://evil.example/\x1b[31m"), 1, "OpenAI at URL redirects to https://evil.example/", "failed", None),
     "web page": (document(HTML, "text/html"), 1, f"OpenAI at URL sent a web page; {NO_CHAT}", "failed", None),
     "other JSON": (document(b'{"message": "hello"}', "application/json"), 1, f"OpenAI at URL sent something else than an answer; {NO_CHAT}", "failed", None),
@@ -42,7 +42,7 @@ FAILURES = {
     "hostile error": (status(400, "\x1b[2J\x1b]0;owned\x07 bad\nrequest"), 1, "OpenAI refused the request (400): ", "failed", None),
     "error in the stream": (stream({"error": {"message": "the GPU is on fire"}}), 1, "OpenAI broke off with an error: the GPU is on fire", "failed", None),
     "cut": (cut("Once ", "upon"), 3, "OpenAI broke off in the middle of the answer; try again", "complete", ("Once upon", "failed")),
-    "no end": (stream(chunk(content="Once")), 3, "openai:fake-1 stopped in the middle of its answer", "complete", ("Once", "failed")),
+    "no end": (stream(chunk(content="Once"), done=False), 3, "openai:fake-1 stopped in the middle of its answer", "complete", ("Once", "failed")),
     "broken line": (stream(chunk(content="Once"), b"data: {oops\n\n"), 1, "OpenAI sent a line that cannot be read; try again", "complete", ("Once", "failed")),
     "error in the middle": (stream(chunk(content="Once"), {"error": {"message": "boom"}}), 1, "OpenAI broke off with an error: boom", "complete", ("Once", "failed")),
 }  # fmt: skip
@@ -155,3 +155,33 @@ def test_in_a_chat_a_failure_is_one_line_and_the_chat_goes_on(person, chat_serve
         terminal.wait_for("Fine")
         terminal.say("/quit")
         assert terminal.wait() == 0
+
+
+def test_a_failed_question_names_the_way_out(ask, chat_server, store):
+    """The line says how to ask again, which works; a question that is kept nowhere says nothing of it."""
+    way = "; the question is saved: repeat it with -c, or with -c -m MODEL\n"
+    server = chat_server(status(400, "no"), answer("fine"), status(400, "no"))
+    assert ask(server).err.endswith(way)
+    assert ask(server).out == "fine\n"
+    assert [m.text for m in store.messages("x")] == ["Tell me", "fine"]
+
+
+def test_a_question_that_is_kept_nowhere(run, chat_server, monkeypatch):
+    """Without a session the line ends with the refusal."""
+    for name, value in variables(chat_server(status(400, "no"))).items():
+        monkeypatch.setenv(name, value)
+    ran = run("ask", "--ephemeral", "Tell me")
+    assert ran.err == "omniagent: error: OpenAI refused the request (400): no\n"
+
+
+def test_a_question_that_is_too_long_is_sent_again(ask, chat_server, store):
+    """The older part is compacted, said in one line on stderr, and stdout is the answer alone."""
+    store.append(
+        "x", [{"role": "user", "content": "long " * 2000}, {"role": "assistant", "content": "yes"}]
+    )
+    refused = status(400, "prompt is too long: 3000 tokens > 2000 maximum")
+    ran = ask(chat_server(refused, answer("They talked."), answer("fine")))
+    assert (ran.code, ran.out) == (0, "fine\n")
+    assert ran.err == (
+        "the conversation is longer than openai:fake-1 accepts; compacting 2 older messages and asking again\n"
+    )

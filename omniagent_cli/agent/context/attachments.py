@@ -16,6 +16,7 @@ from typing import Any
 
 from omniagent_cli.agent.context.files import read_named, utf8_text
 from omniagent_cli.errors import (
+    ContextLengthExceeded,
     CorruptSession,
     ModelError,
     ModelRefused,
@@ -241,7 +242,8 @@ _ABOUT_PARTS = re.compile(
 
 def explained(error: ModelError, records: Iterable[Mapping[str, Any]], model: str) -> ModelError:
     """Return a refusal with what to do when the attachments may be the reason, any other error as it is."""
-    if not isinstance(error, ModelRefused):
+    too_long = isinstance(error, ContextLengthExceeded) and error.status != 413
+    if too_long or not isinstance(error, ModelRefused):
         return error
     if error.status not in _REFUSING and not _ABOUT_PARTS.search(str(error)):
         return error
@@ -253,7 +255,7 @@ def explained(error: ModelError, records: Iterable[Mapping[str, Any]], model: st
         return error
     return ModelRefused(
         f"{error}; it was sent {' and '.join(names)}, which {model} may not take: choose a model that does"
-        " (--model, /retry -m), or take that turn back (/undo) and ask without",
+        " (--model, /retry -m), or ask without; later messages are sent without it",
         status=error.status,
     )
 

@@ -9,7 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from omniagent_cli.agent.context.compaction_range import Part, part_to_compact
+from omniagent_cli.agent.context.compaction_range import (
+    Part,
+    part_after_refusal,
+    part_to_compact,
+)
 from omniagent_cli.agent.context.summary_prompt import (
     SMALLEST_PIECE_TOKENS,
     next_piece,
@@ -22,7 +26,12 @@ from omniagent_cli.agent.events import Engine, ModelSettings, Notice
 from omniagent_cli.agent.models.one_shot import ask_once
 from omniagent_cli.agent.models.recall import NAME as RECALL
 from omniagent_cli.durations import utc_now
-from omniagent_cli.errors import ModelRefused, OmniAgentError, UsageError
+from omniagent_cli.errors import (
+    ContextLengthExceeded,
+    ModelRefused,
+    OmniAgentError,
+    UsageError,
+)
 from omniagent_cli.json_format import format_time
 from omniagent_cli.stores.store import SessionStore
 from omniagent_cli.text.sanitize import one_line
@@ -31,6 +40,12 @@ T = TypeVar("T")
 
 UNASKED_REQUESTS = 8
 """Nobody is made to wait for, and pay, more requests than that before a turn, unless they ask."""
+
+SHORTER_QUESTION = (
+    "shorten the question, offer fewer tools (--no-tools), or choose a model with a longer context"
+    " (--model)"
+)
+"""The next step where there is nothing older to compact, or where that did not help."""
 
 _TOO_LONG = (400, 413, 422)
 """How providers refuse a request that is longer than the model takes."""
@@ -129,6 +144,35 @@ class Compaction:
             self._gave_up.add(session_id)
             yield Notice(f"the older messages were not summed up: {error}; the turn goes on")
 
+    async def after_refusal(
+        self, session_id: str, engine: Engine, window: Window, refused: ContextLengthExceeded
+    ) -> AsyncGenerator[Notice, None]:
+        """Sum up what is older, after a model refused the session as too long.
+
+        Raises:
+            ContextLengthExceeded: nothing was summed up; the refusal, with what to do.
+        """
+        part, accepted = await self._call(
+            lambda: part_after_refusal(self._store, session_id, window, refused.limit_tokens)
+        )
+        if part is None:
+            raise refused.with_hint(SHORTER_QUESTION)
+        count = len(part.messages)
+        if part.tokens > UNASKED_REQUESTS * piece_tokens(accepted):
+            raise refused.with_hint(
+                f"its {count} older messages are too many to compact unasked: run /compact, or"
+                f" omniagent sessions compact {one_line(session_id)} -m MODEL"
+            )
+        yield Notice(
+            f"the conversation is longer than {one_line(engine.name)} accepts;"
+            f" compacting {count} older messages and asking again"
+        )
+        try:
+            await self._compact(session_id, engine, accepted, part, "", None)
+        except OmniAgentError as error:
+            failed = f"compacting it failed ({error})"
+            raise refused.with_hint(f"{failed}; choose another model (--model)") from error
+
     async def _compact(
         self,
         session_id: str,
@@ -179,8 +223,11 @@ class Compaction:
             try:
                 finished = await ask_once(engine, asked, self._plain_settings())
             except ModelRefused as error:
-                if error.status not in _TOO_LONG or room // 2 < SMALLEST_PIECE_TOKENS:
+                too_long = isinstance(error, ContextLengthExceeded) or error.status in _TOO_LONG
+                if not too_long:
                     raise
+                if room // 2 < SMALLEST_PIECE_TOKENS:
+                    raise error.with_hint("choose a model with a longer context (-m)") from error
                 room //= 2
                 continue
             usage.update({key: n for key, n in finished.usage.items() if isinstance(n, int)})

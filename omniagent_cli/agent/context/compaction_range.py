@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from omniagent_cli.agent.context.summary import Summary, summary_of
 from omniagent_cli.agent.context.tokens import calibration, estimate_tokens, text_tokens
@@ -59,10 +59,44 @@ def part_to_compact(
     uid, before, messages, count = _read(store, session_id)
     if unasked and not _is_full(before, messages, window):
         return None
+    return _part(uid, before, messages, count, window)
+
+
+def part_after_refusal(
+    store: SessionStore, session_id: str, window: Window, limit_tokens: int | None
+) -> tuple[Part | None, Window]:
+    """Return the part to sum up when a model refused the session as too long, and a window that it accepts.
+
+    Args:
+        store: where it is.
+        session_id: the session.
+        window: what was sent of it.
+        limit_tokens: the length of the model's context, where the refusal named it.
+
+    Returns:
+        No part when the messages are a small share of that context, so that something else is too long.
+
+    Raises:
+        SessionNotFound: there is no such session.
+    """
+    uid, before, messages, count = _read(store, session_id)
+    newest = messages[-window.max_messages :]
+    sent = sum(map(estimate_tokens, newest)) + text_tokens(before.text if before else "")
+    sent = round(sent * calibration(messages))
+    limits = (window.max_tokens, limit_tokens, sent)
+    accepted = replace(window, max_tokens=min(limit for limit in limits if limit))
+    if limit_tokens is not None and sent < KEPT_SHARE * limit_tokens:
+        return None, accepted
+    return _part(uid, before, messages, count, accepted), accepted
+
+
+def _part(
+    uid: str, before: Summary | None, messages: Sequence[Message], count: int, window: Window
+) -> Part | None:
     end = _cut(messages, window)
     if end == 0:
         return None
-    chosen = messages[:end]
+    chosen = list(messages[:end])
     return Part(uid, before, chosen, count - len(messages) + end, sum(map(estimate_tokens, chosen)))
 
 

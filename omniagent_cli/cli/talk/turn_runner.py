@@ -15,7 +15,13 @@ from omniagent_cli.cli.framework import exits
 from omniagent_cli.cli.framework import session_ids as ids
 from omniagent_cli.cli.framework.context import Context
 from omniagent_cli.durations import utc_now
-from omniagent_cli.errors import SessionExpired, SessionNotFound, UsageError
+from omniagent_cli.errors import (
+    AgentError,
+    ModelError,
+    SessionExpired,
+    SessionNotFound,
+    UsageError,
+)
 from omniagent_cli.models import Content, new_session_id
 
 if TYPE_CHECKING:
@@ -168,8 +174,15 @@ def told(context: Context, result: TurnResult, place: Place, model: str) -> int:
     if context.json:
         context.terminal.json(document(context, result, place, model))
     if result.error is not None:
-        raise result.error
+        raise _with_way_out(result.error, place)
     return _code(result)
+
+
+def _with_way_out(error: AgentError, place: Place) -> AgentError:
+    """Return a failure with how to ask again, when the question is kept in a session."""
+    if place.store is None or not isinstance(error, ModelError):
+        return error
+    return error.with_hint("the question is saved: repeat it with -c, or with -c -m MODEL")
 
 
 def document(context: Context, result: TurnResult, place: Place, model: str) -> dict[str, Any]:
