@@ -21,6 +21,7 @@ __all__ = ["chat_server"]
 
 KEYS = "give one with `omniagent keys set openai`, or set OPENAI_API_KEY"
 NO_CHAT = "check that this address speaks Chat Completions (it often ends in /v1)"
+WAY_OUT = "; the question is saved: repeat it with -c, or with -c -m MODEL"
 FUTURE = "Sat, 01 Jan 2039 00:00:00 GMT"
 HTML = b"<html><head><title>Welcome to nginx</title></head></html>"
 
@@ -77,7 +78,7 @@ def test_each_failure_is_one_line_and_stored_as_what_it_was(ask, chat_server, st
     assert (asked.text, asked.status) == ("Tell me", question)
     assert [(m.text, m.status) for m in answers] == ([kept] if kept else [])
     why = (answers[-1] if answers else asked).extra["error"]
-    assert ran.err == f"omniagent: error: {why}\n"
+    assert ran.err == f"omniagent: error: {why}{WAY_OUT}\n"
 
 
 def test_a_failed_question_is_not_doubled_by_asking_again(ask, chat_server, store):
@@ -159,9 +160,8 @@ def test_in_a_chat_a_failure_is_one_line_and_the_chat_goes_on(person, chat_serve
 
 def test_a_failed_question_names_the_way_out(ask, chat_server, store):
     """The line says how to ask again, which works; a question that is kept nowhere says nothing of it."""
-    way = "; the question is saved: repeat it with -c, or with -c -m MODEL\n"
     server = chat_server(status(400, "no"), answer("fine"), status(400, "no"))
-    assert ask(server).err.endswith(way)
+    assert ask(server).err.endswith(f"{WAY_OUT}\n")
     assert ask(server).out == "fine\n"
     assert [m.text for m in store.messages("x")] == ["Tell me", "fine"]
 
@@ -180,7 +180,7 @@ def test_a_question_that_is_too_long_is_sent_again(ask, chat_server, store):
         "x", [{"role": "user", "content": "long " * 2000}, {"role": "assistant", "content": "yes"}]
     )
     refused = status(400, "prompt is too long: 3000 tokens > 2000 maximum")
-    ran = ask(chat_server(refused, answer("They talked."), answer("fine")))
+    ran = ask(chat_server(refused, *[answer("They talked.")] * 2, answer("fine")))
     assert (ran.code, ran.out) == (0, "fine\n")
     assert ran.err == (
         "the conversation is longer than openai:fake-1 accepts; compacting 2 older messages and asking again\n"

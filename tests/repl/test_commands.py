@@ -155,6 +155,9 @@ def test_retry_after_a_failure_does_not_double(talk: Talk) -> None:
     model = ScriptedModel(Say(raises=ModelUnreachable("nobody there")), "now")
     shown = talk.chat("one", "/retry", model=model)
     assert "nobody there" in shown
+    assert (
+        "The question is saved; /retry sends it again, /model NAME chooses another model" in shown
+    )
     assert talk.texts() == ["one", "now"]
 
 

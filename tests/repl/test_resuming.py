@@ -183,7 +183,7 @@ def test_continue_after_a_failure(talk: Talk) -> None:
     assert talk.texts() == ["count", "One.\n\nTwo and three."]
     assert talk.out.count("One.") == 1
     assert "Two and three." in talk.out
-    assert "The partial answer is saved; /continue resumes it" in talk.err
+    assert "The partial answer is saved; /continue resumes it, /retry asks again" in talk.err
     assert "nothing to continue: the last answer is complete" in talk.err
 
 
