@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from omniagent_cli.agent.events import Retrying
+from omniagent_cli.agent.events import ModelSettings, Retrying
 from omniagent_cli.agent.models.chat_completions import ChatCompletionsEngine
 from omniagent_cli.agent.models.discovery import list_models
 from omniagent_cli.agent.models.failures import said_in
@@ -21,9 +21,10 @@ from omniagent_cli.agent.models.limits import retry_after
 from omniagent_cli.agent.models.network import proxy_for
 from omniagent_cli.agent.models.providers import PROVIDERS, Endpoint
 from omniagent_cli.errors import ConfigError, ModelUnreachable
-from tests.agent.asking import QUICK, ask, engine_for
+from tests.agent.asking import ask, engine_for
 from tests.servers.chat_server import ChatServer, answer, status
 
+ONCE = ModelSettings(max_retries=0)
 ELSEWHERE = "https://api.example/v1"
 
 
@@ -68,7 +69,7 @@ def failure(url, provider="vllm", error=ModelUnreachable):
     """Return what an engine says that cannot get to its server."""
     engine = ChatCompletionsEngine(Endpoint(PROVIDERS[provider], "m", url, "key-of-a-test"))
     with pytest.raises(error) as told:
-        ask(engine, settings=QUICK)
+        ask(engine, settings=ONCE)
     return str(told.value)
 
 
@@ -134,7 +135,7 @@ def test_a_dead_proxy_is_named(monkeypatch):
         Endpoint(PROVIDERS["openai"], "m", ELSEWHERE, "key-of-a-test"), backoff_seconds=0
     )
     with pytest.raises(ModelUnreachable) as told:
-        ask(engine, settings=QUICK)
+        ask(engine, settings=ONCE)
     assert str(told.value) == (
         f"OpenAI does not answer at {ELSEWHERE} (no connection through the proxy http://me:***@127.0.0.1:1 of"
         " HTTPS_PROXY); check the proxy, or set NO_PROXY"

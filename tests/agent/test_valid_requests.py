@@ -8,7 +8,7 @@ from base64 import b64encode
 import pytest
 
 from omniagent_cli import Agent, open_store, tool
-from omniagent_cli.agent.events import Notice, TextDelta
+from omniagent_cli.agent.events import ModelSettings, Notice, TextDelta
 from omniagent_cli.errors import ModelError, ModelRefused
 from omniagent_cli.models import Message
 from tests.agent.asking import engine_for
@@ -207,12 +207,10 @@ FIRST = {
 @pytest.mark.parametrize("first", FIRST.values(), ids=FIRST)
 def test_questions_without_an_answer(store, chat_server, first):
     """A question that failed before a word came goes with its successor, as one message, and sides alternate."""
-    from omniagent_cli.agent.events import ModelSettings
-
-    settings = ModelSettings(max_retries=0, first_token_timeout_seconds=0.2)
+    impatient = ModelSettings(max_retries=0, first_token_timeout_seconds=0.2)
     server = chat_server(first, answer("fine"), answer("good"), strict=True)
-    said = talk(store, server, "one", "two", "three", settings=settings)
-    assert said[1:] == ["fine", "good"]
+    talk(store, server, "one", settings=impatient)
+    assert talk(store, server, "two", "three") == ["fine", "good"]
     assert [m["content"] for m in server.chats()[1]["messages"]] == ["one\n\ntwo"]
     assert [m["role"] for m in server.chats()[2]["messages"]] == ["user", "assistant", "user"]
     assert [m.text for m in store.messages("s") if m.role == "user"] == ["one", "two", "three"]
