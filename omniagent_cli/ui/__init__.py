@@ -1,1 +1,1 @@
-"""Everything a person sees."""
+"""Terminal output: tables, streaming answers, progress, pager."""

@@ -1,4 +1,4 @@
-"""Activity by day as a map: a column for each week, a row for each day of the week, darker where more was said."""
+"""Activity by day as a heat map: a column per week, a row per weekday."""
 
 from __future__ import annotations
 
@@ -16,20 +16,18 @@ _LEFT = 4
 def activity_rows(
     messages: Mapping[date, int], today: date, width: int, *, unicode: bool = True
 ) -> list[str]:
-    """Lay out the weeks up to today, from the first in which something was said, as far as they fit.
+    """Return the weeks up to today, from the first one with activity, as far as they fit.
 
     Args:
-        messages: how many were written on a day.
-        today: the last day shown.
-        width: columns there are.
-        unicode: whether shades of blocks can be shown.
+        messages: number of messages by day.
+        today: last day shown.
+        width: available columns.
+        unicode: block shades can be displayed.
 
     Returns:
-        A row of months and a row for each day of the week; none when nothing was said in that time.
+        A row of months and a row per weekday; empty without activity in that time.
     """
-    max_weeks = max(
-        1, min(_WEEKS, width - _LEFT - 3)
-    )  # the name of a month may begin in the last column
+    max_weeks = max(1, min(_WEEKS, width - _LEFT - 3))  # a month name may start in the last column
     this_week = today - timedelta(days=today.weekday())
     begin = this_week - timedelta(weeks=max_weeks - 1)
     shown = {day: number for day, number in messages.items() if number and begin <= day <= today}
@@ -48,13 +46,13 @@ def activity_rows(
 
 
 def _shade(number: int, maximum: int, shades: str) -> str:
-    """Return the shade of a day: the lightest for a little, the darkest for the most."""
+    """Return the shade of a day: the lightest for little activity, the darkest for the maximum."""
     darkest = len(shades) - 1
     return shades[-(-number * darkest // maximum)]
 
 
 def _months(weeks: list[date]) -> str:
-    """Write the name of a month above its first week, where it does not run into the one before."""
+    """Return the month names, each above its first week unless it would overlap the previous one."""
     line = ""
     for place, week in enumerate(weeks):
         new = place == 0 or week.month != weeks[place - 1].month

@@ -1,10 +1,10 @@
-"""What is drawn with more than ASCII, and what stands for it where a terminal shows no more than that."""
+"""ASCII replacements for drawn characters, for terminals that display nothing else."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-# One character for one, so that nothing that was laid out moves. Besides what we draw, the punctuation that models
+# One character each, so the layout does not change. Besides drawn characters, the punctuation that models
 # write; other text keeps its characters, or their escapes when the encoding lacks them.
 _REPLACEMENTS = {
     "…": "~", "·": "-", "→": ">", "←": "<", "•": "*", "─": "-", "│": "|", "▌": "|", "✓": "+", "✗": "x",
@@ -14,12 +14,12 @@ _PLAIN = str.maketrans(_REPLACEMENTS)
 
 
 def to_ascii(text: str) -> str:
-    """Return text with ASCII for what is drawn."""
+    """Return text with drawn characters replaced by ASCII."""
     return text if text.isascii() else text.translate(_PLAIN)
 
 
 def wants_ascii(environ: Mapping[str, str]) -> bool:
-    """Tell whether the person's locale is C or POSIX, whatever Python made of it."""
+    """Return True if the user's locale is C or POSIX, even if Python overrides it."""
     if chosen := environ.get("LC_ALL"):
         return chosen in ("C", "POSIX")
     plain = environ.get("LANG") in ("C", "POSIX")

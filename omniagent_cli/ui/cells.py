@@ -1,6 +1,6 @@
-"""Text in terminal cells: how wide it is, where it may be cut, and tables made of it.
+"""Text width in terminal cells, shortening and wrapping by width, and tables.
 
-Written by hand, because the tables of rich cost half a millisecond a row and fifty to load.
+Implemented here because tables of rich take half a millisecond per row and fifty to load.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ def _cells(character: str) -> int:
 
 
 def cell_width(text: str) -> int:
-    """Return how many cells of a terminal a line of text fills."""
+    """Return the width of a line of text in terminal cells."""
     return len(text) if text.isascii() else sum(map(_cells, text))
 
 
 def cut_cells(text: str, width: int) -> str:
-    """Return at most `width` cells of a line, ending in an ellipsis when cut, never inside a character."""
+    """Return at most `width` cells of a line, with an ellipsis if shortened, never inside a character."""
     if cell_width(text) <= width:
         return text
     room, length = width - 1, 0
@@ -37,14 +37,14 @@ def cut_cells(text: str, width: int) -> str:
         if room < 0:
             break
         length += 1
-    # What joins to a character that no longer fits goes with it.
+    # A joiner is removed with the character that does not fit.
     while length and "\u200d" in text[length - 1 : length + 1]:
         length -= 1
     return text[:length].rstrip() + ELLIPSIS
 
 
 def wrap_cells(text: str, width: int) -> list[str]:
-    """Return a line of text as rows of at most `width` cells, broken between words where it can be."""
+    """Return a line of text as rows of at most `width` cells, broken between words if possible."""
     rows, row = [], ""
     for word in re.findall(r"\s*\S+|\s+\Z", text):
         if row and cell_width(row + word) > width:
@@ -60,7 +60,7 @@ def wrap_cells(text: str, width: int) -> list[str]:
 
 
 def _fitting_length(text: str, width: int) -> int:
-    """Return how many characters of a text fit; one does in any case."""
+    """Return the number of characters that fit, at least one."""
     for place, character in enumerate(text):
         width -= _cells(character)
         if width < 0:
@@ -69,12 +69,12 @@ def _fitting_length(text: str, width: int) -> int:
 
 
 class Column(NamedTuple):
-    """One column of a table.
+    """Column of a table.
 
     Attributes:
-        style: names for `Terminal.style`, put on every cell of it.
-        right: numbers stand to the right.
-        shrink: may be cut when the table is too wide; the last such column is cut first.
+        style: style of each cell, see `Terminal.style`.
+        right: align right, for numbers.
+        shrink: may be shortened if the table is too wide; the last such column first.
     """
 
     title: str
@@ -84,14 +84,14 @@ class Column(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Columns and rows of plain one-line text."""
+    """Columns, and rows of plain one-line text."""
 
     columns: Sequence[Column]
     rows: Sequence[Sequence[str]]
 
 
 def fit_widths(table: Table, width: int) -> list[int]:
-    """Return the width of each column so that the table fits, as far as its columns may shrink."""
+    """Return the width of each column, reduced to fit as far as the columns may shrink."""
     widths = [
         max([cell_width(column.title), *(cell_width(row[place]) for row in table.rows)])
         for place, column in enumerate(table.columns)
@@ -107,7 +107,7 @@ def fit_widths(table: Table, width: int) -> list[int]:
 
 
 def drop_columns(table: Table, width: int) -> Table:
-    """Leave out the last columns of a table that is too wide however its columns shrink; two stay in any case."""
+    """Remove the last columns of a table that is too wide even when shrunk; at least two remain."""
     while len(table.columns) > 2 and _total(fit_widths(table, width)) > width:
         table = Table(table.columns[:-1], [row[:-1] for row in table.rows])
     return table
@@ -120,7 +120,7 @@ def _total(widths: Sequence[int]) -> int:
 def pad_rows(
     table: Table, rows: Iterable[Sequence[str]], widths: Sequence[int]
 ) -> Iterator[list[str]]:
-    """Yield rows cut and padded to the widths; the last column has no blanks after it."""
+    """Yield rows shortened and padded to the widths; the last column is not padded."""
     last = len(widths) - 1
     for row in rows:
         cells = []

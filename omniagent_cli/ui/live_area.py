@@ -1,4 +1,4 @@
-"""The rows at the bottom that still change: replaced in place, one write a frame, nothing above them touched."""
+"""Live area: rows at the bottom of the screen that are replaced in place, with one write per frame."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _WRAP = "\x1b[?7h"
 class LiveArea:
     """Rows that end in real line breaks, so that a terminal that reflows text does not join them.
 
-    It never moves up further than the rows it wrote, whatever the terminal's size became: what is left of them
-    after a resize is a few stale rows, and never a hole in what is finished. Wrapping is off while it writes, so
-    that a character wider than thought adds no row.
+    The cursor never moves up by more than the rows that were written, regardless of resizing: a resize may leave a few
+    stale rows, but never damages finished text. Wrapping is off while rows are written, so that a character of unexpected
+    width adds no row.
     """
 
     def __init__(self, write: Callable[[str], None]) -> None:
@@ -27,11 +27,11 @@ class LiveArea:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is shown."""
+        """True if no row is shown."""
         return not self._shown
 
     def update(self, rows: Sequence[str], above: str = "") -> None:
-        """Show rows instead of those before, with finished text printed above them for good."""
+        """Replace the shown rows, and print finished text above them."""
         if above:
             rows_kept = 0
             frame = self._up(len(self._shown)) + _TO_END_OF_SCREEN * bool(self._shown) + above
@@ -40,7 +40,7 @@ class LiveArea:
             if rows_kept == len(self._shown) == len(rows):
                 return
             frame = self._up(len(self._shown) - rows_kept)
-        # Erased first: after a full row the cursor stands on its last character, which would go too.
+        # Erase first: after a full row the cursor is on its last character, which would be erased too.
         changed = "".join(f"{_TO_END_OF_LINE}{row}\n" for row in rows[rows_kept:])
         if changed:
             frame += _NO_WRAP + changed + _WRAP
@@ -63,7 +63,7 @@ def _common_prefix(old_rows: Sequence[str], new_rows: Sequence[str]) -> int:
 
 
 def last_rows(text: str, width: int, limit: int) -> list[str]:
-    """Return the last rows of `visible` text as a terminal of that width would show it."""
+    """Return the last rows of `visible` text, wrapped to the width of the terminal."""
     lines = text[-limit * width * 2 :].split("\n") if "\n" in text[-limit * width * 2 :] else [text]
     rows: list[str] = []
     for line in reversed(lines[-limit:]):
@@ -74,7 +74,7 @@ def last_rows(text: str, width: int, limit: int) -> list[str]:
 
 
 def _wrapped(line: str, width: int, limit: int) -> list[str]:
-    """Wrap one line; of a very long one only the end, cut where it was cut the time before."""
+    """Wrap one line; of a very long one only the end, at stable positions."""
     if len(line) > 4 * limit * width:
         line = line[(len(line) // width - 2 * limit) * width :]
     if line.isascii():

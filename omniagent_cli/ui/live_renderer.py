@@ -1,4 +1,4 @@
-"""A terminal painted while an answer comes: what is finished for good, and a few rows below that change."""
+"""Live renderer of a streaming answer: finished blocks are printed once, the rest is updated in place."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ FRAME_SECONDS = 0.05
 SPINNER_SECONDS = 0.12
 TAIL_ROWS = 12
 LONGEST_BLOCK = 32_768
-"""A block that is longer is printed as plain text, because laying it out would take as long as a pause."""
+"""Length limit for Markdown layout of a block, in characters; longer blocks are streamed as plain text."""
 
 LONGEST_INTERRUPTED = 4_096
-"""The same for all that is left when the answer ends early: who pressed Ctrl-C wants the prompt."""
+"""The same limit for the rest of an interrupted answer, since the user waits for the prompt."""
 
 Thinking = Literal["folded", "full", "hidden"]
 
 _QUICK_SECONDS = 3.0
 _SILENCE_SECONDS = 2.0
-"""After that long without a word the spinner shows below the open text that something is still waited for."""
+"""Time without text after which a spinner appears below the open block."""
 
 _LONG_THINKING = 2_000
 _LOOKBACK = 200
@@ -38,7 +38,7 @@ _PLAIN = "|/-\\"
 
 
 class LiveRenderer:
-    """The terminal: finished blocks above, the open tail or the spinner in a `LiveArea` below."""
+    """Renderer for terminals: finished blocks above, the open block or a spinner in a `LiveArea` below."""
 
     def __init__(
         self, terminal: Terminal, *, thinking: Thinking, clock: Callable[[], float]
@@ -60,16 +60,16 @@ class LiveRenderer:
         self._is_finished = False
         self._notes: list[str] = []
         self._above: list[str] = []
-        self._needs_gap = False  # something was printed, and the next block stands apart from it
+        self._needs_gap = False  # a blank line is due before the next block
         self._next_frame = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._failure: Exception | None = None
         self._schedule_render()
 
-    # What comes.
+    # Input.
 
     def text(self, text: str) -> None:
-        """Take a piece of the answer."""
+        """Add a piece of the answer."""
         if not text:
             return
         self._waiting = False
@@ -80,7 +80,7 @@ class LiveRenderer:
         self._schedule_render()
 
     def thinking(self, text: str) -> None:
-        """Take a piece of what the model thinks."""
+        """Add a piece of the model's thinking."""
         if self._thinking_mode == "hidden":
             return
         self._waiting = False
@@ -93,7 +93,7 @@ class LiveRenderer:
         self._schedule_render()
 
     def tool_called(self, call: ToolCall) -> None:
-        """Show a tool at work."""
+        """Show a running tool call."""
         self._flush_all()
         self._waiting = False
         if not self._calls:
@@ -102,7 +102,7 @@ class LiveRenderer:
         self._schedule_render()
 
     def tool_ended(self, call: ToolCall, status: CallStatus, result: str) -> None:
-        """Let the line of a call grow into what the tool did."""
+        """Complete the row of a tool call with its result."""
         self._flush_all()
         self._calls.end(call, status, result, self._clock())
         self._print_calls()
@@ -111,7 +111,7 @@ class LiveRenderer:
         self._render()
 
     def note(self, text: str) -> None:
-        """Say a line beside the answer."""
+        """Print a note beside the answer."""
         self._notes.append(text)
         if self._is_paused:
             return
@@ -122,7 +122,7 @@ class LiveRenderer:
             self._schedule_render()
 
     def finish(self, *, early: bool = False) -> None:
-        """Print all that came and leave nothing that moves; quickly when the answer ends early."""
+        """Print the rest and remove the live area; quickly if the answer ends early."""
         self._is_paused = self._waiting = False
         self._is_finished = True
         self._flush_all(LONGEST_INTERRUPTED if early else LONGEST_BLOCK)
@@ -132,23 +132,23 @@ class LiveRenderer:
         self._print_notes()
 
     def clear(self) -> None:
-        """Take away what moves."""
+        """Remove the live area."""
         self._stop_timer()
         self._frame([])
 
     def pause(self) -> None:
-        """Take away what moves and write nothing until `resume`: somebody else uses the terminal."""
+        """Remove the live area and write nothing until `resume`, while the terminal is used otherwise."""
         self.clear()
         self._is_paused = True
 
     def resume(self) -> None:
-        """Go on, with all that came meanwhile."""
+        """Continue, and print everything received during the pause."""
         self._is_paused = False
         self.clear()
         self._print_notes()
         self._render()
 
-    # When it is painted.
+    # Scheduling.
 
     def _schedule_render(self) -> None:
         if self._failure is not None:
@@ -160,7 +160,7 @@ class LiveRenderer:
             self._schedule(self._next_frame - shown)
 
     def _schedule(self, seconds: float) -> None:
-        """Paint again after a while, or when that was going to be anyway if it is sooner."""
+        """Render again after a delay, or at the time already scheduled if that is earlier."""
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -176,7 +176,7 @@ class LiveRenderer:
         try:
             self._render()
         except (OSError, OmniAgentError) as error:
-            self._failure = error  # nobody is above a timer; the next event raises it
+            self._failure = error  # a timer has no caller; the next event raises it
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -207,10 +207,10 @@ class LiveRenderer:
         self._terminal.write(text)
         self._terminal.flush()
 
-    # What is printed for good.
+    # Finished output.
 
     def _consume_pieces(self) -> None:
-        """Hand the pieces that came to the blocks, or straight to the screen when the block is too long."""
+        """Pass received pieces to the blocks, or directly to the screen within an oversized block."""
         if not self._pieces:
             return
         text = self._pending_cr + "".join(self._pieces)
@@ -227,7 +227,7 @@ class LiveRenderer:
         self._blocks.add(text)
 
     def _flush_all(self, longest: int = LONGEST_BLOCK) -> None:
-        """Print everything that came so far, laid out if it is not too long: something else follows."""
+        """Print everything received, with layout unless it is too long, before other output."""
         self._consume_pieces()
         if self._oversized is not None:
             self._write("" if self._oversized.at_line_start else "\n")
@@ -276,7 +276,7 @@ class LiveRenderer:
             self._terminal.note(text)
 
     def _print_thinking(self, *, final: bool = False) -> None:
-        """Print the lines of a thought that are whole; of a very long one also the rows that are."""
+        """Print complete lines of thinking; of very long ones also complete rows."""
         *lines, rest = self._thinking_text.split("\n")
         width = max(1, self._terminal.width)
         for line in lines:
@@ -295,10 +295,10 @@ class LiveRenderer:
         self._thinking_since = None
         self._needs_gap = True
 
-    # What is live.
+    # Live rows.
 
     def _is_animated(self) -> bool:
-        """Whether something is shown that changes by itself."""
+        """Return True if something shown changes over time."""
         return bool(self._calls) or self._thinking_since is not None or self._waiting
 
     def _is_silent(self) -> bool:
@@ -348,7 +348,7 @@ class LiveRenderer:
 
 
 class _OversizedBlock:
-    """A block too long to lay out: its text goes to the screen as it comes, until the block ends."""
+    """Block too long for layout: its text is printed as received until the block ends."""
 
     def __init__(self, fence: str, text: str) -> None:
         self.is_over = False
@@ -358,9 +358,9 @@ class _OversizedBlock:
         self._last = text[-_LOOKBACK:]
 
     def take(self, text: str) -> tuple[str, str]:
-        """Split text into what belongs to the block and what comes after it."""
+        """Split text into the part that belongs to the block and the rest."""
         seen, before = self._last + text, len(self._last)
-        # What lies in the text before is printed already, so it is too late to end there.
+        # A match in already printed text is too late to end the block.
         ends = (found.end() - before for found in self._end.finditer(seen))
         end = next((place for place in ends if place >= 0), None)
         self.is_over = end is not None

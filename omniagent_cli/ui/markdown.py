@@ -1,4 +1,4 @@
-"""Where rich is loaded: Markdown laid out for a terminal, and the console others paint on."""
+"""Markdown layout for terminals; the only module that loads rich."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from omniagent_cli.ui.palette import Background
 def make_console(
     stream: TextIO, *, width: int | None, colored: bool, background: Background = ""
 ) -> Console:
-    """Return a rich console that takes nothing for markup, emoji names or things to highlight."""
+    """Return a rich console without markup, emoji names and highlighting."""
     return Console(
         file=stream,
         width=width,
@@ -43,26 +43,26 @@ def _theme(background: Background) -> Theme:
 
 @lru_cache(maxsize=1)
 def _parser() -> MarkdownIt:
-    """Make rich's parser without what would hide words.
+    """Return rich's parser without rules that would hide text.
 
-    rich shows no HTML at all, not even the ``<String>`` of ``List<String>``, and fails on ``</kbd>``. A link
-    definition is not shown either, and the link it belongs to may stand in a block that is printed already.
+    rich does not display HTML, not even the ``<String>`` of ``List<String>``, and fails on ``</kbd>``. Link
+    definitions are hidden too, and the link may be in a block that is already printed.
     """
     hiding = ["html_block", "html_inline", "reference"]
     return MarkdownIt().enable(["strikethrough", "table"]).disable(hiding)
 
 
 def parse_markdown(text: str) -> list[Token]:
-    """Parse `visible` Markdown as it will be shown."""
+    """Parse `visible` Markdown with the parser used for display."""
     return _parser().parse(text)
 
 
 def _sanitize_tokens(tokens: Iterable[Token]) -> None:
-    """Make harmless what entities such as ``&#x202e;`` became in the parser."""
+    """Sanitize characters that entities such as ``&#x202e;`` produced in the parser."""
     for token in tokens:
         if not token.content.isascii() or "\r" in token.content:
             token.content = visible(token.content)
-        if token.type == "image":  # rich would print it above the words it stands among
+        if token.type == "image":  # rich would print it above the surrounding text
             token.type, token.tag = "text", ""
             address = visible(str(token.attrs.get("src", "")))
             token.content, token.children = f"{token.content or 'image'} ({address})", None
@@ -75,7 +75,7 @@ class _Markdown(Markdown):
 
 
 def safe_markdown(text: str, background: Background = "") -> Markdown:
-    """Return untrusted Markdown to print; links show their targets instead of hiding them."""
+    """Return untrusted Markdown as a rich renderable; links show their targets."""
     markdown = _Markdown("", hyperlinks=False, code_theme=background)
     markdown.markup = visible(text)
     markdown.parsed = parse_markdown(markdown.markup)
@@ -84,7 +84,7 @@ def safe_markdown(text: str, background: Background = "") -> Markdown:
 
 
 def render_markdown(text: str, *, width: int, colored: bool, background: Background = "") -> str:
-    """Return untrusted Markdown as lines for a terminal; lines of code may be longer than it is wide."""
+    """Return untrusted Markdown as lines for a terminal; lines of code are not wrapped."""
     lines = io.StringIO()
     console = make_console(lines, width=width, colored=colored, background=background)
     console.print(safe_markdown(text, background), crop=False)
@@ -95,7 +95,7 @@ _PADDING = re.compile(r"(?:\s|\x1b\[0?m|\x1b\[[0-9;]+m(?=\s))+\Z")
 
 
 def _strip_padding(line: str) -> str:
-    """Return a line without the blanks that fill it, which would be copied with it; styles end where they did."""
+    """Remove trailing padding, which would be copied with the text; styles are closed."""
     found = _PADDING.search(line)
     if found is None:
         return line

@@ -1,4 +1,4 @@
-"""Growing Markdown, cut into blocks that are finished and a tail that is still open."""
+"""Streaming Markdown, split into finished blocks and an open tail."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ _GROWTH = 1.125
 
 
 class MarkdownBlocks:
-    """Finds the top-level blocks that no later text can change.
+    """Splitter for top-level blocks that later text cannot change.
 
-    A block is finished when another one follows it, or when it shows its own end: a heading, a rule, a closed
-    fence. Everything is judged by the parser that lays it out. A long open block is parsed again only when it has
-    grown by an eighth, and an open fence only when a line could close it, so that no answer costs more than a few
-    times its length.
+    A block is finished when another one follows, or when it is closed by itself: a heading, a rule, a closed fence. The
+    layout parser decides. A long open block is parsed again only after it has grown by an eighth, and an open fence only
+    when a line may close it, so the cost stays within a few times the length of the answer.
 
     Attributes:
-        tail: the text that is still open.
-        fence: how the open fence began, such as three backticks; empty when none is open.
+        tail: open text.
+        fence: opening marker of an open fence, such as three backticks; empty without one.
     """
 
     def __init__(self) -> None:
@@ -31,11 +30,11 @@ class MarkdownBlocks:
         self._parsed = 0
 
     def add(self, text: str) -> None:
-        """Take more text, `visible` already."""
+        """Add `visible` text."""
         self.tail += text
 
     def take_finished(self) -> list[str]:
-        """Take out the blocks that are finished, each as its own Markdown."""
+        """Remove and return the finished blocks as Markdown."""
         end = self.tail.rfind("\n", self._scanned) + 1
         if not end or not self._worth_parsing(end):
             return []
@@ -45,7 +44,7 @@ class MarkdownBlocks:
         return blocks
 
     def take_rest(self) -> list[str]:
-        """Take out everything; nothing more will come."""
+        """Remove and return all blocks, at the end of the answer."""
         from omniagent_cli.ui.markdown import parse_markdown
 
         lines = self.tail.splitlines(keepends=True)
@@ -54,7 +53,7 @@ class MarkdownBlocks:
         return ["".join(lines[start:end]) for start, end in spans]
 
     def take_open(self) -> tuple[str, str]:
-        """Take the open text out as it is, and the fence it is in."""
+        """Remove and return the open text and the marker of its fence."""
         taken = self.tail, self.fence
         self._reset()
         return taken
@@ -69,7 +68,7 @@ class MarkdownBlocks:
         return end <= _SMALL_CHARACTERS or end >= self._parsed * _GROWTH
 
     def _split_finished(self, end: int) -> tuple[list[str], int]:
-        """Return the finished blocks of the text up to `end`, and where the open part begins."""
+        """Return the finished blocks of the text up to `end`, and the offset of the open part."""
         from omniagent_cli.ui.markdown import parse_markdown
 
         lines = self.tail[:end].splitlines(keepends=True)
@@ -94,6 +93,6 @@ class MarkdownBlocks:
 
 
 def closing_fence(opening: str) -> re.Pattern[str]:
-    """Return what ends a fence: a line of at least as many of the same characters, and nothing else."""
+    """Return the pattern of a closing fence: at least as many of the same characters and nothing else."""
     character = re.escape(opening[0])
     return re.compile(rf"\n {{0,3}}{character}{{{len(opening)},}}[ \t]*\n")

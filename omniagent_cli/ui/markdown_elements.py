@@ -1,4 +1,4 @@
-"""How blocks of Markdown look, where rich would decorate what a person copies, or cut off what does not fit."""
+"""Markdown elements that differ from rich's: no decoration that is copied along, nothing cut off."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _MIN_WIDTH = 8
 
 
 def markdown_styles(background: Background) -> dict[str, Style]:
-    """Return rich's styles of Markdown for a background; none of them paints one of its own."""
+    """Return rich's Markdown styles for a background; none sets a background color."""
     named = {**MARKDOWN[""], **MARKDOWN[background]}
     return {f"markdown.{name}": Style.parse(style) for name, style in named.items()}
 
 
 @lru_cache(maxsize=3)
 def code_theme(background: str) -> ANSISyntaxTheme:
-    """Return the colours of code for a background."""
+    """Return the syntax highlighting theme for a background."""
     named = {**CODE[""], **CODE[_as_background(background)]}
     return ANSISyntaxTheme(
         {tuple(name.split(".")): Style.parse(style) for name, style in named.items()}
@@ -51,13 +51,11 @@ def _as_background(background: str) -> Background:
 
 
 class _Code(CodeBlock):
-    """Code as it would be typed: no frame that would be copied with it, and no line break that is not in it."""
+    """Code block without a frame and without added line breaks, so it can be copied."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         code, theme = str(self.text).rstrip(), code_theme(self.theme)
-        inside = (
-            options.max_width < console.width
-        )  # a list or a quote, which sets lines apart by itself
+        inside = options.max_width < console.width  # a list or quote, which indents lines itself
         syntax = Syntax(code, self.lexer_name, theme=theme, word_wrap=inside)
         if inside:
             yield syntax
@@ -69,32 +67,32 @@ class _Code(CodeBlock):
 
 
 class _Heading(Heading):
-    """A heading at the left, where it also stands after the window changed its size."""
+    """Left-aligned heading, which keeps its place when the window is resized."""
 
     LEVEL_ALIGN: ClassVar[dict[str, JustifyMethod]] = {}
 
 
 class _Item(ListItem):
-    """An item of a list, whose number keeps the point or bracket behind it."""
+    """List item whose number keeps its delimiter."""
 
     mark = "."
 
     @classmethod
     def create(cls, markdown: Markdown, token: Token) -> _Item:
-        """Make one of a token."""
+        """Create an item from a token."""
         item = super().create(markdown, token)
-        assert isinstance(item, cls)  # noqa: S101  # it makes one of its class
+        assert isinstance(item, cls)  # noqa: S101  # the base class creates an instance of cls
         item.mark = token.markup or cls.mark
         return item
 
     def render_bullet(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Yield it with a bullet."""
+        """Render the item with a bullet."""
         yield from self._render_item(console, options, " • ", "markdown.item.bullet")
 
     def render_number(
         self, console: Console, options: ConsoleOptions, number: int, last_number: int
     ) -> RenderResult:
-        """Yield it with its number."""
+        """Render the item with its number."""
         width = len(str(last_number)) + len(self.mark) + 2
         prefix = f"{number}{self.mark} ".rjust(width)
         yield from self._render_item(console, options, prefix, "markdown.item.number")
@@ -102,7 +100,7 @@ class _Item(ListItem):
     def _render_item(
         self, console: Console, options: ConsoleOptions, prefix: str, named: str
     ) -> RenderResult:
-        """Yield what leads it and its lines, set in as far; where too little room is left, below it and not set in."""
+        """Render a prefix and the indented item; below the prefix and not indented if there is too little width."""
         style = console.get_style(named, default="none")
         inside = options.update(width=max(1, options.max_width - len(prefix)))
         if inside.max_width < _MIN_WIDTH:
@@ -117,7 +115,7 @@ class _Item(ListItem):
 
 
 class _Table(TableElement):
-    """A table, or where its columns would not hold their words, one line for each cell."""
+    """Table, or one line per cell if its columns would split words."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         del console

@@ -1,4 +1,4 @@
-"""Long output on a terminal: shown by the person's pager, started only when the screen is full."""
+"""Pager for long output, started only when the output exceeds the screen."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _SGR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class _PagerExited(BaseException):
-    """The person left the pager: whoever produces lines stops. No Exception, so that nobody swallows it."""
+    """The user closed the pager. Not an `Exception`, so that no handler swallows it."""
 
 
 def pager_command(setting: str, environ: Mapping[str, str]) -> list[str]:
-    """Return the program to page with as arguments; none when there is none or none is wanted."""
+    """Return the pager command as arguments; empty without one."""
     if setting == "never":
         return []
     named = environ.get("PAGER", "less") if setting == "auto" else setting
@@ -61,7 +61,7 @@ class PagedOutput:
         self._process: subprocess.Popen[str] | None = None
 
     def line(self, text: str = "") -> None:
-        """Show one line, or several joined by newlines."""
+        """Write one line, or several joined by newlines."""
         if self._process is not None:
             self._send(f"{text}\n")
             return
@@ -86,7 +86,7 @@ class PagedOutput:
     def _start(self) -> None:
         environ = {"LESS": "FRX", "LV": "-c", **self._environ}
         try:
-            self._process = subprocess.Popen(  # noqa: S603  # the person's own pager, without a shell
+            self._process = subprocess.Popen(  # noqa: S603  # the user's pager, without a shell
                 self._command,
                 stdin=subprocess.PIPE,
                 env=environ,
@@ -94,7 +94,7 @@ class PagedOutput:
                 errors="backslashreplace",
             )
         except OSError:
-            self._rows_left = 1 << 60  # not to be started: show the lines as they are
+            self._rows_left = 1 << 60  # the pager cannot be started: print the lines
             self._flush()
             return
         buffered, self._buffered = "".join(self._buffered), []
@@ -119,7 +119,7 @@ class PagedOutput:
                 self._process.communicate()
                 return
             except KeyboardInterrupt:
-                continue  # Ctrl-C belongs to the pager while it is on the screen
+                continue  # Ctrl-C is for the pager while it is running
             except BrokenPipeError:
                 os.waitpid(self._process.pid, os.WNOHANG)
                 return

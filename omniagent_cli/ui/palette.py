@@ -1,8 +1,7 @@
-"""Which colours can be read: on a light background, on a dark one, and where nobody knows which it is.
+"""Readable colors for light, dark and unknown backgrounds.
 
-All are colours of the terminal's own palette, so that its theme goes on deciding what they look like. Where the
-background is unknown only those are used that are readable on both; the terminal is never asked, because its answer
-would arrive among the keys that are typed.
+All are colors of the terminal's own palette, so its theme determines their appearance. For an unknown background only
+colors that are readable on both are used; the terminal is not queried, because its reply would mix with typed keys.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _ON_DARK = {**_SGR, "blue": "94"}
 
 
 def background_of(theme: str, environ: Mapping[str, str]) -> Background:
-    """Return the terminal's background: as configured, or as ``COLORFGBG`` tells; empty when nobody knows."""
+    """Return the terminal's background as configured or from ``COLORFGBG``; empty if unknown."""
     if theme in ("light", "dark"):
         return "light" if theme == "light" else "dark"
     number = environ.get("COLORFGBG", "").rpartition(";")[2]
@@ -32,7 +31,7 @@ def background_of(theme: str, environ: Mapping[str, str]) -> Background:
 
 
 def styled(text: str, style: str, background: Background = "") -> str:
-    """Return text between the sequences of a style such as ``bold red``."""
+    """Return text with the escape sequences of a style such as ``bold red``."""
     codes = {"light": _ON_LIGHT, "dark": _ON_DARK, "": _SGR}[background]
     return f"\x1b[{';'.join(codes[name] for name in style.split())}m{text}\x1b[0m"
 
@@ -55,7 +54,7 @@ MARKDOWN: Mapping[Background, Mapping[str, str]] = {
     "light": {"code": "blue", "item.number": "blue", "item.bullet": "blue", "link_url": "blue"},
     "dark": {"code": "bright_cyan", "link_url": "bright_blue"},
 }
-"""Styles of Markdown by background; what a background does not name is as where nobody knows it."""
+"""Markdown styles by background; the entries for an unknown background are the defaults."""
 
 CODE: Mapping[Background, Mapping[str, str]] = {
     "": {
@@ -90,4 +89,4 @@ CODE: Mapping[Background, Mapping[str, str]] = {
         "Literal.Number": "bright_magenta",
     },
 }
-"""Styles of code by Pygments token, the same way."""
+"""Styles by Pygments token and background, with the same defaults."""

@@ -1,4 +1,4 @@
-"""An answer as text that only ever goes on: for pipes, dumb terminals, and those who have the screen read to them."""
+"""Append-only renderers of an answer: for pipes, dumb terminals and screen readers."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _CALL_WIDTH = 60
 
 
 class PlainRenderer:
-    """Text as it comes: unchanged into a pipe, harmless on a terminal that cannot be painted on.
+    """Renderer that writes text as received: unchanged to a pipe, sanitized to a terminal.
 
     Args:
-        terminal: where to.
-        spoken: say in words who speaks, and what begins and ends; only to a terminal, never into a pipe.
-        thinking: how much of it is shown; a pipe gets none.
-        clock: seconds that only go forward.
+        terminal: output.
+        spoken: announce speakers and tool calls in words; only on a terminal, never in a pipe.
+        thinking: display mode of thinking; never shown in a pipe.
+        clock: monotonic time in seconds.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class PlainRenderer:
         self._clock = clock
         self._speaker = ""
         self._is_mid_line = False
-        self._pending_cr = ""  # a carriage return, until it is known what follows
+        self._pending_cr = ""  # a carriage return, until the next character is known
         self._calls = ToolCallRows()
         self._thinking_since: float | None = None
 
@@ -51,7 +51,7 @@ class PlainRenderer:
         self._write(text, "Answer")
 
     def thinking(self, text: str) -> None:
-        """Write a piece of what the model thinks, when it is asked for."""
+        """Write a piece of thinking, if it is shown."""
         if self._thinking == "hidden":
             return
         if self._thinking_since is None:
@@ -61,20 +61,20 @@ class PlainRenderer:
             self._write(self._terminal.shown(text), "Thinking")
 
     def tool_called(self, call: ToolCall) -> None:
-        """Set the text before a tool apart from what follows."""
+        """End the line before a tool call."""
         self._end_thinking()
         self._end_line()
         self._calls.begin(call, self._clock())
         if self._spoken:
-            self._terminal.note(f"Tool begins: {cut_cells(call_text(call), _CALL_WIDTH)}")
+            self._terminal.note(f"Running tool: {cut_cells(call_text(call), _CALL_WIDTH)}")
 
     def tool_ended(self, call: ToolCall, status: CallStatus, result: str) -> None:
-        """Say on stderr what a tool did."""
+        """Report the result of a tool call on stderr."""
         self._calls.end(call, status, result, self._clock())
         self._print_calls()
 
     def note(self, text: str) -> None:
-        """Say a line beside the answer."""
+        """Print a note beside the answer."""
         if self._terminal.shares_stderr:
             self._end_line()
         self._terminal.note(text)
@@ -88,14 +88,14 @@ class PlainRenderer:
         self._print_calls()
 
     def clear(self) -> None:
-        """Nothing moves."""
+        """Do nothing: there is no live area."""
 
     def pause(self) -> None:
-        """Leave the line to somebody else."""
+        """End the line for other output."""
         self._end_line()
 
     def resume(self) -> None:
-        """Nothing was kept back."""
+        """Do nothing: no output was held back."""
 
     def _print_calls(self) -> None:
         role = "Tool: " if self._spoken else ""
@@ -125,7 +125,7 @@ class PlainRenderer:
 
 
 class BufferedRenderer(PlainRenderer):
-    """The answer when it is over, or not at all."""
+    """Renderer that prints the answer at its end, or not at all."""
 
     def __init__(
         self,
@@ -141,16 +141,16 @@ class BufferedRenderer(PlainRenderer):
         self._pieces: list[str] = []
 
     def text(self, text: str) -> None:
-        """Keep a piece of the answer."""
+        """Buffer a piece of the answer."""
         self._pieces.append(text)
 
     def tool_called(self, call: ToolCall) -> None:
-        """Show what was said before the tool."""
+        """Print the text before a tool call."""
         self._print_answer()
         super().tool_called(call)
 
     def finish(self, *, early: bool = False) -> None:
-        """Show what was kept."""
+        """Print the buffered text."""
         self._print_answer()
         super().finish(early=early)
 

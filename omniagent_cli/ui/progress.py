@@ -1,4 +1,4 @@
-"""How far something long is: one line on stderr that goes away again."""
+"""Progress bar: one line on stderr that is removed at the end."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ _AFTER_SECONDS = 1.0
 _EVERY_SECONDS = 0.1
 _BAR_CELLS = 24
 _WINDOW_SECONDS = 10.0
-"""How far back the rate looks: what is left is told from how fast it goes now."""
+"""Time window of the rate; the remaining time is estimated from the current speed."""
 
 _MAX_SAMPLES = 200
 
 
 class Progress:
-    """A bar with rate and time left, or a count when the end is not known; invisible for the first second.
+    """Bar with rate and remaining time, or a count if the total is unknown; hidden for the first second.
 
     Args:
         stream: a terminal.
-        label: what is being done; shortened where the line is narrow.
-        total: how many steps there are, if that is known.
-        steps: what is counted: ``bytes`` are told as such, anything else in numbers.
-        width: cells of the line.
-        encode: makes a line one that the terminal's characters can show.
-        clock: seconds from anywhere.
+        label: description; shortened in a narrow line.
+        total: number of steps, if known.
+        steps: unit of the steps: ``bytes`` are formatted as sizes, anything else as numbers.
+        width: width of the line in cells.
+        encode: converts a line to characters that the terminal supports.
+        clock: monotonic time in seconds.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Progress:
         self._shown = False
 
     def advance(self, steps: int = 1) -> None:
-        """Count steps, and paint when it is time."""
+        """Add steps, and redraw if due."""
         self._done += steps
         now = self._clock()
         if now >= self._next_at:
@@ -92,7 +92,7 @@ class Progress:
         return self._fit(bar, ", ".join(facts))
 
     def _fit(self, bar: str, facts: str) -> str:
-        """Put the line together so that it fits: the label gives way first, then the bar, then the facts."""
+        """Return the line shortened to the width: first the label, then the bar, then the numbers."""
         room = self._width - 1
         label = cut_cells(self._label, max(8, room - len(bar) - len(facts) - 2))
         text = f"{label}{bar} {facts}" if bar else f"{label}: {facts}"
@@ -108,7 +108,7 @@ class Progress:
 
 
 def _duration(seconds: float) -> str:
-    """Write a time that is left, such as ``1:05`` or ``2:03:04``."""
+    """Format a remaining time, such as ``1:05`` or ``2:03:04``."""
     whole = round(seconds)
     minutes, rest = divmod(whole, 60)
     hours, minutes = divmod(minutes, 60)

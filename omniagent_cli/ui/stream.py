@@ -1,7 +1,4 @@
-"""A turn's events, painted: every finished block of Markdown once, and only the open tail live.
-
-On anything but a terminal the answer is data, written as it comes.
-"""
+"""View of a turn: events are rendered live on a terminal and written as plain data elsewhere."""
 
 from __future__ import annotations
 
@@ -29,7 +26,7 @@ from omniagent_cli.ui.tool_call_rows import CallStatus
 
 
 class _Renderer(Protocol):
-    """What takes the parts of an answer."""
+    """Receiver of the parts of an answer."""
 
     def text(self, text: str) -> None: ...
     def thinking(self, text: str) -> None: ...
@@ -42,17 +39,17 @@ class _Renderer(Protocol):
 
 
 class StreamView:
-    """Shows one turn; feed it the turn's events, then `finish` or `abort` it.
+    """View of one turn; pass it the events, then call `finish` or `abort`.
 
-    Inside a running event loop it repaints by itself what came between two frames, and turns a spinner until the
-    first word; without one it paints when it is fed.
+    In a running event loop it redraws pending changes once per frame and animates a spinner; without one it draws only
+    when it receives events.
 
     Args:
-        terminal: where to.
-        thinking: of what the model thinks show one line with its time, all of it, dimmed, or nothing.
-        spoken: for screen readers: no Markdown laid out, nothing that moves, and who speaks is said in words.
-        answer: ``stream`` it, show it ``whole`` at the end, or ``none`` of it, only what is said beside it.
-        clock: seconds that only go forward; for tests.
+        terminal: output.
+        thinking: show thinking as one line with its duration, in full, or not at all.
+        spoken: screen reader mode: no Markdown layout, no animation, speakers in words.
+        answer: ``stream`` it, print it ``whole`` at the end, or ``none`` of it, only notes.
+        clock: monotonic time in seconds; for tests.
     """
 
     def __init__(
@@ -80,7 +77,7 @@ class StreamView:
         self._verbose = terminal.verbose
 
     def feed(self, event: TurnEvent) -> None:
-        """Take one event of the turn."""
+        """Render one event of the turn."""
         renderer = self._renderer
         if isinstance(event, TextDelta):
             renderer.text(event.text)
@@ -96,23 +93,23 @@ class StreamView:
             if self._verbose or not event.detail:
                 renderer.note(event.text)
         elif isinstance(event, Retrying):
-            renderer.note(f"{event.reason}; trying again in {event.wait_seconds:.2g} s")
+            renderer.note(f"{event.reason}; retrying in {event.wait_seconds:.2g} s")
 
     def finish(self, *, early: bool = False) -> None:
-        """Show what is left; the answer is whole, or ends early."""
+        """Print the rest of the answer; `early` if it is not complete."""
         if not self._is_finished:
             self._is_finished = True
             self._renderer.finish(early=early)
 
     def abort(self, reason: str = "") -> None:
-        """Show what came of an answer that ends early, and say why when told."""
+        """Print the rest of an answer that ends early, and the reason if given."""
         self.finish(early=bool(reason))
         if reason:
             self._renderer.note(reason)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Write nothing, so that something else can be shown or asked; what comes meanwhile follows."""
+        """Pause output for other uses of the terminal; pending output follows afterwards."""
         if self._is_paused:
             yield
             return
@@ -131,7 +128,7 @@ class StreamView:
     def __exit__(
         self, kind: type[BaseException] | None, _error: object, _trace: TracebackType | None
     ) -> None:
-        # What failed to be written will not be written now either.
+        # Output that failed cannot be completed.
         if kind is None or not issubclass(kind, OSError | OutputFailed):
             self.finish(early=kind is not None)
         else:

@@ -1,7 +1,7 @@
-"""The one object that owns stdin, stdout and stderr: what is shown, how, to whom, and what is asked.
+"""Terminal access: the one object that owns stdin, stdout and stderr.
 
-stdout is data, stderr is talk. A terminal gets tables, colour, relative times and a pager; anything else gets
-plain lines that never change with the surroundings. rich is loaded by the first thing that needs it.
+stdout is for data, stderr for messages. A terminal gets tables, color, relative times and a pager; anything else gets
+plain lines that do not depend on the environment. rich is loaded on first use.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ if TYPE_CHECKING:
 
 
 class OutputFailed(OmniAgentError):
-    """What was to be shown cannot be written: a full disk behind ``>``, for example."""
+    """Output cannot be written, for example because the disk is full."""
 
 
 class LineWriter(Protocol):
-    """Where lines of data go: the terminal itself, or its pager."""
+    """Target for lines of data: the terminal or its pager."""
 
     def line(self, text: str = "") -> None:
-        """Show one line, or several joined by newlines."""
+        """Write one line, or several joined by newlines."""
         ...
 
 
 class Terminal:
-    """The person, or the pipe, at the other end.
+    """Standard streams of the program, and their capabilities.
 
     Attributes:
         color: ``auto``, ``always`` or ``never``.
-        quiet: say nothing but data and errors.
-        verbose: say more.
+        quiet: print only data and errors.
+        verbose: verbose output.
         pager: ``auto``, ``never`` or a command.
         theme: ``auto``, ``light`` or ``dark``.
     """
@@ -65,31 +65,31 @@ class Terminal:
         self.theme = "auto"
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
-    # Who is there.
+    # Capabilities.
 
     @property
     def is_terminal(self) -> bool:
-        """Whether a person reads stdout."""
+        """True if stdout is a terminal."""
         return _is_tty(self.stdout)
 
     @property
     def interactive(self) -> bool:
-        """Whether a person can be asked: stdin and stderr both lead to a terminal."""
+        """True if the user can be prompted: stdin and stderr are terminals."""
         return _is_tty(self.stdin) and _is_tty(self.stderr)
 
     @property
     def reads_terminal(self) -> bool:
-        """Whether a person types on stdin."""
+        """True if stdin is a terminal."""
         return _is_tty(self.stdin)
 
     @property
     def is_dumb(self) -> bool:
-        """Whether the terminal understands no control sequences."""
+        """True if the terminal does not support control sequences."""
         return self.environ.get("TERM", "") in ("dumb", "unknown")
 
     @property
     def colored(self) -> bool:
-        """Whether stdout gets colours."""
+        """True if stdout is colored."""
         return self._colored(self.stdout)
 
     def _colored(self, stream: TextIO) -> bool:
@@ -99,22 +99,22 @@ class Terminal:
 
     @property
     def encodes_unicode(self) -> bool:
-        """Whether stdout can hold any character."""
+        """True if the encoding of stdout can represent any character."""
         return (getattr(self.stdout, "encoding", None) or "utf-8").lower().startswith("utf")
 
     @property
     def draws_unicode(self) -> bool:
-        """Whether what we draw, such as lines and spinners, may be more than ASCII."""
+        """True if drawn elements, such as lines and spinners, may use characters other than ASCII."""
         return self.encodes_unicode and not wants_ascii(self.environ)
 
     @property
     def background(self) -> Background:
-        """Whether the terminal is light or dark; empty when nobody knows."""
+        """Background of the terminal, ``light`` or ``dark``; empty if unknown."""
         return background_of(self.theme, self.environ)
 
     @property
     def shares_stderr(self) -> bool:
-        """Whether stdout and stderr lead to the same place, so that what is said stands between the data."""
+        """True if stdout and stderr lead to the same place, so that messages appear between the data."""
         try:
             out, err = os.fstat(self.stdout.fileno()), os.fstat(self.stderr.fileno())
         except (OSError, ValueError, AttributeError):
@@ -123,12 +123,12 @@ class Terminal:
 
     @property
     def width(self) -> int:
-        """Columns of the terminal; 80 when there is none."""
+        """Columns of the terminal; 80 without one."""
         return self._size()[0]
 
     @property
     def height(self) -> int:
-        """Rows of the terminal; 24 when there is none."""
+        """Rows of the terminal; 24 without one."""
         return self._size()[1]
 
     def _size(self) -> tuple[int, int]:
@@ -142,21 +142,21 @@ class Terminal:
             columns = int(named)
         return columns or 80, rows or 24
 
-    # Data.
+    # Data on stdout.
 
     def write(self, text: str) -> None:
-        """Write text to stdout as it is.
+        """Write text to stdout unchanged.
 
         Raises:
-            OutputFailed: it cannot be written. A closed pipe stays a BrokenPipeError.
+            OutputFailed: the text cannot be written. A closed pipe raises BrokenPipeError.
         """
         self._write(self.stdout, text)
 
     def write_bytes(self, data: bytes) -> int:
-        """Write UTF-8 to stdout as it is; made harmless on a terminal.
+        """Write UTF-8 to stdout; sanitized on a terminal, unchanged elsewhere.
 
         Raises:
-            OutputFailed: it cannot be written.
+            OutputFailed: the data cannot be written.
         """
         buffer = getattr(self.stdout, "buffer", None)
         if self.is_terminal or buffer is None:
@@ -177,7 +177,7 @@ class Terminal:
         self.write(f"{text}\n")
 
     def fields(self, fields: Iterable[str]) -> None:
-        """Write one tab-separated line; the fields are `text.plain_field` already."""
+        """Write one tab-separated line; the fields are escaped by `sanitize.plain_field`."""
         self.line("\t".join(fields))
 
     def json(self, value: Any) -> None:
@@ -187,7 +187,7 @@ class Terminal:
         self.line(json_text(value, indent=self.is_terminal, ascii_only=not self.draws_unicode))
 
     def table(self, table: Table, out: LineWriter | None = None) -> None:
-        """Show rows under their titles, cut to the width of the terminal."""
+        """Write rows below their titles, shortened to the width of the terminal."""
         out, table = out or self, drop_columns(table, self.width)
         widths = fit_widths(table, self.width)
         (titles,) = pad_rows(table, [[column.title for column in table.columns]], widths)
@@ -200,13 +200,13 @@ class Terminal:
             out.line("  ".join(styled).rstrip())
 
     def style(self, text: str, style: str) -> str:
-        """Return text with a style, such as ``bold red``, when stdout gets colours."""
+        """Return text with a style, such as ``bold red``, if stdout is colored."""
         return styled(text, style, self.background) if style and text and self.colored else text
 
     def markdown(self, text: str) -> str:
-        """Return Markdown laid out for this terminal, as text that `line` takes.
+        """Return Markdown laid out for this terminal, as text for `line`.
 
-        The text is untrusted: it is made harmless first.
+        The text is untrusted and sanitized first.
         """
         from omniagent_cli.ui.markdown import render_markdown
 
@@ -215,7 +215,7 @@ class Terminal:
         )
 
     def shown(self, text: str) -> str:
-        """Return untrusted text as this terminal shows it: harmless, with escapes for what its encoding lacks."""
+        """Return untrusted text sanitized for this terminal, with escapes for characters that its encoding lacks."""
         text = visible(text)
         if self.encodes_unicode or text.isascii():
             return text
@@ -224,7 +224,7 @@ class Terminal:
 
     @contextmanager
     def paged(self) -> Iterator[LineWriter]:
-        """Give a place for lines that may be long: the pager on a terminal, when they fill it."""
+        """Return a writer for lines that may exceed the screen: the pager on a terminal."""
         from omniagent_cli.ui.pager import PagedOutput, pager_command
 
         command = pager_command(self.pager, self.environ) if self.is_terminal else []
@@ -237,24 +237,24 @@ class Terminal:
         ) as out:
             yield out
 
-    # Talk.
+    # Messages on stderr and prompts.
 
     def note(self, text: str) -> None:
-        """Say something on stderr, unless asked to be quiet; the text is made harmless."""
+        """Print a sanitized message on stderr, unless quiet."""
         if not self.quiet:
             self._write_message(self._dimmed(one_line(text)))
 
     def detail(self, text: str) -> None:
-        """Say something on stderr when asked to say more."""
+        """Print a sanitized message on stderr if verbose."""
         if self.verbose and not self.quiet:
             self._write_message(self._dimmed(one_line(text)))
 
     def warn(self, text: str) -> None:
-        """Say on stderr that something is not as it should be; also when quiet."""
+        """Print a warning on stderr, even if quiet."""
         self._write_labelled("warning", "yellow", text)
 
     def error(self, text: str) -> None:
-        """Say on stderr what went wrong."""
+        """Print an error on stderr."""
         self._write_labelled("error", "bold red", text)
 
     def _write_labelled(self, word: str, style: str, text: str) -> None:
@@ -267,7 +267,7 @@ class Terminal:
         return styled(text, "dim") if self._colored(self.stderr) else text
 
     def _write_message(self, text: str) -> None:
-        # Nobody can be told that stderr is gone, and what is wrong with stdout is told by who writes there.
+        # A failure of stderr cannot be reported, and a failure of stdout is reported by its writers.
         try:
             with suppress(OutputFailed):
                 self.flush()
@@ -281,12 +281,12 @@ class Terminal:
             return
 
     def confirm(self, question: str) -> bool:
-        """Ask a person yes or no; no is the answer when they just press Enter or leave."""
+        """Ask a yes-or-no question; no is the default."""
         answer = self.ask(f"{question} [y/N] ")
         return answer is not None and answer.strip().lower() in ("y", "yes")
 
     def ask(self, prompt: str) -> str | None:
-        """Ask a person for a line; None when there is none to come. Only with `interactive`."""
+        """Prompt for a line; None at the end of input. Requires `interactive`."""
         self.flush()
         self.stderr.write(one_line(prompt))
         self.stderr.flush()
@@ -297,7 +297,7 @@ class Terminal:
         return line.rstrip("\n")
 
     def ask_secret(self, prompt: str) -> str | None:
-        """Ask a person for a line that is not shown; None when there is none to come. Only with `interactive`."""
+        """Prompt for a line without echo; None at the end of input. Requires `interactive`."""
         from getpass import getpass
 
         self.flush()
@@ -310,9 +310,9 @@ class Terminal:
     def progress(
         self, label: str, total: int | None = None, *, steps: str = ""
     ) -> Iterator[Callable[[int], None]]:
-        """Show on stderr how far something is, how fast it goes and how long it takes, once it takes more than a second.
+        """Show progress, rate and time on stderr, for operations longer than a second.
 
-        Call the result with each step; `steps` says what is counted, if it is ``bytes``.
+        Call the result with each step; `steps` is the unit if it is ``bytes``.
         """
         from omniagent_cli.ui.progress import Progress
 
@@ -332,7 +332,7 @@ class Terminal:
                 bar.clear()
 
     def flush(self) -> None:
-        """Hand over what was written to stdout."""
+        """Flush stdout."""
         try:
             self.stdout.flush()
         except BrokenPipeError:
@@ -352,7 +352,7 @@ class Terminal:
 
     def _output_error(self, error: OSError) -> OutputFailed:
         return OutputFailed(
-            f"cannot write the output: {error.strerror or error}; free some room or write it elsewhere"
+            f"cannot write the output: {error.strerror or error}; free some disk space or write to another place"
         )
 
 
@@ -364,9 +364,9 @@ def _is_tty(stream: TextIO | None) -> bool:
 
 
 def _with_escapes(stream: TextIO | None) -> TextIO:
-    """Make a stream take any text: what its encoding lacks is written as an escape."""
+    """Make a stream accept any text: characters that its encoding lacks are escaped."""
     if stream is None:  # the descriptor was closed before the start
-        return cast("TextIO", open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123  # lives as long as we
+        return cast("TextIO", open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123  # open for the lifetime of the process
     reconfigure = getattr(stream, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(errors="backslashreplace")
@@ -374,4 +374,4 @@ def _with_escapes(stream: TextIO | None) -> TextIO:
 
 
 def _no_progress(_steps: int) -> None:
-    """Advance a bar that is not shown."""
+    """Ignore progress that is not shown."""

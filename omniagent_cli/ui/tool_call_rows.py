@@ -1,4 +1,4 @@
-"""Tool calls as a person reads them: one line each, that grows from the call into its result."""
+"""Tool calls as rows, one per call, completed by its result."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _MARKS = {"ok": "✓", "failed": "✗", "interrupted": "✗"}
 
 
 def call_key(call: ToolCall) -> str:
-    """Return what tells a call from the others of its answer."""
+    """Return the key that identifies a call within its answer."""
     return call.get("id") or call_text(call)
 
 
 def call_text(call: ToolCall) -> str:
-    """Return a call as ``name(city: Paris, days: 3)``, on one line."""
+    """Return a call as ``name(city: Paris, days: 3)`` on one line."""
     function = call["function"]
     return f"{one_line(function['name'])}({_arguments(function.get('arguments') or '')})"
 
@@ -47,7 +47,7 @@ def _value(value: object) -> str:
 
 @dataclass(slots=True)
 class _Call:
-    """One call, running until it has an ending."""
+    """Tool call, running until it has a status."""
 
     text: str
     started_at: float
@@ -57,7 +57,7 @@ class _Call:
 
 
 class ToolCallRows:
-    """The calls of one answer, in their order; each keeps its line, and a finished one waits for those above it."""
+    """Calls of one answer in order; a finished call is printed after those above it."""
 
     def __init__(self) -> None:
         self._calls: dict[str, _Call] = {}
@@ -67,12 +67,12 @@ class ToolCallRows:
         return bool(self._calls)
 
     def begin(self, call: ToolCall, now: float) -> None:
-        """Take a call that runs."""
+        """Add a running call."""
         self._finished_keys.discard(call_key(call))
         self._calls[call_key(call)] = _Call(call_text(call), now)
 
     def end(self, call: ToolCall, status: CallStatus, result: str, now: float) -> None:
-        """Take what came of a call; the first word about it counts."""
+        """Set the result of a call; later results are ignored."""
         if call_key(call) in self._finished_keys:
             return
         row = self._calls.setdefault(call_key(call), _Call(call_text(call), now))
@@ -81,13 +81,13 @@ class ToolCallRows:
             row.result = one_line(first_line(result, _RESULT_LENGTH))
 
     def interrupt(self, now: float) -> None:
-        """Give those that still run the ending of an answer that was stopped."""
+        """Mark running calls as interrupted."""
         for call in self._calls.values():
             if call.status is None:
                 call.status, call.seconds = "interrupted", now - call.started_at
 
     def take_finished(self) -> list[tuple[CallStatus, str, str]]:
-        """Take out those that are finished and have none above them that runs: ending, call, what came of it."""
+        """Remove and return finished calls without a running one above them: status, call and outcome."""
         taken = []
         while self._calls:
             key = next(iter(self._calls))
@@ -100,7 +100,7 @@ class ToolCallRows:
         return taken
 
     def rows(self, spinner: str, now: float, width: int) -> list[tuple[CallStatus | None, str]]:
-        """Return each call as it stands, on a row of that width."""
+        """Return the current row of each call with its status."""
         return [(call.status, _row(call, spinner, now, width)) for call in self._calls.values()]
 
 
@@ -124,5 +124,5 @@ def _outcome_text(call: _Call) -> str:
 
 
 def format_seconds(seconds: float) -> str:
-    """Return how long a call took, as exactly as a person wants to know."""
+    """Format a duration with sensible precision."""
     return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:,.0f} s"

@@ -1,4 +1,4 @@
-"""Tools as a table for a terminal."""
+"""Table of tools."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from omniagent_cli.ui.cells import Column, Table
 
 
 def tools_table(rows: Iterable[tuple[str, str, str, str, str]]) -> Table:
-    """Lay out skill, tool, effect, why it is off (empty: it is on) and description; all of it may be a stranger's."""
+    """Return a table of skill, tool, effect, reason for being off (empty if on) and description; all untrusted."""
     columns = [
         Column("SKILL", "cyan"),
         Column("TOOL"),

@@ -1,4 +1,4 @@
-"""Messages of a session -> what a terminal and a pipe show of them, and JSON. Pure functions."""
+"""Messages of a session for terminals, pipes and JSON. Pure functions."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ ROLE_STYLES = {
     "tool": "bold yellow",
     "system": "bold",
 }
-"""How the heading of a message is painted, by role."""
+"""Styles of message headings by role."""
 
 SUMMARY_STYLE = "bold magenta"
 
 
 def heading(message: Message, now: datetime) -> str:
-    """Return who said a message, where it stands, and when; one line."""
+    """Return author, position and age of a message on one line."""
     who = message.role if not message.name else f"{message.role} {message.name}"
     parts = [who, f"#{message.position}"]
     if message.created_at:
@@ -40,7 +40,7 @@ _SPEAKERS = {"user": "You", "assistant": "Answer", "tool": "Tool", "system": "Sy
 
 
 def spoken_heading(message: Message) -> str:
-    """Return who said a message, in words, for those who have it read to them."""
+    """Return the author of a message in words, for screen readers."""
     parts = [_SPEAKERS.get(message.role, message.role), message.name or ""]
     if message.status != "complete":
         parts.append(f"({message.status})")
@@ -48,7 +48,7 @@ def spoken_heading(message: Message) -> str:
 
 
 def body(message: Message) -> str:
-    """Return a message as text, attachments by name and calls in a line each; not yet made harmless."""
+    """Return a message as text, with attachments by name and a line per tool call; not sanitized."""
     parts = [message.text] if message.text else []
     parts += [call_line(call) for call in message.tool_calls or []]
     return "\n".join(parts)
@@ -61,12 +61,12 @@ def call_line(call: dict[str, Any]) -> str:
 
 
 def terminal_body(message: Message) -> str:
-    """Return `body`, harmless, for a terminal that shows it as it is."""
+    """Return the sanitized `body`."""
     return visible(body(message))
 
 
 def summary_heading(summary: Summary, now: datetime) -> str:
-    """Return what a summary stands for, and who wrote it when; one line."""
+    """Return range, model and age of a summary on one line."""
     parts = ["summary", f"sent instead of the messages up to #{summary.up_to}", summary.model]
     if summary.created_at:
         parts.append(describe_age(summary.created_at, now))
@@ -74,7 +74,7 @@ def summary_heading(summary: Summary, now: datetime) -> str:
 
 
 def message_fields(message: Message) -> list[str]:
-    """Return position, created, role, status and text."""
+    """Return position, creation time, role, status and text."""
     return [
         str(message.position),
         format_time(message.created_at) if message.created_at else "",
@@ -85,7 +85,7 @@ def message_fields(message: Message) -> list[str]:
 
 
 def message_record(message: Message) -> dict[str, Any]:
-    """Return the JSON form of a message: its record and where it stands."""
+    """Return the JSON form of a message: its record and position."""
     return {"position": message.position, **message.to_record()}
 
 
@@ -110,11 +110,11 @@ def session_record(
     """Return the JSON form of a session with some or all of its messages.
 
     Args:
-        session: its header.
-        messages: those to show.
-        count: how many it has.
-        usage: the tokens all of it took.
-        summary: what is sent instead of the messages up to one of them.
+        session: session header.
+        messages: messages to include.
+        count: total number of messages.
+        usage: total token usage.
+        summary: summary that is sent instead of the messages it covers.
     """
     summary_part = {} if summary is None else {"summary": summary_record(summary)}
     return {
@@ -127,7 +127,7 @@ def session_record(
 
 
 def header_lines(summary: SessionSummary, now: datetime, used: str = "") -> Iterator[str]:
-    """Yield what a terminal shows above the messages: the title first, and what was used among the facts."""
+    """Yield the lines above the messages on a terminal: the title, then properties and usage."""
     yield one_line(summary.title or summary.id)
     facts = [summary.id] if summary.title else []
     facts += [counted(summary.message_count, "message"), summary.model]
@@ -144,7 +144,7 @@ def header_lines(summary: SessionSummary, now: datetime, used: str = "") -> Iter
 
 
 def header_fields(summary: SessionSummary) -> Iterator[list[str]]:
-    """Yield what a pipe gets above the messages: a name and a value each."""
+    """Yield name and value pairs above the messages in a pipe."""
     yield ["id", plain_field(summary.id)]
     yield ["title", plain_field(summary.title)]
     yield ["model", plain_field(summary.model)]

@@ -1,4 +1,4 @@
-"""One turn from its first event to its end: painted, and stopped by Ctrl-C without losing what came."""
+"""Run of one turn: render its events, and stop on signals without losing received text."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from omniagent_cli.ui.stream import StreamView
 _STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 _SIGNAL_INTERVAL_SECONDS = 1.0
 _YIELD_INTERVAL_SECONDS = 0.005
-"""A model that never pauses is made to, so that signals are heard and the screen is painted."""
+"""Interval at which a model that never pauses is interrupted, so that signals and frames are handled."""
 
 
 @dataclass(slots=True)
 class TurnResult:
-    """What became of a turn.
+    """Result of a turn.
 
     Attributes:
-        status: ``complete``, ``interrupted`` or ``failed``, as it is stored.
-        text: the answer, or what came of it.
-        done: the turn's end; None when it did not get there.
-        error: why it failed.
-        signal: what interrupted it; None when it was cancelled from within.
+        status: ``complete``, ``interrupted`` or ``failed``, as stored.
+        text: the answer, possibly partial.
+        done: final event; None if the turn did not complete.
+        error: reason of a failure.
+        signal: signal that interrupted the turn; None if it was cancelled otherwise.
     """
 
     status: str = "complete"
@@ -43,15 +43,15 @@ class TurnResult:
 async def play_turn(
     events: AsyncGenerator[TurnEvent, None], view: StreamView | None = None
 ) -> TurnResult:
-    """Take a turn to its end; SIGINT, SIGTERM and SIGHUP stop the model and keep what it said.
+    """Run a turn to its end; SIGINT, SIGTERM and SIGHUP stop the model and keep its partial answer.
 
     Args:
-        events: `Agent.stream`; it is closed in any case, so that what came is stored.
-        view: where it is painted; finished or aborted here. None shows nothing.
+        events: `Agent.stream`; always closed, so that received text is stored.
+        view: view to render to; finished or aborted here. None renders nothing.
 
     Raises:
-        StoreError: the turn could not be written down.
-        OSError: it could not be shown: a closed pipe, for example.
+        StoreError: the turn cannot be stored.
+        OSError: the turn cannot be displayed, for example because of a closed pipe.
     """
     result = TurnResult()
     pieces: list[str] = []
@@ -72,7 +72,7 @@ async def play_turn(
     except BaseException:
         if view is not None:
             with suppress(OSError, OmniAgentError):
-                view.finish()  # what came stays on the screen
+                view.finish()  # received text stays on the screen
         raise
     return result
 
@@ -80,11 +80,11 @@ async def play_turn(
 async def rendered_events(
     events: AsyncGenerator[TurnEvent, None], view: StreamView | None
 ) -> AsyncGenerator[TurnEvent, None]:
-    """Hand each event on and show it, with a breath now and then, in which signals are heard.
+    """Render and yield each event, and return to the event loop regularly so that signals are handled.
 
     Args:
-        events: closed in any case, so that what came is stored.
-        view: where they are shown; None for nowhere.
+        events: always closed, so that received text is stored.
+        view: view to render to; None renders nothing.
     """
     loop = asyncio.get_running_loop()
     next_yield = loop.time()
@@ -99,7 +99,7 @@ async def rendered_events(
 
 
 async def _absorb_late_signal(result: TurnResult) -> None:
-    """Take in a signal that came after the last event; nobody else is to be cancelled by it."""
+    """Handle a signal that arrived after the last event, so it cancels nothing else."""
     try:
         await asyncio.sleep(0)
     except asyncio.CancelledError:
@@ -107,7 +107,7 @@ async def _absorb_late_signal(result: TurnResult) -> None:
 
 
 def _accept_cancellation(result: TurnResult) -> None:
-    """Take being cancelled for the end of the turn, when a signal asked for it."""
+    """Treat cancellation as the end of the turn if a signal requested it."""
     task = asyncio.current_task()
     if result.signal is None or task is None:
         raise asyncio.CancelledError
@@ -127,9 +127,9 @@ def _collect(event: TurnEvent, pieces: list[str], result: TurnResult) -> None:
 
 @contextmanager
 def _stop_on_signals(result: TurnResult) -> Iterator[None]:
-    """Cancel this task when a signal asks to stop; once a second at most, so that storing is not cut short.
+    """Cancel this task on a stop signal, at most once per second, so that storing is not interrupted.
 
-    Plain handlers, because what reaches an event loop's own between its last round and their removal is lost.
+    Plain handlers are used because an event loop loses signals between its last iteration and their removal.
     """
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     last_stop = -_SIGNAL_INTERVAL_SECONDS
@@ -147,7 +147,7 @@ def _stop_on_signals(result: TurnResult) -> Iterator[None]:
     previous_handlers: dict[int, Any] = {}
     for name in _STOP_SIGNALS:
         number = getattr(signal, name, None)
-        # In another thread the program around us decides about signals.
+        # Outside of the main thread, the embedding program handles signals.
         with suppress(ValueError):
             if number is not None:
                 previous_handlers[number] = signal.signal(number, handle)

@@ -1,4 +1,4 @@
-"""Tokens and what they cost -> lines, tables and JSON. Pure functions."""
+"""Token usage and cost as lines, tables and JSON. Pure functions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _UNPRICED = "-"
 
 
 def usage_line(used: Mapping[str, int], spent: float | None = None) -> str:
-    """Say what was used in a few words: ``1,200 tokens in (800 cached), 300 out, $0.0045``."""
+    """Return usage on one line: ``1,200 tokens in (800 cached), 300 out, $0.0045``."""
     inner = [
         f"{used[key]:,} {word}"
         for key, word in (("cached_tokens", "cached"), ("cache_write_tokens", "to the cache"))
@@ -28,18 +28,18 @@ def usage_line(used: Mapping[str, int], spent: float | None = None) -> str:
 
 
 def model_cost(used: Mapping[str, Any], model: str, prices: Prices) -> float | None:
-    """Return what one model's tokens cost; None without a price, or when nothing was counted."""
+    """Return the cost of one model's tokens; None without a price or without usage."""
     return cost(used, prices.get(model)) if used else None
 
 
 def usage_record(used: Tally, prices: Prices) -> dict[str, Any]:
-    """Return the JSON form of all tokens together; ``cost`` in dollars is there when every model has a price."""
+    """Return the JSON form of the total usage; ``cost`` in dollars if every model has a price."""
     spent = used.cost(prices)
     return {**used.total, **({} if spent is None else {"cost": spent})}
 
 
 def usage_table(used: Tally, prices: Prices) -> Table:
-    """Lay out what was used by model, with columns for the cache and the cost where there is something in them."""
+    """Return usage by model, with columns for cached tokens and cost if there are any."""
     rows = []
     cached = any(counts["cached_tokens"] for counts in used.models.values())
     has_prices = any(model in prices for model in used.models)

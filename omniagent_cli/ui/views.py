@@ -1,7 +1,6 @@
-"""Sessions and what belongs to them -> tables for a terminal, fields for a pipe, records for JSON. Pure functions.
+"""Sessions, trash and search results as tables for terminals, fields for pipes and records for JSON. Pure functions.
 
-Everything that came from elsewhere is made harmless here: `text.one_line` for terminals, `text.plain_field`,
-which loses nothing, for pipes.
+Untrusted text is sanitized here: `sanitize.one_line` for terminals, the lossless `sanitize.plain_field` for pipes.
 """
 
 from __future__ import annotations
@@ -20,23 +19,23 @@ from omniagent_cli.ui.cells import Column, Table
 
 
 def counted(number: int, noun: str) -> str:
-    """Say how many of something there are: ``1 session``, ``1,200 messages``."""
+    """Return a number with its noun: ``1 session``, ``1,200 messages``."""
     plural = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
     return f"{number:,} {noun if number == 1 else plural}"
 
 
 def quoted(session_id: str) -> str:
-    """Return an id as a sentence holds it."""
+    """Return a session id in quotes, for a sentence."""
     return f"'{one_line(session_id)}'"
 
 
 def marks(summary: SessionSummary) -> list[str]:
-    """Return ``pinned`` and ``archived`` as far as they hold."""
+    """Return ``pinned`` and ``archived``, as far as they apply."""
     return [mark for mark in ("pinned", "archived") if getattr(summary, mark)]
 
 
 def session_table(summaries: Sequence[SessionSummary], now: datetime) -> Table:
-    """Lay out a listing; a session without a title shows how its last message begins."""
+    """Return a list of sessions; a session without a title shows the start of its last message."""
     rows = []
     for summary in summaries:
         notes = [*marks(summary), *(f"#{tag}" for tag in summary.tags)]
@@ -61,7 +60,7 @@ def session_table(summaries: Sequence[SessionSummary], now: datetime) -> Table:
 
 
 def session_fields(summary: SessionSummary) -> list[str]:
-    """Return id, title, messages, updated, model, marks and tags."""
+    """Return id, title, message count, update time, model, marks and tags."""
     return [
         plain_field(summary.id),
         plain_field(summary.title),
@@ -74,7 +73,7 @@ def session_fields(summary: SessionSummary) -> list[str]:
 
 
 def trash_table(entries: Sequence[TrashEntry], now: datetime) -> Table:
-    """Lay out what can be restored."""
+    """Return the entries that can be restored."""
     rows = [
         [
             one_line(entry.session_id),
@@ -100,7 +99,7 @@ def trash_table(entries: Sequence[TrashEntry], now: datetime) -> Table:
 
 
 def trash_fields(entry: TrashEntry) -> list[str]:
-    """Return id, kind, messages, removed, expires, title and entry."""
+    """Return id, kind, message count, removal time, expiry, title and entry id."""
     return [
         plain_field(entry.session_id),
         entry.kind,
@@ -126,7 +125,7 @@ def trash_record(entry: TrashEntry) -> dict[str, Any]:
 
 
 def hit_fields(hit: SearchHit) -> list[str]:
-    """Return id, position, created, role and snippet."""
+    """Return id, position, creation time, role and snippet."""
     return [
         plain_field(hit.session_id),
         str(hit.position),
@@ -137,7 +136,7 @@ def hit_fields(hit: SearchHit) -> list[str]:
 
 
 def hit_record(hit: SearchHit) -> dict[str, Any]:
-    """Return the JSON form of a search hit; `match` is where the match begins and ends in the snippet."""
+    """Return the JSON form of a search hit; `match` is the range of the match in the snippet."""
     return {
         "session_id": hit.session_id,
         "title": hit.title,
@@ -151,7 +150,7 @@ def hit_record(hit: SearchHit) -> dict[str, Any]:
 
 
 def hit_parts(hit: SearchHit) -> tuple[str, str, str]:
-    """Return a snippet as what stands before the match, the match, and the rest, harmless."""
+    """Return the sanitized snippet split into text before, match and text after."""
     start, end = hit.match
     return (
         one_line(hit.snippet[:start]),
@@ -161,6 +160,6 @@ def hit_parts(hit: SearchHit) -> tuple[str, str, str]:
 
 
 def pairs_table(title: str, pairs: Sequence[tuple[str, str]]) -> Table:
-    """Lay out names and values."""
+    """Return a table of names and values."""
     rows = [[one_line(name), one_line(value)] for name, value in pairs]
     return Table([Column(title, "cyan"), Column("VALUE", shrink=True)], rows)

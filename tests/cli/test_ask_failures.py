@@ -115,8 +115,8 @@ def test_each_wait_is_told(ask, chat_server):
     ran = ask(chat_server(*busy, answer("Hi")))
     assert (ran.code, ran.out) == (0, "Hi\n")
     assert ran.err.splitlines() == [
-        "OpenAI asks to wait; trying again in 0 s",
-        "OpenAI fails (503); trying again in 0 s",
+        "OpenAI asks to wait; retrying in 0 s",
+        "OpenAI fails (503); retrying in 0 s",
     ]
 
 

@@ -160,7 +160,7 @@ def test_a_full_disk_behind_stdout_is_told(filled, db, words):
         )  # fmt: skip
     assert done.returncode == 1
     assert done.stderr.decode() == (
-        "omniagent: error: cannot write the output: No space left on device; free some room or write it elsewhere\n"
+        "omniagent: error: cannot write the output: No space left on device; free some disk space or write to another place\n"
     )
 
 

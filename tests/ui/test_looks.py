@@ -211,11 +211,11 @@ def test_a_screen_reader_hears_who_speaks():
         view.feed(ToolReturned(call, Message("tool", "found")))
         view.feed(TextDelta("It is there."))
     assert out.written.splitlines() == [
-        "the server is busy; trying again in 2 s",
+        "the server is busy; retrying in 2 s",
         "Thinking: hm, yes",
         "thought for 2 s",
         "Answer: Let me see.",
-        "Tool begins: look()",
+        "Running tool: look()",
         "Tool: look() ok, 0.0 s: found",
         "Answer: It is there.",
     ]

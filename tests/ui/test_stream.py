@@ -284,7 +284,7 @@ def test_notices_go_to_stderr():
         view.feed(Retrying("the server is busy", 2.0))
         view.feed(Notice("the session had expired"))
         view.feed(TextDelta("Hello"))
-    assert err.getvalue() == "the server is busy; trying again in 2 s\nthe session had expired\n"
+    assert err.getvalue() == "the server is busy; retrying in 2 s\nthe session had expired\n"
     assert out.shown.strip() == "Hello"
 
 
