@@ -57,6 +57,7 @@ class Agent:
             ``current`` for the one that answers. Each title is one more request. None: their first words do.
         agent_id: recorded in the sessions this agent makes.
         base_url: another address for the model's provider.
+        api: ``responses`` or ``chat``, the protocol to try first; None decides by the address.
         keys: where providers' keys are; their environment variables and the keyring unless told.
     """
 
@@ -77,6 +78,7 @@ class Agent:
         titles: str | Engine | Titling | None = None,
         agent_id: str = "",
         base_url: str | None = None,
+        api: str | None = None,
         keys: KeyChain | None = None,
     ) -> None:
         self.store = store
@@ -88,7 +90,7 @@ class Agent:
         self.max_tool_rounds = max_tool_rounds
         self.rollover = rollover or Rollover()
         self.agent_id = agent_id
-        self.engine: Engine = open_model(model, base_url=base_url, keys=keys)
+        self.engine: Engine = open_model(model, base_url=base_url, api=api, keys=keys)
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="omniagent-store")
         self._background = Background()
         self._compacting: Compaction | None = None
@@ -365,7 +367,11 @@ def _titling(titles: str | Engine | Titling, keys: KeyChain | None) -> Titling:
 
 
 def open_model(
-    model: str | Engine | None, *, base_url: str | None = None, keys: KeyChain | None = None
+    model: str | Engine | None,
+    *,
+    base_url: str | None = None,
+    api: str | None = None,
+    keys: KeyChain | None = None,
 ) -> Engine:
     """Return the engine for a model's name; None chooses one.
 
@@ -384,4 +390,4 @@ def open_model(
         return Recall()
     from omniagent_cli.agent.models.engine_factory import open_engine
 
-    return open_engine(model, base_url=base_url, keys=keys, send_key=send_key)
+    return open_engine(model, base_url=base_url, api=api, keys=keys, send_key=send_key)

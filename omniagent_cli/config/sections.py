@@ -47,6 +47,7 @@ class AgentSection(Section):
     system_prompt: str | None
     provider: str | None
     base_url: str | None
+    api: Literal["responses", "chat"] | None
     temperature: float | None
     max_tokens: int | None
     seed: int | None

@@ -134,6 +134,11 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     _row("agent.base_url", _HTTP, "address of an OpenAI-compatible server"),
     _row(
+        "agent.api",
+        Choice("responses", "chat"),
+        "protocol to try first; unset: responses for OpenAI, chat for other addresses",
+    ),
+    _row(
         "agent.temperature",
         Number(0, 2),
         "sampling temperature; unset leaves it to the provider",

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.servers.fixtures import chat_server, responses_server
+from tests.servers.fixtures import both_server, chat_server, responses_server
 
-__all__ = ["chat_server", "responses_server"]
+__all__ = ["both_server", "chat_server", "responses_server"]
 
 
 @pytest.fixture

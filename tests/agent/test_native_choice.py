@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from omniagent_cli.agent.models.chat_completions import ChatCompletionsEngine
 from omniagent_cli.agent.models.discovery import choose_model, list_models
 from omniagent_cli.agent.models.engine_factory import endpoint_for, open_engine
+from omniagent_cli.agent.models.protocol_choice import ProtocolEngine
 from omniagent_cli.agent.models.providers import PROVIDERS, parse_model
 from omniagent_cli.agent.native.engine import NativeEngine
 from omniagent_cli.errors import (
@@ -44,8 +44,8 @@ def test_with_the_extra_a_provider_is_asked_in_its_own_protocol(name):
 
 @pytest.mark.parametrize("name", ["openai", "xai", "ollama", "openrouter"])
 def test_the_others_are_asked_as_ever(name):
-    """The extra changes nothing for providers whose protocol is Chat Completions."""
-    assert isinstance(open_engine(f"{name}:m", keys=KeyChain(environ={})), ChatCompletionsEngine)
+    """The extra changes nothing for providers without a protocol of their own."""
+    assert isinstance(open_engine(f"{name}:m", keys=KeyChain(environ={})), ProtocolEngine)
 
 
 @pytest.mark.parametrize("name", ["anthropic", "gemini", "mistral", "groq"])
@@ -53,7 +53,8 @@ def test_an_address_that_is_given_speaks_chat_completions(name):
     """A base_url means a Chat Completions server, with the extra as without it; also the provider's own one."""
     for url in ("http://127.0.0.1:1/v1", PROVIDERS[name].base_url):
         engine = open_engine(f"{name}:m", base_url=url, keys=KeyChain(environ={}))
-        assert isinstance(engine, ChatCompletionsEngine)
+        assert isinstance(engine, ProtocolEngine)
+        assert engine.protocol == "chat"
         chosen = choose_model(explicit=f"{name}:m", base_url=url, environ={})
         assert chosen.base_url == url
 
@@ -162,7 +163,7 @@ def test_without_the_extra_the_others_are_asked_as_ever():
         "    engine = open_engine(f'{name}:m')\n"
         "    print(type(engine).__name__, engine.endpoint.is_its_own)\n"
     )
-    assert set(_python(code).stdout.splitlines()) == {"ChatCompletionsEngine True"}
+    assert set(_python(code).stdout.splitlines()) == {"ProtocolEngine True"}
 
 
 def test_who_does_not_need_it_does_not_load_it(chat_server):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
 from tests.servers.chat_server import ChatServer, Script
-from tests.servers.responses_server import ResponsesServer
+from tests.servers.responses_server import BothServer, ResponsesServer
 
 
 @pytest.fixture
@@ -38,3 +38,17 @@ def responses_server() -> Iterator[Callable[..., ResponsesServer]]:
     for server in servers:
         server.close()
     assert [server.refused for server in servers if not server.may_refuse and server.refused] == []
+
+
+@pytest.fixture
+def both_server() -> Iterator[Callable[..., BothServer]]:
+    """Make servers that speak Responses and Chat Completions; all are closed after the test."""
+    servers: list[BothServer] = []
+
+    def make(chat: Sequence[Script], *script: object) -> BothServer:
+        servers.append(BothServer(chat, *script).start())
+        return servers[-1]
+
+    yield make
+    for server in servers:
+        server.close()

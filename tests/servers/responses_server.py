@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.servers.chat_server import ChatServer, Cut, Reply, Request, document, status
+from tests.servers.chat_server import ChatServer, Reply, Request, Script, document, status
 from tests.servers.responses_protocol import Refused, check_request
 
 USAGE = {
@@ -197,6 +197,29 @@ class ResponsesServer(ChatServer):
         yield {"type": "response.output_item.done", "item": whole}
 
 
+class BothServer(ResponsesServer):
+    """Speaks both protocols; `chat` is the script of Chat Completions."""
+
+    def __init__(self, chat: Sequence[Script], *script: Any) -> None:
+        super().__init__(*script)
+        self._chat = list(chat)
+
+    def knows(self, path: str) -> bool:
+        """Tell whether there is such a page; for the handler."""
+        return super().knows(path) or path == "/v1/chat/completions"
+
+    def read(self, raw: bytes) -> Any:
+        """Check the body of a request; for the handler."""
+        return super().read(raw) if b'"input":' in raw else json.loads(raw)
+
+    def reply_to(self, request: Request) -> Reply:
+        """Choose the reply; for the handler."""
+        if not request.path.endswith("/chat/completions"):
+            return super().reply_to(request)
+        scripted = self._chat.pop(0)
+        return scripted(request) if callable(scripted) else scripted
+
+
 def _message(spec: Mapping[str, Any], item_id: str, ended: str) -> Iterator[dict[str, Any]]:
     item: dict[str, Any] = {"id": item_id, "type": "message", "role": "assistant", "content": []}
     item["status"] = "in_progress"
@@ -237,6 +260,3 @@ def _function_call(spec: Mapping[str, Any], number: int, ended: str) -> Iterator
     yield {"type": f"{name}.done", **place, "arguments": arguments}
     whole = {**item, "arguments": arguments, "status": ended}
     yield {"type": "response.output_item.done", "item": whole}
-
-
-__all__ = ["Cut", "Output", "ResponsesServer", "call", "output", "reasoning", "refusal", "text"]

@@ -9,7 +9,6 @@ from typing import Any
 from omniagent_cli.agent.events import ModelSettings
 from omniagent_cli.agent.models.fallbacks import Concessions
 from omniagent_cli.agent.models.normalization import alternating
-from omniagent_cli.agent.models.providers import Endpoint
 from omniagent_cli.agent.models.request_body import question
 from omniagent_cli.agent.models.stream_parser import Answer
 from omniagent_cli.agent.models.streaming_engine import StreamingEngine
@@ -62,8 +61,3 @@ class ChatCompletionsEngine(StreamingEngine):
 def _error_of_choice(choices: Any) -> Any:
     first = choices[0] if isinstance(choices, list) and choices else None
     return first.get("error") if isinstance(first, dict) else None
-
-
-def engine_for(endpoint: Endpoint) -> ChatCompletionsEngine:
-    """Make the engine of an endpoint."""
-    return ChatCompletionsEngine(endpoint)

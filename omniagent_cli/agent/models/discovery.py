@@ -191,7 +191,7 @@ class _Named:
         # Which address is given, if any, decides how such a provider is asked; a variable of its own is found again.
         kept = bool(given) if provider.native_url else moved
         model = name.model
-        if not model and not provider.engine:
+        if not model and not provider.openai_compatible:
             text = f"name a model too, such as {provider.name}:NAME"
             raise ConfigError(f"{origin}: {text}") if origin else UsageError(text)
         if not model or (moved and ":" not in text):  # a server of one's own has models of its own
@@ -320,7 +320,7 @@ def list_models(
     import urllib.error
     import urllib.request
 
-    if not provider.engine:
+    if not provider.openai_compatible:
         return _native_models(provider, base_url, api_key, timeout_seconds)
     address = base_url_for(provider, base_url)
     endpoint = Endpoint(provider, "", address, api_key)

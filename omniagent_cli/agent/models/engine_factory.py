@@ -1,11 +1,9 @@
-"""From a model's name to the engine that asks it; which engine that is, the provider's row says."""
+"""The engine for a model's name: the provider's own protocol, or one that OpenAI-compatible servers speak."""
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import cast
-
 from omniagent_cli.agent.events import Engine
+from omniagent_cli.agent.models.protocol_memory import ProtocolMemory
 from omniagent_cli.agent.models.providers import (
     Endpoint,
     base_url_for,
@@ -18,23 +16,35 @@ from omniagent_cli.keys import KeyChain
 
 
 def open_engine(
-    model: str, *, base_url: str | None = None, keys: KeyChain | None = None, send_key: bool = True
+    model: str,
+    *,
+    base_url: str | None = None,
+    api: str | None = None,
+    keys: KeyChain | None = None,
+    send_key: bool = True,
+    memory: ProtocolMemory | None = None,
 ) -> Engine:
     """Make the engine for ``provider:name``.
 
     Args:
         model: such as ``openai:gpt-5``.
         base_url: another address for the provider.
-        keys: where its key is; only environment and keyring unless told.
-        send_key: False for a server that was found by itself: it is never told a key.
+        api: ``responses`` or ``chat``, the protocol to try first; None decides by the address.
+        keys: where its key is; only environment and keyring by default.
+        send_key: False for a server that was found by itself: it is never sent a key.
+        memory: the protocols that servers were found to speak; by default only the engine itself remembers.
 
     Raises:
-        UsageError: the model or the address is wrong.
+        UsageError: the model, the address or the protocol is wrong.
     """
     endpoint = endpoint_for(model, base_url=base_url, keys=keys, send_key=send_key)
-    engine = "native" if endpoint.native else endpoint.provider.engine
-    module = import_module(f"omniagent_cli.agent.{engine}")
-    return cast("Engine", module.engine_for(endpoint))
+    if endpoint.native:
+        from omniagent_cli.agent import native
+
+        return native.engine_for(endpoint)
+    from omniagent_cli.agent.models import protocol_choice
+
+    return protocol_choice.engine_for(endpoint, api=api, memory=memory)
 
 
 def endpoint_for(

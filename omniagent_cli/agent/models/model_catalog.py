@@ -43,7 +43,7 @@ def listing_url(provider: Provider, given: str | None, environ: Mapping[str, str
     Raises:
         ConfigError: the address is not an http or https URL, or holds a password.
     """
-    native = native_url_for(provider, given, environ=environ) if provider.engine else ""
+    native = native_url_for(provider, given, environ=environ) if provider.openai_compatible else ""
     if not native or native == provider.native_url:
         return base_url_for(provider, given, environ=environ)
     return native + provider.base_url.removeprefix(provider.native_url)

@@ -32,8 +32,7 @@ class Provider:
         echoes: keys of its own answers that it wants back as they were.
         obeys_schema: holds every model to a JSON schema; the others may ignore it, and are told in words too.
         seed_name: what it calls the seed.
-        engine: the module that asks it, below `omniagent_cli.agent`, with an `engine_for(Endpoint)`; empty for one
-            that speaks no Chat Completions.
+        openai_compatible: has an address with Chat Completions or Responses.
         native_url: where it speaks its own protocol, which the extra ``[providers]`` knows; empty if it has none.
         native_url_variable: the variable by which its own tools move that to another address.
         native_library: what `pydantic-ai` asks it with.
@@ -51,7 +50,7 @@ class Provider:
     echoes: tuple[str, ...] = ()
     obeys_schema: bool = True
     seed_name: str = "seed"
-    engine: str = "models.chat_completions"
+    openai_compatible: bool = True
     native_url: str = ""
     native_url_variable: str = ""
     native_library: str = ""
@@ -123,7 +122,7 @@ PROVIDERS: Mapping[str, Provider] = {
             _BEDROCK.format(region="REGION"),
             ("AWS_BEARER_TOKEN_BEDROCK",),
             obeys_schema=False,
-            engine="",
+            openai_compatible=False,
             native_url=_BEDROCK.format(region="REGION"),
             native_url_variable="AWS_ENDPOINT_URL_BEDROCK_RUNTIME",
             native_library="boto3",
@@ -296,7 +295,9 @@ def native_url_for(
         ConfigError: the address is not an http or https URL, or holds a password.
     """
     environ = os.environ if environ is None else environ
-    if not provider.native_url or (provider.engine and (given or not native_installed(provider))):
+    if not provider.native_url or (
+        provider.openai_compatible and (given or not native_installed(provider))
+    ):
         return ""
     if given:
         return check_base_url(given, "base_url")

@@ -58,7 +58,7 @@ def model_for(endpoint: Endpoint, came: Came) -> tuple[Model[Any], Closer]:
         ModelUnreachable: there is no key where one is needed.
         ConfigError: the proxy named in the environment cannot be used, or there is no region.
     """
-    if not endpoint.api_key and endpoint.needs_key and endpoint.provider.engine:
+    if not endpoint.api_key and endpoint.needs_key and endpoint.provider.openai_compatible:
         raise ModelUnreachable(
             f"there is no key for {endpoint.provider.title}; {endpoint.key_advice}"
         )

@@ -114,7 +114,7 @@ class _Attempt:
         self.answer = Finished("")
         self._engine = engine
         self._endpoint = engine.endpoint
-        if not engine.endpoint.provider.engine:  # whose address depends on the region
+        if not engine.endpoint.provider.openai_compatible:  # whose address depends on the region
             self._endpoint = replace(engine.endpoint, base_url=str(engine.model().base_url))
         self._body = body
         self._settings = settings

@@ -14,11 +14,12 @@ from omniagent_cli.agent.context.rollover import Rollover
 from omniagent_cli.agent.context.titles import CURRENT, Titling
 from omniagent_cli.agent.context.window import Window
 from omniagent_cli.agent.events import Engine, ModelSettings
+from omniagent_cli.agent.models.protocol_memory import ProtocolMemory
 from omniagent_cli.agent.models.recall import NAME as RECALL
 from omniagent_cli.agent.models.recall import Recall
 from omniagent_cli.agent.tools.skill import Skill
 from omniagent_cli.agent.tools.tool_toggles import Switches
-from omniagent_cli.config import Settings, chosen_model, config_dir, resolve_model
+from omniagent_cli.config import Settings, cache_dir, chosen_model, config_dir, resolve_model
 from omniagent_cli.errors import SessionNotFound, UsageError
 from omniagent_cli.keys import KeyChain
 
@@ -77,6 +78,7 @@ class Answering:
         self.unconfirmed: Choice | None = None
         self._probe = probe
         self.keys = KeyChain(config_dir(settings.environ) / "keys.json", environ=settings.environ)
+        self._protocols = ProtocolMemory(cache_dir(settings.environ) / "protocols.json")
         self._told: set[str] = set()
 
     def agent(
@@ -225,6 +227,12 @@ class Answering:
             return None
         return address
 
+    def _api(self, model: str) -> str | None:
+        """Return the configured protocol, which belongs to the configured address if there is one."""
+        address, api = self.settings.agent.base_url, self.settings.agent.api
+        is_at_address = self._base_url(model, chosen_model(self.settings)[0]) == address
+        return api if is_at_address else None
+
     def _opened(self, choice: Choice) -> Engine:
         if choice.model == RECALL:
             return Recall()
@@ -233,8 +241,10 @@ class Answering:
         return open_engine(
             choice.model,
             base_url=choice.base_url or None,
+            api=self._api(choice.model),
             keys=self.keys,
             send_key=choice.send_key,
+            memory=self._protocols,
         )
 
 
