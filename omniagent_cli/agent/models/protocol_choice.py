@@ -121,7 +121,7 @@ class ProtocolEngine:
                     yield event
         except ModelRefused as error:
             if isinstance(error, WrongProtocolError) or not refused.names_other:
-                raise refused from error  # nothing speaks to this model here
+                raise refused.original from error  # nothing speaks to this model here
             raise
 
     async def aclose(self) -> None:

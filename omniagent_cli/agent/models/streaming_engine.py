@@ -43,7 +43,7 @@ from omniagent_cli.agent.models.failures import (
 from omniagent_cli.agent.models.http_client import connection_failure, new_client
 from omniagent_cli.agent.models.providers import Endpoint
 from omniagent_cli.agent.models.retries import FailedError, persistently
-from omniagent_cli.errors import ModelRefused
+from omniagent_cli.errors import ModelError, ModelRefused
 from omniagent_cli.json_format import dump
 
 if TYPE_CHECKING:
@@ -96,10 +96,14 @@ class WrongProtocolError(ModelRefused):
     """The server does not speak this protocol, or not for this model; nothing of an answer has come.
 
     Attributes:
+        original: the error to raise when no other protocol works either.
         names_other: the server says so itself, rather than that there is no such path.
     """
 
-    names_other = False
+    def __init__(self, original: ModelError, status: int, *, names_other: bool) -> None:
+        super().__init__(str(original), status=status)
+        self.original = original
+        self.names_other = names_other
 
 
 class Connection:
@@ -334,9 +338,7 @@ class StreamingEngine:
         names_other = self.elsewhere.search(said) is not None
         if not names_other and not is_missing_path(status, said):
             return failure
-        error = WrongProtocolError(str(failure.error), status=status)
-        error.names_other = names_other
-        return Failure(error)
+        return Failure(WrongProtocolError(failure.error, status, names_other=names_other))
 
     def _malformed(self, what: str) -> Failure:
         return malformed(self.endpoint, what, speaks=f"{self.protocol} (it often ends in /v1)")
