@@ -51,10 +51,16 @@ def normalized(
     return sent
 
 
-def alternating(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def alternating(
+    messages: Sequence[Mapping[str, Any]], *, merge_answers: bool = True
+) -> list[dict[str, Any]]:
     """Return messages whose sides alternate: one system message at the start, and neighbours of one side merged.
 
     A question that got no answer is merged into its successor; one that is repeated word for word is sent once.
+
+    Args:
+        messages: valid ones; see `normalized`.
+        merge_answers: False leaves neighbouring answers, for a protocol that sends their signed parts.
     """
     system = [dict(m) for m in messages if m.get("role") == "system"]
     merged = [_merged(system)] if system else []
@@ -63,7 +69,8 @@ def alternating(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         role = message.get("role")
         if role == "system":
             continue
-        if run and (role != run[0].get("role") or role == "tool" or run[-1].get("tool_calls")):
+        alone = role == "tool" or (role == "assistant" and not merge_answers)
+        if run and (role != run[0].get("role") or alone or run[-1].get("tool_calls")):
             merged.append(_merged(run))
             run = []
             if role == "user" and merged[-1].get("role") == "tool":

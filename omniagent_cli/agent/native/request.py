@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from omniagent_cli.agent.events import ModelSettings
-from omniagent_cli.agent.models.normalization import normalized
+from omniagent_cli.agent.models.normalization import alternating, normalized
 from omniagent_cli.agent.models.providers import Endpoint
 from omniagent_cli.agent.models.request_body import with_instruction
 from omniagent_cli.agent.native.conversation import conversation
@@ -83,7 +83,7 @@ def asked_with(
     left_out += [name for name in kept if name != "thinking" and name not in (prepared or {})]
     kept = {name: value for name, value in kept.items() if name not in left_out}
     return Asked(
-        conversation(body["messages"], endpoint, model.system),
+        conversation(alternating(body["messages"], merge_answers=False), endpoint, model.system),
         cast("NativeSettings", kept),
         parameters,
         [_ours(name) for name in kept],
