@@ -82,7 +82,7 @@ def test_always_is_written_down(talk: Talk, wiping, wiped: list[str]) -> None:
     talk.chat("one", "a", "two", open_agent=wiping("x", "y", effect="write"))
     assert tomllib.loads(config.read_text()) == {"tools": {"allow": ["other", "wipe"]}}
     assert config.read_text().startswith("# mine\n")
-    assert f"it stands in tools.allow in {config}" in talk.err
+    assert f"(tools.allow in {config})" in talk.err
     talk.chat("three", open_agent=wiping("z", effect="write"))
     assert wiped == ["x", "y", "z"]
     assert decided(talk) == [(True, "asked"), (True, "config"), (True, "config")]
