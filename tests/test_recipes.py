@@ -179,7 +179,7 @@ def test_to_another_machine(shell, program, tmp_path):
         for session_id in ("garden", "shed"):
             opened.append(session_id, [Message("user", "hello")])
         opened.set_title("garden", "Beans")
-    assert "imported 2 sessions" in shell(f"{recipe(10)} 2>&1".replace("\n 2>&1", " 2>&1"))
+    assert "Imported 2 sessions" in shell(f"{recipe(10)} 2>&1".replace("\n 2>&1", " 2>&1"))
     assert "imported" not in shell(recipe(10).strip() + " 2>&1")
     both = [shell("omniagent sessions export --all", HOME=str(at)) for at in (os.environ["HOME"], tmp_path / "other")]  # fmt: skip
     assert both[0] == both[1] != ""

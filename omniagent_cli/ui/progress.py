@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TextIO
 
 from omniagent_cli.ui.cells import cell_width, cut_cells
+from omniagent_cli.ui.views import file_size
 
 _AFTER_SECONDS = 1.0
 _EVERY_SECONDS = 0.1
@@ -101,10 +102,7 @@ class Progress:
     def _format_count(self, number: int) -> str:
         if not self._in_bytes:
             return f"{number:,}"
-        for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-            if number >= size:
-                return f"{number / size:.1f} {unit}"
-        return f"{number} B"
+        return file_size(number)
 
 
 def _duration(seconds: float) -> str:

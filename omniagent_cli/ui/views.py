@@ -24,6 +24,14 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun if number == 1 else plural}"
 
 
+def file_size(count: int) -> str:
+    """Return a number of bytes for display: ``512 B``, ``3.9 MB``."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count} B"
+
+
 def quoted(session_id: str) -> str:
     """Return a session id in quotes, for a sentence."""
     return f"'{one_line(session_id)}'"

@@ -466,7 +466,7 @@ def test_a_closed_agent_says_so(store):
 
 
 def test_a_tool_that_ends_before_others_is_told_at_once(store):
-    """While one tool still runs, the event of another that has ended is there already; results stay in order."""
+    """While one tool still runs, the event of another that has ended is already there; results stay in order."""
     release = threading.Event()
     slow = Tool("slow", "", lambda: release.wait(5) and "late")
     quick = Tool("quick", "", lambda: "early")

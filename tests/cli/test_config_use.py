@@ -11,7 +11,7 @@ import pytest
         ("store.url", "foo://x", "unknown store scheme 'foo' in foo://x; known schemes: "),
         ("store.url", "redi://me:secret@x", "unknown store scheme 'redi' in redi://me:***@x; did you mean redis:?"),
         ("stores.work.url", "sqlite://host/x", "the store URL 'sqlite://host/x' names a host"),
-        ("store.url", "@work", "store.url cannot be '@work': there is no such store (none yet); name it first with 'omniagent config set stores.work.url URL'"),
+        ("store.url", "@work", "store.url cannot be '@work': no such store (none defined); define it first: 'omniagent config set stores.work.url URL'"),
         ("model", "nope", "'nope' is not a model; write provider:name, such as openai:gpt-5"),
         ("model", "opnai:gpt-5", "there is no provider 'opnai'; did you mean openai"),
         ("models.aliases.fast", "opnai:x", "there is no provider 'opnai'"),

@@ -206,7 +206,7 @@ def test_a_local_server_is_found(run, chat_server, monkeypatch):
         ("foo://user:hunter2@x", "unknown store scheme 'foo'"),
         ("@work", "there is no store @work"),
         ("sqlite:///{}", "{}"),
-        ("{}/missing/x.db", "there is no directory {}/missing"),
+        ("{}/missing/x.db", "no directory {}/missing"),
         ("{}/notes.txt", "{}/notes.txt"),
     ],
 )

@@ -39,10 +39,10 @@ def test_encrypt_with_a_new_key(run, filled, db, tmp_path, home):
     ran = run("store", "encrypt", "--generate-key", str(key))
     assert (ran.code, ran.out) == (0, "")
     assert ran.err == (
-        "omniagent: warning: who loses the key loses these conversations: nothing opens them without it;"
-        " keep a copy of it elsewhere\n"
+        "omniagent: warning: without the key these conversations cannot be read;"
+        " keep a copy of it in another place\n"
         f"encrypted: 3 sessions (7 messages) of {db}\n"
-        "to use it from now on: omniagent config set store.encrypt true;"
+        "To use it from now on: omniagent config set store.encrypt true;"
         f" omniagent config set store.key_file {key}\n"
     )
     assert key.stat().st_mode & 0o777 == 0o600
@@ -259,7 +259,7 @@ def test_search_says_that_it_read_everything(run, encrypted, monkeypatch):
     monkeypatch.setenv("OMNIAGENT_ENCRYPTION_KEY", KEY.hex())
     ran = run("sessions", "search", "alice", "-v")
     assert [cells[0] for cells in ran.cells] == ["alice", "alice", "alice"]
-    assert ran.err == "read 7 messages: an encrypted store has no search index\n"
+    assert ran.err == "read 7 messages: encrypted stores have no search index\n"
     assert run("sessions", "search", "alice").err == ""
 
 
@@ -282,4 +282,4 @@ def test_traces_outside_of_the_store_are_named(run, filled, home, tmp_path, key_
     history.write_text("+quokka\n")
     ran = run("store", "encrypt", "--key-file", str(key_file))
     assert f"the backup {tmp_path / 'copy.db'} can still be read" in ran.err
-    assert f"{history} still holds the lines typed in chats" in ran.err
+    assert f"{history} still contains lines typed in chats" in ran.err

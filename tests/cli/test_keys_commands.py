@@ -25,7 +25,7 @@ def test_a_key_from_a_pipe_is_kept_and_told_where(run, file):
     ran = run("keys", "set", "OpenAI", stdin=f"{KEY}\n".encode())
     assert (ran.code, ran.out) == (0, "")
     assert ran.err.startswith(
-        f"the key for OpenAI is kept in {file}, unencrypted, readable by you alone: "
+        f"Saved the key for OpenAI in {file}, unencrypted, readable only by you: "
     )
     assert json.loads(file.read_text()) == {"openai": KEY}
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -34,14 +34,14 @@ def test_a_key_from_a_pipe_is_kept_and_told_where(run, file):
     assert ran.json == [{"provider": "openai", "where": "file", "place": str(file), "used": True}]
     assert KEY not in ran.out + ran.err
     removed = run("keys", "remove", "openai")
-    assert (removed.code, removed.err) == (0, f"the key for openai is removed from {file}\n")
+    assert (removed.code, removed.err) == (0, f"Removed the key for openai from {file}\n")
     assert run("keys", "list").out == ""
 
 
 def test_a_key_is_typed_unseen(person, file):
     """At a terminal the key is asked for and not echoed; Ctrl-C keeps nothing."""
     with person("keys", "set", "groq") as terminal:
-        terminal.wait_for("Key for Groq (it is not shown):")
+        terminal.wait_for("Key for Groq (hidden):")
         terminal.say(KEY)
         assert terminal.wait() == 0
         assert KEY not in terminal.shown
@@ -65,14 +65,14 @@ def test_a_key_on_the_command_line_is_refused_and_not_repeated(run, file):
 @pytest.mark.parametrize(
     ("typed", "told"),
     [
-        (b"", "no key came on stdin"),
-        (b" \n", "no key came on stdin"),
+        (b"", "no key on stdin"),
+        (b" \n", "no key on stdin"),
         (b"two words\n", "the key holds blanks"),
         (b"one\ntwo\n", "more than one line"),
         ("sk-\u201cx\u201d".encode(), "the key holds blanks or characters that no API key has"),
         (b"sk-\x1b[31m", "the key holds blanks or characters"),
         (b"\xff\xfe", "the key holds blanks or characters"),
-        (b"x" * 30_000, "too long to be a key"),
+        (b"x" * 30_000, "too long for a key"),
     ],
 )
 def test_what_is_no_key_is_refused(run, file, typed, told):
@@ -88,17 +88,17 @@ def test_a_variable_wins_and_that_is_told(run, monkeypatch, file):
     """Which of several keys is used is listed; setting or removing one behind a variable says so."""
     monkeypatch.setenv("GOOGLE_API_KEY", "from-the-environment")
     ran = run("keys", "set", "google", stdin=KEY.encode())
-    assert "GOOGLE_API_KEY is set too, and wins over what is kept" in ran.err
+    assert "GOOGLE_API_KEY is set and takes precedence" in ran.err
     assert run("keys", "list").cells == [
         ["gemini", "environment", "GOOGLE_API_KEY", "used"],
         ["gemini", "file", str(file), ""],
     ]
     ran = run("keys", "remove", "gemini")
     assert ran.code == 0
-    assert "GOOGLE_API_KEY is set and goes on being used; unset it in your shell" in ran.err
+    assert "GOOGLE_API_KEY is set and still used; unset it in your shell" in ran.err
     ran = run("keys", "remove", "gemini")
     assert ran.code == 1
-    assert "no key for gemini is kept here: GOOGLE_API_KEY is set" in ran.err
+    assert "no key for gemini is saved: GOOGLE_API_KEY is set" in ran.err
 
 
 def test_who_is_no_provider(run):
@@ -111,7 +111,7 @@ def test_who_is_no_provider(run):
         )
     ran = run("keys", "remove", "openai")
     assert ran.code == 1
-    assert "no key for openai is kept here; `omniagent keys list`" in ran.err
+    assert "no key for openai is saved; run 'omniagent keys list'" in ran.err
 
 
 def test_a_file_that_cannot_be_used(run, file):
@@ -126,7 +126,7 @@ def test_a_file_that_cannot_be_used(run, file):
     file.write_text(json.dumps({"my-own": KEY}))
     file.chmod(0o644)
     ran = run("keys", "list")
-    assert f"others on this machine may read {file}; chmod 600" in ran.err
+    assert f"other users of this machine can read {file}; run: chmod 600" in ran.err
     assert ran.cells == [["my-own", "file", str(file), "used"]]
     assert run("keys", "remove", "my-own").code == 0
     file.unlink()

@@ -14,7 +14,7 @@ from tests.cli.scene import FIRST, talk
 def test_rename(run, filled):
     """Rename gives another id; onto one that is taken it refuses."""
     ran = run("sessions", "rename", "alice", "telegram:1")
-    assert (ran.code, ran.out, ran.err) == (0, "", "'alice' is 'telegram:1' now\n")
+    assert (ran.code, ran.out, ran.err) == (0, "", "Renamed 'alice' to 'telegram:1'\n")
     assert filled.count_messages("telegram:1") == 4
     ran = run("sessions", "rename", "bob", "carol")
     assert ran.code == 1
@@ -56,7 +56,7 @@ def test_title(run, filled):
     """Title takes words with or without quotes."""
     assert (
         run("sessions", "title", "alice", "Holiday", "plans").err
-        == "'alice' is called 'Holiday plans' now\n"
+        == "Set the title of 'alice' to 'Holiday plans'\n"
     )
     assert filled.summary("alice").title == "Holiday plans"
     assert run("sessions", "title", "alice", "").code == 0
@@ -80,7 +80,7 @@ def test_tags(run, filled):
 
 def test_pins_and_archive(run, filled):
     """pin, unpin, archive and unarchive take many ids, and one that is missing stops all."""
-    assert run("sessions", "pin", "alice", "bob").err == "changed 2 sessions\n"
+    assert run("sessions", "pin", "alice", "bob").err == "Changed 2 sessions\n"
     assert run("sessions", "list", "--ids").lines == ["bob", "alice", "carol"]
     assert run("sessions", "unpin", "bob", "alice").code == 0
     assert run("sessions", "archive", "alice").err == "'alice' is archived\n"

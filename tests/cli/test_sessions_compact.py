@@ -48,8 +48,8 @@ def test_the_summary_is_printed_kept_and_sent(served, spoken, chat_server):
     ran = served(server, "sessions", "compact", "s", "keep", "the", "numbers")
     assert (ran.code, ran.out) == (0, "They counted.\n")
     assert ran.err == (
-        "this is sent instead of the messages of 's' up to #3 (4 messages) from now on, and all of them "
-        "are kept; 9 tokens in, 3 out\n"
+        "This summary is sent instead of the messages of 's' up to #3 (4 messages). "
+        "No message was removed; 9 tokens in, 3 out\n"
     )
     served(server, "ask", "-s", "s", "next")
     first, second = server.chats()
@@ -115,7 +115,7 @@ def test_ctrl_c_leaves_everything_as_it_was(spoken, chat_server, db):
         program.signal(signal.SIGINT)
         code, out, err = program.wait()
     assert (code, out) == (130, "")
-    assert "nothing was summed up; everything is as it was" in err
+    assert "nothing was summarized; the session is unchanged" in err
     assert spoken.last_summary("s") is None
 
 

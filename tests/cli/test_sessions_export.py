@@ -53,18 +53,18 @@ def test_the_filters_are_those_of_list(run, chosen, words, expected):
     assert (ran.code, set(ids(ran.out))) == (0, expected)
     listed = run("sessions", "list", "--ids", *words)
     assert set(listed.lines) == expected
-    assert ran.err == ("" if expected else "no session fits\n")
+    assert ran.err == ("" if expected else "no session matches\n")
 
 
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("--tag", "x", "alice"), "name sessions or choose them by options, not both, to export them"),
-        ((), "nothing says which sessions to export; name them, or choose them with --all, --tag, --meta or --since"),
-        (("--all", "--archived"), "--all and --archived contradict each other; give one of them"),
-        (("--until", "1d", "--older-than", "1d"), "--until and --older-than say the same; give one of them"),
+        (("--tag", "x", "alice"), "use either session ids or filters to choose what to export, not both"),
+        ((), "no sessions given; name them, or use --all, --tag, --meta or --since"),
+        (("--all", "--archived"), "use either --all or --archived, not both"),
+        (("--until", "1d", "--older-than", "1d"), "use either --until or --older-than, not both"),
         (("alice", "--only", "robot"), "--only cannot be 'robot'; give system, user, assistant or tool"),
-        (("alice", "-o", ""), "-o is empty; name a file, or a directory as DIR/"),
+        (("alice", "-o", ""), "-o is empty; give a file, or a directory as DIR/"),
         (("alice", "--front-matter"), "json does not support front matter; use markdown"),
         (("--all", "--front-matter", "--format", "markdown"), "front matter stands at the top of a file; export one session, or into a directory: -o DIR/"),
     ],
@@ -206,7 +206,7 @@ def test_show_writes_what_an_export_would(run, filled, tmp_path):
     assert (tmp_path / "a.html").read_text().startswith("<!DOCTYPE html>")
     for words in (("--last", "1"), ("--raw",), ("--follow",), ("--json",), ("--whole",)):
         ran = run("sessions", "show", "alice", "--format", "html", *words)
-        told = f"--format and -o write the whole session; leave out {words[0]}"
+        told = f"--format and -o write the whole session and cannot be combined with {words[0]}"
         assert (ran.code, ran.out, ran.err) == (2, "", f"omniagent: error: {told}\n")
 
 

@@ -63,7 +63,7 @@ def test_discover_lists_in_a_pipe(run, home) -> None:
         ("gemini", "1", f"{home}/.gemini/tmp/project/chats"),
         ("aichat", "1", f"{home}/.config/aichat/sessions"),
     ]
-    assert "nothing was imported" in ran.err
+    assert "nothing imported" in ran.err
     assert run("sessions", "list").out == ""
 
 
@@ -228,7 +228,7 @@ def test_ctrl_c_leaves_whole_sessions_only(db, tmp_path, run) -> None:
             program.kill()
     assert program.returncode == 130
     assert err.decode().splitlines() == [
-        "interrupted; the sessions read until then are in, and importing again brings the rest"
+        "interrupted; complete sessions were imported. Import again to add the rest"
     ]
     with open_store(db) as store:
         came = [summary.message_count for summary in store.list()]
@@ -249,11 +249,11 @@ def test_progress_has_rate_and_time_left(person, tmp_path) -> None:
         assert program.wait(timeout=100) == 0
         assert "left" in shown
         assert "MB/s" not in program.shown
-        assert "imported 120 sessions" in program.shown
+        assert "Imported 120 sessions" in program.shown
 
 
 def test_progress_is_for_terminals(run, tmp_path) -> None:
     """A pipe gets none of it."""
     big(tmp_path / "a.json", 5)
     ran = run("sessions", "import", "a.json")
-    assert ran.err == "imported 5 sessions (1,000 messages)\n"
+    assert ran.err == "Imported 5 sessions (1,000 messages)\n"

@@ -99,8 +99,8 @@ def test_what_was_used_lately(run, db):
         (("--since", "lately"), "--since cannot be 'lately'; write a date such as 2026-11-21, a time such as 2026-11-21T09:30, or how long ago, such as 7d"),
         (("--older-than", "7x"), "--older-than: '7x' is not a duration; write it like 30m, 24h, 7d, 1h30m or never"),
         (("--older-than", "never"), "--older-than cannot be 'never'; give a length of time such as 90d"),
-        (("--limit", "1", "--all"), "--limit and --all contradict each other; give one of them"),
-        (("--until", "1d", "--older-than", "1d"), "--until and --older-than say the same; give one of them"),
+        (("--limit", "1", "--all"), "use either --limit or --all, not both"),
+        (("--until", "1d", "--older-than", "1d"), "use either --until or --older-than, not both"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )  # fmt: skip
@@ -114,7 +114,7 @@ def test_a_limit_says_how_many_more_there_are(run, filled):
     """What a limit leaves out is counted on stderr."""
     assert (
         run("sessions", "list", "--ids", "--limit", "1").err
-        == "2 more; --all lists them, --limit N some of them\n"
+        == "Showing 1 of 3. Use --all or --limit N.\n"
     )
     assert run("sessions", "list", "--ids", "--limit", "3").err == ""
 
@@ -145,7 +145,7 @@ def test_a_person_sees_a_table(person, db):
             if n != 7
         ),
         "session-04  question 4          1  just now",
-        "3 more; --all lists them, --limit N some of them",
+        "Showing 20 of 23. Use --all or --limit N.",
     ]
 
 
@@ -166,10 +166,10 @@ def test_a_person_without_sessions_is_told_how_to_begin(person):
     """An empty store is no empty screen."""
     with person("sessions", "list") as terminal:
         assert terminal.wait() == 0
-    assert terminal.shown == "No sessions yet; 'omniagent chat' starts one"
+    assert terminal.shown == "No sessions yet. Start one: omniagent chat"
     with person("sessions", "list", "--tag", "none") as terminal:
         terminal.wait()
-    assert terminal.shown == "No session fits"
+    assert terminal.shown == "No session matches"
 
 
 def test_colours_are_a_choice(person, filled):
@@ -193,8 +193,8 @@ def test_what_is_not_shown_is_not_all_counted(run, store):
         message = Message("user", "x", id="m", created_at=FIRST, position=0)
         store.publish(None, Session(f"s{number}"), messages=[message])
     assert run("sessions", "list", "--limit", "12", "--ids").err == (
-        "1,000 more; --all lists them, --limit N some of them\n"
+        "Showing 12 of 1,012. Use --all or --limit N.\n"
     )
     assert run("sessions", "list", "--limit", "11", "--ids").err == (
-        "more than 1,000 more; --all lists them, --limit N some of them\n"
+        "Showing 11 of more than 1,011. Use --all or --limit N.\n"
     )

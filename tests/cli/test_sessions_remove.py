@@ -15,7 +15,7 @@ def test_trim_keeps_the_last(run, filled):
     ran = run("sessions", "trim", "alice", "--keep", "1", "--yes")
     assert (ran.code, ran.out) == (0, "")
     assert ran.err == (
-        "removed 3 messages of the session 'alice'; 'omniagent sessions restore' brings the last back\n"
+        "Removed 3 messages of the session 'alice'. Undo: omniagent sessions restore\n"
     )
     assert [message.text for message in filled.messages("alice")] == ["Alice"]
 
@@ -24,7 +24,7 @@ def test_trim_with_nothing_to_do_asks_nothing(run, filled):
     """Keeping as many as there are, or more, changes nothing and needs no consent."""
     for keep in ("4", "99"):
         ran = run("sessions", "trim", "alice", "--keep", keep)
-        assert (ran.code, ran.err) == (0, "there is nothing to trim\n")
+        assert (ran.code, ran.err) == (0, "nothing to trim\n")
     assert filled.count_messages("alice") == 4
 
 
@@ -56,7 +56,7 @@ def test_without_consent_nothing_happens(run, filled):
     for words, action in (
         (("delete", "alice"), "delete the session 'alice' with 4 messages"),
         (("delete", "--all"), "delete 3 sessions with 7 messages"),
-        (("delete", "alice", "--purge"), "delete the session 'alice' with 4 messages for good"),
+        (("delete", "alice", "--purge"), "delete the session 'alice' with 4 messages permanently"),
         (("clear", "alice", "bob"), "remove all 6 messages of 2 sessions"),
         (("trim", "--all", "--keep", "1"), "remove 4 messages of 2 sessions"),
     ):
@@ -74,14 +74,14 @@ def test_a_person_is_asked(person, filled):
             terminal.send(answer if answer == "\x04" else f"{answer}\r")
             assert terminal.wait() == code
         assert filled.count() == left
-    assert "deleted the session 'alice'" in terminal.shown
+    assert "Deleted the session 'alice'" in terminal.shown
 
 
 def test_dry_run_changes_nothing(run, filled):
     """--dry-run lists what would go, and nothing goes; it needs no consent."""
     ran = run("sessions", "delete", "--all", "--dry-run")
     assert (ran.code, ran.cells) == (0, [["carol", "1"], ["bob", "2"], ["alice", "4"]])
-    assert ran.err == "this would delete 3 sessions with 7 messages\n"
+    assert ran.err == "dry run: would delete 3 sessions with 7 messages\n"
     ran = run("sessions", "trim", "alice", "--keep", "1", "--dry-run", "--json")
     assert ran.json == [{"id": "alice", "messages": 3}]
     assert filled.count() == 3
@@ -104,7 +104,7 @@ def test_many_are_chosen_by_options(run, store):
     )
     assert run(*choose, "--tag", "old", "--include-pinned").cells == [["b", "1"], ["a", "1"]]
     assert run(*choose, "--meta", "team=red", "--tag", "old").cells == [["a", "1"]]
-    assert run(*choose, "--meta", "team=blue").err == "there is nothing to delete\n"
+    assert run(*choose, "--meta", "team=blue").err == "nothing to delete\n"
     assert run("sessions", "delete", "b", "--dry-run").cells == [["b", "1"]]
     assert run("sessions", "delete", "b", "--all", "-y").code == 2
 
@@ -140,7 +140,7 @@ def test_undo(run, filled):
     assert [row[:3] for row in trash.cells] == [["bob", "deleted", "2"], ["alice", "trimmed", "3"]]
     assert (
         run("sessions", "restore", "alice").err
-        == "restored what was trimmed of 'alice': 3 messages\n"
+        == "Restored the trimmed messages of 'alice': 3 messages\n"
     )
     assert filled.count_messages("alice") == 4
     ran = run("sessions", "restore", "--as", "bob-2", "--json")
@@ -149,7 +149,7 @@ def test_undo(run, filled):
         "bob-2",
         "deleted",
     )
-    assert ran.err == "restored the session 'bob' as 'bob-2': 2 messages\n"
+    assert ran.err == "Restored the session 'bob' as 'bob-2': 2 messages\n"
     assert filled.count_messages("bob-2") == 2
 
 
@@ -158,11 +158,11 @@ def test_restore_refuses_clearly(run, filled, db):
     ran = run("sessions", "restore")
     assert (ran.code, ran.err) == (
         1,
-        "omniagent: error: the trash is empty; there is nothing to restore\n",
+        "omniagent: error: the trash is empty\n",
     )
     run("sessions", "delete", "alice", "-y")
     assert run("sessions", "restore", "alcie").err == (
-        "omniagent: error: the trash holds nothing of 'alcie'; did you mean 'alice'?\n"
+        "omniagent: error: the trash has nothing of 'alcie'; did you mean 'alice'?\n"
     )
     talk(filled, "alice", "somebody else")
     ran = run("sessions", "restore", "alice")
@@ -188,7 +188,7 @@ def test_the_trash_is_emptied_on_demand(run, filled, person):
     ran = run("sessions", "trash", "--empty")
     assert (ran.code, ran.err) == (
         1,
-        "omniagent: error: this would remove 2 entries of the trash for good; give --yes to do it\n",
+        "omniagent: error: this would remove 2 entries of the trash permanently; give --yes to do it\n",
     )
     ran = run("sessions", "trash", "--empty", "--yes", "--json")
     assert ran.json == {"removed": 2}
@@ -201,7 +201,7 @@ def test_the_trash_is_emptied_on_demand(run, filled, person):
 def test_purge_leaves_nothing(run, filled, db):
     """--purge removes for good: the trash holds nothing and the file no word of it."""
     assert run("sessions", "delete", "bob", "--purge", "--yes").err == (
-        "deleted the session 'bob' with 2 messages for good\n"
+        "Deleted the session 'bob' with 2 messages permanently\n"
     )
     assert run("sessions", "restore", "bob").code == 1
     filled.close()
@@ -213,7 +213,7 @@ def test_purge_names_the_backups(run, filled, db):
     """A copy made before still holds what was purged, and is told."""
     copy = db.parent / "copy.db"
     assert run("store", "backup", str(copy)).code == 0
-    told = f"it may still be in the copy {copy}\n"
+    told = f"the purged text may still be in the backup {copy}\n"
     assert run("sessions", "delete", "bob", "--purge", "--yes").err.endswith(told)
     assert run("sessions", "delete", "alice", "--yes").code == 0
     assert run("sessions", "trash", "--empty", "--yes").err.endswith(told)
@@ -234,9 +234,12 @@ def test_prune_removes_what_has_expired(run, store):
     CLOCK.now += timedelta(hours=1)
     assert run("sessions", "list", "--ids").lines == ["keep"]
     ran = run("sessions", "prune", "--dry-run", "--json")
-    assert (ran.json, ran.err) == ({"expired": 1, "removed": 0}, "would remove 1 expired session\n")
-    assert run("sessions", "prune").err == "removed 1 expired session\n"
-    assert run("sessions", "prune").err == "removed 0 expired sessions\n"
+    assert (ran.json, ran.err) == (
+        {"expired": 1, "removed": 0},
+        "dry run: would remove 1 expired session\n",
+    )
+    assert run("sessions", "prune").err == "Removed 1 expired session\n"
+    assert run("sessions", "prune").err == "Removed 0 expired sessions\n"
 
 
 def test_an_expired_session_is_told_as_such(run, store):

@@ -154,7 +154,7 @@ def test_search_is_narrowed(run, filled):
     assert run("sessions", "search", "alice", "-s", "bob").out == ""
     assert (
         run("sessions", "search", "alice", "-s", "al", "--limit", "1").err
-        == "there are more than 1; --limit N shows them\n"
+        == "Showing 1 matches. Use --limit N for more.\n"
     )
     ran = run("sessions", "search", "alice", "--role", "robot")
     assert (ran.code, ran.err) == (
@@ -190,7 +190,7 @@ def test_a_person_sees_hits(person, filled):
     assert b"\x1b[1;31mViktor" in terminal.raw
     with person("sessions", "search", "xyzzy") as terminal:
         terminal.wait()
-    assert terminal.shown == "No message has all of that"
+    assert terminal.shown == "No message matches"
 
 
 def test_headings_break_between_words(person, filled):

@@ -33,7 +33,7 @@ def test_a_list_is_deleted_through_a_real_pipe(odd, db):
         capture_output=True, env=environment(db), timeout=60, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (0, b"")
-    assert done.stderr.startswith(b"deleted 14 sessions with 18 messages")
+    assert done.stderr.startswith(b"Deleted 14 sessions with 18 messages")
     assert odd.count(archived=None) == 0
     assert len(odd.trash()) == 14
 
@@ -83,7 +83,7 @@ def test_unpin_and_unarchive(run, odd):
 def test_blank_lines_and_returns_are_no_ids(run, filled):
     """Blank lines and the carriage returns of other systems do no harm, and names may be given beside."""
     ran = run("sessions", "pin", "carol", "--stdin", stdin=b"\r\nalice\r\n\n  \nbob")
-    assert (ran.code, ran.err) == (0, "changed 3 sessions\n")
+    assert (ran.code, ran.err) == (0, "Changed 3 sessions\n")
 
 
 @pytest.mark.parametrize("words", [("delete", "-y"), ("pin",), ("tag", "+x"), ("touch",)])
@@ -115,14 +115,14 @@ def test_a_pipe_is_not_asked(run, filled):
     ("words", "told"),
     [
         (("delete", "-0", "-y"), "-0 says how ids on stdin end; give --stdin too"),
-        (("list", "-0"), "-0 ends ids with NUL; give --ids too"),
-        (("search", "x", "-0"), "-0 ends ids with NUL; give --ids too"),
+        (("list", "-0"), "-0 needs --ids"),
+        (("search", "x", "-0"), "-0 needs --ids"),
         (("delete", "--stdin", "--all", "-y"), "name sessions or choose them by options, not both, to delete them"),
-        (("export", "--stdin", "--all"), "name sessions or choose them by options, not both, to export them"),
-        (("pin",), "no session was named; name at least one, or give --stdin"),
-        (("tag", "--stdin"), "nothing says which tags; write +work to add one and -work to remove it"),
-        (("tag",), "no session was named; name one, or give --stdin"),
-        (("tag", "--stdin", "alice", "+x"), "'alice' does not say what to do; write +work to add a tag and -work to remove it"),
+        (("export", "--stdin", "--all"), "use either session ids or filters to choose what to export, not both"),
+        (("pin",), "no session given; name at least one, or use --stdin"),
+        (("tag", "--stdin"), "no tags given; use +work to add a tag and -work to remove it"),
+        (("tag",), "no session given; name one, or use --stdin"),
+        (("tag", "--stdin", "alice", "+x"), "'alice' has no sign; use +work to add a tag and -work to remove it"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )  # fmt: skip

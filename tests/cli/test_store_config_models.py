@@ -35,33 +35,33 @@ def test_backup_is_a_store(run, filled, tmp_path, db):
     ran = run("store", "backup", str(db), "-y")
     assert (ran.code, ran.err) == (
         2,
-        f"omniagent: error: {db} is the store itself; name another file for the copy\n",
+        f"omniagent: error: {db} is the store itself; choose another file\n",
     )
     assert run("store", "backup", str(tmp_path)).code != 0
     ran = run("store", "backup", str(tmp_path / "missing" / "copy.db"))
     assert (ran.code, ran.err) == (
         2,
-        f"omniagent: error: there is no directory {tmp_path}/missing; create it or name another file\n",
+        f"omniagent: error: no directory {tmp_path}/missing; create it or choose another file\n",
     )
     assert not (tmp_path / "missing").exists()
 
 
 def test_compact(run, filled, db):
     """Compact says what it gained, and a store that cannot be compacted says so."""
-    assert "bytes are" in run("store", "compact").err
+    assert "Compacted: " in run("store", "compact").err
     ran = run("store", "compact", store=db.with_name("none.db"))
-    assert (ran.code, ran.err) == (0, "there is nothing to compact\n")
+    assert (ran.code, ran.err) == (0, "nothing to compact\n")
     assert not db.with_name("none.db").exists()
     ran = run("store", "compact", store="memory:")
     assert (ran.code, ran.err) == (
         1,
-        "omniagent: error: a store of the kind 'memory' cannot be compacted\n",
+        "omniagent: error: a store of kind 'memory' cannot be compacted\n",
     )
 
 
 def test_check_finds_and_mends(run, filled, db):
     """Check is exit 1 while damage remains, and 0 for a sound store."""
-    assert run("store", "check") == type(run("store", "check"))(0, "", "no damage found\n")
+    assert run("store", "check") == type(run("store", "check"))(0, "", "No damage found\n")
     filled.close()
     with sqlite3.connect(db) as connection:
         connection.execute(
@@ -75,7 +75,7 @@ def test_check_finds_and_mends(run, filled, db):
     found = run("store", "check", "--json").json
     assert (found[0]["session"], found[0]["repaired"]) == ("alice", False)
     ran = run("store", "check", "--repair")
-    assert "the store as it was is in " in ran.err
+    assert "the store before the repair is in " in ran.err
     assert run("store", "check").code == ran.code
 
 
@@ -172,9 +172,9 @@ def test_export_and_import_through_a_pipe(run, filled, tmp_path):
     assert (exported.code, exported.err) == (0, "")
     other = tmp_path / "other.db"
     ran = run("sessions", "import", "-", stdin=exported.out.encode(), store=other)
-    assert (ran.code, ran.out, ran.err) == (0, "", "imported 3 sessions (7 messages)\n")
+    assert (ran.code, ran.out, ran.err) == (0, "", "Imported 3 sessions (7 messages)\n")
     again = run("sessions", "import", "-", stdin=exported.out.encode(), store=other)
-    assert (again.code, again.err) == (0, "skipped 3 sessions\n")
+    assert (again.code, again.err) == (0, "Skipped 3 sessions\n")
     with open_store(other, ttl=None) as there:
         for name in ("alice", "bob", "carol"):
             ours, theirs = filled.get(name).to_record(), there.get(name).to_record()
@@ -232,5 +232,5 @@ def test_an_import_that_conflicts_is_refused(run, filled, tmp_path):
     assert filled.messages("bob")[1].text == "jagen Victor"
     assert run("sessions", "restore", "--as", "bob-before").code == 0
     ran = run("sessions", "import", "-", "--as", "copy", "--dry-run", stdin=exported)
-    assert ran.err == "this would have imported 1 session (2 messages)\n"
+    assert ran.err == "dry run: would have imported 1 session (2 messages)\n"
     assert not filled.exists("copy")

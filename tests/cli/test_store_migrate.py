@@ -13,11 +13,11 @@ def test_everything_goes_over(run, filled, db, tmp_path):
     target = tmp_path / "files"
     ran = run("store", "migrate", str(db), f"{target}/")
     assert (ran.code, ran.out) == (0, "")
-    assert ran.err == "copied 3 sessions, copied 1 of the trash (8 messages)\n"
+    assert ran.err == "Copied 3 sessions, copied 1 of the trash (8 messages)\n"
     assert run("sessions", "list", "--ids", store=f"{target}/").lines == ["carol", "bob", "alice"]
     assert run("sessions", "show", "alice", "--json", store=f"{target}/").json["messages"]
     ran = run("store", "migrate", str(db), f"{target}/")
-    assert (ran.code, ran.err) == (0, "found 3 sessions there already\n")
+    assert (ran.code, ran.err) == (0, "Found 3 sessions already there\n")
 
 
 def test_what_differs_is_refused(run, filled, db, tmp_path):
@@ -27,7 +27,7 @@ def test_what_differs_is_refused(run, filled, db, tmp_path):
     ran = run("store", "migrate", str(db), "other.db")
     assert ran.code == 1
     assert "'bob' was not copied: " in ran.err
-    assert "copied 2 sessions, refused 1 session" in ran.err
+    assert "Copied 2 sessions, refused 1 session" in ran.err
     ran = run("store", "migrate", str(db), "other.db", "--replace", "--json")
     assert (ran.code, ran.json["replaced"], ran.json["equal"]) == (0, 1, 2)
     with open_store(tmp_path / "other.db", ttl=None) as other:
@@ -38,7 +38,7 @@ def test_what_differs_is_refused(run, filled, db, tmp_path):
 def test_some_sessions_and_dry_run(run, filled, db, tmp_path):
     """Named sessions go alone; an unknown one stops it; a dry run makes nothing."""
     ran = run("store", "migrate", str(db), "other.db", "alice", "--dry-run")
-    assert (ran.code, ran.err) == (0, "this would have copied 1 session (4 messages)\n")
+    assert (ran.code, ran.err) == (0, "dry run: would have copied 1 session (4 messages)\n")
     assert not (tmp_path / "other.db").exists()
     ran = run("store", "migrate", str(db), "other.db", "alice", "bobb")
     assert (ran.code, ran.err) == (
@@ -61,7 +61,7 @@ def test_no_store_to_read(run, tmp_path):
     """A source that is not there, and a store onto itself, are told as that."""
     ran = run("store", "migrate", "typo.db", "other.db")
     assert ran.code == 3
-    assert "there is no store typo.db to migrate from" in ran.err
+    assert "no store at typo.db to migrate from" in ran.err
     assert not (tmp_path / "other.db").exists()
     with open_store(tmp_path / "a.db") as store:
         store.append("s", {"role": "user", "content": "x"})

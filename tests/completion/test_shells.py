@@ -209,7 +209,7 @@ def test_files_of_a_shell_that_are_not_ours_to_change(name, rc, home, capfd):
     file.write_text("MINE=1\n")
     file.chmod(0o444)
     assert main(["completion", "install"], environ=environ) == 2
-    assert f"{file} is read-only and was left as it is; add this" in capfd.readouterr().err
+    assert f"{file} is read-only and was not changed; add this" in capfd.readouterr().err
     assert file.read_text() == "MINE=1\n"
     file.unlink()
     assert main(["completion", "install"], environ=environ) == 0

@@ -138,9 +138,9 @@ class _Generator:
 
 
 def _listed(parameter: Any) -> list[str]:
-    """Return the values that a help text lists, in whole or before ``;`` or after ``:``."""
+    """Return the values that a help text lists, in whole, before ``;`` or ``(``, or after ``:``."""
     text = parameter.help or ""
-    for part in (text, text.partition(";")[0], text.rpartition(": ")[2]):
+    for part in (text, re.split(r"; | \(", text)[0], text.rpartition(": ")[2]):
         if _CHOICES.fullmatch(part):
             return re.split(r", | or ", part)
     return []

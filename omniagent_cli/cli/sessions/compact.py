@@ -29,14 +29,14 @@ def compact(
         list[str] | None,
         typer.Argument(
             metavar="[INSTRUCTIONS]...",
-            help="what it should keep in particular",
+            help="what the summary should keep",
             show_default=False,
         ),
     ] = None,
     model: ModelOption = None,
     offline: OfflineOption = False,
 ) -> None:
-    """Let the model sum up the older messages; the summary is sent instead of them. All messages stay."""
+    """Summarize older messages with the model; the summary is sent instead of them. No message is removed."""
     context = current_context(ctx)
     session_id = ids.to_change(context, id_)
     terminal = context.terminal
@@ -47,7 +47,7 @@ def compact(
         try:
             done = asyncio.run(_compacted(context, agent, session_id, " ".join(instructions or ())))
         except KeyboardInterrupt:
-            terminal.note("nothing was summed up; everything is as it was")
+            terminal.note("nothing was summarized; the session is unchanged")
             raise
     _show(context, done)
 
@@ -56,7 +56,7 @@ async def _compacted(
     context: Context, agent: Agent, session_id: str, instructions: str
 ) -> Compacted:
     before = 0
-    with context.terminal.progress("summing up") as advance:
+    with context.terminal.progress("summarizing") as advance:
 
         def progress(done: int, _total: int) -> None:
             nonlocal before
@@ -90,6 +90,6 @@ def _show(context: Context, done: Compacted) -> None:
         terminal.line(done.summary)
     used = f"; {usage_line(done.usage, spent)}" if done.usage else ""
     terminal.note(
-        f"this is sent instead of the messages of {quoted(done.session_id)} up to #{done.position}"
-        f" ({counted(done.messages, 'message')}) from now on, and all of them are kept{used}"
+        f"This summary is sent instead of the messages of {quoted(done.session_id)} up to #{done.position}"
+        f" ({counted(done.messages, 'message')}). No message was removed{used}"
     )

@@ -23,14 +23,14 @@ def rename(
     ctx: typer.Context,
     *,
     id_: OneId,
-    new: Annotated[str, typer.Argument(metavar="NEW", help="an id that is free")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="an unused id")],
 ) -> None:
-    """Give a session another id; everything else stays."""
+    """Change the id of a session; everything else stays the same."""
     context = current_context(ctx)
     old_id, new_id = ids.to_change(context, id_), ids.named(new)
     context.store.rename(old_id, new_id)
     context.last_used.rename(old_id, new_id)
-    context.terminal.note(f"{quoted(old_id)} is {quoted(new_id)} now")
+    context.terminal.note(f"Renamed {quoted(old_id)} to {quoted(new_id)}")
 
 
 def fork(
@@ -40,17 +40,17 @@ def fork(
     new: Annotated[
         str | None,
         typer.Argument(
-            metavar="[NEW]", help="the copy's id; without it, one is made", show_default=False
+            metavar="[NEW]", help="the id of the fork; generated if left out", show_default=False
         ),
     ] = None,
     at: Annotated[
         int | None,
         typer.Option(
-            metavar="POSITION", help="up to and including this message, as 'show' numbers them"
+            metavar="POSITION", help="copy up to and including this message number (see 'show')"
         ),
     ] = None,
 ) -> None:
-    """Copy a session, to go on from there without changing it. Prints the copy's id."""
+    """Copy a session to continue it independently. Prints the id of the copy."""
     context = current_context(ctx)
     given.not_negative(at, "--at")
     source = ids.to_change(context, id_)
@@ -67,12 +67,12 @@ def touch(
     *,
     id_: ChosenIds = None,
     ttl: Annotated[
-        str | None, typer.Option(metavar="TIME", help="change the time to live: 30m, 7d, never")
+        str | None, typer.Option(metavar="TIME", help="new time to live: 30m, 7d, never")
     ] = None,
     stdin: FromStdin = False,
     null: Null = False,
 ) -> None:
-    """Start sessions' time to live again, or change it."""
+    """Restart the time to live of sessions, or change it."""
     context = current_context(ctx)
     if ttl is not None:
         ttl_seconds(ttl)
@@ -102,13 +102,17 @@ def title(
     id_: OneId,
     text: Annotated[list[str], typer.Argument(metavar="TEXT...", help="the title")],
 ) -> None:
-    """Give a session a title; an empty one takes it away."""
+    """Set the title of a session; an empty one removes it."""
     context = current_context(ctx)
     session_id = ids.to_change(context, id_)
     words = " ".join(text).strip()
     context.store.set_title(session_id, words)
-    told = f"is called '{words}' now" if words else "has no title now"
-    context.terminal.note(f"{quoted(session_id)} {told}")
+    done = (
+        f"Set the title of {quoted(session_id)} to '{words}'"
+        if words
+        else f"Removed the title of {quoted(session_id)}"
+    )
+    context.terminal.note(done)
 
 
 def tag(
@@ -116,7 +120,7 @@ def tag(
     *,
     id_: Annotated[
         str | None,
-        typer.Argument(metavar="[ID]", help="a session's whole id", show_default=False),
+        typer.Argument(metavar="[ID]", help="the full id of a session", show_default=False),
     ] = None,
     changes: Annotated[
         list[str] | None,
@@ -125,13 +129,13 @@ def tag(
     stdin: FromStdin = False,
     null: LongNull = False,
 ) -> None:
-    """Add and remove tags, and print those the session has."""
+    """Add and remove tags, and print the tags of the session."""
     context = current_context(ctx)
     if stdin:
         _tag_many(context, [*([] if id_ is None else [id_]), *(changes or [])], null=null)
         return
     if id_ is None or null:
-        raise UsageError("no session was named; name one, or give --stdin")
+        raise UsageError("no session given; name one, or use --stdin")
     added, removed = _signed(changes or [])
     session_id = ids.to_change(context, id_)
     if added or removed:
@@ -147,16 +151,16 @@ def tag(
 
 
 def _tag_many(context: Context, changes: list[str], *, null: bool) -> None:
-    """Change the tags of the sessions that stdin names; the first word is a change too."""
+    """Change the tags of the sessions listed on stdin; the first word is a change too."""
     added, removed = _signed(changes)
     if not added and not removed:
-        raise UsageError("nothing says which tags; write +work to add one and -work to remove it")
+        raise UsageError("no tags given; use +work to add a tag and -work to remove it")
     named = named_and_piped(context, None, stdin=True, null=null)
     whole = dict.fromkeys(ids.to_change(context, name) for name in named)
     tags = {session_id: context.store.tag(session_id, added, removed) for session_id in whole}
     if context.json:
         context.terminal.json([{"id": key, "tags": value} for key, value in tags.items()])
-    context.terminal.note(f"changed {counted(len(tags), 'session')}")
+    context.terminal.note(f"Changed {counted(len(tags), 'session')}")
 
 
 def _signed(changes: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -166,7 +170,7 @@ def _signed(changes: Sequence[str]) -> tuple[list[str], list[str]]:
         sign, name = change[:1], change[1:]
         if name.startswith("-") or sign not in ("+", "-") or not name.strip():
             raise UsageError(
-                f"{change!r} does not say what to do; write +work to add a tag and -work to remove it"
+                f"{change!r} has no sign; use +work to add a tag and -work to remove it"
             )
         (added if sign == "+" else removed).append(name)
     return added, removed
@@ -175,28 +179,28 @@ def _signed(changes: Sequence[str]) -> tuple[list[str], list[str]]:
 def pin(
     ctx: typer.Context, *, id_: ChosenIds = None, stdin: FromStdin = False, null: Null = False
 ) -> None:
-    """List sessions first, and spare them when many are removed."""
+    """Pin sessions: list them first and skip them in bulk removals."""
     _mark(current_context(ctx), id_, "pinned", on=True, stdin=stdin, null=null)
 
 
 def unpin(
     ctx: typer.Context, *, id_: ChosenIds = None, stdin: FromStdin = False, null: Null = False
 ) -> None:
-    """Take the pin off sessions."""
+    """Unpin sessions."""
     _mark(current_context(ctx), id_, "pinned", on=False, stdin=stdin, null=null)
 
 
 def archive(
     ctx: typer.Context, *, id_: ChosenIds = None, stdin: FromStdin = False, null: Null = False
 ) -> None:
-    """Leave sessions out of lists; 'list --archived' and 'search' still find them."""
+    """Hide sessions from lists; 'list --archived' and 'search' still find them."""
     _mark(current_context(ctx), id_, "archived", on=True, stdin=stdin, null=null)
 
 
 def unarchive(
     ctx: typer.Context, *, id_: ChosenIds = None, stdin: FromStdin = False, null: Null = False
 ) -> None:
-    """List sessions again."""
+    """Show archived sessions in lists again."""
     _mark(current_context(ctx), id_, "archived", on=False, stdin=stdin, null=null)
 
 
@@ -215,28 +219,28 @@ def _mark(
         else:
             context.store.delete_metadata(session_id, key)
 
-    def told(_context: Context, _session_id: str) -> str:
+    def describe(_context: Context, _session_id: str) -> str:
         return f"is {'' if on else 'no longer '}{key}"
 
     every = named_and_piped(context, named, stdin=stdin, null=null)
-    _each(context, every, change, told, piped=stdin)
+    _each(context, every, change, describe, piped=stdin)
 
 
 def _each(
     context: Context,
     named: Sequence[str],
     change: Callable[[str], None],
-    told: Callable[[Context, str], str],
+    describe: Callable[[Context, str], str],
     *,
     piped: bool,
 ) -> None:
-    """Change sessions that all exist; when one does not, none is changed."""
+    """Change several sessions; if one does not exist, none is changed."""
     if not named and not piped:
-        raise UsageError("no session was named; name at least one, or give --stdin")
+        raise UsageError("no session given; name at least one, or use --stdin")
     whole = list(dict.fromkeys(ids.to_change(context, name) for name in named))
     for session_id in whole:
         change(session_id)
     if len(whole) == 1:
-        context.terminal.note(f"{quoted(whole[0])} {told(context, whole[0])}")
+        context.terminal.note(f"{quoted(whole[0])} {describe(context, whole[0])}")
     else:
-        context.terminal.note(f"changed {counted(len(whole), 'session')}")
+        context.terminal.note(f"Changed {counted(len(whole), 'session')}")

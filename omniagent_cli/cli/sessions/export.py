@@ -27,12 +27,12 @@ def export(
     id_: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[ID]...", help="sessions: ids, beginnings of ids, or @", show_default=False
+            metavar="[ID]...", help="sessions: ids, unique prefixes, or @", show_default=False
         ),
     ] = None,
     everything: Annotated[
         bool,
-        typer.Option("--all", help="all sessions, archived ones too", rich_help_panel=WHICH),
+        typer.Option("--all", help="all sessions, including archived ones", rich_help_panel=WHICH),
     ] = False,
     meta: Meta = None,
     tag: Tag = None,
@@ -40,13 +40,13 @@ def export(
         str | None,
         typer.Option(
             metavar="TIME",
-            help="whole sessions used at or after this: 2026-11-21, 7d, today",
+            help="sessions used at or after this time: 2026-11-21, 7d, today",
             rich_help_panel=WHICH,
         ),
     ] = None,
     until: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="sessions used before this", rich_help_panel=WHICH),
+        typer.Option(metavar="TIME", help="sessions used before this time", rich_help_panel=WHICH),
     ] = None,
     older_than: OlderThan = None,
     archived: Annotated[
@@ -58,7 +58,7 @@ def export(
         list[str] | None,
         typer.Option(
             metavar="ROLE",
-            help=f"only messages of {', '.join(ROLES[:-1])} or {ROLES[-1]}; may be repeated",
+            help=f"only messages of {', '.join(ROLES[:-1])} or {ROLES[-1]}; repeatable",
         ),
     ] = None,
     format_: Annotated[
@@ -66,15 +66,17 @@ def export(
         typer.Option(
             "--format",
             metavar="FORMAT",
-            help=f"{EXPORTED}; without it, told from FILE's ending",
+            help=f"{EXPORTED}; default: by the extension of FILE",
         ),
     ] = None,
     front_matter: Annotated[
-        bool, typer.Option("--front-matter", help="begin Markdown with the facts as YAML")
+        bool, typer.Option("--front-matter", help="start Markdown files with YAML front matter")
     ] = False,
     redact: Annotated[
         bool,
-        typer.Option("--redact", help="mask what looks like a key, token or password; best effort"),
+        typer.Option(
+            "--redact", help="mask what looks like a key, token or password (best effort)"
+        ),
     ] = False,
     output: Annotated[
         str | None,
@@ -82,11 +84,11 @@ def export(
             "--output",
             "-o",
             metavar="FILE|DIR/",
-            help="write here instead of stdout; into a directory, a file for each session",
+            help="write to a file, or to a directory with one file per session",
         ),
     ] = None,
 ) -> None:
-    """Write sessions in a format of your choice: to stdout, a file, or a directory."""
+    """Export sessions to stdout, a file, or a directory."""
     context = current_context(ctx)
     choice: dict[str, Any] = {
         "metadata": given.pairs(meta or (), "--meta"),
@@ -96,16 +98,14 @@ def export(
     }
     chosen = everything or archived or any(choice.values())
     if chosen and (id_ or stdin):
-        raise UsageError("name sessions or choose them by options, not both, to export them")
+        raise UsageError("use either session ids or filters to choose what to export, not both")
     if not (chosen or id_ or stdin):
-        raise UsageError(
-            "nothing says which sessions to export; name them, or choose them with --all, --tag, --meta or --since"
-        )
+        raise UsageError("no sessions given; name them, or use --all, --tag, --meta or --since")
     if everything and archived:
-        raise UsageError("--all and --archived contradict each other; give one of them")
+        raise UsageError("use either --all or --archived, not both")
     choice["archived"] = None if everything else archived
     if output == "":
-        raise UsageError("-o is empty; name a file, or a directory as DIR/")
+        raise UsageError("-o is empty; give a file, or a directory as DIR/")
     named = named_and_piped(context, id_, stdin=stdin, null=null)
     request = Request(
         format_,
@@ -123,7 +123,7 @@ def export(
 
 def _until(until: str | None, older_than: str | None) -> Any:
     if until and older_than:
-        raise UsageError("--until and --older-than say the same; give one of them")
+        raise UsageError("use either --until or --older-than, not both")
     if older_than:
         return given.moment_before(older_than, "--older-than")
     return given.moment(until, "--until") if until else None
@@ -134,7 +134,7 @@ def _named(context: Context, named: list[str]) -> Iterable[str]:
 
 
 def _chosen(context: Context, choice: dict[str, Any]) -> Iterable[str]:
-    """Return the ids of the sessions that options choose, listed before anything is written."""
+    """Return the ids of the sessions that the filters select, before anything is written."""
     found: list[str] = []
     cursor = None
     while True:
@@ -143,5 +143,5 @@ def _chosen(context: Context, choice: dict[str, Any]) -> Iterable[str]:
         if (cursor := page.next_cursor) is None:
             break
     if not found and any(value for key, value in choice.items() if key != "archived"):
-        context.terminal.note("no session fits")
+        context.terminal.note("no session matches")
     return iter(found)

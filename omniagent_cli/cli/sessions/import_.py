@@ -41,41 +41,44 @@ def import_(
         ),
     ] = "auto",
     as_id: Annotated[
-        str | None, typer.Option("--as", metavar="NEW", help="the id to give to the one session")
+        str | None,
+        typer.Option(
+            "--as", metavar="NEW", help="id for the imported session; the file must contain one"
+        ),
     ] = None,
     on_conflict: Annotated[
         str | None,
         typer.Option(
             metavar="RULE",
-            help=f"for a session that is here and differs: {', '.join(CONFLICTS[:-1])} or {CONFLICTS[-1]}",
+            help=f"if a session exists and differs: {', '.join(CONFLICTS[:-1])} or {CONFLICTS[-1]}",
         ),
     ] = None,
     dry_run: DryRun = False,
     strict: Annotated[
-        bool, typer.Option("--strict", help="take nothing when anything is wrong")
+        bool, typer.Option("--strict", help="import nothing if any record is invalid")
     ] = False,
     branches: Annotated[
         bool,
         typer.Option(
-            "--branches", help="also what was edited or asked for again, as sessions of their own"
+            "--branches", help="also import edited and regenerated branches, as separate sessions"
         ),
     ] = False,
     discover: Annotated[
         bool,
-        typer.Option("--discover", help="find the histories of other tools on this machine"),
+        typer.Option("--discover", help="find histories of other tools on this machine"),
     ] = False,
     yes: Yes = False,
 ) -> None:
-    """Read sessions from files or stdin. Importing twice changes nothing."""
+    """Import sessions from files or stdin. Importing a file twice changes nothing."""
     context = current_context(ctx)
     if format_ != "auto":
         open_importer(format_)
     if discover == bool(file):
-        raise UsageError("name the files to import, or give --discover to look for some")
+        raise UsageError("no files given; name them, or use --discover")
     if discover:
         file = chosen_histories(context, format_, yes=yes)
     if as_id is not None and len(file or ()) > 1:
-        raise UsageError("--as names one session; import the files one by one")
+        raise UsageError("--as needs exactly one file")
     if not file:
         return
     reports = []
@@ -93,11 +96,11 @@ def import_(
             report = _imported(context, store, name, how)
         except KeyboardInterrupt:
             context.terminal.note(
-                "interrupted; the sessions read until then are in, and importing again brings the rest"
+                "interrupted; complete sessions were imported. Import again to add the rest"
             )
             raise
         reports.append((name, report))
-        _tell_import(context, report, dry_run=dry_run)
+        _print_report(context, report, dry_run=dry_run)
     if context.json:
         context.terminal.json([_report_record(name, report) for name, report in reports])
     if not all(report.ok for _, report in reports):
@@ -116,15 +119,15 @@ def _imported(
 
 def _stdin(context: Context) -> BinaryIO:
     if context.terminal.reads_terminal:
-        raise UsageError("nothing is piped to stdin; name a file, or pipe one in")
+        raise UsageError("stdin is a terminal; name a file, or pipe one in")
     stdin = context.terminal.stdin or sys.stdin
-    if stdin is None:  # it was closed before the start
+    if stdin is None:  # closed before the start
         raise UsageError("stdin is closed; name a file, or pipe one in")
     return cast("BinaryIO", stdin.buffer)
 
 
 def _size(name: str) -> int | None:
-    """Return how many bytes there are to be read, where that is known beforehand."""
+    """Return the number of bytes to read, or None if unknown."""
     if name == "-":
         return None
     try:
@@ -138,7 +141,7 @@ def _size(name: str) -> int | None:
 
 
 def _steps(advance: Callable[[int], None]) -> Callable[[int], None]:
-    """Turn how far it is into how far it went."""
+    """Turn absolute progress into steps."""
     before = 0
 
     def progress(consumed: int) -> None:
@@ -149,7 +152,7 @@ def _steps(advance: Callable[[int], None]) -> Callable[[int], None]:
     return progress
 
 
-def _tell_import(context: Context, report: ImportReport, *, dry_run: bool) -> None:
+def _print_report(context: Context, report: ImportReport, *, dry_run: bool) -> None:
     terminal = context.terminal
     for problem in report.problems[:_TOLD_AT_MOST]:
         terminal.warn(f"{problem.location}: {problem.text}")
@@ -157,15 +160,15 @@ def _tell_import(context: Context, report: ImportReport, *, dry_run: bool) -> No
         terminal.warn(f"and {counted(report.problem_count - _TOLD_AT_MOST, 'problem')} more")
     for outcome in report.sessions:
         words = f"{quoted(outcome.session_id)} {outcome.action}"
-        told = f"{words}: {outcome.reason}" if outcome.reason else words
+        line = f"{words}: {outcome.reason}" if outcome.reason else words
         if outcome.action == "refused":
-            terminal.warn(f"{told}; see --on-conflict")
+            terminal.warn(f"{line}; see --on-conflict")
         else:
-            terminal.detail(told)
-    terminal.note(_summed_up(report, dry_run=dry_run))
+            terminal.detail(line)
+    terminal.note(_summary(report, dry_run=dry_run))
 
 
-def _summed_up(report: ImportReport, *, dry_run: bool) -> str:
+def _summary(report: ImportReport, *, dry_run: bool) -> str:
     counts = [
         f"{word} {counted(number, 'session')}"
         for word, number in (
@@ -176,9 +179,9 @@ def _summed_up(report: ImportReport, *, dry_run: bool) -> str:
         )
         if number
     ]
-    told = ", ".join(counts) or "imported nothing"
-    told += f" ({counted(report.messages, 'message')})" if report.messages else ""
-    return f"this would have {told}" if dry_run else told
+    summary = ", ".join(counts) or "imported nothing"
+    summary += f" ({counted(report.messages, 'message')})" if report.messages else ""
+    return f"dry run: would have {summary}" if dry_run else summary.capitalize()
 
 
 def _report_record(name: str, report: ImportReport) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The histories of other tools on this machine, shown and offered for import."""
+"""Discovery of other tools' histories: list them and choose which to import."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from omniagent_cli.ui.views import counted
 
 
 def chosen_histories(context: Context, format_name: str, *, yes: bool) -> list[str]:
-    """Show what there is, and return the places a person wants to be imported.
+    """List the histories found and return the paths to import.
 
     Args:
-        context: this run.
-        format_name: only those of one tool; ``auto`` for all.
-        yes: all of them are wanted.
+        context: the context of the command.
+        format_name: the format of one tool, or ``auto`` for all.
+        yes: import all without asking.
     """
     terminal = context.terminal
     found = [h for h in histories(context.environ) if format_name in ("auto", h.format_name)]
     if not found:
-        terminal.note("no history of another tool was found here")
+        terminal.note("no history of another tool found")
     if yes:
         return [str(history.path) for history in found]
     if context.json:
@@ -34,7 +34,7 @@ def chosen_histories(context: Context, format_name: str, *, yes: bool) -> list[s
         fields = (history.format_name, str(history.files), str(history.size), str(history.path))
         terminal.fields(plain_field(field) for field in fields)
     if found:
-        terminal.note("nothing was imported; --yes imports all of it, or name a place yourself")
+        terminal.note("nothing imported; use --yes to import all, or name a file")
     return []
 
 

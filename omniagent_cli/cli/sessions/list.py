@@ -30,10 +30,12 @@ def list_sessions(
     *,
     limit: Annotated[
         int | None,
-        typer.Option(metavar="N", help="at most N; 20 on a terminal, no limit in a pipe"),
+        typer.Option(
+            metavar="N", help="at most N (default: 20 on a terminal, unlimited in a pipe)"
+        ),
     ] = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="without a limit, archived ones too")
+        bool, typer.Option("--all", help="list all, including archived ones")
     ] = False,
     sort: Annotated[
         str, typer.Option(metavar="KEY", help="updated, created, messages or id")
@@ -42,12 +44,12 @@ def list_sessions(
     tag: Tag = None,
     since: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="used at or after this: 2026-11-21, 7d, today"),
+        typer.Option(metavar="TIME", help="used at or after this time: 2026-11-21, 7d, today"),
     ] = None,
-    until: Annotated[str | None, typer.Option(metavar="TIME", help="used before this")] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="used before this time")] = None,
     older_than: OlderThan = None,
     archived: Annotated[bool, typer.Option("--archived", help="only archived ones")] = False,
-    ids: Annotated[bool, typer.Option("--ids", help="print nothing but ids")] = False,
+    ids: Annotated[bool, typer.Option("--ids", help="print only ids")] = False,
     null: Annotated[
         bool, typer.Option("--null", "-0", help="end ids with NUL, for xargs -0; with --ids")
     ] = False,
@@ -56,11 +58,11 @@ def list_sessions(
     context = current_context(ctx)
     given.not_negative(limit, "--limit")
     if null and not ids:
-        raise UsageError("-0 ends ids with NUL; give --ids too")
+        raise UsageError("-0 needs --ids")
     if limit is not None and everything:
-        raise UsageError("--limit and --all contradict each other; give one of them")
+        raise UsageError("use either --limit or --all, not both")
     if until and older_than:
-        raise UsageError("--until and --older-than say the same; give one of them")
+        raise UsageError("use either --until or --older-than, not both")
     choice: dict[str, Any] = {
         "sort": sort,
         "metadata": given.pairs(meta or (), "--meta"),
@@ -90,13 +92,13 @@ def _show(
                 terminal.write("".join(f"{summary.id}{end}" for summary in page))
             else:
                 show_fields(context, map(views.session_fields, page))
-        _tell_more(context, choice, limit, page)
+        _note_unlisted(context, choice, limit, page)
         return
     shown: list[SessionSummary] = []
     for page in _pages(context, choice, limit):
         shown += page
     _show_person(context, shown, choice, ids=ids)
-    _tell_more(context, choice, limit, page)
+    _note_unlisted(context, choice, limit, page)
 
 
 def _show_person(
@@ -105,8 +107,8 @@ def _show_person(
     terminal = context.terminal
     if not shown:
         plain = not any(choice[key] for key in ("metadata", "tags", "since", "until", "archived"))
-        nothing = "No sessions yet; 'omniagent chat' starts one"
-        terminal.note(nothing if plain else "No session fits")
+        nothing = "No sessions yet. Start one: omniagent chat"
+        terminal.note(nothing if plain else "No session matches")
         return
     with terminal.paged() as out:
         if ids:
@@ -117,7 +119,7 @@ def _show_person(
 
 
 def _pages(context: Context, choice: dict[str, Any], limit: int | None) -> Iterator[SessionPage]:
-    """Yield summaries a page at a time, so that a pipe gets the first before the last is read."""
+    """Yield summaries page by page, so that output starts before all are read."""
     left, cursor = limit, None
     while True:
         size = _PAGE if left is None else min(_PAGE, left)
@@ -129,12 +131,14 @@ def _pages(context: Context, choice: dict[str, Any], limit: int | None) -> Itera
             return
 
 
-def _tell_more(
+def _note_unlisted(
     context: Context, choice: dict[str, Any], limit: int | None, last: SessionPage
 ) -> None:
-    """Say how many more there are than were listed."""
+    """Print how many sessions were not listed."""
     if limit is None or last.next_cursor is None:
         return
     rest = context.store.list(limit=_COUNTED_AT_MOST, cursor=last.next_cursor, **choice)
-    number = f"{len(rest):,}" if rest.next_cursor is None else f"more than {len(rest):,}"
-    context.terminal.note(f"{number} more; --all lists them, --limit N some of them")
+    total = (
+        f"{limit + len(rest):,}" if rest.next_cursor is None else f"more than {limit + len(rest):,}"
+    )
+    context.terminal.note(f"Showing {limit:,} of {total}. Use --all or --limit N.")

@@ -1,4 +1,4 @@
-"""`omniagent sessions meta` and `state`: the person's and the agent's own data about a session."""
+"""`omniagent sessions meta` and `state`: the user's and the agent's data about a session."""
 
 from __future__ import annotations
 
@@ -16,26 +16,22 @@ from omniagent_cli.text.sanitize import plain_field, visible
 from omniagent_cli.ui.json_text import json_text
 from omniagent_cli.ui.views import pairs_table, quoted
 
-Key = Annotated[str, typer.Argument(metavar="KEY", help="the name of the value")]
+Key = Annotated[str, typer.Argument(metavar="KEY", help="the key")]
 MaybeKey = Annotated[
     str | None,
-    typer.Argument(
-        metavar="[KEY]", help="the name of the value; all without it", show_default=False
-    ),
+    typer.Argument(metavar="[KEY]", help="the key (default: all)", show_default=False),
 ]
 Text = Annotated[
     str,
     typer.Argument(
-        metavar="VALUE", help="JSON if it parses as such, else text", show_default=False
+        metavar="VALUE", help="the value, parsed as JSON if possible, else text", show_default=False
     ),
 ]
-AsString = Annotated[
-    bool, typer.Option("--string", help="take VALUE as text whatever it looks like")
-]
+AsString = Annotated[bool, typer.Option("--string", help="treat VALUE as text")]
 
 
 class _Section(NamedTuple):
-    """Which of the two it is."""
+    """The metadata or the state section of sessions."""
 
     name: str
     context: Context
@@ -57,34 +53,34 @@ class _Section(NamedTuple):
 def meta_set(
     ctx: typer.Context, *, id_: OneId, key: Key, value: Text, string: AsString = False
 ) -> None:
-    """Set one value of your own; a session that is not there comes into being."""
+    """Set a metadata value; creates the session if it does not exist."""
     _set(_Section("metadata", current_context(ctx)), id_, key, value, string=string)
 
 
 def state_set(
     ctx: typer.Context, *, id_: OneId, key: Key, value: Text, string: AsString = False
 ) -> None:
-    """Set one value of the agent; a session that is not there comes into being."""
+    """Set a state value; creates the session if it does not exist."""
     _set(_Section("state", current_context(ctx)), id_, key, value, string=string)
 
 
 def meta_get(ctx: typer.Context, *, id_: AnyId, key: MaybeKey = None) -> None:
-    """Show one value of your own, or all."""
+    """Print a metadata value, or all."""
     _get(_Section("metadata", current_context(ctx)), id_, key)
 
 
 def state_get(ctx: typer.Context, *, id_: AnyId, key: MaybeKey = None) -> None:
-    """Show one value of the agent, or all."""
+    """Print a state value, or all."""
     _get(_Section("state", current_context(ctx)), id_, key)
 
 
 def meta_unset(ctx: typer.Context, *, id_: OneId, key: Key) -> None:
-    """Remove one value of your own."""
+    """Remove a metadata value."""
     _unset(_Section("metadata", current_context(ctx)), id_, key)
 
 
 def state_unset(ctx: typer.Context, *, id_: OneId, key: Key) -> None:
-    """Remove one value of the agent."""
+    """Remove a state value."""
     _unset(_Section("state", current_context(ctx)), id_, key)
 
 

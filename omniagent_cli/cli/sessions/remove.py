@@ -1,4 +1,4 @@
-"""`omniagent sessions trim`, `clear` and `delete`: what takes away, asks first, and can be undone."""
+"""`omniagent sessions trim`, `clear` and `delete`: confirmed removals that can be undone."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from omniagent_cli.text.sanitize import plain_field
 from omniagent_cli.ui.views import counted
 
 Removal = tuple[SessionSummary, int]
-"""A session, and how many messages go."""
+"""A session and the number of messages to remove."""
 
 
 def trim(
     ctx: typer.Context,
     *,
     ids: ChosenIds = None,
-    keep: Annotated[int, typer.Option(metavar="N", help="how many messages stay")],
+    keep: Annotated[int, typer.Option(metavar="N", help="the number of messages to keep")],
     everything: Everything = False,
     older_than: OlderThan = None,
     meta: Meta = None,
@@ -47,7 +47,7 @@ def trim(
     dry_run: DryRun = False,
     purge: Purge = False,
 ) -> None:
-    """Keep only the last messages of sessions. 'omniagent sessions restore' takes it back."""
+    """Keep only the last messages of sessions. Undo with 'omniagent sessions restore'."""
     context = current_context(ctx)
     given.not_negative(keep, "--keep")
     named = named_and_piped(context, ids, stdin=stdin, null=null)
@@ -79,7 +79,7 @@ def clear(
     dry_run: DryRun = False,
     purge: Purge = False,
 ) -> None:
-    """Remove all messages of sessions; ids, titles and metadata stay. 'omniagent sessions restore' takes it back."""
+    """Remove all messages of sessions; ids, titles and metadata stay. Undo with 'omniagent sessions restore'."""
     context = current_context(ctx)
     named = named_and_piped(context, ids, stdin=stdin, null=null)
     wanted = Wanted(named, everything, older_than, meta, tag, include_pinned, stdin)
@@ -110,7 +110,7 @@ def delete(
     dry_run: DryRun = False,
     purge: Purge = False,
 ) -> None:
-    """Remove sessions with everything in them. 'omniagent sessions restore' takes it back."""
+    """Delete sessions with all their data. Undo with 'omniagent sessions restore'."""
     context = current_context(ctx)
     named = named_and_piped(context, ids, stdin=stdin, null=null)
     wanted = Wanted(named, everything, older_than, meta, tag, include_pinned, stdin)
@@ -141,24 +141,25 @@ def _carry_out(
     dry_run: bool,
     purge: bool,
 ) -> None:
-    """Ask, remove, and tell; a dry run shows the sessions instead."""
+    """Confirm, remove and report; a dry run lists the sessions instead."""
     terminal = context.terminal
     verb, what = action
-    what += " for good" if purge else ""
+    what += " permanently" if purge else ""
     if not plan:
-        terminal.note(f"there is nothing {purpose}")
+        terminal.note(f"nothing {purpose}")
     elif dry_run:
-        terminal.note(f"this would {verb} {what}")
+        terminal.note(f"dry run: would {verb} {what}")
     else:
         agreed(context, f"{verb} {what}", yes=yes)
         with terminal.progress("removing", len(plan)) as advance:
             for summary, _ in plan:
                 remove(summary.id)
                 advance(1)
-        undo = "" if purge else "; 'omniagent sessions restore' brings the last back"
-        terminal.note(f"{verb}d {what}{undo}")
+        last = " the last" if len(plan) > 1 else ""
+        undo = "" if purge else f". Undo{last}: omniagent sessions restore"
+        terminal.note(f"{verb.capitalize()}d {what}{undo}")
         if purge:
-            tell_copies(context)
+            warn_of_backups(context)
     if context.json:
         terminal.json([{"id": summary.id, "messages": number} for summary, number in plan])
     elif dry_run:
@@ -166,7 +167,7 @@ def _carry_out(
             terminal.fields([plain_field(summary.id), str(number)])
 
 
-def tell_copies(context: Context) -> None:
-    """Name the backups in which what was purged may still be."""
+def warn_of_backups(context: Context) -> None:
+    """Warn about backups that may still contain purged text."""
     for path in context.store.copies():
-        context.terminal.note(f"it may still be in the copy {path}")
+        context.terminal.note(f"the purged text may still be in the backup {path}")

@@ -28,33 +28,35 @@ def search(
     *,
     query: Annotated[
         list[str],
-        typer.Argument(
-            metavar="QUERY...", help='words, "phrases" and prefix*; every one must occur'
-        ),
+        typer.Argument(metavar="QUERY...", help='words, "phrases" and prefix*; all must occur'),
     ],
     session: Annotated[
-        str | None, typer.Option("--session", "-s", metavar="ID", help="only in this session")
+        str | None, typer.Option("--session", "-s", metavar="ID", help="search only this session")
     ] = None,
     role: Annotated[
         str | None,
-        typer.Option(metavar="ROLE", help="only messages of system, user, assistant or tool"),
+        typer.Option(
+            metavar="ROLE", help="only messages of this role: system, user, assistant, tool"
+        ),
     ] = None,
     limit: Annotated[
         int | None,
-        typer.Option(metavar="N", help="at most N; 20 on a terminal, no limit in a pipe"),
+        typer.Option(
+            metavar="N", help="at most N (default: 20 on a terminal, unlimited in a pipe)"
+        ),
     ] = None,
     only_ids: Annotated[
-        bool, typer.Option("--ids", help="print the sessions' ids, each once, and nothing else")
+        bool, typer.Option("--ids", help="print only the ids of the sessions")
     ] = False,
     null: Annotated[
         bool, typer.Option("--null", "-0", help="end ids with NUL, for xargs -0; with --ids")
     ] = False,
 ) -> None:
-    """Find messages, the newest first. Case and accents do not matter."""
+    """Search messages, newest first. Case and accents do not matter."""
     context = current_context(ctx)
     given.not_negative(limit, "--limit")
     if null and not only_ids:
-        raise UsageError("-0 ends ids with NUL; give --ids too")
+        raise UsageError("-0 needs --ids")
     if role is not None:
         given.one_of(role, ROLES, "--role")
     if limit is None and context.terminal.is_terminal and not context.json:
@@ -73,7 +75,7 @@ def search(
     if hits.scanned:
         context.terminal.detail(f"read {counted(hits.scanned, 'message')}: {_why_scanned(context)}")
     if not hits.complete:
-        context.terminal.note(f"there are more than {limit}; --limit N shows them")
+        context.terminal.note(f"Showing {limit} matches. Use --limit N for more.")
 
 
 def _show_ids(context: Context, hits: list[SearchHit], *, null: bool) -> None:
@@ -90,16 +92,14 @@ def _show_ids(context: Context, hits: list[SearchHit], *, null: bool) -> None:
 
 def _why_scanned(context: Context) -> str:
     if context.store.has_key:
-        return "an encrypted store has no search index"
-    return f"a store of the kind '{context.store.backend}' has no search index"
+        return "encrypted stores have no search index"
+    return f"a store of kind '{context.store.backend}' has no search index"
 
 
 def _show_person(context: Context, hits: list[SearchHit], query: str) -> None:
     if not hits:
         known = bool(parse(query).terms)
-        context.terminal.note(
-            "No message has all of that" if known else "There is no word to look for"
-        )
+        context.terminal.note("No message matches" if known else "The query has no words")
         return
     with context.terminal.paged() as out:
         for number, hit in enumerate(hits):
@@ -122,7 +122,7 @@ def _lines(context: Context, hit: SearchHit) -> Iterator[str]:
 
 
 def _snippet(context: Context, hit: SearchHit, width: int) -> Iterator[str]:
-    """Yield the snippet in rows of that width, with what matched standing out."""
+    """Yield the snippet in rows of a width, with the matches highlighted."""
     before, match, after = views.hit_parts(hit)
     text, begin, end = before + match + after, len(before), len(before) + len(match)
     place = 0

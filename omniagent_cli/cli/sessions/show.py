@@ -34,27 +34,36 @@ def show(
     ctx: typer.Context,
     *,
     id_: AnyId,
-    last: Annotated[int | None, typer.Option(metavar="N", help="only the last N messages")] = None,
+    last: Annotated[
+        int | None, typer.Option(metavar="N", help="show only the last N messages")
+    ] = None,
     follow: Annotated[
         bool,
-        typer.Option("--follow", "-f", help="go on with what is said from now on, until Ctrl-C"),
+        typer.Option("--follow", "-f", help="wait for new messages and print them, until Ctrl-C"),
     ] = False,
     raw: Annotated[
         bool,
-        typer.Option("--raw", help="the texts alone, as they were said; no Markdown is rendered"),
+        typer.Option("--raw", help="print only the texts, without rendering Markdown"),
     ] = False,
     whole: Annotated[
         bool,
-        typer.Option("--whole", help="results of tools that were too long for the model, whole"),
+        typer.Option(
+            "--whole", help="print complete tool results, also those truncated for the model"
+        ),
     ] = False,
     format_: Annotated[
         str | None,
-        typer.Option("--format", metavar="FORMAT", help=f"write it as an export does: {EXPORTED}"),
+        typer.Option(
+            "--format", metavar="FORMAT", help=f"write it in an export format: {EXPORTED}"
+        ),
     ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", metavar="FILE", help="write it here; x.html is to read in a browser"
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="write it to this file, such as x.html for a browser",
         ),
     ] = None,
 ) -> None:
@@ -67,11 +76,9 @@ def show(
         _write(context, id_, format_, output)
         return
     if context.json and (follow or raw):
-        raise UsageError(
-            f"--json and {'--follow' if follow else '--raw'} contradict each other; give one of them"
-        )
+        raise UsageError(f"--json and {'--follow' if follow else '--raw'} cannot be combined")
     if follow and whole:
-        raise UsageError("--follow and --whole contradict each other; give one of them")
+        raise UsageError("--follow and --whole cannot be combined")
     session_id = ids.to_read(context, id_)
     if context.json:
         _show_json(context, session_id, last, whole=whole)
@@ -86,7 +93,7 @@ def show(
 
 
 def _write(context: Context, id_: str, format_name: str | None, output: Path | None) -> None:
-    from omniagent_cli.cli.framework.export_target import (  # what it loads is not for each `show`
+    from omniagent_cli.cli.framework.export_target import (  # not needed by a plain `show`
         Request,
         write,
     )
@@ -95,10 +102,12 @@ def _write(context: Context, id_: str, format_name: str | None, output: Path | N
 
 
 def _only_written(given_too: dict[str, bool]) -> None:
-    """Refuse what says how a session is shown, where it is written instead."""
+    """Reject display options when the session is written to a file."""
     for option, is_given in given_too.items():
         if is_given:
-            raise UsageError(f"--format and -o write the whole session; leave out {option}")
+            raise UsageError(
+                f"--format and -o write the whole session and cannot be combined with {option}"
+            )
 
 
 def _messages(
@@ -130,7 +139,7 @@ def _show_json(context: Context, session_id: str, last: int | None, *, whole: bo
 
 
 def _used(context: Context, session_id: str) -> Tally:
-    """Return what the whole session took, also when only a part of it is shown."""
+    """Return the token usage of the whole session, also when only a part is shown."""
     summaries = summaries_of(context.store, session_id)
     return tally(context.store.iter_messages(session_id), summaries)
 
@@ -143,8 +152,8 @@ def _show_header(context: Context, session_id: str, out: LineWriter, *, raw: boo
         _show_fields(context, summary, out)
         return
     used, prices = _used(context, session_id), context.settings.prices
-    told = usage_line(used.total, used.cost(prices)) if used.models else ""
-    for number, line in enumerate(transcript.header_lines(summary, utc_now(), told)):
+    usage = usage_line(used.total, used.cost(prices)) if used.models else ""
+    for number, line in enumerate(transcript.header_lines(summary, utc_now(), usage)):
         for row in wrap_cells(line, context.terminal.width):
             out.line(context.terminal.style(row, "bold" if number == 0 else "dim"))
     out.line()
@@ -157,8 +166,8 @@ def _show_fields(context: Context, summary: SessionSummary, out: LineWriter) -> 
     if used.models:
         usage = usage_record(used, context.settings.prices)
         context.terminal.fields(["usage", json_text(usage)])
-    if told := summary_of(context.store, summary.id):
-        context.terminal.fields(["summary", str(told.up_to), plain_field(told.text)])
+    if latest := summary_of(context.store, summary.id):
+        context.terminal.fields(["summary", str(latest.up_to), plain_field(latest.text)])
     out.line()
 
 
@@ -170,7 +179,7 @@ def _show_messages(
     raw: bool,
     summary: Summary | None = None,
 ) -> int | None:
-    """Show messages, and the summary behind the last it stands for, and return the position of the last."""
+    """Print messages, with the summary after the last message it covers; return the last position."""
     position = None
     for message in messages:
         if raw:
@@ -213,7 +222,7 @@ def _summary_lines(context: Context, summary: Summary) -> Iterator[str]:
 
 
 def _follow(context: Context, session_id: str, last: int | None, *, raw: bool) -> None:
-    """Show what is there, then what is added; a message that still grows is shown when it is done."""
+    """Print the messages, then new ones as they arrive; a growing message is printed when it is complete."""
     terminal = context.terminal
     _show_header(context, session_id, terminal, raw=raw)
     position = -1
@@ -238,5 +247,5 @@ def _follow(context: Context, session_id: str, last: int | None, *, raw: bool) -
 
 
 def _grows(message: Message, seen: tuple[int | None, str] | None) -> bool:
-    """Tell whether an answer may still be coming: interrupted as far as stored, and not seen so before."""
+    """Return whether an answer may still be growing: stored as interrupted, and not seen unchanged before."""
     return message.status == "interrupted" and seen != (message.position, message.text)

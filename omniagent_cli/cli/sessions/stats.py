@@ -1,4 +1,4 @@
-"""`omniagent sessions stats`: how much there is, when it was said, and what it cost in tokens."""
+"""`omniagent sessions stats`: counts, activity, tokens and cost."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _TOKENS = ("input_tokens", "output_tokens")
 
 @dataclass(slots=True)
 class _Totals:
-    """What is counted on the way through all sessions; of them, only the largest are remembered."""
+    """Totals over all sessions; only the largest sessions are kept individually."""
 
     sessions: int = 0
     archived: int = 0
@@ -121,15 +121,15 @@ def _counts(counts: Counter[str]) -> dict[str, int]:
 
 
 def _cost(tokens: Counter[str], price: Mapping[str, float] | None) -> dict[str, float]:
-    """Return what tokens cost, where there is a price."""
+    """Return the cost of tokens, or None without a price."""
     spent = cost(tokens, price)
     return {} if spent is None else {"cost": spent}
 
 
 def stats(ctx: typer.Context) -> None:
-    """Count sessions, and messages and tokens by day, month and model, and name the largest sessions.
+    """Count sessions, messages and tokens by day, month and model, and list the largest sessions.
 
-    Models with a price (the settings prices."MODEL".input, .output and others) have what their tokens cost.
+    Cost is shown for models with a price (settings prices."MODEL".input, .output and others).
     """
     context = current_context(ctx)
     record = _totals(context).record(context.settings.prices)
@@ -142,7 +142,7 @@ def stats(ctx: typer.Context) -> None:
 
 
 def _totals(context: Context) -> _Totals:
-    """Go through all sessions once, a page at a time; memory does not grow with them."""
+    """Read all sessions once, page by page, in bounded memory."""
     totals, cursor = _Totals(), None
     with context.terminal.progress(
         "reading sessions", context.store.count(archived=None)
@@ -162,7 +162,7 @@ def _add_messages(context: Context, totals: _Totals, session_id: str) -> None:
         for message in context.store.iter_messages(session_id):
             totals.add(message)
     except SessionNotFound:
-        return  # removed by somebody since it was listed
+        return  # removed since it was listed
     totals.add_summaries(summaries_of(context.store, session_id))
 
 
@@ -214,7 +214,7 @@ def _month_table(months: Sequence[dict[str, Any]]) -> Table:
 
 
 def _model_table(models: Sequence[dict[str, Any]]) -> Table:
-    """Lay out what each model used, with a column for what it cost where there is a price."""
+    """Return the table of tokens per model, with a cost column if any model has a price."""
     priced = any("cost" in row for row in models)
     rows = []
     for row in models:

@@ -1,4 +1,4 @@
-"""`omniagent config`: settings shown, changed in the person's own file, and projects trusted."""
+"""`omniagent config`: show and change settings, and trust project files."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ from omniagent_cli.private_files import make_private_directory, write_private
 from omniagent_cli.text.sanitize import one_line, plain_field, visible
 from omniagent_cli.ui.cells import Column, Table
 
-Key = Annotated[str, typer.Argument(metavar="KEY", help="a setting, such as window.max_messages")]
+Key = Annotated[str, typer.Argument(metavar="KEY", help="a setting such as window.max_messages")]
 
 
 def list_settings(
     ctx: typer.Context,
     *,
     changed: Annotated[
-        bool, typer.Option("--changed", help="only those that something sets")
+        bool, typer.Option("--changed", help="only settings that are not at their default")
     ] = False,
 ) -> None:
-    """List all settings, their values, and where each comes from. Secrets are not shown."""
+    """List all settings with their values and sources. Secrets are masked."""
     context = current_context(ctx)
     rows = describe(context.settings)
     _show(context, [row for row in rows if not changed or row.layer != "default"])
 
 
 def get(ctx: typer.Context, *, key: Key) -> None:
-    """Show one setting, or a table of them."""
+    """Print one setting, or a table of settings."""
     context = current_context(ctx)
     rows = describe(context.settings, key)
     if len(rows) != 1 or rows[0].key != key:
@@ -63,44 +63,44 @@ def set_(
     ctx: typer.Context,
     *,
     key: Key,
-    value: Annotated[str, typer.Argument(metavar="VALUE", help="the value, as you would say it")],
+    value: Annotated[str, typer.Argument(metavar="VALUE", help="the value")],
 ) -> None:
-    """Set one setting in your file; comments and order stay."""
+    """Change a setting in your file; comments and order are kept."""
     context = current_context(ctx)
     check_use(context, key, value)
     set_value(_user_file(context), key, value)
-    context.terminal.detail(f"{key} is set in {_user_file(context)}")
+    context.terminal.detail(f"Set {key} in {_user_file(context)}")
 
 
 def unset(ctx: typer.Context, *, key: Key) -> None:
-    """Remove one setting from your file, so that its default holds again."""
+    """Remove a setting from your file, which restores its default."""
     context = current_context(ctx)
     if not unset_value(_user_file(context), key):
         context.terminal.note(f"{key} was not set in {_user_file(context)}")
 
 
 def path(ctx: typer.Context) -> None:
-    """Show where your settings file is, whether it exists or not."""
+    """Print the path of your settings file, whether it exists or not."""
     context = current_context(ctx)
     place = str(_user_file(context))
     context.terminal.line(visible(place) if context.terminal.is_terminal else place)
 
 
 def edit(ctx: typer.Context) -> None:
-    """Open your settings file in $VISUAL or $EDITOR, and check it afterwards."""
+    """Edit your settings file in $VISUAL or $EDITOR, then check it."""
     context = current_context(ctx)
     if not context.terminal.interactive:
-        raise Refused("an editor needs a terminal; 'omniagent config set KEY VALUE' does not")
+        raise Refused("an editor needs a terminal; use 'omniagent config set KEY VALUE' instead")
     file = _user_file(context)
     if not file.exists():
         make_private_directory(file.parent)
         write_private(file, b"")
     editor = context.environ.get("VISUAL") or context.environ.get("EDITOR") or "vi"
     try:
-        code = subprocess.call([*shlex.split(editor), os.fspath(file)])  # noqa: S603  # the person's own editor
+        code = subprocess.call([*shlex.split(editor), os.fspath(file)])  # noqa: S603  # the user's own editor
     except (OSError, ValueError) as error:
         raise ConfigError(
-            f"cannot start the editor {one_line(editor)}; set EDITOR to one that is there"
+            f"cannot start the editor {one_line(editor)}; set EDITOR to an installed editor"
         ) from error
     if code:
         raise Refused(f"the editor {one_line(editor)} ended with code {code}; look at {file}")
@@ -114,27 +114,27 @@ def trust(
         Path | None,
         typer.Argument(
             metavar="[FILE]",
-            help="a project's settings file; the one found from here without it",
+            help="a project settings file (default: the one of this directory)",
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Let a project's settings file set anything, as long as it stays as it is now."""
+    """Trust a project settings file, which may then set anything, until it changes."""
     context = current_context(ctx)
     found = file or find_project_file(context.cwd, context.environ)
     if found is None:
-        raise ConfigError("there is no .omniagent.toml here or above; there is nothing to trust")
+        raise ConfigError("no .omniagent.toml in this directory or above")
     if not context.terminal.interactive:
-        raise Refused("trust is given on a terminal, by a person; run this there")
+        raise Refused("'config trust' needs a terminal")
     try:
         content = found.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
-        raise ConfigError(f"cannot read {found}: {error.strerror}; name another file") from error
+        raise ConfigError(f"cannot read {found}: {error.strerror}; choose another file") from error
     for line in visible(content).splitlines():
         context.terminal.note(f"  {line}")
     agreed(context, f"let {found} set all this", yes=False)
     trust_project(found, environ=context.environ)
-    context.terminal.note(f"{found} is trusted until it changes")
+    context.terminal.note(f"{found} is now trusted until it changes")
 
 
 def _user_file(context: Context) -> Path:
@@ -161,7 +161,7 @@ def _table(rows: object) -> Table:
         Column("VALUE", shrink=True),
         Column("FROM", "dim", shrink=True),
     ]
-    assert isinstance(rows, list)  # noqa: S101  # what `_show` gave
+    assert isinstance(rows, list)  # noqa: S101  # as passed by `_show`
     return Table(
         columns, [[one_line(row.key), one_line(row.text), one_line(row.origin)] for row in rows]
     )

@@ -1,4 +1,4 @@
-"""`omniagent completion`: shows the scripts for the shells, puts them where the shell looks, and takes them away."""
+"""`omniagent completion`: print, install and remove the completion scripts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Shell = Annotated[
     str | None,
     typer.Argument(
         metavar="[SHELL]",
-        help="bash, zsh, fish or powershell; yours when left out",
+        help="bash, zsh, fish or powershell (default: your shell)",
         show_default=False,
     ),
 ]
@@ -41,35 +41,35 @@ def show(ctx: typer.Context, shell: Shell = None) -> None:
 
 
 def install(ctx: typer.Context, shell: Shell = None) -> None:
-    """Put the completion script where the shell looks; doing it twice changes nothing."""
+    """Install the completion script for a shell. Running it twice changes nothing."""
     context = current_context(ctx)
     name = _named(shell, context.environ)
     place = target(name, context.environ)
     changed = _write(place, script(name))
-    context.terminal.line(f"{place}: {'written' if changed else 'is there already'}")
+    context.terminal.line(f"{place}: {'written' if changed else 'already installed'}")
     if name == "zsh":
         _add_lines(context, _started_by(name, context.environ), _for_zshrc(place.parent))
     elif name == "bash":
         _add_lines(context, _started_by(name, context.environ), _for_bashrc(place))
-    context.terminal.note("it works in shells you open from now on")
+    context.terminal.note("completion works in new shells")
 
 
 def uninstall(ctx: typer.Context, shell: Shell = None) -> None:
-    """Take the completion script away again, and what was added for it."""
+    """Remove the completion script and the lines added for it."""
     context = current_context(ctx)
     name = _named(shell, context.environ)
     place = target(name, context.environ)
     there = _remove(place)
-    context.terminal.line(f"{place}: {'removed' if there else 'was not there'}")
+    context.terminal.line(f"{place}: {'removed' if there else 'was not installed'}")
     if name in ("zsh", "bash"):
         file = _started_by(name, context.environ)
-        without = _without_ours(_read(file))
+        without = _without_our_lines(_read(file))
         if without != _read(file):
-            _check_may_change(file, "take our lines out of it yourself")
+            _check_may_change(file, "remove the omniagent lines yourself")
             _write(file, without)
             if not without and not file.is_symlink():
-                _remove(file)  # it was made for our lines
-            context.terminal.line(f"{file}: our lines removed")
+                _remove(file)  # it only had the omniagent lines
+            context.terminal.line(f"{file}: omniagent lines removed")
 
 
 def script(shell: str) -> str:
@@ -88,7 +88,7 @@ def _named(shell: str | None, environ: Mapping[str, str]) -> str:
     if shell is not None:
         if shell in SHELLS:
             return shell
-        raise UsageError(f"there is no script for {shell!r}; give {', '.join(SHELLS)}")
+        raise UsageError(f"no completion script for {shell!r}; give {', '.join(SHELLS)}")
     found = shell_of(environ)
     if found in SHELLS:
         return found
@@ -97,16 +97,16 @@ def _named(shell: str | None, environ: Mapping[str, str]) -> str:
 
 
 def shell_of(environ: Mapping[str, str]) -> str:
-    """Return the name of this person's shell; empty when nobody knows."""
+    """Return the name of the user's shell; empty if unknown."""
     found = Path(environ.get("SHELL", "")).name.removesuffix(".exe")
     return "powershell" if found == "pwsh" else found
 
 
 def target(shell: str, environ: Mapping[str, str]) -> Path:
-    """Return where the shell looks for a person's own scripts."""
+    """Return the path where the shell loads the user's scripts from."""
     if shell == "powershell":
         raise UsageError(
-            "PowerShell has no directory for scripts; add this line to the file $PROFILE names: "
+            "PowerShell has no directory for scripts; add this line to the file in $PROFILE: "
             "omniagent completion show powershell | Out-String | Invoke-Expression"
         )
     data = _xdg("XDG_DATA_HOME", ".local/share", environ)
@@ -127,7 +127,7 @@ def _xdg(variable: str, below_home: str, environ: Mapping[str, str]) -> Path:
 
 
 def _started_by(shell: str, environ: Mapping[str, str]) -> Path:
-    """Return the file that a shell reads when it starts."""
+    """Return the startup file of a shell."""
     from omniagent_cli.config.paths import home
 
     if shell == "bash":
@@ -136,7 +136,7 @@ def _started_by(shell: str, environ: Mapping[str, str]) -> Path:
 
 
 def _for_zshrc(directory: Path) -> str:
-    """Have zsh look into the directory; at the end of .zshrc, where it is known whether completion was started."""
+    """Return lines that add the directory to zsh; at the end of .zshrc, after a possible compinit."""
     return (
         f"fpath=({_quoted(directory)} $fpath)\n"
         "if (( $+functions[compdef] )); then\n"
@@ -148,7 +148,7 @@ def _for_zshrc(directory: Path) -> str:
 
 
 def _for_bashrc(place: Path) -> str:
-    """Have bash read the script: only the package bash-completion, which many systems lack or leave out, finds it."""
+    """Return lines that source the script from ~/.bashrc, because bash-completion may not be installed."""
     return f"if [ -r {_quoted(place)} ]; then\n    . {_quoted(place)}\nfi\n"
 
 
@@ -157,23 +157,25 @@ def _quoted(path: Path) -> str:
 
 
 def _add_lines(context: Context, file: Path, lines: str) -> None:
-    before = _without_ours(_read(file))
+    before = _without_our_lines(_read(file))
     if before and not before.endswith("\n"):
         before += "\n"
     text = f"{before}{_BEGIN}\n{lines}{_END}\n"
     if not _exists(file) or _read(file) != text:
-        _check_may_change(file, f"add this to what your shell reads: {lines}")
+        _check_may_change(file, f"add this to your shell's startup file: {lines}")
     changed = _write(file, text)
-    context.terminal.line(f"{file}: {'lines added' if changed else 'has our lines already'}")
+    context.terminal.line(
+        f"{file}: {'lines added' if changed else 'already has the omniagent lines'}"
+    )
 
 
 def _check_may_change(file: Path, instead: str) -> None:
-    """Refuse a file that somebody made read-only: replacing it would go round that."""
+    """Raise an error for a read-only file, which replacing would bypass."""
     if file.is_file() and not file.stat().st_mode & 0o222:
-        raise ConfigError(f"{file} is read-only and was left as it is; {instead}")
+        raise ConfigError(f"{file} is read-only and was not changed; {instead}")
 
 
-def _without_ours(text: str) -> str:
+def _without_our_lines(text: str) -> str:
     before, begin, rest = text.partition(f"{_BEGIN}\n")
     _, end, after = rest.partition(f"{_END}\n")
     return before + after if begin and end else text
@@ -185,7 +187,9 @@ def _read(file: Path) -> str:
     except FileNotFoundError:
         return ""
     except OSError as error:
-        raise ConfigError(f"cannot read {file}: {error.strerror}; mend that and repeat") from error
+        raise ConfigError(
+            f"cannot read {file}: {error.strerror}; fix this and try again"
+        ) from error
 
 
 def _exists(file: Path) -> bool:
@@ -193,7 +197,7 @@ def _exists(file: Path) -> bool:
 
 
 def _write(file: Path, text: str) -> bool:
-    """Write a file when it is not so already, keeping its mode; return whether it was not."""
+    """Write a file if its content differs, keeping its mode; return whether it was written."""
     there = _exists(file)
     if there and _read(file) == text:
         return False
@@ -207,7 +211,7 @@ def _write(file: Path, text: str) -> bool:
 
 
 def _remove(file: Path) -> bool:
-    """Remove a file; return whether it was there."""
+    """Remove a file; return whether it existed."""
     try:
         file.unlink()
     except FileNotFoundError:

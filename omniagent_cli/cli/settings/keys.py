@@ -1,4 +1,4 @@
-"""`omniagent keys`: the keys of providers, where they are kept, and never what they are."""
+"""`omniagent keys`: set, list and remove provider keys; a key is never printed."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from omniagent_cli.ui.cells import Column, Table
 _LONGEST_BYTES = 20_000
 
 ProviderArgument = Annotated[
-    str, typer.Argument(metavar="PROVIDER", help="a provider such as openai")
+    str, typer.Argument(metavar="PROVIDER", help="a provider, such as openai")
 ]
 
 
 class _Row(NamedTuple):
-    """One key, without the key.
+    """The location of a key.
 
     Attributes:
         where: ``environment``, ``keyring`` or ``file``.
-        place: the variable's name, the keyring, or the file.
-        used: it is the one that is sent; a key of the same provider in a later place waits behind it.
+        place: the name of the variable, the keyring, or the path of the file.
+        used: this key is sent; it takes precedence over those of the same provider in later locations.
     """
 
     provider: str
@@ -37,7 +37,7 @@ class _Row(NamedTuple):
 
 
 def list_keys(ctx: typer.Context) -> None:
-    """List which providers have a key, and where it is; a key itself is never shown."""
+    """List the providers that have a key, and its location. Keys are never printed."""
     context = current_context(ctx)
     names = dict.fromkeys((*PROVIDERS, *context.keys.names_in_file()))
     rows = [
@@ -47,7 +47,9 @@ def list_keys(ctx: typer.Context) -> None:
         for key in found
     ]
     if exposed := context.keys.exposed_file:
-        context.terminal.warn(f"others on this machine may read {exposed}; chmod 600 {exposed}")
+        context.terminal.warn(
+            f"other users of this machine can read {exposed}; run: chmod 600 {exposed}"
+        )
     show_rows(
         context,
         rows,
@@ -56,7 +58,7 @@ def list_keys(ctx: typer.Context) -> None:
             plain_field(row.provider), row.where, plain_field(row.place), "used" * row.used,
         ],
         table=_table,
-        empty="no provider has a key; give one with omniagent keys set openai",
+        empty="no provider has a key. Set one: omniagent keys set openai",
     )  # fmt: skip
 
 
@@ -79,9 +81,9 @@ def set_(
     provider: ProviderArgument,
     given: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
 ) -> None:
-    """Keep a provider's key: typed at a hidden prompt, or read from stdin; never from the command line.
+    """Save a provider's key, typed at a hidden prompt or read from stdin.
 
-    It is kept in the system keyring where there is one, else in a file that only you can read.
+    It is saved in the system keyring if there is one, else in a file that only you can read.
     """
     context = current_context(ctx)
     row = find_provider(provider)
@@ -95,24 +97,24 @@ def set_(
     )
     place = context.keys.set(row.name, key)
     if place == KEYRING_ORIGIN:
-        context.terminal.note(f"the key for {row.title} is kept in the system keyring")
+        context.terminal.note(f"Saved the key for {row.title} in the system keyring")
     else:
         why = (
-            "no system keyring took it"
+            "the system keyring is not available"
             if context.keys.has_keyring
-            else f"a system keyring can be used after {KEYRING_EXTRA}"
+            else f"for a system keyring, run {KEYRING_EXTRA}"
         )
         context.terminal.note(
-            f"the key for {row.title} is kept in {place}, unencrypted, readable by you alone: {why}"
+            f"Saved the key for {row.title} in {place}, unencrypted, readable only by you: {why}"
         )
     if variable := context.keys.find_in_environment(row.name, row.key_variables):
-        context.terminal.warn(f"{variable.origin} is set too, and wins over what is kept")
+        context.terminal.warn(f"{variable.origin} is set and takes precedence")
 
 
 def _typed(context: Context, title: str) -> str:
-    key = context.terminal.ask_secret(f"Key for {title} (it is not shown): ")
+    key = context.terminal.ask_secret(f"Key for {title} (hidden): ")
     if not key or not key.strip():
-        raise UsageError("no key was typed; nothing was changed")
+        raise UsageError("no key entered; nothing changed")
     return key
 
 
@@ -120,34 +122,32 @@ def _piped(context: Context) -> str:
     stream = context.terminal.stdin
     data = getattr(stream, "buffer", stream).read(_LONGEST_BYTES + 1) if stream else b""
     if len(data) > _LONGEST_BYTES:
-        raise UsageError("what came on stdin is too long to be a key")
+        raise UsageError("the text on stdin is too long for a key")
     text = data if isinstance(data, str) else data.decode("utf-8", "replace")
     if not text.strip():
         raise UsageError(
-            "no key came on stdin; pipe one in, as in: pass show openai | omniagent keys set openai"
+            "no key on stdin; pipe one in, for example: pass show openai | omniagent keys set openai"
         )
     if len(text.strip().splitlines()) > 1:
-        raise UsageError("more than one line came on stdin; pipe in the key alone")
+        raise UsageError("stdin has more than one line; pipe in only the key")
     return text
 
 
 def remove(ctx: typer.Context, *, provider: ProviderArgument) -> None:
-    """Forget the key of a provider, wherever it is kept."""
+    """Remove the saved key of a provider."""
     context = current_context(ctx)
     name = provider if provider in context.keys.names_in_file() else find_provider(provider).name
     places = context.keys.remove(name)
     left = context.keys.find_in_environment(name, _variables(name))
     if places:
-        context.terminal.note(f"the key for {name} is removed from {' and '.join(places)}")
+        context.terminal.note(f"Removed the key for {name} from {' and '.join(places)}")
     elif not left:
-        raise OmniAgentError(
-            f"no key for {name} is kept here; `omniagent keys list` shows those there are"
-        )
+        raise OmniAgentError(f"no key for {name} is saved; run 'omniagent keys list'")
     if left:
-        told = f"{left.origin} is set and goes on being used; unset it in your shell"
+        reason = f"{left.origin} is set and still used; unset it in your shell"
         if not places:
-            raise OmniAgentError(f"no key for {name} is kept here: {told}")
-        context.terminal.warn(told)
+            raise OmniAgentError(f"no key for {name} is saved: {reason}")
+        context.terminal.warn(reason)
 
 
 def _variables(name: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""`omniagent mcp`: the sessions for other programs."""
+"""`omniagent mcp`: serve the sessions to other programs."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ def serve(
     ctx: typer.Context,
     *,
     allow_write: Annotated[
-        bool, typer.Option("--allow-write", help="let the client set metadata")
+        bool, typer.Option("--allow-write", help="allow the client to set metadata")
     ] = False,
     allow_delete: Annotated[
-        bool, typer.Option("--allow-delete", help="let the client clear and delete sessions")
+        bool, typer.Option("--allow-delete", help="allow the client to clear and delete sessions")
     ] = False,
 ) -> None:
-    """Let another program read your sessions, over the Model Context Protocol on stdin and stdout.
+    """Serve your sessions to another program, over the Model Context Protocol on stdin and stdout.
 
-    The program starts it; in the settings of most:
+    The program starts it; most have a settings file that accepts:
 
     {"mcpServers": {"omniagent": {"command": "omniagent", "args": ["mcp"]}}}
 
@@ -49,7 +49,7 @@ def serve(
     _check_key(store)
     if context.terminal.reads_terminal:
         context.terminal.note(
-            "waiting for a client on stdin; clients start this themselves, see: omniagent mcp --help"
+            "waiting for a client on stdin. Clients start this command themselves; see: omniagent mcp --help"
         )
     service = mcp_server.serve(store, allow_write=allow_write, allow_delete=allow_delete)
     try:
@@ -61,11 +61,11 @@ def serve(
 
 
 def _check_key(store: SessionStore) -> None:
-    """Make sure that content can be read, before a client is told that all is well.
+    """Check that content can be read, before the client is answered.
 
     Raises:
-        EncryptedStore: it is encrypted, and nobody gave the key.
-        DecryptionError: the key is another one.
+        EncryptedStore: the store is encrypted and no key is set.
+        DecryptionError: the key is wrong.
     """
     store.unlock()
     store.check_key()
@@ -77,7 +77,7 @@ def _check_key(store: SessionStore) -> None:
 
 
 async def _until_terminated(service: Coroutine[None, None, None]) -> None:
-    """Serve; a SIGTERM ends it as Ctrl-C does, instead of breaking into whatever runs."""
+    """Serve until SIGTERM or Ctrl-C, which both end it cleanly."""
     task = asyncio.current_task()
     terminated: list[bool] = []
 

@@ -1,4 +1,4 @@
-"""`omniagent tools`: what a model may be offered, without asking one."""
+"""`omniagent tools`: list the tools of all skills, without a request to a model."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from omniagent_cli.ui.tools import tools_table
 
 
 class _Row(NamedTuple):
-    """One tool, or a skill that is off as a whole and was not set up.
+    """A tool, or a disabled skill, which is not opened.
 
     Attributes:
-        why_off: the setting that switches it off; None when it is on.
+        why_off: the setting that turns it off; None if it is on.
     """
 
     skill: str
@@ -35,7 +35,7 @@ class _Row(NamedTuple):
 
 
 def list_tools(ctx: typer.Context) -> None:
-    """List the tools of all skills; MCP servers are started to ask for theirs."""
+    """List the tools of all skills; MCP servers are started to list theirs."""
     context = current_context(ctx)
     show_rows(
         context,
@@ -50,7 +50,7 @@ def list_tools(ctx: typer.Context) -> None:
             plain_field(row.description),
         ],
         table=_table,
-        empty="there are no tools",
+        empty="no tools",
     )
 
 
@@ -61,7 +61,7 @@ def _table(rows: Sequence[_Row]) -> Table:
 
 
 async def _rows(context: Context) -> list[_Row]:
-    """Set up the skills that are on, on a store of this command's own, and list what they bring."""
+    """Open the enabled skills on a store of this command's own and list their tools."""
     from omniagent_cli.stores import open_store
 
     settings = context.settings

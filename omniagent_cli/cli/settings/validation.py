@@ -1,4 +1,4 @@
-"""Whether a value that is about to be set can be used: told now, not by the first command that needs it."""
+"""Validation of a setting before it is saved, so that an unusable value is rejected immediately."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _CURRENT = "current"
 
 
 def check_use(context: Context, key: str, value: str) -> None:
-    """Refuse a store or a model that nothing could be made of; what is wrong with other values the table tells.
+    """Reject an unusable store or model; the settings table validates other values.
 
     Raises:
-        UsageError: no backend has such a URL, there is no such store or provider.
+        UsageError: the URL has no backend, or the store or provider does not exist.
     """
     name = split_key(key)
     if _general(name) in _STORES:
@@ -39,7 +39,7 @@ def _check_store(context: Context, key: str, value: str) -> None:
     from omniagent_cli.stores import check_url
 
     if not value.strip():
-        return  # the table says what is wrong
+        return  # the settings table reports the error
     if not value.startswith("@"):
         check_url(value)
         return
@@ -48,9 +48,9 @@ def _check_store(context: Context, key: str, value: str) -> None:
         return
     known: dict[str, object] = settings.table(("stores",))
     if value[1:] not in known:
-        told = ", ".join(f"@{name}" for name in known) or "none yet"
+        defined = ", ".join(f"@{name}" for name in known) or "none defined"
         raise UsageError(
-            f"{key} cannot be {value!r}: there is no such store ({told}); name it first with "
+            f"{key} cannot be {value!r}: no such store ({defined}); define it first: "
             f"'omniagent config set stores.{value[1:] or 'NAME'}.url URL'"
         )
 
@@ -65,14 +65,14 @@ def _check_model(context: Context, name: tuple[str, ...], value: str) -> None:
             return
         provider = settings.agent.provider
         if ":" not in model and (provider or settings.agent.base_url):
-            return  # a bare name of that provider, or of a server of one's own
+            return  # a bare name of that provider, or of a custom server
     if not model or model.lower() == RECALL or (name[0] == "titles" and model == _CURRENT):
         return
     parse_model(model)
 
 
 def _settings(context: Context) -> Settings | None:
-    """Return the settings; None while they are broken, which is often why one is being set."""
+    """Return the settings; None if they are invalid, which setting a value may repair."""
     try:
         return context.settings
     except ConfigError:

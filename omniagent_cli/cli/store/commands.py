@@ -17,11 +17,11 @@ from omniagent_cli.errors import UnsupportedOperation, UsageError
 from omniagent_cli.stores.maintenance.check import Problem
 from omniagent_cli.text.sanitize import plain_field
 from omniagent_cli.ui.json_text import json_text
-from omniagent_cli.ui.views import counted, pairs_table
+from omniagent_cli.ui.views import counted, file_size, pairs_table
 
 
 def info(ctx: typer.Context) -> None:
-    """Show what the store is, where it is, and how much it holds."""
+    """Show the kind, location and contents of the store."""
     context = current_context(ctx)
     facts = context.store.info()
     if context.json:
@@ -45,10 +45,10 @@ def check(
     *,
     repair: Annotated[
         bool,
-        typer.Option("--repair", help="mend what can be mended, after copying the store"),
+        typer.Option("--repair", help="repair what can be repaired, after backing up the store"),
     ] = False,
 ) -> None:
-    """Look for damage. Exit code 1 when some remains."""
+    """Check the store for damage. Exit code 1 if damage remains."""
     context = current_context(ctx)
     found = context.store.check(repair=repair)
     if context.json:
@@ -57,12 +57,12 @@ def check(
         for problem in found:
             context.terminal.fields(_problem_fields(problem))
     if found.copied_to:
-        context.terminal.note(f"the store as it was is in {found.copied_to}")
+        context.terminal.note(f"the store before the repair is in {found.copied_to}")
     left = [problem for problem in found if not problem.repaired]
     if not found:
-        context.terminal.note("no damage found")
+        context.terminal.note("No damage found")
     elif left:
-        how = "" if repair else "; 'omniagent store check --repair' mends what can be mended"
+        how = "" if repair else ". Repair: omniagent store check --repair"
         context.terminal.note(f"{counted(len(left), 'problem')} found{how}")
     else:
         context.terminal.note(f"{counted(len(found), 'problem')} mended")
@@ -88,11 +88,13 @@ def backup(
     *,
     file: Annotated[
         Path,
-        typer.Argument(metavar="FILE", help="the copy to make; a directory for a JSON-file store"),
+        typer.Argument(
+            metavar="FILE", help="the backup to write; a directory for a JSON-file store"
+        ),
     ],
     yes: Yes = False,
 ) -> None:
-    """Copy the whole store, consistently, while others use it."""
+    """Write a consistent backup of the store while other programs use it."""
     context = current_context(ctx)
     copy: Any = getattr(context.store, "backup", None)
     if copy is None:
@@ -102,9 +104,9 @@ def backup(
             "'omniagent sessions export --all' writes its sessions",
         )
     if _is_store(context, file):
-        raise UsageError(f"{file} is the store itself; name another file for the copy")
-    if not os.path.isdir(file.absolute().parent):  # noqa: PTH112  # pathlib's raises where nobody may look
-        raise UsageError(f"there is no directory {file.parent}; create it or name another file")
+        raise UsageError(f"{file} is the store itself; choose another file")
+    if not os.path.isdir(file.absolute().parent):  # noqa: PTH112  # pathlib raises an error without permission
+        raise UsageError(f"no directory {file.parent}; create it or choose another file")
     if os.path.isfile(file):  # noqa: PTH113  # the same
         agreed(context, f"replace {file}", yes=yes)
     copy(file)
@@ -112,28 +114,26 @@ def backup(
 
 
 def _is_store(context: Context, file: Path) -> bool:
-    """Tell whether a file to write is the one that is read: the copy would take its place."""
+    """Return whether the target file is the store itself, which the backup would replace."""
     return context.store_choice.location.is_same_file(file)
 
 
 def compact(ctx: typer.Context) -> None:
-    """Give back the room of what was removed, and leave no trace of it."""
+    """Free the space of removed data and erase its remains."""
     context = current_context(ctx)
     shrink: Any = getattr(context.store, "compact", None)
     if shrink is None:
         raise _unsupported(context, "be compacted")
     before = context.store.info().get("bytes")
     if before == 0:
-        context.terminal.note("there is nothing to compact")
+        context.terminal.note("nothing to compact")
         return
     shrink()
     after = context.store.info().get("bytes")
     if isinstance(before, int) and isinstance(after, int):
-        context.terminal.note(f"{before:,} bytes are {after:,} now")
+        context.terminal.note(f"Compacted: {file_size(before)} -> {file_size(after)}")
 
 
 def _unsupported(context: Context, what: str, instead: str = "") -> UnsupportedOperation:
     hint = f"; {instead}" if instead else ""
-    return UnsupportedOperation(
-        f"a store of the kind '{context.store.backend}' cannot {what}{hint}"
-    )
+    return UnsupportedOperation(f"a store of kind '{context.store.backend}' cannot {what}{hint}")

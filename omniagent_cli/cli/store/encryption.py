@@ -18,26 +18,26 @@ if TYPE_CHECKING:
 
 GenerateKey = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="make a new random key and write it to this new file"),
+    typer.Option(metavar="FILE", help="generate a random key and write it to this new file"),
 ]
 
-_LOST = "who loses the key loses these conversations: nothing opens them without it; keep a copy of it elsewhere"
+_LOST = "without the key these conversations cannot be read; keep a copy of it in another place"
 
 
 def encrypt(
     ctx: typer.Context,
     *,
     key_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="the file that holds the key")
+        Path | None, typer.Option(metavar="FILE", help="the file with the key")
     ] = None,
     generate_key: GenerateKey = None,
 ) -> None:
-    """Encrypt the whole store where it is; run it again to go on when it was interrupted."""
+    """Encrypt the whole store in place. If interrupted, run it again to continue."""
     context = current_context(ctx)
     store = context.stores.without_key()
     if generate_key is not None and store.encryption() is not None:
         raise UsageError(
-            "the store is encrypted, or partly; give its key to go on, or change it with 'omniagent store rekey'"
+            "the store is already encrypted, at least in part; give its key to continue, or change it with 'omniagent store rekey'"
         )
     key = store_keys.new_key(
         key_file=key_file, generate=generate_key, option="--key-file"
@@ -58,21 +58,21 @@ def rekey(
     ctx: typer.Context,
     *,
     new_key_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="the file that holds the new key")
+        Path | None, typer.Option(metavar="FILE", help="the file with the new key")
     ] = None,
     generate_key: GenerateKey = None,
 ) -> None:
-    """Change the key of an encrypted store; run it again to go on when it was interrupted."""
+    """Change the key of an encrypted store. If interrupted, run it again to continue."""
     context = current_context(ctx)
     store = context.stores.without_key()
     facts = store.encryption()
     if facts is None:
         raise UsageError(
-            f"the store {context.store_choice.shown} is not encrypted; 'omniagent store encrypt' does it"
+            f"the store {context.store_choice.shown} is not encrypted; run 'omniagent store encrypt'"
         )
     if facts["state"] == "rekeying" and generate_key is not None:
         raise UsageError(
-            "the change to another key was interrupted; finish it with that one: --new-key-file FILE"
+            "a change to another key was interrupted; complete it with that key: --new-key-file FILE"
         )
     if facts["state"] == "encrypted":
         old = store_keys.configured_key(context.store_choice, context.keys)
@@ -87,7 +87,7 @@ def rekey(
         key_file=new_key_file, generate=generate_key, option="--new-key-file"
     ) or store_keys.new_passphrase(context.terminal, "--new-key-file")
     context.terminal.warn(_LOST)
-    done = _running(context, "encrypting anew", lambda step: store.rekey(key, step))
+    done = _running(context, "encrypting", lambda step: store.rekey(key, step))
     _tell(context, "encrypted with the new key", done)
     _tell_settings(context, new_key_file or generate_key)
 
@@ -100,7 +100,9 @@ def _running(
         with context.terminal.progress(label, total if isinstance(total, int) else None) as step:
             return work(step)
     except KeyboardInterrupt:
-        context.terminal.note("interrupted; nothing is lost, and the same command goes on with it")
+        context.terminal.note(
+            "interrupted. Nothing is lost; run the same command again to continue"
+        )
         raise
 
 
@@ -112,31 +114,31 @@ def _tell(context: Context, what: str, done: Recoded) -> None:
     context.terminal.note(f"{what}: {number} of {context.store_choice.shown}")
     for name in done.damaged:
         context.terminal.warn(
-            f"{name!r} holds something that could not be read before either; 'omniagent store check' says more"
+            f"{name!r} contains data that was already unreadable; run 'omniagent store check'"
         )
     for copy in done.copies:
         context.terminal.warn(
-            f"the backup {copy} can still be read without this key; delete it when you need it no longer"
+            f"the backup {copy} can still be read without this key; delete it when you no longer need it"
         )
 
 
 def _tell_traces(context: Context) -> None:
-    """Name what lies outside of the store and holds text of it."""
+    """Warn about files outside the store that contain its text."""
     from omniagent_cli.config import state_dir
 
     history = state_dir(context.environ) / "history"
     if history.exists():
         context.terminal.warn(
-            f"{history} still holds the lines typed in chats; delete it, and set chat.history false to keep none"
+            f"{history} still contains lines typed in chats; delete it, and set chat.history to false"
         )
 
 
 def _tell_settings(context: Context, file: Path | None) -> None:
-    """Say which settings make every command use the key; they are the person's to make."""
+    """Print the settings that make every command use the key."""
     choice = context.store_choice
     name = f"stores.{choice.name}" if choice.name else "store"
     wanted = [] if choice.encrypt else [f"omniagent config set {name}.encrypt true"]
     if file is not None and choice.key_file != file.expanduser().absolute():
         wanted.append(f"omniagent config set {name}.key_file {file.expanduser().absolute()}")
     if wanted:
-        context.terminal.note(f"to use it from now on: {'; '.join(wanted)}")
+        context.terminal.note(f"To use it from now on: {'; '.join(wanted)}")

@@ -25,26 +25,26 @@ def migrate(
     ctx: typer.Context,
     *,
     source: Annotated[
-        str, typer.Argument(metavar="FROM", help="the store to read: a URL, a path, or @NAME")
+        str, typer.Argument(metavar="FROM", help="the source store: a URL, a path, or @NAME")
     ],
     target: Annotated[
-        str, typer.Argument(metavar="TO", help="the store to write: a URL, a path, or @NAME")
+        str, typer.Argument(metavar="TO", help="the target store: a URL, a path, or @NAME")
     ],
     id_: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[ID]...", help="sessions' whole ids; without any, all", show_default=False
+            metavar="[ID]...", help="full ids of sessions (default: all)", show_default=False
         ),
     ] = None,
     replace: Annotated[
         bool,
         typer.Option(
-            "--replace", help="put a session of TO that differs in its trash, and take FROM's"
+            "--replace", help="replace sessions of TO that differ; the old ones go to its trash"
         ),
     ] = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Copy sessions, and what can be restored, into another store. Running it again copies what is missing."""
+    """Copy sessions and the trash to another store. Run it again to copy what is missing."""
     context = current_context(ctx)
     with (
         contextlib.closing(context.with_store(source)) as reading,
@@ -67,17 +67,17 @@ def migrate(
 
 
 def _check_there(context: Context) -> None:
-    """Refuse a local store that is not there; elsewhere it reads as an empty one, here it was mistyped."""
+    """Raise an error if a local source store does not exist."""
     location = context.store_choice.location
-    if location.is_local and not os.path.exists(location.files()[0]):  # noqa: PTH110  # pathlib's raises where nobody may look
+    if location.is_local and not os.path.exists(location.files()[0]):  # noqa: PTH110  # pathlib raises an error without permission
         raise StoreUnreachable(
-            f"there is no store {context.store_choice.shown} to migrate from; check how it is written"
+            f"no store at {context.store_choice.shown} to migrate from; check the path"
         )
 
 
 @contextlib.contextmanager
 def _showing(context: Context) -> Iterator[Callable[[MigrationReport], object]]:
-    """Show a bar of messages; how many there are is known with the first report."""
+    """Show a progress bar of messages; the total is known with the first report."""
     with contextlib.ExitStack() as stack:
         advance: Callable[[int], None] | None = None
         seen = 0
@@ -107,19 +107,19 @@ def _tell(context: Context, report: MigrationReport, *, dry_run: bool) -> None:
 
 def _summed_up(report: MigrationReport, *, dry_run: bool) -> str:
     counts = [
-        f"{word} {told}"
-        for word, number, told in (
+        f"{word} {what}"
+        for word, number, what in (
             ("copied", report.copied, counted(report.copied, "session")),
             ("replaced", report.replaced, counted(report.replaced, "session")),
             ("copied", report.trash, f"{report.trash:,} of the trash"),
-            ("found", report.equal, f"{counted(report.equal, 'session')} there already"),
+            ("found", report.equal, f"{counted(report.equal, 'session')} already there"),
             ("refused", len(report.refused), counted(len(report.refused), "session")),
         )
         if number
     ]
-    told = ", ".join(counts) or "copied nothing"
-    told += f" ({counted(report.messages, 'message')})" if report.messages else ""
-    return f"this would have {told}" if dry_run else told
+    summary = ", ".join(counts) or "nothing copied"
+    summary += f" ({counted(report.messages, 'message')})" if report.messages else ""
+    return f"dry run: would have {summary}" if dry_run else summary.capitalize()
 
 
 def _record(report: MigrationReport) -> dict[str, Any]:
@@ -129,5 +129,7 @@ def _record(report: MigrationReport) -> dict[str, Any]:
         "equal": report.equal,
         "trash": report.trash,
         "messages": report.messages,
-        "refused": [{"id": told.session_id, "reason": told.reason} for told in report.refused],
+        "refused": [
+            {"id": refused.session_id, "reason": refused.reason} for refused in report.refused
+        ],
     }
