@@ -1,4 +1,4 @@
-"""Untrusted text: the words search compares, and forms that cannot drive a terminal."""
+"""Untrusted text: search words, display forms and redaction."""
 
 import sqlite3
 import unicodedata
@@ -24,7 +24,7 @@ ODD = st.text(
 
 @pytest.fixture(scope="module")
 def tokens():
-    """Return what SQLite's ascii tokenizer makes of a text."""
+    """Return the tokens of SQLite's ascii tokenizer."""
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.execute("CREATE VIRTUAL TABLE t USING fts5(text, tokenize='ascii')")
         connection.execute("CREATE VIRTUAL TABLE v USING fts5vocab(t, instance)")
@@ -54,7 +54,7 @@ def tokens():
     ],
 )
 def test_what_a_word_is(text, expected):
-    """Runs of letters and digits are words, folded; characters of scripts without blanks stand alone."""
+    """Runs of letters and digits are words, folded; characters of scripts without spaces are words of their own."""
     assert words(text) == expected
 
 
@@ -63,19 +63,19 @@ def test_what_a_word_is(text, expected):
 @example("\u0345a")
 @example("A\u0300")
 def test_the_index_holds_exactly_the_words(tokens, text):
-    """SQLite's tokenizer finds in the indexed text what our definition calls its words."""
+    """SQLite's tokenizer finds exactly our words in the indexed text."""
     assert tokens(index_text(text)) == words(text)
 
 
 @given(ANY | ODD)
 def test_indexed_text_can_be_stored(text):
-    """What is given to an index is text any database takes."""
+    """Indexed text can be stored in any database."""
     index_text(text).encode("utf-8")
 
 
 @given(ANY | ODD)
 def test_spans_agree_with_words(text):
-    """Words with their places are the same words, in order, each place within the text."""
+    """Words with spans are the same words in order, each span within the text."""
     found = list(words_with_spans(text))
     assert [word for word, _, _ in found] == words(text)
     ends = [0]
@@ -89,7 +89,7 @@ def test_spans_agree_with_words(text):
 
 @given(ANY | ODD)
 def test_folding_is_final(text):
-    """Folded text folds to itself, and folds alike from either normal form."""
+    """Folding is idempotent and independent of the normal form."""
     once = fold(text)
     assert fold(once) == once
     assert words(unicodedata.normalize("NFC", text)) == words(unicodedata.normalize("NFD", text))
@@ -97,7 +97,7 @@ def test_folding_is_final(text):
 
 @given(ANY | ODD, ANY | ODD)
 def test_a_text_contains_its_own_words(text, query):
-    """Every text is found by its own words, any query can be parsed, and a snippet marks what matched."""
+    """Every text is found by its own words, any query can be parsed, and a snippet marks the match."""
     found = words(text)
     parsed = search.parse(query)
     search.matches(parsed, text)
@@ -127,7 +127,7 @@ def unsafe(text, allowed):
 @given(ANY)
 @example("\x1b]0;evil\x07 \x9b31m \u202egpj.exe \r\n \ud800 \u2028 \x7f")
 def test_nothing_visible_drives_a_terminal(text):
-    """Control characters, bidi marks and half characters never get through; lines stay in `visible` only."""
+    """Control characters, bidi marks and lone surrogates are removed; newlines are kept by `visible` only."""
     assert unsafe(visible(text), "\n\t") == []
     assert unsafe(one_line(text), "") == []
     assert unsafe(plain_field(text), "") == []
@@ -142,13 +142,13 @@ def test_nothing_visible_drives_a_terminal(text):
     )
 )
 def test_harmless_text_stays_as_it_is(text):
-    """Text without control characters is shown unchanged."""
+    """Text without control characters is unchanged."""
     assert visible(text) == one_line(text) == text
 
 
 @given(ANY)
 def test_a_field_can_be_read_back(text):
-    """Fields of different texts differ: the escapes lose nothing but line ends are kept apart."""
+    """Escaping of fields is lossless except for the kind of line break."""
     assert "\t" not in plain_field(text)
     assert "\n" not in plain_field(text)
     assert (plain_field(text) == text) == (
@@ -161,7 +161,7 @@ def test_a_field_can_be_read_back(text):
 @example("👩\u200d👩\u200d👧", 3)
 @example("👍🏽👍🏽", 2)
 def test_cut_is_short_and_clean(text, length):
-    """A cut text is no longer than asked for, says that it was cut, and splits no combined character."""
+    """A shortened text respects the limit, ends with an ellipsis, and splits no combined character."""
     short = cut(text, length)
     if len(text) <= length:
         assert short == text
@@ -180,7 +180,7 @@ def test_cut_is_short_and_clean(text, length):
 
 
 def test_first_line():
-    """The first line with something on it, blanks folded."""
+    """The first non-blank line is returned with white space collapsed."""
     assert first_line("\n \t\n  one \t two  \nthree", 80) == "one two"
     assert first_line("", 80) == first_line(" \n ", 80) == ""
     assert first_line("word " * 100, 20) == "word word word word…"
@@ -191,7 +191,7 @@ def test_first_line():
     [("", True), ("Ärger 😀", True), ("a\x00", False), ("\ud800", False), ("\x1b", True)],
 )
 def test_what_a_column_can_hold(text, ok):
-    """NUL and half characters cannot stand in a column of every database."""
+    """NUL and lone surrogates are not storable."""
     assert is_storable(text) is ok
 
 
@@ -208,7 +208,7 @@ def test_what_a_column_can_hold(text, ok):
     ],
 )
 def test_secrets_are_masked_and_counted(text, kind):
-    """What looks like a secret is replaced by its kind, and counted."""
+    """Likely secrets are replaced by their kind and counted."""
     counts = {}
     masked = redact(text, counts)
     assert f"[redacted: {kind}]" in masked

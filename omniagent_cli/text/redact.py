@@ -84,10 +84,10 @@ class Redactor:
 
     def _text(self, text: str, key: str) -> str:
         """Redact text, including text that only its key identifies as a secret."""
-        told: dict[str, int] = {}
+        probe: dict[str, int] = {}
         if key and "\n" not in text and len(text) >= 4:
-            redact(f"{key}={text[:4]}xxxx", told)
-        if "password" in told:
+            redact(f"{key}={text[:4]}xxxx", probe)
+        if "password" in probe:
             self.counts["password"] = self.counts.get("password", 0) + 1
             return "[redacted: password]"
         return redact(text, self.counts)

@@ -1,4 +1,4 @@
-"""A terminal in memory: what is written to it is emulated, and what a person would see can be read."""
+"""In-memory terminal: output is emulated, and the visible screen can be read."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class FakeTty(io.StringIO):
 def tty(
     columns: int = 80, rows: int = 24, **environ: str
 ) -> tuple[Terminal, FakeTty, FakeTty | io.StringIO]:
-    """Make a terminal with a screen for stdout, and a plain stream for stderr."""
+    """Return a terminal with an emulated screen for stdout and a plain stream for stderr."""
     out, err = FakeTty(columns, rows), io.StringIO()
     known = {"TERM": "xterm", "COLUMNS": str(columns), "NO_COLOR": "1", **environ}
     terminal = Terminal(stdin=io.StringIO(), stdout=out, stderr=err, environ=known)
@@ -55,14 +55,14 @@ def tty(
 
 
 def pipe(*, encoding: str = "utf-8") -> tuple[Terminal, io.BytesIO, io.StringIO]:
-    """Make a terminal whose stdout is a pipe."""
+    """Return a terminal whose stdout is a pipe."""
     data, err = io.BytesIO(), io.StringIO()
     out = io.TextIOWrapper(data, encoding=encoding, newline="")
     return Terminal(stdin=io.StringIO(), stdout=out, stderr=err, environ={}), data, err
 
 
 class Clock:
-    """Seconds that pass when told to."""
+    """Clock that advances on request."""
 
     def __init__(self) -> None:
         self.now = 100.0

@@ -1,4 +1,4 @@
-"""Tool calls on the screen: one line each, that grows into its result."""
+"""Tool calls on the screen: one line each, completed by its result."""
 
 import pytest
 
@@ -23,7 +23,7 @@ def rows(out):
 
 
 def test_parallel_calls_each_keep_their_line():
-    """A call that ends early shows its own result and time in its place, while those above and below run on."""
+    """A call that ends early shows its result and time in its row, while the calls around it continue."""
     terminal, out, _ = tty()
     clock = Clock()
     with StreamView(terminal, clock=clock) as view:
@@ -52,7 +52,7 @@ def test_parallel_calls_each_keep_their_line():
 
 
 def test_the_same_call_id_may_come_again_in_the_next_round():
-    """Servers that number calls from one in each answer get a line for each call all the same."""
+    """Servers that number calls from one in each answer still get a row per call."""
     terminal, out, _ = tty()
     with StreamView(terminal, clock=Clock()) as view:
         for text in ("one", "two"):
@@ -74,13 +74,13 @@ def test_the_same_call_id_may_come_again_in_the_next_round():
     ],
 )  # fmt: skip
 def test_arguments_are_short_and_harmless(arguments, shown):
-    """Arguments are shown as names and values on one line; what is no JSON object as it came."""
+    """Arguments are shown as names and values on one line; anything but a JSON object is shown verbatim."""
     assert call_text(call(1, arguments=arguments)) == f"look({shown})"
 
 
 @pytest.mark.parametrize("columns", [20, 40, 80])
 def test_a_call_never_takes_more_than_its_row(columns):
-    """Long names, arguments and results, also of wide characters, are cut to one row, running and finished."""
+    """Long names, arguments and results, with wide characters too, are shortened to one row."""
     terminal, out, _ = tty(columns=columns)
     clock = Clock()
     long = call(1, "名前" * 20, '{"question": "%s"}' % ("warum " * 30))
@@ -96,7 +96,7 @@ def test_a_call_never_takes_more_than_its_row(columns):
 
 
 def test_nothing_is_written_while_a_question_is_asked():
-    """Between two events of a turn somebody else may have the terminal; what came meanwhile follows, in order."""
+    """Output is paused while the user is prompted; pending output follows in order."""
     terminal, out, err = tty()
     clock = Clock()
     with StreamView(terminal, clock=clock) as view:
@@ -118,7 +118,7 @@ def test_nothing_is_written_while_a_question_is_asked():
 
 
 def test_a_pipe_tells_of_tools_on_stderr():
-    """In a pipe the lines of tools are talk and the answer alone is data."""
+    """In a pipe, tool rows go to stderr and only the answer to stdout."""
     terminal, data, err = pipe()
     clock = Clock()
     with StreamView(terminal, clock=clock) as view:

@@ -1,4 +1,4 @@
-"""Widths, cuts and JSON that any terminal bears."""
+"""Text widths, shortening, tables and JSON for any terminal."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from omniagent_cli.ui.views import counted
     ],
 )
 def test_width_in_cells(text, width):
-    """Wide characters count twice, marks and joiners not at all."""
+    """Wide characters count twice, combining marks and joiners not at all."""
     assert cell_width(text) == width
 
 
@@ -39,13 +39,13 @@ def test_width_in_cells(text, width):
     ],
 )  # fmt: skip
 def test_cuts_fit_and_break_no_character(text, width, cut):
-    """A cut text fits its cells, and ends before a character that would be torn apart."""
+    """A shortened text fits its width and splits no combined character."""
     assert cut_cells(text, width) == cut
     assert cell_width(cut) <= width
 
 
 def test_only_columns_that_may_shrink_do():
-    """A table that is too wide takes it from its last shrinkable column first, and never from numbers."""
+    """A table that is too wide shrinks its last shrinkable column first, and never numbers."""
     columns = [Column("ID", shrink=True), Column("TITLE", shrink=True), Column("N", right=True)]
     table = Table(columns, [["i" * 20, "t" * 50, "1,000,000"]])
     assert fit_widths(table, 200) == [20, 50, 9]
@@ -55,7 +55,7 @@ def test_only_columns_that_may_shrink_do():
 
 
 def test_a_narrow_terminal_shows_fewer_columns():
-    """What still does not fit loses its last columns rather than its lines, and the others get their room."""
+    """Columns that still do not fit are dropped from the end, never rows."""
     columns = [Column("ID", shrink=True), Column("TITLE", shrink=True), Column("N"), Column("WHEN")]
     table = Table(columns, [["i" * 20, "t" * 50, "12", "two minutes ago"]])
     assert drop_columns(table, 60) == table
@@ -66,7 +66,7 @@ def test_a_narrow_terminal_shows_fewer_columns():
 
 
 def test_activity_by_day():
-    """Days stand under their week, darker where more was said; what does not fit is left out at the far end."""
+    """Days are in the column of their week, with a darker shade for more messages; old weeks are cut off."""
     today = date(2026, 11, 21)
     said = {today: 8, today - timedelta(days=1): 1, date(2026, 11, 2): 4, date(2025, 1, 1): 9}
     assert activity_rows(said, today, 40) == [
@@ -79,7 +79,7 @@ def test_activity_by_day():
 
 @pytest.mark.parametrize("ascii_only", [True, False])
 def test_json_means_the_same_and_drives_nothing(ascii_only):
-    """What a terminal could obey, and what no UTF-8 file holds, is written as escapes."""
+    """Characters that may drive a terminal or are not valid UTF-8 are escaped."""
     value = {"k\x9b": ["\x1b]0;x\x07", "\u202e", "\ud800", "é漢😀", "\x7f", "\u2028"]}
     text = json_text(value, ascii_only=ascii_only)
     assert json.loads(text) == value
@@ -88,6 +88,6 @@ def test_json_means_the_same_and_drives_nothing(ascii_only):
 
 
 def test_counts_in_words():
-    """One thing is one, many are many, and large numbers can be read."""
+    """Nouns are in the singular or plural, and large numbers have separators."""
     assert [counted(n, "session") for n in (0, 1, 2)] == ["0 sessions", "1 session", "2 sessions"]
     assert counted(1234567, "entry") == "1,234,567 entries"

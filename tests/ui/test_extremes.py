@@ -1,4 +1,4 @@
-"""Answers and terminals that are worse than most."""
+"""Extreme answers and failing terminals."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from tests.ui.screen import Clock, tty
 
 
 def test_a_megabyte_without_a_newline_is_shown_whole():
-    """A line without end neither stops the program nor loses a letter."""
+    """A line without end neither stops the program nor loses a character."""
     terminal, out, _ = tty()
     out._stream = type("Sink", (), {"feed": lambda self, text: None})()
     clock = Clock()
@@ -21,7 +21,7 @@ def test_a_megabyte_without_a_newline_is_shown_whole():
 
 
 def test_a_failing_terminal_raises_where_it_is_fed():
-    """An output that cannot be written to is an error of the turn, not a message of a timer."""
+    """A failure of the output is an error of the turn, not of a timer."""
     terminal, out, _ = tty()
 
     def broken(_text):

@@ -1,4 +1,4 @@
-"""How an answer looks: on light, dark and unknown backgrounds, without colours, without Unicode, in narrow windows."""
+"""Appearance of an answer by background, color support, encoding and window width."""
 
 import io
 import re
@@ -62,7 +62,7 @@ def painted(terminal, text=ANSWER):
     ],
 )
 def test_the_background_is_configured_or_told(theme, variable, background):
-    """chat.theme decides; auto believes COLORFGBG when it makes sense."""
+    """chat.theme decides; ``auto`` uses a valid COLORFGBG."""
     assert background_of(theme, {"COLORFGBG": variable} if variable else {}) == background
 
 
@@ -70,7 +70,7 @@ def test_the_background_is_configured_or_told(theme, variable, background):
     ("theme", "never"), [("auto", "3[034]|9[0-7]"), ("light", "3[367]|9[0-7]"), ("dark", "3[04]")]
 )
 def test_colours_can_be_read_on_the_background(theme, never):
-    """Bright colours and yellow are not used on light, blue not on dark, neither where nobody knows; nothing is painted behind."""
+    """Bright colors and yellow are not used on light, blue not on dark, none of them on unknown backgrounds."""
     terminal, out, _ = tty()
     terminal.color, terminal.theme = "always", theme
     painted(terminal)
@@ -82,14 +82,14 @@ def test_colours_can_be_read_on_the_background(theme, never):
 
 
 def test_no_colour_means_none():
-    """NO_COLOR leaves only what moves the cursor."""
+    """With NO_COLOR, only cursor movement remains."""
     terminal, out, _ = tty()
     painted(terminal)
     assert not re.search(r"\x1b\[[0-9;]*m", out.written)
 
 
 def drawn_terminal(encoding, **environ):
-    """Make a terminal whose stdout has an encoding, and what is written to it."""
+    """Return a terminal whose stdout has an encoding, and its output."""
 
     class Tty(io.TextIOWrapper):
         def isatty(self):
@@ -107,7 +107,7 @@ def drawn_terminal(encoding, **environ):
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp437"])
 def test_what_an_encoding_lacks_is_drawn_in_ascii(encoding):
-    """No character is lost or mangled: what we draw becomes ASCII, and text that cannot be encoded an escape."""
+    """No character is lost: drawn elements become ASCII, and text that cannot be encoded is escaped."""
     terminal, data = drawn_terminal(encoding)
     with StreamView(terminal, clock=Clock()) as view:
         call = {"id": "1", "function": {"name": "look", "arguments": '{"at": "%s"}' % ("x" * 99)}}
@@ -138,7 +138,7 @@ def test_what_an_encoding_lacks_is_drawn_in_ascii(encoding):
     ],
 )
 def test_the_locale_c_is_heard(environ, ascii_only):
-    """Lines, dots and spinners are ASCII where the person's locale is C, and text stays text."""
+    """In the C locale, lines, dots and spinners are ASCII, and text is unchanged."""
     terminal, data = drawn_terminal("utf-8", **environ)
     painted(terminal)
     shown = data.getvalue().decode()
@@ -148,7 +148,7 @@ def test_the_locale_c_is_heard(environ, ascii_only):
 
 @pytest.mark.parametrize("columns", [10, 20, 40, 80])
 def test_nothing_is_cut_off_in_a_narrow_window(columns):
-    """Every word of an answer is there at any width, and only code is longer than a row."""
+    """Every word of an answer is shown at any width, and only code is wider than a row."""
     terminal, out, _ = tty(columns=columns)
     painted(terminal)
     joined = re.sub(r"\s", "", out.shown)
@@ -158,7 +158,7 @@ def test_nothing_is_cut_off_in_a_narrow_window(columns):
 
 
 def test_code_has_no_break_that_is_not_in_it():
-    """A long line of code is written as one line, which the terminal breaks, so that it is copied whole."""
+    """A long line of code is written as one line, so it can be copied."""
     terminal, out, _ = tty(columns=40)
     painted(terminal)
     (line,) = [line for line in out.written.splitlines() if line.startswith("    return")]
@@ -166,7 +166,7 @@ def test_code_has_no_break_that_is_not_in_it():
 
 
 def test_a_table_that_does_not_fit_has_a_line_for_each_cell():
-    """Where columns would be narrower than their words, each cell is named by its heading."""
+    """A table whose columns would split words is shown with a labelled line per cell."""
     terminal, out, _ = tty(columns=22)
     painted(
         terminal, "| name | what it does |\n|---|---|\n| sessions_search | finds |\n| b | c |\n"
@@ -175,14 +175,14 @@ def test_a_table_that_does_not_fit_has_a_line_for_each_cell():
 
 
 def test_a_picture_stands_among_its_words():
-    """An image is its text and its address, where it stands in the sentence."""
+    """An image is shown as text and URL at its place in the sentence."""
     terminal, out, _ = tty()
     painted(terminal, "before ![the plan](plan.png) after")
     assert out.shown == "before the plan (plan.png) after"
 
 
 def test_thinking_can_be_hidden_or_full():
-    """Hidden, nothing of it is shown; full, it is broken between words."""
+    """Hidden thinking is not shown; full thinking is wrapped between words."""
     for thinking, expected in (
         ("hidden", ["Yes."]),
         ("full", ["some thoughts about", "it", "thought for 1 s", "Yes."]),
@@ -195,7 +195,7 @@ def test_thinking_can_be_hidden_or_full():
 
 
 def test_a_screen_reader_hears_who_speaks():
-    """Roles are said in words, in order, and nothing but text is written."""
+    """Speakers are announced in order, and only text is written."""
     terminal, out, err = tty()
     terminal.stderr = out
     clock = Clock()
@@ -223,7 +223,7 @@ def test_a_screen_reader_hears_who_speaks():
 
 
 def test_a_notice_never_sticks_to_the_answer_in_one_pipe(tmp_path):
-    """Where stdout and stderr are the same file, a notice begins a line of its own."""
+    """If stdout and stderr are the same file, a notice starts a new line."""
     with (tmp_path / "both").open("w", encoding="utf-8") as out:
         terminal = Terminal(stdin=io.StringIO(), stdout=out, stderr=out, environ={})
         with StreamView(terminal, clock=Clock()) as view:
@@ -234,7 +234,7 @@ def test_a_notice_never_sticks_to_the_answer_in_one_pipe(tmp_path):
 
 
 def test_a_silence_in_an_answer_shows_that_something_is_waited_for():
-    """After two seconds without a word a spinner stands below the open text, and goes with the next word."""
+    """After two seconds without text a spinner appears below the open block, until the next text."""
     terminal, out, _ = tty()
     clock = Clock()
     with StreamView(terminal, clock=clock) as view:
@@ -250,7 +250,7 @@ def test_a_silence_in_an_answer_shows_that_something_is_waited_for():
 
 @pytest.mark.parametrize("width", [5, 9, 20])
 def test_words_are_broken_only_where_they_must(width):
-    """Rows hold every word in order; none is wider than asked, wide characters counted as two."""
+    """Rows contain all words in order, and none exceeds the width in cells."""
     text = "a few words 漢字漢字漢字 unbreakableword end"
     rows = wrap_cells(text, width)
     assert all(cell_width(row) <= width for row in rows)
@@ -260,7 +260,7 @@ def test_words_are_broken_only_where_they_must(width):
 
 @pytest.mark.parametrize("width", [12, 20, 80])
 def test_lists_keep_their_numbers_and_words(width):
-    """A numbered list keeps the point or bracket of its numbers, and deep lists lose no word in a narrow window."""
+    """Numbered lists keep their delimiters, and deep lists lose no word in a narrow window."""
     deep = "\n".join(f"{'    ' * level}{level + 1}. level word{level}" for level in range(6))
     flat = "9) nine\n10) ten\n\n- bullet"
     terminal, out, _ = tty(columns=width)

@@ -1,4 +1,4 @@
-"""The line that says how far something is: rate, time left, and a width that is kept."""
+"""Progress line: rate, remaining time and bounded width."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from omniagent_cli.ui.progress import Progress
 
 
 class Clock:
-    """Time that passes when it is told to."""
+    """Clock that advances on request."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -22,7 +22,7 @@ class Clock:
 
 
 def shown(total, done, *, seconds=10.0, label="reading big.json", **options) -> str:
-    """Return the line after so many steps, taken evenly."""
+    """Return the line after evenly timed steps."""
     stream, clock = io.StringIO(), Clock()
     progress = Progress(stream, label, total, clock=clock, **options)
     for _ in range(10):
@@ -32,7 +32,7 @@ def shown(total, done, *, seconds=10.0, label="reading big.json", **options) -> 
 
 
 def test_rate_and_time_left_are_told() -> None:
-    """A tenth of a gigabyte in ten seconds: ten megabytes a second, a minute and a half to go."""
+    """A tenth of a gigabyte in ten seconds: ten megabytes per second, a minute and a half remaining."""
     line = shown(1_000_000_000, 100_000_000, steps="bytes", width=120)
     assert (
         line
@@ -41,12 +41,12 @@ def test_rate_and_time_left_are_told() -> None:
 
 
 def test_without_an_end_there_is_a_count_and_a_rate() -> None:
-    """A pipe has no length."""
+    """Without a total, as for a pipe, count and rate are shown."""
     assert shown(None, 50_000, label="exporting messages") == "exporting messages: 50,000, 5,000/s"
 
 
 def test_the_rate_is_that_of_now() -> None:
-    """What went fast at first and is slow now says how slow it is."""
+    """The rate follows a slowdown."""
     stream, clock = io.StringIO(), Clock()
     progress = Progress(stream, "x", 100_000, clock=clock)
     for steps in [1_000] * 30 + [10] * 30:
@@ -56,7 +56,7 @@ def test_the_rate_is_that_of_now() -> None:
 
 
 def test_nothing_is_shown_in_the_first_second_and_nothing_stays() -> None:
-    """What is quick is not talked about."""
+    """A short operation shows no progress, and the line is removed at the end."""
     stream, clock = io.StringIO(), Clock()
     progress = Progress(stream, "x", 10, clock=clock)
     progress.advance(1)
@@ -74,12 +74,12 @@ def test_nothing_is_shown_in_the_first_second_and_nothing_stays() -> None:
 @pytest.mark.parametrize("label", ["reading a.json", "reading " + "名" * 90, "x" * 500])
 @pytest.mark.parametrize("total", [None, 0, 5_000_000_000])
 def test_the_line_fits(width, label, total) -> None:
-    """A line that wrapped could not be taken back."""
+    """The line never wraps, since a wrapped line cannot be removed."""
     line = shown(total, 123_456_789, label=label, width=width, steps="bytes")
     assert line
     assert cell_width(line) < width
 
 
 def test_hours_are_told_as_hours() -> None:
-    """What takes long is told so that it can be read."""
+    """Long remaining times are shown in hours."""
     assert shown(100_000_000, 100_000, width=200).endswith("2:46:30 left")

@@ -1,4 +1,4 @@
-"""A turn as a person sees it come: on a terminal, on one that cannot be painted on, and in a pipe."""
+"""View of a turn on a terminal, on a dumb terminal and in a pipe."""
 
 import asyncio
 import random
@@ -78,7 +78,7 @@ def call(name="weather", arguments='{"city":"Paris"}'):
 
 
 def test_a_streamed_answer_ends_as_its_blocks_laid_out_one_by_one():
-    """However an answer is cut into pieces, the screen shows the same finished text once."""
+    """The finished screen does not depend on how the answer was split into chunks."""
     pictures = set()
     for size in (1, 3, 7, 50, len(DOCUMENT)):
         terminal, out, _ = tty()
@@ -93,7 +93,7 @@ def test_a_streamed_answer_ends_as_its_blocks_laid_out_one_by_one():
 
 
 def test_cutting_never_changes_a_block():
-    """MarkdownBlocks that are finished early are those that the whole text has."""
+    """Blocks finished early equal the blocks of the complete text."""
     rng = random.Random(5)
     whole = MarkdownBlocks()
     whole.add(DOCUMENT)
@@ -124,7 +124,7 @@ def test_finished_text_is_never_written_again():
 
 
 def test_the_open_tail_is_shown_while_it_grows():
-    """What has come of the open block is on the screen before it is finished."""
+    """The open block is on the screen before it is finished."""
     terminal, out, _ = tty()
     clock = Clock()
     view = StreamView(terminal, clock=clock)
@@ -137,7 +137,7 @@ def test_the_open_tail_is_shown_while_it_grows():
 
 
 def test_a_full_row_keeps_its_last_character():
-    """Nothing is erased behind a row that fills the terminal: there the cursor stands on its last character."""
+    """Nothing is erased after a row that fills the terminal, since the cursor is on its last character."""
     terminal, out, _ = tty(columns=40)
     clock = Clock()
     view = StreamView(terminal, clock=clock)
@@ -148,7 +148,7 @@ def test_a_full_row_keeps_its_last_character():
 
 
 def test_what_came_before_the_store_failed_is_laid_out():
-    """An answer that ends because it cannot be stored stays on the screen as finished text."""
+    """An answer that cannot be stored stays on the screen as finished text."""
     terminal, out, _ = tty(columns=40)
     clock = Clock()
     with suppress(StoreFull), StreamView(terminal, clock=clock) as view:
@@ -158,7 +158,7 @@ def test_what_came_before_the_store_failed_is_laid_out():
 
 
 def test_a_long_open_block_shows_its_last_rows_only():
-    """The live part never fills the screen, so that it can always be replaced."""
+    """The live area never fills the screen, so it can always be replaced."""
     terminal, out, _ = tty()
     clock = Clock()
     view = StreamView(terminal, clock=clock)
@@ -171,7 +171,7 @@ def test_a_long_open_block_shows_its_last_rows_only():
 
 @pytest.mark.parametrize("columns", [40, 120])
 def test_a_resize_in_the_middle_loses_no_finished_text(columns):
-    """After the window changed its size, all that was finished is still there, once."""
+    """After a resize, all finished text is shown exactly once."""
     terminal, out, _ = tty(columns=80)
     clock = Clock()
     view = StreamView(terminal, clock=clock)
@@ -185,7 +185,7 @@ def test_a_resize_in_the_middle_loses_no_finished_text(columns):
 
 
 def test_hostile_text_cannot_drive_the_terminal():
-    """Escape sequences, entities and bidi marks of a model, its tools and notices reach no terminal."""
+    """No escape sequence, entity or bidi mark of a model, tool or notice reaches the terminal."""
     terminal, out, err = tty()
     clock = Clock()
     evil = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202eabc &#x202e; &#27;[31m </kbd>\r\n\udc80"
@@ -208,7 +208,7 @@ def test_hostile_text_cannot_drive_the_terminal():
 
 
 def test_code_is_shown_without_decoration():
-    """What is copied from a code block is the code: no frame, no blanks beside or behind it, colours or not."""
+    """A code block is copied as it was written: no frame and no padding."""
     code = "def f():\n\n    return 'x'"
     terminal, out, _ = tty()
     terminal.color = "always"
@@ -221,7 +221,7 @@ def test_code_is_shown_without_decoration():
 
 
 def test_a_tool_call_is_one_line_that_ends_with_its_result():
-    """A call is shown while it runs and becomes one line with what came of it."""
+    """A call is shown while it runs and becomes one line with its result."""
     terminal, out, _ = tty()
     clock = Clock()
     with StreamView(terminal, clock=clock) as view:
@@ -242,7 +242,7 @@ def test_a_tool_call_is_one_line_that_ends_with_its_result():
 
 
 def test_a_failed_and_an_interrupted_tool_say_so():
-    """What did not work is told on its line."""
+    """Failed and interrupted calls are marked on their lines."""
     terminal, out, _ = tty()
     with StreamView(terminal, clock=Clock()) as view:
         view.feed(ToolCalled(call()))
@@ -254,7 +254,7 @@ def test_a_failed_and_an_interrupted_tool_say_so():
 
 
 def test_thinking_is_folded_into_one_line():
-    """What a model thinks takes one line, with how long it took."""
+    """Thinking is shown as one line with its duration."""
     terminal, out, _ = tty()
     clock = Clock()
     with StreamView(terminal, clock=clock) as view:
@@ -267,7 +267,7 @@ def test_thinking_is_folded_into_one_line():
 
 
 def test_thinking_is_shown_when_asked_for():
-    """With thinking full the thoughts stay on the screen above the answer."""
+    """With full thinking, the text stays on the screen above the answer."""
     terminal, out, _ = tty()
     with StreamView(terminal, thinking="full", clock=Clock()) as view:
         view.feed(ThinkingDelta("first thought\nsecond "))
@@ -278,7 +278,7 @@ def test_thinking_is_shown_when_asked_for():
 
 
 def test_notices_go_to_stderr():
-    """Notices and retries are talk, and stand in stderr, one line each."""
+    """Notices and retries are written to stderr, one line each."""
     terminal, out, err = tty()
     with StreamView(terminal, clock=Clock()) as view:
         view.feed(Retrying("the server is busy", 2.0))
@@ -289,7 +289,7 @@ def test_notices_go_to_stderr():
 
 
 def test_the_spinner_turns_by_itself_until_the_first_word():
-    """In a running loop something moves while the model is silent, and nothing of it is left."""
+    """In an event loop a spinner runs until the first text, and is removed."""
     terminal, out, _ = tty()
 
     async def wait():
@@ -305,7 +305,7 @@ def test_the_spinner_turns_by_itself_until_the_first_word():
 
 
 def test_what_came_last_is_painted_without_another_event():
-    """A word that arrives between two frames is shown though the model then says nothing."""
+    """Text received between two frames is shown without another event."""
     terminal, out, _ = tty()
 
     async def wait():
@@ -324,7 +324,7 @@ def test_what_came_last_is_painted_without_another_event():
 
 @pytest.mark.parametrize("environ", [{"TERM": "dumb"}, {}])
 def test_a_terminal_that_is_not_painted_on_gets_plain_harmless_text(environ):
-    """A dumb terminal and a screen reader get the words as they come, no sequence, no spinner."""
+    """Dumb terminals and screen readers get text as received, without sequences and spinner."""
     terminal, out, _ = tty(**environ)
     with StreamView(terminal, spoken=not environ, clock=Clock()) as view:
         for piece in ("# Ti", "tle\r", "\nte\x1bxt\r", "more"):
@@ -334,7 +334,7 @@ def test_a_terminal_that_is_not_painted_on_gets_plain_harmless_text(environ):
 
 
 def test_a_pipe_gets_the_raw_text():
-    """In a pipe the model's words are data: unchanged, with a newline at the end, thinking left out."""
+    """In a pipe the answer is unchanged data with a final newline, without thinking."""
     terminal, data, err = pipe()
     with StreamView(terminal) as view:
         view.feed(ThinkingDelta("hmm"))
@@ -348,7 +348,7 @@ def test_a_pipe_gets_the_raw_text():
 
 
 def test_the_whole_answer_comes_at_the_end_when_asked_for():
-    """Without streaming nothing is shown before the answer is whole, or nothing at all."""
+    """Without streaming, the answer is printed at its end, or not at all."""
     for answer, expected in (("whole", b"Hello there\n"), ("none", b"")):
         terminal, data, _ = pipe()
         with StreamView(terminal, answer=answer) as view:
@@ -359,7 +359,7 @@ def test_the_whole_answer_comes_at_the_end_when_asked_for():
 
 
 def test_after_a_flood_blocks_are_laid_out_again():
-    """A code block too long to lay out is printed as it is, and what follows it is Markdown again."""
+    """A code block too long for layout is printed verbatim, and the text after it is Markdown again."""
     terminal, out, _ = tty(rows=40)
     clock = Clock()
     long = "".join(f"row {n} of the long listing\n" for n in range(2000))
@@ -372,7 +372,7 @@ def test_after_a_flood_blocks_are_laid_out_again():
 
 
 def test_a_list_without_end_is_shown_in_order():
-    """A block with blank lines in it that is too long to lay out keeps its order and loses nothing."""
+    """A block with blank lines that is too long for layout keeps its order and loses nothing."""
     terminal, out, _ = tty(rows=40)
     clock = Clock()
     text = "".join(f"{n}. entry number {n} of many\n\n   with more\n\n" for n in range(1, 1500))

@@ -51,7 +51,7 @@ _CLASSES = (
     ("Token.Generic.Subheading", "f"),
     ("Token.Generic.Prompt", "c"),
 )
-"""What is coloured, and its class in the page; what is not named has the colour of text."""
+"""Highlighted token types and their CSS classes; other tokens have the text color."""
 
 
 def code_block(text: str, language: str = "") -> str:
