@@ -1,4 +1,4 @@
-"""Headless Chromium, spoken to over a pipe in its own protocol (https://chromedevtools.github.io/devtools-protocol/)."""
+"""Headless Chromium, driven over a pipe by its DevTools protocol (https://chromedevtools.github.io/devtools-protocol/)."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ _SWITCHES = (
 
 
 class Page:
-    """One tab.
+    """Browser tab.
 
     Attributes:
-        asked: addresses by request, but for the page and what is in it.
+        asked: URLs by request, except those of the page itself.
     """
 
     def __init__(self, browser: Browser, session: str) -> None:
@@ -47,20 +47,20 @@ class Page:
 
     @property
     def requests(self) -> list[str]:
-        """What was asked for since it was opened and not refused by a policy of the page."""
+        """Requests since the page was opened that its policy did not block."""
         return list(self.asked.values())
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
         return self._browser.call(method, params, self._session)
 
     def evaluate(self, script: str) -> Any:
-        """Run a script as the tools for developers do, whatever the page allows."""
+        """Run a script like the developer tools, regardless of the page's policy."""
         answer = self.call("Runtime.evaluate", expression=script, returnByValue=True)
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
     def look(self, *, width: int, scheme: str = "light", height: int = 900) -> None:
-        """Be a screen of this width with this colour scheme."""
+        """Emulate a screen of this width with this color scheme."""
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width, height=height, deviceScaleFactor=1, mobile=width < 600,
@@ -69,17 +69,17 @@ class Page:
         self.call("Emulation.setEmulatedMedia", features=[feature])
 
     def open(self, url: str) -> None:
-        """Go to an address and wait until it is loaded."""
+        """Open a URL and wait until it is loaded."""
         self.call("Page.navigate", url=url)
         self._browser.wait("Page.loadEventFired", self._session)
 
     def picture(self) -> bytes:
-        """Return what is seen, as a PNG."""
+        """Return a screenshot as PNG."""
         return base64.b64decode(self.call("Page.captureScreenshot")["data"])
 
 
 class Browser:
-    """A browser with a profile of its own, which is sent to a proxy for whatever it wants from anywhere."""
+    """Browser with its own profile, which sends all requests to a proxy."""
 
     def __init__(self, folder: Path, proxy: str) -> None:
         ours_in, theirs_out = os.pipe()
@@ -162,7 +162,7 @@ class Browser:
 
 
 class _Noting(socketserver.StreamRequestHandler):
-    """Takes down what is wanted and gives nothing."""
+    """Proxy that records requests and answers none."""
 
     def handle(self) -> None:
         self.server.wanted.append(self.rfile.readline(4096))  # type: ignore[attr-defined]
@@ -170,7 +170,7 @@ class _Noting(socketserver.StreamRequestHandler):
 
 @contextlib.contextmanager
 def chromium(folder: Path) -> Iterator[tuple[Browser, list[bytes]]]:
-    """Start a browser; yield it and the first lines of the requests that left it."""
+    """Start a browser; yield it and the first lines of its external requests."""
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Noting) as proxy:
         proxy.daemon_threads = True
         wanted: list[bytes] = []

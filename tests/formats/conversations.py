@@ -1,4 +1,4 @@
-"""Sessions to export, and the ways there and back."""
+"""Sessions for export, and round-trip helpers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def said(role: str, content, message_id: str, minute: int = 0, **keys) -> dict:
 
 
 def rich_store() -> SessionStore:
-    """Two sessions that hold everything a session can hold, the same each time."""
+    """Return a store with two sessions that use every feature, always the same."""
     store = open_store("memory:", ttl=None, clock=lambda: START)
     store.append(
         "trip/Ärger 😀",

@@ -1,8 +1,8 @@
-"""The golden inputs: a file of each tool, recorded from the tool itself where that could be done here.
+"""Golden inputs: a file of each tool, recorded from the tool where possible.
 
 ``codex``, ``claude-code`` and ``gemini`` were written by codex-cli 0.169.0, Claude Code 2.1.197 and gemini-cli 0.61.0
-that talked to a local server, and `llm` logs by llm 0.27.1 and 0.36 (``llm-0.36`` is the log of 0.27.1 that 0.36 went on
-with); what is private was taken out, and a few lines for rarer things were put in. The others follow descriptions.
+against a local server, and `llm` logs by llm 0.27.1 and 0.36 (``llm-0.36`` is the log of 0.27.1, continued by 0.36);
+private data was removed and a few lines for rare cases were added. The others follow descriptions.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ FORMAT_OF = {
 
 
 def placed(name: str, directory: Path) -> Path:
-    """Put a golden input into a directory, under its name, and return where it is; a dump becomes its database."""
+    """Copy a golden input into a directory and return its path; a dump becomes a database."""
     data = (GOLDEN / name).read_bytes()
     if not name.endswith(".sql"):
         path = directory / name

@@ -1,4 +1,4 @@
-"""Account exports of chat services: what was on the screen comes in, once, with its times, titles and names."""
+"""Account exports of chat services: the visible thread is imported once, with times, titles and names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from omniagent_cli.stores import open_store
 
 
 def node(key, parent, children, role=None, text="", **facts):
-    """One node of a ChatGPT mapping."""
+    """Return a node of a ChatGPT mapping."""
     if role is None:
         return {"id": key, "parent": parent, "children": children, "message": None}
     said = {
@@ -30,7 +30,7 @@ def node(key, parent, children, role=None, text="", **facts):
 
 
 def conversation(*nodes, current=None, **facts):
-    """One ChatGPT conversation."""
+    """Return a ChatGPT conversation."""
     return {
         "title": "Trip to Oslo",
         "create_time": 1_700_000_000.1,
@@ -55,14 +55,14 @@ EDITED = conversation(
 
 
 def take(data, **options):
-    """Import JSON into a fresh store, and return store and report."""
+    """Import JSON into a new store; return store and report."""
     store = open_store("memory:")
     body = data if isinstance(data, bytes) else json.dumps(data).encode()
     return store, imported(store, body, **options)
 
 
 def test_chatgpt_gives_what_was_on_the_screen() -> None:
-    """Edited questions, answers asked for again and hidden messages are not in the thread."""
+    """Edited questions, regenerated answers and hidden messages are not part of the thread."""
     store, report = take([EDITED])
     assert (report.format_name, report.imported, report.ok) == ("chatgpt", 1, True)
     assert texts(store, "chatgpt-c-1") == ["Where is Oslo?", "In Norway."]
@@ -75,7 +75,7 @@ def test_chatgpt_gives_what_was_on_the_screen() -> None:
 
 
 def test_chatgpt_other_threads_come_as_forks_when_asked_for() -> None:
-    """With branches, each other thread is a session of its own that names the one it is of."""
+    """With branches, each other thread is a session that names its origin."""
     store, report = take([EDITED], branches=True)
     assert report.imported == 3
     assert texts(store, "chatgpt-c-1/m-q1") == ["Where is Osla?", "I know no Osla."]
@@ -84,7 +84,7 @@ def test_chatgpt_other_threads_come_as_forks_when_asked_for() -> None:
 
 
 def test_a_newer_export_adds_only_what_is_new() -> None:
-    """Importing again changes nothing; a conversation that went on is continued."""
+    """A repeated import changes nothing; a longer conversation is extended."""
     store, _ = take([EDITED])
     assert imported(store, json.dumps([EDITED]).encode()).skipped == 1
     longer = json.loads(json.dumps(EDITED))
@@ -96,7 +96,7 @@ def test_a_newer_export_adds_only_what_is_new() -> None:
 
 
 def test_chatgpt_tools_thinking_and_media() -> None:
-    """Calls, results, thinking, citations and names of pictures are kept as what they are."""
+    """Calls, results, thinking, citations and image names are preserved."""
     call = {"content_type": "code", "language": "python", "text": "print(1)"}
     picture = {"content_type": "image_asset_pointer", "asset_pointer": "file-service://file-abc"}
     thoughts = {"content_type": "thoughts", "thoughts": [{"summary": "Count", "content": "one"}]}
@@ -128,7 +128,7 @@ def test_chatgpt_tools_thinking_and_media() -> None:
 
 
 def test_a_tree_with_a_circle_or_a_missing_node_ends() -> None:
-    """A circle is gone round once, and without a current node the newest leaf is taken."""
+    """A cycle is followed once, and without a current node the newest leaf is used."""
     ring = conversation(
         node("a", "b", ["b"], "user", "one"), node("b", "a", ["a"], "assistant", "two")
     )
@@ -139,7 +139,7 @@ def test_a_tree_with_a_circle_or_a_missing_node_ends() -> None:
 
 
 def test_a_broken_node_costs_itself_only() -> None:
-    """What stood before it is still in the thread, and its place is told."""
+    """Messages before a damaged node stay in the thread, and its location is reported."""
     data = json.dumps([EDITED]).replace('"Where is Oslo?"', "NaN").encode()
     store, report = take(data)
     assert report.problem_count == 1
@@ -147,7 +147,7 @@ def test_a_broken_node_costs_itself_only() -> None:
 
 
 def test_a_cut_export_keeps_what_came(tmp_path) -> None:
-    """A file that ends in the middle gives the conversations before, and says where it ends."""
+    """A truncated file imports the complete conversations and reports the end."""
     other = conversation(*EDITED["mapping"].values(), id="c-2", conversation_id="c-2")
     data = json.dumps([EDITED, other]).encode()
     store, report = take(data[:-900])
@@ -157,7 +157,7 @@ def test_a_cut_export_keeps_what_came(tmp_path) -> None:
 
 @pytest.mark.parametrize("source_id", ["x" * 600, "a\x1b[31m", " blank ", "\ud800", "../../etc"])
 def test_hostile_ids_become_ids(source_id) -> None:
-    """An id of any length or content gives a valid id, the same at each import."""
+    """Any id is converted to a valid one, the same at each import."""
     data = json.dumps([{**EDITED, "id": source_id, "conversation_id": source_id}]).encode()
     store, report = take(data)
     assert report.imported == 1
@@ -165,7 +165,7 @@ def test_hostile_ids_become_ids(source_id) -> None:
 
 
 def test_times_out_of_range_are_left_out() -> None:
-    """A time that is none costs no message."""
+    """An invalid time does not lose the message."""
     odd = conversation(
         *(node(str(n), str(n - 1), [str(n + 1)], "user", str(n), create_time=t)
           for n, t in enumerate([-5, 1e300, "soon", None, True, 1_700_000_000_000])),
@@ -209,7 +209,7 @@ CLAUDE = {
 
 
 def test_claude_keeps_blocks_and_names() -> None:
-    """Thinking, calls, results and the names and texts of attachments are kept."""
+    """Thinking, calls, results, and names and texts of attachments are preserved."""
     store, report = take([CLAUDE])
     assert (report.format_name, report.ok) == ("claude", True)
     question, first, result, last = store.messages("claude-u-1")
@@ -223,7 +223,7 @@ def test_claude_keeps_blocks_and_names() -> None:
 
 
 def test_claude_follows_the_visible_leaf() -> None:
-    """Where messages name the one before them, the thread that was on the screen comes in."""
+    """If messages name their parents, the visible thread is imported."""
     said = [
         {"uuid": "1", "sender": "human", "text": "a", "parent_message_uuid": "00000000-root"},
         {"uuid": "2", "sender": "assistant", "text": "b", "parent_message_uuid": "1"},
@@ -237,7 +237,7 @@ def test_claude_follows_the_visible_leaf() -> None:
 
 
 def test_sharegpt_both_ways() -> None:
-    """Roles, texts and tool calls go out and come in; a conversation without an id gets one from its content."""
+    """Roles, texts and tool calls survive a round trip; a missing id is derived from the content."""
     said = [
         {"from": "system", "value": "Be brief."},
         {"from": "human", "value": "2+2?"},
@@ -260,7 +260,7 @@ def test_sharegpt_both_ways() -> None:
 
 
 def test_sharegpt_by_line_and_strangers() -> None:
-    """One conversation a line is read too; a sender nobody knows is told with its place."""
+    """JSON lines are read too; an unknown sender is reported with its location."""
     lines = [
         {"id": "a", "conversations": [{"from": "human", "value": "hi"}]},
         {
@@ -276,7 +276,7 @@ def test_sharegpt_by_line_and_strangers() -> None:
 
 
 def test_memory_does_not_grow_with_a_conversation(tmp_path) -> None:
-    """A conversation of 60 MB is never held as a whole."""
+    """A conversation of 60 MB is never held in memory."""
     import tracemalloc
 
     text = "x" * 60_000

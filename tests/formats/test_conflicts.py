@@ -1,4 +1,4 @@
-"""A session that is here already: left alone, continued, or refused; or as the person says."""
+"""Conflicts with stored sessions: skip, extend, refuse, or the requested rule."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def file_of(*messages, session_id="s", format_name="jsonl"):
 def test_unasked_an_import_only_adds_what_goes_on_where_ours_ends(
     ours, theirs, action, after, format_name
 ):
-    """Equal or older is skipped, an extension is merged, and anything else is named and left out."""
+    """By default, equal or older sessions are skipped, extensions are merged, and others are refused."""
     with store_with(*ours) as store:
         before = exported(store, ["s"])
         report = imported(store, file_of(*theirs, format_name=format_name))
@@ -59,7 +59,7 @@ def test_unasked_an_import_only_adds_what_goes_on_where_ours_ends(
 
 
 def test_a_session_trimmed_here_is_still_continued_by_the_longer_file():
-    """What was trimmed on purpose does not come back, and what is new does."""
+    """Trimmed messages are not restored, new ones are added."""
     with store_with(A, B, C) as store:
         store.trim("s", 1)
         assert imported(store, file_of(A, B, C)).skipped == 1
@@ -68,7 +68,7 @@ def test_a_session_trimmed_here_is_still_continued_by_the_longer_file():
 
 
 def test_merging_keeps_the_session_and_tells_its_listeners():
-    """A merge adds messages and attachments to our session; its uid, title and metadata stay."""
+    """A merge adds messages and attachments and emits events; uid, title and metadata are kept."""
     with store_with(A, B) as store, store_with(A, B, C) as other:
         store.set_title("s", "ours")
         uid, heard = store.header("s").uid, []
@@ -93,7 +93,7 @@ def test_merging_keeps_the_session_and_tells_its_listeners():
     ],
 )
 def test_a_conflict_is_settled_as_asked_and_only_once(rule, actions, here):
-    """Each rule does its one thing, and the same import again changes nothing."""
+    """Each rule has its effect, and a repeated import changes nothing."""
     data = file_of(A, C)
     with store_with(A, B) as store:
         report = imported(store, data, on_conflict=rule)
@@ -105,7 +105,7 @@ def test_a_conflict_is_settled_as_asked_and_only_once(rule, actions, here):
 
 
 def test_replacing_can_be_undone():
-    """The session that was replaced is in the trash."""
+    """The replaced session is in the trash."""
     with store_with(A, B) as store:
         imported(store, file_of(C), on_conflict="replace")
         store.restore("s", as_id="old")
@@ -113,7 +113,7 @@ def test_replacing_can_be_undone():
 
 
 def test_fail_stops_at_the_first_conflict():
-    """What stands behind a conflict is not looked at."""
+    """Nothing after the first conflict is imported."""
     with store_with(A, B) as store:
         data = file_of(X, session_id="first") + file_of(A, C) + file_of(X, session_id="last")
         report = imported(store, data, on_conflict="fail")
@@ -122,7 +122,7 @@ def test_fail_stops_at_the_first_conflict():
 
 
 def test_the_longest_id_still_has_a_numbered_neighbour():
-    """Renaming stays within the 512 bytes of an id."""
+    """A new id respects the limit of 512 bytes."""
     long = "é" * 256
     with store_with(A, session_id=long) as store:
         report = imported(store, file_of(B, session_id=long), on_conflict="rename")
@@ -130,7 +130,7 @@ def test_the_longest_id_still_has_a_numbered_neighbour():
 
 
 def test_as_gives_the_one_session_another_id():
-    """`--as` names one session; a second one in the file is told and stays out."""
+    """`--as` names one session; a second one in the file is reported and skipped."""
     with store_with() as store:
         assert imported(store, file_of(A), as_id="mine").ok
         assert [s.id for s in store.list()] == ["mine"]
@@ -142,7 +142,7 @@ def test_as_gives_the_one_session_another_id():
 
 @pytest.mark.parametrize("rule", [None, *CONFLICTS])
 def test_a_dry_run_says_the_same_and_changes_nothing(rule):
-    """`--dry-run` can be trusted in both directions."""
+    """`--dry-run` reports the same outcomes and changes nothing."""
     data = (
         file_of(A, B, C) + file_of(X, session_id="new") + file_of(A, X, session_id="t") + b"{bad\n"
     )
@@ -161,7 +161,7 @@ def test_a_dry_run_says_the_same_and_changes_nothing(rule):
 
 
 def test_an_expired_session_is_no_conflict():
-    """An id whose session has expired is free."""
+    """The id of an expired session is free."""
     from datetime import timedelta
 
     from conversations import START
@@ -175,7 +175,7 @@ def test_an_expired_session_is_no_conflict():
 
 
 def test_a_wrong_rule_or_format_is_told_before_anything_is_read():
-    """A typo costs nothing."""
+    """Invalid options are rejected before anything is read."""
     with store_with() as store:
         for options in (
             {"on_conflict": "overwrite"},
@@ -187,7 +187,7 @@ def test_a_wrong_rule_or_format_is_told_before_anything_is_read():
 
 
 def test_the_store_decides_how_long_an_import_without_a_time_to_live_stays():
-    """A conversation from another program lives as long as one that began here."""
+    """An imported conversation without a time to live gets the store's default."""
     with open_store("memory:", ttl="2d") as store:
         report = imported(store, b'{"messages":[{"role":"user","content":"hi"}]}')
         assert store.header(report.sessions[0].session_id).ttl_seconds == 2 * 86_400

@@ -1,4 +1,4 @@
-"""Choosing, masking and streaming on the way out, and bounded memory both ways."""
+"""Selection, redaction and streaming of exports, in bounded memory."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def secret_store():
 
 @pytest.mark.parametrize("format_name", [row.name for row in FORMATS.values() if row.can_export])
 def test_redact_masks_secrets_everywhere_and_counts_them(format_name):
-    """Texts, titles, metadata, tool arguments and summaries: what is found is masked, and how much is told."""
+    """Secrets in texts, titles, metadata, tool arguments and summaries are redacted and counted."""
     out = io.BytesIO()
     with secret_store() as store:
         report = export_sessions(store, ["s"], format_name, out.write, redact=True)
@@ -70,7 +70,7 @@ def test_redact_masks_secrets_everywhere_and_counts_them(format_name):
 
 
 def test_redacted_tool_arguments_are_still_json():
-    """Masking a secret does not break the call it stands in."""
+    """Redacted tool arguments are valid JSON."""
     with secret_store() as store:
         conversation = json.loads(exported(store, ["s"], "openai", redact=True))
         arguments = conversation["messages"][1]["tool_calls"][0]["function"]["arguments"]
@@ -81,7 +81,7 @@ def test_redacted_tool_arguments_are_still_json():
 
 
 def test_nothing_is_written_when_a_named_session_is_not_there(store):
-    """A typo in one of many ids costs no half-written file."""
+    """An unknown id writes nothing."""
     out = io.BytesIO()
     with pytest.raises(SessionNotFound):
         export_sessions(store, ["short", "nope"], "json", out.write)
@@ -89,14 +89,14 @@ def test_nothing_is_written_when_a_named_session_is_not_there(store):
 
 
 def test_what_goes_while_all_is_exported_is_told(store):
-    """Exporting everything goes on when one of many was deleted meanwhile."""
+    """An export of all sessions continues when one is deleted during the export, and reports it."""
     out = io.BytesIO()
     report = export_sessions(store, iter(["nope", "short"]), "jsonl", out.write)
     assert (report.sessions, report.missing) == (1, ["nope"])
 
 
 def test_only_some_roles(store):
-    """A selection by role is still an import."""
+    """A selection by role can be imported."""
     data = exported(store, RICH, "jsonl", only=["user"])
     with open_store("memory:") as other:
         assert imported(other, data).ok
@@ -106,7 +106,7 @@ def test_only_some_roles(store):
 
 
 def test_no_sessions_at_all_is_still_a_document(store):
-    """Exporting nothing gives a file that imports as nothing."""
+    """An empty export can be imported."""
     for format_name in ("json", "jsonl"):
         data = exported(store, [], format_name)
         with open_store("memory:") as other:
@@ -138,12 +138,12 @@ def test_no_text_ends_its_own_code_block(text):
     ],
 )
 def test_what_a_message_opens_is_closed_before_the_next_heading(text, expected):
-    """An answer that was cut off inside a code block does not swallow the rest of the document."""
+    """An answer that ends inside a code block does not affect the rest of the document."""
     assert close_blocks(text) == expected
 
 
 def _lines(count: int, size: int, form: str):
-    """Yield the bytes of a large file, a message at a time."""
+    """Yield the bytes of a large file, message by message."""
     header = b'{"format":"omniagent-session","version":1,"id":"big"'
     body = json.dumps("word " * (size // 5)).encode()
     message = b'{"id":"m%d","role":"user","content":' + body + b"}"
@@ -157,7 +157,7 @@ def _lines(count: int, size: int, form: str):
 
 
 class _Generated:
-    """A file that is made while it is read."""
+    """File that is generated while it is read."""
 
     def __init__(self, pieces):
         self._pieces = iter(pieces)
@@ -171,7 +171,7 @@ class _Generated:
 
 @pytest.mark.parametrize("form", ["jsonl", "json", "openai"])
 def test_memory_stays_bounded_whatever_the_size(form, tmp_path):
-    """Import and export of a session of 20 MB take a few megabytes, as one of any size would."""
+    """Import and export of a session of 20 MB use a few megabytes."""
     with open_store(f"sqlite:///{tmp_path}/big.db", ttl=None) as store:
         source = _Generated(_lines(5000, 4000, form))
         tracemalloc.start()

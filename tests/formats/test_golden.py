@@ -1,4 +1,4 @@
-"""Each format's bytes, looked at by a person once and pinned."""
+"""Exact bytes of each export format."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FILES = {
 
 @pytest.mark.parametrize("name", FILES)
 def test_export_writes_the_golden_bytes(name):
-    """What each format writes changes only on purpose."""
+    """Exports match the golden files byte for byte."""
     with rich_store() as store:
         data = exported(store, RICH, name)
     if os.environ.get("WRITE_GOLDEN"):
@@ -31,7 +31,7 @@ def test_export_writes_the_golden_bytes(name):
 
 @pytest.mark.parametrize("name", ["jsonl", "json"])
 def test_golden_files_of_our_own_formats_come_back_whole(name):
-    """A file written by this version is read by every later one, with nothing lost."""
+    """Files written by this version are read without loss."""
     with open_store("memory:", ttl="1d") as store:
         report = imported(store, FILES[name].read_bytes())
         assert (report.ok, report.imported, report.format_name) == (True, 2, name)
@@ -39,7 +39,7 @@ def test_golden_files_of_our_own_formats_come_back_whole(name):
 
 
 def test_golden_openai_file_comes_back_with_the_same_words():
-    """A fine-tuning file says the same after a round trip."""
+    """A fine-tuning file keeps its content in a round trip."""
     data = FILES["openai"].read_bytes()
     with open_store("memory:", ttl=None) as store:
         report = imported(store, data)
@@ -49,6 +49,6 @@ def test_golden_openai_file_comes_back_with_the_same_words():
 
 @pytest.mark.parametrize("name", FILES)
 def test_every_export_is_valid_utf_8_without_terminal_controls_where_it_is_for_reading(name):
-    """No export can break a reader or drive a terminal."""
+    """Every export is valid UTF-8, and readable formats contain no terminal controls."""
     text = FILES[name].read_bytes().decode("utf-8")
     assert "\x1b" not in text

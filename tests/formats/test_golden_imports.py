@@ -1,4 +1,4 @@
-"""A file of each tool, and what comes of it, looked at by a person once and pinned whole."""
+"""Exact records imported from a file of each tool."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NOW = "now"
 
 @pytest.fixture
 def utc(monkeypatch):
-    """The machine is in UTC."""
+    """Set the time zone to UTC."""
     with monkeypatch.context() as changed:
         changed.setenv("TZ", "UTC")
         time.tzset()
@@ -29,7 +29,7 @@ def utc(monkeypatch):
 
 
 def outcome(path) -> list[dict]:
-    """Import a file with its branches, and return each record that is stored; times of the import itself are masked."""
+    """Import a file with its branches; return the stored records with import times masked."""
     began = datetime.now(UTC).isoformat()
     with open_store("memory:", ttl=None) as store:
         report = import_path(store, path, branches=True)
@@ -45,7 +45,7 @@ def outcome(path) -> list[dict]:
 
 @pytest.mark.parametrize("name", FORMAT_OF)
 def test_what_comes_of_a_golden_file(name, tmp_path, utc) -> None:
-    """What is kept of a file, and what is not, changes only on purpose."""
+    """The imported records match the golden files."""
     path = placed(name, tmp_path)
     os.utime(path, (1_763_717_400, 1_763_717_400))
     records = outcome(path)
@@ -58,7 +58,7 @@ def test_what_comes_of_a_golden_file(name, tmp_path, utc) -> None:
 @pytest.mark.parametrize("name", FORMAT_OF)
 @pytest.mark.parametrize("called", ["x.txt", "conversations.json", "logs.db", "a.jsonl", "b.yaml"])
 def test_a_file_is_recognised_by_its_content(name, called, tmp_path) -> None:
-    """Whatever it is called, and whatever of it is in sight."""
+    """Detection does not depend on the file name or the size of the head."""
     head = placed(name, tmp_path).read_bytes()[: 1 << 16]
     assert detect_format(head, called) == FORMAT_OF[name]
     assert detect_format(b"\n \n" + head, called) == FORMAT_OF[name] or FORMAT_OF[name] == "llm"
@@ -67,7 +67,7 @@ def test_a_file_is_recognised_by_its_content(name, called, tmp_path) -> None:
 @pytest.mark.parametrize("name", [n for n in FORMAT_OF if not n.endswith((".sql", ".yaml"))])
 @pytest.mark.parametrize("quoted", sorted({n for n in FORMAT_OF if not n.endswith(".sql")}))
 def test_what_a_file_quotes_does_not_make_it_another_format(name, quoted, tmp_path) -> None:
-    """A message that holds a whole file of another tool, as text, changes nothing."""
+    """A message that quotes a file of another tool does not change the detected format."""
     text = (GOLDEN / quoted).read_text()
     data = placed(name, tmp_path).read_text()
     words = next(w for w in ("What is it?", "Hi", "Where is Oslo?", "Write a poem", "2+3?", "x.txt?", "both files", "list the files", "Weather?") if w in data)  # fmt: skip
@@ -77,7 +77,7 @@ def test_what_a_file_quotes_does_not_make_it_another_format(name, quoted, tmp_pa
 
 @pytest.mark.parametrize("name", FORMAT_OF)
 def test_a_name_that_is_given_is_believed(name, tmp_path) -> None:
-    """`--format` reads a file as what it is said to be, and what that is not is told."""
+    """`--format` overrides detection, and content that does not match is reported."""
     path = placed(name, tmp_path)
     for row in FORMATS.values():
         if row.can_import:
@@ -90,7 +90,7 @@ def test_a_name_that_is_given_is_believed(name, tmp_path) -> None:
 
 @pytest.mark.parametrize("name", FORMAT_OF)
 def test_importing_again_changes_nothing(name, tmp_path) -> None:
-    """From the same file, from a copy of it in another place, and from stdin."""
+    """A repeated import from the file, a copy or stdin changes nothing."""
     path = placed(name, tmp_path)
     with open_store("memory:", ttl=None) as store:
         first = import_path(store, path, branches=True)

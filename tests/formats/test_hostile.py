@@ -1,4 +1,4 @@
-"""Files that are broken, or mean harm: one problem for each bad record, the rest comes in, nothing by half."""
+"""Damaged and hostile files: one problem per bad record, the rest is imported, no partial sessions."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def store(tmp_path):
 
 @pytest.mark.parametrize("bad", BAD_MESSAGES, ids=lambda bad: bad[:60].decode("utf-8", "replace"))
 def test_a_bad_line_is_told_with_its_place_and_the_rest_comes_in(bad, store):
-    """jsonl: one bad message costs that message."""
+    """jsonl: an invalid message is reported with its location, and the rest is imported."""
     report = imported(store, HEADER + GOOD + b"\n" + bad + b"\n\n" + LATER + b"\n", "x.jsonl")
     assert [p.location for p in report.problems] == ["x.jsonl:3"]
     assert texts(store, "s") == ["good", "later"]
@@ -100,7 +100,7 @@ def test_a_bad_line_is_told_with_its_place_and_the_rest_comes_in(bad, store):
     ids=lambda bad: bad[:60].decode("utf-8", "replace"),
 )
 def test_a_bad_message_in_a_document_is_told_with_its_place_and_the_rest_comes_in(bad, store):
-    """json: one bad message costs that message."""
+    """json: an invalid message is reported with its location, and the rest is imported."""
     data = (
         b'{"format":"omniagent-export","version":1,"sessions":[\n'
         + HEADER.strip()[:-1] + b',"messages":[\n' + GOOD + b",\n" + bad + b",\n" + LATER + b"]}\n]}"
@@ -112,7 +112,7 @@ def test_a_bad_message_in_a_document_is_told_with_its_place_and_the_rest_comes_i
 
 @pytest.mark.parametrize("bad", BAD_HEADERS, ids=lambda bad: bad[40:100].decode("utf-8", "replace"))
 def test_a_session_with_a_bad_header_stays_out_whole(bad, store):
-    """Nothing of it is imported, nor given to the session before it; the next session comes in."""
+    """No message after an invalid header is imported or added to the previous session."""
     before = HEADER.replace(b'"s"', b'"before"') + LATER + b"\n"
     after = HEADER.replace(b'"s"', b'"after"') + GOOD + b"\n"
     report = imported(store, before + bad + b"\n" + GOOD + b"\n" + after)
@@ -130,7 +130,7 @@ def test_a_session_with_a_bad_header_stays_out_whole(bad, store):
     ids=lambda bad: bad[40:100].decode("utf-8", "replace"),
 )
 def test_a_bad_header_in_a_document_keeps_its_session_out_whole(bad, store):
-    """json: as for jsonl, the header decides about its session only."""
+    """json: an invalid header affects only its session."""
     after = HEADER.strip().replace(b'"s"', b'"after"')
     data = (
         b'{"format":"omniagent-export","version":1,"sessions":['
@@ -144,7 +144,7 @@ def test_a_bad_header_in_a_document_keeps_its_session_out_whole(bad, store):
 
 @pytest.mark.parametrize("format_name", ["jsonl", "json", "openai"])
 def test_a_file_cut_off_anywhere_gives_what_stands_before_the_cut(format_name):
-    """Truncation at any byte is told, never a traceback; what is whole comes in once, and later the rest."""
+    """Truncation at any byte is reported; complete sessions are imported once, and the rest later."""
     with rich_store() as rich:
         data = exported(rich, RICH, format_name)
     whole = len(data.rstrip())
@@ -165,7 +165,7 @@ def texts_of_rich(session_id):
 
 
 def test_a_jsonl_file_cut_at_a_line_is_noticed(store):
-    """A header says how many messages follow, so that a file that ends too early does not pass for whole."""
+    """The message count of a header reveals truncation at a line boundary."""
     with rich_store() as rich:
         lines = exported(rich, RICH).splitlines(keepends=True)
     report = imported(store, b"".join(lines[:4]))
@@ -186,13 +186,13 @@ def test_a_jsonl_file_cut_at_a_line_is_noticed(store):
     ],
 )
 def test_what_is_no_import_is_told_in_one_line(data, store):
-    """Empty, binary and foreign files are one problem each."""
+    """Empty, binary and unrelated files are one problem each."""
     report = imported(store, data, "odd")
     assert (report.problem_count, report.sessions, report.ok) == (1, [], False)
 
 
 def test_a_bad_conversation_costs_its_line(store):
-    """openai: whatever is wrong with one line, the other lines come in."""
+    """openai: an invalid line does not affect the others."""
     good = b'{"messages":[{"role":"user","content":"%d"}]}\n'
     for number, bad in enumerate(
         [
@@ -211,14 +211,14 @@ def test_a_bad_conversation_costs_its_line(store):
 
 
 def test_duplicate_keys_and_lone_surrogates_are_no_problem(store):
-    """The last of two equal keys holds, as everywhere in JSON; a lone surrogate is kept as it is."""
+    """The last of two equal keys is used, and lone surrogates are preserved."""
     line = b'{"role":"user","content":"a","content":"b \\ud83d","id":"1"}\n'
     assert imported(store, HEADER + line).ok
     assert texts(store, "s") == ["b \ud83d"]
 
 
 def test_ids_of_an_import_cannot_leave_the_directory(tmp_path):
-    """An id is a name and never a path."""
+    """An id is never used as a path."""
     with open_store(f"file:///{tmp_path}/deep/er", ttl=None) as store:
         for session_id in (
             "../../evil",
@@ -238,7 +238,7 @@ def test_ids_of_an_import_cannot_leave_the_directory(tmp_path):
 
 
 def test_strict_takes_nothing_when_anything_is_wrong(store):
-    """One bad line, and the store is as it was; also from a pipe, which cannot be read twice."""
+    """With --strict, one bad line imports nothing, from a pipe too."""
     good = HEADER.replace(b'"s"', b'"t"') + GOOD + b"\n"
     for stream in (io.BytesIO(good + b"{bad\n"), _Pipe(good + b"{bad\n")):
         from omniagent_cli.formats.importer import import_stream
@@ -258,7 +258,7 @@ class _Pipe(io.BytesIO):
 
 
 def test_an_interrupted_import_leaves_whole_sessions_only(store):
-    """Ctrl-C in the middle of a session leaves those before it and nothing of this one."""
+    """Ctrl-C keeps completed sessions and nothing of the current one."""
     lines = [HEADER.replace(b'"s"', b'"first"'), GOOD + b"\n", HEADER]
     lines += [json.dumps(said("user", "x" * 1000, f"m{n}")).encode() + b"\n" for n in range(2000)]
 
@@ -273,7 +273,7 @@ def test_an_interrupted_import_leaves_whole_sessions_only(store):
 
 
 def test_a_problem_quotes_little_of_a_hostile_file(store):
-    """What a problem says is short, however long the value that caused it."""
+    """The text of a problem is short for any value."""
     report = imported(store, HEADER + b'{"role":"' + b"r" * 10_000_000 + b'"}\n')
     assert len(report.problems[0].text) <= 300
 
@@ -281,7 +281,7 @@ def test_a_problem_quotes_little_of_a_hostile_file(store):
 @settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_no_bytes_at_all_cause_a_traceback(data):
-    """Fuzz: a damaged export, or any bytes, give a report."""
+    """Fuzz: damaged exports and random bytes produce a report."""
     with rich_store() as rich:
         whole = exported(rich, RICH, data.draw(st.sampled_from(["jsonl", "json", "openai"])))
     start = data.draw(st.integers(0, len(whole)))
@@ -298,7 +298,7 @@ def test_no_bytes_at_all_cause_a_traceback(data):
 
 
 def test_recognition_goes_by_content():
-    """A name does not make a format."""
+    """The file name does not determine the format."""
     with rich_store() as rich:
         for name in ("jsonl", "json", "openai"):
             assert detect_format(exported(rich, RICH, name)[:4000], "x.txt") == name

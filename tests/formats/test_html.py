@@ -1,4 +1,4 @@
-"""The page for browsers: what it holds, and that nothing anybody said becomes more than text in it."""
+"""HTML page: its content, and that message text stays text."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ EMPTY = {"meta", "link", "hr", "br", "img"}
 
 
 class Reader(HTMLParser):
-    """Reads a page as a browser would, and lets nothing pass that is not one of ours."""
+    """HTML parser that accepts only the markup we write."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class Reader(HTMLParser):
 
 
 def read(page: bytes) -> Reader:
-    """Read a page that must be whole and ours alone."""
+    """Parse a page and verify that it is complete."""
     reader = Reader()
     reader.feed(page.decode("utf-8"))
     reader.close()
@@ -125,7 +125,7 @@ HOSTILE = st.lists(st.sampled_from(FRAGMENTS) | st.text(max_size=5), max_size=12
 @settings(max_examples=60, deadline=None)
 @given(st.lists(HOSTILE, min_size=9, max_size=9))
 def test_nothing_that_was_said_becomes_more_than_text(said):
-    """Texts, names, titles, arguments, metadata: no tag, attribute, address or control of theirs is in the page."""
+    """No text, name, title, argument or metadata becomes a tag, attribute, URL or control character."""
     call = {"id": "c", "type": "function", "function": {"name": said[3], "arguments": said[4]}}
     part = {"type": "image_url", "image_url": {"url": said[5]}, "name": said[6], "size": 3}
     data = page(
@@ -143,7 +143,7 @@ def test_nothing_that_was_said_becomes_more_than_text(said):
 @settings(max_examples=150, deadline=None)
 @given(HOSTILE)
 def test_an_answer_stays_inside_its_place(said):
-    """Whatever an answer opens is closed, and each link of it leads to the web or a mailbox."""
+    """Every element opened by an answer is closed, and its links are safe."""
     for html in (
         html_markdown.render_markdown(prose_text(said)),
         html_markdown.render_plain(prose_text(said)),
@@ -164,7 +164,7 @@ def prose_text(text: str) -> str:
 @settings(max_examples=150, deadline=None)
 @given(st.text(st.sampled_from("ab .,:;!?#>&=-+1)(\"'\n\n漢ü"), max_size=40))
 def test_the_short_way_for_prose_is_the_long_way(text):
-    """Prose without markup says the same as when Markdown's parser lays it out."""
+    """The fast path for prose renders the same as the Markdown parser."""
     short, long = (
         re.sub(r"\s+(?=</p>|\n)", "", html)
         for html in (html_markdown.render_markdown(text), render(text))
@@ -178,7 +178,7 @@ def test_the_short_way_for_prose_is_the_long_way(text):
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.sampled_from(["def ", "x", '"', "'", "<", ">", "&", "\n", "  ", "#", "/*", "0x1", "-", "\\"])).map("".join))  # fmt: skip
 def test_code_is_coloured_and_not_changed(language, text):
-    """Colours add nothing to what is read, and take nothing from it."""
+    """Highlighting does not change the text of code."""
     reader = Reader()
     reader.feed(code.code_block(text, language))
     assert reader.text == text + "\n"
@@ -197,13 +197,13 @@ BOMBS = {
 
 @pytest.mark.parametrize("name", BOMBS)
 def test_texts_that_are_made_to_take_long(name):
-    """What costs a parser the square of its length, or its stack, is laid out or shown as it is, and all of it is there."""
+    """Crafted input with quadratic cost is rendered or shown verbatim, completely."""
     reader = read(page({"role": "assistant", "content": BOMBS[name]}))
     assert reader.ids[2:] == ["s1-m0", "index"]
 
 
 def test_a_page_has_what_a_session_has():
-    """Facts, tags, metadata, who said what when by which model, what was thought, called and returned, and how it ended."""
+    """The page contains properties, tags, metadata, authors, times, models, thinking, tool calls and status."""
     call = {"id": "c", "type": "function", "function": {"name": "ls", "arguments": '{"path": "/"}'}}
     data = page(
         {"role": "system", "content": "Be brief."},
@@ -232,7 +232,7 @@ def test_a_page_has_what_a_session_has():
 
 
 def test_links_say_where_they_lead():
-    """A link whose words name another place shows its own, and so does a name that only looks like a known one."""
+    """A link whose text differs from its target shows the target."""
     text = page(
         {"role": "assistant", "content": "[good.example](https://evil.example/x) https://\u0430pple.com [me](mailto:a@b.example)"}
     ).decode()  # fmt: skip
@@ -252,7 +252,7 @@ def attached(data: bytes, media_type: str, name: str = "cat.png") -> dict:
 
 
 def test_pictures_are_in_the_page_once_and_only_such():
-    """A picture is shown where it comes first; what only says it is one, is lost or is from elsewhere is named."""
+    """An image is embedded at its first occurrence; invalid, missing and external images are named."""
     cat = attached(PNG, "text/html")  # what it says it is counts for nothing
     bad = attached(SVG, "image/png", "x.svg")
     lost = attached(b"\x89PNG\r\n\x1a\nother", "image/png", "lost.png")
@@ -279,7 +279,7 @@ def test_pictures_are_in_the_page_once_and_only_such():
 
 
 def test_anchors_are_positions():
-    """A link into a page holds in the next export: trimmed, or of some roles only."""
+    """Anchors stay valid in exports of a trimmed session or a selection of roles."""
     with open_store("memory:", ttl=None) as store:
         store.append(
             "s", [{"role": ("user", "assistant")[n % 2], "content": f"{n}"} for n in range(6)]
@@ -297,6 +297,6 @@ def test_anchors_are_positions():
 
 
 def test_no_sessions_are_a_page_too():
-    """An export of nothing is a page that says so."""
+    """An empty export is a page with a note."""
     with open_store("memory:") as store:
         assert "There are no sessions in this export." in read(exported(store, [], "html")).text

@@ -1,4 +1,4 @@
-"""The page in headless Chromium: how it looks, that no script in it runs, and that no request leaves it."""
+"""HTML page in headless Chromium: appearance, no scripts, no external requests."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def fib(n: int) -> int:
 
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory):
-    """A browser, and what it wanted from elsewhere."""
+    """Start a browser and record its external requests."""
     if shutil.which("chromium") is None:
         pytest.skip("chromium, Debian's package, is not installed")
     with chromium(tmp_path_factory.mktemp("profile")) as both:
@@ -60,7 +60,7 @@ def browser(opened):
 
 
 def varied(count: int) -> list[dict]:
-    """Messages of every kind, in turn."""
+    """Return messages of all kinds in rotation."""
     call = {"name": "ls", "arguments": '{"path": "' + "x" * 300 + '"}'}
     kinds = [
         {"role": "user", "content": "What about " + "x" * 300 + "?\n\n```\n" + "y" * 300 + "\n```"},
@@ -74,7 +74,7 @@ def varied(count: int) -> list[dict]:
 
 @pytest.fixture
 def saved(tmp_path):
-    """Write messages as a page and return its address."""
+    """Write messages as a page and return its URL."""
 
     def save(messages: list[dict], *pictures: dict, change=lambda page: page) -> str:
         with open_store("memory:", ttl=None) as store:
@@ -91,7 +91,7 @@ def saved(tmp_path):
 
 
 def pixel(page, x: int, y: int) -> tuple[int, ...]:
-    """Return the colour of one point of the screen, from a picture of it alone."""
+    """Return the color of a pixel of a screenshot."""
     clip = {"x": x, "y": y, "width": 1, "height": 1, "scale": 1}
     png = base64.b64decode(page.call("Page.captureScreenshot", clip=clip)["data"])
     place, data = 8, b""
@@ -106,7 +106,7 @@ def pixel(page, x: int, y: int) -> tuple[int, ...]:
 @pytest.mark.parametrize("width", [400, 1400])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_the_screen_and_the_scheme(browser, saved, width, scheme):
-    """Light and dark, on a phone and on a desk: nothing sticks out, long lines and wide tables scroll by themselves."""
+    """The page fits phone and desktop in light and dark; long lines and wide tables scroll separately."""
     page = browser.page()
     page.look(width=width, height=8000, scheme=scheme)
     page.call(
@@ -139,7 +139,7 @@ def test_it_fits_the_screen_and_the_scheme(browser, saved, width, scheme):
 
 @pytest.mark.parametrize("role", ["user", "assistant", "tool", "system"])
 def test_no_script_runs_and_no_request_leaves(opened, saved, role):
-    """Whatever a message holds, the browser asks nobody for anything and runs nothing."""
+    """No message runs a script or causes a request."""
     browser, wanted = opened
     svg = attached(
         b'<svg xmlns="http://www.w3.org/2000/svg" onload="window.hacked=1"/>', "image/svg+xml"
@@ -159,7 +159,7 @@ def test_no_script_runs_and_no_request_leaves(opened, saved, role):
 
 
 def test_the_policy_holds_where_escaping_would_fail(opened, saved):
-    """Were markup to get through, the page's policy would still let it run nothing, load nothing and look like nothing."""
+    """The content security policy blocks injected markup on its own."""
     browser, wanted = opened
     at = b"<main>"
     page = _harmless(
@@ -194,7 +194,7 @@ def _harmless(browser, wanted, url):
 
 
 def test_these_tests_would_notice(opened, tmp_path):
-    """A page that does run a script and loads from elsewhere is caught by what the tests here look at."""
+    """A page that runs a script and loads resources is detected."""
     browser, wanted = opened
     file = tmp_path / "bad.html"
     file.write_text("<script>window.hacked = 1</script><img src='http://evil.example/i'>")
@@ -207,7 +207,7 @@ def test_these_tests_would_notice(opened, tmp_path):
 
 @pytest.mark.parametrize("width", [400, 1400])
 def test_five_thousand_messages(browser, saved, width):
-    """A long session opens as it is: an index, an anchor for each message, and only what is seen is laid out."""
+    """A long session has an index and anchors, and only visible messages are laid out."""
     page = browser.page()
     page.look(width=width)
     url = saved(varied(5000))
@@ -227,7 +227,7 @@ def test_five_thousand_messages(browser, saved, width):
 
 
 def test_it_prints(browser, saved):
-    """On paper it is dark on light, without the index, with what is folded on the screen."""
+    """The printed page is dark on light, without the index, and with collapsed content."""
     page = browser.page()
     page.look(width=800, scheme="dark")
     page.open(saved(varied(5)))
@@ -247,7 +247,7 @@ def test_it_prints(browser, saved):
 
 
 def test_texts_that_are_made_to_take_long_are_pages_too(browser, saved):
-    """What costs a parser much opens in a browser, and fits the screen."""
+    """Crafted expensive input opens in a browser and fits the screen."""
     page = browser.page()
     page.look(width=400)
     page.open(saved([{"role": "assistant", "content": text[:60_000]} for text in BOMBS.values()]))

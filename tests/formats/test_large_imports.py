@@ -1,4 +1,4 @@
-"""Large files of every tool: what an import holds in memory does not grow with them."""
+"""Memory use of large imports is bounded for every tool."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.benchmarks import histories
 
 @pytest.mark.parametrize("format_name", histories.WRITERS)
 def test_memory_does_not_grow_with_one_long_conversation(format_name, tmp_path) -> None:
-    """25 MB in one conversation: far less than that is held, whatever waits for its thread."""
+    """A single conversation of 25 MB is not held in memory."""
     path = tmp_path / "in"
     count = histories.written(format_name, path, 25_000_000, one=True, text=histories.TEXT * 20)
     with open_store(f"sqlite:///{tmp_path}/s.db", ttl=None) as store:
@@ -34,7 +34,7 @@ def test_memory_does_not_grow_with_one_long_conversation(format_name, tmp_path) 
 
 
 def test_memory_does_not_grow_with_many_pictures(tmp_path) -> None:
-    """Pictures go into the store one by one."""
+    """Images are stored one by one."""
     picture = "data:image/png;base64," + "QUJD" * 250_000
     lines = [
         {"type": "response_item", "payload": {"type": "message", "role": "user", "content": [{"type": "input_image", "image_url": picture[:-8] + f"{n:08}"}]}}
@@ -58,7 +58,7 @@ def test_memory_does_not_grow_with_many_pictures(tmp_path) -> None:
 @pytest.mark.parametrize("one", [False, True], ids=["many", "one"])
 @pytest.mark.parametrize("format_name", histories.WRITERS)
 def test_a_large_import_takes_little_memory(format_name, one, tmp_path) -> None:
-    """200 MB, in conversations of 1,000 messages and in one: the whole process stays below 150 MiB."""
+    """200 MB, in conversations of 1,000 messages or in one: the process stays below 150 MiB."""
     path = tmp_path / "in"
     count = histories.written(format_name, path, 200_000_000, one=one)
     command = [

@@ -1,4 +1,4 @@
-"""A newer export adds only what is new, for every tool; what was changed there never overwrites what is here."""
+"""Newer exports add only new messages, for every tool; edits there never overwrite stored messages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from omniagent_cli.stores import open_store
 
 
 def chatgpt(*texts_, parts=(), edited="") -> bytes:
-    """A conversation of these texts; `edited` is another last one, which is on the screen."""
+    """Return a conversation of these texts; `edited` is another, visible last one."""
     nodes, before = {}, None
     for number, text in enumerate(texts_):
         nodes[f"n{number}"] = _node(f"n{number}", before, number, text)
@@ -128,7 +128,7 @@ def store():
 
 @pytest.mark.parametrize("session_id", MAKERS)
 def test_a_newer_export_continues(session_id, store) -> None:
-    """What came since is added; the older export, imported after it, changes nothing."""
+    """New messages are added; the older export, imported afterwards, changes nothing."""
     make = MAKERS[session_id]
     assert imported(store, make("a", "b")).imported == 1
     newer = imported(store, make("a", "b", "c", "d"))
@@ -140,7 +140,7 @@ def test_a_newer_export_continues(session_id, store) -> None:
 
 @pytest.mark.parametrize("session_id", EDITABLE)
 def test_what_was_edited_there_comes_in_beside(session_id, store) -> None:
-    """Neither of the two is lost, nobody has to decide, and importing again changes nothing."""
+    """An edited conversation is imported as a branch, and a repeated import changes nothing."""
     make = EDITABLE[session_id]
     imported(store, make("a", "b", "c"))
     for again in range(2):
@@ -156,7 +156,7 @@ def test_what_was_edited_there_comes_in_beside(session_id, store) -> None:
 
 @pytest.mark.parametrize("session_id", EDITABLE)
 def test_what_went_on_in_both_places_comes_in_beside(session_id, store) -> None:
-    """A conversation that was continued here keeps what was said here."""
+    """A conversation continued in both places keeps the stored messages."""
     make = EDITABLE[session_id]
     imported(store, make("a", "b"))
     store.append(session_id, {"role": "user", "content": "ours"})
@@ -168,7 +168,7 @@ def test_what_went_on_in_both_places_comes_in_beside(session_id, store) -> None:
 
 
 def test_what_cannot_be_read_twice_is_refused_by_name(store) -> None:
-    """A set for training has no threads to choose from."""
+    """A training set has no threads, so a conflict is refused."""
     imported(store, sharegpt("a", "b"))
     report = imported(store, sharegpt("a", "B"))
     assert [(o.session_id, o.action) for o in report.sessions] == [("sharegpt-c", "refused")]
@@ -177,7 +177,7 @@ def test_what_cannot_be_read_twice_is_refused_by_name(store) -> None:
 
 @pytest.mark.parametrize("make", [chatgpt, claude, codex, claude_code, gemini])
 def test_branches_after_an_edit_are_not_doubled(make, store) -> None:
-    """The thread that is here already is not brought in again as a branch of the new one."""
+    """The stored thread is not imported again as a branch of the new one."""
     imported(store, make("a", "b", "c"), branches=True)
     imported(store, make("a", "b", "c", edited="C"), branches=True)
     assert sorted(texts(store, s.id)[-1] for s in store.list()) == ["C", "c"]
@@ -188,7 +188,7 @@ def test_branches_after_an_edit_are_not_doubled(make, store) -> None:
 @pytest.mark.parametrize("session_id", EDITABLE)
 @pytest.mark.parametrize("rule", CONFLICTS)
 def test_conflict_rules_with_every_tool(session_id, rule, store) -> None:
-    """What is asked for is done, and nothing else."""
+    """Each conflict rule has exactly its effect."""
     make = EDITABLE[session_id]
     imported(store, make("a", "b", "c"))
     report = imported(store, make("a", "b", "c", edited="C"), on_conflict=rule)
@@ -204,7 +204,7 @@ def test_conflict_rules_with_every_tool(session_id, rule, store) -> None:
 
 @pytest.mark.parametrize("session_id", MAKERS)
 def test_an_id_of_ones_own(session_id, store) -> None:
-    """`--as` names the one session, whatever the tool calls it; the source stays known."""
+    """`--as` sets the session id; the source is recorded."""
     data = MAKERS[session_id]("a", "b")
     assert imported(store, data, as_id="mine").imported == 1
     assert texts(store, "mine") == ["a", "b"]
@@ -215,7 +215,7 @@ def test_an_id_of_ones_own(session_id, store) -> None:
 
 @pytest.mark.parametrize("make", [chatgpt, claude, codex, claude_code, gemini])
 def test_the_same_conversation_twice_in_one_import(make, store, tmp_path) -> None:
-    """Two exports that overlap, in one directory or one zip, give each conversation once, as long as it got."""
+    """Overlapping exports in a directory or zip import each conversation once, at its full length."""
     for number, data in enumerate([make("a", "b"), make("a", "b", "c"), make("a")]):
         (tmp_path / f"{number}.json").write_bytes(data)
     report = import_path(store, tmp_path)
@@ -230,7 +230,7 @@ def test_the_same_conversation_twice_in_one_import(make, store, tmp_path) -> Non
 
 
 def test_an_upgraded_llm_goes_on_with_its_conversation(store, tmp_path) -> None:
-    """A log of 0.27 that 0.36 went on with is the same conversation, in another form, and two messages longer."""
+    """A log of llm 0.27 continued by 0.36 is the same conversation with two more messages."""
     older, newer = placed("llm-0.27.sql", tmp_path), placed("llm-0.36.sql", tmp_path)
     assert import_path(store, older).imported == 4
     report = import_path(store, newer)

@@ -1,4 +1,4 @@
-"""What waits in memory and what waits on disk are the same."""
+"""Equivalence of the node stores in memory and on disk."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ notes = st.tuples(st.sampled_from(["x", "y"]), ids, ids)
 @settings(max_examples=60, deadline=None)
 @given(st.lists(nodes | notes, max_size=12), st.integers(0, 12))
 def test_near_and_far_are_the_same(steps, moves_at) -> None:
-    """Whatever is put in, and whenever it gets too much for memory."""
+    """Both stores give the same results, with a move to disk at any point."""
     near = MemoryNodeStore()
     with closing(DiskNodeStore()) as far:
         moving = MemoryNodeStore()

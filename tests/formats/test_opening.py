@@ -1,4 +1,4 @@
-"""Directories, zips and packed files: what is in them is read, what is hostile in them is told."""
+"""Directories, zip archives and compressed files: content is read, hostile content is reported."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def export(number: int) -> bytes:
 
 
 class Pipe(io.RawIOBase):
-    """A stream that cannot be sought in."""
+    """Stream that is not seekable."""
 
     def __init__(self, data: bytes) -> None:
         self._data = io.BytesIO(data)
@@ -49,7 +49,7 @@ class Pipe(io.RawIOBase):
 
 
 def test_an_account_export_in_pieces_in_its_zip(store: SessionStore) -> None:
-    """Only the conversations of a zip are looked at, all pieces of them, wherever they stand in it."""
+    """Only the conversation files of an account export are read, all parts of them, at any path."""
     members = {
         "user.json": b"{}",
         "../../conversations-001.json": export(1),
@@ -61,13 +61,13 @@ def test_an_account_export_in_pieces_in_its_zip(store: SessionStore) -> None:
 
 
 def test_a_zip_from_a_pipe(store: SessionStore) -> None:
-    """A zip need not be a file."""
+    """A zip archive can be read from a pipe."""
     pipe = io.BufferedReader(Pipe(zipped({"conversations.json": export(0)}).getvalue()))
     assert import_stream(store, pipe, name="stdin").imported == 1
 
 
 def test_packed_files(store: SessionStore, tmp_path: Path) -> None:
-    """What gzip and zstd packed is unpacked while it is read."""
+    """Gzip and zstd input is decompressed while it is read."""
     from backports import zstd
 
     (tmp_path / "a.json.gz").write_bytes(gzip.compress(export(0)))
@@ -80,7 +80,7 @@ def test_packed_files(store: SessionStore, tmp_path: Path) -> None:
 def test_a_packed_file_that_is_cut_or_broken_is_told(
     store: SessionStore, tmp_path: Path, suffix: str
 ) -> None:
-    """Damage in a packed file is one line with its place, and nothing half is taken."""
+    """Damage in a compressed file is reported with its location, and no partial session is imported."""
     from backports import zstd
 
     pack = {
@@ -101,7 +101,7 @@ def test_a_packed_file_that_is_cut_or_broken_is_told(
 def test_a_directory_is_gone_through_and_strangers_are_passed_over(
     store: SessionStore, tmp_path: Path
 ) -> None:
-    """Files of no known format beside others are no problem; links are not followed."""
+    """Unrecognized files in a directory are ignored, and links are not followed."""
     (tmp_path / "2026" / "11").mkdir(parents=True)
     (tmp_path / "2026" / "11" / "one.json").write_bytes(export(1))
     (tmp_path / "settings.json").write_bytes(b'{"a": 1}')
@@ -113,14 +113,14 @@ def test_a_directory_is_gone_through_and_strangers_are_passed_over(
 
 
 def test_a_directory_without_conversations_is_told(store: SessionStore, tmp_path: Path) -> None:
-    """Nothing found is said, not taken for success."""
+    """A directory without conversations is an error."""
     assert not import_path(store, tmp_path).ok
     (tmp_path / "settings.json").write_bytes(b'{"a": 1}')
     assert not import_path(store, tmp_path).ok
 
 
 def test_encrypted_links_and_bombs_are_refused_by_name(store: SessionStore) -> None:
-    """What is hostile in a zip is told with its name, and the rest comes in."""
+    """Hostile members of a zip archive are reported by name, and the rest is imported."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("conversations-0.json", export(0))
@@ -144,7 +144,7 @@ def test_encrypted_links_and_bombs_are_refused_by_name(store: SessionStore) -> N
 def test_strict_takes_nothing_of_a_directory_with_a_problem(
     store: SessionStore, tmp_path: Path
 ) -> None:
-    """One bad file, and nothing comes in; without it, all does."""
+    """With --strict, one bad file imports nothing; without it, the others are imported."""
     (tmp_path / "a.json").write_bytes(export(0))
     (tmp_path / "b.json").write_bytes(export(1)[:-200])
     assert import_path(store, tmp_path, strict=True).stopped

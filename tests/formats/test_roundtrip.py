@@ -1,4 +1,4 @@
-"""What went out comes in again, on every backend, and a second time changes nothing."""
+"""Export and import round trips on every backend; a repeated import changes nothing."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def fill(store, session_id, parts, metadata, state, title, ttl, keep):
 def test_export_then_import_is_the_identity(
     format_name, backend, tmp_path, session_id, parts, metadata, state, title, ttl, keep
 ):
-    """A session that went through a file into another store exports to the same bytes."""
+    """A session imported into another store exports to the same bytes."""
     with open_store("memory:", ttl=None) as store:
         fill(store, session_id, parts, metadata, state, title, ttl, keep)
         data = exported(store, [session_id], format_name)
@@ -121,7 +121,7 @@ def test_export_then_import_is_the_identity(
 @pytest.mark.parametrize("format_name", OWN)
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_everything_a_session_holds_survives(backend, format_name, tmp_path):
-    """Ids, times, turns, titles, tool calls, unknown keys, attachments, summaries: all of it, on every backend."""
+    """Ids, times, turns, titles, tool calls, unknown keys, attachments and summaries survive on every backend."""
     with rich_store() as store, opened(backend, tmp_path) as other:
         data = exported(store, RICH, format_name)
         assert imported(other, data).ok
@@ -132,7 +132,7 @@ def test_everything_a_session_holds_survives(backend, format_name, tmp_path):
 
 @pytest.mark.parametrize("format_name", OWN)
 def test_a_summary_still_stands_for_the_same_messages_in_a_store_with_other_positions(format_name):
-    """Positions stay behind, and what refers to them goes along by message."""
+    """A summary covers the same messages in a store with other positions."""
     with open_store("memory:", ttl=None) as store, open_store("memory:") as other:
         store.append("s", [said("user", str(n), f"m{n}") for n in range(6)])
         store.trim("s", 4)
@@ -143,7 +143,7 @@ def test_a_summary_still_stands_for_the_same_messages_in_a_store_with_other_posi
 
 
 def test_a_session_as_its_handle_exports_it_is_read(tmp_path):
-    """What `SessionHandle.export` gives, written by any JSON writer, is an import."""
+    """The record from `SessionHandle.export` can be imported."""
     with rich_store() as store, open_store("memory:", ttl=None) as other:
         record = store.session("short").export()
         for form in ({}, {"indent": 2}, {"sort_keys": True}, {"indent": 1, "sort_keys": True}):
@@ -154,7 +154,7 @@ def test_a_session_as_its_handle_exports_it_is_read(tmp_path):
 
 
 def test_keys_in_any_order_say_the_same():
-    """A document whose keys were sorted by another program still carries everything."""
+    """The order of keys in a document is irrelevant."""
     with rich_store() as store, open_store("memory:") as other:
         data = exported(store, RICH, "json")
         mixed = json.dumps(json.loads(data), sort_keys=True, indent=1).encode()
@@ -163,7 +163,7 @@ def test_keys_in_any_order_say_the_same():
 
 
 def test_the_log_of_a_json_file_store_is_an_import(tmp_path):
-    """A file copied out of somebody's JSON-file store comes in with its title, metadata and last words."""
+    """A file copied from a JSON-file store is imported with its title, metadata and last state."""
     with opened("file", tmp_path, ttl=None) as store:
         user = store.append("chat", {"role": "user", "content": "Hi"})[0]
         uid = store.header("chat").uid
@@ -189,7 +189,7 @@ def _message(record):
 
 
 def test_openai_messages_without_ids_come_in_once():
-    """A file without a single id can be imported again and again."""
+    """A file without ids can be imported repeatedly."""
     data = (
         b'{"messages":[{"role":"user","content":"Hi"},{"role":"assistant","content":"Ho"}]}\n'
         b'{"messages":[{"role":"user","content":"Hi"}],"tools":[{"type":"function"}]}\n'
@@ -218,7 +218,7 @@ def test_openai_messages_without_ids_come_in_once():
     ],
 )
 def test_openai_messages_come_in_other_wrappings(data):
-    """A bare list, a document over several lines, a byte order mark: the same conversation."""
+    """A bare list, a multi-line document and a byte order mark give the same conversation."""
     with open_store("memory:", ttl=None) as store:
         report = imported(store, data)
         assert (report.ok, report.format_name) == (True, "openai")
@@ -226,7 +226,7 @@ def test_openai_messages_come_in_other_wrappings(data):
 
 
 def test_older_and_newer_openai_messages_are_understood():
-    """Roles and calls of other versions of the API become ours."""
+    """Roles and calls of other API versions are converted."""
     data = (
         b'{"messages":[{"role":"developer","content":"Be brief"},{"role":"assistant","content":null,'
         b'"function_call":{"name":"f","arguments":{"a":1}}},{"role":"function","name":"f","content":"1","weight":0}]}'
@@ -242,7 +242,7 @@ def test_older_and_newer_openai_messages_are_understood():
 @settings(max_examples=60, deadline=None)
 @given(batches.filter(any))
 def test_openai_export_then_import_is_the_identity(parts):
-    """What the API's messages can say is the same after the way there and back."""
+    """Everything the API's messages can express survives a round trip."""
     with open_store("memory:", ttl=None) as store, open_store("memory:", ttl=None) as other:
         for batch in parts:
             store.append("s", batch)
@@ -279,7 +279,7 @@ told = st.one_of(
 @settings(max_examples=60, deadline=None)
 @given(session_ids, st.lists(told, min_size=1, max_size=6))
 def test_sharegpt_export_then_import_is_the_identity(session_id, said_there):
-    """Who said what, and which tools were called with what, is the same after the way there and back."""
+    """Authors, texts and tool calls survive a round trip."""
     with open_store("memory:", ttl=None) as store, open_store("memory:", ttl=None) as other:
         store.append(session_id, said_there)
         data = exported(store, [session_id], "sharegpt")
@@ -293,7 +293,7 @@ def test_sharegpt_export_then_import_is_the_identity(session_id, said_there):
 @settings(max_examples=60, deadline=None)
 @given(batches.filter(any))
 def test_sharegpt_writes_and_reads_whatever_a_session_holds(parts):
-    """Arguments that are no JSON, or none that can be written, and names that are none, stop neither way."""
+    """Arguments that are not valid JSON and invalid names do not stop an export or import."""
     with open_store("memory:", ttl=None) as store, open_store("memory:", ttl=None) as other:
         for batch in parts:
             store.append("s", batch)

@@ -1,4 +1,4 @@
-"""``csv``: every message a row, every text as it was said, and no cell a formula."""
+"""``csv``: one row per message, complete texts, no formulas."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def rows(data: bytes) -> list[dict[str, str]]:
 
 
 def test_every_message_is_a_row():
-    """A header row, then a row for each message, in order, over all sessions."""
+    """A header row, then a row per message, in order, for all sessions."""
     with rich_store() as store:
         data = exported(store, RICH, "csv")
     assert data.startswith(b"\xef\xbb\xbfsession,title,position,")
@@ -41,7 +41,7 @@ TEXTS = st.text(st.sampled_from(STARTS + " \n\"',;a1|()") | st.characters(), max
 @given(st.lists(TEXTS, min_size=5, max_size=5))
 @example(["=1+1", "\n=1", " @x", "\t=x", '-1"'])
 def test_no_cell_is_a_formula(said):
-    """Whatever was said, no spreadsheet runs it; without the apostrophe it is as it was."""
+    """No text is evaluated by a spreadsheet; without the apostrophe it is unchanged."""
     call = {"id": "c", "type": "function", "function": {"name": said[2], "arguments": said[3]}}
     part = {"type": "file", "file": {"filename": said[4]}}
     content = [{"type": "text", "text": said[0]}, part]

@@ -1,4 +1,4 @@
-"""Files that mean harm, of every tool: one line for each problem with its place, the rest comes in, nothing hangs."""
+"""Hostile files of every tool: problems are reported with locations, the rest is imported, nothing hangs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def store():
 
 
 def spoiled(name: str, value: bytes) -> bytes:
-    """A golden file with a value in the place of the last text of a message."""
+    """Return a golden file with a value in place of the last text of a message."""
     data = (GOLDEN / name).read_bytes()
     words = (b'"Flat too"', b'"I could not look."', b'"It holds 42."', b'"HTML."', b'"API Error: overloaded"',
              b'"read @a.txt"', b'"By voice too."', b'"Yes"', b'"One."', b'"Yes."')  # fmt: skip
@@ -44,7 +44,7 @@ def spoiled(name: str, value: bytes) -> bytes:
 @pytest.mark.parametrize("name", JSON_FILES)
 @pytest.mark.parametrize("value", [DEEP, b"NaN", b"1e999", b'"\xff\xfe"', b"9" * 5000], ids=["deep", "nan", "huge", "bytes", "digits"])  # fmt: skip
 def test_a_value_that_cannot_be_kept_costs_its_message(name, value, store, tmp_path) -> None:
-    """It is told once, with its place; the sessions of the file are there."""
+    """An unsupported value is reported once with its location, and the sessions are imported."""
     path = tmp_path / name
     path.write_bytes(spoiled(name, value))
     report = import_path(store, path)
@@ -60,7 +60,7 @@ def test_a_value_that_cannot_be_kept_costs_its_message(name, value, store, tmp_p
 @pytest.mark.parametrize("name", JSON_FILES)
 @pytest.mark.parametrize("value", [b'"\\ud800"', b'"\\u001b[2J\\u0007"', b'"a\\u0000b"'], ids=["half", "escape", "nul"])  # fmt: skip
 def test_odd_text_is_kept_as_it_is(name, value, store, tmp_path) -> None:
-    """Half a character, and what would drive a terminal, are words of a conversation like others."""
+    """Lone surrogates and control characters are stored unchanged."""
     path = tmp_path / name
     path.write_bytes(spoiled(name, value))
     report = import_path(store, path)
@@ -74,7 +74,7 @@ def test_odd_text_is_kept_as_it_is(name, value, store, tmp_path) -> None:
     "bad", ["x" * 600, "a\x1b[31mb", "../../etc/passwd", "", " ", "\ud800", "a\0b", "ä" * 300]
 )
 def test_hostile_ids(make, bad, store) -> None:
-    """Of sessions and of messages: of any length and content, the same at each import."""
+    """Ids of any length and content are imported the same each time."""
     data = make("a", "b").replace(b'"c"', json.dumps(bad).encode())
     data = data.replace(b'"n1"', json.dumps(bad).encode())
     report = imported(store, data)
@@ -83,7 +83,7 @@ def test_hostile_ids(make, bad, store) -> None:
 
 
 def test_duplicate_keys_and_ids(store) -> None:
-    """The last of a key wins; a node that is there twice is there once; two sessions of an id are one or two, whole."""
+    """The last of equal keys is used, and duplicate nodes and sessions are imported once."""
     doubled = b'{"id":"x",' + chatgpt("a", "b")[2:-1]
     data = b"[" + doubled + b"," + doubled + b"," + chatgpt("other")[1:]
     report = imported(store, data)
@@ -95,7 +95,7 @@ def test_duplicate_keys_and_ids(store) -> None:
 
 
 def test_circles_in_files_of_lines(store) -> None:
-    """Two messages that name each other as the one before are gone round once."""
+    """Messages that name each other as parents are imported once."""
     ring = b"\n".join(
         json.dumps({"type": "user", "uuid": a, "parentUuid": b, "sessionId": "c", "message": {"content": a}}).encode()
         for a, b in (("x", "y"), ("y", "x"))
@@ -105,7 +105,7 @@ def test_circles_in_files_of_lines(store) -> None:
 
 
 def test_a_gemini_log_that_repeats_itself_does_not_hang(store) -> None:
-    """20,000 lines about the same two messages, and as many steps back, take their time once each."""
+    """20,000 lines about two messages, and as many rewinds, take linear time."""
     lines = [{"sessionId": "c", "projectHash": "p"}]
     lines += [{"id": f"{n}", "type": "user", "content": f"{n}"} for n in range(5_000)]
     lines += [{"id": f"{n % 2}", "type": "user", "content": "again"} for n in range(10_000)]
@@ -115,7 +115,7 @@ def test_a_gemini_log_that_repeats_itself_does_not_hang(store) -> None:
 
 
 def test_an_answer_of_endless_pieces_is_cut(store) -> None:
-    """15,000 lines that say to be one answer are several."""
+    """15,000 pieces of one answer become several messages."""
     line = {"type": "assistant", "sessionId": "c", "message": {"id": "one", "content": [{"type": "text", "text": "x" * 500}]}}  # fmt: skip
     data = b"\n".join(
         json.dumps({**line, "uuid": f"u{n}", "parentUuid": f"u{n - 1}"}).encode()
@@ -126,7 +126,7 @@ def test_an_answer_of_endless_pieces_is_cut(store) -> None:
 
 
 def test_a_named_pipe(store, tmp_path) -> None:
-    """It is read once, to its end."""
+    """A named pipe is read once, to its end."""
     pipe = tmp_path / "pipe.json"
     os.mkfifo(pipe)
     writer = threading.Thread(target=pipe.write_bytes, args=(chatgpt("a", "b"),))
@@ -137,7 +137,7 @@ def test_a_named_pipe(store, tmp_path) -> None:
 
 
 def test_a_pipe_in_a_directory_is_passed_over(store, tmp_path) -> None:
-    """Nobody writes into it, and nobody waits for it; nor for one in the place of codex's list of names."""
+    """A named pipe in a directory is skipped, also in place of codex's session index."""
     os.mkfifo(tmp_path / "a.json")
     os.mkfifo(tmp_path / "session_index.jsonl")
     (tmp_path / "b.jsonl").write_bytes(codex("a", "b"))
@@ -145,7 +145,7 @@ def test_a_pipe_in_a_directory_is_passed_over(store, tmp_path) -> None:
 
 
 class _Growing(io.RawIOBase):
-    """A file that is written to whenever it is read."""
+    """File that grows whenever it is read."""
 
     def __init__(self, path: Path, more: bytes) -> None:
         self._path = path
@@ -157,7 +157,7 @@ class _Growing(io.RawIOBase):
 
 
 def test_a_file_that_grows_while_it_is_read(store, tmp_path) -> None:
-    """What was there when it was opened is read, and no more."""
+    """Only the content at the time of opening is read."""
     path = tmp_path / "a.jsonl"
     path.write_bytes(codex(*["x" * 1_000] * 600) + b"\n")
     more = codex("more").splitlines()[1] + b"\n"
@@ -167,7 +167,7 @@ def test_a_file_that_grows_while_it_is_read(store, tmp_path) -> None:
 
 
 def test_a_directory_of_any_depth(store, tmp_path) -> None:
-    """1,500 directories in each other are no more than the interpreter can bear."""
+    """1,500 nested directories do not exceed the recursion limit."""
     here = Path.cwd()
     try:
         os.chdir(tmp_path)
@@ -183,7 +183,7 @@ def test_a_directory_of_any_depth(store, tmp_path) -> None:
 
 
 def test_a_directory_that_cannot_be_read_is_told(store, tmp_path) -> None:
-    """With its name, and the others are read."""
+    """An unreadable directory is reported by name, and the others are read."""
     (tmp_path / "a.json").write_bytes(chatgpt("a"))
     closed = tmp_path / "closed"
     closed.mkdir(mode=0)
@@ -197,7 +197,7 @@ def test_a_directory_that_cannot_be_read_is_told(store, tmp_path) -> None:
 
 @pytest.mark.parametrize("name", FORMAT_OF)
 def test_files_that_are_no_files_of_it(name, store) -> None:
-    """Empty, blank and binary content is told, whatever format it is said to be in."""
+    """Empty, blank and binary content is reported for every format."""
     for data in (
         b"",
         b" \n\t\n",
@@ -216,7 +216,7 @@ def test_files_that_are_no_files_of_it(name, store) -> None:
 
 
 def test_a_zip_whose_table_of_contents_is_too_large(store) -> None:
-    """It is not read into memory."""
+    """A huge central directory is not read into memory."""
     end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 65535, 65535, 100_000_000, 0, 0)
     report = imported(store, b"PK\x03\x04" + b"\0" * 100 + end)
     assert "central directory" in report.problems[0].text
@@ -224,7 +224,7 @@ def test_a_zip_whose_table_of_contents_is_too_large(store) -> None:
 
 @pytest.mark.parametrize("seed", range(24))
 def test_a_damaged_zip(seed, store) -> None:
-    """Bytes changed anywhere in it are told, or do no harm."""
+    """Changed bytes in a zip archive are reported or harmless."""
     import random
 
     chance = random.Random(seed)
@@ -241,7 +241,7 @@ def test_a_damaged_zip(seed, store) -> None:
 
 
 def test_a_zip_with_hostile_names(store) -> None:
-    """Names that lead elsewhere lead nowhere: nothing is unpacked to disk."""
+    """Member names with paths are harmless, since nothing is extracted to disk."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         for number, name in enumerate(["../../../tmp/conversations-a.json", "/etc/conversations-b.json", "C:\\conversations.json", "conversations\x1b[2J.json", "x" * 300 + "/conversations.json"]):  # fmt: skip
@@ -253,7 +253,7 @@ def test_a_zip_with_hostile_names(store) -> None:
 
 
 def test_a_packed_bomb_ends(store, tmp_path) -> None:
-    """What unpacks to far more than a conversation could is given up, in bounded time and memory."""
+    """A decompression bomb is rejected in bounded time and memory."""
     from backports import zstd
 
     path = tmp_path / "a.json.zst"
@@ -267,7 +267,7 @@ def test_a_packed_bomb_ends(store, tmp_path) -> None:
 
 
 def test_an_archive_in_an_archive_is_not_opened(store) -> None:
-    """One step of unpacking, and no more."""
+    """Nested archives are not opened."""
     inner = io.BytesIO()
     with zipfile.ZipFile(inner, "w") as archive:
         archive.writestr("conversations.json", chatgpt("a"))
@@ -284,7 +284,7 @@ def test_an_archive_in_an_archive_is_not_opened(store) -> None:
 
 
 def database(path: Path, script: str) -> Path:
-    """Make a database."""
+    """Create a database."""
     log = sqlite3.connect(path)
     log.executescript(script)
     log.close()
@@ -308,13 +308,13 @@ ENDLESS = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELEC
     ids=["view", "views", "computed", "virtual", "stranger", "columns", "newer columns"],
 )
 def test_a_database_that_is_no_log(script, store, tmp_path) -> None:
-    """Views, tables that are worked out, and strangers are not looked into."""
+    """Views, computed tables and other databases are not read."""
     report = import_path(store, database(tmp_path / "logs.db", script))
     assert (report.imported, report.problem_count) == (0, 1)
 
 
 def test_values_of_the_wrong_kind_in_a_log(store, tmp_path) -> None:
-    """Numbers, bytes and nulls where text should be cost no more than themselves."""
+    """Numbers, bytes and nulls in place of text affect only themselves."""
     path = placed("llm-0.27.sql", tmp_path)
     odd = ["1", "2.5", "x'ff00'", "NULL", "''", "'[]'"]
     log = sqlite3.connect(path)
@@ -345,7 +345,7 @@ def test_values_of_the_wrong_kind_in_a_log(store, tmp_path) -> None:
 
 
 def test_a_log_with_circles_and_huge_values(store, tmp_path) -> None:
-    """Messages that name each other, a text of 70 MB and an attachment of 30 MB."""
+    """Cyclic messages, a text of 70 MB and an attachment of 30 MB are handled."""
     path = placed("llm-0.36-new.sql", tmp_path)
     log = sqlite3.connect(path)
     log.execute(
@@ -361,7 +361,7 @@ def test_a_log_with_circles_and_huge_values(store, tmp_path) -> None:
 
 
 def test_a_log_without_indexes_ends(store, tmp_path) -> None:
-    """Where each step would go through all of it, the work is given up and that is told."""
+    """A query that would scan the table at each step is stopped and reported."""
     path = database(
         tmp_path / "logs.db",
         "CREATE TABLE threads (id, name, tip_message_hash, forked_from, datetime_utc);"
@@ -377,7 +377,7 @@ def test_a_log_without_indexes_ends(store, tmp_path) -> None:
 
 
 def test_a_log_in_use_and_in_a_directory_that_cannot_be_written(store, tmp_path) -> None:
-    """What lies in its journal is read too, and the files stay as they are."""
+    """The journal is read too, and the files are not changed."""
     path = placed("llm-0.27.sql", tmp_path)
     log = sqlite3.connect(path)
     log.execute("PRAGMA journal_mode = WAL")
@@ -406,7 +406,7 @@ def test_a_log_in_use_and_in_a_directory_that_cannot_be_written(store, tmp_path)
 
 @pytest.mark.parametrize("seed", range(20))
 def test_a_log_with_damaged_pages(seed, store, tmp_path) -> None:
-    """What can be read of it comes in; the rest is told."""
+    """Readable conversations are imported, and the rest is reported."""
     import random
 
     chance = random.Random(seed)
@@ -439,7 +439,7 @@ def test_a_log_with_damaged_pages(seed, store, tmp_path) -> None:
     ],
 )
 def test_hostile_yaml(tail, store) -> None:
-    """Aliases of which a bomb could be made, tags, depth and odd values: told or passed over; nothing is run."""
+    """Alias bombs, tags, deep nesting and odd values are reported or ignored; nothing is executed."""
     data = f"model: x\nmessages:\n- role: user\n  content: kept\n{tail}".encode()
     report = imported(store, data, format_name="aichat")
     assert report.imported == 1
@@ -448,7 +448,7 @@ def test_hostile_yaml(tail, store) -> None:
 
 
 def test_a_scalar_without_end_in_yaml(store) -> None:
-    """A value longer than any message is given up before it fills the memory."""
+    """An endless value is rejected before it fills the memory."""
 
     class Endless(io.RawIOBase):
         def readable(self) -> bool:
