@@ -8,7 +8,7 @@ import re
 import time
 
 import pytest
-from foreign import FORMAT_OF, placed
+from golden_inputs import FORMAT_OF, placed
 
 from omniagent_cli.formats.importer import import_path
 from omniagent_cli.stores import open_store

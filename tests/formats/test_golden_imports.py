@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 from conversations import exported, imported
-from foreign import FORMAT_OF, GOLDEN, placed
+from golden_inputs import FORMAT_OF, GOLDEN, placed
 
 from omniagent_cli.formats import FORMATS, detect_format
 from omniagent_cli.formats.importer import import_path

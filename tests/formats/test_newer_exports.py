@@ -8,7 +8,7 @@ import zipfile
 
 import pytest
 from conversations import imported, texts
-from foreign import placed
+from golden_inputs import placed
 
 from omniagent_cli.formats.importer import CONFLICTS, import_path
 from omniagent_cli.stores import open_store

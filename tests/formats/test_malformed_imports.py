@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from conversations import imported, texts
-from foreign import FORMAT_OF, GOLDEN, placed
+from golden_inputs import FORMAT_OF, GOLDEN, placed
 from test_newer_exports import MAKERS, chatgpt, claude_code, codex
 
 from omniagent_cli.formats.importer import import_path, import_stream
