@@ -30,7 +30,7 @@
     └── AgentError
         ├── ToolRoundsExceeded         the model kept calling tools
         └── ModelError                 the provider did not answer properly; partial text was kept
-            ├── ModelUnreachable       nobody answers, time-out, the stream was cut (CLI: exit 3)
+            ├── ModelUnreachable       no answer, time-out, the stream was cut (CLI: exit 3)
             ├── ModelRefused           the key, the model name or the request was refused; carries status
             │   └── ContextLengthExceeded  the request is longer than the model accepts; carries limit_tokens
             └── ModelRateLimited       asked to wait; carries retry_after_seconds
@@ -179,7 +179,7 @@ class FormatError(OmniAgentError):
 
 
 class AgentError(OmniAgentError):
-    """A turn could not be finished; what was said so far is stored."""
+    """A turn could not be finished; its messages so far are stored."""
 
 
 class ToolRoundsExceeded(AgentError):

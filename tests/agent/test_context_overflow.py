@@ -40,10 +40,10 @@ WORDINGS = {
 def test_every_wording_is_recognised(chat_server, code, error, limit):
     """The refusals that 15 servers publish are one error, not tried again, with the length they name."""
     server = chat_server(document(json.dumps({"error": error}).encode(), "application/json", code))
-    with pytest.raises(ContextLengthExceeded) as told:
+    with pytest.raises(ContextLengthExceeded) as raised:
         ask(engine_for(server))
-    assert told.value.limit_tokens == limit
-    assert str(told.value).startswith("the conversation is longer than m takes")
+    assert raised.value.limit_tokens == limit
+    assert str(raised.value).startswith("the conversation is longer than m takes")
     assert len(server.chats()) == 1
 
 
@@ -57,7 +57,7 @@ def test_every_wording_is_recognised(chat_server, code, error, limit):
     ],
 )
 def test_other_refusals_are_not_taken_for_it(said):
-    """What speaks of something else is no matter of length."""
+    """A refusal about something else is not about length."""
     assert not is_too_long(said)
     assert context_tokens("no number") is None
 
@@ -105,7 +105,7 @@ def accepting(size, reply=TOO_LONG):
 
 
 def turn(server, store, question="and now?", **options):
-    """Take one turn; return what was said about it and its answer."""
+    """Take one turn; return its notices and its answer."""
     with Agent(engine_for(server), store=store, **options) as agent:
         events = list(agent.stream_sync(question, "s"))
     notices = [event.text for event in events if isinstance(event, Notice)]
@@ -132,7 +132,7 @@ def test_the_older_part_is_compacted_and_the_question_sent_again(store, chat_ser
 
 
 def test_a_partial_answer_goes_on_after_a_compaction(store, chat_server):
-    """Going on with a cut answer survives the refusal too."""
+    """Resuming a cut answer survives the refusal too."""
     ended = {"status": "interrupted", "extra": {"error": "interrupted"}, "turn_id": "t"}
     store.append("s", {"role": "user", "content": "count", "turn_id": "t"})
     store.append("s", {"role": "assistant", "content": "one, ", **ended})
@@ -152,10 +152,10 @@ ADVICE = "shorten the question, offer fewer tools (--no-tools), or choose a mode
 def refusal(server, store, session_id="s", question="and now?", **options):
     with (
         Agent(engine_for(server), store=store, **options) as agent,
-        pytest.raises(ContextLengthExceeded) as told,
+        pytest.raises(ContextLengthExceeded) as raised,
     ):
         list(agent.stream_sync(question, session_id))
-    return str(told.value)
+    return str(raised.value)
 
 
 def test_a_compaction_that_does_not_help(store, chat_server):
@@ -183,19 +183,19 @@ def test_a_compaction_that_fails(store, chat_server):
         is_summary = "keep the memory of a conversation" in request.raw.decode()
         return status(401, "no") if is_summary else TOO_LONG
 
-    told = refusal(chat_server(*[script] * 20), store)
-    assert told.startswith(
+    raised = refusal(chat_server(*[script] * 20), store)
+    assert raised.startswith(
         "the conversation is longer than m takes: too long; compacting it failed (vLLM asks for a key"
     )
-    assert told.endswith("; choose another model (--model)")
+    assert raised.endswith("; choose another model (--model)")
     assert store.last_summary("s") is None
 
 
 def test_one_long_question(store, chat_server):
     """There is nothing to compact before a first question, in a session or without one."""
     for session_id in ("new", None):
-        told = refusal(chat_server(TOO_LONG), store, session_id)
-        assert told == f"the conversation is longer than m takes: too long; {ADVICE}"
+        raised = refusal(chat_server(TOO_LONG), store, session_id)
+        assert raised == f"the conversation is longer than m takes: too long; {ADVICE}"
 
 
 def test_tools_that_are_too_long(store, chat_server):
@@ -207,15 +207,15 @@ def test_tools_that_are_too_long(store, chat_server):
 
 
 def test_a_session_far_beyond_the_context(store, chat_server):
-    """Nobody pays for many summaries unasked: the line names the command that does it."""
+    """Many summaries are not requested automatically: the line names the command for it."""
     for _ in range(6):
         store.append("s", {"role": "user", "content": "long " * 20_000})
         store.append("s", {"role": "assistant", "content": "yes"})
     said = "request (99000 tokens) exceeds the available context size (2048 tokens)"
-    told = refusal(chat_server(status(400, said)), store, window=Window(max_messages=100))
+    raised = refusal(chat_server(status(400, said)), store, window=Window(max_messages=100))
     assert (
         "older messages are too many to compact unasked: run /compact, or omniagent sessions compact s -m MODEL"
-        in told
+        in raised
     )
 
 

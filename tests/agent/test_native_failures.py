@@ -275,4 +275,4 @@ def test_an_unknown_host(native_server):
         engine = protocol.engine(native_server(protocol))
         engine.endpoint = replace(engine.endpoint, base_url="http://no-such-host.invalid")
         error, _ = fails(engine)
-        assert "there is no host no-such-host.invalid" in str(error)
+        assert "unknown host no-such-host.invalid" in str(error)

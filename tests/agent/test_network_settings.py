@@ -30,7 +30,7 @@ ELSEWHERE = "https://api.example/v1"
 
 @pytest.fixture(autouse=True)
 def no_proxies(monkeypatch):
-    """Take away the proxies of whoever runs the tests."""
+    """Take away the proxies of the environment."""
     for name in ("http", "https", "all", "no"):
         monkeypatch.delenv(f"{name}_proxy", raising=False)
         monkeypatch.delenv(f"{name}_PROXY".upper(), raising=False)
@@ -68,9 +68,9 @@ def private(tmp_path):
 def failure(url, provider="vllm", error=ModelUnreachable):
     """Return what an engine says that cannot get to its server."""
     engine = ChatCompletionsEngine(Endpoint(PROVIDERS[provider], "m", url, "key-of-a-test"))
-    with pytest.raises(error) as told:
+    with pytest.raises(error) as raised:
         ask(engine, settings=ONCE)
-    return str(told.value)
+    return str(raised.value)
 
 
 def test_a_private_certificate_on_this_machine(private, monkeypatch):
@@ -123,9 +123,9 @@ def test_files_that_cannot_be_used(monkeypatch, tmp_path, url, variable, name, w
     monkeypatch.setenv(variable, str(path))
     line = f"{variable}={path} cannot be used ({why}); correct or unset it"
     assert failure(url) == line
-    with pytest.raises(ModelUnreachable) as told:
+    with pytest.raises(ModelUnreachable) as raised:
         list_models(PROVIDERS["vllm"], base_url=url)
-    assert str(told.value) == line
+    assert str(raised.value) == line
 
 
 def test_a_dead_proxy_is_named(monkeypatch):
@@ -134,9 +134,9 @@ def test_a_dead_proxy_is_named(monkeypatch):
     engine = ChatCompletionsEngine(
         Endpoint(PROVIDERS["openai"], "m", ELSEWHERE, "key-of-a-test"), backoff_seconds=0
     )
-    with pytest.raises(ModelUnreachable) as told:
+    with pytest.raises(ModelUnreachable) as raised:
         ask(engine, settings=ONCE)
-    assert str(told.value) == (
+    assert str(raised.value) == (
         f"OpenAI does not answer at {ELSEWHERE} (no connection through the proxy http://me:***@127.0.0.1:1 of"
         " HTTPS_PROXY); check the proxy, or set NO_PROXY"
     )
@@ -153,10 +153,10 @@ def test_a_proxy_that_refuses(monkeypatch, chat_server):
 
 def test_a_proxy_that_wants_a_password(chat_server, monkeypatch):
     """The status 407 is the proxy's."""
-    with pytest.raises(ModelUnreachable) as told:
+    with pytest.raises(ModelUnreachable) as raised:
         ask(engine_for(chat_server(status(407, "who are you?"))))
     assert (
-        str(told.value)
+        str(raised.value)
         == "vLLM cannot be reached, the proxy refused: who are you?; check its address, user and password"
     )
 
@@ -165,8 +165,8 @@ def test_a_proxy_that_needs_a_package(monkeypatch):
     """SOCKS without its package says which one."""
     monkeypatch.setitem(__import__("sys").modules, "socksio", None)
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
-    told = failure(ELSEWHERE, error=ConfigError)
-    assert told.endswith(
+    raised = failure(ELSEWHERE, error=ConfigError)
+    assert raised.endswith(
         "of ALL_PROXY cannot be used; it needs the package socksio; install it, or unset it"
     )
 

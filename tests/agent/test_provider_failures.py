@@ -265,7 +265,7 @@ def test_a_host_that_is_not_there():
         failed = connection_failure(endpoint, error, began=False)
     assert failed.worth_retrying
     assert str(failed.error) == (
-        "the address of Groq is not found: there is no host no.example; check the network and the address"
+        "the address of Groq is not found: unknown host no.example; check the network and the address"
     )
 
 

@@ -66,7 +66,7 @@ def test_a_session_that_no_provider_would_accept(store, native_server, protocol)
 
 @pytest.mark.parametrize("name", ["anthropic", "mistral", "groq"])
 def test_a_picture_that_the_model_refuses(store, native_server, name):
-    """A picture of an earlier message is left out after a refusal, which is said in a line."""
+    """A picture of an earlier message is left out after a refusal, reported in one line."""
     protocol = BY_NAME[name]
     store.append("s", [Message("user", [{"type": "text", "text": "look"}, PICTURE])])
     store.append("s", [Message("assistant", "A cat.")])

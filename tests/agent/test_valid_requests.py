@@ -154,7 +154,7 @@ def test_a_name_in_two_pieces(store, chat_server):
 
 
 def test_call_ids_that_repeat(store, chat_server):
-    """Ids that a server numbers anew in each answer are unique in what is sent, each with its own result."""
+    """Ids that a server counts from zero in each answer are unique in what is sent, each with its own result."""
     rounds = [called(arguments=json.dumps({"limit": n}), call_id="call_0") for n in (1, 2)]
     server = chat_server(
         *rounds,

@@ -96,7 +96,7 @@ def test_what_cannot_be_summed_up_is_one_line(served, spoken, chat_server, run, 
     ran = served(server, "sessions", "compact", "s", "-m", "recall")
     assert (ran.code, ran.err) == (
         2,
-        "omniagent: error: recall is no language model and cannot sum up; name a model that can, with -m MODEL\n",
+        "omniagent: error: recall is not a language model and cannot summarise; name one that can: -m MODEL\n",
     )
     spoken.append("one", {"role": "user", "content": "q"})
     ran = served(server, "sessions", "compact", "one")

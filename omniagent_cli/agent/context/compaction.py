@@ -39,7 +39,7 @@ from omniagent_cli.text.sanitize import one_line
 T = TypeVar("T")
 
 UNASKED_REQUESTS = 8
-"""Nobody is made to wait for, and pay, more requests than that before a turn, unless they ask."""
+"""The most requests before a turn that are sent without being requested."""
 
 SHORTER_QUESTION = (
     "shorten the question, offer fewer tools (--no-tools), or choose a model with a longer context"
@@ -111,7 +111,7 @@ class Compaction:
         """
         if engine.name == RECALL:
             raise UsageError(
-                "recall is no language model and cannot sum up; name a model that can, with -m MODEL"
+                "recall is not a language model and cannot summarise; name one that can: -m MODEL"
             )
         part = await self._call(lambda: part_to_compact(self._store, session_id, window))
         if part is None:

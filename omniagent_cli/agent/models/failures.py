@@ -34,7 +34,7 @@ _SHORTEST_KEY = 8
 _REFUSES_PARTS = re.compile(
     r"\b(image|audio|file|multimodal)\b.{0,40}\bnot supported|mmproj", re.IGNORECASE
 )
-"""Local servers answer a picture that their model cannot take with 500, which asking again does not mend."""
+"""Local servers refuse a picture that their model does not accept with 500, which a retry does not change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +217,7 @@ def malformed(
 
 
 def unreachable(endpoint: Endpoint, why: str) -> Failure:
-    """Explain that nobody answers, at the address or at the proxy before it."""
+    """Explain a missing answer, from the address or from the proxy before it."""
     hint = "is it running?" if endpoint.provider.local else "check the network and the address"
     if proxy := proxy_for(endpoint.base_url):
         why, hint = f"{why} through {proxy}", "check the proxy, or set NO_PROXY"
@@ -246,7 +246,7 @@ def unknown_host(endpoint: Endpoint) -> Failure:
     host = one_line(urlsplit(endpoint.base_url).hostname or endpoint.base_url)
     return Failure(
         ModelUnreachable(
-            f"the address of {endpoint.provider.title} is not found: there is no host {host}; "
+            f"the address of {endpoint.provider.title} is not found: unknown host {host}; "
             "check the network and the address"
         ),
         worth_retrying=True,
@@ -265,7 +265,7 @@ def no_tls(endpoint: Endpoint) -> Failure:
 
 
 def untrusted_certificate(endpoint: Endpoint) -> Failure:
-    """Explain a certificate that nobody vouches for, which another try does not change."""
+    """Explain a certificate that no trusted one signed, which another try does not change."""
     file = os.environ.get("SSL_CERT_FILE")
     hint = f"SSL_CERT_FILE={one_line(file)} does not vouch for it" if file else ""
     hint = hint or "install the system's CA certificates or set SSL_CERT_FILE"

@@ -84,7 +84,7 @@ def _options(
 def with_instruction(
     messages: Sequence[Mapping[str, Any]], schema: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """Return the messages with the schema told in the first one.
+    """Return the messages with the schema as an instruction in the first one.
 
     In one that is there already where it can be: several chat templates refuse a second system message.
     """

@@ -1,4 +1,4 @@
-"""One answer put together from the chunks of a Chat Completions stream, whatever shape a server gives them."""
+"""The parser of a Chat Completions stream: one answer from its chunks, in any shape that servers send."""
 
 from __future__ import annotations
 
@@ -251,7 +251,7 @@ def _grown_name(function: Mapping[str, Any], piece: str) -> str:
 def _starts_another(call: Mapping[str, Any], call_id: str, function: Mapping[str, Any]) -> bool:
     if call_id or not function.get("name"):
         return bool(call_id and call["id"] and call["id"] != call_id)
-    # Without ids only a name after whole arguments tells; a name alone is repeated by some in each piece.
+    # Without ids only a name after whole arguments starts a call; some servers repeat the name in each piece.
     try:
         return isinstance(load(call["function"]["arguments"].encode("utf-8", "replace")), dict)
     except ValueError:
