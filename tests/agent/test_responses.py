@@ -221,3 +221,27 @@ def test_events_that_mean_nothing_here(responses_server):
     sent = list(strict._reply(output(text("Hel", "lo")), {"model": "m", "include": []}).parts)
     mixed = [part for event in sent for part in (*odd, event)]
     assert ask(engine_for(responses_server(lambda _: as_sent(mixed))))[-1].text == "Hello"
+
+
+def test_halves_of_a_character(responses_server):
+    """A character that is cut between two pieces is one again; half a one stays what it is."""
+    events = ask(engine_for(responses_server(output(text("a\ud83d", "\ude00b")))))
+    assert [event.text for event in events if isinstance(event, TextDelta)] == ["a", "\U0001f600b"]
+    assert events[-1].text == "a\U0001f600b"
+    assert ask(engine_for(responses_server(output(text("a\ud83d")))))[-1].text == "a\ud83d"
+
+
+def test_thinking_in_tags(responses_server):
+    """Thinking in tags, of servers that do not separate it, is no part of the answer."""
+    server = responses_server(output(text("<th", "ink>Hm.</thi", "nk>\n\nSo.")))
+    events = ask(engine_for(server))
+    assert [type(event) for event in events[:-1]] == [ThinkingDelta, TextDelta]
+    assert (events[-1].text, events[-1].extra["thinking"]) == ("So.", "Hm.")
+    mention = ask(engine_for(responses_server(output(text("<think>")))))[-1]
+    assert (mention.text, mention.extra) == ("<think>", {})
+
+
+def test_an_end_mark_is_an_end(responses_server):
+    """A server that ends with [DONE] and no last event has answered."""
+    server = responses_server(output(text("Hi"), after=[b"data: [DONE]\n\n"]))
+    assert ask(engine_for(server))[-1].reason == "stop"

@@ -183,8 +183,9 @@ class ConversationsServer:
             raise Refused(400, f"Invalid value: '{role}'.")
         kind = "output_text" if role == "assistant" else "input_text"
         parts = [{"type": kind, "text": content}] if isinstance(content, str) else content
+        known = (kind, "refusal") if role == "assistant" else (kind, "input_image", "input_file")
         for part in parts:
-            if part.get("type") not in (kind, "input_image", "input_file"):
+            if part.get("type") not in known:
                 raise Refused(400, f"Invalid value: '{part.get('type')}'.")
         more = {"annotations": [], "logprobs": []} if role == "assistant" else {}
         return [{**part, **more} for part in parts]

@@ -3,7 +3,7 @@
 import openai
 import pytest
 
-from omniagent_cli import migrate, open_store
+from omniagent_cli import Agent, migrate, open_store
 from omniagent_cli.errors import (
     CorruptSession,
     SessionExists,
@@ -15,8 +15,13 @@ from omniagent_cli.stores.backends.conversations.store import ConversationsStore
 from omniagent_cli.stores.encryption.codec import with_compression, with_encryption
 from omniagent_cli.stores.operations.rollover import Aside
 from omniagent_cli.testing import SharedPlaceContract, StoreCase, StoreContract
+from tests.agent.responses_asking import WEATHER, engine_for
 from tests.servers.conversations_server import KEY, ConversationsServer
+from tests.servers.fixtures import responses_server
+from tests.servers.responses_server import call, output, reasoning, text
 from tests.stores.migrating import content, fill
+
+__all__ = ["responses_server"]
 
 
 @pytest.fixture
@@ -352,3 +357,38 @@ def test_a_conversation_is_set_aside(store):
     store.append("s", {"role": "user", "content": "after"})
     assert [m.text for m in store.messages("s@before")] == ["before"]
     assert [m.text for m in store.messages("s")] == ["after"]
+
+
+def test_a_refusal_that_was_adopted(opened, client):
+    """What a model said when it refused, in a conversation made elsewhere, is its message."""
+    part = {"type": "refusal", "refusal": "I cannot."}
+    items = [{"type": "message", "role": "assistant", "content": [part]}]
+    foreign = client.conversations.create(items=items)
+    store = opened()
+    store.adopt(foreign.id, "s")
+    assert [(m.role, m.text) for m in store.messages("s")] == [("assistant", "I cannot.")]
+
+
+def test_turns_through_the_responses_api(store, server, responses_server):
+    """Reasoning stays in the map on this machine, and goes back to the model; the conversation has what was said."""
+    models = responses_server(
+        output(reasoning("Hm."), call("weather", {"city": "Paris"})),
+        output(reasoning(), text("Rain.")),
+        output(text("Bye.")),
+    )
+    with Agent(engine_for(models), store=store, tools=[WEATHER]) as agent:
+        agent.process_with_session("s", "Weather?")
+        agent.process_with_session("s", "Thanks")
+    sent = models.chats()[2]["input"]
+    assert [item["type"] for item in sent].count("reasoning") == 2
+    assert [m.text for m in store.messages("s")] == [
+        "Weather?",
+        "",
+        "Paris: rain",
+        "Rain.",
+        "Thanks",
+        "Bye.",
+    ]
+    (name,) = server.conversations
+    kinds = [item["type"] for item in server.items(name)]
+    assert kinds == ["message", "function_call", "function_call_output", *["message"] * 3]

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from omniagent_cli.agent.events import Finished, TextDelta, ThinkingDelta
+from omniagent_cli.agent.models import sse
 from omniagent_cli.agent.models.responses_input import ITEMS, REASONING_KEYS, SEPARATOR
+from omniagent_cli.agent.models.text_stream import PairJoiner, ThinkTags
 from omniagent_cli.json_format import dump
 from omniagent_cli.models import ToolCall, new_uid
 
@@ -40,10 +42,12 @@ class _Item:
     Attributes:
         raw: the item as the server sent it last.
         pieces: what came of its texts, by kind and by the index of the part.
+        length: the characters of it in the answer's text.
     """
 
     raw: dict[str, Any] = field(default_factory=dict)
     pieces: dict[tuple[str, int], list[str]] = field(default_factory=dict)
+    length: int = 0
 
     @property
     def type(self) -> str:
@@ -54,9 +58,10 @@ class _Item:
         """The kind of the reasoning that came first, ``summary`` or ``content``; the other repeats it."""
         return next((kind for kind, _ in self.pieces if kind in _THOUGHTS), "")
 
-    def joined(self, kind: str, separator: str = "") -> str:
-        parts = (part for (of, _), part in sorted(self.pieces.items()) if of == kind)
-        return separator.join("".join(part) for part in parts)
+    @property
+    def arguments(self) -> str:
+        """The arguments of a call."""
+        return "".join(self.pieces.get(("arguments", 0), ())) or "{}"
 
 
 class ResponseAnswer:
@@ -74,12 +79,20 @@ class ResponseAnswer:
         self.reason = ""
         self._items: list[_Item] = []
         self._at: dict[int | str, _Item] = {}
-        self._last: dict[type[Delta], tuple[int, int]] = {}
+        self._text: list[str] = []
+        self._thinking: list[str] = []
+        self._said_in: _Item | None = None
+        self._thought_in: tuple[int, int] | None = None
+        self._tags = ThinkTags()
+        self._text_pairs, self._thinking_pairs = PairJoiner(), PairJoiner()
         self._model = ""
         self._usage: Mapping[str, Any] = {}
 
     def feed(self, event: Any) -> Iterator[Delta]:
         """Take one event, or one whole response, and yield what it adds; unknown shapes add nothing."""
+        if event is sse.DONE and self.recognised and not self.reason:
+            self.reason = "stop"  # some servers send no last event
+            yield from self._flush()
         if not isinstance(event, dict):
             return
         if event.get("object") == "response":  # of a server that does not stream
@@ -99,28 +112,24 @@ class ResponseAnswer:
     def finished(self, provider: str) -> Finished:
         """Return the whole answer; no finish reason means that it was cut."""
         calls: list[ToolCall] = []
-        texts: list[str] = []
-        thoughts: list[str] = []
         kept: list[dict[str, Any]] = []
         for item in self._items:
-            if item.type == "message" and (text := item.joined("text")):
-                texts.append(text)
+            if item.type == "message" and item.length:
                 phase = item.raw.get("phase")
-                kept.append({"type": "message", "length": len(text), "phase": phase})
+                kept.append({"type": "message", "length": item.length, "phase": phase})
             elif item.type == "function_call" and (call := _call(item)):
                 calls.append(call)
                 kept.append({"type": "function_call"})
             elif item.type == "reasoning":
-                thoughts.append(item.joined(item.thought, SEPARATOR))
                 kept += _sendable(item.raw)
         extra: dict[str, Any] = {}
-        if thinking := SEPARATOR.join(filter(None, thoughts)):
-            extra["thinking"] = thinking
+        if self._thinking:
+            extra["thinking"] = "".join(self._thinking)
         if any(item["type"] == "reasoning" or item.get("phase") for item in kept):
             extra[ITEMS] = [{k: v for k, v in item.items() if v is not None} for item in kept]
         return Finished(
             reason="tool_calls" if calls and self.reason == "stop" else self.reason,
-            text=SEPARATOR.join(texts),
+            text="".join(self._text),
             tool_calls=_with_unique_ids(calls),
             usage=normal_usage(self._usage),
             model=self._model,
@@ -177,10 +186,41 @@ class ResponseAnswer:
         item.pieces.setdefault((kind, index), []).append(text)
         if kind == "arguments" or (kind in _THOUGHTS and kind != item.thought):
             return  # some servers send a reasoning both ways
-        delta = TextDelta if kind == "text" else ThinkingDelta
-        place = (id(item), 0 if kind == "text" else index)
-        before, self._last[delta] = self._last.get(delta), place
-        yield delta(text if before in (None, place) else SEPARATOR + text)
+        if kind != "text":
+            yield from self._think(self._thinking_pairs.feed(text), (id(item), index))
+            return
+        for thinking, shown in self._tags.feed(self._text_pairs.feed(text)):
+            yield from self._think(thinking, (id(item), index))
+            yield from self._say(shown, item)
+
+    def _say(self, text: str, item: _Item) -> Iterator[TextDelta]:
+        if not text:
+            return
+        before, self._said_in = self._said_in, item
+        item.length += len(text)
+        self._text.append(text if before in (None, item) else SEPARATOR + text)
+        yield TextDelta(self._text[-1])
+
+    def _think(self, text: str, place: tuple[int, int]) -> Iterator[ThinkingDelta]:
+        if not text:
+            return
+        before, self._thought_in = self._thought_in, place
+        self._thinking.append(text if before in (None, place) else SEPARATOR + text)
+        yield ThinkingDelta(self._thinking[-1])
+
+    def _flush(self) -> Iterator[Delta]:
+        """Yield what waited for a next piece, when the answer has ended."""
+        item = self._said_in or next((i for i in self._items if i.type == "message"), _Item())
+        pieces = [*self._tags.feed(self._text_pairs.flush()), *self._tags.flush()]
+        yield from self._think(self._thinking_pairs.flush(), self._thought_in or (0, 0))
+        for thinking, text in pieces:
+            yield from self._think(thinking, self._thought_in or (0, 0))
+            yield from self._say(text, item)
+        tag, self._tags.open_tag = self._tags.open_tag, ""
+        if tag and self.reason == "stop" and not self._text:
+            # A tag that is never closed was a mention: without this there would be no answer.
+            text, self._thinking = tag + "".join(self._thinking), []
+            yield from self._say(text, item)
 
     def _complete(self, item: _Item, raw: Any) -> Iterator[Delta]:
         """Take a whole item; its texts, where they came as deltas, are known."""
@@ -216,6 +256,7 @@ class ResponseAnswer:
         self.reason = _REASONS.get(reason, reason) or (
             "incomplete" if status == "incomplete" else "stop"
         )
+        yield from self._flush()
 
 
 def _text(value: Any) -> str:
@@ -225,7 +266,7 @@ def _text(value: Any) -> str:
 def _call(item: _Item) -> ToolCall | None:
     name = _text(item.raw.get("name"))
     call_id = _text(item.raw.get("call_id")) or _text(item.raw.get("id"))
-    function = {"name": name, "arguments": item.joined("arguments") or "{}"}
+    function = {"name": name, "arguments": item.arguments}
     return {"id": call_id, "type": "function", "function": function} if name else None
 
 

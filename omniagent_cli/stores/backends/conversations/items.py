@@ -133,4 +133,5 @@ def _texts(item: Item) -> list[str]:
     )
     if isinstance(content, str):
         return [content]
-    return [part["text"] for part in content or () if isinstance(part.get("text"), str)]
+    texts = (part.get("text", part.get("refusal")) for part in content or ())
+    return [text for text in texts if isinstance(text, str)]
