@@ -193,6 +193,18 @@ def test_it_is_remembered_in_a_file(chat_server, tmp_path):
     assert paths(server) == [*both, "chat/completions", *both]
 
 
+def test_refused_reasoning_is_remembered(responses_server, tmp_path):
+    """A model that has no reasoning costs one refused request a day, not one for each run."""
+    path = tmp_path / "p.json"
+    refused = status(400, "Encrypted content is not supported with this model.")
+    server = responses_server(refused, output(text("a")), output(text("b")))
+    for _ in range(2):
+        ask(new_engine(server, "responses", ProtocolMemory(path)))
+    assert len(server.requests) == 3
+    assert "include" not in server.chats()[2]
+    assert "reasoning" not in server.chats()[2]
+
+
 def test_it_is_forgotten_after_a_day(chat_server, tmp_path):
     """A server that has learned Responses since is found out after a day."""
     now = [1000.0]

@@ -131,7 +131,10 @@ class ProtocolEngine:
     def _engine(self, protocol: str) -> StreamingEngine:
         if protocol not in self._engines:
             self._engines[protocol] = _ENGINES[protocol](
-                self.endpoint, connection=self._connection, backoff_seconds=self._backoff_seconds
+                self.endpoint,
+                connection=self._connection,
+                memory=self._memory,
+                backoff_seconds=self._backoff_seconds,
             )
         return self._engines[protocol]
 

@@ -1,4 +1,4 @@
-"""The protocols that servers were found to speak, remembered for a day: in this process, and in a file if one is named."""
+"""What servers were found to speak and to refuse, remembered for a day: in this process, and in a file if one is named."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KEPT_SECONDS = 86_400.0
 
 
 class ProtocolMemory:
-    """The protocol of a model at an address, where it is another than the preferred one.
+    """Short texts by key: the protocol of a model at an address, or the options that it refuses.
 
     Args:
         path: a file that other processes share; what is wrong with it is ignored, for it can be learned again.
@@ -29,17 +29,17 @@ class ProtocolMemory:
         self._known: dict[str, list[Any]] | None = None
 
     def get(self, key: str) -> str | None:
-        """Return the protocol that is remembered under a key; None when there is none, or not any more."""
-        protocol, learned_at = self._entries().get(key, ("", 0.0))
+        """Return what is remembered under a key; None when there is nothing, or not any more."""
+        value, learned_at = self._entries().get(key, ("", 0.0))
         fresh = 0 <= self._clock() - learned_at < KEPT_SECONDS
-        return protocol if protocol and fresh else None
+        return value if value and fresh else None
 
-    def set(self, key: str, protocol: str | None) -> None:
-        """Remember a protocol from now on; None forgets it."""
+    def set(self, key: str, value: str | None) -> None:
+        """Remember a value from now on; None forgets it."""
         known = self._entries()
         known.pop(key, None)
-        if protocol is not None:
-            known[key] = [protocol, self._clock()]
+        if value is not None:
+            known[key] = [value, self._clock()]
         if self._path is not None:
             fresh = {name: entry for name, entry in known.items() if self.get(name)}
             with suppress(ConfigError):

@@ -10,6 +10,7 @@ from typing import Any
 from omniagent_cli.agent.events import EngineEvent, ModelSettings, Notice
 from omniagent_cli.agent.models.fallbacks import Concessions
 from omniagent_cli.agent.models.normalization import normalized
+from omniagent_cli.agent.models.protocol_memory import ProtocolMemory
 from omniagent_cli.agent.models.providers import Endpoint
 from omniagent_cli.agent.models.request_body import with_instruction
 from omniagent_cli.agent.models.responses_input import mark, own_items, request_body
@@ -32,6 +33,10 @@ _UNSUPPORTED = re.compile(
 )
 
 
+_REASONING_OPTIONS = frozenset({"include", "summary"})
+"""Of a model without reasoning, or an account without summaries: remembered, for each costs a refused request."""
+
+
 class ResponsesFallbacks(Concessions):
     """What one model at one address does without, in this protocol.
 
@@ -39,9 +44,12 @@ class ResponsesFallbacks(Concessions):
         stale: marks of the reasoning that was refused.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, memory: ProtocolMemory) -> None:
         super().__init__(endpoint)
         self.stale: set[str] = set()
+        self._memory = memory
+        self._key = f"without {endpoint.base_url} {endpoint.model}"
+        self._without |= _REASONING_OPTIONS & set((memory.get(self._key) or "").split())
 
     def adapted(self, asked: Mapping[str, Any], settings: ModelSettings) -> dict[str, Any]:
         """Return the body of a request as this server takes it."""
@@ -60,7 +68,10 @@ class ResponsesFallbacks(Concessions):
             if refused - self.stale:
                 self.stale |= refused
                 return True
-        return super().learn(status, said, body)
+        known = super().learn(status, said, body)
+        if learned := self._without & _REASONING_OPTIONS:
+            self._memory.set(self._key, " ".join(sorted(learned)))
+        return known
 
     def _refused(self, said: str, body: Mapping[str, Any]) -> str:
         if "include" in body and _NO_ENCRYPTED.search(said) and _UNSUPPORTED.search(said):
@@ -92,7 +103,7 @@ class ResponsesEngine(StreamingEngine):
 
     def new_fallbacks(self) -> ResponsesFallbacks:
         """Make the memory of refused options."""
-        return ResponsesFallbacks(self.endpoint)
+        return ResponsesFallbacks(self.endpoint, self.memory)
 
     def new_answer(self) -> ResponseAnswer:
         """Make the parser of one answer."""

@@ -41,6 +41,7 @@ from omniagent_cli.agent.models.failures import (
     status_failure,
 )
 from omniagent_cli.agent.models.http_client import connection_failure, new_client
+from omniagent_cli.agent.models.protocol_memory import ProtocolMemory
 from omniagent_cli.agent.models.providers import Endpoint
 from omniagent_cli.agent.models.retries import FailedError, persistently
 from omniagent_cli.errors import ModelError, ModelRefused
@@ -172,9 +173,11 @@ class StreamingEngine:
         endpoint: Endpoint,
         *,
         connection: Connection | None = None,
+        memory: ProtocolMemory | None = None,
         backoff_seconds: float = 0.5,
     ) -> None:
         self.endpoint = endpoint
+        self.memory = memory or ProtocolMemory()
         self.name = f"{endpoint.provider.name}:{endpoint.model}"
         self._connection = connection or Connection(endpoint)
         self._backoff_seconds = backoff_seconds
