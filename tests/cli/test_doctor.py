@@ -83,7 +83,7 @@ def test_a_store_in_use_is_left_as_it_is(run, filled, db, home):
     assert tree(db.parent, home) == before
     (opens,) = [what for _, what, _ in told(ran, "store") if "opens" in what]
     assert opens.startswith(f"the store {db} opens (sqlite, format 1): 2 sessions, ")
-    assert ["ok", "the trash holds 1 entry", "'omniagent sessions trash --empty' removes them for good"] in told(ran, "store")  # fmt: skip
+    assert ["ok", "the trash holds 1 entry", "'omniagent sessions trash --empty' deletes them permanently"] in told(ran, "store")  # fmt: skip
     filled.close()
     before = tree(db.parent, home)
     assert run("doctor", "--offline").code == 0
@@ -100,7 +100,7 @@ def test_every_mistake_of_a_settings_file_is_told(run, config):
         ["problem", f"display.color cannot be 'pink' ({path}:3)", "give auto, always or never"],
         ["problem", f"window.max_messages cannot be -1 ({path}:5)", "give a whole number of at least 1"],
     ]  # fmt: skip
-    assert told(ran, "store")[0][:2] == ["warning", "not looked at: the settings say which store it is"]  # fmt: skip
+    assert told(ran, "store")[0][:2] == ["warning", "not checked: the settings are invalid"]  # fmt: skip
     assert told(ran, "versions")
     assert ran.err.startswith("3 problems and ")
 
@@ -128,7 +128,7 @@ def test_a_project_file_and_variables(run, tmp_path, monkeypatch, config):
     found = told(ran, "configuration")
     assert ["warning", f"{tmp_path}/.omniagent.toml is not trusted, so it does not set store.url", "'omniagent config trust' allows it"] in found  # fmt: skip
     assert ["ok", "OMNIAGENT_MODEL sets model", ""] in found
-    assert ["warning", "the variable OMNIAGENT_MODLE is none that omniagent reads", "did you mean OMNIAGENT_MODEL?"] in found  # fmt: skip
+    assert ["warning", "the environment variable OMNIAGENT_MODLE is unknown", "did you mean OMNIAGENT_MODEL?"] in found  # fmt: skip
     assert ran.code == 0
 
 
@@ -236,7 +236,7 @@ def test_a_newer_and_a_damaged_store(run, filled, db):
 
 
 def test_what_others_may_read(run, filled, db, home):
-    """Files that others on this machine may read are named, with the command that mends it."""
+    """Files that other users of this machine can read are named, with the command that mends it."""
     filled.close()
     db.chmod(0o644)
     keys = home / ".config/omniagent/keys.json"
@@ -244,8 +244,8 @@ def test_what_others_may_read(run, filled, db, home):
     keys.write_text('{"openai": "sk-x"}')
     keys.chmod(0o640)
     ran = run("doctor", "--offline")
-    assert ["warning", f"others on this machine may read {db}", f"chmod go= {db}"] in told(ran, "store")  # fmt: skip
-    assert ["warning", f"others on this machine may read {keys}", f"chmod 600 {keys}"] in told(ran, "models")  # fmt: skip
+    assert ["warning", f"other users of this machine can read {db}", f"chmod go= {db}"] in told(ran, "store")  # fmt: skip
+    assert ["warning", f"other users of this machine can read {keys}", f"chmod 600 {keys}"] in told(ran, "models")  # fmt: skip
     assert (ran.code, "sk-x" in ran.out) == (0, False)
 
 
@@ -254,10 +254,10 @@ def test_encryption_and_its_key(run, db, tmp_path, monkeypatch, config):
     with with_encryption(open_store(db, ttl=None), Passphrase("open sesame")) as store:
         talk(store, "alice", "hello")
     ran = run("doctor")
-    assert any("its key is not here" in cells[2] for cells in wrong(ran))
+    assert any("its key is not available" in cells[2] for cells in wrong(ran))
     monkeypatch.setenv("OMNIAGENT_ENCRYPTION_KEY", "open sesame")
     ran = run("doctor")
-    assert ["ok", "the store is encrypted, and the key opens it", ""] in told(ran, "store")
+    assert ["ok", "the store is encrypted, and the key is correct", ""] in told(ran, "store")
     assert ran.code == 0
     monkeypatch.setenv("OMNIAGENT_ENCRYPTION_KEY", "another")
     assert run("doctor").code == 1
@@ -266,7 +266,7 @@ def test_encryption_and_its_key(run, db, tmp_path, monkeypatch, config):
     with open_store(tmp_path / "plain.db", ttl=None) as store:
         talk(store, "alice", "hello")
     ran = run("doctor", store=tmp_path / "plain.db")
-    assert ["problem", "store.encrypt is set, and the store is not encrypted", "'omniagent store encrypt' does it"] in told(ran, "store")  # fmt: skip
+    assert ["problem", "store.encrypt is set, but the store is not encrypted", "run 'omniagent store encrypt'"] in told(ran, "store")  # fmt: skip
 
 
 def test_mcp_servers(run, config, tmp_path):
@@ -277,8 +277,8 @@ def test_mcp_servers(run, config, tmp_path):
         '[mcp.servers.gone]\ncommand = "no-such-program"\n'
     )
     ran = run("doctor")
-    assert ["problem", "the program no-such-program of gone is not there", "install it, or 'omniagent config unset mcp.servers.gone'"] in told(ran, "mcp")  # fmt: skip
-    assert ["ok", "the program of kind is there", "'omniagent doctor --deep' starts it"] in told(ran, "mcp")  # fmt: skip
+    assert ["problem", "the program no-such-program of gone was not found", "install it, or 'omniagent config unset mcp.servers.gone'"] in told(ran, "mcp")  # fmt: skip
+    assert ["ok", "the program of kind was found", "'omniagent doctor --deep' starts it"] in told(ran, "mcp")  # fmt: skip
     deep = told(run("doctor", "--deep"), "mcp")
     assert [row[0] for row in deep] == ["problem", "ok"]
     assert deep[1][1].startswith("kind starts, with ")
@@ -292,7 +292,7 @@ def test_completion(run, monkeypatch, home):
     assert run("completion", "install").code == 0
     (there,) = told(run("doctor"), "completion")
     script = home / ".config/fish/completions/omniagent.fish"
-    assert there == ["ok", f"TAB completes in fish: {script}", ""]
+    assert there == ["ok", f"completion is installed for fish: {script}", ""]
     script.write_text("# older\n")
     assert told(run("doctor"), "completion") == [["warning", f"{script} is of another version", "omniagent completion install fish"]]  # fmt: skip
 
@@ -326,7 +326,7 @@ def test_nowhere_to_write_and_no_home(db, filled):
             )  # fmt: skip
             shown = done.stdout.decode().partition("--\n")[2]
             assert b"Traceback" not in done.stderr
-            assert "cannot be written: it can be read, and nothing new is kept" in shown
+            assert "is read-only: new messages cannot be saved" in shown
             assert "store\tok\tthe store" in shown
             assert len(list(place.iterdir())) == 1
     finally:

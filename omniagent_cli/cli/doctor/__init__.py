@@ -1,1 +1,1 @@
-"""What `omniagent doctor` looks at: one module an area, each a function that yields findings and changes nothing."""
+"""The checks of `omniagent doctor`, one module per area; each yields findings and changes nothing."""

@@ -1,4 +1,4 @@
-"""One thing that was looked at, and how it is."""
+"""The finding of a check, and the context of checks."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ OK, WARNING, PROBLEM = "ok", "warning", "problem"
 
 
 class Finding(NamedTuple):
-    """What was found.
+    """The result of one check.
 
     Attributes:
-        state: ``ok``, ``warning`` (it works, and might not be as wanted) or ``problem`` (something does not work).
-        what: a line about it.
-        do: what to do about it; empty when there is nothing.
+        state: ``ok``, ``warning`` (it works, but may not be as intended) or ``problem`` (it does not work).
+        what: one line that describes it.
+        do: the remedy; empty if there is nothing to do.
     """
 
     state: str
@@ -27,13 +27,13 @@ class Finding(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Patient:
-    """What is looked at.
+class CheckContext:
+    """The context of the checks.
 
     Attributes:
-        settings: None when they cannot be read.
-        offline: ask nobody but this machine.
-        deep: also what takes long or starts programs of others.
+        settings: the settings; None if they cannot be read.
+        offline: make no request beyond this machine.
+        deep: include checks that are slow or start other programs.
     """
 
     context: Context
@@ -42,10 +42,10 @@ class Patient:
     deep: bool = False
 
 
-Check = Callable[[Patient], Iterable[Finding]]
+Check = Callable[[CheckContext], Iterable[Finding]]
 
 
-def told(error: Exception, state: str = PROBLEM) -> Finding:
-    """Return a finding of an error of ours, whose message says what is wrong and then what to do."""
+def format_finding(error: Exception, state: str = PROBLEM) -> Finding:
+    """Return the finding for an OmniAgentError, whose message has the form ``problem; remedy``."""
     what, _, do = str(error).rpartition("; ")
     return Finding(state, what, do) if what else Finding(state, do)

@@ -1,4 +1,4 @@
-"""`omniagent doctor`: what works, what does not, and what to do about it. It changes nothing."""
+"""`omniagent doctor`: check the installation and suggest remedies. It changes nothing."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from omniagent_cli.cli.doctor.check_result import (
     PROBLEM,
     WARNING,
     Check,
+    CheckContext,
     Finding,
-    Patient,
-    told,
+    format_finding,
 )
 from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.cli.framework.exits import DONE, FAILED
@@ -46,14 +46,14 @@ AREAS: dict[str, Check] = {
     "completion": completion.check,
     "versions": versions.check,
 }
-"""What is looked at, in this order."""
+"""The checks, in the order of the output."""
 
 _PATIENCE_SECONDS = 8.0
 _PATIENCE_DEEP_SECONDS = 60.0
 _STYLES = {OK: "green", WARNING: "yellow", PROBLEM: "bold red"}
 
 
-class _Told(NamedTuple):
+class _Result(NamedTuple):
     area: str
     finding: Finding
 
@@ -62,26 +62,26 @@ def doctor(
     ctx: typer.Context,
     *,
     offline: Annotated[
-        bool, typer.Option("--offline", help="ask no provider on the net for its models")
+        bool, typer.Option("--offline", help="make no request to providers")
     ] = False,
     deep: Annotated[
-        bool, typer.Option("--deep", help="start the MCP servers too, which may take a while")
+        bool, typer.Option("--deep", help="also start the MCP servers, which may take a while")
     ] = False,
 ) -> int:
-    """Say what is configured, reachable and installed, and what to do about what is not.
+    """Check what is configured, reachable and installed, and suggest remedies.
 
-    Nothing is changed, and no key is shown. Exit code 1 when there is a problem.
+    Nothing is changed and no key is printed. Exit code 1 if there is a problem.
     """
     context = current_context(ctx)
-    patient = Patient(context, _settings(context), offline, deep)
+    checked = CheckContext(context, _settings(context), offline, deep)
     seconds = _PATIENCE_DEEP_SECONDS if deep else _PATIENCE_SECONDS
-    found = _looked_at(patient, seconds)
+    found = _looked_at(checked, seconds)
     _show(context, found)
     return FAILED if any(one.finding.state == PROBLEM for one in found) else DONE
 
 
 def _settings(context: Context) -> Settings | None:
-    """Return the settings, without telling what is wrong with them: that is told as a finding."""
+    """Return the settings, or None if they are invalid, which a check reports."""
     from omniagent_cli.config import load_settings
 
     try:
@@ -95,38 +95,38 @@ def _settings(context: Context) -> Settings | None:
     return settings
 
 
-def _looked_at(patient: Patient, seconds: float) -> list[_Told]:
-    """Look at all areas at once, so that the slowest one decides how long it takes."""
+def _looked_at(checked: CheckContext, seconds: float) -> list[_Result]:
+    """Run all checks in parallel."""
     found: dict[str, list[Finding]] = {}
     deadline = time.monotonic() + seconds
 
     def look(area: str, check: Check) -> None:
-        found[area] = _findings(check, patient)
+        found[area] = _findings(check, checked)
 
-    # Daemons: a server that hangs must not hold up the end of the program.
+    # Daemon threads: a server that hangs must not delay the end of the program.
     threads = [threading.Thread(target=look, args=pair, daemon=True) for pair in AREAS.items()]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
-    slow = Finding(PROBLEM, f"there was no answer within {seconds:g} s", "look at its server")
+    slow = Finding(PROBLEM, f"no answer within {seconds:g} s", "check its server")
     done = found.copy()
-    return [_Told(area, finding) for area in AREAS for finding in done.get(area, [slow])]
+    return [_Result(area, finding) for area in AREAS for finding in done.get(area, [slow])]
 
 
-def _findings(check: Check, patient: Patient) -> list[Finding]:
+def _findings(check: Check, checked: CheckContext) -> list[Finding]:
     found: list[Finding] = []
     try:
-        found.extend(check(patient))
+        found.extend(check(checked))
     except OmniAgentError as error:
-        found.append(told(error))
-    except Exception as error:  # noqa: BLE001  # what breaks one area is a finding, and the others are told all the same
-        what = f"this could not be looked at: {type(error).__name__}: {error}"
-        found.append(Finding(PROBLEM, what, "please report it"))
+        found.append(format_finding(error))
+    except Exception as error:  # noqa: BLE001  # a failed check is a finding; the others are still shown
+        what = f"the check failed: {type(error).__name__}: {error}"
+        found.append(Finding(PROBLEM, what, "please report this bug"))
     return found
 
 
-def _show(context: Context, found: list[_Told]) -> None:
+def _show(context: Context, found: list[_Result]) -> None:
     counts = {
         state: sum(one.finding.state == state for one in found) for state in (WARNING, PROBLEM)
     }
@@ -141,11 +141,11 @@ def _show(context: Context, found: list[_Told]) -> None:
     else:
         for area, finding in found:
             context.terminal.fields([area, *map(plain_field, finding)])
-    told_counts = [counted(number, state) for state, number in counts.items() if number]
-    context.terminal.note(" and ".join(reversed(told_counts)) or "all is well")
+    summary = [counted(number, state) for state, number in counts.items() if number]
+    context.terminal.note(" and ".join(reversed(summary)) or "no problems found")
 
 
-def _show_person(context: Context, found: Iterable[_Told]) -> None:
+def _show_person(context: Context, found: Iterable[_Result]) -> None:
     terminal = context.terminal
     width, last = max(30, terminal.width), ""
     with terminal.paged() as out:

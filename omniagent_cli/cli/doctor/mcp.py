@@ -1,4 +1,4 @@
-"""MCP servers: whether they could be started, and with ``--deep`` whether they can."""
+"""Check of the MCP servers; ``--deep`` starts them."""
 
 from __future__ import annotations
 
@@ -7,38 +7,38 @@ import shutil
 from collections.abc import Iterator
 from importlib.util import find_spec
 
-from omniagent_cli.cli.doctor.check_result import OK, PROBLEM, Finding, Patient, told
+from omniagent_cli.cli.doctor.check_result import OK, PROBLEM, CheckContext, Finding, format_finding
 from omniagent_cli.config import McpServer, mcp_servers
 from omniagent_cli.errors import OmniAgentError
 from omniagent_cli.ui.views import counted
 
 
-def check(patient: Patient) -> Iterator[Finding]:
-    """Look at the servers of the settings; they are started with ``--deep`` only, for they are others' programs."""
-    if patient.settings is None:
+def check(context: CheckContext) -> Iterator[Finding]:
+    """Check the configured servers; they are started only with ``--deep``."""
+    if context.settings is None:
         return
-    servers = mcp_servers(patient.settings)
+    servers = mcp_servers(context.settings)
     if servers and find_spec("mcp") is None:
         what = (
-            f"{counted(len(servers), 'MCP server')} cannot be used: their protocol is not installed"
+            f"{counted(len(servers), 'MCP server')} cannot be used: the mcp extra is not installed"
         )
         yield Finding(PROBLEM, what, "pip install 'omniagent-cli[mcp]'")
         return
     for server in servers:
-        yield _started(server) if patient.deep else _looked_at(patient, server)
+        yield _started(server) if context.deep else _looked_at(context, server)
     if not servers:
-        yield Finding(OK, "no MCP server is in the settings")
+        yield Finding(OK, "no MCP servers configured")
 
 
-def _looked_at(patient: Patient, server: McpServer) -> Finding:
+def _looked_at(context: CheckContext, server: McpServer) -> Finding:
     if server.url:
-        return Finding(OK, f"{server.name} has an address", "'omniagent doctor --deep' asks it")
+        return Finding(OK, f"{server.name} has a URL", "'omniagent doctor --deep' connects to it")
     program = server.argv[0]
-    if shutil.which(program, path=patient.context.environ.get("PATH")) is None:
+    if shutil.which(program, path=context.context.environ.get("PATH")) is None:
         do = f"install it, or 'omniagent config unset mcp.servers.{server.name}'"
-        return Finding(PROBLEM, f"the program {program} of {server.name} is not there", do)
+        return Finding(PROBLEM, f"the program {program} of {server.name} was not found", do)
     return Finding(
-        OK, f"the program of {server.name} is there", "'omniagent doctor --deep' starts it"
+        OK, f"the program of {server.name} was found", "'omniagent doctor --deep' starts it"
     )
 
 
@@ -46,7 +46,7 @@ def _started(server: McpServer) -> Finding:
     try:
         tools = asyncio.run(_tools(server))
     except OmniAgentError as error:
-        return told(error)
+        return format_finding(error)
     return Finding(OK, f"{server.name} starts, with {counted(tools, 'tool')}")
 
 

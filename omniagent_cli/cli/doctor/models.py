@@ -7,7 +7,14 @@ from datetime import timedelta
 
 from omniagent_cli.agent.models.model_catalog import Offer, Source, ask_all
 from omniagent_cli.agent.models.providers import PROVIDERS, RECALL, is_loopback, parse_model
-from omniagent_cli.cli.doctor.check_result import OK, PROBLEM, WARNING, Finding, Patient, told
+from omniagent_cli.cli.doctor.check_result import (
+    OK,
+    PROBLEM,
+    WARNING,
+    CheckContext,
+    Finding,
+    format_finding,
+)
 from omniagent_cli.cli.models.model_catalog import Asking
 from omniagent_cli.config import Settings, resolve_model
 from omniagent_cli.errors import ConfigError, ModelRefused, OmniAgentError
@@ -17,14 +24,14 @@ _ASK_SECONDS = 4.0
 _REFUSED = (401, 403)
 
 
-def check(patient: Patient) -> Iterator[Finding]:
+def check(context: CheckContext) -> Iterator[Finding]:
     """Look for keys and servers, ask providers for their models unless offline, and tell who would answer."""
-    yield from _keys(patient)
-    if patient.settings is None:
+    yield from _keys(context)
+    if context.settings is None:
         return
-    asking = Asking(patient.context, offline=patient.offline, refresh=True, known_for=timedelta())
+    asking = Asking(context.context, offline=context.offline, refresh=True, known_for=timedelta())
     sources = asking.sources()
-    asked = [one for one in sources if not patient.offline or is_loopback(one.base_url)]
+    asked = [one for one in sources if not context.offline or is_loopback(one.base_url)]
     for offer in ask_all(asked, timeout_seconds=_ASK_SECONDS):
         yield _answered(offer)
     for source in sources:
@@ -34,14 +41,16 @@ def check(patient: Patient) -> Iterator[Finding]:
     for server in asking.servers:
         if server.base_url not in there:
             yield _local(server.provider.title, server.base_url, len(server.models))
-    yield from _who_answers(patient.settings, patient, asking)
-    yield from _aliases(patient.settings)
+    yield from _who_answers(context.settings, context, asking)
+    yield from _aliases(context.settings)
 
 
-def _keys(patient: Patient) -> Iterator[Finding]:
-    keys = patient.context.keys
+def _keys(context: CheckContext) -> Iterator[Finding]:
+    keys = context.context.keys
     if exposed := keys.exposed_file:
-        yield Finding(WARNING, f"others on this machine may read {exposed}", f"chmod 600 {exposed}")
+        yield Finding(
+            WARNING, f"other users of this machine can read {exposed}", f"chmod 600 {exposed}"
+        )
     found = False
     try:
         for provider in PROVIDERS.values():
@@ -53,7 +62,7 @@ def _keys(patient: Patient) -> Iterator[Finding]:
                     OK, f"a key for {provider.title} is here ({places[0].origin}){behind}"
                 )
     except ConfigError as error:
-        yield told(error)
+        yield format_finding(error)
         return
     if not found:
         do = "'omniagent keys set openai' keeps one; a local server needs none"
@@ -69,7 +78,7 @@ def _answered(offer: Offer) -> Finding:
     if isinstance(error, ModelRefused) and error.status in _REFUSED and source.api_key:
         what = f"{title} refuses the key ({source.origin})"
         return Finding(PROBLEM, what, f"'omniagent keys set {source.provider.name}' keeps another")
-    return told(error, PROBLEM if _is_own(source) else WARNING)
+    return format_finding(error, PROBLEM if _is_own(source) else WARNING)
 
 
 def _is_own(source: Source) -> bool:
@@ -83,19 +92,19 @@ def _local(title: str, url: str, models: int) -> Finding:
     return Finding(WARNING, f"{title} answers at {url} and has no model yet", "fetch one first")
 
 
-def _who_answers(settings: Settings, patient: Patient, asking: Asking) -> Iterator[Finding]:
+def _who_answers(settings: Settings, context: CheckContext, asking: Asking) -> Iterator[Finding]:
     from omniagent_cli.cli.talk.agent_factory import Answering, Wishes
 
     answering = Answering(
         settings,
-        Wishes(offline=patient.offline),
+        Wishes(offline=context.offline),
         tell=lambda _line: None,
         probe=lambda: asking.servers,
     )
     try:
         choice = answering.choice()
     except OmniAgentError as error:
-        yield told(error)
+        yield format_finding(error)
         return
     if choice.model == RECALL:
         state = WARNING if choice.automatic else OK
@@ -103,16 +112,16 @@ def _who_answers(settings: Settings, patient: Patient, asking: Asking) -> Iterat
         yield Finding(state, f"recall answers, which is no language model: {choice.reason}", do)
         return
     provider = parse_model(choice.model).provider
-    if not provider.local and not choice.base_url and not _has_key(patient, provider.name):
+    if not provider.local and not choice.base_url and not _has_key(context, provider.name):
         what = f"{choice.model} would answer ({choice.reason}), and there is no key for {provider.title}"
         yield Finding(PROBLEM, what, provider.key_advice)
         return
     yield Finding(OK, f"{choice.model} answers where nothing else is named: {choice.reason}")
 
 
-def _has_key(patient: Patient, name: str) -> bool:
+def _has_key(context: CheckContext, name: str) -> bool:
     try:
-        return patient.context.keys.find(name, PROVIDERS[name].key_variables) is not None
+        return context.context.keys.find(name, PROVIDERS[name].key_variables) is not None
     except ConfigError:
         return False  # told with the keys
 
@@ -124,4 +133,4 @@ def _aliases(settings: Settings) -> Iterator[Finding]:
             if model.strip().lower() != RECALL:
                 parse_model(model, origin=f"the alias {name}")
         except OmniAgentError as error:
-            yield told(error)
+            yield format_finding(error)
