@@ -32,7 +32,7 @@ TABLE: Table = {
     "config set": ("set one setting in your file", ((("--help",), "", "show this help", False), *SHARED), (("setting", False), ("text", False)), ()),
     "config trust": ("let this project's file set anything", ((("--help",), "", "show this help", False), *SHARED), (("file", False),), ()),
     "config unset": ("remove one setting from your file", ((("--help",), "", "show this help", False), *SHARED), (("setting", False),), ()),
-    "doctor": ("say what works, what does not, and what to do about it", ((("--offline",), "", "ask no provider on the net for its models", False), (("--deep",), "", "start the MCP servers too, which may take a while", False), (("--help",), "", "show this help", False), (("--json",), "", "print one JSON document", False), *SHARED), (), ()),
+    "doctor": ("say what works, what does not, and what to do about it", ((("--offline",), "", "make no request to providers", False), (("--deep",), "", "also start the MCP servers, which may take a while", False), (("--help",), "", "show this help", False), (("--json",), "", "print one JSON document", False), *SHARED), (), ()),
     "help": ("show the manual, or the help of a command", ((("--help",), "", "show this help", False), *SHARED), (("topic", True),), ()),
     "keys": ("keep the keys of providers", ((("--help",), "", "show this help", False), (("--json",), "", "print one JSON document", False), *SHARED), (), ("list", "set", "remove")),
     "keys list": ("list which providers have a key, and where it is", ((("--help",), "", "show this help", False), (("--json",), "", "print one JSON document", False), *SHARED), (), ()),
