@@ -33,7 +33,7 @@ class Format:
     """
 
     name: str
-    location: str
+    target: str
     help: str
     suffixes: tuple[str, ...]
     can_export: bool = True
@@ -45,7 +45,7 @@ class Format:
 
     def load(self, **options: Any) -> Any:
         """Import the class and return an instance."""
-        module, _, name = self.location.partition(":")
+        module, _, name = self.target.partition(":")
         return getattr(import_module(module), name)(**options)
 
 

@@ -237,10 +237,10 @@ def _directory_size(file: BinaryIO) -> int:
     file.seek(max(0, end - 66_000))
     tail = file.read()
     file.seek(0)
-    location = tail.rfind(_EMPTY_ZIP)
-    if location < 0 or location + 22 > len(tail):
+    offset = tail.rfind(_EMPTY_ZIP)
+    if offset < 0 or offset + 22 > len(tail):
         return 0
-    size = int.from_bytes(tail[location + 12 : location + 16], "little")
+    size = int.from_bytes(tail[offset + 12 : offset + 16], "little")
     zip64_end = tail.rfind(b"PK\x06\x06")
     if 0 <= zip64_end <= len(tail) - 48:
         size = max(

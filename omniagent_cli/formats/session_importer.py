@@ -98,7 +98,7 @@ class SessionImporter:
         revision = None if session_id is None else self._revision(session_id)
         if session_id is None or revision is None:
             if self._is_contained_in(incoming.branch_of, incoming):
-                reason = f"it is in {incoming.branch_of!r}"
+                reason = f"contained in {incoming.branch_of!r}"
                 return Outcome(session_id or "", "skipped", reason=reason)
             return self._import_new(incoming, session_id, staging)
         if self._on_conflict == "skip":
@@ -130,9 +130,9 @@ class SessionImporter:
         """Return True if a stored session contains all messages of an incoming one, which is read once more."""
         if not session_id or incoming.reread is None or self._revision(session_id) is None:
             return False
-        checker, comparison = MessageValidator(), Comparison(self._store, session_id)
+        validator, comparison = MessageValidator(), Comparison(self._store, session_id)
         for entry in incoming.reread():
-            result = checker.message(entry) if isinstance(entry, MessageEntry) else None
+            result = validator.message(entry) if isinstance(entry, MessageEntry) else None
             if result is not None and not isinstance(result, Problem):
                 comparison.is_known(result[0].id or "", result[1])
             if comparison.result.first_difference:
@@ -140,8 +140,8 @@ class SessionImporter:
         return True
 
     def _drain(self, incoming: IncomingSession) -> None:
-        checker = MessageValidator(compares=False)
-        for _ in self._messages(incoming, checker, None):
+        validator = MessageValidator(compares=False)
+        for _ in self._messages(incoming, validator, None):
             pass
 
     def _skip(self, incoming: IncomingSession, reason: Problem) -> None:
@@ -149,21 +149,21 @@ class SessionImporter:
         self._drain(incoming)
 
     def _messages(
-        self, incoming: IncomingSession, checker: MessageValidator, staging: Staging | None
+        self, incoming: IncomingSession, validator: MessageValidator, staging: Staging | None
     ) -> Iterator[tuple[Message, bytes]]:
         """Yield valid messages, report problems, and pass other records to the staging."""
         for entry in incoming.entries:
             if isinstance(entry, Problem):
-                checker.skip()
+                validator.skip()
                 self._report.add_problem(entry)
             elif isinstance(entry, MessageEntry):
-                result = checker.message(entry)
+                result = validator.message(entry)
                 if isinstance(result, Problem):
                     self._report.add_problem(result)
                 else:
                     yield result
             else:
-                record = checker.record(entry)
+                record = validator.record(entry)
                 if isinstance(record, Problem):
                     self._report.add_problem(record)
                 elif staging is not None:
@@ -172,13 +172,13 @@ class SessionImporter:
     def _stage_all(
         self, incoming: IncomingSession, staging: Staging, *, compares: bool
     ) -> MessageValidator:
-        checker = MessageValidator(compares=compares)
-        for message, _ in self._messages(incoming, checker, staging):
+        validator = MessageValidator(compares=compares)
+        for message, _ in self._messages(incoming, validator, staging):
             staging.add(message)
-        return checker
+        return validator
 
     def _final_session(
-        self, incoming: IncomingSession, session_id: str, checker: MessageValidator
+        self, incoming: IncomingSession, session_id: str, validator: MessageValidator
     ) -> Session | None:
         """Return the session to publish, after its header was read completely; None if it is invalid."""
         if incoming.is_invalid:
@@ -189,24 +189,24 @@ class SessionImporter:
             return None
         if "ttl_seconds" not in incoming.header and self._store.ttl is not None:
             session.ttl_seconds = self._store.ttl.total_seconds()
-        if checker.first_at:
-            session.created_at = session.created_at or parse_time(checker.first_at)
-            session.updated_at = session.updated_at or parse_time(checker.last_at)
+        if validator.first_at:
+            session.created_at = session.created_at or parse_time(validator.first_at)
+            session.updated_at = session.updated_at or parse_time(validator.last_at)
         return session
 
     def _import_new(
         self, incoming: IncomingSession, session_id: str | None, staging: Staging
     ) -> Outcome | None:
         """Import a session whose id is free, or is known only at its end."""
-        checker = self._stage_all(incoming, staging, compares=session_id is None)
+        validator = self._stage_all(incoming, staging, compares=session_id is None)
         if session_id is None:
-            found = self._resolve_late_id(incoming, checker)
+            found = self._resolve_late_id(incoming, validator)
             if not isinstance(found, str):
                 return found
             session_id = found
-        if not (incoming.is_native or checker.count):
+        if not (incoming.is_native or validator.count):
             return Outcome(session_id, "skipped", reason="no messages")
-        session = self._final_session(incoming, session_id, checker)
+        session = self._final_session(incoming, session_id, validator)
         if session is None:
             return None
         try:
@@ -217,13 +217,13 @@ class SessionImporter:
                 "refused",
                 reason="created by another process during the import; import again",
             )
-        return Outcome(session_id, "imported", checker.count)
+        return Outcome(session_id, "imported", validator.count)
 
     def _resolve_late_id(
-        self, incoming: IncomingSession, checker: MessageValidator
+        self, incoming: IncomingSession, validator: MessageValidator
     ) -> str | Outcome | None:
         """Return a free id for a session without one, or its outcome."""
-        chain = checker.chain
+        chain = validator.chain
         found = self._session_id(incoming)
         if isinstance(found, Problem):
             self._report.add_problem(found)
@@ -242,15 +242,15 @@ class SessionImporter:
         self, incoming: IncomingSession, session_id: str, revision: int, staging: Staging
     ) -> Outcome | None:
         """Append the new messages of an incoming session if it extends the stored one or a merge is requested."""
-        checker = MessageValidator()
+        validator = MessageValidator()
         comparison = Comparison(self._store, session_id)
         staging.attachments = frozenset(self._store.attachments(session_id))
-        for message, content_digest in self._messages(incoming, checker, staging):
+        for message, content_digest in self._messages(incoming, validator, staging):
             if comparison.is_known(message.id or "", content_digest):
                 staging.restart()
             else:
                 staging.add(message)
-        if self._final_session(incoming, session_id, checker) is None:
+        if self._final_session(incoming, session_id, validator) is None:
             return None
         found = comparison.finish()
         self._first_difference = found.first_difference
@@ -266,11 +266,11 @@ class SessionImporter:
         self, incoming: IncomingSession, session_id: str, staging: Staging
     ) -> Outcome | None:
         """Import a session whose id exists: under a new id, as a replacement, or not at all."""
-        checker = self._stage_all(incoming, staging, compares=True)
-        session = self._final_session(incoming, session_id, checker)
+        validator = self._stage_all(incoming, staging, compares=True)
+        session = self._final_session(incoming, session_id, validator)
         if session is None:
             return None
-        chain = (checker.chain.hex(), checker.chain.count)
+        chain = (validator.chain.hex(), validator.chain.count)
         if self._is_identical(session, incoming, chain):
             return Outcome(session_id, "skipped", reason="nothing new")
         if self._on_conflict == "fail":
@@ -325,9 +325,7 @@ def _merge_outcome(session_id: str, found: ComparisonResult, *, forced: bool) ->
         what = (
             "messages with other content" if found.altered else "messages between the stored ones"
         )
-        return Outcome(
-            session_id, "refused", reason=f"it has {what}; choose a rule with --on-conflict"
-        )
+        return Outcome(session_id, "refused", reason=f"{what}; choose a rule with --on-conflict")
     if not found.tail:
         return Outcome(session_id, "skipped", reason="nothing new")
     if found.stored_after and not forced:

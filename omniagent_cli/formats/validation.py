@@ -109,10 +109,10 @@ def _parse_record(entry: RecordEntry) -> tuple[str, str, dict[str, Any]]:
 
 
 def _summary_position(summary: dict[str, Any]) -> int:
-    location = summary.get("up_to")
-    if not isinstance(location, int) or isinstance(location, bool) or not -1 <= location < 10**12:
+    position = summary.get("up_to")
+    if not isinstance(position, int) or isinstance(position, bool) or not -1 <= position < 10**12:
         raise InvalidRecord("up_to of a summary must be the number of its last message")
-    return location
+    return position
 
 
 def _valid_record(record: Any) -> dict[str, Any]:

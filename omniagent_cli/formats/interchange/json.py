@@ -111,7 +111,7 @@ class _ObjectReader:
 
     def __init__(self, reader: JsonReader, location: str) -> None:
         self._reader = reader
-        self._place = location
+        self._location = location
         self.members = reader.members()
         self.header: dict[str, Any] = {}
         self.is_session = False
@@ -136,7 +136,7 @@ class _ObjectReader:
     def session(self, key: str | None) -> Iterator[IncomingSession | Problem]:
         """Yield the object as a session; `key` is the list at the reader's position."""
         self.is_session = True
-        incoming = IncomingSession(self._place, self.header, iter(()), is_native=True)
+        incoming = IncomingSession(self._location, self.header, iter(()), is_native=True)
         incoming.is_invalid = bool(self._problems)
         incoming.entries = self._entries(key, incoming)
         yield from with_problems(incoming)

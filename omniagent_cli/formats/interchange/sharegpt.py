@@ -101,9 +101,9 @@ def _conversation(reader: JsonReader) -> Iterator[IncomingSession | Problem]:
     for key in members:
         if key in _LISTS:
             incoming = IncomingSession(location, {}, iter(()))
-            parsed = chain(_system_entry(facts, location), _entries(reader))
+            entries = chain(_system_entry(facts, location), _entries(reader))
             incoming.entries = chain(
-                MessageSequence().entries(parsed),
+                MessageSequence().entries(entries),
                 _remaining_members(reader, members, facts, incoming),
             )
             _update_header(incoming, facts)
@@ -123,8 +123,8 @@ def _remaining_members(
 
 def _update_header(incoming: IncomingSession, facts: dict[str, Any]) -> None:
     """Set the session header from the keys read so far; an id may follow the messages."""
-    parsed = facts.get("id")
-    source_id = str(parsed) if isinstance(parsed, int) else text_of(parsed)
+    source_key = facts.get("id")
+    source_id = str(source_key) if isinstance(source_key, int) else text_of(source_key)
     if source_id:
         incoming.header.update(session_header("sharegpt", source_id, tools=facts.get("tools")))
     elif facts.get("tools"):

@@ -179,8 +179,8 @@ class _Chat:
     def _rewind(self, message_id: str) -> None:
         """Remove a message and all after it; all messages if the id is unknown."""
         live = self.tree.get_note("live", message_id)
-        location = int(live.partition(" ")[0]) if live else 1
-        while self._length >= location:
+        position = int(live.partition(" ")[0]) if live else 1
+        while self._length >= position:
             self.tree.set_note("live", self.tree.get_note("place", f"{self._length}"), "")
             self._length -= 1
         before = self.tree.get_note("live", self.tree.get_note("place", f"{self._length}"))

@@ -154,8 +154,8 @@ class _SeenIds:
         digest = blake2b(wanted_id.encode("utf-8", "surrogatepass"), digest_size=16).digest()
         all_set = True
         for start in range(0, 16, 4):
-            location = int.from_bytes(digest[start : start + 4], "little") % _BITS
-            byte, bit = divmod(location, 8)
+            bit_number = int.from_bytes(digest[start : start + 4], "little") % _BITS
+            byte, bit = divmod(bit_number, 8)
             all_set &= bool(self._bits[byte] >> bit & 1)
             self._bits[byte] |= 1 << bit
         return all_set

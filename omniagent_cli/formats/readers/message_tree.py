@@ -18,7 +18,7 @@ from omniagent_cli.formats.types import Entry, IncomingSession, MessageEntry, Pr
 from omniagent_cli.json_format import dump
 
 _MAX_EXPECTED = 100_000
-_MAX_NEAR_BYTES = 16 * 1024 * 1024
+_MAX_MEMORY_BYTES = 16 * 1024 * 1024
 
 Numbers = Iterable[int]
 """Messages of a thread, by order of insertion."""
@@ -84,7 +84,7 @@ class MessageTree:
         self._spill_if_large()
 
     def _spill_if_large(self) -> None:
-        if self._memory is not None and self._memory.size > _MAX_NEAR_BYTES:
+        if self._memory is not None and self._memory.size > _MAX_MEMORY_BYTES:
             self._nodes, self._memory = self._memory.move_to_disk(), None
 
     def replace(self, node_id: str, location: str, records: list[dict[str, Any]]) -> None:
@@ -106,8 +106,8 @@ class MessageTree:
 
         If all nodes are in cycles, return the last added one; None only for an empty tree.
         """
-        numbers = deque(self._nodes.leaves(), maxlen=1)
-        return numbers[0] if numbers else self._newest
+        leaf_ids = deque(self._nodes.leaves(), maxlen=1)
+        return leaf_ids[0] if leaf_ids else self._newest
 
     def leaves(self) -> Iterator[str]:
         """Yield the nodes that are not a parent, in order of insertion."""

@@ -62,10 +62,10 @@ def _session(session: OutgoingSession, anchor: str, index: IO[bytes]) -> Iterato
         if kind == "summary":
             yield messages.summary(record, f"{anchor}-summary{record['up_to']}").encode()
             continue
-        location = f"{anchor}-m{session.position}"
-        yield messages.message(record, location, session.position, images).encode()
+        message_anchor = f"{anchor}-m{session.position}"
+        yield messages.message(record, message_anchor, session.position, images).encode()
         if entry := _question(record):
-            index.write(f'<li><a href="#{location}">{entry}</a></li>\n'.encode())
+            index.write(f'<li><a href="#{message_anchor}">{entry}</a></li>\n'.encode())
     index.write(b"</ol></li>\n")
     yield messages.ENDING.encode()
 
