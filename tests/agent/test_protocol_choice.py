@@ -111,7 +111,7 @@ def test_a_server_without_the_path(both_server, api, refusal):
 
 
 def test_tool_rounds_after_a_change(chat_server):
-    """What was begun through one protocol goes on through the other."""
+    """The tool rounds of a turn continue through the other protocol."""
     from omniagent_cli import Agent
 
     server = chat_server(calls(("weather", {"city": "Paris"})), answer("Rain."))
@@ -169,7 +169,7 @@ def test_an_answer_that_began_is_not_asked_for_again(both_server, error):
 
 
 def test_a_failure_of_the_other_is_the_error(both_server):
-    """A server that is overloaded in the other protocol is retried, and told as that."""
+    """A server that is overloaded in the other protocol is retried, and the error says so."""
     overloaded = [status(503, "busy")] * 3
     server = both_server([status(400, FUNCTIONS)], *overloaded)
     with pytest.raises(ModelUnreachable, match="busy"):

@@ -67,11 +67,11 @@ def test_the_request(responses_server):
 
 
 def test_there_is_no_seed(responses_server):
-    """The protocol has no seed: it is left out, and that is said once."""
+    """The protocol has no seed: it is not sent, and a notice reports that once."""
     server = responses_server()
     engine = engine_for(server)
     settings = ModelSettings(seed=7)
-    notice = Notice("m has no seed; it is asked without")
+    notice = Notice("the Responses API has no seed, so it is not sent")
     assert ask(engine, settings=settings)[0] == notice
     assert notice not in ask(engine, settings=settings)
     assert "seed" not in server.chats()[0]
@@ -149,7 +149,7 @@ def test_a_refusal_is_the_answer(responses_server):
 
 
 def test_a_server_that_does_notas_sent(responses_server):
-    """One whole response is as good as a stream."""
+    """A response in one document gives the same answer as a stream."""
     answer = output(reasoning("Hm"), text("Hello"), call("f", {"a": 1}), whole=True)
     streamed = ask(engine_for(responses_server(replace(answer, whole=False))))
     whole = ask(engine_for(responses_server(answer)))
@@ -193,7 +193,7 @@ def test_simple_servers(responses_server, chat_server, change):
 
 
 def test_reasoning_text_of_local_servers(responses_server):
-    """Open models stream their reasoning itself; said twice, it is shown once, and goes back to them."""
+    """Open models stream their reasoning as text; when it comes in two forms it is shown once, and it is sent back."""
     item = {"id": "rs_1", "type": "reasoning", "summary": []}
     part = {"type": "reasoning_text", "text": "Hm."}
     message = {"id": "m1", "type": "message", "role": "assistant"}
@@ -232,7 +232,7 @@ def test_halves_of_a_character(responses_server):
 
 
 def test_thinking_in_tags(responses_server):
-    """Thinking in tags, of servers that do not separate it, is no part of the answer."""
+    """Thinking in tags is separated from the answer."""
     server = responses_server(output(text("<th", "ink>Hm.</thi", "nk>\n\nSo.")))
     events = ask(engine_for(server))
     assert [type(event) for event in events[:-1]] == [ThinkingDelta, TextDelta]

@@ -137,14 +137,14 @@ def test_a_model_without_reasoning_answers_without(responses_server, refusal, in
 
 
 def test_the_effort_is_kept_without_a_summary(responses_server):
-    """An account that gets no summaries thinks as long as it was asked to."""
+    """The reasoning effort is still sent when summaries are not available."""
     server = responses_server(UNVERIFIED, output(text("Hi")))
     ask(engine_for(server), settings=ModelSettings(reasoning_effort="high"))
     assert server.chats()[1]["reasoning"] == {"effort": "high"}
 
 
 def test_a_model_without_tools(responses_server):
-    """A model that takes no tools is asked without, and that is said."""
+    """A model that rejects tools gets the request without them, with a notice."""
     server = responses_server(status(400, "this model does not support tools"), output(text("Hi")))
     events = ask(engine_for(server), tools=[WEATHER.definition()])
     assert "without tools" in events[0].text
@@ -152,7 +152,7 @@ def test_a_model_without_tools(responses_server):
 
 
 def test_a_server_without_schemas(responses_server):
-    """A server that holds no model to a schema is told it in words."""
+    """A schema that the server rejects becomes part of the system message."""
     refused = status(400, "Invalid parameter: 'text.format' of type 'json_schema' is not supported")
     server = responses_server(refused, output(text("{}")))
     ask(engine_for(server), settings=ModelSettings(schema=SCHEMA))

@@ -100,7 +100,7 @@ def test_a_changed_answer_is_sent_as_it_is_now(responses_server):
 
 
 def test_reasoning_that_is_refused_is_left_out(responses_server, store):
-    """After a change of account the session goes on: what cannot be verified is left out, then and later."""
+    """After a change of account the session continues: reasoning that cannot be verified is not sent again."""
     first = responses_server(output(reasoning("Hm"), text("Yes.")))
     with agent_for(first, store) as agent:
         agent.process_with_session("s", "q")
@@ -153,7 +153,7 @@ def test_pictures_and_files(responses_server):
 
 
 def test_continuing(responses_server, store):
-    """A turn that was cut goes on as the one message it is."""
+    """A resumed answer stays one message."""
     server = responses_server(
         output(reasoning("Hm"), text("One, "), status="incomplete", reason="max_output_tokens"),
         output(text("two.")),

@@ -1,4 +1,4 @@
-"""`ask` through the Responses API: by the setting, and where a server asks for it."""
+"""`ask` through the Responses API: by the setting, and as a fallback."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_a_current_openai_model_answers_with_tools(ask, both_server):
 
 
 def test_a_server_without_responses(ask, chat_server):
-    """A server that has no Responses API answers all the same; with -v that is said."""
+    """A server without the Responses API is called through Chat Completions; -v reports that."""
     server = chat_server(answer("Hi"))
     ran = ask(server, "-v", "hello")
     assert (ran.code, ran.out) == (0, "Hi\n")

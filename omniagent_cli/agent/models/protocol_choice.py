@@ -42,10 +42,10 @@ def engine_for(
     Args:
         endpoint: the server and the model.
         api: ``responses`` or ``chat``, to try first; None decides by the address.
-        memory: what servers were found to speak; without one, only this engine remembers it.
+        memory: the protocols that servers were found to speak; by default only this engine remembers them.
 
     Raises:
-        UsageError: there is no such protocol.
+        UsageError: unknown protocol.
     """
     if api not in (None, *_ENGINES):
         raise UsageError(f"unknown api {one_line(str(api))!r}: choose {' or '.join(_ENGINES)}")
@@ -95,7 +95,7 @@ class ProtocolEngine:
         tools: Sequence[Mapping[str, Any]],
         settings: ModelSettings,
     ) -> AsyncGenerator[EngineEvent, None]:
-        """Ask once, and once more through the other protocol when the server refuses this one.
+        """Send one request, and send it through the other protocol when the server rejects this one.
 
         Raises:
             ModelError: the provider did not answer properly.

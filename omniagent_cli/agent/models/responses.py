@@ -1,4 +1,4 @@
-"""The engine for OpenAI's Responses API, with the history kept here: nothing of a conversation is stored there."""
+"""The engine for OpenAI's Responses API; requests carry the whole history, and the server stores nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from omniagent_cli.agent.models.responses_input import mark, own_items, request_
 from omniagent_cli.agent.models.responses_stream import ResponseAnswer
 from omniagent_cli.agent.models.streaming_engine import StreamingEngine
 from omniagent_cli.agent.structured_output import response_format
-from omniagent_cli.text.sanitize import one_line
 
 _STALE_REASONING = re.compile(
     r"invalid_encrypted_content|encrypted content.{0,200}could not be (?:verified|decrypted)"
@@ -34,11 +33,11 @@ _UNSUPPORTED = re.compile(
 
 
 _REASONING_OPTIONS = frozenset({"include", "summary"})
-"""Of a model without reasoning, or an account without summaries: remembered, for each costs a refused request."""
+"""Options that models without reasoning and unverified accounts reject; remembered, because each costs a request."""
 
 
 class ResponsesFallbacks(Concessions):
-    """What one model at one address does without, in this protocol.
+    """Options that a server rejected, in this protocol.
 
     Attributes:
         stale: marks of the reasoning that was refused.
@@ -52,7 +51,7 @@ class ResponsesFallbacks(Concessions):
         self._without |= _REASONING_OPTIONS & set((memory.get(self._key) or "").split())
 
     def adapted(self, asked: Mapping[str, Any], settings: ModelSettings) -> dict[str, Any]:
-        """Return the body of a request as this server takes it."""
+        """Return the body of a request without the rejected options."""
         body = super().adapted(asked, settings)
         if "summary" in self._without:
             body["reasoning"] = {k: v for k, v in body["reasoning"].items() if k != "summary"}
@@ -61,7 +60,7 @@ class ResponsesFallbacks(Concessions):
         return body
 
     def learn(self, status: int, said: str, body: Mapping[str, Any]) -> bool:
-        """Take a refusal for a lesson; return True when there is another way to ask."""
+        """Record a refusal; return True when there is another body to try."""
         if status in (400, 404, 422) and _STALE_REASONING.search(said):
             sent = [item for m in body["messages"] for item in own_items(m, self._endpoint)]
             refused = {mark(item) for item in sent if item.get("type") == "reasoning"}
@@ -157,10 +156,10 @@ class ResponsesEngine(StreamingEngine):
         tools: Sequence[Mapping[str, Any]],
         settings: ModelSettings,
     ) -> AsyncGenerator[EngineEvent, None]:
-        """Ask once; see `StreamingEngine.stream`. A seed is left out, which is said once."""
+        """Send one request; see `StreamingEngine.stream`. A seed is not sent; a notice reports that once."""
         if settings.seed is not None and not self._seedless:
             self._seedless = True
-            yield Notice(f"{one_line(self.endpoint.model)} has no seed; it is asked without")
+            yield Notice("the Responses API has no seed, so it is not sent")
         async with aclosing(super().stream(messages, tools, settings)) as events:
             async for event in events:
                 yield event

@@ -60,7 +60,7 @@ def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
 def input_items(
     message: Mapping[str, Any], endpoint: Endpoint, stale: Collection[str] = ()
 ) -> list[Item]:
-    """Return a message in the shape of Chat Completions as the items it is."""
+    """Convert a message in the shape of Chat Completions to input items."""
     role = message["role"]
     if role == "assistant":
         return _answer(message, endpoint, stale)
@@ -120,7 +120,7 @@ def _call(call: Mapping[str, Any], endpoint: Endpoint) -> Item:
 
 
 def own_items(message: Mapping[str, Any], endpoint: Endpoint) -> list[Item]:
-    """Return the output items that are kept of an answer of this model; none of another's."""
+    """Return the output items stored with an answer of this model; an empty list for another model's answer."""
     kept = (message.get("extra") or {}).get(ITEMS)
     is_own = message.get("model") == f"{endpoint.provider.name}:{endpoint.model}"
     if not is_own or not isinstance(kept, list):
@@ -129,16 +129,16 @@ def own_items(message: Mapping[str, Any], endpoint: Endpoint) -> list[Item]:
 
 
 def mark(item: Mapping[str, Any]) -> str:
-    """Return what tells a reasoning item from others: its encrypted content, else its id."""
+    """Return the identity of a reasoning item: its encrypted content, else its id."""
     return str(item.get("encrypted_content") or item.get("id") or "")
 
 
 def _as_it_came(
     kept: Sequence[Item], text: str, calls: Sequence[Item], stale: Collection[str]
 ) -> list[Item] | None:
-    """Return the items of an answer in their order, with the reasoning; None where the text was changed since.
+    """Return the items of an answer in their order, with the reasoning; None when the text was changed since.
 
-    Reasoning belongs to what followed it, and is refused without.
+    Reasoning is only accepted together with the item that followed it.
     """
     found: list[Item] = []
     rest, waiting = text, list(calls)

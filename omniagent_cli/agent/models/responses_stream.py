@@ -89,7 +89,7 @@ class ResponseAnswer:
         self._usage: Mapping[str, Any] = {}
 
     def feed(self, event: Any) -> Iterator[Delta]:
-        """Take one event, or one whole response, and yield what it adds; unknown shapes add nothing."""
+        """Take one event, or one complete response, and yield what it adds; unknown shapes add nothing."""
         if event is sse.DONE and self.recognised and not self.reason:
             self.reason = "stop"  # some servers send no last event
             yield from self._flush()
@@ -110,7 +110,7 @@ class ResponseAnswer:
             yield from self._response(response, ended=name in _ENDS)
 
     def finished(self, provider: str) -> Finished:
-        """Return the whole answer; no finish reason means that it was cut."""
+        """Return the complete answer; an empty finish reason means that it was cut."""
         calls: list[ToolCall] = []
         kept: list[dict[str, Any]] = []
         for item in self._items:
@@ -172,7 +172,7 @@ class ResponseAnswer:
         yield from self._missing(item, kind, index, text)
 
     def _missing(self, item: _Item, kind: str, index: int, text: str) -> Iterator[Delta]:
-        """Take the whole of a part; only what has not come as deltas is new."""
+        """Take the complete text of a part, and yield what did not arrive in deltas."""
         so_far = "".join(item.pieces.get((kind, index), ()))
         if kind == "arguments" and text:
             item.pieces[kind, index] = [text]
@@ -209,7 +209,7 @@ class ResponseAnswer:
         yield ThinkingDelta(self._thinking[-1])
 
     def _flush(self) -> Iterator[Delta]:
-        """Yield what waited for a next piece, when the answer has ended."""
+        """Yield the text held back for a next piece, when the answer has ended."""
         item = self._said_in or next((i for i in self._items if i.type == "message"), _Item())
         pieces = [*self._tags.feed(self._text_pairs.flush()), *self._tags.flush()]
         yield from self._think(self._thinking_pairs.flush(), self._thought_in or (0, 0))
@@ -223,7 +223,7 @@ class ResponseAnswer:
             yield from self._say(text, item)
 
     def _complete(self, item: _Item, raw: Any) -> Iterator[Delta]:
-        """Take a whole item; its texts, where they came as deltas, are known."""
+        """Take a complete item, and yield the text that did not arrive in deltas."""
         if not isinstance(raw, dict):
             return
         item.raw = {**item.raw, **raw}

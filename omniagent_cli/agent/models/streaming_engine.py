@@ -69,11 +69,11 @@ class StreamedAnswer(Protocol):
     reason: str
 
     def feed(self, event: Any) -> Iterator[Delta]:
-        """Take one event (or one whole answer) and yield what it adds; unknown shapes add nothing."""
+        """Take one event, or one complete answer, and yield what it adds; unknown shapes add nothing."""
         ...
 
     def finished(self, provider: str) -> Finished:
-        """Return the whole answer."""
+        """Return the complete answer."""
         ...
 
 
@@ -89,7 +89,7 @@ class Fallbacks(Protocol):
         ...
 
     def take_notices(self) -> list[Notice]:
-        """Return what to tell the user, once."""
+        """Return the notices for the user, once."""
         ...
 
 
@@ -379,7 +379,7 @@ class StreamingEngine:
 
 
 def is_missing_path(status: int, said: str) -> bool:
-    """Return True when a refusal says that there is no such path, rather than no such model."""
+    """Return True when an error reports a missing path rather than a missing model."""
     if status == 404:
         return _NAMES_A_THING.search(said) is None
     return status in (405, 501) or "unexpected endpoint or method" in said.lower()
