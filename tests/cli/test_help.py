@@ -103,7 +103,7 @@ def test_help_is_the_help_of_the_command(run, words):
         (("sessions", "trmi"), "no help on 'sessions trmi'; did you mean 'omniagent help sessions trim'?"),
         (("xyzzy",), "no help on 'xyzzy'; topics: " + ", ".join(TOPICS) + "; 'omniagent --help' lists the commands"),
         (("json", "sesions", "list"), "'omniagent sesions list' prints no JSON; did you mean 'sessions list'?"),
-        (("json", "chat"), "'omniagent chat' prints no JSON; 'omniagent help json' lists those that do"),
+        (("json", "chat"), "'omniagent chat' prints no JSON; run 'omniagent help json' for a list"),
         (("exit-codes", "3"), "'omniagent help exit-codes' takes no more words; leave out '3'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",

@@ -1,4 +1,4 @@
-"""Every environment variable that omniagent reads, with its meaning; a test compares this with the source."""
+"""The environment variables that omniagent reads; a test compares this list with the source."""
 
 from __future__ import annotations
 
@@ -7,66 +7,66 @@ from typing import NamedTuple
 
 
 class Variable(NamedTuple):
-    """One variable, or several that mean the same: the first that is set is used."""
+    """A variable, or several with the same meaning; the first that is set is used."""
 
     names: tuple[str, ...]
     text: str
 
 
 _OWN = (
-    Variable(("OMNIAGENT_CONFIG",), "the settings file to read, instead of the usual one; as --config"),
+    Variable(("OMNIAGENT_CONFIG",), "the settings file to use instead of the default; same as --config"),
     Variable(("OMNIAGENT_ENCRYPTION_KEY",), "the key or passphrase of an encrypted store, or keyring:NAME"),
-    Variable(("OMNIAGENT_STORAGE_TYPE",), "older: sqlite, redis or memory; OMNIAGENT_STORE says the same in one"),
+    Variable(("OMNIAGENT_STORAGE_TYPE",), "older: sqlite, redis or memory; use OMNIAGENT_STORE instead"),
     Variable(("OMNIAGENT_STORAGE_PATH",), "older: the file of a SQLite store"),
     Variable(("OMNIAGENT_STORAGE_REDIS_URL",), "older: the URL of a Redis store"),
 )  # fmt: skip
 
 _PLACES = (
-    Variable(("HOME",), "the home directory; without it, the system's user database knows"),
+    Variable(("HOME",), "the home directory; default: from the system's user database"),
     Variable(("USERPROFILE",), "the home directory on Windows"),
-    Variable(("XDG_CONFIG_HOME",), "where settings and the file of keys are, in omniagent/; ~/.config otherwise"),
-    Variable(("XDG_DATA_HOME",), "where the default store is, in omniagent/; ~/.local/share otherwise"),
-    Variable(("XDG_STATE_HOME",), "where what is remembered between runs is; ~/.local/state otherwise"),
-    Variable(("XDG_CACHE_HOME",), "where what can be made again is; ~/.cache otherwise"),
-    Variable(("PATH",), "where programs such as the pager and those of the clipboard are looked for"),
+    Variable(("XDG_CONFIG_HOME",), "parent of omniagent/ with settings and the key file; default ~/.config"),
+    Variable(("XDG_DATA_HOME",), "parent of omniagent/ with the default store; default ~/.local/share"),
+    Variable(("XDG_STATE_HOME",), "parent of omniagent/ with state; default ~/.local/state"),
+    Variable(("XDG_CACHE_HOME",), "parent of omniagent/ with caches; default ~/.cache"),
+    Variable(("PATH",), "search path for programs such as the pager and the clipboard programs"),
 )  # fmt: skip
 
 _TERMINAL = (
-    Variable(("NO_COLOR",), "any text: no colours, unless --color says so; https://no-color.org"),
-    Variable(("TERM",), "dumb or unknown: no control sequences, no colours, no pager"),
-    Variable(("COLORFGBG",), "colours of the terminal, by which a light background is told from a dark one"),
-    Variable(("COLUMNS",), "how many columns wide output is, instead of the terminal's own"),
+    Variable(("NO_COLOR",), "any value: no color, unless --color is given; https://no-color.org"),
+    Variable(("TERM",), "dumb or unknown: no control sequences, color or pager"),
+    Variable(("COLORFGBG",), "colors of the terminal, used to detect a light background"),
+    Variable(("COLUMNS",), "width of output in columns, instead of the terminal's"),
     Variable(("LC_ALL", "LC_CTYPE", "LANG"), "C or POSIX: only ASCII is drawn"),
-    Variable(("PAGER",), "program that shows long output while display.pager is auto; less otherwise"),
-    Variable(("LESS", "LV"), "options of pagers; where LESS is not set, less gets those that fit our output"),
-    Variable(("VISUAL", "EDITOR"), "program that 'omniagent config edit' and the chat open; vi otherwise"),
-    Variable(("TMUX", "STY"), "set by tmux and screen, through which the clipboard is reached in their own way"),
-    Variable(("WAYLAND_DISPLAY", "DISPLAY"), "set by desktops: which of their programs reach the clipboard"),
+    Variable(("PAGER",), "pager for long output while display.pager is auto; default less"),
+    Variable(("LESS", "LV"), "options of pagers; default: options for less that suit the output"),
+    Variable(("VISUAL", "EDITOR"), "editor of 'omniagent config edit' and the chat; default vi"),
+    Variable(("TMUX", "STY"), "set by tmux and screen; changes how the clipboard is reached"),
+    Variable(("WAYLAND_DISPLAY", "DISPLAY"), "set by desktops; selects the clipboard programs"),
 )  # fmt: skip
 
 _NETWORK = (
-    Variable(("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"), "proxies on the way to providers, and who is asked without; in small letters too"),
-    Variable(("SSL_CERT_FILE", "SSL_CERT_DIR"), "certificates that providers are checked with, instead of the system's"),
+    Variable(("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"), "proxies for requests to providers, and hosts without a proxy; also in lower case"),
+    Variable(("SSL_CERT_FILE", "SSL_CERT_DIR"), "CA certificates for requests to providers, instead of the system's"),
     Variable(("AWS_REGION",), "the region of models at Amazon Bedrock"),
 )  # fmt: skip
 
 _SHELLS = (
-    Variable(("SHELL",), "the shell that 'omniagent completion' is about when none is named"),
-    Variable(("BASH_COMPLETION_USER_DIR",), "where bash-completion looks for scripts of this person"),
-    Variable(("ZDOTDIR",), "where zsh has its .zshrc"),
+    Variable(("SHELL",), "the default shell of 'omniagent completion'"),
+    Variable(("BASH_COMPLETION_USER_DIR",), "directory where bash-completion looks for the user's scripts"),
+    Variable(("ZDOTDIR",), "directory of .zshrc"),
 )  # fmt: skip
 
 
 def variables() -> dict[str, list[Variable]]:
-    """Return all variables by what they are about; those of settings and providers come from their tables."""
+    """Return all variables by topic; those of settings and providers come from their tables."""
     return {
         "Settings": [*_settings(), *_OWN],
         "Keys and addresses of providers": list(_providers()),
         "Network": list(_NETWORK),
-        "Where things are": list(_PLACES),
+        "Directories": list(_PLACES),
         "Terminal": list(_TERMINAL),
         "Shells": list(_SHELLS),
-        "Other tools, where import looks": list(_histories()),
+        "Histories of other tools": list(_histories()),
     }
 
 

@@ -22,25 +22,24 @@ Rows = Iterable[tuple[str, str]]
 
 CODES = (
     (exits.DONE, "done; also when there was nothing to do"),
-    (exits.FAILED, "failed or refused: not found, not agreed to, damage left, an answer that does not follow --schema"),
+    (exits.FAILED, "failed or refused: not found, not confirmed, damage left, an answer that does not follow --schema"),
     (exits.USAGE, "the command line, a setting or a variable is wrong"),
     (exits.UNREACHABLE, "a store or a model could not be reached or used; trying again later may help"),
-    (exits.BUG, "a bug in omniagent; a traceback stands above the message"),
+    (exits.BUG, "a bug in omniagent; a traceback precedes the message"),
     (exits.INTERRUPTED, "interrupted by Ctrl-C (SIGINT)"),
-    (exits.CLOSED_PIPE, "whoever read the output closed the pipe (SIGPIPE), as with head"),
+    (exits.CLOSED_PIPE, "the reader closed the pipe (SIGPIPE), as head does"),
     (exits.TERMINATED, "ended by SIGTERM"),
 )  # fmt: skip
-"""Exit codes, and what each tells."""
+"""Exit codes and their meanings."""
 
 _JSON = """\
-With --json a command prints one JSON document to stdout and nothing else there: on one line in a pipe, indented on a \
-terminal. What is said besides, and every error, goes to stderr; when a command fails before it has data, stdout stays \
-empty.
-This is version {version} of what is printed. Keys may be added to it, so let a program pass over those it does not \
-know; no key is removed or renamed, and none gets another type or meaning, before another version.
-Times are RFC 3339 in UTC, lengths of time and sizes are numbers of seconds and bytes, texts are as they are stored: \
-what they hold may drive a terminal when it is printed unchecked.
-'omniagent help json COMMAND' prints the JSON schema (draft 2020-12) of one of these:"""
+With --json a command prints exactly one JSON document to stdout: on one line in a pipe, indented on a terminal. Notes \
+and errors go to stderr; if a command fails before it has data, stdout is empty.
+This is version {version} of these documents. Keys may be added, so programs should ignore unknown keys; no key is \
+removed, renamed, or changed in type or meaning within a version.
+Times are RFC 3339 in UTC; durations are in seconds, sizes in bytes. Texts are unmodified and may contain terminal \
+control sequences.
+'omniagent help json COMMAND' prints the JSON Schema (draft 2020-12) of one of these:"""
 
 
 class Topic(NamedTuple):
@@ -111,7 +110,7 @@ def _environment(context: Context, words: Sequence[str]) -> None:
 
     _show(
         context,
-        "Environment variables. An option on the command line wins over them, and they win over settings files.",
+        "Environment variables. They override settings files; command-line options override them.",
         [(title, rows(of)) for title, of in variables().items()],
     )
 
@@ -120,7 +119,7 @@ def _exit_codes(context: Context, words: Sequence[str]) -> None:
     _nothing_after("exit-codes", words)
     _show(
         context,
-        "What a command's exit code tells a script.",
+        "Exit codes of commands.",
         [("Exit codes", [(str(code), text) for code, text in CODES])],
     )
 
@@ -146,7 +145,7 @@ def _no_json(command: str, known: Iterable[str]) -> str:
     from difflib import get_close_matches
 
     close = get_close_matches(command, known, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else "'omniagent help json' lists those that do"
+    hint = f"did you mean {close[0]!r}?" if close else "run 'omniagent help json' for a list"
     return f"'omniagent {command}' prints no JSON; {hint}"
 
 
@@ -156,7 +155,7 @@ def _nothing_after(topic: str, words: Sequence[str]) -> None:
 
 
 def _show(context: Context, lead: str, sections: Iterable[tuple[str, Rows]]) -> None:
-    """Show names with their meanings: aligned for a person, tab-separated in a pipe."""
+    """Print names with their meanings: aligned on a terminal, tab-separated in a pipe."""
     terminal = context.terminal
     if not terminal.is_terminal:
         if "\n" in lead:

@@ -1,8 +1,8 @@
-"""What ``--json`` prints, command by command; `omniagent help json` shows it, and a test holds every command to it.
+"""The documents of ``--json`` by command; `omniagent help json` prints them, and a test checks every command.
 
-A shape is written as its document looks: a dictionary is an object, a list of one an array, a tuple what it may be
-instead. A text names a type, ``|null`` where it may be missing, and says after a colon what it means. A key that ends
-in ``?`` may be left out; the key ``*`` stands for keys that are free.
+A shape mirrors its document: a dictionary is an object, a list of one element an array, a tuple lists alternatives. A
+string names a type, with ``|null`` if it may be null, and after a colon its meaning. A key that ends in ``?`` is
+optional; the key ``*`` means arbitrary keys.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 VERSION = 1
-"""Of all shapes together: keys may be added to it; none is removed, renamed, or given another type or meaning."""
+"""The version of all shapes; within a version keys are only added."""
 
 _TYPES: dict[str, dict[str, Any]] = {
     "text": {"type": "string"},
@@ -23,9 +23,9 @@ _TYPES: dict[str, dict[str, Any]] = {
 }
 _SUMMARY = {
     "id": "text",
-    "title": "text: empty when there is none",
+    "title": "text: empty if there is none",
     "agent_id": "text",
-    "model": "text: the one that answered last; empty before that",
+    "model": "text: the model of the last answer; empty before the first",
     "message_count": "integer",
     "created_at": "time",
     "updated_at": "time: of the last change",
@@ -33,59 +33,59 @@ _SUMMARY = {
     "preview": "text: the first line of the last message",
     "metadata": {"*": "any"},
 }
-_REMOVED = [{"id": "text", "messages": "integer: how many went, or would go"}]
+_REMOVED = [{"id": "text", "messages": "integer: messages removed, or to be removed"}]
 _TRASHED = {
-    "entry": "text: what 'sessions restore --entry' takes",
+    "entry": "text: the value for 'sessions restore --entry'",
     "id": "text",
     "kind": "text: deleted, cleared, trimmed, undone or replaced",
     "title": "text",
     "message_count": "integer",
     "removed_at": "time",
-    "expires_at": "time|null: it can be restored until then",
+    "expires_at": "time|null: when it can no longer be restored",
 }
-_USAGE = {"*": "number: tokens, as the provider counts them; cost in dollars where prices are set"}
+_USAGE = {"*": "number: tokens as counted by the provider; cost in dollars if prices are set"}
 _SAID = {"messages": "integer", "input_tokens": "integer", "output_tokens": "integer"}
-_VALUE = "any: the value, when a key was given; else an object with all of them"
+_VALUE = "any: the value if a key was given, else an object with all values"
 _MESSAGE = {
-    "position": "integer: stays when others go",
+    "position": "integer: unchanged when other messages are removed",
     "id": "text",
     "role": "text: system, user, assistant or tool",
     "content": ("text", [{"*": "any"}]),
     "created_at": "time",
     "turn_id?": "text|null",
-    "status?": "text: complete, interrupted or failed; complete when left out",
+    "status?": "text: complete, interrupted or failed; default: complete",
     "model?": "text",
     "usage?": {"*": "any"},
     "tool_calls?": [{"*": "any"}],
     "tool_call_id?": "text",
     "name?": "text",
     "extra?": {"*": "any"},
-    "*": "any: what an import or a provider added",
+    "*": "any: data added by an import or a provider",
 }
 _IMPORTED = {
     "file": "text",
     "format": "text",
-    "imported": "integer: sessions that are new",
-    "merged": "integer: sessions that got what was missing",
-    "skipped": "integer: sessions that were there already",
-    "refused": "integer: sessions that differ",
-    "messages": "integer: how many came in, or would",
+    "imported": "integer: new sessions",
+    "merged": "integer: sessions that new messages were added to",
+    "skipped": "integer: sessions already present",
+    "refused": "integer: sessions that conflict",
+    "messages": "integer: messages imported, or to be imported",
     "sessions": [{"id": "text", "action": "text", "messages": "integer", "reason": "text"}],
     "problems": [{"place": "text", "problem": "text"}],
 }
 _HISTORY = {"format": "text", "path": "text", "files": "integer", "bytes": "integer"}
-_SETTINGS = {"*": {"value": "any", "from": "text: the place that sets it"}}
+_SETTINGS = {"*": {"value": "any", "from": "text: the source of the value"}}
 
 SHAPES: dict[str, Any] = {
     "ask": {
         "answer": "text",
-        "session": "text|null: where it is kept",
+        "session": "text|null: the id of the session",
         "model": "text",
         "usage": {"*": "number: tokens"},
-        "cost?": "number: in dollars, where prices are set",
+        "cost?": "number: in dollars, if prices are set",
         "status": "text: complete, interrupted or failed",
-        "parsed?": "any: with --schema, what the answer says",
-        "problems?": ["text: with --schema, where the answer does not follow it"],
+        "parsed?": "any: with --schema, the parsed answer",
+        "problems?": ["text: with --schema, a violation of the schema"],
         "code?": "text|null: with --extract",
     },
     "doctor": {
@@ -94,7 +94,7 @@ SHAPES: dict[str, Any] = {
                 "area": "text: configuration, store, models, extras, mcp, terminal, completion or versions",
                 "state": "text: ok, warning or problem",
                 "what": "text",
-                "do": "text: what to do about it; empty when there is nothing",
+                "do": "text: the remedy; empty if there is none",
             }
         ],
         "warnings": "integer",
@@ -120,7 +120,7 @@ SHAPES: dict[str, Any] = {
         "usage": _USAGE,
         "summary?": {"*": "any"},
         "messages": [_MESSAGE],
-        "*": "any: what an import added",
+        "*": "any: data added by an import",
     },
     "sessions search": (
         [
@@ -132,16 +132,16 @@ SHAPES: dict[str, Any] = {
                 "role": "text",
                 "created_at": "time",
                 "snippet": "text",
-                "match": ["integer: where in the snippet the match begins and ends"],
+                "match": ["integer: start and end of the match in the snippet"],
             }
         ],
         ["text: with --ids"],
     ),
     "sessions compact": {
         "id": "text",
-        "up_to": "integer: the position of the last message it stands for",
-        "messages": "integer: how many it stands for",
-        "added": "integer: how many of them no summary stood for before",
+        "up_to": "integer: the position of the last message it covers",
+        "messages": "integer: the number of messages it covers",
+        "added": "integer: those not covered by an earlier summary",
         "summary": "text",
         "model": "text",
         "usage": _USAGE,
@@ -149,8 +149,8 @@ SHAPES: dict[str, Any] = {
     "sessions trim": _REMOVED,
     "sessions clear": _REMOVED,
     "sessions delete": _REMOVED,
-    "sessions restore": {**_TRASHED, "restored_as": "text: the id it has now"},
-    "sessions trash": ([_TRASHED], {"removed": "integer: with --empty, how many entries went"}),
+    "sessions restore": {**_TRASHED, "restored_as": "text: the id after the restore"},
+    "sessions trash": ([_TRASHED], {"removed": "integer: with --empty, entries deleted"}),
     "sessions fork": {"id": "text: of the copy", "forked_from": "text"},
     "sessions tag": (["text"], [{"id": "text: with --stdin", "tags": ["text"]}]),
     "sessions meta get": _VALUE,
@@ -169,7 +169,7 @@ SHAPES: dict[str, Any] = {
                 "answers": "integer",
                 "input_tokens": "integer",
                 "output_tokens": "integer",
-                "cost?": "number: in dollars, where prices are set",
+                "cost?": "number: in dollars, if prices are set",
             }
         ],
         "largest": [{"id": "text", "title": "text", "message_count": "integer"}],
@@ -186,15 +186,15 @@ SHAPES: dict[str, Any] = {
         "expired": "integer",
         "trash": "integer: entries",
         "compressed": "boolean",
-        "encryption": "text: none, or how far it is",
-        "*": "any: what the backend tells besides, such as messages and bytes",
+        "encryption": "text: none, or the progress of a change",
+        "*": "any: more facts from the backend, such as messages and bytes",
     },
     "store check": [{"session": "text|null", "problem": "text", "repaired": "boolean"}],
     "store migrate": {
         "copied": "integer",
         "replaced": "integer",
-        "equal": "integer: sessions that were there already",
-        "trash": "integer: entries of the trash",
+        "equal": "integer: sessions already present",
+        "trash": "integer: trash entries",
         "messages": "integer",
         "refused": [{"id": "text", "reason": "text"}],
     },
@@ -203,7 +203,7 @@ SHAPES: dict[str, Any] = {
             "model": "text",
             "origin": "text: why it can be used",
             "asked_at": "time|null",
-            "chosen": "boolean: it answers where nothing else is named",
+            "chosen": "boolean: the default model",
             "reason": "text|null: why it is chosen",
         }
     ],
@@ -227,13 +227,13 @@ SHAPES: dict[str, Any] = {
         }
     ],
     "config list": _SETTINGS,
-    "config get": "any: the value of a setting; of a table an object as 'config list' prints it",
+    "config get": "any: the value of a setting; for a table, an object as printed by 'config list'",
 }
-"""By the words of the command."""
+"""Shapes by command."""
 
 
 def schema_of(command: str) -> dict[str, Any]:
-    """Return the JSON schema of what a command with ``--json`` prints."""
+    """Return the JSON Schema of the document that a command prints."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"urn:omniagent:json:{VERSION}:{command.replace(' ', '-')}",

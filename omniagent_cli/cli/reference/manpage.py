@@ -17,20 +17,20 @@ from omniagent_cli.cli.reference.manual import page_text as manual_text
 from omniagent_cli.cli.reference.markdown_to_man import man_lines
 
 MAKE = "python -m omniagent_cli.cli.reference.manpage"
-"""How the page is made again."""
+"""The command that regenerates the page."""
 
 PAGE_FILE = Path(__file__).parents[2] / "man" / "omniagent.1"
 
 _DATE = "2026-11-21"
-"""Of the page; each release has its own."""
+"""The date of the page, updated with each release."""
 
 _FILES = (
     ("~/.config/omniagent/config.toml", "settings; 'omniagent config edit' opens them"),
-    ("~/.config/omniagent/keys.json", "keys of providers where there is no system keyring; 0600"),
-    ("~/.local/share/omniagent/sessions.db", "the store, where no other is chosen; 0600"),
-    ("~/.local/state/omniagent/", "what is remembered between runs: the session used last, prompts, trusted projects"),
-    ("~/.cache/omniagent/", "what can be made again: names of models, ids for TAB"),
-    (".omniagent.toml", "settings of a project, found upwards from the working directory; see 'omniagent config trust'"),
+    ("~/.config/omniagent/keys.json", "keys of providers, if there is no system keyring; mode 0600"),
+    ("~/.local/share/omniagent/sessions.db", "the default store; mode 0600"),
+    ("~/.local/state/omniagent/", "state: the last used session, prompt history, trusted projects"),
+    ("~/.cache/omniagent/", "caches: model names, session ids for TAB"),
+    (".omniagent.toml", "project settings, found upwards from the working directory; see 'omniagent config trust'"),
 )  # fmt: skip
 
 
@@ -69,14 +69,14 @@ def _lines() -> Iterator[str]:
 
 def _description() -> Iterator[str]:
     text = (
-        "What is typed is on disk before a model is asked, and what the model has said so far survives Ctrl\\-C, a "
-        "crash and a dead network. On a terminal commands print tables and colours; in a pipe plain tab\\-separated "
-        "text, nothing cut, or one JSON document."
+        "Chat with language models from a terminal. Every conversation is saved before the request is sent, and can be "
+        "searched, edited, exported and undone. On a terminal commands print tables and color; in a pipe "
+        "tab\\-separated text without truncation, or one JSON document."
     )
     yield text
     yield ".PP"
-    yield "Where a command reads a session, the beginning of its id is enough, and @ is the session used last;"
-    yield "commands that change or remove take whole ids."
+    yield "Commands that read a session accept a unique prefix of its id, and @ for the last used session;"
+    yield "commands that change or remove sessions take full ids."
 
 
 def _commands(group: Any, table: Any, context: Any, path: tuple[str, ...]) -> Iterator[str]:
@@ -139,7 +139,7 @@ def _tagged(tag: str, text: str) -> Iterator[str]:
 
 
 def _line(text: str) -> str:
-    """Return a line of text that the formatter does not take for a request."""
+    """Return a line of text that the formatter does not read as a request."""
     escaped = _escaped(text)
     return f"\\&{escaped}" if escaped[:1] in (".", "'") else escaped
 
@@ -155,13 +155,13 @@ def _sentence(text: str) -> str:
 
 
 def main() -> int:
-    """Write the page when it is not what the commands say."""
+    """Write the page if it changed."""
     made = page_text()
     before = PAGE_FILE.read_text(encoding="utf-8") if PAGE_FILE.exists() else ""
     if before != made:
         PAGE_FILE.parent.mkdir(exist_ok=True)
         PAGE_FILE.write_text(made, encoding="utf-8")
-        sys.stdout.write(f"{PAGE_FILE} was made again\n")
+        sys.stdout.write(f"{PAGE_FILE} regenerated\n")
     return 0
 
 
