@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from omniagent_cli.stores import SessionStore, open_store
+from tests.repl.piped import PipedProgram
 from tests.repl.terminal import TerminalProgram
 
 OMNIAGENT = shutil.which("omniagent", path=f"{Path(sys.executable).parent}{os.pathsep}{os.defpath}")
@@ -46,6 +47,24 @@ class Home:
         argv = [OMNIAGENT or "omniagent", "chat", *(options or ("--session", "user-123"))]
         program = TerminalProgram(
             argv, {**self.environ, **environ}, columns=columns, rows=rows, cwd=str(self.path)
+        )
+        return self._stack.enter_context(program)
+
+    def chat(
+        self, *options: str, columns: int = 100, rows: int = 30, **environ: str
+    ) -> PipedProgram:
+        """Start a chat in this process, its keys from a pipe, and wait for its prompt."""
+        program = self.begin(*options, columns=columns, rows=rows, **environ)
+        program.wait_prompt(1)
+        return program
+
+    def begin(
+        self, *options: str, columns: int = 100, rows: int = 30, **environ: str
+    ) -> PipedProgram:
+        """Start a chat in this process, its keys from a pipe."""
+        argv = ["chat", *(options or ("--session", "user-123"))]
+        program = PipedProgram(
+            argv, {**self.environ, **environ}, columns=columns, rows=rows, cwd=self.path
         )
         return self._stack.enter_context(program)
 

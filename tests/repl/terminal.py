@@ -13,7 +13,7 @@ import struct
 import sys
 import termios
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -27,16 +27,24 @@ ALT_ENTER, CTRL_C, CTRL_D, CTRL_R, CTRL_Z = "\x1b\r", "\x03", "\x04", "\x12", "\
 _ALTERNATE = 1049
 
 
-class _Screen(pyte.HistoryScreen):
+class Screen(pyte.HistoryScreen):
     """A screen that answers where its cursor is, as prompts ask."""
 
-    def __init__(self, columns: int, rows: int, reply: int) -> None:
+    def __init__(self, columns: int, rows: int, reply: Callable[[str], object]) -> None:
         super().__init__(columns, rows, history=5000, ratio=0.5)
         self._reply = reply
         self._first: Any = None
 
     def write_process_input(self, data: str) -> None:
-        os.write(self._reply, data.encode())
+        self._reply(data)
+
+    @property
+    def text(self) -> str:
+        """The text on the screen and scrolled off it, without blanks at the ends of lines."""
+        above = [
+            "".join(row[column].data for column in range(self.columns)) for row in self.history.top
+        ]
+        return "\n".join(line.rstrip() for line in [*above, *self.display]).rstrip()
 
     def set_mode(self, *modes: int, **options: Any) -> None:
         """Like a terminal, and unlike pyte, give programs that ask for it another screen, and the first one back."""
@@ -84,7 +92,7 @@ class TerminalProgram:
                 os._exit(127)
         self._open = True
         self.resize(columns, rows)
-        self.screen = _Screen(columns, rows, self._master)
+        self.screen = Screen(columns, rows, self.send)
         self._stream = pyte.ByteStream(self.screen)
 
     def resize(self, columns: int, rows: int) -> None:
@@ -102,11 +110,7 @@ class TerminalProgram:
     @property
     def shown(self) -> str:
         """What is on the screen and was scrolled off it, without blanks at the ends of lines."""
-        above = [
-            "".join(row[column].data for column in range(self.screen.columns))
-            for row in self.screen.history.top
-        ]
-        return "\n".join(line.rstrip() for line in [*above, *self.screen.display]).rstrip()
+        return self.screen.text
 
     @property
     def rows(self) -> list[str]:

@@ -101,7 +101,7 @@ def home_has(home: Home) -> bool:
 
 def test_ctrl_c_at_the_prompt(home: Home) -> None:
     """Ctrl-C drops the line, twice on an empty one tells how to leave; exit leaves."""
-    chat = home.open()
+    chat = home.chat()
     chat.send("never said")
     chat.wait_for("never said")
     chat.send(CTRL_C)
@@ -118,7 +118,7 @@ def test_ctrl_c_at_the_prompt(home: Home) -> None:
 
 def test_commands(home: Home) -> None:
     """/help lists, /switch to nothing suggests and creates nothing, /undo and /retry work on the last turn."""
-    chat = home.open()
+    chat = home.chat()
     chat.say("one")
     chat.wait_prompt(2)
     chat.say("/help retry")
@@ -140,7 +140,7 @@ def test_commands(home: Home) -> None:
 
 def test_a_paste_of_many_lines_is_one_message(home: Home) -> None:
     """Pasted lines and Alt-Enter make one message."""
-    chat = home.open()
+    chat = home.chat()
     chat.send(PASTE.format("first line\nsecond line\n/clear"))
     chat.wait_for("/clear")
     chat.send(f"{ALT_ENTER}last line\r")
@@ -170,7 +170,7 @@ def test_an_editor_writes_the_message(home: Home) -> None:
 def test_completion_menu(home: Home) -> None:
     """A slash offers commands while it is typed, TAB takes one, and the session ids after it."""
     home.store().append("holiday-plans", Message("user", "to Rome?"))
-    chat = home.open()
+    chat = home.chat()
     chat.send("/sw")
     chat.wait_for("Switch to another")
     chat.send(f"{TAB} hol")
@@ -181,7 +181,7 @@ def test_completion_menu(home: Home) -> None:
 
 def test_history_across_runs(home: Home) -> None:
     """The next run finds what was typed, by Up and by Ctrl-R, in a private file."""
-    chat = home.open()
+    chat = home.chat()
     chat.say("the first thing")
     chat.wait_prompt(2)
     chat.say("the other thing")
@@ -190,7 +190,7 @@ def test_history_across_runs(home: Home) -> None:
     chat.wait()
     (path,) = (home.path / ".local/state/omniagent").glob("*history*")
     assert path.stat().st_mode & 0o777 == 0o600
-    again = home.open("--session", "another")
+    again = home.chat("--session", "another")
     again.send(UP)
     again.wait_for("the other thing")
     again.send(CTRL_C)
@@ -244,7 +244,7 @@ def test_hostile_output_never_drives_the_terminal(home: Home, chat_server: Calla
     with open_store(path, ttl=None) as store:
         store.append("user-123", [Message("user", f"x{evil}"), Message("assistant", evil)])
         store.set_title("user-123", evil)
-    chat = home.open()
+    chat = home.chat()
     chat.say("go on")
     chat.wait_for("and the end")
     chat.wait_prompt(2)
@@ -287,7 +287,7 @@ def test_ctrl_z_gives_the_terminal_back(home: Home, chat_server: Callable) -> No
 def test_errors_are_one_line_and_the_chat_goes_on(home: Home, chat_server: Callable) -> None:
     """A connection that breaks is told in one line; what came is stored as failed; the next turn works."""
     home.serve(chat_server(stream(chunk(content="a part"), Cut()), answer("whole")))
-    chat = home.open()
+    chat = home.chat()
     chat.say("one")
     chat.wait_for("omniagent: error:")
     chat.wait_prompt(2)
@@ -300,7 +300,7 @@ def test_errors_are_one_line_and_the_chat_goes_on(home: Home, chat_server: Calla
 
 def test_forty_columns(home: Home) -> None:
     """On a narrow terminal nothing overflows: prompt, toolbar, help and answers stay in their lines."""
-    chat = home.open(columns=40, rows=20)
+    chat = home.chat(columns=40, rows=20)
     chat.wait_for("recall |")
     chat.say("My name is Alice and I live in a very small terminal")
     chat.wait_prompt(2)
@@ -315,7 +315,7 @@ def test_forty_columns(home: Home) -> None:
 
 def test_a_dumb_terminal(home: Home) -> None:
     """With TERM=dumb nothing but text is written."""
-    chat = home.open(TERM="dumb")
+    chat = home.chat(TERM="dumb")
     chat.say("My name is Alice")
     chat.wait_for("recall")
     chat.wait_prompt(2)
@@ -329,7 +329,7 @@ def test_a_dumb_terminal(home: Home) -> None:
 
 def test_no_color(home: Home) -> None:
     """NO_COLOR takes the colours away from prompt and answers."""
-    chat = home.open(NO_COLOR="1")
+    chat = home.chat(NO_COLOR="1")
     chat.say("hello")
     chat.wait_prompt(2)
     chat.say("/help")
@@ -340,7 +340,7 @@ def test_no_color(home: Home) -> None:
 def test_an_automatic_choice_is_told(home: Home) -> None:
     """When nobody named a model, who answers and why is told above the prompt, once."""
     del home.environ["OMNIAGENT_MODEL"]
-    chat = home.open()
+    chat = home.chat()
     chat.wait_for("recall answers, because")
     chat.wait_for("| recall |")
     chat.say("hello")
@@ -350,14 +350,14 @@ def test_an_automatic_choice_is_told(home: Home) -> None:
 
 def test_a_model_that_is_none_ends_the_chat(home: Home) -> None:
     """A wrong --model is an error of the command: one line, exit code 2."""
-    chat = home.start("-m", "nosuch:model")
+    chat = home.begin("-m", "nosuch:model")
     assert chat.wait() == 2
     assert chat.shown.count("omniagent: error:") == 1
 
 
 def test_the_first_turn_may_be_typed_before_the_prompt(home: Home) -> None:
     """What is typed while the chat starts is its first message."""
-    chat = home.start()
+    chat = home.begin()
     chat.say("an early bird")
     chat.wait_prompt(2)
     assert home.stored()[0][2] == "an early bird"
@@ -382,7 +382,7 @@ def test_a_crash_shows_what_came(home: Home, chat_server: Callable) -> None:
 
 def test_an_ephemeral_chat_leaves_nothing(home: Home) -> None:
     """--ephemeral keeps no session and no history."""
-    chat = home.open("--ephemeral")
+    chat = home.chat("--ephemeral")
     chat.say("off the record")
     chat.wait_prompt(2)
     chat.send(CTRL_D)
