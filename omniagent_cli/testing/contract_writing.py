@@ -154,8 +154,8 @@ class WritingContract(ContractBase):
         assert store.get("s").title == odd
 
     def test_a_huge_message_survives(self, store: SessionStore) -> None:
-        """Five megabytes in one message are only a long message."""
-        text = "häuser und gärten " * 280_000
+        """A megabyte in one message is only a long message."""
+        text = "häuser und gärten " * 56_000
         store.append("s", Message("user", text))
         assert texts(store, "s") == [text]
         assert len(store.summary("s").preview) <= 200

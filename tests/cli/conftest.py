@@ -14,7 +14,8 @@ import pytest
 
 from omniagent_cli.cli import main
 from omniagent_cli.stores import SessionStore, open_store
-from tests.cli.scene import CLOCK, FIRST, Ran, environment, talk
+from tests.cli.scene import CLOCK, FIRST, Ran, environment, surroundings, talk
+from tests.repl.piped import PipedProgram
 from tests.repl.terminal import TerminalProgram
 
 
@@ -69,9 +70,23 @@ def filled(store: SessionStore) -> SessionStore:
 
 @pytest.fixture
 def program(db: Path, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[bytes]]:
-    """Run a command as a process of its own, through pipes."""
+    """Run a command in this process with the environment and the pipes of one of its own."""
 
     def program(*argv: str, stdin: bytes = b"", **environ: str):
+        variables = environment(db, **environ)
+        with surroundings(variables, stdin, tmp_path) as (out, err):
+            code = main(argv, environ=variables, cwd=tmp_path)
+            told = [stream.flush() or stream.buffer.getvalue() for stream in (out, err)]
+        return subprocess.CompletedProcess(argv, code, *told)
+
+    return program
+
+
+@pytest.fixture
+def process(db: Path, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[bytes]]:
+    """Run a command as a process of its own, through pipes."""
+
+    def process(*argv: str, stdin: bytes = b"", **environ: str):
         return subprocess.run(
             [sys.executable, "-m", "omniagent_cli", *argv],
             input=stdin,
@@ -82,12 +97,26 @@ def program(db: Path, tmp_path: Path) -> Callable[..., subprocess.CompletedProce
             check=False,
         )
 
-    return program
+    return process
 
 
 @pytest.fixture
-def person(db: Path, tmp_path: Path) -> Callable[..., TerminalProgram]:
-    """Run a command on a terminal of its own."""
+def person(db: Path, tmp_path: Path, monkeypatch) -> Callable[..., PipedProgram]:
+    """Run a command at an emulated terminal, in this process."""
+
+    def person(*argv: str, columns: int = 100, rows: int = 24, **environ: str) -> PipedProgram:
+        monkeypatch.chdir(tmp_path)
+        if "PYTHONPATH" in environ:
+            monkeypatch.syspath_prepend(environ["PYTHONPATH"])
+        variables = environment(db, **{"PAGER": "cat", **environ})
+        return PipedProgram(argv, variables, columns=columns, rows=rows, cwd=tmp_path)
+
+    return person
+
+
+@pytest.fixture
+def person_at_pty(db: Path, tmp_path: Path) -> Callable[..., TerminalProgram]:
+    """Run a command as a process on a terminal of its own, which has signals, echo and a size that changes."""
 
     def person(*argv: str, columns: int = 100, rows: int = 30, **environ: str) -> TerminalProgram:
         return TerminalProgram(

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from omniagent_cli.stores import SessionStore
 
@@ -63,3 +70,37 @@ def environment(db: Path, **more: str) -> dict[str, str]:
     kept = ("HOME", "PATH", "PYTHONPATH", "LD_LIBRARY_PATH")
     environ = {name: os.environ[name] for name in kept if name in os.environ}
     return {**environ, "OMNIAGENT_STORE": str(db), "TERM": "xterm-256color", **more}
+
+
+@contextmanager
+def surroundings(
+    environ: Mapping[str, str], stdin: bytes, cwd: Path
+) -> Iterator[tuple[io.TextIOWrapper, io.TextIOWrapper]]:
+    """Give this process the environment, the modules and the pipes of another; yield its stdout and stderr."""
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
+    places = [place for place in environ.get("PYTHONPATH", "").split(os.pathsep) if place]
+    reading, writing = os.pipe()
+    with (
+        os.fdopen(reading, encoding="utf-8") as given,
+        os.fdopen(writing, "wb") as typed,
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        typed.write(stdin)  # no more than a pipe holds
+        typed.close()
+        patch.chdir(cwd)
+        for name in set(os.environ) - set(environ):
+            patch.delenv(name)
+        for name, value in environ.items():
+            patch.setenv(name, value)
+        before = set(sys.modules)
+        for place in places:
+            patch.syspath_prepend(place)
+        patch.setattr(sys, "stdin", given)
+        try:
+            yield out, err
+        finally:
+            for name in set(sys.modules) - before:
+                if str(getattr(sys.modules[name], "__file__", "")).startswith(tuple(places)):
+                    del sys.modules[name]

@@ -267,10 +267,10 @@ def test_offline_means_this_machine_only(run, store, db):
     assert store.header("x").model == "recall"
 
 
-def test_words_that_are_no_unicode_are_kept(program, chat_server, store):
+def test_words_that_are_no_unicode_are_kept(process, chat_server, store):
     """An argument of odd bytes is asked and stored without a crash, here and in the answer."""
     odd = os.fsdecode(b"caf\xe9")
-    ran = program("ask", "-s", "x", odd, **variables(chat_server(answer("\ud83d alone"))))
+    ran = process("ask", "-s", "x", odd, **variables(chat_server(answer("\ud83d alone"))))
     assert ran.returncode == 0, ran.stderr
     assert [text for _, text, _ in stored(store, "x")] == [odd, "\ud83d alone"]
 
@@ -462,13 +462,13 @@ def test_an_answer_on_a_terminal_is_laid_out_once(person, chat_server):
     assert lines == ["Head", "Some strong text.", "• one", "• two", "code", "End."]
 
 
-def test_a_small_window_that_changes_its_size_loses_nothing(person, chat_server):
+def test_a_small_window_that_changes_its_size_loses_nothing(person_at_pty, chat_server):
     """Every line of a long answer is there once, on six rows, though the window shrinks meanwhile."""
     lines = [f"- item number {n} of a list" for n in range(60)]
     text = "\n".join(lines) + "\n\n```\n" + "\n".join(f"code {n};" for n in range(60)) + "\n```\n"
     pieces = [text[i : i + 12] for i in range(0, len(text), 12)]
     server = chat_server(answer(*pieces, delay=0.004))
-    with person("ask", "hi", columns=60, rows=6, **variables(server)) as seen:
+    with person_at_pty("ask", "hi", columns=60, rows=6, **variables(server)) as seen:
         seen.wait_for("item number 9 ")
         seen.resize(45, 6)
         assert seen.wait() == 0
@@ -477,9 +477,11 @@ def test_a_small_window_that_changes_its_size_loses_nothing(person, chat_server)
     assert [shown.count(f"code {n};") for n in range(60)] == [1] * 60
 
 
-def test_ctrl_c_on_a_terminal_keeps_what_came(person, chat_server, store):
+def test_ctrl_c_on_a_terminal_keeps_what_came(person_at_pty, chat_server, store):
     """The answer so far stays on the screen, and in the store, marked interrupted."""
-    with person("ask", "-s", "x", "hi", **variables(chat_server(stall("part of it")))) as seen:
+    with person_at_pty(
+        "ask", "-s", "x", "hi", **variables(chat_server(stall("part of it")))
+    ) as seen:
         seen.wait_for("part of it")
         seen.send("\x03")
         assert seen.wait() == 130
@@ -490,21 +492,21 @@ def test_ctrl_c_on_a_terminal_keeps_what_came(person, chat_server, store):
     assert stored(store, "x")[-1] == ("assistant", "part of it", "interrupted")
 
 
-def test_a_closed_window_keeps_what_came(person, chat_server, store):
+def test_a_closed_window_keeps_what_came(person_at_pty, chat_server, store):
     """When the terminal goes away in the middle of an answer, what came is stored."""
     server = chat_server(stall("part of it"))
-    with person("ask", "-s", "x", "hi", **variables(server)) as seen:
+    with person_at_pty("ask", "-s", "x", "hi", **variables(server)) as seen:
         seen.wait_for("part of it")
         seen.hang_up()
         assert seen.wait() != 0
     assert stored(store, "x")[-1] == ("assistant", "part of it", "interrupted")
 
 
-def test_keys_typed_into_an_answer_do_not_disturb_it(person, chat_server):
+def test_keys_typed_into_an_answer_do_not_disturb_it(person_at_pty, chat_server):
     """What is typed while the answer comes is not shown in it."""
     pieces = [f"word{n} " for n in range(40)]
     server = chat_server(answer(*pieces, delay=0.01))
-    with person("ask", "hi", **variables(server)) as seen:
+    with person_at_pty("ask", "hi", **variables(server)) as seen:
         seen.wait_for("word3 ")
         seen.send("zzz\r")
         assert seen.wait() == 0

@@ -337,20 +337,20 @@ def test_nowhere_to_write_and_no_home(db, filled):
 @pytest.mark.parametrize("columns", [100, 40])
 def test_a_person_sees_what_to_do(person, filled, columns):
     """On a terminal problems stand with their remedy, wrapped to its width, by areas."""
-    with person("doctor", "--offline", columns=columns, rows=200, TERM="xterm") as terminal:
+    with person("doctor", "--offline", columns=columns, TERM="xterm") as terminal:
         assert terminal.wait() == 0
         shown = terminal.shown
     assert "\nstore\n  ok      " in shown
-    assert f"{columns} columns, 200 rows" in " ".join(shown.split())
+    assert f"{columns} columns, 24 rows" in " ".join(shown.split())
     assert "  warning recall answers" in shown
     assert "-> 'omniagent keys set openai', or start Ollama" in " ".join(shown.split())
 
 
-def test_ctrl_c_ends_it(person, monkeypatch):
+def test_ctrl_c_ends_it(person_at_pty, monkeypatch):
     """Ctrl-C while a provider is asked ends it at once, without a traceback."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/v1"
-        with person("doctor", OPENAI_API_KEY=KEY, OPENAI_BASE_URL=url) as terminal:
+        with person_at_pty("doctor", OPENAI_API_KEY=KEY, OPENAI_BASE_URL=url) as terminal:
             connection, _ = silent.accept()
             terminal.send("\x03")
             assert terminal.wait() == 130

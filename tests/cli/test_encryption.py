@@ -210,10 +210,10 @@ def test_nobody_to_ask(run, filled):
     assert (ran.code, "is not encrypted" in ran.err) == (2, True)
 
 
-def test_a_person_is_asked(filled, person, db):
+def test_a_person_is_asked(filled, person_at_pty, db):
     """On a terminal a passphrase is typed twice, unseen, and asked for by what needs content alone."""
     filled.close()
-    with person("store", "encrypt") as program:
+    with person_at_pty("store", "encrypt") as program:
         program.wait_for("New passphrase:")
         program.say("tulip")
         program.wait_for("Repeat the passphrase:")
@@ -221,11 +221,11 @@ def test_a_person_is_asked(filled, person, db):
         assert program.wait() == 0
         assert "tulip" not in program.shown
         assert "encrypted: 3 sessions" in program.shown
-    with person("sessions", "list") as program:
+    with person_at_pty("sessions", "list") as program:
         assert program.wait() == 0
         assert "alice" in program.shown
         assert "passphrase" not in program.shown
-    with person("sessions", "show", "alice") as program:
+    with person_at_pty("sessions", "show", "alice") as program:
         program.wait_for("Key or passphrase of")
         program.say("rose")
         program.wait_for("wrong key or passphrase")
@@ -233,7 +233,7 @@ def test_a_person_is_asked(filled, person, db):
         program.say("tulip")
         assert program.wait() == 0
         assert "My name is Alice" in program.shown
-    with person("ask", "-m", "recall", "-s", "alice", "What is my name?") as program:
+    with person_at_pty("ask", "-m", "recall", "-s", "alice", "What is my name?") as program:
         program.wait_for("Key or passphrase of")
         program.say("tulip")
         assert program.wait() == 0
@@ -242,9 +242,9 @@ def test_a_person_is_asked(filled, person, db):
         assert store.count_messages("alice") == 6
 
 
-def test_two_different_passphrases(filled, person):
+def test_two_different_passphrases(filled, person_at_pty):
     """Two that differ encrypt nothing."""
-    with person("store", "encrypt") as program:
+    with person_at_pty("store", "encrypt") as program:
         program.wait_for("New passphrase:")
         program.say("tulip")
         program.wait_for("Repeat the passphrase:")
@@ -263,14 +263,14 @@ def test_search_says_that_it_read_everything(run, encrypted, monkeypatch):
     assert run("sessions", "search", "alice").err == ""
 
 
-def test_completion_shows_no_titles(store, run, program, db, monkeypatch):
+def test_completion_shows_no_titles(store, run, process, db, monkeypatch):
     """TAB completes the ids of an encrypted store, and its titles are nowhere, not even in the cache."""
     talk(store, "alice", "quokka")
     store.encrypt(KEY)
     store.close()
     monkeypatch.setenv("OMNIAGENT_ENCRYPTION_KEY", KEY.hex())
     assert "quokka" in run("sessions", "list").out
-    done = program("__complete", "sessions", "show", "", OMNIAGENT_ENCRYPTION_KEY=KEY.hex())
+    done = process("__complete", "sessions", "show", "", OMNIAGENT_ENCRYPTION_KEY=KEY.hex())
     assert b"quokka" not in done.stdout
 
 

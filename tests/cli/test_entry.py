@@ -17,9 +17,9 @@ from tests.cli.scene import environment, talk
 _PATHS = dict(commands_below(COMMANDS))
 
 
-def test_version_is_printed_alone(run, program):
+def test_version_is_printed_alone(run, process):
     """--version prints name and version, by itself and after other options."""
-    assert program("--version").stdout.decode() == f"omniagent {__version__}\n"
+    assert process("--version").stdout.decode() == f"omniagent {__version__}\n"
     assert run("-q", "--version").out == f"omniagent {__version__}\n"
 
 
@@ -195,15 +195,15 @@ def test_a_signal_ends_a_waiting_command_cleanly(filled, db, number, code):
     assert (process.returncode, err) == (code, b"")
 
 
-def test_ascii_output_holds_everything(store, program):
+def test_ascii_output_holds_everything(store, process):
     """On a stream that knows only ASCII nothing crashes: text gets escapes, JSON stays JSON."""
     talk(store, "Ärger", "Grüße 😀")
-    listed = program("sessions", "list", PYTHONIOENCODING="ascii")
+    listed = process("sessions", "list", PYTHONIOENCODING="ascii")
     assert (listed.returncode, listed.stderr) == (0, b"")
     assert listed.stdout.startswith(b"\\xc4rger\tGr\\xfc\\xdfe \\U0001f600\t1\t")
-    shown = program("sessions", "show", "Ärger", "--json", PYTHONIOENCODING="ascii")
+    shown = process("sessions", "show", "Ärger", "--json", PYTHONIOENCODING="ascii")
     assert json.loads(shown.stdout)["messages"][0]["content"] == "Grüße 😀"
-    plain = program("sessions", "list", LANG="C", LC_ALL="C")
+    plain = process("sessions", "list", LANG="C", LC_ALL="C")
     assert plain.returncode == 0
 
 
@@ -243,7 +243,7 @@ def test_version_loads_nothing(db):
     assert done.stderr == b"['omniagent_cli.__main__', 'omniagent_cli._version']\n"
 
 
-def test_a_variable_does_not_switch_on_other_completion(program):
+def test_a_variable_does_not_switch_on_other_completion(process):
     """The completion that typer would answer, and that runs code hidden in titles, is not there."""
-    done = program("sessions", "list", _OMNIAGENT_COMPLETE="complete_zsh", _TYPER_COMPLETE_ARGS="x")
+    done = process("sessions", "list", _OMNIAGENT_COMPLETE="complete_zsh", _TYPER_COMPLETE_ARGS="x")
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")

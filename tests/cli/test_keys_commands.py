@@ -38,15 +38,15 @@ def test_a_key_from_a_pipe_is_kept_and_told_where(run, file):
     assert run("keys", "list").out == ""
 
 
-def test_a_key_is_typed_unseen(person, file):
+def test_a_key_is_typed_unseen(person_at_pty, file):
     """At a terminal the key is asked for and not echoed; Ctrl-C keeps nothing."""
-    with person("keys", "set", "groq") as terminal:
+    with person_at_pty("keys", "set", "groq") as terminal:
         terminal.wait_for("Key for Groq (hidden):")
         terminal.say(KEY)
         assert terminal.wait() == 0
         assert KEY not in terminal.shown
     assert json.loads(file.read_text()) == {"groq": KEY}
-    with person("keys", "set", "xai") as terminal:
+    with person_at_pty("keys", "set", "xai") as terminal:
         terminal.wait_for("Key for xAI")
         terminal.send("\x03")
         assert terminal.wait() == 130

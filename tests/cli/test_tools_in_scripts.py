@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,7 +33,8 @@ def whisper(text: str) -> str:
 @tool(effect="destroy")
 def wipe(disk: str) -> str:
     """Wipe a disk."""
-    open("wiped", "w").write(disk)
+    with open("wiped", "w") as file:
+        file.write(disk)
     return "wiped"
 
 @tool
@@ -58,7 +61,7 @@ POINTS = "[omniagent.skills]\nvoice = voice_plugin:Voice\nbad = voice_plugin:bro
 
 
 @pytest.fixture
-def plugins(tmp_path: Path) -> dict[str, str]:
+def plugins(tmp_path: Path) -> Iterator[dict[str, str]]:
     """A package that brings a skill, and three that are broken; the variables that have it found."""
     place = tmp_path / "site"
     info = place / "voice_plugin-1.0.dist-info"
@@ -66,7 +69,8 @@ def plugins(tmp_path: Path) -> dict[str, str]:
     (place / "voice_plugin.py").write_text(PLUGIN)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: voice-plugin\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(POINTS)
-    return {"PYTHONPATH": str(place)}
+    yield {"PYTHONPATH": str(place)}
+    sys.modules.pop("voice_plugin", None)
 
 
 BROKEN = (

@@ -55,6 +55,14 @@ class _Keyboard(io.TextIOBase):
     def __init__(self, echo: Callable[[str], None]) -> None:
         self.lines: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._echo = echo
+        self._device = Path(os.devnull).open("rb")  # noqa: SIM115  # closed by `close`
+
+    def fileno(self) -> int:
+        return self._device.fileno()  # a device, as a terminal is
+
+    def close(self) -> None:
+        self._device.close()
+        super().close()
 
     def isatty(self) -> bool:
         return True
@@ -111,6 +119,7 @@ class PipedProgram:
             os.environ.clear()
             os.environ.update(environ)
 
+        self._stack.callback(self._keyboard.close)
         self._stack.callback(give_back)
 
     def _run(self, argv: list[str], cwd: Path | None) -> None:

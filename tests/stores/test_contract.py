@@ -22,11 +22,14 @@ CASES = {
     "postgres": StoreCase(lambda place, **options: PostgresStore(postgres_url(place), **options)),
 }
 KEY = bytes(range(32))
-WRAPPERS = {
-    "compressed": with_compression,
-    "encrypted": lambda store: with_encryption(store, KEY),
-    "both": lambda store: with_encryption(with_compression(store), KEY),
-}
+
+
+def encrypted(store):
+    return with_encryption(store, KEY)
+
+
+def both(store):
+    return with_encryption(with_compression(store), KEY)
 
 
 def wrapped(case, wrap):
@@ -34,11 +37,10 @@ def wrapped(case, wrap):
     return replace(case, open=lambda place, **options: wrap(case.open(place, **options)))
 
 
-CASES |= {
-    f"{name}-{how}": wrapped(case, wrap)
-    for name, case in list(CASES.items())
-    for how, wrap in WRAPPERS.items()
-}
+# Encryption changes what a backend can search, move and replace, so each one is tested with it. Payloads are opaque
+# bytes to a backend: compression, and both wrappers, behave on every backend as they do on SQLite.
+CASES |= {f"{name}-encrypted": wrapped(case, encrypted) for name, case in CASES.items()}
+CASES["sqlite-both"] = wrapped(CASES["sqlite"], both)
 
 
 class TestStores(StoreContract):

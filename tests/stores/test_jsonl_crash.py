@@ -12,6 +12,7 @@ from omniagent_cli.stores.backends.jsonl.journal import Step, write_down
 from omniagent_cli.stores.backends.jsonl.names import Layout
 from omniagent_cli.stores.backends.jsonl.store import JsonlFilesStore
 from tests.stores.crashing import OPERATIONS
+from tests.stores.place import together
 
 CRASHING = Path(__file__).with_name("crashing.py")
 
@@ -19,8 +20,9 @@ APPENDING = """
 import sys
 from omniagent_cli.stores.backends.jsonl.store import JsonlFilesStore
 store = JsonlFilesStore(sys.argv[1])
-for number in range(int(sys.argv[3])):
-    store.append("a", [{"role": "user", "content": f"{sys.argv[2]}:{number}:{part}"} for part in "xy"])
+place, count, name = sys.argv[1:]
+for number in range(int(count)):
+    store.append("a", [{"role": "user", "content": f"{name}:{number}:{part}"} for part in "xy"])
     print(number, flush=True)
 """
 
@@ -31,7 +33,7 @@ def user(text):
 
 def appending(place, name, count):
     return subprocess.Popen(
-        [sys.executable, "-c", APPENDING, place, name, str(count)],
+        [sys.executable, "-c", APPENDING, place, str(count), name],
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -68,11 +70,8 @@ def test_killed_while_appending(tmp_path):
 
 def test_sixteen_processes_on_one_session(tmp_path):
     """Sixteen first starts on an empty place, all appending to one session, lose nothing and keep their order."""
-    processes = [appending(tmp_path / "s", str(number), 12) for number in range(16)]
-    for process in processes:
-        with process:
-            assert len(process.stdout.readlines()) == 12
-        assert process.returncode == 0
+    for printed in together(APPENDING, 16, tmp_path / "s", 12):
+        assert len(printed.splitlines()) == 12
     with JsonlFilesStore(tmp_path / "s") as store:
         messages = store.messages("a")
         assert [message.position for message in messages] == list(range(16 * 12 * 2))

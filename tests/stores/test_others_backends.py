@@ -10,6 +10,7 @@ from omniagent_cli.cli import main
 from omniagent_cli.cli.reference.manual import page_text
 from omniagent_cli.errors import ConfigError, StoreUnreachable
 from omniagent_cli.testing import StoreCase, StoreContract
+from omniagent_cli.testing.contract_model import ModelContract
 
 PAGE = page_text("backends")
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
@@ -25,12 +26,18 @@ def example():
 DictStore = example()
 
 
-class TestExample(StoreContract):
-    """The example of the page keeps every promise that one handle on a store can keep."""
+@pytest.fixture
+def case():
+    return StoreCase(lambda place, **options: DictStore(**options), reopens=False)
 
-    @pytest.fixture
-    def case(self):
-        return StoreCase(lambda place, **options: DictStore(**options), reopens=False)
+
+class TestExample(ModelContract):
+    """The example of the page gives the same results as the memory store."""
+
+
+@pytest.mark.soak
+class TestExampleInFull(StoreContract):
+    """The example of the page keeps every promise that one handle on a store can keep."""
 
 
 def test_it_is_short():
