@@ -78,7 +78,7 @@ def test_every_command_with_json_has_a_schema(run):
     }
     assert set(SHAPES) == taking
     listed = run("help", "json")
-    assert "This is version 1 of what is printed" in listed.out
+    assert "This is version 1 of these documents" in listed.out
     for command in sorted(taking):
         assert f"\n{command}\t" in listed.out
         schema = run("help", "json", *command.split()).json

@@ -47,6 +47,7 @@ _TERMINAL = (
 _NETWORK = (
     Variable(("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"), "proxies for requests to providers, and hosts without a proxy; also in lower case"),
     Variable(("SSL_CERT_FILE", "SSL_CERT_DIR"), "CA certificates for requests to providers, instead of the system's"),
+    Variable(("SSLKEYLOGFILE",), "file that receives TLS keys, for debugging"),
     Variable(("AWS_REGION",), "the region of models at Amazon Bedrock"),
 )  # fmt: skip
 
