@@ -335,3 +335,27 @@ def test_a_refusal_that_is_not_about_pictures(store, chat_server):
     (error,) = talk(store, server, "plain")
     assert isinstance(error, ModelRefused)
     assert len(server.chats()) == 1
+
+
+def test_a_template_without_a_system_role(store, chat_server):
+    """Where the system role is refused, the system prompt is the start of the first question from then on."""
+
+    def script(request):
+        roles = [message["role"] for message in request.body["messages"]]
+        return status(400, "System role not supported") if "system" in roles else answer("fine")
+
+    server = chat_server(*[script] * 4, strict=True)
+    with Agent(engine_for(server), store=store, system_prompt="Be kind.") as agent:
+        assert agent.process_with_session("s", "one") == "fine"
+        assert agent.process_with_session("s", "two") == "fine"
+    assert len(server.chats()) == 3
+    sent = [message["content"] for message in server.chats()[-1]["messages"]]
+    assert sent == ["Be kind.\n\none", "fine", "two"]
+
+
+def test_an_empty_question(store, chat_server):
+    """A question without a text, as imports have them, is sent as a note that it is empty."""
+    store.append("s", [Message("user", ""), Message("assistant", "Hello?")])
+    server = chat_server(answer("fine"), strict=True)
+    assert talk(store, server, "two") == ["fine"]
+    assert server.chats()[-1]["messages"][0]["content"] == "(empty message)"

@@ -8,7 +8,7 @@ from typing import Any
 
 from omniagent_cli.agent.events import ModelSettings, Notice
 from omniagent_cli.agent.models.failures import said_in
-from omniagent_cli.agent.models.normalization import has_parts, without_parts
+from omniagent_cli.agent.models.normalization import has_parts, without_parts, without_system
 from omniagent_cli.agent.models.providers import Endpoint
 from omniagent_cli.agent.models.request_body import with_instruction
 from omniagent_cli.text.sanitize import one_line
@@ -39,6 +39,13 @@ _NO_PARTS = {
 """By the type of a content part, what a refusal of it speaks of: OpenRouter ("No endpoints found that support image
 input", 404), llama.cpp ("you may need to provide the mmproj", 500), vLLM, DeepSeek ("unknown variant `image_url`", 422),
 Groq ("content must be a string")."""
+
+_NO_SYSTEM = re.compile(
+    r"system (?:role|messages?|prompts?) (?:is |are )?not (?:supported|allowed)"
+    r"|not support (?:the )?system|developer instruction is not enabled",
+    re.IGNORECASE,
+)
+"""As the templates of Gemma 2 on vLLM ("System role not supported") and Google's compatible side say it."""
 
 _PART_NAMES = {"image_url": "images", "file": "files", "input_audio": "sounds"}
 _NO_THINKING = re.compile(
@@ -74,6 +81,8 @@ class Concessions:
         told = not self._endpoint.provider.obeys_schema
         if "response_format" in self._without and settings.schema is not None and not told:
             body["messages"] = with_instruction(body["messages"], settings.schema)
+        if "system" in self._without:
+            body["messages"] = without_system(body["messages"])
         return body
 
     def learn(self, status: int, said: str, body: Mapping[str, Any]) -> bool:
@@ -117,6 +126,9 @@ class Concessions:
             return "tools"
         if "response_format" in body and _NO_SCHEMA.search(said):
             return "response_format"
+        roles = [message.get("role") for message in body["messages"]]
+        if "system" in roles and _NO_SYSTEM.search(said):
+            return "system"
         return self._refused_part(said, body["messages"])
 
     def _refused_part(self, said: str, messages: Sequence[Mapping[str, Any]]) -> str:

@@ -19,6 +19,9 @@ from omniagent_cli.models import content_text, other_parts, part_label
 UNFINISHED = "(This turn was interrupted before an answer.)"
 """Sent between a tool result and the next question, where a turn ended among its tools: templates want an answer there."""
 
+EMPTY = "(empty message)"
+"""Sent for a question without a text, as imports have them: providers refuse an empty one."""
+
 INVALID_ARGUMENTS = "invalid_arguments"
 """The only argument of a call whose arguments are not a JSON object: the text that the model wrote."""
 
@@ -44,6 +47,8 @@ def normalized(
             copy["tool_calls"] = [ids.call(_call(call, tool_names)) for call in calls]
         elif copy.get("role") == "tool":
             copy["tool_call_id"] = ids.result(copy.get("tool_call_id") or "")
+        elif copy.get("role") == "user" and not copy.get("content"):
+            copy["content"] = EMPTY
         if name := copy.pop("name", None):
             known = tool_names if copy.get("role") == "tool" else ()
             copy["name"] = valid_tool_name(str(name), known)
@@ -62,7 +67,7 @@ def alternating(
         messages: valid ones; see `normalized`.
         merge_answers: False leaves neighbouring answers, for a protocol that sends their signed parts.
     """
-    system = [dict(m) for m in messages if m.get("role") == "system"]
+    system = [message for message in messages if message.get("role") == "system"]
     merged = [_merged(system)] if system else []
     run: list[dict[str, Any]] = []
     for message in messages:
@@ -93,6 +98,14 @@ def without_parts(
         dict(message) if number == last else {**message, **_without(message, kinds)}
         for number, message in enumerate(messages)
     ]
+
+
+def without_system(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return messages with the system messages at the start of the first question, for templates that have no such role."""
+    system = [message for message in messages if message.get("role") == "system"]
+    rest = [dict(message) for message in messages if message.get("role") != "system"]
+    first = {"role": "user", "content": content_text(_merged(system)["content"])} if system else {}
+    return [first, *rest] if first else rest
 
 
 def has_parts(message: Mapping[str, Any], kinds: Collection[str]) -> bool:
@@ -184,10 +197,10 @@ class _UniqueIds:
         return waiting.pop(0) if waiting else given
 
 
-def _merged(run: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _merged(run: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return messages of one side as one; what came last decides on its other keys."""
     if len(run) == 1:
-        return run[0]
+        return dict(run[0])
     merged = {key: value for message in run for key, value in message.items()}
     if len({message.get("name") for message in run}) > 1:
         merged.pop("name", None)
