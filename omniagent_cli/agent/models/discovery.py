@@ -316,7 +316,6 @@ def list_models(
     Raises:
         ModelError: it did not answer, refused, or sent something else.
     """
-    import ssl
     import urllib.error
     import urllib.request
 
@@ -342,13 +341,12 @@ def list_models(
         with error:
             told = error.read(_LISTING_BYTES).decode("utf-8", "replace")
         headers = {name.lower(): value for name, value in error.headers.items()}
-        raise status_failure(
-            endpoint, error.code, headers, told, datetime.now(UTC)
-        ).error from error
+        refused = status_failure(endpoint, error.code, headers, told, datetime.now(UTC))
+        raise refused.error from error
     except (OSError, http.client.HTTPException) as error:
-        if isinstance(getattr(error, "reason", None), ssl.SSLCertVerificationError):
-            raise untrusted_certificate(endpoint).error from error
-        raise unreachable(endpoint, "no list of models").error from error
+        untrusted = "CERTIFICATE_VERIFY_FAILED" in str(error)
+        failure = untrusted_certificate(endpoint) if untrusted else None
+        raise (failure or unreachable(endpoint, "no list of models")).error from error
     return _listed(endpoint, body)
 
 

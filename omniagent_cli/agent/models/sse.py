@@ -19,6 +19,38 @@ _BOM = b"\xef\xbb\xbf"
 _REST_SECONDS = 0.1
 
 
+async def document_or_events(
+    body: AsyncIterable[bytes], *, is_document: bool = False
+) -> AsyncGenerator[Any, None]:
+    """Yield the events of a stream, or one JSON document and `DONE`, as servers send that do not stream.
+
+    Args:
+        body: the bytes of the response, in pieces of any size.
+        is_document: the content type says so; else the first character does, for some serve JSON as text.
+
+    Raises:
+        ValueError: the document, or an event that has ended, is not JSON or not in UTF-8.
+    """
+    pieces = aiter(body)
+    start = b""
+    async for piece in pieces:
+        start += piece
+        if start.strip():
+            break
+    if is_document or start.lstrip().startswith(b"{"):
+        yield json.loads(b"".join([start, *[piece async for piece in pieces]]))
+        yield DONE
+        return
+    async for event in events(_chained(start, pieces)):
+        yield event
+
+
+async def _chained(start: bytes, rest: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    yield start
+    async for piece in rest:
+        yield piece
+
+
 async def events(body: AsyncIterable[bytes]) -> AsyncGenerator[Any, None]:
     """Yield the JSON value of each event, and `DONE` at the end mark.
 

@@ -7,7 +7,6 @@ used: they are built unchecked from whatever a server sends, so plain objects ar
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 from collections.abc import (
     AsyncGenerator,
@@ -20,6 +19,7 @@ from collections.abc import (
 )
 from contextlib import aclosing, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from omniagent_cli.agent.events import (
@@ -51,8 +51,7 @@ if TYPE_CHECKING:
     import openai
 
 Delta = TextDelta | ThinkingDelta
-MakeBody = Callable[[], Mapping[str, Any]]
-"""Makes the body of a request; again when a refusal taught how to change it."""
+MakeBody = Callable[[], Mapping[str, Any]]  # called again when a refusal changed what is known
 
 
 class StreamedAnswer(Protocol):
@@ -141,9 +140,8 @@ def preload() -> None:
         )
         import anyio
 
-        anyio.run(
-            anyio.sleep, 0
-        )  # the HTTP layer takes its event loop's module with its first connection
+        # The HTTP layer takes its event loop's module with its first connection.
+        anyio.run(anyio.sleep, 0)
         _loaded.append(True)
 
 
@@ -227,10 +225,8 @@ class StreamingEngine:
         # In a thread: an interrupt in the middle of an import would leave half-loaded modules.
         if not _loaded:
             await asyncio.to_thread(preload)
+        asked = partial(self.body, messages, tools, settings)
         tried: list[_Attempt] = []
-
-        def asked() -> dict[str, Any]:
-            return self.body(messages, tools, settings)
 
         def again() -> _Attempt:
             tried.append(_Attempt(self, asked, settings))
@@ -295,17 +291,8 @@ class StreamingEngine:
         kind = stream.response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind == "text/html":
             raise FailedError(self._malformed("a web page"))
-        body = aiter(stream.response.aiter_bytes())
-        start = b""
-        async for piece in body:
-            start += piece
-            if start.strip():
-                break
-        if kind == "application/json" or start.lstrip().startswith(b"{"):
-            yield json.loads(b"".join([start, *[piece async for piece in body]]))
-            yield sse.DONE
-            return
-        async for event in sse.events(_chained(start, body)):
+        body = stream.response.aiter_bytes()
+        async for event in sse.document_or_events(body, is_document=kind == "application/json"):
             yield event
 
     async def _open(self, asked: MakeBody, settings: ModelSettings) -> openai.AsyncStream[object]:
@@ -370,9 +357,8 @@ class StreamingEngine:
             failure = self._refused(failure, response.status_code, response.text)
             raise FailedError(failure) from None  # what it says may repeat the key
         except (openai.APIConnectionError, httpx2.HTTPError) as error:
-            raise FailedError(
-                connection_failure(endpoint, error, began=answer.recognised)
-            ) from error
+            failure = connection_failure(endpoint, error, began=answer.recognised)
+            raise FailedError(failure) from error
         except (ValueError, RecursionError) as error:  # not JSON, or not UTF-8
             failure = broken_line(endpoint) if answer.recognised else self._malformed("no JSON")
             raise FailedError(failure) from error
@@ -409,12 +395,6 @@ class _Attempt:
 
     def pieces(self) -> AsyncGenerator[Delta | Notice, None]:
         return self._engine.ask(self._asked, self._settings, self.answer)
-
-
-async def _chained(start: bytes, rest: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
-    yield start
-    async for piece in rest:
-        yield piece
 
 
 _END = object()
