@@ -40,8 +40,9 @@ A leaf carries its data as attributes; its text is a sentence with the id and th
 
 from __future__ import annotations
 
-from copy import copy
-from typing import Self
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Self  # slow to import, and TAB imports this module
 
 
 class OmniAgentError(Exception):
@@ -191,6 +192,8 @@ class ModelError(AgentError):
 
     def with_hint(self, hint: str) -> Self:
         """Return the same error with one more thing that can be done about it."""
+        from copy import copy
+
         hinted = copy(self)
         hinted.args = (f"{self}; {hint}",)
         return hinted

@@ -1,4 +1,4 @@
-"""What people write, on the command line and after slash commands -> values: moments, ``key=value``, JSON."""
+"""Parsing of what users type, on the command line and after slash commands: times, ``key=value``, JSON, choices."""
 
 from __future__ import annotations
 
@@ -10,13 +10,9 @@ from typing import Any
 from omniagent_cli.durations import parse_duration, utc_now
 from omniagent_cli.errors import InvalidDuration, UsageError
 
-_MOMENTS = (
-    "write a date such as 2026-11-21, a time such as 2026-11-21T09:30, or how long ago, such as 7d"
-)
 
-
-def moment(text: str, option: str) -> datetime:
-    """Read a moment: a date or time (of this machine's zone unless it names one), ``today``, or how long ago.
+def parse_time(text: str, option: str) -> datetime:
+    """Parse a date or time (local unless it names a zone), ``today``, ``yesterday``, or an age such as ``7d``.
 
     Raises:
         UsageError: it is none of these.
@@ -34,38 +30,41 @@ def moment(text: str, option: str) -> datetime:
     try:
         return datetime.fromisoformat(cleaned).astimezone()
     except (ValueError, OverflowError, OSError) as error:
-        raise UsageError(f"{option} cannot be {text!r}; {_MOMENTS}") from error
+        raise UsageError(
+            f"invalid {option} {text!r}: must be a date such as 2026-11-21, a time such as 2026-11-21T09:30, "
+            "or an age such as 7d"
+        ) from error
 
 
-def moment_before(text: str, option: str) -> datetime:
-    """Read a length of time and return the moment that long ago.
+def parse_age(text: str, option: str) -> datetime:
+    """Parse an age such as ``90d`` and return the time that long ago.
 
     Raises:
-        UsageError: it is not a length of time, or none at all.
+        UsageError: it is not a duration, or ``never``.
     """
     try:
         length = parse_duration(text)
     except InvalidDuration as error:
         raise UsageError(f"{option}: {error}") from error
     if length is None:
-        raise UsageError(f"{option} cannot be {text!r}; give a length of time such as 90d")
+        raise UsageError(f"invalid {option} {text!r}: must be an age such as 90d")
     return utc_now() - length
 
 
-def json_or_text(text: str) -> Any:
-    """Read a value: JSON if it parses as such, else the text itself."""
+def parse_json_or_text(text: str) -> Any:
+    """Return the value of JSON text, or the text itself when it is not JSON."""
     try:
-        return json.loads(text, parse_constant=_no_constant)
+        return json.loads(text, parse_constant=_reject_constant)
     except (ValueError, RecursionError):
         return text
 
 
-def _no_constant(name: str) -> Any:
-    raise ValueError(name)  # NaN and Infinity are no JSON, though Python reads them
+def _reject_constant(name: str) -> Any:
+    raise ValueError(name)  # NaN and Infinity are not JSON, though Python parses them
 
 
-def pairs(given: Iterable[str], option: str) -> dict[str, Any]:
-    """Read ``key=value`` pairs; a value is JSON if it parses, else text.
+def parse_pairs(given: Iterable[str], option: str) -> dict[str, Any]:
+    """Parse ``key=value`` pairs; a value is JSON if it parses, else text.
 
     Raises:
         UsageError: one of them has no ``=`` or no key.
@@ -74,30 +73,30 @@ def pairs(given: Iterable[str], option: str) -> dict[str, Any]:
     for text in given:
         key, sign, value = text.partition("=")
         if not sign or not key.strip():
-            raise UsageError(f"{option} cannot be {text!r}; write it like {option} project=apollo")
-        found[key] = json_or_text(value)
+            raise UsageError(f"invalid {option} {text!r}: write it like {option} project=apollo")
+        found[key] = parse_json_or_text(value)
     return found
 
 
-def one_of(given: str, known: Iterable[str], option: str) -> str:
-    """Return a word that must be one of a few.
+def check_choice(given: str, choices: Iterable[str], option: str) -> str:
+    """Return a word that must be one of the choices.
 
     Raises:
-        UsageError: it is none of them.
+        UsageError: it is not.
     """
-    words = list(known)
+    words = list(choices)
     if given not in words:
         raise UsageError(
-            f"{option} cannot be {given!r}; give {', '.join(words[:-1])} or {words[-1]}"
+            f"invalid {option} {given!r}: must be {', '.join(words[:-1])} or {words[-1]}"
         )
     return given
 
 
-def not_negative(number: int | None, option: str) -> None:
+def check_not_negative(number: int | None, option: str) -> None:
     """Refuse a negative number.
 
     Raises:
-        UsageError: it is one.
+        UsageError: it is negative.
     """
     if number is not None and number < 0:
-        raise UsageError(f"{option} cannot be {number}; give a number that is not negative")
+        raise UsageError(f"invalid {option} {number}: must be 0 or more")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         chosen_model,
         resolve_model,
         resolve_store,
+        resolve_window,
     )
     from omniagent_cli.config.resolved_value import Origin
     from omniagent_cli.config.settings import Settings, load_settings
@@ -53,6 +54,7 @@ __all__ = [
     "mcp_servers",
     "resolve_model",
     "resolve_store",
+    "resolve_window",
     "set_value",
     "state_dir",
     "trust_project",
@@ -61,7 +63,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "resolution": ("StoreChoice", "chosen_model", "resolve_model", "resolve_store"),
+    "resolution": (
+        "StoreChoice",
+        "chosen_model",
+        "resolve_model",
+        "resolve_store",
+        "resolve_window",
+    ),
     "edit": ("add_value", "set_value", "unset_value"),
     "display": ("SettingRow", "describe"),
     "mcp": ("McpServer", "mcp_servers"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from omniagent_cli.config import paths
 from omniagent_cli.config.resolved_value import Origin, Value
@@ -12,6 +12,9 @@ from omniagent_cli.config.settings import Settings
 from omniagent_cli.errors import ConfigError
 from omniagent_cli.masking import MASK
 from omniagent_cli.stores.location import StoreLocation
+
+if TYPE_CHECKING:
+    from omniagent_cli.agent.context.window import Window
 
 # Two letters at least: one is a Windows drive.
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
@@ -119,6 +122,14 @@ def chosen_model(settings: Settings) -> tuple[str | None, Origin]:
     ):
         name = f"{provider}:{name}"
     return name, chosen.origin
+
+
+def resolve_window(settings: Settings) -> Window:
+    """Return the window of messages that is sent to the model."""
+    from omniagent_cli.agent.context.window import Window
+
+    window = settings.window
+    return Window(window.max_messages, window.max_tokens, window.compact_at)
 
 
 def _named_url(settings: Settings, chosen: Value) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
 
 from omniagent_cli.agent.context.window import Window
 from omniagent_cli.agent.events import Engine
+from omniagent_cli.config import resolve_window
 from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import SessionNotFound, UsageError
 from omniagent_cli.models import Content, Message, new_session_id
@@ -240,8 +241,7 @@ class Chat:
         """The window of the agent, or the configured one until there is an agent."""
         if self.agent is not None:
             return self.agent.window
-        configured = self.settings.window
-        return Window(configured.max_messages, configured.max_tokens)
+        return resolve_window(self.settings)
 
     @property
     def own_turns(self) -> Sequence[ChatTurn]:

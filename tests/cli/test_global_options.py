@@ -42,8 +42,7 @@ def test_json_of_a_command_without_data_is_refused(run, filled):
     ran = run("--json", "sessions", "pin", "alice")
     assert (ran.code, ran.out) == (2, "")
     assert (
-        ran.err
-        == "omniagent: error: 'omniagent sessions pin' has no data to print as JSON; leave out --json\n"
+        ran.err == "omniagent: error: 'omniagent sessions pin' has no JSON output; remove --json\n"
     )
     assert not filled.summary("alice").pinned
     assert run("sessions", "pin", "alice", "--json").code == 2

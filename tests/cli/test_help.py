@@ -11,7 +11,7 @@ import pytest
 
 import omniagent_cli
 from omniagent_cli.cli.framework import exits
-from omniagent_cli.cli.framework.command_table import BEGIN, COMMANDS, Row, commands_below
+from omniagent_cli.cli.framework.command_table import COMMANDS, FIRST_STEPS, Row, commands_below
 from omniagent_cli.cli.reference.environment import variables
 from omniagent_cli.cli.reference.help import TOPICS
 from omniagent_cli.cli.reference.json_shapes import SHAPES
@@ -127,13 +127,14 @@ def test_nothing_typed_at_a_terminal_says_what_to_type(person, columns):
     """`omniagent` alone says on one screen what to type next, also where it is narrow."""
     with person(columns=columns, rows=30) as terminal:
         assert terminal.wait() == 0
-        for line, _ in BEGIN:
+        for line, _ in FIRST_STEPS:
             assert f"  {line}" in terminal.shown
         plain = re.sub(r"\x1b\[[0-9;]*m", "", terminal.raw.decode())
         assert max(map(len, plain.splitlines())) <= columns
     known = {" ".join(path) for path, _ in commands_below(COMMANDS)} | {"--help"}
     assert all(
-        any(f"{line} ".startswith(f"omniagent {name} ") for name in known) for line, _ in BEGIN
+        any(f"{line} ".startswith(f"omniagent {name} ") for name in known)
+        for line, _ in FIRST_STEPS
     )
 
 
@@ -170,5 +171,5 @@ def test_options_are_grouped(run):
     """Options that choose sessions stand apart from those that say what happens to them."""
     shown = run("sessions", "delete", "--help").out
     titles = re.findall(r"^([A-Z][a-z ]+):$", shown, re.MULTILINE)
-    assert titles == ["Arguments", "Options", "Which sessions", "Global options", "Examples"]
-    assert shown.index("--dry-run") < shown.index("Which sessions") < shown.index("--older-than")
+    assert titles == ["Arguments", "Options", "Session selection", "Global options", "Examples"]
+    assert shown.index("--dry-run") < shown.index("Session selection") < shown.index("--older-than")

@@ -139,7 +139,7 @@ def test_abbreviations_read(run, filled):
     ran = run("sessions", "meta", "get", "a")
     assert (ran.code, ran.out) == (1, "")
     assert ran.err == (
-        "omniagent: error: 'a' fits 3 sessions: 'al', 'alfred', 'alice'; write more of the id\n"
+        "omniagent: error: 'a' matches 3 sessions: 'al', 'alfred', 'alice'; type more of the id\n"
     )
 
 
@@ -153,7 +153,7 @@ def test_the_session_used_last(run, filled, environ_recent):
     """@ is the session this person used last in this store, and told when there is none."""
     ran = run("sessions", "show", "@")
     assert (ran.code, ran.out) == (1, "")
-    assert ran.err.endswith("so @ means none; name one (3 sessions there)\n")
+    assert ran.err.endswith("name one (3 sessions in the store)\n")
     environ_recent.remember("bob")
     assert run("sessions", "show", "@", "--raw", "--last", "1").out == "jagen Viktor\n"
     assert run("sessions", "pin", "@").err == "'bob' is pinned\n"
@@ -164,7 +164,7 @@ def test_the_session_used_last(run, filled, environ_recent):
     ran = run("sessions", "show", "@")
     assert (ran.code, ran.err) == (
         1,
-        "omniagent: error: there is no session 'robert'; 'omniagent sessions list' shows those there are\n",
+        "omniagent: error: there is no session 'robert'; run 'omniagent sessions list' to see all sessions\n",
     )
 
 

@@ -63,10 +63,10 @@ def test_the_filters_are_those_of_list(run, chosen, words, expected):
         ((), "no sessions given; name them, or use --all, --tag, --meta or --since"),
         (("--all", "--archived"), "use either --all or --archived, not both"),
         (("--until", "1d", "--older-than", "1d"), "use either --until or --older-than, not both"),
-        (("alice", "--only", "robot"), "--only cannot be 'robot'; give system, user, assistant or tool"),
+        (("alice", "--only", "robot"), "invalid --only 'robot': must be system, user, assistant or tool"),
         (("alice", "-o", ""), "-o is empty; give a file, or a directory as DIR/"),
         (("alice", "--front-matter"), "json does not support front matter; use markdown"),
-        (("--all", "--front-matter", "--format", "markdown"), "front matter stands at the top of a file; export one session, or into a directory: -o DIR/"),
+        (("--all", "--front-matter", "--format", "markdown"), "--front-matter needs one session per file; export one session, or into a directory: -o DIR/"),
     ],
 )  # fmt: skip
 def test_what_contradicts_itself(run, chosen, words, told):
@@ -91,7 +91,7 @@ def test_a_directory_gets_a_file_for_each_session(run, filled, tmp_path):
     ran = run("sessions", "export", "--all", "--format", "html", "-o", "out/deep/")
     folder = tmp_path / "out/deep"
     assert ran.code == 0
-    assert ran.err == "3 files with 7 messages written into out/deep\n"
+    assert ran.err == "Exported 7 messages to 3 files in out/deep\n"
     assert {row[0]: row[1] for row in ran.cells} == {
         name: f"out/deep/{name}.html" for name in ("alice", "bob", "carol")
     }
@@ -131,7 +131,7 @@ def test_a_directory_is_no_way_around(run, filled, tmp_path):
         kept.append("alice", {"role": "user", "content": "mine"})
     for target, told in (
         ("precious/", "precious is a file; name a directory to write into"),
-        ("kept", "kept is where a store keeps its sessions; name another directory"),
+        ("kept", "kept is the directory of a store; name another directory"),
         ("sessions.db", "sessions.db is the store itself; name another file"),
     ):
         ran = run("sessions", "export", "alice", "-o", target)
@@ -193,7 +193,7 @@ def test_attachments_left_out_of_a_masked_export_are_counted(run, store):
     for name in ("jsonl", "openai", "markdown", "html", "csv"):
         ran = run("sessions", "export", "s", "--format", name, "--redact")
         assert (
-            ran.err == "masked: nothing\nleft out 1 attachment, which cannot be masked\n"
+            ran.err == "Masked: nothing\nSkipped 1 attachment, which cannot be masked\n"
         )  # whatever the format
 
 

@@ -93,12 +93,12 @@ def test_what_was_used_lately(run, db):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (("--limit", "-1"), "--limit cannot be -1; give a number that is not negative"),
+        (("--limit", "-1"), "invalid --limit -1: must be 0 or more"),
         (("--sort", "size"), "cannot sort by 'size'; choose one of updated, created, messages, id"),
-        (("--meta", "team"), "--meta cannot be 'team'; write it like --meta project=apollo"),
-        (("--since", "lately"), "--since cannot be 'lately'; write a date such as 2026-11-21, a time such as 2026-11-21T09:30, or how long ago, such as 7d"),
+        (("--meta", "team"), "invalid --meta 'team': write it like --meta project=apollo"),
+        (("--since", "lately"), "invalid --since 'lately': must be a date such as 2026-11-21, a time such as 2026-11-21T09:30, or an age such as 7d"),
         (("--older-than", "7x"), "--older-than: '7x' is not a duration; write it like 30m, 24h, 7d, 1h30m or never"),
-        (("--older-than", "never"), "--older-than cannot be 'never'; give a length of time such as 90d"),
+        (("--older-than", "never"), "invalid --older-than 'never': must be an age such as 90d"),
         (("--limit", "1", "--all"), "use either --limit or --all, not both"),
         (("--until", "1d", "--older-than", "1d"), "use either --until or --older-than, not both"),
     ],

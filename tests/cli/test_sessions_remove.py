@@ -45,8 +45,7 @@ def test_without_an_id_nothing_happens(run, filled, verb):
     ran = run("sessions", verb, "--yes", *more)
     assert (ran.code, ran.out) == (2, "")
     assert ran.err == (
-        f"omniagent: error: nothing says which sessions to {verb}; name them, or choose them with --all, "
-        "--older-than, --meta or --tag\n"
+        "omniagent: error: no sessions given; name them, or use --all, --older-than, --meta or --tag\n"
     )
     assert filled.count() == 3
 
@@ -62,7 +61,7 @@ def test_without_consent_nothing_happens(run, filled):
     ):
         ran = run("sessions", *words)
         assert (ran.code, ran.out) == (1, "")
-        assert ran.err == f"omniagent: error: this would {action}; give --yes to do it\n"
+        assert ran.err == f"omniagent: error: this would {action}; use --yes to confirm\n"
     assert filled.count_messages("alice") == 4
 
 
@@ -100,7 +99,7 @@ def test_many_are_chosen_by_options(run, store):
     choose = ("sessions", "delete", "--dry-run", "--older-than", "1s")
     assert run(*choose, "--tag", "old").cells == [["a", "1"]]
     assert run(*choose, "--tag", "old").err.startswith(
-        "1 pinned session left alone; --include-pinned takes them too\n"
+        "Skipped 1 pinned session. Use --include-pinned to include them.\n"
     )
     assert run(*choose, "--tag", "old", "--include-pinned").cells == [["b", "1"], ["a", "1"]]
     assert run(*choose, "--meta", "team=red", "--tag", "old").cells == [["a", "1"]]
@@ -127,7 +126,7 @@ def test_removals_take_whole_ids_only(run, filled):
         ran = run("sessions", verb, "@", "--yes", *more)
         assert (ran.code, ran.err) == (
             1,
-            "omniagent: error: @ is not enough for a command that removes; write out the session's id\n",
+            "omniagent: error: @ is not accepted by commands that remove; write the whole id of the session\n",
         )
     assert filled.count() == 3
 
@@ -188,7 +187,7 @@ def test_the_trash_is_emptied_on_demand(run, filled, person):
     ran = run("sessions", "trash", "--empty")
     assert (ran.code, ran.err) == (
         1,
-        "omniagent: error: this would remove 2 entries of the trash permanently; give --yes to do it\n",
+        "omniagent: error: this would remove 2 entries of the trash permanently; use --yes to confirm\n",
     )
     ran = run("sessions", "trash", "--empty", "--yes", "--json")
     assert ran.json == {"removed": 2}

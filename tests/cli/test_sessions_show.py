@@ -163,7 +163,7 @@ def test_search_is_narrowed(run, filled):
     ran = run("sessions", "search", "alice", "--role", "robot")
     assert (ran.code, ran.err) == (
         2,
-        "omniagent: error: --role cannot be 'robot'; give system, user, assistant or tool\n",
+        "omniagent: error: invalid --role 'robot': must be system, user, assistant or tool\n",
     )
     assert run("sessions", "search", "alice", "-s", "nobody").code == 1
 

@@ -107,17 +107,17 @@ def test_a_pipe_is_not_asked(run, filled):
     ran = run("sessions", "delete", "--stdin", stdin=b"alice\nbob\n")
     assert (ran.code, ran.out) == (1, "")
     assert ran.err == (
-        "omniagent: error: this would delete 2 sessions with 6 messages; give --yes to do it\n"
+        "omniagent: error: this would delete 2 sessions with 6 messages; use --yes to confirm\n"
     )
 
 
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("delete", "-0", "-y"), "-0 says how ids on stdin end; give --stdin too"),
+        (("delete", "-0", "-y"), "-0 needs --stdin"),
         (("list", "-0"), "-0 needs --ids"),
         (("search", "x", "-0"), "-0 needs --ids"),
-        (("delete", "--stdin", "--all", "-y"), "name sessions or choose them by options, not both, to delete them"),
+        (("delete", "--stdin", "--all", "-y"), "use either session ids or filters to choose what to delete, not both"),
         (("export", "--stdin", "--all"), "use either session ids or filters to choose what to export, not both"),
         (("pin",), "no session given; name at least one, or use --stdin"),
         (("tag", "--stdin"), "no tags given; use +work to add a tag and -work to remove it"),
@@ -159,7 +159,7 @@ def test_nul_where_lines_are_read_is_told(run, odd):
     for words in (["delete", "-y"], ["tag", "-0"]):
         ran = run("sessions", *words, "--stdin", stdin=listed.encode())
         assert (ran.code, ran.out) == (2, "")
-        assert ran.err == "omniagent: error: the ids on stdin end with NUL; give --null too\n"
+        assert ran.err == "omniagent: error: the ids on stdin end with NUL; use --null\n"
     assert odd.count(archived=None) == 14
 
 

@@ -29,7 +29,7 @@ def test_backup_is_a_store(run, filled, tmp_path, db):
     ran = run("store", "backup", str(copy))
     assert (ran.code, ran.err) == (
         1,
-        f"omniagent: error: this would replace {copy}; give --yes to do it\n",
+        f"omniagent: error: this would replace {copy}; use --yes to confirm\n",
     )
     assert run("store", "backup", str(copy), "-y").code == 0
     ran = run("store", "backup", str(db), "-y")
@@ -202,7 +202,7 @@ def test_redaction_is_counted(run, store):
     talk(store, "s", "my key is sk-proj-abcdefghijklmnopqrstuvwx")
     ran = run("sessions", "export", "s", "--redact")
     assert "sk-proj" not in ran.out
-    assert ran.err.startswith("masked: openai-key ")
+    assert ran.err.startswith("Masked: openai-key ")
 
 
 def test_bad_imports_are_told(run, filled, tmp_path):

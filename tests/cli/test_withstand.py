@@ -45,7 +45,7 @@ def test_ids_that_are_not_there_or_cannot_be(run, filled, words):
     assert tell("alcie", 1) == "there is no session 'alcie'; did you mean 'alice'?"
     assert (
         tell("zzz", 1)
-        == "there is no session 'zzz'; 'omniagent sessions list' shows those there are"
+        == "there is no session 'zzz'; run 'omniagent sessions list' to see all sessions"
     )
     assert tell(" ", 2) == "a session id must not be blank"
     assert tell("", 2) == "a session id must not be blank"
@@ -95,7 +95,7 @@ def test_a_missing_file_reads_as_empty_and_is_made_by_writing(run, tmp_path):
     place = tmp_path / "a.db"
     assert run("sessions", "list", store=place).code == 0
     assert _told(run("sessions", "show", "x", store=place), 1) == (
-        f"there is no session 'x'; the store {place} holds none"
+        f"there is no session 'x'; the store {place} is empty"
     )
     assert _told(run("sessions", "delete", "x", "-y", store=place), 1)
     assert not place.exists()
@@ -231,7 +231,7 @@ def test_negative_numbers_are_refused(run, filled):
         ("trim", "alice", "--keep", "-1", "-y"), ("list", "--limit", "-1"), ("show", "alice", "--last", "-1"),
         ("search", "x", "--limit", "-1"), ("fork", "alice", "--at", "-1"),
     ):  # fmt: skip
-        assert "cannot be -1" in _told(run("sessions", *words), 2)
+        assert "-1: must be 0 or more" in _told(run("sessions", *words), 2)
     assert filled.count_messages("alice") == 4
 
 

@@ -1,4 +1,4 @@
-"""Groups whose commands are imported only when they run, and the options that every command shares."""
+"""Command groups that import a command only when it runs, and the options that all commands share."""
 
 from __future__ import annotations
 
@@ -11,20 +11,26 @@ from typing import TYPE_CHECKING, Any
 import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
-from omniagent_cli.cli.framework.command_table import BEGIN, COMMANDS, Group, Row, commands_below
+from omniagent_cli.cli.framework.command_table import (
+    COMMANDS,
+    FIRST_STEPS,
+    Group,
+    Row,
+    commands_below,
+)
 from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from omniagent_cli.ui.terminal import Terminal
 
-    # Typer has taken click in; its types have no public names.
+    # Typer bundles click, whose types have no public names there.
     Parameter = Any
     Formatter = Any
 
 _COLORS = ("auto", "always", "never")
 
-_MEANT = {
+_ALIASES = {
     "ls": ("list",),
     "rm": ("delete", "remove"),
     "del": ("delete",),
@@ -42,15 +48,15 @@ _MEANT = {
     "run": ("ask",),
     "prompt": ("ask",),
 }
-"""What other programs call a command -> what it is here."""
+"""Name of a command in other programs -> names here."""
 
 
 def _shared(
-    names: list[str], text: str, keep: Callable[[Context, Any], None], metavar: str | None = None
+    names: list[str], text: str, assign: Callable[[Context, Any], None], metavar: str | None = None
 ) -> TyperOption:
     def callback(ctx: typer.Context, _parameter: Parameter, value: Any) -> Any:
         if value is not None and value is not False:
-            keep(current_context(ctx), value)
+            assign(current_context(ctx), value)
         return value
 
     return TyperOption(
@@ -63,48 +69,50 @@ def _shared(
     )
 
 
-def _keep_store(context: Context, value: str) -> None:
+def _set_store(context: Context, value: str) -> None:
     context.flags["store.url"] = value
 
 
-def _keep_config(context: Context, value: str) -> None:
+def _set_config(context: Context, value: str) -> None:
     context.config_file = value
 
 
-def _keep_color(context: Context, value: str) -> None:
+def _set_color(context: Context, value: str) -> None:
     if value not in _COLORS:
-        raise UsageError(f"--color cannot be {value!r}; give {' or '.join(_COLORS)}")
+        raise UsageError(
+            f"invalid --color {value!r}: must be {', '.join(_COLORS[:-1])} or {_COLORS[-1]}"
+        )
     context.flags["display.color"] = value
-    context.terminal.color = value  # also for what goes wrong before the settings are read
+    context.terminal.color = value  # also for errors before the settings are read
 
 
-def _keep_quiet(context: Context, _value: bool) -> None:  # noqa: FBT001  # a callback
+def _set_quiet(context: Context, _value: bool) -> None:  # noqa: FBT001  # a callback
     context.terminal.quiet = True
 
 
-def _keep_verbose(context: Context, _value: bool) -> None:  # noqa: FBT001  # a callback
+def _set_verbose(context: Context, _value: bool) -> None:  # noqa: FBT001  # a callback
     context.terminal.verbose = True
 
 
-def _keep_json(context: Context, _value: bool) -> None:  # noqa: FBT001  # a callback
+def _set_json(context: Context, _value: bool) -> None:  # noqa: FBT001  # a callback
     context.json = True
 
 
 @lru_cache(maxsize=1)
 def shared_options() -> tuple[TyperOption, ...]:
-    """Return the options that every command takes, before and after its name."""
+    """Return the options that every command accepts, before and after its name."""
     return (
-        _shared(["--store", "--db"], "the store to use: a URL, a path, or @NAME", _keep_store, "URL"),
-        _shared(["--config"], "read settings from this file", _keep_config, "FILE"),
-        _shared(["--color"], "auto, always or never", _keep_color, "WHEN"),
-        _shared(["--quiet", "-q"], "say nothing but data and errors", _keep_quiet),
-        _shared(["--verbose", "-v"], "say more", _keep_verbose),
+        _shared(["--store", "--db"], "store to use: a URL, a path, or @NAME", _set_store, "URL"),
+        _shared(["--config"], "read settings from this file", _set_config, "FILE"),
+        _shared(["--color"], "auto, always or never", _set_color, "WHEN"),
+        _shared(["--quiet", "-q"], "print only data and errors", _set_quiet),
+        _shared(["--verbose", "-v"], "verbose output", _set_verbose),
     )  # fmt: skip
 
 
 @lru_cache(maxsize=1)
 def _long_shared_options() -> tuple[TyperOption, ...]:
-    """Return the same without their letters, for commands where a word may begin with a dash."""
+    """Return the shared options without short names, for commands whose arguments may start with a dash."""
     options = []
     for option in shared_options():
         names = [name for name in option.opts if name.startswith("--")]
@@ -123,7 +131,7 @@ def _long_shared_options() -> tuple[TyperOption, ...]:
 
 @lru_cache(maxsize=1)
 def _json_option() -> TyperOption:
-    return _shared(["--json"], "print one JSON document", _keep_json)
+    return _shared(["--json"], "print one JSON document", _set_json)
 
 
 @lru_cache(maxsize=1)
@@ -145,8 +153,8 @@ def _version_option() -> TyperOption:
     )
 
 
-def _helping(option: Any) -> Any:
-    """Let the option that click makes for every command speak through our terminal, and as we do."""
+def _configure_help(option: Any) -> Any:
+    """Make the ``--help`` of click print through the terminal of the context."""
     if option is not None:
         option.help = "show this help"
         option.callback = _show_help
@@ -160,8 +168,8 @@ def _show_help(ctx: typer.Context, _parameter: Parameter, value: bool) -> None: 
 
 
 @contextmanager
-def _placed(ctx: Any) -> Iterator[None]:
-    """Note in an error which command it is about, where click leaves that out."""
+def _attach_context(ctx: Any) -> Iterator[None]:
+    """Add the context of the command to errors of click that have none."""
     try:
         yield
     except typer.TyperException as error:
@@ -171,49 +179,49 @@ def _placed(ctx: Any) -> Iterator[None]:
 
 
 class Command(TyperCommand):
-    """One command with its row of the table."""
+    """A command with its row of the table."""
 
     row: Row
 
     def get_params(self, ctx: Any) -> list[Parameter]:
-        """Return its own parameters and the shared ones."""
+        """Return the parameters of the command and the shared ones."""
         shared = _long_shared_options() if self.row.words else shared_options()
         own = super().get_params(ctx)
         return [*own, *([_json_option()] if self.row.json else []), *shared]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse, and refuse ``--json`` that was given before the name of a command without data."""
-        with _placed(ctx):
-            args = _filled(args, *self.row.alone) if self.row.alone else args
-            rest = super().parse_args(ctx, _number_last(args) if self.row.number else args)
+        """Parse the arguments; refuse ``--json`` before the name of a command without data."""
+        with _attach_context(ctx):
+            args = _with_default_value(args, *self.row.alone) if self.row.alone else args
+            rest = super().parse_args(ctx, _separate_number(args) if self.row.number else args)
         if current_context(ctx).json and not self.row.json:
-            raise UsageError(f"'{ctx.command_path}' has no data to print as JSON; leave out --json")
+            raise UsageError(f"'{ctx.command_path}' has no JSON output; remove --json")
         return rest
 
     def get_help_option(self, ctx: Any) -> Any:  # click's signature
         """Return ``--help``."""
-        return _helping(super().get_help_option(ctx))
+        return _configure_help(super().get_help_option(ctx))
 
     def format_options(self, ctx: Any, formatter: Formatter) -> None:
-        """List its own options before the shared ones."""
+        """List the options of the command before the shared ones."""
         own = super().get_params(ctx)
         _format_parameters(own, self.get_params(ctx)[len(own) :], ctx, formatter)
 
     def format_epilog(self, ctx: Any, formatter: Formatter) -> None:  # click's signature
-        """Show each example as one line, however narrow the terminal."""
+        """Print each example on one line, at any terminal width."""
         formatter.write(_examples(self.row))
         if self.row.json:
             path = ctx.command_path.partition(" ")[2]
-            formatter.write(f"\nWhat --json prints:\n  omniagent help json {path}\n")
+            formatter.write(f"\nJSON output:\n  omniagent help json {path}\n")
 
 
 def own_parameters(command: Command, ctx: Any) -> list[Parameter]:
-    """Return the parameters of a command without those that all share."""
+    """Return the parameters of a command without the shared ones."""
     return TyperCommand.get_params(command, ctx)
 
 
-def _number_last(args: list[str]) -> list[str]:
-    """Put a last argument such as -1, which reads like an option, where options have ended."""
+def _separate_number(args: list[str]) -> list[str]:
+    """Move an argument such as -1, which looks like an option, behind ``--``."""
     for place, word in enumerate(args):
         if word == "--":
             break
@@ -222,8 +230,8 @@ def _number_last(args: list[str]) -> list[str]:
     return args
 
 
-def _filled(args: list[str], option: str, value: str) -> list[str]:
-    """Give an option its value where it stands alone: last, or before another option."""
+def _with_default_value(args: list[str], option: str, value: str) -> list[str]:
+    """Add the default value to an option that has none: at the end, or before another option."""
     end = args.index("--") if "--" in args else len(args)
     words, following = args[:end], [*args[1:end], "-"]
     filled = [
@@ -234,7 +242,7 @@ def _filled(args: list[str], option: str, value: str) -> list[str]:
 
 
 class LazyGroup(TyperGroup):
-    """A group of the table; a command's module is imported when it is asked for."""
+    """A group of the table, which imports the module of a command when the command is looked up."""
 
     def __init__(self, name: str, group: Group, *, root: bool = False) -> None:
         super().__init__(
@@ -248,8 +256,8 @@ class LazyGroup(TyperGroup):
         self._root = root
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse the options before the name of a command."""
-        with _placed(ctx):
+        """Parse the options before the name of the command."""
+        with _attach_context(ctx):
             return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: Any) -> list[str]:  # click's signature
@@ -260,48 +268,48 @@ class LazyGroup(TyperGroup):
         """Import and build one command.
 
         Raises:
-            UsageError: there is none of that name.
+            UsageError: there is no command of that name.
         """
         row = self._group.commands.get(cmd_name)
         if row is None:
             if cmd_name.startswith("-"):
-                return None  # click tells about options
+                return None  # click reports unknown options
             raise UsageError(self._unknown(ctx, cmd_name))
-        return LazyGroup(cmd_name, row) if isinstance(row, Group) else built(cmd_name, row)
+        return LazyGroup(cmd_name, row) if isinstance(row, Group) else build_command(cmd_name, row)
 
     def _unknown(self, ctx: Any, name: str) -> str:
         from difflib import get_close_matches
 
         close = get_close_matches(name, self._group.commands, n=3)
-        what = f"there is no command {name!r} of '{ctx.command_path}'"
-        for word in _MEANT.get(name, ()):
+        what = f"unknown command {name!r} for '{ctx.command_path}'"
+        for word in _ALIASES.get(name, ()):
             if word in self._group.commands:
                 return f"{what}; did you mean {word}?"
-        elsewhere = [path for word in (name, *_MEANT.get(name, ())) for path in _paths_to(word)]
+        elsewhere = [path for word in (name, *_ALIASES.get(name, ())) for path in _paths_to(word)]
         if elsewhere:
             return f"{what}; did you mean '{elsewhere[0]}'?"
         if name == "version":
             return f"{what}; did you mean 'omniagent --version'?"
         if close:
             return f"{what}; did you mean {' or '.join(close)}?"
-        return f"{what}; '{ctx.command_path} --help' lists those there are"
+        return f"{what}; run '{ctx.command_path} --help' to see all commands"
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command that was named, the default one, or show the help."""
-        named = [*ctx._protected_args, *ctx.args]  # noqa: SLF001  # the only place where click keeps them
+        """Run the named command or the default one, or print the help."""
+        named = [*ctx._protected_args, *ctx.args]  # noqa: SLF001  # click has no public name for them
         if named:
             return super().invoke(ctx)
         if self._group.default is None:
             terminal = current_context(ctx).terminal
-            begin = self._root and terminal.is_terminal
-            terminal.write(_beginning(terminal) if begin else ctx.get_help() + "\n")
+            introduce = self._root and terminal.is_terminal
+            terminal.write(_first_steps(terminal) if introduce else ctx.get_help() + "\n")
             return None
         command = self.get_command(ctx, self._group.default)
         with command.make_context(self._group.default, [], parent=ctx) as inner:
             return command.invoke(inner)
 
     def get_params(self, ctx: Any) -> list[Parameter]:
-        """Return the shared options; also of groups, because ``sessions --store X list`` is typed too."""
+        """Return the shared options, which groups accept too: ``sessions --store X list``."""
         own = super().get_params(ctx)
         return [
             *own,
@@ -312,14 +320,14 @@ class LazyGroup(TyperGroup):
 
     def get_help_option(self, ctx: Any) -> Any:  # click's signature
         """Return ``--help``."""
-        return _helping(super().get_help_option(ctx))
+        return _configure_help(super().get_help_option(ctx))
 
     def format_epilog(self, ctx: Any, formatter: Formatter) -> None:  # click's signature
-        """Show each example as one line, however narrow the terminal."""
+        """Print each example on one line, at any terminal width."""
         formatter.write(_examples(self._group))
 
     def format_options(self, ctx: Any, formatter: Formatter) -> None:
-        """List options and commands, importing none."""
+        """List commands and options without importing the commands."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, row.help) for name, row in self._group.commands.items()])
         own = super().get_params(ctx)
@@ -328,13 +336,13 @@ class LazyGroup(TyperGroup):
         _format_parameters(own, [_json_option(), *shared_options()], ctx, formatter)
 
 
-def _beginning(terminal: Terminal) -> str:
-    """Return what a person at a terminal who typed nothing more may type next."""
+def _first_steps(terminal: Terminal) -> str:
+    """Return the introduction that a terminal user sees without arguments."""
     from textwrap import wrap
 
     columns = max(20, min(terminal.width, 80))
     lines = [*wrap(COMMANDS.help, columns), ""]
-    for line, text in BEGIN:
+    for line, text in FIRST_STEPS:
         indent = " " * 6
         lines.append(terminal.style(f"  {line}", "cyan"))
         lines += wrap(text, columns, initial_indent=indent, subsequent_indent=indent)
@@ -342,7 +350,7 @@ def _beginning(terminal: Terminal) -> str:
 
 
 def _paths_to(name: str) -> Iterator[str]:
-    """Yield the whole command lines that lead to commands of this name, wherever they are."""
+    """Yield the full command lines of all commands with a name."""
     for path, _ in commands_below(COMMANDS):
         if path[-1] == name:
             yield f"omniagent {' '.join(path)}"
@@ -368,8 +376,8 @@ def _examples(row: Row | Group) -> str:
     return "\nExamples:\n" + "".join(f"  {example}\n" for example in row.examples)
 
 
-def built(name: str, row: Row) -> Command:
-    """Import a command's function and build the command around it."""
+def build_command(name: str, row: Row) -> Command:
+    """Import the function of a command and build the command."""
     module, _, function = row.target.partition(":")
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     settings: dict[str, Any] = {"ignore_unknown_options": True} if row.words else {}

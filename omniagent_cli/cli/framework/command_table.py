@@ -1,4 +1,4 @@
-"""Every command: where it is, what it is for in one line, and two examples. Nothing of it is imported to list it."""
+"""The table of commands: function, one line of help and two examples each, listed without importing any."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import NamedTuple
 
 
 class Row(NamedTuple):
-    """One command.
+    """Row of one command.
 
     Attributes:
         target: ``module:function`` below `omniagent_cli.cli`.
         help: one line, without a full stop.
-        examples: two command lines that work, for ``--help`` and the manual; a test runs each.
-        json: it has data, so it takes ``--json``.
-        words: words that begin with a dash are arguments, as in ``tag ID -old``.
-        number: its last argument may be a number below zero, as in ``meta set ID KEY -1``.
-        alone: an option that may stand without its value, and the value it has then.
+        examples: two working command lines, for ``--help`` and the manual; a test runs each.
+        json: whether it accepts ``--json``.
+        words: whether words that start with a dash are arguments, as in ``tag ID -old``.
+        number: whether its last argument may be a negative number, as in ``meta set ID KEY -1``.
+        alone: an option that may come without a value, and the value it has then.
     """
 
     target: str
@@ -29,10 +29,10 @@ class Row(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Commands under one name.
+    """Group of commands under one name.
 
     Attributes:
-        default: the command that runs when none is named; None shows the help.
+        default: the command that runs when none is named; None prints the help.
     """
 
     help: str
@@ -41,7 +41,7 @@ class Group(NamedTuple):
 
     @property
     def examples(self) -> tuple[str, ...]:
-        """Two of its first two commands, which are those to begin with."""
+        """Examples of its first two commands."""
         first, *others = self.commands.values()
         return first.examples[0], others[0].examples[0] if others else first.examples[1]
 
@@ -65,23 +65,23 @@ SESSIONS = Group(
         "list": Row("sessions.list:list_sessions", "list sessions, pinned ones first", ("omniagent sessions list --since 7d", "omniagent sessions list --tag work --ids"), json=True),
         "show": Row("sessions.show:show", "show a session and its messages", ("omniagent sessions show @ --last 10", "omniagent sessions show user-123 -o alice.html"), json=True),
         "search": Row("sessions.search:search", "find messages that contain every word", ("omniagent sessions search '\"time zone\" post*'", "omniagent sessions search invoice --role user --limit 5"), json=True),
-        "compact": Row("sessions.compact:compact", "let the model sum up older messages, to send less", ("omniagent sessions compact user-123 -m openai:gpt-5-mini", "omniagent sessions compact @ Keep every name and date"), json=True),
+        "compact": Row("sessions.compact:compact", "summarize older messages with the model, to send less", ("omniagent sessions compact user-123 -m openai:gpt-5-mini", "omniagent sessions compact @ Keep every name and date"), json=True),
         "trim": Row("sessions.remove:trim", "keep only the last messages", ("omniagent sessions trim user-123 --keep 50", "omniagent sessions trim --all --keep 200 --yes"), json=True),
         "clear": Row("sessions.remove:clear", "remove all messages, keep the session", ("omniagent sessions clear user-123", "omniagent sessions clear user-123 --purge --yes"), json=True),
         "delete": Row("sessions.remove:delete", "remove sessions", ("omniagent sessions delete --older-than 90d --dry-run", "omniagent sessions list --ids --older-than 365d | omniagent sessions delete --stdin --yes"), json=True),
-        "restore": Row("sessions.trash:restore", "bring back what was removed last", ("omniagent sessions restore user-123", "omniagent sessions restore"), json=True),
+        "restore": Row("sessions.trash:restore", "restore what was removed last", ("omniagent sessions restore user-123", "omniagent sessions restore"), json=True),
         "trash": Row("sessions.trash:trash", "list what can be restored", ("omniagent sessions trash", "omniagent sessions trash --empty --yes"), json=True),
-        "rename": Row("sessions.edit:rename", "give a session another id", ("omniagent sessions rename user-123 alice", "omniagent sessions rename @ holiday-plans")),
+        "rename": Row("sessions.edit:rename", "change the id of a session", ("omniagent sessions rename user-123 alice", "omniagent sessions rename @ holiday-plans")),
         "fork": Row("sessions.edit:fork", "copy a session, up to a message", ("omniagent sessions fork user-123 what-if --at 7", "omniagent sessions fork user-123"), json=True),
-        "touch": Row("sessions.edit:touch", "start a session's time to live again, or change it", ("omniagent sessions touch user-123 --ttl 30d", "omniagent sessions touch user-123 notes")),
-        "title": Row("sessions.edit:title", "give a session a title", ("omniagent sessions title user-123 'Holiday plans'", "omniagent sessions title @ Holiday plans")),
+        "touch": Row("sessions.edit:touch", "restart or change the time to live of a session", ("omniagent sessions touch user-123 --ttl 30d", "omniagent sessions touch user-123 notes")),
+        "title": Row("sessions.edit:title", "set the title of a session", ("omniagent sessions title user-123 'Holiday plans'", "omniagent sessions title @ Holiday plans")),
         "tag": Row("sessions.edit:tag", "add and remove tags", ("omniagent sessions tag user-123 +work -old", "omniagent sessions list --ids --since 7d | omniagent sessions tag --stdin +recent"), json=True, words=True),
-        "pin": Row("sessions.edit:pin", "list sessions first, and spare them in bulk removals", ("omniagent sessions pin user-123", "omniagent sessions pin user-123 notes")),
-        "unpin": Row("sessions.edit:unpin", "take the pin off again", ("omniagent sessions unpin user-123", "omniagent sessions unpin user-123 notes")),
-        "archive": Row("sessions.edit:archive", "leave sessions out of lists", ("omniagent sessions archive user-123", "omniagent sessions list --ids --older-than 90d | omniagent sessions archive --stdin")),
-        "unarchive": Row("sessions.edit:unarchive", "list sessions again", ("omniagent sessions unarchive user-123", "omniagent sessions list --ids --archived | omniagent sessions unarchive --stdin")),
+        "pin": Row("sessions.edit:pin", "list sessions first, and keep them in bulk removals", ("omniagent sessions pin user-123", "omniagent sessions pin user-123 notes")),
+        "unpin": Row("sessions.edit:unpin", "unpin sessions", ("omniagent sessions unpin user-123", "omniagent sessions unpin user-123 notes")),
+        "archive": Row("sessions.edit:archive", "hide sessions from lists", ("omniagent sessions archive user-123", "omniagent sessions list --ids --older-than 90d | omniagent sessions archive --stdin")),
+        "unarchive": Row("sessions.edit:unarchive", "show archived sessions in lists again", ("omniagent sessions unarchive user-123", "omniagent sessions list --ids --archived | omniagent sessions unarchive --stdin")),
         "meta": Group(
-            "your own data about a session",
+            "metadata: your own data about a session",
             {
                 "set": Row("sessions.metadata:meta_set", "set one value", (f"{_META} set user-123 project '{{\"name\": \"apollo\"}}'", f"{_META} set user-123 customer Acme"), number=True),
                 "get": Row("sessions.metadata:meta_get", "show one value, or all", (f"{_META} get user-123 project", f"{_META} get user-123"), json=True),
@@ -89,17 +89,17 @@ SESSIONS = Group(
             },
         ),
         "state": Group(
-            "the agent's own data about a session",
+            "state: the agent's own data about a session",
             {
                 "set": Row("sessions.metadata:state_set", "set one value", (f"{_STATE} set user-123 step 3", f"{_STATE} set user-123 plan '[\"look\", \"book\"]'"), number=True),
                 "get": Row("sessions.metadata:state_get", "show one value, or all", (f"{_STATE} get user-123", f"{_STATE} get user-123 step"), json=True),
                 "unset": Row("sessions.metadata:state_unset", "remove one value", (f"{_STATE} unset user-123 step", f"{_STATE} unset @ step")),
             },
         ),
-        "export": Row("sessions.export:export", "write sessions in a format of your choice", ("omniagent sessions export user-123 --format markdown -o alice.md", "omniagent sessions export --tag work --format html -o pages/")),
-        "import": Row("sessions.import_:import_", "read sessions from files or stdin", ("omniagent sessions import chats.jsonl --dry-run", "omniagent sessions import - < chats.jsonl"), json=True),
+        "export": Row("sessions.export:export", "export sessions in a format of your choice", ("omniagent sessions export user-123 --format markdown -o alice.md", "omniagent sessions export --tag work --format html -o pages/")),
+        "import": Row("sessions.import_:import_", "import sessions from files or stdin", ("omniagent sessions import chats.jsonl --dry-run", "omniagent sessions import - < chats.jsonl"), json=True),
         "stats": Row("sessions.stats:stats", "count sessions, messages and tokens", ("omniagent sessions stats", "omniagent sessions stats --json"), json=True),
-        "prune": Row("sessions.trash:prune", "remove what has expired", ("omniagent sessions prune --dry-run", "omniagent sessions prune"), json=True),
+        "prune": Row("sessions.trash:prune", "remove expired sessions", ("omniagent sessions prune --dry-run", "omniagent sessions prune"), json=True),
     },
 )  # fmt: skip
 
@@ -108,76 +108,76 @@ _YES = ("--yes-tools", "all")
 COMMANDS = Group(
     "Chat with any language model from your terminal; every conversation is saved and yours.",
     {
-        "chat": Row("talk.chat:chat", "talk with a model", ("omniagent chat --session user-123", "omniagent chat --continue"), alone=_YES),
-        "ask": Row("talk.ask:ask", "ask one thing and print the answer", ("git diff | omniagent ask 'Write a commit message'", "omniagent ask --continue 'And in one sentence?'"), json=True, alone=_YES),
+        "chat": Row("talk.chat:chat", "chat with a model", ("omniagent chat --session user-123", "omniagent chat --continue"), alone=_YES),
+        "ask": Row("talk.ask:ask", "ask one question and print the answer", ("git diff | omniagent ask 'Write a commit message'", "omniagent ask --continue 'And in one sentence?'"), json=True, alone=_YES),
         "sessions": SESSIONS,
         "store": Group(
-            "look after the store that holds the sessions",
+            "manage the store that holds the sessions",
             {
-                "info": Row("store.commands:info", "show what the store is and holds", ("omniagent store info", "omniagent store info --json"), json=True),
-                "check": Row("store.commands:check", "look for damage, and repair it", ("omniagent store check --repair", "omniagent store check"), json=True),
+                "info": Row("store.commands:info", "show location and contents of the store", ("omniagent store info", "omniagent store info --json"), json=True),
+                "check": Row("store.commands:check", "check the store for damage, and repair it", ("omniagent store check --repair", "omniagent store check"), json=True),
                 "backup": Row("store.commands:backup", "copy the whole store to a file", ("omniagent store backup sessions-backup.db", 'omniagent store backup "sessions-$(date +%F).db"')),
-                "compact": Row("store.commands:compact", "give back the room of what was removed", ("omniagent store compact", "omniagent --store @work store compact")),
-                "encrypt": Row("store.encryption:encrypt", "encrypt the whole store where it is", ("omniagent store encrypt --generate-key ~/omniagent.key", "omniagent store encrypt --key-file ~/my.key")),
+                "compact": Row("store.commands:compact", "free the space of removed messages", ("omniagent store compact", "omniagent --store @work store compact")),
+                "encrypt": Row("store.encryption:encrypt", "encrypt the whole store in place", ("omniagent store encrypt --generate-key ~/omniagent.key", "omniagent store encrypt --key-file ~/my.key")),
                 "rekey": Row("store.encryption:rekey", "change the key of an encrypted store", ("omniagent store rekey --new-key-file ~/new.key", "omniagent store rekey --generate-key ~/fresh.key")),
                 "migrate": Row("store.migrate:migrate", "copy sessions into another store", ("omniagent store migrate sessions.db @work", "omniagent store migrate @work archive/"), json=True),
             },
         ),
         "models": Group(
-            "see and choose models",
+            "list and choose models",
             {
-                "list": Row("models.commands:list_models", "list the models that can be used now", ("omniagent models list", "omniagent models list --offline"), json=True),
-                "use": Row("models.commands:use", "talk to this model from now on", ("omniagent models use ollama:llama3.2", "omniagent models use recall")),
+                "list": Row("models.commands:list_models", "list available models", ("omniagent models list", "omniagent models list --offline"), json=True),
+                "use": Row("models.commands:use", "set the default model", ("omniagent models use ollama:llama3.2", "omniagent models use recall")),
             },
             default="list",
         ),
         "keys": Group(
-            "keep the keys of providers",
+            "manage API keys of providers",
             {
-                "list": Row("settings.keys:list_keys", "list which providers have a key, and where it is", ("omniagent keys list", "omniagent keys list --json"), json=True),
-                "set": Row("settings.keys:set_", "keep a provider's key", ("pass show openai | omniagent keys set openai", "omniagent keys set anthropic < key.txt")),
-                "remove": Row("settings.keys:remove", "forget a provider's key", ("omniagent keys remove openai", "omniagent keys remove anthropic")),
+                "list": Row("settings.keys:list_keys", "list providers, and where their keys are stored", ("omniagent keys list", "omniagent keys list --json"), json=True),
+                "set": Row("settings.keys:set_", "store the key of a provider", ("pass show openai | omniagent keys set openai", "omniagent keys set anthropic < key.txt")),
+                "remove": Row("settings.keys:remove", "remove the key of a provider", ("omniagent keys remove openai", "omniagent keys remove anthropic")),
             },
             default="list",
         ),
         "tools": Group(
-            "see what a model may use",
+            "list the tools of models",
             {"list": Row("settings.tools:list_tools", "list the tools of all skills", ("omniagent tools list", "omniagent tools list --json"), json=True)},
             default="list",
         ),
         "config": Group(
-            "see and change settings",
+            "show and change settings",
             {
-                "list": Row("settings.commands:list_settings", "list all settings and where they come from", ("omniagent config list", "omniagent config list --changed"), json=True),
-                "get": Row("settings.commands:get", "show one setting, or one table of them", ("omniagent config get window.max_messages", "omniagent config get store"), json=True),
+                "list": Row("settings.commands:list_settings", "list all settings and their sources", ("omniagent config list", "omniagent config list --changed"), json=True),
+                "get": Row("settings.commands:get", "show one setting or one table", ("omniagent config get window.max_messages", "omniagent config get store"), json=True),
                 "set": Row("settings.commands:set_", "set one setting in your file", ("omniagent config set display.color never", "omniagent config set store.url ~/chats.db"), number=True),
                 "unset": Row("settings.commands:unset", "remove one setting from your file", ("omniagent config unset display.color", "omniagent config unset window.max_tokens")),
-                "path": Row("settings.commands:path", "show where your settings file is", ("omniagent config path", 'cat "$(omniagent config path)"')),
+                "path": Row("settings.commands:path", "print the path of your settings file", ("omniagent config path", 'cat "$(omniagent config path)"')),
                 "edit": Row("settings.commands:edit", "open your settings file in an editor", ("omniagent config edit", "EDITOR=nano omniagent config edit")),
-                "trust": Row("settings.commands:trust", "let this project's file set anything", ("omniagent config trust", "omniagent config trust .omniagent.toml")),
+                "trust": Row("settings.commands:trust", "trust the settings file of this project", ("omniagent config trust", "omniagent config trust .omniagent.toml")),
             },
         ),
-        "mcp": Row("settings.mcp:serve", "let other programs read your sessions", ("omniagent mcp --store @work", "omniagent mcp --allow-write")),
-        "doctor": Row("doctor.commands:doctor", "say what works, what does not, and what to do about it", ("omniagent doctor", "omniagent doctor --offline --json"), json=True),
+        "mcp": Row("settings.mcp:serve", "serve your sessions to other programs over MCP", ("omniagent mcp --store @work", "omniagent mcp --allow-write")),
+        "doctor": Row("doctor.commands:doctor", "check the installation and suggest fixes", ("omniagent doctor", "omniagent doctor --offline --json"), json=True),
         "help": Row("reference.help:explain", "show the manual, or the help of a command", ("omniagent help stores", "omniagent help sessions trim")),
         "completion": Group(
-            "complete commands, options and session ids in your shell with TAB",
+            "TAB completion for your shell",
             {
-                "show": Row("settings.completion:show", "print the script of a shell", ("omniagent completion show zsh", "omniagent completion show bash > omniagent.bash")),
-                "install": Row("settings.completion:install", "put the script where your shell looks", ("omniagent completion install", "omniagent completion install zsh")),
-                "uninstall": Row("settings.completion:uninstall", "take the script away again", ("omniagent completion uninstall", "omniagent completion uninstall fish")),
+                "show": Row("settings.completion:show", "print the script for a shell", ("omniagent completion show zsh", "omniagent completion show bash > omniagent.bash")),
+                "install": Row("settings.completion:install", "install the script for your shell", ("omniagent completion install", "omniagent completion install zsh")),
+                "uninstall": Row("settings.completion:uninstall", "remove the installed script", ("omniagent completion uninstall", "omniagent completion uninstall fish")),
             },
         ),
     },
 )  # fmt: skip
 
-BEGIN = (
-    ("omniagent chat", "talk with a model; -c goes on where you were"),
-    ("omniagent ask 'Why is the sky blue?'", "ask one thing, also in scripts"),
-    ("omniagent sessions", "your conversations: list, search, export"),
-    ("omniagent keys set openai", "give a key; a local server needs none"),
+FIRST_STEPS = (
+    ("omniagent chat", "chat with a model; -c continues the last session"),
+    ("omniagent ask 'Why is the sky blue?'", "ask one question, also in scripts"),
+    ("omniagent sessions", "your sessions: list, search, export"),
+    ("omniagent keys set openai", "store an API key; a local server needs none"),
     ("omniagent completion install", "complete commands and ids with TAB"),
-    ("omniagent doctor", "what works here, and what to do"),
+    ("omniagent doctor", "check the installation"),
     ("omniagent --help", "all commands"),
 )
-"""What to type first: command lines and what they do."""
+"""Introduction for new users: command lines and their help."""

@@ -1,4 +1,4 @@
-"""Consent: what destroys asks a person first, and needs ``--yes`` where there is none."""
+"""Confirmation of destructive actions: a question on a terminal, ``--yes`` elsewhere."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from omniagent_cli.cli.framework.context import Context
 from omniagent_cli.cli.framework.exits import Refused
 
 
-def agreed(context: Context, action: str, *, yes: bool) -> None:
-    """Return when the action was agreed to.
+def confirm(context: Context, action: str, *, yes: bool) -> None:
+    """Ask for confirmation; return when it is given.
 
     Args:
-        context: this run.
-        action: what would be done, with its count, as in ``delete 3 sessions``.
-        yes: it was agreed to on the command line.
+        context: the context of the command.
+        action: the action with its count, as in ``delete 3 sessions``.
+        yes: whether it was confirmed on the command line.
 
     Raises:
-        Refused: it was not.
+        Refused: it was not confirmed.
     """
     if yes:
         return
     if not context.terminal.interactive:
-        raise Refused(f"this would {action}; give --yes to do it")
+        raise Refused(f"this would {action}; use --yes to confirm")
     if not context.terminal.confirm(f"{action[:1].upper()}{action[1:]}?"):
         raise Refused("nothing was changed")

@@ -118,7 +118,7 @@ def _usage(error: typer.TyperException) -> str:
     option = getattr(error, "option_name", None)
     possibilities = getattr(error, "possibilities", None)
     if option == "--json" and hasattr(error, "possibilities"):
-        return f"'{path}' has no data to print as JSON; leave out --json"
+        return f"'{path}' has no JSON output; remove --json"
     if option and hasattr(error, "possibilities"):
         what = f"{one_line(option)} is no option of '{path}'"
         if possibilities:

@@ -1,4 +1,4 @@
-"""Where an export goes: stdout, a file, or a directory with a file for each session; and what is told about it."""
+"""Target of an export: stdout, a file, or a directory with one file per session."""
 
 from __future__ import annotations
 
@@ -26,17 +26,19 @@ Write = Callable[[bytes], object]
 
 
 class FileFailed(OmniAgentError):
-    """A file to write cannot be written; what it held before is untouched."""
+    """A file cannot be written; its previous content is unchanged."""
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """What is wanted of an export.
+class ExportTarget:
+    """Format, target and options of an export.
 
     Attributes:
-        format_name: a key of `FORMATS`; without one it is told from the ending of `output`.
-        output: a file, or a directory; None and ``-`` are stdout.
-        only: roles whose messages are taken.
+        format_name: a key of `FORMATS`; None derives it from the suffix of `output`.
+        output: a file or a directory; None and ``-`` are stdout.
+        redact: whether secrets are masked.
+        only: roles of the exported messages; None for all.
+        front_matter: whether the file starts with metadata.
     """
 
     format_name: str | None = None
@@ -47,107 +49,105 @@ class Request:
 
     @property
     def to_stdout(self) -> bool:
-        """Whether it goes to stdout."""
+        """Whether the export is written to stdout."""
         return self.output is None or str(self.output) == "-"
 
     @property
     def options(self) -> dict[str, Any]:
-        """What `export_sessions` is told of it."""
+        """The keyword arguments of `export_sessions`."""
         return {"redact": self.redact, "only": self.only, "front_matter": self.front_matter}
 
 
 def is_folder(given: str | None) -> bool:
-    """Tell whether a path as written means a directory: it ends like one, or is one."""
+    """Return whether a path means a directory: it ends with a slash, or is one."""
     if given is None or given == "-":
         return False
     try:
         return given.endswith(("/", os.sep)) or Path(given).is_dir()
     except OSError:
-        return False  # a name no disk can hold; to write there tells why
+        return False  # an impossible name, which writing reports
 
 
-def write(context: Context, wanted: Iterable[str], request: Request, *, many: bool) -> None:
+def write(context: Context, ids: Iterable[str], target: ExportTarget, *, many: bool) -> None:
     """Write sessions to stdout or into one file.
 
     Args:
-        context: the run.
-        wanted: their ids; see `export_sessions`.
-        request: how, and where.
-        many: there may be several.
+        context: the context of the command.
+        ids: ids of the sessions; see `export_sessions`.
+        target: the target.
+        many: whether there may be several sessions.
 
     Raises:
-        UsageError: there is no such format.
+        UsageError: the format does not exist.
         FileFailed: the file cannot be written.
     """
-    name = request.format_name or _format_for(request.output, many=many)
-    open_exporter(name, front_matter=request.front_matter)
-    if many and request.front_matter:
+    name = target.format_name or _format_for(target.output, many=many)
+    open_exporter(name, front_matter=target.front_matter)
+    if many and target.front_matter:
         raise UsageError(
-            "front matter stands at the top of a file; export one session, or into a directory: -o DIR/"
+            "--front-matter needs one session per file; export one session, or into a directory: -o DIR/"
         )
-    with _destination(context, request) as target, _counting(context, request) as seen:
+    with _destination(context, target) as write_bytes, _progress(context, target) as seen:
         report = export_sessions(
-            context.store, wanted, name, target, progress=seen, **request.options
+            context.store, ids, name, write_bytes, progress=seen, **target.options
         )
     sessions, messages = counted(report.sessions, "session"), counted(report.messages, "message")
     context.terminal.flush()
-    context.terminal.detail(f"exported {sessions}, {messages}")
-    _tell(context, report, redact=request.redact)
+    context.terminal.detail(f"Exported {sessions}, {messages}")
+    _print_report(context, report, redact=target.redact)
 
 
-def write_folder(context: Context, wanted: Iterable[str], request: Request) -> None:
-    """Write a file for each session into a directory, which is made; the same names each time.
+def write_folder(context: Context, ids: Iterable[str], target: ExportTarget) -> None:
+    """Write one file per session into a directory, which is created; the names are the same each time.
 
-    Each file is whole or as it was; stopping in the middle leaves those that are done. In a pipe a line tells each
-    session and its file.
+    Each file is replaced as a whole, and finished files stay when the export is interrupted. In a pipe, each session
+    and its file are printed on one line.
 
     Raises:
-        UsageError: there is no such format.
-        FileFailed: the directory or a file cannot be written, or it is where a store keeps its sessions.
+        UsageError: the format does not exist.
+        FileFailed: the directory or a file cannot be written, or the directory belongs to a JSON-file store.
     """
-    name, folder = request.format_name or "jsonl", cast("Path", request.output)
-    open_exporter(name, front_matter=request.front_matter)
-    _make(folder)
+    name, folder = target.format_name or "jsonl", cast("Path", target.output)
+    open_exporter(name, front_matter=target.front_matter)
+    _create_directory(folder)
     total, rows = ExportReport(), []
-    with _counting(context, request) as seen:
-        for session_id in wanted:
+    with _progress(context, target) as seen:
+        for session_id in ids:
             path = folder / file_name(session_id, FORMATS[name].suffixes[0])
             try:
-                report = _write_one(context, session_id, name, path, request)
+                report = _write_one(context, session_id, name, path, target)
             except SessionNotFound:
                 total.missing.append(session_id)
                 continue
             total.add(report)
             rows.append({"id": session_id, "file": str(path), "messages": report.messages})
             seen(total)
-    _tell_files(context, folder, rows)
-    _tell(context, total, redact=request.redact)
+    _print_files(context, folder, rows)
+    _print_report(context, total, redact=target.redact)
 
 
 def _write_one(
-    context: Context, session_id: str, name: str, path: Path, request: Request
+    context: Context, session_id: str, name: str, path: Path, target: ExportTarget
 ) -> ExportReport:
-    with _written(path, follow=False) as file:
-        report = export_sessions(context.store, [session_id], name, file.write, **request.options)
-        if report.missing:  # it went in this moment: no file for it
-            raise SessionNotFound(f"{quoted(session_id)} is gone", session_id=session_id)
+    with _replaced_file(path, follow=False) as file:
+        report = export_sessions(context.store, [session_id], name, file.write, **target.options)
+        if report.missing:  # deleted since it was listed
+            raise SessionNotFound(f"{quoted(session_id)} was deleted", session_id=session_id)
         return report
 
 
-def _make(folder: Path) -> None:
+def _create_directory(folder: Path) -> None:
     try:
         if folder.exists() and not folder.is_dir():
             raise FileFailed(f"{folder} is a file; name a directory to write into")
         if (folder / ".omniagent" / "store.json").exists():
-            raise FileFailed(
-                f"{folder} is where a store keeps its sessions; name another directory"
-            )
+            raise FileFailed(f"{folder} is the directory of a store; name another directory")
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise FileFailed(f"cannot write into {folder}: {error.strerror or error}") from error
 
 
-def _tell_files(context: Context, folder: Path, rows: list[dict[str, Any]]) -> None:
+def _print_files(context: Context, folder: Path, rows: list[dict[str, Any]]) -> None:
     terminal = context.terminal
     if not terminal.is_terminal:
         for row in rows:
@@ -156,7 +156,7 @@ def _tell_files(context: Context, folder: Path, rows: list[dict[str, Any]]) -> N
             )
     messages = counted(sum(row["messages"] for row in rows), "message")
     terminal.flush()
-    terminal.note(f"{counted(len(rows), 'file')} with {messages} written into {folder}")
+    terminal.note(f"Exported {messages} to {counted(len(rows), 'file')} in {folder}")
 
 
 def _format_for(output: Path | None, *, many: bool) -> str:
@@ -168,29 +168,29 @@ def _format_for(output: Path | None, *, many: bool) -> str:
 
 
 @contextlib.contextmanager
-def _destination(context: Context, request: Request) -> Iterator[Write]:
-    if request.to_stdout:
+def _destination(context: Context, target: ExportTarget) -> Iterator[Write]:
+    if target.to_stdout:
         yield context.terminal.write_bytes
         return
-    output = cast("Path", request.output)
-    _spare_store(context, output)
-    with _written(output, follow=True) as file:
+    output = cast("Path", target.output)
+    _check_not_store(context, output)
+    with _replaced_file(output, follow=True) as file:
         yield file.write
 
 
-def _spare_store(context: Context, output: Path) -> None:
-    """Refuse to write an export over the store it is made of."""
+def _check_not_store(context: Context, output: Path) -> None:
+    """Refuse to overwrite the store with its export."""
     if context.store_choice.location.is_same_file(output):
         raise FileFailed(f"{output} is the store itself; name another file")
 
 
 @contextlib.contextmanager
-def _written(output: Path, *, follow: bool) -> Iterator[BinaryIO]:
-    """Give a file that takes the name, private and whole, only when everything went well.
+def _replaced_file(output: Path, *, follow: bool) -> Iterator[BinaryIO]:
+    """Open a private temporary file that replaces the target when the block succeeds.
 
     Args:
-        output: its name.
-        follow: a link of that name stays, and what it leads to is replaced; else the link is.
+        output: the target.
+        follow: whether to replace the target of a symbolic link instead of the link.
     """
     try:
         mode = output.stat().st_mode if follow and output.exists() else stat.S_IFREG
@@ -200,29 +200,29 @@ def _written(output: Path, *, follow: bool) -> Iterator[BinaryIO]:
             with output.open("wb") as special:
                 yield special
             return
-        target = Path(os.path.realpath(output)) if follow else output
+        final = Path(os.path.realpath(output)) if follow else output
         with (
             tempfile.NamedTemporaryFile(  # made 0600
-                dir=target.parent, prefix=f".{target.name[:50]}.", suffix=".tmp", delete=False
+                dir=final.parent, prefix=f".{final.name[:50]}.", suffix=".tmp", delete=False
             ) as file
         ):
             try:
                 yield cast("BinaryIO", file)
                 file.flush()
                 os.fsync(file.fileno())
-                Path(file.name).replace(target)
+                Path(file.name).replace(final)
             except BaseException:
                 Path(file.name).unlink(missing_ok=True)
                 raise
     except OSError as error:
         raise FileFailed(
-            f"cannot write {output}: {error.strerror or error}; nothing was left there"
+            f"cannot write {output}: {error.strerror or error}; nothing was written"
         ) from error
 
 
 @contextlib.contextmanager
-def _counting(context: Context, request: Request) -> Iterator[Callable[[ExportReport], object]]:
-    if request.to_stdout and context.terminal.is_terminal:
+def _progress(context: Context, target: ExportTarget) -> Iterator[Callable[[ExportReport], object]]:
+    if target.to_stdout and context.terminal.is_terminal:
         yield lambda _: None
         return
     seen = 0
@@ -236,16 +236,15 @@ def _counting(context: Context, request: Request) -> Iterator[Callable[[ExportRe
         yield progress
 
 
-def _tell(context: Context, report: ExportReport, *, redact: bool) -> None:
+def _print_report(context: Context, report: ExportReport, *, redact: bool) -> None:
     terminal = context.terminal
     if redact:
         found = ", ".join(f"{kind} {number}" for kind, number in sorted(report.redactions.items()))
-        terminal.note(f"masked: {found or 'nothing'}")
+        terminal.note(f"Masked: {found or 'nothing'}")
     if report.omitted_attachments:
-        terminal.note(
-            f"left out {counted(report.omitted_attachments, 'attachment')}, which cannot be masked"
-        )
+        number = counted(report.omitted_attachments, "attachment")
+        terminal.note(f"Skipped {number}, which cannot be masked")
     for session_id in report.missing:
-        terminal.warn(f"{quoted(session_id)} was removed while the export ran")
+        terminal.warn(f"{quoted(session_id)} was deleted during the export")
     if report.missing:
         raise typer.Exit(FAILED)

@@ -1,4 +1,4 @@
-"""Arguments and options that several commands share, as `Annotated` types."""
+"""Arguments and options shared by several commands, as `Annotated` types."""
 
 from __future__ import annotations
 
@@ -6,54 +6,59 @@ from typing import Annotated
 
 import typer
 
-WHICH = "Which sessions"
-"""Heading in the help, of the options that choose sessions."""
+SELECTION = "Session selection"
+"""Heading in ``--help`` of the options that select sessions."""
 
 AnyId = Annotated[
     str,
     typer.Argument(
         metavar="ID",
-        help="a session: its id, the beginning of one, or @ for the last used",
+        help="a session: its id, a prefix of its id, or @ for the last used",
         show_default=False,
     ),
 ]
 """One session to read."""
 
 OneId = Annotated[
-    str, typer.Argument(metavar="ID", help="a session's whole id", show_default=False)
+    str, typer.Argument(metavar="ID", help="the whole id of a session", show_default=False)
 ]
 """One session to change."""
 
 ChosenIds = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[ID]...", help="sessions' whole ids", show_default=False),
+    typer.Argument(metavar="[ID]...", help="whole ids of sessions", show_default=False),
 ]
-"""Sessions to change or to remove from, or none when options choose them."""
+"""Sessions to change or to remove from; none when options select them."""
 
-Yes = Annotated[bool, typer.Option("--yes", "-y", "--force", help="do not ask")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="only say what would happen")]
-Purge = Annotated[bool, typer.Option("--purge", help="remove for good: nothing goes to the trash")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", "--force", help="skip the confirmation")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="only show what would be done")]
+Purge = Annotated[bool, typer.Option("--purge", help="delete permanently, without the trash")]
 Everything = Annotated[
-    bool, typer.Option("--all", help="every session that is not pinned", rich_help_panel=WHICH)
+    bool, typer.Option("--all", help="all sessions that are not pinned", rich_help_panel=SELECTION)
 ]
 OlderThan = Annotated[
     str | None,
     typer.Option(
-        metavar="AGE", help="sessions not used for this long, such as 90d", rich_help_panel=WHICH
+        metavar="AGE",
+        help="sessions not used for this long, such as 90d",
+        rich_help_panel=SELECTION,
     ),
 ]
 Meta = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="K=V", help="sessions with this metadata; may be repeated", rich_help_panel=WHICH
+        metavar="K=V",
+        help="sessions with this metadata; can be repeated",
+        rich_help_panel=SELECTION,
     ),
 ]
 Tag = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="TAG", help="sessions with this tag; may be repeated", rich_help_panel=WHICH
+        metavar="TAG", help="sessions with this tag; can be repeated", rich_help_panel=SELECTION
     ),
 ]
 IncludePinned = Annotated[
-    bool, typer.Option("--include-pinned", help="pinned sessions too", rich_help_panel=WHICH)
+    bool,
+    typer.Option("--include-pinned", help="include pinned sessions", rich_help_panel=SELECTION),
 ]

@@ -1,4 +1,4 @@
-"""How rows are shown: a table to a person, tab-separated lines to a pipe, one JSON document to whoever asks."""
+"""Output of rows: a table on a terminal, tab-separated lines in a pipe, one JSON document on request."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ def show_rows(
     table: Callable[[Sequence[T]], Table],
     empty: str = "",
 ) -> None:
-    """Show rows in the form that was asked for.
+    """Print rows in the requested form.
 
     Args:
-        context: this run.
-        rows: what to show.
-        record: the JSON form of one.
-        fields: one as fields of a tab-separated line.
-        table: all of them laid out for a terminal.
-        empty: what to tell a person when there are none.
+        context: the context of the command.
+        rows: the rows.
+        record: returns the JSON form of a row.
+        fields: returns a row as fields of a tab-separated line.
+        table: returns all rows laid out for a terminal.
+        empty: message on a terminal when there are no rows.
     """
     terminal = context.terminal
     if context.json:
@@ -43,6 +43,6 @@ def show_rows(
 
 
 def show_fields(context: Context, rows: Iterable[list[str]]) -> None:
-    """Write tab-separated lines."""
+    """Print tab-separated lines."""
     for fields in rows:
         context.terminal.fields(fields)

@@ -1,6 +1,6 @@
-"""Which session a word on the command line means: ``@``, abbreviations, close matches.
+"""Resolution of the session ids of a command line: ``@``, abbreviations, close matches.
 
-Commands that read take any unambiguous beginning of an id; commands that create, change or destroy take whole ids.
+Commands that read accept any unambiguous prefix of an id; commands that create, change or remove need whole ids.
 """
 
 from __future__ import annotations
@@ -13,107 +13,116 @@ from omniagent_cli.errors import SessionExpired, SessionNotFound
 from omniagent_cli.models import check_session_id
 from omniagent_cli.ui.views import counted, quoted
 
-RECENT = "@"
-"""The session this person used last on this machine in this store."""
+LAST_USED = "@"
+"""The session that this user used last on this machine in this store."""
 
 _ESCAPED = re.compile(r"(id:)+@")
-_LISTED = 10
-_COMPARED = 1000
+_MATCHES_SHOWN = 10
+_IDS_COMPARED = 1000
 
 
-def to_read(context: Context, given: str) -> str:
-    """Return the id of an existing session from an id, ``@``, or the beginning of an id.
+def resolve_for_reading(context: Context, given: str) -> str:
+    """Return the id of an existing session from an id, ``@``, or a prefix of one id.
 
     Raises:
-        SessionNotFound: none fits, or several do; says which.
+        SessionNotFound: no session matches, or several do, which the message lists.
     """
-    if given == RECENT:
-        return _existing(context, _recent(context))
-    session_id = named(given)
+    if given == LAST_USED:
+        return _existing(context, _last_used(context))
+    session_id = parse_session_id(given)
     try:
         return _existing(context, session_id, hints=False)
     except SessionExpired:
         raise
     except SessionNotFound:
         pass
-    fitting = context.store.list(prefix=session_id, limit=_LISTED + 1, sort="id", archived=None)
-    if len(fitting) == 1:
-        return fitting[0].id
-    if not fitting:
-        raise missing(context, session_id)
-    shown = ", ".join(quoted(summary.id) for summary in fitting[:_LISTED])
-    more = " and more" if len(fitting) > _LISTED else ""
-    number = f"more than {_LISTED}" if more else len(fitting)
+    matches = context.store.list(
+        prefix=session_id, limit=_MATCHES_SHOWN + 1, sort="id", archived=None
+    )
+    if len(matches) == 1:
+        return matches[0].id
+    if not matches:
+        raise _not_found(context, session_id)
+    shown = ", ".join(quoted(summary.id) for summary in matches[:_MATCHES_SHOWN])
+    more = len(matches) > _MATCHES_SHOWN
+    number = f"more than {_MATCHES_SHOWN}" if more else len(matches)
     raise SessionNotFound(
-        f"{quoted(session_id)} fits {number} sessions: {shown}{more}; write more of the id",
+        f"{quoted(session_id)} matches {number} sessions: {shown}{' and more' if more else ''}; type more of the id",
         session_id=session_id,
     )
 
 
-def to_change(context: Context, given: str) -> str:
-    """Return the whole id of an existing session; ``@`` is one.
+def resolve_for_change(context: Context, given: str) -> str:
+    """Return the id of an existing session from a whole id or ``@``.
 
     Raises:
-        SessionNotFound: there is none.
+        SessionNotFound: it does not exist.
     """
-    return _existing(context, to_create(context, given))
+    return _existing(context, resolve_for_creation(context, given))
 
 
-def to_destroy(context: Context, given: str) -> str:
-    """Return the whole id of an existing session, written out.
+def resolve_for_removal(context: Context, given: str) -> str:
+    """Return the id of an existing session from a whole id.
 
     Raises:
-        SessionNotFound: there is none.
-        Refused: it was given as ``@``, and who meant another one would lose it.
+        SessionNotFound: it does not exist.
+        Refused: it was given as ``@``, which may be another session than the user believes.
     """
-    if given == RECENT:
-        raise Refused("@ is not enough for a command that removes; write out the session's id")
-    return _existing(context, named(given))
+    if given == LAST_USED:
+        raise Refused(
+            "@ is not accepted by commands that remove; write the whole id of the session"
+        )
+    return _existing(context, parse_session_id(given))
 
 
-def to_create(context: Context, given: str) -> str:
-    """Return the id of a session that exists or will; ``@`` is the one used last.
+def resolve_for_creation(context: Context, given: str) -> str:
+    """Return the id of a session that may not exist yet, from a whole id or ``@``.
 
     Raises:
-        InvalidSessionId: no session can have it.
+        InvalidSessionId: it is not a valid id.
     """
-    return _recent(context) if given == RECENT else named(given)
+    return _last_used(context) if given == LAST_USED else parse_session_id(given)
 
 
-def named(given: str) -> str:
-    """Return an id as written; ``id:@`` is the id ``@``."""
+def parse_session_id(given: str) -> str:
+    """Return the id that a word means; ``id:@`` is the id ``@``.
+
+    Raises:
+        InvalidSessionId: it is not a valid id.
+    """
     if _ESCAPED.fullmatch(given):
         given = given.removeprefix("id:")
     return check_session_id(given)
 
 
-def as_given(session_id: str) -> str:
-    """Return how a person would have to write an id that is known; the opposite of `named`."""
-    means_more = session_id == RECENT or _ESCAPED.fullmatch(session_id)
-    return f"id:{session_id}" if means_more else session_id
+def escape_session_id(session_id: str) -> str:
+    """Return an id as the command line reads it, the inverse of `parse_session_id`."""
+    is_special = session_id == LAST_USED or _ESCAPED.fullmatch(session_id)
+    return f"id:{session_id}" if is_special else session_id
 
 
-def missing(context: Context, session_id: str) -> SessionNotFound:
-    """Return the error for an id that is not there, with what was probably meant."""
-    close = _close(context, session_id)
-    what = f"there is no session {quoted(session_id)}"
+def _not_found(context: Context, session_id: str) -> SessionNotFound:
+    """Return the error for an id that does not exist, with close matches."""
+    close = _close_matches(context, session_id)
     if close:
         hint = f"did you mean {' or '.join(map(quoted, close))}?"
     elif context.store.count(archived=None):
-        hint = "'omniagent sessions list' shows those there are"
+        hint = "run 'omniagent sessions list' to see all sessions"
     else:
-        hint = f"the store {context.store_choice.shown} holds none"
-    return SessionNotFound(f"{what}; {hint}", session_id=session_id)
+        hint = f"the store {context.store_choice.shown} is empty"
+    return SessionNotFound(
+        f"there is no session {quoted(session_id)}; {hint}", session_id=session_id
+    )
 
 
-def _close(context: Context, session_id: str) -> list[str]:
+def _close_matches(context: Context, session_id: str) -> list[str]:
     from difflib import get_close_matches
 
-    ids = [summary.id for summary in context.store.list(limit=_COMPARED, archived=None)]
-    begins = [known for known in ids if known.startswith(session_id)]
+    ids = [summary.id for summary in context.store.list(limit=_IDS_COMPARED, archived=None)]
+    prefixed = [known for known in ids if known.startswith(session_id)]
     folded = {known.casefold(): known for known in reversed(ids)}
     similar = get_close_matches(session_id.casefold(), folded, n=3, cutoff=0.6)
-    return list(dict.fromkeys([*begins, *(folded[match] for match in similar)]))[:3]
+    return list(dict.fromkeys([*prefixed, *(folded[match] for match in similar)]))[:3]
 
 
 def _existing(context: Context, session_id: str, *, hints: bool = True) -> str:
@@ -123,16 +132,16 @@ def _existing(context: Context, session_id: str, *, hints: bool = True) -> str:
         raise
     except SessionNotFound:
         if hints:
-            raise missing(context, session_id) from None
+            raise _not_found(context, session_id) from None
         raise
     return session_id
 
 
-def _recent(context: Context) -> str:
+def _last_used(context: Context) -> str:
     session_id = context.last_used.get()
     if session_id is None:
         raise SessionNotFound(
-            f"no session of {context.store_choice.shown} was used here yet, so @ means none; name one "
-            f"({counted(context.store.count(), 'session')} there)"
+            f"@ means the session used last, but none in {context.store_choice.shown} was used on this machine; "
+            f"name one ({counted(context.store.count(), 'session')} in the store)"
         )
     return session_id

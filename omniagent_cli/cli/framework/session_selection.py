@@ -1,12 +1,12 @@
-"""Which sessions a removal is about: those that were named, or those that options choose."""
+"""Selection of the sessions of a bulk command: by id, or by options."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from omniagent_cli import parsing as given
-from omniagent_cli.cli.framework import session_ids as ids
+from omniagent_cli import parsing
+from omniagent_cli.cli.framework import session_ids
 from omniagent_cli.cli.framework.context import Context
 from omniagent_cli.errors import UsageError
 from omniagent_cli.models import SessionSummary
@@ -14,62 +14,68 @@ from omniagent_cli.ui.views import counted, quoted
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What the command line says about which sessions.
+class SessionSelection:
+    """The ids and options of a command line that select sessions.
 
     Attributes:
-        piped: names were to come from stdin as well, so that none is no mistake.
+        ids: ids from the command line and from stdin.
+        from_stdin: whether ids were read from stdin, so that an empty list is not a mistake.
     """
 
-    named: Sequence[str] | None = None
+    ids: Sequence[str] | None = None
     everything: bool = False
     older_than: str | None = None
     meta: Sequence[str] | None = None
     tags: Sequence[str] | None = None
     include_pinned: bool = False
-    piped: bool = False
+    from_stdin: bool = False
 
     @property
     def by_options(self) -> bool:
-        """Whether options choose."""
+        """Whether options select the sessions."""
         return self.everything or bool(self.older_than or self.meta or self.tags)
 
 
-def chosen(context: Context, wanted: Wanted, verb: str) -> list[SessionSummary]:
-    """Return the sessions, in the order named or listed; pinned ones only when named or included.
+def select_sessions(
+    context: Context, selection: SessionSelection, verb: str
+) -> list[SessionSummary]:
+    """Return the selected sessions, in the order of the ids or of the list; pinned ones by id or option only.
 
     Raises:
-        UsageError: nothing says which, or names and options both do.
-        SessionNotFound: one that was named is not there; nothing was done then.
+        UsageError: nothing selects sessions, or both ids and options do.
+        SessionNotFound: an id does not exist.
     """
-    by_name = wanted.named or wanted.piped
-    if by_name and wanted.by_options:
-        raise UsageError(f"name sessions or choose them by options, not both, to {verb} them")
-    if by_name:
-        whole = dict.fromkeys(ids.to_destroy(context, name) for name in wanted.named or ())
-        return [context.store.summary(session_id) for session_id in whole]
-    if not wanted.by_options:
-        raise UsageError(
-            f"nothing says which sessions to {verb}; name them, or choose them with --all, --older-than, --meta or --tag"
+    by_id = selection.ids or selection.from_stdin
+    if by_id and selection.by_options:
+        raise UsageError(f"use either session ids or filters to choose what to {verb}, not both")
+    if by_id:
+        whole = dict.fromkeys(
+            session_ids.resolve_for_removal(context, given) for given in selection.ids or ()
         )
+        return [context.store.summary(session_id) for session_id in whole]
+    if not selection.by_options:
+        raise UsageError(
+            "no sessions given; name them, or use --all, --older-than, --meta or --tag"
+        )
+    older_than = selection.older_than
     found = context.store.list(
-        metadata=given.pairs(wanted.meta or (), "--meta"),
-        tags=wanted.tags or (),
-        until=given.moment_before(wanted.older_than, "--older-than") if wanted.older_than else None,
+        metadata=parsing.parse_pairs(selection.meta or (), "--meta"),
+        tags=selection.tags or (),
+        until=parsing.parse_age(older_than, "--older-than") if older_than else None,
         archived=None,
     )
-    if wanted.include_pinned:
+    if selection.include_pinned:
         return list(found)
-    taken = [summary for summary in found if not summary.pinned]
-    if spared := len(found) - len(taken):
+    unpinned = [summary for summary in found if not summary.pinned]
+    if skipped := len(found) - len(unpinned):
         context.terminal.note(
-            f"{counted(spared, 'pinned session')} left alone; --include-pinned takes them too"
+            f"Skipped {counted(skipped, 'pinned session')}. Use --include-pinned to include them."
         )
-    return taken
+    return unpinned
 
 
-def described(sessions: Sequence[SessionSummary]) -> str:
-    """Say which sessions: the one by its id, many by their number."""
+def describe_sessions(sessions: Sequence[SessionSummary]) -> str:
+    """Return one session by its id, several by their number."""
     if len(sessions) == 1:
         return f"the session {quoted(sessions[0].id)}"
     return counted(len(sessions), "session")

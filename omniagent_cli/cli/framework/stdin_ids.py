@@ -1,4 +1,4 @@
-"""``--stdin`` and ``-0``: session ids from another command, as ``sessions list --ids`` prints them."""
+"""The options ``--stdin`` and ``-0``: session ids from another command, as ``sessions list --ids`` prints them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from omniagent_cli.cli.framework.context import Context
-from omniagent_cli.cli.framework.options import WHICH
-from omniagent_cli.cli.framework.session_ids import as_given
+from omniagent_cli.cli.framework.options import SELECTION
+from omniagent_cli.cli.framework.session_ids import escape_session_id
 from omniagent_cli.errors import UsageError
 
 _LARGEST_BYTES = 64 << 20
@@ -17,33 +17,33 @@ _LARGEST_BYTES = 64 << 20
 FromStdin = Annotated[
     bool,
     typer.Option(
-        "--stdin", help="take whole ids from stdin, one on each line", rich_help_panel=WHICH
+        "--stdin", help="read whole ids from stdin, one per line", rich_help_panel=SELECTION
     ),
 ]
 Null = Annotated[
     bool,
     typer.Option(
-        "--null", "-0", help="ids on stdin end with NUL, as xargs -0", rich_help_panel=WHICH
+        "--null", "-0", help="ids on stdin end with NUL, as for xargs -0", rich_help_panel=SELECTION
     ),
 ]
 LongNull = Annotated[
-    bool, typer.Option("--null", help="ids on stdin end with NUL", rich_help_panel=WHICH)
+    bool, typer.Option("--null", help="ids on stdin end with NUL", rich_help_panel=SELECTION)
 ]
-"""The same for a command where ``-0`` takes the tag ``0`` away."""
+"""`Null` for a command where ``-0`` removes the tag ``0``."""
 
 
 def named_and_piped(
     context: Context, named: Sequence[str] | None, *, stdin: bool, null: bool
 ) -> list[str]:
-    """Return the ids of the command line and those from stdin, as the command line would have them.
+    """Return the ids of the command line and those from stdin, escaped as on the command line.
 
-    Ids from stdin are meant as they are: neither an option nor ``@`` is read into them. Blank lines are none.
+    Ids from stdin are literal: neither options nor ``@`` are recognized in them. Blank lines are skipped.
 
     Raises:
-        UsageError: there is too much for a list of ids, ``-0`` without ``--stdin``, or NULs without ``-0``.
+        UsageError: the input is too long, ``-0`` comes without ``--stdin``, or NULs without ``-0``.
     """
     if null and not stdin:
-        raise UsageError("-0 says how ids on stdin end; give --stdin too")
+        raise UsageError("-0 needs --stdin")
     return [*(named or ()), *(_piped(context, null=null) if stdin else ())]
 
 
@@ -53,9 +53,9 @@ def _piped(context: Context, *, null: bool) -> list[str]:
         getattr(stream, "buffer", stream).read(_LARGEST_BYTES + 1) if stream else b""
     )
     if len(data) > _LARGEST_BYTES:
-        raise UsageError("what came on stdin is too long to be a list of ids")
+        raise UsageError(f"the input on stdin is longer than {_LARGEST_BYTES >> 20} MiB of ids")
     text = data if isinstance(data, str) else data.decode("utf-8", "surrogateescape")
     if not null and "\0" in text:
-        raise UsageError("the ids on stdin end with NUL; give --null too")
+        raise UsageError("the ids on stdin end with NUL; use --null")
     found = text.split("\0") if null else [line.removesuffix("\r") for line in text.split("\n")]
-    return [as_given(session_id) for session_id in found if session_id.strip()]
+    return [escape_session_id(session_id) for session_id in found if session_id.strip()]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from omniagent_cli.cli.framework import session_ids as ids
+from omniagent_cli.cli.framework import session_ids
 from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.cli.framework.options import OneId
 from omniagent_cli.cli.talk.agent_factory import Answering, Wishes
@@ -38,7 +38,7 @@ def compact(
 ) -> None:
     """Summarize older messages with the model; the summary is sent instead of them. No message is removed."""
     context = current_context(ctx)
-    session_id = ids.to_change(context, id_)
+    session_id = session_ids.resolve_for_change(context, id_)
     terminal = context.terminal
     confirm = terminal.confirm if terminal.interactive else None
     wishes = Wishes(model, offline=offline, tools=False)

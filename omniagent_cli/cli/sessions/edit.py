@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from omniagent_cli import parsing as given
-from omniagent_cli.cli.framework import session_ids as ids
+from omniagent_cli import parsing
+from omniagent_cli.cli.framework import session_ids
 from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.cli.framework.options import ChosenIds, OneId
 from omniagent_cli.cli.framework.stdin_ids import FromStdin, LongNull, Null, named_and_piped
@@ -27,7 +27,7 @@ def rename(
 ) -> None:
     """Change the id of a session; everything else stays the same."""
     context = current_context(ctx)
-    old_id, new_id = ids.to_change(context, id_), ids.named(new)
+    old_id, new_id = session_ids.resolve_for_change(context, id_), session_ids.parse_session_id(new)
     context.store.rename(old_id, new_id)
     context.last_used.rename(old_id, new_id)
     context.terminal.note(f"Renamed {quoted(old_id)} to {quoted(new_id)}")
@@ -52,10 +52,12 @@ def fork(
 ) -> None:
     """Copy a session to continue it independently. Prints the id of the copy."""
     context = current_context(ctx)
-    given.not_negative(at, "--at")
-    source = ids.to_change(context, id_)
+    parsing.check_not_negative(at, "--at")
+    source = session_ids.resolve_for_change(context, id_)
     check_position(context.store, source, at)
-    new_id = context.store.fork(source, None if new is None else ids.named(new), at=at)
+    new_id = context.store.fork(
+        source, None if new is None else session_ids.parse_session_id(new), at=at
+    )
     if context.json:
         context.terminal.json({"id": new_id, "forked_from": source})
     else:
@@ -104,7 +106,7 @@ def title(
 ) -> None:
     """Set the title of a session; an empty one removes it."""
     context = current_context(ctx)
-    session_id = ids.to_change(context, id_)
+    session_id = session_ids.resolve_for_change(context, id_)
     words = " ".join(text).strip()
     context.store.set_title(session_id, words)
     done = (
@@ -137,7 +139,7 @@ def tag(
     if id_ is None or null:
         raise UsageError("no session given; name one, or use --stdin")
     added, removed = _signed(changes or [])
-    session_id = ids.to_change(context, id_)
+    session_id = session_ids.resolve_for_change(context, id_)
     if added or removed:
         tags = context.store.tag(session_id, added, removed)
     else:
@@ -156,7 +158,7 @@ def _tag_many(context: Context, changes: list[str], *, null: bool) -> None:
     if not added and not removed:
         raise UsageError("no tags given; use +work to add a tag and -work to remove it")
     named = named_and_piped(context, None, stdin=True, null=null)
-    whole = dict.fromkeys(ids.to_change(context, name) for name in named)
+    whole = dict.fromkeys(session_ids.resolve_for_change(context, name) for name in named)
     tags = {session_id: context.store.tag(session_id, added, removed) for session_id in whole}
     if context.json:
         context.terminal.json([{"id": key, "tags": value} for key, value in tags.items()])
@@ -237,7 +239,7 @@ def _each(
     """Change several sessions; if one does not exist, none is changed."""
     if not named and not piped:
         raise UsageError("no session given; name at least one, or use --stdin")
-    whole = list(dict.fromkeys(ids.to_change(context, name) for name in named))
+    whole = list(dict.fromkeys(session_ids.resolve_for_change(context, name) for name in named))
     for session_id in whole:
         change(session_id)
     if len(whole) == 1:

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from omniagent_cli import parsing as given
-from omniagent_cli.cli.framework import session_ids as ids
+from omniagent_cli import parsing
+from omniagent_cli.cli.framework import session_ids
 from omniagent_cli.cli.framework.context import Context, current_context
-from omniagent_cli.cli.framework.export_target import Request, is_folder, write, write_folder
-from omniagent_cli.cli.framework.options import WHICH, Meta, OlderThan, Tag
+from omniagent_cli.cli.framework.export_target import ExportTarget, is_folder, write, write_folder
+from omniagent_cli.cli.framework.options import SELECTION, Meta, OlderThan, Tag
 from omniagent_cli.cli.framework.stdin_ids import FromStdin, Null, named_and_piped
 from omniagent_cli.errors import UsageError
 from omniagent_cli.formats import EXPORTED
@@ -32,7 +32,9 @@ def export(
     ] = None,
     everything: Annotated[
         bool,
-        typer.Option("--all", help="all sessions, including archived ones", rich_help_panel=WHICH),
+        typer.Option(
+            "--all", help="all sessions, including archived ones", rich_help_panel=SELECTION
+        ),
     ] = False,
     meta: Meta = None,
     tag: Tag = None,
@@ -41,16 +43,18 @@ def export(
         typer.Option(
             metavar="TIME",
             help="sessions used at or after this time: 2026-11-21, 7d, today",
-            rich_help_panel=WHICH,
+            rich_help_panel=SELECTION,
         ),
     ] = None,
     until: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="sessions used before this time", rich_help_panel=WHICH),
+        typer.Option(
+            metavar="TIME", help="sessions used before this time", rich_help_panel=SELECTION
+        ),
     ] = None,
     older_than: OlderThan = None,
     archived: Annotated[
-        bool, typer.Option("--archived", help="only archived ones", rich_help_panel=WHICH)
+        bool, typer.Option("--archived", help="only archived ones", rich_help_panel=SELECTION)
     ] = False,
     stdin: FromStdin = False,
     null: Null = False,
@@ -91,9 +95,9 @@ def export(
     """Export sessions to stdout, a file, or a directory."""
     context = current_context(ctx)
     choice: dict[str, Any] = {
-        "metadata": given.pairs(meta or (), "--meta"),
+        "metadata": parsing.parse_pairs(meta or (), "--meta"),
         "tags": tag or (),
-        "since": given.moment(since, "--since") if since else None,
+        "since": parsing.parse_time(since, "--since") if since else None,
         "until": _until(until, older_than),
     }
     chosen = everything or archived or any(choice.values())
@@ -107,30 +111,30 @@ def export(
     if output == "":
         raise UsageError("-o is empty; give a file, or a directory as DIR/")
     named = named_and_piped(context, id_, stdin=stdin, null=null)
-    request = Request(
+    target = ExportTarget(
         format_,
         Path(output) if output is not None else None,
         redact=redact,
-        only=[given.one_of(role, ROLES, "--only") for role in only] if only else None,
+        only=[parsing.check_choice(role, ROLES, "--only") for role in only] if only else None,
         front_matter=front_matter,
     )
     wanted = _chosen(context, choice) if chosen else _named(context, named)
     if is_folder(output):
-        write_folder(context, wanted, request)
+        write_folder(context, wanted, target)
     else:
-        write(context, wanted, request, many=chosen or stdin or len(named) > 1)
+        write(context, wanted, target, many=chosen or stdin or len(named) > 1)
 
 
 def _until(until: str | None, older_than: str | None) -> Any:
     if until and older_than:
         raise UsageError("use either --until or --older-than, not both")
     if older_than:
-        return given.moment_before(older_than, "--older-than")
-    return given.moment(until, "--until") if until else None
+        return parsing.parse_age(older_than, "--older-than")
+    return parsing.parse_time(until, "--until") if until else None
 
 
 def _named(context: Context, named: list[str]) -> Iterable[str]:
-    return list(dict.fromkeys(ids.to_read(context, name) for name in named))
+    return list(dict.fromkeys(session_ids.resolve_for_reading(context, name) for name in named))
 
 
 def _chosen(context: Context, choice: dict[str, Any]) -> Iterable[str]:

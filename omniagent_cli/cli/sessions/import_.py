@@ -10,7 +10,7 @@ from typing import Annotated, Any, BinaryIO, cast
 
 import typer
 
-from omniagent_cli.cli.framework import session_ids as ids
+from omniagent_cli.cli.framework import session_ids
 from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.cli.framework.exits import FAILED
 from omniagent_cli.cli.framework.options import DryRun, Yes
@@ -84,7 +84,7 @@ def import_(
     reports = []
     how: dict[str, Any] = {
         "format_name": format_,
-        "as_id": None if as_id is None else ids.named(as_id),
+        "as_id": None if as_id is None else session_ids.parse_session_id(as_id),
         "on_conflict": on_conflict,
         "dry_run": dry_run,
         "strict": strict,

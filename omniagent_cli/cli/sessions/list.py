@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from omniagent_cli import parsing as given
+from omniagent_cli import parsing
 from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.cli.framework.options import Meta, OlderThan, Tag
 from omniagent_cli.cli.framework.row_output import show_fields
@@ -56,7 +56,7 @@ def list_sessions(
 ) -> None:
     """List sessions, pinned ones first, by last use."""
     context = current_context(ctx)
-    given.not_negative(limit, "--limit")
+    parsing.check_not_negative(limit, "--limit")
     if null and not ids:
         raise UsageError("-0 needs --ids")
     if limit is not None and everything:
@@ -65,14 +65,14 @@ def list_sessions(
         raise UsageError("use either --until or --older-than, not both")
     choice: dict[str, Any] = {
         "sort": sort,
-        "metadata": given.pairs(meta or (), "--meta"),
+        "metadata": parsing.parse_pairs(meta or (), "--meta"),
         "tags": tag or (),
-        "since": given.moment(since, "--since") if since else None,
-        "until": given.moment(until, "--until") if until else None,
+        "since": parsing.parse_time(since, "--since") if since else None,
+        "until": parsing.parse_time(until, "--until") if until else None,
         "archived": None if everything else archived,
     }
     if older_than:
-        choice["until"] = given.moment_before(older_than, "--older-than")
+        choice["until"] = parsing.parse_age(older_than, "--older-than")
     if context.terminal.is_terminal and limit is None and not everything and not context.json:
         limit = None if null else SHOWN_TO_A_PERSON
     _show(context, choice, limit, ids=ids, end="\0" if null else "\n")

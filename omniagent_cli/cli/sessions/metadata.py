@@ -6,12 +6,12 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from omniagent_cli.cli.framework import session_ids as ids
+from omniagent_cli.cli.framework import session_ids
 from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.cli.framework.options import AnyId, OneId
 from omniagent_cli.cli.framework.row_output import show_rows
 from omniagent_cli.errors import KeyNotFound
-from omniagent_cli.parsing import json_or_text
+from omniagent_cli.parsing import parse_json_or_text
 from omniagent_cli.text.sanitize import plain_field, visible
 from omniagent_cli.ui.json_text import json_text
 from omniagent_cli.ui.views import pairs_table, quoted
@@ -86,9 +86,9 @@ def state_unset(ctx: typer.Context, *, id_: OneId, key: Key) -> None:
 
 def _set(section: _Section, given_id: str, key: str, text: str, *, string: bool) -> None:
     context = section.context
-    value = text if string else json_or_text(text)
+    value = text if string else parse_json_or_text(text)
     store = context.store_to_create
-    session_id = ids.to_create(context, given_id)
+    session_id = session_ids.resolve_for_creation(context, given_id)
     created = not store.exists(session_id)
     section.write(session_id, key, value)
     if created:
@@ -97,7 +97,7 @@ def _set(section: _Section, given_id: str, key: str, text: str, *, string: bool)
 
 def _get(section: _Section, given_id: str, key: str | None) -> None:
     context = section.context
-    session_id = ids.to_read(context, given_id)
+    session_id = session_ids.resolve_for_reading(context, given_id)
     values = section.read(session_id)
     if key is not None:
         if key not in values:
@@ -125,7 +125,7 @@ def _show_value(context: Context, value: Any) -> None:
 
 
 def _unset(section: _Section, given_id: str, key: str) -> None:
-    session_id = ids.to_change(section.context, given_id)
+    session_id = session_ids.resolve_for_change(section.context, given_id)
     if not section.remove(session_id, key):
         raise _no_key(section, session_id, key, section.read(session_id))
 

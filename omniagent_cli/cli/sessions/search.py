@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from omniagent_cli import parsing as given
-from omniagent_cli.cli.framework import session_ids as ids
+from omniagent_cli import parsing
+from omniagent_cli.cli.framework import session_ids
 from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.cli.framework.row_output import show_fields
 from omniagent_cli.durations import describe_age, utc_now
@@ -54,15 +54,15 @@ def search(
 ) -> None:
     """Search messages, newest first. Case and accents do not matter."""
     context = current_context(ctx)
-    given.not_negative(limit, "--limit")
+    parsing.check_not_negative(limit, "--limit")
     if null and not only_ids:
         raise UsageError("-0 needs --ids")
     if role is not None:
-        given.one_of(role, ROLES, "--role")
+        parsing.check_choice(role, ROLES, "--role")
     if limit is None and context.terminal.is_terminal and not context.json:
         limit = SHOWN_TO_A_PERSON
     text = " ".join(query)
-    session_id = None if session is None else ids.to_read(context, session)
+    session_id = None if session is None else session_ids.resolve_for_reading(context, session)
     hits = context.store.search(text, session_id=session_id, role=role, limit=limit)
     if only_ids:
         _show_ids(context, hits, null=null)

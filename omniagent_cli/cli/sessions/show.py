@@ -9,11 +9,11 @@ from typing import Annotated
 
 import typer
 
-from omniagent_cli import parsing as given
+from omniagent_cli import parsing
 from omniagent_cli.agent.context.cost import Tally, tally
 from omniagent_cli.agent.context.summary import Summary, summaries_of, summary_of
 from omniagent_cli.agent.tools.tool_results import whole_message
-from omniagent_cli.cli.framework import session_ids as ids
+from omniagent_cli.cli.framework import session_ids
 from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.cli.framework.options import AnyId
 from omniagent_cli.durations import utc_now
@@ -69,7 +69,7 @@ def show(
 ) -> None:
     """Show a session and its messages."""
     context = current_context(ctx)
-    given.not_negative(last, "--last")
+    parsing.check_not_negative(last, "--last")
     if format_ is not None or output is not None:
         shown = {"--json": context.json, "--follow": follow, "--raw": raw, "--whole": whole}
         _only_written({**shown, "--last": last is not None})
@@ -79,7 +79,7 @@ def show(
         raise UsageError(f"--json and {'--follow' if follow else '--raw'} cannot be combined")
     if follow and whole:
         raise UsageError("--follow and --whole cannot be combined")
-    session_id = ids.to_read(context, id_)
+    session_id = session_ids.resolve_for_reading(context, id_)
     if context.json:
         _show_json(context, session_id, last, whole=whole)
     elif follow:
@@ -94,11 +94,16 @@ def show(
 
 def _write(context: Context, id_: str, format_name: str | None, output: Path | None) -> None:
     from omniagent_cli.cli.framework.export_target import (  # not needed by a plain `show`
-        Request,
+        ExportTarget,
         write,
     )
 
-    write(context, [ids.to_read(context, id_)], Request(format_name, output), many=False)
+    write(
+        context,
+        [session_ids.resolve_for_reading(context, id_)],
+        ExportTarget(format_name, output),
+        many=False,
+    )
 
 
 def _only_written(given_too: dict[str, bool]) -> None:

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from omniagent_cli.cli.framework import session_ids as ids
-from omniagent_cli.cli.framework.confirmation import agreed
+from omniagent_cli.cli.framework import session_ids
+from omniagent_cli.cli.framework.confirmation import confirm
 from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.cli.framework.options import DryRun, Yes
 from omniagent_cli.cli.framework.row_output import show_rows
@@ -36,8 +36,8 @@ def restore(
 ) -> None:
     """Undo the last removal: restore a deleted session, or messages at their old positions."""
     context = current_context(ctx)
-    session_id = None if id_ is None else ids.to_create(context, id_)
-    new_id = None if as_id is None else ids.named(as_id)
+    session_id = None if id_ is None else session_ids.resolve_for_creation(context, id_)
+    new_id = None if as_id is None else session_ids.parse_session_id(as_id)
     _look_before(context, session_id)
     found = context.store.restore(session_id, as_id=new_id, uid=entry)
     back = new_id or found.session_id
@@ -92,7 +92,7 @@ def trash(
         return
     gone = 0
     if entries:
-        agreed(
+        confirm(
             context, f"remove {counted(len(entries), 'entry')} of the trash permanently", yes=yes
         )
         gone = context.store.empty_trash()

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from omniagent_cli.cli.framework.confirmation import agreed
+from omniagent_cli.cli.framework.confirmation import confirm
 from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.cli.framework.exits import Refused
 from omniagent_cli.cli.framework.row_output import show_rows
@@ -132,7 +132,7 @@ def trust(
         raise ConfigError(f"cannot read {found}: {error.strerror}; choose another file") from error
     for line in visible(content).splitlines():
         context.terminal.note(f"  {line}")
-    agreed(context, f"let {found} set all this", yes=False)
+    confirm(context, f"let {found} set all this", yes=False)
     trust_project(found, environ=context.environ)
     context.terminal.note(f"{found} is now trusted until it changes")
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from omniagent_cli.cli.framework.confirmation import agreed
+from omniagent_cli.cli.framework.confirmation import confirm
 from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.cli.framework.exits import FAILED
 from omniagent_cli.cli.framework.options import Yes
@@ -108,7 +108,7 @@ def backup(
     if not os.path.isdir(file.absolute().parent):  # noqa: PTH112  # pathlib raises an error without permission
         raise UsageError(f"no directory {file.parent}; create it or choose another file")
     if os.path.isfile(file):  # noqa: PTH113  # the same
-        agreed(context, f"replace {file}", yes=yes)
+        confirm(context, f"replace {file}", yes=yes)
     copy(file)
     context.terminal.note(f"copied {context.store.url} to {file}")
 

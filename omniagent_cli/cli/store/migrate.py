@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from omniagent_cli.cli.framework import session_ids as ids
+from omniagent_cli.cli.framework import session_ids
 from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.cli.framework.exits import FAILED
 from omniagent_cli.cli.framework.options import DryRun
@@ -51,7 +51,7 @@ def migrate(
         contextlib.closing(context.with_store(target)) as writing,
     ):
         _check_there(reading)
-        wanted = [ids.to_change(reading, name) for name in id_] if id_ else None
+        wanted = [session_ids.resolve_for_change(reading, name) for name in id_] if id_ else None
         with _showing(context) as progress:
             report = migrate_sessions(
                 reading.store,

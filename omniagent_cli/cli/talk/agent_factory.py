@@ -12,14 +12,20 @@ from omniagent_cli.agent.agent import Agent
 from omniagent_cli.agent.context.files import read_system_prompt
 from omniagent_cli.agent.context.rollover import Rollover
 from omniagent_cli.agent.context.titles import CURRENT, Titling
-from omniagent_cli.agent.context.window import Window
 from omniagent_cli.agent.events import Engine, ModelSettings
 from omniagent_cli.agent.models.protocol_memory import ProtocolMemory
 from omniagent_cli.agent.models.recall import NAME as RECALL
 from omniagent_cli.agent.models.recall import Recall
 from omniagent_cli.agent.tools.skill import Skill
 from omniagent_cli.agent.tools.tool_toggles import Switches
-from omniagent_cli.config import Settings, cache_dir, chosen_model, config_dir, resolve_model
+from omniagent_cli.config import (
+    Settings,
+    cache_dir,
+    chosen_model,
+    config_dir,
+    resolve_model,
+    resolve_window,
+)
 from omniagent_cli.errors import SessionNotFound, UsageError
 from omniagent_cli.keys import KeyChain
 
@@ -104,7 +110,7 @@ class Answering:
             switches=Switches(self.wishes.only_tools, frozenset(self.settings.tools.disabled)),
             approve=approve,
             settings=replace(model_settings(self.settings), schema=self.wishes.schema),
-            window=window_of(self.settings),
+            window=resolve_window(self.settings),
             max_tool_rounds=self.settings.agent.max_tool_rounds,
             rollover=rollover_of(self.settings),
             titles=titling,
@@ -256,12 +262,6 @@ def pinned_model(store: SessionStore | None, session_id: str | None) -> str | No
         return store.header(session_id).model or None
     except SessionNotFound:
         return None
-
-
-def window_of(settings: Settings) -> Window:
-    """Return how much of a session is sent, as configured."""
-    window = settings.window
-    return Window(window.max_messages, window.max_tokens, window.compact_at)
 
 
 def rollover_of(settings: Settings) -> Rollover:

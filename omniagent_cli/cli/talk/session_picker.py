@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from omniagent_cli.cli.framework import exits
-from omniagent_cli.cli.framework import session_ids as ids
+from omniagent_cli.cli.framework import exits, session_ids
 from omniagent_cli.cli.framework.context import Context
 from omniagent_cli.errors import UsageError
 
@@ -43,4 +42,4 @@ def picked_session(
     if picked is None:
         terminal.note("no session was picked")
         raise typer.Exit(exits.INTERRUPTED)
-    return ids.as_given(picked)
+    return session_ids.escape_session_id(picked)

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 import typer
 
-from omniagent_cli.cli.framework import exits
-from omniagent_cli.cli.framework import session_ids as ids
+from omniagent_cli.cli.framework import exits, session_ids
 from omniagent_cli.cli.framework.context import Context
 from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import (
@@ -80,7 +79,7 @@ def place_of(
         return Place(None, None)
     store = context.store_to_create
     if session is not None:
-        return Place(store, ids.to_create(context, session))
+        return Place(store, session_ids.resolve_for_creation(context, session))
     return Place(store, _last_used(context) if go_on else new_session_id(utc_now()))
 
 
@@ -99,9 +98,11 @@ def _last_used(context: Context) -> str:
             "leave out --continue to begin one, or name one with --session"
         )
     try:
-        return ids.to_change(context, ids.RECENT)
+        return session_ids.resolve_for_change(context, session_ids.LAST_USED)
     except SessionExpired:
-        return ids.to_create(context, ids.RECENT)  # begun afresh by its first write, which says so
+        return session_ids.resolve_for_creation(
+            context, session_ids.LAST_USED
+        )  # begun afresh by its first write, which says so
 
 
 def remember(context: Context, place: Place, result: TurnResult) -> None:

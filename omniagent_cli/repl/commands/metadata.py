@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from omniagent_cli import parsing as given
+from omniagent_cli import parsing
 from omniagent_cli.errors import SessionNotFound, UsageError
 from omniagent_cli.repl.arguments import Kind
 from omniagent_cli.repl.chat import Chat
@@ -42,7 +42,7 @@ async def meta(
     elif action == "set":
         if not value:
             raise UsageError("/meta set needs a value; use /meta set KEY VALUE")
-        taken = value if string else given.json_or_text(value)
+        taken = value if string else parsing.parse_json_or_text(value)
         await chat.call(chat.store.set_metadata, chat.session_id, key, taken)
         chat.terminal.note(f"{one_line(key)} is set")
     elif await chat.call(chat.store.delete_metadata, chat.session_id, key):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from omniagent_cli import parsing as given
+from omniagent_cli import parsing
 from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import SessionExists, SessionNotFound, UsageError
 from omniagent_cli.models import ROLES, SessionSummary, check_session_id, new_session_id
@@ -109,18 +109,18 @@ async def sessions(
 
     Options are those of omniagent sessions list: /sessions --tag work --since 7d
     """
-    given.not_negative(limit, "--limit")
+    parsing.check_not_negative(limit, "--limit")
     if until and older_than:
         raise UsageError("use either --until or --older-than, not both")
-    before = given.moment_before(older_than, "--older-than") if older_than else None
+    before = parsing.parse_age(older_than, "--older-than") if older_than else None
     page = await chat.call(
         chat.store.list,
         limit=None if query or all_ else limit,
         sort=sort,
-        metadata=given.pairs(meta, "--meta"),
+        metadata=parsing.parse_pairs(meta, "--meta"),
         tags=tag,
-        since=given.moment(since, "--since") if since else None,
-        until=given.moment(until, "--until") if until else before,
+        since=parsing.parse_time(since, "--since") if since else None,
+        until=parsing.parse_time(until, "--until") if until else before,
         archived=None if all_ else archived,
     )
     found = _with_words(page, query)
@@ -153,9 +153,9 @@ async def search(
     Every word must occur; "a phrase" matches consecutive words, pre* a prefix. --session ID searches one session
     (@ is this one), --role ROLE only messages of user, assistant, tool or system.
     """
-    given.not_negative(limit, "--limit")
+    parsing.check_not_negative(limit, "--limit")
     if role:
-        given.one_of(role, ROLES, "--role")
+        parsing.check_choice(role, ROLES, "--role")
     if session:
         session = chat.session_id if session == "@" else await chat.call(meant, chat.store, session)
     hits = await chat.call(
