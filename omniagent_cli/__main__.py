@@ -6,23 +6,27 @@ import gc
 import os
 import sys
 
+from omniagent_cli.process_end import ProcessEnd
+
 _INTERRUPTED = 130
 
 
 def main() -> None:
-    """Run the program with the words of this process, and end it with the exit code.
+    """Run the program with the arguments of this process and exit with its code.
 
-    Modules are not garbage: looking through them again and again while they load, and once more at the end,
-    takes a tenth of a short command's time.
+    Modules are not garbage: collecting while they load takes a tenth of a short command's time.
     """
+    end = ProcessEnd()
     gc.set_threshold(50_000, 20, 20)
     _hold_streams()
     try:
         code = _run(sys.argv[1:])
     except KeyboardInterrupt:  # while modules are loaded
         code = _INTERRUPTED
-    gc.freeze()
-    sys.exit(code)
+    except SystemExit as error:
+        end.code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        raise
+    end.begin(code)
 
 
 def _run(words: list[str]) -> int:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import threading
+import weakref
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
@@ -53,7 +55,7 @@ class Background:
                 yield event  # type: ignore[misc]  # everything but the end mark is a T
         finally:
             close = getattr(closing, "aclose", None)
-            if close is not None:
+            if close is not None and not _exiting.is_set():
                 self.run(close())
 
     def _settle(self) -> None:
@@ -68,6 +70,7 @@ class Background:
                     target=_run, args=(self._loop,), name="omniagent", daemon=True
                 )
                 self._thread.start()
+                _running.add(self)
             return self._loop
 
     def close(self) -> None:
@@ -77,6 +80,7 @@ class Background:
         """
         with self._lock:
             loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
+        _running.discard(self)
         if loop is not None and thread is not None:
             # What will not be ended is left behind, and nobody can do anything about that.
             loop.set_exception_handler(lambda _loop, _context: None)
@@ -87,6 +91,19 @@ class Background:
             thread.join(_PATIENCE_SECONDS if ending.done() else 0)
             if not thread.is_alive():
                 loop.close()
+
+
+_running: weakref.WeakSet[Background] = weakref.WeakSet()
+_exiting = threading.Event()
+"""Set when the interpreter exits: no loop starts again for an iterator that is only then collected."""
+
+
+@atexit.register
+def _close_running() -> None:
+    """Close what a host program left open: finalizing the interpreter under a thread can crash it."""
+    _exiting.set()
+    for background in list(_running):
+        background.close()
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:

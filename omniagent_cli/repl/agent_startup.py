@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from omniagent_cli.agent.events import Engine
 from omniagent_cli.errors import OmniAgentError
+from omniagent_cli.process_end import start_daemon
 from omniagent_cli.repl.approval import Approval
 from omniagent_cli.repl.chat import Chat
 from omniagent_cli.repl.prompt import Prompt
@@ -55,8 +55,8 @@ class AgentStartup:
                 with suppress(OmniAgentError):  # the first turn reports it
                     agent.toolset.load()
 
-        # A daemon thread: leaving the chat does not wait for libraries to load.
-        threading.Thread(target=load, name="omniagent-preload", daemon=True).start()
+        # A daemon: leaving the chat does not wait for libraries to load.
+        start_daemon(load, name="omniagent-preload")
 
     def _from_thread(self, act: Callable[..., None], *args: Any) -> None:
         with suppress(RuntimeError):  # the loop is closed: the user left

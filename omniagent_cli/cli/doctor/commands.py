@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterable
 from typing import Annotated, NamedTuple
@@ -32,6 +31,7 @@ from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.cli.framework.exits import DONE, FAILED
 from omniagent_cli.config import Settings
 from omniagent_cli.errors import OmniAgentError
+from omniagent_cli.process_end import start_daemon
 from omniagent_cli.text.sanitize import one_line, plain_field
 from omniagent_cli.ui.cells import wrap_cells
 from omniagent_cli.ui.views import counted
@@ -104,9 +104,7 @@ def _looked_at(checked: CheckContext, seconds: float) -> list[_Result]:
         found[area] = _findings(check, checked)
 
     # Daemon threads: a server that hangs must not delay the end of the program.
-    threads = [threading.Thread(target=look, args=pair, daemon=True) for pair in AREAS.items()]
-    for thread in threads:
-        thread.start()
+    threads = [start_daemon(look, *pair, name="omniagent-doctor") for pair in AREAS.items()]
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
     slow = Finding(PROBLEM, f"no answer within {seconds:g} s", "check its server")
