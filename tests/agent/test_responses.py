@@ -182,7 +182,7 @@ SIMPLE = {
 def test_simple_servers(responses_server, chat_server, change):
     """Servers leave out events, ids or indexes; the answer is the same."""
     strict = responses_server()
-    body = {"model": "m", "include": ["reasoning.encrypted_content"]}
+    body = {"model": "m", "stream": True, "include": ["reasoning.encrypted_content"]}
     sent = [dict(event) for event in strict._reply(output(*ITEMS), body).parts]
     expected = ask(engine_for(responses_server(output(*ITEMS))))[-1]
     server = responses_server(lambda _: as_sent(bare(sent, **change)))
@@ -218,7 +218,11 @@ def test_events_that_mean_nothing_here(responses_server):
     odd = [{"type": "keepalive", "sequence_number": 3}, {"type": "codex.rate_limits"}, b": x\n\n"]
     odd += [b"event: ping\n\n", b"data: null\n\n", {"type": "response.steer.pending", "item": 1}]
     strict = responses_server()
-    sent = list(strict._reply(output(text("Hel", "lo")), {"model": "m", "include": []}).parts)
+    sent = list(
+        strict._reply(
+            output(text("Hel", "lo")), {"model": "m", "stream": True, "include": []}
+        ).parts
+    )
     mixed = [part for event in sent for part in (*odd, event)]
     assert ask(engine_for(responses_server(lambda _: as_sent(mixed))))[-1].text == "Hello"
 

@@ -9,17 +9,19 @@ from omniagent_cli.agent.events import (
     ModelSettings,
     Retrying,
     TextDelta,
+    ThinkingDelta,
 )
 from omniagent_cli.errors import ModelError, ModelRateLimited, ModelRefused, ModelUnreachable
 from tests.agent.asking import ASK, QUICK, ask
+from tests.agent.asking import engine_for as chat_engine_for
 from tests.agent.responses_asking import (
     SCHEMA,
     WEATHER,
     as_sent,
     engine_for,
 )
-from tests.servers.chat_server import STALL, Cut, chunk, document, status
-from tests.servers.responses_server import output, text
+from tests.servers.chat_server import STALL, Cut, answer, chunk, document, status
+from tests.servers.responses_server import output, reasoning, text
 
 ERROR = {
     "type": "error",
@@ -134,6 +136,37 @@ def test_a_model_without_reasoning_answers_without(responses_server, refusal, in
     ask(engine)
     assert [body.get("include") for body in server.chats()[1:]] == [include] * 2
     assert [body.get("reasoning") for body in server.chats()[1:]] == [thinks] * 2
+
+
+UNSTREAMED = status(
+    400,
+    {
+        "message": "Your organization must be verified to stream this model.",
+        "param": "stream",
+        "code": "unsupported_value",
+    },
+)
+
+
+def test_an_organization_that_may_not_stream(responses_server):
+    """Without the right to stream, answers come in one piece, with a notice."""
+    server = responses_server(UNSTREAMED, output(reasoning("Hm"), text("Hi")), output(text("Bye")))
+    engine = engine_for(server)
+    events = ask(engine)
+    assert "in one piece" in events[0].text
+    assert events[1:3] == [ThinkingDelta("Hm"), TextDelta("Hi")]
+    assert events[-1].usage
+    assert ask(engine)[0] == TextDelta("Bye")
+    assert ["stream" in body for body in server.chats()] == [True, False, False]
+
+
+def test_chat_completions_may_not_stream(chat_server):
+    """The same through Chat Completions."""
+    server = chat_server(UNSTREAMED, answer("Hi"))
+    events = ask(chat_engine_for(server))
+    assert "in one piece" in events[0].text
+    assert events[-1].text == "Hi"
+    assert {"stream", "stream_options"} & server.chats()[1].keys() == set()
 
 
 def test_the_effort_is_kept_without_a_summary(responses_server):

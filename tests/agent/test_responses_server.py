@@ -22,7 +22,7 @@ def test_the_events_of_the_server_are_as_published(responses_server):
         output(*items, status="failed", error={"code": "server_error", "message": "x"}),
     ):
         sent = server._reply(
-            answer, {"model": "m", "include": ["reasoning.encrypted_content"]}
+            answer, {"model": "m", "stream": True, "include": ["reasoning.encrypted_content"]}
         ).parts
         assert [event["sequence_number"] for event in sent] == list(range(len(sent)))
         for event in sent:

@@ -76,7 +76,9 @@ def check_request(raw: bytes, encrypted: Collection[str]) -> dict[str, Any]:
         raise Refused(
             "We could not parse the JSON body of your request.", "", "invalid_json"
         ) from error
-    _check_keys(body, create.ResponseCreateParamsStreaming, "")
+    streams = body.get("stream") if isinstance(body, dict) else None
+    kind = "ResponseCreateParamsStreaming" if streams else "ResponseCreateParamsNonStreaming"
+    _check_keys(body, getattr(create, kind), "")
     if body.get("store") is not False:
         raise Refused("these tests keep the history here", "store")
     for name in body.get("include") or ():

@@ -117,7 +117,7 @@ class ResponsesServer(ChatServer):
     def _reply(self, answer: Output, body: Mapping[str, Any]) -> Reply:
         events = list(self._events(answer, body))
         numbered = [{**event, "sequence_number": n} for n, event in enumerate(events)]
-        if answer.whole:
+        if answer.whole or not body.get("stream"):
             whole = json.dumps(numbered[-1]["response"]).encode()
             return document(whole, "application/json")
         if answer.after is not None:

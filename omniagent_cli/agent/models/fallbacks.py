@@ -57,6 +57,10 @@ _NO_THINKING = re.compile(
 litellm ("must include reasoning_content") say it."""
 
 
+_NO_STREAM = re.compile(r"verified to stream", re.IGNORECASE)
+"""As OpenAI says it to organizations that are not verified."""
+
+
 class Concessions:
     """What one model at one address does without; learned from its refusals, and kept to from then on.
 
@@ -100,6 +104,8 @@ class Concessions:
             self._notices.append(
                 Notice(f"{model} is asked without tools, for it takes none: {reason}")
             )
+        elif option == "stream":
+            self._notices.append(Notice(f"{model} sends its answers in one piece: {reason}"))
         elif option in _PART_NAMES:
             names = _PART_NAMES[option]
             text = f"{model} does not accept {names}, so those of earlier messages are not sent"
@@ -115,6 +121,9 @@ class Concessions:
         return notices
 
     def _refused(self, said: str, body: Mapping[str, Any]) -> str:
+        if "stream" in body and _NO_STREAM.search(said):
+            self._without.add("stream_options")
+            return "stream"
         if "stream_options" in body and "stream_options" in said:
             return "stream_options"
         for name, other in _LENGTHS.items():

@@ -32,7 +32,7 @@ _UNSUPPORTED = re.compile(
 )
 
 
-_REASONING_OPTIONS = frozenset({"include", "summary"})
+_REMEMBERED = frozenset({"include", "stream", "summary"})
 """Options that models without reasoning and unverified accounts reject; remembered, because each costs a request."""
 
 
@@ -48,7 +48,7 @@ class ResponsesFallbacks(Concessions):
         self.stale: set[str] = set()
         self._memory = memory
         self._key = f"without {endpoint.base_url} {endpoint.model}"
-        self._without |= _REASONING_OPTIONS & set((memory.get(self._key) or "").split())
+        self._without |= _REMEMBERED & set((memory.get(self._key) or "").split())
 
     def adapted(self, asked: Mapping[str, Any], settings: ModelSettings) -> dict[str, Any]:
         """Return the body of a request without the rejected options."""
@@ -68,7 +68,7 @@ class ResponsesFallbacks(Concessions):
                 self.stale |= refused
                 return True
         known = super().learn(status, said, body)
-        if learned := self._without & _REASONING_OPTIONS:
+        if learned := self._without & _REMEMBERED:
             self._memory.set(self._key, " ".join(sorted(learned)))
         return known
 
