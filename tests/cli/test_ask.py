@@ -318,7 +318,7 @@ def test_waiting_as_asked_is_told(ask, chat_server):
     """A 429 is waited out, with a line on stderr, and the answer comes."""
     ran = ask(chat_server(status(429, retry_after="0"), answer("ok")), "hi")
     assert (ran.code, ran.out) == (0, "ok\n")
-    assert "trying again" in ran.err
+    assert "retrying in" in ran.err
 
 
 def test_a_server_that_hangs_is_left(ask, chat_server, store, monkeypatch):

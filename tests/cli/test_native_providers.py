@@ -61,7 +61,8 @@ def test_a_refused_key_is_one_line(native_server, tmp_path):
     assert (code, out) == (1, "")
     assert err == (
         "omniagent: error: Anthropic refused the key; "
-        "give one with `omniagent keys set anthropic`, or set ANTHROPIC_API_KEY\n"
+        "give one with `omniagent keys set anthropic`, or set ANTHROPIC_API_KEY;"
+        " the question is saved: repeat it with -c, or with -c -m MODEL\n"
     )
 
 
