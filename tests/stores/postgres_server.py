@@ -9,6 +9,8 @@ from pathlib import Path
 
 import psycopg
 
+from tests.servers.guardian import GUARDIAN
+
 with warnings.catch_warnings():
     warnings.simplefilter(
         "ignore"
@@ -22,6 +24,8 @@ class PostgresServer:
 
     def __init__(self, *settings):
         directory = Path(tempfile.mkdtemp(prefix="postgres-"))
+        GUARDIAN.directory(directory)
+        GUARDIAN.pid_file(directory / "data" / "postmaster.pid")
         self._server = get_server(directory / "data", cleanup_mode="delete")
         self.directory = directory
         self.start()

