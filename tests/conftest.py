@@ -1,6 +1,7 @@
 """What every test lives in: an empty home of its own, and a network that ends at this machine."""
 
 import os
+import re
 import signal
 import sys
 
@@ -23,6 +24,9 @@ VARIABLES = (
     "FORCE_COLOR",
 )
 
+# Packages of Debian that tests need.
+DEBIAN_PACKAGES = ("zsh", "fish", "shellcheck", "tmux", "chromium", "mandoc", "bash-completion")
+
 sys.addaudithook(watch)
 
 # In a job in the background it is ignored, which what tests start would inherit.
@@ -41,14 +45,20 @@ def home(tmp_path_factory, monkeypatch):
     return directory
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # its line is printed after everything else
 def pytest_sessionfinish(session, exitstatus):
-    """In CI nothing is skipped: a missing shell or server is a failure there."""
+    """Name in one line what was skipped and how to install what is missing; in CI a skip fails the run."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if (
-        os.environ.get("CI") == "true"
-        and reporter is not None
-        and reporter.stats.get("skipped")
-        and exitstatus == 0
-    ):
-        reporter.write_line("tests were skipped, which CI does not allow")
+    skipped = reporter.stats.get("skipped") if reporter is not None else None
+    failing = bool(skipped) and os.environ.get("CI") == "true" and exitstatus == 0
+    if failing:
         session.exitstatus = 1
+    result = yield
+    if skipped and not hasattr(session.config, "workerinput"):
+        reasons = " ".join(str(report.longrepr) for report in skipped)
+        missing = [name for name in DEBIAN_PACKAGES if re.search(rf"\b{name}\b", reasons)]
+        line = f"{len(skipped)} skipped"
+        if missing:
+            line += f": {', '.join(missing)} not installed. Install: apt-get install {' '.join(missing)}"
+        reporter.write_line(line + "; CI=true allows no skip" * failing)
+    return result
