@@ -1,4 +1,4 @@
-"""The `omniagent` command: what must be instant is answered before anything is imported."""
+"""The `omniagent` command; `--version` and completion are answered before anything else is imported."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Our sessions behind other people's interfaces."""
+"""Adapters: stores and agents behind the protocols of other programs."""

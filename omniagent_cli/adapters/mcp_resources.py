@@ -1,4 +1,4 @@
-"""Sessions as resources: their addresses, pages of them, and what one holds, as JSON lines or to read."""
+"""MCP resources for sessions: URIs, paging, and content as JSON lines or Markdown."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ ROOT = "omniagent://sessions/"
 PAGE = 100
 
 MAX_CONTENT_BYTES = 1_000_000
-"""What one resource holds of a session at most: its newest messages."""
+"""The maximum bytes of a resource; a larger session is cut to its newest messages."""
 
 _AT_ONCE = 100
 _HERE_ONLY = ("uid", "expires_at")
 
 
 class Form(NamedTuple):
-    """One way to read a session.
+    """A representation of a session.
 
     Attributes:
-        query: what its address ends in.
+        query: the query part of its URI.
     """
 
     format: str
@@ -46,23 +46,23 @@ FORMS = (
         "",
         "application/jsonl",
         "A session as JSON lines",
-        "a header line, then a line for each message, the newest last; what omniagent exports and imports",
+        "a header line, then one line per message, newest last; the export format of omniagent",
     ),
     Form(
         "markdown",
         "?format=markdown",
         "text/markdown",
         "A session to read",
-        "a conversation as Markdown, the newest message last",
+        "a conversation as Markdown, newest message last",
     ),
 )
 
 
 class Content(NamedTuple):
-    """What a resource holds.
+    """The content of a resource.
 
     Attributes:
-        omitted: how many older messages did not fit.
+        omitted: the number of older messages that did not fit.
     """
 
     text: str
@@ -71,24 +71,24 @@ class Content(NamedTuple):
 
 
 def address_of(session_id: str, form: Form = FORMS[0]) -> str:
-    """Return the address of a session; every character that could mean anything there is percent-encoded."""
+    """Return the URI of a session; all special characters are percent-encoded."""
     name = quote(session_id, safe="")
     if not session_id.strip("."):
-        name = session_id.replace(".", "%2E")  # a dot alone is a step in a path
+        name = session_id.replace(".", "%2E")  # a single dot is a path segment
     return f"{ROOT}{name}{form.query}"
 
 
 def template(form: Form) -> str:
-    """Return the address of any session (RFC 6570)."""
+    """Return the URI template of sessions (RFC 6570)."""
     return f"{ROOT}{{id}}{form.query}"
 
 
 def read(store: SessionStore, address: str) -> Content:
-    """Return what stands at an address.
+    """Return the content of a resource.
 
     Raises:
-        UsageError: it is no address of a session.
-        SessionNotFound: there is no such session.
+        UsageError: the URI does not name a session.
+        SessionNotFound: the session does not exist.
     """
     session_id, form = _parsed(address)
     session = store.header(session_id)
@@ -96,7 +96,7 @@ def read(store: SessionStore, address: str) -> Content:
     header = _header(session, len(messages), omitted)
     pieces = list(open_exporter(form.format).write([OutgoingSession(header, iter(messages))]))
     if omitted and form.format == "markdown":
-        pieces.insert(1, f"\n*{omitted} older messages are left out here.*\n".encode())
+        pieces.insert(1, f"\n*{omitted} older messages were left out.*\n".encode())
     return Content(b"".join(pieces).decode(), form.mime_type, omitted)
 
 
@@ -107,11 +107,11 @@ def _parsed(address: str) -> tuple[str, Form]:
         form = FORMS[0]
     if not address.startswith(ROOT) or form is None:
         known = " and ".join(template(form) for form in FORMS)
-        raise UsageError(f"there is no resource at this address; there are {known}")
+        raise UsageError(f"unknown resource; valid URIs are {known}")
     try:
         return check_session_id(unquote(name, errors="strict")), form
     except UnicodeDecodeError as error:
-        raise UsageError("the session id in this address is not percent-encoded UTF-8") from error
+        raise UsageError("the session id in this URI is not percent-encoded UTF-8") from error
 
 
 def _header(session: Session, count: int, omitted: int) -> dict[str, Any]:
@@ -121,7 +121,7 @@ def _header(session: Session, count: int, omitted: int) -> dict[str, Any]:
 
 
 def _newest(store: SessionStore, session_id: str) -> tuple[list[dict[str, Any]], int]:
-    """Return the newest messages that fit, oldest first, and how many did not."""
+    """Return the newest messages that fit, oldest first, and the number of the others."""
     total = store.count_messages(session_id)
     room = MAX_CONTENT_BYTES
     kept: list[dict[str, Any]] = []
@@ -137,10 +137,10 @@ def _newest(store: SessionStore, session_id: str) -> tuple[list[dict[str, Any]],
 
 
 def listed(store: SessionStore, cursor: str | None) -> tuple[SessionPage, str | None]:
-    """Return a page of sessions, the one used last first, and the cursor of the next page.
+    """Return a page of sessions, last used first, and the cursor of the next page.
 
     Raises:
-        UsageError: the cursor is none that was given out.
+        UsageError: the cursor is invalid.
     """
     page = store.list(limit=PAGE, cursor=None if cursor is None else _cursor(cursor), damaged=[])
     following = page.next_cursor
@@ -156,4 +156,4 @@ def _cursor(text: str) -> Cursor:
             return Cursor(pinned, key, check_session_id(session_id))
     except (ValueError, TypeError, RecursionError, InvalidRecord, UsageError):
         pass
-    raise UsageError("this cursor was not given out here; begin without one")
+    raise UsageError("invalid cursor; start without one")

@@ -1,6 +1,6 @@
-"""Stdin and stdout as the wire of a protocol: lines come in and go out in threads that hold up no end of the program.
+"""Line transport over stdin and stdout, in daemon threads that do not delay the end of the program.
 
-The SDK's own reading waits in a thread that cannot be given up, so that Ctrl-C would wait for the client's next word.
+The SDK's own reader waits in a thread that cannot be canceled, so that Ctrl-C would wait for the client's next message.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from contextlib import contextmanager, suppress
 from omniagent_cli.errors import UsageError
 
 MAX_LINE_BYTES = 16 << 20
-"""A longer message is refused; nothing that may be asked here comes near it."""
+"""Maximum bytes of a message; valid requests are far smaller."""
 
 LAST_ANSWERS_SECONDS = 1.0
-"""How long answers may still take once stdin has ended, as in ``omniagent mcp < requests``; clients wait for twice that."""
+"""Seconds to wait for pending responses after the end of stdin; clients wait for twice as long."""
 
 _WAITING = 64
 _PIECE = 1 << 16
@@ -30,20 +30,20 @@ _TOO_LONG = (
 
 
 def check_streams() -> None:
-    """Make sure that there is a wire; to be asked first, for a file that is opened later gets a closed one's number.
+    """Check that stdin and stdout are open; call it first, because a file opened later may reuse a closed descriptor.
 
     Raises:
         UsageError: stdin or stdout was closed when the program started.
     """
     if sys.__stdin__ is None or sys.__stdout__ is None:
         raise UsageError(
-            "stdin and stdout have to be open: a client starts this program and talks with it through them"
+            "stdin and stdout must be open; a client starts this program and communicates through them"
         )
 
 
 @contextmanager
 def standard_streams() -> Iterator[tuple[int, int]]:
-    """Take stdin and stdout for the protocol alone and give them back; what else is printed goes to stderr.
+    """Reserve stdin and stdout for the protocol and restore them afterwards; other output goes to stderr.
 
     Raises:
         UsageError: one of them is closed.
@@ -56,7 +56,7 @@ def standard_streams() -> Iterator[tuple[int, int]]:
     os.dup2(nothing, 0)
     try:
         os.dup2(2, 1)
-    except OSError:  # there is no stderr
+    except OSError:  # stderr is closed
         os.dup2(nothing, 1)
     os.close(nothing)
     try:
@@ -64,13 +64,13 @@ def standard_streams() -> Iterator[tuple[int, int]]:
     finally:
         with suppress(OSError, ValueError):
             sys.stdout.flush()
-        # The copies stay open: a thread may wait in them, and must not find another file there.
+        # The copies stay open: a waiting thread must not find another file under its descriptor.
         os.dup2(incoming, 0)
         os.dup2(outgoing, 1)
 
 
 def _copy(descriptor: int) -> int:
-    """Return a copy that programs we start do not get, and that is none of the standard three."""
+    """Return a copy that is not inherited by child processes and not a standard descriptor."""
     if sys.platform == "win32":
         return os.dup(descriptor)
     import fcntl
@@ -79,12 +79,12 @@ def _copy(descriptor: int) -> int:
 
 
 class Outgoing:
-    """Writes in a thread of its own; the SDK uses it as its asynchronous stdout.
+    """Writer with a thread of its own; the SDK uses it as its asynchronous stdout.
 
     Attributes:
-        error: why nothing can be written any more.
-        lines: how many went out.
-        grown: set with each line that went out.
+        error: the error after which nothing can be written.
+        lines: the number of lines written.
+        grown: an event that is set with each written line.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -97,10 +97,10 @@ class Outgoing:
         threading.Thread(target=self._work, name="omniagent-mcp-out", daemon=True).start()
 
     async def write(self, text: str) -> None:
-        """Write a line and wait until it is out.
+        """Write a line and wait until it is written.
 
         Raises:
-            OSError: nobody reads any more, or the disk behind ``>`` is full.
+            OSError: the reader has closed the pipe, or the disk is full.
         """
         done: asyncio.Future[None] = self._loop.create_future()
         self._queue.put((text.encode("utf-8", "replace"), done))
@@ -109,10 +109,10 @@ class Outgoing:
         self.grown.set()
 
     async def flush(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: writes are not buffered."""
 
     def _work(self) -> None:
-        with suppress(RuntimeError):  # the loop was closed: nobody waits any more
+        with suppress(RuntimeError):  # the loop was closed: no caller waits
             while True:
                 data, done = self._queue.get()
                 error = self._put(data)
@@ -137,7 +137,7 @@ def _settle(done: asyncio.Future[None], error: OSError | None) -> None:
 
 
 class Incoming:
-    """Reads lines in a thread of its own, no more than wait to be answered; the SDK uses it as its stdin."""
+    """Reader with a thread of its own that reads ahead only a bounded number of lines; the SDK uses it as its stdin."""
 
     def __init__(self, descriptor: int, outgoing: Outgoing) -> None:
         self._descriptor = descriptor
@@ -165,12 +165,12 @@ class Incoming:
             await self._outgoing.write(_TOO_LONG)
 
     def _count(self, line: str) -> None:
-        """Count what will be answered, as far as that can be told without reading it: an error costs a second at the end."""
+        """Count pending requests by scanning raw bytes; a miscount only delays shutdown by a second."""
         if '"method"' in line:
             self._asked += ('"id"' in line) - ('"notifications/cancelled"' in line)
 
     async def _last_answers(self) -> None:
-        """Wait for the answers that are owed: the SDK gives up all work as soon as it is told of the end."""
+        """Wait for pending responses: the SDK cancels all work at the end of input."""
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_ANSWERS_SECONDS):
                 while self._outgoing.lines < self._asked and self._outgoing.error is None:
@@ -184,7 +184,7 @@ class Incoming:
                 self._loop.call_soon_threadsafe(self._lines.put_nowait, line)
 
     def _read(self) -> Iterator[str | None]:
-        """Yield the lines, an empty text for one that is too long, and None at the end."""
+        """Yield lines, an empty string for one that is too long, and None at the end."""
         pieces: list[bytes] = []
         size = 0
         while data := self._piece():
@@ -206,5 +206,5 @@ class Incoming:
     def _piece(self) -> bytes:
         try:
             return os.read(self._descriptor, _PIECE)
-        except OSError:  # a terminal that went away
+        except OSError:  # a closed terminal
             return b""

@@ -1,9 +1,8 @@
-"""Our stores behind the Session protocol of the OpenAI Agents SDK, so that its runners keep their history in them.
+"""Session protocol of the OpenAI Agents SDK over any store.
 
 The protocol is https://openai.github.io/openai-agents-python/ref/memory/session/ (checked with openai-agents 0.24).
-Each item of the SDK is one message: what our message shape has a place for stands there, so that listing, search,
-exports and recall work on it; what has more than that stands whole in ``extra["openai_agents_item"]`` and comes back
-from there, equal.
+Each item of the SDK is one message. Fields that a message has are stored there, so that listing, search, exports and
+recall use them; an item with more fields is also stored whole in ``extra["openai_agents_item"]`` and returned equal.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from omniagent_cli.stores import SessionStore
 
 ITEM = "openai_agents_item"
-"""Key in a message's ``extra`` under which the item of the SDK is kept as it was."""
+"""The key of the unchanged item in a message's ``extra``."""
 
 Item = dict[str, Any]
 T = TypeVar("T")
@@ -33,27 +32,25 @@ _CALLS = {
     "custom_tool_call": "input",
     "mcp_call": "arguments",
 }
-"""Item types that are a call of a tool, and where each keeps its arguments."""
+"""Item types that are tool calls, and the field of their arguments."""
 
 
 class Settings(Protocol):
-    """What of the SDK's ``SessionSettings`` is looked at."""
+    """The used part of the SDK's ``SessionSettings``."""
 
     limit: int | None
 
 
 class OmniSession:
-    """One session of a store, as the OpenAI Agents SDK wants it.
+    """A session of a store for the OpenAI Agents SDK.
 
-    It comes into being with its first items. Nothing is ever rewritten: items are appended, and what `pop_item` and
-    `clear_session` remove goes to the store's trash. Messages that other programs put into the session are given to
-    the SDK too, as the items nearest to them.
+    Its first items create it. Items are only appended, and `pop_item` and `clear_session` move items to the store's
+    trash. Messages written by other programs are returned as the closest items.
 
     Args:
-        session_id: the session's id in the store.
-        store: the store; it stays open, and its owner closes it.
-        session_settings: the SDK's ``SessionSettings``, or a mapping; its ``limit`` holds when `get_items` is called
-            without one.
+        session_id: the id of the session in the store.
+        store: the store; the caller closes it.
+        session_settings: the SDK's ``SessionSettings``, or a mapping; its ``limit`` is the default of `get_items`.
     """
 
     def __init__(
@@ -65,15 +62,15 @@ class OmniSession:
         self.session_id = check_session_id(session_id)
         self.session_settings = _coerced(session_settings)
         self._store = store
-        # One thread, so that what one object is asked to do happens in that order.
+        # One thread, so that the calls of one object run in order.
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="omniagent-session")
         self._end = weakref.finalize(self, self._worker.shutdown, wait=False)
 
     async def get_items(self, limit: int | None = None) -> list[Item]:
-        """Return the newest items in order; 0 are none, None as many as `session_settings` say, or all."""
+        """Return the newest items in order, at most `limit`; None uses the limit of `session_settings`, or returns all."""
         if limit is None:
             limit = getattr(self.session_settings, "limit", None)
-        # A negative limit is none at all for the SDK's own sessions (SQLite reads LIMIT -1 so).
+        # A negative limit means no limit in the SDK's own sessions (SQLite reads LIMIT -1 so).
         last = None if limit is None or limit < 0 else limit
         return await self._call(lambda: self._items(last))
 
@@ -89,7 +86,7 @@ class OmniSession:
         """Append items, all or none.
 
         Raises:
-            InvalidRecord: one of them is not a JSON object; nothing was stored.
+            InvalidRecord: an item is not a JSON object; nothing was stored.
         """
         messages = [to_message(item) for item in items]
 
@@ -98,16 +95,16 @@ class OmniSession:
     def _append(self, messages: Sequence[Message]) -> None:
         if not messages:
             return
-        if messages[0].role != "user":  # the runner goes on in a turn that an earlier batch began
+        if messages[0].role != "user":  # the runner continues a turn of an earlier batch
             with contextlib.suppress(SessionNotFound):
                 for newest in self._store.messages(self.session_id, last=1):
                     messages[0].turn_id = newest.turn_id
         self._store.append(self.session_id, messages)
 
     async def pop_item(self) -> Item | None:
-        """Remove the newest item, to the trash, and return it; None when there is none.
+        """Move the newest item to the trash and return it; return None without items.
 
-        A message that another program put there, and that is several items, goes as a whole.
+        A message of another program that corresponds to several items is removed as a whole.
         """
         return await self._call(self._pop)
 
@@ -121,7 +118,7 @@ class OmniSession:
         return None
 
     async def clear_session(self) -> None:
-        """Remove all items, to the trash; the session and its metadata stay."""
+        """Move all items to the trash; the session and its metadata stay."""
 
         def clear() -> None:
             with contextlib.suppress(SessionNotFound):
@@ -130,16 +127,18 @@ class OmniSession:
         await self._call(clear)
 
     def close(self) -> None:
-        """End the worker thread; the store stays open. An object that is dropped does so by itself."""
+        """End the worker thread; the store stays open. Garbage collection does the same."""
         self._end()
 
     async def _call(self, work: Callable[[], T]) -> T:
-        """Do something in the worker; a cancelled caller waits for what came of it, and is cancelled then.
+        """Run work in the worker thread; a canceled caller waits for the result before it is canceled.
 
         Otherwise it could not know whether its items were stored.
         """
         if not self._end.alive:
-            raise StoreClosed(f"the session object of {self.session_id!r} was closed; make another")
+            raise StoreClosed(
+                f"the session object of {self.session_id!r} is closed; create another"
+            )
         done = asyncio.get_running_loop().run_in_executor(self._worker, work)
         cancelled: asyncio.CancelledError | None = None
         while not done.done():
@@ -148,19 +147,19 @@ class OmniSession:
             except asyncio.CancelledError as error:
                 cancelled = cancelled or error
         if cancelled is not None:
-            done.exception()  # so that it counts as seen
+            done.exception()  # mark the exception as retrieved
             raise cancelled
         return done.result()
 
 
 def to_message(item: Any) -> Message:
-    """Return the message that keeps an item of the SDK.
+    """Return the message for an item of the SDK.
 
     Raises:
-        InvalidRecord: it is not a JSON object.
+        InvalidRecord: the item is not a JSON object.
     """
     if not isinstance(item, Mapping):
-        raise InvalidRecord("an item is a JSON object")
+        raise InvalidRecord("an item must be a JSON object")
     own = dict(item)
     written = dump(own)
     message = Message(**_shape(own))
@@ -171,7 +170,7 @@ def to_message(item: Any) -> Message:
 
 
 def _shape(item: Item) -> dict[str, Any]:
-    """Return what of an item the shape of our messages has a place for."""
+    """Return the fields of an item that a message has."""
     kind, role = str(item.get("type", "message")), item.get("role")
     if kind in _CALLS:
         call = {
@@ -193,7 +192,7 @@ def _shape(item: Item) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str:
-    """Return text, or the text of parts, one a line."""
+    """Return text, or the texts of parts, one per line."""
     if isinstance(value, str):
         return value
     if not isinstance(value, list):
@@ -203,7 +202,7 @@ def _text(value: Any) -> str:
 
 
 def to_items(message: Message) -> list[Item]:
-    """Return the items of the SDK that a message is: the one it keeps, or those nearest to it."""
+    """Return the items of a message: the stored one, or the closest ones."""
     kept = (message.extra or {}).get(ITEM)
     if isinstance(kept, dict):
         return [kept]

@@ -105,10 +105,10 @@ def test_a_client_reads_sessions(db, store, mode):
             assert await called(client, "get", session_id="bob") == "there is no session 'bob'"
             for name in ("delete", "clear"):
                 assert await called(client, name, session_id="alice") == (
-                    f"sessions_{name} is not allowed here; it is with: omniagent mcp --allow-delete"
+                    f"sessions_{name} is not allowed; start the server with: omniagent mcp --allow-delete"
                 )
             assert await called(client, "metadata_set", session_id="alice", key="k", value="1") == (
-                "sessions_metadata_set is not allowed here; it is with: omniagent mcp --allow-write"
+                "sessions_metadata_set is not allowed; start the server with: omniagent mcp --allow-write"
             )
 
     asyncio.run(talk())
@@ -361,7 +361,7 @@ def test_closed_streams_are_told(db, store, closed):
         check=False,
     )
     assert (ran.returncode, ran.stdout, ran.stderr.count(b"\n")) == (2, b"", 1)
-    assert b"stdin and stdout have to be open" in ran.stderr
+    assert b"stdin and stdout must be open" in ran.stderr
 
 
 def test_a_person_who_starts_it_is_told_what_it_waits_for(db, tmp_path):
@@ -469,7 +469,7 @@ def test_unknown_tools_are_refused(store):
 
     async def talk():
         async with inside(store) as client:
-            with pytest.raises(MCPError, match=r"there is no tool 'sessions_\ufffdx'"):
+            with pytest.raises(MCPError, match=r"unknown tool 'sessions_\ufffdx'"):
                 await client.call_tool("sessions_\x1bx", {})
 
     asyncio.run(talk())
@@ -541,7 +541,7 @@ def test_hostile_cursors_are_refused(store, cursor):
 
     async def talk():
         async with inside(store) as client:
-            with pytest.raises(MCPError, match="this cursor was not given out here"):
+            with pytest.raises(MCPError, match="invalid cursor"):
                 await client.list_resources(cursor=cursor)
 
     asyncio.run(talk())
@@ -572,8 +572,8 @@ def test_every_id_has_an_address(store, session_id):
 @pytest.mark.parametrize(
     ("address", "told"),
     [
-        ("file:///etc/passwd", "there is no resource at this address"),
-        ("omniagent://sessions/s?format=html", "there is no resource at this address"),
+        ("file:///etc/passwd", "unknown resource"),
+        ("omniagent://sessions/s?format=html", "unknown resource"),
         ("omniagent://sessions/", "a session id must not be blank"),
         ("omniagent://sessions/%00", "must not hold control characters"),
         ("omniagent://sessions/%01abc", "must not hold control characters"),
@@ -611,8 +611,8 @@ def test_large_sessions_are_bounded(store):
     header, *messages = map(json.loads, lines.text.splitlines())
     assert (header["omitted_messages"], header["message_count"], len(messages)) == (6, 10, 10)
     assert messages[-1]["content"] == "the last"
-    assert "\n*6 older messages are left out here.*\n" in page.text
-    assert page.text.index("left out here") < page.text.index("## ")
+    assert "\n*6 older messages were left out.*\n" in page.text
+    assert page.text.index("were left out") < page.text.index("## ")
 
 
 def test_ids_are_completed(store):
