@@ -12,16 +12,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from omniagent_cli.agent.events import EngineEvent, Finished, ModelSettings, Notice
-from omniagent_cli.agent.models import streaming_engine
+from omniagent_cli.agent.models import connection
 from omniagent_cli.agent.models.chat_completions import ChatCompletionsEngine
+from omniagent_cli.agent.models.connection import Connection
 from omniagent_cli.agent.models.protocol_memory import ProtocolMemory
 from omniagent_cli.agent.models.providers import Endpoint
 from omniagent_cli.agent.models.responses import ResponsesEngine
-from omniagent_cli.agent.models.streaming_engine import (
-    Connection,
-    StreamingEngine,
-    WrongProtocolError,
-)
+from omniagent_cli.agent.models.streaming_engine import StreamingEngine, WrongProtocolError
 from omniagent_cli.errors import ModelRefused, UsageError
 from omniagent_cli.text.sanitize import one_line
 
@@ -87,7 +84,7 @@ class ProtocolEngine:
 
     def preload(self) -> None:
         """Import the library; safe in any thread, so that it loads while the user types."""
-        streaming_engine.preload()
+        connection.preload()
 
     async def stream(
         self,
