@@ -18,7 +18,7 @@ from tests.stores.{kind}_server import {name}
 
 def test_it():
     server = {name}()
-    print(os.getpid(), server.directory, flush=True)
+    print("\\nserver", os.getpid(), server.directory, flush=True)
     sys.stdin.read()
 """
 
@@ -50,7 +50,7 @@ def test_a_killed_test_process_leaves_nothing(tmp_path, kind, name, number):
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=TOP, env={**os.environ, "PYTHONPATH": str(TOP), "TMPDIR": str(tmp_path)},
     ) as process:  # fmt: skip
         lines = iter(process.stdout.readline, b"")
-        words = next(line for line in lines if str(tmp_path).encode() in line).split()
+        words = next(line for line in lines if line.startswith(b"server ")).split()[1:]
         pid, directory = int(words[0]), words[1].decode()
         assert Path(directory).exists()
         os.kill(pid, number)
