@@ -6,8 +6,10 @@ import json
 
 import pytest
 
+from omniagent_cli.cli import main
 from tests.agent.native_asking import BY_NAME, Servers
 from tests.cli.asking import Program
+from tests.cli.scene import environment, surroundings
 from tests.servers import anthropic_server
 from tests.servers.chat_server import STALL
 
@@ -32,8 +34,11 @@ def variables(server):
 
 
 def asked(db, server, *argv):
-    """Run a command in a process of its own; return exit code, stdout and stderr."""
-    return Program(db, *argv, **variables(server)).wait()
+    """Run a command; return exit code, stdout and stderr."""
+    environ = environment(db, **variables(server))
+    with surroundings(environ, b"", db.parent) as (out, err):
+        code = main(argv, environ=environ, cwd=db.parent)
+        return code, *(stream.flush() or stream.buffer.getvalue().decode() for stream in (out, err))
 
 
 def test_ask_is_answered_stored_and_shown(native_server, tmp_path):

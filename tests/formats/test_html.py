@@ -140,7 +140,7 @@ def test_nothing_that_was_said_becomes_more_than_text(said):
     assert read(data).ids == ["s1", "s1-title", *(f"s1-m{n}" for n in range(5)), "index"]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(HOSTILE)
 def test_an_answer_stays_inside_its_place(said):
     """Every element opened by an answer is closed, and its links are safe."""
@@ -161,7 +161,7 @@ def prose_text(text: str) -> str:
     return sanitize(text)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.text(st.sampled_from("ab .,:;!?#>&=-+1)(\"'\n\n漢ü"), max_size=40))
 def test_the_short_way_for_prose_is_the_long_way(text):
     """The fast path for prose renders the same as the Markdown parser."""
@@ -189,7 +189,7 @@ BOMBS = {
     "rising backticks": " ".join("`" * n for n in range(300)), "stars": "*a **a " * 7_000, "lists": "- " * 20_000,
     "nested lists": "".join("  " * n + "- a\n" for n in range(220)), "links": "[a](" * 12_000, "entities": "&amp" * 12_000,
     "references": "[a]: b\n" * 7_000, "wide table": "|a" * 1_000 + "|\n" + "|-" * 1_000 + "|\n" + "|a" * 1_000 + "|\n",
-    "empty rows": "|a" * 1_000 + "|\n" + "|-" * 1_000 + "|\n" + "|\n" * 3_000, "addresses": "http://" * 9_000,
+    "empty rows": "|a" * 1_000 + "|\n" + "|-" * 1_000 + "|\n" + "|\n" * 600, "addresses": "http://" * 9_000,
     "code": "```c\n" + " \n" * 9_000, "quoted code": "```awk\n" + '"\\' * 9_000, "fences": "```\n" * 20_000,
     "huge": "*" * 3_000_000, "one line": "a" * 3_000_000,
 }  # fmt: skip

@@ -15,8 +15,17 @@ from omniagent_cli.formats.importer import import_path, import_stream
 from omniagent_cli.stores import open_store
 from tests.benchmarks import histories
 
+QUICK = ("openai", "chatgpt", "claude-code", "llm")
+"""One format of each kind of reader: lines, a document, a log with records, a database; the others take as long."""
 
-@pytest.mark.parametrize("format_name", histories.WRITERS)
+
+@pytest.mark.parametrize(
+    "format_name",
+    [
+        name if name in QUICK else pytest.param(name, marks=pytest.mark.soak)
+        for name in histories.WRITERS
+    ],
+)
 def test_memory_does_not_grow_with_one_long_conversation(format_name, tmp_path) -> None:
     """A single conversation of 25 MB is not held in memory."""
     path = tmp_path / "in"

@@ -97,7 +97,7 @@ def test_what_is_copied(home: Home, tmp_path: Path) -> None:
     program(tmp_path / "bin", "xclip", f"cat > {tmp_path / 'taken'}")
     home.store().append("user-123", [Message("user", "my question"), Message("assistant", ANSWER)])
     path = f"{tmp_path / 'bin'}:{home.environ['PATH']}"
-    chat = home.open(PATH=path, DISPLAY=":0")
+    chat = home.chat(PATH=path, DISPLAY=":0")
     copies = (
         ("/copy", ANSWER.replace("\x1b", "\ufffd").replace("\x07", "\ufffd")),
         ("/copy 0", "my question"),
@@ -129,7 +129,7 @@ def test_nothing_fails_in_silence(talk: Talk) -> None:
 def test_too_long_for_the_terminal(home: Home) -> None:
     """A text no terminal takes is not sent, and an error where nothing else takes it."""
     home.store().append("user-123", Message("assistant", "x" * (SEQUENCE_BYTES + 1)))
-    chat = home.open()
+    chat = home.chat()
     chat.say("/copy")
     chat.wait_for("was not copied")
     chat.wait_for("too long for the terminal")

@@ -34,7 +34,7 @@ def test_ctrl_c_right_after_enter(home: Home, chat_server: Callable) -> None:
 def test_a_screen_reader_gets_text_in_order(home: Home, chat_server: Callable) -> None:
     """With chat.screen_reader roles are words, and between Enter and the next prompt nothing but text is written."""
     home.serve(chat_server(answer("One **bold** ", "answer.\n\n", "And more.", thinking=["hm"])))
-    chat = home.start(OMNIAGENT_CHAT_SCREEN_READER="true", NO_COLOR="1")
+    chat = home.begin(OMNIAGENT_CHAT_SCREEN_READER="true", NO_COLOR="1")
     chat.wait_for("You:")
     chat.say("tell me")
     shown = chat.wait_for("You:", count=2)
@@ -53,7 +53,7 @@ def test_the_locale_c(home: Home, chat_server: Callable) -> None:
     """With LANG=C spinner, tool lines, tables and the toolbar are ASCII."""
     table = "| a | b |\n|---|---|\n| 1 | 2 |\n\n> quoted\n\nand so on"
     home.serve(chat_server(calls(("sessions_search", {"query": "go"})), answer(table)))
-    chat = home.open(columns=60, LANG="C")
+    chat = home.chat(columns=60, LANG="C")
     chat.say("go")
     chat.wait_for("and so on")
     shown = chat.wait_prompt(2)
@@ -69,7 +69,7 @@ def test_a_narrow_window(home: Home, chat_server: Callable, columns: int) -> Non
     home.serve(
         chat_server(calls(("sessions_search", {"query": "go"})), answer("A *short* answer."))
     )
-    chat = home.open(columns=columns, rows=20)
+    chat = home.chat(columns=columns, rows=20)
     chat.say("go")
     shown = chat.wait_for("A short answer.")
     chat.wait_prompt(2)
@@ -83,8 +83,8 @@ def test_a_narrow_window(home: Home, chat_server: Callable, columns: int) -> Non
     assert chat.wait() == 0
 
 
-def test_ctrl_z_paints_nothing_over_the_shell(home: Home, chat_server: Callable) -> None:
-    """Ctrl-Z in an answer leaves no half-painted rows, and fg takes none of the shell's lines away."""
+def test_ctrl_z_gives_the_terminal_back(home: Home, chat_server: Callable) -> None:
+    """Ctrl-Z in an answer leaves the terminal as it was and no half-painted rows; fg resumes below the shell's lines."""
     home.serve(chat_server(stall("```\nfirst line\nsecond line\nthird")))
     argv = ["bash", "--norc", "--noprofile", "-i"]
     with TerminalProgram(argv, {**home.environ, "PS1": "shell> "}, cwd=str(home.path)) as shell:
@@ -97,16 +97,20 @@ def test_ctrl_z_paints_nothing_over_the_shell(home: Home, chat_server: Callable)
         shown = shell.wait_for("Stopped")
         assert "second line" not in shown
         shell.say("echo $((40 + 2))")
-        shell.wait_match(r"(?m)^42$")
+        assert "echo $((40 + 2))" in shell.wait_match(r"(?m)^42$")
         shell.say("fg")
         shown = shell.wait_for("third")
         assert re.search(r"(?m)^42$", shown)
         assert "Stopped" in shown
         shell.send(CTRL_C)
+        shell.wait_for("interrupted")
         shell.wait_prompt(2)
         shell.send(CTRL_D)
         shell.wait_for("shell>", count=4)
         assert shell.shown.count("second line") == 1
+    role, status, text = home.stored()[1]
+    assert (role, status) == ("assistant", "interrupted")
+    assert "second line" in text
 
 
 def test_a_disk_that_is_full_in_the_middle_of_a_chat(home: Home, chat_server: Callable) -> None:

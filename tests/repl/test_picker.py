@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from omniagent_cli.repl.picker_model import PAGE, SessionChoices
 from omniagent_cli.stores import SessionStore, open_store
 from omniagent_cli.testing import FakeClock
 from tests.repl.home import Home, home
+from tests.repl.piped import PipedProgram
 from tests.repl.talk import Talk
 from tests.repl.terminal import CTRL_C, ESCAPE, TerminalProgram
 
@@ -34,9 +36,13 @@ def some(home: Home) -> Home:
     return home
 
 
-def picking(home: Home, **options: object) -> TerminalProgram:
+def picking(home: Home, **options: object) -> PipedProgram:
     """Start a chat with --pick and wait for the list."""
-    program = home.start("--pick", **options)  # type: ignore[arg-type]
+    return listed(home.begin("--pick", **options))  # type: ignore[arg-type]
+
+
+def listed(program: PipedProgram | TerminalProgram) -> Any:
+    """Wait for the list of a program."""
     program.wait_for("pick>")
     program.wait_for("Sourdough bread")
     return program
@@ -97,7 +103,7 @@ def test_leaving_the_list(some: Home, key: str) -> None:
 
 def test_switch_lets_one_pick(some: Home) -> None:
     """/switch without an id picks; left with Escape or Ctrl-C, the prompt is back in the session it was."""
-    chat = some.open("-s", "garden")
+    chat = some.chat("-s", "garden")
     for prompts, key in ((2, ESCAPE), (3, CTRL_C)):
         chat.say("/switch")
         chat.wait_for("pick>")
@@ -114,7 +120,7 @@ def test_switch_lets_one_pick(some: Home) -> None:
 
 def test_a_signal_ends_it(some: Home) -> None:
     """SIGTERM leaves the screen as it was and ends with its code."""
-    chat = picking(some)
+    chat = listed(some.start("--pick"))
     chat.signal(signal.SIGTERM)
     assert chat.wait() == 128 + signal.SIGTERM
     assert bytes(chat.raw).endswith(b"\n") or LEAVE_ALTERNATE in chat.raw
@@ -126,7 +132,7 @@ def test_hostile_titles_are_harmless(home: Home) -> None:
     store = home.store()
     store.append("evil\u202eid", Message("user", "hi \x1b]0;owned\x07 <b> [red]\x1b[2J there"))
     store.set_title("evil\u202eid", "\x1b[31mred\x1b[2J\x07 {title}")
-    chat = home.start("--pick")
+    chat = home.begin("--pick")
     chat.wait_for("{title}")
     chat.wait_for("<b> [red]")
     assert b"owned\x07" not in chat.raw
@@ -136,7 +142,7 @@ def test_hostile_titles_are_harmless(home: Home) -> None:
 
 def test_no_sessions_to_pick(home: Home) -> None:
     """Without any session that is said, and a new one begins."""
-    chat = home.start("--pick")
+    chat = home.begin("--pick")
     chat.wait_for("no sessions yet")
     chat.wait_prompt(1)
     chat.say("hello")
@@ -146,7 +152,7 @@ def test_no_sessions_to_pick(home: Home) -> None:
 
 def test_a_dumb_terminal_gets_a_numbered_list(some: Home) -> None:
     """Where nothing can be painted there are numbers and a question; words narrow the list down."""
-    chat = some.start("--pick", TERM="dumb")
+    chat = some.begin("--pick", TERM="dumb")
     chat.wait_for("3. Garden gate, garden")
     chat.wait_for("Number of a session")
     chat.say("tax")
@@ -225,7 +231,7 @@ def test_pages_of_sessions(home: Home) -> None:
     pages = 3
     for number in range(PAGE * pages):
         store.append(f"s{number}", Message("user", f"number {number}."))
-    chat = home.start("--pick")
+    chat = home.begin("--pick")
     chat.wait_for(f"number {PAGE * pages - 1}.")
     chat.send("number 0.")
     chat.wait_match(r"(?m)^> number 0\.")
@@ -236,7 +242,7 @@ def test_pages_of_sessions(home: Home) -> None:
 def test_wrong_uses(home: Home) -> None:
     """--pick beside another way to name a session, or without a terminal, is exit 2 and one line."""
     for options in (("--pick", "-s", "x"), ("--pick", "-c"), ("--pick", "--ephemeral")):
-        chat = home.start(*options)
+        chat = home.begin(*options)
         assert chat.wait() == 2
         assert len(chat.rows) <= 2
         assert "--pick" in chat.shown

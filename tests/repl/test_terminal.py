@@ -11,17 +11,15 @@ import pytest
 
 from omniagent_cli.models import Message
 from omniagent_cli.stores import open_store
-from tests.repl.home import OMNIAGENT, Home, home
+from tests.repl.home import Home, home
 from tests.repl.terminal import (
     ALT_ENTER,
     CTRL_C,
     CTRL_D,
     CTRL_R,
-    CTRL_Z,
     PASTE,
     TAB,
     UP,
-    TerminalProgram,
 )
 from tests.servers.chat_server import Cut, answer, chunk, stall, stream
 
@@ -44,7 +42,7 @@ def test_two_turns_and_leaving(home: Home) -> None:
 
 
 def test_ctrl_c_keeps_the_partial_answer(home: Home, chat_server: Callable) -> None:
-    """Ctrl-C in a stalled answer brings the prompt back; what came is stored, marked interrupted."""
+    """Ctrl-C in a stalled answer brings the prompt back; what came is stored, marked interrupted, and chat -c continues it."""
     server = chat_server(stall("The beginning ", "of an answer"), answer("And now whole."))
     home.serve(server)
     chat = home.open()
@@ -54,27 +52,13 @@ def test_ctrl_c_keeps_the_partial_answer(home: Home, chat_server: Callable) -> N
     chat.wait_for("interrupted")
     chat.wait_prompt(2)
     assert home.stored()[1] == ("assistant", "interrupted", "The beginning of an answer")
+    chat.wait_until(lambda _: "2 messages" in chat.rows[-1], "the toolbar")
     chat.say("again")
     chat.wait_for("And now whole.")
     chat.wait_prompt(3)
     chat.send(CTRL_D)
     assert chat.wait() == 0
-
-
-def test_an_interrupted_first_turn_is_a_session_to_go_on_with(
-    home: Home, chat_server: Callable
-) -> None:
-    """After Ctrl-C in its first turn a session is counted in the toolbar, and chat -c goes on with it."""
-    home.serve(chat_server(stall("The beginning of an answer")))
-    chat = home.open()
-    chat.say("tell me")
-    chat.wait_for("of an answer")
-    chat.send(CTRL_C)
-    chat.wait_prompt(2)
-    chat.wait_until(lambda _: "2 messages" in chat.rows[-1], "the toolbar")
-    chat.send(CTRL_D)
-    assert chat.wait() == 0
-    home.open("-c").wait_for("The beginning of an answer")
+    home.chat("-c").wait_for("The beginning of an answer")
 
 
 def test_ctrl_c_before_the_first_word(home: Home, chat_server: Callable) -> None:
@@ -258,30 +242,6 @@ def test_hostile_output_never_drives_the_terminal(home: Home, chat_server: Calla
     assert chat.screen.title != "owned"
     for sequence in (b"\x1b]0;", b"\x1b]52", b"\xc2\x9b", "\u202e".encode(), b"\x07"):
         assert sequence not in chat.raw
-
-
-def test_ctrl_z_gives_the_terminal_back(home: Home, chat_server: Callable) -> None:
-    """Ctrl-Z in an answer stops the chat with the terminal as it was; fg goes on with it."""
-    home.serve(chat_server(stall("half an answer")))
-    argv = ["bash", "--norc", "--noprofile", "-i"]
-    with TerminalProgram(argv, {**home.environ, "PS1": "shell> "}, cwd=str(home.path)) as shell:
-        shell.wait_for("shell>")
-        shell.say(f"{OMNIAGENT} chat -s user-123")
-        shell.wait_prompt(1)
-        shell.say("tell me")
-        shell.wait_for("half an answer")
-        shell.send(CTRL_Z)
-        shell.wait_for("Stopped")
-        shell.say("echo $((40 + 2))")
-        assert "echo $((40 + 2))" in shell.wait_match(r"(?m)^42$")
-        shell.say("fg")
-        shell.wait_for("chat -s user-123", count=3)
-        shell.send(CTRL_C)
-        shell.wait_for("interrupted")
-        shell.wait_prompt(2)
-        shell.send(CTRL_D)
-        shell.wait_for("shell>", count=4)
-    assert home.stored()[1] == ("assistant", "interrupted", "half an answer")
 
 
 def test_errors_are_one_line_and_the_chat_goes_on(home: Home, chat_server: Callable) -> None:

@@ -157,8 +157,16 @@ def test_backups_that_can_be_read_are_named(placed, tmp_path):
 
 
 class TestRekey:
-    @pytest.mark.parametrize("old", [KEY, Passphrase("old")], ids=str)
-    @pytest.mark.parametrize("new", [OTHER, Passphrase("new"), Passphrase("old")], ids=str)
+    @pytest.mark.parametrize(
+        ("old", "new"),
+        [
+            (KEY, OTHER),
+            (KEY, Passphrase("new")),
+            (Passphrase("old"), OTHER),
+            (Passphrase("old"), Passphrase("old")),  # a new salt, and so another key
+        ],
+        ids=["key-key", "key-passphrase", "passphrase-key", "passphrase-passphrase"],
+    )
     def test_key_is_changed(self, opened, old, new):
         """Everything is there with the new key, and nothing with the old one."""
         with with_encryption(opened(), old) as store:
