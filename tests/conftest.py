@@ -1,5 +1,6 @@
 """What every test lives in: an empty home of its own, and a network that ends at this machine."""
 
+import itertools
 import os
 import re
 import signal
@@ -27,6 +28,8 @@ VARIABLES = (
 # Packages of Debian that tests need.
 DEBIAN_PACKAGES = ("zsh", "fish", "shellcheck", "tmux", "chromium", "mandoc", "bash-completion")
 
+HOMES = itertools.count()
+
 sys.addaudithook(watch)
 
 # In a job in the background it is ignored, which what tests start would inherit.
@@ -37,7 +40,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 @pytest.fixture(autouse=True)
 def home(tmp_path_factory, monkeypatch):
     """Give each test an empty home and none of the person's settings."""
-    directory = tmp_path_factory.mktemp("home")
+    directory = tmp_path_factory.getbasetemp() / "homes" / str(next(HOMES))
+    directory.mkdir(mode=0o700, parents=True)  # mktemp looks through all earlier ones
     for name in list(os.environ):
         if name.startswith(VARIABLES) or name.endswith("_API_KEY"):
             monkeypatch.delenv(name)
