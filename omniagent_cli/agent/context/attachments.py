@@ -255,7 +255,7 @@ def explained(error: ModelError, records: Iterable[Mapping[str, Any]], model: st
         return error
     return ModelRefused(
         f"{error}; it was sent {' and '.join(names)}, which {model} may not take: choose a model that does"
-        " (--model, /retry -m), or ask without; later messages are sent without it",
+        " (--model, /retry -m), or ask without",
         status=error.status,
     )
 

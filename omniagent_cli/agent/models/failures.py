@@ -37,6 +37,9 @@ _REFUSES_PARTS = re.compile(
 """Local servers refuse a picture that their model does not accept with 500, which a retry does not change."""
 
 
+_NAMES_IMAGES = re.compile(r"image input|\bimages\b", re.IGNORECASE)
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """An error ready to be raised.
@@ -154,7 +157,9 @@ def _refusal(
         return f"the account at {title} has no credit left{tail}; see its billing page"
     if status == 403:
         return f"{title} does not allow this key to use {model}{tail}; choose another model or key"
-    if status == 404:
+    if status == 404 and not _NAMES_IMAGES.search(
+        tail
+    ):  # OpenRouter: "No endpoints found that ..."
         hint = f"`omniagent models list` or the base_url {endpoint.base_url} may be wrong"
         if endpoint.provider.name == "ollama":
             hint = f"`ollama pull {model}` fetches it"
