@@ -317,7 +317,7 @@ class Agent:
         self._check_open()
         asked = engine or self.engine
         if isinstance(asked, Recall) and session_id is not None:
-            asked = Recall(self.store, session_id)
+            asked = asked.in_session(self.store, session_id)
         return Turn(
             engine=asked,
             transcript=transcript,
@@ -380,14 +380,14 @@ def open_model(
     """
     if model is not None and not isinstance(model, str):
         return model
-    send_key = True
+    send_key, named = True, model is not None
     if model is None:
         from omniagent_cli.agent.models.discovery import choose_model
 
         choice = choose_model(keys=keys, base_url=base_url)
         model, base_url, send_key = choice.model, choice.base_url or None, choice.send_key
     if model == RECALL:
-        return Recall()
+        return Recall(named=named, keys=keys)
     from omniagent_cli.agent.models.engine_factory import open_engine
 
     return open_engine(model, base_url=base_url, api=api, keys=keys, send_key=send_key)

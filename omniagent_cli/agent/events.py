@@ -132,7 +132,8 @@ class ModelSettings:
 class Engine(Protocol):
     """Asks one model one question: messages and tools in, a stream of events out.
 
-    One with an attribute `uses_tools` that is False is given no tools, and none are set up for it. One with a method
+    One with an attribute `uses_tools` that is False is given no tools, and none are set up for it. One with an
+    attribute `pins_sessions` that is False does not become the model of a session. One with a method
     `preload` is told to import what it needs, in a thread, while the person types.
 
     `stream` yields deltas as they come and ends with exactly one `Finished`. It raises a `ModelError`

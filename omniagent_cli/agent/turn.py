@@ -133,7 +133,7 @@ class Turn:
     async def _ask(self) -> AsyncGenerator[TurnEvent | Message, None]:
         """Ask once; the last thing yielded is the stored answer."""
         partial, self.partial = self.partial, None
-        answer = _GrowingAnswer(self.transcript, self.engine.name, partial)
+        answer = _GrowingAnswer(self.transcript, self.engine, partial)
         finished: Finished | None = None
         records: list[dict[str, Any]] = []
         try:
@@ -273,8 +273,12 @@ def _result(call: ToolCall, outcome: Outcome) -> Message:
 class _GrowingAnswer:
     """The answer while it streams: kept on disk at its first piece and then every `CHECKPOINT_SECONDS`."""
 
-    def __init__(self, transcript: Transcript, model: str, partial: Message | None = None) -> None:
+    def __init__(
+        self, transcript: Transcript, engine: Engine, partial: Message | None = None
+    ) -> None:
         self._transcript = transcript
+        self._pins_sessions = getattr(engine, "pins_sessions", True)
+        model = engine.name
         begun = Message("assistant", "", model=model)
         self._message = begun if partial is None else continuing.taken_up(partial, model)
         self._start = self._message.text
@@ -322,7 +326,8 @@ class _GrowingAnswer:
         message.status = "complete"
         if finished.model and finished.model != self._message.model:
             message.extra = {**(message.extra or {}), "answered_as": finished.model}
-        return await self._transcript.finish(message, model=message.model)
+        model = message.model if self._pins_sessions else None
+        return await self._transcript.finish(message, model=model)
 
     async def give_up(self, status: str, error: str) -> None:
         """Store what there is of an answer that ends early; without any text, mark the question."""

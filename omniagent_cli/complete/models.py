@@ -1,6 +1,7 @@
 """The cache of model names: the models that each provider listed last, for TAB and for lists.
 
-One line per model, ``provider:model<TAB>time<TAB>address``, which TAB reads in no time.
+One line per model, ``provider:model<TAB>time<TAB>address<TAB>fields``, which TAB reads without a JSON parser. `fields`
+are the other fields of the provider's list as a JSON object, such as ``shutdown_date``; empty when there are none.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    Row = tuple[str, str, str]
-    """Model as ``provider:name``, time of the request (RFC 3339), address of the server."""
+    Row = tuple[str, str, str, str]
+    """Model as ``provider:name``, time of the request (RFC 3339), address of the server, other fields as JSON."""
 
 __all__ = ["model_names", "read_models", "write_models"]
 
@@ -31,23 +32,41 @@ def read_models(environ: Mapping[str, str]) -> list[Row]:
             lines = file.read(_LARGEST_BYTES).split("\n")
     except (OSError, ValueError, ConfigError):
         return []
-    rows = (tuple(line.split("\t")) for line in lines)
-    return [(row[0], row[1], row[2]) for row in rows if len(row) == 3 and row[0].isprintable()]
+    rows = ([*line.split("\t"), ""] for line in lines)
+    return [
+        (row[0], row[1], row[2], row[3])
+        for row in rows
+        if len(row) in (4, 5) and row[0].isprintable()
+    ]
 
 
 def write_models(
-    provider: str, base_url: str, asked_at: str, models: Iterable[str], environ: Mapping[str, str]
+    provider: str,
+    base_url: str,
+    asked_at: str,
+    models: Iterable[str],
+    environ: Mapping[str, str],
+    *,
+    fields: Mapping[str, str] | None = None,
 ) -> None:
     """Replace the cached models of a provider, best effort.
 
     Names that could not be typed or that could drive a terminal are skipped, because a server may send anything.
+
+    Args:
+        provider: its name.
+        base_url: the address that was asked.
+        asked_at: the time of the request.
+        models: the names of the models.
+        environ: the environment variables.
+        fields: the other fields of a model as JSON on one line, by its name.
     """
     from pathlib import Path
 
     from omniagent_cli.private_files import locked_directory, write_private
 
     new = [
-        f"{provider}:{name}\t{asked_at}\t{base_url}\n"
+        f"{provider}:{name}\t{asked_at}\t{base_url}\t{(fields or {}).get(name, '')}\n"
         for name in dict.fromkeys(models)
         if 0 < len(name) <= _LONGEST_NAME and name.isprintable() and " " not in name
     ]
@@ -76,7 +95,7 @@ def model_names(
         environ: the environment variables.
     """
     found = _aliases(options.get("--config") or environ.get("OMNIAGENT_CONFIG", ""), environ)
-    for name, _, _ in read_models(environ):
+    for name, *_ in read_models(environ):
         found.setdefault(name, "")
     for name, text in defaults:
         found.setdefault(name, text)

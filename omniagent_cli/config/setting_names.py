@@ -1,4 +1,4 @@
-"""Names of settings: ``window.max_tokens``, ``prices."openai:gpt-4.1".input``; as text and as parts."""
+"""Names of settings: ``window.max_tokens``, ``prices."openai:gpt-6.1-sol".input``; as text and as parts."""
 
 from __future__ import annotations
 

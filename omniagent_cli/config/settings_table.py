@@ -59,7 +59,7 @@ class Setting(NamedTuple):
     untrusted: Untrusted
 
 
-_MODEL = Line("a model such as openai:gpt-5, or one of your aliases")
+_MODEL = Line("a model such as openai:gpt-6.1-sol, or one of your aliases")
 _STORE = Address("a store URL such as sqlite:///path/sessions.db, a path, or @NAME")
 _HTTP = Address("a URL that starts with http:// or https://", r"https?://[^\s/?#]+\S*")
 _DOLLARS = Number(0, 1_000_000)

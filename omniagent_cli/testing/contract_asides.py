@@ -38,7 +38,7 @@ class AsidesContract(ContractBase):
         """Messages, times, title and search go to the new id; the old one begins empty, with its metadata."""
         store.append("s", said("first words", "more"))
         store.set_metadata("s", "project", "apollo")
-        store.set_model("s", "openai:gpt-5")
+        store.set_model("s", "openai:gpt-6.1-sol")
         store.put_summary("s", 0, {"text": "of the first"})
         before = store.get("s")
         clock.advance("9h")
@@ -53,7 +53,7 @@ class AsidesContract(ContractBase):
         assert aside.updated_at == before.updated_at
         assert aside.metadata == {"project": "apollo", "continued_in": "s", "rollover": "idle"}
         assert store.last_summary("s@before")["text"] == "of the first"
-        assert (fresh.messages, fresh.title, fresh.model) == ([], "", "openai:gpt-5")
+        assert (fresh.messages, fresh.title, fresh.model) == ([], "", "openai:gpt-6.1-sol")
         assert fresh.metadata == {"project": "apollo", "continues": "s@before"}
         assert fresh.uid != before.uid
         assert store.last_summary("s") is None

@@ -41,7 +41,11 @@ def usage_record(used: Tally, prices: Prices) -> dict[str, Any]:
 def usage_table(used: Tally, prices: Prices) -> Table:
     """Return usage by model, with columns for cached tokens and cost if there are any."""
     rows = []
-    cached = any(counts["cached_tokens"] for counts in used.models.values())
+    cached = [
+        (key, title)
+        for key, title in (("cached_tokens", "CACHED"), ("cache_write_tokens", "CACHE WRITE"))
+        if any(counts[key] for counts in used.models.values())
+    ]
     has_prices = any(model in prices for model in used.models)
     for model, counts in sorted(used.models.items()):
         row = [
@@ -49,13 +53,13 @@ def usage_table(used: Tally, prices: Prices) -> Table:
             f"{counts['answers']:,}",
             f"{counts['input_tokens']:,}",
         ]
-        row += [f"{counts['cached_tokens']:,}"] if cached else []
+        row += [f"{counts[key]:,}" for key, _ in cached]
         row.append(f"{counts['output_tokens']:,}")
         if has_prices:
             spent = cost(counts, prices.get(model))
             row.append(_UNPRICED if spent is None else dollars(spent))
         rows.append(row)
-    titles = ["ANSWERS", "INPUT", *(["CACHED"] if cached else []), "OUTPUT"]
+    titles = ["ANSWERS", "INPUT", *(title for _, title in cached), "OUTPUT"]
     titles += ["COST"] if has_prices else []
     columns = [
         Column("MODEL", "cyan", shrink=True),

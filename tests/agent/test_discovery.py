@@ -53,7 +53,7 @@ def test_an_address_alone(chat_server):
         )
         assert choice.reason == f"base_url is {server.url}"
     assert choose(configured="openai", base_url=server.url).model == "openai:mine"
-    assert choose(configured="openai").model == "openai:gpt-5"
+    assert choose(configured="openai").model == "openai:gpt-6.1-sol"
     with pytest.raises(ModelUnreachable):
         choose({"OPENAI_API_KEY": "sk"}, base_url="http://127.0.0.1:1/v1")
 

@@ -19,13 +19,13 @@ from omniagent_cli.errors import ConfigError, UsageError
 @pytest.mark.parametrize(
     ("text", "name"),
     [
-        ("openai:gpt-5", "openai:gpt-5"),
-        (" OpenAI:gpt-5 ", "openai:gpt-5"),
+        ("openai:gpt-6.1-sol", "openai:gpt-6.1-sol"),
+        (" OpenAI:gpt-6.1-sol ", "openai:gpt-6.1-sol"),
         ("ollama:llama3:8b", "ollama:llama3:8b"),
         ("openrouter:anthropic/claude:beta", "openrouter:anthropic/claude:beta"),
         ("google:gemini-2.5-pro", "gemini:gemini-2.5-pro"),
-        ("openai", "openai:gpt-5"),
-        ("openai:", "openai:gpt-5"),
+        ("openai", "openai:gpt-6.1-sol"),
+        ("openai:", "openai:gpt-6.1-sol"),
         ("ollama", "ollama"),
     ],
 )
@@ -37,8 +37,8 @@ def test_a_model_is_provider_and_name(text, name):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("opnai:gpt-5", "there is no provider 'opnai'; did you mean openai?"),
-        ("mistrl", "'mistrl' is not a model; write provider:name, such as openai:gpt-5; did you mean mistral?"),
+        ("opnai:gpt-6.1-sol", "there is no provider 'opnai'; did you mean openai?"),
+        ("mistrl", "'mistrl' is not a model; write provider:name, such as openai:gpt-6.1-sol; did you mean mistral?"),
         ("llama3:8b", "'llama3:8b' names no provider; perhaps ollama:llama3:8b"),
         ("\x1b[31m:x", f"there is no provider '\ufffd[31m'; the providers are {', '.join(PROVIDERS)}"),
     ],

@@ -44,9 +44,9 @@ def prepare(home: Path, cwd: Path, stores: Path) -> None:
     config = home / ".config/omniagent"
     config.mkdir(parents=True, mode=0o700)
     (config / "config.toml").write_text(
-        f'model = "openai:gpt-5-mini"\n[stores.work]\nurl = "{cwd}/work.db"\n'
+        f'model = "openai:gpt-6-luna"\n[stores.work]\nurl = "{cwd}/work.db"\n'
         "[window]\nmax_messages = 40\n"
-        '[prices."openai:gpt-5-mini"]\ninput = 1.0\noutput = 2.0\n'
+        '[prices."openai:gpt-6-luna"]\ninput = 1.0\noutput = 2.0\n'
     )
     keys = config / "keys.json"
     keys.write_text(f'{{"openai": "{KEY}", "anthropic": "{KEY}"}}')

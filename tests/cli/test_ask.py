@@ -253,18 +253,18 @@ def test_recall_answers_without_key_and_network(run, store):
     assert second.out.startswith("You said ")
     assert "Tom" in second.out
     assert second.err == ""
-    assert store.header("x").model == "recall"
+    assert store.header("x").model == ""
     assert run("-q", "ask", "-s", "y", "hi").err == ""
 
 
 def test_offline_means_this_machine_only(run, store, db):
     """--offline refuses a model elsewhere that was named, and passes over a configured one."""
-    assert run("ask", "--offline", "-m", "openai:gpt-5", "hi").code == 2
+    assert run("ask", "--offline", "-m", "openai:gpt-6.1-sol", "hi").code == 2
     assert not db.exists()
-    assert run("config", "set", "model", "openai:gpt-5").code == 0
+    assert run("config", "set", "model", "openai:gpt-6.1-sol").code == 0
     ran = run("ask", "--offline", "-s", "x", "hi")
     assert ran.code == 0
-    assert store.header("x").model == "recall"
+    assert store.header("x").model == ""
 
 
 def test_words_that_are_no_unicode_are_kept(process, chat_server, store):

@@ -12,10 +12,10 @@ import pytest
         ("store.url", "redi://me:secret@x", "unknown store scheme 'redi' in redi://me:***@x; did you mean redis:?"),
         ("stores.work.url", "sqlite://host/x", "the store URL 'sqlite://host/x' names a host"),
         ("store.url", "@work", "store.url cannot be '@work': no such store (none defined); define it first: 'omniagent config set stores.work.url URL'"),
-        ("model", "nope", "'nope' is not a model; write provider:name, such as openai:gpt-5"),
-        ("model", "opnai:gpt-5", "there is no provider 'opnai'; did you mean openai"),
+        ("model", "nope", 'unknown model "nope"; write provider:name, such as openai:gpt-6.1-sol'),
+        ("model", "opnai:gpt-6.1-sol", "there is no provider 'opnai'; did you mean openai"),
         ("models.aliases.fast", "opnai:x", "there is no provider 'opnai'"),
-        ("titles.model", "nope", "'nope' is not a model"),
+        ("titles.model", "nope", 'unknown model "nope"'),
         ("agent.provider", "opnai", "agent.provider: there is no provider 'opnai'; did you mean openai"),
     ],
 )  # fmt: skip
@@ -67,7 +67,7 @@ def test_broken_settings_can_be_mended(run, home):
     """A file that cannot be read for one mistake can still be mended, with values that are checked."""
     file = home / ".config/omniagent/config.toml"
     file.parent.mkdir(parents=True)
-    file.write_text('model = "openai:gpt-5"\n[display]\ncolor = "pink"\n')
+    file.write_text('model = "openai:gpt-6.1-sol"\n[display]\ncolor = "pink"\n')
     assert run("config", "set", "model", "nope", store=None).code == 2
     assert run("config", "set", "model", "groq:llama", store=None).code == 0
     assert run("config", "set", "display.color", "never", store=None).code == 0

@@ -123,7 +123,7 @@ def test_a_project_file_and_variables(run, tmp_path, monkeypatch, config):
     config('model = "recall"\n')
     (tmp_path / ".omniagent.toml").write_text('[store]\nurl = "/tmp/elsewhere.db"\n')
     monkeypatch.setenv("OMNIAGENT_MODEL", "recall")
-    monkeypatch.setenv("OMNIAGENT_MODLE", "openai:gpt-5")
+    monkeypatch.setenv("OMNIAGENT_MODLE", "openai:gpt-6.1-sol")
     ran = run("doctor", store=None)
     found = told(ran, "configuration")
     assert ["warning", f"{tmp_path}/.omniagent.toml is not trusted, so it does not set store.url", "'omniagent config trust' allows it"] in found  # fmt: skip
@@ -134,7 +134,7 @@ def test_a_project_file_and_variables(run, tmp_path, monkeypatch, config):
 
 def test_a_key_that_is_taken_and_one_that_is_not(run, chat_server, monkeypatch, home):
     """Each provider with a key is asked; a refused key is a problem, and no key is ever shown."""
-    good, bad = chat_server(models=["gpt-5", "gpt-6"]), chat_server()
+    good, bad = chat_server(models=["gpt-6.1-sol", "gpt-6"]), chat_server()
     bad.models_reply = status(401, f"the key {KEY} is wrong")
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.setenv("OPENAI_BASE_URL", good.url)
@@ -179,7 +179,7 @@ def test_offline_asks_nobody_on_the_net(run, monkeypatch):
 
 def test_a_model_without_its_key(run, config):
     """A model that is chosen and whose provider has no key is a problem with its remedy."""
-    config('model = "openai:gpt-5"\n[models.aliases]\nfast = "opnai:x"\n')
+    config('model = "openai:gpt-6.1-sol"\n[models.aliases]\nfast = "opnai:x"\n')
     ran = run("doctor", "--offline", store=None)
     assert ran.code == 1
     assert any("opnai" in cells[2] and cells[1] == "problem" for cells in ran.cells)

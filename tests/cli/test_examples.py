@@ -45,7 +45,7 @@ def stores(tmp_path_factory):
 def sandbox(home, tmp_path, chat_server, monkeypatch, stores):
     """The prepared home, with the variables that lead to it."""
     for name, value in {
-        "OPENAI_BASE_URL": chat_server(models=["gpt-5", "gpt-5-mini"]).url,
+        "OPENAI_BASE_URL": chat_server(models=["gpt-6.1-sol", "gpt-6-luna"]).url,
         "OLLAMA_HOST": "127.0.0.1:9",
         "SHELL": "/bin/bash",
         "PATH": f"{home}/bin:{Path(sys.executable).parent}:/usr/bin:/bin",

@@ -24,7 +24,7 @@ KEY = "sk-secret-of-mine"
 @pytest.fixture
 def openai(chat_server, monkeypatch):
     """A server in the place of OpenAI, a key for it, and nothing else on this machine."""
-    server = chat_server(models=["gpt-5", "gpt-5-mini", "text-embedding-3-small"])
+    server = chat_server(models=["gpt-6.1-sol", "gpt-6-luna", "text-embedding-3-small"])
     monkeypatch.setenv("OLLAMA_HOST", "127.0.0.1:9")
     monkeypatch.setenv("OPENAI_BASE_URL", server.url)
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
@@ -55,24 +55,27 @@ def test_what_a_provider_offers_is_asked_once_a_day(run, openai, cache):
     """A list is asked for with the key, remembered in a private file with its time, and asked again on demand."""
     ran = run("models", "list")
     assert [row[:2] for row in ran.cells] == [
-        ["openai:gpt-5", "OPENAI_API_KEY"],
-        ["openai:gpt-5-mini", "OPENAI_API_KEY"],
+        ["openai:gpt-6.1-sol", "OPENAI_API_KEY"],
+        ["openai:gpt-6-luna", "OPENAI_API_KEY"],
         ["openai:text-embedding-3-small", "OPENAI_API_KEY"],
         ["recall", "built in"],
     ]
     assert [row[3] for row in ran.cells] == ["chosen", "", "", ""]
-    assert "openai:gpt-5 answers where nothing else is named: a key for OpenAI is set" in ran.err
+    assert (
+        "openai:gpt-6.1-sol answers where nothing else is named: a key for OpenAI is set" in ran.err
+    )
     assert openai.requests[-1].headers["authorization"] == f"Bearer {KEY}"
     assert stat.S_IMODE(cache.stat().st_mode) == 0o600
     assert KEY not in ran.out + ran.err + cache.read_text()
     again = run("models", "--json")
     assert len(openai.requests) == 1
     assert again.json[0] == {
-        "model": "openai:gpt-5",
+        "model": "openai:gpt-6.1-sol",
         "origin": "OPENAI_API_KEY",
         "asked_at": ran.cells[0][2],
         "chosen": True,
         "reason": "a key for OpenAI is set (OPENAI_API_KEY)",
+        "shutdown_date": None,
     }
     openai.models.append("gpt-6")
     assert "openai:gpt-6" not in names(run("models", "list"))
@@ -86,7 +89,7 @@ def test_who_was_asked_long_ago_is_asked_again(run, openai, home, cache):
     write_models("openai", openai.url, "2020-01-01T00:00:00.000000Z", ["old"], environ)
     assert "openai:old" not in names(run("models", "list"))
     cache.write_bytes(b"\xff\xfe broken\topenai:x\n")
-    assert "openai:gpt-5" in names(run("models", "list"))
+    assert "openai:gpt-6.1-sol" in names(run("models", "list"))
 
 
 def test_one_that_fails_hides_no_other(run, openai, chat_server, monkeypatch, home):
@@ -97,19 +100,22 @@ def test_one_that_fails_hides_no_other(run, openai, chat_server, monkeypatch, ho
     openai.models_reply = status(503, "busy")
     ran = run("models", "list")
     assert ran.code == 0
-    assert names(ran) == ["openai:gpt-5", "recall"]
+    assert names(ran) == ["openai:gpt-6.1-sol", "recall"]
     assert ran.err.splitlines()[0] == (
         "omniagent: warning: OpenAI fails or is overloaded (503): busy; try again later"
     )
     then = "2020-01-01T00:00:00.000000Z"
-    write_models("openai", openai.url, then, ["gpt-4", "gpt-5"], {"HOME": str(home)})
+    write_models("openai", openai.url, then, ["gpt-4", "gpt-6.1-sol"], {"HOME": str(home)})
     ran = run("models", "list")
-    assert [row[::2] for row in ran.cells[:2]] == [["openai:gpt-4", then], ["openai:gpt-5", then]]
+    assert [row[::2] for row in ran.cells[:2]] == [
+        ["openai:gpt-4", then],
+        ["openai:gpt-6.1-sol", then],
+    ]
 
 
 def test_one_provider_alone(run, openai):
     """--provider lists one provider's models, and fails as it fails."""
-    assert names(run("models", "list", "--provider", "OpenAI"))[0] == "openai:gpt-5"
+    assert names(run("models", "list", "--provider", "OpenAI"))[0] == "openai:gpt-6.1-sol"
     openai.models_reply = document(b"<html>", "text/html")
     ran = run("models", "list", "--provider", "openai", "--refresh")
     assert (ran.code, "sent no list of models" in ran.err) == (1, True)
@@ -134,7 +140,7 @@ def test_offline_asks_nobody_but_this_machine(run, openai, chat_server, monkeypa
     listed = (run("models", "list", "--offline") for _ in range(10))
     ran = next(ran for ran in listed if "ollama" in ran.out)
     assert ["groq:openai/gpt-oss-120b", "GROQ_API_KEY", "", ""] in ran.cells
-    assert "openai:gpt-5" in names(ran)  # it is on this machine
+    assert "openai:gpt-6.1-sol" in names(ran)  # it is on this machine
     assert "ollama:llama3:8b answers where nothing else is named" in ran.err
     ran = run("models", "list", "--offline", "--provider", "xai")
     assert (ran.code, "offline was asked for" in ran.err) == (1, True)
@@ -153,14 +159,14 @@ def test_a_local_server_is_never_sent_a_key(run, chat_server, monkeypatch):
 
 def test_aliases_and_what_the_settings_name_are_listed(run, openai):
     """An alias is a model to choose; a model no provider lists is still the one that answers."""
-    run("config", "set", "models.aliases.fast", "openai:gpt-5-mini")
+    run("config", "set", "models.aliases.fast", "openai:gpt-6-luna")
     run("config", "set", "model", "openai:gpt-99")
     ran = run("models", "list")
     assert ran.cells[0] == ["openai:gpt-99", "your settings", "", "chosen"]
-    assert ["fast", "alias of openai:gpt-5-mini", "", ""] in ran.cells
+    assert ["fast", "alias of openai:gpt-6-luna", "", ""] in ran.cells
     run("config", "set", "model", "fast")
     ran = run("models", "list")
-    assert [row[0] for row in ran.cells if row[3]] == ["openai:gpt-5-mini"]
+    assert [row[0] for row in ran.cells if row[3]] == ["openai:gpt-6-luna"]
 
 
 def test_an_address_in_the_settings_is_asked(run, chat_server, openai):
@@ -174,41 +180,41 @@ def test_an_address_in_the_settings_is_asked(run, chat_server, openai):
 def test_use(run, openai):
     """The model is written to the settings; one that its provider does not list is a warning with close matches."""
     run("models", "list")
-    assert run("models", "use", "openai:gpt-5-mini").err == ""
-    assert run("config", "get", "model").out == "openai:gpt-5-mini\n"
-    ran = run("models", "use", "openai:gpt-5-mni")
+    assert run("models", "use", "openai:gpt-6-luna").err == ""
+    assert run("config", "get", "model").out == "openai:gpt-6-luna\n"
+    ran = run("models", "use", "openai:gpt-6-lna")
     assert ran.code == 0
     assert (
-        "OpenAI offered no gpt-5-mni when it was asked (just now); did you mean openai:gpt-5-mini"
+        "OpenAI offered no gpt-6-lna when it was asked (just now); did you mean openai:gpt-6-luna"
         in ran.err
     )
-    ran = run("models", "use", "gpt-5-mini")
-    assert (ran.code, ran.err) == (
-        2,
-        "omniagent: error: 'gpt-5-mini' names no provider; did you mean openai:gpt-5-mini?\n",
-    )
+    ran = run("models", "use", "gpt-6-luna")
+    assert (ran.code, ran.err) == (0, "")
+    assert run("config", "get", "model").out == "openai:gpt-6-luna\n"
     ran = run("models", "use", "groq:x")
     assert (
         "no key for Groq yet; give one with `omniagent keys set groq`, or set GROQ_API_KEY"
         in ran.err
     )
-    assert run("models", "use", "opnai:gpt-5").code == 2
+    assert run("models", "use", "opnai:gpt-6.1-sol").code == 2
     assert run("models", "use", "recall").code == 0
     assert run("config", "get", "model").out == "recall\n"
 
 
 def test_tab_knows_the_names(run, openai, home):
     """TAB offers aliases, what providers offered, and each one's usual model, for -m and `models use`."""
-    run("config", "set", "models.aliases.fast", "openai:gpt-5-mini")
+    run("config", "set", "models.aliases.fast", "openai:gpt-6-luna")
     environ = {"HOME": str(home)}
-    assert [name for name, _ in complete(["ask", "-m", "openai:"], environ)] == ["openai:gpt-5"]
+    assert [name for name, _ in complete(["ask", "-m", "openai:"], environ)] == [
+        "openai:gpt-6.1-sol"
+    ]
     run("models", "list")
-    for line in (["ask", "-m", "openai:gpt-5"], ["models", "use", "openai:gpt-5"]):
+    for line in (["ask", "-m", "openai:gpt-6"], ["models", "use", "openai:gpt-6"]):
         assert [name for name, _ in complete(line, environ)] == [
-            "openai:gpt-5",
-            "openai:gpt-5-mini",
+            "openai:gpt-6.1-sol",
+            "openai:gpt-6-luna",
         ]
-    assert complete(["chat", "--model=f"], environ) == [("--model=fast", "openai:gpt-5-mini")]
+    assert complete(["chat", "--model=f"], environ) == [("--model=fast", "openai:gpt-6-luna")]
     assert ("openai", "OpenAI") in complete(["keys", "set", "o"], environ)
     assert len(openai.requests) == 1
 
@@ -229,7 +235,7 @@ def test_a_cache_that_cannot_be_written_costs_nothing(run, openai, cache):
     cache.parent.parent.mkdir()
     cache.parent.write_text("in the way")
     ran = run("models", "list")
-    assert (ran.code, names(ran)[0]) == (0, "openai:gpt-5")
+    assert (ran.code, names(ran)[0]) == (0, "openai:gpt-6.1-sol")
 
 
 # A server that was found.
@@ -320,5 +326,5 @@ def test_the_prompt_knows_the_names_too(run, openai, home, tmp_path):
     asked = len(openai.requests)
     settings = load_settings({"HOME": str(home)}, tmp_path)
     known = Answering(settings, tell=pytest.fail).known_models()
-    assert {"openai:gpt-5-mini", "groq:openai/gpt-oss-120b", "recall"} < set(known)
+    assert {"openai:gpt-6-luna", "groq:openai/gpt-oss-120b", "recall"} < set(known)
     assert len(openai.requests) == asked

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -12,6 +15,9 @@ from tests.cli.asking import Program
 from tests.cli.scene import environment, surroundings
 from tests.servers import anthropic_server
 from tests.servers.chat_server import STALL
+from tests.servers.fixtures import chat_server
+
+__all__ = ["chat_server"]
 
 KEY = "sk-ant-of-mine-0123456789"
 
@@ -57,6 +63,49 @@ def test_ask_is_answered_stored_and_shown(native_server, tmp_path):
     assert message["extra"]["blocks"][0]["signature"] == "SIGNED"
     _, shown, _ = asked(db, server, "sessions", "show", "s")
     assert "SIGNED" not in shown
+
+
+def test_the_prompt_is_cached(native_server, tmp_path):
+    """Instructions and conversation are marked for the cache in each request, and both kinds of cached tokens shown."""
+    server = native_server(
+        BY_NAME["anthropic"], anthropic_server.answer("One"), anthropic_server.answer("Two")
+    )
+    db = tmp_path / "a.db"
+    for question in ("first", "second"):
+        run = asked(db, server, "ask", "-s", "s", "--system", "Be brief.", question)
+        assert run[::2] == (0, "")
+    bodies = [request.body for request in server.requests if request.method == "POST"]
+    cache = {"type": "ephemeral", "ttl": "5m"}
+    assert [body["cache_control"] for body in bodies] == [cache, cache]
+    assert [body["system"][-1]["cache_control"] for body in bodies] == [cache, cache]
+    assert [body["tools"][-1]["cache_control"] for body in bodies] == [cache, cache]
+    _, shown, _ = asked(db, server, "sessions", "show", "s", "--json")
+    usage = json.loads(shown)["usage"]
+    assert (usage["cached_tokens"], usage["cache_write_tokens"]) == (200, 14)
+    _, stats, _ = asked(db, server, "sessions", "stats", "--json")
+    assert '"cache_write_tokens":14' in stats.replace(" ", "")
+
+
+def test_without_the_extra_one_line_says_once_what_it_brings(chat_server, tmp_path):
+    """Where Anthropic is asked without its own protocol the first run says what the extra adds, the next does not."""
+    server = chat_server()
+    code = (
+        "import sys; sys.modules['pydantic_ai'] = None\n"
+        "from omniagent_cli.agent.models import providers\n"
+        f"providers.PROVIDERS['anthropic'] = __import__('dataclasses').replace("
+        f"providers.PROVIDERS['anthropic'], base_url={server.url!r})\n"
+        "from omniagent_cli.cli import main; sys.exit(main())"
+    )
+    environ = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "ANTHROPIC_API_KEY": KEY}
+    command = [sys.executable, "-c", code, "ask", "-m", "anthropic:m", "Hi"]
+    runs = [
+        subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+        for _ in range(2)
+    ]
+    assert [(run.returncode, run.stdout) for run in runs] == [(0, "You said: Hi\n")] * 2
+    assert runs[0].stderr.startswith("The extra adds Anthropic's prompt cache")
+    assert "pip install 'omniagent-cli[providers]'" in runs[0].stderr
+    assert runs[1].stderr == ""
 
 
 def test_a_refused_key_is_one_line(native_server, tmp_path):

@@ -207,14 +207,17 @@ def test_stats(run, filled):
     filled.append(
         "carol",
         Message(
-            "assistant", "2", model="openai:gpt-5", usage={"input_tokens": 10, "output_tokens": 5}
+            "assistant",
+            "2",
+            model="openai:gpt-6.1-sol",
+            usage={"input_tokens": 10, "output_tokens": 5},
         ),
     )
     record = run("sessions", "stats", "--json").json
     assert (record["sessions"], record["archived"], record["messages"]) == (3, 0, 8)
     assert record["roles"] == {"user": 4, "assistant": 4}
     assert record["models"][0] == {
-        "model": "openai:gpt-5", "answers": 1, "input_tokens": 10, "output_tokens": 5,
+        "model": "openai:gpt-6.1-sol", "answers": 1, "input_tokens": 10, "output_tokens": 5,
     }  # fmt: skip
     assert [row["id"] for row in record["largest"]] == ["alice", "bob", "carol"]
     said = {"messages": 8, "input_tokens": 10, "output_tokens": 5}

@@ -15,12 +15,12 @@ def test_a_pipe_gets_tab_separated_lines(run, filled):
     """A pipe gets id, title, messages, updated, model, marks and tags, uncut, without a heading."""
     filled.tag("bob", ["work", "old"])
     filled.set_metadata("alice", "pinned", True)
-    filled.set_model("carol", "openai:gpt-5")
+    filled.set_model("carol", "openai:gpt-6.1-sol")
     ran = run("sessions", "list")
     assert (ran.code, ran.err) == (0, "")
     assert ran.cells == [
         ["alice", "My name is Alice", "4", "2026-11-01T09:07:00.000000Z", "", "pinned", ""],
-        ["carol", "one", "1", "2026-11-01T09:07:00.000000Z", "openai:gpt-5", "", ""],
+        ["carol", "one", "1", "2026-11-01T09:07:00.000000Z", "openai:gpt-6.1-sol", "", ""],
         ["bob", "Zwölf Boxkämpfer", "2", "2026-11-01T09:07:00.000000Z", "", "", "old,work"],
     ]
 

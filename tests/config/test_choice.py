@@ -227,9 +227,9 @@ def test_models_are_resolved(machine):
         "agent.provider = 'openai'\nmodels.aliases = { a = 'b', b = 'x:y', c = 'd', d = 'c' }\n"
     )
     settings = machine.load()
-    assert [resolve_model(settings, name) for name in ("a", "gpt-5", "x:y")] == [
+    assert [resolve_model(settings, name) for name in ("a", "gpt-6.1-sol", "x:y")] == [
         "x:y",
-        "openai:gpt-5",
+        "openai:gpt-6.1-sol",
         "x:y",
     ]
     with pytest.raises(ConfigError, match="c -> d -> c go round in a circle"):
@@ -246,10 +246,10 @@ def test_chosen_model(machine):
     pair["OMNIAGENT_AGENT_MODEL"] = "ollama:llama3"
     assert chosen_model(machine.load(**pair))[0] == "ollama:llama3"
     settings = load_settings(
-        machine.environ | pair, machine.project, flags={"model": "openai:gpt-5"}
+        machine.environ | pair, machine.project, flags={"model": "openai:gpt-6.1-sol"}
     )
     name, origin = chosen_model(settings)
-    assert (name, str(origin)) == ("openai:gpt-5", "--model")
+    assert (name, str(origin)) == ("openai:gpt-6.1-sol", "--model")
 
 
 def test_mcp_servers(machine):

@@ -15,7 +15,7 @@ from omniagent_cli.errors import ConfigError
 
 FULL = """\
 # my settings
-model = "openai:gpt-5"   # the good one
+model = "openai:gpt-6.1-sol"   # the good one
 
 [agent] # how it talks
   system_prompt = '''
@@ -43,7 +43,7 @@ allow = []
 @pytest.mark.parametrize(
     ("key", "text", "old", "new"),
     [
-        ("model", "a:b", 'model = "openai:gpt-5"   #', 'model = "a:b"   #'),
+        ("model", "a:b", 'model = "openai:gpt-6.1-sol"   #', 'model = "a:b"   #'),
         ("window.max_messages", "7", "max_messages = 50", "max_messages = 7"),
         ("window.max_tokens", "7", "max_messages = 50\n", "max_messages = 50\nmax_tokens = 7\n"),
         ("agent.seed", "1", "  temperature = 0.5\n", "  temperature = 0.5\n  seed = 1\n"),
@@ -99,7 +99,7 @@ def test_set_finds_the_natural_place(machine, before, key, after):
 @pytest.mark.parametrize(
     ("before", "key", "after"),
     [
-        (FULL, "model", FULL.replace('model = "openai:gpt-5"   # the good one\n', "")),
+        (FULL, "model", FULL.replace('model = "openai:gpt-6.1-sol"   # the good one\n', "")),
         (FULL, "window.max_messages", FULL.replace("[window]\nmax_messages = 50\n\n", "")),
         (FULL, "tools.disabled", FULL.replace('disabled = [\n    "a",  # never\n    "]",\n]\n', "")),
         (FULL, 'prices."openai:gpt-4.1".input', FULL.replace("input = 2, ", "")),

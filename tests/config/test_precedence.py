@@ -46,11 +46,11 @@ def test_each_layer_beats_the_one_before(machine):
 
 def test_flags_not_given_and_empty_variables_set_nothing(machine):
     """None from the command line and an empty variable leave the file's value."""
-    machine.user("model = 'openai:gpt-5'\n")
+    machine.user("model = 'openai:gpt-6.1-sol'\n")
     settings = load_settings(
         machine.environ | {"OMNIAGENT_MODEL": ""}, machine.project, flags={"model": None}
     )
-    assert settings.model == "openai:gpt-5"
+    assert settings.model == "openai:gpt-6.1-sol"
 
 
 def test_first_variable_of_a_setting_wins(machine):
@@ -138,7 +138,7 @@ def test_bad_value_in_an_inline_table_names_its_line(machine):
         ("AGENT_BASE_URL", "localhost", "agent.base_url cannot be 'localhost'; a URL that starts with http:// or https://"),
         ("AGENT_TEMPERATURE", "nan", "agent.temperature cannot be nan; a number from 0 to 2"),
         ("TOOLS_ALLOW", "[1]", 'tools.allow cannot be [1]; a list such as ["one", "two"]'),
-        ("MODEL", "a\x1b[2J", "model cannot be 'a\\x1b[2J'; a model such as openai:gpt-5, or one of your aliases"),
+        ("MODEL", "a\x1b[2J", "model cannot be 'a\\x1b[2J'; a model such as openai:gpt-6.1-sol, or one of your aliases"),
     ],
 )  # fmt: skip
 def test_bad_variables_are_named(machine, variable, text, message):

@@ -88,11 +88,11 @@ def test_trust_can_be_taken_back(machine):
     assert not is_trusted(machine.project_file, environ=machine.environ)
 
 
-@pytest.mark.parametrize("name", ["openai:gpt-5", "fast", "a:b", "c:d"])
+@pytest.mark.parametrize("name", ["openai:gpt-6.1-sol", "fast", "a:b", "c:d"])
 def test_a_stranger_may_choose_among_the_users_models(machine, name):
     """A model, alias, alias target or title model of the user's file may be chosen by anybody's file."""
     machine.user(
-        "model = 'openai:gpt-5'\ntitles.model = 'c:d'\nmodels.aliases = { fast = 'a:b' }\n"
+        "model = 'openai:gpt-6.1-sol'\ntitles.model = 'c:d'\nmodels.aliases = { fast = 'a:b' }\n"
     )
     machine.project_file.write_text(f"model = '{name}'\n")
     settings = machine.load()

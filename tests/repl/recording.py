@@ -55,7 +55,7 @@ def recorded() -> str:
                 "PATH": os.environ["PATH"],
                 "TERM": "xterm-256color",
                 "LANG": "C.UTF-8",
-                "OMNIAGENT_MODEL": "openai:gpt-5",
+                "OMNIAGENT_MODEL": "openai:gpt-6.1-sol",
                 "OPENAI_API_KEY": "sk-none",
                 "OPENAI_BASE_URL": server.url,
             },

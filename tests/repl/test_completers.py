@@ -26,7 +26,7 @@ def offered(talk: Talk):
         open_agent=lambda _: pytest.fail("completion asks nobody"),
         open_engine=lambda _: pytest.fail("completion asks nobody"),
         session_id="user-123",
-        models=["openai:gpt-5", "big"],
+        models=["openai:gpt-6.1-sol", "big"],
     )
 
     async def ask(*_: str) -> None:
@@ -89,7 +89,10 @@ def test_models_metadata_and_options(talk: Talk, offered) -> None:
     """Models, metadata keys, actions and options are offered in their places."""
     talk.store.append("user-123", Message("user", "x"))
     talk.store.set_metadata("user-123", "timezone", "UTC")
-    assert [line for line, _, _ in offered("/model g")] == ["/model big", "/model openai:gpt-5"]
+    assert [line for line, _, _ in offered("/model g")] == [
+        "/model big",
+        "/model openai:gpt-6.1-sol",
+    ]
     assert [line for line, _, _ in offered("/retry -m b")] == ["/retry -m big"]
     assert [line for line, _, _ in offered("/retry --")] == ["/retry --model"]
     assert [line for line, _, _ in offered("/meta g")] == ["/meta get"]

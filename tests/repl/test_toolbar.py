@@ -11,7 +11,7 @@ from omniagent_cli.ui.cells import cell_width
 
 PARTS = [
     Part(["user-123"], keep=5),
-    Part(["openai:gpt-5", "gpt-5", ""], keep=4),
+    Part(["openai:gpt-6", "gpt-6", ""], keep=4),
     Part(["12 messages", "12", ""], keep=2),
     Part(["context 12%, 3.4k tokens", "context 12%", "12%", ""], keep=3),
     Part(["sqlite", ""], keep=1),
@@ -25,14 +25,14 @@ PARTS = [
     [
         (
             120,
-            "user-123 | openai:gpt-5 | 12 messages | context 12%, 3.4k tokens | sqlite | multi-line: Alt-Enter sends",
+            "user-123 | openai:gpt-6 | 12 messages | context 12%, 3.4k tokens | sqlite | multi-line: Alt-Enter sends",
         ),
         (
             100,
-            "user-123 | openai:gpt-5 | 12 messages | context 12%, 3.4k tokens | multi-line: Alt-Enter sends",
+            "user-123 | openai:gpt-6 | 12 messages | context 12%, 3.4k tokens | multi-line: Alt-Enter sends",
         ),
-        (72, "user-123 | openai:gpt-5 | context 12% | multi-line: Alt-Enter sends"),
-        (46, "user-123 | gpt-5 | multi-line: Alt-Enter sends"),
+        (72, "user-123 | openai:gpt-6 | context 12% | multi-line: Alt-Enter sends"),
+        (46, "user-123 | gpt-6 | multi-line: Alt-Enter sends"),
         (40, "user-123 | multi-line: Alt-Enter sends"),
         (20, "user-123 | multi-li…"),
     ],

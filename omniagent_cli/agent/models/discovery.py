@@ -9,37 +9,32 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from typing import Any
 from urllib.parse import urlsplit
 
-from omniagent_cli.agent.models.failures import (
-    malformed,
-    status_failure,
-    unreachable,
-    untrusted_certificate,
+from omniagent_cli.agent.models.known_models import KnownModels
+from omniagent_cli.agent.models.model_listing import (
+    LISTING_BYTES,
+    USER_AGENT,
+    list_models,
+    listed_models,
 )
-from omniagent_cli.agent.models.network import tls_context
 from omniagent_cli.agent.models.providers import (
     PROVIDERS,
     RECALL,
-    Endpoint,
     Provider,
     base_url_for,
     is_loopback,
     native_url_for,
     parse_model,
 )
+from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import ConfigError, ModelRefused, ModelUnreachable, UsageError
 from omniagent_cli.keys import KeyChain
 from omniagent_cli.text.sanitize import one_line
 
 PROBE_SECONDS = 0.25
-_LISTING_BYTES = 4_000_000
 _COMPATIBLE = "openai"
 """The provider whose protocol a server speaks of which only the address is known."""
-
-_USER_AGENT = "omniagent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +89,7 @@ def choose_model(
     offline: bool = False,
     environ: Mapping[str, str] | None = None,
     probe: Probe | None = None,
+    known: KnownModels | None = None,
 ) -> Choice:
     """Choose who answers; the first of these that there is.
 
@@ -111,6 +107,7 @@ def choose_model(
         offline: only this machine; a configured model elsewhere is passed over.
         environ: for the variables of providers' addresses.
         probe: what finds local servers.
+        known: the models that providers listed last; without it, the first preference of a provider is used.
 
     Raises:
         UsageError: a model is not written ``provider:name``, or is explicitly elsewhere while offline.
@@ -118,7 +115,8 @@ def choose_model(
     """
     environ = os.environ if environ is None else environ
     keys = keys or KeyChain(environ=environ)
-    named = _Named(base_url, keys, environ, offline=offline)
+    known = known or KnownModels(environ=environ)
+    named = _Named(base_url, keys, environ, known, offline=offline)
     note = ""
     if explicit:
         return named.explicit(explicit)
@@ -131,7 +129,7 @@ def choose_model(
     if base_url and not configured and (choice := named.addressed(base_url)):
         return choice
     choice = (
-        _by_key(keys, environ, offline=offline)
+        _by_key(keys, environ, known, offline=offline)
         or _by_server(probe or (lambda: probe_local_servers(environ=environ)))
         or _recall(offline=offline)
     )
@@ -142,11 +140,18 @@ class _Named:
     """Turns a model that somebody named into a choice."""
 
     def __init__(
-        self, base_url: str | None, keys: KeyChain, environ: Mapping[str, str], *, offline: bool
+        self,
+        base_url: str | None,
+        keys: KeyChain,
+        environ: Mapping[str, str],
+        known: KnownModels,
+        *,
+        offline: bool,
     ) -> None:
         self._base_url = base_url
         self._keys = keys
         self._environ = environ
+        self._known = known
         self._offline = offline
 
     def explicit(self, text: str) -> Choice:
@@ -196,6 +201,8 @@ class _Named:
             raise ConfigError(f"{origin}: {text}") if origin else UsageError(text)
         if not model or (moved and ":" not in text):  # a server of one's own has models of its own
             model = self._first_model(provider, address)
+        elif not text.partition(":")[2].strip():
+            model = self._known.preferred(provider, utc_now().date())
         return Choice(f"{provider.name}:{model}", reason, base_url=address if kept else "")
 
     def _first_model(self, provider: Provider, address: str) -> str:
@@ -207,18 +214,21 @@ class _Named:
         return first
 
 
-def _by_key(keys: KeyChain, environ: Mapping[str, str], *, offline: bool) -> Choice | None:
+def _by_key(
+    keys: KeyChain, environ: Mapping[str, str], known: KnownModels, *, offline: bool
+) -> Choice | None:
     """Choose a provider by its key: variables of all first, for the keyring is slow to ask."""
     if offline:
         return None
-    hosted = [provider for provider in PROVIDERS.values() if provider.default_model]
+    hosted = [provider for provider in PROVIDERS.values() if provider.preferences]
     for find in (keys.find_in_environment, keys.find):
         for provider in hosted:
             if key := find(provider.name, provider.key_variables):
                 address = base_url_for(provider, environ=environ)
                 other = "" if address == provider.base_url else address
                 reason = f"a key for {provider.title} is set ({key.origin})"
-                return Choice(f"{provider.name}:{provider.default_model}", reason, base_url=other)
+                model = known.preferred(provider, utc_now().date())
+                return Choice(f"{provider.name}:{model}", reason, base_url=other)
     return None
 
 
@@ -294,107 +304,12 @@ def _ask_briefly(url: str, timeout_seconds: float) -> tuple[str, ...] | None:
         parts.hostname or "", parts.port, timeout=timeout_seconds
     )
     try:
-        connection.request("GET", f"{parts.path}/models", headers={"User-Agent": _USER_AGENT})
+        connection.request("GET", f"{parts.path}/models", headers={"User-Agent": USER_AGENT})
         response = connection.getresponse()
-        body = response.read(_LISTING_BYTES) if response.status == 200 else b""
-        return _model_ids(json.loads(body))
+        body = response.read(LISTING_BYTES) if response.status == 200 else b""
+        listed = listed_models(json.loads(body))
+        return None if listed is None else tuple(model.name for model in listed)
     except (OSError, http.client.HTTPException, ValueError, RecursionError):
         return None  # nothing there, or another program's port
     finally:
         connection.close()
-
-
-def list_models(
-    provider: Provider,
-    *,
-    base_url: str | None = None,
-    api_key: str = "",
-    timeout_seconds: float = 10.0,
-) -> list[str]:
-    """Ask a provider which models it has, in its own order.
-
-    Raises:
-        ModelError: it did not answer, refused, or sent something else.
-    """
-    import urllib.error
-    import urllib.request
-
-    if not provider.openai_compatible:
-        return _native_models(provider, base_url, api_key, timeout_seconds)
-    address = base_url_for(provider, base_url)
-    endpoint = Endpoint(provider, "", address, api_key)
-    # Anthropic's own list has pages of 20 unless told; its OpenAI-compatible side has none.
-    query = "?limit=1000" if provider.name == "anthropic" else ""
-    url = f"{address}/models{query}"
-    request = urllib.request.Request(url, headers={"User-Agent": _USER_AGENT})  # noqa: S310  # checked: http or https
-    for name, value in _listing_headers(provider, api_key).items():
-        request.add_unredirected_header(name, value)
-    handlers: list[Any] = [_no_redirects()]
-    if is_loopback(address):
-        handlers.append(urllib.request.ProxyHandler({}))
-    if context := tls_context() if address.startswith("https:") else None:
-        handlers.append(urllib.request.HTTPSHandler(context=context))
-    try:
-        with urllib.request.build_opener(*handlers).open(request, timeout=timeout_seconds) as reply:
-            body = reply.read(_LISTING_BYTES)
-    except urllib.error.HTTPError as error:
-        with error:
-            told = error.read(_LISTING_BYTES).decode("utf-8", "replace")
-        headers = {name.lower(): value for name, value in error.headers.items()}
-        refused = status_failure(endpoint, error.code, headers, told, datetime.now(UTC))
-        raise refused.error from error
-    except (OSError, http.client.HTTPException) as error:
-        untrusted = "CERTIFICATE_VERIFY_FAILED" in str(error)
-        failure = untrusted_certificate(endpoint) if untrusted else None
-        raise (failure or unreachable(endpoint, "no list of models")).error from error
-    return _listed(endpoint, body)
-
-
-def _native_models(
-    provider: Provider, base_url: str | None, api_key: str, timeout_seconds: float
-) -> list[str]:
-    from omniagent_cli.agent.native import require
-    from omniagent_cli.agent.native.bedrock import list_models
-
-    require(provider)
-    address = native_url_for(provider, base_url)
-    return list_models(Endpoint(provider, "", address, api_key, native=True), timeout_seconds)
-
-
-def _listed(endpoint: Endpoint, body: bytes) -> list[str]:
-    try:
-        models = _model_ids(json.loads(body))
-    except (ValueError, RecursionError):
-        models = None
-    if models is None:
-        raise malformed(endpoint, "no list of models").error
-    return list(models)
-
-
-def _listing_headers(provider: Provider, api_key: str) -> dict[str, str]:
-    if not api_key:
-        return {}
-    if provider.name == "anthropic":  # its list is not part of its OpenAI-compatible side
-        return {"x-api-key": api_key, "anthropic-version": "2023-06-01"}
-    return {"Authorization": f"Bearer {api_key}"}
-
-
-def _no_redirects() -> Any:
-    import urllib.request
-
-    class Stay(urllib.request.HTTPRedirectHandler):
-        def redirect_request(self, *_: Any) -> None:
-            """Follow none: a key and a question go where the person said."""
-
-    return Stay()
-
-
-def _model_ids(listing: Any) -> tuple[str, ...] | None:
-    """Read a list of models: OpenAI's shape, or Together's bare list; None if it is neither."""
-    rows = listing.get("data") if isinstance(listing, dict) else listing
-    if rows is None and isinstance(listing, dict) and listing.get("object") == "list":
-        rows = []  # Ollama without any model
-    if not isinstance(rows, list):
-        return None
-    ids = [row.get("id") for row in rows if isinstance(row, dict)]
-    return tuple(name.removeprefix("models/") for name in ids if isinstance(name, str))

@@ -27,7 +27,7 @@ def open_engine(
     """Make the engine for ``provider:name``.
 
     Args:
-        model: such as ``openai:gpt-5``.
+        model: such as ``openai:gpt-6.1-sol``.
         base_url: another address for the provider.
         api: ``responses`` or ``chat``, the protocol to try first; None decides by the address.
         keys: where its key is; only environment and keyring by default.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from omniagent_cli.agent.models.discovery import list_models
-from omniagent_cli.agent.models.providers import Provider, base_url_for, native_url_for
+from omniagent_cli.agent.models.model_listing import ListedModel, list_entries
+from omniagent_cli.agent.models.providers import Provider
 from omniagent_cli.errors import ModelUnreachable, OmniAgentError
 
 ASK_SECONDS = 5.0
@@ -33,20 +33,8 @@ class Offer:
     """What one of them answered; `error` when it did not."""
 
     source: Source
-    models: tuple[str, ...] = ()
+    models: tuple[ListedModel, ...] = ()
     error: OmniAgentError | None = None
-
-
-def listing_url(provider: Provider, given: str | None, environ: Mapping[str, str]) -> str:
-    """Return where to ask for a provider's list: on the server that is asked for answers, which alone may have the key.
-
-    Raises:
-        ConfigError: the address is not an http or https URL, or holds a password.
-    """
-    native = native_url_for(provider, given, environ=environ) if provider.openai_compatible else ""
-    if not native or native == provider.native_url:
-        return base_url_for(provider, given, environ=environ)
-    return native + provider.base_url.removeprefix(provider.native_url)
 
 
 def ask_all(sources: Sequence[Source], *, timeout_seconds: float = ASK_SECONDS) -> list[Offer]:
@@ -76,7 +64,7 @@ def ask_all(sources: Sequence[Source], *, timeout_seconds: float = ASK_SECONDS) 
 
 def _asked(source: Source, timeout_seconds: float) -> Offer:
     try:
-        models = list_models(
+        models = list_entries(
             source.provider,
             base_url=source.base_url,
             api_key=source.api_key,

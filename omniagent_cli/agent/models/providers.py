@@ -23,26 +23,25 @@ class Provider:
 
     Attributes:
         key_variables: environment variables that hold its key, in order; the first one is recommended.
-        base_url_variable: the variable by which its own tools move it to another address.
-        default_model: one that the libraries of the provider and of pydantic-ai list, November 2026; empty for local
-            servers, whose models are the person's choice.
-        local: a server on this machine, which needs no key.
-        keyless_on_loopback: its key is for another place than this machine, and not sent to it.
+        base_url_variable: the variable with which its own tools set another address.
+        preferences: a model, then further ones or `fnmatch` patterns, from the libraries of December 2026; local: none.
+        local: a server on this machine, which needs no key. `keyless_on_loopback`: nor is one sent to it there.
         echoes_thinking: refuses to go on after a tool call unless its own thinking is sent back.
         echoes: keys of its own answers that it wants back as they were.
         obeys_schema: holds every model to a JSON schema; the others may ignore it, and are told in words too.
         seed_name: what it calls the seed.
         openai_compatible: has an address with Chat Completions or Responses.
-        native_url: where it speaks its own protocol, which the extra ``[providers]`` knows; empty if it has none.
+        native_url: its address in its own protocol (extra ``[providers]``); empty if it has none.
         native_url_variable: the variable by which its own tools move that to another address.
         native_library: what `pydantic-ai` asks it with.
+        caches_on_request: it caches prompts only on request, in its own protocol.
     """
 
     name: str
     title: str
     base_url: str
     key_variables: tuple[str, ...]
-    default_model: str = ""
+    preferences: tuple[str, ...] = ()
     base_url_variable: str = ""
     local: bool = False
     keyless_on_loopback: bool = False
@@ -54,6 +53,12 @@ class Provider:
     native_url: str = ""
     native_url_variable: str = ""
     native_library: str = ""
+    caches_on_request: bool = False
+
+    @property
+    def default_model(self) -> str:
+        """The first preference, for when the provider's list is unknown; empty without preferences."""
+        return self.preferences[0] if self.preferences else ""
 
     @property
     def key_advice(self) -> str:
@@ -71,7 +76,7 @@ PROVIDERS: Mapping[str, Provider] = {
             "OpenAI",
             "https://api.openai.com/v1",
             ("OPENAI_API_KEY",),
-            "gpt-5",
+            ("gpt-6.1-sol", "gpt-[0-9]*-sol", "gpt-[0-9]*-terra", "gpt-[0-9]*-luna", "gpt-5.5"),
             "OPENAI_BASE_URL",
         ),
         Provider(
@@ -79,18 +84,19 @@ PROVIDERS: Mapping[str, Provider] = {
             "Anthropic",
             "https://api.anthropic.com/v1",
             ("ANTHROPIC_API_KEY",),
-            "claude-sonnet-5-5",
+            ("claude-sonnet-5-5", "claude-sonnet-*", "claude-haiku-*", "claude-opus-*"),
             obeys_schema=False,
             native_url="https://api.anthropic.com",
             native_url_variable="ANTHROPIC_BASE_URL",
             native_library="anthropic",
+            caches_on_request=True,
         ),
         Provider(
             "gemini",
             "Google Gemini",
             "https://generativelanguage.googleapis.com/v1beta/openai",
             ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
-            "gemini-3.8-flash",
+            ("gemini-3.8-flash", "gemini-[0-9].[0-9]-flash", "gemini-[0-9]*-flash-lite"),
             echoes=("extra_content",),
             native_url="https://generativelanguage.googleapis.com",
             native_url_variable="GOOGLE_GEMINI_BASE_URL",
@@ -101,7 +107,7 @@ PROVIDERS: Mapping[str, Provider] = {
             "Groq",
             "https://api.groq.com/openai/v1",
             ("GROQ_API_KEY",),
-            "openai/gpt-oss-120b",
+            ("openai/gpt-oss-120b", "openai/gpt-oss-20b", "qwen/*"),
             native_url="https://api.groq.com",
             native_url_variable="GROQ_BASE_URL",
             native_library="groq",
@@ -111,7 +117,7 @@ PROVIDERS: Mapping[str, Provider] = {
             "Mistral",
             "https://api.mistral.ai/v1",
             ("MISTRAL_API_KEY",),
-            "mistral-medium-latest",
+            ("mistral-medium-latest", "mistral-large-latest", "mistral-small-latest"),
             seed_name="random_seed",
             native_url="https://api.mistral.ai",
             native_library="mistralai",
@@ -132,7 +138,7 @@ PROVIDERS: Mapping[str, Provider] = {
             "OpenRouter",
             "https://openrouter.ai/api/v1",
             ("OPENROUTER_API_KEY",),
-            "openrouter/auto",
+            ("openrouter/auto",),
             echoes=("reasoning_details",),
             obeys_schema=False,
         ),
@@ -141,17 +147,19 @@ PROVIDERS: Mapping[str, Provider] = {
             "DeepSeek",
             "https://api.deepseek.com/v1",
             ("DEEPSEEK_API_KEY",),
-            "deepseek-flash",
+            ("deepseek-flash", "deepseek-v4-pro", "deepseek-*"),
             echoes_thinking=True,
             obeys_schema=False,
         ),
-        Provider("xai", "xAI", "https://api.x.ai/v1", ("XAI_API_KEY",), "grok-4.7"),
+        Provider(
+            "xai", "xAI", "https://api.x.ai/v1", ("XAI_API_KEY",), ("grok-4.7", "grok-[0-9].[0-9]")
+        ),
         Provider(
             "together",
             "Together",
             "https://api.together.xyz/v1",
             ("TOGETHER_API_KEY",),
-            "meta-llama/Llama-3.3-70B-Instruct-Turbo",
+            ("meta-llama/Llama-3.3-70B-Instruct-Turbo", "meta-llama/*-Instruct-Turbo"),
         ),
         Provider(
             "ollama",
@@ -243,7 +251,7 @@ def parse_model(text: str, *, origin: str = "") -> ModelName:
     """Read ``provider:name``; the name may hold colons itself, and a provider alone means its default.
 
     Args:
-        text: such as ``openai:gpt-5``, ``ollama:llama3:8b`` or ``openai``.
+        text: such as ``openai:gpt-6.1-sol``, ``ollama:llama3:8b`` or ``openai``.
         origin: where the text was set, for the message; empty for a command line.
 
     Raises:
@@ -252,11 +260,8 @@ def parse_model(text: str, *, origin: str = "") -> ModelName:
     provider_name, colon, model = text.strip().partition(":")
     known = provider_name.lower() in PROVIDERS or provider_name.lower() in ALIASES
     if not colon and not known:
-        hint = _closest(provider_name.lower())
-        raise _wrong(
-            f"{_shown(text)} is not a model; write provider:name, such as openai:gpt-5{hint}",
-            origin,
-        )
+        advice = f"write provider:name, such as openai:gpt-6.1-sol{_closest(provider_name.lower())}"
+        raise _wrong(f"{_shown(text)} is not a model; {advice}", origin)
     if not known and _looks_local(provider_name):
         raise _wrong(
             f"{_shown(text)} names no provider; perhaps ollama:{one_line(text.strip())}", origin
@@ -375,7 +380,7 @@ def _ollama_url(value: str) -> str:
 
 
 def _looks_local(name: str) -> bool:
-    """Tell whether this is a model's family rather than a provider's name, as in ``llama3:8b``."""
+    """Return True for a model family, such as ``llama3`` in ``llama3:8b``."""
     return name[-1:].isdigit()
 
 

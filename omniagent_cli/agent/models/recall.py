@@ -14,6 +14,7 @@ from omniagent_cli.text.sanitize import cut
 from omniagent_cli.text.tokenize import words
 
 if TYPE_CHECKING:
+    from omniagent_cli.keys import KeyChain
     from omniagent_cli.stores.store import SessionStore
 
 NAME = "recall"
@@ -175,14 +176,30 @@ class Recall:
 
     Args:
         store: where the session is; None for a stateless question, which has nothing to look in.
+        session_id: the session.
+        named: the user chose it. A session is pinned to it only then.
+        keys: the keys of providers; a model that has one is suggested instead of setting a key.
     """
 
     name = NAME
     uses_tools = False
 
-    def __init__(self, store: SessionStore | None = None, session_id: str = "") -> None:
+    def __init__(
+        self,
+        store: SessionStore | None = None,
+        session_id: str = "",
+        *,
+        named: bool = False,
+        keys: KeyChain | None = None,
+    ) -> None:
         self._store = store
         self._session_id = session_id
+        self._keys = keys
+        self.pins_sessions = named
+
+    def in_session(self, store: SessionStore | None, session_id: str) -> Recall:
+        """Return the same engine over another session."""
+        return Recall(store, session_id, named=self.pins_sessions, keys=self._keys)
 
     async def stream(
         self,
@@ -211,11 +228,20 @@ class Recall:
         if first:
             return (
                 "I am recall, no language model: I keep what you say here and find it again when you ask for it.\n"
-                f"{SET_UP}"
+                f"{self._advice()}"
             )
         if "?" in question:
-            return f"I find nothing about that in this session. {SET_UP}"
+            return f"I find nothing about that in this session. {self._advice()}"
         return "Kept. Ask for it whenever you like."
+
+    def _advice(self) -> str:
+        """Return how to use a model: set a key, or name the model of a key that is set."""
+        from omniagent_cli.agent.models.discovery import choose_model
+
+        choice = choose_model(keys=self._keys, probe=list)
+        if choice.model == NAME:
+            return SET_UP
+        return f"To use a model, choose one: -m {choice.model}, or /model {choice.model} in a chat."
 
     def _find(self, question: str, asked_id: str | None) -> tuple[str, Any] | None:
         """Return the message that shares most of the question's telling words, the newest among equals."""

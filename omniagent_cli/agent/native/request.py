@@ -82,9 +82,10 @@ def asked_with(
         prepared, _ = model.prepare_request(cast("NativeSettings", dict(kept)), parameters)
     left_out += [name for name in kept if name != "thinking" and name not in (prepared or {})]
     kept = {name: value for name, value in kept.items() if name not in left_out}
+    cache = {"cache": True} if endpoint.provider.caches_on_request else {}
     return Asked(
         conversation(alternating(body["messages"], merge_answers=False), endpoint, model.system),
-        cast("NativeSettings", kept),
+        cast("NativeSettings", {**kept, **cache}),
         parameters,
         [_ours(name) for name in kept],
         [_ours(name) for name in left_out],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
+from omniagent_cli.agent.models.known_models import KnownModels
 from omniagent_cli.agent.models.model_catalog import Offer, Source, ask_all
 from omniagent_cli.agent.models.providers import PROVIDERS, RECALL, is_loopback, parse_model
 from omniagent_cli.cli.doctor.check_result import (
@@ -15,8 +16,10 @@ from omniagent_cli.cli.doctor.check_result import (
     Finding,
     format_finding,
 )
+from omniagent_cli.cli.models.known_models import known_models, shutdown_warning
 from omniagent_cli.cli.models.model_catalog import Asking
 from omniagent_cli.config import Settings, resolve_model
+from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import ConfigError, ModelRefused, OmniAgentError
 from omniagent_cli.ui.views import counted
 
@@ -32,7 +35,8 @@ def check(context: CheckContext) -> Iterator[Finding]:
     asking = Asking(context.context, offline=context.offline, refresh=True, known_for=timedelta())
     sources = asking.sources()
     asked = [one for one in sources if not context.offline or is_loopback(one.base_url)]
-    for offer in ask_all(asked, timeout_seconds=_ASK_SECONDS):
+    offers = ask_all(asked, timeout_seconds=_ASK_SECONDS)
+    for offer in offers:
         yield _answered(offer)
     for source in sources:
         if source not in asked:
@@ -41,7 +45,8 @@ def check(context: CheckContext) -> Iterator[Finding]:
     for server in asking.servers:
         if server.base_url not in there:
             yield _local(server.provider.title, server.base_url, len(server.models))
-    yield from _who_answers(context.settings, context, asking)
+    known = known_models(context.settings, offers)
+    yield from _who_answers(context.settings, context, asking, known)
     yield from _aliases(context.settings)
 
 
@@ -92,7 +97,9 @@ def _local(title: str, url: str, models: int) -> Finding:
     return Finding(WARNING, f"{title} answers at {url} and has no model yet", "fetch one first")
 
 
-def _who_answers(settings: Settings, context: CheckContext, asking: Asking) -> Iterator[Finding]:
+def _who_answers(
+    settings: Settings, context: CheckContext, asking: Asking, known: KnownModels
+) -> Iterator[Finding]:
     from omniagent_cli.cli.talk.agent_factory import Answering, Wishes
 
     answering = Answering(
@@ -100,6 +107,7 @@ def _who_answers(settings: Settings, context: CheckContext, asking: Asking) -> I
         Wishes(offline=context.offline),
         tell=lambda _line: None,
         probe=lambda: asking.servers,
+        known=known,
     )
     try:
         choice = answering.choice()
@@ -117,6 +125,23 @@ def _who_answers(settings: Settings, context: CheckContext, asking: Asking) -> I
         yield Finding(PROBLEM, what, provider.key_advice)
         return
     yield Finding(OK, f"{choice.model} answers where nothing else is named: {choice.reason}")
+    yield from _listed(choice.model, known)
+
+
+def _listed(model: str, known: KnownModels) -> Iterator[Finding]:
+    """Check that the provider lists the model and does not shut it down."""
+    provider = parse_model(model).provider
+    is_listed = known.is_listed(model)
+    if is_listed is None:
+        return
+    if not is_listed:
+        successor = f"{provider.name}:{known.preferred(provider, utc_now().date())}"
+        do = f"omniagent models use {successor}" if successor != model else "omniagent models list"
+        yield Finding(PROBLEM, f"{provider.title} does not list {model}", do)
+    elif warning := shutdown_warning(known, model, utc_now().date()):
+        yield Finding(WARNING, warning)
+    else:
+        yield Finding(OK, f"{provider.title} lists {model}")
 
 
 def _has_key(context: CheckContext, name: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import date, datetime
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -14,16 +14,13 @@ from omniagent_cli.cli.framework.row_output import show_rows
 from omniagent_cli.complete.models import read_models
 from omniagent_cli.config import chosen_model, config_path, set_value
 from omniagent_cli.durations import describe_age, utc_now
-from omniagent_cli.errors import ConfigError, OmniAgentError, UsageError
+from omniagent_cli.errors import OmniAgentError, UsageError
 from omniagent_cli.json_format import format_time, parse_time
 from omniagent_cli.text.sanitize import one_line, plain_field
 from omniagent_cli.ui.cells import Column, Table
 
 if TYPE_CHECKING:
     from omniagent_cli.agent.models.discovery import Choice, LocalServer
-
-_KNOWN_FOR = timedelta(days=1)
-"""So long a provider is not asked again."""
 
 
 class Row(NamedTuple):
@@ -34,6 +31,7 @@ class Row(NamedTuple):
         asked_at: when that was learned; None when nobody had to be asked.
         chosen: it answers where nothing else is named.
         reason: why it is chosen.
+        shutdown_date: the day on which its provider shuts it down, if one is announced.
     """
 
     model: str
@@ -41,12 +39,20 @@ class Row(NamedTuple):
     asked_at: datetime | None = None
     chosen: bool = False
     reason: str | None = None
+    shutdown_date: date | None = None
 
     @property
     def record(self) -> dict[str, Any]:
         """Its JSON form."""
         asked_at = format_time(self.asked_at) if self.asked_at else None
-        return {**self._asdict(), "asked_at": asked_at}
+        end = self.shutdown_date.isoformat() if self.shutdown_date else None
+        return {**self._asdict(), "asked_at": asked_at, "shutdown_date": end}
+
+    @property
+    def remark(self) -> str:
+        """The last column: whether it is chosen, and its shutdown date."""
+        end = f"shutdown {self.shutdown_date}" if self.shutdown_date else ""
+        return ", ".join(part for part in ("chosen" * self.chosen, end) if part)
 
 
 def list_models(
@@ -64,14 +70,16 @@ def list_models(
 
     What a provider offers is remembered for a day.
     """
+    from omniagent_cli.cli.models.known_models import FRESH_FOR
     from omniagent_cli.cli.models.model_catalog import Asking
 
     context = current_context(ctx)
-    asking = Asking(context, offline=offline, refresh=refresh, known_for=_KNOWN_FOR)
+    asking = Asking(context, offline=offline, refresh=refresh, known_for=FRESH_FOR)
     if provider is not None:
         rows = asking.of_provider(find_provider(provider))
     else:
         rows = [*_aliases(context), *asking.everything(), Row(RECALL, "built in")]
+    rows = asking.with_shutdown_dates(rows)
     choice = _choice(context, asking.servers, offline=offline, quietly=provider is not None)
     if choice and provider is None and choice.model not in {row.model for row in rows}:
         rows.insert(0, Row(choice.model, "your settings"))
@@ -82,6 +90,8 @@ def list_models(
         context.terminal.note(
             f"{choice.model} answers where nothing else is named: {choice.reason}"
         )
+    if choice and (warning := asking.shutdown_warning(choice.model)):
+        context.terminal.warn(warning)
     if native := asking.native(rows):
         context.terminal.note(f"asked in its own protocol (extra [providers]): {', '.join(native)}")
 
@@ -94,10 +104,15 @@ def _marked(row: Row, choice: Choice) -> Row:
 def _choice(
     context: Context, servers: list[LocalServer], *, offline: bool, quietly: bool
 ) -> Choice | None:
+    from omniagent_cli.cli.models.known_models import known_models
     from omniagent_cli.cli.talk.agent_factory import Answering, Wishes
 
     answering = Answering(
-        context.settings, Wishes(offline=offline), tell=context.terminal.note, probe=lambda: servers
+        context.settings,
+        Wishes(offline=offline),
+        tell=context.terminal.note,
+        probe=lambda: servers,
+        known=known_models(context.settings),
     )
     try:
         return answering.choice()
@@ -129,7 +144,7 @@ def _show(context: Context, rows: list[Row]) -> None:
             plain_field(row.model),
             plain_field(row.origin),
             format_time(row.asked_at) if row.asked_at else "",
-            "chosen" * row.chosen,
+            row.remark,
         ],
         table=lambda found: Table(
             columns,
@@ -138,7 +153,7 @@ def _show(context: Context, rows: list[Row]) -> None:
                     one_line(row.model),
                     one_line(row.origin),
                     describe_age(row.asked_at, now) if row.asked_at else "",
-                    "chosen" * row.chosen,
+                    row.remark,
                 ]
                 for row in found
             ],
@@ -156,7 +171,8 @@ def use(
     """Talk to this model from now on, where a session has none of its own."""
     context = current_context(ctx)
     if model not in context.settings.aliases and model.strip().lower() != RECALL:
-        name = _parsed(context, model)
+        model = _qualified(context, model)
+        name = parse_model(model)
         if not name.provider.local and not context.keys.get(
             name.provider.name, name.provider.key_variables
         ):
@@ -171,20 +187,12 @@ def use(
         context.terminal.warn(f"{origin} names {now} and wins over {file}")
 
 
-def _parsed(context: Context, text: str) -> ModelName:
-    """Read a model's name; one without its provider is told with those that offer it."""
-    try:
-        return parse_model(text)
-    except ConfigError:
-        raise
-    except UsageError as error:
-        known = [row[0] for row in read_models(context.environ)]
-        same = [name for name in known if name.partition(":")[2] == text]
-        if ":" in text or not same:
-            raise
-        raise UsageError(
-            f"{one_line(text)!r} names no provider; did you mean {' or '.join(same[:3])}?"
-        ) from error
+def _qualified(context: Context, text: str) -> str:
+    """Return ``provider:name``; a name without its provider must be of exactly one known model."""
+    from omniagent_cli.agent.models.known_models import is_bare
+    from omniagent_cli.cli.models.known_models import known_models
+
+    return known_models(context.settings).qualify(text) if is_bare(text) else text
 
 
 def _check_known(context: Context, name: ModelName) -> None:

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from functools import cached_property
 
 from omniagent_cli.agent.models.discovery import LocalServer, probe_local_servers
-from omniagent_cli.agent.models.model_catalog import Offer, Source, ask_all, listing_url
+from omniagent_cli.agent.models.model_catalog import Offer, Source, ask_all
+from omniagent_cli.agent.models.model_listing import ListedModel, listing_url
 from omniagent_cli.agent.models.providers import (
     PROVIDERS,
     Provider,
@@ -16,10 +17,16 @@ from omniagent_cli.agent.models.providers import (
 )
 from omniagent_cli.cli.framework.context import Context
 from omniagent_cli.cli.models.commands import Row
-from omniagent_cli.complete.models import read_models, write_models
+from omniagent_cli.cli.models.known_models import (
+    configured_address,
+    known_models,
+    remember_list,
+    shutdown_warning,
+)
+from omniagent_cli.complete.models import read_models
 from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import InvalidRecord, ModelRefused
-from omniagent_cli.json_format import format_time, parse_time
+from omniagent_cli.json_format import parse_time
 
 
 class Asking:
@@ -89,6 +96,15 @@ class Asking:
             raise offer.error
         return self._learned(offer)
 
+    def with_shutdown_dates(self, rows: Iterable[Row]) -> list[Row]:
+        """Return the rows with the shutdown dates that their providers announced."""
+        known = known_models(self._context.settings)
+        return [row._replace(shutdown_date=known.shutdown_date(row.model)) for row in rows]
+
+    def shutdown_warning(self, model: str) -> str:
+        """Return a warning that a model is about to be shut down; empty when no date is known."""
+        return shutdown_warning(known_models(self._context.settings), model, self._now.date())
+
     def native(self, rows: Iterable[Row]) -> list[str]:
         """Return which of the providers in these rows are asked in their own protocols, by their names for people."""
         named = dict.fromkeys(row.model.partition(":")[0] for row in rows)
@@ -115,14 +131,7 @@ class Asking:
         return Source(provider, address, key.origin, key.value)
 
     def _settings_url(self, provider: Provider) -> str | None:
-        """Return the configured address, which belongs to one provider."""
-        agent = self._context.settings.agent
-        if not agent.base_url:
-            return None
-        model = self._context.settings.lookup(("model",)).value or ""
-        prefix = model.partition(":")[0].lower()
-        home = agent.provider or (prefix if prefix in PROVIDERS else "openai")
-        return agent.base_url if home == provider.name else None
+        return configured_address(self._context.settings, provider.name)
 
     def _may_ask(self, source: Source) -> bool:
         return not self._offline or is_loopback(source.base_url)
@@ -137,7 +146,7 @@ class Asking:
         prefix = f"{source.provider.name}:"
         return [
             Row(model, source.origin, asked_at)
-            for model, when, address in self._remembered
+            for model, when, address, _ in self._remembered
             if model.startswith(prefix)
             and address == source.base_url
             and (asked_at := _moment(when))
@@ -151,20 +160,16 @@ class Asking:
 
     def _learned(self, offer: Offer) -> list[Row]:
         source = offer.source
-        self._remember(source.provider, source.base_url, offer.models)
+        remember_list(source, offer.models, self._now, self._context.environ)
         return [
-            Row(f"{source.provider.name}:{model}", source.origin, self._now)
+            Row(f"{source.provider.name}:{model.name}", source.origin, self._now)
             for model in offer.models
         ]
 
     def _local(self, server: LocalServer) -> list[Row]:
-        self._remember(server.provider, server.base_url, server.models)
-        name = server.provider.name
-        return [Row(f"{name}:{model}", server.base_url, self._now) for model in server.models]
-
-    def _remember(self, provider: Provider, address: str, models: Iterable[str]) -> None:
-        when = format_time(self._now)
-        write_models(provider.name, address, when, models, self._context.environ)
+        source = Source(server.provider, server.base_url, server.base_url)
+        models = tuple(ListedModel(name) for name in server.models)
+        return self._learned(Offer(source, models))
 
 
 def _moment(text: str) -> datetime | None:

@@ -169,6 +169,8 @@ SHAPES: dict[str, Any] = {
                 "answers": "integer",
                 "input_tokens": "integer",
                 "output_tokens": "integer",
+                "cached_tokens?": "integer: of the input, read from the provider's cache",
+                "cache_write_tokens?": "integer: of the input, written to the provider's cache",
                 "cost?": "number: in dollars, if prices are set",
             }
         ],
@@ -205,6 +207,7 @@ SHAPES: dict[str, Any] = {
             "asked_at": "time|null",
             "chosen": "boolean: the default model",
             "reason": "text|null: why it is chosen",
+            "shutdown_date": "text|null: the day, as 2026-12-11",
         }
     ],
     "keys list": [

@@ -25,6 +25,7 @@ _LARGEST = 5
 _MONTHS_SHOWN = 12
 _PAGE = 500
 _TOKENS = ("input_tokens", "output_tokens")
+_CACHE = {"cached_tokens": "CACHED", "cache_write_tokens": "CACHE WRITE"}
 
 
 @dataclass(slots=True)
@@ -99,6 +100,7 @@ class _Totals:
                     "model": model,
                     "answers": tokens["answers"],
                     **{key: tokens[key] for key in _TOKENS},
+                    **{key: tokens[key] for key in _CACHE if tokens[key]},
                     **_cost(tokens, prices.get(model)),
                 }
                 for model, tokens in self._by_tokens()
@@ -216,14 +218,15 @@ def _month_table(months: Sequence[dict[str, Any]]) -> Table:
 def _model_table(models: Sequence[dict[str, Any]]) -> Table:
     """Return the table of tokens per model, with a cost column if any model has a price."""
     priced = any("cost" in row for row in models)
+    cached = {key: title for key, title in _CACHE.items() if any(key in row for row in models)}
     rows = []
     for row in models:
         cells = [one_line(row["model"]) or "unknown"]
-        cells += [f"{row[key]:,}" for key in ("answers", *_TOKENS)]
+        cells += [f"{row.get(key, 0):,}" for key in ("answers", *_TOKENS, *cached)]
         if priced:
             cells.append(dollars(row["cost"]) if "cost" in row else "-")
         rows.append(cells)
-    titles = ["ANSWERS", "TOKENS IN", "TOKENS OUT", *(["COST"] if priced else [])]
+    titles = ["ANSWERS", "TOKENS IN", "TOKENS OUT", *cached.values(), *(["COST"] if priced else [])]
     columns = [Column(name, right=True) for name in titles]
     return Table([Column("MODEL", "cyan", shrink=True), *columns], rows)
 

@@ -56,7 +56,9 @@ def _check_store(context: Context, key: str, value: str) -> None:
 
 
 def _check_model(context: Context, name: tuple[str, ...], value: str) -> None:
+    from omniagent_cli.agent.models.known_models import is_bare
     from omniagent_cli.agent.models.providers import RECALL, parse_model
+    from omniagent_cli.cli.models.known_models import known_models
 
     settings = _settings(context)
     model = value.strip()
@@ -68,6 +70,8 @@ def _check_model(context: Context, name: tuple[str, ...], value: str) -> None:
             return  # a bare name of that provider, or of a custom server
     if not model or model.lower() == RECALL or (name[0] == "titles" and model == _CURRENT):
         return
+    if is_bare(model) and settings is not None:
+        model = known_models(settings).qualify(model)
     parse_model(model)
 
 

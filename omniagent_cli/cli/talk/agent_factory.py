@@ -26,12 +26,15 @@ from omniagent_cli.config import (
     resolve_model,
     resolve_window,
 )
+from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import SessionNotFound, UsageError
 from omniagent_cli.keys import KeyChain
 
 if TYPE_CHECKING:
-    from omniagent_cli.agent.models.discovery import Choice, Probe
+    from omniagent_cli.agent.models.discovery import Choice, LocalServer, Probe
+    from omniagent_cli.agent.models.known_models import KnownModels
     from omniagent_cli.agent.tools.tool import Approve
+    from omniagent_cli.models import Session
     from omniagent_cli.repl.first_use import FirstUse
     from omniagent_cli.stores import SessionStore
 
@@ -65,6 +68,7 @@ class Answering:
     Attributes:
         tell: says a line to the person; may be replaced.
         confirm: asks the person yes or no; None where nobody can be asked now.
+        known: the models to choose from; then no list is requested. Else those that are remembered.
         unconfirmed: the choice of a server that was found, and that nobody agreed to yet.
     """
 
@@ -76,6 +80,7 @@ class Answering:
         tell: Callable[[str], None],
         confirm: Callable[[str], bool] | None = None,
         probe: Probe | None = None,
+        known: KnownModels | None = None,
     ) -> None:
         self.settings = settings
         self.wishes = wishes or Wishes()
@@ -83,6 +88,7 @@ class Answering:
         self.confirm = confirm
         self.unconfirmed: Choice | None = None
         self._probe = probe
+        self._given = known
         self.keys = KeyChain(config_dir(settings.environ) / "keys.json", environ=settings.environ)
         self._protocols = ProtocolMemory(cache_dir(settings.environ) / "protocols.json")
         self._told: set[str] = set()
@@ -102,8 +108,13 @@ class Answering:
             ModelUnreachable: the session's model is elsewhere, and offline was asked for.
         """
         system_prompt = self.system_prompt()
+        header = _header_of(store, session_id)
+        pinned = (header.model or None) if header else None
+        engine = self.engine(pinned, resumed=header is not None)
+        if session_id is not None and pinned == engine.name:
+            self._warn_of_shutdown(pinned, session_id)
         return Agent(
-            self.engine(pinned_model(store, session_id)),
+            engine,
             store=store,
             system_prompt=system_prompt,
             skills=lambda: self.skills(with_store=store is not None),
@@ -123,15 +134,23 @@ class Answering:
 
         return skills_of(self.settings, self.wishes, tell=self.tell, with_store=with_store)
 
-    def engine(self, session_model: str | None = None) -> Engine:
-        """Choose who answers in a session whose model is this, and say so when nobody named it."""
-        choice = self._agreed(self.choice(session_model))
-        if choice.automatic and choice.model not in self._told:
+    def engine(self, session_model: str | None = None, *, resumed: bool = False) -> Engine:
+        """Choose the model of a session, and report an automatic choice once.
+
+        Args:
+            session_model: the model that the session is pinned to.
+            resumed: the session exists; that `recall` is used was reported when it was created.
+        """
+        choice = self.choice(session_model)
+        is_reported = resumed and choice.model == RECALL
+        choice = self._agreed(choice)
+        if choice.automatic and choice.model not in self._told and not is_reported:
             self._told.add(choice.model)
             keep = (
                 f"; `omniagent models use {choice.model}` keeps to it" if self.unconfirmed else ""
             )
             self.tell(f"{choice.model} answers, because {choice.reason}{keep}")
+        self._suggest_extra(choice)
         return self._opened(choice)
 
     def _agreed(self, choice: Choice) -> Choice:
@@ -180,22 +199,54 @@ class Answering:
         Raises:
             UsageError: it is no model, or not on this machine while offline.
         """
-        return self._opened(self._choose(explicit=resolve_model(self.settings, model)))
+        engine = self._opened(self._choose(explicit=resolve_model(self.settings, model)))
+        if warning := self._shutdown_warning(engine.name):
+            self.tell(warning)
+        return engine
+
+    def _warn_of_shutdown(self, model: str, session_id: str) -> None:
+        """Warn once per session that its model is about to be shut down."""
+        from omniagent_cli.cli.models.known_models import ShownNotices
+
+        if warning := self._shutdown_warning(model):
+            notices = ShownNotices(self.settings.environ)
+            notices.once(session_id, model, show=lambda: self.tell(warning))
+
+    def _suggest_extra(self, choice: Choice) -> None:
+        """Suggest the extra, once, for a provider that caches prompts only in its own protocol."""
+        from omniagent_cli.agent.models.providers import PROVIDERS, native_installed
+        from omniagent_cli.cli.models.known_models import ShownNotices
+
+        provider = PROVIDERS.get(choice.model.partition(":")[0])
+        if provider is None or not provider.caches_on_request or choice.base_url:
+            return
+        if not native_installed(provider):
+            text = (
+                f"The extra adds {provider.title}'s prompt cache, which makes long sessions cheaper, signed thinking "
+                "and PDF attachments. Install: pip install 'omniagent-cli[providers]'"
+            )
+            notices = ShownNotices(self.settings.environ)
+            notices.once("extra", provider.name, show=lambda: self.tell(text))
+
+    def _shutdown_warning(self, model: str) -> str:
+        from omniagent_cli.cli.models.known_models import shutdown_warning
+
+        return shutdown_warning(self._known(), model, utc_now().date())
+
+    def _known(self) -> KnownModels:
+        from omniagent_cli.cli.models.known_models import known_models
+
+        return self._given or known_models(self.settings)
 
     def known_models(self) -> list[str]:
         """Return names of models that nobody has to be asked for: aliases, and each provider's usual one."""
-        from omniagent_cli.agent.models.providers import PROVIDERS
-        from omniagent_cli.complete.models import read_models
-
-        usual = [f"{p.name}:{p.default_model}" for p in PROVIDERS.values() if p.default_model]
-        offered = [row[0] for row in read_models(self.settings.environ)]
-        return [*dict.fromkeys([*self.settings.aliases, *offered, *usual, RECALL])]
+        return [*dict.fromkeys([*self.settings.aliases, *self._known().names(), RECALL])]
 
     def choice(self, session_model: str | None = None) -> Choice:
         """Choose: the command line, the session's model, variable or file, a key, a local server, recall."""
         named = self.wishes.model
         if named is not None and not named.strip():
-            raise UsageError("--model needs a model, such as openai:gpt-5")
+            raise UsageError("--model needs a model, such as openai:gpt-6.1-sol")
         explicit = resolve_model(self.settings, named) if named is not None else None
         return self._choose(explicit=explicit, session=session_model)
 
@@ -210,7 +261,12 @@ class Answering:
         from omniagent_cli.agent.models.discovery import choose_model
 
         configured, origin = chosen_model(self.settings)
-        return choose_model(
+        known, server = self._known(), None
+        if explicit:
+            explicit, server = self._qualified(explicit, known)
+        elif configured and not session:
+            configured, server = self._qualified(configured, known, origin=str(origin))
+        choice = choose_model(
             explicit=explicit,
             session=session,
             configured=configured,
@@ -220,7 +276,51 @@ class Answering:
             offline=self.wishes.offline,
             environ=self.settings.environ,
             probe=self._probe,
+            known=known,
         )
+        if server is not None:  # found automatically, like a server that is chosen for a session
+            return replace(choice, base_url=server.base_url, send_key=False)
+        self._refresh_list(choice, session)
+        return choice
+
+    def _qualified(
+        self, model: str, known: KnownModels, *, origin: str = ""
+    ) -> tuple[str, LocalServer | None]:
+        """Return ``provider:name`` for a model named without its provider, and the local server that has it."""
+        from omniagent_cli.agent.models.discovery import probe_local_servers
+        from omniagent_cli.agent.models.known_models import is_bare
+
+        if not is_bare(model):
+            return model, None
+        if self.settings.agent.base_url and not self.settings.agent.provider and ":" not in model:
+            return (
+                f"openai:{model}",
+                None,
+            )  # the protocol of a server of which only the address is known
+        probe = self._probe or (lambda: probe_local_servers(environ=self.settings.environ))
+        local = {
+            f"{server.provider.name}:{name}": server for server in probe() for name in server.models
+        }
+        name = known.qualify(model, origin=origin, local=local)
+        return name, local.get(name)
+
+    def _refresh_list(self, choice: Choice, session: str | None) -> None:
+        """Refresh a stale list in the background where a choice depends on it."""
+        from omniagent_cli.agent.models.providers import PROVIDERS
+        from omniagent_cli.cli.models.known_models import refresh_in_background
+
+        provider = PROVIDERS.get(choice.model.partition(":")[0])
+        depends = choice.automatic or (session and not choice.base_url)
+        if (
+            provider is None
+            or provider.local
+            or choice.found
+            or self.wishes.offline
+            or self._given
+            or not depends
+        ):
+            return
+        refresh_in_background(self.settings, provider, self.keys)
 
     def _base_url(self, model: str | None, configured: str | None) -> str | None:
         """Return the configured address for a model of the provider it was configured for, and for no other."""
@@ -241,7 +341,7 @@ class Answering:
 
     def _opened(self, choice: Choice) -> Engine:
         if choice.model == RECALL:
-            return Recall()
+            return Recall(named=not choice.automatic, keys=self.keys)
         from omniagent_cli.agent.models.engine_factory import open_engine
 
         return open_engine(
@@ -254,12 +354,11 @@ class Answering:
         )
 
 
-def pinned_model(store: SessionStore | None, session_id: str | None) -> str | None:
-    """Return the model that answered in a session before; None when there is no such session."""
+def _header_of(store: SessionStore | None, session_id: str | None) -> Session | None:
     if store is None or session_id is None:
         return None
     try:
-        return store.header(session_id).model or None
+        return store.header(session_id)
     except SessionNotFound:
         return None
 

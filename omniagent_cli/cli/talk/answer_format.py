@@ -61,7 +61,7 @@ class Shape:
         """
         if self.schema is not None and isinstance(engine, Recall):
             raise UsageError(
-                "recall is no language model and follows no schema; name a model with --model, such as openai:gpt-5"
+                "recall is no language model and follows no schema; name a model with --model, such as openai:gpt-6.1-sol"
             )
 
     def tell(self, context: Context, result: TurnResult, place: Place, model: str) -> int:
