@@ -138,7 +138,7 @@ class Compaction:
                     "the older messages are too many to sum up unasked; compact the session to do it"
                 )
                 return
-            yield Notice(f"summing up {len(part.messages)} older messages, so that the rest fits")
+            yield Notice(f"summarizing {len(part.messages)} older messages, so that the rest fits")
             await self._compact(session_id, engine, window, part, "", None)
         except OmniAgentError as error:
             self._gave_up.add(session_id)
