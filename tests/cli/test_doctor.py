@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from omniagent_cli.cli.doctor import models as models_check
 from omniagent_cli.stores import Passphrase, open_store, with_encryption
+from tests.cli.asking import Program
 from tests.cli.scene import environment, talk
 from tests.servers.chat_server import status
 from tests.servers.fixtures import chat_server
@@ -346,13 +348,14 @@ def test_a_person_sees_what_to_do(person, filled, columns):
     assert "-> 'omniagent keys set openai', or start Ollama" in " ".join(shown.split())
 
 
-def test_ctrl_c_ends_it(person_at_pty, monkeypatch):
+def test_ctrl_c_ends_it(db):
     """Ctrl-C while a provider is asked ends it at once, without a traceback."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/v1"
-        with person_at_pty("doctor", OPENAI_API_KEY=KEY, OPENAI_BASE_URL=url) as terminal:
+        with Program(db, "doctor", OPENAI_API_KEY=KEY, OPENAI_BASE_URL=url) as program:
             connection, _ = silent.accept()
-            terminal.send("\x03")
-            assert terminal.wait() == 130
-            assert "Traceback" not in terminal.shown
+            program.signal(signal.SIGINT)
+            code, _, err = program.wait()
+            assert code == 130
+            assert "Traceback" not in err
             connection.close()

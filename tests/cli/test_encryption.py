@@ -211,7 +211,15 @@ def test_nobody_to_ask(run, filled):
 
 
 def test_a_person_is_asked(filled, person_at_pty, db):
-    """On a terminal a passphrase is typed twice, unseen, and asked for by what needs content alone."""
+    """On a terminal a passphrase is typed twice, unseen; two that differ encrypt nothing; only what needs content asks for it."""
+    with person_at_pty("store", "encrypt") as program:
+        program.wait_for("New passphrase:")
+        program.say("tulip")
+        program.wait_for("Repeat the passphrase:")
+        program.say("tulp")
+        assert program.wait() == 2
+        assert "nothing was changed" in program.shown
+    assert filled.encryption() is None
     filled.close()
     with person_at_pty("store", "encrypt") as program:
         program.wait_for("New passphrase:")
@@ -240,18 +248,6 @@ def test_a_person_is_asked(filled, person_at_pty, db):
         assert "My name is Alice" in program.shown
     with with_encryption(open_store(db), Passphrase("tulip")) as store:
         assert store.count_messages("alice") == 6
-
-
-def test_two_different_passphrases(filled, person_at_pty):
-    """Two that differ encrypt nothing."""
-    with person_at_pty("store", "encrypt") as program:
-        program.wait_for("New passphrase:")
-        program.say("tulip")
-        program.wait_for("Repeat the passphrase:")
-        program.say("tulp")
-        assert program.wait() == 2
-        assert "nothing was changed" in program.shown
-    assert filled.encryption() is None
 
 
 def test_search_says_that_it_read_everything(run, encrypted, monkeypatch):

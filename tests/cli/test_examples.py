@@ -17,7 +17,7 @@ from omniagent_cli.cli.framework.command_table import COMMANDS, Row, commands_be
 from omniagent_cli.cli.reference.json_shapes import SHAPES, schema_of
 from omniagent_cli.stores import open_store
 from tests.cli.prepared import KEY, make_stores, prepare
-from tests.repl.terminal import TerminalProgram
+from tests.repl.piped import PipedProgram
 from tests.servers.fixtures import chat_server
 
 __all__ = ["chat_server"]
@@ -84,7 +84,11 @@ def test_examples_work(sandbox, run, tmp_path, monkeypatch, example):
         _encrypted(run, sandbox, monkeypatch)
     shell = ["bash", "-o", "pipefail", "-c", example]
     if ASKING.search(example):
-        with TerminalProgram(shell, dict(os.environ), columns=300, cwd=str(tmp_path)) as terminal:
+        monkeypatch.chdir(tmp_path)
+        before, _, line = example.rpartition("omniagent ")
+        environ = {**os.environ, **dict(pair.split("=") for pair in before.split())}
+        words = _words(f"omniagent {line}", sandbox)
+        with PipedProgram(words, environ, columns=300, cwd=tmp_path) as terminal:
             if "edit" not in example:
                 terminal.wait_for("[y/N]")
                 terminal.say("y")

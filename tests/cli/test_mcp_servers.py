@@ -172,7 +172,7 @@ def test_a_killed_command_leaves_no_server(db, settings, chat_server, tmp_path):
 
 
 def test_ctrl_c_at_the_prompt_is_not_for_the_server(person_at_pty, settings, chat_server, tmp_path):
-    """The person_at_pty is asked, says yes, stops the call with Ctrl-C; the same server answers the next one, and ends at the end."""
+    """The person is asked, says yes, stops the call with Ctrl-C; the same server answers the next one, and ends at the end."""
     mark = tmp_path / "mark"
     settings(table("evil", "mcp_evil.py", "waits_once", MARK=str(mark)))
     server = chat_server(calls(("evil__go", {})), calls(("evil__go", {})), answer("Done."))

@@ -1,4 +1,4 @@
-"""The screen of a chat as the README shows it: the real command on a real terminal, a scripted server in the place of a model.
+"""The screen of a chat as the README shows it: the real command on an emulated terminal, a scripted server in the place of a model.
 
     python -m tests.repl.recording
 
@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import sys
 import tempfile
 from pathlib import Path
 
 from omniagent_cli.models import Message
 from omniagent_cli.stores import open_store
-from tests.repl.terminal import CTRL_D, TerminalProgram
+from tests.repl.piped import PipedProgram
+from tests.repl.terminal import CTRL_D
 from tests.servers.chat_server import ChatServer, answer, calls
 
 COLUMNS, ROWS = 78, 24
@@ -48,8 +48,8 @@ def recorded() -> str:
         notes.parent.mkdir(parents=True, mode=0o700)
         with open_store(notes, ttl=None) as store:
             store.append("server-notes", Message("user", "The test server gets the port 8123."))
-        with TerminalProgram(
-            [_omniagent(), "chat", "--session", "build"],
+        with PipedProgram(
+            ["chat", "--session", "build"],
             {
                 "HOME": home,
                 "PATH": os.environ["PATH"],
@@ -71,11 +71,6 @@ def recorded() -> str:
             chat.send(CTRL_D)
             chat.wait()
     return _timeless(screen)
-
-
-def _omniagent() -> str:
-    beside = f"{Path(sys.executable).parent}{os.pathsep}{os.defpath}"
-    return shutil.which("omniagent", path=beside) or "omniagent"
 
 
 def _timeless(screen: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 
@@ -11,7 +12,7 @@ import pytest
 
 from omniagent_cli.models import Message
 from omniagent_cli.stores import open_store
-from tests.repl.home import Home, home
+from tests.repl.home import OMNIAGENT, Home, home
 from tests.repl.terminal import (
     ALT_ENTER,
     CTRL_C,
@@ -30,7 +31,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no pt
 
 def test_two_turns_and_leaving(home: Home) -> None:
     """A chat starts, remembers what was said, leaves on Ctrl-D, and everything is stored."""
-    chat = home.open()
+    chat = home.chat()
     chat.say("My name is Alice")
     chat.wait_prompt(2)
     chat.say("What's my name?")
@@ -201,15 +202,13 @@ def test_typing_while_an_answer_streams(home: Home, chat_server: Callable) -> No
     assert home.stored()[2] == ("user", "complete", "typedahead")
 
 
-def test_two_terminals_on_one_session(home: Home) -> None:
-    """What the second terminal says is shown in the first one before its next turn, once; nothing is lost."""
-    one = home.open()
+def test_two_programs_on_one_session(home: Home) -> None:
+    """What a second program says is shown before its next turn, once; nothing is lost."""
+    one = home.chat()
     one.say("from one")
     one.wait_prompt(2)
-    two = home.open()
-    two.wait_for("from one")
-    two.say("from two")
-    two.wait_prompt(2)
+    argv = [OMNIAGENT, "ask", "-s", "user-123", "from two"]
+    subprocess.run(argv, env=home.environ, cwd=home.path, stdin=subprocess.DEVNULL, check=True)
     one.say("again one")
     shown = one.wait_prompt(3)
     assert shown.count("from two") == 1
