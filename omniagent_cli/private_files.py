@@ -1,4 +1,4 @@
-"""Files of ours: read with a bound, written whole or not at all, for their owner only."""
+"""Private files: bounded reads, atomic writes, readable by their owner only."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ def read_bounded(path: Path) -> bytes:
 
     Raises:
         OSError: it cannot be read.
-        ConfigError: it is larger than any settings file.
+        ConfigError: it is larger than `LARGEST_BYTES`.
     """
     with path.open("rb") as stream:
         data = stream.read(LARGEST_BYTES + 1)
     if len(data) > LARGEST_BYTES:
         raise ConfigError(
-            f"{path} is larger than {LARGEST_BYTES} bytes; this cannot be a settings file"
+            f"{path} is larger than {LARGEST_BYTES} bytes, the limit of settings files"
         )
     return data
 
 
 def make_private_directory(path: Path) -> None:
-    """Create a directory and its missing parents, each for its owner only whatever the umask."""
+    """Create a directory and its missing parents with mode 0700, whatever the umask."""
     if path.is_dir():
         return
     make_private_directory(path.parent)
@@ -40,12 +40,12 @@ def make_private_directory(path: Path) -> None:
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Replace a file in one step, on disk when this returns, readable by its owner only.
+    """Replace a file atomically and durably, with mode 0600.
 
-    A symbolic link stays one: what it points at is replaced.
+    A symbolic link is kept; its target is replaced.
 
     Raises:
-        ConfigError: it cannot be written; the old file is as it was.
+        ConfigError: it cannot be written; the old file is unchanged.
     """
     target = Path(os.path.realpath(path))
     try:
@@ -53,16 +53,16 @@ def write_private(path: Path, data: bytes) -> None:
         _replace(target, data)
     except OSError as error:
         raise ConfigError(
-            f"cannot write {path}: {error.strerror or error}; check the directory's owner and the room on the disk"
+            f"cannot write {path}: {error.strerror or error}; check the owner of the directory and the free disk space"
         ) from error
 
 
 @contextmanager
 def locked_directory(path: Path) -> Iterator[None]:
-    """Keep other writers of this directory's files away, so that two edits at once both survive.
+    """Lock a directory against other writers, so that concurrent edits do not overwrite each other.
 
     Raises:
-        ConfigError: the directory cannot be made or opened.
+        ConfigError: the directory cannot be created or opened.
     """
     try:
         make_private_directory(path)
@@ -83,7 +83,7 @@ def locked_directory(path: Path) -> Iterator[None]:
 
 
 def _replace(target: Path, data: bytes) -> None:
-    import tempfile  # loads shutil and random, which reading settings does not need
+    import tempfile  # slow to import, and not needed to read settings
 
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
     try:

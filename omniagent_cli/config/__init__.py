@@ -1,8 +1,4 @@
-"""Settings: what they are called, where they come from, who may set them, and how their file is edited.
-
-The names below load their modules on first use, because TAB asks `paths` alone where the cache is and must not
-pay for the rest.
-"""
+"""Settings: names, sources, trust and editing. Each name is loaded on first use, because TAB needs only `paths`."""
 
 from __future__ import annotations
 

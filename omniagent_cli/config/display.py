@@ -1,4 +1,4 @@
-"""Settings as rows to show: name, value without secrets, origin, help."""
+"""Settings as rows for display: name, value without secrets, origin, help."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from omniagent_cli.errors import ConfigError
 
 
 class SettingRow(NamedTuple):
-    """One setting to show.
+    """One setting for display.
 
     Attributes:
-        key: its name.
-        value: what JSON can hold, without secrets; None when unset.
-        text: the same as a person would type it; empty when unset.
+        key: the name.
+        value: a JSON value without secrets; None when unset.
+        text: the value as the user would type it; empty when unset.
         layer: ``default``, ``user``, ``project``, ``environment`` or ``flag``.
-        origin: the place a person can go to.
+        origin: the place where it is set.
         help: one line.
         variables: the environment variables that set it.
     """
@@ -36,7 +36,7 @@ def describe(settings: Settings, name: str = "") -> list[SettingRow]:
     """Return the rows of one setting, of one table, or without a name of all.
 
     Raises:
-        ConfigError: there is no such setting.
+        ConfigError: the setting does not exist.
     """
     if not name:
         return [_row(settings, key) for key in settings.keys()]  # noqa: SIM118 - not a mapping

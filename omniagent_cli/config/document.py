@@ -1,4 +1,4 @@
-"""A settings file as it was read: its bytes, its text, its data, and where each key stands."""
+"""A parsed settings file: bytes, text, data, and the line of each key."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _PLACE = re.compile(r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 
 class Document:
-    """A TOML file that was read and understood.
+    """A parsed TOML file.
 
     Attributes:
-        path: where it lies.
-        content: its bytes, which trust is bound to.
-        text: the same as text, with the line ends it has; a byte order mark is left out.
-        data: what it says.
+        path: the file.
+        content: its bytes, which trust depends on.
+        text: the same as text, with its line ends, without a byte order mark.
+        data: its values.
     """
 
     def __init__(self, path: Path, content: bytes) -> None:
-        """Understand the bytes of a file.
+        """Parse the bytes of a file.
 
         Raises:
             ConfigError: it is not UTF-8 or not TOML; the message names file, line and reason.
@@ -52,7 +52,7 @@ class Document:
 
 
 def leaves(data: dict[str, Any], above: Key = ()) -> Iterator[tuple[Key, Any]]:
-    """Yield every value with its full name; an empty table is yielded as itself."""
+    """Yield every value with its full name; an empty table is a value too."""
     for part, value in data.items():
         if isinstance(value, dict) and value:
             yield from leaves(value, (*above, part))
@@ -65,9 +65,7 @@ def _decode(path: Path, content: bytes) -> str:
         return content.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise ConfigError(
-            f"{path}:{line}: this is not UTF-8 text; save the file as UTF-8"
-        ) from error
+        raise ConfigError(f"{path}:{line}: not UTF-8 text; save the file as UTF-8") from error
 
 
 def _parse(path: Path, text: str) -> dict[str, Any]:
@@ -88,8 +86,8 @@ def _parse(path: Path, text: str) -> dict[str, Any]:
 def _explain(path: Path, text: str, message: str) -> str:
     found = _PLACE.search(message)
     if not found:
-        return f"{path}: not valid TOML: {message}; mend it there"
+        return f"{path}: invalid TOML: {message}"
     reason = message[: found.start()]
     if found[1] is None:
-        return f"{path}:{text.rstrip().count(chr(10)) + 1}: not valid TOML: {reason} at the end of the file; mend that line"
-    return f"{path}:{found[1]}: not valid TOML: {reason} at column {found[2]}; mend that line"
+        return f"{path}:{text.rstrip().count(chr(10)) + 1}: invalid TOML: {reason} at the end of the file"
+    return f"{path}:{found[1]}: invalid TOML: {reason} at column {found[2]}"

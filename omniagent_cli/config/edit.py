@@ -1,7 +1,7 @@
-"""Changing one setting in a file, leaving every other byte as it was.
+"""Editing of one setting in a file; every other byte stays the same.
 
-Several ways to write the change are tried in the order a person would prefer them; the first whose text means
-exactly the old data with the change made is written. When none does, nothing is written.
+Candidate texts are tried from the most natural on; the first whose data is exactly the old data with the change is
+written. Without one, nothing is written.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from omniagent_cli import private_files as files
 from omniagent_cli.config import toml_cut, toml_put
 from omniagent_cli.config.document import Document, leaves
-from omniagent_cli.config.resolved_value import Origin, checked
+from omniagent_cli.config.resolved_value import Origin, check_value
 from omniagent_cli.config.setting_names import Key, join_key, split_key
 from omniagent_cli.config.settings_table import find, is_table, require
 from omniagent_cli.errors import ConfigError
@@ -23,32 +23,32 @@ _BOM = b"\xef\xbb\xbf"
 
 
 def set_value(path: Path, key: str, text: str) -> None:
-    """Set one setting in a file, which is created when it is missing.
+    """Set one setting in a file, which is created if necessary.
 
     Args:
         path: the settings file.
         key: the name of the setting.
-        text: its value as a person types it; the table of settings says what it is.
+        text: its value as the user types it.
 
     Raises:
-        ConfigError: there is no such setting, the value is wrong, the file is not valid TOML, or it cannot be
-            changed safely. The file is as it was then.
+        ConfigError: the setting does not exist, the value is invalid, the file is not valid TOML, or it cannot be
+            changed safely. The file is unchanged.
     """
     name, setting = require(key)
     raw = setting.kind.read(text)
-    checked(name, setting, raw, Origin("flag", "as given"))
+    check_value(name, setting, raw, Origin("flag", "argument"))
     literal = _literal(name, raw)
     with files.locked_directory(_directory(path)):
         document = _read(path)
         expected = _with(document, name, raw)
-        _write(document, toml_put.ways(document.text, name, literal), expected, key)
+        _write(document, toml_put.candidate_edits(document.text, name, literal), expected, key)
 
 
 def add_value(path: Path, key: str, item: str) -> bool:
-    """Add an item to a setting that is a list, in a file, which is created when it is missing.
+    """Add an item to a list setting in a file, which is created if necessary.
 
     Returns:
-        Whether it was not there yet.
+        False if the list contained it.
 
     Raises:
         ConfigError: as for `set_value`.
@@ -63,37 +63,42 @@ def add_value(path: Path, key: str, item: str) -> bool:
         if item in before:
             return False
         raw = [*before, item]
-        checked(name, setting, raw, Origin("flag", "as given"))
+        check_value(name, setting, raw, Origin("flag", "argument"))
         expected = _with(document, name, raw)
-        _write(document, toml_put.ways(document.text, name, _literal(name, raw)), expected, key)
+        _write(
+            document,
+            toml_put.candidate_edits(document.text, name, _literal(name, raw)),
+            expected,
+            key,
+        )
     return True
 
 
 def unset_value(path: Path, key: str) -> bool:
-    """Remove one setting, or a whole table the person named, from a file; comments stay.
+    """Remove one setting or a whole table from a file; comments stay.
 
-    A key that is none of ours can be removed too, because that is how a file with a typing error is mended.
+    Unknown keys can be removed too, which repairs a file with a typing error.
 
     Returns:
-        Whether it was there.
+        Whether it was set.
 
     Raises:
-        ConfigError: there is neither such a setting nor such an entry, the file is not valid TOML, or it cannot be
-            changed safely. The file is as it was then.
+        ConfigError: neither the setting nor the entry exists, the file is not valid TOML, or it cannot be changed
+            safely. The file is unchanged.
     """
     name = split_key(key)
-    if not _there(path):
+    if not _exists(path):
         return _absent(key, name)
     with files.locked_directory(_directory(path)):
         document = _read(path)
         expected = deepcopy(document.data)
         if not _drop(expected, name):
             return _absent(key, name)
-        _write(document, toml_cut.ways(document.text, name), expected, key)
+        _write(document, toml_cut.candidate_edits(document.text, name), expected, key)
     return True
 
 
-def _there(path: Path) -> bool:
+def _exists(path: Path) -> bool:
     try:
         return path.exists()
     except OSError as error:
@@ -119,23 +124,25 @@ def _read(path: Path) -> Document:
         raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def _write(document: Document, ways: Iterable[str], expected: dict[str, Any], key: str) -> None:
+def _write(
+    document: Document, candidates: Iterable[str], expected: dict[str, Any], key: str
+) -> None:
     bom = _BOM if document.content.startswith(_BOM) else b""
-    for text in ways:
+    for text in candidates:
         try:
             changed = Document(document.path, text.encode())
         except ConfigError:
             continue
-        if _meaning(changed.data) == _meaning(expected):
+        if _comparable(changed.data) == _comparable(expected):
             files.write_private(document.path, bom + changed.content)
             return
     raise ConfigError(
-        f"{key} cannot be changed in {document.path} without damage to the rest; change it there by hand"
+        f"{key} cannot be changed in {document.path} without other changes; edit the file"
     )
 
 
-def _meaning(data: dict[str, Any]) -> list[str]:
-    """Return the data in a form that tells 1, 1.0 and true apart, and in which NaN equals itself."""
+def _comparable(data: dict[str, Any]) -> list[str]:
+    """Return the data in a form that distinguishes 1, 1.0 and true, and in which NaN equals NaN."""
     return sorted(repr(leaf) for leaf in leaves(data) if leaf[1] != {})
 
 
@@ -146,7 +153,7 @@ def _with(document: Document, name: Key, raw: Any) -> dict[str, Any]:
         node = node.setdefault(part, {})
         if not isinstance(node, dict):
             raise ConfigError(
-                f"{join_key(name[:depth])} is no table in {document.place(name[:depth])}; change that by hand first"
+                f"{join_key(name[:depth])} is not a table in {document.place(name[:depth])}; edit the file"
             )
     node[name[-1]] = raw
     return data
@@ -171,7 +178,5 @@ def _literal(name: Key, raw: Any) -> str:
         text = tomli_w.dumps({"v": raw}).removeprefix("v = ").rstrip("\n")
         text.encode()
     except UnicodeEncodeError as error:
-        raise ConfigError(
-            f"{join_key(name)} cannot hold bytes that are not text; give text"
-        ) from error
+        raise ConfigError(f"{join_key(name)} must be valid Unicode text") from error
     return text

@@ -1,4 +1,4 @@
-"""Where other tools on this machine keep their conversations."""
+"""Conversation histories of other tools on this machine."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from omniagent_cli.formats.input_sources import files_under
 
 
 class History(NamedTuple):
-    """One place with conversations of another tool.
+    """One file or directory with conversations of another tool.
 
     Attributes:
         format_name: a key of `formats.FORMATS`.
-        files: how many files there are, of `size` bytes together.
+        path: the file or directory.
+        files: number of files.
+        size: total size in bytes.
     """
 
     format_name: str
@@ -24,76 +26,79 @@ class History(NamedTuple):
     size: int
 
 
-class Place(NamedTuple):
-    """Where a tool keeps them: below a directory that a variable may move.
+class HistoryPath(NamedTuple):
+    """Path of the history of a tool, below a directory that a variable can change.
 
     Attributes:
+        format_name: a key of `formats.FORMATS`.
         variable: environment variable with the directory.
-        usual: the directories below home it is otherwise, on Linux and on macOS.
-        below: what is looked for there; a ``*`` stands for any directory.
+        defaults: the default directories below home, on Linux and on macOS.
+        below: paths below the directory; a ``*`` matches any directory.
     """
 
     format_name: str
     variable: str
-    usual: tuple[str, ...]
+    defaults: tuple[str, ...]
     below: tuple[str, ...]
 
 
-PLACES = (
+HISTORY_PATHS = (
     # https://github.com/openai/codex, docs/config.md
-    Place("codex", "CODEX_HOME", (".codex",), ("sessions", "archived_sessions")),
+    HistoryPath("codex", "CODEX_HOME", (".codex",), ("sessions", "archived_sessions")),
     # https://docs.claude.com/en/docs/claude-code/settings
-    Place("claude-code", "CLAUDE_CONFIG_DIR", (".claude",), ("projects",)),
+    HistoryPath("claude-code", "CLAUDE_CONFIG_DIR", (".claude",), ("projects",)),
     # https://github.com/google-gemini/gemini-cli, docs/cli/session-management.md
-    Place("gemini", "", (".gemini",), ("tmp/*/chats",)),
+    HistoryPath("gemini", "", (".gemini",), ("tmp/*/chats",)),
     # https://llm.datasette.io/en/stable/setup.html
-    Place(
+    HistoryPath(
         "llm",
         "LLM_USER_PATH",
         (".config/io.datasette.llm", "Library/Application Support/io.datasette.llm"),
         ("logs.db",),
     ),
     # https://github.com/sigoden/aichat/wiki/Environment-Variables
-    Place("aichat", "AICHAT_SESSIONS_DIR", (), ("",)),
-    Place(
+    HistoryPath("aichat", "AICHAT_SESSIONS_DIR", (), ("",)),
+    HistoryPath(
         "aichat",
         "AICHAT_CONFIG_DIR",
         (".config/aichat", "Library/Application Support/aichat"),
         ("sessions",),
     ),
 )
-"""Where each tool keeps them; the first place that is moved by a variable or there is used."""
+"""Paths of each tool."""
 
 
-def histories(environ: Mapping[str, str]) -> list[History]:
-    """Return the places that hold something, in the order of the tools; nothing is read but names and sizes."""
+def find_histories(environ: Mapping[str, str]) -> list[History]:
+    """Return the histories that are not empty, in the order of the tools; only names and sizes are read."""
     found: dict[Path, History] = {}
-    for place in PLACES:
+    for place in HISTORY_PATHS:
         for path in _paths(place, environ):
-            history = _looked_at(place.format_name, path)
+            history = _history(place.format_name, path)
             if history is not None:
                 found.setdefault(path, history)
     return list(found.values())
 
 
-def _paths(place: Place, environ: Mapping[str, str]) -> Iterator[Path]:
+def _paths(place: HistoryPath, environ: Mapping[str, str]) -> Iterator[Path]:
     own = environ.get(place.variable, "") if place.variable else ""
-    roots = [Path(own)] if own else [_below_home(usual, environ) for usual in place.usual]
+    roots = [Path(own)] if own else [_below_home(default, environ) for default in place.defaults]
     for root in roots:
         for below in place.below:
             yield from sorted(root.glob(below)) if "*" in below else [root / below]
 
 
-def _below_home(usual: str, environ: Mapping[str, str]) -> Path:
-    """Return a usual directory; what is in ``.config`` moves with it (XDG Base Directory Specification)."""
-    first, _, rest = usual.partition("/")
+def _below_home(default: str, environ: Mapping[str, str]) -> Path:
+    """Return a default directory; ``.config`` follows XDG_CONFIG_HOME (XDG Base Directory Specification)."""
+    first, _, rest = default.partition("/")
     config = Path(environ.get("XDG_CONFIG_HOME", ""))
     return (
-        config / rest if first == ".config" and config.is_absolute() else Path(home(environ), usual)
+        config / rest
+        if first == ".config" and config.is_absolute()
+        else Path(home(environ), default)
     )
 
 
-def _looked_at(format_name: str, path: Path) -> History | None:
+def _history(format_name: str, path: Path) -> History | None:
     try:
         files = list(files_under(path)) if path.is_dir() else [path] if path.is_file() else []
         size = sum(file.stat().st_size for file in files)

@@ -1,4 +1,4 @@
-"""The layers between the defaults and the command: the user's file, the environment, the flags."""
+"""Layers of settings above the defaults: the user's file, the environment, the flags."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from omniagent_cli import private_files as files
 from omniagent_cli.config import paths
 from omniagent_cli.config.document import Document, leaves
-from omniagent_cli.config.resolved_value import Origin, Value, checked
+from omniagent_cli.config.resolved_value import Origin, ResolvedValue, check_value
 from omniagent_cli.config.setting_names import Key
 from omniagent_cli.config.settings_table import SETTINGS, find, is_table, require, unknown
 from omniagent_cli.errors import ConfigError
@@ -18,10 +18,10 @@ _STORE_KEY = ("store", "url")
 
 
 def user_document(environ: Mapping[str, str], config_file: str | Path | None) -> Document | None:
-    """Read the user's file; None when there is none and none was named.
+    """Read the user's file; return None when it does not exist and was not named.
 
     Raises:
-        ConfigError: it cannot be read, is not TOML, or was named and does not exist.
+        ConfigError: it cannot be read, is not valid TOML, or was named and does not exist.
     """
     path = paths.config_path(environ, config_file)
     try:
@@ -39,31 +39,31 @@ def user_document(environ: Mapping[str, str], config_file: str | Path | None) ->
         return None
     except OSError as error:
         raise ConfigError(
-            f"cannot read {path}: {error.strerror or error}; mend that, or name another file with --config"
+            f"cannot read {path}: {error.strerror or error}; repair it, or choose another file with --config"
         ) from error
 
 
-def from_user(document: Document) -> dict[Key, Value]:
-    """Check everything a user's file says.
+def from_user(document: Document) -> dict[Key, ResolvedValue]:
+    """Check the values of the user's file.
 
     Raises:
-        ConfigError: a value is wrong, or a key is none of ours: a typing error must not pass for a setting.
+        ConfigError: a value is invalid, or a key is unknown: a typing error must not be ignored.
     """
     values = {}
     for key, raw in leaves(document.data):
         if setting := find(key):
             origin = Origin("user", document=document, key=key)
-            values[key] = checked(key, setting, raw, origin)
+            values[key] = check_value(key, setting, raw, origin)
         elif raw != {} or not is_table(key):
             raise ConfigError(f"{document.place(key)}: {unknown(key)}")
     return values
 
 
-def from_environment(environ: Mapping[str, str]) -> dict[Key, Value]:
-    """Check the environment variables of the table; an empty one counts as unset.
+def from_environment(environ: Mapping[str, str]) -> dict[Key, ResolvedValue]:
+    """Check the environment variables of the table; an empty one is unset.
 
     Raises:
-        ConfigError: a value is wrong.
+        ConfigError: a value is invalid.
     """
     values = {}
     for setting in SETTINGS:
@@ -71,18 +71,18 @@ def from_environment(environ: Mapping[str, str]) -> dict[Key, Value]:
             if text := environ.get(variable):
                 key = tuple(setting.key.split("."))
                 origin = Origin("environment", f"variable {variable}")
-                values[key] = checked(key, setting, setting.kind.read(text), origin)
+                values[key] = check_value(key, setting, setting.kind.read(text), origin)
                 break
     if _STORE_KEY not in values and (store := _seed_store(environ)):
         values[_STORE_KEY] = store
     return values
 
 
-def from_flags(flags: Mapping[str, Any]) -> dict[Key, Value]:
-    """Check what the command line sets; None counts as not given, text is read as the table says.
+def from_flags(flags: Mapping[str, Any]) -> dict[Key, ResolvedValue]:
+    """Check the settings of the command line; None means not given, text is parsed by type.
 
     Raises:
-        ConfigError: a value is wrong.
+        ConfigError: a value is invalid.
     """
     values = {}
     for name, given in flags.items():
@@ -90,18 +90,18 @@ def from_flags(flags: Mapping[str, Any]) -> dict[Key, Value]:
             continue
         key, setting = require(name)
         raw = setting.kind.read(given) if isinstance(given, str) else given
-        values[key] = checked(key, setting, raw, Origin("flag", setting.flag))
+        values[key] = check_value(key, setting, raw, Origin("flag", setting.flag))
     return values
 
 
-def _seed_store(environ: Mapping[str, str]) -> Value | None:
-    """Understand the older OMNIAGENT_STORAGE_* variables."""
+def _seed_store(environ: Mapping[str, str]) -> ResolvedValue | None:
+    """Return the store of the older OMNIAGENT_STORAGE_* variables."""
     kind = environ.get("OMNIAGENT_STORAGE_TYPE", "").strip().lower()
     path = environ.get("OMNIAGENT_STORAGE_PATH", "")
     url = environ.get("OMNIAGENT_STORAGE_REDIS_URL", "")
     if kind not in {"", "sqlite", "redis", "memory"}:
         raise ConfigError(
-            f"OMNIAGENT_STORAGE_TYPE cannot be {kind!r}; give sqlite, redis or memory, or a URL in OMNIAGENT_STORE"
+            f"invalid OMNIAGENT_STORAGE_TYPE {kind!r}: must be sqlite, redis or memory; or set OMNIAGENT_STORE to a URL"
         )
     if kind == "redis" and not url:
         raise ConfigError(
@@ -121,6 +121,6 @@ def _seed_store(environ: Mapping[str, str]) -> Value | None:
     return _store(paths.default_store_url(environ), "OMNIAGENT_STORAGE_TYPE")
 
 
-def _store(url: str, variable: str) -> Value:
+def _store(url: str, variable: str) -> ResolvedValue:
     _, setting = require("store.url")
-    return checked(_STORE_KEY, setting, url, Origin("environment", f"variable {variable}"))
+    return check_value(_STORE_KEY, setting, url, Origin("environment", f"variable {variable}"))

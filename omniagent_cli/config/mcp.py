@@ -1,4 +1,4 @@
-"""The MCP servers of the settings, complete enough to start."""
+"""MCP servers of the settings."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["McpServer", "mcp_servers"]
 
 
 def mcp_servers(settings: Settings) -> list[McpServer]:
-    """Return the servers that are not disabled, in the order of their names.
+    """Return the enabled servers, sorted by name.
 
     Raises:
-        ConfigError: one has neither a command nor a URL, or both.
+        ConfigError: a server has neither a command nor a URL, or both.
     """
     tables: dict[str, dict[str, Any]] = settings.table(("mcp", "servers"))
     return [
@@ -32,7 +32,7 @@ def _server(name: str, table: dict[str, Any]) -> McpServer:
     command, url = table.get("command"), table.get("url")
     if (command is None) == (url is None):
         has = "neither a command nor a url" if url is None else "both a command and a url"
-        raise ConfigError(f"{key} has {has}; give it one of them")
+        raise ConfigError(f"{key} has {has}; set one of them")
     unused = ("headers",) if command else ("args", "env")
     for option in unused:
         if option in table:
@@ -55,7 +55,7 @@ def _seconds(length: timedelta | None) -> float:
 
 
 def _argv(key: str, table: dict[str, Any]) -> tuple[str, ...]:
-    """Return the program with its arguments; a line without ``args`` is split as a shell would."""
+    """Return the program with its arguments; a line without ``args`` is split as a shell does."""
     command, args = table.get("command"), tuple(table.get("args", ()))
     if command is None:
         return ()
@@ -67,5 +67,5 @@ def _argv(key: str, table: dict[str, Any]) -> tuple[str, ...]:
         return tuple(shlex.split(command))
     except ValueError as error:
         raise ConfigError(
-            f"{key}.command cannot be split into words: {error}; give a list"
+            f"{key}.command cannot be split into words: {error}; use a list"
         ) from error

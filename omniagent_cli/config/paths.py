@@ -1,7 +1,7 @@
-"""Where the settings, the data, the state and the cache of this person lie.
+"""Directories of settings, data, state and cache.
 
-On Linux the answer comes from the XDG variables alone, because importing platformdirs costs more than a TAB may;
-a test compares the two. For the same reason nothing here is imported that a bare interpreter has not loaded.
+On Linux they follow the XDG variables directly, because importing platformdirs is too slow for TAB; a test compares
+the two. For the same reason this module imports nothing that a bare interpreter has not loaded.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _XDG = {
 
 
 def home(environ: Mapping[str, str]) -> str:
-    """Return the home directory: HOME when it is absolute, else what the system's user database says.
+    """Return the home directory: HOME when it is absolute, else that of the system's user database.
 
     Raises:
-        ConfigError: neither knows it.
+        ConfigError: there is none.
     """
     known = environ.get("HOME", "")
     if sys.platform == "win32":
@@ -47,11 +47,11 @@ def home(environ: Mapping[str, str]) -> str:
 
 
 def directory(kind: str, environ: Mapping[str, str]) -> str:
-    """Return one of our directories as text; it need not exist, and asking never creates it.
+    """Return the path of a directory, which is not created.
 
     Args:
         kind: ``config``, ``data``, ``state`` or ``cache``.
-        environ: the environment; on systems other than Linux their own rules decide.
+        environ: the environment variables; used on Linux only.
 
     Raises:
         ConfigError: there is no home directory.
@@ -59,7 +59,7 @@ def directory(kind: str, environ: Mapping[str, str]) -> str:
     if not sys.platform.startswith("linux"):
         return _platform_directory(kind)
     variable, below_home = _XDG[kind]
-    # The XDG specification: a path that is not absolute is ignored.
+    # By the XDG specification, a path that is not absolute is ignored.
     base = environ.get(variable, "")
     if not base.startswith("/"):
         base = f"{home(environ).rstrip('/')}/{below_home}"
@@ -77,17 +77,17 @@ def data_dir(environ: Mapping[str, str]) -> Path:
 
 
 def state_dir(environ: Mapping[str, str]) -> Path:
-    """Return the directory of what is remembered between runs: trust, prompt history."""
+    """Return the directory of state between runs: trust, prompt history."""
     return _as_path(directory("state", environ))
 
 
 def cache_dir(environ: Mapping[str, str]) -> Path:
-    """Return the directory of what can be made again."""
+    """Return the directory of data that can be regenerated."""
     return _as_path(directory("cache", environ))
 
 
 def config_path(environ: Mapping[str, str], config_file: str | Path | None = None) -> Path:
-    """Return the user's settings file: ``--config``, else OMNIAGENT_CONFIG, else the usual place."""
+    """Return the user's settings file: ``--config``, else OMNIAGENT_CONFIG, else the default path."""
     named = config_file or environ.get("OMNIAGENT_CONFIG")
     if not named:
         return config_dir(environ) / "config.toml"
@@ -95,17 +95,17 @@ def config_path(environ: Mapping[str, str], config_file: str | Path | None = Non
 
 
 def default_store_path(environ: Mapping[str, str]) -> str:
-    """Return the file of the store that is used when nothing names one."""
+    """Return the file of the default store."""
     return f"{directory('data', environ)}/sessions.db"
 
 
 def default_store_url(environ: Mapping[str, str]) -> str:
-    """Return the URL of the store that is used when nothing names one."""
+    """Return the URL of the default store."""
     return sqlite_url(_as_path(default_store_path(environ)))
 
 
 def sqlite_url(path: Path) -> str:
-    """Return the URL of an absolute path; what a URL would read otherwise is percent-encoded."""
+    """Return the URL of an absolute path, with special characters percent-encoded."""
     text = path.as_posix().replace("%", "%25").replace("?", "%3F").replace("#", "%23")
     return f"sqlite:///{text}"
 

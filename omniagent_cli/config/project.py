@@ -1,8 +1,8 @@
-"""The project's settings file: where it is looked for, and what it may set.
+"""The settings file of a project: search, and permissions before it is trusted.
 
-It is found upwards from the working directory. Inside the home directory the search ends below it: a file in the
-home directory itself would steer every project, which is what the user's own file is for, and what lies above
-belongs to other people. Elsewhere it ends at the root.
+The search goes up from the working directory. Inside the home directory it ends below home: a file in the home
+directory would apply to every project, as the user's own file does, and directories above belong to other users.
+Elsewhere it ends at the root.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any
 from omniagent_cli import private_files as files
 from omniagent_cli.config import paths, trust
 from omniagent_cli.config.document import Document, leaves
-from omniagent_cli.config.resolved_value import Origin, Value, checked
+from omniagent_cli.config.resolved_value import Origin, ResolvedValue, check_value
 from omniagent_cli.config.setting_names import Key, join_key
 from omniagent_cli.config.settings_table import Untrusted, find, is_table
 from omniagent_cli.errors import ConfigError
 
-_NAMED_AT_MOST = 8
-_Values = dict[Key, Value]
+_NAMES_SHOWN = 8
+_Values = dict[Key, ResolvedValue]
 
 
 def find_project_file(cwd: Path, environ: Mapping[str, str]) -> Path | None:
@@ -30,7 +30,7 @@ def find_project_file(cwd: Path, environ: Mapping[str, str]) -> Path | None:
         try:
             if candidate.is_file():
                 return candidate
-        except OSError:  # a directory nobody may look into holds no project of ours
+        except OSError:  # an unreadable directory
             continue
     return None
 
@@ -38,19 +38,19 @@ def find_project_file(cwd: Path, environ: Mapping[str, str]) -> Path | None:
 def load(
     cwd: Path, environ: Mapping[str, str], user: _Values, user_file: Path
 ) -> tuple[Path | None, _Values, str]:
-    """Read the project file as far as it may be believed.
+    """Read the project file, as far as it is trusted.
 
     Args:
         cwd: where the search starts.
-        environ: says where home and the record of trust are.
-        user: what the user's file sets; a model named there may be chosen.
-        user_file: the user's file; when somebody names a project's file as their own, it is no project file.
+        environ: the environment variables, for home and the record of trust.
+        user: values of the user's file; a project may choose a model that is named there.
+        user_file: the user's file, which is never the project file.
 
     Returns:
-        The file, its values, and one line about what was ignored, or an empty one.
+        The file, its values, and one line about ignored settings, or an empty one.
 
     Raises:
-        ConfigError: a trusted file holds a bad value.
+        ConfigError: a trusted file has an invalid value.
     """
     path = find_project_file(cwd, environ)
     if path is None or path == user_file.resolve():
@@ -60,28 +60,30 @@ def load(
     except OSError as error:
         return path, {}, _line(f"{path} was ignored: {error.strerror or error}")
     except ConfigError as error:
-        # Nobody can have trusted what cannot be read, and a stranger's file must not stop a command.
+        # An unparsable file cannot be trusted, and must not stop a command.
         return path, {}, _line(f"ignored {error}")
-    return (path, *_believed(document, environ, user))
+    return (path, *_trusted_values(document, environ, user))
 
 
-def _believed(document: Document, environ: Mapping[str, str], user: _Values) -> tuple[_Values, str]:
+def _trusted_values(
+    document: Document, environ: Mapping[str, str], user: _Values
+) -> tuple[_Values, str]:
     harmless, refused = _harmless(document, user)
     if not refused:
         return harmless, ""
     if not trust.is_trusted(document.path, environ=environ, content=document.content):
         return harmless, _line(
             f"{document.path} is not trusted, so it does not set {_some(refused)}; "
-            "'omniagent config trust' allows it"
+            "run 'omniagent config trust' to allow it"
         )
     values, unknown = _all(document)
     if unknown:
-        return values, _line(f"{document.path}: ignored {_some(unknown)}, which is no setting")
+        return values, _line(f"{document.path}: ignored unknown setting {_some(unknown)}")
     return values, ""
 
 
 def _harmless(document: Document, user: _Values) -> tuple[_Values, list[Key]]:
-    """Split a file into what anybody's file may set and the names of the rest."""
+    """Return the values that an untrusted file may set, and the names of the others."""
     allowed, refused = {}, []
     models = _models_named(user)
     for key, raw in _entries(document):
@@ -90,7 +92,7 @@ def _harmless(document: Document, user: _Values) -> tuple[_Values, list[Key]]:
         known = isinstance(raw, str) and raw.strip() in models
         if setting and (rule is Untrusted.YES or (rule is Untrusted.KNOWN_MODEL and known)):
             try:
-                allowed[key] = checked(key, setting, raw, _origin(document, key))
+                allowed[key] = check_value(key, setting, raw, _origin(document, key))
                 continue
             except ConfigError:
                 pass
@@ -102,7 +104,7 @@ def _all(document: Document) -> tuple[_Values, list[Key]]:
     values, unknown = {}, []
     for key, raw in _entries(document):
         if setting := find(key):
-            values[key] = checked(key, setting, raw, _origin(document, key))
+            values[key] = check_value(key, setting, raw, _origin(document, key))
         else:
             unknown.append(key)
     return values, unknown
@@ -125,13 +127,13 @@ def _origin(document: Document, key: Key) -> Origin:
 
 
 def _some(keys: list[Key]) -> str:
-    names = [join_key(key) for key in keys[:_NAMED_AT_MOST]]
+    names = [join_key(key) for key in keys[:_NAMES_SHOWN]]
     more = len(keys) - len(names)
     return ", ".join(names) + (f" and {more} more" if more else "")
 
 
 def _line(text: str) -> str:
-    """Make a stranger's directory and key names harmless to a terminal, and one line."""
+    """Return text from a project on one line, without control characters."""
     from omniagent_cli.text.sanitize import one_line
 
     return one_line(text)

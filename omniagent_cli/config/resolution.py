@@ -1,4 +1,4 @@
-"""Which store and which model the settings choose."""
+"""Resolution of settings: the store, the model and the window that they choose."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from omniagent_cli.config import paths
-from omniagent_cli.config.resolved_value import Origin, Value
+from omniagent_cli.config.resolved_value import Origin, ResolvedValue
 from omniagent_cli.config.settings import Settings
 from omniagent_cli.errors import ConfigError
 from omniagent_cli.masking import MASK
@@ -60,8 +60,8 @@ class StoreChoice(NamedTuple):
 def resolve_store(settings: Settings) -> StoreChoice:
     """Return the store to open: flag, OMNIAGENT_STORE, OMNIAGENT_STORAGE_*, files, the default.
 
-    Compression, encryption and key of a named store are its own where it has them, else those of ``[store]``: a
-    person who asked for encryption gets it for every store. A flag or a variable wins over both.
+    A named store has its own compression, encryption and key where it sets them, else those of ``[store]``, so that
+    encryption applies to every store. A flag or a variable takes precedence over both.
 
     Raises:
         ConfigError: the named store is unknown or incomplete, or its password is missing.
@@ -86,17 +86,17 @@ def resolve_store(settings: Settings) -> StoreChoice:
 
 
 def resolve_model(settings: Settings, name: str) -> str:
-    """Replace an alias by its model, and put ``agent.provider`` before a model without a provider.
+    """Replace an alias by its model, and add ``agent.provider`` to a model without a provider.
 
     Raises:
-        ConfigError: aliases go round in a circle.
+        ConfigError: aliases refer to each other in a circle.
     """
     aliases, seen = settings.aliases, [name]
     while name in aliases:
         name = aliases[name]
         if name in seen:
             raise ConfigError(
-                f"the model aliases {' -> '.join([*seen, name])} go round in a circle; set one of them to a model"
+                f"the model aliases {' -> '.join([*seen, name])} form a circle; set one of them to a model"
             )
         seen.append(name)
     provider = settings.agent.provider
@@ -104,15 +104,15 @@ def resolve_model(settings: Settings, name: str) -> str:
 
 
 def chosen_model(settings: Settings) -> tuple[str | None, Origin]:
-    """Return the model the settings name, ready to use, and what named it; None when nothing does.
+    """Return the model that the settings name and the origin; None when they name none.
 
-    A provider without a model stands for the provider's usual one.
+    A provider without a model means its default model.
     """
     chosen = settings.lookup(("model",))
     if chosen.value is None:
         return settings.agent.provider or None, settings.origin("agent.provider")
     name, provider = resolve_model(settings, chosen.value), settings.agent.provider
-    # The older pair of variables: the model there is a bare name even when it holds a colon ("llama3:8b").
+    # In the older pair of variables, the model is a bare name even with a colon ("llama3:8b").
     if (
         chosen.origin.layer == "environment"
         and str(chosen.origin) == "variable OMNIAGENT_AGENT_MODEL"
@@ -132,7 +132,7 @@ def resolve_window(settings: Settings) -> Window:
     return Window(window.max_messages, window.max_tokens, window.compact_at)
 
 
-def _named_url(settings: Settings, chosen: Value) -> tuple[str, str]:
+def _named_url(settings: Settings, chosen: ResolvedValue) -> tuple[str, str]:
     name = chosen.value[1:]
     stores: dict[str, dict[str, Any]] = settings.table(("stores",))
     if name not in stores:
@@ -146,7 +146,7 @@ def _named_url(settings: Settings, chosen: Value) -> tuple[str, str]:
         )
     if found.value.startswith("@"):
         raise ConfigError(
-            f"stores.{name}.url cannot be {found.value!r} ({found.origin}); give a URL, not another name"
+            f"invalid stores.{name}.url {found.value!r} ({found.origin}): must be a URL, not another name"
         )
     url = _anchored(settings, found)
     variable = settings.lookup(("stores", name, "password_env")).value
@@ -155,19 +155,19 @@ def _named_url(settings: Settings, chosen: Value) -> tuple[str, str]:
 
 def _stores_there_are(name: str, names: list[str]) -> str:
     if not names:
-        return f"name one in your settings file: [stores.{name or 'work'}] with url = ..."
+        return f"add it to your settings file: [stores.{name or 'work'}] with url = ..."
     from difflib import get_close_matches
 
     if close := get_close_matches(name, names, n=3):
         return f"did you mean {' or '.join('@' + match for match in close)}?"
-    return f"those there are: {', '.join('@' + known for known in names)}"
+    return f"known stores: {', '.join('@' + known for known in names)}"
 
 
 def _with_password(settings: Settings, name: str, url: str, variable: str) -> str:
     password = settings.environ.get(variable)
     if not password:
         raise ConfigError(
-            f"the store @{name} takes its password from the environment variable {variable}, which is not set; set it"
+            f"the store @{name} takes its password from the environment variable {variable}, which is not set"
         )
     from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -179,7 +179,7 @@ def _with_password(settings: Settings, name: str, url: str, variable: str) -> st
         ) from error
     if not parts.netloc:
         raise ConfigError(
-            f"the store @{name} has no server that would take a password; remove stores.{name}.password_env"
+            f"the store @{name} has no server and needs no password; remove stores.{name}.password_env"
         )
     userinfo, _, server = parts.netloc.rpartition("@")
     user = userinfo.partition(":")[0]
@@ -200,7 +200,7 @@ def _location(url: str, origin: Origin) -> StoreLocation:
         raise ConfigError(f"{origin}: {error}") from error
 
 
-def _option(settings: Settings, name: str | None, option: str) -> Value:
+def _option(settings: Settings, name: str | None, option: str) -> ResolvedValue:
     general = settings.lookup(("store", option))
     if name is None or general.origin.layer in {"environment", "flag"}:
         return general
@@ -221,8 +221,8 @@ def _key(settings: Settings, name: str | None) -> tuple[str | None, Path | None]
     return None, Path(_anchored(settings, chosen))
 
 
-def _anchored(settings: Settings, chosen: Value) -> str:
-    """Return a URL as it is; a path from a file relative to that file, because its reader may be anywhere."""
+def _anchored(settings: Settings, chosen: ResolvedValue) -> str:
+    """Return a URL unchanged; resolve a path from a file relative to that file."""
     text = str(chosen.value)
     if _SCHEME.match(text):
         return text

@@ -1,4 +1,4 @@
-"""One value in use: what it is and where it came from."""
+"""A resolved value: a checked setting with its origin."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 from omniagent_cli.config.document import Document
 from omniagent_cli.config.setting_names import Key, join_key
 from omniagent_cli.config.settings_table import Setting
-from omniagent_cli.config.value_types import Unfit
+from omniagent_cli.config.value_types import InvalidValue
 from omniagent_cli.errors import ConfigError
 
 LAYERS = ("default", "user", "project", "environment", "flag")
 
 
 class Origin:
-    """Where a value came from; as text, a place a person can go to.
+    """Origin of a value; as text, a place that the user can edit.
 
     Attributes:
         layer: one of `LAYERS`.
@@ -32,7 +32,7 @@ class Origin:
         self._key = key
 
     def __str__(self) -> str:
-        # The line of a key is looked up only when somebody asks: most values are never told about.
+        # Looked up on demand, because most origins are never printed.
         if self.document is not None:
             return self.document.place(self._key)
         return self._place or self.layer
@@ -41,7 +41,7 @@ class Origin:
         return f"Origin({self.layer!r}, {str(self)!r})"
 
 
-class Value(NamedTuple):
+class ResolvedValue(NamedTuple):
     """A checked value and its origin."""
 
     setting: Setting
@@ -49,15 +49,15 @@ class Value(NamedTuple):
     origin: Origin
 
 
-def checked(key: Key, setting: Setting, raw: Any, origin: Origin) -> Value:
-    """Check a value as a file would give it.
+def check_value(key: Key, setting: Setting, raw: Any, origin: Origin) -> ResolvedValue:
+    """Check a value in the form of a file.
 
     Raises:
-        ConfigError: it is wrong; the message names key, value, origin, and what would be right.
+        ConfigError: it is invalid; the message names key, value, origin and valid values.
     """
     try:
-        return Value(setting, setting.kind.check(raw), origin)
-    except Unfit as error:
+        return ResolvedValue(setting, setting.kind.check(raw), origin)
+    except InvalidValue as error:
         raise ConfigError(
-            f"{join_key(key)} cannot be {setting.kind.show_raw(raw)} ({origin}); give {setting.kind.expected}"
+            f"invalid {join_key(key)} {setting.kind.show_raw(raw)} ({origin}): must be {setting.kind.expected}"
         ) from error

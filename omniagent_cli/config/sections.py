@@ -1,6 +1,6 @@
-"""Settings as attributes, with their types: ``settings.window.max_messages``.
+"""Typed access to settings: ``settings.window.max_messages``.
 
-The values stay in one place; these classes only say what type each has. A test compares the names with the table.
+The classes only declare types; a test compares the names with the table.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ Get = Callable[[str], Any]
 
 
 class Section:
-    """Attributes that are looked up under one table."""
+    """Attributes that are looked up in one table of settings."""
 
     def __init__(self, get: Get, table: str) -> None:
         self._get = get
@@ -35,14 +35,14 @@ class StoreSection(Section):
 
 
 class SessionsSection(Section):
-    """``sessions.*``; a TTL of None is never, a trash of zero length keeps nothing."""
+    """``sessions.*``; a TTL of None means never, a trash TTL of zero keeps nothing."""
 
     ttl: timedelta | None
     trash_ttl: timedelta
 
 
 class AgentSection(Section):
-    """``agent.*``; a time-out of None waits for ever."""
+    """``agent.*``; a timeout of None waits forever."""
 
     system_prompt: str | None
     provider: str | None
@@ -58,7 +58,7 @@ class AgentSection(Section):
 
 
 class WindowSection(Section):
-    """``window.*``: what is sent to the model."""
+    """``window.*``: the messages sent to the model."""
 
     max_messages: int
     max_tokens: int | None
@@ -82,7 +82,7 @@ class ChatSection(Section):
 
 
 class DisplaySection(Section):
-    """``display.*``: how output looks."""
+    """``display.*``: appearance of output."""
 
     color: str
     pager: str

@@ -22,10 +22,10 @@ _ESCAPES = {
 
 
 def split_key(text: str) -> Key:
-    """Take a name apart; a part that holds dots stands in quotes.
+    """Split a name into its parts; a part with dots is quoted.
 
     Raises:
-        ConfigError: it is not a name.
+        ConfigError: the name is malformed.
     """
     parts, position = [], 0
     while match := _PART.match(text, position):
@@ -37,12 +37,12 @@ def split_key(text: str) -> Key:
             break
         position += 1
     raise ConfigError(
-        f"{text!r} is not the name of a setting; write it like window.max_tokens, with quotes around a part that holds dots"
+        f"{text!r} is not the name of a setting; write it like window.max_tokens, with quotes around a part with dots"
     )
 
 
 def join_key(key: Key) -> str:
-    """Write a name so that `split_key` and TOML read it back."""
+    """Join parts to a name that `split_key` and TOML can read."""
     return ".".join(part if _BARE.fullmatch(part) else _quoted(part) for part in key)
 
 
@@ -64,7 +64,7 @@ def _quoted(part: str) -> str:
 def _escaped(character: str) -> str:
     if character in _ESCAPES:
         return _ESCAPES[character]
-    # Characters that are invisible or turn the text around are escaped too: names are shown to people.
+    # Invisible characters and those that change the text direction are escaped too.
     if character == " " or character.isprintable():
         return character
     code = ord(character)

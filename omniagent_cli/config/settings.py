@@ -7,25 +7,25 @@ from pathlib import Path
 from typing import Any
 
 from omniagent_cli.config import layers, paths, project, sections
-from omniagent_cli.config.resolved_value import Origin, Value
+from omniagent_cli.config.resolved_value import Origin, ResolvedValue
 from omniagent_cli.config.setting_names import Key, split_key
 from omniagent_cli.config.settings_table import SETTINGS, find, is_table, require, unknown
 from omniagent_cli.errors import ConfigError
 
 
 class Settings:
-    """What holds for this run, and why.
+    """The settings of one run, with their origins.
 
     Attributes:
         environ: the environment the settings were read from.
-        user_file: the user's settings file, whether it exists or not.
-        project_file: the project file that was found, trusted or not.
+        user_file: the user's settings file, which may not exist.
+        project_file: the project file, trusted or not, or None.
         warnings: lines to print on stderr, at most one for a project file.
     """
 
     def __init__(
         self,
-        values: dict[Key, Value],
+        values: dict[Key, ResolvedValue],
         *,
         environ: Mapping[str, str],
         user_file: Path | None = None,
@@ -50,25 +50,25 @@ class Settings:
 
     @property
     def model(self) -> str | None:
-        """The model as it was named; `chosen_model` resolves aliases and the provider."""
+        """The model as named; `chosen_model` resolves aliases and the provider."""
         named: str | None = self.lookup(("model",)).value
         return named
 
     @property
     def aliases(self) -> dict[str, str]:
-        """Short names of models."""
+        """Aliases of models."""
         return self.table(("models", "aliases"))
 
     @property
     def prices(self) -> dict[str, dict[str, float]]:
-        """Dollars for a million tokens: model -> input, output, cache_read, cache_write."""
+        """Dollars per million tokens: model -> input, output, cache_read, cache_write."""
         return self.table(("prices",))
 
     def get(self, name: str) -> Any:
         """Return the value of a setting, or a table of them as a dictionary.
 
         Raises:
-            ConfigError: there is no such setting; the message has close matches.
+            ConfigError: the setting does not exist; the message has close matches.
         """
         key = split_key(name)
         if find(key):
@@ -78,15 +78,15 @@ class Settings:
         raise ConfigError(unknown(key))
 
     def origin(self, name: str) -> Origin:
-        """Return where the value of a setting comes from.
+        """Return the origin of the value of a setting.
 
         Raises:
-            ConfigError: there is no such setting.
+            ConfigError: the setting does not exist.
         """
         return self.lookup(require(name)[0]).origin
 
-    def lookup(self, key: Key) -> Value:
-        """Return the value in use with its origin; the default when no layer sets it."""
+    def lookup(self, key: Key) -> ResolvedValue:
+        """Return the value with its origin; the default when no layer sets it."""
         if found := self._values.get(key):
             return found
         setting = find(key)
@@ -94,10 +94,10 @@ class Settings:
             raise ConfigError(unknown(key))
         default = setting.default
         value = default if default is None else setting.kind.check(default)
-        return Value(setting, value, Origin("default"))
+        return ResolvedValue(setting, value, Origin("default"))
 
     def table(self, key: Key) -> dict[str, Any]:
-        """Return everything under a name as nested dictionaries."""
+        """Return all values below a name as nested dictionaries."""
         tree: dict[str, Any] = {}
         for full in self.keys():
             if full[: len(key)] == key and len(full) > len(key):
@@ -108,7 +108,7 @@ class Settings:
         return tree
 
     def keys(self) -> list[Key]:
-        """Return every setting in the table's order, free parts as far as something sets them."""
+        """Return every setting in the order of the table; names with ``*`` as far as they are set."""
         exact = {tuple(row.key.split(".")) for row in SETTINGS}
         free = sorted(key for key in self._values if key not in exact)
         found: list[Key] = []
@@ -131,11 +131,11 @@ def load_settings(
     Args:
         environ: the environment variables.
         cwd: where the search for a project file starts.
-        config_file: what ``--config`` named; it has to exist then.
-        flags: settings the command line gives, by name; None counts as not given.
+        config_file: the value of ``--config``, which must exist.
+        flags: settings of the command line by name; None means not given.
 
     Raises:
-        ConfigError: a file cannot be read, or a value or name in any layer is wrong.
+        ConfigError: a file cannot be read, or a value or name in any layer is invalid.
     """
     document = layers.user_document(environ, config_file)
     user = layers.from_user(document) if document else {}

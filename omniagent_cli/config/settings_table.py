@@ -1,7 +1,7 @@
-"""Every setting there is: one row each, and the only list of their names.
+"""The table of settings: one row each.
 
-A ``*`` in a name stands for a part the person chooses: an alias, a model, a store, a server. A row says whether a
-project file that nobody trusted yet may set it. ``display.pager`` may not, though it is display: it runs a program.
+A ``*`` in a name is a part that the user chooses: an alias, a model, a store, a server. A row says whether a project
+file that is not trusted may set it. ``display.pager`` may not, because it runs a program.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ from typing import Any, NamedTuple
 
 from omniagent_cli.config.setting_names import Key, join_key, split_key
 from omniagent_cli.config.value_types import (
-    Address,
     Boolean,
     Choice,
     Duration,
-    Hidden,
     Integer,
-    Kind,
-    Line,
-    Lines,
+    MultilineText,
     Number,
-    Prose,
     Retention,
-    Zone,
+    Secret,
+    Text,
+    TextList,
+    TimeZone,
+    Url,
+    ValueType,
 )
 from omniagent_cli.errors import ConfigError
 
 
 class Untrusted(Enum):
-    """What a project file may do with a setting before its owner trusts it."""
+    """Permission of a project file that is not trusted to set a setting."""
 
     NO = "no"
     YES = "yes"
@@ -41,17 +41,17 @@ class Setting(NamedTuple):
     """One row of the table.
 
     Attributes:
-        key: the name, with ``*`` for a part the person chooses.
-        kind: what it may hold.
-        default: in the form a file would give it; None when there is none.
+        key: the name, with ``*`` for a part that the user chooses.
+        kind: the type of its value.
+        default: the default in the form of a file, or None.
         help: one line.
-        variables: environment variables that set it, the first that is set wins.
-        flag: how the command line sets it, for error messages.
-        untrusted: whether a project file nobody trusted may set it.
+        variables: environment variables that set it; the first one wins.
+        flag: the option that sets it, for error messages.
+        untrusted: whether a project file that is not trusted may set it.
     """
 
     key: str
-    kind: Kind
+    kind: ValueType
     default: Any
     help: str
     variables: tuple[str, ...]
@@ -59,15 +59,15 @@ class Setting(NamedTuple):
     untrusted: Untrusted
 
 
-_MODEL = Line("a model such as openai:gpt-6.1-sol, or one of your aliases")
-_STORE = Address("a store URL such as sqlite:///path/sessions.db, a path, or @NAME")
-_HTTP = Address("a URL that starts with http:// or https://", r"https?://[^\s/?#]+\S*")
+_MODEL = Text("a model such as openai:gpt-6.1-sol, or one of your aliases")
+_STORE = Url("a store URL such as sqlite:///path/sessions.db, a path, or @NAME")
+_HTTP = Url("a URL that starts with http:// or https://", r"https?://[^\s/?#]+\S*")
 _DOLLARS = Number(0, 1_000_000)
 
 
 def _row(
     key: str,
-    kind: Kind,
+    kind: ValueType,
     text: str,
     *,
     default: Any = None,
@@ -84,53 +84,53 @@ SETTINGS: tuple[Setting, ...] = (
     _row(
         "store.url",
         _STORE,
-        "where sessions live; without it, a SQLite file in your data directory",
+        "store of the sessions; default: a SQLite file in your data directory",
         variables=("OMNIAGENT_STORE",),
         flag="--store",
     ),
-    _row("store.compress", Boolean(), "compress what is stored", default=False),
-    _row("store.encrypt", Boolean(), "encrypt what is stored", default=False),
+    _row("store.compress", Boolean(), "compress stored messages", default=False),
+    _row("store.encrypt", Boolean(), "encrypt stored messages", default=False),
     _row(
         "store.key_file",
-        Line("a path"),
+        Text("a path"),
         "file that holds the encryption key",
         variables=("OMNIAGENT_ENCRYPTION_KEY_FILE",),
     ),
     _row("stores.*.url", _STORE, "the store behind --store @NAME"),
     _row(
         "stores.*.password_env",
-        Line("the name of an environment variable"),
+        Text("the name of an environment variable"),
         "environment variable that holds its password",
     ),
     _row("stores.*.compress", Boolean(), "as store.compress, for this store"),
     _row("stores.*.encrypt", Boolean(), "as store.encrypt, for this store"),
-    _row("stores.*.key_file", Line("a path"), "as store.key_file, for this store"),
+    _row("stores.*.key_file", Text("a path"), "as store.key_file, for this store"),
     _row(
         "sessions.ttl",
         Duration(),
-        "how long after its last use a new session expires",
+        "time from its last use until a new session expires",
         default="never",
     ),
     _row(
         "sessions.trash_ttl",
         Retention(),
-        "how long removed messages can be restored; 0 keeps none",
+        "time that removed messages can be restored; 0 keeps none",
         default="30d",
     ),
     _row(
         "model",
         _MODEL,
-        "the model to talk to",
+        "default model",
         variables=("OMNIAGENT_MODEL", "OMNIAGENT_AGENT_MODEL"),
         flag="--model",
         untrusted=Untrusted.KNOWN_MODEL,
     ),
-    _row("models.aliases.*", _MODEL, "a short name for a model"),
-    _row("agent.system_prompt", Prose(), "what every conversation starts with", flag="--system"),
+    _row("models.aliases.*", _MODEL, "alias of a model"),
+    _row("agent.system_prompt", MultilineText(), "system prompt of every session", flag="--system"),
     _row(
         "agent.provider",
-        Line("a provider such as openai"),
-        "provider of a model named without one",
+        Text("a provider such as openai"),
+        "provider of models that are named without one",
     ),
     _row("agent.base_url", _HTTP, "address of an OpenAI-compatible server"),
     _row(
@@ -141,123 +141,131 @@ SETTINGS: tuple[Setting, ...] = (
     _row(
         "agent.temperature",
         Number(0, 2),
-        "sampling temperature; unset leaves it to the provider",
+        "sampling temperature; default: that of the provider",
         flag="-o temperature",
     ),
-    _row("agent.max_tokens", Integer(1), "longest answer, in tokens", flag="-o max_tokens"),
+    _row(
+        "agent.max_tokens",
+        Integer(1),
+        "maximum length of an answer in tokens",
+        flag="-o max_tokens",
+    ),
     _row(
         "agent.seed",
         Integer(-(2**63), 2**63 - 1),
-        "seed for answers that can be repeated",
+        "seed for reproducible answers",
         flag="-o seed",
     ),
     _row(
         "agent.reasoning_effort",
         Choice("none", "minimal", "low", "medium", "high", "xhigh"),
-        "how long a reasoning model may think",
+        "reasoning effort of the model",
         flag="-o reasoning_effort",
     ),
     _row(
         "agent.max_tool_rounds",
         Integer(0, 1000),
-        "how often tools may be called in one turn",
+        "maximum rounds of tool calls in one turn",
         default=25,
     ),
     _row(
         "agent.first_token_timeout",
         Duration(),
-        "how long to wait for an answer to begin",
+        "timeout for the first token of an answer",
         default="5m",
     ),
     _row(
-        "agent.token_timeout", Duration(), "how long to wait for an answer to go on", default="2m"
+        "agent.token_timeout",
+        Duration(),
+        "timeout for each further token of an answer",
+        default="2m",
     ),
     _row(
         "window.max_messages",
         Integer(1),
-        "how many messages are sent to the model",
+        "maximum number of messages sent to the model",
         default=100,
         untrusted=Untrusted.YES,
     ),
     _row(
         "window.max_tokens",
         Integer(1),
-        "how many tokens of messages are sent to the model",
+        "maximum number of tokens sent to the model",
         untrusted=Untrusted.YES,
     ),
     _row(
         "window.compact_at",
         Number(0.1, 1),
-        "sum up older messages when the window is full to this share, such as 0.8",
+        "share of the window, such as 0.8, at which older messages are compacted",
     ),
-    _row("ask.keep", Boolean(), "keep what `ask` says in a session of its own", default=True),
-    _row("chat.editing_mode", Choice("emacs", "vi"), "keys of the prompt", default="emacs"),
-    _row("chat.history", Boolean(), "remember what was typed at the prompt", default=True),
+    _row("ask.keep", Boolean(), "save each `ask` in a session of its own", default=True),
+    _row("chat.editing_mode", Choice("emacs", "vi"), "key bindings of the prompt", default="emacs"),
+    _row("chat.history", Boolean(), "save the history of the prompt", default=True),
     _row("chat.theme", Choice("auto", "light", "dark"), "colours of the chat", default="auto"),
     _row(
         "chat.thinking",
         Choice("folded", "full", "hidden"),
-        "how much of a model's thinking is shown",
+        "display of a model's thinking",
         default="folded",
     ),
     _row(
         "chat.screen_reader",
         Boolean(),
-        "plain output that a screen reader can follow",
+        "plain output for screen readers",
         default=False,
     ),
     _row(
         "display.color",
         Choice("auto", "always", "never"),
-        "whether output has colours",
+        "colours in output",
         default="auto",
         flag="--color",
         untrusted=Untrusted.YES,
     ),
     _row(
         "display.pager",
-        Line("auto, never or a command"),
-        "program that shows long output",
+        Text("auto, never or a command"),
+        "pager for long output",
         default="auto",
     ),
     _row(
         "titles.model",
         _MODEL,
-        "model that names sessions, or current; without it, their first words do",
+        "model that writes titles, or current; default: the first words of a session",
         untrusted=Untrusted.KNOWN_MODEL,
     ),
     _row(
         "rollover.idle",
         Duration(),
-        "start a new session after this long without a message",
+        "idle time after which a new session starts",
         default="never",
     ),
     _row("rollover.daily", Boolean(), "start a new session each day", default=False),
-    _row("rollover.timezone", Zone(), "where days begin; without it, where this machine is"),
+    _row("rollover.timezone", TimeZone(), "time zone of days; default: that of this machine"),
     _row("tools.enabled", Boolean(), "offer tools to the model", default=True),
-    _row("tools.disabled", Lines(), "tools and skills that are never offered", default=()),
-    _row("tools.allow", Lines(), "tools that may write or destroy without asking", default=()),
-    _row("prices.*.input", _DOLLARS, "dollars for a million tokens sent to this model"),
-    _row("prices.*.output", _DOLLARS, "dollars for a million tokens it answers"),
-    _row("prices.*.cache_read", _DOLLARS, "dollars for a million tokens read from its cache"),
-    _row("prices.*.cache_write", _DOLLARS, "dollars for a million tokens written to its cache"),
-    _row("mcp.servers.*.command", Lines(or_line=True), "program of this MCP server"),
-    _row("mcp.servers.*.args", Lines(), "its arguments"),
-    _row("mcp.servers.*.env.*", Hidden(), "a variable in its environment"),
-    _row("mcp.servers.*.url", _HTTP, "address of this MCP server, instead of a program"),
-    _row("mcp.servers.*.headers.*", Hidden(), "an HTTP header sent to it"),
-    _row("mcp.servers.*.enabled", Boolean(), "whether its tools are offered", default=True),
+    _row("tools.disabled", TextList(), "tools and skills that are never offered", default=()),
+    _row("tools.allow", TextList(), "tools that may write or delete without approval", default=()),
+    _row("prices.*.input", _DOLLARS, "dollars per million input tokens of this model"),
+    _row("prices.*.output", _DOLLARS, "dollars per million output tokens"),
+    _row("prices.*.cache_read", _DOLLARS, "dollars per million tokens read from the cache"),
+    _row("prices.*.cache_write", _DOLLARS, "dollars per million tokens written to the cache"),
+    _row("mcp.servers.*.command", TextList(or_line=True), "program of this MCP server"),
+    _row("mcp.servers.*.args", TextList(), "its arguments"),
+    _row("mcp.servers.*.env.*", Secret(), "a variable in its environment"),
+    _row("mcp.servers.*.url", _HTTP, "URL of this MCP server, instead of a program"),
+    _row("mcp.servers.*.headers.*", Secret(), "an HTTP header sent to it"),
+    _row("mcp.servers.*.enabled", Boolean(), "offer its tools to the model", default=True),
     _row(
         "mcp.servers.*.trust_hints",
         Boolean(),
-        "believe it when it says that a tool only reads, and do not ask",
+        "trust its hints that a tool only reads, and skip approval",
         default=False,
     ),
-    _row("mcp.servers.*.timeout", Duration(), "how long a call may take", default="60s"),
+    _row("mcp.servers.*.timeout", Duration(), "timeout of a call", default="60s"),
     _row(
         "mcp.servers.*.start_timeout",
         Duration(),
-        "how long it may take until its tools are known",
+        "timeout of its start",
         default="30s",
     ),
 )
@@ -271,17 +279,17 @@ _PATTERNS: dict[Key, Setting] = {
 
 
 def find(key: Key) -> Setting | None:
-    """Return the row of a name, or None when there is no such setting."""
+    """Return the row of a name, or None."""
     if row := _EXACT.get(key):
         return row
     return next((row for pattern, row in _PATTERNS.items() if _fits(key, pattern)), None)
 
 
 def require(name: str) -> tuple[Key, Setting]:
-    """Return the parts and the row of a name a person gave.
+    """Return the parts and the row of a name.
 
     Raises:
-        ConfigError: there is no such setting; the message lists what was probably meant.
+        ConfigError: the setting does not exist; the message has close matches.
     """
     key = split_key(name)
     if row := find(key):
@@ -291,7 +299,7 @@ def require(name: str) -> tuple[Key, Setting]:
 
 @lru_cache(maxsize=256)
 def is_table(key: Key) -> bool:
-    """Tell whether settings begin with this name."""
+    """Return whether there are settings below a name."""
     return any(
         len(pattern) > len(key) and _fits(key, pattern[: len(key)])
         for pattern in (*_EXACT, *_PATTERNS)
@@ -299,19 +307,19 @@ def is_table(key: Key) -> bool:
 
 
 def unknown(key: Key) -> str:
-    """Say that there is no such setting, with what was probably meant."""
+    """Return the message for an unknown setting, with close matches."""
     name = join_key(key)
     if is_table(key):
         names = [join_key(full) for full in _below(key)]
         return f"{name} is a table; name one of its settings: {', '.join(names)}"
     for length in range(1, len(key)):
         if find(key[:length]):
-            return f"{name} is no setting: {join_key(key[:length])} holds a value, not a table"
+            return f"unknown setting {name}: {join_key(key[:length])} is a value, not a table"
     from difflib import get_close_matches
 
     if close := get_close_matches(name, _candidates(key), n=2, cutoff=0.75):
-        return f"{name} is no setting; did you mean {' or '.join(close)}?"
-    return f"{name} is no setting; 'omniagent config list' shows those there are"
+        return f"unknown setting {name}; did you mean {' or '.join(close)}?"
+    return f"unknown setting {name}; run 'omniagent config list' to see all settings"
 
 
 def _fits(key: Key, pattern: Key) -> bool:
@@ -321,7 +329,7 @@ def _fits(key: Key, pattern: Key) -> bool:
 
 
 def _below(key: Key) -> list[Key]:
-    """Return the settings under a table, with the person's own parts filled in."""
+    """Return the settings below a table, with the parts of the user filled in."""
     return [
         key + tuple(part if part != "*" else "NAME" for part in pattern[len(key) :])
         for pattern in (*_EXACT, *_PATTERNS)
@@ -330,7 +338,7 @@ def _below(key: Key) -> list[Key]:
 
 
 def _candidates(key: Key) -> list[str]:
-    """Return all names, with the person's own parts where a name has a free part."""
+    """Return all names, with the parts of the user in place of ``*``."""
     exact = [join_key(full) for full in _EXACT]
     filled = (
         tuple(part if wanted == "*" else wanted for part, wanted in zip(key, pattern, strict=True))

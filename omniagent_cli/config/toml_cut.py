@@ -1,4 +1,4 @@
-"""Ways to take a pair or a table out of a TOML text. The caller checks what each text means."""
+"""Candidate texts that remove a key or a table from a TOML text. The caller checks their data."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _Items = list[Header | Pair]
 _Span = tuple[int, int]
 
 
-def ways(text: str, key: Key) -> Iterator[str]:
-    """Yield texts without `key` and everything below it; comments on lines of their own stay.
+def candidate_edits(text: str, key: Key) -> Iterator[str]:
+    """Yield texts without `key` and everything below it; comment lines stay.
 
-    First without the header that has nothing left below it, then with it.
+    The first one removes a header with nothing left below it, the second one keeps it.
     """
     items = scan(text)
     gone = [item for item in items if item.key is not None and item.key[: len(key)] == key]
@@ -25,7 +25,7 @@ def ways(text: str, key: Key) -> Iterator[str]:
 
 
 def _is_inside(item: Header | Pair, others: _Items) -> bool:
-    """Tell whether an inline pair goes away with the inline table around it."""
+    """Return whether an inline pair is inside another removed pair."""
     return isinstance(item, Pair) and any(
         isinstance(other, Pair) and other.value_start <= item.start < other.value_end
         for other in others
@@ -38,7 +38,7 @@ def _span(text: str, item: Header | Pair, items: _Items, gone: _Items) -> _Span:
         return item.start, _end_with_blank_line(text, item.start, item.end)
     row = [other for other in items if isinstance(other, Pair) and other.brace == item.brace]
     place = row.index(item)
-    # One comma goes too: the one after it, or before it for the last.
+    # Remove one comma too: the one after it, or before the last pair.
     if place + 1 < len(row):
         return item.start, row[place + 1].start
     kept = [other for other in row[:place] if other not in gone]
@@ -46,7 +46,7 @@ def _span(text: str, item: Header | Pair, items: _Items, gone: _Items) -> _Span:
 
 
 def _empty_headers(text: str, items: _Items, gone: _Items) -> list[_Span]:
-    """Return the headers above removed lines that nothing but blank lines follows, with those blank lines."""
+    """Return headers that only blank lines follow after the removal, with those blank lines."""
     spans = []
     headers = [item for item in items if isinstance(item, Header)]
     tables = {item.table for item in gone if isinstance(item, Pair) and item.brace < 0}
@@ -64,20 +64,20 @@ def _empty_headers(text: str, items: _Items, gone: _Items) -> list[_Span]:
 
 
 def _end_with_blank_line(text: str, start: int, end: int) -> int:
-    """Return where the line ends; with the blank line below it, if it stands between two."""
+    """Return the end of a line, including the blank line below it if another one is above it."""
     before = text[text.rfind("\n", 0, max(start - 1, 0)) + 1 : start]
     after = text[end : text.find("\n", end) + 1]
     return end + len(after) if after and not before.strip() and not after.strip() else end
 
 
 def _start_with_blank_line(text: str, start: int, *, at_end: bool) -> int:
-    """Return where the blank line above the last table begins, so that the file does not end with one."""
+    """Return the start of the blank line above the last table, so that the file does not end with one."""
     line = text.rfind("\n", 0, max(start - 1, 0)) + 1
     return line if at_end and start and not text[line:start].strip() else start
 
 
 def _without(text: str, spans: list[_Span]) -> str:
-    """Return the text without some spans, which may overlap."""
+    """Return the text without spans, which may overlap."""
     kept, position = [], 0
     for start, end in sorted(spans):
         if start > position:

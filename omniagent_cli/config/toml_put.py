@@ -1,4 +1,4 @@
-"""Ways to write one pair into a TOML text, the most natural first. The caller checks what each text means."""
+"""Candidate texts that set one key in a TOML text, the most natural first. The caller checks their data."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from omniagent_cli.config.toml_scan import Header, Pair, scan
 _Items = list[Header | Pair]
 
 
-def ways(text: str, key: Key, literal: str) -> Iterator[str]:
-    """Yield texts in which `key` is `literal`."""
+def candidate_edits(text: str, key: Key, literal: str) -> Iterator[str]:
+    """Yield texts in which `key` has the value `literal`."""
     newline = "\r\n" if "\r\n" in text else "\n"
     literal = literal.replace("\n", newline)
     items = scan(text)
@@ -30,7 +30,7 @@ def ways(text: str, key: Key, literal: str) -> Iterator[str]:
 
 
 def _inside_braces(text: str, items: _Items, key: Key, literal: str) -> Iterator[str]:
-    """Add to the innermost inline table that is on the way to the key."""
+    """Insert into the innermost inline table on the path of the key."""
     holders = [
         item
         for item in items
@@ -50,7 +50,7 @@ def _inside_braces(text: str, items: _Items, key: Key, literal: str) -> Iterator
 
 
 def _under_header(text: str, items: _Items, key: Key, literal: str, newline: str) -> Iterator[str]:
-    """Add after the last pair below the header of the key's table."""
+    """Insert after the last pair below the header of the table."""
     for header in items:
         if isinstance(header, Header) and header.key == key[:-1]:
             own = [
@@ -66,7 +66,7 @@ def _under_header(text: str, items: _Items, key: Key, literal: str, newline: str
 def _beside_sibling(
     text: str, items: _Items, key: Key, literal: str, newline: str
 ) -> Iterator[str]:
-    """Add after a pair of the same table that is written with dots."""
+    """Insert after a dotted pair of the same table."""
     siblings = [
         item
         for item in items
@@ -83,7 +83,7 @@ def _beside_sibling(
 
 
 def _at_top(text: str, items: _Items, line: str, newline: str) -> str:
-    """Add to the pairs before the first header; without any, before that header and its comment."""
+    """Insert after the pairs above the first header; without any, above that header and its comment."""
     first_header = next((item for item in items if isinstance(item, Header)), None)
     above = [
         item
@@ -101,7 +101,7 @@ def _at_top(text: str, items: _Items, line: str, newline: str) -> str:
 
 
 def _above_comment(text: str, position: int) -> int:
-    """Return where the comment lines directly above a line begin."""
+    """Return the start of the comment lines directly above a line."""
     while position > 0:
         start = text.rfind("\n", 0, position - 1) + 1
         if not text[start:position].lstrip().startswith("#"):

@@ -1,7 +1,7 @@
-"""Where things stand in a TOML text: headers, pairs and their values, as positions.
+"""Scanner of TOML text: positions of headers, pairs and values.
 
-tomllib says what a file means and forgets where; editing a file without touching the rest, and naming the line of
-a bad value, need the positions. Only texts that tomllib accepts come here, so the scanner does not judge.
+tomllib parses the data without positions, which editing a file in place and the line of an invalid value need. The
+scanner accepts only texts that tomllib accepts, so it does not validate.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from omniagent_cli.config.setting_names import Key
 
 
 class Header(NamedTuple):
-    """A ``[table]`` line; an ``[[array]]`` line has no key, because no setting lives there."""
+    """A ``[table]`` line; an ``[[array]]`` line has no key, because settings are never there."""
 
     key: Key | None
     start: int
@@ -26,12 +26,12 @@ class Pair(NamedTuple):
 
     Attributes:
         key: the full name.
-        table: the name of the table whose header it stands under.
-        start: where its line begins, or its key when it is inline.
-        end: after its line, or after its value when it is inline.
-        value_start: where the value begins.
-        value_end: after the value.
-        brace: where the inline table around it opens; -1 when it has a line of its own.
+        table: the name of the table of the header above it.
+        start: start of its line, or of its key when it is inline.
+        end: end of its line, or of its value when it is inline.
+        value_start: start of the value.
+        value_end: end of the value.
+        brace: start of the inline table around it; -1 when it has its own line.
     """
 
     key: Key
@@ -60,12 +60,12 @@ _INLINE_GAP = re.compile(r"(?:[ \t\r\n,]|#[^\n]*)*")
 
 
 def scan(text: str) -> list[Header | Pair]:
-    """Return the headers and pairs of a valid TOML text, in order, inline ones after the pair that holds them."""
+    """Return the headers and pairs of a valid TOML text in order, inline pairs after the one around them."""
     return list(_statements(text))
 
 
 def position_of(items: list[Header | Pair], key: Key) -> int | None:
-    """Return where a key's value stands, or where its table begins; None when it is not there."""
+    """Return the start of the value of a key, or of its table; None when it is missing."""
     found = [item for item in items if item.key is not None and item.key[: len(key)] == key]
     best = next((item for item in found if item.key == key), found[0] if found else None)
     if best is None:
@@ -104,7 +104,7 @@ def _line_pair(text: str, start: int, key_start: int, table: Key) -> Pair:
 
 
 def _inline_pairs(text: str, outer: Pair) -> Iterator[Pair]:
-    """Yield the pairs inside a pair whose value is an inline table, at any depth."""
+    """Yield the pairs of the inline table that is the value of a pair, at any depth."""
     if text[outer.value_start] != "{":
         return
     position = _skip(_INLINE_GAP, text, outer.value_start + 1)
@@ -129,7 +129,7 @@ def _inline_pairs(text: str, outer: Pair) -> Iterator[Pair]:
 
 def _read_key(text: str, position: int) -> tuple[int, Key]:
     match = _KEY.match(text, position)
-    if match is None:  # tomllib accepted the text, so this is a gap in this scanner
+    if match is None:  # a bug of this scanner: tomllib accepted the text
         raise ValueError(f"no key at character {position}")
     import tomllib
 
@@ -142,7 +142,7 @@ def _read_key(text: str, position: int) -> tuple[int, Key]:
 
 
 def _value_end(text: str, position: int) -> int:
-    """Return the position after the value that begins here."""
+    """Return the end of the value at a position."""
     depth = 0
     while match := _TOKEN.match(text, position):
         string, _comment, opened, closed, bare = match.groups()

@@ -1,6 +1,6 @@
-"""Which project files the person trusts: path and SHA-256 of each, in a file of the state directory.
+"""The record of trusted project files: path and SHA-256 of each, in the state directory.
 
-Trust ends when a byte of the file changes. Asking for it on a terminal is the command line's part.
+Trust ends when a byte of the file changes. The command line asks the user for it.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ _FILE_NAME = "trusted-projects.json"
 
 
 def is_trusted(path: Path, *, environ: Mapping[str, str], content: bytes | None = None) -> bool:
-    """Tell whether this file, with this content, was trusted.
+    """Return whether a file with this content is trusted.
 
     Args:
         path: the project file.
-        environ: says where the state directory is.
-        content: the bytes about to be used; None reads the file.
+        environ: the environment variables, for the state directory.
+        content: the bytes to use; None reads the file.
 
     Raises:
         ConfigError: the record of trust is damaged, or the file cannot be read.
@@ -34,10 +34,10 @@ def is_trusted(path: Path, *, environ: Mapping[str, str], content: bytes | None 
 
 
 def trust_project(path: Path, *, environ: Mapping[str, str]) -> str:
-    """Trust a project file as it is now.
+    """Trust the current content of a project file.
 
     Returns:
-        The SHA-256 the trust is bound to.
+        The SHA-256 of the content.
 
     Raises:
         ConfigError: the file cannot be read or is not valid TOML, or the record cannot be written.
@@ -52,7 +52,7 @@ def trust_project(path: Path, *, environ: Mapping[str, str]) -> str:
 
 
 def untrust_project(path: Path, *, environ: Mapping[str, str]) -> bool:
-    """Take trust back; tell whether there was any."""
+    """Revoke trust; return whether the file was trusted."""
     if _name(path) not in _load(_record(environ)):
         return False
     _update(environ, _name(path), None)

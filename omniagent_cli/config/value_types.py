@@ -1,4 +1,4 @@
-"""What a setting may hold: read from text, checked as TOML gives it, shown without secrets."""
+"""Types of setting values: parsing of text, checking of TOML values, display without secrets."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ from omniagent_cli.masking import MASK, mask_url, mask_words
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
-class Unfit(Exception):
-    """A value is not what its setting expects; who asked adds name, place and advice."""
+class InvalidValue(Exception):
+    """The value does not fit its setting; the caller adds name, origin and advice."""
 
 
-class Kind:
-    """The rules for the value of one setting.
+class ValueType:
+    """The type of the value of a setting.
 
     Attributes:
-        expected: what would be right, as the end of a sentence that starts with "give".
+        expected: a valid value, as the end of a sentence that starts with "must be".
     """
 
     expected = "text"
 
     def read(self, text: str) -> Any:
-        """Turn what a person typed, or a variable holds, into the form that stands in a file."""
+        """Convert text from the command line or a variable to the form of a file."""
         return text
 
     def check(self, raw: Any) -> Any:
-        """Turn the form that stands in a file into the value the program uses.
+        """Convert the form of a file to the value that the program uses.
 
         Raises:
-            Unfit: it is not what `expected` says.
+            InvalidValue: it does not match `expected`.
         """
         raise NotImplementedError
 
     def show(self, value: Any) -> Any:
-        """Turn a checked value into something JSON can hold and a person may see."""
+        """Convert a checked value to a JSON value without secrets."""
         return value
 
     def show_raw(self, raw: Any) -> str:
-        """Quote a value, right or wrong, for an error message; never a secret."""
+        """Quote a value for an error message, without secrets."""
         shown = repr(raw)
         return shown if len(shown) <= 80 else f"{shown[:79]}…"
 
 
-class Line(Kind):
+class Text(ValueType):
     """One line of text that is not blank."""
 
     def __init__(self, expected: str = "one line of text") -> None:
@@ -57,56 +57,56 @@ class Line(Kind):
     def check(self, raw: Any) -> str:
         """Accept text without control characters."""
         if not isinstance(raw, str) or not raw.strip() or _CONTROL.search(raw):
-            raise Unfit
+            raise InvalidValue
         return raw.strip()
 
 
-class Prose(Kind):
-    """Any text, also of many lines, also empty."""
+class MultilineText(ValueType):
+    """Any text, including empty text and several lines."""
 
     def check(self, raw: Any) -> str:
         """Accept text."""
         if not isinstance(raw, str) or "\0" in raw:
-            raise Unfit
+            raise InvalidValue
         return raw
 
 
-class Hidden(Line):
+class Secret(Text):
     """One line of text that may be a secret."""
 
     def show(self, value: Any) -> Any:
-        """Show that there is something."""
+        """Return the mask."""
         return MASK if value else value
 
     def show_raw(self, raw: Any) -> str:
-        """Show the type alone: a wrong value may be the secret with a typing error."""
+        """Return only the type: an invalid value may be the secret with a typing error."""
         return f"a {type(raw).__name__}" if not isinstance(raw, str) else MASK
 
 
-class Address(Line):
-    """A URL or a path whose password is not shown."""
+class Url(Text):
+    """A URL or a path, displayed without its password."""
 
     def __init__(self, expected: str, pattern: str = r".+") -> None:
         super().__init__(expected)
         self._pattern = re.compile(pattern)
 
     def check(self, raw: Any) -> str:
-        """Accept what fits the pattern."""
+        """Accept text that matches the pattern."""
         text = super().check(raw)
         if not self._pattern.fullmatch(text):
-            raise Unfit
+            raise InvalidValue
         return text
 
     def show(self, value: Any) -> Any:
-        """Show it without the password."""
+        """Return it without the password."""
         return mask_url(value) if value else value
 
     def show_raw(self, raw: Any) -> str:
-        """Show it without the password."""
+        """Return it without the password."""
         return super().show_raw(mask_url(raw) if isinstance(raw, str) else raw)
 
 
-class Boolean(Kind):
+class Boolean(ValueType):
     """True or false."""
 
     expected = "true or false"
@@ -115,17 +115,17 @@ class Boolean(Kind):
     )
 
     def read(self, text: str) -> Any:
-        """Read the usual words; others are left for `check` to refuse."""
+        """Parse the usual words; leave others for `check` to refuse."""
         return self._words.get(text.strip().lower(), text)
 
     def check(self, raw: Any) -> bool:
         """Accept a boolean."""
         if not isinstance(raw, bool):
-            raise Unfit
+            raise InvalidValue
         return raw
 
 
-class Integer(Kind):
+class Integer(ValueType):
     """A whole number within bounds."""
 
     def __init__(self, minimum: int, maximum: int = 10**12) -> None:
@@ -135,19 +135,19 @@ class Integer(Kind):
             self.expected = f"a whole number from {minimum} to {maximum}"
 
     def read(self, text: str) -> Any:
-        """Read decimal digits; anything else is left for `check` to refuse."""
+        """Parse decimal digits; leave anything else for `check` to refuse."""
         return int(text) if re.fullmatch(r"\s*[+-]?[0-9]{1,18}\s*", text) else text
 
     def check(self, raw: Any) -> int:
-        """Accept an integer within the bounds; true and false are none."""
+        """Accept an integer within the bounds, but no boolean."""
         if not isinstance(raw, int) or isinstance(raw, bool):
-            raise Unfit
+            raise InvalidValue
         if not self._minimum <= raw <= self._maximum:
-            raise Unfit
+            raise InvalidValue
         return raw
 
 
-class Number(Kind):
+class Number(ValueType):
     """A number within bounds."""
 
     def __init__(self, minimum: float, maximum: float) -> None:
@@ -155,90 +155,90 @@ class Number(Kind):
         self.expected = f"a number from {minimum:g} to {maximum:g}"
 
     def read(self, text: str) -> Any:
-        """Read a decimal number; anything else is left for `check` to refuse."""
+        """Parse a decimal number; leave anything else for `check` to refuse."""
         try:
             return float(text)
         except ValueError:
             return text
 
     def check(self, raw: Any) -> float:
-        """Accept a number within the bounds, which NaN is not."""
+        """Accept a number within the bounds; NaN is refused."""
         if not isinstance(raw, int | float) or isinstance(raw, bool):
-            raise Unfit
+            raise InvalidValue
         if not self._minimum <= raw <= self._maximum:
-            raise Unfit
+            raise InvalidValue
         return float(raw)
 
 
-class Duration(Kind):
-    """A length of time; None, which zero means too, stands for never."""
+class Duration(ValueType):
+    """A duration; None means never, and so does zero."""
 
-    expected = "a length of time such as 30m, 24h, 7d, 1h30m or never"
+    expected = "a duration such as 30m, 24h, 7d, 1h30m or never"
 
     def read(self, text: str) -> Any:
-        """Keep the text, which is the form files use."""
+        """Return the text, which is the form of a file."""
         return text.strip()
 
     def check(self, raw: Any) -> timedelta | None:
-        """Accept a duration; a bare number has no unit and is refused, except zero."""
+        """Accept a duration; a number without a unit is refused, except zero."""
         if raw == 0 and isinstance(raw, int) and not isinstance(raw, bool):
             return None
         if not isinstance(raw, str):
-            raise Unfit
+            raise InvalidValue
         try:
             return parse_duration(raw)
         except InvalidDuration as error:
-            raise Unfit from error
+            raise InvalidValue from error
 
     def show(self, value: Any) -> Any:
-        """Show it as it would be written."""
+        """Return it as text."""
         return format_duration(value)
 
 
 class Retention(Duration):
-    """How long to keep what was removed; zero keeps nothing, and there is no "never"."""
+    """A retention time of removed messages; zero keeps nothing, and "never" is invalid."""
 
-    expected = "a length of time such as 30d, or 0 to keep nothing"
+    expected = "a duration such as 30d, or 0 to keep nothing"
 
     def check(self, raw: Any) -> timedelta:
-        """Accept a duration that ends."""
+        """Accept a finite duration."""
         length = super().check(raw)
         if length is None and str(raw).strip().lower() == "never":
-            # It could be read as "never removed" or as "never kept", and one of them loses data.
-            raise Unfit
+            # Ambiguous: "never removed" or "never kept", and the second loses data.
+            raise InvalidValue
         return length or timedelta(0)
 
     def show(self, value: Any) -> Any:
-        """Show it as it would be written."""
+        """Return it as text."""
         return format_duration(value) if value else "0"
 
 
-class Zone(Kind):
+class TimeZone(ValueType):
     """A time zone by its name in the IANA database."""
 
     expected = "a time zone such as Europe/Berlin or UTC"
 
     def read(self, text: str) -> Any:
-        """Take the name without blanks around it."""
+        """Return the name without surrounding blanks."""
         return text.strip()
 
     def check(self, raw: Any) -> tzinfo:
-        """Accept a name that this system knows; none of them is a path out of the database."""
+        """Accept a name in the database of this system."""
         from zoneinfo import ZoneInfo
 
         if not isinstance(raw, str) or not raw:
-            raise Unfit
+            raise InvalidValue
         try:
             return ZoneInfo(raw)
-        except (ValueError, OSError, KeyError) as error:  # KeyError: there is no such zone
-            raise Unfit from error
+        except (ValueError, OSError, KeyError) as error:  # KeyError: unknown zone
+            raise InvalidValue from error
 
     def show(self, value: Any) -> Any:
-        """Show its name."""
+        """Return its name."""
         return str(value) if value else value
 
 
-class Choice(Kind):
+class Choice(ValueType):
     """One of a few words."""
 
     def __init__(self, *words: str) -> None:
@@ -246,18 +246,18 @@ class Choice(Kind):
         self.expected = f"{', '.join(words[:-1])} or {words[-1]}"
 
     def read(self, text: str) -> Any:
-        """Take the word whatever its case."""
+        """Return the word in lower case."""
         return text.strip().lower()
 
     def check(self, raw: Any) -> str:
         """Accept one of the words."""
         if raw not in self._words:
-            raise Unfit
+            raise InvalidValue
         return str(raw)
 
 
-class Lines(Kind):
-    """A list of lines of text; with `or_line`, also one line."""
+class TextList(ValueType):
+    """A list of texts; with `or_line`, also one text."""
 
     def __init__(self, *, or_line: bool = False) -> None:
         self._or_line = or_line
@@ -266,7 +266,7 @@ class Lines(Kind):
             self.expected = f"one line of text or {self.expected}"
 
     def read(self, text: str) -> Any:
-        """Read a list in the form JSON and TOML share; anything else is left as text."""
+        """Parse a list in the form that JSON and TOML share; leave anything else as text."""
         if not text.lstrip().startswith("["):
             return text
         import tomllib
@@ -279,15 +279,15 @@ class Lines(Kind):
     def check(self, raw: Any) -> str | tuple[str, ...]:
         """Accept a list of text, as a tuple."""
         if self._or_line and isinstance(raw, str):
-            return Line().check(raw)
+            return Text().check(raw)
         if not isinstance(raw, list | tuple) or (self._or_line and not raw):
-            raise Unfit
+            raise InvalidValue
         if not all(isinstance(item, str) and "\0" not in item for item in raw):
-            raise Unfit
+            raise InvalidValue
         return tuple(raw)
 
     def show(self, value: Any) -> Any:
-        """Show it without what looks like a secret."""
+        """Return it with secrets masked."""
         if value is None:
             return None
         return " ".join(mask_words(value.split())) if isinstance(value, str) else mask_words(value)

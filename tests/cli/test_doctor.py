@@ -98,9 +98,9 @@ def test_every_mistake_of_a_settings_file_is_told(run, config):
     ran = run("doctor")
     assert ran.code == 1
     assert told(ran, "configuration") == [
-        ["problem", f"{path}:1: modle is no setting", "did you mean model?"],
-        ["problem", f"display.color cannot be 'pink' ({path}:3)", "give auto, always or never"],
-        ["problem", f"window.max_messages cannot be -1 ({path}:5)", "give a whole number of at least 1"],
+        ["problem", f"{path}:1: unknown setting modle", "did you mean model?"],
+        ["problem", f"invalid display.color 'pink' ({path}:3): must be auto, always or never", ""],
+        ["problem", f"invalid window.max_messages -1 ({path}:5): must be a whole number of at least 1", ""],
     ]  # fmt: skip
     assert told(ran, "store")[0][:2] == ["warning", "not checked: the settings are invalid"]  # fmt: skip
     assert told(ran, "versions")
@@ -109,7 +109,7 @@ def test_every_mistake_of_a_settings_file_is_told(run, config):
 
 @pytest.mark.parametrize(
     ("text", "what"),
-    [("[", "not valid TOML"), ("\0\udcff", "not UTF-8"), ("x = 1\n" * 200_000, "is larger than")],
+    [("[", "invalid TOML"), ("\0\udcff", "not UTF-8"), ("x = 1\n" * 200_000, "is larger than")],
     ids=["torn", "binary", "huge"],
 )
 def test_a_settings_file_that_is_none(run, config, text, what):
@@ -128,7 +128,7 @@ def test_a_project_file_and_variables(run, tmp_path, monkeypatch, config):
     monkeypatch.setenv("OMNIAGENT_MODLE", "openai:gpt-6.1-sol")
     ran = run("doctor", store=None)
     found = told(ran, "configuration")
-    assert ["warning", f"{tmp_path}/.omniagent.toml is not trusted, so it does not set store.url", "'omniagent config trust' allows it"] in found  # fmt: skip
+    assert ["warning", f"{tmp_path}/.omniagent.toml is not trusted, so it does not set store.url", "run 'omniagent config trust' to allow it"] in found  # fmt: skip
     assert ["ok", "OMNIAGENT_MODEL sets model", ""] in found
     assert ["warning", "the environment variable OMNIAGENT_MODLE is unknown", "did you mean OMNIAGENT_MODEL?"] in found  # fmt: skip
     assert ran.code == 0

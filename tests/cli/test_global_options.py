@@ -81,7 +81,7 @@ def test_a_bad_setting_is_told_with_its_place(run, home):
     ran = run("sessions", "list")
     assert ran.code == 2
     assert ran.err == (
-        f"omniagent: error: display.color cannot be 'pink' ({file}:2); give auto, always or never\n"
+        f"omniagent: error: invalid display.color 'pink' ({file}:2): must be auto, always or never\n"
     )
     assert run("config", "set", "display.color", "never").code == 0
     assert run("sessions", "list").code == 0
@@ -94,7 +94,7 @@ def test_an_untrusted_project_file_is_told_once(run, tmp_path):
     assert (ran.code, ran.out) == (0, "")
     assert ran.err == (
         f"omniagent: warning: {tmp_path}/.omniagent.toml is not trusted, so it does not set store.url; "
-        "'omniagent config trust' allows it\n"
+        "run 'omniagent config trust' to allow it\n"
     )
 
 

@@ -85,7 +85,7 @@ def test_older_storage_variables(machine, variables, url):
 def test_wrong_older_storage_variables_are_told(machine):
     """An unknown type and a missing Redis URL are errors that name the variable."""
     assert refusal(machine, OMNIAGENT_STORAGE_TYPE="mongo") == (
-        "OMNIAGENT_STORAGE_TYPE cannot be 'mongo'; give sqlite, redis or memory, or a URL in OMNIAGENT_STORE"
+        "invalid OMNIAGENT_STORAGE_TYPE 'mongo': must be sqlite, redis or memory; or set OMNIAGENT_STORE to a URL"
     )
     assert refusal(machine, OMNIAGENT_STORAGE_TYPE="redis") == (
         "OMNIAGENT_STORAGE_TYPE is redis and OMNIAGENT_STORAGE_REDIS_URL is not set; "
@@ -124,8 +124,8 @@ def test_paths_in_a_file_are_relative_to_it(machine):
     ("flag", "message"),
     [
         ("@wrk", "there is no store @wrk (--store); did you mean @work?"),
-        ("@zzz", "there is no store @zzz (--store); those there are: @home, @work"),
-        ("@work", "the store @work takes its password from the environment variable WORK_PASSWORD, which is not set; set it"),
+        ("@zzz", "there is no store @zzz (--store); known stores: @home, @work"),
+        ("@work", "the store @work takes its password from the environment variable WORK_PASSWORD, which is not set"),
     ],
 )  # fmt: skip
 def test_named_store_refusals(machine, flag, message):
@@ -137,12 +137,12 @@ def test_named_store_refusals(machine, flag, message):
 def test_incomplete_named_stores_are_told(machine):
     """No store, no URL, a name for a name, a password for a file: each says what to do."""
     assert refusal(machine, "@work").endswith(
-        "name one in your settings file: [stores.work] with url = ..."
+        "add it to your settings file: [stores.work] with url = ..."
     )
     machine.user("[stores.work]\ncompress = true\n")
     assert "'omniagent config set stores.work.url URL'" in refusal(machine, "@work")
     machine.user("[stores.work]\nurl = '@work'\n")
-    assert "give a URL, not another name" in refusal(machine, "@work")
+    assert "must be a URL, not another name" in refusal(machine, "@work")
     machine.user("[stores.work]\nurl = '/x.db'\npassword_env = 'P'\n")
     assert "remove stores.work.password_env" in refusal(machine, "@work", P="x")
     machine.user("[stores.work]\nurl = 'redis://[x'\npassword_env = 'P'\n")
@@ -232,7 +232,7 @@ def test_models_are_resolved(machine):
         "openai:gpt-6.1-sol",
         "x:y",
     ]
-    with pytest.raises(ConfigError, match="c -> d -> c go round in a circle"):
+    with pytest.raises(ConfigError, match="c -> d -> c form a circle"):
         resolve_model(settings, "c")
 
 
@@ -276,11 +276,11 @@ def test_mcp_servers(machine):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("args = []", "mcp.servers.a has neither a command nor a url; give it one of them"),
-        ("command = 'x'\nurl = 'http://h'", "mcp.servers.a has both a command and a url; give it one of them"),
+        ("args = []", "mcp.servers.a has neither a command nor a url; set one of them"),
+        ("command = 'x'\nurl = 'http://h'", "mcp.servers.a has both a command and a url; set one of them"),
         ("url = 'http://h'\nargs = []", "mcp.servers.a.args is for servers with a command; remove it"),
         ("command = 'x'\nheaders.A = 'b'", "mcp.servers.a.headers is for servers with a url; remove it"),
-        ("command = 'x \"'", "mcp.servers.a.command cannot be split into words: No closing quotation; give a list"),
+        ("command = 'x \"'", "mcp.servers.a.command cannot be split into words: No closing quotation; use a list"),
     ],
 )  # fmt: skip
 def test_incomplete_mcp_servers(machine, text, message):

@@ -132,12 +132,12 @@ def test_unset_of_what_is_not_there(machine):
 @pytest.mark.parametrize(
     ("key", "text", "message"),
     [
-        ("modle", "x", "modle is no setting; did you mean model"),
+        ("modle", "x", "unknown setting modle; did you mean model"),
         ("window", "x", "window is a table; name one of its settings"),
-        ("window.max_messages", "0", "window.max_messages cannot be 0 (as given); give a whole number of at least 1"),
-        ("sessions.ttl", "7", "sessions.ttl cannot be '7' (as given); give a length of time"),
-        ("tools.allow", "a, b", "tools.allow cannot be 'a, b' (as given); give a list such as"),
-        ("agent.system_prompt", "\udcff", "agent.system_prompt cannot hold bytes that are not text"),
+        ("window.max_messages", "0", "invalid window.max_messages 0 (argument): must be a whole number of at least 1"),
+        ("sessions.ttl", "7", "invalid sessions.ttl '7' (argument): must be a duration"),
+        ("tools.allow", "a, b", "invalid tools.allow 'a, b' (argument): must be a list such as"),
+        ("agent.system_prompt", "\udcff", "agent.system_prompt must be valid Unicode text"),
         ("a..b", "x", "'a..b' is not the name of a setting"),
     ],
 )  # fmt: skip
@@ -153,9 +153,9 @@ def test_set_refuses(machine, key, text, message):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("model = \n", "not valid TOML"),
-        ("window = 3\n", r"window is no table in .*config.toml:1; change that by hand first"),
-        ("[[window]]\n", "window is no table"),
+        ("model = \n", "invalid TOML"),
+        ("window = 3\n", r"window is not a table in .*config.toml:1; edit the file"),
+        ("[[window]]\n", "window is not a table"),
     ],
 )
 def test_set_refuses_files_it_cannot_change(machine, content, message):

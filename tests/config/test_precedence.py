@@ -113,7 +113,7 @@ def test_bad_value_in_a_file_names_key_value_line_and_what_is_right(machine):
     """The message is enough to mend the file."""
     machine.user("# mine\n[window] # limits\nmax_tokens = 5\nmax_messages = 'many'\n")
     assert failure(machine) == (
-        f"window.max_messages cannot be 'many' ({machine.user_file}:4); give a whole number of at least 1"
+        f"invalid window.max_messages 'many' ({machine.user_file}:4): must be a whole number of at least 1"
     )
 
 
@@ -121,51 +121,51 @@ def test_bad_value_in_an_inline_table_names_its_line(machine):
     """Values inside braces have a line too."""
     machine.user("[prices]\n\"a\" = { input = 1 }\n'openai:gpt-4.1' = { input = 1, output = -1 }\n")
     assert failure(machine) == (
-        f'prices."openai:gpt-4.1".output cannot be -1 ({machine.user_file}:3); give a number from 0 to 1e+06'
+        f'invalid prices."openai:gpt-4.1".output -1 ({machine.user_file}:3): must be a number from 0 to 1e+06'
     )
 
 
 @pytest.mark.parametrize(
     ("variable", "text", "message"),
     [
-        ("SESSIONS_TTL", "3600", "sessions.ttl cannot be '3600'; a length of time such as 30m, 24h, 7d, 1h30m or never"),
-        ("SESSIONS_TRASH_TTL", "never", "sessions.trash_ttl cannot be 'never'; a length of time such as 30d, or 0 to keep nothing"),
-        ("DISPLAY_COLOR", "blue", "display.color cannot be 'blue'; auto, always or never"),
-        ("ROLLOVER_TIMEZONE", "../../etc/passwd", "rollover.timezone cannot be '../../etc/passwd'; a time zone such as Europe/Berlin or UTC"),
-        ("ROLLOVER_TIMEZONE", "Europe", "rollover.timezone cannot be 'Europe'; a time zone such as Europe/Berlin or UTC"),
-        ("WINDOW_COMPACT_AT", "80", "window.compact_at cannot be 80.0; a number from 0.1 to 1"),
-        ("ASK_KEEP", "maybe", "ask.keep cannot be 'maybe'; true or false"),
-        ("AGENT_BASE_URL", "localhost", "agent.base_url cannot be 'localhost'; a URL that starts with http:// or https://"),
-        ("AGENT_TEMPERATURE", "nan", "agent.temperature cannot be nan; a number from 0 to 2"),
-        ("TOOLS_ALLOW", "[1]", 'tools.allow cannot be [1]; a list such as ["one", "two"]'),
-        ("MODEL", "a\x1b[2J", "model cannot be 'a\\x1b[2J'; a model such as openai:gpt-6.1-sol, or one of your aliases"),
+        ("SESSIONS_TTL", "3600", "invalid sessions.ttl '3600'; a duration such as 30m, 24h, 7d, 1h30m or never"),
+        ("SESSIONS_TRASH_TTL", "never", "invalid sessions.trash_ttl 'never'; a duration such as 30d, or 0 to keep nothing"),
+        ("DISPLAY_COLOR", "blue", "invalid display.color 'blue'; auto, always or never"),
+        ("ROLLOVER_TIMEZONE", "../../etc/passwd", "invalid rollover.timezone '../../etc/passwd'; a time zone such as Europe/Berlin or UTC"),
+        ("ROLLOVER_TIMEZONE", "Europe", "invalid rollover.timezone 'Europe'; a time zone such as Europe/Berlin or UTC"),
+        ("WINDOW_COMPACT_AT", "80", "invalid window.compact_at 80.0; a number from 0.1 to 1"),
+        ("ASK_KEEP", "maybe", "invalid ask.keep 'maybe'; true or false"),
+        ("AGENT_BASE_URL", "localhost", "invalid agent.base_url 'localhost'; a URL that starts with http:// or https://"),
+        ("AGENT_TEMPERATURE", "nan", "invalid agent.temperature nan; a number from 0 to 2"),
+        ("TOOLS_ALLOW", "[1]", 'invalid tools.allow [1]; a list such as ["one", "two"]'),
+        ("MODEL", "a\x1b[2J", "invalid model 'a\\x1b[2J'; a model such as openai:gpt-6.1-sol, or one of your aliases"),
     ],
 )  # fmt: skip
 def test_bad_variables_are_named(machine, variable, text, message):
     """A bad variable is an error that names it; the older program ignored a bad TTL."""
     what, right = message.split("; ")
     variable = f"OMNIAGENT_{variable}"
-    assert failure(machine, **{variable: text}) == f"{what} (variable {variable}); give {right}"
+    assert failure(machine, **{variable: text}) == f"{what} (variable {variable}): must be {right}"
 
 
 def test_bad_flag_is_named(machine):
     """A flag's error names the flag."""
     assert failure(machine, flags={"display.color": "blue"}) == (
-        "display.color cannot be 'blue' (--color); give auto, always or never"
+        "invalid display.color 'blue' (--color): must be auto, always or never"
     )
     assert failure(machine, flags={"window.max_messages": True}).startswith(
-        "window.max_messages cannot be True (flag for window.max_messages)"
+        "invalid window.max_messages True (flag for window.max_messages)"
     )
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[windw]\nmax_messages = 1\n", "2: windw.max_messages is no setting; did you mean window.max_messages?"),
-        ("[stores.work]\nulr = 'memory:'\n", "2: stores.work.ulr is no setting; did you mean stores.work.url or stores.work.encrypt?"),
+        ("[windw]\nmax_messages = 1\n", "2: unknown setting windw.max_messages; did you mean window.max_messages?"),
+        ("[stores.work]\nulr = 'memory:'\n", "2: unknown setting stores.work.ulr; did you mean stores.work.url or stores.work.encrypt?"),
         ("window = 3\n", "1: window is a table; name one of its settings: window.max_messages, window.max_tokens, window.compact_at"),
-        ("[model]\nname = 'x'\n", "2: model.name is no setting: model holds a value, not a table"),
-        ("[qqqqqqqqqq]\n", "1: qqqqqqqqqq is no setting; 'omniagent config list' shows those there are"),
+        ("[model]\nname = 'x'\n", "2: unknown setting model.name: model is a value, not a table"),
+        ("[qqqqqqqqqq]\n", "1: unknown setting qqqqqqqqqq; run 'omniagent config list' to see all settings"),
     ],
 )  # fmt: skip
 def test_unknown_names_in_the_users_file_are_errors(machine, text, message):
@@ -177,10 +177,10 @@ def test_unknown_names_in_the_users_file_are_errors(machine, text, message):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"model = \n", ":1: not valid TOML: Invalid value at column 9; mend that line"),
-        (b"a = 1\n[b\n", ":2: not valid TOML: Expected ']' at the end of a table declaration at column 3; mend that line"),
-        (b"a = 1\nb = '''x\n", ":2: not valid TOML: Expected \"'''\" at the end of the file; mend that line"),
-        (b"a = 1\nb = '\xff'\n", ":2: this is not UTF-8 text; save the file as UTF-8"),
+        (b"model = \n", ":1: invalid TOML: Invalid value at column 9"),
+        (b"a = 1\n[b\n", ":2: invalid TOML: Expected ']' at the end of a table declaration at column 3"),
+        (b"a = 1\nb = '''x\n", ":2: invalid TOML: Expected \"'''\" at the end of the file"),
+        (b"a = 1\nb = '\xff'\n", ":2: not UTF-8 text; save the file as UTF-8"),
         (b"a = " + b"[" * 100_000, ": nested too deeply; settings are at most four levels deep"),
     ],
 )  # fmt: skip
@@ -212,7 +212,7 @@ def test_secrets_stay_out_of_errors(machine):
     machine.user("[mcp.servers.a.headers]\nAuthorization = ['Bearer hunter2']\n")
     assert "hunter2" not in failure(machine)
     machine.user("[mcp.servers.a]\nurl = 'ftp://me:hunter2@host'\n")
-    assert failure(machine).startswith("mcp.servers.a.url cannot be 'ftp://me:***@host'")
+    assert failure(machine).startswith("invalid mcp.servers.a.url 'ftp://me:***@host'")
 
 
 def test_tables_merge_by_entry(machine):

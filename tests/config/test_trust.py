@@ -43,7 +43,7 @@ def test_a_stranger_sets_limits_and_display_only(machine):
     )
     assert settings.display.pager == "auto"
     assert settings.warnings == (
-        f"{machine.project_file} is not trusted, so it does not set {IGNORED}; 'omniagent config trust' allows it",
+        f"{machine.project_file} is not trusted, so it does not set {IGNORED}; run 'omniagent config trust' to allow it",
     )
 
 
@@ -106,7 +106,7 @@ def test_bad_values_of_a_stranger_are_ignored_and_of_a_trusted_file_told(machine
     assert settings.window.max_messages == 100
     assert len(settings.warnings) == 1
     trust_project(machine.project_file, environ=machine.environ)
-    with pytest.raises(ConfigError, match=r"window.max_messages cannot be 'many' \(.*toml:1\)"):
+    with pytest.raises(ConfigError, match=r"invalid window.max_messages 'many' \(.*toml:1\)"):
         machine.load()
 
 
@@ -117,7 +117,7 @@ def test_unknown_names_of_a_trusted_project_are_one_line(machine):
     settings = machine.load()
     assert settings.window.max_messages == 5
     assert settings.warnings == (
-        f"{machine.project_file}: ignored future, also.new, which is no setting",
+        f"{machine.project_file}: ignored unknown setting future, also.new",
     )
 
 
@@ -125,8 +125,8 @@ def test_a_strangers_broken_file_is_one_line(machine):
     """Broken TOML of a stranger is ignored with its place, and cannot be trusted."""
     machine.project_file.write_text("model = \n")
     (line,) = machine.load().warnings
-    assert line.startswith(f"ignored {machine.project_file}:1: not valid TOML")
-    with pytest.raises(ConfigError, match="not valid TOML"):
+    assert line.startswith(f"ignored {machine.project_file}:1: invalid TOML")
+    with pytest.raises(ConfigError, match="invalid TOML"):
         trust_project(machine.project_file, environ=machine.environ)
 
 

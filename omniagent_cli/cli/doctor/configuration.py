@@ -17,7 +17,7 @@ from omniagent_cli.cli.doctor.check_result import (
 from omniagent_cli.config import Settings, config_path, state_dir
 from omniagent_cli.config.document import Document, leaves
 from omniagent_cli.config.layers import user_document
-from omniagent_cli.config.resolved_value import Origin, checked
+from omniagent_cli.config.resolved_value import Origin, check_value
 from omniagent_cli.config.setting_names import join_key
 from omniagent_cli.config.settings_table import find, is_table, unknown
 from omniagent_cli.errors import ConfigError
@@ -64,7 +64,7 @@ def _wrong(document: Document) -> Iterator[Finding]:
     for key, raw in leaves(document.data):
         if setting := find(key):
             try:
-                checked(key, setting, raw, Origin("user", document=document, key=key))
+                check_value(key, setting, raw, Origin("user", document=document, key=key))
             except ConfigError as error:
                 yield format_finding(error)
         elif raw != {} or not is_table(key):

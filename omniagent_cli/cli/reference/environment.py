@@ -21,7 +21,7 @@ _OWN = (
     Variable(("OMNIAGENT_STORAGE_REDIS_URL",), "older: the URL of a Redis store"),
 )  # fmt: skip
 
-_PLACES = (
+_HISTORY_PATHS = (
     Variable(("HOME",), "the home directory; default: from the system's user database"),
     Variable(("USERPROFILE",), "the home directory on Windows"),
     Variable(("XDG_CONFIG_HOME",), "parent of omniagent/ with settings and the key file; default ~/.config"),
@@ -64,7 +64,7 @@ def variables() -> dict[str, list[Variable]]:
         "Settings": [*_settings(), *_OWN],
         "Keys and addresses of providers": list(_providers()),
         "Network": list(_NETWORK),
-        "Directories": list(_PLACES),
+        "Directories": list(_HISTORY_PATHS),
         "Terminal": list(_TERMINAL),
         "Shells": list(_SHELLS),
         "Histories of other tools": list(_histories()),
@@ -90,8 +90,8 @@ def _providers() -> Iterator[Variable]:
 
 
 def _histories() -> Iterator[Variable]:
-    from omniagent_cli.config.external_histories import PLACES
+    from omniagent_cli.config.external_histories import HISTORY_PATHS
 
-    for place in PLACES:
+    for place in HISTORY_PATHS:
         if place.variable:
             yield Variable((place.variable,), f"where {place.format_name} keeps its conversations")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from omniagent_cli.cli.framework.context import Context
-from omniagent_cli.config.external_histories import History, histories
+from omniagent_cli.config.external_histories import History, find_histories
 from omniagent_cli.models import size_text
 from omniagent_cli.text.sanitize import one_line, plain_field
 from omniagent_cli.ui.cells import Column, Table
@@ -19,7 +19,7 @@ def chosen_histories(context: Context, format_name: str, *, yes: bool) -> list[s
         yes: import all without asking.
     """
     terminal = context.terminal
-    found = [h for h in histories(context.environ) if format_name in ("auto", h.format_name)]
+    found = [h for h in find_histories(context.environ) if format_name in ("auto", h.format_name)]
     if not found:
         terminal.note("no history of another tool found")
     if yes:
