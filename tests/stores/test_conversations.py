@@ -15,6 +15,9 @@ from omniagent_cli.stores.backends.conversations.store import ConversationsStore
 from omniagent_cli.stores.encryption.codec import with_compression, with_encryption
 from omniagent_cli.stores.operations.rollover import Aside
 from omniagent_cli.testing import SharedPlaceContract, StoreCase, StoreContract
+from omniagent_cli.testing.contract_model import ModelContract
+from omniagent_cli.testing.contract_turns import CheckpointContract
+from omniagent_cli.testing.contract_writing import WritingContract
 from tests.agent.responses_asking import WEATHER, engine_for
 from tests.servers.conversations_server import KEY, ConversationsServer
 from tests.servers.fixtures import responses_server
@@ -71,7 +74,12 @@ def case(client):
     )
 
 
-class TestContract(StoreContract):
+class TestContract(WritingContract, CheckpointContract, ModelContract):
+    """What is written there comes back, and any series of operations gives what the memory store gives."""
+
+
+@pytest.mark.soak
+class TestContractInFull(StoreContract):
     """Every promise of one handle holds, but for being wrapped."""
 
 
