@@ -137,7 +137,7 @@ def _named_url(settings: Settings, chosen: ResolvedValue) -> tuple[str, str]:
     stores: dict[str, dict[str, Any]] = settings.table(("stores",))
     if name not in stores:
         raise ConfigError(
-            f"there is no store @{name} ({chosen.origin}); {_stores_there_are(name, list(stores))}"
+            f"unknown store @{name} ({chosen.origin}); {_stores_there_are(name, list(stores))}"
         )
     found = settings.lookup(("stores", name, "url"))
     if found.value is None:

@@ -206,7 +206,7 @@ def test_a_local_server_is_found(run, chat_server, monkeypatch):
         ("redis://user:hunter2@127.0.0.1:9/0", "127.0.0.1:9"),
         ("postgresql://user:hunter2@127.0.0.1:9/x?connect_timeout=1", "127.0.0.1"),
         ("foo://user:hunter2@x", "unknown store scheme 'foo'"),
-        ("@work", "there is no store @work"),
+        ("@work", "unknown store @work"),
         ("sqlite:///{}", "{}"),
         ("{}/missing/x.db", "no directory {}/missing"),
         ("{}/notes.txt", "{}/notes.txt"),

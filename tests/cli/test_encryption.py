@@ -147,7 +147,9 @@ def test_encrypt_is_set_and_there_is_no_key(run, filled, monkeypatch, db):
     run("config", "set", "store.encrypt", "true")
     ran = run("sessions", "list")
     assert (ran.code, ran.out) == (2, "")
-    assert ran.err.startswith("omniagent: error: store.encrypt is set, but there is no key; set ")
+    assert ran.err.startswith(
+        "omniagent: error: store.encrypt is set, but no key is configured; set "
+    )
     monkeypatch.setenv("OMNIAGENT_ENCRYPTION_KEY", KEY.hex())
     ran = run("sessions", "list")
     assert (ran.code, "run `omniagent store encrypt`" in ran.err) == (1, True)

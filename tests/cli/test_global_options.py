@@ -105,7 +105,7 @@ def test_a_named_store(run, tmp_path, filled, db):
     ran = run("--store", "@wrok", "sessions", "list", store=None)
     assert (ran.code, ran.err) == (
         2,
-        "omniagent: error: there is no store @wrok (--store); did you mean @work?\n",
+        "omniagent: error: unknown store @wrok (--store); did you mean @work?\n",
     )
 
 
@@ -114,7 +114,7 @@ def test_a_store_that_would_have_to_be_encrypted_is_refused(run, filled):
     assert run("config", "set", "store.encrypt", "true").code == 0
     ran = run("sessions", "meta", "set", "alice", "a", "1")
     assert ran.code == 2
-    assert "store.encrypt is set, but there is no key" in ran.err
+    assert "store.encrypt is set, but no key is configured" in ran.err
     assert filled.header("alice").metadata == {}
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from omniagent_cli.agent.context.window import Window
 from omniagent_cli.config import (
     chosen_model,
     describe,
@@ -14,6 +15,7 @@ from omniagent_cli.config import (
     mcp_servers,
     resolve_model,
     resolve_store,
+    resolve_window,
 )
 from omniagent_cli.errors import ConfigError
 from omniagent_cli.masking import mask_url
@@ -123,8 +125,8 @@ def test_paths_in_a_file_are_relative_to_it(machine):
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
-        ("@wrk", "there is no store @wrk (--store); did you mean @work?"),
-        ("@zzz", "there is no store @zzz (--store); known stores: @home, @work"),
+        ("@wrk", "unknown store @wrk (--store); did you mean @work?"),
+        ("@zzz", "unknown store @zzz (--store); known stores: @home, @work"),
         ("@work", "the store @work takes its password from the environment variable WORK_PASSWORD, which is not set"),
     ],
 )  # fmt: skip
@@ -219,6 +221,13 @@ def test_listing_a_part(machine):
     assert [row.text for row in describe(settings, "sessions.ttl")] == ["never"]
     with pytest.raises(ConfigError, match=r"did you mean window\.max_tokens"):
         describe(settings, "window.max_token")
+
+
+def test_the_window_is_resolved(machine):
+    """The toolbar and the agent use one window, with every limit that is set."""
+    machine.user("window = { max_messages = 7, max_tokens = 900, compact_at = 0.5 }\n")
+    assert resolve_window(machine.load()) == Window(7, 900, 0.5)
+    assert resolve_window(machine.load(OMNIAGENT_WINDOW_COMPACT_AT="0.9")).compact_at == 0.9
 
 
 def test_models_are_resolved(machine):

@@ -268,7 +268,7 @@ class LazyGroup(TyperGroup):
         """Import and build one command.
 
         Raises:
-            UsageError: there is no command of that name.
+            UsageError: the command does not exist.
         """
         row = self._group.commands.get(cmd_name)
         if row is None:

@@ -31,7 +31,7 @@ def apply_encryption_key(
     """Return a store with its configured key, or able to ask the user for it.
 
     Raises:
-        ConfigError: the settings require encryption, and there is no key.
+        ConfigError: the settings require encryption, but name no key.
     """
     if terminal.interactive:
         store.ask_key = lambda: ask_key(store, choice, terminal)
@@ -47,7 +47,7 @@ def apply_encryption_key(
         return with_encryption(store, key)
     if choice.encrypt and not (is_encrypted and store.ask_key):
         name = f"stores.{choice.name}" if choice.name else "store"
-        raise ConfigError(f"{name}.encrypt is set, but there is no key; {KEY_ADVICE}")
+        raise ConfigError(f"{name}.encrypt is set, but no key is configured; {KEY_ADVICE}")
     return store
 
 

@@ -49,7 +49,7 @@ class ExportTarget:
 
     @property
     def to_stdout(self) -> bool:
-        """Whether the export is written to stdout."""
+        """True if the export is written to stdout."""
         return self.output is None or str(self.output) == "-"
 
     @property

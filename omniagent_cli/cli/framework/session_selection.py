@@ -32,7 +32,7 @@ class SessionSelection:
 
     @property
     def by_options(self) -> bool:
-        """Whether options select the sessions."""
+        """True if options select the sessions."""
         return self.everything or bool(self.older_than or self.meta or self.tags)
 
 
