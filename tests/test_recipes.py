@@ -16,7 +16,7 @@ from omniagent_cli import Message, open_store
 from omniagent_cli.cli.reference.manual import page_text
 from omniagent_cli.config.paths import default_store_path
 from omniagent_cli.stores import SessionStore
-from omniagent_cli.stores.handle import SessionHandle
+from omniagent_cli.stores.store import SessionHandle
 from tests.servers.chat_server import answer
 from tests.servers.fixtures import chat_server
 

@@ -15,7 +15,7 @@ from omniagent_cli.agent.context.window import Selection, Window, choose, select
 from omniagent_cli.agent.resume import Ending, ending, may_grow, turn_to_go_on_with
 from omniagent_cli.errors import InvalidRecord, SessionNotFound
 from omniagent_cli.models import Content, Message, detached
-from omniagent_cli.stores.operations.append import Written
+from omniagent_cli.stores.operations.append import WriteResult
 from omniagent_cli.stores.store import SessionStore
 
 T = TypeVar("T")
@@ -286,7 +286,7 @@ class SessionTranscript:
         with suppress(SessionNotFound, InvalidRecord):
             standing = self._store.messages(self.session_id, after=place - 1, before=place + 1)
             if any(message.id == question.id for message in standing):
-                self._store.mark(self.session_id, place, status, {"error": error})
+                self._store.set_message_status(self.session_id, place, status, {"error": error})
 
     def _checkpoint(self, message: Message, *, final: bool) -> Message:
         self._belong(message)
@@ -307,7 +307,7 @@ class SessionTranscript:
         if self._question is not None and not message.turn_id:
             message.turn_id = self._question.turn_id
 
-    def _note(self, written: Written) -> None:
+    def _note(self, written: WriteResult) -> None:
         """Follow the session when it was renamed or had to be recovered."""
         if written.recovered:
             self.notices.append(

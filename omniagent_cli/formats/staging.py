@@ -59,7 +59,7 @@ class Staging:
         if self._dry_run:
             return
         self._flush()
-        self._store.absorb(self._staged_uid(), session_id, revision=revision)
+        self._store.append_staged(self._staged_uid(), session_id, revision=revision)
         self._uid = None
 
     def restart(self) -> None:
@@ -74,7 +74,7 @@ class Staging:
         uid, self._uid = self._uid, None
         if uid is not None:
             with contextlib.suppress(StoreError):
-                self._store.unstage(uid)
+                self._store.discard_staged(uid)
 
     def _staged_uid(self) -> str:
         if self._uid is None:

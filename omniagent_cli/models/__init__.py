@@ -1,6 +1,6 @@
-"""Sessions and messages: the data, and the versioned record form in which they are stored and exported.
+"""Sessions and messages, and the versioned records in which they are stored and exported.
 
-A record is a JSON object with the keys of this module; absent means default, unknown keys are kept. The
+A record is a JSON object with the keys of this module; a missing key means its default, unknown keys are kept. The
 first message keys (role, content, tool_calls, tool_call_id, name) are the OpenAI chat-completions shape.
 Times are RFC 3339 in UTC with microseconds, such as ``2026-11-21T09:30:00.000000Z``.
 """
@@ -8,6 +8,7 @@ Times are RFC 3339 in UTC with microseconds, such as ``2026-11-21T09:30:00.00000
 from omniagent_cli.models.ids import (
     MAX_ID_BYTES,
     check_session_id,
+    check_sha256,
     new_session_id,
     new_uid,
     new_uids,
@@ -53,6 +54,7 @@ __all__ = [
     "ToolCall",
     "check_message_record",
     "check_session_id",
+    "check_sha256",
     "check_version",
     "content_text",
     "detached",

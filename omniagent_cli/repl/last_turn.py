@@ -67,7 +67,7 @@ def remove_turn(
             " /fork --at N goes on without them",
             session_id=session_id,
         )
-    return store.remove_from(session_id, place + but_question)
+    return store.truncate_from(session_id, place + but_question)
 
 
 def check_position(store: SessionStore, session_id: str, position: int | None) -> None:

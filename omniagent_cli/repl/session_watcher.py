@@ -111,7 +111,7 @@ class SessionWatcher:
         if uid == self._uid or not self._uid:
             self._uid = uid
             return
-        renamed = self._store.id_of(self._uid)
+        renamed = self._store.current_id(self._uid)
         if renamed and uid and self._continues() == renamed:
             news.rolled = renamed
         elif renamed:

@@ -14,19 +14,24 @@ _PUBLIC = {
     "StoreLocation": "omniagent_cli.stores.location",
     "check_url": "omniagent_cli.stores.opener",
     "open_store": "omniagent_cli.stores.opener",
-    "with_compression": "omniagent_cli.stores.encryption.codec",
-    "with_encryption": "omniagent_cli.stores.encryption.codec",
+    "with_compression": "omniagent_cli.stores.store",
+    "with_encryption": "omniagent_cli.stores.store",
 }
 
 if TYPE_CHECKING:
     from typing import Any
 
     from omniagent_cli.stores.encryption.cipher import Passphrase
-    from omniagent_cli.stores.encryption.codec import with_compression, with_encryption
     from omniagent_cli.stores.location import StoreLocation
     from omniagent_cli.stores.opener import check_url, open_store
     from omniagent_cli.stores.registry import BACKENDS
-    from omniagent_cli.stores.store import DEFAULT_SESSION_TTL, DEFAULT_TRASH_TTL, SessionStore
+    from omniagent_cli.stores.store import (
+        DEFAULT_SESSION_TTL,
+        DEFAULT_TRASH_TTL,
+        SessionStore,
+        with_compression,
+        with_encryption,
+    )
 
 __all__ = [
     "BACKENDS",

@@ -1,4 +1,4 @@
-"""What moves between the rules and a backend: rows, queries, and one atomic unit of work."""
+"""The port between the rules and a backend: rows, queries, and one atomic transaction."""
 
 from __future__ import annotations
 
@@ -7,15 +7,25 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import groupby
 from typing import NamedTuple
 
+from omniagent_cli.json_format import format_time
 from omniagent_cli.models import new_uid
 
 HIDDEN = "\x01"
-"""First character of the id of a hidden session (trash, staged import); no visible id can hold it."""
+"""First character of the id of a hidden session (trash, staged import); no visible id can contain it."""
 
-RECODED_AT_ONCE = 200
-"""Messages that one unit of work of `Transaction.recode` goes through: others wait for it."""
+RECODE_BATCH = 200
+"""Messages per transaction of `Transaction.recode`, because other writers wait for it."""
+
+CHUNK = 500
+"""Messages or headers read at a time when everything is read."""
+
+LARGEST = 2**62
+"""Bound of positions and counts that every backend's 64-bit integers hold."""
+
+SORTS = ("updated", "created", "messages", "id")
 
 
 class MessageRow(NamedTuple):
@@ -23,7 +33,7 @@ class MessageRow(NamedTuple):
 
     Attributes:
         position: stable, never reused, ascending within the session.
-        created_at: RFC 3339, as `canonical.format_time` writes it.
+        created_at: RFC 3339, as `json_format.format_time` writes it.
         status: None for ``complete``.
         payload: canonical JSON of the rest of the record, or a codec's envelope of it.
     """
@@ -42,12 +52,12 @@ class HeaderRow:
     """One stored session without its messages.
 
     Attributes:
-        next_position: the position the next message gets; never goes back.
-        revision: rises with every change.
-        hidden: trash or a staged import: no listing, search or id finds it.
+        next_position: position of the next message; never decreases.
+        revision: increases with every change.
+        hidden: trash or a staged import, which no listing, search or id finds.
         preview: first line of the last message, as a payload.
-        payload: title, metadata, state and unknown keys as a payload; None when it was not read. Then
-            `Transaction.put` leaves the stored one as it is, and id, agent, TTL and flags, which change with it.
+        payload: title, metadata, state and unknown keys as a payload; None if it was not read. Then
+            `Transaction.put` keeps the stored one, and id, agent, TTL and flags, which only change with it.
     """
 
     uid: str
@@ -69,15 +79,20 @@ class HeaderRow:
 
     @classmethod
     def fresh(cls, session_id: str, now: str) -> HeaderRow:
-        """Start a header for a new session."""
+        """Return the header of a new session."""
         return cls(uid=new_uid(), id=session_id, created_at=now, updated_at=now)
 
+    def is_expired(self, now: datetime) -> bool:
+        """Return True if the session's time to live has passed."""
+        return self.expires_at is not None and self.expires_at <= format_time(now)
 
-SORTS = ("updated", "created", "messages", "id")
+
+HEADER_COLUMNS = tuple(HeaderRow.__dataclass_fields__)
+"""Column names of a header, in the order of the attributes of `HeaderRow`."""
 
 
 class Cursor(NamedTuple):
-    """Where a listing goes on: the sort key of the last header it gave."""
+    """Where a listing continues: the sort key of the last header of the previous page."""
 
     pinned: bool
     key: str | int
@@ -86,13 +101,13 @@ class Cursor(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ListQuery:
-    """Which headers, in which order; times are RFC 3339 text.
+    """Filter and order of a listing; times are RFC 3339 text.
 
-    Pinned sessions come first. ``updated``, ``created`` and ``messages`` descend, with ids descending
-    among equals; ``id`` ascends by bytes.
+    Pinned sessions come first. ``updated``, ``created`` and ``messages`` sort descending, with ids descending
+    among equals; ``id`` sorts ascending by bytes.
 
     Attributes:
-        now: headers whose ``expires_at`` is not after it are left out; None leaves none out.
+        now: omit headers whose ``expires_at`` is not after it; None omits none.
         expired_by: only headers whose ``expires_at`` is not after it.
         hidden, archived, pinned: None means both kinds.
     """
@@ -111,7 +126,7 @@ class ListQuery:
     expired_by: str | None = None
 
     def accepts(self, header: HeaderRow) -> bool:
-        """Tell whether a header belongs in the listing, cursor aside; backends may ask the server instead."""
+        """Return True if a header passes the filter; the cursor is not considered."""
         return (
             (self.hidden is None or header.hidden == self.hidden)
             and (self.archived is None or header.archived == self.archived)
@@ -128,7 +143,7 @@ class ListQuery:
         )
 
     def cursor(self, header: HeaderRow) -> Cursor:
-        """Return the cursor that stands at a header."""
+        """Return the cursor of a header."""
         keys: dict[str, str | int] = {
             "updated": header.updated_at,
             "created": header.created_at,
@@ -138,31 +153,45 @@ class ListQuery:
         return Cursor(header.pinned, keys[self.sort], header.id)
 
     def select(self, headers: Iterable[HeaderRow]) -> list[HeaderRow]:
-        """Filter, sort and cut headers; for backends without an index of their own."""
-        fitting = [header for header in headers if self.accepts(header)]
+        """Filter, sort and limit headers; for backends without an index of their own."""
+        selected = [header for header in headers if self.accepts(header)]
         if self.sort == "id":
-            fitting.sort(key=lambda h: (not h.pinned, h.id.encode()))
+            selected.sort(key=lambda h: (not h.pinned, h.id.encode()))
         else:
-            fitting.sort(key=lambda h: (h.pinned, self.cursor(h).key, h.id.encode()), reverse=True)
+            selected.sort(key=lambda h: (h.pinned, self.cursor(h).key, h.id.encode()), reverse=True)
         if self.after is not None:
-            place = self.after
-            fitting = [header for header in fitting if self._is_after(header, place)]
-        return fitting[: self.limit]
+            after = self.after
+            selected = [header for header in selected if self._is_after(header, after)]
+        return selected[: self.limit]
 
-    def _is_after(self, header: HeaderRow, place: Cursor) -> bool:
+    def _is_after(self, header: HeaderRow, after: Cursor) -> bool:
         if self.sort == "id":
-            return (not header.pinned, header.id.encode()) > (not place.pinned, place.id.encode())
+            return (not header.pinned, header.id.encode()) > (not after.pinned, after.id.encode())
         own = self.cursor(header)
-        return (own.pinned, own.key, own.id.encode()) < (place.pinned, place.key, place.id.encode())
+        return (own.pinned, own.key, own.id.encode()) < (after.pinned, after.key, after.id.encode())
+
+
+def walk(
+    fetch: Callable[[ListQuery], Sequence[HeaderRow]], query: ListQuery
+) -> Iterator[HeaderRow]:
+    """Yield all headers of a query, fetched in pages of `CHUNK`; its own limit is ignored."""
+    query = replace(query, limit=CHUNK)
+    while True:
+        page = fetch(query)
+        yield from page
+        if len(page) < CHUNK:
+            return
+        query = replace(query, after=query.cursor(page[-1]))
 
 
 @dataclass(slots=True)
 class RowRange:
-    """Which messages of a session: positions from `first` to `last`, both included; None is open.
+    """A range of messages: positions from `first` to `last`, both included; None is open.
 
     Attributes:
-        newest: walk from the newest back.
-        skip: pass over that many first.
+        newest: read from the newest message backwards.
+        skip: number of messages to skip first.
+        limit: maximum number of messages.
     """
 
     first: int | None = None
@@ -172,13 +201,13 @@ class RowRange:
     limit: int | None = None
 
     def select(self, rows: Iterable[MessageRow]) -> list[MessageRow]:
-        """Filter, sort and cut rows; for backends without an index of their own."""
-        fitting = [row for row in rows if self.holds(row.position)]
-        fitting.sort(key=lambda row: row.position, reverse=self.newest)
-        return fitting[self.skip : None if self.limit is None else self.skip + self.limit]
+        """Filter, sort and limit rows; for backends without an index of their own."""
+        selected = [row for row in rows if self.holds(row.position)]
+        selected.sort(key=lambda row: row.position, reverse=self.newest)
+        return selected[self.skip : None if self.limit is None else self.skip + self.limit]
 
     def holds(self, position: int) -> bool:
-        """Tell whether a position lies within, `skip` and `limit` aside."""
+        """Return True if a position is in the range; `skip` and `limit` are not considered."""
         return (self.first is None or position >= self.first) and (
             self.last is None or position <= self.last
         )
@@ -187,12 +216,26 @@ class RowRange:
 EVERYTHING = RowRange()
 
 
+def contiguous_ranges(positions: Sequence[int]) -> list[RowRange]:
+    """Group ascending positions into ranges without gaps."""
+    ranges = []
+    for _, group in groupby(enumerate(positions), key=lambda pair: pair[1] - pair[0]):
+        members = [position for _, position in group]
+        ranges.append(RowRange(first=members[0], last=members[-1]))
+    return ranges
+
+
+def clamp(number: int) -> int:
+    """Return a position or a limit within the range of every backend's integers."""
+    return max(-LARGEST, min(number, LARGEST))
+
+
 @dataclass(frozen=True, slots=True)
 class IndexQuery:
-    """What a search index is asked to preselect; `search.matches` decides afterwards.
+    """Preselection by a search index; `query.matches` decides afterwards.
 
     Attributes:
-        phrases: word sequences, every one of which must occur; the last word of a `prefix` one may go on.
+        phrases: word sequences, all of which must occur, each with a flag: its last word is a prefix.
         uid: only that session; None searches all visible ones.
     """
 
@@ -200,20 +243,35 @@ class IndexQuery:
     uid: str | None = None
 
 
-class Transaction(ABC):
-    """One atomic unit of work on a store: everything in it happens, or nothing.
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Damage found in a store.
 
-    The rules never read in a unit of work what they wrote in it, so that a backend may collect the
-    writes and send them at the end. Rows and headers handed out are the caller's own.
+    Attributes:
+        what: a sentence.
+        session_id: the session concerned, by its visible or former id; None: the store as a whole.
+        repaired: it was repaired.
+    """
+
+    what: str
+    session_id: str | None = None
+    repaired: bool = False
+
+
+class Transaction(ABC):
+    """One atomic transaction on a store: all of it happens, or nothing.
+
+    The rules never read in a transaction what they wrote in it, so a backend may collect the writes and send
+    them at the end. Returned rows and headers belong to the caller.
     """
 
     @abstractmethod
     def now(self) -> datetime:
-        """Return the time that decides about expiry: the server's, where there is one."""
+        """Return the time that decides about expiry: the server's, if there is one."""
 
     @abstractmethod
     def find(self, session_id: str, *, payload: bool = True) -> HeaderRow | None:
-        """Return the header with this visible id, expired or not, or with this hidden id."""
+        """Return the header with this visible or hidden id, expired or not."""
 
     @abstractmethod
     def find_uid(self, uid: str, *, payload: bool = True) -> HeaderRow | None:
@@ -224,12 +282,12 @@ class Transaction(ABC):
         """Return headers with payload, in the order of the query."""
 
     def count(self, query: ListQuery) -> int:
-        """Count the headers the query would give without its limit and cursor; one that can count does better."""
+        """Count the headers of a query without its limit and cursor; override it if the backend can count."""
         return len(self.headers(replace(query, limit=sys.maxsize, after=None)))
 
     @abstractmethod
     def put(self, header: HeaderRow) -> None:
-        """Write a header, new or known by its uid; a payload of None leaves the stored one."""
+        """Write a header, new or known by its uid; a payload of None keeps the stored one."""
 
     @abstractmethod
     def remove(self, uid: str) -> None:
@@ -241,7 +299,7 @@ class Transaction(ABC):
 
     @abstractmethod
     def insert(self, uid: str, rows: Sequence[MessageRow], texts: Sequence[str | None]) -> None:
-        """Add messages; each text is what to index (`text.index_text`), or None for not in the index."""
+        """Add messages; each text is the indexed text (`text.index_text`), or None to leave it out of the index."""
 
     def replace(self, uid: str, row: MessageRow, text: str | None) -> None:
         """Replace the message at the row's position."""
@@ -251,40 +309,40 @@ class Transaction(ABC):
     def recode(
         self, uid: str, change: Callable[[MessageRow], MessageRow], first: int
     ) -> int | None:
-        """Put messages through a function, where they stand, and take those it changed out of the search index.
+        """Rewrite messages in place and remove the changed ones from the search index.
 
-        A backend that has to write a session anew for each change does all of it at once.
+        A backend that rewrites a whole session for each change rewrites all messages at once.
 
         Args:
             uid: the session.
-            change: returns the row as it should be, with the same position; the same object when it is so already.
-            first: the position to begin at.
+            change: returns the new row, with the same position; the same object if nothing changes.
+            first: the position to start at.
 
         Returns:
-            The position to go on from in another unit of work; None when it was the last.
+            The position to continue at in another transaction; None after the last message.
         """
-        rows = list(self.rows(uid, RowRange(first, limit=RECODED_AT_ONCE)))
+        rows = list(self.rows(uid, RowRange(first, limit=RECODE_BATCH)))
         for row in rows:
             changed = change(row)
             if changed is not row:
                 self.replace(uid, changed, None)
-        return rows[-1].position + 1 if len(rows) == RECODED_AT_ONCE else None
+        return rows[-1].position + 1 if len(rows) == RECODE_BATCH else None
 
     @abstractmethod
     def delete_rows(self, uid: str, span: RowRange) -> None:
         """Remove messages by position (`first`, `last`)."""
 
     def move_rows(self, uid: str, target_uid: str, span: RowRange) -> None:
-        """Give messages (`first`, `last`) to another session, payloads, positions and index unchanged.
+        """Move messages (`first`, `last`) to another session; payloads, positions and index do not change.
 
-        Written here for backends without an index.
+        This implementation is for backends without an index.
         """
         rows = list(self.rows(uid, span))
         self.delete_rows(uid, span)
         self.insert(target_uid, rows, [None] * len(rows))
 
     def candidates(self, query: IndexQuery) -> Iterator[tuple[HeaderRow, MessageRow]] | None:
-        """Yield possible search hits, newest message first; None when the backend has no index for it."""
+        """Yield possible search hits, newest message first; None if the backend has no index for it."""
         return None
 
     @abstractmethod
@@ -292,7 +350,7 @@ class Transaction(ABC):
         """Yield the other records of a session (``attachment``, ``summary``) as key and payload, by key."""
 
     def record(self, uid: str, kind: str, key: str) -> bytes | None:
-        """Return one other record."""
+        """Return one other record, or None."""
         return dict(self.records(uid, kind)).get(key)
 
     @abstractmethod
@@ -301,16 +359,16 @@ class Transaction(ABC):
 
     @abstractmethod
     def remove_record(self, uid: str, kind: str, key: str) -> None:
-        """Remove one other record, if it is there."""
+        """Remove one other record, if it exists."""
 
     @abstractmethod
     def meta(self, key: str) -> bytes | None:
-        """Return a fact about the store as a whole."""
+        """Return a value of the store as a whole, or None."""
 
     @abstractmethod
     def put_meta(self, key: str, value: bytes) -> None:
-        """Write a fact about the store as a whole."""
+        """Write a value of the store as a whole."""
 
     def encryption(self) -> bytes | None:
-        """Return what the store records of its encryption; asked in every writing unit of work, so keep it cheap."""
+        """Return the encryption manifest; every writing transaction reads it, so it must be cheap."""
         return self.meta("encryption")

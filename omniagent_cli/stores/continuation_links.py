@@ -1,35 +1,37 @@
-"""How conversations that follow on each other are linked: by names in their metadata, which follow when one is renamed."""
+"""Links between sessions that continue each other: ids in their metadata, updated when a session is renamed."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from omniagent_cli.stores.backend import Transaction
-from omniagent_cli.stores.unit_of_work import StoreCore, is_expired
+from omniagent_cli.stores.unit_of_work import UnitOfWork
 
 CONTINUES = "continues"
-"""Metadata of a session that began when another was set aside: the id of that one."""
+"""Metadata of a session that a rollover started: the id of the previous one."""
 
 CONTINUED_IN = "continued_in"
-"""Metadata of a session that was set aside: the id under which the conversation went on."""
+"""Metadata of a session that was rolled over: the id of the session that continues it."""
 
 REASON = "rollover"
-"""Metadata of a session that was set aside: why, such as ``idle`` or ``daily``."""
+"""Metadata of a session that was rolled over: the reason, such as ``idle`` or ``daily``."""
 
 
-class Links(StoreCore):
-    """Keeps the links between sessions right."""
+def relink(unit: UnitOfWork, linked_id: Any, link: str, session_id: str, new_id: str) -> None:
+    """Change a link to a renamed session.
 
-    def _relink(
-        self, tx: Transaction, linked_id: Any, link: str, session_id: str, new_id: str
-    ) -> None:
-        """Let a session name another one, which moves, by its new id; one that is gone or names none is left."""
-        linked = tx.find(linked_id) if isinstance(linked_id, str) else None
-        if linked is None or is_expired(linked, tx.now()):
-            return
-        data = self._data(linked)
-        metadata = data.get("metadata") or {}
-        if metadata.get(link) == session_id:
-            self._set_data(linked, {**data, "metadata": {**metadata, link: new_id}})
-            linked.revision += 1
-            tx.put(linked)
+    Args:
+        unit: the unit of work.
+        linked_id: the session that has the link; nothing happens if it does not exist.
+        link: `CONTINUES` or `CONTINUED_IN`.
+        session_id: the old id.
+        new_id: the new id.
+    """
+    linked = unit.tx.find(linked_id) if isinstance(linked_id, str) else None
+    if linked is None or linked.is_expired(unit.now()):
+        return
+    data = unit.data(linked)
+    metadata = data.get("metadata") or {}
+    if metadata.get(link) == session_id:
+        unit.set_data(linked, {**data, "metadata": {**metadata, link: new_id}})
+        linked.revision += 1
+        unit.tx.put(linked)

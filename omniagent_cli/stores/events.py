@@ -1,4 +1,4 @@
-"""What stores announce, and the bus that carries it."""
+"""Store events and the event bus."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EVENTS = (
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened in a store, told after it is durable.
+    """A change in a store, emitted after it is durable.
 
     Attributes:
         data: ``message`` (a copy) for message_added; ``count`` for cleared and trimmed; ``key``, ``value``
@@ -40,21 +40,21 @@ Handler = Callable[[Event], object]
 
 
 class EventBus:
-    """Calls handlers in the order they were added; one that fails is logged and breaks nothing."""
+    """Caller of handlers, in the order they were added; the error of a handler is logged."""
 
     def __init__(self) -> None:
         self._handlers: dict[str, dict[object, Handler]] = {}
         self._lock = threading.Lock()
 
     def on(self, name: str, handler: Handler) -> Callable[[], None]:
-        """Call the handler for each event of this name; the returned function stops that.
+        """Call the handler for each event of this name; the returned function removes it.
 
         Raises:
-            UsageError: there is no such event.
+            UsageError: the event is unknown.
         """
         if name not in EVENTS:
-            raise UsageError(f"there is no event {name!r}; the events are {', '.join(EVENTS)}")
-        registration = object()  # the same handler may be added twice and taken away once
+            raise UsageError(f"unknown event {name!r}; choose one of {', '.join(EVENTS)}")
+        registration = object()  # the same handler may be added twice and removed once
         with self._lock:
             self._handlers[name] = {**self._handlers.get(name, {}), registration: handler}
 
@@ -66,16 +66,16 @@ class EventBus:
         return off
 
     def wants(self, name: str) -> bool:
-        """Tell whether anyone listens, so that nothing is copied for nobody."""
+        """Return True if the event has a handler, so that data is not copied in vain."""
         return bool(self._handlers.get(name))
 
     def emit(self, event: Event) -> None:
-        """Tell every handler of the event's name."""
+        """Call every handler of the event."""
         for handler in self._handlers.get(event.name, {}).values():
             try:
                 handler(event)
-            except Exception:  # a listener must never break a write that is already durable
-                import logging  # a fifteenth of a short command's time, and hardly ever needed
+            except Exception:  # a handler must not break a write that is already durable
+                import logging  # 7 % of a short command's time, and rarely needed
 
                 logging.getLogger("omniagent.events").warning(
                     "a handler of %s failed", event.name, exc_info=True

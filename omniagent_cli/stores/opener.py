@@ -7,17 +7,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from omniagent_cli.errors import ConfigError, StoreUnreachable
-from omniagent_cli.stores.encryption.codec import with_compression, with_encryption
 from omniagent_cli.stores.location import StoreLocation
 from omniagent_cli.stores.registry import BACKENDS, ENTRY_POINTS
-from omniagent_cli.stores.store import DEFAULT_SESSION_TTL, DEFAULT_TRASH_TTL, SessionStore
+from omniagent_cli.stores.store import (
+    DEFAULT_SESSION_TTL,
+    DEFAULT_TRASH_TTL,
+    SessionStore,
+    with_compression,
+    with_encryption,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import timedelta
 
     from omniagent_cli.durations import Clock
-    from omniagent_cli.stores.encryption.codec import Key
+    from omniagent_cli.stores.encryption.cipher import Key
 
 
 def open_store(

@@ -1,347 +1,341 @@
-"""What every operation on a store stands on: units of work, payloads, and which session an id means."""
+"""The rules over one transaction: which session an id means, expiry, numbering, titles, and the trash."""
 
 from __future__ import annotations
 
-import os
-from abc import abstractmethod
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+from typing import Any
 
-from omniagent_cli.durations import Clock, ttl_seconds, utc_now
-from omniagent_cli.errors import (
-    InvalidRecord,
-    SessionExpired,
-    SessionNotFound,
-    StoreClosed,
-    StoreReadOnly,
+from omniagent_cli.errors import InvalidRecord, SessionExists, SessionExpired, SessionNotFound
+from omniagent_cli.json_format import format_time, parse_time
+from omniagent_cli.models import Message, check_session_id, new_session_id, new_uids
+from omniagent_cli.stores.backend import (
+    EVERYTHING,
+    HIDDEN,
+    HeaderRow,
+    ListQuery,
+    MessageRow,
+    RowRange,
+    Transaction,
+    walk,
 )
-from omniagent_cli.json_format import format_time, load, parse_time
-from omniagent_cli.models import Message, Session, SessionSummary, check_session_id, content_text
-from omniagent_cli.stores.backend import HeaderRow, MessageRow, Transaction
-from omniagent_cli.stores.encryption.access import Sealing
-from omniagent_cli.stores.events import Event, EventBus, Handler
-from omniagent_cli.stores.registry import BACKENDS, Capabilities
+from omniagent_cli.stores.encryption.access import EncryptionAccess
+from omniagent_cli.stores.events import Event
+from omniagent_cli.stores.rows import TITLE_LENGTH, RowCodec
 from omniagent_cli.text.sanitize import first_line, is_storable
-from omniagent_cli.text.tokenize import index_text
-
-if TYPE_CHECKING:
-    from omniagent_cli.stores.maintenance.check import Problem
-
-DEFAULT_SESSION_TTL = timedelta(days=7)
-"""How long after its last activity a session expires when a program names nothing else."""
-
-DEFAULT_TRASH_TTL = timedelta(days=30)
-"""How long what was removed can be restored."""
-
-PREVIEW_LENGTH = 120
-TITLE_LENGTH = 60
-
-T = TypeVar("T")
-Work = Callable[[Transaction, list[Event]], T]
-
-_PLAIN = b"{"
-_COLUMNS = frozenset({"id", "role", "created_at", "turn_id", "status"})
 
 
-class StoreCore(Sealing):
-    """Owns the rules' common ground; `SessionStore` adds the operations, backends the hooks."""
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long a store keeps sessions and removed messages, in seconds.
 
-    backend: ClassVar[str]
-    """Name of the technology, such as ``sqlite``."""
+    Attributes:
+        session_seconds: time to live of new sessions; None: they never expire.
+        trash_seconds: how long removed messages can be restored; None: there is no trash.
+    """
+
+    session_seconds: float | None
+    trash_seconds: float | None
+
+
+@dataclass(slots=True)
+class WriteTarget:
+    """The session to write to.
+
+    Attributes:
+        created: it is new.
+        expired: it replaces an expired session, whose messages were discarded.
+        recovered: it replaces a session that was deleted or expired during a turn.
+    """
+
+    header: HeaderRow
+    created: bool = False
+    expired: bool = False
+    recovered: bool = False
+
+
+class UnitOfWork(RowCodec):
+    """One transaction, with the rules that every operation shares.
+
+    Attributes:
+        tx: the transaction.
+        retention: how long the store keeps sessions and removed messages.
+        events: the events to emit once the transaction is stored.
+    """
+
+    __slots__ = ("_listens", "events", "retention", "tx")
 
     def __init__(
         self,
-        *,
-        ttl: timedelta | float | str | None = DEFAULT_SESSION_TTL,
-        trash_ttl: timedelta | float | str | None = DEFAULT_TRASH_TTL,
-        clock: Clock = utc_now,
+        tx: Transaction,
+        access: EncryptionAccess,
+        retention: Retention,
+        listens: Callable[[str], bool],
     ) -> None:
-        self._ttl_seconds = ttl_seconds(ttl)
-        self._trash_seconds = ttl_seconds(trash_ttl)
-        self._clock = clock
-        super().__init__()
-        self._events = EventBus()
-        self._closed = False
+        super().__init__(access)
+        self.tx = tx
+        self.retention = retention
+        self.events: list[Event] = []
+        self._listens = listens
 
-    # Hooks: what a backend must do.
+    def now(self) -> datetime:
+        """Return the time that decides about expiry."""
+        return self.tx.now()
 
-    @abstractmethod
-    def _close(self) -> None:
-        """Let go of files and connections."""
+    def emit(self, name: str, session_id: str, **data: Any) -> None:
+        """Emit an event once the transaction is stored."""
+        self.events.append(Event(name, session_id, data))
 
-    def _scrub(self) -> None:  # most backends have nothing to do
-        """Make what was removed unreadable in the backend's own files."""
+    # Headers.
 
-    def _wipe(self) -> None:
-        """Make all that was ever replaced or removed unreadable, in side files too: the store was just encrypted.
-
-        Raises:
-            StoreError: it cannot be done now, or a file that nobody can read may hold plain text; says which.
-        """
-        self._scrub()
-
-    def copies(self) -> list[str]:
-        """Return the known copies of the store that are still there, made by `backup`, a repair or a migration.
-
-        What was purged since they were made is still in them.
-        """
-        known = self._read(lambda tx: tx.meta("backups")) or b""
-        return [path for path in map(os.fsdecode, known.splitlines()) if os.path.exists(path)]  # noqa: PTH110  # pathlib is not imported here
-
-    def _note_copy(self, path: str) -> None:
-        """Remember a copy; a store that cannot be written to forgets it."""
-        line = os.fsencode(os.path.realpath(path))
-
-        def work(tx: Transaction) -> None:
-            known = tx.meta("backups") or b""
-            if line not in known.split(b"\n"):
-                tx.put_meta("backups", known + line + b"\n")
-
-        with suppress(StoreReadOnly):
-            self._run(work, write=True)  # it is no content: no key is needed
-
-    def _stale_copies(self) -> list[str]:
-        """Return the copies of the store made by `backup` that are not encrypted with the key it has now."""
-        return []
-
-    def _check_backend(self, *, repair: bool) -> list[Problem]:
-        """Look for damage that only this backend can have, before all sessions are looked through.
-
-        With `repair` it is mended: what is taken out of its place goes to the trash, a side file or a session
-        of its own, never away, and the `Problem` says ``repaired``. Damage that stops the store's reading of
-        sessions belongs here.
-        """
-        return []
-
-    def _keep_copy(self) -> str | None:
-        """Copy the whole store before a repair and return where to; None: nothing outlives this process."""
-        return None
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """Return the guarantees of this store; a backend of another package overrides it."""
-        row = BACKENDS.get(self.backend)
-        known = Capabilities() if row is None else row.capabilities
-        return known.without_index() if self._secret else known
-
-    # Lifecycle.
-
-    @property
-    def ttl(self) -> timedelta | None:
-        """The time to live that new sessions get; None: never."""
-        return None if self._ttl_seconds is None else timedelta(seconds=self._ttl_seconds)
-
-    def close(self) -> None:
-        """Close the store; afterwards every operation raises `StoreClosed`. Closing twice is fine."""
-        if not self._closed:
-            self._closed = True
-            self._close()
-
-    def __enter__(self) -> Self:
-        self._check_open()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def on(self, event: str, handler: Handler) -> Callable[[], None]:
-        """Call `handler(event)` after each event of that name in this object; returns a function that stops it."""
-        return self._events.on(event, handler)
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise StoreClosed(f"the store {self.url} was closed; open it again with open_store()")
-
-    def _read(self, work: Callable[[Transaction], T]) -> T:
-        self._check_open()
-        return self._with_key(lambda: self._run(self._reading(work), write=False))
-
-    def _write(self, work: Work[T], *, durable: bool = True) -> T:
-        """Run a unit of work and announce its events once they are stored."""
-        self._check_open()
-        events: list[Event] = []
-
-        def attempt(tx: Transaction) -> T:
-            events.clear()
-            return work(self._writable(tx), events)
-
-        result = self._with_key(lambda: self._run(attempt, write=True, durable=durable))
-        for event in events:
-            self._events.emit(event)
-        return result
-
-    # Records.
-
-    def _data(self, header: HeaderRow) -> dict[str, Any]:
-        """Return title, metadata, state and unknown keys of a header that was read with its payload."""
-        if header.payload is None:
-            return {}
-        data = self._unseal("header", header, (header.uid, header.id), header.payload)
-        if not isinstance(data, dict):
-            raise self._damaged(header, "its header is not an object")
-        return data
-
-    def _set_data(self, header: HeaderRow, data: dict[str, Any]) -> None:
-        metadata = data.get("metadata") or {}
-        header.pinned = metadata.get("pinned") is True
-        header.archived = metadata.get("archived") is True
-        kept = {
-            key: value
-            for key, value in data.items()
-            if value or key not in ("title", "metadata", "state")
-        }
-        header.payload = self._seal("header", (header.uid, header.id), kept)
-
-    def _preview(self, header: HeaderRow) -> str:
-        if not header.preview:
-            return ""
-        return str(self._unseal("preview", header, (header.uid,), header.preview))
-
-    def _set_preview(self, header: HeaderRow, message: Message | None) -> None:
-        text = ""
-        if message is not None:
-            text = first_line(message.text, PREVIEW_LENGTH)
-            if not text and message.tool_calls:
-                text = f"→ {message.tool_calls[0]['function']['name']}"
-        header.preview = self._seal("preview", (header.uid,), text) if text else b""
-
-    def _to_row(self, uid: str, message: Message) -> MessageRow:
-        record, position = message.record, message.position
-        assert position is not None  # noqa: S101  # the rules number messages before they are stored
-        body = {key: value for key, value in record.items() if key not in _COLUMNS}
-        status = record.get("status")
-        return MessageRow(
-            position,
-            record["id"],
-            record.get("turn_id"),
-            record["role"],
-            record["created_at"],
-            None if status == "complete" else status,
-            self._seal("message", (uid, str(position), record["id"]), body),
-        )
-
-    def _to_messages(self, header: HeaderRow, rows: Iterable[MessageRow]) -> list[Message]:
-        plain = self._codec is None
-        messages = []
-        for position, message_id, turn_id, role, created_at, status, payload in rows:
-            data = payload
-            if not plain or payload[:1] != _PLAIN:
-                data = self._opened(
-                    "message", header, (header.uid, str(position), message_id), payload
-                )
-            try:
-                record: dict[str, Any] = {"id": message_id, "role": role, **load(data)}
-            except (ValueError, TypeError) as error:
-                raise self._damaged(
-                    header, f"the message at position {position} cannot be read"
-                ) from error
-            record["created_at"] = created_at
-            if turn_id is not None:
-                record["turn_id"] = turn_id
-            if status is not None:
-                record["status"] = status
-            messages.append(Message.trusted(record, position))
-        return messages
-
-    def _index_text(self, message: Message) -> str | None:
-        """Return what a backend may index of a message: nothing when the store keeps content secret."""
-        return None if self._secret else index_text(content_text(message.content))
-
-    def _to_session(self, header: HeaderRow, messages: list[Message]) -> Session:
-        data = self._data(header)
-        unknown = {
-            k: v
-            for k, v in data.items()
-            if k not in ("title", "title_source", "metadata", "state", "trash")
-        }
-        return Session(
-            id=header.id,
-            uid=header.uid,
-            agent_id=header.agent_id,
-            title=data.get("title", ""),
-            title_source=data.get("title_source", ""),
-            model=header.model,
-            messages=messages,
-            state=data.get("state", {}),
-            metadata=data.get("metadata", {}),
-            created_at=parse_time(header.created_at),
-            updated_at=parse_time(header.updated_at),
-            expires_at=parse_time(header.expires_at) if header.expires_at else None,
-            ttl_seconds=header.ttl_seconds,
-            revision=header.revision,
-            unknown=unknown,
-        )
-
-    def _to_summary(self, header: HeaderRow) -> SessionSummary:
-        closed = self._is_closed_book(header.payload)
-        data = {} if closed else self._data(header)
-        return SessionSummary(
-            id=header.id,
-            uid=header.uid,
-            agent_id=header.agent_id,
-            title=data.get("title", ""),
-            model=header.model,
-            message_count=header.message_count,
-            created_at=parse_time(header.created_at),
-            updated_at=parse_time(header.updated_at),
-            expires_at=parse_time(header.expires_at) if header.expires_at else None,
-            preview="" if closed else self._preview(header),
-            metadata=data.get("metadata", {}),
-        )
-
-    # Which session an id means.
-
-    def _find(self, tx: Transaction, session_id: str, *, payload: bool = True) -> HeaderRow:
+    def find(self, session_id: str, *, payload: bool = True) -> HeaderRow:
         """Return the header of a session that exists now.
 
         Raises:
-            SessionExpired: it was there and its time has passed.
-            SessionNotFound: it is not there.
+            SessionExpired: its time to live has passed.
+            SessionNotFound: it does not exist.
         """
-        header = tx.find(check_session_id(session_id), payload=payload)
+        header = self.tx.find(check_session_id(session_id), payload=payload)
         if header is None:
             raise SessionNotFound(f"there is no session {session_id!r}", session_id=session_id)
-        self._refuse_expired(header, tx.now())
+        ensure_alive(header, self.now())
         return header
 
-    def _refuse_expired(self, header: HeaderRow, now: datetime) -> None:
-        if is_expired(header, now):
-            raise SessionExpired(
-                f"the session {header.id!r} expired at {header.expires_at}; writing to it starts afresh",
-                session_id=header.id,
-            )
+    def headers(self, query: ListQuery) -> Iterator[HeaderRow]:
+        """Yield all headers of a query."""
+        return walk(self.tx.headers, query)
 
-    def _touch_header(self, header: HeaderRow, now: datetime, *, updated: bool = True) -> None:
-        """Mark a change: revision, activity, and the session's own time to live start again."""
+    def fresh(self, session_id: str, now: datetime) -> HeaderRow:
+        """Return the header of a new session with the store's time to live."""
+        header = HeaderRow.fresh(session_id, format_time(now))
+        header.ttl_seconds = self.retention.session_seconds
+        self.set_data(header, {})
+        return header
+
+    def fresh_hidden(self, now: datetime) -> HeaderRow:
+        """Return the header of a new hidden session, for the trash or a staged import."""
+        header = HeaderRow.fresh("", format_time(now))
+        header.id, header.hidden = HIDDEN + header.uid, True
+        return header
+
+    def touch(self, header: HeaderRow, now: datetime, *, updated: bool = True) -> None:
+        """Record a change: revision, time of the last activity, and expiry, which restarts.
+
+        Args:
+            header: the header to change.
+            now: the time of the change.
+            updated: it counts as activity; otherwise only the expiry restarts.
+
+        Raises:
+            InvalidRecord: the agent or the model cannot be stored.
+        """
         for name in (header.agent_id, header.model):
             if name and not is_storable(name):
-                raise InvalidRecord(f"{name!r} cannot name an agent or a model")
+                raise InvalidRecord(f"invalid name of an agent or a model: {name!r}")
         header.revision += 1
         moment = format_time(now)
         if header.updated_at > moment:
-            # A clock that was set back must not make it expire as soon as it is right again.
+            # A clock that was set back must not make the session expire once it is right again.
             now = parse_time(header.updated_at)
         elif updated:
             header.updated_at = moment
         header.expires_at = _later(now, header.ttl_seconds)
 
-    def _fresh(self, session_id: str, now: datetime) -> HeaderRow:
-        header = HeaderRow.fresh(session_id, format_time(now))
-        header.ttl_seconds = self._ttl_seconds
-        self._set_data(header, {})
+    def ensure_unused(self, session_id: str) -> None:
+        """Ensure that an id is unused; remove an expired session that still has it.
+
+        Raises:
+            SessionExists: the id is taken.
+        """
+        holder = self.tx.find(session_id, payload=False)
+        if holder is None:
+            return
+        if not holder.is_expired(self.now()):
+            raise SessionExists(
+                f"there is already a session {session_id!r}; choose another id, or rename or delete that one",
+                session_id=session_id,
+            )
+        self.tx.remove(holder.uid)
+
+    def open_for_writing(self, session_id: str, uid: str | None = None) -> WriteTarget:
+        """Return the session to write to: the existing one, a new one, or a recovered one.
+
+        Args:
+            session_id: its visible id.
+            uid: the session a running turn belongs to; it is followed when renamed, and replaced by a new session
+                "recovered from ..." when deleted or expired.
+        """
+        # The header is read before the time, because a server returns both in one round trip.
+        if uid is not None:
+            header = self.tx.find_uid(uid, payload=False)
+            now = self.now()
+            if header is not None and not header.hidden and not header.is_expired(now):
+                return WriteTarget(header)
+            header = self._recovered(session_id, now)
+            self.emit("session_created", header.id)
+            return WriteTarget(header, created=True, recovered=True)
+        header = self.tx.find(session_id, payload=False)
+        now = self.now()
+        if header is not None and not header.is_expired(now):
+            return WriteTarget(header)
+        if header is not None:
+            self.tx.remove(header.uid)
+            self.emit("session_expired", session_id)
+        self.emit("session_created", session_id)
+        return WriteTarget(self.fresh(session_id, now), created=True, expired=header is not None)
+
+    def _recovered(self, session_id: str, now: datetime) -> HeaderRow:
+        new_id = f"recovered-{new_session_id(now)}"
+        while self.tx.find(new_id, payload=False) is not None:
+            new_id = f"recovered-{new_session_id(now)}"
+        header = self.fresh(new_id, now)
+        title = f"recovered from {session_id}"
+        data = {"title": title, "title_source": "user", "metadata": {"recovered_from": session_id}}
+        self.set_data(header, data)
         return header
+
+    # Messages.
+
+    def messages(self, header: HeaderRow, span: RowRange = EVERYTHING) -> list[Message]:
+        """Return messages of a session."""
+        return self.to_messages(header, self.tx.rows(header.uid, span))
+
+    def newest_row(self, uid: str, last: int | None = None) -> MessageRow | None:
+        """Return the newest message up to a position, or None."""
+        return next(iter(self.tx.rows(uid, RowRange(last=last, newest=True, limit=1))), None)
+
+    def insert(self, uid: str, messages: Sequence[Message], *, index: bool = True) -> None:
+        """Store numbered messages; without `index` they are not searchable."""
+        rows = [self.to_row(uid, message) for message in messages]
+        self.tx.insert(uid, rows, [self.index_text(m) if index else None for m in messages])
+
+    def append(self, header: HeaderRow, messages: list[Message], *, index: bool = True) -> None:
+        """Number, time and store messages at the end of a session, and update its header.
+
+        Args:
+            header: the session.
+            messages: the messages, which are changed in place.
+            index: make them searchable and announce them; False for a message that still grows.
+        """
+        now = self.now()
+        complete_messages(messages, format_time(now), header.next_position)
+        if header.message_count == 0:
+            self.set_title_from(header, messages)
+        header.message_count += len(messages)
+        header.next_position += len(messages)
+        self.set_preview(header, messages[-1])
+        self.touch(header, now)
+        self.tx.put(header)
+        self.insert(header.uid, messages, index=index)
+        if index:
+            self.announce(header, messages)
+
+    def announce(self, header: HeaderRow, messages: Iterable[Message]) -> None:
+        """Emit ``message_added`` for each message, if anyone listens."""
+        if self._listens("message_added"):
+            for message in messages:
+                self.emit("message_added", header.id, message=message.copy())
+
+    def set_title_from(self, header: HeaderRow, messages: Sequence[Message]) -> None:
+        """Set the title of an untitled session to its first question."""
+        title = next((first_line(m.text, TITLE_LENGTH) for m in messages if m.role == "user"), "")
+        if not title:
+            return
+        if header.payload is None:
+            known = self.tx.find_uid(header.uid)
+            header.payload = known.payload if known else None
+        data = self.data(header)
+        if not data.get("title"):
+            self.set_data(header, {**data, "title": title, "title_source": "auto"})
+
+    # Attachments and summaries.
+
+    def record(self, header: HeaderRow, kind: str, key: str) -> Any:
+        """Return the value of one other record, or None."""
+        payload = self.tx.record(header.uid, kind, key)
+        return None if payload is None else self.open_record(header, kind, key, payload)
+
+    def open_record(self, header: HeaderRow, kind: str, key: str, payload: bytes) -> Any:
+        """Return the value of a payload that `Transaction.records` yielded."""
+        return self.access.unseal(kind, header, (header.uid, key), payload)
+
+    def record_keys(self, uid: str, kind: str) -> list[str]:
+        """Return the keys of the other records of a session."""
+        return [key for key, _ in self.tx.records(uid, kind)]
+
+    def put_record(self, uid: str, kind: str, key: str, value: Any) -> None:
+        """Write the value of one other record."""
+        if isinstance(value, Mapping):
+            value = dict(value)
+        self.tx.put_record(uid, kind, key, self.access.seal(kind, (uid, key), value))
+
+    def copy_missing_attachments(self, source: HeaderRow, target_uid: str) -> None:
+        """Copy the attachments of a session that another one lacks."""
+        known = set(self.record_keys(target_uid, "attachment"))
+        for key, payload in self.tx.records(source.uid, "attachment"):
+            if key not in known:
+                value = self.open_record(source, "attachment", key, payload)
+                self.put_record(target_uid, "attachment", key, value)
+
+    # Trash.
+
+    def move_to_trash(self, header: HeaderRow) -> None:
+        """Hide a whole session in the trash, or remove it if the store keeps no trash."""
+        if self.retention.trash_seconds is None:
+            self.tx.remove(header.uid)
+            return
+        now = self.now()
+        data = {**self.data(header), "trash": trash_facts(header, "deleted", now)}
+        header.id, header.hidden = HIDDEN + header.uid, True
+        header.revision += 1
+        header.expires_at = self.trash_end(header.expires_at, now)
+        self.set_data(header, data)
+        self.tx.put(header)
+
+    def trash_end(self, expires_at: str | None, now: datetime) -> str:
+        """Return when a trash entry is removed: at its own expiry or the end of the trash's retention."""
+        limit = format_time(now + timedelta(seconds=self.retention.trash_seconds or 0))
+        return limit if expires_at is None else min(limit, expires_at)
+
+
+def trash_facts(header: HeaderRow, kind: str, now: datetime) -> dict[str, str]:
+    """Return the part of a hidden session's data that makes it an entry of the trash."""
+    return {"id": header.id, "uid": header.uid, "kind": kind, "at": format_time(now)}
+
+
+def ensure_alive(header: HeaderRow, now: datetime) -> None:
+    """Ensure that a session has not expired.
+
+    Raises:
+        SessionExpired: it has.
+    """
+    if header.is_expired(now):
+        raise SessionExpired(
+            f"the session {header.id!r} expired at {header.expires_at}; writing to it creates a new session",
+            session_id=header.id,
+        )
+
+
+def complete_messages(messages: Sequence[Message], now: str, position: int) -> None:
+    """Fill in ids, times, turns and positions of messages before they are stored."""
+    turn: str | None = None
+    for number, (message, fresh) in enumerate(zip(messages, new_uids(len(messages)), strict=True)):
+        record = message.record
+        message_id = record.setdefault("id", fresh)
+        record.setdefault("created_at", now)
+        if "turn_id" in record:
+            turn = record["turn_id"]
+        elif record["role"] == "user":
+            record["turn_id"] = turn = message_id
+        elif turn is not None:
+            record["turn_id"] = turn
+        message.position = position + number
 
 
 def _later(now: datetime, seconds: float | None) -> str | None:
-    """Return when a time to live that begins now ends; None: never, as far as dates go."""
+    """Return the end of a time to live that begins now; None: never, or beyond the last date."""
     try:
         return None if seconds is None else format_time(now + timedelta(seconds=seconds))
     except OverflowError:
         return None
-
-
-def is_expired(header: HeaderRow, now: datetime) -> bool:
-    """Tell whether a session's time to live has passed."""
-    return header.expires_at is not None and header.expires_at <= format_time(now)

@@ -7,7 +7,7 @@ from datetime import datetime
 import pytest
 
 from omniagent_cli.errors import SessionConflict, SessionNotFound
-from omniagent_cli.stores.operations.rollover import Aside
+from omniagent_cli.stores.operations.rollover import RolledOverSession
 from omniagent_cli.stores.store import SessionStore
 from omniagent_cli.testing.clock import FakeClock
 from omniagent_cli.testing.contract_base import (
@@ -21,9 +21,9 @@ from omniagent_cli.testing.contract_base import (
 )
 
 
-def due(_last: datetime, _now: datetime) -> Aside:
+def due(_last: datetime, _now: datetime) -> RolledOverSession:
     """Set aside whatever has messages."""
-    return Aside("s@before", "idle")
+    return RolledOverSession("s@before", "idle")
 
 
 def tally(store: SessionStore) -> dict[str, list[str]]:
@@ -42,7 +42,7 @@ class AsidesContract(ContractBase):
         store.put_summary("s", 0, {"text": "of the first"})
         before = store.get("s")
         clock.advance("9h")
-        assert store.set_aside("s", due) == Aside("s@before", "idle")
+        assert store.roll_over("s", due) == RolledOverSession("s@before", "idle")
         aside, fresh = store.get("s@before"), store.get("s")
         assert [m.record for m in aside.messages] == [m.record for m in before.messages]
         assert (aside.uid, aside.title, aside.created_at) == (
@@ -63,13 +63,13 @@ class AsidesContract(ContractBase):
 
     def test_what_is_not_due_stays(self, store: SessionStore) -> None:
         """Nothing is made or moved where there are no messages, or no reason; the reason sees both times."""
-        assert store.set_aside("s", due) is None
+        assert store.roll_over("s", due) is None
         assert not store.exists("s")
         store.get_or_create("s")
-        assert store.set_aside("s", due) is None
+        assert store.roll_over("s", due) is None
         store.append("s", said("hello"))
         seen: list[tuple[datetime, datetime]] = []
-        assert store.set_aside("s", lambda *times: seen.append(times)) is None
+        assert store.roll_over("s", lambda *times: seen.append(times)) is None
         assert tally(store) == {"s": ["hello"]}
         assert seen[0][0] == store.messages("s")[0].created_at
 
@@ -77,7 +77,7 @@ class AsidesContract(ContractBase):
         """Each names the one before and the one after, also when its name was taken."""
         for text in ("one", "two", "three"):
             store.append("s", said(text))
-            store.set_aside("s", due)
+            store.roll_over("s", due)
         assert tally(store) == {
             "s": [],
             "s@before": ["one"],
@@ -98,19 +98,23 @@ class AsidesContract(ContractBase):
     def test_what_was_set_aside_can_be_gone_on_with(self, store: SessionStore) -> None:
         """Opened again, however late, it keeps what was said in it; a copy of it is a session like any other."""
         store.append("s", said("one"))
-        store.set_aside("s", due)
+        store.roll_over("s", due)
         store.append("s@before", said("two"))
-        assert store.set_aside("s@before", lambda *_: Aside("elsewhere", "idle")) is None
+        assert (
+            store.roll_over("s@before", lambda *_: RolledOverSession("elsewhere", "idle")) is None
+        )
         assert texts(store, "s@before") == ["one", "two"]
         store.fork("s@before", "copy")
         assert store.header("copy").metadata == {"forked_from": "s@before"}
-        assert store.set_aside("copy", lambda *_: Aside("elsewhere", "idle")) is not None
+        assert (
+            store.roll_over("copy", lambda *_: RolledOverSession("elsewhere", "idle")) is not None
+        )
 
     def test_links_follow_a_session_that_is_renamed(self, store: SessionStore) -> None:
         """Whichever of a chain gets another id, its neighbours name it by that one, and nobody else does."""
         for text in ("one", "two"):
             store.append("s", said(text))
-            store.set_aside("s", due)
+            store.roll_over("s", due)
         store.rename("s", "now")
         store.rename("s@before", "first")
         store.rename("s@before-2", "second")
@@ -126,7 +130,7 @@ class AsidesContract(ContractBase):
     def test_a_running_turn_ends_where_it_began(self, store: SessionStore) -> None:
         """What belongs to the session that was set aside follows it."""
         asked = store.write("s", said("question"))
-        store.set_aside("s", due)
+        store.roll_over("s", due)
         written = store.write("s", said("answer", role="assistant"), uid=asked.uid)
         assert written.session_id == "s@before"
         assert tally(store) == {"s": [], "s@before": ["question", "answer"]}
@@ -135,7 +139,7 @@ class AsidesContract(ContractBase):
         """Who listens learns where the messages are now."""
         store.append("s", said("a"))
         told = listen(store)
-        store.set_aside("s", due)
+        store.roll_over("s", due)
         assert [(e.name, e.session_id, e.data) for e in told] == [
             ("session_rolled", "s", {"aside": "s@before", "reason": "idle"})
         ]
@@ -145,7 +149,7 @@ class AsidesContract(ContractBase):
         store = make_store(clock=clock, ttl="1h")
         store.append("s", said("a"))
         store.set_ttl("s", "2h")
-        store.set_aside("s", due)
+        store.roll_over("s", due)
         assert {store.header(i).ttl_seconds for i in ("s", "s@before")} == {7200.0}
 
     def test_a_summary_of_what_is_not_there_is_refused(self, store: SessionStore) -> None:
@@ -153,7 +157,7 @@ class AsidesContract(ContractBase):
         store.append("s", said("a", "b", "c"))
         uid = store.header("s").uid
         store.put_summary("s", 1, {"text": "of a and b"}, uid=uid, messages=2)
-        store.remove_from("s", 1)
+        store.truncate_from("s", 1)
         with pytest.raises(SessionConflict, match="meanwhile"):
             store.put_summary("s", 1, {"text": "of a and b"}, uid=uid, messages=2)
         store.delete("s")

@@ -52,7 +52,7 @@ class CompanionsContract(ContractBase):
         store.append("s", said("a", "b", "c"))
         store.put_summary("s", 0, {"text": "of a"})
         store.put_summary("s", 2, {"text": "of all"})
-        store.remove_from("s", 1)
+        store.truncate_from("s", 1)
         assert store.last_summary("s")["text"] == "of a"
         store.restore("s")
         assert store.last_summary("s") == {"text": "of all", "up_to": 2}

@@ -152,7 +152,7 @@ class ExpiryContract(ContractBase):
             lambda: store.put_attachment("s", "a" * 64, {"name": "x"}),
             lambda: store.checkpoint("s", Message("assistant", "x"), uid=uid),
             lambda: store.save(store.get("s")),
-            lambda: store.remove_from("s", 3),
+            lambda: store.truncate_from("s", 3),
             lambda: store.trim("s", 1),
             lambda: store.clear("s"),
             lambda: store.restore("s"),

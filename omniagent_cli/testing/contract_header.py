@@ -116,7 +116,7 @@ class NamesContract(ContractBase):
         store.rename("a", "b")
         after = store.get("b")
         assert ids(store) == ["b"]
-        assert store.id_of(before.uid) == "b"
+        assert store.current_id(before.uid) == "b"
         assert (after.uid, after.created_at, after.metadata) == (
             before.uid,
             before.created_at,
@@ -127,7 +127,7 @@ class NamesContract(ContractBase):
         store.append("a", said("another"))
         assert texts(store, "b") == ["findme"]
         store.delete("b")
-        assert store.id_of(before.uid) is None
+        assert store.current_id(before.uid) is None
 
     def test_rename_onto_a_session_is_refused(self, store: SessionStore) -> None:
         """Rename never replaces another session."""

@@ -159,7 +159,7 @@ class ListingContract(ContractBase):
     def test_the_preview_follows_the_last_message(self, store: SessionStore) -> None:
         """After trim, undo, clear and restore the preview is that of the message that is last now."""
         store.append("s", said("a", "b", "c"))
-        store.remove_from("s", 2)
+        store.truncate_from("s", 2)
         assert store.summary("s").preview == "b"
         store.restore("s")
         assert store.summary("s").preview == "c"

@@ -97,7 +97,7 @@ class _Player:
         return self.store.trim(session_id, keep)
 
     def _undo(self, session_id: str, position: int) -> object:
-        return self.store.remove_from(session_id, position)
+        return self.store.truncate_from(session_id, position)
 
     def _turn(self, session_id: str, number: int) -> object:
         return self.store.remove_turn(session_id, f"m{number}")

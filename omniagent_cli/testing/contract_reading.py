@@ -39,7 +39,7 @@ NEEDS_A_SESSION: dict[str, Callable[[SessionStore], object]] = {
     "search": lambda s: s.search("word", session_id="typo"),
     "trim": lambda s: s.trim("typo", 3),
     "clear": lambda s: s.clear("typo"),
-    "remove_from": lambda s: s.remove_from("typo", 0),
+    "remove_from": lambda s: s.truncate_from("typo", 0),
     "pop": lambda s: s.pop("typo"),
     "rename": lambda s: s.rename("typo", "other"),
     "fork": lambda s: s.fork("typo", "other"),
@@ -171,7 +171,7 @@ class ReadingContract(ContractBase):
         assert texts(store, "s", after=huge) == []
         assert texts(store, "s", before=-huge) == []
         assert store.trim("s", huge) == 0
-        assert store.remove_from("s", huge) == 0
+        assert store.truncate_from("s", huge) == 0
         assert ids(store, limit=huge) == ["s"]
         assert len(store.search("a", limit=huge)) == 1
         assert texts(store, store.fork("s", "f", at=huge)) == ["a", "b"]

@@ -21,7 +21,7 @@ CHANGES: dict[str, Callable[[SessionStore], object]] = {
     "tag": lambda s: s.tag("s", ["work"]),
     "trim": lambda s: s.trim("s", 1),
     "clear": lambda s: s.clear("s"),
-    "undo": lambda s: s.remove_from("s", 1),
+    "undo": lambda s: s.truncate_from("s", 1),
     "rename": lambda s: s.rename("s", "t"),
     "delete": lambda s: s.delete("s"),
     "delete and make again": lambda s: (s.delete("s"), s.append("s", said("new"))),

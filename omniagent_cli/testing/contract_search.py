@@ -186,7 +186,7 @@ class SearchContract(ContractBase):
             clock.advance("1s")
         store.trim("trim", 0)
         store.clear("clear")
-        store.remove_from("undo", 0)
+        store.truncate_from("undo", 0)
         store.delete("delete")
         store.delete("purge", purge=True)
         store.set_ttl("expire", "1m")

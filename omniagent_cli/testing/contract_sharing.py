@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from omniagent_cli.errors import SessionConflict, SessionNotFound
-from omniagent_cli.stores.operations.rollover import Aside
+from omniagent_cli.stores.operations.rollover import RolledOverSession
 from omniagent_cli.stores.store import SessionStore
 from omniagent_cli.testing.clock import FakeClock
 from omniagent_cli.testing.contract_base import (
@@ -41,11 +41,13 @@ class SharedPlaceContract(ContractBase):
         old = stores[0].append("s", said("a", "b"))[-1].created_at
         clock.advance("1d")
         start = threading.Barrier(len(stores))
-        results: list[Aside | None] = []
+        results: list[RolledOverSession | None] = []
 
         def roll(store: SessionStore) -> None:
             start.wait()
-            due = store.set_aside("s", lambda last, _: Aside("t", "") if last == old else None)
+            due = store.roll_over(
+                "s", lambda last, _: RolledOverSession("t", "") if last == old else None
+            )
             results.append(due)
             store.append("s", said("new"))
 

@@ -26,7 +26,7 @@ REMOVALS: dict[str, tuple[str, Callable[[SessionStore], object], list[str]]] = {
     "trim": ("trimmed", lambda s: s.trim("s", 1), ["c"]),
     "trim to nothing": ("trimmed", lambda s: s.trim("s", 0), []),
     "clear": ("cleared", lambda s: s.clear("s"), []),
-    "undo": ("undone", lambda s: s.remove_from("s", 1), ["a"]),
+    "undo": ("undone", lambda s: s.truncate_from("s", 1), ["a"]),
     "pop": ("undone", lambda s: s.pop("s"), ["a", "b"]),
     "undo of a turn": (
         "undone",
@@ -60,13 +60,13 @@ class RemovalContract(ContractBase):
             with pytest.raises(UsageError):
                 store.trim(session_id, -1)
         with pytest.raises(UsageError):
-            store.remove_from("s", -1)
+            store.truncate_from("s", -1)
         assert texts(store, "s") == ["a"]
 
     def test_trim_after_gaps(self, store: SessionStore) -> None:
         """Trim counts messages, not positions."""
         store.append("s", said("a", "b", "c", "d"))
-        store.remove_from("s", 2)
+        store.truncate_from("s", 2)
         store.append("s", said("e", "f"))
         assert store.trim("s", 3) == 1
         assert texts(store, "s") == ["b", "e", "f"]
@@ -108,9 +108,9 @@ class RemovalContract(ContractBase):
     def test_undo_takes_the_tail(self, store: SessionStore) -> None:
         """`remove_from` takes the message at a position and all after it."""
         store.append("s", said("a", "b", "c"))
-        assert store.remove_from("s", 1) == 2
+        assert store.truncate_from("s", 1) == 2
         assert texts(store, "s") == ["a"]
-        assert store.remove_from("s", 1) == 0
+        assert store.truncate_from("s", 1) == 0
 
     def test_undo_of_one_turn_among_others(self, store: SessionStore) -> None:
         """`remove_turn` takes the messages of one turn only, wherever they stand; restored they stand there again."""

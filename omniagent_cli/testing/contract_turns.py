@@ -139,7 +139,7 @@ class CheckpointContract(ContractBase):
         ways: dict[str, Callable[[], object]] = {
             "trim": lambda: store.trim("s", 0),
             "clear": lambda: store.clear("s"),
-            "undo": lambda: store.remove_from("s", 0),
+            "undo": lambda: store.truncate_from("s", 0),
         }
         ways[way]()
         store.append("s", said("next"))
@@ -153,18 +153,18 @@ class CheckpointContract(ContractBase):
     def test_an_outcome_is_recorded(self, store: SessionStore) -> None:
         """A message can be marked with what became of it; its text, place and words stay."""
         store.append("s", {"role": "user", "content": "apple", "extra": {"a": 1, "b": 2}})
-        store.mark("s", 0, "failed", {"a": None, "error": "no answer"})
+        store.set_message_status("s", 0, "failed", {"a": None, "error": "no answer"})
         (message,) = store.messages("s")
         assert (message.text, message.status) == ("apple", "failed")
         assert message.extra == {"b": 2, "error": "no answer"}
         assert found(store, "apple") == [("s", 0)]
-        store.mark("s", 0, "complete", {"b": None, "error": None})
+        store.set_message_status("s", 0, "complete", {"b": None, "error": None})
         assert store.messages("s")[0].extra is None
         for position, status in ((1, "failed"), (10**30, "failed"), (0, "maybe")):
             with pytest.raises(InvalidRecord):
-                store.mark("s", position, status)
+                store.set_message_status("s", position, status)
         with pytest.raises(SessionNotFound):
-            store.mark("typo", 0, "failed")
+            store.set_message_status("typo", 0, "failed")
 
     def test_a_checkpoint_needs_its_session(self, store: SessionStore) -> None:
         """A uid that never was leads to a recovered session, never into someone else's."""
@@ -241,7 +241,7 @@ class StagingContract(ContractBase):
     def test_a_staged_session_can_be_dropped(self, store: SessionStore, clock: FakeClock) -> None:
         """Unstaging leaves nothing; what is never published goes after a day."""
         uid = store.stage(Session("s"))
-        store.unstage(uid)
+        store.discard_staged(uid)
         with pytest.raises(UsageError):
             store.stage_messages(uid, [Message("user", "x")])
         with pytest.raises(UsageError):
@@ -256,10 +256,10 @@ class StagingContract(ContractBase):
     def test_only_what_is_staged_can_be_dropped(self, store: SessionStore) -> None:
         """Unstaging and publishing never touch a visible session or the trash."""
         uid = store.write("s", said("a")).uid
-        store.unstage(uid)
+        store.discard_staged(uid)
         assert texts(store, "s") == ["a"]
         store.delete("s")
-        store.unstage(uid)
+        store.discard_staged(uid)
         with pytest.raises(UsageError):
             store.publish(uid, Session("t"))
         store.restore("s")
@@ -288,7 +288,7 @@ class StagingContract(ContractBase):
         store.stage_record(uid, "attachment", "a" * 64, {"name": "theirs"})
         store.stage_record(uid, "attachment", "b" * 64, {"name": "new"})
         told = listen(store)
-        assert store.absorb(uid, "s", revision=store.header("s").revision) == 2
+        assert store.append_staged(uid, "s", revision=store.header("s").revision) == 2
         assert texts(store, "s") == ["one", "two", "three"]
         assert positions(store, "s") == [0, 1, 2]
         assert found(store, "three") == [("s", 2)]
@@ -308,7 +308,7 @@ class StagingContract(ContractBase):
         store.stage_messages(uid, [Message("user", "two")])
         store.append("s", said("other"))
         with pytest.raises(SessionConflict):
-            store.absorb(uid, "s", revision=revision)
+            store.append_staged(uid, "s", revision=revision)
         assert texts(store, "s") == ["one", "other"]
 
     def test_a_failed_import_leaves_nothing(self, store: SessionStore) -> None:

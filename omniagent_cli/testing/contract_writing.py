@@ -218,7 +218,7 @@ class WritingContract(ContractBase):
     def test_positions_are_never_used_again(self, store: SessionStore) -> None:
         """What is added after trim, clear or undo gets positions no message had."""
         store.append("s", said("a", "b", "c"))
-        store.remove_from("s", 2)
+        store.truncate_from("s", 2)
         store.append("s", said("d"))
         assert positions(store, "s") == [0, 1, 3]
         store.trim("s", 0)

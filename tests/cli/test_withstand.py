@@ -50,7 +50,7 @@ def test_ids_that_are_not_there_or_cannot_be(run, filled, words):
     assert tell(" ", 2) == "a session id must not be blank"
     assert tell("", 2) == "a session id must not be blank"
     assert tell("ä" * 256 + "x", 2) == "a session id has at most 512 bytes; this one has 513"
-    assert tell("a\x1b[31m", 2) == "a session id must not hold control characters"
+    assert tell("a\x1b[31m", 2) == "a session id must not contain control characters"
     assert filled.count() == 3
 
 

@@ -66,7 +66,7 @@ OPERATIONS = {
 
 def contents(store, uid):
     work = lambda tx: [row.payload for row in tx.rows(uid)]  # noqa: E731
-    return store._read(work)
+    return store.transact(work, write=False)
 
 
 def state(path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from omniagent_cli.stores import SessionStore
-from omniagent_cli.stores.transfer.copy_session import portions, records, walk
+from omniagent_cli.stores.transfer.copy_session import live_headers, portions, records
 
 SHA = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 
@@ -40,7 +40,7 @@ def fill(store: SessionStore) -> SessionStore:
     store.put_attachment("full/Ärger 😀", SHA, {"name": "a", "data": "dGVzdA=="})
     store.put_summary("full/Ärger 😀", 1, {"text": "about"})
     store.append("cut", [{"role": "user", "content": f"c{n}"} for n in range(5)])
-    store.remove_from("cut", 3)
+    store.truncate_from("cut", 3)
     store.trim("cut", 1)
     store.append("archived", {"role": "user", "content": "x"})
     store.set_metadata("archived", "archived", True)
@@ -54,14 +54,14 @@ def content(store: SessionStore) -> dict[str, Any]:
     """Return everything in a store that a migration carries, by id (the trash by uid)."""
     told: dict[str, Any] = {}
     for hidden in (False, True):
-        for header in walk(store, hidden=hidden):
+        for header in live_headers(store, hidden=hidden):
             told[header.id] = {
                 "uid": header.uid,
                 "times": (header.created_at, header.updated_at, header.expires_at),
                 "facts": (header.agent_id, header.model, header.ttl_seconds, header.next_position),
                 "flags": (header.pinned, header.archived, header.message_count),
-                "preview": store._preview(header),
-                "data": store._data(header),
+                "preview": store.row_codec.preview(header),
+                "data": store.row_codec.data(header),
                 "records": list(records(store, header)),
                 "messages": [
                     (message.position, message.record)

@@ -11,7 +11,16 @@ from tests.stores.redis_server import place_url as redis_url
 
 KEY = bytes(range(32))
 OTHER = bytes(range(100, 124))
-WORDS = (b"quokka", b"bilby", b"numbat", b"wombat", b"dunnart", b"galah", b"drongo", b"brolga")
+WORDS = (
+    b"quokka",
+    b"bandicoot",
+    b"numbat",
+    b"wombat",
+    b"dunnart",
+    b"kookaburra",
+    b"drongo",
+    b"brolga",
+)
 
 PLACES = {
     "sqlite": lambda place, **options: SqliteStore(place / "sessions.db", **options),
@@ -28,12 +37,12 @@ BACKENDS = {
 def fill(store, sessions=6, messages=12):
     """Put a word into everything that a store keeps, also what was replaced, trimmed and deleted."""
     for number in range(sessions):
-        texts = [f"quokka {number}.{n} " + "bilby " * (n % 40) for n in range(messages)]
+        texts = [f"quokka {number}.{n} " + "bandicoot " * (n % 40) for n in range(messages)]
         store.append(f"s{number}", [Message("user", text) for text in texts])
     store.set_title("s0", "numbat")
     store.set_metadata("s0", "animal", "wombat")
     store.set_state("s0", "animal", "dunnart")
-    store.put_attachment("s0", "a" * 64, {"name": "galah"})
+    store.put_attachment("s0", "a" * 64, {"name": "kookaburra"})
     store.put_summary("s0", 1, {"text": "drongo"})
     answer = Message("assistant", "brolga")
     uid = store.header("s1").uid

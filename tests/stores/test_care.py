@@ -63,7 +63,7 @@ def test_a_sound_store_has_no_problems(tmp_path, backend):
         before = store.list(), store.trash(), store.get("s")
         uid = store.header("s").uid
         store.checkpoint("s", Message("assistant", "so far"), uid=uid)
-        store.remove_from("s", 3)
+        store.truncate_from("s", 3)
         assert store.check() == store.check(repair=True) == []
         assert store.get("s").messages == before[2].messages
     with pytest.raises(StoreClosed):

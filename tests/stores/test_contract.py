@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from omniagent_cli.stores import with_compression, with_encryption
 from omniagent_cli.stores.backends.jsonl.store import JsonlFilesStore
 from omniagent_cli.stores.backends.memory import MemoryStore
 from omniagent_cli.stores.backends.postgres.store import PostgresStore
 from omniagent_cli.stores.backends.redis.store import RedisStore
 from omniagent_cli.stores.backends.sqlite.store import SqliteStore
-from omniagent_cli.stores.encryption.codec import with_compression, with_encryption
 from omniagent_cli.testing import SharedPlaceContract, StoreCase, StoreContract
 from tests.stores.postgres_server import place_url as postgres_url
 from tests.stores.redis_server import place_url

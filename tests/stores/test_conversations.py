@@ -11,9 +11,9 @@ from omniagent_cli.errors import (
     StoreUnreachable,
     UnsupportedOperation,
 )
+from omniagent_cli.stores import with_compression, with_encryption
 from omniagent_cli.stores.backends.conversations.store import ConversationsStore
-from omniagent_cli.stores.encryption.codec import with_compression, with_encryption
-from omniagent_cli.stores.operations.rollover import Aside
+from omniagent_cli.stores.operations.rollover import RolledOverSession
 from omniagent_cli.testing import SharedPlaceContract, StoreCase, StoreContract
 from omniagent_cli.testing.contract_model import ModelContract
 from omniagent_cli.testing.contract_turns import CheckpointContract
@@ -163,7 +163,7 @@ def test_a_failure_in_the_middle(store, server, after):
     store.append("s", {"role": "user", "content": "first"})
     server.fail(500, after=after)
     batch = [{"role": "user", "content": str(n)} for n in range(75)]
-    with pytest.raises(StoreUnreachable, match="OpenAI says"):
+    with pytest.raises(StoreUnreachable, match="OpenAI returned"):
         store.append("s", batch)
     assert [m.text for m in store.messages("s")] == ["first"]
     (name,) = server.conversations
@@ -188,7 +188,7 @@ def test_what_could_not_be_deleted(store, server):
     """A purge that the provider did not do says where a copy is; it is done with the next write."""
     store.append("s", {"role": "user", "content": "a"})
     server.fail(500, times=2)
-    with pytest.raises(StoreUnreachable, match="OpenAI still has a copy"):
+    with pytest.raises(StoreUnreachable, match="copy at OpenAI is deleted with the next write"):
         store.delete("s", purge=True)
     assert not store.exists("s")
     assert store.info()["to_delete"] == 2
@@ -229,7 +229,7 @@ def test_facts_do_not_send_text_again(store, server):
     """Marking a message changes the map alone."""
     store.append("s", {"role": "assistant", "content": "a"})
     before = [item["id"] for items in server.contents.values() for item in items.values()]
-    store.mark("s", 0, "failed", {"why": "x"})
+    store.set_message_status("s", 0, "failed", {"why": "x"})
     assert store.messages("s")[0].status == "failed"
     assert [item["id"] for items in server.contents.values() for item in items.values()] == before
 
@@ -282,7 +282,7 @@ def test_removed_at_the_provider(store, server):
 
 @pytest.mark.parametrize(
     ("status", "text"),
-    [(401, "refuses the key"), (403, "refuses the key"), (429, "asks to wait"), (500, "OpenAI says"), (400, "OpenAI says")],
+    [(401, "rejected the API key"), (403, "rejected the API key"), (429, "rate limited"), (500, "OpenAI returned"), (400, "OpenAI returned")],
 )  # fmt: skip
 def test_refusals_are_told(store, server, status, text):
     """A wrong key, a rate limit and a server's failure are each told as that, and never look empty."""
@@ -343,7 +343,7 @@ def test_opened_by_its_url(server, tmp_path, monkeypatch):
     url = f"openai-conversations:{tmp_path}/map.db"
     with open_store(url) as store:
         assert store.list() == []
-        with pytest.raises(StoreUnreachable, match="need a key"):
+        with pytest.raises(StoreUnreachable, match="requires a key"):
             store.append("s", {"role": "user", "content": "a"})
         monkeypatch.setenv("OPENAI_API_KEY", KEY)
         store.append("s", {"role": "user", "content": "a"})
@@ -361,7 +361,9 @@ def test_the_map_has_a_place_of_its_own(home, monkeypatch):
 def test_a_conversation_is_set_aside(store):
     """A session that rolls over keeps its conversation under another id, and begins another one."""
     store.append("s", {"role": "user", "content": "before"})
-    assert store.set_aside("s", lambda *_: Aside("s@before", "daily")) == Aside("s@before", "daily")
+    assert store.roll_over(
+        "s", lambda *_: RolledOverSession("s@before", "daily")
+    ) == RolledOverSession("s@before", "daily")
     store.append("s", {"role": "user", "content": "after"})
     assert [m.text for m in store.messages("s@before")] == ["before"]
     assert [m.text for m in store.messages("s")] == ["after"]

@@ -78,7 +78,7 @@ def test_stored_bytes(place):
     clock = FakeClock()
     header = HeaderRow("00000000000001", "User/1", NOW, NOW, ttl_seconds=86400.0, payload=b"{}")
     with JsonlFilesStore(place, clock=clock) as store:
-        store._write(lambda tx, _: tx.put(header))
+        store.transact(lambda tx: tx.put(header), write=True)
         store.append(
             "User/1",
             [
@@ -113,7 +113,7 @@ def test_payloads_that_are_not_json_come_back(store, place):
     """A compressed or encrypted payload stands as base64 and comes back to the byte."""
     payload = bytes(range(256))
 
-    def write(tx, _):
+    def write(tx):
         header = HeaderRow("abc", "a", NOW, NOW, preview=b"\x00\xff", payload=b"\x01\x80\n")
         header.message_count = header.next_position = 1
         tx.put(header)
@@ -121,7 +121,7 @@ def test_payloads_that_are_not_json_come_back(store, place):
         tx.insert("abc", [MessageRow(*row)], [None])
         tx.put_record("abc", "attachment", "k", payload)
 
-    store._write(write)
+    store.transact(write, write=True)
 
     def read(tx):
         header = tx.find("a")
@@ -132,7 +132,7 @@ def test_payloads_that_are_not_json_come_back(store, place):
             tx.record("abc", "attachment", "k"),
         )
 
-    preview, data, row, record = store._read(read)
+    preview, data, row, record = store.transact(read, write=False)
     assert (preview, data, row.id, row.payload, record) == (
         b"\x00\xff",
         b"\x01\x80\n",
@@ -140,7 +140,9 @@ def test_payloads_that_are_not_json_come_back(store, place):
         payload,
         payload,
     )
-    assert store._read(lambda tx: tx.headers(ListQuery()))[0].payload == b"\x01\x80\n"
+    assert (
+        store.transact(lambda tx: tx.headers(ListQuery()), write=False)[0].payload == b"\x01\x80\n"
+    )
 
 
 def test_every_torn_tail(store, place, caplog):
@@ -462,7 +464,7 @@ def test_backup(store, place, tmp_path):
         assert texts(copy) == ["one"]
         copy.restore("b")
         assert texts(copy, "b") == ["two"]
-    assert store.copies() == [str(tmp_path / "copy")]
+    assert store.known_backups() == [str(tmp_path / "copy")]
     for target in (tmp_path / "copy", place / "inside"):
         with pytest.raises(UsageError):
             store.backup(target)

@@ -17,9 +17,9 @@ from omniagent_cli.errors import (
     StoreCorrupt,
     UsageError,
 )
-from omniagent_cli.stores.encryption.codec import with_encryption
+from omniagent_cli.stores import with_encryption
 from omniagent_cli.stores.maintenance.check import check
-from omniagent_cli.stores.transfer.copy_session import Digest, Stage, walk
+from omniagent_cli.stores.transfer.copy_session import Digest, StagedCopy, live_headers
 from omniagent_cli.testing import FakeClock
 from tests.stores.migrating import content, fill
 from tests.stores.place import start
@@ -141,7 +141,7 @@ def test_one_position_more_is_a_difference(opened):
     source.append("s", {"role": "user", "content": "a"})
     migrate(source, target)
     source.append("s", {"role": "user", "content": "b"})
-    source.remove_from("s", 1)
+    source.truncate_from("s", 1)
     assert not migrate(source, target).ok
 
 
@@ -210,9 +210,9 @@ def test_not_into_itself(opened, tmp_path):
 def test_a_damaged_session_costs_only_itself(opened):
     """A session of the source that cannot be read is named; the rest comes."""
     source, target = fill(opened("memory", "source")), opened("sqlite", "target")
-    header = next(h for h in walk(source, hidden=False) if h.id == "cut")
-    row = source._sessions[header.uid].rows[0]
-    source._sessions[header.uid].rows[0] = row._replace(payload=b"{torn")
+    header = next(h for h in live_headers(source, hidden=False) if h.id == "cut")
+    row = source._data.sessions[header.uid].rows[0]
+    source._data.sessions[header.uid].rows[0] = row._replace(payload=b"{torn")
     report = migrate(source, target)
     assert [refused.session_id for refused in report.refused] == ["cut"]
     assert report.copied == 3
@@ -314,7 +314,7 @@ def test_the_target_changes_meanwhile(opened):
     report = migrate(source, target, progress=make)
     assert [refused.session_id for refused in report.refused] == ["s"]
     assert [m.text for m in target.messages("s")] == ["mine"]
-    assert len(list(walk(target, hidden=True))) == 0
+    assert len(list(live_headers(target, hidden=True))) == 0
 
 
 KILLED = """
@@ -425,11 +425,11 @@ def test_what_comes_back_wrong_is_not_shown(opened):
     """A target that gives back something else than was written is told as that, and shows nothing of it."""
     source, target = opened("memory", "source"), opened("memory", "target")
     source.append("s", {"role": "user", "content": "a"})
-    (header,) = walk(source, hidden=False)
-    stage = Stage(target, header)
+    (header,) = live_headers(source, hidden=False)
+    stage = StagedCopy(target, header)
     digest = Digest()
     digest.add_messages(source.messages("s"))
     with pytest.raises(StoreCorrupt):
         stage.verify(digest)
-    stage.drop()
+    stage.discard()
     assert content(target) == {}

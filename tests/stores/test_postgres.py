@@ -279,7 +279,7 @@ class TestSearch:
             asked = "EXPLAIN SELECT FROM $messages WHERE (words @@ %s::tsquery OR words IS NULL)"
             return str(tx.execute(asked, ("'needle'",)).fetchall())
 
-        told = store._read(plan)
+        told = store.transact(plan, write=False)
         assert "messages_words" in told
         assert "messages_unindexed" in told
         assert [h.position for h in store.search("needle")] == [300]
@@ -351,7 +351,7 @@ class TestCare:
         sql("UPDATE $sessions SET next_position = 1")
         with pytest.raises(OmniAgentError, match="store check --repair"):
             store.append("s", said("plum"))
-        store._keep_copy = lambda: None
+        store.copy_before_repair = lambda: None
         store.check(repair=True)
         store.append("s", said("plum"))
         assert [m.position for m in store.messages("s")] == [0, 1, 2]

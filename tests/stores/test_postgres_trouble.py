@@ -128,7 +128,7 @@ while True:
             store.append("s", said("a"))
             ended = []
 
-            def work(tx, events):
+            def work(tx):
                 header = tx.find("s")
                 if not ended:
                     ended.append(tx.execute("SELECT pg_backend_pid()").fetchone()[0])
@@ -138,7 +138,7 @@ while True:
                 header.revision += 1
                 tx.put(header)
 
-            store._write(work)
+            store.transact(work, write=True)
             assert store.get("s").model == "m"
 
 
@@ -195,7 +195,7 @@ store.close()
             def cross(first, second):
                 tried = []
 
-                def work(tx, events):
+                def work(tx):
                     headers = [tx.find(first)]
                     if not tried:
                         tried.append(1)
@@ -205,7 +205,7 @@ store.close()
                         header.revision += 1
                         tx.put(header)
 
-                store._write(work)
+                store.transact(work, write=True)
 
             threads = [threading.Thread(target=cross, args=pair) for pair in ("ab", "ba")]
             for thread in threads:
@@ -219,7 +219,7 @@ store.close()
         with open_store(place_url(tmp_path), statement_timeout=0.1) as store:
             store.append("s", said("a"))
             with pytest.raises(StoreUnreachable, match="too long"):
-                store._read(lambda tx: tx.execute("SELECT pg_sleep(5)").fetchone())
+                store.transact(lambda tx: tx.execute("SELECT pg_sleep(5)").fetchone(), write=False)
             assert store.count_messages("s") == 1
 
     def test_more_threads_than_connections(self, tmp_path):
@@ -239,7 +239,10 @@ store.close()
             assert [m.position for m in store.messages("s")] == list(range(60))
             query = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE %s"
             like = f"%{place_schema(tmp_path)}%"
-            assert store._read(lambda tx: tx.execute(query, (like,)).fetchone())[0] <= 3
+            assert (
+                store.transact(lambda tx: tx.execute(query, (like,)).fetchone(), write=False)[0]
+                <= 3
+            )
 
 
 class TestRefusals:

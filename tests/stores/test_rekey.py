@@ -9,6 +9,7 @@ import pytest
 from omniagent_cli.errors import CorruptSession, DecryptionError, EncryptedStore, StoreCorrupt
 from omniagent_cli.models import Message
 from omniagent_cli.stores import Passphrase, open_store, with_compression, with_encryption
+from omniagent_cli.stores.encryption.codec import PayloadCodec
 
 from .place import finish, start
 from .secret_places import BACKENDS, KEY, OTHER, PLACES, contents, fill, readable
@@ -24,7 +25,7 @@ def opened(request, tmp_path):
 
     def again():
         store._closed = False
-        store._codec = None
+        store.use_codec(PayloadCodec())
         return store
 
     return again
@@ -207,7 +208,7 @@ class TestRekey:
         with with_encryption(opened(), KEY) as store:
             fill(store)
             before = contents(store)
-        with opened() as store, pytest.raises(EncryptedStore, match="key that the store has now"):
+        with opened() as store, pytest.raises(EncryptedStore, match="current key of the store"):
             store.rekey(OTHER)
         with with_encryption(opened(), bytes(16)) as store, pytest.raises(DecryptionError):
             store.rekey(OTHER)
@@ -346,7 +347,7 @@ print(number - left)
             key = KEY if work == "encrypt" else OTHER
             with placed() as store:
                 if work == "rekey" and store.encryption()["state"] == "encrypted":
-                    with_encryption(store, KEY if store.opens_with(KEY) else OTHER)
+                    with_encryption(store, KEY if store.key_matches(KEY) else OTHER)
                 store.encrypt(key) if work == "encrypt" else store.rekey(key)
                 assert contents(store) == before
                 assert store.check() == []
@@ -412,20 +413,20 @@ def test_writers_without_the_key_are_refused_at_once(placed):
 
 def test_mark_cannot_be_changed_without_the_key(placed, tmp_path):
     """Who has no key cannot tell the store that plain messages are welcome."""
-    from omniagent_cli.stores.encryption.manifest import read_mark, write_mark
+    from omniagent_cli.stores.encryption.manifest import read_manifest, write_manifest
 
     with with_encryption(placed(), KEY) as store:
         fill(store)
-        mark = read_mark(store._run(lambda tx: tx.encryption(), write=False))
+        mark = read_manifest(store.transact(lambda tx: tx.encryption(), write=False))
     with placed() as store:
-        changed = write_mark({**mark, "state": "encrypting"})
-        store._run(lambda tx: tx.put_meta("encryption", changed), write=True)
+        changed = write_manifest({**mark, "state": "encrypting"})
+        store.transact(lambda tx: tx.put_meta("encryption", changed), write=True)
     with with_encryption(placed(), KEY) as store:
-        with pytest.raises(DecryptionError, match="changed by somebody"):
+        with pytest.raises(DecryptionError, match="changed without the key"):
             store.append("s0", Message("user", "x"))
         with pytest.raises(DecryptionError, match="'s0'"):
             store.get("s0")
     with placed() as store:
-        store._run(lambda tx: tx.put_meta("encryption", b"nonsense"), write=True)
+        store.transact(lambda tx: tx.put_meta("encryption", b"nonsense"), write=True)
     with with_encryption(placed(), KEY) as store, pytest.raises(StoreCorrupt):
         store.append("s0", Message("user", "x"))

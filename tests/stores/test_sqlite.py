@@ -348,9 +348,9 @@ class TestCopies:
             assert copy.get("s") == store.get("s")
             assert len(copy.search("apple")) == 1
             copy.append("s", Message("user", "on"))
-        assert store.copies() == [str(target)]
+        assert store.known_backups() == [str(target)]
         target.unlink()
-        assert store.copies() == []
+        assert store.known_backups() == []
 
     def test_a_backup_onto_the_store_is_refused(self, store, path):
         """A store is never replaced by its own backup."""
@@ -364,7 +364,12 @@ class TestCopies:
         """Looking after a store that was closed is refused like everything else."""
         store.append("s", Message("user", "apple"))
         store.close()
-        for work in (store.compact, store.info, store.copies, lambda: store.backup(tmp_path / "b")):
+        for work in (
+            store.compact,
+            store.info,
+            store.known_backups,
+            lambda: store.backup(tmp_path / "b"),
+        ):
             with pytest.raises(StoreClosed):
                 work()
 

@@ -165,7 +165,7 @@ held, done = threading.Event(), threading.Event()
 def hold(tx):
     held.set()
     done.wait(20)
-thread = threading.Thread(target=store._read, args=(hold,))
+thread = threading.Thread(target=store.transact, args=(hold,), kwargs={'write': False})
 thread.start()
 held.wait()
 pid = os.fork()

@@ -62,7 +62,7 @@ def test_what_a_killed_process_left_is_taken_in(left):
     """Every message it had stored is there, and nothing is said."""
     with SqliteStore(left) as store:
         assert store.count_messages("s") == 20
-        assert store.copies() == []
+        assert store.known_backups() == []
 
 
 @pytest.mark.parametrize("how", [flip, cut, push, turn, wipe_header])
@@ -74,7 +74,7 @@ def test_damage_is_told_once_and_its_bytes_are_kept(left, how, share):
         with pytest.raises(StoreCorrupt, match="WAL"):
             store.list()
         assert store.count() in (0, 1)
-        (copy,) = store.copies()
+        (copy,) = store.known_backups()
         store.append("s", {"role": "user", "content": "on"})
         assert store.messages("s", last=1)[0].text == "on"
     assert Path(copy).read_bytes() == damaged
@@ -96,4 +96,4 @@ def test_an_unfinished_end_is_no_damage(left):
     change(left, cut, 0.99)
     with SqliteStore(left) as store:
         assert store.count_messages("s") == 19
-        assert store.copies() == []
+        assert store.known_backups() == []

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 
 from omniagent_cli.errors import UsageError
-from omniagent_cli.stores.operations.rollover import Aside
+from omniagent_cli.stores.operations.rollover import RolledOverSession
 from omniagent_cli.stores.store import SessionStore
 
 _WHY = {
@@ -57,11 +57,11 @@ class Rollover:
         if not self.ever:
             return None
 
-        def due(last: datetime, now: datetime) -> Aside | None:
+        def due(last: datetime, now: datetime) -> RolledOverSession | None:
             reason = self.reason(last, now)
-            return Aside(f"{session_id}@{self._day(last)}", reason) if reason else None
+            return RolledOverSession(f"{session_id}@{self._day(last)}", reason) if reason else None
 
-        aside = store.set_aside(session_id, due)
+        aside = store.roll_over(session_id, due)
         if aside is None:
             return None
         return f"{_WHY[aside.reason]}; the one before is kept as {aside.session_id}"

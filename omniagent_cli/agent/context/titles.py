@@ -16,8 +16,8 @@ from omniagent_cli.agent.models.one_shot import ask_once
 from omniagent_cli.agent.models.recall import NAME as RECALL
 from omniagent_cli.errors import OmniAgentError
 from omniagent_cli.models import Message, new_uid
+from omniagent_cli.stores.rows import TITLE_LENGTH
 from omniagent_cli.stores.store import SessionStore
-from omniagent_cli.stores.unit_of_work import TITLE_LENGTH
 from omniagent_cli.text.sanitize import first_line, one_line
 
 T = TypeVar("T")

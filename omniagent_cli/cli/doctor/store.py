@@ -133,7 +133,7 @@ def _opened(context: CheckContext, choice: StoreChoice) -> Iterator[Finding]:
             facts = store.info()
             yield from _facts(choice, facts)
             yield finding
-            copies = list(store.copies())
+            copies = list(store.known_backups())
     except OmniAgentError as error:
         yield format_finding(error)
         return
@@ -171,7 +171,7 @@ def _with_key(context: CheckContext, store: SessionStore) -> tuple[SessionStore,
         return store, Finding(
             WARNING, f"the store is {state}, and its key is not available: {who}", KEY_ADVICE
         )
-    if not store.opens_with(key):
+    if not store.key_matches(key):
         what = "the store is encrypted, and the key is wrong"
         return store, Finding(PROBLEM, what, KEY_ADVICE)
     if state != "encrypted":

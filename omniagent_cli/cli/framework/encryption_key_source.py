@@ -139,7 +139,7 @@ def ask_key(store: SessionStore, choice: StoreChoice, terminal: Terminal) -> Key
         if not text:
             return None
         key = parse_key(text)
-        if store.opens_with(key):
+        if store.key_matches(key):
             return key
         terminal.note("wrong key or passphrase")
     return None

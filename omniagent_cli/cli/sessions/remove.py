@@ -180,5 +180,5 @@ def _remove(
 
 def warn_of_backups(context: Context) -> None:
     """List the backups that may still contain what was purged."""
-    for path in context.store.copies():
+    for path in context.store.known_backups():
         context.terminal.note(f"the purged text may still be in the backup {path}")

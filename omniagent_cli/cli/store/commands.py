@@ -14,7 +14,7 @@ from omniagent_cli.cli.framework.exits import FAILED
 from omniagent_cli.cli.framework.options import Yes
 from omniagent_cli.cli.framework.row_output import show_rows
 from omniagent_cli.errors import UnsupportedOperation, UsageError
-from omniagent_cli.stores.maintenance.check import Problem
+from omniagent_cli.stores.backend import Problem
 from omniagent_cli.text.sanitize import plain_field
 from omniagent_cli.ui.json_text import json_text
 from omniagent_cli.ui.views import counted, file_size, pairs_table

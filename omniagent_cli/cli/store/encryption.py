@@ -14,7 +14,7 @@ from omniagent_cli.errors import UsageError
 from omniagent_cli.ui.views import counted
 
 if TYPE_CHECKING:
-    from omniagent_cli.stores.maintenance.rekey import Recoded
+    from omniagent_cli.stores.maintenance.rekey import RekeyReport
 
 GenerateKey = Annotated[
     Path | None,
@@ -93,8 +93,8 @@ def rekey(
 
 
 def _running(
-    context: Context, label: str, work: Callable[[Callable[[int], None]], Recoded]
-) -> Recoded:
+    context: Context, label: str, work: Callable[[Callable[[int], None]], RekeyReport]
+) -> RekeyReport:
     total = context.stores.without_key().info().get("messages")
     try:
         with context.terminal.progress(label, total if isinstance(total, int) else None) as step:
@@ -106,7 +106,7 @@ def _running(
         raise
 
 
-def _tell(context: Context, what: str, done: Recoded) -> None:
+def _tell(context: Context, what: str, done: RekeyReport) -> None:
     from omniagent_cli.complete.id_cache import forget_ids
 
     forget_ids(context.store_choice.url, context.environ)

@@ -1,18 +1,18 @@
-"""The store that lives in this process: for tests and throw-away chats, and the plainest backend to read."""
+"""The in-process store, for tests and temporary chats; the simplest backend to read."""
 
 from __future__ import annotations
 
 import threading
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
+from omniagent_cli.durations import Clock
 from omniagent_cli.stores.backend import (
     EVERYTHING,
     HeaderRow,
-    IndexQuery,
     ListQuery,
     MessageRow,
     RowRange,
@@ -24,23 +24,62 @@ T = TypeVar("T")
 
 
 @dataclass(slots=True)
-class _Kept:
+class _StoredSession:
     header: HeaderRow
     rows: list[MessageRow] = field(default_factory=list)
     records: dict[tuple[str, str], bytes] = field(default_factory=dict)
 
+    def insert(self, rows: Iterable[MessageRow]) -> None:
+        for row in rows:
+            if not self.rows or row.position > self.rows[-1].position:
+                self.rows.append(row)
+            else:
+                insort(self.rows, row)
+
+    def cut(self, span: RowRange) -> list[MessageRow]:
+        start, end = _bounds(self.rows, span)
+        removed = self.rows[start:end]
+        del self.rows[start:end]
+        return removed
+
+    def replace(self, row: MessageRow) -> None:
+        self.rows[bisect_left(self.rows, (row.position,))] = row
+
+
+@dataclass(slots=True)
+class _Data:
+    """Everything a store holds: sessions by uid, uids by id, and values of the store as a whole."""
+
+    sessions: dict[str, _StoredSession] = field(default_factory=dict)
+    uids: dict[str, str] = field(default_factory=dict)
+    meta: dict[str, bytes] = field(default_factory=dict)
+
+    def put(self, header: HeaderRow) -> None:
+        stored = self.sessions.get(header.uid)
+        if stored is None:
+            self.sessions[header.uid] = _StoredSession(header)
+        else:
+            if header.payload is None:
+                header.payload = stored.header.payload
+            self.uids.pop(stored.header.id, None)
+            stored.header = header
+        self.uids[header.id] = header.uid
+
+    def remove(self, uid: str) -> None:
+        stored = self.sessions.pop(uid, None)
+        if stored is not None and self.uids.get(stored.header.id) == uid:
+            del self.uids[stored.header.id]
+
 
 class MemoryStore(SessionStore):
-    """Sessions in a dictionary; gone when it is closed."""
+    """Sessions in a dictionary, which closing the store discards."""
 
     backend = "memory"
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._lock = threading.RLock()
-        self._sessions: dict[str, _Kept] = {}
-        self._uids: dict[str, str] = {}
-        self._meta: dict[str, bytes] = {}
+        self._data = _Data()
 
     @property
     def url(self) -> str:
@@ -49,141 +88,96 @@ class MemoryStore(SessionStore):
 
     def _run(self, work: Callable[[Transaction], T], *, write: bool, durable: bool = True) -> T:
         with self._lock:
-            unit = _Unit(self)
+            unit = _Unit(self._data, self._clock)
             result = work(unit)
             for change in unit.changes:
                 change()
             return result
 
     def _close(self) -> None:
-        self._sessions.clear()
-        self._uids.clear()
+        self._data = _Data()
 
 
 class _Unit(Transaction):
-    """Reads at once, collects the writes, and applies them when the work is done without an error."""
+    """Transaction that collects the writes, which the store applies if the work raises no error."""
 
-    def __init__(self, store: MemoryStore) -> None:
-        self._store = store
+    def __init__(self, data: _Data, clock: Clock) -> None:
+        self._data = data
+        self._clock = clock
         self.changes: list[Callable[[], object]] = []
 
     def now(self) -> datetime:
-        return self._store._clock()  # noqa: SLF001  # the unit is part of the store
+        return self._clock()
 
     def find(self, session_id: str, *, payload: bool = True) -> HeaderRow | None:
-        uid = self._store._uids.get(session_id)  # noqa: SLF001
+        uid = self._data.uids.get(session_id)
         return None if uid is None else self.find_uid(uid, payload=payload)
 
     def find_uid(self, uid: str, *, payload: bool = True) -> HeaderRow | None:
-        kept = self._kept(uid)
-        if kept is None:
+        stored = self._data.sessions.get(uid)
+        if stored is None:
             return None
-        return replace(kept.header) if payload else replace(kept.header, payload=None)
+        return replace(stored.header) if payload else replace(stored.header, payload=None)
 
     def headers(self, query: ListQuery) -> list[HeaderRow]:
-        return [replace(header) for header in query.select(self._headers())]
+        headers = (stored.header for stored in self._data.sessions.values())
+        return [replace(header) for header in query.select(headers)]
 
     def count(self, query: ListQuery) -> int:
-        return sum(map(query.accepts, self._headers()))
+        return sum(query.accepts(stored.header) for stored in self._data.sessions.values())
 
     def put(self, header: HeaderRow) -> None:
         own = replace(header)
-        self.changes.append(lambda: self._put(own))
+        self.changes.append(lambda: self._data.put(own))
 
     def remove(self, uid: str) -> None:
-        self.changes.append(lambda: self._remove(uid))
+        self.changes.append(lambda: self._data.remove(uid))
 
     def rows(self, uid: str, span: RowRange = EVERYTHING) -> Iterable[MessageRow]:
-        kept = self._kept(uid)
-        if kept is None:
+        stored = self._data.sessions.get(uid)
+        if stored is None:
             return []
-        start, end = _bounds(kept.rows, span)
+        start, end = _bounds(stored.rows, span)
         stop = None if span.limit is None else span.skip + span.limit
         if span.newest:
-            return kept.rows[start:end][::-1][span.skip : stop]
-        return kept.rows[start:end][span.skip : stop]
+            return stored.rows[start:end][::-1][span.skip : stop]
+        return stored.rows[start:end][span.skip : stop]
 
     def insert(self, uid: str, rows: Sequence[MessageRow], texts: Sequence[str | None]) -> None:
-        self.changes.append(lambda: self._insert(uid, rows))
+        self.changes.append(lambda: self._data.sessions[uid].insert(rows))
 
     def replace(self, uid: str, row: MessageRow, text: str | None) -> None:
-        def change() -> None:
-            rows = self._store._sessions[uid].rows  # noqa: SLF001
-            rows[bisect_left(rows, (row.position,))] = row
-
-        self.changes.append(change)
+        self.changes.append(lambda: self._data.sessions[uid].replace(row))
 
     def delete_rows(self, uid: str, span: RowRange) -> None:
-        self.changes.append(lambda: self._cut(uid, span))
+        self.changes.append(lambda: self._data.sessions[uid].cut(span))
 
     def move_rows(self, uid: str, target_uid: str, span: RowRange) -> None:
-        self.changes.append(lambda: self._insert(target_uid, self._cut(uid, span)))
-
-    def candidates(self, query: IndexQuery) -> Iterator[tuple[HeaderRow, MessageRow]] | None:
-        return None
+        sessions = self._data.sessions
+        self.changes.append(lambda: sessions[target_uid].insert(sessions[uid].cut(span)))
 
     def records(self, uid: str, kind: str) -> Iterable[tuple[str, bytes]]:
-        kept = self._kept(uid)
-        return (
-            sorted((key, data) for (k, key), data in kept.records.items() if k == kind)
-            if kept
-            else []
-        )
+        stored = self._data.sessions.get(uid)
+        records = {} if stored is None else stored.records
+        return sorted((key, data) for (own, key), data in records.items() if own == kind)
 
     def record(self, uid: str, kind: str, key: str) -> bytes | None:
-        kept = self._kept(uid)
-        return kept.records.get((kind, key)) if kept else None
+        stored = self._data.sessions.get(uid)
+        return None if stored is None else stored.records.get((kind, key))
 
     def put_record(self, uid: str, kind: str, key: str, payload: bytes) -> None:
-        self.changes.append(
-            lambda: self._store._sessions[uid].records.__setitem__((kind, key), payload)  # noqa: SLF001
-        )
+        sessions = self._data.sessions
+        self.changes.append(lambda: sessions[uid].records.__setitem__((kind, key), payload))
 
     def remove_record(self, uid: str, kind: str, key: str) -> None:
-        self.changes.append(lambda: self._store._sessions[uid].records.pop((kind, key), None))  # noqa: SLF001
+        sessions = self._data.sessions
+        self.changes.append(lambda: sessions[uid].records.pop((kind, key), None))
 
     def meta(self, key: str) -> bytes | None:
-        return self._store._meta.get(key)  # noqa: SLF001
+        return self._data.meta.get(key)
 
     def put_meta(self, key: str, value: bytes) -> None:
-        self.changes.append(lambda: self._store._meta.__setitem__(key, value))  # noqa: SLF001
-
-    def _kept(self, uid: str) -> _Kept | None:
-        return self._store._sessions.get(uid)  # noqa: SLF001
-
-    def _headers(self) -> Iterator[HeaderRow]:
-        return (kept.header for kept in self._store._sessions.values())  # noqa: SLF001
-
-    def _put(self, header: HeaderRow) -> None:
-        kept = self._kept(header.uid)
-        if kept is None:
-            self._store._sessions[header.uid] = _Kept(header)  # noqa: SLF001
-        else:
-            if header.payload is None:
-                header.payload = kept.header.payload
-            self._store._uids.pop(kept.header.id, None)  # noqa: SLF001
-            kept.header = header
-        self._store._uids[header.id] = header.uid  # noqa: SLF001
-
-    def _remove(self, uid: str) -> None:
-        kept = self._store._sessions.pop(uid, None)  # noqa: SLF001
-        if kept is not None and self._store._uids.get(kept.header.id) == uid:  # noqa: SLF001
-            del self._store._uids[kept.header.id]  # noqa: SLF001
-
-    def _insert(self, uid: str, rows: Iterable[MessageRow]) -> None:
-        own = self._store._sessions[uid].rows  # noqa: SLF001
-        for row in rows:
-            if not own or row.position > own[-1].position:
-                own.append(row)
-            else:
-                insort(own, row)
-
-    def _cut(self, uid: str, span: RowRange) -> list[MessageRow]:
-        rows = self._store._sessions[uid].rows  # noqa: SLF001
-        start, end = _bounds(rows, span)
-        gone = rows[start:end]
-        del rows[start:end]
-        return gone
+        self.changes.append(lambda: self._data.meta.__setitem__(key, value))
 
 
 def _bounds(rows: list[MessageRow], span: RowRange) -> tuple[int, int]:

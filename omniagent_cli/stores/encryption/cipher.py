@@ -1,4 +1,4 @@
-"""Keys, and what they encrypt with: AES-GCM (NIST SP 800-38D), by the `cryptography` library.
+"""Encryption keys and AES-GCM (NIST SP 800-38D), from the `cryptography` library.
 
 An envelope is 0x00, envelope version (1 byte), key id (4), nonce (12), ciphertext and tag (16).
 """
@@ -24,7 +24,7 @@ NONCE_BYTES = 12
 TAG_BYTES = 16
 
 SCRYPT = {"n": 1 << 15, "r": 8, "p": 1}
-"""Cost of turning a passphrase into a key, about 0.1 s once a process: RFC 7914."""
+"""Cost of deriving a key from a passphrase, about 0.1 s per process: RFC 7914."""
 
 _KEY_SIZES = (16, 24, 32)
 _LARGEST_SCRYPT = 256 << 20
@@ -32,7 +32,7 @@ _LARGEST_SCRYPT = 256 << 20
 
 @dataclass(frozen=True, slots=True)
 class Passphrase:
-    """A key that a person can remember; its salt is kept in the store."""
+    """A passphrase from which the key is derived; its salt is stored in the encryption manifest."""
 
     text: str
 
@@ -44,7 +44,7 @@ Key = bytes | Passphrase
 
 
 def check_key(key: Key) -> Key:
-    """Return the key if it is one.
+    """Return the key if it is valid.
 
     Raises:
         ConfigError: raw bytes of another length than 16, 24 or 32, or an empty passphrase.
@@ -56,13 +56,13 @@ def check_key(key: Key) -> Key:
     if not isinstance(key, bytes) or len(key) not in _KEY_SIZES:
         size = len(key) if isinstance(key, bytes | bytearray | str) else type(key).__name__
         raise ConfigError(
-            f"an encryption key is 16, 24 or 32 bytes, not {size}; a Passphrase may have any length"
+            f"invalid encryption key: it must have 16, 24 or 32 bytes, not {size}; a Passphrase may have any length"
         )
     return key
 
 
 def parse_key(text: str) -> Key:
-    """Read a key as people write it: hex or base64 of 16, 24 or 32 bytes, else a passphrase.
+    """Parse the text form of a key: hex or base64 of 16, 24 or 32 bytes, else a passphrase.
 
     Raises:
         ConfigError: it is empty.
@@ -82,7 +82,7 @@ def parse_key(text: str) -> Key:
 
 
 class TamperedError(Exception):
-    """An envelope was changed, or belongs elsewhere."""
+    """An envelope that was changed, or bound to other data."""
 
 
 class Cipher:
@@ -107,10 +107,10 @@ class Cipher:
         return self.prefix + nonce + self._aes.encrypt(nonce, data, associated)
 
     def decrypt(self, envelope: bytes, associated: bytes) -> bytes:
-        """Return what is in an envelope.
+        """Return the content of an envelope.
 
         Raises:
-            TamperedError: it was changed, or is bound to something else.
+            TamperedError: it was changed, or is bound to other data.
         """
         start = PREFIX_BYTES + NONCE_BYTES
         try:
@@ -120,7 +120,7 @@ class Cipher:
 
 
 def require_library() -> None:
-    """Make sure that encryption can be done, before anything is made for it.
+    """Check that the encryption library is installed, before anything is created.
 
     Raises:
         ConfigError: the extra is not installed.
@@ -134,20 +134,20 @@ def _aes_gcm(key: bytes) -> tuple[AESGCM, type[Exception]]:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
     except ImportError as error:
         raise ConfigError(
-            "encryption needs a library; install it with: pip install 'omniagent-cli[encryption]'"
+            "the encryption extra is not installed; install it with: pip install 'omniagent-cli[encryption]'"
         ) from error
     return AESGCM(key), InvalidTag
 
 
 def derive(key: Key, kdf: Mapping[str, Any] | None) -> tuple[Cipher, dict[str, Any] | None]:
-    """Return the cipher of a key, and what the store must remember to derive it again.
+    """Return the cipher of a key, and the KDF parameters from which a passphrase derives it again.
 
     Args:
         key: raw bytes, or a passphrase.
-        kdf: what the store remembers; None makes a new salt for a passphrase.
+        kdf: the stored KDF parameters; None generates a new salt for a passphrase.
 
     Raises:
-        StoreCorrupt: what the store remembers is no salt and cost.
+        StoreCorrupt: the stored KDF parameters are invalid.
     """
     if isinstance(key, bytes):
         return Cipher(key), None
@@ -168,6 +168,6 @@ def derive(key: Key, kdf: Mapping[str, Any] | None) -> tuple[Cipher, dict[str, A
         )
     except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise StoreCorrupt(
-            "the store's record of how its passphrase becomes a key is damaged; put a backup in its place"
+            "the KDF parameters in the encryption manifest are damaged; restore a backup"
         ) from error
     return Cipher(raw), facts

@@ -1,16 +1,16 @@
-"""Encrypting a store where it is, and changing its key: a session at a time, while others go on, interrupted at will.
+"""Encryption of a store in place, and change of its key: one session at a time, while other programs continue.
 
-The mark comes first (see `stores.marks`): from then on nobody writes anything but what the new key encrypts. So what is
-left to do only becomes less, and running it again goes on where it stopped. When every session has been through,
-what was replaced is wiped out of the backend's files, and the mark says that all is done.
+The manifest is written first (see `encryption.manifest`), so from then on everything is written with the new key and the
+remaining work only shrinks; an interrupted run resumes where it stopped. After all sessions are encrypted, the replaced
+bytes are wiped from the backend's files, and the manifest records that the change is complete.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from omniagent_cli.errors import (
     CorruptSession,
@@ -22,38 +22,37 @@ from omniagent_cli.errors import (
 )
 from omniagent_cli.stores.backend import (
     HIDDEN,
-    RECODED_AT_ONCE,
+    RECODE_BATCH,
     HeaderRow,
     ListQuery,
     MessageRow,
     Transaction,
 )
-from omniagent_cli.stores.encryption import manifest as marks
-from omniagent_cli.stores.encryption.codec import Key, PayloadCodec
-from omniagent_cli.stores.operations.search import CHUNK
-
-if TYPE_CHECKING:
-    from omniagent_cli.stores.store import SessionStore
+from omniagent_cli.stores.encryption import manifest as manifests
+from omniagent_cli.stores.encryption.cipher import Key
+from omniagent_cli.stores.encryption.codec import PayloadCodec
+from omniagent_cli.stores.store_base import StoreBase
+from omniagent_cli.stores.unit_of_work import UnitOfWork
 
 T = TypeVar("T")
 Progress = Callable[[int], object]
 
 _KINDS = ("attachment", "summary")
 _PASSES = 2
-"""The second finds what a listing of the first missed, where listings are no snapshots."""
+"""The second pass finds sessions that the first missed, because listings are not snapshots everywhere."""
 
-_WIPES = 5
-"""So often we try again when somebody reads what is to be wiped out."""
+_WIPE_ATTEMPTS = 5
+"""Attempts to wipe replaced bytes while another program reads them."""
 
 
 @dataclass(slots=True)
-class Recoded:
-    """What became of a store.
+class RekeyReport:
+    """The result of encrypting a store or changing its key.
 
     Attributes:
-        sessions: how many sessions it has, in the trash too.
-        messages: how many messages they have.
-        damaged: sessions with something that could not be decrypted before either; it was left as it is.
+        sessions: number of sessions, the trash included.
+        messages: number of their messages.
+        damaged: sessions with content that could not be decrypted before; it was left unchanged.
         copies: backups that can still be read without the key, or with the old one.
     """
 
@@ -63,134 +62,146 @@ class Recoded:
     copies: list[str] = field(default_factory=list)
 
 
-def encrypt(store: SessionStore, key: Key, progress: Progress | None = None) -> Recoded:
-    """See `SessionStore.encrypt`."""
+def encrypt(store: StoreBase, key: Key, progress: Progress | None = None) -> RekeyReport:
+    """Encrypt a store in place; see `SessionStore.encrypt`."""
     codec = PayloadCodec(compress=store.codec.compress, key=key)
 
     def begin(tx: Transaction) -> None:
-        mark = marks.read_mark(tx.encryption())
-        if mark is None:
-            facts = codec.attach(None) | {"state": marks.ENCRYPTING}
-            tx.put_meta("encryption", marks.write_mark(marks.signed(facts, codec.cipher)))
+        manifest = manifests.read_manifest(tx.encryption())
+        if manifest is None:
+            facts = codec.attach(None) | {"state": manifests.ENCRYPTING}
+            _write_manifest(tx, facts, codec)
         else:
-            codec.attach(mark)
-            if mark.get("state") == marks.REKEYING:
+            codec.attach(manifest)
+            if manifest.get("state") == manifests.REKEYING:
                 raise EncryptedStore(
-                    "this store is encrypted, and its key is being changed; finish that with"
+                    "the key of this store is being changed; finish that with"
                     " `omniagent store rekey`"
                 )
 
-    store._run(begin, write=True)
+    store.transact(begin, write=True)
     store.use_codec(codec)
-    return _Recoding(store, codec, progress, keeps_unreadable=False).run()
+    return _Recoding(store, codec, progress, keep_unreadable=False).run()
 
 
-def rekey(store: SessionStore, new_key: Key, progress: Progress | None = None) -> Recoded:
-    """See `SessionStore.rekey`."""
+def rekey(store: StoreBase, new_key: Key, progress: Progress | None = None) -> RekeyReport:
+    """Change the key of an encrypted store; see `SessionStore.rekey`."""
     old, new = store.codec, PayloadCodec(compress=store.codec.compress, key=new_key)
 
     def begin(tx: Transaction) -> None:
-        mark = marks.read_mark(tx.encryption())
-        if mark is None:
+        manifest = manifests.read_manifest(tx.encryption())
+        if manifest is None:
             raise EncryptedStore(
-                f"the store {store.url} is not encrypted; `omniagent store encrypt` encrypts it"
+                f"the store {store.url} is not encrypted; run `omniagent store encrypt` to encrypt it"
             )
-        state = mark.get("state")
-        if state == marks.ENCRYPTING:
+        state = manifest.get("state")
+        if state == manifests.ENCRYPTING:
             raise EncryptedStore(
                 "this store is only partly encrypted; finish that with `omniagent store encrypt`"
             )
-        if state == marks.REKEYING or _fits(new, mark):
-            new.attach(mark)  # it was begun, or even done, before
+        if state == manifests.REKEYING or _is_current(new, manifest):
+            new.attach(manifest)  # an earlier run started or even finished the change
             return
         if not old.secret:
-            raise EncryptedStore("give the key that the store has now, to change it")
-        old.attach(mark)
+            raise EncryptedStore("the current key of the store is required to change it")
+        old.attach(manifest)
         facts = new.attach(None)
         changing = {
-            "state": marks.REKEYING,
+            "state": manifests.REKEYING,
             "old_key_id": old.cipher.id.hex(),
-            "old_kdf": mark.get("kdf"),
-            "old_key": marks.sealed_key(old.cipher, new.cipher),
+            "old_kdf": manifest.get("kdf"),
+            "old_key": manifests.sealed_key(old.cipher, new.cipher),
         }
-        mark = marks.signed(facts | changing, new.cipher)
-        tx.put_meta("encryption", marks.write_mark(mark))
+        _write_manifest(tx, facts | changing, new)
 
-    store._run(begin, write=True)
+    store.transact(begin, write=True)
     store.use_codec(new)
-    return _Recoding(store, new, progress, keeps_unreadable=True).run()
+    return _Recoding(store, new, progress, keep_unreadable=True).run()
 
 
-def _fits(codec: PayloadCodec, mark: dict[str, Any]) -> bool:
+def _write_manifest(tx: Transaction, facts: dict[str, Any], codec: PayloadCodec) -> None:
+    signed = manifests.sign(facts, codec.cipher)
+    tx.put_meta("encryption", manifests.write_manifest(signed))
+
+
+def _is_current(codec: PayloadCodec, manifest: dict[str, Any]) -> bool:
     try:
-        marks.opened(mark, codec.candidates)
+        manifests.current_cipher(manifest, codec.candidates)
     except DecryptionError:
         return False
     return True
 
 
-class _Place(NamedTuple):
-    """How far a session is done: the position to go on from, None at the end, and how many messages stand before it."""
+class _Progress(NamedTuple):
+    """The progress in one session: the position to continue at, None at the end, and the number of messages before it."""
 
     first: int | None
     passed: int
 
 
 class _Recoding:
-    """One run over a store whose mark says that it goes on."""
+    """One run over a store whose manifest says that the change is in progress."""
 
     def __init__(
         self,
-        store: SessionStore,
+        store: StoreBase,
         codec: PayloadCodec,
         progress: Progress | None,
         *,
-        keeps_unreadable: bool,
+        keep_unreadable: bool,
     ) -> None:
         self._store = store
         self._codec = codec
         self._progress = progress
-        self._keeps_unreadable = keeps_unreadable
-        self._result = Recoded()
+        self._keep_unreadable = keep_unreadable
+        self._report = RekeyReport()
         self._unread: list[str] = []
         self._damaged: dict[str, None] = {}
 
-    def run(self) -> Recoded:
+    def run(self) -> RekeyReport:
         done: set[str] = set()
         for _ in range(_PASSES):
-            for uid in [uid for uid in _uids(self._store) if uid not in done]:
-                self._session(uid)
-                done.add(uid)
+            # All uids from one unit of work, because ids may change during the run.
+            uids = self._store.read_unit(
+                lambda unit: [h.uid for h in unit.headers(ListQuery(hidden=None, sort="id"))]
+            )
+            for uid in uids:
+                if uid not in done:
+                    self._session(uid)
+                    done.add(uid)
         if self._unread:
             raise StoreCorrupt(
                 f"{len(self._unread)} damaged sessions could not be read and are not encrypted yet:"
-                f" {'; '.join(self._unread[:5])}. Mend them with `omniagent store check --repair`, and repeat"
+                f" {'; '.join(self._unread[:5])}. Run `omniagent store check --repair`, then repeat"
             )
         self._wipe()
-        self._store._run(self._finish, write=True)
-        self._wipe()  # the mark that held the old key
-        self._result.sessions = len(done)
-        self._result.damaged = list(self._damaged)
-        self._result.copies = self._store._stale_copies()
-        return self._result
+        self._store.transact(self._finish, write=True)
+        self._wipe()  # the manifest that contained the old key
+        self._report.sessions = len(done)
+        self._report.damaged = list(self._damaged)
+        self._report.copies = self._store.outdated_backups()
+        return self._report
 
     def _session(self, uid: str) -> None:
         try:
             for kind in _KINDS:
-                for key in self._store._read(lambda tx: [k for k, _ in tx.records(uid, kind)]):  # noqa: B023
-                    self._politely(lambda tx: self._record(tx, uid, kind, key))  # noqa: B023
-            place = _Place(0, 0)
-            while place.first is not None:
-                start = place
-                place = self._politely(lambda tx: self._portion(tx, uid, start))  # noqa: B023
-                self._advance(place.passed - start.passed)
+                for key in self._record_keys(uid, kind):
+                    self._run(lambda unit: self._record(unit.tx, uid, kind, key))  # noqa: B023  # run immediately
+            position = _Progress(0, 0)
+            while position.first is not None:
+                start = position
+                position = self._run(lambda unit: self._portion(unit.tx, uid, start))  # noqa: B023
+                self._advance(position.passed - start.passed)
         except CorruptSession as error:
             self._unread.append(str(error))
 
-    def _politely(self, work: Callable[[Transaction], T]) -> T:
-        """Run a unit of work, and then let others have their turn: they poll for it."""
+    def _record_keys(self, uid: str, kind: str) -> list[str]:
+        return self._store.read_unit(lambda unit: unit.record_keys(uid, kind))
+
+    def _run(self, work: Callable[[UnitOfWork], T]) -> T:
+        """Run a unit of work, then wait so that other programs, which poll for the lock, can get it."""
         began = time.monotonic()
-        result = self._store._write(lambda tx, _: work(tx))
+        result = self._store.write_unit(work)
         time.sleep(min((time.monotonic() - began) / 4, 0.02))
         return result
 
@@ -201,11 +212,11 @@ class _Recoding:
             if changed is not payload:
                 tx.put_record(uid, kind, key, changed)
 
-    def _portion(self, tx: Transaction, uid: str, start: _Place) -> _Place:
-        """Recode some of a session and return where to go on."""
+    def _portion(self, tx: Transaction, uid: str, start: _Progress) -> _Progress:
+        """Recode some messages of a session and return the new progress."""
         header = tx.find_uid(uid)
         if header is None:
-            return _Place(None, start.passed)
+            return _Progress(None, start.passed)
         right = replace(header)
         if header.payload is not None:
             right.payload = self._recoded("header", header, (uid, header.id), header.payload)
@@ -220,54 +231,39 @@ class _Recoding:
             return row if changed is row.payload else row._replace(payload=changed)
 
         following = tx.recode(uid, change, start.first or 0)
-        passed = header.message_count if following is None else start.passed + RECODED_AT_ONCE
-        return _Place(following, max(start.passed, passed))
+        passed = header.message_count if following is None else start.passed + RECODE_BATCH
+        return _Progress(following, max(start.passed, passed))
 
     def _advance(self, count: int) -> None:
-        self._result.messages += count
+        self._report.messages += count
         if self._progress is not None and count > 0:
             self._progress(count)
 
     def _recoded(
         self, kind: str, header: HeaderRow, binding: tuple[str, ...], payload: bytes
     ) -> bytes:
-        """Return a payload as the new key encrypts it; the very same object when it is so already."""
+        """Return a payload encrypted with the new key; the same object if it already is."""
         if self._codec.is_current(payload):
             return payload
         try:
             data = self._codec.decode(kind, binding, payload)
         except (CorruptSession, NewerVersion):
             self._damaged[header.id.removeprefix(HIDDEN)] = None
-            if self._keeps_unreadable:
+            if self._keep_unreadable:
                 return payload
-            data = payload  # damaged or not, it may be read by anybody who looks
+            data = payload  # even damaged bytes may contain readable plain text
         return self._codec.encode(kind, binding, data)
 
     def _wipe(self) -> None:
-        for left in reversed(range(_WIPES)):
+        for left in reversed(range(_WIPE_ATTEMPTS)):
             try:
-                return self._store._wipe()
+                return self._store.wipe()
             except StoreLocked:
                 if not left:
                     raise
         return None
 
     def _finish(self, tx: Transaction) -> None:
-        mark = marks.read_mark(tx.encryption()) or {}
-        facts = {key: mark.get(key) for key in ("version", "kdf")}
-        tx.put_meta("encryption", marks.write_mark(marks.signed(facts, self._codec.cipher)))
-
-
-def _uids(store: SessionStore) -> Iterator[str]:
-    """Return the uids of all sessions, hidden ones too, from one look at the store: names may change meanwhile."""
-
-    def work(tx: Transaction) -> list[str]:
-        query, found = ListQuery(hidden=None, sort="id", limit=CHUNK), []
-        while page := tx.headers(query):
-            found += [header.uid for header in page]
-            if len(page) < CHUNK:
-                break
-            query = replace(query, after=query.cursor(page[-1]))
-        return found
-
-    return iter(store._read(work))
+        manifest = manifests.read_manifest(tx.encryption()) or {}
+        facts = {key: manifest.get(key) for key in ("version", "kdf")}
+        _write_manifest(tx, facts, self._codec)

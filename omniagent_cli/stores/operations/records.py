@@ -1,158 +1,126 @@
-"""What goes with messages when they go, and comes back with them: attachments, and the summaries that stand for them.
-
-A summary holds as long as every message it was made of is there and no other came among them: positions are
-never reused, so a count tells. What removed messages took along waits with them in the trash.
-"""
+"""Record operations: attachments and summaries of a session."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from omniagent_cli.errors import CorruptSession, SessionExists
-from omniagent_cli.json_format import dump
-from omniagent_cli.models import Message
-from omniagent_cli.stores.backend import HeaderRow, MessageRow, RowRange, Transaction
-from omniagent_cli.stores.operations.header import Attributes
-from omniagent_cli.stores.operations.search import chunks
+from omniagent_cli.errors import SessionConflict, UsageError
+from omniagent_cli.models import check_sha256
+from omniagent_cli.stores.attachments_and_summaries import count_up_to
+from omniagent_cli.stores.backend import HeaderRow
+from omniagent_cli.stores.store_base import StoreBase
+from omniagent_cli.stores.unit_of_work import UnitOfWork
+from omniagent_cli.text.sanitize import is_storable
 
 
-class Companions(Attributes):
-    """What a store does to the other records of a session whose messages go or return."""
+class RecordOperations(StoreBase):
+    """Operations on the other records of a session."""
 
-    def _part(
+    def attachments(self, session_id: str) -> list[str]:
+        """Return the SHA-256 (hex) of each attachment of a session."""
+        return self.read_unit(
+            lambda unit: unit.record_keys(unit.find(session_id).uid, "attachment")
+        )
+
+    def attachment(self, session_id: str, sha256: str) -> Any:
+        """Return one attachment's record: ``name``, ``media_type``, ``size`` and ``data`` (base64), or None."""
+
+        def work(unit: UnitOfWork) -> Any:
+            header = unit.find(session_id, payload=False)
+            return unit.record(header, "attachment", sha256) if is_storable(sha256) else None
+
+        return self.read_unit(work)
+
+    def last_summary(self, session_id: str) -> Any:
+        """Return the newest summary record: ``up_to`` (position), ``text``, ``model``, ``created_at``, or None."""
+
+        def work(unit: UnitOfWork) -> Any:
+            header = unit.find(session_id, payload=False)
+            keys = unit.record_keys(header.uid, "summary")
+            return unit.record(header, "summary", max(keys)) if keys else None
+
+        return self.read_unit(work)
+
+    def iter_records(self, session_id: str, kind: str) -> Iterator[tuple[str, Any]]:
+        """Yield the other records of a session (``attachment``, ``summary``) by key, one at a time.
+
+        Raises:
+            SessionNotFound: the session does not exist.
+        """
+
+        def keys_of(unit: UnitOfWork) -> list[str]:
+            return unit.record_keys(unit.find(session_id, payload=False).uid, kind)
+
+        for key in self.read_unit(keys_of):
+            value = self._record(session_id, kind, key)
+            if value is not None:
+                yield key, value
+
+    def _record(self, session_id: str, kind: str, key: str) -> Any:
+        return self.read_unit(
+            lambda unit: unit.record(unit.find(session_id, payload=False), kind, key)
+        )
+
+    def put_attachment(self, session_id: str, sha256: str, record: Mapping[str, Any]) -> None:
+        """Store an attachment with a session, once however often it is used; see `attachment` for the record.
+
+        Raises:
+            InvalidRecord: `sha256` is not 64 lower-case hexadecimal digits.
+        """
+        check_sha256(sha256)
+
+        def work(unit: UnitOfWork) -> None:
+            header = unit.open_for_writing(session_id).header
+            _put(unit, header, "attachment", sha256, record)
+
+        self.write_unit(work)
+
+    def put_summary(
         self,
-        tx: Transaction,
-        header: HeaderRow,
-        spans: Sequence[RowRange],
-        target: HeaderRow | None,
+        session_id: str,
+        up_to: int,
+        record: Mapping[str, Any],
         *,
-        added: Iterable[Message] = (),
-        purge: bool = False,
+        uid: str | None = None,
+        messages: int | None = None,
     ) -> None:
-        """Take from a session what belongs to messages that are about to go.
+        """Store a summary that replaces the messages up to a position in requests; no message is removed.
 
         Args:
-            tx: the unit of work, in which they are still there.
-            header: their session.
-            spans: where they stand.
-            target: the hidden session that keeps them; None: nothing is kept.
-            added: messages that come in the same step, and may refer to the same attachments.
-            purge: attachments go also when no message referred to them at all.
+            session_id: the session.
+            up_to: the position of the last summarized message.
+            record: ``text``, ``model``, ``created_at`` and further facts.
+            uid: the session it was made of; nothing is stored in any other.
+            messages: the number of messages up to that position when it was made.
+
+        Raises:
+            UsageError: the position is out of range.
+            SessionConflict: the messages it was made of have changed.
         """
-        self._part_summaries(tx, header, min(span.first or 0 for span in spans), target)
-        keys = [key for key, _ in tx.records(header.uid, "attachment")]
-        if not keys:
-            return
-        going: set[str] = set()
-        staying = {key for message in added for key in _referred(message, keys)}
-        for row in tx.rows(header.uid):
-            found = going if any(span.holds(row.position) for span in spans) else staying
-            found.update(self._referred_by(header, row, keys))
-        for key in keys:
-            if target is not None and key in going:
-                value = self._record(tx, header, "attachment", key)
-                self._put_sealed(tx, target, "attachment", key, value)
-            if key not in staying and (purge or key in going):
-                tx.remove_record(header.uid, "attachment", key)
+        if not 0 <= up_to < 10**12:
+            raise UsageError(f"invalid position {up_to} of a summary")
+        is_new = uid is None and messages is None
 
-    def _referred_by(self, header: HeaderRow, row: MessageRow, keys: list[str]) -> list[str]:
-        """Return which attachments a stored message names; one that cannot be read may name any."""
-        try:
-            (message,) = self._to_messages(header, [row])
-        except CorruptSession:
-            return keys
-        return _referred(message, keys)
+        def work(unit: UnitOfWork) -> None:
+            if is_new:
+                header = unit.open_for_writing(session_id).header
+            else:
+                header = unit.find(session_id)
+                count = count_up_to(unit.tx, header.uid, up_to)
+                if uid not in (None, header.uid) or messages not in (None, count):
+                    raise SessionConflict(
+                        f"messages of the session {session_id!r} were removed or restored meanwhile; repeat",
+                        session_id=session_id,
+                    )
+            _put(unit, header, "summary", f"{up_to:012d}", {**record, "up_to": up_to})
 
-    def _part_summaries(
-        self, tx: Transaction, header: HeaderRow, first: int, target: HeaderRow | None
-    ) -> None:
-        for key, payload in list(tx.records(header.uid, "summary")):
-            if int(key) < first:
-                continue
-            if target is not None:
-                value = self._unseal("summary", header, (header.uid, key), payload)
-                kept = {"messages": _count(tx, header.uid, int(key)), "summary": value}
-                self._put_sealed(tx, target, "summary", key, kept)
-            tx.remove_record(header.uid, "summary", key)
-
-    def _move(self, tx: Transaction, header: HeaderRow, target: HeaderRow, span: RowRange) -> None:
-        """Give messages to another session; encrypted ones are bound to theirs and written anew."""
-        if not self._secret:
-            tx.move_rows(header.uid, target.uid, span)
-            return
-        for chunk in chunks(tx.rows(header.uid, span)):
-            messages = self._to_messages(header, chunk)
-            rows = [self._to_row(target.uid, message) for message in messages]
-            tx.insert(target.uid, rows, [self._index_text(message) for message in messages])
-        tx.delete_rows(header.uid, span)
-
-    def _put_back(self, tx: Transaction, header: HeaderRow, origin: HeaderRow) -> None:
-        """Return messages to the session they came from, at their old positions."""
-        taken = {row.position for row in tx.rows(header.uid)} & {
-            row.position for row in tx.rows(origin.uid)
-        }
-        if taken:
-            raise SessionExists(
-                f"{origin.id!r} has other messages where these stood; restore them as another session with --as",
-                session_id=origin.id,
-            )
-        newest = next(iter(tx.rows(origin.uid, RowRange(newest=True, limit=1))), None)
-        newest_back = next(iter(tx.rows(header.uid, RowRange(newest=True, limit=1))), None)
-        if newest_back is not None and (newest is None or newest_back.position > newest.position):
-            self._set_preview(origin, self._to_messages(header, [newest_back])[0])
-        origin.message_count += header.message_count
-        self._rejoin(tx, header, origin)
-        self._move(tx, header, origin, RowRange())
-        self._touch_header(origin, tx.now())
-        tx.put(origin)
-        tx.remove(header.uid)
-
-    def _rejoin(self, tx: Transaction, header: HeaderRow, origin: HeaderRow) -> None:
-        """Give a session back what its returning messages took along; summaries made without them go."""
-        returning = next(iter(tx.rows(header.uid, RowRange(limit=1))), None)
-        for key, _ in list(tx.records(origin.uid, "summary")):
-            if returning is not None and int(key) >= returning.position:
-                tx.remove_record(origin.uid, "summary", key)
-        for key, value in self._valid_summaries(tx, header, origin):
-            self._put_sealed(tx, origin, "summary", key, value)
-        known = {key for key, _ in tx.records(origin.uid, "attachment")}
-        for key, payload in tx.records(header.uid, "attachment"):
-            if key not in known:
-                value = self._unseal("attachment", header, (header.uid, key), payload)
-                self._put_sealed(tx, origin, "attachment", key, value)
-
-    def _stand_alone(self, tx: Transaction, header: HeaderRow) -> None:
-        """Make summaries that were kept with removed messages those of the session the messages become."""
-        valid = self._valid_summaries(tx, header, header)
-        for key, _ in list(tx.records(header.uid, "summary")):
-            tx.remove_record(header.uid, "summary", key)
-        for key, value in valid:
-            self._put_sealed(tx, header, "summary", key, value)
-
-    def _valid_summaries(
-        self, tx: Transaction, header: HeaderRow, target: HeaderRow
-    ) -> list[tuple[str, Any]]:
-        """Return summaries kept with removed messages whose messages are all there once the two are one."""
-        found = []
-        for key, payload in list(tx.records(header.uid, "summary")):
-            kept = self._unseal("summary", header, (header.uid, key), payload)
-            there = sum(_count(tx, uid, int(key)) for uid in {header.uid, target.uid})
-            if "summary" in kept and kept.get("messages") == there:
-                found.append((key, kept["summary"]))
-        return found
-
-    def _put_sealed(
-        self, tx: Transaction, header: HeaderRow, kind: str, key: str, value: Any
-    ) -> None:
-        tx.put_record(header.uid, kind, key, self._seal(kind, (header.uid, key), value))
+        self.write_unit(work)
 
 
-def _count(tx: Transaction, uid: str, up_to: int) -> int:
-    return sum(1 for _ in tx.rows(uid, RowRange(last=up_to)))
-
-
-def _referred(message: Message, keys: Iterable[str]) -> list[str]:
-    """Return which attachments a message names, in whatever part of it."""
-    data = dump(message.record)
-    return [key for key in keys if key.encode() in data]
+def _put(
+    unit: UnitOfWork, header: HeaderRow, kind: str, key: str, record: Mapping[str, Any]
+) -> None:
+    unit.touch(header, unit.now())
+    unit.tx.put(header)
+    unit.put_record(header.uid, kind, key, record)

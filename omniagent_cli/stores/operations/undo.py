@@ -1,85 +1,95 @@
-"""Taking back what was said last: a tail, a message, or one turn among those of other writers."""
+"""Undo operations: remove the last messages, or one turn among those of other writers."""
 
 from __future__ import annotations
 
 from omniagent_cli.errors import UsageError
 from omniagent_cli.models import Message
-from omniagent_cli.stores.backend import RowRange, Transaction
-from omniagent_cli.stores.events import Event
-from omniagent_cli.stores.operations.search import CHUNK, bounded, runs
-from omniagent_cli.stores.operations.trash import Trash
+from omniagent_cli.stores.backend import (
+    CHUNK,
+    HeaderRow,
+    RowRange,
+    Transaction,
+    clamp,
+    contiguous_ranges,
+)
+from omniagent_cli.stores.removal import remove_messages
+from omniagent_cli.stores.store_base import StoreBase
+from omniagent_cli.stores.unit_of_work import UnitOfWork
 
 
-class Undoing(Trash):
-    """The operations of a store that take back; `restore` returns what they took."""
+class UndoOperations(StoreBase):
+    """Operations that undo; `restore` reverts them."""
 
-    def remove_from(self, session_id: str, position: int) -> int:
-        """Remove the message at a position and all after it (undo of a turn); return how many went.
+    def truncate_from(self, session_id: str, position: int) -> int:
+        """Remove the message at a position and all after it, and return how many were removed.
 
         Raises:
             UsageError: the position is negative.
-            SessionNotFound: there is no such session.
+            SessionNotFound: the session does not exist.
         """
         if position < 0:
-            raise UsageError(f"no message stands at position {position}")
-        position = bounded(position)
+            raise UsageError(f"invalid position {position}; it must not be negative")
+        span = RowRange(first=clamp(position))
 
-        def work(tx: Transaction, events: list[Event]) -> int:
-            header = self._find(tx, session_id)
-            gone = sum(1 for _ in tx.rows(header.uid, RowRange(first=position)))
-            if gone:
-                self._take(tx, header, [RowRange(first=position)], gone, "undone", purge=False)
-                events.append(Event("session_trimmed", session_id, {"count": gone}))
-            return gone
+        def work(unit: UnitOfWork) -> int:
+            header = unit.find(session_id)
+            count = sum(1 for _ in unit.tx.rows(header.uid, span))
+            if count:
+                _undo(unit, header, [span], count)
+            return count
 
-        return self._write(work)
+        return self.write_unit(work)
 
     def pop(self, session_id: str) -> Message | None:
-        """Remove the newest message and return it; None when there is none.
+        """Remove the newest message and return it; None if there is none.
 
         Raises:
-            SessionNotFound: there is no such session.
+            SessionNotFound: the session does not exist.
         """
 
-        def work(tx: Transaction, events: list[Event]) -> Message | None:
-            header = self._find(tx, session_id)
-            newest = self._to_messages(header, tx.rows(header.uid, RowRange(newest=True, limit=1)))
+        def work(unit: UnitOfWork) -> Message | None:
+            header = unit.find(session_id)
+            newest = unit.messages(header, RowRange(newest=True, limit=1))
             if not newest:
                 return None
-            self._take(tx, header, [RowRange(first=newest[0].position)], 1, "undone", purge=False)
-            events.append(Event("session_trimmed", session_id, {"count": 1}))
+            _undo(unit, header, [RowRange(first=newest[0].position)], 1)
             return newest[0]
 
-        return self._write(work)
+        return self.write_unit(work)
 
     def remove_turn(self, session_id: str, turn_id: str, *, but_question: bool = False) -> int:
-        """Remove the messages of one turn and no others, wherever they stand; return how many went.
+        """Remove the messages of one turn and no others, and return how many were removed.
 
-        Two programs that talk in one session interleave their turns; taking back the tail would take the other's
-        words along. The turn is looked for from the newest message back to its question.
+        Programs that share a session interleave their turns, so removing the tail would remove messages of others. The
+        turn is searched from the newest message back to its question.
 
         Args:
             session_id: the session.
             turn_id: the turn.
-            but_question: leave the question, to be answered anew.
+            but_question: keep the question.
 
         Raises:
-            SessionNotFound: there is no such session.
+            SessionNotFound: the session does not exist.
         """
 
-        def work(tx: Transaction, events: list[Event]) -> int:
-            header = self._find(tx, session_id)
-            positions = _positions_of(tx, header.uid, turn_id, but_question=but_question)
+        def work(unit: UnitOfWork) -> int:
+            header = unit.find(session_id)
+            positions = _positions_of(unit.tx, header.uid, turn_id, but_question=but_question)
             if positions:
-                self._take(tx, header, runs(positions), len(positions), "undone", purge=False)
-                events.append(Event("session_trimmed", session_id, {"count": len(positions)}))
+                _undo(unit, header, contiguous_ranges(positions), len(positions))
             return len(positions)
 
-        return self._write(work)
+        return self.write_unit(work)
+
+
+def _undo(unit: UnitOfWork, header: HeaderRow, spans: list[RowRange], count: int) -> None:
+    session_id = header.id
+    remove_messages(unit, header, spans, count, "undone")
+    unit.emit("session_trimmed", session_id, count=count)
 
 
 def _positions_of(tx: Transaction, uid: str, turn_id: str, *, but_question: bool) -> list[int]:
-    """Return where the messages of a turn stand, ascending, reading back no further than its question."""
+    """Return the positions of a turn's messages, ascending, reading back no further than its question."""
     positions: list[int] = []
     last: int | None = None
     while True:

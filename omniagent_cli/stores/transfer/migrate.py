@@ -1,8 +1,7 @@
-"""Migration: everything one store holds, copied into another, whatever the two are and are wrapped in.
+"""Migration: copy all sessions of one store into another, whatever their backends and codecs.
 
-A session is copied into a hidden one a portion at a time, read back and compared with what was read from the
-source, and only then shown. So a migration that ends early leaves whole sessions and nothing else to be seen, and
-running it again passes over what is there already.
+A session is copied into a hidden one in portions, read back, compared with the source, and only then shown. An
+interrupted migration leaves only complete sessions visible, and another run skips those.
 """
 
 from __future__ import annotations
@@ -14,32 +13,32 @@ from typing import NamedTuple
 
 from omniagent_cli.errors import CorruptSession, SessionExists, SessionNotFound, UsageError
 from omniagent_cli.models import check_session_id
-from omniagent_cli.stores.backend import HIDDEN, HeaderRow, Transaction
+from omniagent_cli.stores.backend import HIDDEN, HeaderRow
 from omniagent_cli.stores.store import SessionStore
 from omniagent_cli.stores.transfer.copy_session import (
     ChangedError,
     Digest,
     Facts,
-    Stage,
-    expect_still,
+    StagedCopy,
+    expect_unchanged,
     facts_of,
     is_unfinished,
+    live_headers,
     portions,
     records,
-    walk,
 )
-from omniagent_cli.stores.unit_of_work import is_expired
+from omniagent_cli.stores.unit_of_work import UnitOfWork
 
 EXISTING = ("refuse", "replace", "skip")
-"""What can become of a session of the target that has the id and another content."""
+"""Choices for a session of the target that has the same id and other content."""
 
 _ATTEMPTS = 5
 
 Progress = Callable[["MigrationReport"], object]
 
 
-class Refused(NamedTuple):
-    """A session that was not copied, and why."""
+class RefusedSession(NamedTuple):
+    """A session that was not copied, and the reason."""
 
     session_id: str
     reason: str
@@ -47,17 +46,17 @@ class Refused(NamedTuple):
 
 @dataclass(slots=True)
 class MigrationReport:
-    """What a migration did, or in a dry run would do.
+    """The result of a migration, or of a dry run.
 
     Attributes:
-        total: messages it has to go through.
-        seen: those it has gone through, whatever became of them.
-        copied: sessions that came into being in the target.
-        replaced: sessions that took the place of another; that is in the target's trash.
-        equal: sessions that were there already, the same in everything.
-        skipped: sessions that were there, differ, and were left as they are.
-        trash: entries of the trash that were copied.
-        messages: messages copied, those of the trash included.
+        total: number of messages to process.
+        seen: number of messages processed.
+        copied: sessions created in the target.
+        replaced: sessions that replaced another, which is in the target's trash.
+        equal: sessions that the target already had, unchanged.
+        skipped: sessions of the target that differ and were kept.
+        trash: copied trash entries.
+        messages: copied messages, those of the trash included.
         refused: sessions that were not copied.
     """
 
@@ -69,11 +68,11 @@ class MigrationReport:
     skipped: int = 0
     trash: int = 0
     messages: int = 0
-    refused: list[Refused] = field(default_factory=list)
+    refused: list[RefusedSession] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
-        """Whether nothing was refused."""
+        """True if no session was refused."""
         return not self.refused
 
 
@@ -87,32 +86,34 @@ def migrate(
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> MigrationReport:
-    """Copy everything, or some sessions, into another store; the source is only read.
+    """Copy all or some sessions into another store; the source is only read.
 
-    What is copied: messages with ids, positions, turns, statuses, times and unknown keys; titles, metadata, state,
-    model, agent, times, time to live and the moment it is over; attachments, summaries; and the trash, so that what
-    could be restored still can. A session keeps its uid where the target has no other session with it. What has
-    expired is not copied. Each session is compared by count and SHA-256 after it was copied, before it is shown.
+    Copied are messages with ids, positions, turns, statuses, times and unknown keys; titles, metadata, state, model,
+    agent, times, time to live and expiry; attachments and summaries; and the trash. A session keeps its uid unless
+    another session of the target has it. Expired sessions are not copied. Each copy is compared by count and SHA-256
+    before it is shown.
 
-    Interrupted at any point, it leaves whole sessions; run again, it passes over those that are equal.
+    An interrupted migration leaves only complete sessions; another run skips the equal ones.
 
     Args:
-        source: where to read.
-        target: where to write.
-        ids: the sessions to copy, with what the trash holds of them; None copies all.
-        on_existing: what to do when the target has a session with the id that differs: ``refuse`` leaves it and
-            reports it, ``skip`` leaves it, ``replace`` puts it in the target's trash first.
-        include_trash: copy what can be restored too, unless the target keeps no trash.
+        source: the store to read.
+        target: the store to write.
+        ids: the sessions to copy, with their trash entries; None copies all.
+        on_existing: for a session of the target that has the same id and differs: ``refuse`` keeps and reports it,
+            ``skip`` keeps it, ``replace`` moves it to the target's trash first.
+        include_trash: copy the trash too, unless the target has none.
         dry_run: only report what would be done.
         progress: called with the report as it grows.
 
     Raises:
-        UsageError: both are the same store, or `on_existing` is none of the three.
+        UsageError: both are the same store, or `on_existing` is invalid.
         SessionNotFound: the source has no such session; nothing was copied.
-        StoreCorrupt: the target did not give back what was written; that session is not shown.
+        StoreCorrupt: the target returned other data than was written; that session is not shown.
     """
     if on_existing not in EXISTING:
-        raise UsageError(f"on_existing is one of {', '.join(EXISTING)}, not {on_existing!r}")
+        raise UsageError(
+            f"invalid on_existing {on_existing!r}; choose one of {', '.join(EXISTING)}"
+        )
     if source is target or (source.url == target.url and source.backend != "memory"):
         raise UsageError(f"{source.url} cannot be migrated into itself; name another store")
     wanted = None if ids is None else list(dict.fromkeys(map(check_session_id, ids)))
@@ -120,7 +121,7 @@ def migrate(
         source.summary(session_id)
     migration = _Migration(source, target, on_existing=on_existing, dry_run=dry_run)
     migration.progress = progress
-    return migration.run(wanted, include_trash=include_trash and target._trash_seconds is not None)
+    return migration.run(wanted, include_trash=include_trash and target.trash_ttl is not None)
 
 
 class _Migration:
@@ -133,79 +134,81 @@ class _Migration:
         self._target = target
         self._on_existing = on_existing
         self._dry_run = dry_run
-        self._renamed: dict[str, str] = {}  # uids of the source that are others in the target
+        self._renamed: dict[
+            str, str
+        ] = {}  # uid in the source -> uid in the target, where they differ
         self.progress: Progress | None = None
         self.report = MigrationReport()
 
     def run(self, ids: Sequence[str] | None, *, include_trash: bool) -> MigrationReport:
-        """Go through the sessions, then through the trash."""
+        """Migrate the sessions, then the trash."""
         self.report.total = sum(header.message_count for header in self._visible(ids))
         if include_trash:
-            self.report.total += sum(h.message_count for h in walk(self._source, hidden=True))
+            self.report.total += sum(
+                h.message_count for h in live_headers(self._source, hidden=True)
+            )
         for header in self._visible(ids):
             self._take(header, self._session)
         if include_trash:
-            for header in walk(self._source, hidden=True):
+            for header in live_headers(self._source, hidden=True):
                 self._take(header, lambda found: self._trash(found, ids))
         return self.report
 
     def _visible(self, ids: Sequence[str] | None) -> Iterator[HeaderRow]:
         if ids is None:
-            yield from walk(self._source, hidden=False)
+            yield from live_headers(self._source, hidden=False)
             return
         for session_id in ids:
-            with contextlib.suppress(SessionNotFound):  # it was there when this began
-                yield self._source._read(lambda tx: self._source._find(tx, session_id))  # noqa: B023  # called at once
+            with contextlib.suppress(SessionNotFound):  # removed meanwhile
+                yield self._source.read_unit(lambda unit: unit.find(session_id))  # noqa: B023  # run immediately
 
     def _take(self, header: HeaderRow, work: Callable[[HeaderRow], None]) -> None:
-        """Deal with one session of the source; what is wrong with it is not the end of the migration."""
+        """Process one session; its errors do not end the migration."""
         seen = self.report.seen
         try:
-            self._until_still(header, work)
+            self._until_unchanged(header, work)
         except (CorruptSession, SessionExists) as error:
             self._refuse(header, str(error))
         self.report.seen = seen + header.message_count
-        self._tell()
+        self._notify()
 
-    def _until_still(self, header: HeaderRow, work: Callable[[HeaderRow], None]) -> None:
-        """Begin again with a session that somebody writes to meanwhile."""
+    def _until_unchanged(self, header: HeaderRow, work: Callable[[HeaderRow], None]) -> None:
+        """Process one session, again if it is changed meanwhile."""
         current: HeaderRow | None = header
         seen = self.report.seen
         for _ in range(_ATTEMPTS):
             if current is None or current.hidden != header.hidden:
-                return  # it went meanwhile
+                return  # removed meanwhile
             self.report.seen = seen
             try:
                 work(current)
                 return
             except ChangedError:
                 uid = current.uid
-                current = self._source._read(lambda tx: tx.find_uid(uid))  # noqa: B023  # called at once
-        self._refuse(header, "it is being written to; migrate it again when that is over")
+                current = self._source.read_unit(lambda unit: unit.tx.find_uid(uid))  # noqa: B023  # run immediately
+        self._refuse(header, "it is being written to; migrate it again later")
 
     def _refuse(self, header: HeaderRow, reason: str) -> None:
-        self.report.refused.append(Refused(header.id.removeprefix(HIDDEN), reason))
+        self.report.refused.append(RefusedSession(header.id.removeprefix(HIDDEN), reason))
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         if self.progress is not None:
             self.progress(self.report)
 
-    # What becomes of one.
-
     def _session(self, header: HeaderRow) -> None:
         facts = facts_of(self._source, header)
-        there = self._there(header.id)
-        if there is None:
+        existing = self._existing(header.id)
+        if existing is None:
             uid = self._copy(header, facts, replaces=None)
             self.report.copied += 1
-        elif self._is_equal(header, facts, there):
-            uid = there.uid
+        elif self._is_equal(header, facts, existing):
+            uid = existing.uid
             self.report.equal += 1
         elif self._on_existing == "replace":
-            uid = self._copy(header, facts, replaces=there)
+            uid = self._copy(header, facts, replaces=existing)
             self.report.replaced += 1
         elif self._on_existing == "skip":
-            uid = there.uid
+            uid = existing.uid
             self.report.skipped += 1
         else:
             self._refuse(header, f"{self._target.url} has a different session with this id")
@@ -213,22 +216,22 @@ class _Migration:
         if uid != header.uid:
             self._renamed[header.uid] = uid
 
-    def _there(self, session_id: str) -> HeaderRow | None:
-        """Return the target's session with an id, unless it has expired."""
+    def _existing(self, session_id: str) -> HeaderRow | None:
+        """Return the target's session with an id, or None if it does not exist or has expired."""
 
-        def work(tx: Transaction) -> HeaderRow | None:
-            header = tx.find(session_id)
-            return None if header is None or is_expired(header, tx.now()) else header
+        def work(unit: UnitOfWork) -> HeaderRow | None:
+            header = unit.tx.find(session_id)
+            return None if header is None or header.is_expired(unit.now()) else header
 
-        return self._target._read(work)
+        return self._target.read_unit(work)
 
     def _trash(self, header: HeaderRow, ids: Sequence[str] | None) -> None:
-        """Copy an entry of the trash that the target does not know, in whatever state."""
+        """Copy a trash entry that the target does not have yet."""
         facts = facts_of(self._source, header)
         trash = facts["data"].get("trash")
         if trash is None or (ids is not None and trash["id"] not in ids):
             return
-        known = self._target._read(lambda tx: tx.find_uid(header.uid))
+        known = self._target.read_unit(lambda unit: unit.tx.find_uid(header.uid))
         if known is not None and not is_unfinished(self._target, known):
             return
         if trash["uid"] in self._renamed:
@@ -236,49 +239,51 @@ class _Migration:
         self._copy(header, facts, replaces=None)
         self.report.trash += 1
 
-    def _is_equal(self, header: HeaderRow, facts: Facts, there: HeaderRow) -> bool:
-        """Compare a session with the target's; most that differ do so before a message was read."""
-        if facts != facts_of(self._target, there) or header.message_count != there.message_count:
+    def _is_equal(self, header: HeaderRow, facts: Facts, existing: HeaderRow) -> bool:
+        """Return True if the target's session is equal; most differences show before any message is read."""
+        if (
+            facts != facts_of(self._target, existing)
+            or header.message_count != existing.message_count
+        ):
             return False
         ours, theirs = Digest(), Digest()
         for portion in portions(self._source, header):
             ours.add_messages(portion)
             self.report.seen += len(portion)
-            self._tell()
-        for portion in portions(self._target, there):
+            self._notify()
+        for portion in portions(self._target, existing):
             theirs.add_messages(portion)
         for store, found, digest in (
             (self._source, header, ours),
-            (self._target, there, theirs),
+            (self._target, existing, theirs),
         ):
             for record in records(store, found):
                 digest.add_record(*record)
-        expect_still(self._source, header)
+        expect_unchanged(self._source, header)
         return ours == theirs
-
-    # Copying.
 
     def _copy(self, header: HeaderRow, facts: Facts, *, replaces: HeaderRow | None) -> str:
         """Copy one session and return its uid in the target."""
         if self._dry_run:
             self.report.messages += header.message_count
             return header.uid
-        stage = Stage(self._target, header)
+        copy = StagedCopy(self._target, header)
         try:
             digest = Digest()
             for portion in portions(self._source, header):
                 digest.add_messages(portion)
-                stage.add_messages(portion)
+                copy.add_messages(portion)
                 self.report.seen += len(portion)
-                self._tell()
+                self._notify()
             for record in records(self._source, header):
                 digest.add_record(*record)
-                stage.add_record(*record)
-            expect_still(self._source, header)
-            stage.verify(digest)
-            stage.show(facts, self._source._preview(header), replaces)
+                copy.add_record(*record)
+            expect_unchanged(self._source, header)
+            copy.verify(digest)
+            preview = self._source.row_codec.preview(header)
+            copy.publish(facts, preview, replaces)
         except BaseException:
-            stage.drop()
+            copy.discard()
             raise
         self.report.messages += header.message_count
-        return stage.uid
+        return copy.uid

@@ -1,1 +1,1 @@
-"""Sessions whose text is kept by OpenAI's Conversations API."""
+"""Store whose messages are kept by OpenAI's Conversations API."""

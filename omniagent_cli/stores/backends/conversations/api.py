@@ -1,7 +1,7 @@
-"""OpenAI's Conversations API over the `openai` library: ascending order, cursors followed, chunks of 20, errors of ours.
+"""OpenAI's Conversations API through the `openai` library: ascending order, pagination, chunks of 20, translated errors.
 
-Limits: https://platform.openai.com/docs/api-reference/conversations/create (20 items a request, 100 a page, 16
-metadata pairs of 64 and 512 characters). Deleting a conversation leaves its items, so those are deleted one by one.
+Limits: https://platform.openai.com/docs/api-reference/conversations/create (20 items per request, 100 per page, 16
+metadata pairs of 64 and 512 characters). Deleting a conversation keeps its items, so those are deleted one by one.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ _SINGLY = 3
 
 
 class ConversationsApi:
-    """The calls of the API that a store needs.
+    """The API calls that a store needs.
 
     Args:
-        client: an ``openai.OpenAI``; without it one is made, with the key from ``OPENAI_API_KEY``.
+        client: an ``openai.OpenAI``; None creates one with the key from ``OPENAI_API_KEY``.
+        base_url: base URL for a created client.
     """
 
     def __init__(self, client: openai.OpenAI | None, base_url: str | None) -> None:
@@ -43,34 +44,34 @@ class ConversationsApi:
         try:
             return openai.OpenAI(base_url=self._base_url)
         except openai.OpenAIError as error:
-            raise StoreUnreachable(f"OpenAI's conversations need a key: {error}") from error
+            raise StoreUnreachable(f"OpenAI's Conversations API requires a key: {error}") from error
 
     def close(self) -> None:
-        """Close the connections that were made here."""
+        """Close the client if it was created here."""
         if self._given is None and "_client" in vars(self):
             self._client.close()
 
     def create(self, metadata: dict[str, str]) -> str:
-        """Make an empty conversation and return its id."""
-        with _telling("make a conversation"):
+        """Create an empty conversation and return its id."""
+        with _translate_errors("make a conversation"):
             return self._client.conversations.create(metadata=_fitting(metadata)).id
 
     def describe(self, conversation: str, metadata: dict[str, str]) -> None:
         """Replace a conversation's metadata."""
-        with _telling("name the conversation", conversation):
+        with _translate_errors("name the conversation", conversation):
             self._client.conversations.update(conversation, metadata=_fitting(metadata))
 
     def metadata(self, conversation: str) -> dict[str, str]:
         """Return a conversation's metadata."""
-        with _telling("read the conversation", conversation):
+        with _translate_errors("read the conversation", conversation):
             found = self._client.conversations.retrieve(conversation).metadata
             return dict(found) if isinstance(found, dict) else {}
 
     def add(self, conversation: str, items: Sequence[Item]) -> list[str]:
-        """Add items and return their ids. When a later chunk fails, the earlier ones are taken back."""
+        """Add items and return their ids. If a later chunk fails, the earlier ones are deleted again."""
         ids: list[str] = []
         try:
-            with _telling("add to the conversation", conversation):
+            with _translate_errors("add to the conversation", conversation):
                 for start in range(0, len(items), CHUNK_ITEMS):
                     chunk: Any = items[start : start + CHUNK_ITEMS]
                     added = self._client.conversations.items.create(conversation, items=chunk)
@@ -87,7 +88,7 @@ class ConversationsApi:
     ) -> Iterator[Item]:
         """Yield the items of a conversation, oldest or newest first, page by page."""
         options: dict[str, Any] = {} if after is None else {"after": after}
-        with _telling("read the conversation", conversation):
+        with _translate_errors("read the conversation", conversation):
             page = self._client.conversations.items.list(
                 conversation, limit=PAGE_ITEMS, order="desc" if newest else "asc", **options
             )
@@ -100,16 +101,16 @@ class ConversationsApi:
         """Return items by id.
 
         Raises:
-            CorruptSession: one was removed at the provider.
+            CorruptSession: an item was deleted at the provider.
         """
         missing = set(wanted)
         found: dict[str, Item] = {}
         with contextlib.suppress(
             SessionNotFound
-        ):  # `after` is gone; each is looked for by itself then
+        ):  # the `after` item was deleted; each item is fetched by itself then
             if len(missing) > _SINGLY:
                 self._list(conversation, missing, found, after=after, newest=newest)
-        for item_id in missing:  # few, or not where they were expected
+        for item_id in missing:  # only a few, or not at the expected place
             found[item_id] = self._item(conversation, item_id)
         return found
 
@@ -131,22 +132,22 @@ class ConversationsApi:
 
     def _item(self, conversation: str, item_id: str) -> Item:
         try:
-            with _telling("read the conversation", conversation):
+            with _translate_errors("read the conversation", conversation):
                 item = self._client.conversations.items.retrieve(
                     item_id, conversation_id=conversation
                 )
         except SessionNotFound as error:
-            self.metadata(conversation)  # raises when it is the conversation that is gone
+            self.metadata(conversation)  # raises if the conversation itself was deleted
             raise CorruptSession(
-                f"an item of the conversation {conversation} was removed at the provider"
+                f"an item of the conversation {conversation} was deleted at the provider"
             ) from error
         return item.model_dump(mode="json", exclude_unset=True)
 
     def delete(self, conversation: str, item: str | None) -> None:
-        """Delete an item, or with None the conversation itself; what is gone already is fine."""
+        """Delete an item, or the conversation itself if item is None; a missing one is not an error."""
         with (
             contextlib.suppress(SessionNotFound),
-            _telling("delete from the conversation", conversation),
+            _translate_errors("delete from the conversation", conversation),
         ):
             if item is None:
                 self._client.conversations.delete(conversation)
@@ -159,8 +160,8 @@ def _fitting(metadata: dict[str, str]) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _telling(what: str, conversation: str = "") -> Iterator[None]:
-    """Turn the library's errors into ours."""
+def _translate_errors(what: str, conversation: str = "") -> Iterator[None]:
+    """Translate errors of the library."""
     import openai
 
     name = f"{what} {conversation}".strip()
@@ -168,17 +169,17 @@ def _telling(what: str, conversation: str = "") -> Iterator[None]:
         yield
     except openai.NotFoundError as error:
         raise SessionNotFound(
-            f"cannot {name}: OpenAI has none such; it was deleted there"
+            f"cannot {name}: it does not exist at OpenAI; it was deleted there"
         ) from error
     except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
         raise StoreUnreachable(
-            f"cannot {name}: OpenAI refuses the key; check OPENAI_API_KEY"
+            f"cannot {name}: OpenAI rejected the API key; check OPENAI_API_KEY"
         ) from error
     except openai.RateLimitError as error:
-        raise StoreUnreachable(f"cannot {name}: OpenAI asks to wait; try again later") from error
+        raise StoreUnreachable(f"cannot {name}: rate limited by OpenAI; try again later") from error
     except openai.APIConnectionError as error:
         raise StoreUnreachable(
             f"cannot {name}: no answer from OpenAI; check the network"
         ) from error
     except openai.APIError as error:
-        raise StoreUnreachable(f"cannot {name}: OpenAI says: {error}") from error
+        raise StoreUnreachable(f"cannot {name}: OpenAI returned: {error}") from error

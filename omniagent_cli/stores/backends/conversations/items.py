@@ -1,7 +1,7 @@
-"""Messages as items of OpenAI's Conversations API, and back.
+"""Conversion of messages to items of OpenAI's Conversations API and back.
 
-The API keeps what was said: texts, tool calls and tool results. What it has no place for (ids, times, turns, usage,
-attachments, text it does not take) stays in the map on this machine, as a message with holes where that was.
+The API keeps texts, tool calls and tool results. What it cannot store (ids, times, turns, usage, attachments, invalid
+text) stays in the local map, as a message with placeholders for the rest.
 Shapes: https://platform.openai.com/docs/api-reference/conversations
 """
 
@@ -16,11 +16,12 @@ Item = dict[str, Any]
 
 
 def split(role: str, message_id: str, body: Mapping[str, Any]) -> tuple[dict[str, Any], list[Item]]:
-    """Return what stays here of a message, and the items to send.
+    """Split a message into the part that stays in the map and the items to send.
 
     Returns:
-        ``{"body": the message with holes, "said": holes in its content, "calls": holes in its tool calls}``, where
-        "said" is True for the whole content, or the numbers of the parts whose text was taken; and the items.
+        ``{"body": the message without the sent parts, "said": placeholders in its content, "calls": placeholders in its
+        tool calls}``, where "said" is True for the whole content, or the numbers of the parts whose text is sent; and
+        the items.
     """
     rest = clone(dict(body))
     items: list[Item] = []
@@ -52,10 +53,10 @@ def split(role: str, message_id: str, body: Mapping[str, Any]) -> tuple[dict[str
 
 
 def join(kept: Mapping[str, Any], items: Sequence[Item]) -> dict[str, Any]:
-    """Put what came back into the holes.
+    """Fill the placeholders of a message with fetched items.
 
     Raises:
-        ValueError: it does not fit.
+        ValueError: the items do not match.
     """
     body: dict[str, Any] = clone(kept["body"])
     rest = list(items)
@@ -78,9 +79,9 @@ def join(kept: Mapping[str, Any], items: Sequence[Item]) -> dict[str, Any]:
 
 
 def adopted(items: Sequence[Item]) -> list[tuple[dict[str, Any], list[str]]]:
-    """Return the message records that items of somebody else are, each with the ids of its items.
+    """Convert items of another program to message records, each with the ids of its items.
 
-    Items that are neither text nor a call of a function stay where they are.
+    Items that are neither text nor a function call are not converted.
     """
     found: list[tuple[dict[str, Any], list[str]]] = []
     for item in items:
@@ -90,7 +91,7 @@ def adopted(items: Sequence[Item]) -> list[tuple[dict[str, Any], list[str]]]:
             call["function"] = {"name": item["name"], "arguments": item["arguments"]}
             if (
                 found and found[-1][0]["role"] == "assistant"
-            ):  # calls belong to what was said before
+            ):  # calls belong to the text before them
                 found[-1][0].setdefault("tool_calls", []).append(call)
                 found[-1][1].append(item["id"])
             else:
@@ -108,7 +109,7 @@ def adopted(items: Sequence[Item]) -> list[tuple[dict[str, Any], list[str]]]:
 
 
 def _is_sendable(text: Any) -> bool:
-    """Whether the API takes a text: some, without halves of characters and NULs."""
+    """Return True if the API accepts a text: not empty, valid Unicode, no NUL characters."""
     if not isinstance(text, str) or not text or "\x00" in text:
         return False
     try:

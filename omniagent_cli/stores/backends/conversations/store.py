@@ -1,10 +1,9 @@
-"""The store whose text OpenAI keeps, through its Conversations API; a map on this machine says what is where.
+"""Store whose messages are kept by OpenAI's Conversations API, with a local map of where each message is.
 
-The map is a SQLite file of ours: headers, positions, ids, times, turns, metadata and state, and for each message the
-ids of its items. So every rule holds as it does in SQLite, while what was said is at the provider alone. The API
-can delete and cannot change items, so what is replaced is added anew and the old items deleted; what is deleted here
-is deleted there after the map has forgotten it. An append that fails is taken back; only a program that is killed in
-the middle of one leaves items there that the map does not know.
+The map is a SQLite file with headers, positions, ids, times, turns, metadata and state, and for each message the ids of
+its items. So the same rules hold as in SQLite, while the text is only at the provider. The API can delete items and
+cannot change them, so a replaced message is added again and its old items are deleted; deletions happen after the map
+has been committed. A failed append is reverted; only a process that is killed during one leaves unknown items there.
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ from omniagent_cli.stores.backends.conversations.items import adopted
 from omniagent_cli.stores.backends.conversations.unit import GONE, ConversationsUnit, read_gone
 from omniagent_cli.stores.backends.sqlite.store import SqliteStore
 from omniagent_cli.stores.encryption.codec import PayloadCodec
-from omniagent_cli.stores.events import Event
-from omniagent_cli.stores.operations.append import complete_messages
+from omniagent_cli.stores.operations.stage import count_messages
+from omniagent_cli.stores.unit_of_work import UnitOfWork, complete_messages
 
 if TYPE_CHECKING:
     import openai
@@ -38,74 +37,74 @@ class ConversationsStore(SqliteStore):
     """Sessions whose text is kept by OpenAI.
 
     Args:
-        place: ``openai-conversations:``, with the path of the map if it is not in the user's data directory.
-        client: an ``openai.OpenAI`` to use; its owner closes it. Without it the key comes from ``OPENAI_API_KEY``.
-        base_url: where the API is, for a client that is made here.
+        location: ``openai-conversations:``, with the path of the map if it is not in the user's data directory.
+        client: an ``openai.OpenAI``, which the caller closes. Without it the key is read from ``OPENAI_API_KEY``.
+        base_url: base URL of the API for a client created here.
     """
 
     backend = "conversations"
 
     def __init__(
         self,
-        place: str | os.PathLike[str] = SCHEME,
+        location: str | os.PathLike[str] = SCHEME,
         *,
         client: openai.OpenAI | None = None,
         base_url: str | None = None,
         **options: Any,
     ) -> None:
-        path = os.fspath(place).removeprefix(SCHEME).removeprefix("//")
+        path = os.fspath(location).removeprefix(SCHEME).removeprefix("//")
         super().__init__(path or _default_map(), **options)
         self._api = ConversationsApi(client, base_url)
-        self._is_tidy = False
+        self._deleted_all = False
 
     @property
     def url(self) -> str:
-        """The scheme and where the map is."""
+        """The scheme and the path of the map."""
         return f"{SCHEME}{self.path}"
 
     def use_codec(self, codec: PayloadCodec) -> None:
-        """Refuse: the provider has to read what it keeps.
+        """Refuse compression and encryption, because the provider must be able to read the text.
 
         Raises:
             UnsupportedOperation: always.
         """
         raise UnsupportedOperation(
-            "conversations are kept by OpenAI, which has to read them; a store of this kind cannot be wrapped"
+            "a Conversations store cannot be compressed or encrypted, because OpenAI must be able to read it"
         )
 
     def adopt(self, conversation: str, session_id: str | None = None) -> str:
-        """Take a conversation that is at OpenAI and not in the map into it, and return the session's id.
+        """Add an existing conversation of OpenAI to the map and return the session's id.
 
         Args:
-            conversation: its id there.
-            session_id: what to call it; without it, as its metadata says, or as the conversation.
+            conversation: its id at OpenAI.
+            session_id: the session's id; by default the one in the conversation's metadata, or the conversation's id.
 
         Raises:
-            SessionExists: there is such a session already.
+            SessionExists: the session id is taken.
             SessionNotFound: OpenAI has no such conversation.
         """
-        told = self._api.metadata(conversation)
-        new_id = check_session_id(session_id or told.get("session_id") or conversation)
+        metadata = self._api.metadata(conversation)
+        new_id = check_session_id(session_id or metadata.get("session_id") or conversation)
         found = adopted(list(self._api.items(conversation)))
         given = [Message.from_record(record) for record, _ in found]
 
-        def work(tx: Transaction, events: list[Event]) -> str:
-            self._free(tx, new_id)
-            header = self._fresh(new_id, tx.now())
+        def work(unit: UnitOfWork) -> str:
+            unit.ensure_unused(new_id)
+            header = unit.fresh(new_id, unit.now())
             messages = [message.copy() for message in given]
-            complete_messages(messages, format_time(tx.now()), 0)
+            complete_messages(messages, format_time(unit.now()), 0)
             if messages:
-                self._count_in(tx, header, messages)
-            self._touch_header(header, tx.now())
-            tx.put(header)
-            rows = [self._to_row(header.uid, message) for message in messages]
-            cast("ConversationsUnit", tx).adopt(
+                count_messages(unit, header, messages)
+            unit.touch(header, unit.now())
+            unit.tx.put(header)
+            rows = [unit.to_row(header.uid, message) for message in messages]
+            cast("ConversationsUnit", unit.tx).adopt(
                 header.uid, conversation, rows, [ids for _, ids in found]
             )
-            events.append(Event("session_created", new_id))
+            unit.emit("session_created", new_id)
             return new_id
 
-        return self._write(work)
+        return self.write_unit(work)
 
     def _run(self, work: Callable[[Transaction], T], *, write: bool, durable: bool = True) -> T:
         units: list[ConversationsUnit] = []
@@ -121,29 +120,29 @@ class ConversationsStore(SqliteStore):
             result = super()._run(attempt, write=write, durable=durable)
         except BaseException:
             for unit in units:
-                unit.take_back()
+                unit.revert()
             raise
-        if write and (units[-1].gone or not self._is_tidy):
-            with contextlib.suppress(StoreError):  # it is in the map's list, for the next write
-                self._tidy_up()
+        if write and (units[-1].gone or not self._deleted_all):
+            with contextlib.suppress(StoreError):  # the map keeps the list for the next write
+                self._delete_removed()
         return result
 
     def _scrub(self) -> None:
         super()._scrub()
         try:
-            self._tidy_up()
+            self._delete_removed()
         except StoreUnreachable as error:
             raise StoreUnreachable(
-                f"it is gone here, and OpenAI still has a copy that is deleted with the next write: {error}"
+                f"removed from this store; the copy at OpenAI is deleted with the next write: {error}"
             ) from error
 
-    def _tidy_up(self) -> None:
-        """Delete at OpenAI what the map has forgotten.
+    def _delete_removed(self) -> None:
+        """Delete at OpenAI what was removed from the map.
 
         Raises:
-            StoreUnreachable: OpenAI did not do it; the map has it in its list.
+            StoreUnreachable: OpenAI cannot be reached; the map keeps the list for the next write.
         """
-        self._is_tidy = False
+        self._deleted_all = False
         gone = super()._run(read_gone, write=False)
         for conversation, item in gone:
             self._api.delete(conversation, item)
@@ -154,10 +153,10 @@ class ConversationsStore(SqliteStore):
                 tx.put_meta(GONE, dump(left))
 
             super()._run(forget, write=True, durable=False)
-        self._is_tidy = True
+        self._deleted_all = True
 
     def info(self) -> dict[str, Any]:
-        """Add what is still to be deleted at OpenAI, because it could not be reached."""
+        """Return facts about the store, with the number of pending deletions at OpenAI."""
         return {**super().info(), "to_delete": len(super()._run(read_gone, write=False))}
 
     def _close(self) -> None:

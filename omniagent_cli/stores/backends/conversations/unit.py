@@ -1,4 +1,4 @@
-"""One unit of work on conversations: the map's own, with what was said sent to and fetched from the API."""
+"""One unit of work on conversations: a transaction of the map, with texts sent to and fetched from the API."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from omniagent_cli.stores.backends.conversations.api import ConversationsApi
 from omniagent_cli.stores.backends.conversations.items import Item, join, split
 
 GONE = "conversations gone"
-"""Fact of the map: conversations and items that are still to be deleted at OpenAI."""
+"""Meta key of the map: conversations and items that are still to be deleted at OpenAI."""
 
 _KIND, _KEY = "conversation", "id"
 
@@ -33,13 +33,13 @@ Gone = list[tuple[str, str | None]]
 
 
 def read_gone(tx: Transaction) -> Gone:
-    """Return what is still to be deleted."""
+    """Return the conversations and items that are still to be deleted."""
     found = tx.meta(GONE)
     return [(conversation, item) for conversation, item in load(found)] if found else []
 
 
 class _Pending(NamedTuple):
-    """A message whose items are not sent yet."""
+    """A message whose items have not been sent yet."""
 
     uid: str
     row: MessageRow
@@ -48,10 +48,10 @@ class _Pending(NamedTuple):
 
 
 class ConversationsUnit(Transaction):
-    """The map's unit of work, whose messages have holes, made whole.
+    """A transaction of the map that completes its messages with fetched items.
 
     Attributes:
-        gone: what this unit of work has taken out of the map.
+        gone: conversations and items removed from the map by this unit of work.
     """
 
     def __init__(self, tx: Transaction, api: ConversationsApi) -> None:
@@ -75,12 +75,12 @@ class ConversationsUnit(Transaction):
                 body = join(kept, [found[item] for item in kept["items"]])
             except (ValueError, KeyError, IndexError) as error:
                 raise CorruptSession(
-                    f"the message at position {row.position} is another one at OpenAI"
+                    f"the message at position {row.position} differs from the one at OpenAI"
                 ) from error
             yield row._replace(payload=dump(body))
 
     def _last_before(self, uid: str, span: RowRange) -> str | None:
-        """Return the item after which those of a span stand."""
+        """Return the item before those of a range of messages."""
         if not span.first:
             return None
         before = self._tx.rows(uid, RowRange(last=span.first - 1, newest=True, limit=1))
@@ -135,7 +135,7 @@ class ConversationsUnit(Transaction):
         rows: Sequence[MessageRow],
         ids: Sequence[Sequence[str]],
     ) -> None:
-        """Add messages whose items are at OpenAI already."""
+        """Add messages whose items are already at OpenAI."""
         self._tx.put_record(uid, _KIND, _KEY, dump(conversation))
         local = []
         for row, items_ids in zip(rows, ids, strict=True):
@@ -143,10 +143,10 @@ class ConversationsUnit(Transaction):
             local.append(_local(row, kept, items, items_ids))
         self._tx.insert(uid, local, [None] * len(local))
 
-    # Sending.
+    # Sending
 
     def send(self) -> None:
-        """Send what is new, and note what is to be deleted once the map has forgotten it."""
+        """Send new items, and record what is to be deleted once the map is committed."""
         for uid, group in groupby(self._pending, key=lambda pending: pending.uid):
             self._add(uid, list(group))
         for uid, new_id in self._renamed.items():
@@ -164,15 +164,15 @@ class ConversationsUnit(Transaction):
             own, ids = ids[: len(pending.items)], ids[len(pending.items) :]
             self._tx.replace(uid, _local(pending.row, pending.kept, pending.items, own), None)
 
-    def take_back(self) -> None:
-        """Delete what was sent, because the map did not keep it; as far as that can be done now."""
+    def revert(self) -> None:
+        """Delete the sent items again, as far as possible, because the map was not committed."""
         with contextlib.suppress(StoreError):
             for conversation, item in self._sent:
                 self._api.delete(conversation, item)
         self._sent = []
 
     def _conversation(self, uid: str) -> str:
-        """Return the conversation of a session; it comes into being with the first message."""
+        """Return the conversation of a session; the first message creates it."""
         known = self._known(uid)
         if known is not None:
             return known
@@ -186,7 +186,7 @@ class ConversationsUnit(Transaction):
         found = self._tx.record(uid, _KIND, _KEY)
         return None if found is None else str(load(found))
 
-    # What the map does by itself.
+    # Delegated to the map
 
     def now(self) -> datetime:
         return self._tx.now()

@@ -17,7 +17,7 @@ from pathlib import Path
 from omniagent_cli.errors import CorruptSession
 from omniagent_cli.json_format import dump, load
 from omniagent_cli.models import new_uid
-from omniagent_cli.stores.backend import EVERYTHING, HIDDEN, HeaderRow, MessageRow
+from omniagent_cli.stores.backend import EVERYTHING, HIDDEN, HeaderRow, MessageRow, Problem
 from omniagent_cli.stores.backends.jsonl.disk import open_private, write_all
 from omniagent_cli.stores.backends.jsonl.index import is_lost
 from omniagent_cli.stores.backends.jsonl.journal import Step, perform
@@ -33,7 +33,6 @@ from omniagent_cli.stores.backends.jsonl.log_writer import Draft
 from omniagent_cli.stores.backends.jsonl.names import Layout
 from omniagent_cli.stores.backends.jsonl.pending_changes import set_torn_aside
 from omniagent_cli.stores.backends.jsonl.rows import rows
-from omniagent_cli.stores.maintenance.check import Problem
 
 _POSITION = re.compile(rb'\{"position":(\d{1,18}),')
 

@@ -34,7 +34,7 @@ from omniagent_cli.stores.private import make_private_directory, unwritable
 from omniagent_cli.stores.store import SessionStore
 
 if TYPE_CHECKING:
-    from omniagent_cli.stores.maintenance.check import Problem
+    from omniagent_cli.stores.backend import Problem
 
 T = TypeVar("T")
 
@@ -79,20 +79,20 @@ class JsonlFilesStore(SessionStore):
         self._inspect()
         if self._layout.journal.exists():
             self._settle()
-        unit = self._unit(settle=self._settle, locking=self._shared)
+        unit = self._transaction(settle=self._settle, locking=self._shared)
         with contextlib.closing(unit):
             return work(unit)
 
     def _change(self, work: Callable[[Transaction], T], *, durable: bool) -> T:
         with self._lock, self._exclusive():
-            unit = self._unit(settle=None, locking=contextlib.nullcontext)
+            unit = self._transaction(settle=None, locking=contextlib.nullcontext)
             with contextlib.closing(unit):
                 result = work(unit)
                 unit.commit(durable=durable)
             self._purged.uids = unit.purged
             return result
 
-    def _unit(
+    def _transaction(
         self,
         settle: Callable[[], None] | None,
         locking: Callable[[], AbstractContextManager[object]],
@@ -189,7 +189,7 @@ class JsonlFilesStore(SessionStore):
                 self._layout.torn_path(uid).unlink(missing_ok=True)
             care.remove_leftovers(self._layout)
 
-    def _wipe(self) -> None:
+    def wipe(self) -> None:
         """Write anew every log that holds more than its last state, and remove side files, unfinished writes and the index."""
         self.compact()
         with self._telling(write=True), self._lock, self._exclusive():
@@ -203,8 +203,8 @@ class JsonlFilesStore(SessionStore):
                 " may mend it, or move it away, and repeat"
             )
 
-    def _stale_copies(self) -> list[str]:
-        return [path for path in self.copies() if not self._has_our_key(path)]
+    def outdated_backups(self) -> list[str]:
+        return [path for path in self.known_backups() if not self._has_our_key(path)]
 
     def _has_our_key(self, path: str) -> bool:
         """Tell whether a copy is encrypted as we are."""
@@ -228,7 +228,7 @@ class JsonlFilesStore(SessionStore):
         with self._telling(write=False):
             self._inspect()
             care.back_up(self._layout, path, self._shared)
-        self._note_copy(str(path))
+        self._note_backup(str(path))
 
     def compact(self) -> None:
         """Write anew every log that holds more than its last state, one at a time."""
@@ -240,7 +240,7 @@ class JsonlFilesStore(SessionStore):
             care.remove_leftovers(self._layout)
             care.remove_orphans(self._layout)
 
-    def _check_backend(self, *, repair: bool) -> list[Problem]:
+    def check_backend(self, *, repair: bool) -> list[Problem]:
         from omniagent_cli.stores.backends.jsonl.check import check_log
 
         found = []
@@ -249,7 +249,7 @@ class JsonlFilesStore(SessionStore):
                 found += check_log(self._layout, path, repair=repair)
         return found
 
-    def _keep_copy(self) -> str:
+    def copy_before_repair(self) -> str:
         target = f"{self.path}.before-repair-{self._clock():%Y%m%d-%H%M%S}"
         self.backup(target)
         return target

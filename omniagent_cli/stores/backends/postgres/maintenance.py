@@ -13,10 +13,10 @@ import psycopg
 from omniagent_cli.errors import StoreLocked
 from omniagent_cli.json_format import format_time, load
 from omniagent_cli.models import content_text, new_uid
+from omniagent_cli.stores.backend import Problem
 from omniagent_cli.stores.backends.postgres.full_text import index_words
 from omniagent_cli.stores.backends.postgres.schema import TABLES, indexes, qualified, transaction
 from omniagent_cli.stores.backends.postgres.unit import PostgresUnit
-from omniagent_cli.stores.maintenance.check import Problem
 from omniagent_cli.text.tokenize import index_text
 
 _FULL = "sessions", "messages", "records"

@@ -41,7 +41,7 @@ from omniagent_cli.stores.backends.postgres.unit import PostgresUnit
 from omniagent_cli.stores.store import SessionStore
 
 if TYPE_CHECKING:
-    from omniagent_cli.stores.maintenance.check import Problem
+    from omniagent_cli.stores.backend import Problem
 
 T = TypeVar("T")
 
@@ -143,7 +143,7 @@ class PostgresStore(SessionStore):
         if lease is None:
             # Reading creates nothing: a store that is not there yet reads as an empty one.
             with MemoryStore(clock=self._clock) as empty:
-                return empty._run(work, write=False)  # noqa: SLF001  # a store within a store
+                return empty.transact(work, write=False)
         unit: PostgresUnit | None = None
         keep = True
         try:
@@ -294,18 +294,18 @@ class PostgresStore(SessionStore):
         finally:
             self._link.give_back(lease, keep=keep)
 
-    def _check_backend(self, *, repair: bool) -> list[Problem]:
+    def check_backend(self, *, repair: bool) -> list[Problem]:
         from omniagent_cli.stores.backends.postgres.maintenance import PostgresCare
 
         def work(tx: Transaction) -> list[Problem]:
             if not isinstance(tx, PostgresUnit):
                 return []  # there is nothing yet
-            return PostgresCare(tx, repair=repair).problems(encrypted=self._secret)
+            return PostgresCare(tx, repair=repair).problems(encrypted=self.has_key)
 
         self._check_open()
         return self._run(work, write=repair)
 
-    def _keep_copy(self) -> str:
+    def copy_before_repair(self) -> str:
         from omniagent_cli.stores.backends.postgres.maintenance import copy_tables
 
         name = f"{self.schema[:38]}_before_repair_{self._clock():%y%m%d%H%M%S}"
@@ -318,7 +318,8 @@ class PostgresStore(SessionStore):
 
         facts = super().info()
         facts["schema"] = self.schema
-        more = self._read(
-            lambda tx: server_facts(tx) if isinstance(tx, PostgresUnit) else {"messages": 0}
+        more = self.transact(
+            lambda tx: server_facts(tx) if isinstance(tx, PostgresUnit) else {"messages": 0},
+            write=False,
         )
         return facts | more

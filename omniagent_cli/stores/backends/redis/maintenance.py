@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from omniagent_cli.errors import CorruptSession
 from omniagent_cli.json_format import format_time
-from omniagent_cli.stores.backend import HeaderRow
+from omniagent_cli.stores.backend import HeaderRow, Problem
 from omniagent_cli.stores.backends.redis.commit import ChangedError, Changes
 from omniagent_cli.stores.backends.redis.connection import Link
 from omniagent_cli.stores.backends.redis.rows import (
@@ -20,7 +20,6 @@ from omniagent_cli.stores.backends.redis.rows import (
     read_entry,
     read_seen,
 )
-from omniagent_cli.stores.maintenance.check import Problem
 
 
 class RedisCare:

@@ -17,7 +17,7 @@ from omniagent_cli.stores.backends.redis.unit import Memory, RedisUnit
 from omniagent_cli.stores.store import SessionStore
 
 if TYPE_CHECKING:
-    from omniagent_cli.stores.maintenance.check import Problem
+    from omniagent_cli.stores.backend import Problem
 
 T = TypeVar("T")
 
@@ -143,7 +143,7 @@ class RedisStore(SessionStore):
     def _scrub(self) -> None:
         self._link.forget_removed()
 
-    def _check_backend(self, *, repair: bool) -> list[Problem]:
+    def check_backend(self, *, repair: bool) -> list[Problem]:
         from omniagent_cli.stores.backends.redis.maintenance import RedisCare
 
         self._check_open()
@@ -152,7 +152,7 @@ class RedisStore(SessionStore):
         self._link.open()
         return RedisCare(self._link, repair=repair).problems()
 
-    def _keep_copy(self) -> str:
+    def copy_before_repair(self) -> str:
         from omniagent_cli.stores.backends.redis.maintenance import keep_copy
 
         return keep_copy(self._link, f"before-repair-{self._clock():%Y%m%d-%H%M%S}:")

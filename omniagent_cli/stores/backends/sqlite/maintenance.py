@@ -9,8 +9,8 @@ from functools import partial
 
 from omniagent_cli.json_format import format_time, load
 from omniagent_cli.models import content_text, new_uid
+from omniagent_cli.stores.backend import Problem
 from omniagent_cli.stores.backends.sqlite.file import Migration
-from omniagent_cli.stores.maintenance.check import Problem
 from omniagent_cli.text.tokenize import index_text
 
 _ADOPT = (

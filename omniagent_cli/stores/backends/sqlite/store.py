@@ -38,7 +38,7 @@ from omniagent_cli.stores.backends.sqlite.wal import DAMAGED
 from omniagent_cli.stores.store import SessionStore
 
 if TYPE_CHECKING:
-    from omniagent_cli.stores.maintenance.check import Problem
+    from omniagent_cli.stores.backend import Problem
 
 T = TypeVar("T")
 
@@ -217,9 +217,9 @@ class SqliteStore(SessionStore):
     def backup(self, target: str | os.PathLike[str]) -> None:
         """Copy the whole store to a new file, consistently, while others write."""
         with self._lock:
-            self._read(lambda tx: tx.count(ListQuery()))
+            self.read_unit(lambda unit: unit.tx.count(ListQuery()))
             back_up(f"{self._copy}/copy.db" if self._copy else self.path, os.fspath(target))
-        self._note_copy(os.fspath(target))
+        self._note_backup(os.fspath(target))
 
     def compact(self) -> None:
         """Give back the room of what was removed, and leave no trace of it in the file or its WAL.
@@ -255,14 +255,14 @@ class SqliteStore(SessionStore):
                 " is no room to write anew; free some space and run: omniagent store compact"
             ) from error
 
-    def copies(self) -> list[str]:
+    def known_backups(self) -> list[str]:
         """Return the known copies of the store that are still there."""
         own = Path(self.path)
         found = [*own.parent.glob(f"{own.name}.v*.bak"), *own.parent.glob(f"{own.name}{DAMAGED}*")]
-        return super().copies() + sorted(map(str, found))
+        return super().known_backups() + sorted(map(str, found))
 
-    def _stale_copies(self) -> list[str]:
-        return [path for path in self.copies() if not self._has_our_key(path)]
+    def outdated_backups(self) -> list[str]:
+        return [path for path in self.known_backups() if not self._has_our_key(path)]
 
     def _has_our_key(self, path: str) -> bool:
         """Tell whether a copy is encrypted as we are."""
@@ -273,18 +273,18 @@ class SqliteStore(SessionStore):
             return False
         return theirs is not None and theirs == self.encryption()
 
-    def _check_backend(self, *, repair: bool) -> list[Problem]:
+    def check_backend(self, *, repair: bool) -> list[Problem]:
         from omniagent_cli.stores.backends.sqlite.maintenance import SqliteCare
 
         def work(tx: Transaction) -> list[Problem]:
             connection = cast("sqlite3.Connection", self._connection)
             care = SqliteCare(connection, self.migrations, repair=repair)
-            return care.problems(tx.now(), encrypted=self._secret)
+            return care.problems(tx.now(), encrypted=self.has_key)
 
         self._check_open()
         return self._run(work, write=repair)
 
-    def _keep_copy(self) -> str:
+    def copy_before_repair(self) -> str:
         target = f"{self.path}.before-repair-{self._clock():%Y%m%d-%H%M%S}"
         self.backup(target)
         return target

@@ -1,4 +1,4 @@
-"""One SQLite transaction: how headers and messages become rows and back."""
+"""One SQLite transaction: headers, messages and records as rows."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from omniagent_cli.stores.backends.sqlite.rows import (
 )
 
 _SMALL_SESSION = 2000
-"""Up to this many messages, reading a session is faster than filtering the index of all of them."""
+"""Number of messages up to which reading a session is faster than filtering the index of all sessions."""
 
 
 class KeyRun:
-    """Where the message keys given last began and ended: imports give one time to many messages."""
+    """The range of message keys assigned last, because imports give the same time to many messages."""
 
     __slots__ = ("end", "start")
 
@@ -46,11 +46,11 @@ class KeyRun:
 
 
 class KeyTakenError(Exception):
-    """Two messages were said in the same millisecond: run the unit of work again, carefully."""
+    """A message key is taken: run the unit of work again and look up free keys."""
 
 
 class SqliteUnit(Transaction):
-    """One SQLite transaction, already begun."""
+    """One SQLite transaction that has begun."""
 
     __slots__ = ("_careful", "_clock", "_connection", "_encrypted", "_given", "_keys", "_run")
 
@@ -180,9 +180,9 @@ class SqliteUnit(Transaction):
             self._connection.executemany("INSERT INTO words (rowid, text) VALUES (?, ?)", indexed)
 
     def _new_keys(self, rows: Sequence[MessageRow]) -> list[int]:
-        """Make keys that ascend with time, so that walking the index backwards gives the newest first.
+        """Return keys that ascend with time, so that the index read backwards gives the newest message first.
 
-        A key is the millisecond the message was said times 64, plus the next free number.
+        A key is the message's time in milliseconds times 64, plus the next free number.
         """
         keys: list[int] = []
         start = 0
@@ -195,7 +195,7 @@ class SqliteUnit(Transaction):
         return keys
 
     def _keys_at(self, created_at: str, count: int) -> range:
-        """Return keys for messages that were said at the same moment; free ones, when we are careful."""
+        """Return keys for messages with the same time; with `careful`, each is checked to be free."""
         wanted = key = int(parse_time(created_at).timestamp() * 1000) << 6
         run = self._run
         if run.start <= wanted <= run.end:
@@ -208,7 +208,7 @@ class SqliteUnit(Transaction):
         return range(key, key + count)
 
     def _taken(self, key: int, count: int) -> bool:
-        """Tell whether a key is in use, in the store or in this batch (whose rows may not be stored yet)."""
+        """Return True if a key is in use, in the store or in this batch, whose rows may not be stored yet."""
         wanted = range(key, key + count)
         if not self._given.isdisjoint(wanted):
             return True

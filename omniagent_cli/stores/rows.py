@@ -1,0 +1,164 @@
+"""Conversion between sessions and messages and their stored rows, with payloads sealed by the store's codec."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from omniagent_cli.json_format import load, parse_time
+from omniagent_cli.models import Message, Session, SessionSummary, content_text
+from omniagent_cli.stores.backend import HeaderRow, MessageRow
+from omniagent_cli.stores.encryption.access import EncryptionAccess, damaged
+from omniagent_cli.text.sanitize import first_line
+from omniagent_cli.text.tokenize import index_text
+
+PREVIEW_LENGTH = 120
+TITLE_LENGTH = 60
+
+_PLAIN = b"{"
+_COLUMNS = frozenset({"id", "role", "created_at", "turn_id", "status"})
+_NAMED = frozenset({"title", "title_source", "metadata", "state", "trash"})
+
+
+class RowCodec:
+    """Reader and writer of rows."""
+
+    __slots__ = ("access",)
+
+    def __init__(self, access: EncryptionAccess) -> None:
+        self.access = access
+
+    def data(self, header: HeaderRow) -> dict[str, Any]:
+        """Return title, metadata, state and unknown keys of a header that was read with its payload.
+
+        Raises:
+            CorruptSession: they are damaged; see also `EncryptionAccess.decode`.
+        """
+        if header.payload is None:
+            return {}
+        data = self.access.unseal("header", header, (header.uid, header.id), header.payload)
+        if not isinstance(data, dict):
+            raise damaged(header, "its header is not an object")
+        return data
+
+    def set_data(self, header: HeaderRow, data: dict[str, Any]) -> None:
+        """Write title, metadata, state and unknown keys into a header, and the flags that mirror metadata."""
+        set_flags(header, data)
+        kept = {
+            key: value
+            for key, value in data.items()
+            if value or key not in ("title", "metadata", "state")
+        }
+        header.payload = self.access.seal("header", (header.uid, header.id), kept)
+
+    def preview(self, header: HeaderRow) -> str:
+        """Return the first line of the last message."""
+        if not header.preview:
+            return ""
+        return str(self.access.unseal("preview", header, (header.uid,), header.preview))
+
+    def set_preview(self, header: HeaderRow, message: Message | None) -> None:
+        """Set the preview to the first line of a message, or its first tool call; None clears it."""
+        text = ""
+        if message is not None:
+            text = first_line(message.text, PREVIEW_LENGTH)
+            if not text and message.tool_calls:
+                text = f"→ {message.tool_calls[0]['function']['name']}"
+        self.set_preview_text(header, text)
+
+    def set_preview_text(self, header: HeaderRow, text: str) -> None:
+        """Set the preview to a text."""
+        header.preview = self.access.seal("preview", (header.uid,), text) if text else b""
+
+    def to_row(self, uid: str, message: Message) -> MessageRow:
+        """Return the row of a message that has an id, a time and a position."""
+        record, position = message.record, message.position
+        assert position is not None  # noqa: S101  # messages are numbered before they are stored
+        body = {key: value for key, value in record.items() if key not in _COLUMNS}
+        status = record.get("status")
+        return MessageRow(
+            position,
+            record["id"],
+            record.get("turn_id"),
+            record["role"],
+            record["created_at"],
+            None if status == "complete" else status,
+            self.access.seal("message", (uid, str(position), record["id"]), body),
+        )
+
+    def to_messages(self, header: HeaderRow, rows: Iterable[MessageRow]) -> list[Message]:
+        """Return the messages of rows.
+
+        Raises:
+            CorruptSession: one is damaged; see also `EncryptionAccess.decode`.
+        """
+        access = self.access
+        plain = access.active is None
+        messages = []
+        for position, message_id, turn_id, role, created_at, status, payload in rows:
+            data = payload
+            if not plain or payload[:1] != _PLAIN:
+                binding = (header.uid, str(position), message_id)
+                data = access.decode("message", header, binding, payload)
+            try:
+                record: dict[str, Any] = {"id": message_id, "role": role, **load(data)}
+            except (ValueError, TypeError) as error:
+                what = f"the message at position {position} cannot be read"
+                raise damaged(header, what) from error
+            record["created_at"] = created_at
+            if turn_id is not None:
+                record["turn_id"] = turn_id
+            if status is not None:
+                record["status"] = status
+            messages.append(Message.trusted(record, position))
+        return messages
+
+    def index_text(self, message: Message) -> str | None:
+        """Return the text a backend may index of a message; None if the store is encrypted."""
+        return None if self.access.has_key else index_text(content_text(message.content))
+
+    def to_session(self, header: HeaderRow, messages: list[Message]) -> Session:
+        """Return the session of a header."""
+        data = self.data(header)
+        return Session(
+            id=header.id,
+            uid=header.uid,
+            agent_id=header.agent_id,
+            title=data.get("title", ""),
+            title_source=data.get("title_source", ""),
+            model=header.model,
+            messages=messages,
+            state=data.get("state", {}),
+            metadata=data.get("metadata", {}),
+            created_at=parse_time(header.created_at),
+            updated_at=parse_time(header.updated_at),
+            expires_at=parse_time(header.expires_at) if header.expires_at else None,
+            ttl_seconds=header.ttl_seconds,
+            revision=header.revision,
+            unknown={key: value for key, value in data.items() if key not in _NAMED},
+        )
+
+    def to_summary(self, header: HeaderRow) -> SessionSummary:
+        """Return the summary of a header, without title, preview and metadata if there is no key for them."""
+        locked = self.access.is_locked(header.payload)
+        data = {} if locked else self.data(header)
+        return SessionSummary(
+            id=header.id,
+            uid=header.uid,
+            agent_id=header.agent_id,
+            title=data.get("title", ""),
+            model=header.model,
+            message_count=header.message_count,
+            created_at=parse_time(header.created_at),
+            updated_at=parse_time(header.updated_at),
+            expires_at=parse_time(header.expires_at) if header.expires_at else None,
+            preview="" if locked else self.preview(header),
+            metadata=data.get("metadata", {}),
+        )
+
+
+def set_flags(header: HeaderRow, data: dict[str, Any]) -> None:
+    """Set the columns that mirror metadata, so that listings can filter by them."""
+    metadata = data.get("metadata") or {}
+    header.pinned = metadata.get("pinned") is True
+    header.archived = metadata.get("archived") is True
