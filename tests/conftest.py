@@ -1,5 +1,6 @@
 """What every test lives in: an empty home of its own, and a network that ends at this machine."""
 
+import gc
 import itertools
 import os
 import re
@@ -47,6 +48,12 @@ def home(tmp_path_factory, monkeypatch):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(directory))
     return directory
+
+
+def pytest_collection_finish():
+    """Leave the thousands of collected tests out of every later garbage collection."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # its line is printed after everything else
