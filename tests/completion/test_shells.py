@@ -198,7 +198,7 @@ def test_install_and_uninstall(name, sessions, capfd):
         and path.parent.name != "bin"
         and path.exists()
     ]
-    assert "was not there" in capfd.readouterr().out
+    assert "was not installed" in capfd.readouterr().out
 
 
 @pytest.mark.parametrize(("name", "rc"), [("bash", ".bashrc"), ("zsh", ".zshrc")])
