@@ -20,7 +20,7 @@ def check(_patient: CheckContext) -> Iterator[Finding]:
         if missing:
             install = f"pip install '{_DISTRIBUTION}[{extra}]'"
             what = f"{extra}: not installed ({', '.join(missing)}). Install: {install}"
-            yield Finding(OK, what, install)
+            yield Finding(OK, what)
         else:
             there = ", ".join(f"{name} {found}" for name, found in packages.items())
             yield Finding(OK, f"{extra}: installed: {there}")
