@@ -6,15 +6,9 @@ import shlex
 from functools import partial
 from pathlib import Path
 
-from omniagent_cli.agent.context.attachments import check_together, compose, read_attachment, whole
+from omniagent_cli.agent.context.attachments import check_together, read_attachment, whole
 from omniagent_cli.models import Content
 from omniagent_cli.repl.chat import Chat
-
-
-def with_attached(chat: Chat, text: str) -> Content:
-    """Return the content with the pending attachments, and clear them."""
-    attached, chat.attached = chat.attached, []
-    return compose(text, attached)
 
 
 def with_attachment_data(chat: Chat, content: Content) -> Content:

@@ -7,7 +7,10 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from typing import Any, Self, TextIO
+from typing import TYPE_CHECKING, Any, Self, TextIO
+
+if TYPE_CHECKING:
+    from omniagent_cli.ui.terminal import Terminal
 
 _INPUT, _LOCAL, _SPECIAL = 0, 3, 6
 """Indexes into the result of `termios.tcgetattr`."""
@@ -98,3 +101,12 @@ def handled(loop: asyncio.AbstractEventLoop, number: int, act: Callable[[], obje
     """Install a signal handler, where this system and this thread support it."""
     with suppress(NotImplementedError, ValueError, RuntimeError):
         loop.add_signal_handler(number, act)
+
+
+def discard_output(terminal: Terminal) -> None:
+    """Discard further output to a closed terminal, so that storing is not disturbed."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (terminal.stdout, terminal.stderr):
+        with suppress(OSError, ValueError):
+            os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, aclosing, contextmanager, nullcontext, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from omniagent_cli.agent.context.attachments import compose
 from omniagent_cli.agent.events import Engine, TextDelta, TurnDone, TurnEvent
@@ -20,7 +19,7 @@ from omniagent_cli.repl.agent_startup import AgentStartup
 from omniagent_cli.repl.approval import Approval, allow_for_good
 from omniagent_cli.repl.chat import Chat, ChatExit, ChatSetup, ResumedTurn
 from omniagent_cli.repl.completers import SlashCompleter
-from omniagent_cli.repl.echo_guard import GONE, EchoGuard, handled
+from omniagent_cli.repl.echo_guard import GONE, EchoGuard, discard_output, handled
 from omniagent_cli.repl.pending_question import keep_question
 from omniagent_cli.repl.prompt import Prompt, configure_output
 from omniagent_cli.repl.recap import show_recap
@@ -32,7 +31,6 @@ from omniagent_cli.ui.views import counted, quoted
 if TYPE_CHECKING:
     from omniagent_cli.agent.agent import Agent
     from omniagent_cli.ui.stream import StreamView
-    from omniagent_cli.ui.terminal import Terminal
 
 __all__ = ["ChatSetup", "Repl", "run"]
 
@@ -116,7 +114,7 @@ class Repl:
             self._terminal.stderr.flush()
             self._terminal.stdout.flush()
         except OSError:  # the window was closed without a signal
-            _discard_output(self._terminal)
+            discard_output(self._terminal)
         return _SIGNALLED + self._ended_by if self._ended_by else _DONE
 
     async def _greet(self) -> None:
@@ -150,15 +148,16 @@ class Repl:
                 ready = None
             self._empty_interrupts = 0
             try:
-                await self._do(self._answer(said))
+                await self._do(said)
             except ChatExit:
                 return
 
     # One line of input.
 
-    async def _do(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run a coroutine that Ctrl-C cancels."""
-        self._work = asyncio.create_task(work)
+    async def _do(self, said: str) -> None:
+        """Run a command or a turn that Ctrl-C cancels; its task may be cancelled before it begins."""
+        self._unasked = self._question(said)
+        self._work = asyncio.create_task(self._answer(said.strip(), self._unasked))
         self._cancelled_at = -_PATIENCE_SECONDS
         handled(self._loop, signal.SIGINT, self._interrupt)  # some prompts remove it
         between, self._interrupted_between = self._interrupted_between, False
@@ -195,25 +194,32 @@ class Repl:
             self._terminal.error(str(error))
             self._recover(content, "")
 
-    async def _answer(self, said: str) -> None:
-        """Run a command or a turn, and print an error in one line."""
+    def _question(self, said: str) -> Content | None:
+        """Return the message in a line; None for a command, or without text."""
         line = said.strip()
+        if line.startswith("//"):
+            return compose(line[1:], self.chat.attached)
+        if not line or line in _LEAVING or line.startswith("/"):
+            return None
+        return compose(said, self.chat.attached)
+
+    async def _answer(self, line: str, question: Content | None) -> None:
+        """Run a command or a turn, and print an error in one line."""
         if not line:
             return
         if line in _LEAVING:
             raise ChatExit
         try:
-            if line.startswith("/") and not line.startswith("//"):
+            if question is None:
                 await self.chat.show_external_changes()
                 from omniagent_cli.repl.commands import run_command
 
                 await run_command(self.chat, line)
                 await self.chat.refresh()
             else:
-                text = line[1:] if line.startswith("//") else said
-                self._unasked = compose(text, self.chat.attached)
                 await self.chat.ready_agent()  # Ctrl-C before this point keeps pending attachments
-                await self.turn(attaching.with_attached(self.chat, text))
+                self.chat.attached = []
+                await self.turn(question)
         except OmniAgentError as error:
             if self.chat.opening.done() and self.chat.opening.exception() is error:
                 raise
@@ -351,7 +357,7 @@ class Repl:
         """End the chat on a signal: stop the turn, which stores its partial answer, and leave."""
         self._ended_by = self._ended_by or number
         if number == getattr(signal, "SIGHUP", None):
-            _discard_output(self._terminal)
+            discard_output(self._terminal)
         self._cancel()
         self._prompt.stop(EOFError())
 
@@ -390,12 +396,3 @@ class Repl:
         chat = self.chat
         hint = "multi-line: Alt-Enter sends" if chat.multiline else ""
         return chat_parts(chat, attaching.waiting(chat), hint)
-
-
-def _discard_output(terminal: Terminal) -> None:
-    """Discard further output to a closed terminal, so that storing is not disturbed."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (terminal.stdout, terminal.stderr):
-        with suppress(OSError, ValueError):
-            os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)

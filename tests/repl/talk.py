@@ -10,7 +10,7 @@ from typing import Any
 
 from prompt_toolkit.application import create_app_session
 from prompt_toolkit.input import create_pipe_input
-from prompt_toolkit.output import DummyOutput
+from prompt_toolkit.output import DummyOutput, Output
 
 from omniagent_cli.agent.agent import Agent
 from omniagent_cli.config import load_settings
@@ -43,6 +43,11 @@ class Talk:
     used: list[str] = field(default_factory=list)
 
     @property
+    def history(self) -> Path:
+        """The file of typed lines."""
+        return self.home / "state" / "chat-history"
+
+    @property
     def environ(self) -> dict[str, str]:
         return {"HOME": str(self.home), "TERM": "xterm"}
 
@@ -54,6 +59,7 @@ class Talk:
         ephemeral: bool = False,
         keys: str | None = None,
         open_agent: Callable[..., Agent] | None = None,
+        output: Output | None = None,
     ) -> str:
         """Type lines (or exactly these keys), leave, and return what was shown."""
         engine = model or ScriptedModel(*(f"answer {n}" for n in range(1, 20)))
@@ -69,10 +75,10 @@ class Talk:
             session_id=session_id,
             ephemeral=ephemeral,
             remember=self.used.append,
-            history_file=self.home / "state" / "chat-history",
+            history_file=self.history,
             models=list(self.models),
         )
-        with create_pipe_input() as typed, create_app_session(typed, DummyOutput()):
+        with create_pipe_input() as typed, create_app_session(typed, output or DummyOutput()):
             typed.send_text(
                 "".join(f"{line}\r" for line in lines) + CTRL_D if keys is None else keys
             )

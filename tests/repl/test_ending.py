@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
@@ -9,9 +10,11 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
+from prompt_toolkit.output import DummyOutput
 
 from omniagent_cli.agent.agent import Agent
 from omniagent_cli.errors import UsageError
@@ -25,15 +28,19 @@ __all__ = ["home"]
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="it has no such signals")
 
 
+def _entered(history: Path) -> bool:
+    """Return whether a line was entered."""
+    return history.exists() and history.read_text().endswith("\n")
+
+
 def _ended_while_opening(
     talk: Talk, number: signal.Signals, over: threading.Event
 ) -> Callable[..., Agent]:
     """Return what makes no agent, but sends a signal once the first line was entered."""
 
     def open_agent(_tell: Any) -> Agent:
-        entered = talk.home / "state" / "chat-history"
         end = time.monotonic() + 20
-        while not (entered.exists() and entered.read_text().endswith("\n")):
+        while not _entered(talk.history):
             if over.wait(0.005) or time.monotonic() > end:
                 break
         os.kill(os.getpid(), number)
@@ -72,6 +79,58 @@ def test_ctrl_c_while_the_model_is_chosen_keeps_the_question(talk: Talk) -> None
     question, answer = talk.store.messages("user-123")
     assert (question.text, question.status, answer.text) == ("tell me", "complete", "answer")
     assert "/retry sends it" in talk.err
+
+
+class _Signalling(DummyOutput):
+    """An output that sends a signal some steps of the event loop after Enter."""
+
+    def __init__(self, number: signal.Signals, history: Path, steps: int) -> None:
+        self._number = number
+        self._history = history
+        self._steps = steps
+        self._counting = False
+
+    def flush(self) -> None:
+        if not self._counting and _entered(self._history):
+            self._counting = True
+            self._count()
+
+    def _count(self) -> None:
+        if not self._steps:
+            signal.raise_signal(self._number)
+            return
+        self._steps -= 1
+        asyncio.get_running_loop().call_soon(self._count)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("steps", range(30))
+def test_a_signal_at_any_step_after_enter_keeps_the_question(
+    talk: Talk, number: signal.Signals, steps: int
+) -> None:
+    """Wherever the event loop is after Enter, Ctrl-C and SIGTERM leave the question in the session."""
+    over = threading.Event()
+
+    def open_agent(_tell: Any) -> Agent:
+        over.wait(60)
+        raise UsageError("no model")
+
+    output = _Signalling(number, talk.history, steps)
+    talk.chat(keys=f"tell me\r{CTRL_D}", open_agent=open_agent, output=output)
+    over.set()
+    (question,) = talk.store.messages("user-123")
+    assert (question.text, question.status) == ("tell me", "interrupted")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("steps", range(0, 60, 3))
+def test_a_signal_at_any_step_of_a_turn_keeps_the_question(
+    talk: Talk, number: signal.Signals, steps: int
+) -> None:
+    """Wherever the event loop is in a turn, Ctrl-C and SIGTERM leave the question in the session."""
+    output = _Signalling(number, talk.history, steps)
+    talk.chat(keys=f"tell me\r{CTRL_D}", output=output)
+    assert talk.texts()[0] == "tell me"
 
 
 def test_a_question_that_a_signal_overtook_is_asked_by_retry(talk: Talk) -> None:
