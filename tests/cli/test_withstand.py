@@ -7,13 +7,12 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
 
 import pytest
 
 from omniagent_cli.stores import open_store
 from tests.cli.scene import environment, talk
+from tests.unprivileged import run_unprivileged
 
 HOSTILE = "\x1b]0;owned\x07\x9b31m\u202egnp.exe\u2066\r\n\tend"
 
@@ -168,39 +167,25 @@ def test_a_newer_store_is_refused(run, filled, db):
 
 
 @pytest.fixture
-def read_only(filled, db):
-    """A copy of the store in a place that nobody may write; not under the private directories of the tests."""
+def read_only(filled, db, tmp_path):
+    """A copy of the store in a place that cannot be written."""
     filled.close()
-    place = Path(tempfile.mkdtemp())
+    place = tmp_path / "read-only"
+    place.mkdir()
     copy = place / "sessions.db"
     shutil.copyfile(db, copy)
     copy.chmod(0o444)
     place.chmod(0o555)
     yield copy
     place.chmod(0o755)
-    shutil.rmtree(place)
 
 
 def test_a_read_only_place(read_only):
-    """A store that cannot be written is read, and writing to it is exit 3; root looks as another user."""
-
-    def as_nobody(*words):
-        # What is imported later may lie where only root may read.
-        code = (
-            "import os, sys, difflib, shutil, tempfile, traceback; from omniagent_cli.cli import main\n"
-            "import omniagent_cli.cli.sessions.list, omniagent_cli.cli.sessions.edit, omniagent_cli.stores.backends.sqlite.store\n"
-            "import omniagent_cli.config.settings, omniagent_cli.config.resolution, omniagent_cli.cli.framework.command_groups\n"
-            "os.geteuid() == 0 and (os.setgid(65534), os.setuid(65534))\n"
-            f"sys.exit(main({words!r}))"
-        )
-        return subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, cwd="/", timeout=60, check=False,
-            env=environment(read_only, HOME="/nonexistent"),
-        )  # fmt: skip
-
-    listed = as_nobody("sessions", "list", "--ids")
+    """A store that cannot be written is read, and writing to it is exit 3."""
+    environ = environment(read_only, HOME=str(read_only.parent / "missing"))
+    listed = run_unprivileged("sessions", "list", "--ids", environ=environ)
     assert (listed.returncode, listed.stdout) == (0, b"carol\nbob\nalice\n"), listed.stderr
-    refused = as_nobody("sessions", "pin", "alice")
+    refused = run_unprivileged("sessions", "pin", "alice", environ=environ)
     assert (refused.returncode, refused.stdout) == (3, b""), refused.stderr
     assert refused.stderr.count(b"\n") == 1
     assert b"cannot be written" in refused.stderr
