@@ -1,4 +1,4 @@
-"""SQLite's errors in our words."""
+"""Translation of SQLite errors into StoreError subclasses."""
 
 from __future__ import annotations
 
@@ -18,23 +18,24 @@ from omniagent_cli.errors import (
 )
 
 
-def said(error: sqlite3.Error, path: str) -> OmniAgentError:
-    """Return our error for one of SQLite's."""
+def translate_error(error: sqlite3.Error, path: str) -> OmniAgentError:
+    """Return the error for a SQLite error."""
     code = getattr(error, "sqlite_errorcode", None) or 0
     primary = code & 0xFF
     if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return StoreLocked(
-            f"the store {path} is in use by another process; try again when it is done"
-        )
+        return StoreLocked(f"the store {path} is in use by another process; try again later")
     if primary == sqlite3.SQLITE_READONLY:
         return StoreReadOnly(
-            f"the store {path} cannot be written; check who may write the file and its directory"
+            f"the store {path} cannot be written; check the permissions of the file and its directory"
         )
     if primary == sqlite3.SQLITE_FULL or (primary == sqlite3.SQLITE_IOERR and _disk_is_full(path)):
         return StoreFull(
-            f"no room is left on the disk of {path}; nothing was changed, free some space and repeat"
+            f"the disk of {path} is full; nothing was changed. Free some space and repeat"
         )
-    if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):  # `inspect` saw that it is ours
+    if primary in (
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+    ):  # `inspect` has identified the file before
         return StoreCorrupt(
             f"the store {path} is damaged ({error}); run: omniagent store check --repair"
         )
@@ -43,12 +44,12 @@ def said(error: sqlite3.Error, path: str) -> OmniAgentError:
             f"the store {path} cannot be opened ({error}); check the path and its permissions"
         )
     if primary == sqlite3.SQLITE_TOOBIG or isinstance(error, sqlite3.DataError):
-        return InvalidRecord(f"one message is too large for SQLite ({error})")
+        return InvalidRecord(f"the message is too large for SQLite ({error})")
     if primary == sqlite3.SQLITE_IOERR:
         return StoreUnreachable(
-            f"the disk of the store {path} fails ({error}); copy the file to a sound disk"
+            f"disk error in the store {path} ({error}); copy the file to another disk"
         )
-    return StoreUnavailable(f"SQLite cannot work with {path}: {error}")
+    return StoreUnavailable(f"SQLite failed on {path}: {error}")
 
 
 def _disk_is_full(path: str) -> bool:
@@ -64,7 +65,7 @@ def _disk_is_full(path: str) -> bool:
 
 
 def _file_size_limit() -> float:
-    """Return how large a file may grow; SQLite calls a write beyond it a disk error (``ulimit -f``)."""
+    """Return the file size limit of the process; SQLite reports a write beyond it as a disk error (``ulimit -f``)."""
     try:
         import resource
     except ImportError:  # not on Windows

@@ -1,4 +1,4 @@
-"""One SQLite file as we want it: found to be ours, private, with the schema we know; errors in our words."""
+"""One SQLite store file: private, identified as an omniagent store, migrated to the current schema; errors translated."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from omniagent_cli.errors import NewerVersion, StoreUnreachable, UsageError
-from omniagent_cli.stores.backends.sqlite.errors import said
+from omniagent_cli.stores.backends.sqlite.errors import translate_error
 from omniagent_cli.stores.backends.sqlite.file_header import (
     APPLICATION_ID,
     WatchedConnection,
@@ -22,14 +22,15 @@ from omniagent_cli.stores.backends.sqlite.wal import check_recovered, left_behin
 from omniagent_cli.stores.private import make_private_directory, unwritable
 
 ENCRYPTED_FLAG = 1 << 16
-"""Set in `user_version` beside the schema version when the store is encrypted: it is read by every write anyway, and
-an omniagent that knows no encryption refuses the store as newer than itself."""
+"""Flag in ``user_version`` of an encrypted store. Every write reads ``user_version`` anyway, and an omniagent without
+encryption refuses the store because of its newer version.
+"""
 
 WAIT_SECONDS = 15.0
-"""How long we wait for other processes in all."""
+"""Total wait for locks of other processes."""
 
 SLICE_SECONDS = 0.2
-"""How long one wait inside SQLite lasts, during which Python sees no signal."""
+"""Duration of one wait inside SQLite, during which Python handles no signal."""
 
 _SCHEMA_1 = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
@@ -101,16 +102,16 @@ T = TypeVar("T")
 Migration = Callable[[sqlite3.Connection], None]
 
 MIGRATIONS: tuple[Migration, ...] = (_create,)
-"""Step n takes a store from version n to n + 1; steps are never changed once released, only added."""
+"""Step n migrates a store from version n to n + 1; released steps are never changed."""
 
 
-def patiently(attempt: Callable[[], T], path: str) -> T:
-    """Repeat an attempt while other processes are in the way, in slices, so that Ctrl-C gets through.
+def retry_busy(attempt: Callable[[], T], path: str) -> T:
+    """Repeat an attempt while other processes hold a lock, in short waits, so that Ctrl-C is handled.
 
-    Readers need it too: the last process that closes a store holds it while it empties the WAL.
+    Readers need it too, because the last process that closes a store holds it while it checkpoints the WAL.
 
     Raises:
-        StoreLocked: they were for longer than `WAIT_SECONDS`.
+        StoreLocked: the lock was held for longer than `WAIT_SECONDS`.
     """
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
@@ -119,28 +120,28 @@ def patiently(attempt: Callable[[], T], path: str) -> T:
         except sqlite3.OperationalError as error:
             busy = (error.sqlite_errorcode & 0xFF) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
             if not busy or time.monotonic() > deadline:
-                raise said(error, path) from error
+                raise translate_error(error, path) from error
             time.sleep(0.001)
 
 
 def stored_version(connection: sqlite3.Connection, path: str) -> int:
-    """Return the schema version in the file, with the mark of an encrypted store."""
-    row = patiently(lambda: connection.execute("PRAGMA user_version").fetchone(), path)
+    """Return the value of ``user_version``: the schema version and `ENCRYPTED_FLAG`."""
+    row = retry_busy(lambda: connection.execute("PRAGMA user_version").fetchone(), path)
     return cast("int", row[0])
 
 
 def connect(
     path: str, *, read_only: bool, migrations: Sequence[Migration]
 ) -> tuple[sqlite3.Connection, str | None]:
-    """Open a store file for use.
+    """Open a store file.
 
     Returns:
-        The connection, and the private directory to remove with it when it works on a copy.
+        The connection, and the private directory to remove with it if it reads a copy.
     """
     exists, wal = inspect(path)
     try:
         if read_only or (exists and not writable(path)):
-            return _connect_reading(path)
+            return _connect_read_only(path)
         _create_private(path)
         left = left_behind(path) if wal else None
         connection = _connect(path, "mode=rw")
@@ -153,16 +154,16 @@ def connect(
             raise
         return connection, None
     except sqlite3.Error as error:
-        raise said(error, path) from error
+        raise translate_error(error, path) from error
 
 
 def writable(path: str) -> bool:
-    """Tell whether we may change a store file: SQLite needs its directory too."""
+    """Return True if the file and its directory, which SQLite needs too, can be written."""
     return os.access(path, os.W_OK) and os.access(Path(path).parent, os.W_OK)
 
 
-def _quoted(path: str) -> str:
-    """Escape what would end the path in a URI: https://www.sqlite.org/uri.html."""
+def _quote_uri(path: str) -> str:
+    """Escape the characters that end the path of a URI: https://www.sqlite.org/uri.html."""
     return path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
 
 
@@ -170,7 +171,7 @@ def _connect(path: str, options: str) -> sqlite3.Connection:
     connection = watched(
         path,
         lambda: sqlite3.connect(
-            f"file:{_quoted(path)}?{options}",
+            f"file:{_quote_uri(path)}?{options}",
             uri=True,
             timeout=SLICE_SECONDS,
             isolation_level=None,
@@ -181,35 +182,35 @@ def _connect(path: str, options: str) -> sqlite3.Connection:
     )
     try:
         connection.execute("PRAGMA foreign_keys = ON")
-        # it reads the schema
-        patiently(lambda: connection.execute("PRAGMA synchronous = FULL"), path)
+        # it reads the schema, so it may be busy
+        retry_busy(lambda: connection.execute("PRAGMA synchronous = FULL"), path)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _reading(path: str) -> str:
-    """Say how SQLite is to read a file without a WAL that nobody reads from a copy; it needs a ``-shm`` otherwise."""
+def _read_only_options(path: str) -> str:
+    """Return the URI parameters that read a file without a WAL; otherwise SQLite requires a ``-shm`` file."""
     return "mode=ro" if writable(path) else "mode=ro&immutable=1"
 
 
-def _connect_reading(path: str) -> tuple[sqlite3.Connection, str | None]:
-    """Open without changing anything; a WAL in a place we cannot write is read from a private copy."""
+def _connect_read_only(path: str) -> tuple[sqlite3.Connection, str | None]:
+    """Open a file without changing anything; in a read-only directory, a WAL is read from a private copy."""
     if writable(path):
-        return _connect(path, _reading(path)), None
+        return _connect(path, _read_only_options(path)), None
     wal = Path(path + "-wal")
     if not wal.exists() or wal.stat().st_size == 0:
-        return _connect(path, _reading(path)), None
+        return _connect(path, _read_only_options(path)), None
     import shutil
-    import tempfile  # with random and hashlib, which no other way of opening a file needs
+    import tempfile  # loads random and hashlib
 
     directory = tempfile.mkdtemp(prefix="omniagent-")
     copy = str(Path(directory) / "copy.db")
     try:
         before, tries = None, 0
         while before != signature(path) and tries < 20:
-            # A checkpoint may move pages from one file to the other while we copy them.
+            # A checkpoint may move pages from one file to the other during the copy.
             before, tries = signature(path), tries + 1
             shutil.copyfile(path, copy)
             shutil.copyfile(wal, copy + "-wal")
@@ -218,17 +219,17 @@ def _connect_reading(path: str) -> tuple[sqlite3.Connection, str | None]:
         shutil.rmtree(directory, ignore_errors=True)
         if isinstance(error, OSError):
             raise StoreUnreachable(
-                f"the store {path} can only be read from a copy, and that failed: {error.strerror}"
+                f"the store {path} can only be read from a copy, and copying failed: {error.strerror}"
             ) from error
         raise
 
 
-def leave_nothing(path: str) -> None:
-    """Let SQLite remove the side files that a connection which may only read made and cannot remove itself."""
+def remove_side_files(path: str) -> None:
+    """Remove the side files that a read-only connection created and cannot remove, by a connection that writes."""
     if not writable(path):
         return
     with contextlib.suppress(sqlite3.Error):
-        connection = sqlite3.connect(f"file:{_quoted(path)}?mode=rw", uri=True, timeout=0)
+        connection = sqlite3.connect(f"file:{_quote_uri(path)}?mode=rw", uri=True, timeout=0)
         try:
             connection.execute("PRAGMA user_version").fetchone()
         finally:
@@ -236,7 +237,7 @@ def leave_nothing(path: str) -> None:
 
 
 def signature(path: str) -> tuple[tuple[int, int, int], ...]:
-    """Return what tells one state of a store's files from another without reading them."""
+    """Return inode, size and time of a store's files, which identify their state without reading them."""
     found = []
     for name in (path, path + "-wal"):
         with contextlib.suppress(FileNotFoundError):
@@ -246,11 +247,11 @@ def signature(path: str) -> tuple[tuple[int, int, int], ...]:
 
 
 def _create_private(path: str) -> None:
-    """Make the file and its directories for this person alone, whatever the umask."""
+    """Create the file and its directories with access for the owner only, whatever the umask."""
     try:
         if Path(path).exists():
             if Path(path).stat().st_size == 0:
-                Path(path).chmod(0o600)  # made by `touch` or a lost race, and about to hold words
+                Path(path).chmod(0o600)  # created by `touch` or another process
             return
         make_private_directory(Path(path).parent)
         with contextlib.suppress(FileExistsError):
@@ -272,36 +273,36 @@ def _bring_up(
     wal: bool,
     migrations: Sequence[Migration],
 ) -> None:
-    # Until the file is in WAL mode, a first start elsewhere can hold it against readers.
+    # Before the file is in WAL mode, another first start can lock it for readers.
     version = stored_version(connection, path)
     check_version(version, path, migrations)
     if version and not wal:
-        # A backup that became a store: in WAL mode it can be copied before it is migrated.
-        patiently(lambda: connection.execute("PRAGMA journal_mode = WAL"), path)
+        # A backup used as a store: WAL mode allows to copy it before its migration.
+        retry_busy(lambda: connection.execute("PRAGMA journal_mode = WAL"), path)
         wal = True
     if not exists or version & (ENCRYPTED_FLAG - 1) < len(migrations):
         _migrate(connection, path, migrations)
     if not wal:
-        # The schema is in the main file by now, so that whoever looks at its first bytes sees it is ours.
-        patiently(lambda: connection.execute("PRAGMA journal_mode = WAL"), path)
+        # The schema must be in the main file first, because its header identifies the store.
+        retry_busy(lambda: connection.execute("PRAGMA journal_mode = WAL"), path)
 
 
 def check_version(version: int, path: str, migrations: Sequence[Migration]) -> None:
-    """Refuse a store whose schema is newer than ours.
+    """Check that the schema version of a store is known.
 
     Raises:
-        NewerVersion: it is.
+        NewerVersion: it is newer.
     """
     version &= ENCRYPTED_FLAG - 1
     if version > len(migrations):
         raise NewerVersion(
-            f"the store {path} has version {version}, and this omniagent knows up to {len(migrations)}; update omniagent"
+            f"the store {path} has version {version}; this omniagent supports up to {len(migrations)}. Update omniagent"
         )
 
 
 def _migrate(connection: sqlite3.Connection, path: str, migrations: Sequence[Migration]) -> None:
-    """Take the store to our version, one process at a time, with a backup of what was there."""
-    patiently(lambda: connection.execute("BEGIN EXCLUSIVE"), path)
+    """Migrate the schema, one process at a time, after a backup."""
+    retry_busy(lambda: connection.execute("BEGIN EXCLUSIVE"), path)
     try:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         check_version(version, path, migrations)
@@ -322,7 +323,7 @@ def _migrate(connection: sqlite3.Connection, path: str, migrations: Sequence[Mig
 
 
 def back_up(path: str, target: str) -> None:
-    """Copy a store file consistently, while others use it, to a new private file (replaced when it is there).
+    """Copy a store file consistently, during use, to a new private file, which replaces an existing one.
 
     Raises:
         UsageError: the target is the store itself.
@@ -339,17 +340,17 @@ def back_up(path: str, target: str) -> None:
         make_private_directory(Path(target).resolve().parent)
         os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         with (
-            contextlib.closing(_connect(path, _reading(path))) as source,
+            contextlib.closing(_connect(path, _read_only_options(path))) as source,
             contextlib.closing(sqlite3.connect(partial)) as copy,
         ):
             source.backup(copy)
             copy.execute("PRAGMA journal_mode = DELETE")
-        with open(partial, "rb") as file:  # noqa: PTH123  # a descriptor is what fsync takes
+        with open(partial, "rb") as file:  # noqa: PTH123  # fsync requires a descriptor
             os.fsync(file.fileno())
         Path(partial).replace(target)
     except OSError as error:
         raise unwritable(target, error) from error
     except sqlite3.Error as error:
-        raise said(error, target) from error
+        raise translate_error(error, target) from error
     finally:
         Path(partial).unlink(missing_ok=True)

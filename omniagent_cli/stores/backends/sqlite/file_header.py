@@ -1,9 +1,9 @@
-"""The first bytes of a SQLite file, looked at without SQLite and without harm to what this process has open.
+"""The header of a SQLite file, read without SQLite and without harming this process's open connections.
 
-POSIX takes away all locks that a process has on a file when it closes any descriptor of it
+POSIX removes all locks that a process has on a file when it closes any descriptor of it
 (https://www.sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_).
-Another process would then think itself the last, and remove the WAL from under us. So a file that is connected here
-is looked at through a descriptor that stays open as long as the connection.
+Another process would then believe it is the last one and remove the WAL. So the header of a connected file is read
+through a descriptor that stays open as long as the connection.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _open: dict[File, int] = {}
 
 
 class WatchedConnection(sqlite3.Connection):
-    """A connection that is counted, so that `inspect` knows which files are open here; made by `watched`."""
+    """A counted connection, so that `inspect` knows which files are open; created by `watched`."""
 
     file: File | None = None
 
     def close(self) -> None:
-        """Close it, and what was opened to look at its file."""
+        """Close it, and the descriptor that reads the header of its file."""
         super().close()
         file, self.file = self.file, None
         if file is not None:
@@ -45,7 +45,7 @@ class WatchedConnection(sqlite3.Connection):
 
 
 def watched(path: str, connect: Callable[[], WatchedConnection]) -> WatchedConnection:
-    """Return the connection that `connect` makes to the file at a path, noted before it takes any lock."""
+    """Return the connection that `connect` opens to a file, counted before it takes any lock."""
     with _guard:
         status = os.stat(path)  # noqa: PTH116  # this runs at every start
         file = (status.st_dev, status.st_ino)
@@ -60,7 +60,7 @@ def watched(path: str, connect: Callable[[], WatchedConnection]) -> WatchedConne
 
 
 def is_connected(path: str) -> bool:
-    """Tell whether this process has the file at a path open."""
+    """Return True if this process has a connection to the file."""
     with _guard:
         status = os.stat(path)  # noqa: PTH116  # this runs at every start
         return (status.st_dev, status.st_ino) in _connected
@@ -78,8 +78,8 @@ def _disconnected(file: File) -> None:
 
 
 def _after_fork() -> None:
-    """Begin anew in a child: it has none of its parent's locks, and a thread may have held the guard."""
-    global _guard  # noqa: PLW0603  # a lock cannot be told that its owner is gone
+    """Reset the state in a child process: it has none of its parent's locks, and a thread may have held the guard."""
+    global _guard  # noqa: PLW0603  # a lock whose owner no longer exists cannot be released
     _guard = threading.Lock()
     for descriptor in _open.values():
         os.close(descriptor)
@@ -100,9 +100,9 @@ def _read(path: str) -> bytes:
             descriptor = os.open(path, _FLAGS)
         try:
             own = os.fstat(descriptor)
-            file = (own.st_dev, own.st_ino)  # it may have been replaced just now
+            file = (own.st_dev, own.st_ino)  # it may have been replaced meanwhile
             if not (stat.S_ISREG(own.st_mode) or stat.S_ISDIR(own.st_mode)):
-                raise StoreUnreachable(f"{path} is not a file; a SQLite store is one")
+                raise StoreUnreachable(f"{path} is not a regular file")
             os.lseek(descriptor, 0, os.SEEK_SET)
             return os.read(descriptor, _HEAD_BYTES)
         finally:
@@ -113,11 +113,11 @@ def _read(path: str) -> bytes:
 
 
 def inspect(path: str) -> tuple[bool, bool]:
-    """Look at a file before SQLite does: (does it hold a store, is it in WAL mode).
+    """Read the header of a file before SQLite does, and return (it is a store, it is in WAL mode).
 
     Raises:
-        NotOurStore: it is something else.
-        StoreCorrupt: it is a SQLite file that was cut short.
+        NotOurStore: it is another file.
+        StoreCorrupt: it is a truncated SQLite file.
         StoreUnreachable: it is a directory or cannot be read.
     """
     try:
@@ -126,18 +126,18 @@ def inspect(path: str) -> tuple[bool, bool]:
         return False, False
     except IsADirectoryError as error:
         raise StoreUnreachable(
-            f"{path} is a directory, and a SQLite store is a file; for a JSON-file store write file://{path}"
+            f"{path} is a directory, but a SQLite store is a file; use file://{path} for a JSON-file store"
         ) from error
     except OSError as error:
         raise StoreUnreachable(f"the store {path} cannot be read: {error.strerror}") from error
     if not head:
         return False, False
     if len(head) < _HEAD_BYTES and head.startswith(_MAGIC):
-        raise StoreCorrupt(f"{path} was cut short to {len(head)} bytes; put a backup in its place")
+        raise StoreCorrupt(f"{path} was truncated to {len(head)} bytes; restore a backup")
     if not head.startswith(_MAGIC):
         raise NotOurStore(
-            f"{path} is not an omniagent store, nor any SQLite database; it was left alone"
+            f"{path} is not an omniagent store or SQLite database; it was not changed"
         )
     if int.from_bytes(head[68:72], "big") != APPLICATION_ID:
-        raise NotOurStore(f"{path} is a SQLite database of another program; it was left alone")
+        raise NotOurStore(f"{path} is a SQLite database of another program; it was not changed")
     return True, head[18] == 2

@@ -1,4 +1,4 @@
-"""Damage that only SQLite can have: pages, indexes, rows that belong to nobody, words out of step."""
+"""Check of a SQLite store file: pages, indexes, rows without a session, and the search index."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _ADOPT = (
 )
 
 
-class SqliteCare:
-    """The check of one SQLite file, inside one transaction."""
+class SqliteCheck:
+    """The check of one SQLite file, in one transaction."""
 
     def __init__(
         self, connection: sqlite3.Connection, migrations: Sequence[Migration], *, repair: bool
@@ -32,7 +32,7 @@ class SqliteCare:
         self._found: list[Problem] = []
 
     def problems(self, now: datetime, *, encrypted: bool) -> list[Problem]:
-        """Return what is wrong, mended when that was asked for."""
+        """Return the problems, repaired if requested."""
         self._check_schema()
         self._check_pages()
         self._check_owners(now)
@@ -40,16 +40,16 @@ class SqliteCare:
             self._check_words()
         return self._found
 
-    def _tell(self, what: str, mend: Callable[[], object]) -> None:
+    def _report(self, what: str, repair: Callable[[], object]) -> None:
         if self._repair:
-            mend()
+            repair()
         self._found.append(Problem(what, repaired=self._repair))
 
     def _all(self, query: str) -> list[tuple[object, ...]]:
         return self._connection.execute(query).fetchall()
 
     def _check_schema(self) -> None:
-        """Compare indexes and triggers with those a new store gets."""
+        """Compare indexes and triggers with those of a new store."""
         query = "SELECT name, sql FROM sqlite_master WHERE type IN ('index', 'trigger') AND sql IS NOT NULL"
         fresh = sqlite3.connect(":memory:", isolation_level=None)
         try:
@@ -61,8 +61,8 @@ class SqliteCare:
         there = {name for name, _ in self._all(query)}
         for name, sql in wanted:
             if name not in there:
-                mend = partial(self._connection.execute, sql)
-                self._tell(f"the store's {name} is missing", mend)
+                repair = partial(self._connection.execute, sql)
+                self._report(f"{name} of the schema is missing", repair)
 
     def _check_pages(self) -> None:
         lines = [str(line) for (line,) in self._all("PRAGMA integrity_check(20)")]
@@ -73,18 +73,18 @@ class SqliteCare:
             self._connection.execute("REINDEX")
             self._connection.execute("INSERT INTO words (words) VALUES ('rebuild')")
             repaired = self._all("PRAGMA integrity_check(1)") == [("ok",)]
-        self._found += [Problem(f"SQLite says: {line}", repaired=repaired) for line in lines]
+        self._found += [Problem(f"SQLite: {line}", repaired=repaired) for line in lines]
 
     def _check_owners(self, now: datetime) -> None:
-        """Give rows whose session is gone a session of their own; its counts are mended afterwards."""
+        """Give rows without a session a session of their own; its counts are repaired later."""
         for table in ("messages", "records"):
             orphans = self._all(
                 f"SELECT session, count(*) FROM {table}"  # noqa: S608  # constants
                 " WHERE session NOT IN (SELECT key FROM sessions) GROUP BY session"
             )
             for session, count in orphans:
-                mend = partial(self._adopt, session, now)
-                self._tell(f"{count} {table} belong to no session", mend)
+                repair = partial(self._adopt, session, now)
+                self._report(f"{count} {table} belong to no session", repair)
 
     def _adopt(self, key: object, now: datetime) -> None:
         uid, moment = new_uid(), format_time(now)
@@ -95,8 +95,8 @@ class SqliteCare:
             "SELECT count(*) FROM words WHERE rowid NOT IN (SELECT key FROM messages WHERE indexed = 1)"
         )[0][0]
         if extra:
-            self._tell(
-                f"the search index holds {extra} messages that are not there", self._drop_extra
+            self._report(
+                f"the search index has {extra} messages that do not exist", self._drop_extra
             )
         wrong = 0
         rows = self._connection.execute(
@@ -110,7 +110,7 @@ class SqliteCare:
                 if self._repair:
                     self._index(key, text)
         if wrong:
-            self._tell(f"the search index is wrong about {wrong} messages", lambda: None)
+            self._report(f"the search index is wrong for {wrong} messages", lambda: None)
 
     def _drop_extra(self) -> None:
         self._connection.execute(
@@ -123,7 +123,7 @@ class SqliteCare:
 
 
 def _text_of(payload: bytes) -> str | None:
-    """Return what should be indexed of a message, or None when it cannot be read (which is told elsewhere)."""
+    """Return the text to index of a message, or None if it cannot be read, which is reported elsewhere."""
     try:
         return index_text(content_text(load(payload)["content"]))
     except (ValueError, TypeError, KeyError):

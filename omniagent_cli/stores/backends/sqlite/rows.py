@@ -1,4 +1,4 @@
-"""The columns of a SQLite store, and how headers, queries and spans become them."""
+"""Columns of a SQLite store, and conditions for queries and ranges."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _COLUMNS = [column.strip() for column in HEADER.split(",")]
 UPDATE = (
     f"UPDATE sessions SET {', '.join(f'{column} = ?' for column in _COLUMNS[1:])} WHERE key = ?"  # noqa: S608  # constants
 )
-# What an append changes. Naming more columns would make SQLite write every index of the table anew.
+# The columns an append changes. With more, SQLite would rewrite every index of the table.
 BUMP = (
     "UPDATE sessions SET updated_at = ?, model = ?, expires_at = ?, message_count = ?, next_position = ?,"
     " revision = ?, preview = ? WHERE key = ?"
@@ -24,14 +24,14 @@ BUMP = (
 
 
 def read_header(row: tuple[Any, ...]) -> HeaderRow:
-    """Make a header of the columns in `HEADER`."""
+    """Return the header of the columns in `HEADER`."""
     header = HeaderRow(*row)
     header.pinned, header.archived, header.hidden = bool(row[11]), bool(row[12]), bool(row[13])
     return header
 
 
 def header_values(header: HeaderRow) -> tuple[Any, ...]:
-    """Return what the columns in `HEADER` hold of a header."""
+    """Return the values of the columns in `HEADER`."""
     return (
         header.uid,
         header.id,
@@ -53,7 +53,7 @@ def header_values(header: HeaderRow) -> tuple[Any, ...]:
 
 
 def span_condition(session: int | None, span: RowRange) -> tuple[str, list[Any]]:
-    """Return the condition that picks messages of a session, and its values."""
+    """Return the condition that selects messages of a session, and its parameters."""
     where, values = "session = ?", [session]
     if span.first is not None:
         where += " AND position >= ?"
@@ -65,7 +65,7 @@ def span_condition(session: int | None, span: RowRange) -> tuple[str, list[Any]]
 
 
 def list_condition(query: ListQuery) -> tuple[str, list[Any]]:
-    """Return the condition that picks the headers of a query, cursor aside, and its values."""
+    """Return the condition that selects the headers of a query without its cursor, and its parameters."""
     conditions: list[str] = ["1 = 1"]
     values: list[Any] = []
     for condition, value in (

@@ -1,4 +1,4 @@
-"""The default store: one SQLite file, a row per message, many processes."""
+"""The default store: one SQLite file, one row per message, shared by many processes."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from omniagent_cli.errors import (
     StoreUnreachable,
 )
 from omniagent_cli.stores.backend import ListQuery, Transaction
-from omniagent_cli.stores.backends.sqlite.errors import said
+from omniagent_cli.stores.backends.sqlite.errors import translate_error
 from omniagent_cli.stores.backends.sqlite.file import (
     ENCRYPTED_FLAG,
     MIGRATIONS,
     back_up,
     check_version,
     connect,
-    leave_nothing,
-    patiently,
+    remove_side_files,
+    retry_busy,
     signature,
     stored_version,
     writable,
@@ -44,11 +44,11 @@ T = TypeVar("T")
 
 
 class SqliteStore(SessionStore):
-    """Sessions in one SQLite file: WAL, one transaction per operation, on disk when it returns.
+    """Sessions in one SQLite file in WAL mode; every operation is one transaction, on disk when it returns.
 
     Args:
-        path: the file; it and its directories are made, private, by the first write.
-        read_only: never write; a file in a place that cannot be written is opened so by itself.
+        path: the file; the first write creates it and its directories, private.
+        read_only: never write; a file that cannot be written is opened read-only automatically.
     """
 
     backend = "sqlite"
@@ -63,9 +63,7 @@ class SqliteStore(SessionStore):
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._copy: str | None = None
-        self._to_tidy = (
-            False  # side files come into being with our connection, and are nobody's after it
-        )
+        self._to_tidy = False  # our connection creates side files and has to remove them
         self._identity: tuple[int, int] | None = None
         self._still: tuple[tuple[int, int, int], ...] | None = None
         self._pid = os.getpid()
@@ -81,9 +79,7 @@ class SqliteStore(SessionStore):
 
     def _run(self, work: Callable[[Transaction], T], *, write: bool, durable: bool = True) -> T:
         if self._pid != os.getpid():
-            self._lock = (
-                threading.RLock()
-            )  # a thread of the parent may have held the old one for ever
+            self._lock = threading.RLock()  # in a child process the old lock may be held forever
         with self._lock:
             connection = self._open(write=write)
             try:
@@ -106,7 +102,9 @@ class SqliteStore(SessionStore):
                 encrypted = self._begin(connection, durable=durable)
             else:
                 connection.execute("BEGIN")
-                stored_version(connection, self.path)  # from here on nobody is in the way
+                stored_version(
+                    connection, self.path
+                )  # the snapshot starts here; no lock is needed after it
             unit = SqliteUnit(
                 connection, self._clock, self._key_run, careful=careful, encrypted=encrypted
             )
@@ -114,24 +112,24 @@ class SqliteStore(SessionStore):
             connection.execute("COMMIT")
         except sqlite3.Error as error:
             self._roll_back(connection)
-            raise said(error, self.path) from error
+            raise translate_error(error, self.path) from error
         except BaseException:
             self._roll_back(connection)
             raise
         return result
 
     def _begin(self, connection: sqlite3.Connection, *, durable: bool) -> bool:
-        """Begin to write and tell whether the store is encrypted."""
+        """Begin a writing transaction and return True if the store is encrypted."""
         if durable != self._durable:
             connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             self._durable = durable
-        patiently(lambda: connection.execute("BEGIN IMMEDIATE"), self.path)
+        retry_busy(lambda: connection.execute("BEGIN IMMEDIATE"), self.path)
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         check_version(version, self.path, self.migrations)
         return bool(version & ENCRYPTED_FLAG)
 
     def _roll_back(self, connection: sqlite3.Connection) -> None:
-        # A full disk may have rolled back already; the error that got us here is the one to tell.
+        # A full disk may have rolled back already; the original error is raised.
         with contextlib.suppress(sqlite3.Error):
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
@@ -139,28 +137,28 @@ class SqliteStore(SessionStore):
     def _open(self, *, write: bool) -> sqlite3.Connection:
         """Return a connection to the file that is at the path now."""
         if self._pid != os.getpid():
-            # SQLite connections must not cross a fork, not even to be closed.
+            # A SQLite connection must not be used after a fork, not even to close it.
             if self._connection is not None:
                 self._inherited.append(self._connection)
             self._connection, self._pid = None, os.getpid()
         if write and self._read_only:
-            raise StoreReadOnly(f"the store {self.path} was opened for reading only")
+            raise StoreReadOnly(f"the store {self.path} was opened read-only")
         if self._connection is not None:
             self._check_identity()
         if write and self._identity is None:
-            self._disconnect()  # what reads a file that is not there yet
+            self._disconnect()  # the in-memory database that stands for a missing file
         if self._connection is None:
             self._connect(write=write)
         connection = cast("sqlite3.Connection", self._connection)
         if write and self._copy is not None:
             raise StoreReadOnly(
-                f"the store {self.path} cannot be written; check who may write the file and its directory"
+                f"the store {self.path} cannot be written; check the permissions of the file and its directory"
             )
         return connection
 
     def _connect(self, *, write: bool) -> None:
         if not write and not inspect(self.path)[0]:
-            # Reading creates nothing: a store that is not there yet, or an empty file, reads as an empty one.
+            # Reading creates nothing: a missing or empty file reads as an empty store.
             self._connection = sqlite3.connect(
                 ":memory:", isolation_level=None, check_same_thread=False
             )
@@ -179,7 +177,7 @@ class SqliteStore(SessionStore):
         self._still = None if writable(self.path) else signature(self.path)
 
     def _check_identity(self) -> None:
-        """Notice that the file was removed or replaced, before writing into nowhere."""
+        """Detect that the file was removed or replaced, before writing to a deleted file."""
         try:
             status = os.stat(self.path)  # noqa: PTH116  # this runs before every operation
             now = (status.st_dev, status.st_ino)
@@ -187,7 +185,7 @@ class SqliteStore(SessionStore):
             now = None
         if now == self._identity:
             if self._still is not None and self._still != signature(self.path):
-                self._disconnect()  # its owner wrote on; what we have is a copy, or believed to stand still
+                self._disconnect()  # another process wrote; the connection reads an old copy
             return
         was = self._identity
         self._disconnect()
@@ -201,7 +199,7 @@ class SqliteStore(SessionStore):
             with contextlib.suppress(sqlite3.Error):
                 self._connection.close()
             if self._to_tidy:
-                leave_nothing(self.path)
+                remove_side_files(self.path)
         self._connection, self._to_tidy = None, False
         if self._copy is not None:
             import shutil
@@ -215,14 +213,14 @@ class SqliteStore(SessionStore):
                 self._disconnect()
 
     def backup(self, target: str | os.PathLike[str]) -> None:
-        """Copy the whole store to a new file, consistently, while others write."""
+        """Copy the whole store to a new file, consistently, during use."""
         with self._lock:
             self.read_unit(lambda unit: unit.tx.count(ListQuery()))
             back_up(f"{self._copy}/copy.db" if self._copy else self.path, os.fspath(target))
         self._note_backup(os.fspath(target))
 
     def compact(self) -> None:
-        """Give back the room of what was removed, and leave no trace of it in the file or its WAL.
+        """Return the space of removed content to the disk and erase it from the file and its WAL.
 
         Raises:
             StoreLocked: another process still reads an older state.
@@ -232,18 +230,18 @@ class SqliteStore(SessionStore):
             connection = self._open(write=True)
             try:
                 for step in ("INSERT INTO words (words) VALUES ('optimize')", "VACUUM"):
-                    patiently(partial(connection.execute, step), self.path)
+                    retry_busy(partial(connection.execute, step), self.path)
                 busy = 1
-                for _ in range(5):  # each waits for up to a slice
+                for _ in range(5):  # each waits up to SLICE_SECONDS
                     busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
                     if not busy:
                         break
             except sqlite3.Error as error:
-                raise said(error, self.path) from error
+                raise translate_error(error, self.path) from error
         if busy:
             raise StoreLocked(
-                f"what was removed still stands in {self.path}-wal, because another process reads it;"
-                " when it is done, run: omniagent store compact"
+                f"removed content is still in {self.path}-wal, because another process reads it;"
+                " run `omniagent store compact` when it has finished"
             )
 
     def _scrub(self) -> None:
@@ -251,21 +249,21 @@ class SqliteStore(SessionStore):
             self.compact()
         except StoreFull as error:
             raise StoreFull(
-                f"what was removed is in no session any more and still stands in the bytes of {self.path}, which there"
-                " is no room to write anew; free some space and run: omniagent store compact"
+                f"the sessions are removed, but their content is still in {self.path}, because the disk is too"
+                " full to rewrite it; free some space and run `omniagent store compact`"
             ) from error
 
     def known_backups(self) -> list[str]:
-        """Return the known copies of the store that are still there."""
+        """Return the existing copies: those recorded, those of migrations, and copies of damaged WALs."""
         own = Path(self.path)
         found = [*own.parent.glob(f"{own.name}.v*.bak"), *own.parent.glob(f"{own.name}{DAMAGED}*")]
         return super().known_backups() + sorted(map(str, found))
 
     def outdated_backups(self) -> list[str]:
-        return [path for path in self.known_backups() if not self._has_our_key(path)]
+        return [path for path in self.known_backups() if not self._has_same_key(path)]
 
-    def _has_our_key(self, path: str) -> bool:
-        """Tell whether a copy is encrypted as we are."""
+    def _has_same_key(self, path: str) -> bool:
+        """Return True if a copy is encrypted with the same key."""
         try:
             with SqliteStore(path, read_only=True) as copy:
                 theirs = copy.encryption()
@@ -274,11 +272,11 @@ class SqliteStore(SessionStore):
         return theirs is not None and theirs == self.encryption()
 
     def check_backend(self, *, repair: bool) -> list[Problem]:
-        from omniagent_cli.stores.backends.sqlite.maintenance import SqliteCare
+        from omniagent_cli.stores.backends.sqlite.maintenance import SqliteCheck
 
         def work(tx: Transaction) -> list[Problem]:
             connection = cast("sqlite3.Connection", self._connection)
-            care = SqliteCare(connection, self.migrations, repair=repair)
+            care = SqliteCheck(connection, self.migrations, repair=repair)
             return care.problems(tx.now(), encrypted=self.has_key)
 
         self._check_open()
