@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from omniagent_cli.models import Message
-from omniagent_cli.stores.backends.jsonl.line_reader import Tape
+from omniagent_cli.stores.backends.jsonl.line_reader import LineReader
 from omniagent_cli.stores.backends.jsonl.store import JsonlFilesStore
 
 BIG = 20_000
@@ -20,9 +20,9 @@ def user(text):
 
 def bytes_read(work):
     """Return how many bytes of logs an operation reads."""
-    before = Tape.bytes_read
+    before = LineReader.bytes_read
     work()
-    return Tape.bytes_read - before
+    return LineReader.bytes_read - before
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from omniagent_cli.errors import StoreCorrupt, StoreReadOnly
-from omniagent_cli.stores.backends.jsonl.journal import Step, write_down
+from omniagent_cli.stores.backends.jsonl.journal import Step, commit_journal
 from omniagent_cli.stores.backends.jsonl.names import Layout
 from omniagent_cli.stores.backends.jsonl.store import JsonlFilesStore
 from tests.stores.crashing import OPERATIONS
@@ -108,7 +108,7 @@ def test_a_journal_cannot_reach_out_of_the_store(tmp_path):
         store.append("a", user("one"))
         outside.write_bytes((place / "a.jsonl").read_bytes())
         step = Step("remove", "../outside.jsonl", store.header("a").uid)
-        write_down(Layout(place), [step])
+        commit_journal(Layout(place), [step])
         for attempt in (lambda: store.get("a"), lambda: store.append("a", user("two"))):
             with pytest.raises(StoreCorrupt, match=r"journal\.json"):
                 attempt()
@@ -121,7 +121,7 @@ def test_a_journal_in_a_place_that_cannot_be_written(tmp_path):
     with JsonlFilesStore(place) as store:
         store.append("a", user("one"))
         layout = Layout(place)
-        write_down(layout, [Step("remove", "a.jsonl", store.header("a").uid)])
+        commit_journal(layout, [Step("remove", "a.jsonl", store.header("a").uid)])
     with (
         JsonlFilesStore(place, read_only=True) as store,
         pytest.raises(StoreReadOnly, match="middle"),
@@ -145,7 +145,7 @@ def test_a_journal_of_old_does_no_harm(tmp_path):
             Step("move", "a.jsonl", uid, to="c.jsonl"),
             Step("remove", "a.jsonl", uid),
         ]
-        write_down(Layout(place), steps)
+        commit_journal(Layout(place), steps)
         assert [m.content for m in store.messages("b")] == ["one", "two"]
         assert [m.content for m in store.messages("a")] == ["another session"]
         assert not Layout(place).journal.exists()

@@ -304,7 +304,7 @@ with SqliteStore(sys.argv[1]) as store:
     try:
         store.delete("s", purge=True)
     except StoreFull as error:
-        print("still stands" in str(error), store.exists("s"))
+        print("still in" in str(error), store.exists("s"))
 """
 
 
@@ -325,7 +325,7 @@ try:
         store.append("s", {{"role": "user", "content": f"message {{done}} " + "x" * 2000}})
         done += 1
 except StoreFull as error:
-    print("full", "room" in str(error))
+    print("full", "is full" in str(error))
 print(done, store.count_messages("s"))
 """
 

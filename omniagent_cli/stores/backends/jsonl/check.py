@@ -1,7 +1,7 @@
-"""Damage that only a JSON-file store can have, and how it is mended: no byte of a log is thrown away.
+"""Check and repair of a JSON-file store; a repair discards no byte of a log.
 
-A repair writes the log anew from every line that can be read. A message line whose place can be read and no
-more stays there as a message that carries the damaged bytes; any other line goes to the session's side file.
+A repair writes a new log from every readable line. A message line of which only the position can be read becomes a
+message that carries the damaged bytes; any other damaged line goes to the session's side file.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from omniagent_cli.stores.backends.jsonl.lines import (
     read_record,
 )
 from omniagent_cli.stores.backends.jsonl.log import Log, NotALog
-from omniagent_cli.stores.backends.jsonl.log_writer import Draft
+from omniagent_cli.stores.backends.jsonl.log_writer import LogWriter
 from omniagent_cli.stores.backends.jsonl.names import Layout
-from omniagent_cli.stores.backends.jsonl.pending_changes import set_torn_aside
+from omniagent_cli.stores.backends.jsonl.pending_changes import move_torn_bytes
 from omniagent_cli.stores.backends.jsonl.rows import rows
 
 _POSITION = re.compile(rb'\{"position":(\d{1,18}),')
 
 
 def check_log(layout: Layout, path: Path, *, repair: bool) -> list[Problem]:
-    """Tell what is wrong with one file, and mend it; call it under the lock."""
+    """Return the problems of one file, repaired if requested; call it under the lock."""
     try:
         log = Log.open(path, lenient=True)
     except NotALog:
@@ -62,10 +62,10 @@ def check_log(layout: Layout, path: Path, *, repair: bool) -> list[Problem]:
 
 
 def _check_stranger(layout: Layout, path: Path) -> list[Problem]:
-    """Tell a file of somebody else from a log of ours that lost its first line."""
+    """Distinguish another program's file from a log that lost its first line."""
     what = f"the first line of {path} cannot be read, which says whose log it is"
     if path.parent == layout.hidden:
-        return [Problem(what)]  # nobody else puts files there
+        return [Problem(what)]  # only omniagent puts files there
     with path.open("rb") as file:
         file.readline(1 << 20)
         second = file.readline(1 << 20)
@@ -79,13 +79,13 @@ def _check_end(layout: Layout, log: Log, *, repair: bool) -> list[Problem]:
     if log.bad_end or log.size <= log.end:
         return []
     if repair:
-        set_torn_aside(layout, log)
+        move_torn_bytes(layout, log)
     what = f"an interrupted change left {log.size - log.end} bytes at the end of {log.path}"
     return [Problem(what, log.header.id, repaired=repair)]
 
 
 def _damage(log: Log) -> str:
-    """Say what is wrong with the lines of a log; empty when nothing is."""
+    """Return what is wrong with the lines of a log; empty if nothing is."""
     if log.bad_end:
         return f"the end of {log.path} cannot be read"
     try:
@@ -101,7 +101,7 @@ def _damage(log: Log) -> str:
 
 @dataclass(slots=True)
 class _Salvage:
-    """Where the newest sound version of everything stands in a damaged log."""
+    """Offsets of the newest readable version of everything in a damaged log."""
 
     header: HeaderRow
     payload: bytes | None = None
@@ -110,7 +110,7 @@ class _Salvage:
     lost: list[int] = field(default_factory=list)
 
     def take(self, offset: int, line: bytes) -> None:
-        """Sort in one line; a sound version of a message is never given up for a damaged one."""
+        """Add one line; a damaged version of a message never replaces a readable one."""
         try:
             kind = kind_of(line)
             if kind == "message":
@@ -144,9 +144,9 @@ def _write_anew(layout: Layout, log: Log) -> None:
     if is_lost(layout, log):
         _into_trash(header)
     if log.bad_end:
-        header.expires_at = None  # the lost header may have said otherwise
-    _set_aside(layout, log, salvage.lost, end)
-    draft = Draft(layout, header)
+        header.expires_at = None  # the lost header may have changed it
+    _save_damaged_lines(layout, log, salvage.lost, end)
+    draft = LogWriter(layout, header)
     try:
         draft.add(_messages(log, salvage, end))
         for (kind, key), offset in sorted(salvage.records.items()):
@@ -160,7 +160,7 @@ def _write_anew(layout: Layout, log: Log) -> None:
 
 
 def _into_trash(header: HeaderRow) -> None:
-    """Make a log that stands among the hidden ones and does not say why something that can be restored."""
+    """Turn a hidden log that does not say why it is hidden into an entry of the trash."""
     named = not header.id.startswith(HIDDEN)
     trash = {"id": header.id if named else f"damaged-{header.uid}", "uid": header.uid}
     header.id, header.hidden = HIDDEN + header.uid, True
@@ -179,13 +179,13 @@ def _messages(log: Log, salvage: _Salvage, end: int) -> Iterator[MessageRow]:
 
 
 def _damaged_row(position: int, line: bytes, time: str) -> MessageRow:
-    """Return a message that stands for one whose line cannot be read, and carries its bytes."""
+    """Return a message that carries the bytes of a damaged line."""
     content = line.replace(b"\0", b"").decode("utf-8", "replace")
     payload = dump({"content": content, "extra": {"damaged": b64encode(line).decode("ascii")}})
     return MessageRow(position, new_uid(), None, "assistant", time, "failed", payload)
 
 
-def _set_aside(layout: Layout, log: Log, offsets: list[int], end: int) -> None:
+def _save_damaged_lines(layout: Layout, log: Log, offsets: list[int], end: int) -> None:
     if offsets:
         descriptor = open_private(layout.torn_path(log.uid), os.O_WRONLY | os.O_APPEND)
         try:

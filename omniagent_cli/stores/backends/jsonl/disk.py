@@ -1,8 +1,7 @@
-"""The disk under the JSON-file store: private files, whole writes, and the lock.
+"""Disk access of the JSON-file store: private files, complete writes, and the lock.
 
-The lock is a file of its own that is never replaced. A process that writes holds it alone; one that
-looks at many files at once may share it. Readers of a single session need none: what stands before the
-last header line of a log is never changed in place.
+The lock is a separate file that is never replaced. A writer holds it exclusively; a reader of many files may share it.
+Readers of a single session need none, because lines before the last header line of a log are never changed in place.
 """
 
 from __future__ import annotations
@@ -18,29 +17,31 @@ from pathlib import Path
 from omniagent_cli.errors import StoreLocked
 
 WAIT_SECONDS = 15.0
-"""How long we wait for other processes in all."""
+"""Total wait for other processes."""
 
 _BINARY = getattr(os, "O_BINARY", 0)
 
 
 def open_private(path: Path, flags: int) -> int:
-    """Open a file for writing, made with mode 0600 whatever the umask, and return its descriptor."""
+    """Open a file for writing, created with mode 0600 whatever the umask, and return its descriptor."""
     descriptor = os.open(path, flags | os.O_CREAT | _BINARY, 0o600)
     if os.name == "posix" and os.fstat(descriptor).st_mode & 0o777 != 0o600:
-        with contextlib.suppress(PermissionError):  # made by another account that shares the store
+        with contextlib.suppress(
+            PermissionError
+        ):  # created by another account that shares the store
             os.fchmod(descriptor, 0o600)
     return descriptor
 
 
 def write_all(descriptor: int, data: bytes) -> None:
-    """Write all of it: a disk that fills up takes a part and fails at the next."""
+    """Write all bytes; a full disk writes a part of them and fails at the next call."""
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
 
 
 def append_at(path: Path, size: int, data: bytes, *, durable: bool) -> None:
-    """Write at the end of a file that has this size; when it fails, the file is as it was."""
+    """Append to a file of this size; if that fails, the file is truncated to it again."""
     descriptor = os.open(path, os.O_WRONLY | _BINARY)
     try:
         os.lseek(descriptor, size, os.SEEK_SET)
@@ -49,7 +50,7 @@ def append_at(path: Path, size: int, data: bytes, *, durable: bool) -> None:
             if durable:
                 os.fsync(descriptor)
         except BaseException:
-            # Half an append must not stay, also when it was Ctrl-C that came in between.
+            # A partial append must not remain, even after Ctrl-C.
             os.ftruncate(descriptor, size)
             raise
     finally:
@@ -57,7 +58,7 @@ def append_at(path: Path, size: int, data: bytes, *, durable: bool) -> None:
 
 
 def write_private(path: Path, data: bytes, *, durable: bool) -> None:
-    """Make or replace a file at once: a temporary one beside it, fsync, rename."""
+    """Create or replace a file atomically: temporary file, fsync, rename."""
     partial = path.with_name(f"{path.name}.{os.getpid()}.{random.getrandbits(32):08x}.part")
     try:
         descriptor = open_private(partial, os.O_WRONLY | os.O_EXCL)
@@ -76,7 +77,7 @@ def write_private(path: Path, data: bytes, *, durable: bool) -> None:
 
 
 def sync_directory(directory: Path) -> None:
-    """Make what was renamed and removed in a directory survive a power cut; Windows does it by itself."""
+    """Make renames and removals in a directory durable; Windows does so by itself."""
     if os.name != "posix":
         return
     descriptor = os.open(directory, os.O_RDONLY)
@@ -90,12 +91,12 @@ def sync_directory(directory: Path) -> None:
 def locked(
     path: Path, *, shared: bool = False, wait_seconds: float = WAIT_SECONDS
 ) -> Iterator[None]:
-    """Hold the lock file, waiting in slices that Ctrl-C gets through.
+    """Hold the lock file, waiting in slices so that Ctrl-C is handled.
 
-    It is opened each time, because a directory can be removed and made again, and a process can fork.
+    It is opened each time, because the directory may be replaced and a process may fork.
 
     Raises:
-        StoreLocked: others held it for longer than `wait_seconds`.
+        StoreLocked: other processes held it for longer than `wait_seconds`.
     """
     deadline = time.monotonic() + wait_seconds
     pause = 0.0002
@@ -152,5 +153,5 @@ else:
         return True
 
     def _unlock(descriptor: int) -> None:
-        # Closing is not enough: a child forked meanwhile holds a copy of the descriptor.
+        # Closing is not enough: a forked child has a copy of the descriptor.
         fcntl.flock(descriptor, fcntl.LOCK_UN)

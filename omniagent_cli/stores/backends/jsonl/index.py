@@ -1,7 +1,7 @@
-"""The index of a JSON-file store: the headers of all sessions in one small file, so that a list need not open each.
+"""The index of a JSON-file store: the headers of all sessions in one small file, so that a listing need not open each log.
 
-It is derived: an entry holds as long as size, time and inode of its file are as noted, any other is read again
-from the end of its file, and an index that is missing or damaged is made anew. An append does not touch it.
+It is a cache: an entry is valid as long as size, time and inode of its file are unchanged; otherwise the end of that file
+is read again. A missing or damaged index is rebuilt. Appends do not change it.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ logger = logging.getLogger("omniagent.stores")
 
 INDEX_VERSION = 1
 _SMALL_PAYLOAD = 4096
-"""A longer title-metadata-state payload is left in the log; a page of a list reads it there."""
+"""Size up to which the payload of title, metadata and state is kept in the index; longer ones are read from the log."""
 
 _UNREADABLE = b"?"
-"""Stands for a payload that was lost: whoever opens it is told that the session is damaged."""
+"""Placeholder for a lost payload, so that opening the session reports the damage."""
 
 _facts = attrgetter(*(field.name for field in fields(HeaderRow)))
 
@@ -40,7 +40,7 @@ Stamp = tuple[int, int, int]
 
 
 class Entry(NamedTuple):
-    """What is known of one file; a header of None: it is not a session of ours, and left alone."""
+    """The index entry of one file; a header of None means that it is not an omniagent session."""
 
     stamp: Stamp
     header: HeaderRow | None
@@ -50,7 +50,7 @@ class Index:
     """The headers of all sessions, in memory and in ``index.json``.
 
     Attributes:
-        reads: how many files were read so far, so that tests can tell what a list costs.
+        reads: number of files read so far, so that tests can measure a listing.
     """
 
     def __init__(self, layout: Layout, *, read_only: bool) -> None:
@@ -62,11 +62,11 @@ class Index:
         self.reads = 0
 
     def headers(self, locking: Callable[[], AbstractContextManager[object]]) -> list[HeaderRow]:
-        """Return the headers of all sessions as the files are now; they are the index's own.
+        """Return the current headers of all sessions; they belong to the index.
 
         Args:
-            locking: holds the store's lock. Names that change while we look could hide a session; so when
-                anything known is gone or misnamed, we look again under the lock.
+            locking: holds the store's lock. A rename during the scan could hide a session, so if a known session is missing
+                or misnamed, the scan is repeated under the lock.
         """
         with self._lock:
             known = self._loaded()
@@ -75,7 +75,7 @@ class Index:
             if settled:
                 return self._take(fresh, changed)
             sound = {name: entry for name, entry in fresh.items() if name not in odd}
-        # The store's lock comes before our own, as in a writer that holds it and changes the index.
+        # The store's lock is taken first, in the same order as by a writer that changes the index.
         with locking(), self._lock:
             fresh, _, odd = self._look(sound)
             for name in odd:
@@ -84,12 +84,12 @@ class Index:
             return self._take(fresh, len(fresh))
 
     def path(self, uid: str) -> Path | None:
-        """Return where the session with a uid was last; whoever uses it looks whether it still is."""
+        """Return the last known path of a session, which the caller must verify."""
         name = self._names.get(uid)
         return None if name is None else self._layout.root / name
 
     def moved(self, uid: str, path: Path) -> None:
-        """Note where the session with a uid is now."""
+        """Record the new path of a session."""
         self._names[uid] = self._layout.relative(path)
 
     def _note(self, entries: dict[str, Entry]) -> None:
@@ -104,7 +104,7 @@ class Index:
         return [entry.header for entry in fresh.values() if entry.header is not None]
 
     def forget(self, uids: Iterable[str]) -> None:
-        """Take sessions out of the index file too: what was removed must not be readable there."""
+        """Remove sessions from the index file too, so that removed content is not readable there."""
         with self._lock:
             gone = set(uids)
             known = self._loaded()
@@ -118,13 +118,13 @@ class Index:
                 self._save()
 
     def drop(self) -> None:
-        """Forget what is in memory, as after a fork or a change of the directory."""
+        """Clear the memory, as after a fork or a replaced directory."""
         with self._lock:
             self._entries = None
             self._names.clear()
 
     def _look(self, known: dict[str, Entry]) -> tuple[dict[str, Entry], int, list[str]]:
-        """Return all entries, how many had to be read, and which names do not fit their session."""
+        """Return all entries, the number of files read, and the names that do not match their session."""
         fresh: dict[str, Entry] = {}
         odd: list[str] = []
         changed = 0
@@ -157,7 +157,7 @@ class Index:
                                 yield prefix + entry.name, found
 
     def _read(self, name: str, stamp: Stamp) -> Entry | None:
-        """Read one file's entry; a damaged session is listed with what is known of it, and opening it says more."""
+        """Read one file's entry; a damaged session is listed with what is known, and opening it reports the damage."""
         self.reads += 1
         path = self._layout.root / name
         try:
@@ -168,7 +168,7 @@ class Index:
                 data = log.data()
                 log.header.payload = data if len(data) <= _SMALL_PAYLOAD else None
                 if is_lost(self._layout, log):
-                    # Without the line that hid it, it is neither in the trash nor to be seen: say so to who looks.
+                    # Without the line that hid it, it is neither in the trash nor visible, so it is reported as damaged.
                     log.header.hidden, log.header.id = True, HIDDEN + log.uid
                     log.header.payload = _UNREADABLE
                 return Entry(log.stamp, log.header)
@@ -180,7 +180,7 @@ class Index:
 
     def _left_alone(self, name: str, entry: Entry) -> Entry:
         logger.warning(
-            "%s holds the session %r, whose file is called otherwise; it is not listed",
+            "%s contains the session %r, whose file has another name; it is not listed",
             self._layout.root / name,
             entry.header.id if entry.header else "",
         )
@@ -212,12 +212,12 @@ class Index:
             for name, entry in (self._entries or {}).items()
         ]
         data = json.dumps({"version": INDEX_VERSION, "files": files}, separators=(",", ":"))
-        with contextlib.suppress(OSError):  # without it everything works, more slowly
+        with contextlib.suppress(OSError):  # it is only a cache
             write_private(self._layout.index, data.encode("ascii"), durable=False)
 
 
 def is_lost(layout: Layout, log: Log) -> bool:
-    """Tell whether a log among the hidden ones has lost the line that says why it is there."""
+    """Return True if a log in the hidden directory has lost the line that says why it is hidden."""
     return log.path.parent == layout.hidden and (log.bad_end or not log.header.hidden)
 
 
@@ -237,7 +237,7 @@ def _header(values: list[Any] | None) -> HeaderRow | None:
 
 
 def _text(data: bytes) -> str:
-    """Write any bytes as JSON text; the inverse of `_bytes`."""
+    """Encode any bytes as JSON text; the inverse of `_bytes`."""
     return data.decode("utf-8", "surrogateescape")
 
 

@@ -1,15 +1,15 @@
-"""Changes of several files at once, so that a crash in between leaves all of them done, or none.
+"""The journal: changes of several files at once, so that a crash leaves either all of them or none.
 
-A unit of work that changes one file does so by one write or one rename. Any other is written down first, as
-steps in ``journal.json`` (by rename: from then on it counts); then the steps are done and the journal goes.
-Whoever opens the store and finds a journal does its steps again under the lock. Each says which session it
-expects where, so that doing it twice changes nothing:
+A unit of work that changes one file needs only one write or one rename. Any other is first written to ``journal.json``
+as steps (by rename: from then on it is committed); then the steps are performed and the journal is removed. Whoever
+opens the store and finds a journal performs its steps again under the lock. Each step names the session it expects, so
+that performing it twice changes nothing:
 
-append   write these bytes at this offset, unless they are there or the log has gone on since
-move     rename, unless what stands at the source is not, or no longer, that session
+append   write these bytes at this offset, unless they are there or the log is longer
+move     rename, if the source is still that session
 remove   unlink, under the same condition
 
-Appends come first and moves into hiding before moves into view, because the one frees the other's name.
+Appends come first, and moves out of sight before moves into view, because the former free the names of the latter.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from omniagent_cli.stores.backends.jsonl.names import Layout
 JOURNAL_VERSION = 1
 
 _SAFE = re.compile(r"(?:\.omniagent/(?:hidden|tmp)/)?[a-z0-9._+%~-]+\.jsonl")
-"""What a step may name: a journal that was tampered with must not reach out of the store."""
+"""Pattern of file names in steps: a manipulated journal must not reach files outside of the store."""
 
 
 class Step(NamedTuple):
@@ -44,9 +44,9 @@ class Step(NamedTuple):
 
     Attributes:
         action: ``append``, ``move`` or ``remove``.
-        uid: the session that must stand at `path`.
-        to: where a move goes.
-        at: where an append begins.
+        uid: the session expected at `path`.
+        to: target of a move.
+        at: offset of an append.
     """
 
     action: str
@@ -58,7 +58,7 @@ class Step(NamedTuple):
 
 
 def in_order(steps: Iterable[Step]) -> list[Step]:
-    """Sort steps, and leave out removals of what a move replaces anyway."""
+    """Sort steps, and omit removals of files that a move replaces."""
     own = list(steps)
     taken = {step.to for step in own if step.action == "move"}
     rank = {"append": 0, "move": 1, "remove": 2}
@@ -67,7 +67,7 @@ def in_order(steps: Iterable[Step]) -> list[Step]:
 
 
 def perform(layout: Layout, steps: Sequence[Step], *, durable: bool) -> None:
-    """Do the steps of one unit of work, all or none."""
+    """Perform the steps of one unit of work, all or none."""
     if len(steps) == 1:
         (step,) = steps
         if step.action == "append":
@@ -76,17 +76,17 @@ def perform(layout: Layout, steps: Sequence[Step], *, durable: bool) -> None:
             _redo(layout, step)
             _sync(layout, steps, durable=durable)
     elif steps:
-        write_down(layout, steps)
+        commit_journal(layout, steps)
         try:
             _append_all(layout, steps)
         except BaseException:
-            layout.journal.unlink()  # nothing happened; with a full disk it could not be done again either
+            layout.journal.unlink()  # nothing was changed; on a full disk it could not be repeated either
             raise
         _finish(layout, steps)
 
 
-def write_down(layout: Layout, steps: Sequence[Step]) -> None:
-    """Write the journal: from now on the steps count as done."""
+def commit_journal(layout: Layout, steps: Sequence[Step]) -> None:
+    """Write the journal, which commits the steps."""
     record = {
         "version": JOURNAL_VERSION,
         "steps": [{**step._asdict(), "data": step.data.decode("utf-8")} for step in steps],
@@ -95,7 +95,7 @@ def write_down(layout: Layout, steps: Sequence[Step]) -> None:
 
 
 def recover(layout: Layout) -> bool:
-    """Finish what a crash interrupted; call it under the lock. Tells whether there was something.
+    """Finish an interrupted change, under the lock, and return True if there was one.
 
     Raises:
         StoreCorrupt: the journal cannot be read.
@@ -127,7 +127,7 @@ def _read(layout: Layout, data: bytes) -> list[Step]:
         sound = False
     if not sound:
         raise StoreCorrupt(
-            f"{layout.journal} cannot be read; move it away to go on without the change it describes"
+            f"{layout.journal} cannot be read; move it away to continue without the change it describes"
         )
     return steps
 
@@ -149,7 +149,7 @@ def _finish(layout: Layout, steps: Sequence[Step]) -> None:
     for step in steps:
         if step.action != "append":
             _redo(layout, step)
-    # The journal must be gone for good before anything else counts: done again later, it would undo that.
+    # The journal must be removed durably before later changes, which repeating it would undo.
     _sync(layout, steps, durable=True)
     layout.journal.unlink()
     sync_directory(layout.own)
@@ -180,7 +180,7 @@ def _redo_append(path: Path, step: Step) -> None:
 
 
 def uid_at(path: Path) -> str | None:
-    """Return the uid of the log at a path; None when there is none."""
+    """Return the uid of the log at a path, or None."""
     with contextlib.suppress(FileNotFoundError, BadLine), path.open("rb") as file:
         uid = read_identity(file.readline(1 << 20)).get("uid")
         return uid if isinstance(uid, str) else None

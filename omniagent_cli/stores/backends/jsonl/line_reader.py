@@ -1,4 +1,4 @@
-"""Reading a log in blocks, forwards and backwards, a line at a time, in memory that does not grow with the file."""
+"""Reader of a log, forwards and backwards, one line at a time, in bounded memory."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from pathlib import Path
 
 BLOCK = 1 << 18
 FIRST_BLOCK = 1 << 13
-"""The end of a log is read in a small block first: most often it is enough."""
+"""Size of the first block read from the end of a log, which is usually enough."""
 
 
 class Shrunk(Exception):
-    """The file became shorter than it was: a torn tail was removed meanwhile; look again."""
+    """The file became shorter because a torn tail was removed; read it again."""
 
 
 class NotAFile(Exception):
-    """A directory, a link or a device stands where a log should be."""
+    """A directory, a link or a device instead of a log."""
 
 
-class Tape:
+class LineReader:
     """An open file.
 
     Attributes:
-        bytes_read: how much was read so far, so that tests can tell what an operation costs.
+        bytes_read: number of bytes read so far, so that tests can measure an operation.
     """
 
     bytes_read = 0
-    """Of all tapes of this process."""
+    """Number of bytes read by all readers of this process."""
 
     def __init__(self, path: Path) -> None:
-        # Neither a FIFO, for which we would wait, nor what a link leads to outside of the store is a log.
+        # Reading a FIFO would block, and a link may lead out of the store.
         if not stat.S_ISREG(path.lstat().st_mode):
             raise NotAFile
         self._file = path.open("rb", buffering=0)
@@ -40,14 +40,14 @@ class Tape:
         self.stamp = (status.st_size, status.st_mtime_ns, status.st_ino)
 
     def close(self) -> None:
-        """Close the file; closing twice is fine."""
+        """Close the file; closing twice does nothing."""
         self._file.close()
 
     def read(self, start: int, end: int) -> bytes:
         """Return the bytes from `start` to `end`.
 
         Raises:
-            Shrunk: they are not there any more.
+            Shrunk: the file is shorter.
         """
         self._file.seek(start)
         data = self._file.read(end - start) or b""
@@ -56,11 +56,11 @@ class Tape:
             if not more:
                 raise Shrunk
             data += more
-        Tape.bytes_read += len(data)
+        LineReader.bytes_read += len(data)
         return data
 
     def line_at(self, offset: int, end: int) -> bytes | None:
-        """Return the line that begins at an offset, or None when none begins there."""
+        """Return the line that begins at an offset, or None."""
         if not 0 < offset < end or self.read(offset - 1, offset) != b"\n":
             return None
         return next(self.forward(offset, end))[1]
@@ -68,7 +68,7 @@ class Tape:
     def forward(
         self, start: int, end: int, first_block: int = FIRST_BLOCK
     ) -> Iterator[tuple[int, bytes]]:
-        """Yield offset and line, without its end, from a line's beginning on."""
+        """Yield offset and line, without its end, from the beginning of a line."""
         parts: list[bytes] = []
         offset, block = start, first_block
         while start < end:
@@ -88,7 +88,7 @@ class Tape:
             yield offset, last
 
     def backward(self, end: int, floor: int) -> Iterator[tuple[int, bytes]]:
-        """Yield offset and line, newest first; the first is what follows the last newline, perhaps nothing."""
+        """Yield offset and line, newest first; the first is the possibly empty text after the last newline."""
         parts: list[bytes] = []
         block = FIRST_BLOCK
         while end > floor:

@@ -1,6 +1,6 @@
 r"""The lines of a session log, which is also the ``jsonl`` export form.
 
-A log is UTF-8, one JSON object a line, each line ended by ``\n``, told apart by their keys:
+A log is UTF-8, one JSON object a line, each line ended by ``\n``, identified by their keys:
 
 ``{"format":"omniagent-session","version":1,"uid":...,"id":...,"created_at":...}``
     Line 1, the identity. Uid, format and version never change; the id is the one the session had when the
@@ -60,11 +60,11 @@ _SMALL: dict[str, Any] = {
     "archived": False,
     "hidden": False,
 }
-"""Facts of a header line besides id and times, with the defaults that are left out."""
+"""Facts of a header line besides id and times, with the defaults that are omitted."""
 
 
 class BadLine(ValueError):
-    """A line is none of ours."""
+    """A line is not part of a session log."""
 
 
 def identity_line(header: HeaderRow) -> bytes:
@@ -80,7 +80,7 @@ def identity_line(header: HeaderRow) -> bytes:
 
 
 def message_line(row: MessageRow, *, replaces: bool = False) -> bytes:
-    """Return the line of a message; a plain payload is put in as it is, without parsing."""
+    """Return the line of a message; a plain payload is inserted without parsing."""
     place: dict[str, Any] = {"position": row.position}
     if replaces:
         place["replaces"] = True
@@ -101,7 +101,7 @@ def message_line(row: MessageRow, *, replaces: bool = False) -> bytes:
 
 
 def _collides(payload: bytes) -> bool:
-    """Tell whether a payload has keys of ours; one that was damaged is written as it was read."""
+    """Return True if a payload has keys of the line; a damaged payload is written unchanged."""
     if not _COLLISION.search(payload):
         return False
     try:
@@ -114,7 +114,7 @@ def place_of(line: bytes) -> tuple[int, bool]:
     """Return the position of a message line and whether it replaces an earlier one.
 
     Raises:
-        BadLine: it is no message.
+        BadLine: it is not a message.
     """
     match = _PLACE.match(line)
     if match is not None:
@@ -127,10 +127,10 @@ def place_of(line: bytes) -> tuple[int, bool]:
 
 
 def read_message(line: bytes) -> MessageRow:
-    """Read a message line; of one in our form, only the facts are parsed.
+    """Parse a message line; in canonical form, only the columns are parsed.
 
     Raises:
-        BadLine: it is no message.
+        BadLine: it is not a message.
     """
     line = line.rstrip()
     match = _MESSAGE.match(line)
@@ -152,7 +152,7 @@ def read_message(line: bytes) -> MessageRow:
 
 
 def _read_any_message(line: bytes) -> MessageRow:
-    """Read a message line that is not exactly as we write it: escapes in ids, payloads, edited by hand."""
+    """Parse a message line that is not in canonical form: escapes in ids, payloads, edited by hand."""
     record = _object(line)
     own = {key: record.pop(key, None) for key in _OWN}
     if not isinstance(own["position"], int) or not all(
@@ -175,7 +175,7 @@ def _read_any_message(line: bytes) -> MessageRow:
 
 
 def header_line(header: HeaderRow, log: dict[str, Any]) -> bytes:
-    """Return the line of a header change; a payload of None leaves the data to ``log["data_at"]``."""
+    """Return the line of a header change; a payload of None refers to the data at ``log["data_at"]``."""
     small: dict[str, Any] = {"id": header.id, "created_at": header.created_at}
     small["updated_at"] = header.updated_at
     for key, default in _SMALL.items():
@@ -198,10 +198,10 @@ def header_line(header: HeaderRow, log: dict[str, Any]) -> bytes:
 
 
 def read_header(line: bytes, uid: str) -> tuple[HeaderRow, dict[str, Any]]:
-    """Read a header line into a header, whose payload is None when it stands elsewhere, and the file's own facts.
+    """Parse a header line into a header, whose payload is None if it is stored elsewhere, and facts about the file.
 
     Raises:
-        BadLine: it is no header line.
+        BadLine: it is not a header line.
     """
     record = _object(line)
     small: Any = record.get("header")
@@ -238,10 +238,10 @@ def record_line(kind: str, key: str, payload: bytes) -> bytes:
 
 
 def read_record(line: bytes) -> tuple[str, str, bytes]:
-    """Read a record line into kind, key and payload.
+    """Parse a record line into kind, key and payload.
 
     Raises:
-        BadLine: it is no record line.
+        BadLine: it is not a record line.
     """
     record = _object(line)
     kind, key = record.get("record"), record.get("key")
@@ -253,7 +253,7 @@ def read_record(line: bytes) -> tuple[str, str, bytes]:
 
 
 def read_identity(line: bytes) -> dict[str, Any]:
-    """Read line 1.
+    """Parse line 1.
 
     Raises:
         BadLine: it is not the identity of a session log.
@@ -265,10 +265,10 @@ def read_identity(line: bytes) -> dict[str, Any]:
 
 
 def check_time(text: object) -> str:
-    """Return a time read from a file if it is written as we write it.
+    """Return a time read from a file.
 
     Raises:
-        BadLine: it is not.
+        BadLine: it is not in canonical form.
     """
     if not isinstance(text, str) or not _TIME.fullmatch(text):
         raise BadLine
@@ -276,10 +276,10 @@ def check_time(text: object) -> str:
 
 
 def check_uid(uid: object) -> str:
-    """Return a uid read from a file if it can be part of a file name.
+    """Return a uid read from a file.
 
     Raises:
-        BadLine: it is none.
+        BadLine: it cannot be part of a file name.
     """
     if not isinstance(uid, str) or not _UID.fullmatch(uid):
         raise BadLine
@@ -308,7 +308,7 @@ def kind_of(line: bytes) -> str:
 
 
 def may_be_unfinished(line: bytes) -> bool:
-    """Tell whether a whole line may stand at the end without a header line after it: a message or a record."""
+    """Return True if a complete line may be at the end without a header line after it: a message or a record."""
     try:
         kind = kind_of(line)
         return kind == "" or (kind != "header" and bool(_object(line)))

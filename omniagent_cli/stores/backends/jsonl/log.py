@@ -1,4 +1,4 @@
-"""One session's log, as it stood when it was opened: identity, newest header, data, other records."""
+"""One session log as of when it was opened: identity, newest header, data, other records."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Self
 from omniagent_cli.errors import CorruptSession, InvalidRecord
 from omniagent_cli.models import check_version
 from omniagent_cli.stores.backend import HIDDEN, HeaderRow
-from omniagent_cli.stores.backends.jsonl.line_reader import NotAFile, Shrunk, Tape
+from omniagent_cli.stores.backends.jsonl.line_reader import LineReader, NotAFile, Shrunk
 from omniagent_cli.stores.backends.jsonl.lines import (
     BadLine,
     check_time,
@@ -25,26 +25,26 @@ _LONGEST_IDENTITY = 1 << 20
 
 
 class NotALog(Exception):
-    """The file does not begin as a session log does; whoever opened it decides what that means."""
+    """The file does not begin like a session log."""
 
 
 class Log:
-    """A log file up to its last finished change; what is added meanwhile is not seen.
+    """A log file up to its last complete change; later changes are not seen.
 
     Attributes:
-        header: the newest header, its payload None; `header_at` is where its line begins.
-        facts: what the newest header line says of the file itself.
-        first: where the second line begins.
-        end: where the last finished change ends.
-        bad_end: the end was changed, so that the newest header is lost; only lenient reading goes on.
+        header: the newest header, without payload; `header_at` is the offset of its line.
+        facts: facts about the file in the newest header line.
+        first: offset of the second line.
+        end: end of the last complete change.
+        bad_end: the end was changed, so the newest header is lost; only a lenient reader continues.
         unended: the last line has no line end, as some editors leave it.
-        size: where the file ends; more than `end` when a change was not finished.
+        size: size of the file; more than `end` after an incomplete change.
     """
 
     def __init__(self, path: Path, *, lenient: bool = False) -> None:
         self.path = path
         try:
-            self.tape = Tape(path)
+            self.tape = LineReader(path)
         except NotAFile as error:
             raise NotALog from error
         self.size = self.tape.size
@@ -60,14 +60,14 @@ class Log:
 
     @classmethod
     def open(cls, path: Path, *, lenient: bool = False) -> Self | None:
-        """Open a log, or return None when there is no file.
+        """Open a log, or return None if the file does not exist.
 
         Args:
             path: the file.
-            lenient: pass over bad lines at its end, to show at least what is known.
+            lenient: skip bad lines at its end, to return what is known.
 
         Raises:
-            NotALog: it is something else.
+            NotALog: it is another file.
             CorruptSession: it has no header, or its end was changed.
             NewerVersion: a newer omniagent wrote it.
         """
@@ -87,11 +87,11 @@ class Log:
 
     @property
     def uid(self) -> str:
-        """The session's identity."""
+        """The session's uid."""
         return self.header.uid
 
     def damaged(self, offset: int) -> CorruptSession:
-        """Return the error for a line that cannot be read."""
+        """Return the error for an unreadable line."""
         return CorruptSession(
             f"the session {self._name!r} is damaged at line {self.tape.line_number(offset)} of {self.path};"
             " `omniagent store check` says more",
@@ -99,7 +99,7 @@ class Log:
         )
 
     def miscounted(self, count: int) -> CorruptSession:
-        """Return the error for messages that are missing, or too many."""
+        """Return the error for a wrong number of messages."""
         return CorruptSession(
             f"the session {self._name!r} is damaged: {self.path} holds {count} messages and should hold"
             f" {self.header.message_count}; `omniagent store check` says more",
@@ -119,7 +119,7 @@ class Log:
         self.first = offset + len(line) + 1
 
     def _read_tail(self, *, lenient: bool) -> None:
-        """Find the newest header line from the end; after it stands at most what was not finished."""
+        """Find the newest header line from the end; only an incomplete change may follow it."""
         bad: int | None = None
         partial = True
         for offset, line in self.tape.backward(self.size, self.first):
@@ -128,7 +128,7 @@ class Log:
                 self.end = offset + len(line) + (not partial)
                 self.unended = partial
                 break
-            # An unfinished write ends anywhere, or in zeros after a power cut; a whole line that is wrong was changed.
+            # An incomplete write ends anywhere, or in zeros after a power cut; a complete but wrong line was changed.
             if not partial and b"\0" not in line and not may_be_unfinished(line):
                 bad = offset
             partial = False
@@ -138,16 +138,16 @@ class Log:
                     f"the session {self._name!r} has no header in {self.path}; `omniagent store check` says more",
                     session_id=self._name,
                 )
-            self._stand_in()
+            self._placeholder()
         self.bad_end = bad is not None or self.end == self.first
         if bad is not None:
             if not lenient:
                 raise self.damaged(bad)
-            # An older header may say that the session has expired, which the lost one denied.
+            # An older header may contain an expiry that the lost one changed.
             self.header.expires_at = None
 
-    def _stand_in(self) -> None:
-        """Make a header for a log that has lost its own, so that the session is listed and not taken for missing."""
+    def _placeholder(self) -> None:
+        """Create a placeholder header for a log whose header is damaged, so that the session is listed."""
         hidden = self._name.startswith(HIDDEN)
         self.header = HeaderRow(
             self._uid, self._name, self._created_at, self._created_at, hidden=hidden
@@ -175,13 +175,13 @@ class Log:
         return self._full()[0]
 
     def record_offsets(self) -> dict[str, dict[str, int]]:
-        """Return where the other records stand, by kind and key."""
+        """Return the offsets of the other records, by kind and key."""
         offsets = self._full()[1].get("records", {})
         return offsets if isinstance(offsets, dict) else {}
 
     @property
     def data_at(self) -> int:
-        """Where the line with the newest data begins, as the newest header line says."""
+        """Offset of the line with the newest data, from the newest header line."""
         offset = self.facts.get("data_at")
         return offset if isinstance(offset, int) else self.header_at
 
@@ -204,7 +204,7 @@ class Log:
         return None if header.payload is None else (header.payload, facts)
 
     def _search_full(self) -> tuple[bytes, dict[str, Any]]:
-        """Find the newest data where a file was edited by hand, so that offsets do not fit any more."""
+        """Search the newest data in a file that was edited by hand, so that its offsets are wrong."""
         for _, line in self.tape.backward(self.end, self.first):
             if full := self._as_full(line):
                 return full

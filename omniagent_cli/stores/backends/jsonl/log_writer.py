@@ -1,4 +1,4 @@
-"""A log that is written anew, aside: for a new session, and for one from which lines were taken."""
+"""Writer of a new log, in a draft file: for a new session, or one from which lines were removed."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from omniagent_cli.stores.backends.jsonl.names import SUFFIX, Layout
 _BUFFER = 1 << 20
 
 
-class Draft:
-    """A log in the making; it counts only once it is moved to its place."""
+class LogWriter:
+    """A draft of a log; it is committed when it is moved to its place."""
 
     def __init__(self, layout: Layout, header: HeaderRow) -> None:
         self.path: Path = layout.drafts / f"{header.uid}-{secrets.token_hex(4)}{SUFFIX}"
@@ -43,7 +43,7 @@ class Draft:
         self._put(record_line(kind, key, payload))
 
     def finish(self, header: HeaderRow, *, durable: bool) -> None:
-        """End the log with its header, which has its payload, and bring it to the disk."""
+        """Write the header, with its payload, and sync the file to disk."""
         facts: dict[str, Any] = {"records": self._records} if self._records else {}
         if header.payload is None:
             header = replace(header, payload=b"{}")
@@ -54,7 +54,7 @@ class Draft:
         self._close()
 
     def discard(self) -> None:
-        """Remove it, unless it was moved to its place."""
+        """Remove the draft, unless it was moved to its place."""
         self._close()
         self.path.unlink(missing_ok=True)
 

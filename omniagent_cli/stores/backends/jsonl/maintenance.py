@@ -1,4 +1,4 @@
-"""Looking after a JSON-file store: leftovers of crashes, backup, compaction, sizes."""
+"""Maintenance of a JSON-file store: leftovers of crashes, backup, compaction, sizes."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from omniagent_cli.stores.backends.jsonl.disk import open_private, sync_director
 from omniagent_cli.stores.backends.jsonl.journal import Step, perform, uid_at
 from omniagent_cli.stores.backends.jsonl.lines import kind_of
 from omniagent_cli.stores.backends.jsonl.log import Log, NotALog
-from omniagent_cli.stores.backends.jsonl.log_writer import Draft
+from omniagent_cli.stores.backends.jsonl.log_writer import LogWriter
 from omniagent_cli.stores.backends.jsonl.names import SUFFIX, Layout
-from omniagent_cli.stores.backends.jsonl.pending_changes import Change, fill, set_torn_aside
+from omniagent_cli.stores.backends.jsonl.pending_changes import Change, fill, move_torn_bytes
 from omniagent_cli.stores.backends.jsonl.rows import rows
 from omniagent_cli.stores.private import make_private_directory, unwritable
 
@@ -26,7 +26,7 @@ _Stamp = tuple[int, int, int]
 
 
 def logs(layout: Layout) -> Iterator[Path]:
-    """Yield every file that is named as a session log is."""
+    """Yield every file with the name of a session log."""
     for directory in (layout.root, layout.hidden):
         if directory.is_dir():
             for path in sorted(directory.glob(f"*{SUFFIX}")):
@@ -35,7 +35,7 @@ def logs(layout: Layout) -> Iterator[Path]:
 
 
 def remove_leftovers(layout: Layout) -> None:
-    """Remove what was begun aside and never put in place; call it under the lock, with no journal left."""
+    """Remove drafts that were never moved to their place, under the lock and without a journal."""
     for path in layout.drafts.iterdir():
         path.unlink(missing_ok=True)
     for path in layout.own.glob("*.part"):
@@ -43,7 +43,7 @@ def remove_leftovers(layout: Layout) -> None:
 
 
 def remove_orphans(layout: Layout) -> None:
-    """Remove the side files of sessions that are gone."""
+    """Remove the side files of sessions that no longer exist."""
     known = {uid_at(path) for path in logs(layout)}
     for path in layout.torn.glob("*.torn"):
         if path.stem not in known:
@@ -57,7 +57,7 @@ def remove_torn(layout: Layout) -> None:
 
 
 def unreadable(layout: Layout) -> list[Path]:
-    """Return the files that are named as session logs are and cannot be read as one."""
+    """Return the files that have the name of a session log and cannot be read as one."""
     found = []
     for path in logs(layout):
         try:
@@ -71,18 +71,18 @@ def unreadable(layout: Layout) -> list[Path]:
 
 
 def compact_log(layout: Layout, path: Path) -> None:
-    """Write one log anew when it holds more than identity, messages, records and one header line."""
+    """Rewrite one log if it contains more than identity, messages, records and one header line."""
     try:
         log = Log.open(path)
     except (NotALog, CorruptSession):
-        return  # not ours, or something to look at before anything is thrown away
+        return  # another program's file, or a damaged one, from which nothing may be discarded
     if log is None:
         return
     with contextlib.closing(log):
         if _is_compact(log):
             return
-        set_torn_aside(layout, log)
-        draft = Draft(layout, log.header)
+        move_torn_bytes(layout, log)
+        draft = LogWriter(layout, log.header)
         try:
             fill(draft, log, Change(), log.header, durable=True)
             relative = layout.relative
@@ -93,7 +93,7 @@ def compact_log(layout: Layout, path: Path) -> None:
 
 
 def _is_compact(log: Log) -> bool:
-    """Tell whether only the last line of a log is a header line and nothing was replaced; a damaged one stays too."""
+    """Return True if only the last line is a header and no message was replaced, or if the log is damaged."""
     try:
         for _ in rows(log, EVERYTHING):
             pass
@@ -108,7 +108,7 @@ def _is_compact(log: Log) -> bool:
 def back_up(
     layout: Layout, target: Path, locking: Callable[[], AbstractContextManager[object]]
 ) -> None:
-    """Copy all logs: once while others go on, then, under the lock, what changed since."""
+    """Copy all logs: once during use, then, under the lock, those that changed since."""
     partial = target.with_name(f"{target.name}.{secrets.token_hex(4)}.part")
     copy = Layout(partial)
     done: dict[Path, _Stamp] = {}
@@ -165,7 +165,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def sizes(layout: Layout) -> dict[str, int]:
-    """Return how many files there are, their bytes, and how many unfinished writes were set aside."""
+    """Return the number of files, their bytes, and the number of side files with incomplete writes."""
     count = size = 0
     for path in logs(layout):
         with contextlib.suppress(FileNotFoundError):

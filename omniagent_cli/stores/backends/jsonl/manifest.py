@@ -1,4 +1,4 @@
-"""The file that says whose directory it is, which version, and the facts about the store as a whole."""
+"""The store manifest ``store.json``: program, version, and values of the store as a whole."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ STORE_FORMAT = "omniagent-files"
 STORE_VERSION = 1
 
 
-class Marker:
-    """``store.json``, looked at again when it was replaced."""
+class Manifest:
+    """The manifest, read again after it was replaced."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
@@ -22,11 +22,11 @@ class Marker:
         self._record: dict[str, Any] = {}
 
     def check(self) -> bool:
-        """Tell whether the directory is a store already.
+        """Return True if the directory is a store.
 
         Raises:
-            NotOurStore: another program has put its own file there.
-            NewerVersion: a newer omniagent made the store.
+            NotOurStore: the file belongs to another program.
+            NewerVersion: a newer omniagent created the store.
             StoreCorrupt: the file cannot be read.
         """
         path = self._layout.marker
@@ -42,7 +42,7 @@ class Marker:
         return True
 
     def meta(self) -> dict[str, bytes]:
-        """Return the facts about the store."""
+        """Return the values of the store as a whole."""
         self.check()
         return {
             key: text.encode("utf-8", "surrogateescape")
@@ -50,7 +50,7 @@ class Marker:
         }
 
     def put(self, facts: dict[str, bytes]) -> None:
-        """Add facts, making the file when there is none; call it under the lock."""
+        """Add values, under the lock; create the file if it does not exist."""
         meta = {**self.meta(), **facts}
         texts = {key: value.decode("utf-8", "surrogateescape") for key, value in meta.items()}
         record = {**self._record, "format": STORE_FORMAT, "version": STORE_VERSION, "meta": texts}
@@ -62,7 +62,7 @@ class Marker:
             record = load(data.strip())
             if record["format"] != STORE_FORMAT:
                 raise NotOurStore(
-                    f"{path} was made by another program; the directory was left alone"
+                    f"{path} belongs to another program; the directory was not changed"
                 )
             if record["version"] > STORE_VERSION:
                 raise NewerVersion(

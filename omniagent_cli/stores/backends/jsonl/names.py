@@ -1,9 +1,9 @@
-"""Where things are. File names of sessions: readable for plain ids, the same on every kind of disk, and found without searching.
+"""Paths of a JSON-file store. File names of sessions are readable, portable, and found without a search.
 
-Small letters, digits, ``-``, ``_`` and ``.`` stand for themselves, ``+a`` for ``A``, ``%xx`` for any other byte
-of the UTF-8 form. So a name is ASCII, holds no capital letters (two ids that differ only in case are two files
-on a disk that ignores case) and can be read back. What a name may not begin with, or be, on some system is
-escaped too. A name that would be too long is cut, and ``~`` and a hash of the whole id follow.
+Lower-case letters, digits, ``-``, ``_`` and ``.`` are used unchanged, ``+a`` means ``A``, ``%xx`` any other byte of the
+UTF-8 form. So a name is ASCII, has no upper-case letters (ids that differ only in case are different files on every
+disk) and can be decoded. Names that are reserved on some system are escaped too. A name that would be too long is
+shortened and followed by ``~`` and a hash of the whole id.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ _RESERVED = frozenset(
     ["con", "prn", "aux", "nul"]
     + [f"{device}{number}" for device in ("com", "lpt") for number in range(10)]
 )
-"""Names that are devices on Windows, with any ending:
-https://learn.microsoft.com/windows/win32/fileio/naming-a-file"""
+"""Names of devices on Windows, with any extension:
+https://learn.microsoft.com/windows/win32/fileio/naming-a-file
+"""
 
 
 def file_name(session_id: str) -> str:
@@ -45,7 +46,7 @@ def _escape(byte: int) -> str:
 
 
 class Layout:
-    """Where things are in a store's directory: sessions in it, all else in ``.omniagent`` below it."""
+    """Paths in a store's directory: sessions in it, everything else in ``.omniagent`` below it."""
 
     def __init__(self, root: Path) -> None:
         own = root / ".omniagent"
@@ -64,27 +65,27 @@ class Layout:
         return self.root, self.own, self.hidden, self.drafts, self.torn
 
     def name_of(self, header: HeaderRow) -> str:
-        """Return where the log of a session belongs, as the journal and the index write it."""
+        """Return the path of a session log, relative as in the journal and the index."""
         if header.hidden:
             return f".omniagent/hidden/{header.uid}{SUFFIX}"
         return file_name(header.id)
 
     def path_of(self, header: HeaderRow) -> Path:
-        """Return where the log of a session belongs."""
+        """Return the path of a session log."""
         return self.hidden_path(header.uid) if header.hidden else self.visible_path(header.id)
 
     def visible_path(self, session_id: str) -> Path:
-        """Return where the log of a visible session belongs."""
+        """Return the path of the log of a visible session."""
         return self.root / file_name(session_id)
 
     def hidden_path(self, uid: str) -> Path:
-        """Return where the log of a hidden session (trash, staged import) belongs."""
+        """Return the path of the log of a hidden session (trash, staged import)."""
         return self.hidden / f"{uid}{SUFFIX}"
 
     def torn_path(self, uid: str) -> Path:
-        """Return where unfinished writes of a session are put."""
+        """Return the path of the side file for incomplete writes of a session."""
         return self.torn / f"{uid}.torn"
 
     def relative(self, path: Path) -> str:
-        """Return a path as the journal and the index write it."""
+        """Return a path relative to the store, as in the journal and the index."""
         return path.relative_to(self.root).as_posix()

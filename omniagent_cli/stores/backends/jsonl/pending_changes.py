@@ -1,4 +1,4 @@
-"""What one unit of work wants of one session, and how it gets into the session's file."""
+"""The pending changes of one session in a unit of work, and how they are written to its file."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from omniagent_cli.stores.backends.jsonl.disk import open_private, write_all
 from omniagent_cli.stores.backends.jsonl.journal import Step
 from omniagent_cli.stores.backends.jsonl.lines import header_line, message_line, record_line
 from omniagent_cli.stores.backends.jsonl.log import Log
-from omniagent_cli.stores.backends.jsonl.log_writer import Draft
+from omniagent_cli.stores.backends.jsonl.log_writer import LogWriter
 from omniagent_cli.stores.backends.jsonl.names import Layout
 from omniagent_cli.stores.backends.jsonl.rows import nearest, rows
 
 logger = logging.getLogger("omniagent.stores")
 
 REPLACED_BYTES = 1 << 18
-"""A log is written anew when replaced messages take up more than this and more than half of it."""
+"""Size of replaced messages beyond which, if they are more than half of the log, it is rewritten."""
 
 
 @dataclass(slots=True)
@@ -30,10 +30,10 @@ class Change:
 
     Attributes:
         rows: messages to add.
-        replaced: messages to put in the place of those at the same positions.
-        cuts: spans to take out.
-        recode: what every message of the log is put through.
-        arrivals: other sessions' logs and the spans that come from them.
+        replaced: messages that replace those at the same positions.
+        cuts: ranges to remove.
+        recode: function applied to every message of the log.
+        arrivals: logs of other sessions and the ranges moved from them.
         records: other records by kind and key; None removes one.
     """
 
@@ -45,17 +45,17 @@ class Change:
     records: dict[tuple[str, str], bytes | None] = field(default_factory=dict)
     removed: bool = False
     recode: Callable[[MessageRow], MessageRow] | None = None
-    draft: Draft | None = None
+    draft: LogWriter | None = None
 
     def put(self, header: HeaderRow) -> None:
-        """Take a header; a payload of None leaves the one taken before, or the stored one."""
+        """Set the header; a payload of None keeps the previous one, or the stored one."""
         payload = header.payload
         if payload is None and self.header is not None:
             payload = self.header.payload
         self.header = replace(header, payload=payload)
 
     def needs_rewrite(self, log: Log) -> bool:
-        """Tell whether lines at the end of the log cannot express it."""
+        """Return True if appended lines cannot express the change."""
         if self.cuts or self.arrivals or self.recode is not None or None in self.records.values():
             return True
         if any(row.position < log.header.next_position for row in self.rows):
@@ -67,7 +67,7 @@ class Change:
 
 
 def append_step(layout: Layout, log: Log, change: Change) -> Step:
-    """Return the step that adds lines to a log."""
+    """Return the step that appends lines to a log."""
     header = change.header or replace(log.header)
     facts: dict[str, Any] = {}
     start = log.end
@@ -83,7 +83,7 @@ def append_step(layout: Layout, log: Log, change: Change) -> Step:
         facts["records"] = offsets = {kind: {**keys} for kind, keys in log.record_offsets().items()}
         for (kind, key), payload in change.records.items():
             if payload is None:
-                continue  # a removal writes the log anew
+                continue  # a removal rewrites the log
             offsets.setdefault(kind, {})[key] = start + len(data)
             data += record_line(kind, key, payload)
         header.payload = log.data() if header.payload is None else header.payload
@@ -100,9 +100,9 @@ def append_step(layout: Layout, log: Log, change: Change) -> Step:
 
 
 def fill(
-    draft: Draft, log: Log | None, change: Change, header: HeaderRow, *, durable: bool
+    draft: LogWriter, log: Log | None, change: Change, header: HeaderRow, *, durable: bool
 ) -> None:
-    """Write a log anew: what stays of the old one, and what is added."""
+    """Write a new log from the remaining lines of the old one and the added ones."""
     draft.add(_merged(log, change))
     records: dict[tuple[str, str], bytes | None] = {}
     if log is not None:
@@ -131,8 +131,8 @@ def _kept(log: Log, change: Change) -> Iterator[MessageRow]:
             yield kept if change.recode is None else change.recode(kept)
 
 
-def set_torn_aside(layout: Layout, log: Log) -> None:
-    """Move what stands after the last finished change to a side file, and say so."""
+def move_torn_bytes(layout: Layout, log: Log) -> None:
+    """Move bytes after the last complete change to a side file, and log a warning."""
     if log.size <= log.end:
         return
     side = layout.torn_path(log.uid)

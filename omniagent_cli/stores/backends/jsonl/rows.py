@@ -1,8 +1,8 @@
-"""The messages of a log, by position, in either direction, without reading what is not asked for.
+"""The messages of a log, by position, in either direction, reading no more than necessary.
 
-Positions ascend through a log, except for lines that replace an earlier message. Such a line stands within
-`WINDOW` bytes of the version before it (a writer that is farther behind rewrites the file), so that a reader
-knows when a message is settled without looking at the rest of the file.
+Positions ascend through a log, except for lines that replace an earlier message. Such a line is within `WINDOW` bytes of
+the previous version (otherwise the writer rewrites the file), so a reader knows when a message is final without reading
+the rest of the file.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from omniagent_cli.stores.backends.jsonl.lines import BadLine, kind_of, place_of
 from omniagent_cli.stores.backends.jsonl.log import Log
 
 WINDOW = 1 << 18
-"""How far the line that replaces a message may stand from the version before."""
+"""Maximum distance between the versions of a message, in bytes."""
 
 NEAR = 1 << 15
-"""From this close on, reading line by line finds a position faster than halving."""
+"""Distance below which reading line by line is faster than binary search."""
 
 _Place = tuple[int, int, bool, bytes]
 """Offset, position, whether it replaces, line."""
 
 
 def rows(log: Log, span: RowRange) -> Iterator[MessageRow]:
-    """Yield messages as `Transaction.rows` describes it.
+    """Yield messages as described by `Transaction.rows`.
 
     Raises:
-        CorruptSession: a line on the way cannot be read, or messages are missing.
+        CorruptSession: a line cannot be read, or messages are missing.
     """
     found = _backward(log, span) if span.newest else _forward(log, span)
     stop = None if span.limit is None else span.skip + span.limit
@@ -41,7 +41,7 @@ def rows(log: Log, span: RowRange) -> Iterator[MessageRow]:
 
 
 def nearest(log: Log, position: int) -> bytes | None:
-    """Return the newest line of a message when it stands within the window at the end, else None."""
+    """Return the newest line of a message within the window at the end, or None."""
     for offset, line in log.tape.backward(log.end, log.first):
         if log.end - offset - len(line) > WINDOW:
             return None
@@ -99,7 +99,7 @@ def _plain(log: Log, places: Iterator[_Place]) -> Iterator[tuple[int, int, bytes
 
 
 def _settled(places: Iterator[_Place]) -> Iterator[tuple[int, int, bytes]]:
-    """Yield each message in its last version, holding it back as long as a later one may come."""
+    """Yield each message in its last version, holding it back while a later version is possible."""
     waiting: dict[int, tuple[int, bytes]] = {}
     for offset, position, replaces, line in places:
         while waiting:
@@ -109,7 +109,7 @@ def _settled(places: Iterator[_Place]) -> Iterator[tuple[int, int, bytes]]:
                 break
             del waiting[oldest]
             yield began, oldest, text
-        # What replaces a message before the first one asked for is passed over.
+        # Replacements of messages before the requested range are skipped.
         if not replaces or position in waiting:
             waiting[position] = (offset, line)
     for position, (began, text) in waiting.items():
@@ -135,7 +135,7 @@ def _backward(log: Log, span: RowRange) -> Iterator[tuple[int, bytes]]:
 
 
 def _end_of(log: Log, last: int) -> tuple[int, dict[int, tuple[int, bytes]]]:
-    """Return where the first message after a position begins, and the versions beyond of those up to it."""
+    """Return the offset of the first message after a position, and later versions of messages up to it."""
     end: int | None = None
     settled_at = 0
     later: dict[int, tuple[int, bytes]] = {}
@@ -155,7 +155,7 @@ def _end_of(log: Log, last: int) -> tuple[int, dict[int, tuple[int, bytes]]]:
 
 
 def _seek(log: Log, position: int) -> int:
-    """Return a line's beginning before which all messages stand below a position, by halving."""
+    """Return the offset of a line before which all messages are below a position, by binary search."""
     low, high = log.first, log.end
     if position == 0:
         return low
@@ -169,9 +169,9 @@ def _seek(log: Log, position: int) -> int:
 
 
 def _first_after(log: Log, start: int, end: int) -> _Place | None:
-    """Return the first message line, not a replacing one, that begins after an offset."""
+    """Return the first message line after an offset that does not replace another."""
     lines = log.tape.forward(start, log.end)
-    next(lines, None)  # the offset is in the middle of a line
+    next(lines, None)  # the offset is inside a line
     for offset, line in lines:
         if offset >= end:
             return None

@@ -1,6 +1,6 @@
-"""The store you can read: a directory with one log of JSON lines for each session.
+"""The readable store: a directory with one log of JSON lines per session.
 
-See `lines` for the lines, `journal` for changes of several files at once, `index` for lists.
+See `lines` for the format, `journal` for changes of several files at once, `index` for listings.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from omniagent_cli.errors import (
     UsageError,
 )
 from omniagent_cli.stores.backend import Transaction
-from omniagent_cli.stores.backends.jsonl import maintenance as care
+from omniagent_cli.stores.backends.jsonl import maintenance
 from omniagent_cli.stores.backends.jsonl.disk import locked
 from omniagent_cli.stores.backends.jsonl.index import Index
 from omniagent_cli.stores.backends.jsonl.journal import recover
 from omniagent_cli.stores.backends.jsonl.line_reader import Shrunk
-from omniagent_cli.stores.backends.jsonl.manifest import STORE_VERSION, Marker
+from omniagent_cli.stores.backends.jsonl.manifest import STORE_VERSION, Manifest
 from omniagent_cli.stores.backends.jsonl.names import Layout
 from omniagent_cli.stores.backends.jsonl.unit import JsonlUnit
 from omniagent_cli.stores.private import make_private_directory, unwritable
@@ -40,10 +40,10 @@ T = TypeVar("T")
 
 
 class JsonlFilesStore(SessionStore):
-    """Sessions in a directory, one JSON-lines file each; on disk when an operation returns.
+    """Sessions in a directory, one JSON-lines file each, on disk when an operation returns.
 
     Args:
-        path: the directory; it is made, private, by the first write.
+        path: the directory; the first write creates it, private.
         read_only: never write.
     """
 
@@ -59,10 +59,10 @@ class JsonlFilesStore(SessionStore):
         self._lock = threading.RLock()
         self._pid = os.getpid()
         self._index = Index(self._layout, read_only=read_only)
-        self._marker = Marker(self._layout)
+        self._marker = Manifest(self._layout)
         self._purged = threading.local()
         self._tidy = False
-        with self._telling(write=False):
+        with self._translate_errors(write=False):
             self._inspect()
 
     @property
@@ -72,7 +72,7 @@ class JsonlFilesStore(SessionStore):
 
     def _run(self, work: Callable[[Transaction], T], *, write: bool, durable: bool = True) -> T:
         self._after_fork()
-        with self._telling(write=write):
+        with self._translate_errors(write=write):
             return self._change(work, durable=durable) if write else self._look(work)
 
     def _look(self, work: Callable[[Transaction], T]) -> T:
@@ -111,7 +111,7 @@ class JsonlFilesStore(SessionStore):
 
     @contextlib.contextmanager
     def _exclusive(self) -> Iterator[None]:
-        """Hold the store alone, made and free of what a crash left."""
+        """Hold the exclusive lock, after creating the store and recovering from a crash."""
         if self._read_only:
             raise StoreReadOnly(
                 f"the store {self.path} cannot be written; it was opened for reading only"
@@ -121,7 +121,7 @@ class JsonlFilesStore(SessionStore):
             make_private_directory(directory)
         with locked(self._layout.lock):
             if recover(self._layout) or not self._tidy:
-                care.remove_leftovers(self._layout)
+                maintenance.remove_leftovers(self._layout)
                 self._tidy = True
             if not self._marker.check():
                 self._marker.put({})
@@ -129,7 +129,7 @@ class JsonlFilesStore(SessionStore):
 
     @contextlib.contextmanager
     def _shared(self) -> Iterator[None]:
-        """Keep writers out for a moment, where a lock can be had at all."""
+        """Hold the shared lock, if the lock file can be opened."""
         with contextlib.ExitStack() as stack:
             if not self._read_only:
                 with contextlib.suppress(OSError):
@@ -137,7 +137,7 @@ class JsonlFilesStore(SessionStore):
             yield
 
     def _settle(self) -> None:
-        """Wait for a change of several files that is on its way, or finish one that a crash interrupted."""
+        """Wait for a running change of several files, or finish one that a crash interrupted."""
         try:
             with self._lock, self._exclusive():
                 pass
@@ -155,8 +155,8 @@ class JsonlFilesStore(SessionStore):
             time.sleep(0.01)
 
     @contextlib.contextmanager
-    def _telling(self, *, write: bool) -> Iterator[None]:
-        """Say what the disk says in our words."""
+    def _translate_errors(self, *, write: bool) -> Iterator[None]:
+        """Translate errors of the disk."""
         try:
             yield
         except Shrunk as error:
@@ -172,7 +172,7 @@ class JsonlFilesStore(SessionStore):
 
     def _after_fork(self) -> None:
         if self._pid != os.getpid():
-            # A lock that another thread of the parent held would never be released here.
+            # A lock held by another thread of the parent would never be released here.
             self._lock = threading.RLock()
             self._index = Index(self._layout, read_only=self._read_only)
             self._pid = os.getpid()
@@ -181,22 +181,22 @@ class JsonlFilesStore(SessionStore):
         self._index.drop()
 
     def _scrub(self) -> None:
-        """Remove the unfinished writes of what was just removed; the files themselves are rewritten or gone."""
-        with self._telling(write=True), self._lock, self._exclusive():
+        """Remove incomplete writes of purged sessions; their logs are already rewritten or removed."""
+        with self._translate_errors(write=True), self._lock, self._exclusive():
             purged: set[str] = getattr(self._purged, "uids", set())
             self._index.forget(purged)
             for uid in purged:
                 self._layout.torn_path(uid).unlink(missing_ok=True)
-            care.remove_leftovers(self._layout)
+            maintenance.remove_leftovers(self._layout)
 
     def wipe(self) -> None:
-        """Write anew every log that holds more than its last state, and remove side files, unfinished writes and the index."""
+        """Rewrite every log that contains older content, and remove side files, incomplete writes and the index."""
         self.compact()
-        with self._telling(write=True), self._lock, self._exclusive():
-            care.remove_torn(self._layout)
+        with self._translate_errors(write=True), self._lock, self._exclusive():
+            maintenance.remove_torn(self._layout)
             self._layout.index.unlink(missing_ok=True)
             self._index.drop()
-            unread = care.unreadable(self._layout)
+            unread = maintenance.unreadable(self._layout)
         if unread:
             raise StoreCorrupt(
                 f"{unread[0]} cannot be read as a session and may hold plain text; `omniagent store check --repair`"
@@ -204,10 +204,10 @@ class JsonlFilesStore(SessionStore):
             )
 
     def outdated_backups(self) -> list[str]:
-        return [path for path in self.known_backups() if not self._has_our_key(path)]
+        return [path for path in self.known_backups() if not self._has_same_key(path)]
 
-    def _has_our_key(self, path: str) -> bool:
-        """Tell whether a copy is encrypted as we are."""
+    def _has_same_key(self, path: str) -> bool:
+        """Return True if a copy is encrypted with the same key."""
         try:
             with JsonlFilesStore(path, read_only=True) as copy:
                 theirs = copy.encryption()
@@ -216,36 +216,39 @@ class JsonlFilesStore(SessionStore):
         return theirs is not None and theirs == self.encryption()
 
     def backup(self, target: str | os.PathLike[str]) -> None:
-        """Copy the whole store to a new directory, consistently, while others write.
+        """Copy the whole store to a new directory, consistently, during use.
 
         Raises:
-            UsageError: the target is there already, or inside the store.
+            UsageError: the target exists, or is inside the store.
         """
         self._check_open()
         path = Path(target).expanduser().absolute()
         if os.path.lexists(path) or path.is_relative_to(self._layout.root):
-            raise UsageError(f"{path} is there already or inside the store; name a new directory")
-        with self._telling(write=False):
+            raise UsageError(f"{path} exists or is inside the store; choose a new directory")
+        with self._translate_errors(write=False):
             self._inspect()
-            care.back_up(self._layout, path, self._shared)
+            maintenance.back_up(self._layout, path, self._shared)
         self._note_backup(str(path))
 
     def compact(self) -> None:
-        """Write anew every log that holds more than its last state, one at a time."""
+        """Rewrite every log that contains older content, one at a time."""
         self._check_open()
-        for path in care.logs(self._layout):
-            with self._telling(write=True), self._lock, self._exclusive():
-                care.compact_log(self._layout, path)
-        with self._telling(write=True), self._lock, self._exclusive():
-            care.remove_leftovers(self._layout)
-            care.remove_orphans(self._layout)
+        for path in maintenance.logs(self._layout):
+            with self._translate_errors(write=True), self._lock, self._exclusive():
+                maintenance.compact_log(self._layout, path)
+        with self._translate_errors(write=True), self._lock, self._exclusive():
+            maintenance.remove_leftovers(self._layout)
+            maintenance.remove_orphans(self._layout)
 
     def check_backend(self, *, repair: bool) -> list[Problem]:
         from omniagent_cli.stores.backends.jsonl.check import check_log
 
         found = []
-        for path in care.logs(self._layout):
-            with self._telling(write=repair), self._exclusive() if repair else self._shared():
+        for path in maintenance.logs(self._layout):
+            with (
+                self._translate_errors(write=repair),
+                self._exclusive() if repair else self._shared(),
+            ):
                 found += check_log(self._layout, path, repair=repair)
         return found
 
@@ -258,8 +261,8 @@ class JsonlFilesStore(SessionStore):
         """Return facts about the store; sizes in bytes."""
         facts = super().info()
         facts["schema_version"] = STORE_VERSION
-        with self._telling(write=False):
+        with self._translate_errors(write=False):
             headers = self._index.headers(self._shared)
             facts["messages"] = sum(header.message_count for header in headers)
-            facts |= care.sizes(self._layout)
+            facts |= maintenance.sizes(self._layout)
         return facts

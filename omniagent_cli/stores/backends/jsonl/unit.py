@@ -1,4 +1,4 @@
-"""One unit of work on a JSON-file store: reads the files, collects the writes, and applies them at the end."""
+"""One unit of work on a JSON-file store: it reads the files, collects the writes, and applies them at the end."""
 
 from __future__ import annotations
 
@@ -27,31 +27,31 @@ from omniagent_cli.stores.backends.jsonl.index import Index
 from omniagent_cli.stores.backends.jsonl.journal import Step, in_order, perform, uid_at
 from omniagent_cli.stores.backends.jsonl.lines import BadLine, check_uid
 from omniagent_cli.stores.backends.jsonl.log import Log, NotALog
-from omniagent_cli.stores.backends.jsonl.log_writer import Draft
-from omniagent_cli.stores.backends.jsonl.manifest import Marker
+from omniagent_cli.stores.backends.jsonl.log_writer import LogWriter
+from omniagent_cli.stores.backends.jsonl.manifest import Manifest
 from omniagent_cli.stores.backends.jsonl.names import Layout
 from omniagent_cli.stores.backends.jsonl.pending_changes import (
     Change,
     append_step,
     fill,
-    set_torn_aside,
+    move_torn_bytes,
 )
 from omniagent_cli.stores.backends.jsonl.rows import rows
 
 _OPEN_LOGS = 32
-"""How many logs a reading unit keeps open; a search goes through all of them."""
+"""Maximum number of logs a reading unit keeps open; a search reads all of them."""
 _SPILL_ROWS = 2000
-"""How many messages of a new session are collected before they go to the disk."""
+"""Number of messages of a new session that are collected before they are written to disk."""
 
 
 class JsonlUnit(Transaction):
-    """Reads what is in the files; the writes come when `commit` is called, or never."""
+    """A transaction whose writes are applied by `commit`."""
 
     def __init__(
         self,
         layout: Layout,
         index: Index,
-        marker: Marker,
+        marker: Manifest,
         clock: Clock,
         *,
         settle: Callable[[], None] | None,
@@ -61,7 +61,7 @@ class JsonlUnit(Transaction):
         self._settle, self._locking = settle, locking
         self._logs: OrderedDict[str, Log] = OrderedDict()
         self._changes: dict[str, Change] = {}
-        self._drafts: list[Draft] = []
+        self._drafts: list[LogWriter] = []
         self._meta: dict[str, bytes] = {}
         self._headers: list[HeaderRow] | None = None
         self._asked: ListQuery | None = None
@@ -69,7 +69,7 @@ class JsonlUnit(Transaction):
         self._places: dict[str, int] = {}
         self.purged: set[str] = set()
 
-    # Reading.
+    # Reading
 
     def now(self) -> datetime:
         return self._clock()
@@ -81,7 +81,7 @@ class JsonlUnit(Transaction):
         path = self._layout.visible_path(session_id)
         log = self._open(path)
         if log is not None and log.header.id != session_id and self._settle is not None:
-            # A rename may be on its way just now: look again when it is done.
+            # A rename may be in progress: look again when it is complete.
             self._forget(log.uid)
             self._settle()
             log = self._open(path)
@@ -109,12 +109,12 @@ class JsonlUnit(Transaction):
     def _stored_data(self, header: HeaderRow) -> bytes | None:
         log = Log.open(self._layout.path_of(header))
         if log is None:
-            return None  # it went just now
+            return None  # removed meanwhile
         with contextlib.closing(log):
             return log.data()
 
     def _page(self, query: ListQuery) -> list[HeaderRow]:
-        """Sort once for all pages that are asked for in this unit of work."""
+        """Sort the headers once for all pages of a unit of work."""
         whole = replace(query, after=None, limit=sys.maxsize)
         if whole != self._asked:
             self._asked, self._answer = whole, whole.select(self._all())
@@ -152,7 +152,7 @@ class JsonlUnit(Transaction):
     def meta(self, key: str) -> bytes | None:
         return self._marker.meta().get(key)
 
-    # Collecting writes.
+    # Collecting writes
 
     def put(self, header: HeaderRow) -> None:
         self._change(header.uid).put(header)
@@ -166,7 +166,7 @@ class JsonlUnit(Transaction):
         change.rows += rows
         if len(change.rows) > _SPILL_ROWS and change.header is not None and self._log(uid) is None:
             if change.draft is None:
-                change.draft = Draft(self._layout, change.header)
+                change.draft = LogWriter(self._layout, change.header)
                 self._drafts.append(change.draft)
             change.draft.add(change.rows)
             change.rows = []
@@ -205,15 +205,15 @@ class JsonlUnit(Transaction):
     def _change(self, uid: str) -> Change:
         return self._changes.setdefault(uid, Change())
 
-    # Finding files.
+    # Finding files
 
     def _header(self, log: Log, *, payload: bool) -> HeaderRow:
         return replace(log.header, payload=log.data() if payload else None)
 
     def _log(self, uid: str, *, search: bool = False) -> Log | None:
-        """Return the log of a session: known, hidden, where it was last, or found by the index.
+        """Return the log of a session: known, hidden, at its last path, or found through the index.
 
-        Only a uid that came from outside is worth a search: any other was met before, or is new.
+        Only a uid given by the caller is searched; any other is known or new.
         """
         log = self._logs.get(uid)
         if log is not None:
@@ -270,10 +270,10 @@ class JsonlUnit(Transaction):
         if log is not None:
             log.close()
 
-    # Applying.
+    # Applying
 
     def commit(self, *, durable: bool) -> None:
-        """Apply what was collected: all of it, or nothing."""
+        """Apply the collected writes, all or none."""
         if self._meta:
             self._marker.put(self._meta)
         steps: list[Step] = []
@@ -296,13 +296,13 @@ class JsonlUnit(Transaction):
             return [Step("remove", self._layout.relative(path), uid)] if path else []
         log = self._log(uid)
         if log is not None:
-            set_torn_aside(self._layout, log)
+            move_torn_bytes(self._layout, log)
             if not change.needs_rewrite(log):
                 return self._append(log, change)
         header = change.header or (replace(log.header) if log else None)
         if header is None:
             return []
-        draft = change.draft or Draft(self._layout, header)
+        draft = change.draft or LogWriter(self._layout, header)
         self._drafts.append(draft)
         fill(draft, log, change, header, durable=durable)
         target = self._layout.path_of(header)
@@ -320,7 +320,7 @@ class JsonlUnit(Transaction):
         return [step, Step("move", step.path, log.uid, to=self._layout.relative(target))]
 
     def _where(self, uid: str) -> Path | None:
-        """Return where a session's file is, without opening more than it takes."""
+        """Return the path of a session's file, opening as few files as possible."""
         known = self._index.path(uid)
         if known is not None and uid_at(known) == uid:
             return known
@@ -328,7 +328,7 @@ class JsonlUnit(Transaction):
         return None if log is None else log.path
 
     def close(self) -> None:
-        """Close the files and remove what was begun, unless a journal still needs it."""
+        """Close the files and remove drafts, unless a journal needs them."""
         self._close_logs()
         if self._drafts and not self._layout.journal.exists():
             for draft in self._drafts:
