@@ -34,7 +34,7 @@ _PUBLIC = {
     "ToolContext": "omniagent_cli.agent.tools.context",
     "Window": "omniagent_cli.agent.context.window",
     "Rollover": "omniagent_cli.agent.context.rollover",
-    "Compacted": "omniagent_cli.agent.context.compaction",
+    "CompactionResult": "omniagent_cli.agent.context.compaction",
     "tool": "omniagent_cli.agent.tools.tool",
     "errors": "omniagent_cli",
 }
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from omniagent_cli._version import __version__
     from omniagent_cli.agent.agent import Agent
     from omniagent_cli.agent.context.attachments import attach
-    from omniagent_cli.agent.context.compaction import Compacted
+    from omniagent_cli.agent.context.compaction import CompactionResult
     from omniagent_cli.agent.context.rollover import Rollover
     from omniagent_cli.agent.context.window import Window
     from omniagent_cli.agent.events import ModelSettings
@@ -70,7 +70,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_SESSION_TTL",
     "Agent",
-    "Compacted",
+    "CompactionResult",
     "McpServer",
     "McpSkill",
     "Message",

@@ -8,26 +8,26 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from typing import Self
 
-from omniagent_cli.agent.context.compaction import Compacted, Compaction, Progress
+from omniagent_cli.agent.context.compaction import Compaction, CompactionResult, Progress
 from omniagent_cli.agent.context.rollover import Rollover
-from omniagent_cli.agent.context.titles import CURRENT, Titles, Titling
+from omniagent_cli.agent.context.titles import CURRENT, TitleGenerator, TitleSettings
 from omniagent_cli.agent.context.window import Window
 from omniagent_cli.agent.events import Engine, ModelSettings, TurnDone, TurnEvent
-from omniagent_cli.agent.loop_thread import Background
+from omniagent_cli.agent.loop_thread import LoopThread
 from omniagent_cli.agent.models.recall import NAME as RECALL
 from omniagent_cli.agent.models.recall import Recall
 from omniagent_cli.agent.tools.context import ToolContext
 from omniagent_cli.agent.tools.skill import Skill
-from omniagent_cli.agent.tools.tool import Approve, Offer, Tool, Toolbox
+from omniagent_cli.agent.tools.tool import Approve, OfferedTools, Tool, Toolbox
 from omniagent_cli.agent.tools.tool_toggles import (
-    Known,
-    SessionSwitches,
-    Switches,
-    SwitchesOfSessions,
-    checked_switch,
+    SessionToggleStore,
+    SessionToolToggles,
+    ToolStatus,
+    ToolToggles,
+    resolve_toggle,
 )
 from omniagent_cli.agent.tools.toolset import Toolset
-from omniagent_cli.agent.transcript import LooseTranscript, SessionTranscript, Transcript
+from omniagent_cli.agent.transcript import EphemeralTranscript, SessionTranscript, Transcript
 from omniagent_cli.agent.turn import MAX_TOOL_ROUNDS, Turn
 from omniagent_cli.errors import ContextLengthExceeded, UsageError
 from omniagent_cli.keys import KeyChain
@@ -46,8 +46,8 @@ class Agent:
         tools: what the model may call.
         skills: more of it, in groups that are set up before the first turn that offers tools and closed with the
             agent; a function that returns them is called then.
-        switches: which tools and skills are offered; all unless told. A session may have switches of its own,
-            see `switch_tool`.
+        toggles: which tools and skills are offered; all unless told. A session may have switches of its own,
+            see `toggle_tool`.
         approve: asked before a tool that writes or destroys; None refuses them.
         settings: how to ask the model.
         window: how much of a session is sent.
@@ -69,13 +69,13 @@ class Agent:
         system_prompt: str = "",
         tools: Sequence[Tool] = (),
         skills: Sequence[Skill] | Callable[[], Sequence[Skill]] = (),
-        switches: Switches | None = None,
+        toggles: ToolToggles | None = None,
         approve: Approve | None = None,
         settings: ModelSettings | None = None,
         window: Window | None = None,
         max_tool_rounds: int = MAX_TOOL_ROUNDS,
         rollover: Rollover | None = None,
-        titles: str | Engine | Titling | None = None,
+        titles: str | Engine | TitleSettings | None = None,
         agent_id: str = "",
         base_url: str | None = None,
         api: str | None = None,
@@ -83,7 +83,7 @@ class Agent:
     ) -> None:
         self.store = store
         self.system_prompt = system_prompt
-        self.toolset = Toolset(tools, skills, store=store, switches=switches)
+        self.toolset = Toolset(tools, skills, store=store, toggles=toggles)
         self.approve = approve
         self.settings = settings or ModelSettings()
         self.window = window or Window()
@@ -92,13 +92,13 @@ class Agent:
         self.agent_id = agent_id
         self.engine: Engine = open_model(model, base_url=base_url, api=api, keys=keys)
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="omniagent-store")
-        self._background = Background()
+        self._loop_thread = LoopThread()
         self._compacting: Compaction | None = None
-        self._titles: Titles | None = None
+        self._titles: TitleGenerator | None = None
         if titles is not None and store is not None:
             titling = _titling(titles, keys)
-            self._titles = Titles(store, self._worker, titling, self.settings)
-        self._session_switches = SwitchesOfSessions()
+            self._titles = TitleGenerator(store, self._worker, titling, self.settings)
+        self._session_toggles = SessionToggleStore()
         self._closed = False
 
     # Asking, asynchronously.
@@ -120,10 +120,10 @@ class Agent:
         async with aclosing(turn.run(content)) as events:
             async for event in events:
                 if isinstance(event, TurnDone) and event.session_id and self._titles is not None:
-                    self._titles.begin(event.session_id, turn.engine)
+                    self._titles.start(event.session_id, turn.engine)
                 yield event
 
-    async def go_on(
+    async def continue_turn(
         self, session_id: str, turn_id: str | None = None, *, engine: Engine | None = None
     ) -> AsyncGenerator[TurnEvent, None]:
         """Go on with a turn that stopped early, and yield what happens, as `stream` does.
@@ -144,7 +144,7 @@ class Agent:
         """
         transcript = self._session_transcript(check_session_id(session_id))
         turn = self._turn(transcript, session_id, engine)
-        turn.partial = await transcript.take_up(turn_id)
+        turn.partial = await transcript.resume(turn_id)
         if turn.partial is not None and isinstance(turn.engine, Recall):
             raise UsageError("recall cannot go on with an answer; choose a model, or ask again")
         async with aclosing(turn.run(None)) as events:
@@ -161,11 +161,13 @@ class Agent:
 
     # Tools.
 
-    async def known_tools(self, session_id: str | None = None) -> tuple[list[Known], list[str]]:
+    async def tool_statuses(
+        self, session_id: str | None = None
+    ) -> tuple[list[ToolStatus], list[str]]:
         """Return every tool there is, on or off in a session, and what went wrong when the skills were set up."""
-        return await self.toolset.known(await self._switches(session_id or ""))
+        return await self.toolset.tool_statuses(await self._toggles(session_id or ""))
 
-    async def switch_tool(self, session_id: str, name: str, *, on: bool) -> None:
+    async def toggle_tool(self, session_id: str, name: str, *, on: bool) -> None:
         """Switch a tool, or a whole skill, on or off in one session, from its next turn on.
 
         It is kept in the session's state (``tools``), so it holds when the session is gone on with. Without a session
@@ -174,12 +176,12 @@ class Agent:
         Raises:
             UsageError: there is none of that name, or it is off for every session.
         """
-        known, _ = await self.known_tools(session_id)
-        switches = (await self._switches(session_id)).switched(
-            name, checked_switch(known, name, on=on), on=on
+        known, _ = await self.tool_statuses(session_id)
+        toggles = (await self._toggles(session_id)).with_toggle(
+            name, resolve_toggle(known, name, on=on), on=on
         )
         await asyncio.get_running_loop().run_in_executor(
-            self._worker, self._session_switches.keep, self.store, session_id, switches
+            self._worker, self._session_toggles.save, self.store, session_id, toggles
         )
 
     # Summing up.
@@ -191,7 +193,7 @@ class Agent:
         *,
         engine: Engine | None = None,
         progress: Progress | None = None,
-    ) -> Compacted:
+    ) -> CompactionResult:
         """Let the model sum up all but the newest turns of a session; from now on the summary is sent instead of them.
 
         Nothing stored is lost. When it fails, or is cancelled, everything is as it was.
@@ -213,9 +215,9 @@ class Agent:
             session_id, asked, self.window, instructions=instructions, progress=progress
         )
 
-    def compact(self, session_id: str, instructions: str = "") -> Compacted:
+    def compact(self, session_id: str, instructions: str = "") -> CompactionResult:
         """Sum up the older part of a session, from a plain function; see `acompact`."""
-        return self._background.run(self.acompact(session_id, instructions))
+        return self._loop_thread.run(self.acompact(session_id, instructions))
 
     def _check_open(self) -> None:
         if self._closed:
@@ -249,7 +251,7 @@ class Agent:
 
     def process(self, content: Content) -> str:
         """Ask without a session and return the answer: no session is read or written."""
-        return self._background.run(self.aprocess(content))
+        return self._loop_thread.run(self.aprocess(content))
 
     def process_with_session(self, session_id: str, content: Content) -> str:
         """Ask in a session and return the answer.
@@ -260,19 +262,19 @@ class Agent:
             ModelError: the model did not answer; asking the same again does not store the question twice.
             UsageError: the agent has no store.
         """
-        return self._background.run(self.aprocess_with_session(session_id, content))
+        return self._loop_thread.run(self.aprocess_with_session(session_id, content))
 
     def stream_sync(self, content: Content, session_id: str | None = None) -> Iterator[TurnEvent]:
         """Ask and yield what happens, from a plain function; see `stream`."""
-        return self._background.iterate(self.stream(content, session_id))
+        return self._loop_thread.iterate(self.stream(content, session_id))
 
     def close(self) -> None:
         """Let go of connections, skills and threads; the store stays open, it is the caller's."""
         self._closed = True
         if self._titles is not None:
-            self._background.run(self._titles.aclose())
-        self._background.run(self.engine.aclose())
-        self._background.close()
+            self._loop_thread.run(self._titles.aclose())
+        self._loop_thread.run(self.engine.aclose())
+        self._loop_thread.close()
         self.toolset.close()
         self._worker.shutdown()
 
@@ -299,7 +301,7 @@ class Agent:
 
     def _transcript(self, session_id: str | None) -> Transcript:
         if session_id is None:
-            return LooseTranscript()
+            return EphemeralTranscript()
         return self._session_transcript(check_session_id(session_id))
 
     def _session_transcript(self, session_id: str) -> SessionTranscript:
@@ -336,17 +338,17 @@ class Agent:
             return Toolbox()
         return Toolbox(
             approve=self.approve,
-            offer=lambda: self._offer(transcript.session_id),
+            load_tools=lambda: self._offered_tools(transcript.session_id),
             context=ToolContext(self.store, transcript.session_id),
         )
 
-    async def _offer(self, session_id: str) -> Offer:
-        return await self.toolset.offer(await self._switches(session_id))
+    async def _offered_tools(self, session_id: str) -> OfferedTools:
+        return await self.toolset.offered_tools(await self._toggles(session_id))
 
-    async def _switches(self, session_id: str) -> SessionSwitches:
+    async def _toggles(self, session_id: str) -> SessionToolToggles:
         """Return what was switched in a session, and write down what was switched before there was one."""
         return await asyncio.get_running_loop().run_in_executor(
-            self._worker, self._session_switches.of, self.store, session_id
+            self._worker, self._session_toggles.load, self.store, session_id
         )
 
     async def _last(self, events: AsyncIterator[TurnEvent]) -> TurnDone:
@@ -356,14 +358,14 @@ class Agent:
         return TurnDone(Message("assistant", ""))
 
 
-def _titling(titles: str | Engine | Titling, keys: KeyChain | None) -> Titling:
-    if isinstance(titles, Titling):
+def _titling(titles: str | Engine | TitleSettings, keys: KeyChain | None) -> TitleSettings:
+    if isinstance(titles, TitleSettings):
         return titles
     if titles == CURRENT:
-        return Titling()
+        return TitleSettings()
     if titles == RECALL:
         raise UsageError("recall is no language model and names nothing; choose another for titles")
-    return Titling(lambda: open_model(titles, keys=keys))
+    return TitleSettings(lambda: open_model(titles, keys=keys))
 
 
 def open_model(

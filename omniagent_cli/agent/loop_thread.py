@@ -15,10 +15,10 @@ from omniagent_cli.errors import AgentError
 
 T = TypeVar("T")
 
-_PATIENCE_SECONDS = 5.0
+_CLOSE_TIMEOUT_SECONDS = 5.0
 
 
-class Background:
+class LoopThread:
     """Runs coroutines for callers that are not asynchronous; the thread starts with the first one."""
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class Background:
         except BaseException:
             if not future.done():
                 future.cancel()
-                self._settle()
+                self._wait_for_cleanup()
             raise
 
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
@@ -58,9 +58,9 @@ class Background:
             if close is not None and not _exiting.is_set():
                 self.run(close())
 
-    def _settle(self) -> None:
+    def _wait_for_cleanup(self) -> None:
         """Wait until the cancelled work has finished cleaning up."""
-        asyncio.run_coroutine_threadsafe(_others(), self._started()).result(timeout=10)
+        asyncio.run_coroutine_threadsafe(_other_tasks(), self._started()).result(timeout=10)
 
     def _started(self) -> asyncio.AbstractEventLoop:
         with self._lock:
@@ -84,16 +84,16 @@ class Background:
         if loop is not None and thread is not None:
             # What will not be ended is left behind, and nobody can do anything about that.
             loop.set_exception_handler(lambda _loop, _context: None)
-            ending = asyncio.run_coroutine_threadsafe(_others(cancel=True), loop)
+            ending = asyncio.run_coroutine_threadsafe(_other_tasks(cancel=True), loop)
             with suppress(TimeoutError):
-                ending.result(_PATIENCE_SECONDS + 1)
+                ending.result(_CLOSE_TIMEOUT_SECONDS + 1)
             loop.call_soon_threadsafe(loop.stop)
-            thread.join(_PATIENCE_SECONDS if ending.done() else 0)
+            thread.join(_CLOSE_TIMEOUT_SECONDS if ending.done() else 0)
             if not thread.is_alive():
                 loop.close()
 
 
-_running: weakref.WeakSet[Background] = weakref.WeakSet()
+_running: weakref.WeakSet[LoopThread] = weakref.WeakSet()
 _exiting = threading.Event()
 """Set when the interpreter exits: no loop starts again for an iterator that is only then collected."""
 
@@ -102,8 +102,8 @@ _exiting = threading.Event()
 def _close_running() -> None:
     """Close what a host program left open: finalizing the interpreter under a thread can crash it."""
     _exiting.set()
-    for background in list(_running):
-        background.close()
+    for loop_thread in list(_running):
+        loop_thread.close()
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:
@@ -116,14 +116,14 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
         return
 
 
-async def _others(*, cancel: bool = False) -> None:
+async def _other_tasks(*, cancel: bool = False) -> None:
     """Wait, not for ever, until the other tasks of this loop have ended."""
     rest = asyncio.all_tasks() - {asyncio.current_task()}
     for task in rest:
         if cancel:
             task.cancel()
     if rest:
-        await asyncio.wait(rest, timeout=_PATIENCE_SECONDS)
+        await asyncio.wait(rest, timeout=_CLOSE_TIMEOUT_SECONDS)
 
 
 async def _next_or(events: AsyncIterator[T], end: object) -> T | object:

@@ -28,38 +28,38 @@ _TOLD_UNTIL_THEN = ("error", "continued")
 class Ending(Enum):
     """How a turn ended."""
 
-    WHOLE = "its answer is whole"
+    COMPLETE = "its answer is whole"
     UNANSWERED = "it has no answer"
     PARTIAL = "its answer was interrupted"
     FAILED = "its answer failed in the middle"
     CUT = "its answer was cut at the model's token limit"
-    AMID_TOOLS = "it stopped among its tools"
+    IN_TOOLS = "it stopped among its tools"
 
     @property
-    def goes_on(self) -> bool:
+    def is_resumable(self) -> bool:
         """Whether there is something to go on from; without an answer the question can only be asked again."""
-        return self not in (Ending.WHOLE, Ending.UNANSWERED)
+        return self not in (Ending.COMPLETE, Ending.UNANSWERED)
 
 
 def ending(turn: Sequence[Message]) -> Ending:
     """Return how a turn ended, from its messages; one without messages is whole."""
     if not turn:
-        return Ending.WHOLE
+        return Ending.COMPLETE
     last = turn[-1]
     if last.role == "tool" or last.tool_calls:
-        return Ending.AMID_TOOLS
+        return Ending.IN_TOOLS
     if last.role != "assistant":
         return Ending.UNANSWERED
     if not last.text.strip():
-        return Ending.WHOLE if last.status == "complete" else Ending.UNANSWERED
+        return Ending.COMPLETE if last.status == "complete" else Ending.UNANSWERED
     if not isinstance(last.content, str):
-        return Ending.WHOLE
+        return Ending.COMPLETE
     if last.status != "complete":
         return Ending.FAILED if last.status == "failed" else Ending.PARTIAL
-    return Ending.CUT if (last.extra or {}).get("finish_reason") == "length" else Ending.WHOLE
+    return Ending.CUT if (last.extra or {}).get("finish_reason") == "length" else Ending.COMPLETE
 
 
-def may_grow(message: Message) -> bool:
+def may_be_streaming(message: Message) -> bool:
     """Tell whether an answer may be growing right now, in another program, for nothing says how it ended."""
     return message.status == "interrupted" and not (message.extra or {}).get("error")
 
@@ -91,7 +91,7 @@ def _asks(message: Message, turn_id: str | None) -> bool:
     return message.role == "user" and turn_id in (None, message.turn_id)
 
 
-def turn_to_go_on_with(store: SessionStore, session_id: str, turn_id: str | None) -> list[Message]:
+def resumable_turn(store: SessionStore, session_id: str, turn_id: str | None) -> list[Message]:
     """Return the messages of a turn that a model can go on with.
 
     Raises:
@@ -101,12 +101,12 @@ def turn_to_go_on_with(store: SessionStore, session_id: str, turn_id: str | None
     end = ending(turn)
     if not turn:
         raise UsageError("there is nothing to go on with; this session has no question")
-    if end is Ending.WHOLE:
+    if end is Ending.COMPLETE:
         raise UsageError("there is nothing to go on with; the last answer is whole")
     return turn
 
 
-def taken_up(partial: Message, model: str) -> Message:
+def resumed_answer(partial: Message, model: str) -> Message:
     """Return the message that a partial answer grows on as; the stored one stays until the first new piece."""
     message = partial.copy()
     extra = message.extra or {}
@@ -121,7 +121,7 @@ def instruction() -> dict[str, Any]:
     return {"role": "user", "content": INSTRUCTION}
 
 
-def added(before: Mapping[str, Any] | None, usage: Mapping[str, Any]) -> dict[str, Any]:
+def add_usage(before: Mapping[str, Any] | None, usage: Mapping[str, Any]) -> dict[str, Any]:
     """Return the usage of an answer that was asked for twice."""
     sums = dict(before or {})
     for key, value in usage.items():

@@ -7,12 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from omniagent_cli.errors import UsageError
 from omniagent_cli.json_format import dump
-from omniagent_cli.text.sanitize import one_line
-
-_AT_MOST = 20
-"""So many problems of an answer are told."""
 
 # What OpenAI's strict mode takes: https://platform.openai.com/docs/guides/structured-outputs#supported-schemas
 _STRICT_WORDS = frozenset(
@@ -63,99 +58,6 @@ def instruction(schema: Mapping[str, Any]) -> str:
     )
 
 
-def check_schema(text: str, origin: str) -> dict[str, Any]:
-    """Read a JSON schema.
-
-    Raises:
-        UsageError: it is not JSON, not a schema, or points outside itself; nothing is fetched.
-    """
-    try:
-        schema = json.loads(text, parse_constant=_no_constant)
-    except RecursionError as error:
-        raise UsageError(f"{origin} is nested too deeply to be a schema") from error
-    except ValueError as error:
-        raise UsageError(f"{origin} is not JSON: {one_line(str(error))}") from error
-    if not isinstance(schema, dict):
-        raise UsageError(f"{origin} is no JSON schema: it is {_kind(schema)}, not an object")
-    import jsonschema
-
-    kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
-    try:
-        wrong = jsonschema.exceptions.best_match(kind(kind.META_SCHEMA).iter_errors(schema))
-    except RecursionError as error:
-        raise UsageError(f"{origin} is nested too deeply to be a schema") from error
-    if wrong is not None:
-        raise UsageError(f"{origin} is no JSON schema: {_told(wrong)}")
-    _check_references(schema, kind, origin)
-    return schema
-
-
-def _check_references(schema: Mapping[str, Any], kind: Any, origin: str) -> None:
-    """Refuse references that lead nowhere, before a model is paid for an answer nobody can check."""
-    import referencing
-    import referencing.exceptions
-    from referencing.jsonschema import specification_with
-
-    specification = specification_with(kind.META_SCHEMA["$schema"])
-    resource = referencing.Resource.from_contents(schema, default_specification=specification)
-    registry = referencing.Registry().with_resource("", resource).crawl()
-    resolver = registry.resolver_with_root(resource)
-    words = [word for word in _words(schema) if word != ("$id", schema.get("$id"))]
-    if any(name == "$id" for name, _ in words):
-        return  # its parts have names of their own; what leads nowhere shows when it is used
-    for reference in (value for name, value in words if name == "$ref"):
-        try:
-            resolver.lookup(reference)
-        except (referencing.exceptions.Unresolvable, ValueError) as error:
-            raise UsageError(
-                f"{origin} refers to {one_line(reference)!r}, which is not in it; nothing is fetched, put it under $defs"
-            ) from error
-
-
-def _words(schema: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the references and the names in a schema."""
-    todo: list[Any] = [schema]
-    while todo:
-        part = todo.pop()
-        if isinstance(part, dict):
-            for word in ("$id", "$ref"):
-                if isinstance(part.get(word), str):
-                    yield word, part[word]
-            todo += [
-                inner for key, inner in part.items() if key not in ("const", "enum", "default")
-            ]
-        elif isinstance(part, list):
-            todo += part
-
-
-def problems(value: Any, schema: Mapping[str, Any]) -> list[str]:
-    """Return what is wrong with a value, a line for each problem: where, and why; empty when it follows the schema."""
-    import jsonschema
-    import referencing
-    import referencing.exceptions
-
-    kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
-    # A registry of our own, because the default one would fetch what a schema refers to.
-    checker = kind(schema, registry=referencing.Registry(), format_checker=kind.FORMAT_CHECKER)
-    try:
-        found = sorted(checker.iter_errors(value), key=lambda wrong: list(map(str, wrong.path)))
-    except RecursionError:
-        return ["it, or the schema, is nested too deeply to be checked"]
-    except referencing.exceptions.Unresolvable as error:
-        return [f"the schema refers to what is not in it: {one_line(str(error))}"]
-    told = [_told(wrong) for wrong in found[:_AT_MOST]]
-    return [*told, f"... and {len(found) - _AT_MOST} more"] if len(found) > _AT_MOST else told
-
-
-def _told(wrong: Any) -> str:
-    place = "".join(
-        f"[{step}]" if isinstance(step, int) else f".{step}" for step in wrong.absolute_path
-    )
-    reason = one_line(wrong.message)
-    reason = reason if len(reason) <= 200 else f"{reason[:199]}…"
-    return f"{one_line(f'${place}')}: {reason}"
-
-
 def read_json(text: str) -> Any:
     """Return the JSON value an answer is, or the one in its first code block.
 
@@ -173,18 +75,13 @@ def read_json(text: str) -> Any:
 
 def _loaded(text: str) -> Any:
     try:
-        return json.loads(text, parse_constant=_no_constant)
+        return json.loads(text, parse_constant=_reject_constant)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
 
 
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON value")
-
-
-def _kind(value: Any) -> str:
-    kinds = {dict: "an object", list: "a list", str: "a text", bool: "true or false"}
-    return "null" if value is None else kinds.get(type(value), "a number")
+def _reject_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a JSON value")
 
 
 def first_code_block(text: str) -> str | None:

@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
-from omniagent_cli.agent.context.attachments import Held
+from omniagent_cli.agent.context.attachments import AttachmentResolver
 from omniagent_cli.agent.context.rollover import Rollover
 from omniagent_cli.agent.context.summary import summary_of
-from omniagent_cli.agent.context.window import Selection, Window, choose, select
-from omniagent_cli.agent.resume import Ending, ending, may_grow, turn_to_go_on_with
+from omniagent_cli.agent.context.window import Selection, Window, select_messages, select_records
+from omniagent_cli.agent.resume import Ending, ending, may_be_streaming, resumable_turn
 from omniagent_cli.errors import InvalidRecord, SessionNotFound
 from omniagent_cli.models import Content, Message, detached
 from omniagent_cli.stores.operations.append import WriteResult
@@ -39,7 +39,7 @@ class Transcript(Protocol):
         """Return what to send, the question last."""
         ...
 
-    async def whole(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    async def resolve_attachments(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return messages as they are sent: with the data of their attachments in them."""
         ...
 
@@ -49,7 +49,7 @@ class Transcript(Protocol):
         """Write finished messages down, with what they refer to, and return them as stored."""
         ...
 
-    async def grow(self, message: Message) -> Message:
+    async def checkpoint(self, message: Message) -> Message:
         """Write down how far an answer has come and return it as stored."""
         ...
 
@@ -62,7 +62,7 @@ class Transcript(Protocol):
         ...
 
 
-class LooseTranscript:
+class EphemeralTranscript:
     """A turn that is kept nowhere."""
 
     session_id = ""
@@ -70,7 +70,7 @@ class LooseTranscript:
     def __init__(self) -> None:
         self.notices: list[str] = []
         self._messages: list[Message] = []
-        self._held = Held(lambda _: None)
+        self._resolver = AttachmentResolver(lambda _: None)
 
     async def begin(self, content: Content) -> None:
         """Remember the question for this turn."""
@@ -78,11 +78,11 @@ class LooseTranscript:
 
     async def history(self, window: Window) -> list[dict[str, Any]]:
         """Return the turn so far."""
-        return select(self._messages, window)
+        return select_records(self._messages, window)
 
-    async def whole(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    async def resolve_attachments(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return messages with what was given with them."""
-        sent, told = self._held.to_send(records)
+        sent, told = self._resolver.resolve(records)
         self.notices += told
         return sent
 
@@ -94,7 +94,7 @@ class LooseTranscript:
         self._messages.extend(messages)
         return messages
 
-    async def grow(self, message: Message) -> Message:
+    async def checkpoint(self, message: Message) -> Message:
         """Nothing is kept."""
         return message
 
@@ -129,8 +129,10 @@ class SessionTranscript:
         self._worker = worker
         self._agent_id = agent_id
         self._rollover = rollover or Rollover()
-        self._told_size = False
-        self._held = Held(lambda sha256: store.attachment(self.session_id, sha256))
+        self._size_reported = False
+        self._resolver = AttachmentResolver(
+            lambda sha256: store.attachment(self.session_id, sha256)
+        )
         self._uid: str | None = None
         self._question: Message | None = None
         self._written: list[Message] = []
@@ -152,7 +154,7 @@ class SessionTranscript:
         written = self._store.write(
             self.session_id, question, agent_id=self._agent_id, attachments=attachments
         )
-        self._note(written)
+        self._follow(written)
         self._question = written.messages[0]
 
     def _unanswered(self, content: Content) -> Message | None:
@@ -165,9 +167,9 @@ class SessionTranscript:
         if asked is None or asked.content != content:
             return None
         end = next(message for message in reversed(last) if message.turn_id == asked.turn_id)
-        return asked if end.status != "complete" and not may_grow(end) else None
+        return asked if end.status != "complete" and not may_be_streaming(end) else None
 
-    async def take_up(self, turn_id: str | None) -> Message | None:
+    async def resume(self, turn_id: str | None) -> Message | None:
         """Go on with a turn instead of beginning one, and return the answer it had begun, if it had.
 
         Raises:
@@ -175,10 +177,10 @@ class SessionTranscript:
         """
 
         def work() -> Message | None:
-            turn = turn_to_go_on_with(self._store, self.session_id, turn_id)
+            turn = resumable_turn(self._store, self.session_id, turn_id)
             self._uid = self._store.header(self.session_id).uid
             self._question, *self._written = turn
-            begun = ending(turn) not in (Ending.AMID_TOOLS, Ending.UNANSWERED)
+            begun = ending(turn) not in (Ending.IN_TOOLS, Ending.UNANSWERED)
             return turn[-1] if begun else None
 
         return await self._in_order(work)
@@ -198,24 +200,24 @@ class SessionTranscript:
             last=window.max_messages + window.max_messages // 2 + 8,
             after=summary.up_to if summary else None,
         )
-        chosen = choose(self._with_turn(stored), window, summary)
-        self._tell_size(chosen, window)
+        chosen = select_messages(self._with_turn(stored), window, summary)
+        self._report_size(chosen, window)
         return chosen.records
 
-    def _tell_size(self, chosen: Selection, window: Window) -> None:
+    def _report_size(self, chosen: Selection, window: Window) -> None:
         """Say once in a turn what the budget of tokens is too small for."""
-        if self._told_size or not (chosen.oversized or chosen.left_out):
+        if self._size_reported or not (chosen.oversized_tokens or chosen.omitted_summary_tokens):
             return
-        self._told_size = True
+        self._size_reported = True
         limit = f"window.max_tokens ({window.max_tokens:,})"
-        if chosen.oversized:
+        if chosen.oversized_tokens:
             self.notices.append(
-                f"the last message alone is about {chosen.oversized:,} tokens, more than {limit};"
+                f"the last message alone is about {chosen.oversized_tokens:,} tokens, more than {limit};"
                 " it is sent without what was said before"
             )
         else:
             self.notices.append(
-                f"the summary of what was said before is about {chosen.left_out:,} tokens, too many for {limit}"
+                f"the summary of what was said before is about {chosen.omitted_summary_tokens:,} tokens, too many for {limit}"
                 " beside the question; it is not sent"
             )
 
@@ -229,9 +231,9 @@ class SessionTranscript:
         before = [m for m in stored if turn not in (m.turn_id, m.id) and m.id not in own]
         return [*before, question, *self._written]
 
-    async def whole(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    async def resolve_attachments(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return messages with their attachments, of which only those in the window are read."""
-        sent, told = await self._in_order(lambda: self._held.to_send(records))
+        sent, told = await self._in_order(lambda: self._resolver.resolve(records))
         self.notices += told
         return sent
 
@@ -242,36 +244,36 @@ class SessionTranscript:
 
         def work() -> list[Message]:
             for message in messages:
-                self._belong(message)
+                self._set_turn_id(message)
             written = self._store.write(
                 self.session_id, messages, uid=self._uid, attachments=attachments
             )
-            self._note(written)
+            self._follow(written)
             self._written.extend(written.messages)
             return written.messages
 
         return await self._in_order(work)
 
-    async def grow(self, message: Message) -> Message:
+    async def checkpoint(self, message: Message) -> Message:
         """Replace the growing answer in place."""
-        return await self._in_order(lambda: self._checkpoint(message, final=False))
+        return await self._in_order(lambda: self._write_checkpoint(message, final=False))
 
     async def finish(self, message: Message, *, model: str | None = None) -> Message:
         """Replace the growing answer by its end; a model is pinned to a session that had none."""
 
         def work() -> Message:
-            stored = self._checkpoint(message, final=True)
+            stored = self._write_checkpoint(message, final=True)
             self._written = [m for m in self._written if m.id != stored.id]  # one that went on
             self._written.append(stored)
             if message.status == "complete":
-                self._answered()
+                self._clear_failure()
             if model and not self._store.header(self.session_id).model:
                 self._store.set_model(self.session_id, model)
             return stored
 
         return await self._in_order(work)
 
-    def _answered(self) -> None:
+    def _clear_failure(self) -> None:
         """Take back the mark of an earlier failure from the question."""
         question = self._question
         if question is not None and question.status != "complete":
@@ -288,10 +290,10 @@ class SessionTranscript:
             if any(message.id == question.id for message in standing):
                 self._store.set_message_status(self.session_id, place, status, {"error": error})
 
-    def _checkpoint(self, message: Message, *, final: bool) -> Message:
-        self._belong(message)
+    def _write_checkpoint(self, message: Message, *, final: bool) -> Message:
+        self._set_turn_id(message)
         written = self._store.checkpoint(self.session_id, message, uid=self._uid or "", final=final)
-        self._note(written)
+        self._follow(written)
         (stored,) = written.messages
         # Set here, in the worker: whoever waits may be cancelled, and must not store the answer twice.
         message.position, message.record = stored.position, stored.record
@@ -303,11 +305,11 @@ class SessionTranscript:
         if question is not None:
             await self._in_order(lambda: self._mark(question, status, error))
 
-    def _belong(self, message: Message) -> None:
+    def _set_turn_id(self, message: Message) -> None:
         if self._question is not None and not message.turn_id:
             message.turn_id = self._question.turn_id
 
-    def _note(self, written: WriteResult) -> None:
+    def _follow(self, written: WriteResult) -> None:
         """Follow the session when it was renamed or had to be recovered."""
         if written.recovered:
             self.notices.append(

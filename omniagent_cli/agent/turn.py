@@ -9,8 +9,8 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from omniagent_cli.agent import resume as continuing
-from omniagent_cli.agent.context.attachments import explained
+from omniagent_cli.agent import resume
+from omniagent_cli.agent.context.attachments import explain_refusal
 from omniagent_cli.agent.context.compaction import SHORTER_QUESTION
 from omniagent_cli.agent.context.window import Window
 from omniagent_cli.agent.events import (
@@ -27,7 +27,7 @@ from omniagent_cli.agent.events import (
     TurnEvent,
 )
 from omniagent_cli.agent.tools.tool import Outcome, Toolbox
-from omniagent_cli.agent.tools.tool_results import WHOLE
+from omniagent_cli.agent.tools.tool_results import FULL_OUTPUT
 from omniagent_cli.agent.transcript import Transcript
 from omniagent_cli.errors import (
     ContextLengthExceeded,
@@ -133,11 +133,11 @@ class Turn:
     async def _ask(self) -> AsyncGenerator[TurnEvent | Message, None]:
         """Ask once; the last thing yielded is the stored answer."""
         partial, self.partial = self.partial, None
-        answer = _GrowingAnswer(self.transcript, self.engine, partial)
+        answer = _StreamingAnswer(self.transcript, self.engine, partial)
         finished: Finished | None = None
         records: list[dict[str, Any]] = []
         try:
-            async with aclosing(self._request(records, going_on=partial is not None)) as events:
+            async with aclosing(self._request(records, resuming=partial is not None)) as events:
                 async for event in events:
                     if isinstance(event, Finished):
                         finished = event
@@ -150,13 +150,13 @@ class Turn:
                     f"{self.engine.name} stopped in the middle of its answer; what came is kept, ask again to retry"
                 )
         except ModelError as error:
-            told = explained(error, records, self.engine.name)
-            await answer.give_up("failed", str(told))
+            told = explain_refusal(error, records, self.engine.name)
+            await answer.abort("failed", str(told))
             if told is error:
                 raise
             raise told from error
         except (asyncio.CancelledError, GeneratorExit):
-            await answer.give_up("interrupted", "interrupted")
+            await answer.abort("interrupted", "interrupted")
             raise
         message = await answer.complete(finished)
         self.usage.update({key: n for key, n in finished.usage.items() if isinstance(n, int)})
@@ -169,13 +169,13 @@ class Turn:
         yield message
 
     async def _request(
-        self, records: list[dict[str, Any]], *, going_on: bool
+        self, records: list[dict[str, Any]], *, resuming: bool
     ) -> AsyncGenerator[TurnEvent | Finished, None]:
         """Send a request; one that is too long is sent once more when the session was compacted.
 
         Args:
             records: filled with the messages that are sent.
-            going_on: the last of them is a partial answer to continue.
+            resuming: the last of them is a partial answer to continue.
         """
         refused: ContextLengthExceeded | None = None
         began = False
@@ -184,7 +184,7 @@ class Turn:
                 async with aclosing(self.shorten(self.transcript.session_id, refused)) as notices:
                     async for notice in notices:
                         yield notice
-            records[:] = await self._records(going_on=going_on)
+            records[:] = await self._records(resuming=resuming)
             for notice in self._notices():
                 yield notice
             try:
@@ -202,13 +202,15 @@ class Turn:
             else:
                 return
 
-    async def _records(self, *, going_on: bool) -> list[dict[str, Any]]:
+    async def _records(self, *, resuming: bool) -> list[dict[str, Any]]:
         """Return the messages to send."""
-        records = await self.transcript.whole(await self.transcript.history(self.window))
+        records = await self.transcript.resolve_attachments(
+            await self.transcript.history(self.window)
+        )
         if self.system_prompt:
             records.insert(0, {"role": "system", "content": self.system_prompt})
-        if going_on:
-            records.append(continuing.instruction())
+        if resuming:
+            records.append(resume.instruction())
         return records
 
     async def _run_tools(self, calls: Sequence[ToolCall]) -> AsyncGenerator[TurnEvent, None]:
@@ -244,12 +246,14 @@ class Turn:
         self, calls: Sequence[ToolCall], outcomes: Sequence[Outcome]
     ) -> list[Message]:
         pairs = list(zip(calls, outcomes, strict=True))
-        wholes = {
-            outcome.whole.sha256: outcome.whole.record(call["function"]["name"])
+        full_outputs = {
+            outcome.full_output.sha256: outcome.full_output.record(call["function"]["name"])
             for call, outcome in pairs
-            if outcome.whole is not None
+            if outcome.full_output is not None
         }
-        return await self.transcript.add([_result(*pair) for pair in pairs], attachments=wholes)
+        return await self.transcript.add(
+            [_result(*pair) for pair in pairs], attachments=full_outputs
+        )
 
 
 def _result(call: ToolCall, outcome: Outcome) -> Message:
@@ -259,8 +263,8 @@ def _result(call: ToolCall, outcome: Outcome) -> Message:
     if outcome.approved is not None:
         extra["approved"] = outcome.approved
         extra["approved_by"] = outcome.approved_by
-    if outcome.whole is not None:
-        extra[WHOLE] = outcome.whole.reference()
+    if outcome.full_output is not None:
+        extra[FULL_OUTPUT] = outcome.full_output.reference()
     return Message(
         "tool",
         outcome.text,
@@ -270,7 +274,7 @@ def _result(call: ToolCall, outcome: Outcome) -> Message:
     )
 
 
-class _GrowingAnswer:
+class _StreamingAnswer:
     """The answer while it streams: kept on disk at its first piece and then every `CHECKPOINT_SECONDS`."""
 
     def __init__(
@@ -280,7 +284,7 @@ class _GrowingAnswer:
         self._pins_sessions = getattr(engine, "pins_sessions", True)
         model = engine.name
         begun = Message("assistant", "", model=model)
-        self._message = begun if partial is None else continuing.taken_up(partial, model)
+        self._message = begun if partial is None else resume.resumed_answer(partial, model)
         self._start = self._message.text
         self._pieces: list[str] = []
         self._dirty = False
@@ -291,21 +295,21 @@ class _GrowingAnswer:
         self._pieces.append(text)
         self._dirty = True
         if self._ticker is None:
-            await self._keep()
-            self._ticker = asyncio.create_task(self._keep_on())
+            await self._checkpoint()
+            self._ticker = asyncio.create_task(self._checkpoint_periodically())
         elif self._ticker.done():
             self._ticker.result()
 
-    async def _keep_on(self) -> None:
+    async def _checkpoint_periodically(self) -> None:
         while True:
             await asyncio.sleep(CHECKPOINT_SECONDS)
             if self._dirty:
-                await self._keep()
+                await self._checkpoint()
 
-    async def _keep(self) -> None:
+    async def _checkpoint(self) -> None:
         self._dirty = False
         self._message.content = self._start + "".join(self._pieces)
-        await self._transcript.grow(self._message)
+        await self._transcript.checkpoint(self._message)
 
     async def _stop(self) -> None:
         if self._ticker is not None:
@@ -318,7 +322,7 @@ class _GrowingAnswer:
         message = self._message
         message.content = self._start + (finished.text or "".join(self._pieces))
         message.tool_calls = list(finished.tool_calls) or None
-        message.usage = continuing.added(message.usage, finished.usage) or None
+        message.usage = resume.add_usage(message.usage, finished.usage) or None
         extra: Mapping[str, Any] = {**(message.extra or {}), **finished.extra}
         if finished.reason not in ("stop", "tool_calls"):
             extra = {**extra, "finish_reason": finished.reason}
@@ -329,7 +333,7 @@ class _GrowingAnswer:
         model = message.model if self._pins_sessions else None
         return await self._transcript.finish(message, model=model)
 
-    async def give_up(self, status: str, error: str) -> None:
+    async def abort(self, status: str, error: str) -> None:
         """Store what there is of an answer that ends early; without any text, mark the question."""
         await self._stop()
         text = "".join(self._pieces)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from omniagent_cli.agent.tools.permissions import Allowed
+from omniagent_cli.agent.tools.permissions import PreapprovedTools
 from omniagent_cli.agent.tools.tool import Decision, Tool
 from omniagent_cli.config import Settings, add_value, config_path
 from omniagent_cli.errors import ConfigError
@@ -45,14 +45,14 @@ class Approval:
         session: Callable[[], str],
         keep: Callable[[str], str],
         tell: Callable[[str], None],
-        allowed: Allowed | None = None,
+        allowed: PreapprovedTools | None = None,
     ) -> None:
         self._ask = ask
         self._left = left
         self._session = session
         self._keep = keep
         self._tell = tell
-        self._allowed = allowed or Allowed()
+        self._allowed = allowed or PreapprovedTools()
         self._here: set[tuple[str, str]] = set()
         self._always: set[str] = set()
         self._one_by_one = asyncio.Lock()

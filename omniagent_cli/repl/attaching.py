@@ -6,14 +6,18 @@ import shlex
 from functools import partial
 from pathlib import Path
 
-from omniagent_cli.agent.context.attachments import check_together, read_attachment, whole
+from omniagent_cli.agent.context.attachments import (
+    check_total_size,
+    read_attachment,
+    resolve_attachments,
+)
 from omniagent_cli.models import Content
 from omniagent_cli.repl.chat import Chat
 
 
 def with_attachment_data(chat: Chat, content: Content) -> Content:
     """Return content of this session with its attachment data embedded, so that it can be sent again."""
-    return whole(content, partial(chat.store.attachment, chat.session_id))
+    return resolve_attachments(content, partial(chat.store.attachment, chat.session_id))
 
 
 def waiting(chat: Chat) -> str:
@@ -34,7 +38,7 @@ def add(chat: Chat, written: str) -> list[str]:
     """
     added = [read_attachment(path) for path in paths_of(written)]
     together = [*chat.attached, *added]
-    check_together(together)
+    check_total_size(together)
     chat.attached = together
     return [attachment.label for attachment in added]
 

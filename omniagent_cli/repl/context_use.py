@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from omniagent_cli.agent.context.summary import summary_of
-from omniagent_cli.agent.context.window import Window, choose
+from omniagent_cli.agent.context.window import Window, select_messages
 from omniagent_cli.errors import SessionNotFound
 from omniagent_cli.models import Message
 from omniagent_cli.stores.store import SessionStore
@@ -33,7 +33,7 @@ def context_use(store: SessionStore, session_id: str, window: Window) -> Context
         return None
     if not messages:
         return None
-    chosen = choose(messages, window, summary_of(store, session_id))
+    chosen = select_messages(messages, window, summary_of(store, session_id))
     counted_tokens = _counted(messages[-1])
     tokens = counted_tokens or chosen.tokens
     share = len(chosen.records) / window.max_messages

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from omniagent_cli.agent.context.attachments import compose
 from omniagent_cli.agent.events import Engine, TextDelta, TurnDone, TurnEvent
-from omniagent_cli.agent.tools.permissions import Allowed
+from omniagent_cli.agent.tools.permissions import PreapprovedTools
 from omniagent_cli.errors import ConfigError, ModelError, OmniAgentError, StoreError
 from omniagent_cli.models import Content
 from omniagent_cli.repl import attaching, recovery
@@ -95,7 +95,7 @@ class Repl:
                 session=lambda: self.chat.session_id,
                 keep=partial(allow_for_good, setup.settings),
                 tell=self._print_during_answer,
-                allowed=Allowed(frozenset(setup.settings.tools.allow), setup.yes_tools),
+                allowed=PreapprovedTools(frozenset(setup.settings.tools.allow), setup.yes_tools),
             ),
             busy=lambda: self._work is not None,
         )
@@ -264,7 +264,7 @@ class Repl:
     ) -> AsyncGenerator[TurnEvent, None]:
         session_id = self.chat.session_id
         if resumed is not None:
-            return agent.go_on(session_id, resumed.turn_id, engine=engine)
+            return agent.continue_turn(session_id, resumed.turn_id, engine=engine)
         return agent.stream(content, session_id, engine=engine)
 
     async def _show(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from omniagent_cli.agent.resume import Ending, ending, may_grow
+from omniagent_cli.agent.resume import Ending, ending, may_be_streaming
 from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import SessionNotFound
 from omniagent_cli.models import Message
@@ -30,7 +30,7 @@ _WAYS_ON = {
     Ending.PARTIAL: "this answer was interrupted. /continue resumes it, /retry asks again",
     Ending.FAILED: "this answer failed{why}. /continue resumes it, /retry asks again",
     Ending.CUT: "this answer was cut at the model's token limit. /continue resumes it",
-    Ending.AMID_TOOLS: "this turn stopped during its tool calls. /continue resumes it, /retry asks again",
+    Ending.IN_TOOLS: "this turn stopped during its tool calls. /continue resumes it, /retry asks again",
 }
 _MAY_GROW = (
     "this answer has no end: another program may be writing it still, or was killed; "
@@ -53,7 +53,7 @@ async def show_recap(chat: Chat) -> None:
     stopped = ending(turn)
     for message in messages:
         show_truncated(
-            chat, message, last=message.id == final, ends_early=stopped is not Ending.WHOLE
+            chat, message, last=message.id == final, ends_early=stopped is not Ending.COMPLETE
         )
     told = resume_hint(turn)
     if told:
@@ -63,9 +63,9 @@ async def show_recap(chat: Chat) -> None:
 def resume_hint(turn: Sequence[Message]) -> str:
     """Return how a turn was cut short and how to resume it; empty if it is complete."""
     stopped = ending(turn)
-    if stopped is Ending.WHOLE:
+    if stopped is Ending.COMPLETE:
         return ""
-    if stopped is Ending.PARTIAL and may_grow(turn[-1]):
+    if stopped is Ending.PARTIAL and may_be_streaming(turn[-1]):
         return _MAY_GROW
     error = (turn[-1].extra or {}).get("error")
     why = first_line(error, _TOLD_LENGTH) if isinstance(error, str) else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from omniagent_cli.agent.resume import may_grow
+from omniagent_cli.agent.resume import may_be_streaming
 from omniagent_cli.errors import SessionNotFound
 from omniagent_cli.models import Message
 from omniagent_cli.repl.last_turn import ChatTurn
@@ -71,7 +71,9 @@ class SessionWatcher:
         if self._uid != before:
             self.own_turns.clear()
         last = self._read(last=_GROWING)
-        self._growing = {m.id: _position(m) for m in last if may_grow(m) and m.id not in self._own}
+        self._growing = {
+            m.id: _position(m) for m in last if may_be_streaming(m) and m.id not in self._own
+        }
         self._own.clear()
         self._seen = _position(last[-1]) if last else -1
 
@@ -93,7 +95,7 @@ class SessionWatcher:
             self._seen = _position(added[-1])
         news.finished = self._finished()
         news.added = [message for message in added if message.id not in self._own]
-        growing = {m.id: _position(m) for m in news.added if may_grow(m)}
+        growing = {m.id: _position(m) for m in news.added if may_be_streaming(m)}
         news.growing = frozenset(growing)
         self._growing |= growing
         self._own.clear()
@@ -146,7 +148,7 @@ class SessionWatcher:
             found = self._read(after=place - 1, before=place + 1)
             if not found or found[0].id != message_id:
                 del self._growing[message_id]
-            elif not may_grow(found[0]):
+            elif not may_be_streaming(found[0]):
                 del self._growing[message_id]
                 finished += [m for m in found if m.id not in self._own]
         return finished

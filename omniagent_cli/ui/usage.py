@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from omniagent_cli.agent.context.cost import Prices, Tally, cost, dollars
+from omniagent_cli.agent.context.cost import Prices, Tally, cost, format_dollars
 from omniagent_cli.text.sanitize import one_line
 from omniagent_cli.ui.cells import Column, Table
 
@@ -24,7 +24,7 @@ def usage_line(used: Mapping[str, int], spent: float | None = None) -> str:
         f"{used.get('input_tokens', 0):,} tokens in{cached}",
         f"{used.get('output_tokens', 0):,} out",
     ]
-    return ", ".join(parts if spent is None else [*parts, dollars(spent)])
+    return ", ".join(parts if spent is None else [*parts, format_dollars(spent)])
 
 
 def model_cost(used: Mapping[str, Any], model: str, prices: Prices) -> float | None:
@@ -57,7 +57,7 @@ def usage_table(used: Tally, prices: Prices) -> Table:
         row.append(f"{counts['output_tokens']:,}")
         if has_prices:
             spent = cost(counts, prices.get(model))
-            row.append(_UNPRICED if spent is None else dollars(spent))
+            row.append(_UNPRICED if spent is None else format_dollars(spent))
         rows.append(row)
     titles = ["ANSWERS", "INPUT", *(title for _, title in cached), "OUTPUT"]
     titles += ["COST"] if has_prices else []

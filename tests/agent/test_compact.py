@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from omniagent_cli import Agent, Window, open_store
-from omniagent_cli.agent.context.compaction import Compacted
+from omniagent_cli.agent.context.compaction import CompactionResult
 from omniagent_cli.agent.context.window import SUMMARY_INTRODUCTION
 from omniagent_cli.agent.events import Notice
 from omniagent_cli.errors import (
@@ -46,7 +46,7 @@ def test_the_summary_is_sent_in_place_of_what_it_stands_for(store):
     with Agent(model, store=store) as agent:
         done = agent.compact("s")
         agent.process_with_session("s", "and now?")
-    assert done == Compacted(
+    assert done == CompactionResult(
         "s",
         4,
         3,
@@ -313,7 +313,7 @@ def test_nobody_pays_for_a_hundred_requests_unasked(store):
     talk(store, 50, words="w" * 2000)
     model = ScriptedModel("fine")
     with Agent(model, store=store, window=Window(max_tokens=2000, compact_at=0.5)) as agent:
-        assert "too many to sum up unasked" in notices(agent.stream_sync("next", "s"))[0]
+        assert "too many to compact automatically" in notices(agent.stream_sync("next", "s"))[0]
     assert len(model.requests) == 1
 
 

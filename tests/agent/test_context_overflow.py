@@ -140,7 +140,7 @@ def test_a_partial_answer_goes_on_after_a_compaction(store, chat_server):
 
     async def go_on():
         async with Agent(engine_for(server), store=store) as agent:
-            return [event async for event in agent.go_on("s")]
+            return [event async for event in agent.continue_turn("s")]
 
     events = asyncio.run(go_on())
     assert events[-1].message.text == "one, fine"
@@ -214,7 +214,7 @@ def test_a_session_far_beyond_the_context(store, chat_server):
     said = "request (99000 tokens) exceeds the available context size (2048 tokens)"
     raised = refusal(chat_server(status(400, said)), store, window=Window(max_messages=100))
     assert (
-        "older messages are too many to compact unasked: run /compact, or omniagent sessions compact s -m MODEL"
+        "older messages are too many to compact automatically: run /compact, or omniagent sessions compact s -m MODEL"
         in raised
     )
 

@@ -29,7 +29,7 @@ def gone_on(agent, session_id="s", **options):
     """Go on and return the events."""
 
     async def run():
-        return [event async for event in agent.go_on(session_id, **options)]
+        return [event async for event in agent.continue_turn(session_id, **options)]
 
     return asyncio.run(run())
 
@@ -89,7 +89,7 @@ def test_an_answer_cut_at_the_limit_goes_on(store):
     seams = (answer.extra or {})["continued"]
     assert [seam["at"] for seam in seams] == [7, 13]
     assert seams[0]["extra"] == {"finish_reason": "length"}
-    assert ending(read_turn(store, "s")) is Ending.WHOLE
+    assert ending(read_turn(store, "s")) is Ending.COMPLETE
 
 
 def test_another_model_can_go_on(store):
@@ -126,7 +126,7 @@ def test_going_on_is_interrupted(store):
     _, agent = stopped(store, Say("one", raises=LOST), Say(" two", hang=True), " three")
 
     async def begin():
-        async with aclosing(agent.go_on("s")) as events:
+        async with aclosing(agent.continue_turn("s")) as events:
             async for event in events:
                 if isinstance(event, TextDelta) and "two" in event.text:
                     break

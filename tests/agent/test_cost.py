@@ -2,7 +2,7 @@
 
 import pytest
 
-from omniagent_cli.agent.context.cost import cost, dollars, tally
+from omniagent_cli.agent.context.cost import cost, format_dollars, tally
 from omniagent_cli.agent.context.summary import Summary
 from omniagent_cli.agent.models.stream_parser import normal_usage
 from omniagent_cli.models import Message
@@ -124,4 +124,4 @@ AMOUNTS = {
 @pytest.mark.parametrize(("amount", "text"), AMOUNTS.items())
 def test_amounts_are_short_and_never_nothing(amount, text):
     """A small amount is not rounded to nothing."""
-    assert dollars(amount) == text
+    assert format_dollars(amount) == text

@@ -15,7 +15,7 @@ import pytest
 from omniagent_cli import Agent
 from omniagent_cli.agent.mcp.naming import tool_name
 from omniagent_cli.agent.mcp.server import McpServer
-from omniagent_cli.agent.mcp.server_log import Lines, TooLong
+from omniagent_cli.agent.mcp.server_log import LineSplitter, TruncatedLine
 from omniagent_cli.agent.mcp.skill import MISSING, McpSkill
 from omniagent_cli.errors import AgentError, ConfigError, InvalidRecord, OmniAgentError
 from omniagent_cli.testing.scripted import Say, ScriptedModel
@@ -135,7 +135,7 @@ def test_tools_work_over_both_transports(faithful, tmp_path):
             await named(tools, "grow").run()
             await eventually(lambda: any(tool.name == "kind__grown" for tool in tools))
             assert await named(tools, "grown").run() == "new"
-            assert skill.left_out == []
+            assert skill.excluded_tools == []
 
     asyncio.run(main())
 
@@ -396,7 +396,7 @@ def test_lying_tools_are_left_out():
             assert tools[1].description == "hello\ufffd]0;owned\ufffd"
             assert tools[1].parameters["properties"]["a"]["description"] == "\ufffd]0;owned\ufffd"
             assert tools[0].parameters == {"type": "object", "properties": {}}
-            told = [line.split(": ") for line in skill.left_out]
+            told = [line.split(": ") for line in skill.excluded_tools]
             assert {begin for begin, _, _ in told} == {"a tool of the MCP server evil is left out"}
             assert [name for _, name, _ in told] == [
                 "schema", "array", "properties", "required", "huge",
@@ -415,8 +415,8 @@ def test_a_server_of_many_broken_tools_is_told_in_a_few_lines():
     async def main():
         async with opened(evil("doubles")) as (skill, tools):
             assert len(tools) == 1
-            assert len(skill.left_out) == 9
-            assert skill.left_out[-1] == "192 more tools of the MCP server evil are left out"
+            assert len(skill.excluded_tools) == 9
+            assert skill.excluded_tools[-1] == "192 more tools of the MCP server evil are left out"
 
     asyncio.run(main())
 
@@ -603,14 +603,14 @@ def test_lines_are_cut_wherever_the_pieces_end():
     """However a stream is cut into pieces, the lines are the same, and too long ones keep their edges."""
     text = b"one\n\ntwo two\n" + b"h" * 30 + b"x" * 500 + b"t" * 5 + b"\nlast"
     for size in (1, 2, 7, 600):
-        lines = Lines(100)
+        lines = LineSplitter(100)
         found = [
             line
             for start in range(0, len(text), size)
             for line in lines.feed(text[start : start + size])
         ]
         assert found[:3] == [b"one", b"", b"two two"]
-        assert isinstance(found[3], TooLong)
+        assert isinstance(found[3], TruncatedLine)
         assert found[3].head.startswith(b"h" * 30)
         assert found[3].tail.endswith(b"xt" + b"t" * 4)
         assert len(found[3].tail) <= 200

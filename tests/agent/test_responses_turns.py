@@ -163,7 +163,7 @@ def test_continuing(responses_server, store):
     async def turns():
         async with agent_for(server, store) as agent:
             await agent.aprocess_with_session("s", "Count")
-            assert [event async for event in agent.go_on("s")]
+            assert [event async for event in agent.continue_turn("s")]
             await agent.aprocess_with_session("s", "Thanks")
 
     asyncio.run(turns())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import subprocess
+import sys
 from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, Any, Literal, NewType, NotRequired, Required, TypedDict
@@ -12,7 +14,7 @@ import pytest
 from pydantic import BaseModel
 
 from omniagent_cli import Tool, ToolContext, tool
-from omniagent_cli.agent.tools.json_schema import misfits
+from omniagent_cli.agent.json_schema import argument_errors
 from omniagent_cli.agent.tools.tool import Toolbox
 from omniagent_cli.errors import UsageError
 
@@ -198,7 +200,9 @@ def test_pydantic_models_are_read_by_themselves():
     assert made.parameters["$defs"]["Tree"]["required"] == ["size"]
     run(made, '{"tree": {"size": 1, "kids": [{"size": 2}]}}')
     assert seen == [Tree(size=1, kids=[Tree(size=2)])]
-    assert "size has to be integer" in run(made, '{"tree": {"size": "big"}}').text
+    assert (
+        "$.tree.size: 'big' is not of type 'integer'" in run(made, '{"tree": {"size": "big"}}').text
+    )
 
 
 def test_an_implied_optional_takes_null():
@@ -216,20 +220,20 @@ def test_an_implied_optional_takes_null():
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ("{}", "city is missing"),
-        ('{"city": "a", "town": 1}', "there is no 'town'; there are: city, unit, days"),
-        ('{"city": 1}', "city has to be string, not integer"),
-        ('{"city": "a", "unit": "k"}', 'unit has to be one of "c", "f", not "k"'),
-        ('{"city": "a", "days": true}', "days has to be integer, not boolean"),
-        ('{"days": 1.5}', "city is missing; days has to be integer, not number"),
+        ("{}", "$: 'city' is a required property"),
+        (
+            '{"city": "a", "town": 1}',
+            "$: unknown property 'town'; the properties are city, unit, days",
+        ),
+        ('{"city": 1}', "$.city: 1 is not of type 'string'"),
+        ('{"city": "a", "unit": "k"}', "$.unit: 'k' is not one of ['c', 'f']"),
+        ('{"city": "a", "days": true}', "$.days: True is not of type 'integer'"),
+        ('{"days": 1.5}', "$.days: 1.5 is not of type 'integer'; $: 'city' is a required property"),
     ],
 )
 def test_arguments_that_do_not_fit_are_told_and_nothing_runs(arguments, told):
     """The model is told what is wrong with its arguments, all of it, and the function does not run."""
-    assert (
-        run(Tool.from_function(weather), arguments).text
-        == f"error: the arguments do not fit: {told}"
-    )
+    assert run(Tool.from_function(weather), arguments).text == f"error: invalid arguments: {told}"
 
 
 def _no_types(x):
@@ -314,22 +318,24 @@ def test_the_decorator_takes_options_and_leaves_a_function():
 @pytest.mark.parametrize(
     ("value", "schema", "wrong"),
     [
-        (1, {"type": "string"}, ["the value has to be string, not integer"]),
-        (3, {"minimum": 4}, ["the value has to be at least 4, not 3"]),
-        (4, {"exclusiveMaximum": 4}, ["the value has to be less than 4, not 4"]),
-        ("ab", {"maxLength": 1}, ["the value has to be of length at most 1, not 2"]),
-        ([1, "a"], {"items": {"type": "integer"}}, ["[1] has to be integer, not string"]),
-        (1, {"const": True}, ["the value has to be true, not 1"]),
-        (1, {"not": {"type": "integer"}}, ["the value has a form that is not allowed"]),
-        (1, {"oneOf": [{"minimum": 0}, {"maximum": 9}]}, ["the value fits several of the forms it may have only one of"]),
-        ({"a": {"b": 1}}, {"properties": {"a": {"properties": {"b": {"type": "null"}}}}}, ["a.b has to be null, not integer"]),
-        (1, {"$ref": "#/$defs/text", "$defs": {"text": {"type": "string"}}}, ["the value has to be string, not integer"]),
-        (1, {"allOf": [{"minimum": 5}, {"maximum": 0}]}, ["the value has to be at least 5, not 1", "the value has to be at most 0, not 1"]),
+        (1, {"type": "string"}, ["$: 1 is not of type 'string'"]),
+        (3, {"minimum": 4}, ["$: 3 is less than the minimum of 4"]),
+        (4, {"exclusiveMaximum": 4}, ["$: 4 is greater than or equal to the maximum of 4"]),
+        ("ab", {"maxLength": 1}, ["$: 'ab' is too long"]),
+        ([1, "a"], {"items": {"type": "integer"}}, ["$[1]: 'a' is not of type 'integer'"]),
+        (1, {"const": True}, ["$: True was expected"]),
+        (1, {"not": {"type": "integer"}}, ["$: 1 should not be valid under {'type': 'integer'}"]),
+        (1, {"oneOf": [{"minimum": 0}, {"maximum": 9}]}, ["$: 1 is valid under each of {'maximum': 9}, {'minimum': 0}"]),
+        ({"a": {"b": 1}}, {"properties": {"a": {"properties": {"b": {"type": "null"}}}}}, ["$.a.b: 1 is not of type 'null'"]),
+        (1, {"$ref": "#/$defs/text", "$defs": {"text": {"type": "string"}}}, ["$: 1 is not of type 'string'"]),
+        (1, {"allOf": [{"minimum": 5}, {"maximum": 0}]}, ["$: 1 is less than the minimum of 5", "$: 1 is greater than the maximum of 0"]),
+        ({"a": "x"}, {"properties": {"a": {"anyOf": [{"type": "object"}, {"type": "string", "maxLength": 0}]}}}, ["$.a: 'x' is expected to be empty"]),
+        ({"x": 1}, {"additionalProperties": {"type": "string"}}, ["$.x: 1 is not of type 'string'"]),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_a_schema_is_said(value, schema, wrong):
     """Each keyword says what is wrong and where."""
-    assert misfits(value, schema) == wrong
+    assert argument_errors(value, schema) == wrong
 
 
 @pytest.mark.parametrize(
@@ -338,9 +344,46 @@ def test_what_does_not_fit_a_schema_is_said(value, schema, wrong):
         "text", None, {"type": 7}, {"type": ["shape"]}, {"properties": 1}, {"required": "a"}, {"enum": 3}, {"items": 0},
         {"$ref": "http://example.com/x"}, {"$ref": "#/nowhere"}, {"minimum": "x"}, {"anyOf": []},
         {"anyOf": [{"$ref": "#"}, {"$ref": "#"}]}, {"allOf": [{"$ref": "#"}, {"$ref": "#"}]},
-        {"pattern": "(a+)+$"},
+        {"items": {"pattern": "(a+)+$"}}, {"items": {"$schema": "http://json-schema.org/draft-07/schema#", "pattern": "(a+)+$"}},
+        {"minItems": 2, "items": {"exclusiveMinimum": True, "minimum": 1}},
     ],
 )  # fmt: skip
 def test_a_schema_that_makes_no_sense_forbids_nothing(schema):
     """A schema of a server that is wrong, or means harm, neither fails nor takes for ever."""
-    assert misfits([1, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!"], schema) == []
+    assert argument_errors([1, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!"], schema) == []
+
+
+def test_a_schema_of_exponential_size_is_not_followed_to_its_end():
+    """References that double the work at each level stop after a bounded number of steps."""
+    levels = {f"l{n}": {"anyOf": [{"$ref": f"#/$defs/l{n + 1}"}] * 2} for n in range(60)}
+    schema = {"$ref": "#/$defs/l0", "$defs": {**levels, "l60": {"type": "string"}}}
+    assert argument_errors(1, schema) == []
+
+
+def test_a_call_without_arguments_does_not_load_jsonschema():
+    """Only a tool that takes arguments pays for the import of the validator."""
+    program = """
+import asyncio, sys
+from omniagent_cli import tool
+from omniagent_cli.agent.tools.tool import Toolbox
+
+@tool
+def now() -> str:
+    "Return the time."
+    return "noon"
+
+@tool
+def add(a: int, b: int | None = None, c: str = None) -> int:
+    "Add."
+    return a
+
+def run(name, arguments):
+    call = {"id": "1", "type": "function", "function": {"name": name, "arguments": arguments}}
+    return asyncio.run(Toolbox([now, add]).run(call)).text
+
+assert run("now", "{}") == "noon"
+assert "jsonschema" not in sys.modules
+assert run("add", '{"a": 1}') == "1"
+assert "jsonschema" in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)

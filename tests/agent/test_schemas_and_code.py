@@ -6,10 +6,9 @@ import json
 
 import pytest
 
+from omniagent_cli.agent.json_schema import read_schema, validation_errors
 from omniagent_cli.agent.structured_output import (
-    check_schema,
     first_code_block,
-    problems,
     read_json,
     response_format,
 )
@@ -85,17 +84,17 @@ def test_names_inside_a_schema_are_followed_and_nothing_is_fetched():
         "$defs": {"b": {"$id": "b", "type": "integer"}},
         "properties": {"x": {"$ref": "b"}, "y": {"$ref": "https://example.org/nowhere"}},
     }
-    assert check_schema(json.dumps(schema), "it") == schema
-    assert problems({"x": 1}, schema) == []
-    assert problems({"x": "1"}, schema) == ["$.x: '1' is not of type 'integer'"]
-    (told,) = problems({"y": 1}, schema)
-    assert told.startswith("the schema refers to what is not in it: ")
+    assert read_schema(json.dumps(schema), "it") == schema
+    assert validation_errors({"x": 1}, schema) == []
+    assert validation_errors({"x": "1"}, schema) == ["$.x: '1' is not of type 'integer'"]
+    (told,) = validation_errors({"y": 1}, schema)
+    assert told.startswith("the schema has an unresolvable reference: ")
 
 
 def test_many_problems_are_cut_short_and_harmless():
     """At most twenty are told, each a short line that drives no terminal."""
     schema = {"items": {"type": "integer"}}
-    found = problems(["\x1b[31m" + "x" * 500] * 50, schema)
+    found = validation_errors(["\x1b[31m" + "x" * 500] * 50, schema)
     assert len(found) == 21
     assert found[-1] == "... and 30 more"
     assert all(len(line) < 250 and "\x1b" not in line for line in found)
@@ -108,7 +107,7 @@ def test_formats_and_old_drafts_are_checked():
         "minimum": 1,
         "exclusiveMinimum": True,
     }
-    assert problems(1, old) == ["$: 1 is less than or equal to the minimum of 1"]
-    assert problems("x", {"format": "ipv4"}) == ["$: 'x' is not a 'ipv4'"]
-    with pytest.raises(UsageError, match="it is no JSON schema: "):
-        check_schema('{"$schema": "http://json-schema.org/draft-07/schema#", "type": 1}', "it")
+    assert validation_errors(1, old) == ["$: 1 is less than or equal to the minimum of 1"]
+    assert validation_errors("x", {"format": "ipv4"}) == ["$: 'x' is not a 'ipv4'"]
+    with pytest.raises(UsageError, match="it is not a JSON schema: "):
+        read_schema('{"$schema": "http://json-schema.org/draft-07/schema#", "type": 1}', "it")

@@ -11,7 +11,7 @@ from omniagent_cli import Agent, Skill, ToolContext, open_store, tool
 from omniagent_cli.agent.events import Notice, ToolReturned
 from omniagent_cli.agent.models.recall import Recall
 from omniagent_cli.agent.tools.tool import Tool
-from omniagent_cli.agent.tools.tool_toggles import Switches
+from omniagent_cli.agent.tools.tool_toggles import ToolToggles
 from omniagent_cli.errors import StoreUnreachable, UsageError
 from omniagent_cli.testing.scripted import Say, ScriptedModel
 
@@ -236,10 +236,10 @@ def test_an_agent_says_what_is_wrong_with_its_own_tools():
 
 def test_switches_of_a_run(store):
     """Disabled tools and skills are not offered, only the chosen are; a name that is none is told."""
-    only = Switches(only=frozenset({"a", "two", "nope"}), disabled=frozenset({"d", "three"}))
+    only = ToolToggles(only=frozenset({"a", "two", "nope"}), disabled=frozenset({"d", "three"}))
     skills = [Diary("one", ("a", "b")), Diary("two", ("c", "d")), Diary("three", ("e",))]
     model = ScriptedModel("ok")
-    with Agent(model, store=store, skills=skills, switches=only) as agent:
+    with Agent(model, store=store, skills=skills, toggles=only) as agent:
         told = notices(agent.stream_sync("hi", "s"))
     assert offered(model) == [["a", "c"]]
     assert told == ["there is no tool or skill 'nope'; there are: a, b, c, d, one, two"]
@@ -247,7 +247,7 @@ def test_switches_of_a_run(store):
 
 
 def switch(agent, session_id, name, *, on):
-    return asyncio.run(agent.switch_tool(session_id, name, on=on))
+    return asyncio.run(agent.toggle_tool(session_id, name, on=on))
 
 
 def test_switches_of_a_session_are_kept_with_it(store):
@@ -278,9 +278,9 @@ def test_switches_of_a_session_are_kept_with_it(store):
 
 def test_what_cannot_be_switched_is_told(store):
     """A name that is none, and what the settings switch off for every session, are refused."""
-    off = Switches(disabled=frozenset({"b"}))
+    off = ToolToggles(disabled=frozenset({"b"}))
     with Agent(
-        ScriptedModel(), store=store, skills=[Diary("one", ("a", "b"))], switches=off
+        ScriptedModel(), store=store, skills=[Diary("one", ("a", "b"))], toggles=off
     ) as agent:
         with pytest.raises(UsageError, match="there is no tool or skill 'x'; there are: a, b, one"):
             switch(agent, "s", "x", on=False)

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from omniagent_cli import Agent, open_store
-from omniagent_cli.agent.context.titles import Titling, clean
+from omniagent_cli.agent.context.titles import TitleSettings, clean_title
 from omniagent_cli.errors import ModelUnreachable, UsageError
 from omniagent_cli.testing.scripted import Say, ScriptedModel
 
@@ -87,7 +87,7 @@ def test_a_title_a_person_gave_stays(store):
 def test_trouble_is_only_for_who_asks(store, step):
     """A failure is told quietly, in one line, and the turn knows nothing of it."""
     told = []
-    titling = Titling(lambda: naming(step), told.append)
+    titling = TitleSettings(lambda: naming(step), told.append)
     with Agent(ScriptedModel("fine"), store=store, titles=titling) as agent:
         events = list(agent.stream_sync("hello", "s"))
         until(lambda: told)
@@ -99,7 +99,7 @@ def test_trouble_is_only_for_who_asks(store, step):
 def test_a_bug_in_a_model_is_told_the_same_way(store):
     """Even what nobody expects does not show up in a conversation."""
     told = []
-    titling = Titling(lambda: naming(Say(raises=RuntimeError("oops"))), told.append)
+    titling = TitleSettings(lambda: naming(Say(raises=RuntimeError("oops"))), told.append)
     with Agent(ScriptedModel("fine"), store=store, titles=titling) as agent:
         agent.process_with_session("s", "hello")
         until(lambda: told)
@@ -152,4 +152,4 @@ CLEANED = {
 @pytest.mark.parametrize(("said", "title"), CLEANED.items())
 def test_what_a_model_says_becomes_one_plain_line(said, title):
     """Quotes, Markdown, labels, further lines and control characters are no part of a title."""
-    assert clean(said) == title
+    assert clean_title(said) == title

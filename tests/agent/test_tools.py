@@ -15,7 +15,7 @@ import pytest
 
 from omniagent_cli.agent.tools import tool_execution as running
 from omniagent_cli.agent.tools.tool import (
-    MAX_AT_ONCE,
+    MAX_PARALLEL_CALLS,
     MAX_RESULT_CHARACTERS,
     Decision,
     Outcome,
@@ -62,7 +62,7 @@ def test_binary_result_is_told_by_its_size():
     """Bytes are told as what they are, and kept whole beside the result."""
     outcome = run(Tool("b", "", lambda: b"\x00\xff"))
     assert outcome.text == "(binary, 2 bytes, not shown)"
-    assert outcome.whole.data == b"\x00\xff"
+    assert outcome.full_output.data == b"\x00\xff"
 
 
 def test_a_result_that_is_no_json_is_an_error():
@@ -219,7 +219,7 @@ def test_a_tool_that_floods_stdout_is_bounded():
         for _ in range(300):
             print("x" * 9_999)
 
-    text = run(of(flood)).whole.data.decode()
+    text = run(of(flood)).full_output.data.decode()
     assert len(text) < 1_100_000
     assert text.endswith("(2,000,000 more bytes)")
 
@@ -397,7 +397,7 @@ def test_numbers_without_measure_and_schemas_that_lie_harm_nobody(schema):
     """A number of 400 digits is compared and told, and what is no type in a server's schema forbids nothing."""
     parameters = {"type": "object", "properties": {"n": schema}}
     outcome = run(Tool("t", "", lambda n: n, parameters), '{"n": -1' + "0" * 400 + "}")
-    assert outcome.text.startswith("error: the arguments do not fit: n has to be ")
+    assert outcome.text.startswith("error: invalid arguments: $.n: ")
 
 
 @pytest.mark.parametrize("arguments", ['{"text": NaN}', '{"text": "' + "x" * 1_000_001 + '"}'])
@@ -456,4 +456,4 @@ def test_only_so_many_run_at_once():
         return [outcome.text for outcome in await asyncio.gather(*calls)]
 
     assert asyncio.run(scenario()) == [str(n) for n in range(100)]
-    assert most[0] <= MAX_AT_ONCE
+    assert most[0] <= MAX_PARALLEL_CALLS

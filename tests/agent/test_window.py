@@ -5,7 +5,13 @@ from hypothesis import strategies as st
 
 from omniagent_cli.agent.context.summary import Summary
 from omniagent_cli.agent.context.tokens import calibration, estimate_tokens
-from omniagent_cli.agent.context.window import NO_RESULT, SUMMARY_TAKEN, Window, choose, select
+from omniagent_cli.agent.context.window import (
+    NO_RESULT,
+    SUMMARY_TAKEN,
+    Window,
+    select_messages,
+    select_records,
+)
 from omniagent_cli.models import Message
 
 
@@ -25,7 +31,7 @@ def result(call, turn):
 
 
 def sent(messages, **limits):
-    return [(m["role"], m["content"]) for m in select(messages, Window(**limits))]
+    return [(m["role"], m["content"]) for m in select_records(messages, Window(**limits))]
 
 
 def test_newest_messages_are_sent():
@@ -123,7 +129,7 @@ def test_what_is_sent_is_always_valid(kinds, limit):
             }[kind]()
         )
     waiting: list[str] = []
-    for record in select(messages, Window(max_messages=limit)):
+    for record in select_records(messages, Window(max_messages=limit)):
         if record["role"] == "tool":
             assert record["tool_call_id"] in waiting
             waiting.remove(record["tool_call_id"])
@@ -135,7 +141,9 @@ def test_what_is_sent_is_always_valid(kinds, limit):
 
 def test_a_summary_is_sent_first():
     """The summary stands before what came after it, with an answer between it and a question."""
-    records = choose([user("q", "t"), answer("a", "t")], Window(), Summary(3, "They met.")).records
+    records = select_messages(
+        [user("q", "t"), answer("a", "t")], Window(), Summary(3, "They met.")
+    ).records
     assert [m["role"] for m in records] == ["user", "assistant", "user", "assistant"]
     assert records[0]["content"].endswith("They met.")
     assert records[1]["content"] == SUMMARY_TAKEN
@@ -144,27 +152,32 @@ def test_a_summary_is_sent_first():
 def test_a_summary_counts_in_the_budget():
     """What the summary takes is not there for messages."""
     messages = [user("x" * 400, "1"), user("y" * 400, "2")]
-    assert len(choose(messages, Window(max_tokens=250)).records) == 2
-    chosen = choose(messages, Window(max_tokens=250), Summary(3, "z" * 200))
+    assert len(select_messages(messages, Window(max_tokens=250)).records) == 2
+    chosen = select_messages(messages, Window(max_tokens=250), Summary(3, "z" * 200))
     assert [m["content"][:1] for m in chosen.records[2:]] == ["y"]
 
 
 def test_a_message_over_the_budget_is_sent_and_told():
     """What is asked goes out alone when it is too much by itself, and it is said how much it is."""
-    chosen = choose([user("q", "1"), user("z" * 4000, "2")], Window(max_tokens=100))
+    chosen = select_messages([user("q", "1"), user("z" * 4000, "2")], Window(max_tokens=100))
     assert [m["content"][:1] for m in chosen.records] == ["z"]
-    assert chosen.oversized == 1004
-    assert choose([user("q", "1")], Window(max_tokens=100)).oversized == 0
+    assert chosen.oversized_tokens == 1004
+    assert select_messages([user("q", "1")], Window(max_tokens=100)).oversized_tokens == 0
 
 
 def test_a_summary_never_breaks_the_budget():
     """Where a summary does not fit beside the question it is left out, the newest messages fill its room, and it is told."""
     messages = [user("x" * 40, "1"), answer("y" * 40, "1"), user("z" * 40, "2")]
-    chosen = choose(messages, Window(max_tokens=50), Summary(3, "s" * 400))
+    chosen = select_messages(messages, Window(max_tokens=50), Summary(3, "s" * 400))
     assert [m["content"][:1] for m in chosen.records] == ["x", "y", "z"]
-    assert (chosen.oversized, chosen.tokens) == (0, 42)
-    assert chosen.left_out > 50
-    assert choose(messages, Window(max_tokens=500), Summary(3, "s" * 400)).left_out == 0
+    assert (chosen.oversized_tokens, chosen.tokens) == (0, 42)
+    assert chosen.omitted_summary_tokens > 50
+    assert (
+        select_messages(
+            messages, Window(max_tokens=500), Summary(3, "s" * 400)
+        ).omitted_summary_tokens
+        == 0
+    )
 
 
 def test_tokens_are_estimated_by_bytes_and_kinds():
@@ -189,7 +202,7 @@ def test_estimates_are_put_right_by_what_was_counted():
         messages += [said, counted("y" * 400, str(n), 9000 + 416 * n)]
     assert calibration(messages) == 2.0
     assert calibration(messages[:2]) == 1.0
-    tokens = choose(messages, Window(max_tokens=900)).tokens
+    tokens = select_messages(messages, Window(max_tokens=900)).tokens
     assert tokens == 832
 
 

@@ -83,7 +83,7 @@ WRONG = {
     ),
     "not a number": (
         '{"name": "x", "age": NaN}',
-        ["the answer is not JSON: NaN is no JSON value; it begins with '{\"name\": \"x\", \"age\": NaN}'"],
+        ["the answer is not JSON: NaN is not a JSON value; it begins with '{\"name\": \"x\", \"age\": NaN}'"],
     ),
 }  # fmt: skip
 
@@ -131,7 +131,7 @@ def test_a_refused_schema_is_told_in_words_and_checked_all_the_same(ask, chat_se
 
 BAD_SCHEMAS = {
     "no JSON": ("{", "--schema is not JSON: "),
-    "no schema": ('{"type": "thing"}', "--schema is no JSON schema: $.type: 'thing' is not valid"),
+    "no schema": ('{"type": "thing"}', "--schema is not a JSON schema: $.type: 'thing' is not valid"),
     "elsewhere": ('{"$ref": "https://example.org/s.json"}', "which is not in it; nothing is fetched"),
     "nowhere": ('{"properties": {"a": {"$ref": "#/$defs/b"}}}', "'#/$defs/b', which is not in it"),
     "no file": ("none.json", "cannot read the schema from 'none.json': No such file or directory"),
@@ -155,7 +155,7 @@ def test_a_bad_schema_is_refused_before_anybody_is_asked(ask, chat_server, db, g
 def test_a_list_is_no_schema_and_references_inside_are_fine(ask, chat_server, tmp_path):
     """A file with something else than an object is refused; references that lead somewhere are followed."""
     (tmp_path / "list.json").write_text("[1]")
-    assert "it is a list, not an object" in ask(chat_server(), "--schema", "list.json", "x").err
+    assert "it is an array, not an object" in ask(chat_server(), "--schema", "list.json", "x").err
     tree = {
         "$defs": {"node": {"type": "object", "properties": {"next": {"$ref": "#/$defs/node"}}}},
         "$ref": "#/$defs/node",

@@ -7,7 +7,7 @@ import pytest
 from omniagent_cli import Skill, tool
 from omniagent_cli.agent.agent import Agent
 from omniagent_cli.agent.models.recall import Recall
-from omniagent_cli.agent.tools.tool_toggles import Switches
+from omniagent_cli.agent.tools.tool_toggles import ToolToggles
 from omniagent_cli.errors import AgentError
 from omniagent_cli.testing.scripted import ScriptedModel
 from tests.repl.talk import Talk
@@ -62,8 +62,8 @@ def offered(model) -> list[list[str]]:
 
 def test_tools_are_listed_by_skill(talk: Talk, with_skills) -> None:
     """Each tool stands there with its skill, effect, and whether it is on, harmless to the screen."""
-    switches = Switches(disabled=frozenset({"look"}))
-    talk.chat("/tools", open_agent=with_skills(switches=switches))
+    toggles = ToolToggles(disabled=frozenset({"look"}))
+    talk.chat("/tools", open_agent=with_skills(toggles=toggles))
     rows = [line.split() for line in talk.out.splitlines() if "hands" in line]
     assert rows == [
         ["hands", "look", "read", "off:", "tools.disabled", "Look", "at", "something."],

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omniagent_cli.agent.context.files import read_named, utf8_text
+from omniagent_cli.agent.context.files import read_user_file, utf8_text
 from omniagent_cli.errors import (
     ContextLengthExceeded,
     CorruptSession,
@@ -102,7 +102,7 @@ def read_attachment(path: str | os.PathLike[str]) -> Attachment:
     """
     name = os.fspath(path)
     shown = one_line(name)
-    data = read_named(name, "cannot attach", MAX_FILE_BYTES)
+    data = read_user_file(name, "cannot attach", MAX_FILE_BYTES)
     own_name = cut(one_line(Path(name).name), _NAME_LENGTH)
     media_type = _media_type(data)
     if not media_type and len(data) > MAX_FILE_BYTES and b"\0" not in data:
@@ -145,7 +145,7 @@ def _suffix(path: Path) -> str:
     return suffix if suffix.isalnum() and suffix.isascii() and len(suffix) <= 20 else ""
 
 
-def check_together(attachments: Iterable[Attachment]) -> None:
+def check_total_size(attachments: Iterable[Attachment]) -> None:
     """Refuse more than one message can carry.
 
     Raises:
@@ -165,7 +165,7 @@ def compose(question: str, attachments: Sequence[Attachment]) -> Content:
     Raises:
         UsageError: the attachments are too large together.
     """
-    check_together(attachments)
+    check_total_size(attachments)
     texts = [question, *(a.fenced() for a in attachments if a.text is not None)]
     text = "\n\n".join(piece for piece in texts if piece.strip())
     parts = [attachment.part() for attachment in attachments if attachment.text is None]
@@ -189,7 +189,7 @@ def attach(question: str, *paths: str | os.PathLike[str]) -> Content:
 # On the way to the model.
 
 
-class Held:
+class AttachmentResolver:
     """The attachments of one session, read when they are sent and once a turn.
 
     Args:
@@ -199,7 +199,7 @@ class Held:
     def __init__(self, load: Callable[[str], Any]) -> None:
         self._load = load
         self._known: dict[str, Any] = {}
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
     def __call__(self, sha256: str) -> Any:
         """Return an attachment's record; None when it is lost or damaged."""
@@ -210,7 +210,7 @@ class Held:
                 self._known[sha256] = None
         return self._known[sha256]
 
-    def to_send(
+    def resolve(
         self, records: Sequence[Mapping[str, Any]]
     ) -> tuple[list[dict[str, Any]], list[str]]:
         """Return messages as a model is sent them, and what the person should be told of lost attachments, once."""
@@ -220,16 +220,16 @@ class Held:
             content, lost = inlined(record.get("content", ""), self)
             sent.append({**record, "content": published(content)})
             missing += lost
-        told = [label for label in dict.fromkeys(missing) if label not in self._told]
-        self._told.update(told)
+        told = [label for label in dict.fromkeys(missing) if label not in self._reported]
+        self._reported.update(told)
         return sent, [
             f"{one_line(label)} is lost: its data is not in the session any more" for label in told
         ]
 
 
-def whole(content: Content, load: Callable[[str], Any]) -> Content:
+def resolve_attachments(content: Content, load: Callable[[str], Any]) -> Content:
     """Return a stored content with its data in it, so that it can be asked again where the data may not be."""
-    return inlined(content, Held(load))[0]
+    return inlined(content, AttachmentResolver(load))[0]
 
 
 # When the model takes none.
@@ -240,7 +240,9 @@ _ABOUT_PARTS = re.compile(
 )
 
 
-def explained(error: ModelError, records: Iterable[Mapping[str, Any]], model: str) -> ModelError:
+def explain_refusal(
+    error: ModelError, records: Iterable[Mapping[str, Any]], model: str
+) -> ModelError:
     """Return a refusal with what to do when the attachments may be the reason, any other error as it is."""
     too_long = isinstance(error, ContextLengthExceeded) and error.status != 413
     if too_long or not isinstance(error, ModelRefused):

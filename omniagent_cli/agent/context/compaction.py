@@ -1,4 +1,4 @@
-"""Compacting: the model sums up the older part of a session, and the summary is sent instead. All messages stay."""
+"""Compacting: the model sums up the older chosen of a session, and the summary is sent instead. All messages stay."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from omniagent_cli.agent.context.compaction_range import (
-    Part,
-    part_after_refusal,
-    part_to_compact,
+    CompactionRange,
+    range_after_refusal,
+    range_to_compact,
 )
 from omniagent_cli.agent.context.summary_prompt import (
-    SMALLEST_PIECE_TOKENS,
-    next_piece,
-    piece_tokens,
-    rendered,
-    request,
+    MIN_CHUNK_TOKENS,
+    chunk_tokens,
+    next_chunk,
+    render_message,
+    summary_request,
 )
 from omniagent_cli.agent.context.window import Window
 from omniagent_cli.agent.events import Engine, ModelSettings, Notice
@@ -38,7 +38,7 @@ from omniagent_cli.text.sanitize import one_line
 
 T = TypeVar("T")
 
-UNASKED_REQUESTS = 8
+MAX_AUTOMATIC_REQUESTS = 8
 """The most requests before a turn that are sent without being requested."""
 
 SHORTER_QUESTION = (
@@ -55,7 +55,7 @@ Progress = Callable[[int, int], object]
 
 
 @dataclass(frozen=True, slots=True)
-class Compacted:
+class CompactionResult:
     """What a compaction did.
 
     Attributes:
@@ -91,7 +91,7 @@ class Compaction:
         self._store = store
         self._worker = worker
         self._settings = settings
-        self._gave_up: set[str] = set()
+        self._failed: set[str] = set()
 
     async def run(
         self,
@@ -101,7 +101,7 @@ class Compaction:
         *,
         instructions: str = "",
         progress: Progress | None = None,
-    ) -> Compacted:
+    ) -> CompactionResult:
         """Sum up all but the newest turns of a session, on top of its last summary.
 
         Raises:
@@ -113,35 +113,37 @@ class Compaction:
             raise UsageError(
                 "recall is not a language model and cannot summarise; name one that can: -m MODEL"
             )
-        part = await self._call(lambda: part_to_compact(self._store, session_id, window))
-        if part is None:
+        chosen = await self._call(lambda: range_to_compact(self._store, session_id, window))
+        if chosen is None:
             raise UsageError(
                 f"there is nothing to sum up in {one_line(session_id)!r}: its newest turn is always sent whole"
             )
-        return await self._compact(session_id, engine, window, part, instructions, progress)
+        return await self._compact(session_id, engine, window, chosen, instructions, progress)
 
     async def before_turn(
         self, session_id: str, engine: Engine, window: Window
     ) -> AsyncGenerator[Notice, None]:
         """Sum up what is older when the window is full to the share that was configured; a failure is only told."""
-        if window.compact_at is None or engine.name == RECALL or session_id in self._gave_up:
+        if window.compact_at is None or engine.name == RECALL or session_id in self._failed:
             return
         try:
-            part = await self._call(
-                lambda: part_to_compact(self._store, session_id, window, unasked=True)
+            chosen = await self._call(
+                lambda: range_to_compact(self._store, session_id, window, automatic=True)
             )
-            if part is None:
+            if chosen is None:
                 return
-            if part.tokens > UNASKED_REQUESTS * piece_tokens(window):
-                self._gave_up.add(session_id)
+            if chosen.tokens > MAX_AUTOMATIC_REQUESTS * chunk_tokens(window):
+                self._failed.add(session_id)
                 yield Notice(
-                    "the older messages are too many to sum up unasked; compact the session to do it"
+                    "the older messages are too many to compact automatically; compact the session to do it"
                 )
                 return
-            yield Notice(f"summarizing {len(part.messages)} older messages, so that the rest fits")
-            await self._compact(session_id, engine, window, part, "", None)
+            yield Notice(
+                f"summarizing {len(chosen.messages)} older messages, so that the rest fits"
+            )
+            await self._compact(session_id, engine, window, chosen, "", None)
         except OmniAgentError as error:
-            self._gave_up.add(session_id)
+            self._failed.add(session_id)
             yield Notice(f"the older messages were not summed up: {error}; the turn goes on")
 
     async def after_refusal(
@@ -152,15 +154,15 @@ class Compaction:
         Raises:
             ContextLengthExceeded: nothing was summed up; the refusal, with what to do.
         """
-        part, accepted = await self._call(
-            lambda: part_after_refusal(self._store, session_id, window, refused.limit_tokens)
+        chosen, accepted = await self._call(
+            lambda: range_after_refusal(self._store, session_id, window, refused.limit_tokens)
         )
-        if part is None:
+        if chosen is None:
             raise refused.with_hint(SHORTER_QUESTION)
-        count = len(part.messages)
-        if part.tokens > UNASKED_REQUESTS * piece_tokens(accepted):
+        count = len(chosen.messages)
+        if chosen.tokens > MAX_AUTOMATIC_REQUESTS * chunk_tokens(accepted):
             raise refused.with_hint(
-                f"its {count} older messages are too many to compact unasked: run /compact, or"
+                f"its {count} older messages are too many to compact automatically: run /compact, or"
                 f" omniagent sessions compact {one_line(session_id)} -m MODEL"
             )
         yield Notice(
@@ -168,7 +170,7 @@ class Compaction:
             f" compacting {count} older messages and asking again"
         )
         try:
-            await self._compact(session_id, engine, accepted, part, "", None)
+            await self._compact(session_id, engine, accepted, chosen, "", None)
         except OmniAgentError as error:
             failed = f"compacting it failed ({error})"
             raise refused.with_hint(f"{failed}; choose another model (--model)") from error
@@ -178,64 +180,67 @@ class Compaction:
         session_id: str,
         engine: Engine,
         window: Window,
-        part: Part,
+        chosen: CompactionRange,
         instructions: str,
         progress: Progress | None,
-    ) -> Compacted:
-        text, usage = await self._sum_up(engine, window, part, instructions, progress)
+    ) -> CompactionResult:
+        text, usage = await self._summarize(engine, window, chosen, instructions, progress)
         record: dict[str, Any] = {
             "text": text,
             "model": engine.name,
             "created_at": format_time(utc_now()),
-            "messages": part.covered,
+            "messages": chosen.covered,
             "usage": usage,
         }
         if instructions:
             record["instructions"] = instructions
         await self._call(
             lambda: self._store.put_summary(
-                session_id, part.up_to, record, uid=part.uid, messages=part.covered
+                session_id, chosen.up_to, record, uid=chosen.uid, messages=chosen.covered
             )
         )
-        self._gave_up.discard(session_id)
-        return Compacted(
-            session_id, part.covered, part.up_to, len(part.messages), text, engine.name, usage
+        self._failed.discard(session_id)
+        return CompactionResult(
+            session_id, chosen.covered, chosen.up_to, len(chosen.messages), text, engine.name, usage
         )
 
-    async def _sum_up(
+    async def _summarize(
         self,
         engine: Engine,
         window: Window,
-        part: Part,
+        chosen: CompactionRange,
         instructions: str,
         progress: Progress | None,
     ) -> tuple[str, dict[str, Any]]:
-        """Ask for a summary of one piece after another, each on top of the one before."""
+        """Ask for a summary of one chunk after another, each on top of the one before."""
         usage: Counter[str] = Counter()
-        room = piece_tokens(window)
-        text = part.before.text if part.before else ""
-        waiting, total = [rendered(message) for message in part.messages], len(part.messages)
+        room = chunk_tokens(window)
+        text = chosen.before.text if chosen.before else ""
+        waiting, total = (
+            [render_message(message) for message in chosen.messages],
+            len(chosen.messages),
+        )
         while waiting:
             if progress is not None:
                 progress(total - len(waiting), total)
-            piece = next_piece(waiting, room)
-            asked = request(text, piece, instructions, window)
+            chunk = next_chunk(waiting, room)
+            messages = summary_request(text, chunk, instructions, window)
             try:
-                finished = await ask_once(engine, asked, self._plain_settings())
+                finished = await ask_once(engine, messages, self._summary_settings())
             except ModelRefused as error:
                 too_long = isinstance(error, ContextLengthExceeded) or error.status in _TOO_LONG
                 if not too_long:
                     raise
-                if room // 2 < SMALLEST_PIECE_TOKENS:
+                if room // 2 < MIN_CHUNK_TOKENS:
                     raise error.with_hint("choose a model with a longer context (-m)") from error
                 room //= 2
                 continue
             usage.update({key: n for key, n in finished.usage.items() if isinstance(n, int)})
             text = finished.text
-            del waiting[: len(piece)]
+            del waiting[: len(chunk)]
         return text, dict(usage)
 
-    def _plain_settings(self) -> ModelSettings:
+    def _summary_settings(self) -> ModelSettings:
         """Return how to ask: a person's wish for a temperature or a seed is one for answers, not for summaries."""
         return replace(self._settings, temperature=None, seed=None)
 

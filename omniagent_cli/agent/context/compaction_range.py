@@ -19,7 +19,7 @@ _LOOKS = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class CompactionRange:
     """The part to sum up.
 
     Attributes:
@@ -42,29 +42,29 @@ class Part:
         return self.messages[-1].position or 0
 
 
-def part_to_compact(
-    store: SessionStore, session_id: str, window: Window, *, unasked: bool = False
-) -> Part | None:
+def range_to_compact(
+    store: SessionStore, session_id: str, window: Window, *, automatic: bool = False
+) -> CompactionRange | None:
     """Return the part of a session to sum up now, or None.
 
     Args:
         store: where it is.
         session_id: the session.
         window: what is kept fits a share of it.
-        unasked: only when the session fills the window up to `Window.compact_at`.
+        automatic: only when the session fills the window up to `Window.compact_at`.
 
     Raises:
         SessionNotFound: there is no such session.
     """
     uid, before, messages, count = _read(store, session_id)
-    if unasked and not _is_full(before, messages, window):
+    if automatic and not _is_full(before, messages, window):
         return None
-    return _part(uid, before, messages, count, window)
+    return _range(uid, before, messages, count, window)
 
 
-def part_after_refusal(
+def range_after_refusal(
     store: SessionStore, session_id: str, window: Window, limit_tokens: int | None
-) -> tuple[Part | None, Window]:
+) -> tuple[CompactionRange | None, Window]:
     """Return the part to sum up when a model refused the session as too long, and a window that it accepts.
 
     Args:
@@ -87,17 +87,19 @@ def part_after_refusal(
     accepted = replace(window, max_tokens=min(limit for limit in limits if limit))
     if limit_tokens is not None and sent < KEPT_SHARE * limit_tokens:
         return None, accepted
-    return _part(uid, before, messages, count, accepted), accepted
+    return _range(uid, before, messages, count, accepted), accepted
 
 
-def _part(
+def _range(
     uid: str, before: Summary | None, messages: Sequence[Message], count: int, window: Window
-) -> Part | None:
+) -> CompactionRange | None:
     end = _cut(messages, window)
     if end == 0:
         return None
     chosen = list(messages[:end])
-    return Part(uid, before, chosen, count - len(messages) + end, sum(map(estimate_tokens, chosen)))
+    return CompactionRange(
+        uid, before, chosen, count - len(messages) + end, sum(map(estimate_tokens, chosen))
+    )
 
 
 def _read(store: SessionStore, session_id: str) -> tuple[str, Summary | None, list[Message], int]:

@@ -28,8 +28,8 @@ COUNTS = (
 _MILLION = 1_000_000
 
 
-def numbers(usage: Mapping[str, Any] | None) -> dict[str, int]:
-    """Return the counts of a stored usage, which may have been imported, that are numbers."""
+def token_counts(usage: Mapping[str, Any] | None) -> dict[str, int]:
+    """Return the counts of a stored usage, which may have been imported, that are token_counts."""
     return {
         key: value
         for key, value in (usage or {}).items()
@@ -49,14 +49,14 @@ class Tally:
 
     def add(self, message: Message) -> None:
         """Take in a message; only answers count, and those whose tokens were told."""
-        if message.role == "assistant" and (used := numbers(message.usage)):
+        if message.role == "assistant" and (used := token_counts(message.usage)):
             counts = self._of(message.model or "")
             counts["answers"] += 1
             _add(counts, used)
 
     def add_summary(self, summary: Summary) -> None:
         """Take in what a summary took; it is no answer."""
-        if used := numbers(summary.usage):
+        if used := token_counts(summary.usage):
             _add(self._of(summary.model), used)
 
     def _of(self, model: str) -> Counter[str]:
@@ -99,7 +99,7 @@ def cost(usage: Mapping[str, Any], price: Mapping[str, float] | None) -> float |
     """
     if price is None:
         return None
-    used = numbers(usage)
+    used = token_counts(usage)
     read, written = used.get("cached_tokens", 0), used.get("cache_write_tokens", 0)
     plain = max(0, used.get("input_tokens", 0) - read - written)
     kinds = (
@@ -113,7 +113,7 @@ def cost(usage: Mapping[str, Any], price: Mapping[str, float] | None) -> float |
     return round(sum(count * (dollars or 0) for count, dollars in kinds) / _MILLION, 9)
 
 
-def dollars(amount: float) -> str:
+def format_dollars(amount: float) -> str:
     """Write an amount: ``$12.34``, ``$0.0123``, ``$0.000045``."""
     if amount == 0:
         return "$0"

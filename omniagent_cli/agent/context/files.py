@@ -25,7 +25,7 @@ _NON_BLOCKING = (
 )
 
 
-def read_named(name: str, doing: str, most: int) -> bytes:
+def read_user_file(name: str, doing: str, most: int) -> bytes:
     """Return the bytes of a regular file; ``~`` is the home directory.
 
     Opened without waiting, because opening a pipe that nobody writes to would wait for ever.
@@ -54,11 +54,11 @@ def read_named(name: str, doing: str, most: int) -> bytes:
         ValueError,
         RuntimeError,
     ) as error:  # of a NUL in the name, and of an unknown ~user
-        why = _explained(error)
+        why = _describe_error(error)
     raise UsageError(f"{doing} {shown!r}: {why}")
 
 
-def _explained(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     number = getattr(error, "errno", None)
     if number == errno.ENXIO:
         return "it is a socket or a device that nothing answers; name a file"
@@ -84,7 +84,7 @@ def read_system_prompt(name: str) -> str:
         UsageError: it cannot be read, is too long, or is no text.
     """
     shown = one_line(name)
-    data = read_named(name, "cannot read the system prompt from", MAX_SYSTEM_BYTES)
+    data = read_user_file(name, "cannot read the system prompt from", MAX_SYSTEM_BYTES)
     if len(data) > MAX_SYSTEM_BYTES:
         raise UsageError(
             f"{shown!r} is over {size_text(MAX_SYSTEM_BYTES)}; that is no system prompt"

@@ -43,14 +43,14 @@ class Selection:
     Attributes:
         records: the messages to send, oldest first.
         tokens: what they are estimated at, the summary included.
-        oversized: the tokens of the newest message (with its results) when it is over the budget by itself; else 0.
-        left_out: the tokens of the summary when there is no room for it beside the question; else 0.
+        oversized_tokens: the tokens of the newest message (with its results) when it is over the budget by itself; else 0.
+        omitted_summary_tokens: the tokens of the summary when there is no room for it beside the question; else 0.
     """
 
     records: list[dict[str, Any]]
     tokens: int = 0
-    oversized: int = 0
-    left_out: int = 0
+    oversized_tokens: int = 0
+    omitted_summary_tokens: int = 0
 
 
 @dataclass(slots=True)
@@ -62,12 +62,12 @@ class _Piece:
     tokens: int = field(default=0)
 
 
-def select(messages: Sequence[Message], window: Window) -> list[dict[str, Any]]:
-    """Return the records to send of a session that has no summary; see `choose`."""
-    return choose(messages, window).records
+def select_records(messages: Sequence[Message], window: Window) -> list[dict[str, Any]]:
+    """Return the records to send of a session that has no summary; see `select_messages`."""
+    return select_messages(messages, window).records
 
 
-def choose(
+def select_messages(
     messages: Sequence[Message], window: Window, summary: Summary | None = None
 ) -> Selection:
     """Choose what to send: the summary, and the newest whole pieces that fit beside it.
@@ -88,31 +88,35 @@ def choose(
     pieces = [piece for turn in turns(rest) for piece in _pieces(turn, scale)]
     text = "" if summary is None else f"{SUMMARY_INTRODUCTION}{summary.text}"
     taken = round(text_tokens(text) * scale)
-    left_out = 0
-    if window.max_tokens is not None and taken and taken + _least(pieces) > window.max_tokens:
-        text, taken, left_out = "", 0, taken
-    chosen = _newest(pieces, window, taken)
+    omitted_summary_tokens = 0
+    if (
+        window.max_tokens is not None
+        and taken
+        and taken + _required_tokens(pieces) > window.max_tokens
+    ):
+        text, taken, omitted_summary_tokens = "", 0, taken
+    chosen = _newest_that_fit(pieces, window, taken)
     start = next((index for index, piece in enumerate(chosen) if piece.starts_turn), 0)
     sent = chosen[start:]
     records = [message.to_record() for piece in sent for message in piece.messages]
     newest = pieces[-1].tokens if pieces else 0
     over = window.max_tokens is not None and newest > window.max_tokens
     return Selection(
-        _opening(text, records) + records,
+        _summary_messages(text, records) + records,
         taken + sum(piece.tokens for piece in sent),
         newest if over else 0,
-        left_out,
+        omitted_summary_tokens,
     )
 
 
-def _least(pieces: Sequence[_Piece]) -> int:
+def _required_tokens(pieces: Sequence[_Piece]) -> int:
     """Return the tokens of what is sent in any case: the newest piece, and the question it belongs to."""
     question = next((piece for piece in reversed(pieces) if piece.starts_turn), None)
     sent = {id(piece): piece.tokens for piece in (question, *pieces[-1:]) if piece is not None}
     return sum(sent.values())
 
 
-def _newest(pieces: Sequence[_Piece], window: Window, taken: int) -> list[_Piece]:
+def _newest_that_fit(pieces: Sequence[_Piece], window: Window, taken: int) -> list[_Piece]:
     """Return the newest pieces that fit; the newest of all, and the question it belongs to, in any case."""
     question = next((piece for piece in reversed(pieces) if piece.starts_turn), None)
     chosen: list[_Piece] = []
@@ -133,7 +137,7 @@ def _newest(pieces: Sequence[_Piece], window: Window, taken: int) -> list[_Piece
     return chosen
 
 
-def _opening(text: str, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _summary_messages(text: str, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     if not text:
         return []
     opening = [{"role": "user", "content": text}]

@@ -24,12 +24,12 @@ from mcp.types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
 from omniagent_cli._version import __version__
-from omniagent_cli.agent.mcp.http_transport import website
-from omniagent_cli.agent.mcp.message_filter import Exit, Gate
-from omniagent_cli.agent.mcp.results import text_of
+from omniagent_cli.agent.mcp.http_transport import http_streams
+from omniagent_cli.agent.mcp.message_filter import MessageFilter, ResponseTracker
+from omniagent_cli.agent.mcp.results import result_text
 from omniagent_cli.agent.mcp.server import McpServer
-from omniagent_cli.agent.mcp.server_log import Diary
-from omniagent_cli.agent.mcp.stdio_transport import program
+from omniagent_cli.agent.mcp.server_log import ServerLog
+from omniagent_cli.agent.mcp.stdio_transport import stdio_streams
 from omniagent_cli.errors import AgentError, OmniAgentError
 from omniagent_cli.json_format import dump
 from omniagent_cli.text.sanitize import cut, one_line
@@ -39,11 +39,11 @@ MAX_TOOLS = 256
 
 _MAX_PAGES = 50
 _REFRESH_SECONDS = 0.2
-_WHY_LENGTH = 500
+_MESSAGE_LENGTH = 500
 
 # What the SDK says when the connection is gone, and when an HTTP server does not know us any more.
-_CLOSED = "Connection closed"
-_FORGOTTEN = "Session terminated"
+_CLOSED_MESSAGE = "Connection closed"
+_UNKNOWN_SESSION_MESSAGE = "Session terminated"
 
 T = TypeVar("T")
 
@@ -53,20 +53,20 @@ class Connection:
 
     Args:
         server: which.
-        changed: called when its list of tools is another one.
+        on_change: called when its list of tools is another one.
     """
 
-    def __init__(self, server: McpServer, changed: Callable[[], None]) -> None:
+    def __init__(self, server: McpServer, on_change: Callable[[], None]) -> None:
         self.tools: list[Tool] = []
-        self.diary = Diary()
+        self.log = ServerLog()
         self._server = server
-        self._told_changed = changed
+        self._on_change = on_change
         self._ended = asyncio.Event()
         self._stale = asyncio.Event()
         self._started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._client: Client | None = None
-        self._life: asyncio.Task[None] | None = None
-        self._asking: set[asyncio.Task[Any]] = set()
+        self._task: asyncio.Task[None] | None = None
+        self._requests: set[asyncio.Task[Any]] = set()
 
     @property
     def alive(self) -> bool:
@@ -79,7 +79,7 @@ class Connection:
         Raises:
             OmniAgentError: it cannot be started, or does not answer in time; the text says what it said last.
         """
-        self._life = asyncio.create_task(self._live())
+        self._task = asyncio.create_task(self._run())
         try:
             await asyncio.shield(self._started)
         except asyncio.CancelledError:
@@ -93,9 +93,9 @@ class Connection:
             OmniAgentError: the tool failed, or the server did; the text is for the model.
         """
         if self._client is None:
-            raise AgentError(self._why("is not running"))
+            raise AgentError(self._describe("is not running"))
         try:
-            result = await self._asked(self._client.call_tool(name, _sendable(arguments)))
+            result = await self._request(self._client.call_tool(name, _encodable(arguments)))
         except MCPError as error:
             raise await self._failure(error) from error
         except ValidationError as error:
@@ -103,8 +103,8 @@ class Connection:
                 f"the MCP server {self._server.name!r} gave an answer that is not MCP"
             ) from error
         except RuntimeError as error:  # the SDK's word for results that break the protocol
-            raise AgentError(_shown(f"{self._server.name}: {error}")) from error
-        text = text_of(result)
+            raise AgentError(_clip(f"{self._server.name}: {error}")) from error
+        text = result_text(result)
         if result.is_error:
             raise AgentError(text or "the tool failed and did not say why")
         return text
@@ -112,16 +112,16 @@ class Connection:
     async def close(self) -> None:
         """End the server."""
         self._ended.set()
-        if self._life is None:
+        if self._task is None:
             return
         if not self._started.done():
-            self._life.cancel()
-        await asyncio.wait([self._life, *self._asking])
+            self._task.cancel()
+        await asyncio.wait([self._task, *self._requests])
 
-    async def _asked(self, asking: Coroutine[Any, Any, T]) -> T:
+    async def _request(self, request: Coroutine[Any, Any, T]) -> T:
         """Wait for an answer; who stops waiting is not held up while the server is told, which it may not hear."""
-        task = asyncio.create_task(asking)
-        self._asking.add(task)
+        task = asyncio.create_task(request)
+        self._requests.add(task)
         task.add_done_callback(self._done)
         try:
             return await asyncio.shield(task)
@@ -130,60 +130,60 @@ class Connection:
             raise
 
     def _done(self, task: asyncio.Task[Any]) -> None:
-        self._asking.discard(task)
+        self._requests.discard(task)
         if not task.cancelled():
             task.exception()  # looked at, in case nobody waits any more
 
     async def _failure(self, error: MCPError) -> AgentError:
         """Say what an error that stands for an answer means."""
-        if error.message == _FORGOTTEN:
+        if error.message == _UNKNOWN_SESSION_MESSAGE:
             self._ended.set()
-        if (error.code, error.message) != (CONNECTION_CLOSED, _CLOSED):
-            return AgentError(_shown(f"{self._server.name}: {error.message}"))
+        if (error.code, error.message) != (CONNECTION_CLOSED, _CLOSED_MESSAGE):
+            return AgentError(_clip(f"{self._server.name}: {error.message}"))
         self._ended.set()
-        if self._life is not None:  # until it is known how it ended
-            await asyncio.wait([self._life])
+        if self._task is not None:  # until it is known how it ended
+            await asyncio.wait([self._task])
         return AgentError(
-            self._why("ended before it answered; whether it did what was asked is not known")
+            self._describe("ended before it answered; whether it did what was asked is not known")
         )
 
-    async def _live(self) -> None:
+    async def _run(self) -> None:
         try:
-            await self._talk(_transport(self._server, self.diary, self._ended.set))
+            await self._run_session(_transport(self._server, self.log, self._ended.set))
         except asyncio.CancelledError:
-            self._fail(AgentError(self._why("was stopped while it started")))
+            self._fail(AgentError(self._describe("was stopped while it started")))
         except OmniAgentError as error:
             self._fail(error)
         except Exception as error:  # noqa: BLE001  # a server and two libraries fail as groups of anything; it is told
             reason = _reason(error, self._server)
             told = f"could not be started: {reason}" if reason else "could not be started"
-            self._fail(AgentError(self._why(told)))
-            self.diary.end = self.diary.end or reason
+            self._fail(AgentError(self._describe(told)))
+            self.log.end = self.log.end or reason
         finally:
             self._client = None
             self._ended.set()
 
-    async def _talk(self, transport: Any) -> None:
+    async def _run_session(self, transport: Any) -> None:
         client = Client(
             transport,
             client_info=Implementation(name="omniagent", version=__version__),
-            message_handler=self._heard,
+            message_handler=self._on_message,
             cache=None,
         )
         async with AsyncExitStack() as stack:
             async with asyncio.timeout(self._server.start_seconds):
                 await stack.enter_async_context(client)
-                self.tools = await _listed(client)
+                self.tools = await _list_tools(client)
             self._client = client
             self._started.set_result(None)
-            async with _beside(self._watch(client), self._refresh(client)):
+            async with _background_tasks(self._watch_tools(client), self._refresh(client)):
                 await self._ended.wait()
 
-    async def _heard(self, message: object) -> None:
+    async def _on_message(self, message: object) -> None:
         if isinstance(message, ToolListChangedNotification):
             self._stale.set()
 
-    async def _watch(self, client: Client) -> None:
+    async def _watch_tools(self, client: Client) -> None:
         """Ask a server of the newer protocol to say when its tools change; an older one says so unasked."""
         tools = client.server_capabilities.tools
         if client.protocol_version not in MODERN_PROTOCOL_VERSIONS or not (
@@ -202,8 +202,8 @@ class Connection:
             await self._stale.wait()
             self._stale.clear()
             with suppress(MCPError, ValidationError):
-                self.tools = await _listed(client)
-                self._told_changed()
+                self.tools = await _list_tools(client)
+                self._on_change()
             await asyncio.sleep(_REFRESH_SECONDS)
 
     def _fail(self, error: OmniAgentError) -> None:
@@ -211,35 +211,35 @@ class Connection:
             self._started.set_exception(error)
             self._started.exception()  # it is looked at here, in case nobody waits any more
 
-    def _why(self, what: str) -> str:
-        words = self.diary.last_words()
-        return _shown(
+    def _describe(self, what: str) -> str:
+        words = self.log.failure_detail()
+        return _clip(
             f"the MCP server {self._server.name!r} {what}" + (f": {words}" if words else "")
         )
 
 
 @asynccontextmanager
 async def _transport(
-    server: McpServer, diary: Diary, ended: Callable[[], None]
+    server: McpServer, log: ServerLog, ended: Callable[[], None]
 ) -> AsyncGenerator[Any, None]:
     """Yield the streams that the SDK's client talks through."""
-    wanted = server.filled(os.environ)
+    wanted = server.expand_variables(os.environ)
     if wanted.url is None:
-        streams = program(wanted.argv, wanted.env, diary, ended)
+        streams = stdio_streams(wanted.argv, wanted.env, log, ended)
     else:
-        streams = website(wanted.url, wanted.headers, diary)
+        streams = http_streams(wanted.url, wanted.headers, log)
     # The SDK tells its log what servers do wrong, and what nobody listens to is printed on the terminal.
     for name in ("mcp", "client"):
-        log = logging.getLogger(name)
-        if not log.handlers:
-            log.addHandler(logging.NullHandler())
+        logger = logging.getLogger(name)
+        if not logger.handlers:
+            logger.addHandler(logging.NullHandler())
     async with streams as (read, write):
-        gate = Gate(read, diary)
-        yield gate, Exit(write, gate)
+        message_filter = MessageFilter(read, log)
+        yield message_filter, ResponseTracker(write, message_filter)
 
 
 @asynccontextmanager
-async def _beside(*work: Coroutine[Any, Any, None]) -> AsyncGenerator[None, None]:
+async def _background_tasks(*work: Coroutine[Any, Any, None]) -> AsyncGenerator[None, None]:
     """Run tasks as long as the body does."""
     tasks = [asyncio.create_task(one) for one in work]
     try:
@@ -250,7 +250,7 @@ async def _beside(*work: Coroutine[Any, Any, None]) -> AsyncGenerator[None, None
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _listed(client: Client) -> list[Tool]:
+async def _list_tools(client: Client) -> list[Tool]:
     """Return the tools, of endless lists the first ones."""
     tools: list[Tool] = []
     cursor = None
@@ -263,7 +263,7 @@ async def _listed(client: Client) -> list[Tool]:
     return tools[:MAX_TOOLS]
 
 
-def _sendable(arguments: Mapping[str, Any]) -> dict[str, Any]:
+def _encodable(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return arguments without half characters, which no transport can send.
 
     Raises:
@@ -271,8 +271,8 @@ def _sendable(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """
     dump(dict(arguments))
     text = json.dumps(dict(arguments), ensure_ascii=False)
-    sendable: dict[str, Any] = json.loads(text.encode("utf-8", "replace"))
-    return sendable
+    encodable: dict[str, Any] = json.loads(text.encode("utf-8", "replace"))
+    return encodable
 
 
 def _reason(error: BaseException, server: McpServer) -> str:
@@ -287,10 +287,10 @@ def _reason(error: BaseException, server: McpServer) -> str:
         return error.strerror
     if isinstance(error, ValidationError):
         return "its answer is not MCP"
-    if isinstance(error, MCPError) and error.message == _CLOSED and server.argv:
+    if isinstance(error, MCPError) and error.message == _CLOSED_MESSAGE and server.argv:
         return ""  # how it ended says more
     return str(error) or type(error).__name__
 
 
-def _shown(text: str) -> str:
-    return cut(one_line(text), _WHY_LENGTH)
+def _clip(text: str) -> str:
+    return cut(one_line(text), _MESSAGE_LENGTH)

@@ -12,25 +12,25 @@ from typing import Any
 import httpx2
 from mcp.client.streamable_http import streamable_http_client
 
-from omniagent_cli.agent.mcp.server_log import Diary
+from omniagent_cli.agent.mcp.server_log import ServerLog
 from omniagent_cli.agent.mcp.stdio_transport import MAX_MESSAGE_BYTES
 from omniagent_cli.agent.models.providers import is_loopback
 
 _CONNECT_SECONDS = 30.0
-_SILENCE_SECONDS = 300.0
+_READ_SECONDS = 300.0
 
 
 @asynccontextmanager
-async def website(
-    url: str, headers: Mapping[str, str], diary: Diary
+async def http_streams(
+    url: str, headers: Mapping[str, str], log: ServerLog
 ) -> AsyncGenerator[tuple[Any, Any], None]:
     """Yield the streams of messages from and to a server; leaving ends its session there."""
 
-    async def bound(response: httpx2.Response) -> None:
-        diary.end = "" if response.is_success else f"it answers HTTP {response.status_code}"
+    async def limit_body(response: httpx2.Response) -> None:
+        log.end = "" if response.is_success else f"it answers HTTP {response.status_code}"
         if not response.headers.get("content-type", "").startswith("text/event-stream"):
             assert isinstance(response.stream, httpx2.AsyncByteStream)  # noqa: S101  # an async client's
-            response.stream = _Bounded(response)
+            response.stream = _BoundedBody(response)
 
     async with (
         httpx2.AsyncClient(
@@ -40,8 +40,8 @@ async def website(
             trust_env=not is_loopback(url),
             # There is no TLS on http, and loading the trust store takes its time.
             verify=url.startswith("https:"),
-            timeout=httpx2.Timeout(_CONNECT_SECONDS, read=_SILENCE_SECONDS),
-            event_hooks={"response": [bound]},
+            timeout=httpx2.Timeout(_CONNECT_SECONDS, read=_READ_SECONDS),
+            event_hooks={"response": [limit_body]},
         ) as client,
         streamable_http_client(
             url, http_client=client, max_sse_event_size=MAX_MESSAGE_BYTES
@@ -50,7 +50,7 @@ async def website(
         yield streams
 
 
-class _Bounded(httpx2.AsyncByteStream):
+class _BoundedBody(httpx2.AsyncByteStream):
     """A body that ends with an error when it is longer than any message we take."""
 
     def __init__(self, response: httpx2.Response) -> None:

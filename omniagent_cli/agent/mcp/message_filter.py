@@ -11,43 +11,43 @@ from typing import Any, Self
 
 from mcp.types import JSONRPCError, JSONRPCRequest, JSONRPCResponse
 
-from omniagent_cli.agent.mcp.server_log import Diary
+from omniagent_cli.agent.mcp.server_log import ServerLog
 from omniagent_cli.text.sanitize import cut, one_line, visible
 
 MAX_SCHEMA_CHARACTERS = 64 * 1024
 MAX_DESCRIPTION_CHARACTERS = 8 * 1024
 
-MAX_QUESTIONS = 32
+MAX_PENDING_REQUESTS = 32
 """So many questions of a server may wait for their answer; more are not heard."""
 
 
-class Gate:
+class MessageFilter:
     """The messages from a server, with each list of tools reduced to what is right, and only so many of its questions.
 
     A server that asks and does not read the answers would otherwise make us keep them.
 
     Args:
         inner: the transport's stream of what arrives.
-        diary: hears what was left out.
+        log: hears what was left out.
     """
 
-    def __init__(self, inner: Any, diary: Diary) -> None:
+    def __init__(self, inner: Any, log: ServerLog) -> None:
         self._inner = inner
-        self._diary = diary
-        self._questions = 0
+        self._log = log
+        self._pending_requests = 0
 
     @property
     def last_context(self) -> Any:
         """What the SDK's HTTP transport hands over beside a message."""
         return getattr(self._inner, "last_context", None)
 
-    def answered(self) -> None:
+    def note_response(self) -> None:
         """Note that an answer to a question of the server has left."""
-        self._questions = max(0, self._questions - 1)
+        self._pending_requests = max(0, self._pending_requests - 1)
 
     async def receive(self) -> Any:
         """Return the next message."""
-        while not self._let_in(item := await self._inner.receive()):
+        while not self._accept(item := await self._inner.receive()):
             pass
         return item
 
@@ -59,7 +59,7 @@ class Gate:
         return self
 
     async def __anext__(self) -> Any:
-        while not self._let_in(item := await self._inner.__anext__()):
+        while not self._accept(item := await self._inner.__anext__()):
             pass
         return item
 
@@ -69,12 +69,12 @@ class Gate:
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
-    def _let_in(self, item: Any) -> bool:
+    def _accept(self, item: Any) -> bool:
         message = getattr(item, "message", None)
         if isinstance(message, JSONRPCRequest):
-            if self._questions >= MAX_QUESTIONS:
+            if self._pending_requests >= MAX_PENDING_REQUESTS:
                 return False
-            self._questions += 1
+            self._pending_requests += 1
         elif isinstance(message, JSONRPCResponse) and isinstance(message.result.get("tools"), list):
             checked = (self._tool(raw) for raw in message.result["tools"])
             message.result["tools"] = [tool for tool in checked if tool is not None]
@@ -87,28 +87,28 @@ class Gate:
             name = raw.get("name") if isinstance(raw, dict) else None
             shown = cut(one_line(name), 60) if isinstance(name, str) else "a tool without a name"
             note = f"{shown}: {error}"
-            if note not in self._diary.left_out and len(self._diary.left_out) < 20:
-                self._diary.left_out.append(note)
+            if note not in self._log.excluded and len(self._log.excluded) < 20:
+                self._log.excluded.append(note)
             return None
 
 
-class Exit:
-    """The messages to a server; tells the gate which of its questions are answered.
+class ResponseTracker:
+    """The messages to a server; tells the message_filter which of its questions are note_response.
 
     Args:
         inner: the transport's stream of what leaves.
-        gate: of the same server.
+        message_filter: of the same server.
     """
 
-    def __init__(self, inner: Any, gate: Gate) -> None:
+    def __init__(self, inner: Any, message_filter: MessageFilter) -> None:
         self._inner = inner
-        self._gate = gate
+        self._filter = message_filter
 
     async def send(self, item: Any) -> None:
         """Send a message."""
         await self._inner.send(item)
         if isinstance(item.message, JSONRPCResponse | JSONRPCError):
-            self._gate.answered()
+            self._filter.note_response()
 
     async def aclose(self) -> None:
         """Close the stream."""

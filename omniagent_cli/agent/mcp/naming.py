@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-_LONGEST = 64
-_LONGEST_SERVER = 24
+_MAX_LENGTH = 64
+_MAX_SERVER_LENGTH = 24
 _HASH_LENGTH = 8
-_UNFIT = re.compile(r"[^A-Za-z0-9_-]")
+_ILLEGAL = re.compile(r"[^A-Za-z0-9_-]")
 
 
 def prefix_of(server: str) -> str:
@@ -17,21 +17,21 @@ def prefix_of(server: str) -> str:
     with a part of a tool, carries a hash of what it was.
     """
     clear = "__" not in server and not server.endswith("_")
-    return f"{_fitting(server, _LONGEST_SERVER, clear=clear)}__"
+    return f"{_legal_name(server, _MAX_SERVER_LENGTH, clear=clear)}__"
 
 
 def tool_name(server: str, tool: str) -> str:
     """Return the name under which a model is offered a tool: ``server__tool``."""
     prefix = prefix_of(server)
-    return prefix + _fitting(tool, _LONGEST - len(prefix), clear=True)
+    return prefix + _legal_name(tool, _MAX_LENGTH - len(prefix), clear=True)
 
 
-def _fitting(name: str, longest: int, *, clear: bool) -> str:
-    fitting = _UNFIT.sub("_", name)
-    if fitting == name and clear and 0 < len(name) <= longest:
+def _legal_name(name: str, longest: int, *, clear: bool) -> str:
+    legal = _ILLEGAL.sub("_", name)
+    if legal == name and clear and 0 < len(name) <= longest:
         return name
     from hashlib import sha256
 
     digest = sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH_LENGTH]
-    kept = re.sub("__+", "_", fitting)[: longest - _HASH_LENGTH - 1].strip("_")
-    return f"{kept}-{digest}"
+    shortened = re.sub("__+", "_", legal)[: longest - _HASH_LENGTH - 1].strip("_")
+    return f"{shortened}-{digest}"

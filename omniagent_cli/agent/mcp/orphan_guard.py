@@ -9,7 +9,7 @@ from contextlib import suppress
 _SCRIPT = 'read -r _; kill -TERM "-$0" && sleep 2 && kill -KILL "-$0"'
 
 
-class Watch:
+class OrphanGuard:
     """Ends a program and what it started when ours is killed.
 
     The end of its input tells a server as well, but one that is busy, or hangs, does not notice.
@@ -31,7 +31,7 @@ class Watch:
             )
 
     def end(self) -> None:
-        """Watch no more: the program has ended, and its number may soon be another's."""
+        """OrphanGuard no more: the program has ended, and its number may soon be another's."""
         if self._shell is not None:
             self._shell.kill()
             self._shell.communicate()

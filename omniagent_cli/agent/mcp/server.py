@@ -41,7 +41,7 @@ class McpServer(NamedTuple):
         # Arguments, environment and headers hold keys; none of them belongs in a traceback.
         return f"McpServer(name={self.name!r})"
 
-    def filled(self, environ: Mapping[str, str]) -> McpServer:
+    def expand_variables(self, environ: Mapping[str, str]) -> McpServer:
         """Return the server with each ``${NAME}`` in variables, headers and URL replaced, so that no file holds keys.
 
         Raises:

@@ -23,7 +23,7 @@ RESTART_SECONDS = (0.0, 1.0, 5.0, 15.0)
 """How long to wait before each start after an end, when no call was answered in between; then it is left alone."""
 
 
-_TOLD = 8
+_MAX_EXCLUDED_LINES = 8
 """So many tools that are left out are told one by one."""
 
 _CLOSING_SECONDS = 5.0
@@ -48,17 +48,18 @@ class McpSkill(Skill):
         self._offered: list[Tool] = []
         self._duplicates: list[str] = []
         self._connection: Connection | None = None
-        self._one_start = asyncio.Lock()
-        self._ends = 0
+        self._start_lock = asyncio.Lock()
+        self._failures = 0
         self._closed = False
 
     @property
-    def left_out(self) -> Sequence[str]:
+    def excluded_tools(self) -> Sequence[str]:
         """What of the server's tools is not offered, and why, a line each."""
         connection = self._connection
-        found = [*(connection.diary.left_out if connection else ()), *self._duplicates]
+        found = [*(connection.log.excluded if connection else ()), *self._duplicates]
         told = [
-            f"a tool of the MCP server {self.name} is left out: {line}" for line in found[:_TOLD]
+            f"a tool of the MCP server {self.name} is left out: {line}"
+            for line in found[:_MAX_EXCLUDED_LINES]
         ]
         if more := len(found) - len(told):
             told.append(f"{more} more tools of the MCP server {self.name} are left out")
@@ -67,7 +68,7 @@ class McpSkill(Skill):
     @property
     def details(self) -> Sequence[str]:
         """The last lines the server wrote to stderr."""
-        return list(self._connection.diary.errors) if self._connection else []
+        return list(self._connection.log.errors) if self._connection else []
 
     async def open(self, store: SessionStore | None) -> Sequence[Tool]:
         """Start the server and return its tools, in a list that follows when the server changes them.
@@ -77,7 +78,7 @@ class McpSkill(Skill):
         """
         del store
         self._closed = False
-        await self._running()
+        await self._connected()
         return self._offered
 
     async def aclose(self) -> None:
@@ -88,16 +89,16 @@ class McpSkill(Skill):
 
     async def _call(self, name: str, arguments: Mapping[str, Any]) -> str:
         """Call a tool by the server's own name for it; cancelling tells the server and leaves it running."""
-        connection = await self._running()
+        connection = await self._connected()
         try:
             return await connection.call(name, arguments)
         finally:
             if connection.alive:
-                self._ends = 0
+                self._failures = 0
 
-    async def _running(self) -> Connection:
+    async def _connected(self) -> Connection:
         """Return the connection, a new one when the last has ended."""
-        async with self._one_start:
+        async with self._start_lock:
             if self._connection is not None:
                 if self._connection.alive:
                     return self._connection
@@ -105,21 +106,21 @@ class McpSkill(Skill):
                 await self._wait_before_start()
             if self._closed:
                 raise AgentError(f"the MCP server {self.name!r} was closed")
-            connection = self._connection = _connection(self.server, self._learn)
+            connection = self._connection = _connection(self.server, self._update_tools)
             await connection.start()
-            self._learn()
+            self._update_tools()
             return connection
 
     async def _wait_before_start(self) -> None:
-        if self._ends >= len(self._restart_seconds):
+        if self._failures >= len(self._restart_seconds):
             raise AgentError(
-                f"the MCP server {self.name!r} ended {self._ends} times without an answer and is not started"
+                f"the MCP server {self.name!r} ended {self._failures} times without an answer and is not started"
                 " again in this run; look at its settings"
             )
-        self._ends += 1
-        await asyncio.sleep(self._restart_seconds[self._ends - 1])
+        self._failures += 1
+        await asyncio.sleep(self._restart_seconds[self._failures - 1])
 
-    def _learn(self) -> None:
+    def _update_tools(self) -> None:
         """Take over what the server lists now."""
         if self._connection is None:
             return
@@ -159,12 +160,12 @@ def _effect(listed: Listed, *, trusted: bool) -> Effect:
     return "write"
 
 
-def _connection(server: McpServer, changed: Callable[[], None]) -> Connection:
+def _connection(server: McpServer, on_change: Callable[[], None]) -> Connection:
     try:
         from omniagent_cli.agent.mcp.connection import Connection
     except ImportError as error:
         raise AgentError(MISSING) from error
-    return Connection(server, changed)
+    return Connection(server, on_change)
 
 
 MISSING = "MCP servers need the extra 'mcp': pip install 'omniagent-cli[mcp]'"
@@ -176,11 +177,11 @@ def mcp_skills(servers: Iterable[McpServer]) -> list[Skill]:
 
     wanted = list(servers)
     if wanted and find_spec("mcp") is None:
-        return [_Missing("mcp", description=MISSING)]
+        return [_MissingExtra("mcp", description=MISSING)]
     return [McpSkill(server) for server in wanted]
 
 
-class _Missing(Skill):
+class _MissingExtra(Skill):
     """Stands for the servers when the extra is not there."""
 
     async def open(self, store: SessionStore | None) -> Sequence[Tool]:

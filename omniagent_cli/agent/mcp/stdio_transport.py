@@ -24,8 +24,8 @@ from mcp.shared.message import SessionMessage
 from mcp.types import ErrorData, JSONRPCError
 from mcp.types.jsonrpc import jsonrpc_message_adapter
 
-from omniagent_cli.agent.mcp.orphan_guard import Watch
-from omniagent_cli.agent.mcp.server_log import EDGE, Diary, Lines, TooLong
+from omniagent_cli.agent.mcp.orphan_guard import OrphanGuard
+from omniagent_cli.agent.mcp.server_log import EDGE_BYTES, LineSplitter, ServerLog, TruncatedLine
 
 if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """The longest message taken: room for a picture or a big file, and a bound on what a server makes us hold."""
 
-NOT_TAKEN = -32000
+MESSAGE_REJECTED = -32000
 """The code of the error that stands for an answer which cannot be taken."""
 
 _CHUNK = 65536
 _ERROR_LINE_BYTES = 2000
-_GRACE_SECONDS = 1.0
+_EXIT_SECONDS = 1.0
 _KILL_SECONDS = 1.0
 _FLUSH_SECONDS = 0.5
 _POLL_SECONDS = 0.01
@@ -49,8 +49,8 @@ _ID_AT_TAIL = re.compile(rb'.*[,{]\s*"id"\s*:\s*(\d{1,9})\s*\}\s*$', re.DOTALL)
 
 
 @asynccontextmanager
-async def program(
-    argv: Sequence[str], env: Mapping[str, str], diary: Diary, ended: Callable[[], None]
+async def stdio_streams(
+    argv: Sequence[str], env: Mapping[str, str], log: ServerLog, ended: Callable[[], None]
 ) -> AsyncGenerator[tuple[Any, Any], None]:
     """Run a server and yield the streams of its messages; leaving ends it and what it started.
 
@@ -60,7 +60,7 @@ async def program(
     Args:
         argv: program and arguments.
         env: more variables.
-        diary: what it says beside the protocol.
+        log: what it says beside the protocol.
         ended: called when its output has ended.
 
     Raises:
@@ -71,13 +71,13 @@ async def program(
     # For a host program that ends without closing the agent; a server that ignores the end of its input would stay.
     at_exit = partial(_end_now, process.pid, os.getpid())
     atexit.register(at_exit)
-    watch = Watch(process.pid)
+    guard = OrphanGuard(process.pid)
     arriving, read = anyio.create_memory_object_stream[SessionMessage | Exception](0)
     write, leaving = anyio.create_memory_object_stream[SessionMessage](0)
     writer = asyncio.create_task(_write(process, leaving, arriving))
     readers = [
-        asyncio.create_task(_read(process, arriving, diary, ended)),
-        asyncio.create_task(_listen(process, diary)),
+        asyncio.create_task(_read(process, arriving, log, ended)),
+        asyncio.create_task(_collect_errors(process, log)),
     ]
     try:
         yield read, write
@@ -87,8 +87,8 @@ async def program(
         # A task of its own: whoever cancels the closing must not leave the program behind.
         await asyncio.shield(asyncio.create_task(_close(process, transport, writer, readers)))
         atexit.unregister(at_exit)
-        watch.end()
-        diary.end = _end_of(process)
+        guard.end()
+        log.end = _describe_end(process)
 
 
 async def _spawn(
@@ -112,67 +112,67 @@ async def _spawn(
 async def _read(
     process: Process,
     arriving: MemoryObjectSendStream[SessionMessage | Exception],
-    diary: Diary,
+    log: ServerLog,
     ended: Callable[[], None],
 ) -> None:
     """Hand on what arrives, one message at a time: a server that floods waits for us."""
     assert process.stdout is not None  # noqa: S101  # it was made with pipes
-    lines = Lines(MAX_MESSAGE_BYTES)
+    lines = LineSplitter(MAX_MESSAGE_BYTES)
     try:
         async with arriving:
             while data := await process.stdout.read(_CHUNK):
                 for line in lines.feed(data):
-                    if message := _message(line, diary):
+                    if message := _parse_line(line, log):
                         await arriving.send(message)
     except (anyio.BrokenResourceError, anyio.ClosedResourceError):
         # The session is gone. What still comes is thrown away, because a program that cannot write does not end.
         while await process.stdout.read(_CHUNK):
             pass
-    except _Unanswerable as error:
-        diary.strayed(str(error).encode())
+    except _OversizedMessage as error:
+        log.add_stray_line(str(error).encode())
     finally:
         ended()
 
 
-class _Unanswerable(Exception):
+class _OversizedMessage(Exception):
     """Too much came, and nobody can be told that it will not be taken."""
 
 
-def _message(line: bytes | TooLong, diary: Diary) -> SessionMessage | None:
+def _parse_line(line: bytes | TruncatedLine, log: ServerLog) -> SessionMessage | None:
     """Return what a line says; of an answer that cannot be taken an error, so that its caller does not wait for ever."""
-    if isinstance(line, TooLong):
+    if isinstance(line, TruncatedLine):
         too_much = f"more than {MAX_MESSAGE_BYTES >> 20} MiB in one message"
-        error = _error(line, f"it answered with {too_much}, which is too much")
+        error = _error_response(line, f"it answered with {too_much}, which is too much")
         if error is None:
-            raise _Unanswerable(too_much)
+            raise _OversizedMessage(too_much)
         return error
     if not line.strip():
         return None
     try:
         return SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
     except ValueError:
-        diary.strayed(line)
-        edges = TooLong(line[:EDGE], line[-EDGE:])
-        return _error(edges, "its answer is broken or nested too deeply")
+        log.add_stray_line(line)
+        edges = TruncatedLine(line[:EDGE_BYTES], line[-EDGE_BYTES:])
+        return _error_response(edges, "its answer is broken or nested too deeply")
 
 
-def _error(line: TooLong, message: str) -> SessionMessage | None:
+def _error_response(line: TruncatedLine, message: str) -> SessionMessage | None:
     found = _ID_AT_HEAD.match(line.head) or _ID_AT_TAIL.match(line.tail)
     if found is None:
         return None
-    error = ErrorData(code=NOT_TAKEN, message=message)
+    error = ErrorData(code=MESSAGE_REJECTED, message=message)
     return SessionMessage(JSONRPCError(jsonrpc="2.0", id=int(found[1]), error=error))
 
 
-async def _listen(process: Process, diary: Diary) -> None:
+async def _collect_errors(process: Process, log: ServerLog) -> None:
     """Keep the last lines of stderr."""
     assert process.stderr is not None  # noqa: S101  # it was made with pipes
-    lines = Lines(_ERROR_LINE_BYTES)
+    lines = LineSplitter(_ERROR_LINE_BYTES)
     while data := await process.stderr.read(_CHUNK):
         for line in lines.feed(data):
-            diary.said(line.head if isinstance(line, TooLong) else line)
+            log.add_error_line(line.head if isinstance(line, TruncatedLine) else line)
     rest = lines.rest()
-    diary.said(rest.head if isinstance(rest, TooLong) else rest)
+    log.add_error_line(rest.head if isinstance(rest, TruncatedLine) else rest)
 
 
 async def _write(
@@ -203,11 +203,11 @@ async def _close(
     await asyncio.wait([writer], timeout=_FLUSH_SECONDS)
     writer.cancel()
     process.stdin.close()
-    await _within(_GRACE_SECONDS, lambda: process.returncode is not None)
+    await _wait_until(_EXIT_SECONDS, lambda: process.returncode is not None)
     _signal(process.pid, signal.SIGTERM)
-    if not await _within(_KILL_SECONDS, lambda: not _signal(process.pid, 0)):
+    if not await _wait_until(_KILL_SECONDS, lambda: not _signal(process.pid, 0)):
         _signal(process.pid, signal.SIGKILL)
-        await _within(_KILL_SECONDS, lambda: process.returncode is not None)
+        await _wait_until(_KILL_SECONDS, lambda: process.returncode is not None)
     # What it said last, unless somebody else still holds the pipes.
     await asyncio.wait(readers, timeout=_FLUSH_SECONDS)
     for task in readers:
@@ -216,7 +216,7 @@ async def _close(
     await asyncio.gather(writer, *readers, return_exceptions=True)
 
 
-async def _within(seconds: float, done: Callable[[], bool]) -> bool:
+async def _wait_until(seconds: float, done: Callable[[], bool]) -> bool:
     """Wait until something is so, and tell whether it is.
 
     Asking again and again, because `Process.wait` also waits for pipes that a grandchild may hold.
@@ -254,7 +254,7 @@ def _end_now(group: int, owner: int) -> None:
     _signal(group, signal.SIGKILL)
 
 
-def _end_of(process: Process) -> str:
+def _describe_end(process: Process) -> str:
     code = process.returncode
     if code is None:
         return "it could not be ended"

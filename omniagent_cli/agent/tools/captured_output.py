@@ -2,7 +2,7 @@
 
 `sys.stdout`, `sys.stderr` and `sys.stdin` stand for the whole process, while several tools and the program around them
 run at once. So while a tool runs, each of the three is a stand-in that looks up, write by write, who is asking: a tool
-reaches its own `Printed`, everybody else the real stream. Threads that a tool starts itself are everybody else, and so
+reaches its own `CapturedOutput`, everybody else the real stream. Threads that a tool starts itself are everybody else, and so
 is a program it starts without catching its output: Python cannot tell whose they are.
 """
 
@@ -18,11 +18,11 @@ from typing import Any
 
 _STREAMS = ("stdin", "stdout", "stderr")
 
-MAX_PRINTED_BYTES = 1_000_000
+MAX_CAPTURED_BYTES = 1_000_000
 """More than that is counted, and dropped."""
 
 
-class Printed:
+class CapturedOutput:
     """What one tool has printed."""
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class Printed:
     def text(self) -> str:
         """All of it, or its beginning and how much there was."""
         text = self._bytes.getvalue().decode("utf-8", "replace").strip("\n")
-        over = self._bytes.written - MAX_PRINTED_BYTES
+        over = self._bytes.written - MAX_CAPTURED_BYTES
         return f"{text}\n({over:,} more bytes)" if over > 0 else text
 
 
@@ -48,14 +48,14 @@ class _Bounded(io.BytesIO):
     def write(self, data: Any) -> int:
         kept = bytes(data)
         self.written += len(kept)
-        super().write(kept[: max(0, MAX_PRINTED_BYTES - self.tell())])
+        super().write(kept[: max(0, MAX_CAPTURED_BYTES - self.tell())])
         return len(kept)
 
 
-_OWN: ContextVar[Printed | None] = ContextVar("omniagent_printed", default=None)
+_CAPTURED: ContextVar[CapturedOutput | None] = ContextVar("omniagent_printed", default=None)
 
 
-class _StandIn:
+class _RedirectedStream:
     """Stands for one of the streams."""
 
     def __init__(self, name: str, real: Any) -> None:
@@ -63,21 +63,21 @@ class _StandIn:
         self._real = real
 
     def __getattr__(self, attribute: str) -> Any:
-        own = _OWN.get()
+        own = _CAPTURED.get()
         return getattr(self._real if own is None else own.streams[self._name], attribute)
 
     def __iter__(self) -> Iterator[Any]:
-        own = _OWN.get()
+        own = _CAPTURED.get()
         return iter(self._real if own is None else own.streams[self._name])
 
 
 _lock = threading.Lock()
 _running = 0
-_standing: dict[str, _StandIn] = {}
+_redirected: dict[str, _RedirectedStream] = {}
 
 
 @contextmanager
-def standing_in() -> Iterator[None]:
+def redirect_stdio() -> Iterator[None]:
     """Have the stand-ins in place; the last to leave takes them away, if nobody has put others there since."""
     global _running  # noqa: PLW0603  # the streams are the process's, and so is this count
     with _lock:
@@ -85,29 +85,29 @@ def standing_in() -> Iterator[None]:
         if _running == 1:
             for name in _STREAMS:
                 if (real := getattr(sys, name)) is not None:
-                    _standing[name] = _StandIn(name, real)
-                    setattr(sys, name, _standing[name])
+                    _redirected[name] = _RedirectedStream(name, real)
+                    setattr(sys, name, _redirected[name])
     try:
         yield
     finally:
         with _lock:
             _running -= 1
             if _running == 0:
-                for name, stand_in in _standing.items():
+                for name, stand_in in _redirected.items():
                     if getattr(sys, name) is stand_in:
                         setattr(sys, name, stand_in._real)  # noqa: SLF001  # its other half
-                _standing.clear()
+                _redirected.clear()
 
 
 @contextmanager
-def caught(printed: Printed) -> Iterator[None]:
+def capture_output(printed: CapturedOutput) -> Iterator[None]:
     """Take what this thread or task prints from here on."""
-    with standing_in():
-        token = _OWN.set(printed)
+    with redirect_stdio():
+        token = _CAPTURED.set(printed)
         try:
             yield
         finally:
             with suppress(
                 ValueError
             ):  # what would not end is ended with its loop, in another context
-                _OWN.reset(token)
+                _CAPTURED.reset(token)

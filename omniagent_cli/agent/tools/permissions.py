@@ -13,7 +13,7 @@ ALL = "all"
 
 
 @dataclass(frozen=True, slots=True)
-class Allowed:
+class PreapprovedTools:
     """Tools that were allowed beforehand; an `Approve` for where nobody can be asked.
 
     Attributes:

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 from omniagent_cli.agent.tools.context import ToolContext
 from omniagent_cli.agent.tools.session_tools import (
-    DEFAULT_FOUND,
     DEFAULT_HISTORY,
-    MAX_FOUND,
+    DEFAULT_HITS,
     MAX_HISTORY,
+    MAX_HITS,
     MAX_LISTED,
     Scope,
     SessionTools,
@@ -94,7 +94,7 @@ _ID = {"type": "string", "description": "the id of a session, whole"}
 _KEY = {"type": "string", "description": "the name of the value"}
 
 
-def _limited(what: str, default: int, highest: int) -> dict[str, Any]:
+def _limit_schema(what: str, default: int, highest: int) -> dict[str, Any]:
     text = f"how many {what} at most; {default} when left out, never more than {highest}"
     return {"type": "integer", "description": text, "minimum": 0, "default": default}
 
@@ -114,7 +114,7 @@ _TOOLS = (
         f"Read the newest messages of a session, oldest first. {_DATA}",
         "read",
         SessionTools.history,
-        {"session_id": _ID, "limit": _limited("messages", DEFAULT_HISTORY, MAX_HISTORY)},
+        {"session_id": _ID, "limit": _limit_schema("messages", DEFAULT_HISTORY, MAX_HISTORY)},
         ["session_id"],
     ),
     _Row(
@@ -171,7 +171,7 @@ _TOOLS = (
         {
             "query": {"type": "string", "description": "the words to look for"},
             "session_id": {**_ID, "description": "only in this session; in all when left out"},
-            "limit": _limited("messages", DEFAULT_FOUND, MAX_FOUND),
+            "limit": _limit_schema("messages", DEFAULT_HITS, MAX_HITS),
         },
         ["query"],
     ),

@@ -43,7 +43,7 @@ class Skill:
         return self._tools
 
     @property
-    def left_out(self) -> Sequence[str]:
+    def excluded_tools(self) -> Sequence[str]:
         """What of it is not offered and why, a line each, as far as is known by now; each is told once."""
         return ()
 

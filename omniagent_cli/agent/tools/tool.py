@@ -10,12 +10,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NoReturn, Self, overload
 
-from omniagent_cli.agent.loop_thread import Background
+from omniagent_cli.agent.json_schema import argument_errors
+from omniagent_cli.agent.loop_thread import LoopThread
 from omniagent_cli.agent.tools.context import ToolContext
-from omniagent_cli.agent.tools.json_schema import misfits
-from omniagent_cli.agent.tools.tool_execution import Call, Ended, TookTooLong
+from omniagent_cli.agent.tools.tool_execution import CallResult, FunctionCall, ToolTimeout
 from omniagent_cli.agent.tools.tool_names import TOOL_NAME, resolve_tool_name
-from omniagent_cli.agent.tools.tool_results import MAX_RESULT_CHARACTERS, Whole, told
+from omniagent_cli.agent.tools.tool_results import MAX_RESULT_CHARACTERS, FullOutput, format_result
 from omniagent_cli.agent.tools.tool_signature import context_parameter, signature_of
 from omniagent_cli.errors import OmniAgentError, UsageError
 from omniagent_cli.models import ToolCall
@@ -37,7 +37,7 @@ Effect = Literal["read", "write", "destroy"]
 MAX_ARGUMENT_CHARACTERS = 1_000_000
 """Longer arguments are told to be too long."""
 
-MAX_AT_ONCE = 16
+MAX_PARALLEL_CALLS = 16
 """So many calls of one answer run side by side; the others wait."""
 
 MAX_REPEATS = 5
@@ -112,7 +112,7 @@ class Tool:
         )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the function itself, as if it were no tool."""
+        """FunctionCall the function itself, as if it were no tool."""
         return self.run(*args, **kwargs)
 
     def definition(self) -> dict[str, Any]:
@@ -193,21 +193,21 @@ class Outcome:
     failed: bool = False
     approved: bool | None = None
     approved_by: str = ""
-    whole: Whole | None = None
+    full_output: FullOutput | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class OfferedTools:
     """What a turn may use.
 
     Attributes:
         notices: what the person should know about it, a line each.
-        home: the loop in which the skills were set up; their asynchronous tools run there.
+        loop_thread: the loop in which the skills were set up; their asynchronous tools run there.
     """
 
     tools: Sequence[Tool] = ()
     notices: Sequence[str] = ()
-    home: Background | None = None
+    loop_thread: LoopThread | None = None
 
 
 class Toolbox:
@@ -225,26 +225,26 @@ class Toolbox:
         tools: Sequence[Tool] = (),
         approve: Approve | None = None,
         *,
-        offer: Callable[[], Awaitable[Offer]] | None = None,
+        load_tools: Callable[[], Awaitable[OfferedTools]] | None = None,
         context: ToolContext | None = None,
     ) -> None:
         self._tools = {tool.name: tool for tool in tools}
         self._approve = approve
-        self._offer = offer
+        self._load_tools = load_tools
         self._context = context or ToolContext()
-        self._home: Background | None = None
-        self._at_once = asyncio.Semaphore(MAX_AT_ONCE)
+        self._loop_thread: LoopThread | None = None
+        self._slots = asyncio.Semaphore(MAX_PARALLEL_CALLS)
         self._seen: Counter[tuple[str, str, str]] = Counter()
         self._refused: dict[tuple[str, str], Outcome] = {}
 
     async def open(self) -> Sequence[str]:
         """Find out what is offered, and return what the person should know about it."""
-        if self._offer is None:
+        if self._load_tools is None:
             return ()
-        offer = await self._offer()
-        self._tools = {tool.name: tool for tool in offer.tools}
-        self._home = offer.home
-        return offer.notices
+        offered = await self._load_tools()
+        self._tools = {tool.name: tool for tool in offered.tools}
+        self._loop_thread = offered.loop_thread
+        return offered.notices
 
     def definitions(self) -> list[dict[str, Any]]:
         """Return the chat-completions form of every tool."""
@@ -275,16 +275,16 @@ class Toolbox:
             known = ", ".join(self._tools) or "none"
             return _failed(f"there is no tool {cut(name, 100)!r}; the tools are: {known}")
         try:
-            arguments = _arguments(text)
+            arguments = _parse_arguments(text)
         except ValueError as error:
             return _failed(f"the arguments are not a JSON object: {error}")
-        if wrong := misfits(arguments, tool.parameters):
-            return _failed(f"the arguments do not fit: {'; '.join(wrong)}")
+        if wrong := _invalid_arguments(tool, arguments):
+            return _failed(f"invalid arguments: {'; '.join(wrong)}")
         decision = await self._decision(tool, arguments)
         if decision is not None and not decision.allowed:
             refused = _failed(decision.reason or f"the person did not allow {tool.name}")
             return replace(refused, approved=False, approved_by=decision.by)
-        async with self._at_once:
+        async with self._slots:
             outcome = await self._result(tool, arguments, call_id)
         if decision is None:
             return outcome
@@ -305,39 +305,46 @@ class Toolbox:
             given = arguments if tool.read is None else tool.read(arguments)
             if context := context_parameter(tool.run):
                 given = {**given, context: replace(self._context, call_id=call_id)}
-            ended = await Call(tool.run, given, self._home if tool.skill else None).run(
-                tool.timeout_seconds
-            )
+            ended = await FunctionCall(
+                tool.run, given, self._loop_thread if tool.skill else None
+            ).run(tool.timeout_seconds)
             if ended.error is None:
-                text, whole = told(ended.value, ended.printed)
-                return Outcome(text, whole=whole)
-        except TookTooLong as error:
+                text, full_output = format_result(ended.value, ended.printed)
+                return Outcome(text, full_output=full_output)
+        except ToolTimeout as error:
             running = ", and may still be running" if error.running else ""
             return _failed(f"{tool.name} took longer than {tool.timeout_seconds:g} s{running}")
         except Exception as error:  # noqa: BLE001  # somebody's classes make their own values, and write them down
-            ended = Ended(error=error)
+            ended = CallResult(error=error)
         printed = f"\n(printed: {ended.printed})" if ended.printed else ""
-        return _failed(cut(_described(ended.error), _ERROR_LENGTH) + cut(printed, _ERROR_LENGTH))
+        return _failed(
+            cut(_format_exception(ended.error), _ERROR_LENGTH) + cut(printed, _ERROR_LENGTH)
+        )
 
 
 def _failed(text: str) -> Outcome:
     return Outcome(f"error: {text}", failed=True)
 
 
-def _described(error: BaseException | None) -> str:
+def _format_exception(error: BaseException | None) -> str:
     """Say what somebody's function raised; how it says so itself may fail too, which this survives."""
     if isinstance(error, OmniAgentError):
         return str(error)
     return "".join(traceback.format_exception_only(error)).strip()
 
 
-def _arguments(text: str) -> dict[str, Any]:
+def _invalid_arguments(tool: Tool, arguments: dict[str, Any]) -> list[str]:
+    takes_none = not tool.parameters.get("properties") and not tool.parameters.get("required")
+    return [] if takes_none and not arguments else argument_errors(arguments, tool.parameters)
+
+
+def _parse_arguments(text: str) -> dict[str, Any]:
     if len(text) > MAX_ARGUMENT_CHARACTERS:
         raise ValueError(
             f"they are {len(text):,} characters, and at most {MAX_ARGUMENT_CHARACTERS:,} are taken"
         )
     try:
-        arguments = json.loads(text, parse_constant=_no_number)
+        arguments = json.loads(text, parse_constant=_reject_constant)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     if not isinstance(arguments, dict):
@@ -345,5 +352,5 @@ def _arguments(text: str) -> dict[str, Any]:
     return arguments
 
 
-def _no_number(name: str) -> NoReturn:
+def _reject_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON number")

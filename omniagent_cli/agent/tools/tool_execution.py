@@ -16,14 +16,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from omniagent_cli.agent.loop_thread import Background
-from omniagent_cli.agent.tools.captured_output import Printed, caught
+from omniagent_cli.agent.loop_thread import LoopThread
+from omniagent_cli.agent.tools.captured_output import CapturedOutput, capture_output
 
 GRACE_SECONDS = 1.0
 """How long an asynchronous function may take to clean up when it is cancelled."""
 
 
-class TookTooLong(Exception):
+class ToolTimeout(Exception):
     """The function was given up.
 
     Attributes:
@@ -36,7 +36,7 @@ class TookTooLong(Exception):
 
 
 @dataclass(slots=True)
-class Ended:
+class CallResult:
     """How a function ended.
 
     Attributes:
@@ -50,24 +50,24 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class FunctionCall:
     """A function with its arguments, and where it runs if it is asynchronous.
 
     Attributes:
-        home: the loop of the skill it belongs to; None is the loop that asks.
+        loop_thread: the loop of the skill it belongs to; None is the loop that asks.
     """
 
     function: Callable[..., Any]
     arguments: dict[str, Any] = field(default_factory=dict)
-    home: Background | None = None
+    loop_thread: LoopThread | None = None
 
-    async def run(self, timeout_seconds: float) -> Ended:
-        """Call it and return how it ended.
+    async def run(self, timeout_seconds: float) -> CallResult:
+        """FunctionCall it and return how it ended.
 
         Raises:
-            TookTooLong: it took longer.
+            ToolTimeout: it took longer.
         """
-        printed = Printed()
+        printed = CapturedOutput()
         deadline = asyncio.get_running_loop().time() + timeout_seconds
         if is_async(self.function):
             ended = await self._in_loop(lambda: self.function(**self.arguments), printed, deadline)
@@ -79,23 +79,23 @@ class Call:
         return ended
 
     async def _in_loop(
-        self, begin: Callable[[], Awaitable[Any]], printed: Printed, deadline: float
-    ) -> Ended:
-        work = _awaited(begin, printed)
-        task: asyncio.Future[Ended]
-        if self.home is None:
+        self, begin: Callable[[], Awaitable[Any]], printed: CapturedOutput, deadline: float
+    ) -> CallResult:
+        work = _await_captured(begin, printed)
+        task: asyncio.Future[CallResult]
+        if self.loop_thread is None:
             task = asyncio.create_task(work)
         else:
-            task = asyncio.wrap_future(self.home.submit(work))
+            task = asyncio.wrap_future(self.loop_thread.submit(work))
         try:
             await asyncio.wait([task], timeout=deadline - asyncio.get_running_loop().time())
         except asyncio.CancelledError:
-            await _stopped(task)
+            await _cancel(task)
             raise
         if not task.done():
-            raise TookTooLong(running=not await _stopped(task))
+            raise ToolTimeout(running=not await _cancel(task))
         if task.cancelled():  # not by us: its loop is being closed
-            return Ended(error=asyncio.CancelledError("its skill was closed"))
+            return CallResult(error=asyncio.CancelledError("its skill was closed"))
         return task.result()
 
 
@@ -106,7 +106,7 @@ def is_async(function: Callable[..., Any]) -> bool:
     )
 
 
-async def _stopped(task: asyncio.Future[Ended]) -> bool:
+async def _cancel(task: asyncio.Future[CallResult]) -> bool:
     """Cancel a task and tell whether it let itself be; some swallow it."""
     task.cancel()
     await asyncio.wait([task], timeout=GRACE_SECONDS)
@@ -115,19 +115,21 @@ async def _stopped(task: asyncio.Future[Ended]) -> bool:
     return task.done()
 
 
-async def _awaited(begin: Callable[[], Awaitable[Any]], printed: Printed) -> Ended:
-    with caught(printed):
+async def _await_captured(
+    begin: Callable[[], Awaitable[Any]], printed: CapturedOutput
+) -> CallResult:
+    with capture_output(printed):
         try:
-            return Ended(await begin())
+            return CallResult(await begin())
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            return Ended(error=error)  # it raised that by itself
+            return CallResult(error=error)  # it raised that by itself
         except BaseException as error:  # somebody's code; SystemExit would end the whole loop
             if isinstance(error, KeyboardInterrupt) and _is_ctrl_c():
                 raise
-            return Ended(error=error)
+            return CallResult(error=error)
 
 
 def _is_ctrl_c() -> bool:
@@ -136,20 +138,22 @@ def _is_ctrl_c() -> bool:
     return in_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-async def _in_thread(work: Callable[[], Any], printed: Printed, deadline: float) -> Ended:
+async def _in_thread(
+    work: Callable[[], Any], printed: CapturedOutput, deadline: float
+) -> CallResult:
     loop = asyncio.get_running_loop()
-    future: asyncio.Future[Ended] = loop.create_future()
+    future: asyncio.Future[CallResult] = loop.create_future()
 
-    def settle(ended: Ended) -> None:
+    def settle(ended: CallResult) -> None:
         if not future.done():
             future.set_result(ended)
 
     def run() -> None:
-        with caught(printed):
+        with capture_output(printed):
             try:
-                ended = Ended(work())
+                ended = CallResult(work())
             except BaseException as error:  # noqa: BLE001  # somebody's code; nobody else hears of a thread's end
-                ended = Ended(error=error)
+                ended = CallResult(error=error)
         with suppress(RuntimeError):  # nobody waits any more
             loop.call_soon_threadsafe(settle, ended)
 
@@ -158,5 +162,5 @@ async def _in_thread(work: Callable[[], Any], printed: Printed, deadline: float)
     done, _ = await asyncio.wait([future], timeout=deadline - loop.time())
     if not done:
         future.cancel()
-        raise TookTooLong(running=True)
+        raise ToolTimeout(running=True)
     return future.result()

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 MAX_RESULT_CHARACTERS = 100_000
 """The longest result a model is told; the rest would not fit its window anyway."""
 
-MAX_WHOLE_BYTES = 16_000_000
+MAX_FULL_OUTPUT_BYTES = 16_000_000
 """The longest result that is kept whole."""
 
-WHOLE = "whole_result"
+FULL_OUTPUT = "whole_result"
 """Key of a message's ``extra`` that tells where the whole is: ``sha256``, ``size`` (bytes), ``media_type``."""
 
 _TEXT = "text/plain; charset=utf-8"
@@ -30,7 +30,7 @@ _BINARY = "application/octet-stream"
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
+class FullOutput:
     """A result as it was returned; the session keeps it as an attachment."""
 
     data: bytes
@@ -42,7 +42,7 @@ class Whole:
         return sha256(self.data).hexdigest()
 
     def reference(self) -> dict[str, Any]:
-        """Return what the message has of it, under `WHOLE`."""
+        """Return what the message has of it, under `FULL_OUTPUT`."""
         return {"sha256": self.sha256, "size": len(self.data), "media_type": self.media_type}
 
     def record(self, name: str) -> dict[str, Any]:
@@ -55,7 +55,7 @@ class Whole:
         }
 
 
-def told(value: Any, printed: str) -> tuple[str, Whole | None]:
+def format_result(value: Any, printed: str) -> tuple[str, FullOutput | None]:
     """Return what the model is told, and the whole when that is not all.
 
     Text is told as it is, bytes by their size, anything else as JSON. What was printed comes after it, or instead of
@@ -103,25 +103,25 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _binary(data: bytes, printed: str) -> tuple[str, Whole | None]:
+def _binary(data: bytes, printed: str) -> tuple[str, FullOutput | None]:
     note = f"(binary, {len(data):,} bytes, not shown)"
-    whole = Whole(data, _BINARY) if 0 < len(data) <= MAX_WHOLE_BYTES else None
+    whole = FullOutput(data, _BINARY) if 0 < len(data) <= MAX_FULL_OUTPUT_BYTES else None
     return (f"{note}\n(printed: {printed})"[:MAX_RESULT_CHARACTERS] if printed else note), whole
 
 
-def _cut(text: str) -> tuple[str, Whole | None]:
+def _cut(text: str) -> tuple[str, FullOutput | None]:
     if len(text) <= MAX_RESULT_CHARACTERS:
         return text, None
     data = text.encode("utf-8", "surrogatepass")
     more = f"(cut: {len(text) - MAX_RESULT_CHARACTERS} more characters)"
-    return f"{text[:MAX_RESULT_CHARACTERS]}\n{more}", Whole(data) if len(
+    return f"{text[:MAX_RESULT_CHARACTERS]}\n{more}", FullOutput(data) if len(
         data
-    ) <= MAX_WHOLE_BYTES else None
+    ) <= MAX_FULL_OUTPUT_BYTES else None
 
 
-def whole_message(store: SessionStore, session_id: str, message: Message) -> Message:
+def with_full_output(store: SessionStore, session_id: str, message: Message) -> Message:
     """Return a tool's message with its result as it was returned, when it is text and the session has it."""
-    reference = (message.extra or {}).get(WHOLE)
+    reference = (message.extra or {}).get(FULL_OUTPUT)
     if message.role != "tool" or not isinstance(reference, dict):
         return message
     record = store.attachment(session_id, str(reference.get("sha256")))

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, Any, Literal, NotRequired, Required, Union, get_args, get_origin
 
+from omniagent_cli.agent.json_schema import argument_errors
 from omniagent_cli.agent.tools.context import ToolContext
-from omniagent_cli.agent.tools.json_schema import misfits, same
 from omniagent_cli.errors import InvalidRecord, UsageError
 from omniagent_cli.json_format import dump
 
@@ -23,7 +23,7 @@ Read = Callable[[Any], Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ArgumentType:
     """What one type is in JSON, and how a fitting value becomes Python's."""
 
     schema: Mapping[str, Any]
@@ -47,7 +47,7 @@ class Signature:
     context: str = ""
 
 
-class _Refused(Exception):
+class _UnsupportedType(Exception):
     """A type that JSON cannot tell; says why."""
 
 
@@ -61,29 +61,33 @@ def signature_of(function: Callable[..., Any]) -> Signature:
     hints = _hints(function, name)
     description, documented = docstring_parts(inspect.getdoc(_documented(function)) or "")
     definitions: dict[str, Any] = {}
-    kinds: dict[str, Kind] = {}
+    argument_types: dict[str, ArgumentType] = {}
     required, context = [], ""
     for parameter in _parameters(function, name):
         if hints.get(parameter.name) in (ToolContext, ToolContext | None):
             context = parameter.name
             continue
         try:
-            kind = _parameter(parameter, hints, definitions)
-        except _Refused as error:
+            argument_type = _parameter(parameter, hints, definitions)
+        except _UnsupportedType as error:
             raise UsageError(
                 f"{name} cannot be a tool: its parameter {parameter.name} {error}"
             ) from None
         if text := documented.get(parameter.name):
-            kind = Kind({"description": text, **kind.schema}, kind.read)
-        kinds[parameter.name] = kind
+            argument_type = ArgumentType(
+                {"description": text, **argument_type.schema}, argument_type.read
+            )
+        argument_types[parameter.name] = argument_type
         if parameter.default is parameter.empty:
             required.append(parameter.name)
-    schema = _object({key: kind.schema for key, kind in kinds.items()}, required)
+    schema = _object(
+        {key: argument_type.schema for key, argument_type in argument_types.items()}, required
+    )
     if definitions:
         schema["$defs"] = definitions
 
     def read(arguments: Mapping[str, Any]) -> dict[str, Any]:
-        return {key: kinds[key].read(value) for key, value in arguments.items()}
+        return {key: argument_types[key].read(value) for key, value in arguments.items()}
 
     return Signature(schema, description, read, context)
 
@@ -153,19 +157,28 @@ def _parameters(function: Callable[..., Any], name: str) -> Iterable[inspect.Par
 
 def _parameter(
     parameter: inspect.Parameter, hints: Mapping[str, Any], definitions: dict[str, Any]
-) -> Kind:
+) -> ArgumentType:
     if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-        raise _Refused("takes any number of values; name each, or take a list")
+        raise _UnsupportedType("takes any number of values; name each, or take a list")
     if parameter.kind is parameter.POSITIONAL_ONLY:
-        raise _Refused("has a position and no name, and a model names what it gives")
+        raise _UnsupportedType("has a position and no name, and a model names what it gives")
     if parameter.name not in hints:
-        raise _Refused("has no type; annotate it")
-    kind = _kind(hints[parameter.name], definitions, ())
+        raise _UnsupportedType("has no type; annotate it")
+    argument_type = _argument_type(hints[parameter.name], definitions, ())
     if parameter.default is parameter.empty:
-        return kind
-    if parameter.default is None and misfits(None, {**kind.schema, "$defs": definitions}):
-        kind = _union([kind, _NULL])  # def f(x: str = None), as people write it
-    return Kind({**kind.schema, **_default(parameter.default)}, kind.read)
+        return argument_type
+    if parameter.default is None and not _accepts_null(argument_type.schema):
+        argument_type = _union([argument_type, _NULL])  # def f(x: str = None)
+    return ArgumentType({**argument_type.schema, **_default(parameter.default)}, argument_type.read)
+
+
+def _accepts_null(schema: Mapping[str, Any]) -> bool:
+    if "enum" in schema:
+        return None in schema["enum"]
+    if "anyOf" in schema:
+        return any(map(_accepts_null, schema["anyOf"]))
+    types = schema.get("type", "object" if "$ref" in schema else "null")
+    return "null" in ([types] if isinstance(types, str) else types)
 
 
 def _default(value: Any) -> dict[str, Any]:
@@ -178,60 +191,64 @@ def _default(value: Any) -> dict[str, Any]:
     return {"default": value}
 
 
-_NULL = Kind({"type": "null"})
-_PLAIN: dict[Any, Kind] = {
-    str: Kind({"type": "string"}),
-    int: Kind({"type": "integer"}, int),
-    float: Kind({"type": "number"}, float),
-    bool: Kind({"type": "boolean"}),
+_NULL = ArgumentType({"type": "null"})
+_BUILT_IN_TYPES: dict[Any, ArgumentType] = {
+    str: ArgumentType({"type": "string"}),
+    int: ArgumentType({"type": "integer"}, int),
+    float: ArgumentType({"type": "number"}, float),
+    bool: ArgumentType({"type": "boolean"}),
     None: _NULL,
     type(None): _NULL,
-    Any: Kind({}),
-    object: Kind({}),
-    list: Kind({"type": "array"}),
-    dict: Kind({"type": "object"}),
-    tuple: Kind({"type": "array"}, tuple),
-    set: Kind({"type": "array"}, set),
-    frozenset: Kind({"type": "array"}, frozenset),
+    Any: ArgumentType({}),
+    object: ArgumentType({}),
+    list: ArgumentType({"type": "array"}),
+    dict: ArgumentType({"type": "object"}),
+    tuple: ArgumentType({"type": "array"}, tuple),
+    set: ArgumentType({"type": "array"}, set),
+    frozenset: ArgumentType({"type": "array"}, frozenset),
 }
-_MANY: dict[Any, Callable[[Iterable[Any]], Any]] = {
+_COLLECTIONS: dict[Any, Callable[[Iterable[Any]], Any]] = {
     list: list, Sequence: list, Iterable: list, Collection: list,
     set: set, frozenset: frozenset, AbstractSet: set,
 }  # fmt: skip
 
 
-def _kind(hint: Any, definitions: dict[str, Any], outer: tuple[Any, ...]) -> Kind:
+def _argument_type(hint: Any, definitions: dict[str, Any], outer: tuple[Any, ...]) -> ArgumentType:
     """Return what a type is in JSON; `outer` are the classes it stands in."""
     try:
-        if plain := _PLAIN.get(hint):
+        if plain := _BUILT_IN_TYPES.get(hint):
             return plain
     except TypeError:  # Literal[[]] and other types that are no types
-        raise _Refused(f"has a type that cannot be read: {hint!r}") from None
+        raise _UnsupportedType(f"has a type that cannot be read: {hint!r}") from None
     if hasattr(hint, "__supertype__"):
-        return _kind(hint.__supertype__, definitions, outer)
+        return _argument_type(hint.__supertype__, definitions, outer)
     if type(hint).__name__ == "TypeAliasType":
-        return _kind(hint.__value__, definitions, outer)
+        return _argument_type(hint.__value__, definitions, outer)
     if get_origin(hint) is not None:
         return _generic(hint, definitions, outer)
     if isinstance(hint, type):
         return _class(hint, definitions, outer)
-    raise _Refused(f"has the type {hint!r}, which JSON cannot tell")
+    raise _UnsupportedType(f"has the type {hint!r}, which JSON cannot tell")
 
 
-def _generic(hint: Any, definitions: dict[str, Any], outer: tuple[Any, ...]) -> Kind:
+def _generic(hint: Any, definitions: dict[str, Any], outer: tuple[Any, ...]) -> ArgumentType:
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Literal:
         return _choice({choice: choice for choice in inner})
     if origin in (Union, types.UnionType):
-        return _union([_kind(part, definitions, outer) for part in inner])
+        return _union([_argument_type(part, definitions, outer) for part in inner])
     if origin in (Annotated, Required, NotRequired):
-        kind = _kind(inner[0], definitions, outer)
+        argument_type = _argument_type(inner[0], definitions, outer)
         texts = [note for note in inner[1:] if isinstance(note, str)]
-        return Kind({**kind.schema, "description": texts[0]}, kind.read) if texts else kind
-    if origin in _MANY:
-        item = _kind(inner[0], definitions, outer)
-        make = _MANY[origin]
-        return Kind(
+        return (
+            ArgumentType({**argument_type.schema, "description": texts[0]}, argument_type.read)
+            if texts
+            else argument_type
+        )
+    if origin in _COLLECTIONS:
+        item = _argument_type(inner[0], definitions, outer)
+        make = _COLLECTIONS[origin]
+        return ArgumentType(
             {"type": "array", "items": item.schema},
             lambda value: make(item.read(part) for part in value),
         )
@@ -239,94 +256,122 @@ def _generic(hint: Any, definitions: dict[str, Any], outer: tuple[Any, ...]) -> 
         return _tuple(inner, definitions, outer)
     if origin in (dict, Mapping):
         if inner[0] is not str:
-            raise _Refused("has keys that are not text, and JSON has no others")
-        item = _kind(inner[1], definitions, outer)
-        return Kind(
+            raise _UnsupportedType("has keys that are not text, and JSON has no others")
+        item = _argument_type(inner[1], definitions, outer)
+        return ArgumentType(
             {"type": "object", "additionalProperties": item.schema},
             lambda value: {key: item.read(part) for key, part in value.items()},
         )
-    raise _Refused(f"has the type {hint!r}, which JSON cannot tell")
+    raise _UnsupportedType(f"has the type {hint!r}, which JSON cannot tell")
 
 
-def _class(hint: type, definitions: dict[str, Any], outer: tuple[Any, ...]) -> Kind:
+def _class(hint: type, definitions: dict[str, Any], outer: tuple[Any, ...]) -> ArgumentType:
     if issubclass(hint, Enum):
         return _choice({member.value: member for member in hint})
     if hint in outer:
-        raise _Refused(f"has the type {hint.__name__}, which contains itself")
+        raise _UnsupportedType(f"has the type {hint.__name__}, which contains itself")
     if typing.is_typeddict(hint):
         return _typed_dict(hint, definitions, (*outer, hint))
     if dataclasses.is_dataclass(hint):
         return _dataclass(hint, definitions, (*outer, hint))
     if hasattr(hint, "model_json_schema") and hasattr(hint, "model_validate"):
         return _pydantic(hint, definitions)
-    raise _Refused(f"has the type {hint.__name__}, which JSON does not have; take str, for example")
+    raise _UnsupportedType(
+        f"has the type {hint.__name__}, which JSON does not have; take str, for example"
+    )
 
 
-def _choice(choices: Mapping[Any, Any]) -> Kind:
+def _choice(choices: Mapping[Any, Any]) -> ArgumentType:
     values = list(choices)
     if not all(value is None or isinstance(value, str | int | float) for value in values):
-        raise _Refused("has choices that JSON cannot tell")
+        raise _UnsupportedType("has choices that JSON cannot tell")
 
     def read(value: Any) -> Any:
-        return next(found for choice, found in choices.items() if same(choice, value))
+        # In JSON, unlike in Python, true is not equal to 1.
+        same_type = (c for c in choices if isinstance(c, bool) is isinstance(value, bool))
+        return next(choices[choice] for choice in same_type if choice == value)
 
-    kinds = {"string" if isinstance(value, str) else "" for value in values}
-    return Kind(({"type": "string"} if kinds == {"string"} else {}) | {"enum": values}, read)
+    argument_types = {"string" if isinstance(value, str) else "" for value in values}
+    return ArgumentType(
+        ({"type": "string"} if argument_types == {"string"} else {}) | {"enum": values}, read
+    )
 
 
-def _union(kinds: list[Kind]) -> Kind:
+def _union(argument_types: list[ArgumentType]) -> ArgumentType:
     def read(value: Any) -> Any:
-        return next((k for k in kinds if not misfits(value, k.schema)), kinds[0]).read(value)
+        return next(
+            (k for k in argument_types if not argument_errors(value, k.schema)), argument_types[0]
+        ).read(value)
 
-    names = [kind.schema.get("type") for kind in kinds if set(kind.schema) == {"type"}]
-    if len(names) == len(kinds):
-        return Kind({"type": names}, read)
-    return Kind({"anyOf": [kind.schema for kind in kinds]}, read)
+    names = [
+        argument_type.schema.get("type")
+        for argument_type in argument_types
+        if set(argument_type.schema) == {"type"}
+    ]
+    if len(names) == len(argument_types):
+        return ArgumentType({"type": names}, read)
+    return ArgumentType({"anyOf": [argument_type.schema for argument_type in argument_types]}, read)
 
 
-def _tuple(inner: tuple[Any, ...], definitions: dict[str, Any], outer: tuple[Any, ...]) -> Kind:
+def _tuple(
+    inner: tuple[Any, ...], definitions: dict[str, Any], outer: tuple[Any, ...]
+) -> ArgumentType:
     if len(inner) == 2 and inner[1] is Ellipsis:
-        item = _kind(inner[0], definitions, outer)
+        item = _argument_type(inner[0], definitions, outer)
         schema: dict[str, Any] = {"type": "array", "items": item.schema}
-        return Kind(schema, lambda value: tuple(item.read(part) for part in value))
-    items = [_kind(part, definitions, outer) for part in inner]
+        return ArgumentType(schema, lambda value: tuple(item.read(part) for part in value))
+    items = [_argument_type(part, definitions, outer) for part in inner]
     count = {"minItems": len(items), "maxItems": len(items)}
     schema = {"type": "array", "prefixItems": [item.schema for item in items], **count}
-    return Kind(
+    return ArgumentType(
         schema, lambda value: tuple(k.read(part) for k, part in zip(items, value, strict=True))
     )
 
 
-def _typed_dict(hint: Any, definitions: dict[str, Any], outer: tuple[Any, ...]) -> Kind:
+def _typed_dict(hint: Any, definitions: dict[str, Any], outer: tuple[Any, ...]) -> ArgumentType:
     hints = typing.get_type_hints(hint, include_extras=True)
-    kinds = {name: _kind(part, definitions, outer) for name, part in hints.items()}
+    argument_types = {
+        name: _argument_type(part, definitions, outer) for name, part in hints.items()
+    }
     # Where annotations are text, the class itself cannot tell Required and NotRequired.
     needed = {name for name, part in hints.items() if get_origin(part) is Required}
     needed |= {n for n in hint.__required_keys__ if get_origin(hints[n]) is not NotRequired}
-    schema = _object({name: kind.schema for name, kind in kinds.items()}, needed)
-    return Kind(
-        schema, lambda value: {name: kinds[name].read(part) for name, part in value.items()}
+    schema = _object(
+        {name: argument_type.schema for name, argument_type in argument_types.items()}, needed
+    )
+    return ArgumentType(
+        schema,
+        lambda value: {name: argument_types[name].read(part) for name, part in value.items()},
     )
 
 
-def _dataclass(hint: Any, definitions: dict[str, Any], outer: tuple[Any, ...]) -> Kind:
+def _dataclass(hint: Any, definitions: dict[str, Any], outer: tuple[Any, ...]) -> ArgumentType:
     hints = typing.get_type_hints(hint, include_extras=True)
     fields = [field for field in dataclasses.fields(hint) if field.init]
-    kinds = {field.name: _kind(hints[field.name], definitions, outer) for field in fields}
+    argument_types = {
+        field.name: _argument_type(hints[field.name], definitions, outer) for field in fields
+    }
     missing = dataclasses.MISSING
     required = [f.name for f in fields if f.default is missing and f.default_factory is missing]
-    schema = _object({name: kind.schema for name, kind in kinds.items()}, required)
-    return Kind(
-        schema, lambda value: hint(**{name: kinds[name].read(part) for name, part in value.items()})
+    schema = _object(
+        {name: argument_type.schema for name, argument_type in argument_types.items()}, required
+    )
+    return ArgumentType(
+        schema,
+        lambda value: hint(
+            **{name: argument_types[name].read(part) for name, part in value.items()}
+        ),
     )
 
 
-def _pydantic(model: Any, definitions: dict[str, Any]) -> Kind:
+def _pydantic(model: Any, definitions: dict[str, Any]) -> ArgumentType:
     schema = model.model_json_schema()
     for name, definition in schema.pop("$defs", {}).items():
         if definitions.setdefault(name, definition) != definition:
-            raise _Refused(f"needs a second type called {name}; give one of them another name")
-    return Kind(schema, model.model_validate)
+            raise _UnsupportedType(
+                f"needs a second type called {name}; give one of them another name"
+            )
+    return ArgumentType(schema, model.model_validate)
 
 
 def _object(properties: Mapping[str, Any], required: Iterable[str]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ STATE_KEY = "tools"
 
 
 @dataclass(frozen=True, slots=True)
-class Switches:
+class ToolToggles:
     """What is offered of what there is; names are those of tools or of whole skills.
 
     Attributes:
@@ -37,14 +37,14 @@ class Switches:
 
 
 @dataclass(frozen=True, slots=True)
-class SessionSwitches:
+class SessionToolToggles:
     """What was switched in one session; a tool's own name counts more than its skill's."""
 
     on: frozenset[str] = frozenset()
     off: frozenset[str] = frozenset()
 
     @classmethod
-    def from_state(cls, value: Any) -> SessionSwitches:
+    def from_state(cls, value: Any) -> SessionToolToggles:
         """Read what a session's state holds; what it cannot be is left out, for anybody may have imported it."""
         found = value if isinstance(value, dict) else {}
         names = {
@@ -58,7 +58,7 @@ class SessionSwitches:
         """Return what a session's state holds."""
         return {"on": sorted(self.on), "off": sorted(self.off)}
 
-    def switched(self, name: str, tools: Iterable[str] = (), *, on: bool) -> SessionSwitches:
+    def with_toggle(self, name: str, tools: Iterable[str] = (), *, on: bool) -> SessionToolToggles:
         """Return the switches with one more: of a tool, or of a skill with these tools."""
         names = {name, *tools}
         if on:
@@ -73,7 +73,7 @@ class SessionSwitches:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class ToolStatus:
     """One tool there is.
 
     Attributes:
@@ -84,7 +84,7 @@ class Known:
     why_off: str = ""
 
 
-def checked_switch(known: Sequence[Known], name: str, *, on: bool) -> list[str]:
+def resolve_toggle(known: Sequence[ToolStatus], name: str, *, on: bool) -> list[str]:
     """Return the tools that a name stands for: itself, or those of the skill.
 
     Raises:
@@ -102,28 +102,30 @@ def checked_switch(known: Sequence[Known], name: str, *, on: bool) -> list[str]:
     return [entry.tool.name for entry in meant]
 
 
-class SwitchesOfSessions:
+class SessionToggleStore:
     """What was switched in each session, and what is still to be written down."""
 
     def __init__(self) -> None:
-        self._pending: dict[str, SessionSwitches] = {}
+        self._pending: dict[str, SessionToolToggles] = {}
 
-    def of(self, store: SessionStore | None, session_id: str) -> SessionSwitches:
+    def load(self, store: SessionStore | None, session_id: str) -> SessionToolToggles:
         """Return what was switched in a session; what was switched before it existed is written down now."""
         if store is None or not session_id:
-            return SessionSwitches()
+            return SessionToolToggles()
         if (pending := self._pending.get(session_id)) is not None:
-            self.keep(store, session_id, pending)
+            self.save(store, session_id, pending)
             return pending
         try:
-            return SessionSwitches.from_state(store.get_state(session_id, STATE_KEY))
+            return SessionToolToggles.from_state(store.get_state(session_id, STATE_KEY))
         except (SessionNotFound, KeyNotFound):
-            return SessionSwitches()
+            return SessionToolToggles()
 
-    def keep(self, store: SessionStore | None, session_id: str, switches: SessionSwitches) -> None:
+    def save(
+        self, store: SessionStore | None, session_id: str, toggles: SessionToolToggles
+    ) -> None:
         """Write down what was switched, when there is a session; switching makes none."""
         if store is not None and store.exists(session_id):
-            store.set_state(session_id, STATE_KEY, switches.to_state())
+            store.set_state(session_id, STATE_KEY, toggles.to_state())
             self._pending.pop(session_id, None)
         else:
-            self._pending[session_id] = switches
+            self._pending[session_id] = toggles

@@ -9,12 +9,12 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from omniagent_cli.agent.loop_thread import Background
-from omniagent_cli.agent.tools.captured_output import Printed, caught
+from omniagent_cli.agent.loop_thread import LoopThread
+from omniagent_cli.agent.tools.captured_output import CapturedOutput, capture_output
 from omniagent_cli.agent.tools.skill import Skill
-from omniagent_cli.agent.tools.tool import Offer, Tool
+from omniagent_cli.agent.tools.tool import OfferedTools, Tool
 from omniagent_cli.agent.tools.tool_names import TOOL_NAME
-from omniagent_cli.agent.tools.tool_toggles import Known, SessionSwitches, Switches
+from omniagent_cli.agent.tools.tool_toggles import SessionToolToggles, ToolStatus, ToolToggles
 from omniagent_cli.errors import OmniAgentError, UsageError
 from omniagent_cli.text.sanitize import one_line
 
@@ -25,7 +25,7 @@ CLOSE_SECONDS = 5.0
 
 
 @dataclass(slots=True)
-class _Opened:
+class _OpenedSkill:
     """What became of one skill."""
 
     skill: Skill
@@ -43,7 +43,7 @@ class Toolset:
         tools: given to the agent itself.
         skills: set up before the first turn that offers tools; a function is called then, in a thread.
         store: handed to the skills.
-        switches: what is offered of it.
+        toggles: what is offered of it.
 
     Attributes:
         names: of the tools and skills, as far as they are known without setting anything up.
@@ -55,42 +55,46 @@ class Toolset:
         skills: Sequence[Skill] | Callable[[], Sequence[Skill]] = (),
         *,
         store: SessionStore | None = None,
-        switches: Switches | None = None,
+        toggles: ToolToggles | None = None,
     ) -> None:
-        self.tools = _checked(tools)
-        self.switches = switches or Switches()
+        self.tools = _check_tools(tools)
+        self.toggles = toggles or ToolToggles()
         self.names = [tool.name for tool in self.tools]
         self._skills = skills
         self._store = store
-        self._home = Background()
+        self._loop_thread = LoopThread()
         self._loading = threading.Lock()
         self._lock: asyncio.Lock | None = None
-        self._opened: dict[int, _Opened] = {}
-        self._told: set[str] = set()
+        self._opened: dict[int, _OpenedSkill] = {}
+        self._reported: set[str] = set()
 
-    async def offer(self, session: SessionSwitches) -> Offer:
+    async def offered_tools(self, session: SessionToolToggles) -> OfferedTools:
         """Return what a turn may use."""
-        known, notices = await self.known(session)
-        return Offer([entry.tool for entry in known if not entry.why_off], notices, self._home)
+        known, notices = await self.tool_statuses(session)
+        return OfferedTools(
+            [entry.tool for entry in known if not entry.why_off], notices, self._loop_thread
+        )
 
-    async def known(self, session: SessionSwitches) -> tuple[list[Known], list[str]]:
+    async def tool_statuses(
+        self, session: SessionToolToggles
+    ) -> tuple[list[ToolStatus], list[str]]:
         """Return every tool there is, and what the person should know and was not told yet."""
         notices: list[str] = []
-        opened: list[_Opened] = []
+        opened: list[_OpenedSkill] = []
         if not isinstance(self._skills, Sequence) or self._skills:
-            opened = await asyncio.wrap_future(self._home.submit(self._ready(notices)))
-        notices += [one_line(line) for entry in opened for line in entry.skill.left_out]
-        found = self._named(opened, notices)
-        known = [Known(tool, self.why_off(tool, session)) for tool in found]
+            opened = await asyncio.wrap_future(self._loop_thread.submit(self._open_skills(notices)))
+        notices += [one_line(line) for entry in opened for line in entry.skill.excluded_tools]
+        found = self._unique_tools(opened, notices)
+        known = [ToolStatus(tool, self.why_off(tool, session)) for tool in found]
         self.names = list(dict.fromkeys(n for tool in found for n in (tool.skill, tool.name) if n))
         notices += self._unknown({name for tool in found for name in (tool.name, tool.skill)})
-        fresh = [text for text in dict.fromkeys(notices) if text not in self._told]
-        self._told.update(fresh)
+        fresh = [text for text in dict.fromkeys(notices) if text not in self._reported]
+        self._reported.update(fresh)
         return known, fresh
 
-    def why_off(self, tool: Tool, session: SessionSwitches) -> str:
+    def why_off(self, tool: Tool, session: SessionToolToggles) -> str:
         """Return why a tool is not offered; empty when it is."""
-        return self.switches.why_off(tool) or ("session" if session.is_off(tool) else "")
+        return self.toggles.why_off(tool) or ("session" if session.is_off(tool) else "")
 
     def load(self) -> list[Skill]:
         """Return the skills, none of them set up; what a function returns is asked for once."""
@@ -99,11 +103,13 @@ class Toolset:
                 self._skills = list(self._skills())
             return list(self._skills)
 
-    def try_again(self) -> None:
+    def retry_failed_skills(self) -> None:
         """Set up anew, before the next turn, what could not be set up."""
         for entry in [entry for entry in self._opened.values() if entry.failed]:
             del self._opened[id(entry.skill)]
-            self._told = {text for text in self._told if not text.startswith(_begin(entry.skill))}
+            self._reported = {
+                text for text in self._reported if not text.startswith(_failure_prefix(entry.skill))
+            }
 
     async def aclose(self) -> None:
         """Let go of what the skills hold."""
@@ -115,18 +121,18 @@ class Toolset:
         self._opened.clear()
         if opened:
             with suppress(TimeoutError):  # the loop is stuck in somebody's function
-                self._home.submit(_closed(opened)).result(2 * CLOSE_SECONDS)
-        self._home.close()
+                self._loop_thread.submit(_close_all(opened)).result(2 * CLOSE_SECONDS)
+        self._loop_thread.close()
 
     # In the loop of the skills.
 
-    async def _ready(self, notices: list[str]) -> list[_Opened]:
+    async def _open_skills(self, notices: list[str]) -> list[_OpenedSkill]:
         """Set up what is not set up yet."""
         if self._lock is None:
             self._lock = asyncio.Lock()
         async with self._lock:
             skills = await asyncio.to_thread(self.load)
-            wanted = [skill for skill in skills if skill.name not in self.switches.disabled]
+            wanted = [skill for skill in skills if skill.name not in self.toggles.disabled]
             fresh = [skill for skill in wanted if id(skill) not in self._opened]
             await asyncio.gather(*(self._open(skill, notices) for skill in fresh))
             return [self._opened[id(skill)] for skill in wanted]
@@ -134,13 +140,13 @@ class Toolset:
     async def _open(self, skill: Skill, notices: list[str]) -> None:
         why = ""
         try:
-            with caught(Printed()):
+            with capture_output(CapturedOutput()):
                 async with asyncio.timeout(skill.open_seconds):
                     tools = await skill.open(self._store)
             if any(not isinstance(tool, Tool) for tool in tools):
                 raise UsageError("it brings what is no Tool")  # noqa: TRY301  # told as the rest is
             # Noted at once, so that it is closed even when the others are interrupted.
-            self._opened[id(skill)] = _Opened(skill, tools)
+            self._opened[id(skill)] = _OpenedSkill(skill, tools)
         except TimeoutError:
             why = f"it took longer than {skill.open_seconds:g} s"
         except OmniAgentError as error:
@@ -153,12 +159,12 @@ class Toolset:
         except (Exception, SystemExit) as error:  # noqa: BLE001  # somebody's skill: it is told, and the turn goes on
             why = f"{type(error).__name__}: {error}"
         if why:
-            notices.append(one_line(f"{_begin(skill)}{why}; its tools are left out"))
-            self._opened[id(skill)] = _Opened(skill, failed=True)
+            notices.append(one_line(f"{_failure_prefix(skill)}{why}; its tools are left out"))
+            self._opened[id(skill)] = _OpenedSkill(skill, failed=True)
 
     # Names.
 
-    def _named(self, opened: Sequence[_Opened], notices: list[str]) -> list[Tool]:
+    def _unique_tools(self, opened: Sequence[_OpenedSkill], notices: list[str]) -> list[Tool]:
         """Return the tools whose names can be told to a model, each name once: the first one has it."""
         taken: dict[str, Tool] = {}
         offered = [
@@ -179,18 +185,18 @@ class Toolset:
         return list(taken.values())
 
     def _unknown(self, names: set[str]) -> list[str]:
-        missing = sorted((self.switches.only or frozenset()) - names)
+        missing = sorted((self.toggles.only or frozenset()) - names)
         known = ", ".join(sorted(names - {""})) or "none"
         return [
             one_line(f"there is no tool or skill {name!r}; there are: {known}") for name in missing
         ]
 
 
-def _begin(skill: Skill) -> str:
+def _failure_prefix(skill: Skill) -> str:
     return one_line(f"the skill {skill.name} cannot be set up: ")
 
 
-def _checked(tools: Sequence[Tool]) -> list[Tool]:
+def _check_tools(tools: Sequence[Tool]) -> list[Tool]:
     """Return the tools.
 
     Raises:
@@ -211,11 +217,11 @@ def _checked(tools: Sequence[Tool]) -> list[Tool]:
     return list(tools)
 
 
-async def _closed(skills: Sequence[Skill]) -> None:
+async def _close_all(skills: Sequence[Skill]) -> None:
     """Close skills, each for as long as it may take; what goes wrong now harms nobody any more."""
 
     async def close(skill: Skill) -> None:
-        with caught(Printed()):
+        with capture_output(CapturedOutput()):
             async with asyncio.timeout(CLOSE_SECONDS):
                 await skill.aclose()
 

@@ -18,7 +18,7 @@ from omniagent_cli.ui.views import counted, quoted
 
 if TYPE_CHECKING:
     from omniagent_cli.agent.agent import Agent
-    from omniagent_cli.agent.context.compaction import Compacted
+    from omniagent_cli.agent.context.compaction import CompactionResult
 
 
 def compact(
@@ -54,7 +54,7 @@ def compact(
 
 async def _compacted(
     context: Context, agent: Agent, session_id: str, instructions: str
-) -> Compacted:
+) -> CompactionResult:
     before = 0
     with context.terminal.progress("summarizing") as advance:
 
@@ -69,7 +69,7 @@ async def _compacted(
             await agent.engine.aclose()
 
 
-def _show(context: Context, done: Compacted) -> None:
+def _show(context: Context, done: CompactionResult) -> None:
     terminal, spent = context.terminal, model_cost(done.usage, done.model, context.settings.prices)
     if context.json:
         record = {

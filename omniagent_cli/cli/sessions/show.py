@@ -12,7 +12,7 @@ import typer
 from omniagent_cli import parsing
 from omniagent_cli.agent.context.cost import Tally, tally
 from omniagent_cli.agent.context.summary import Summary, summaries_of, summary_of
-from omniagent_cli.agent.tools.tool_results import whole_message
+from omniagent_cli.agent.tools.tool_results import with_full_output
 from omniagent_cli.cli.framework import session_ids
 from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.cli.framework.options import AnyId
@@ -125,7 +125,7 @@ def _messages(
     )
     if not whole:
         return found
-    return (whole_message(store, session_id, message) for message in found)
+    return (with_full_output(store, session_id, message) for message in found)
 
 
 def _show_json(context: Context, session_id: str, last: int | None, *, whole: bool) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from omniagent_cli.agent.context.cost import Prices, cost, dollars, numbers
+from omniagent_cli.agent.context.cost import Prices, cost, format_dollars, token_counts
 from omniagent_cli.agent.context.summary import Summary, summaries_of
 from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.durations import utc_now
@@ -65,7 +65,7 @@ class _Totals:
     def _add_usage(
         self, model: str | None, day: Counter[str] | None, usage: Mapping[str, Any] | None
     ) -> None:
-        if used := numbers(usage):
+        if used := token_counts(usage):
             self._of(model).update(used)
             if day is not None:
                 day.update(used)
@@ -224,7 +224,7 @@ def _model_table(models: Sequence[dict[str, Any]]) -> Table:
         cells = [one_line(row["model"]) or "unknown"]
         cells += [f"{row.get(key, 0):,}" for key in ("answers", *_TOKENS, *cached)]
         if priced:
-            cells.append(dollars(row["cost"]) if "cost" in row else "-")
+            cells.append(format_dollars(row["cost"]) if "cost" in row else "-")
         rows.append(cells)
     titles = ["ANSWERS", "TOKENS IN", "TOKENS OUT", *cached.values(), *(["COST"] if priced else [])]
     columns = [Column(name, right=True) for name in titles]

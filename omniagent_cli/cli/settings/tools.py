@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import typer
 
-from omniagent_cli.agent.tools.tool_toggles import SessionSwitches, Switches
+from omniagent_cli.agent.tools.tool_toggles import SessionToolToggles, ToolToggles
 from omniagent_cli.agent.tools.toolset import Toolset
 from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.cli.framework.row_output import show_rows
@@ -70,9 +70,9 @@ async def _rows(context: Context) -> list[_Row]:
     wanted = [skill for skill in skills if settings.tools.enabled and skill.name not in disabled]
     origins = {skill.name: skill.origin for skill in skills}
     with open_store("memory:") as store:
-        toolset = Toolset((), wanted, store=store, switches=Switches(disabled=disabled))
+        toolset = Toolset((), wanted, store=store, toggles=ToolToggles(disabled=disabled))
         try:
-            known, notices = await toolset.known(SessionSwitches())
+            known, notices = await toolset.tool_statuses(SessionToolToggles())
             details = [f"{skill.name}: {line}" for skill in wanted for line in skill.details]
         finally:
             await toolset.aclose()

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from omniagent_cli.agent.agent import Agent
 from omniagent_cli.agent.context.files import read_system_prompt
 from omniagent_cli.agent.context.rollover import Rollover
-from omniagent_cli.agent.context.titles import CURRENT, Titling
+from omniagent_cli.agent.context.titles import CURRENT, TitleSettings
 from omniagent_cli.agent.events import Engine, ModelSettings
 from omniagent_cli.agent.models.protocol_memory import ProtocolMemory
 from omniagent_cli.agent.models.recall import NAME as RECALL
 from omniagent_cli.agent.models.recall import Recall
 from omniagent_cli.agent.tools.skill import Skill
-from omniagent_cli.agent.tools.tool_toggles import Switches
+from omniagent_cli.agent.tools.tool_toggles import ToolToggles
 from omniagent_cli.config import (
     Settings,
     cache_dir,
@@ -99,7 +99,7 @@ class Answering:
         session_id: str | None = None,
         *,
         approve: Approve | None = None,
-        titling: Titling | None = None,
+        titling: TitleSettings | None = None,
     ) -> Agent:
         """Make the agent that goes on with a session, or begins one; with `titling`, sessions get titles too.
 
@@ -118,7 +118,7 @@ class Answering:
             store=store,
             system_prompt=system_prompt,
             skills=lambda: self.skills(with_store=store is not None),
-            switches=Switches(self.wishes.only_tools, frozenset(self.settings.tools.disabled)),
+            toggles=ToolToggles(self.wishes.only_tools, frozenset(self.settings.tools.disabled)),
             approve=approve,
             settings=replace(model_settings(self.settings), schema=self.wishes.schema),
             window=resolve_window(self.settings),
@@ -184,14 +184,14 @@ class Answering:
 
         return FirstUse(question(choice), agree)
 
-    def titling(self, tell: Callable[[str], None]) -> Titling | None:
+    def titling(self, tell: Callable[[str], None]) -> TitleSettings | None:
         """Return who names sessions, as configured; trouble with it is told there."""
         named = self.settings.titles.model
         if named is None:
             return None
         if named == CURRENT:
-            return Titling(tell=tell)
-        return Titling(lambda: self.engine_for(named), tell)
+            return TitleSettings(report=tell)
+        return TitleSettings(lambda: self.engine_for(named), tell)
 
     def engine_for(self, model: str) -> Engine:
         """Open the model a person names, by its name or an alias.

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from omniagent_cli.agent.events import Engine
+from omniagent_cli.agent.json_schema import read_schema, validation_errors
 from omniagent_cli.agent.models.recall import Recall
 from omniagent_cli.agent.structured_output import (
-    check_schema,
     first_code_block,
-    problems,
     read_json,
 )
 from omniagent_cli.cli.framework import exits
@@ -92,7 +91,7 @@ class Shape:
             said = said if len(said) <= 60 else f"{said[:59]}…"
             wrong = [f"the answer is not JSON: {one_line(str(error))}; it begins with {said!r}"]
             return _Found(None, {"parsed": None, "problems": wrong}, wrong)
-        found = problems(value, self.schema)
+        found = validation_errors(value, self.schema)
         wrong = [f"the answer does not follow the schema: {problem}" for problem in found]
         return _Found(value, {"parsed": value, "problems": found}, wrong)
 
@@ -123,8 +122,8 @@ def shape_of(schema: str | None, *, extract: bool) -> Shape:
     if extract:
         raise UsageError("--schema prints JSON and --extract a code block; give one of them")
     if schema.lstrip().startswith("{"):
-        return Shape(check_schema(schema, "--schema"))
-    return Shape(check_schema(_read(schema), f"the schema in {one_line(schema)!r}"))
+        return Shape(read_schema(schema, "--schema"))
+    return Shape(read_schema(_read(schema), f"the schema in {one_line(schema)!r}"))
 
 
 def _read(name: str) -> str:

@@ -11,7 +11,7 @@ from typing import TextIO
 
 from omniagent_cli.agent.context.attachments import (
     Attachment,
-    check_together,
+    check_total_size,
     compose,
     read_attachment,
 )
@@ -54,7 +54,7 @@ def read_attachments(files: Sequence[str]) -> list[Attachment]:
         UsageError: one of them cannot be attached, or they are too large together.
     """
     attached = [read_attachment(name) for name in files]
-    check_together(attached)
+    check_total_size(attached)
     return attached
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from omniagent_cli.agent.tools.captured_output import Printed, caught
+from omniagent_cli.agent.tools.captured_output import CapturedOutput, capture_output
 from omniagent_cli.agent.tools.skill import Skill
 from omniagent_cli.text.sanitize import one_line
 
@@ -77,7 +77,7 @@ def _installed(tell: Callable[[str], None]) -> list[Skill]:
 
 def _loaded(point: EntryPoint, tell: Callable[[str], None]) -> Skill | None:
     try:
-        with caught(Printed()):
+        with capture_output(CapturedOutput()):
             skill = point.load()
             if not isinstance(skill, Skill):
                 skill = skill()

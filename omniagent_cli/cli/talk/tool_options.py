@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from omniagent_cli.agent.tools.permissions import ALL, Allowed
+from omniagent_cli.agent.tools.permissions import ALL, PreapprovedTools
 from omniagent_cli.cli.talk.agent_factory import Wishes
 from omniagent_cli.config import Settings
 from omniagent_cli.errors import UsageError
@@ -75,7 +75,7 @@ def with_tools(
     )
 
 
-def allowed_in_scripts(settings: Settings, wishes: Wishes) -> Allowed:
+def allowed_in_scripts(settings: Settings, wishes: Wishes) -> PreapprovedTools:
     """Return who may write where nobody is asked; also by a person at a terminal, because `ask` is for scripts."""
     advice = "nobody is asked here; --yes-tools {name} allows it"
-    return Allowed(frozenset(settings.tools.allow), wishes.yes_tools, advice)
+    return PreapprovedTools(frozenset(settings.tools.allow), wishes.yes_tools, advice)

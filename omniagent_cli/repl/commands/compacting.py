@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from omniagent_cli.agent.context.compaction import Compacted
+from omniagent_cli.agent.context.compaction import CompactionResult
 from omniagent_cli.agent.events import Engine
 from omniagent_cli.repl.chat import Chat
 from omniagent_cli.repl.registry import ModelName, Text, command
@@ -37,7 +37,7 @@ async def compact(chat: Chat, instructions: Text = "", *, model: ModelName = "")
     await chat.with_model(model, work)
 
 
-async def _compacted(chat: Chat, instructions: str, engine: Engine | None) -> Compacted:
+async def _compacted(chat: Chat, instructions: str, engine: Engine | None) -> CompactionResult:
     if engine is None:
         await confirm_first_use(chat)
     agent = await chat.ready_agent()

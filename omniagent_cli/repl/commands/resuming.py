@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from omniagent_cli.agent.resume import ending, may_grow
+from omniagent_cli.agent.resume import ending, may_be_streaming
 from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import UsageError
 from omniagent_cli.models import Message
@@ -28,7 +28,7 @@ async def go_on(chat: Chat, *, model: ModelName = "") -> None:
     if not turn:
         raise UsageError("nothing to continue: this session has no question")
     end = ending(turn)
-    if not end.goes_on:
+    if not end.is_resumable:
         why = "the last answer is complete" if len(turn) > 1 and turn[-1].text else end.value
         hint = "; /retry asks the question again" if why == end.value else ""
         raise UsageError(f"nothing to continue: {why}{hint}")
@@ -44,7 +44,7 @@ async def go_on(chat: Chat, *, model: ModelName = "") -> None:
 
 async def _is_written_elsewhere(chat: Chat, message: Message) -> bool:
     """Return whether an unfinished answer was written recently, by another program."""
-    if not may_grow(message):
+    if not may_be_streaming(message):
         return False
     summary = await chat.call(chat.store.summary, chat.session_id)
     return utc_now() - summary.updated_at < _STILL_WRITTEN

@@ -34,11 +34,11 @@ async def tools(chat: Chat, switch: Switch = "", name: ToolName = "") -> None:
         )
     if switch:
         if switch == "on":
-            agent.toolset.try_again()
-        await agent.switch_tool(chat.session_id, name, on=switch == "on")
+            agent.toolset.retry_failed_skills()
+        await agent.toggle_tool(chat.session_id, name, on=switch == "on")
         chat.terminal.note(f"{one_line(name)} is {switch} in this session")
         return
-    known, notices = await agent.known_tools(chat.session_id)
+    known, notices = await agent.tool_statuses(chat.session_id)
     for notice in notices:
         chat.terminal.warn(notice)
     if not known:
