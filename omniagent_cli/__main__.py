@@ -45,7 +45,7 @@ def _run(words: list[str]) -> int:
 
 
 def _printed(text: str) -> bool:
-    """Tell whether a text could be printed; why it could not is told by the long way round."""
+    """Print a text; return False on failure, which the full program then reports."""
     try:
         os.write(1, text.encode())  # nothing is left in a buffer when it fails
     except OSError:

@@ -1,4 +1,4 @@
-"""Lengths of time as people write them, and the clock that tests replace."""
+"""Durations such as ``30m`` or ``7d``: parsing, formatting, and the current time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from omniagent_cli.errors import InvalidDuration
 
 Clock = Callable[[], datetime]
-"""Returns the current time, aware, in UTC."""
+"""A function that returns the current time, aware, in UTC; tests replace it."""
 
 _UNIT_SECONDS = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _PART = re.compile(r"(\d+(?:\.\d+)?)([wdhms])")
@@ -25,10 +25,10 @@ def utc_now() -> datetime:
 
 
 def parse_duration(text: str) -> timedelta | None:
-    """Read ``30m``, ``24h``, ``7d``, ``2w``, ``1h30m`` or ``never``.
+    """Parse ``30m``, ``24h``, ``7d``, ``2w``, ``1h30m`` or ``never``.
 
     Returns:
-        The length, or None for ``never`` and for zero of any unit.
+        The duration, or None for ``never`` and for zero of any unit.
 
     Raises:
         InvalidDuration: anything else, a negative length, or more than a hundred years.
@@ -45,7 +45,7 @@ def parse_duration(text: str) -> timedelta | None:
 
 
 def format_duration(length: timedelta | None) -> str:
-    """Write a length so that `parse_duration` reads it back; None is ``never``."""
+    """Format a duration for `parse_duration`; None is ``never``."""
     if length is None or length <= timedelta(0):
         return "never"
     seconds = length.total_seconds()
@@ -60,7 +60,7 @@ def format_duration(length: timedelta | None) -> str:
 
 
 def ttl_seconds(ttl: timedelta | float | str | None) -> float | None:
-    """Turn any accepted form of a TTL into seconds; None means never.
+    """Convert any accepted form of a TTL to seconds; None means never.
 
     Args:
         ttl: a timedelta, a number of seconds, text such as ``7d``, or None. Zero means never.
@@ -74,7 +74,7 @@ def ttl_seconds(ttl: timedelta | float | str | None) -> float | None:
         return None
     try:
         seconds = ttl.total_seconds() if isinstance(ttl, timedelta) else float(ttl)
-    except OverflowError:  # a whole number without end
+    except OverflowError:  # an integer too large for a float
         seconds = math.inf
     if not 0 <= seconds <= _LONGEST_SECONDS:  # also refuses NaN
         raise InvalidDuration(f"a time to live of {ttl} is out of range; {_EXAMPLES}")
@@ -82,7 +82,7 @@ def ttl_seconds(ttl: timedelta | float | str | None) -> float | None:
 
 
 def describe_age(moment: datetime, now: datetime) -> str:
-    """Say how long ago a moment was, in one unit: ``just now``, ``2 minutes ago``, ``in 3 days``."""
+    """Format a time relative to now, in one unit: ``just now``, ``2 minutes ago``, ``in 3 days``."""
     seconds = (now - moment).total_seconds()
     ahead, seconds = seconds < 0, abs(seconds)
     if seconds < 45:

@@ -1,41 +1,41 @@
-"""Every error a caller can meet, as one tree.
+"""All errors, as one tree.
 
-    OmniAgentError                     something expected went wrong; the message says what and what to do
+    OmniAgentError                     an expected failure; the message says what failed and what to do
     ├── UsageError                     the call itself is wrong (CLI: exit 2)
     │   ├── InvalidSessionId
     │   ├── InvalidDuration
-    │   ├── InvalidRecord              data handed in is not a session or a message
-    │   └── ConfigError                a setting is wrong: names key, value, origin, and what would be right
+    │   ├── InvalidRecord              the data is not a valid session or message
+    │   └── ConfigError                a setting is invalid; names key, value, origin, and valid values
     ├── StoreError
     │   ├── SessionNotFound
-    │   │   └── SessionExpired         it was there, and its time to live has passed
-    │   ├── SessionExists              rename, fork or restore onto an id that is taken
+    │   │   └── SessionExpired         it existed, and its time to live has passed
+    │   ├── SessionExists              rename, fork or restore onto an existing id
     │   ├── SessionConflict            someone else changed the session since it was loaded
     │   ├── KeyNotFound                no such key in the session's metadata or state (also a KeyError)
     │   ├── NothingToRestore           the trash holds nothing for that id
     │   ├── CorruptSession             stored bytes of one session are damaged
     │   │   └── DecryptionError        wrong key, or bytes changed, moved or swapped
-    │   ├── EncryptedStore             content asked of an encrypted store without its key, or plain text into it
-    │   ├── UnsupportedOperation       this backend cannot do that
+    │   ├── EncryptedStore             content of an encrypted store was requested without its key
+    │   ├── UnsupportedOperation       the backend does not support the operation
     │   ├── StoreClosed
     │   └── StoreUnavailable           the whole store cannot be used right now (CLI: exit 3)
     │       ├── StoreUnreachable       no server, no directory, no permission
-    │       ├── StoreLocked            another process held it for longer than we wait
+    │       ├── StoreLocked            another process held it longer than the timeout
     │       ├── StoreReadOnly
     │       ├── StoreFull              the disk or the server's memory is full
     │       ├── StoreCorrupt           damaged as a whole
-    │       ├── NotOurStore            it belongs to another program
+    │       ├── NotOurStore            the file or server belongs to another program
     │       └── NewerVersion           written by a newer omniagent
     ├── FormatError                    an import cannot be read: carries the location
     └── AgentError
         ├── ToolRoundsExceeded         the model kept calling tools
-        └── ModelError                 the provider did not answer properly; partial text was kept
-            ├── ModelUnreachable       no answer, time-out, the stream was cut (CLI: exit 3)
+        └── ModelError                 the provider failed to answer; partial text was kept
+            ├── ModelUnreachable       no answer, timeout, or a broken stream (CLI: exit 3)
             ├── ModelRefused           the key, the model name or the request was refused; carries status
             │   └── ContextLengthExceeded  the request is longer than the model accepts; carries limit_tokens
-            └── ModelRateLimited       asked to wait; carries retry_after_seconds
+            └── ModelRateLimited       rate limited; carries retry_after_seconds
 
-A leaf carries its data as attributes; its text is a sentence with the id and the next step.
+A leaf carries its data as attributes; its message is a sentence with the id and the next step.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ if TYPE_CHECKING:
 
 
 class OmniAgentError(Exception):
-    """Base of everything omniagent raises on purpose."""
+    """Base class of all errors of omniagent."""
 
 
 class UsageError(OmniAgentError):
-    """The call itself is wrong; doing it again the same way cannot work."""
+    """The call is wrong; repeating it cannot succeed."""
 
 
 class InvalidSessionId(UsageError):
@@ -62,18 +62,18 @@ class InvalidDuration(UsageError):
 
 
 class InvalidRecord(UsageError):
-    """Data handed in is not a session, a message or a JSON value."""
+    """The data is not a valid session, message or JSON value."""
 
 
 class ConfigError(UsageError):
-    """A setting is wrong: key, value, origin, and what would be right."""
+    """A setting is invalid; the message names key, value, origin, and valid values."""
 
 
 class StoreError(OmniAgentError):
-    """Something about a store or a session in it.
+    """A failure of a store or a session in it.
 
     Attributes:
-        session_id: the session concerned, or None when it is the store as a whole.
+        session_id: the session, or None if the whole store is concerned.
     """
 
     def __init__(self, message: str, *, session_id: str | None = None) -> None:
@@ -82,11 +82,11 @@ class StoreError(OmniAgentError):
 
 
 class SessionNotFound(StoreError):
-    """There is no session with this id."""
+    """No session has this id."""
 
 
 class SessionExpired(SessionNotFound):
-    """The session was there and its time to live has passed."""
+    """The session existed, and its time to live has passed."""
 
 
 class SessionExists(StoreError):
@@ -101,7 +101,7 @@ class KeyNotFound(StoreError, KeyError):
     """The session has no such metadata or state key; a key that holds null is found.
 
     Attributes:
-        key: the key asked for.
+        key: the requested key.
     """
 
     def __init__(self, message: str, *, session_id: str, key: str) -> None:
@@ -112,11 +112,11 @@ class KeyNotFound(StoreError, KeyError):
 
 
 class NothingToRestore(StoreError):
-    """The trash holds nothing that fits."""
+    """The trash has no matching entry."""
 
 
 class CorruptSession(StoreError):
-    """Stored bytes of one session are damaged; nothing was guessed."""
+    """Stored bytes of a session are damaged."""
 
 
 class DecryptionError(CorruptSession):
@@ -124,11 +124,11 @@ class DecryptionError(CorruptSession):
 
 
 class EncryptedStore(StoreError):
-    """The store is encrypted and no key, or the wrong kind of store, was given."""
+    """The store is encrypted and no key was given."""
 
 
 class UnsupportedOperation(StoreError):
-    """The backend cannot do this; the message names backend and operation."""
+    """The backend does not support the operation; the message names both."""
 
 
 class StoreClosed(StoreError):
@@ -144,15 +144,15 @@ class StoreUnreachable(StoreUnavailable):
 
 
 class StoreLocked(StoreUnavailable):
-    """Another process held the store longer than we wait."""
+    """Another process held the store longer than the timeout."""
 
 
 class StoreReadOnly(StoreUnavailable):
-    """The store can be read and not written."""
+    """The store is read-only."""
 
 
 class StoreFull(StoreUnavailable):
-    """No room left on the disk or in the server's memory."""
+    """No space left on the disk or in the memory of the server."""
 
 
 class StoreCorrupt(StoreUnavailable):
@@ -160,18 +160,18 @@ class StoreCorrupt(StoreUnavailable):
 
 
 class NotOurStore(StoreUnavailable):
-    """The file or server holds something another program made."""
+    """The file or server contains data of another program."""
 
 
 class NewerVersion(StoreUnavailable):
-    """Written by a newer omniagent than this one."""
+    """The data was written by a newer version of omniagent."""
 
 
 class FormatError(OmniAgentError):
-    """A file cannot be read as the format it should be.
+    """A file does not have the expected format.
 
     Attributes:
-        location: file and line, such as ``chats.jsonl:12``; empty when it is the whole file.
+        location: file and line, such as ``chats.jsonl:12``; empty for the whole file.
     """
 
     def __init__(self, message: str, *, location: str = "") -> None:
@@ -180,7 +180,7 @@ class FormatError(OmniAgentError):
 
 
 class AgentError(OmniAgentError):
-    """A turn could not be finished; its messages so far are stored."""
+    """A turn failed; its messages so far are stored."""
 
 
 class ToolRoundsExceeded(AgentError):
@@ -188,10 +188,10 @@ class ToolRoundsExceeded(AgentError):
 
 
 class ModelError(AgentError):
-    """The provider did not answer properly."""
+    """The provider failed to answer."""
 
     def with_hint(self, hint: str) -> Self:
-        """Return the same error with one more thing that can be done about it."""
+        """Return the error with an additional remedy in its message."""
         from copy import copy
 
         hinted = copy(self)
@@ -200,14 +200,14 @@ class ModelError(AgentError):
 
 
 class ModelUnreachable(ModelError):
-    """No connection, a time-out, or a stream that was cut."""
+    """No connection, a timeout, or a broken stream."""
 
 
 class ModelRefused(ModelError):
-    """The provider refused the key, the model or the request.
+    """The provider rejected the key, the model or the request.
 
     Attributes:
-        status: the HTTP status of the refusal, when there was one.
+        status: the HTTP status, if there was one.
     """
 
     def __init__(self, message: str, *, status: int | None = None) -> None:
@@ -219,7 +219,7 @@ class ContextLengthExceeded(ModelRefused):
     """The request is longer than the context of the model.
 
     Attributes:
-        limit_tokens: the length of the context, when the provider named it.
+        limit_tokens: the context length, if the provider named it.
     """
 
     def __init__(
@@ -234,10 +234,10 @@ class ContextLengthExceeded(ModelRefused):
 
 
 class ModelRateLimited(ModelError):
-    """The provider asks to wait.
+    """The provider limits the request rate.
 
     Attributes:
-        retry_after_seconds: how long, when the provider said so.
+        retry_after_seconds: the requested wait, if the provider named it.
     """
 
     def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:

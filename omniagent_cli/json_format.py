@@ -1,4 +1,4 @@
-"""The one JSON form and the one time form of everything stored and exported."""
+"""The JSON and time formats of everything that is stored or exported."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from omniagent_cli.errors import InvalidRecord
 
 _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 _made = vars(json.encoder).get("c_make_encoder")
-# JSONEncoder.encode makes one of these for each value, which costs more than a short message. It needs no memory of
+# JSONEncoder.encode builds one of these for each value, which costs more than a short message. It needs no memory of
 # what it is in to find circles: those end as too deep.
 _sort_keys = _skip_keys = _allow_nan = False
 _pieces: Callable[[Any, int], Iterable[str]] = (
@@ -33,19 +33,19 @@ _pieces: Callable[[Any, int], Iterable[str]] = (
 _scan = cast("Callable[[str, int], tuple[Any, int]]", vars(json.JSONDecoder())["scan_once"])
 
 MAX_DEPTH = 200
-"""How deep values may be nested: far below where Python's own limit would depend on who is calling."""
+"""The maximum nesting depth: far below the recursion limit, so that it does not depend on the caller."""
 
 
 def dump(value: Any) -> bytes:
-    r"""Write a JSON value as bytes: UTF-8, no blanks, lone surrogates as ``\udXXX`` escapes.
+    r"""Encode a JSON value: UTF-8, no whitespace, lone surrogates as ``\udXXX`` escapes.
 
     Raises:
-        InvalidRecord: it is not a JSON value (NaN and infinities are not), or nested too deeply.
+        InvalidRecord: the value is not JSON (NaN and infinities are not), or nested too deeply.
     """
     try:
         text = "".join(_pieces(value, 0))
     except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidRecord(f"this is not a JSON value: {error}") from error
+        raise InvalidRecord(f"not a JSON value: {error}") from error
     if text.count("[") + text.count("{") > MAX_DEPTH and _is_deep(value):
         raise InvalidRecord(f"this value is nested more than {MAX_DEPTH} deep")
     # A lone surrogate can only stand inside a JSON string, where its backslash form is a JSON escape.
@@ -53,7 +53,7 @@ def dump(value: Any) -> bytes:
 
 
 def _is_deep(value: Any) -> bool:
-    """Tell whether containers stand in each other more than `MAX_DEPTH` deep."""
+    """Return whether containers are nested more than `MAX_DEPTH` deep."""
     level, depth = [value], 0
     while level and depth < MAX_DEPTH:
         level = [
@@ -67,7 +67,7 @@ def _is_deep(value: Any) -> bool:
 
 
 def load(data: bytes) -> Any:
-    """Read what `dump` wrote.
+    """Decode a JSON value written by `dump`.
 
     Raises:
         ValueError: the bytes are not one JSON value.
@@ -85,7 +85,7 @@ def load(data: bytes) -> Any:
 
 
 def format_time(moment: datetime) -> str:
-    """Write a moment as RFC 3339 in UTC with microseconds; naive times are taken as UTC."""
+    """Format a time as RFC 3339 in UTC with microseconds; a time without a zone is taken as UTC."""
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     elif moment.tzinfo is not UTC:
@@ -94,10 +94,10 @@ def format_time(moment: datetime) -> str:
 
 
 def parse_time(text: str) -> datetime:
-    """Read an RFC 3339 time into UTC; a missing zone is UTC.
+    """Parse an RFC 3339 time into UTC; a missing zone means UTC.
 
     Raises:
-        InvalidRecord: it is not a time.
+        InvalidRecord: the text is not a time.
     """
     try:
         moment = datetime.fromisoformat(text)

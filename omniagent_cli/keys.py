@@ -1,7 +1,7 @@
 """Provider API keys: environment variable, then system keyring, then a private file; never printed.
 
-Which variables belong to a provider and where the file lies are told by the caller: this module knows
-neither the providers nor the configuration.
+The caller passes the variables of a provider and the path of the file; this module knows neither the providers nor
+the configuration.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ KEYRING_EXTRA = "pip install 'omniagent-cli[keyring]'"
 
 
 class Keyring(Protocol):
-    """What is used of the `keyring` library."""
+    """The used part of the `keyring` library."""
 
     def get_password(self, service: str, name: str, /) -> str | None: ...  # noqa: D102
     def set_password(self, service: str, name: str, password: str, /) -> None: ...  # noqa: D102
@@ -35,11 +35,11 @@ class Keyring(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key and where it was found; its text form shows only the latter.
+    """A key and its origin; its string form shows only the origin.
 
     Attributes:
-        origin: a variable's name, ``system keyring``, or the path of the file.
-        where: which of them it is: ``environment``, ``keyring`` or ``file``.
+        origin: the name of a variable, ``system keyring``, or the path of the file.
+        where: the kind of origin: ``environment``, ``keyring`` or ``file``.
     """
 
     provider: str
@@ -49,9 +49,9 @@ class Key:
 
 
 class KeyChain:
-    """The keys of one person on one machine.
+    """The provider keys of a user on this machine.
 
-    Nothing is read before it is asked for: importing the keyring library costs more than most commands.
+    Nothing is read before it is needed: importing the keyring library takes longer than most commands.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class KeyChain:
         self._use_keyring = use_keyring
 
     def find(self, provider: str, variables: Sequence[str] = ()) -> Key | None:
-        """Return the provider's key, from the first place that has one.
+        """Return the provider's key from the first location that has one.
 
         Raises:
             ConfigError: the key file is damaged.
@@ -78,19 +78,19 @@ class KeyChain:
         )
 
     def find_in_environment(self, provider: str, variables: Sequence[str]) -> Key | None:
-        """Return the key a variable holds, if one does; this costs nothing."""
+        """Return the key from an environment variable, or None; this is cheap."""
         for name in variables:
             if value := self._environ.get(name, "").strip():
                 return Key(provider, name, value)
         return None
 
     def get(self, provider: str, variables: Sequence[str] = ()) -> str | None:
-        """Return the provider's key itself."""
+        """Return the text of the provider's key, or None."""
         key = self.find(provider, variables)
         return key.value if key else None
 
     def places(self, provider: str, variables: Sequence[str] = ()) -> tuple[Key, ...]:
-        """Return the keys of a provider in all places that have one; the first is used."""
+        """Return the keys of a provider from all locations; the first one is used."""
         found = (
             self.find_in_environment(provider, variables),
             self._from_keyring(provider),
@@ -99,7 +99,7 @@ class KeyChain:
         return tuple(key for key in found if key)
 
     def names_in_file(self) -> tuple[str, ...]:
-        """Return whose keys the file holds.
+        """Return the names of providers with a key in the file.
 
         Raises:
             ConfigError: the file is damaged, or cannot be read.
@@ -108,12 +108,12 @@ class KeyChain:
 
     @property
     def has_keyring(self) -> bool:
-        """Whether the library is here that reaches the system keyring; it may still find none."""
+        """True if the `keyring` library is installed; the system may still have no keyring."""
         return self._keyring() is not None
 
     @property
     def exposed_file(self) -> Path | None:
-        """The key file, when others on this machine may read it."""
+        """The key file, if other users of this machine can read it."""
         if self._file is None or sys.platform == "win32":
             return None
         try:
@@ -123,26 +123,26 @@ class KeyChain:
         return self._file if mode & (stat.S_IRWXG | stat.S_IRWXO) else None
 
     def set(self, provider: str, key: str) -> str:
-        """Keep a key in the keyring, or in the file where there is none; return the place.
+        """Save a key in the keyring, or in the file without one; return the location.
 
         Raises:
             UsageError: the key is empty or cannot be sent as an HTTP header.
-            ConfigError: there is neither a keyring nor a file to keep it in.
+            ConfigError: there is neither a keyring nor a key file.
         """
         key = check_key(key)
         if self._set_in_keyring(provider, key):
             self._remove_from_file(
                 provider
-            )  # else the old one would come back with the keyring's end
+            )  # otherwise the old key would be used again without the keyring
             return KEYRING_ORIGIN
         if self._file is None:
-            raise ConfigError("there is no system keyring here and no file to keep keys in")
+            raise ConfigError("there is no system keyring and no key file")
         with self._changing_file() as keys:
             keys[provider] = key
         return str(self._file)
 
     def remove(self, provider: str) -> tuple[str, ...]:
-        """Forget a key; return the places it was removed from. Variables are the person's to unset."""
+        """Remove a key; return the locations it was removed from. Environment variables are not changed."""
         places = []
         if self._remove_from_keyring(provider):
             places.append(KEYRING_ORIGIN)
@@ -156,7 +156,7 @@ class KeyChain:
             return None
         try:
             value = keyring.get_password(KEYRING_SERVICE, provider)
-        except Exception:  # noqa: BLE001  # backends raise what their system gives; all mean: not available
+        except Exception:  # noqa: BLE001  # backends raise arbitrary errors; all mean that it is not available
             return None
         return Key(provider, KEYRING_ORIGIN, value, "keyring") if value else None
 
@@ -166,7 +166,7 @@ class KeyChain:
             return False
         try:
             keyring.set_password(KEYRING_SERVICE, provider, key)
-            # The "null" backend takes everything and keeps nothing.
+            # The "null" backend accepts everything and saves nothing.
             return keyring.get_password(KEYRING_SERVICE, provider) == key
         except Exception:  # noqa: BLE001  # as above
             return False
@@ -187,7 +187,7 @@ class KeyChain:
             return None
         try:
             return cast("Keyring", importlib.import_module("keyring"))
-        except Exception:  # noqa: BLE001  # it is optional, and its backends fail to load in many ways
+        except Exception:  # noqa: BLE001  # the library is optional, and its backends fail to load in many ways
             return None
 
     def _from_file(self, provider: str) -> Key | None:
@@ -209,10 +209,10 @@ class KeyChain:
             return {}
         except OSError as error:
             raise ConfigError(
-                f"the key file {self._file} cannot be read: {error.strerror}; check its owner and its mode"
+                f"the key file {self._file} cannot be read: {error.strerror}; check its owner and mode"
             ) from error
         except ValueError:
-            keys = None  # the cause is not chained: it would hold the file's text
+            keys = None  # the cause is not chained because it contains the text of the file
         if not isinstance(keys, dict) or not all(isinstance(v, str) for v in keys.values()):
             raise ConfigError(
                 f"the key file {self._file} is damaged; remove it and set the keys again"
@@ -221,10 +221,8 @@ class KeyChain:
 
     @contextmanager
     def _changing_file(self) -> Iterator[dict[str, str]]:
-        """Give the keys to change, with other writers kept away, so that two changes at once both survive."""
-        path = Path(
-            os.path.realpath(cast("Path", self._file))
-        )  # a link into a private place stays one
+        """Yield the keys for a change under a lock, so that concurrent changes are not lost."""
+        path = Path(os.path.realpath(cast("Path", self._file)))  # a symbolic link is kept
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with _locked(path.parent):
@@ -234,21 +232,23 @@ class KeyChain:
         except OSError as error:
             raise ConfigError(
                 f"the key file {self._file} cannot be written: {error.strerror}; "
-                "check its directory's owner and the room on the disk"
+                "check the owner of the directory and the free disk space"
             ) from error
 
 
 def check_key(key: str) -> str:
-    """Return a key without surrounding blanks.
+    """Return a key without surrounding whitespace.
 
     Raises:
-        UsageError: it is empty or holds what an HTTP header cannot carry, which pasting often adds.
+        UsageError: it is empty or contains characters that an HTTP header cannot carry, often added by pasting.
     """
     key = key.strip()
     if not key:
         raise UsageError("the key is empty")
     if not all("!" <= character <= "~" for character in key):
-        raise UsageError("the key holds blanks or characters that no API key has; paste it again")
+        raise UsageError(
+            "the key contains spaces or characters that API keys do not have; paste it again"
+        )
     return key
 
 

@@ -178,7 +178,7 @@ def test_files_that_cannot_be_used(tmp_path):
 
 def test_nowhere_to_keep_a_key():
     """Without keyring and file, setting says so."""
-    with pytest.raises(ConfigError, match="no system keyring here and no file"):
+    with pytest.raises(ConfigError, match="no system keyring and no key file"):
         KeyChain(environ={}, use_keyring=False).set("openai", "k")
 
 

@@ -25,7 +25,7 @@ def main(
         bug, 130 interrupted.
     """
     from omniagent_cli.cli.framework.context import Context
-    from omniagent_cli.cli.framework.exits import guarded
+    from omniagent_cli.cli.framework.exits import run_with_exit_code
 
     context = Context(environ=environ, cwd=cwd)
 
@@ -45,4 +45,4 @@ def main(
         finally:
             context.close()
 
-    return guarded(run, context.terminal)
+    return run_with_exit_code(run, context.terminal)

@@ -51,11 +51,11 @@ _ALWAYS = frozenset({"role", "content"})
 
 
 class Message:
-    """One entry of a conversation: a view of its record, so that keys we do not know survive.
+    """One entry of a conversation: a view of its record, so that unknown keys are kept.
 
     Attributes:
         record: the JSON object as stored and exported, without the position.
-        position: where it stands in its session, from 0; stable and never reused; None until stored.
+        position: its position in the session, from 0; stable and never reused; None until stored.
     """
 
     __slots__ = ("position", "record")
@@ -94,13 +94,13 @@ class Message:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], position: int | None = None) -> Self:
-        """Make a message from untrusted JSON data.
+        """Build a message from untrusted JSON data.
 
         Raises:
-            InvalidRecord: it has not the shape of a message.
+            InvalidRecord: it does not have the shape of a message.
         """
         if len(record) == 2 and record.get("role") in ROLES and type(record.get("content")) is str:
-            return cls.trusted({**record}, position)  # what nearly every message of an append is
+            return cls.trusted({**record}, position)  # the common case of an append
         try:
             own = clone(dict(record))
         except RecursionError as error:
@@ -112,7 +112,7 @@ class Message:
 
     @classmethod
     def trusted(cls, record: dict[str, Any], position: int | None) -> Self:
-        """Make a message around a record that is known to be right, without copying it."""
+        """Wrap a record that is known to be valid, without copying it."""
         message = object.__new__(cls)
         message.record = record
         message.position = position
@@ -129,7 +129,7 @@ class Message:
 
     @property
     def created_at(self) -> datetime | None:
-        """When it was said, in UTC; None until stored."""
+        """The time of creation, in UTC; None until stored."""
         text = self.record.get("created_at")
         return parse_time(text) if text else None
 
@@ -142,7 +142,7 @@ class Message:
 
     @property
     def text(self) -> str:
-        """The content as text: itself, or its parts, one a line; see `content_text`."""
+        """The content as text: itself, or its parts, one per line; see `content_text`."""
         return content_text(self.record.get("content", ""))
 
     def __eq__(self, other: object) -> bool:
@@ -158,7 +158,7 @@ _OPTIONAL_TEXT = ("id", "tool_call_id", "name", "model", "turn_id")
 _OPTIONAL_OBJECT = ("usage", "extra")
 
 
-def expect(ok: bool, what: str) -> None:  # noqa: FBT001  # the condition is the one thing it is given
+def expect(ok: bool, what: str) -> None:  # noqa: FBT001  # the condition is its only subject
     """Raise `InvalidRecord` with this text unless the condition holds."""
     if not ok:
         raise InvalidRecord(what)
@@ -168,7 +168,7 @@ def check_message_record(record: dict[str, Any]) -> None:
     """Check the known keys of a message record; times become UTC, null means absent.
 
     Raises:
-        InvalidRecord: naming the key that is wrong.
+        InvalidRecord: a key is invalid; the message names it.
     """
     if record.get("role") not in ROLES:
         raise InvalidRecord(
@@ -176,7 +176,7 @@ def check_message_record(record: dict[str, Any]) -> None:
         )
     content = record.setdefault("content", "")
     if len(record) == 2 and isinstance(content, str):
-        return  # what nearly every message is, on the way of every append
+        return  # the common case, on the path of every append
     if not isinstance(content, str):
         expect(
             isinstance(content, list) and all(isinstance(part, dict) for part in content),
@@ -225,5 +225,5 @@ def _check_calls(record: dict[str, Any]) -> None:
         if not isinstance(function, dict) or not isinstance(function.get("name"), str):
             raise InvalidRecord("a tool call has a function with a name")
         if not isinstance(function.get("arguments", ""), str):
-            # Files in the wild hold the arguments as an object; the published form is JSON text.
+            # Some files have the arguments as an object; the published form is JSON text.
             function["arguments"] = dump(function["arguments"]).decode()

@@ -1,4 +1,4 @@
-"""Content parts: what a message says beside its text, where its data is kept, and how it is named.
+"""Content parts: attachments of a message, their stored form and their labels.
 
 A part has the shape of Chat Completions (https://platform.openai.com/docs/api-reference/chat/create). Where the
 protocol has a picture's or a file's data, a stored message has a reference, and the data is kept once, in the
@@ -9,8 +9,8 @@ session's ``attachment`` record of that SHA-256::
     {"type": "file", "file": {"filename": "a.pdf", "file_data": "attachment:sha256:<64 hex digits>"},
      "name": "a.pdf", "media_type": "application/pdf", "size": 80000}
 
-``name``, ``media_type`` and ``size`` (in bytes) stand beside the protocol's keys, for people and formats; they are
-not sent. `detached` makes the stored form of what holds data, `inlined` the other way round, `published` what is sent.
+``name``, ``media_type`` and ``size`` (in bytes) are additional keys for display and formats; they are not sent.
+`detached` returns the stored form of content with data, `inlined` the reverse, `published` the form that is sent.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _PLACES = {
     "file": ("file", "file_data"),
     "input_audio": ("input_audio", "data"),
 }
-"""Where a part of each type has its data."""
+"""The keys of the data in a part, by type."""
 
 _KINDS = {"image_url": "image", "input_image": "image", "input_file": "file"}
 _KINDS["input_audio"] = "audio"
@@ -45,7 +45,7 @@ _DATA_URL = re.compile(r"data:([\w./+-]{0,100})(?:;[^;,\s]{0,100}){0,4};base64,"
 
 
 def content_text(content: Content) -> str:
-    """Return what a content says as text, one part a line; a part that is no text is named: ``[image: cat.png]``."""
+    """Return content as text, one part per line; other parts are labels such as ``[image: cat.png]``."""
     if isinstance(content, str):
         return content
     texts = (part_label(part) if (text := _text(part)) is None else text for part in content)
@@ -53,21 +53,21 @@ def content_text(content: Content) -> str:
 
 
 def plain_text(content: Content) -> str:
-    """Return the text of a content alone, its text parts one a line."""
+    """Return only the text parts of content, one per line."""
     if isinstance(content, str):
         return content
     return "\n".join(text for part in content if (text := _text(part)))
 
 
 def other_parts(content: Content) -> list[Part]:
-    """Return the parts of a content that are no text."""
+    """Return the parts of content that are not text."""
     return [] if isinstance(content, str) else [part for part in content if _text(part) is None]
 
 
 def part_label(part: Part, *, sized: bool = False) -> str:
-    """Name a part that is no text, on one line: ``[image: cat.png]``, or ``[image: cat.png, 120 kB]``.
+    """Return a one-line label of a part: ``[image: cat.png]``, or ``[image: cat.png, 120 kB]``.
 
-    The name is as it came, but for blanks and its length: like all text it is made harmless where it is shown.
+    The name is untrusted, with whitespace and length normalized; it is sanitized where it is displayed.
     """
     kind = part.get("type")
     kind = _KINDS.get(kind, kind) if isinstance(kind, str) and kind.strip() else "attachment"
@@ -80,21 +80,21 @@ def part_label(part: Part, *, sized: bool = False) -> str:
 
 
 def part_name(part: Part) -> str:
-    """Return what a part is called; empty when it has no name."""
+    """Return the name of a part; empty without one."""
     file = part.get("file")
     names = (part.get("name"), file.get("filename") if isinstance(file, dict) else None)
     return next((name for name in names if isinstance(name, str) and name.strip()), "")
 
 
 def size_text(size: int) -> str:
-    """Write a size for people: ``80 bytes``, ``120 kB``, ``3.4 MB``."""
+    """Return a size for display: ``80 bytes``, ``120 kB``, ``3.4 MB``."""
     if size < 1000:
         return f"{size} bytes"
     return f"{size / 1000:.0f} kB" if size < 999_500 else f"{size / 1_000_000:.1f} MB"
 
 
 def references(content: Content) -> list[str]:
-    """Return the SHA-256 of each attachment a content refers to."""
+    """Return the SHA-256 of each attachment that content refers to."""
     found = []
     for part in other_parts(content):
         if place := _place(part):
@@ -104,9 +104,9 @@ def references(content: Content) -> list[str]:
 
 
 def detached(content: Content) -> tuple[Content, dict[str, dict[str, Any]]]:
-    """Return a content in its stored form, and the attachment records of the data that was in it, by SHA-256.
+    """Return content in its stored form, and the attachment records of its data, by SHA-256.
 
-    Addresses on the web, and data that is no base64, stay as they are.
+    Web URLs, and data that is not base64, are not changed.
     """
     records: dict[str, dict[str, Any]] = {}
     if isinstance(content, str):
@@ -136,7 +136,7 @@ def _detached(part: Part, records: dict[str, dict[str, Any]]) -> Part:
 
 
 def _decoded(part: Part, value: str) -> tuple[str, bytes] | None:
-    """Return media type and bytes of a data URL; of a file or a sound also of bare base64, as the protocol has it."""
+    """Return media type and bytes of a data URL; for files and sound also of bare base64, as in the protocol."""
     from base64 import b64decode
 
     head = _DATA_URL.match(value)
@@ -163,11 +163,11 @@ def _media_type(part: Part) -> str:
 
 
 def inlined(
-    content: Content, load: Load, *, why: str = "lost: its data is not there any more"
+    content: Content, load: Load, *, why: str = "lost: its data no longer exists"
 ) -> tuple[Content, list[str]]:
-    """Return a content with its data in it instead of references, and labels of what is lost.
+    """Return content with embedded data instead of references, and the labels of lost attachments.
 
-    A part whose attachment is not there becomes a text that says so and why, so that whoever reads on knows.
+    A part whose attachment is missing becomes a text that gives the reason.
     """
     if isinstance(content, str):
         return content, []
@@ -194,7 +194,7 @@ def _inlined(part: Part, load: Load, lost: list[str], why: str) -> Part:
 
 
 def _is_whole(record: Any, sha256: str) -> bool:
-    """Tell whether an attachment record holds what its key says."""
+    """Return whether the data of an attachment record matches its key."""
     import hashlib
     from base64 import b64decode
 
@@ -208,9 +208,9 @@ def _is_whole(record: Any, sha256: str) -> bool:
 
 
 def published(content: Content) -> Content:
-    """Return a content with the protocol's keys only; what is nothing but text is one text.
+    """Return content with only the protocol's keys; content of only text becomes a string.
 
-    Servers that know text only refuse a list even of texts. A text that carries more (a provider's marks) stays a part.
+    Servers without attachments reject even a list of texts. A text part with other keys (provider data) stays a part.
     """
     if isinstance(content, str):
         return content
@@ -225,13 +225,13 @@ def published(content: Content) -> Content:
 
 
 def reworded(content: Content, text: str) -> Content:
-    """Return a content with another text and the same attachments."""
+    """Return content with another text and the same attachments."""
     rest = other_parts(content)
     return [{"type": "text", "text": text}, *rest] if rest else text
 
 
 def _place(part: Part) -> tuple[str, str] | None:
-    """Return the keys under which a part has its data, as text."""
+    """Return the keys of the data of a part, as text."""
     kind = part.get("type")
     place = _PLACES.get(kind) if isinstance(kind, str) else None
     if place is None:
@@ -241,7 +241,7 @@ def _place(part: Part) -> tuple[str, str] | None:
 
 
 def _text(part: Part) -> str | None:
-    """Return the text of a part, None when it is none."""
+    """Return the text of a part, or None if it is not text."""
     texts: Iterator[Any] = (part.get(key) for key in ("text", "refusal"))
     return next((text for text in texts if isinstance(text, str)), None)
 

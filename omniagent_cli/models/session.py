@@ -1,4 +1,4 @@
-"""A session with its messages, and what a listing shows of one."""
+"""A session with its messages, and the summary of a session for listings."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from omniagent_cli.models.message import Message, expect
 from omniagent_cli.models.parts import Content
 
 FORMAT_VERSION = 1
-"""Version of the record form; a reader refuses records that carry a higher one."""
+"""The version of the record form; readers refuse a higher one."""
 
 SESSION_FORMAT = "omniagent-session"
-"""What the first line of a session log or export says it is."""
+"""The type of the first line of a session log or export."""
 
 
 def check_version(record: Mapping[str, Any], what: str) -> None:
-    """Refuse a record written by a newer omniagent.
+    """Check the version of a record.
 
     Raises:
-        NewerVersion: its version is higher than ours.
-        InvalidRecord: its version is not a positive whole number.
+        NewerVersion: the record was written by a newer omniagent.
+        InvalidRecord: the version is not a positive integer.
     """
     version = record.get("version", FORMAT_VERSION)
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise InvalidRecord(f"{what} has no usable format version: {version!r}")
     if version > FORMAT_VERSION:
         raise NewerVersion(
-            f"{what} has format version {version}, and this omniagent knows up to {FORMAT_VERSION}; update omniagent"
+            f"{what} has format version {version}; this omniagent supports up to {FORMAT_VERSION}; update omniagent"
         )
 
 
@@ -67,8 +67,8 @@ class Session:
     Attributes:
         uid: immutable identity beside the visible id; empty until stored.
         ttl_seconds: how long after its last activity it expires; None: never.
-        revision: what `save` compares to notice that someone else changed the session.
-        unknown: record keys this version does not know, kept for the next writer.
+        revision: the revision that `save` compares to detect concurrent changes.
+        unknown: record keys unknown to this version, kept when the session is written.
     """
 
     id: str
@@ -106,22 +106,22 @@ class Session:
         return self.metadata.get(key, default)
 
     def trim(self, keep: int) -> int:
-        """Keep the last `keep` messages of this object and return how many went.
+        """Keep the last `keep` messages of this object and return the number removed.
 
         Raises:
             InvalidRecord: `keep` is negative.
         """
-        expect(keep >= 0, f"cannot keep {keep} messages; the number must not be negative")
+        expect(keep >= 0, f"cannot keep {keep} messages; must be 0 or more")
         gone = max(0, len(self.messages) - keep)
         del self.messages[:gone]
         return gone
 
     def clear(self) -> int:
-        """Remove all messages of this object, keep the rest, and return how many went."""
+        """Remove all messages of this object and return their number."""
         return self.trim(0)
 
     def header_record(self) -> dict[str, Any]:
-        """Return the record without its messages; empty values are left out."""
+        """Return the record without its messages and empty values."""
         record: dict[str, Any] = {
             "format": SESSION_FORMAT,
             "version": FORMAT_VERSION,
@@ -140,7 +140,7 @@ class Session:
         return {**clone(self.unknown), **record}
 
     def to_record(self) -> dict[str, Any]:
-        """Return the whole session as one JSON object; messages are always there."""
+        """Return the whole session as one JSON object; ``messages`` is always present."""
         return {
             **self.header_record(),
             "messages": [message.to_record() for message in self.messages],
@@ -148,10 +148,10 @@ class Session:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:
-        """Read a session record from untrusted JSON data.
+        """Build a session from untrusted JSON data.
 
         Raises:
-            InvalidRecord: it has not the shape of a session.
+            InvalidRecord: it does not have the shape of a session.
             NewerVersion: it was written by a newer omniagent.
         """
         expect(isinstance(record, Mapping), "a session record is an object")
@@ -182,10 +182,10 @@ class Session:
 
 
 def messages_from(records: Iterable[Mapping[str, Any]]) -> list[Message]:
-    """Read a list of untrusted message records.
+    """Return messages from a list of untrusted records.
 
     Raises:
-        InvalidRecord: one of them has not the shape of a message; says which.
+        InvalidRecord: a record does not have the shape of a message; the error names it.
     """
     expect(isinstance(records, list), "a session's messages is a list")
     messages = []
@@ -200,7 +200,7 @@ def messages_from(records: Iterable[Mapping[str, Any]]) -> list[Message]:
 
 @dataclass(slots=True)
 class SessionSummary:
-    """What a listing shows of a session, without its messages.
+    """A summary of a session for listings, without its messages.
 
     Attributes:
         preview: the first line of the last message.
@@ -220,12 +220,12 @@ class SessionSummary:
 
     @property
     def pinned(self) -> bool:
-        """Whether it is listed first and skipped by bulk operations."""
+        """True if the session is listed first and skipped by bulk operations."""
         return self.metadata.get("pinned") is True
 
     @property
     def archived(self) -> bool:
-        """Whether it is listed only on demand."""
+        """True if the session is hidden from lists by default."""
         return self.metadata.get("archived") is True
 
     @property

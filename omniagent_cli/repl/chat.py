@@ -85,7 +85,7 @@ class ChatExit(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """What the last command removed, for ``/undo``.
+    """The removal of the last command, for ``/undo``.
 
     Attributes:
         elsewhere: it was removed from a session other than the current one.

@@ -64,7 +64,7 @@ def remove_turn(
     if len(store.messages(session_id, after=place)) != len(turn) - 1:
         raise SessionConflict(
             f"messages of another program follow the last turn of {quoted(session_id)}, which has no id;"
-            " /fork --at N goes on without them",
+            " use /fork --at N to continue without them",
             session_id=session_id,
         )
     return store.truncate_from(session_id, place + but_question)

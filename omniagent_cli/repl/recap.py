@@ -33,8 +33,8 @@ _WAYS_ON = {
     Ending.IN_TOOLS: "this turn stopped during its tool calls. /continue resumes it, /retry asks again",
 }
 _MAY_GROW = (
-    "this answer has no end: another program may be writing it still, or was killed; "
-    "/continue goes on from it, /retry asks again"
+    "this answer is incomplete: another program may still be writing it, or was killed. "
+    "/continue resumes it, /retry asks again"
 )
 
 

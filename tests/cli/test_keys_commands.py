@@ -67,11 +67,11 @@ def test_a_key_on_the_command_line_is_refused_and_not_repeated(run, file):
     [
         (b"", "no key on stdin"),
         (b" \n", "no key on stdin"),
-        (b"two words\n", "the key holds blanks"),
+        (b"two words\n", "the key contains spaces"),
         (b"one\ntwo\n", "more than one line"),
-        ("sk-\u201cx\u201d".encode(), "the key holds blanks or characters that no API key has"),
-        (b"sk-\x1b[31m", "the key holds blanks or characters"),
-        (b"\xff\xfe", "the key holds blanks or characters"),
+        ("sk-\u201cx\u201d".encode(), "the key contains spaces or characters"),
+        (b"sk-\x1b[31m", "the key contains spaces or characters"),
+        (b"\xff\xfe", "the key contains spaces or characters"),
         (b"x" * 30_000, "too long for a key"),
     ],
 )

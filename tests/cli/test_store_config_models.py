@@ -121,7 +121,7 @@ def test_numbers_below_zero_are_values(run, home):
     )
     assert run("sessions", "meta", "set", "a", "k", "-1.5", "--string").code == 0
     assert run("sessions", "meta", "get", "a", "k", "--json").json == "-1.5"
-    assert "no option of" in run("sessions", "meta", "set", "a", "k", "1", "--strng").err
+    assert "not an option of" in run("sessions", "meta", "set", "a", "k", "1", "--strng").err
 
 
 def test_a_store_of_no_known_kind_is_told_with_its_place(run, home):

@@ -122,7 +122,7 @@ def test_a_summary_is_reported(talk: Talk) -> None:
         ),
         (
             [Message("user", "q"), Message("assistant", "ha", status="interrupted")],
-            "another program may be writing it still",
+            "another program may still be writing it",
         ),
         (
             [Message("user", "q"), Message("assistant", "ha", extra={"finish_reason": "length"})],

@@ -1,4 +1,4 @@
-"""The only boundary between errors and the shell: one line on stderr, and an exit code."""
+"""The boundary between errors and the shell: one line on stderr and an exit code."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ UNREACHABLE = 3
 BUG = 70
 INTERRUPTED = 130
 CLOSED_PIPE = 141
-"""What a shell reports of programs that a closed pipe ends, such as git and cat: 128 + SIGPIPE."""
+"""The exit code of programs ended by a closed pipe, such as git and cat: 128 + SIGPIPE."""
 TERMINATED = 143
 
 _CODES: tuple[tuple[type[OmniAgentError], int], ...] = (
@@ -43,28 +43,28 @@ _CODES: tuple[tuple[type[OmniAgentError], int], ...] = (
 
 
 class Refused(OmniAgentError):
-    """Not done, because nobody agreed to it."""
+    """Raised when an action was not confirmed."""
 
 
 class Terminated(BaseException):
-    """Somebody asked this process to end; what is open is closed on the way out."""
+    """Raised on SIGTERM, so that open resources are closed."""
 
 
 def exit_code_of(error: OmniAgentError) -> int:
-    """Return the exit code that tells a script what kind of error this is."""
+    """Return the exit code for an error."""
     return next(code for kind, code in _CODES if isinstance(error, kind))
 
 
-def guarded(run: Callable[[], object], terminal: Terminal) -> int:
-    """Run a command and return its exit code, telling what went wrong in one line.
+def run_with_exit_code(run: Callable[[], object], terminal: Terminal) -> int:
+    """Run a command and return its exit code; print an error in one line.
 
     Args:
-        run: the command; an int it returns is the exit code.
-        terminal: where to tell.
+        run: the command; if it returns an int, that is the exit code.
+        terminal: the terminal for errors.
     """
     try:
-        with _ended_cleanly():
-            code = _told(run, terminal)
+        with _terminated_cleanly():
+            code = _run(run, terminal)
             terminal.flush()
             return code
     except BrokenPipeError:
@@ -73,11 +73,11 @@ def guarded(run: Callable[[], object], terminal: Terminal) -> int:
     except KeyboardInterrupt:
         if terminal.interactive:
             with contextlib.suppress(OSError, ValueError):
-                terminal.stderr.write("\n")  # the shell's prompt goes on a line of its own
+                terminal.stderr.write("\n")  # the shell prompt starts on a new line
         return INTERRUPTED
     except Terminated:
         return TERMINATED
-    except OmniAgentError as error:  # the output could not be handed over
+    except OmniAgentError as error:  # the output could not be written
         terminal.error(str(error))
         _discard_output(sys.stdout)
         return exit_code_of(error)
@@ -88,10 +88,10 @@ def guarded(run: Callable[[], object], terminal: Terminal) -> int:
             _discard_output(sys.stderr)
 
 
-def _told(run: Callable[[], object], terminal: Terminal) -> int:
+def _run(run: Callable[[], object], terminal: Terminal) -> int:
     try:
         code = run()
-    except OutputFailed:  # told once, by who hands over the rest
+    except OutputFailed:  # reported by the caller, which flushes the rest
         raise
     except OmniAgentError as error:
         terminal.error(str(error))
@@ -105,14 +105,14 @@ def _told(run: Callable[[], object], terminal: Terminal) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         raise
-    except Exception as error:  # noqa: BLE001  # a bug, whatever it is, has a code of its own and is reported whole
+    except Exception as error:  # noqa: BLE001  # a bug has an exit code of its own and is reported with its traceback
         _report_bug(error, terminal)
         return BUG
     return code if isinstance(code, int) else DONE
 
 
 def _usage(error: typer.TyperException) -> str:
-    """Say what is wrong with a command line in our words."""
+    """Return the message for a usage error of the parser."""
     ctx: Any = getattr(error, "ctx", None)
     path = ctx.command_path if ctx else "omniagent"
     option = getattr(error, "option_name", None)
@@ -120,9 +120,9 @@ def _usage(error: typer.TyperException) -> str:
     if option == "--json" and hasattr(error, "possibilities"):
         return f"'{path}' has no JSON output; remove --json"
     if option and hasattr(error, "possibilities"):
-        what = f"{one_line(option)} is no option of '{path}'"
+        what = f"{one_line(option)} is not an option of '{path}'"
         if possibilities:
-            return f"{what}; did you mean {possibilities[0]}?"  # the closest stands first
+            return f"{what}; did you mean {possibilities[0]}?"  # the closest is first
     else:
         message = error.format_message().strip().rstrip(".")
         what = message[:1].lower() + message[1:]
@@ -130,21 +130,21 @@ def _usage(error: typer.TyperException) -> str:
             row := getattr(getattr(ctx, "command", None), "row", None)
         ):
             return f"{what}; for example: {row.examples[0]}"
-    return f"{what}; '{path} --help' shows how"
+    return f"{what}; run '{path} --help' for help"
 
 
 def _report_bug(error: Exception, terminal: Terminal) -> None:
     import traceback
 
-    told = visible("".join(traceback.format_exception(error)))
+    text = visible("".join(traceback.format_exception(error)))
     with contextlib.suppress(OSError, ValueError):
-        terminal.stderr.write(told)
+        terminal.stderr.write(text)
     terminal.error("this is a bug in omniagent; please report it with the lines above")
 
 
 @contextlib.contextmanager
-def _ended_cleanly() -> Iterator[None]:
-    """Turn SIGTERM into an exception, so that what is open is closed."""
+def _terminated_cleanly() -> Iterator[None]:
+    """Turn SIGTERM into an exception, so that open resources are closed."""
 
     def end(_number: int, _frame: FrameType | None) -> None:
         raise Terminated
@@ -161,7 +161,7 @@ def _ended_cleanly() -> Iterator[None]:
 
 
 def _discard_output(*streams: TextIO | None) -> None:
-    """Send what is still in the buffers nowhere, so that Python does not complain, with a code of its own, at its end."""
+    """Discard buffered output, so that Python does not report it with an exit code of its own."""
     for stream in streams:
         try:
             descriptor = stream.fileno() if stream else -1

@@ -65,13 +65,13 @@ def check(
         how = "" if repair else ". Repair: omniagent store check --repair"
         context.terminal.note(f"{counted(len(left), 'problem')} found{how}")
     else:
-        context.terminal.note(f"{counted(len(found), 'problem')} mended")
+        context.terminal.note(f"{counted(len(found), 'problem')} repaired")
     if left:
         raise typer.Exit(FAILED)
 
 
 def _problem_fields(problem: Problem) -> list[str]:
-    state = "mended" if problem.repaired else "found"
+    state = "repaired" if problem.repaired else "found"
     return [plain_field(problem.session_id or ""), state, plain_field(problem.what)]
 
 
