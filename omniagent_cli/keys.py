@@ -10,7 +10,6 @@ import importlib
 import os
 import stat
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from typing import Protocol, cast
 
 from omniagent_cli.errors import ConfigError, OmniAgentError, UsageError
 from omniagent_cli.json_format import dump, load
+from omniagent_cli.private_files import replace_file
 
 KEYRING_SERVICE = "omniagent"
 KEYRING_ORIGIN = "system keyring"
@@ -228,7 +228,7 @@ class KeyChain:
             with _locked(path.parent):
                 keys = self._read_file()
                 yield keys
-                _replace_privately(path, dump(keys))
+                replace_file(path, dump(keys))
         except OSError as error:
             raise ConfigError(
                 f"the key file {self._file} cannot be written: {error.strerror}; "
@@ -265,17 +265,3 @@ def _locked(directory: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-
-
-def _replace_privately(path: Path, data: bytes) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # made 0600
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -50,7 +50,7 @@ def write_private(path: Path, data: bytes) -> None:
     target = Path(os.path.realpath(path))
     try:
         make_private_directory(target.parent)
-        _replace(target, data)
+        replace_file(target, data)
     except OSError as error:
         raise ConfigError(
             f"cannot write {path}: {error.strerror or error}; check the owner of the directory and the free disk space"
@@ -82,23 +82,37 @@ def locked_directory(path: Path) -> Iterator[None]:
             os.close(handle)
 
 
-def _replace(target: Path, data: bytes) -> None:
-    import tempfile  # slow to import, and not needed to read settings
+def replace_file(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Create or replace a file atomically, with mode 0600: temporary file, fsync, rename.
 
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
+    Args:
+        path: the file, in an existing directory.
+        data: the new content.
+        durable: sync the file and its directory to disk.
+
+    Raises:
+        OSError: it cannot be written; the old file is unchanged.
+    """
+    partial = path.with_name(f"{path.name}.{os.getpid()}.{os.urandom(4).hex()}.part")
     try:
-        with os.fdopen(handle, "wb") as stream:  # mkstemp made it 0600
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+        with os.fdopen(os.open(partial, flags, 0o600), "wb") as stream:
+            if sys.platform != "win32":
+                os.fchmod(stream.fileno(), 0o600)  # whatever the umask
             stream.write(data)
             stream.flush()
-            os.fsync(stream.fileno())
-        Path(name).replace(target)
+            if durable:
+                os.fsync(stream.fileno())
+        partial.replace(path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
         raise
-    _sync_directory(target.parent)
+    if durable:
+        sync_directory(path.parent)
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
+    """Make renames and removals in a directory durable; Windows does so by itself."""
     if sys.platform == "win32":
         return
     handle = os.open(path, os.O_RDONLY)

@@ -1,8 +1,8 @@
-"""The definition of search that every backend agrees with.
+"""Search queries: the syntax and the match that all backends share.
 
-A query is words; every one must occur in a message. ``"a phrase"`` is words in a row, ``pre*`` begins a
-word. Case and accents do not matter. Characters of scripts written without spaces are words of their own,
-so a run of them in a query is a phrase. A query can never be a syntax error.
+A query consists of words, all of which must occur in a message. ``"a phrase"`` matches consecutive words, ``pre*`` the
+start of a word. Case and accents are ignored. Each character of a script without spaces is a word, so a run of them is
+a phrase. Every text is a valid query.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SNIPPET_LENGTH = 160
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """Words that must stand in a row; with `prefix`, the last one may go on."""
+    """Consecutive words; with `prefix`, the last one is the start of a word."""
 
     words: tuple[str, ...]
     prefix: bool = False
@@ -30,7 +30,7 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A parsed query; no terms means that nothing can match."""
+    """A parsed query; without terms it matches nothing."""
 
     terms: tuple[Term, ...]
 
@@ -40,9 +40,9 @@ class SearchHit:
     """One message that matches.
 
     Attributes:
-        position: where the message stands in its session.
-        snippet: the surroundings of the first match, on one line.
-        match: start and end of that match within the snippet.
+        position: the position of the message in its session.
+        snippet: the text around the first match, on one line.
+        match: start and end of that match in the snippet.
     """
 
     session_id: str
@@ -59,8 +59,8 @@ class SearchHits(list[SearchHit]):
     """Hits, newest first.
 
     Attributes:
-        complete: False when the limit was reached and there may be more.
-        scanned: how many messages were read because no index could be used; 0 with an index.
+        complete: False if the limit was reached and there may be more.
+        scanned: number of messages read without an index; 0 with an index.
     """
 
     complete: bool = True
@@ -68,7 +68,7 @@ class SearchHits(list[SearchHit]):
 
 
 def parse(query: str) -> Query:
-    """Read a query; anything at all is one."""
+    """Parse a query; every text is valid."""
     terms: list[Term] = []
     for phrase, token in _TOKEN.findall(query):
         if phrase:
@@ -98,7 +98,7 @@ def _terms_of_token(token: str) -> list[Term]:
 
 
 def matches(query: Query, text: str) -> bool:
-    """Tell whether every term occurs in a text."""
+    """Return True if every term occurs in a text."""
     if not query.terms:
         return False
     if text.isascii():
@@ -111,7 +111,7 @@ def matches(query: Query, text: str) -> bool:
 
 @lru_cache(maxsize=64)
 def _ascii_patterns(query: Query) -> tuple[re.Pattern[str], ...]:
-    """Return what finds each term in lower-case ASCII text, ten times as fast as taking it into words."""
+    """Return patterns of the terms for lower-case ASCII text, ten times as fast as splitting it into words."""
     edge, gap = "[a-z0-9]", "[^a-z0-9]+"
     return tuple(
         re.compile(
@@ -143,7 +143,7 @@ def _place(term: Term, found: Sequence[str]) -> int | None:
 
 
 def snippet(query: Query, text: str) -> tuple[str, tuple[int, int]]:
-    """Return the surroundings of the first match on one line, and where the match stands in it."""
+    """Return the text around the first match on one line, and the range of the match in it."""
     place = _first_match(query, text)
     if place is None:
         return " ".join(text[:SNIPPET_LENGTH].split()), (0, 0)
@@ -167,7 +167,7 @@ def snippet(query: Query, text: str) -> tuple[str, tuple[int, int]]:
 
 
 def _first_match(query: Query, text: str) -> tuple[int, int] | None:
-    """Return where the first match of any term begins and ends."""
+    """Return the range of the first match of any term."""
     if text.isascii():
         lower = text.lower()
         found = [

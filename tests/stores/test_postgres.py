@@ -338,7 +338,7 @@ class TestCare:
         sql("DROP INDEX $messages_words")
         told = [problem.what for problem in store.check()]
         assert len(told) == 3
-        assert "wrong about 1 messages" in told[2]
+        assert "wrong for 1 messages" in told[2]
         findings = store.check(repair=True)
         assert all(problem.repaired for problem in findings)
         sql(f'DROP SCHEMA "{findings.copied_to.split()[1]}" CASCADE')

@@ -57,36 +57,6 @@ def append_at(path: Path, size: int, data: bytes, *, durable: bool) -> None:
         os.close(descriptor)
 
 
-def write_private(path: Path, data: bytes, *, durable: bool) -> None:
-    """Create or replace a file atomically: temporary file, fsync, rename."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.{random.getrandbits(32):08x}.part")
-    try:
-        descriptor = open_private(partial, os.O_WRONLY | os.O_EXCL)
-        try:
-            write_all(descriptor, data)
-            if durable:
-                os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    if durable:
-        sync_directory(path.parent)
-
-
-def sync_directory(directory: Path) -> None:
-    """Make renames and removals in a directory durable; Windows does so by itself."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 @contextlib.contextmanager
 def locked(
     path: Path, *, shared: bool = False, wait_seconds: float = WAIT_SECONDS

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from omniagent_cli.errors import CorruptSession
+from omniagent_cli.private_files import replace_file
 from omniagent_cli.stores.backend import HIDDEN, HeaderRow
-from omniagent_cli.stores.backends.jsonl.disk import write_private
 from omniagent_cli.stores.backends.jsonl.log import Log, NotALog
 from omniagent_cli.stores.backends.jsonl.names import SUFFIX, Layout
 
@@ -213,7 +213,7 @@ class Index:
         ]
         data = json.dumps({"version": INDEX_VERSION, "files": files}, separators=(",", ":"))
         with contextlib.suppress(OSError):  # it is only a cache
-            write_private(self._layout.index, data.encode("ascii"), durable=False)
+            replace_file(self._layout.index, data.encode("ascii"), durable=False)
 
 
 def is_lost(layout: Layout, log: Log) -> bool:

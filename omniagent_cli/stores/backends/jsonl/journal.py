@@ -23,12 +23,11 @@ from typing import NamedTuple
 
 from omniagent_cli.errors import NewerVersion, StoreCorrupt
 from omniagent_cli.json_format import dump, load
+from omniagent_cli.private_files import replace_file, sync_directory
 from omniagent_cli.stores.backends.jsonl.disk import (
     append_at,
     open_private,
-    sync_directory,
     write_all,
-    write_private,
 )
 from omniagent_cli.stores.backends.jsonl.lines import BadLine, read_identity
 from omniagent_cli.stores.backends.jsonl.names import Layout
@@ -91,7 +90,7 @@ def commit_journal(layout: Layout, steps: Sequence[Step]) -> None:
         "version": JOURNAL_VERSION,
         "steps": [{**step._asdict(), "data": step.data.decode("utf-8")} for step in steps],
     }
-    write_private(layout.journal, dump(record), durable=True)
+    replace_file(layout.journal, dump(record), durable=True)
 
 
 def recover(layout: Layout) -> bool:

@@ -11,8 +11,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from omniagent_cli.errors import CorruptSession, StoreUnreachable
+from omniagent_cli.private_files import make_private_directory, sync_directory
 from omniagent_cli.stores.backend import EVERYTHING
-from omniagent_cli.stores.backends.jsonl.disk import open_private, sync_directory
+from omniagent_cli.stores.backends.jsonl.disk import open_private
 from omniagent_cli.stores.backends.jsonl.journal import Step, perform, uid_at
 from omniagent_cli.stores.backends.jsonl.lines import kind_of
 from omniagent_cli.stores.backends.jsonl.log import Log, NotALog
@@ -20,7 +21,7 @@ from omniagent_cli.stores.backends.jsonl.log_writer import LogWriter
 from omniagent_cli.stores.backends.jsonl.names import SUFFIX, Layout
 from omniagent_cli.stores.backends.jsonl.pending_changes import Change, fill, move_torn_bytes
 from omniagent_cli.stores.backends.jsonl.rows import rows
-from omniagent_cli.stores.private import make_private_directory, unwritable
+from omniagent_cli.stores.disk_errors import write_error
 
 _Stamp = tuple[int, int, int]
 
@@ -130,7 +131,7 @@ def back_up(
         sync_directory(target.parent)
     except OSError as error:
         if error.filename is None or str(error.filename).startswith(str(partial)):
-            raise unwritable(str(target), error) from error
+            raise write_error(str(target), error) from error
         raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 from omniagent_cli.errors import NewerVersion, NotOurStore, StoreCorrupt
 from omniagent_cli.json_format import dump, load
-from omniagent_cli.stores.backends.jsonl.disk import write_private
+from omniagent_cli.private_files import replace_file
 from omniagent_cli.stores.backends.jsonl.names import Layout
 
 STORE_FORMAT = "omniagent-files"
@@ -54,7 +54,7 @@ class Manifest:
         meta = {**self.meta(), **facts}
         texts = {key: value.decode("utf-8", "surrogateescape") for key, value in meta.items()}
         record = {**self._record, "format": STORE_FORMAT, "version": STORE_VERSION, "meta": texts}
-        write_private(self._layout.marker, dump(record) + b"\n", durable=True)
+        replace_file(self._layout.marker, dump(record) + b"\n", durable=True)
 
     def _parse(self, data: bytes) -> dict[str, Any]:
         path = self._layout.marker

@@ -21,6 +21,7 @@ from omniagent_cli.errors import (
     StoreUnreachable,
     UsageError,
 )
+from omniagent_cli.private_files import make_private_directory
 from omniagent_cli.stores.backend import Transaction
 from omniagent_cli.stores.backends.jsonl import maintenance
 from omniagent_cli.stores.backends.jsonl.disk import locked
@@ -30,7 +31,7 @@ from omniagent_cli.stores.backends.jsonl.line_reader import Shrunk
 from omniagent_cli.stores.backends.jsonl.manifest import STORE_VERSION, Manifest
 from omniagent_cli.stores.backends.jsonl.names import Layout
 from omniagent_cli.stores.backends.jsonl.unit import JsonlUnit
-from omniagent_cli.stores.private import make_private_directory, unwritable
+from omniagent_cli.stores.disk_errors import write_error
 from omniagent_cli.stores.store import SessionStore
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ class JsonlFilesStore(SessionStore):
             ) from error
         except OSError as error:
             if write:
-                raise unwritable(self.path, error) from error
+                raise write_error(self.path, error) from error
             raise StoreUnreachable(
                 f"the store {self.path} cannot be read: {error.strerror}"
             ) from error

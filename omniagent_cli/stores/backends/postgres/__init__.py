@@ -1,1 +1,1 @@
-"""Sessions in a schema of a PostgreSQL database."""
+"""Session store in a schema of a PostgreSQL database."""

@@ -1,4 +1,4 @@
-"""What PostgreSQL and its driver complain of, in our words; and what is worth another try."""
+"""Translation of PostgreSQL errors into StoreError subclasses, and which of them are retried."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from omniagent_cli.text.sanitize import first_line
 
 
 class AgainError(Exception):
-    """Somebody else got in between: run the unit of work again."""
+    """Another writer changed the session: run the unit of work again."""
 
 
 class AloneError(Exception):
-    """This unit of work changes what every other one goes by: run it again while no other runs."""
+    """This unit of work changes state that all others depend on: run it again under an exclusive lock."""
 
 
 class LostError(Exception):
     """The connection was lost before anything was committed."""
 
 
-# SQLSTATE -> error and what to say, https://www.postgresql.org/docs/current/errcodes-appendix.html
+# SQLSTATE -> error class and message, https://www.postgresql.org/docs/current/errcodes-appendix.html
 _SAID: dict[str, tuple[type[OmniAgentError], str]] = {
     "53100": (StoreFull, "has no room left on its disk; nothing was changed, free some space and repeat"),
     "53200": (StoreFull, "has no memory left; nothing was changed, repeat when the server is less busy"),
@@ -55,7 +55,7 @@ _KINDS: dict[str, tuple[type[OmniAgentError], str]] = {
 _AGAIN = frozenset({"40001", "40P01"})
 _TAKEN = frozenset({"sessions_id", "sessions_uid"})
 
-# A connection that never came about has no SQLSTATE, only the server's words.
+# A failed connection attempt has no SQLSTATE, only the server's message.
 _WORDS = (
     ("password authentication failed", "28"),
     ("no password supplied", "28"),
@@ -71,24 +71,22 @@ _WORDS = (
 
 
 def is_lost(error: psycopg.Error, connection: psycopg.Connection) -> bool:
-    """Tell whether an error ended the connection."""
+    """Return True if an error ended the connection."""
     state = error.sqlstate or ""
     if isinstance(error, psycopg.OperationalError) and not state:
-        return not isinstance(
-            error, psycopg.errors.PipelineAborted
-        )  # the driver's, not the server's
+        return not isinstance(error, psycopg.errors.PipelineAborted)  # an error of the driver
     return connection.closed or state.startswith("08") or state in ("57P01", "57P02", "57P03")
 
 
 def is_passing(error: psycopg.Error) -> bool:
-    """Tell whether a unit of work failed only because of another one, and can be run again."""
+    """Return True if a unit of work failed only because of a concurrent one, so that it can be retried."""
     if error.sqlstate == "23505":
         return error.diag.constraint_name in _TAKEN
     return error.sqlstate in _AGAIN
 
 
-def said(error: psycopg.Error, place: str, *, write: bool = True) -> OmniAgentError:
-    """Return our error for one of the driver's."""
+def translate_error(error: psycopg.Error, place: str, *, write: bool = True) -> OmniAgentError:
+    """Return the error for a driver error."""
     if isinstance(error, PoolTimeout | TooManyRequests):
         return StoreLocked(
             f"every connection of this process to {place} is in use; use fewer threads or a larger pool_size"
@@ -119,7 +117,7 @@ def said(error: psycopg.Error, place: str, *, write: bool = True) -> OmniAgentEr
 
 
 def _words(error: psycopg.Error) -> str:
-    """Return what the server or driver says, on one line."""
+    """Return the message of the server or driver, on one line."""
     return first_line(error.diag.message_primary or str(error), 300) or type(error).__name__
 
 

@@ -1,4 +1,4 @@
-"""What is indexed of a message on PostgreSQL: the words we prepared, cut to what a `tsvector` can hold."""
+"""Full-text index of PostgreSQL: prepared words, limited to the size of a `tsvector`."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import re
 from collections.abc import Iterable, Sequence
 
 WORD_LENGTH = 64
-"""Longer words are indexed and asked for by their beginning; at most 256 bytes, where 2046 are allowed."""
+"""Length to which longer words are shortened in the index and in queries; at most 256 bytes, where 2046 are allowed."""
 
 ALL_WORDS = 500_000
-"""Bytes of all words of a message; a tsvector holds 1 MB. More is not indexed but read by every search."""
+"""Bytes of all words of a message; a tsvector holds 1 MB. Longer messages are not indexed but read by every search."""
 
 ASKED_WORDS = 40
-"""How many words of a query the index is asked for; the longest ones. `search.matches` knows the rest."""
+"""Number of words of a query that the index looks up, the longest ones; `query.matches` checks the rest."""
 
-# `text.index_text` is made for tokenizers that split at ASCII non-alphanumerics.
+# `index_text` is designed for tokenizers that split at ASCII non-alphanumerics.
 _WORD = re.compile(r"[^\x00-/:-@\[-`{-\x7f]+")
 
 
 def index_words(text: str | None) -> str | None:
-    """Return the different words of a prepared text between blanks, or None for not in the index."""
+    """Return the distinct words of a prepared text, separated by spaces, or None to leave it out of the index."""
     if text is None:
         return None
     words = " ".join({word[:WORD_LENGTH] for word in _WORD.findall(text)})
@@ -29,7 +29,7 @@ def index_words(text: str | None) -> str | None:
 
 
 def as_tsquery(phrases: Sequence[tuple[tuple[str, ...], bool]]) -> str:
-    """Return a `tsquery` that every message with these phrases fits, made of quoted lexemes alone."""
+    """Return a `tsquery` of quoted lexemes that every message with these phrases matches."""
     asked: set[tuple[str, bool]] = set()
     for words, prefix in phrases:
         asked.update((word[:WORD_LENGTH], False) for word in words[: len(words) - prefix])

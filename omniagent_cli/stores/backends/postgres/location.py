@@ -1,4 +1,4 @@
-"""Where a PostgreSQL store is: the parameters of its connection, its schema, and a URL without secrets."""
+"""Location of a PostgreSQL store: connection parameters, schema, and a URL without secrets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DEFAULT_SCHEMA = "omniagent"
 _SECRETS = frozenset({"password", "sslpassword", "oauth_client_secret", "scram_client_key"})
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}")
 
-# A server that went away without a word is noticed after a minute, not after the hours TCP would take.
+# A vanished server is detected after a minute, not after the hours that TCP takes.
 # https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
 _DEFAULTS = {
     "application_name": "omniagent",
@@ -29,13 +29,13 @@ _DEFAULTS = {
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Place:
-    """A schema on a server; not shown by `repr`, because it holds the password.
+class StoreAddress:
+    """A schema on a server; `repr` hides it, because it contains the password.
 
     Attributes:
-        parameters: what libpq is given.
-        schema: the name of the schema, safe to put in double quotes.
-        server: a URL of the database, without secrets.
+        parameters: parameters for libpq.
+        schema: name of the schema, safe in double quotes.
+        server: URL of the database, without secrets.
     """
 
     parameters: Mapping[str, str]
@@ -50,19 +50,19 @@ class Place:
         return f"{self.server}{'&' if '?' in self.server else '?'}schema={self.schema}"
 
 
-def find_place(
+def parse_address(
     url: str, parts: Mapping[str, str | int | None], schema: str | None, connect_timeout: float
-) -> Place:
-    """Read a URL, the parts that go before it, and the name of the schema.
+) -> StoreAddress:
+    """Parse a URL, the parts that override it, and the name of the schema.
 
     Args:
         url: ``postgresql://user:password@host:port/database?sslmode=...&schema=...``; any parameter of libpq.
-        parts: libpq parameters that count more than the URL's; None is absent.
-        schema: counts more than the URL's ``schema``.
-        connect_timeout: seconds, when the URL names none.
+        parts: libpq parameters that override the URL's; None means missing.
+        schema: overrides the URL's ``schema``.
+        connect_timeout: seconds, if the URL has none.
 
     Raises:
-        ConfigError: it is no such URL, or no name for a schema.
+        ConfigError: the URL or the name of the schema is invalid.
     """
     bare, named = _without_schema(url)
     try:
@@ -71,7 +71,7 @@ def find_place(
         raise ConfigError(
             f"{_safe(url)} is not a PostgreSQL URL{_reason(error, url)}; write it like"
             " postgresql://user@host:5432/database"
-        ) from None  # the driver's own message may hold a piece of the password
+        ) from None  # the driver's message may contain a part of the password
     own = {key: str(value) for key, value in parts.items() if value is not None}
     given = {**parameters, **own}
     wanted = schema or named or DEFAULT_SCHEMA
@@ -80,13 +80,13 @@ def find_place(
             f"{wanted!r} cannot be the schema of a store; use at most 63 letters, digits, - and _, not pg_ at the start"
         )
     timeout = {"connect_timeout": str(max(2, round(connect_timeout)))}
-    return Place(
+    return StoreAddress(
         {**_DEFAULTS, **timeout, **given, "client_encoding": "UTF8"}, wanted, _shown(given)
     )
 
 
 def _without_schema(url: str) -> tuple[str, str | None]:
-    """Take our own parameter out of a URL, which libpq would refuse."""
+    """Remove the parameter ``schema`` from a URL, because libpq rejects it."""
     head, mark, query = url.partition("?")
     if not mark:
         return url, None
@@ -97,7 +97,7 @@ def _without_schema(url: str) -> tuple[str, str | None]:
 
 
 def _shown(parameters: Mapping[str, str]) -> str:
-    """Return a URL that opens the same place for somebody who has the password elsewhere."""
+    """Return a URL without secrets that opens the same store."""
     rest = {key: value for key, value in parameters.items() if key not in _SECRETS}
     user, host = rest.pop("user", ""), rest.pop("host", "")
     port, database = rest.pop("port", ""), rest.pop("dbname", "")
@@ -114,7 +114,7 @@ def _shown(parameters: Mapping[str, str]) -> str:
 
 
 def _safe(url: str) -> str:
-    """Return of a URL that cannot be read what surely holds no secret."""
+    """Return the part of an invalid URL that cannot contain a secret."""
     try:
         host = urlsplit(url).hostname
     except ValueError:
@@ -123,7 +123,7 @@ def _safe(url: str) -> str:
 
 
 def _reason(error: psycopg.Error, url: str) -> str:
-    """Return what the driver says, unless it quotes what stands before the host."""
+    """Return the driver's message, unless it quotes the part before the host."""
     text = str(error).strip()
     user_part = url.partition("@")[0] if "@" in url else ""
     quoted = re.findall(r'"([^"]*)"', text)

@@ -1,4 +1,4 @@
-"""Looking after a PostgreSQL store: its room, facts about its server, and damage that only it can have."""
+"""Maintenance of a PostgreSQL store: vacuum, server facts, and the check of its tables."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from omniagent_cli.text.tokenize import index_text
 _FULL = "sessions", "messages", "records"
 
 _PAUSES_SECONDS = (0.0, 0.2, 1.0, 3.0)
-"""Before each try to write a table anew: the server's own maintenance may be reading for a moment."""
+"""Pauses before each attempt to rewrite a table, because the server's autovacuum may be reading it."""
 
 
 def vacuum(connection: psycopg.Connection, schema: str) -> None:
-    """Make the room of removed rows usable, outside of any transaction."""
+    """Make the space of removed rows reusable, outside of any transaction."""
     connection.execute(
         qualified(f"VACUUM (ANALYZE) {', '.join(f'${table}' for table in _FULL)}", schema)
     )
 
 
 def rewrite(connection: psycopg.Connection, schema: str, place: str) -> None:
-    """Write the tables that hold words anew, without what was removed.
+    """Rewrite the tables that contain text, without removed rows.
 
     Raises:
-        StoreLocked: a transaction that began before still sees some of it.
+        StoreLocked: an older transaction still sees some of them.
     """
     kept: list[str] = []
 
@@ -68,7 +68,7 @@ def rewrite(connection: psycopg.Connection, schema: str, place: str) -> None:
 
 
 def copy_tables(connection: psycopg.Connection, schema: str, target: str) -> None:
-    """Copy every table, as of one moment, to a new schema beside the store's."""
+    """Copy every table, as of one moment, to a new schema."""
     with transaction(connection):
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         connection.execute(f'CREATE SCHEMA "{target}"'.encode())
@@ -79,7 +79,7 @@ def copy_tables(connection: psycopg.Connection, schema: str, target: str) -> Non
 
 
 def server_facts(unit: PostgresUnit) -> dict[str, Any]:
-    """Return what `info` tells of the server and the tables."""
+    """Return the facts of `info` about the server and the tables."""
     messages, size, server, ssl, commit, fsync = unit.execute(
         "SELECT (SELECT count(*) FROM $messages),"
         " (SELECT sum(pg_total_relation_size(name::regclass))::bigint FROM unnest(%s::text[]) name),"
@@ -99,8 +99,8 @@ def server_facts(unit: PostgresUnit) -> dict[str, Any]:
     }
 
 
-class PostgresCare:
-    """The check of one store, inside one transaction."""
+class PostgresCheck:
+    """The check of one store, in one transaction."""
 
     def __init__(self, unit: PostgresUnit, *, repair: bool) -> None:
         self._unit = unit
@@ -108,7 +108,7 @@ class PostgresCare:
         self._found: list[Problem] = []
 
     def problems(self, *, encrypted: bool) -> list[Problem]:
-        """Return what is wrong, mended when that was asked for."""
+        """Return the problems, repaired if requested."""
         self._check_indexes()
         self._check_owners()
         if not encrypted:
@@ -137,7 +137,7 @@ class PostgresCare:
                 self._tell(f"the store's {name} is missing", mend)
 
     def _check_owners(self) -> None:
-        """Give rows whose session is gone a session of their own; its counts are mended afterwards."""
+        """Give rows without a session a session of their own; its counts are repaired later."""
         for table in ("messages", "records"):
             orphans = self._unit.execute(
                 f"SELECT session, count(*) FROM ${table} r"  # noqa: S608  # constants
@@ -171,7 +171,7 @@ class PostgresCare:
                 if self._repair:
                     self._index(session, position, words)
         if wrong:
-            self._tell(f"the search index is wrong about {wrong} messages", lambda: None)
+            self._tell(f"the search index is wrong for {wrong} messages", lambda: None)
 
     def _index(self, session: int, position: int, words: str | None) -> None:
         self._unit.wrote = True
@@ -187,7 +187,7 @@ def _same(words: str | None, indexed: str) -> bool:
 
 
 def _text_of(payload: bytes) -> str | None:
-    """Return what should be indexed of a message, or None when it cannot be read (which is told elsewhere)."""
+    """Return the text to index of a message, or None if it cannot be read, which is reported elsewhere."""
     try:
         return index_text(content_text(load(payload)["content"]))
     except (ValueError, TypeError, KeyError):

@@ -1,4 +1,4 @@
-"""Connections to one PostgreSQL server: few, opened when needed, never shared with a forked process."""
+"""Connection pool of one PostgreSQL server: few connections, opened when needed, never shared with a forked process."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from psycopg.pq import TransactionStatus
 from psycopg.types.numeric import Int8Dumper
 from psycopg_pool import ConnectionPool, PoolClosed
 
-from omniagent_cli.stores.backends.postgres.location import Place
+from omniagent_cli.stores.backends.postgres.location import StoreAddress
 
-# What it would log is raised; without a handler Python prints it on stderr, in the middle of a conversation.
+# Its log messages are raised as errors too; without a handler Python would print them on stderr.
 logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 _SETTINGS = """
@@ -27,10 +27,10 @@ SELECT set_config('statement_timeout', %s, false), set_config('lock_timeout', %s
 
 
 class _Connection(psycopg.Connection[Any]):
-    """A connection that the pool may find ready made: the first one, which also told why there is none."""
+    """A connection that the pool may receive ready-made: the first one, whose attempt reports errors."""
 
     @classmethod
-    def connect(  # type: ignore[override]  # the pool hands over `ready`, which the driver does not know
+    def connect(  # type: ignore[override]  # the pool passes `ready`, which the driver does not know
         cls, conninfo: str = "", *, ready: list[_Connection], **parameters: Any
     ) -> _Connection:
         return ready.pop() if ready else super().connect(conninfo, **parameters)
@@ -38,7 +38,7 @@ class _Connection(psycopg.Connection[Any]):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long we wait, in seconds, and how many connections one process uses."""
+    """Timeouts in seconds, and the maximum number of connections per process."""
 
     statement: float = 60.0
     lock: float = 15.0
@@ -47,16 +47,16 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A connection while it is in use, and the pool it goes back to."""
+    """A connection in use, and the pool it is returned to."""
 
     connection: psycopg.Connection[Any]
     pool: ConnectionPool[Any]
 
 
-class Link:
+class StorePool:
     """The pool of one store object."""
 
-    def __init__(self, place: Place, limits: Limits) -> None:
+    def __init__(self, place: StoreAddress, limits: Limits) -> None:
         self._place = place
         self._limits = limits
         self._lock = threading.Lock()
@@ -66,13 +66,13 @@ class Link:
         self._closed = False
 
     def take(self) -> Lease:
-        """Lend a connection for one unit of work, or raise what the driver raises, at once.
+        """Return a connection for one unit of work, or raise the driver's error immediately.
 
         Raises:
-            psycopg.Error: there is none to be had.
+            psycopg.Error: no connection is available.
         """
         if self._pid != os.getpid():
-            # Its threads are not in this process, and its connections belong to the parent; not even closing is safe.
+            # Its threads do not exist in this process, and its connections belong to the parent; even closing is unsafe.
             self._inherited.append(self._pool)
             self._lock, self._pool, self._pid = threading.Lock(), None, os.getpid()
         while True:
@@ -83,12 +83,12 @@ class Link:
             try:
                 return Lease(pool.getconn(), pool)
             except PoolClosed:
-                # Another thread lost its connection, and the likes of it went with it.
+                # Another thread lost its connection, and the pool was replaced.
                 if self._closed:
                     raise
 
     def _open(self) -> ConnectionPool[_Connection]:
-        # The pool connects in a thread and would only say that it took too long, so the first connection is ours.
+        # The pool connects in a thread and would only report a timeout, so the first connection is opened here.
         ready: list[_Connection] = []
         parameters = {**self._place.parameters, "autocommit": True, "prepare_threshold": 3}
         ready.append(_Connection.connect("", ready=[], **parameters))
@@ -108,27 +108,27 @@ class Link:
         return pool
 
     def _configure(self, connection: _Connection) -> None:
-        # One type for all whole numbers, or each size of a number would prepare a statement of its own.
+        # One type for all integers, otherwise each size would prepare a statement of its own.
         connection.adapters.register_dumper(int, Int8Dumper)
         self.set_limits(connection)
 
     def set_limits(self, connection: psycopg.Connection, *, statement: float | None = None) -> None:
-        """Tell the server how long our statements and waits may take; a statement limit of 0 is none."""
+        """Set the timeouts of statements and locks on the server; a statement timeout of 0 means none."""
         limit = self._limits.statement if statement is None else statement
         connection.execute(
             _SETTINGS, (f"{round(limit * 1000)}ms", f"{round(self._limits.lock * 1000)}ms")
         )
 
     def give_back(self, lease: Lease, *, keep: bool = True) -> None:
-        """End a unit of work; what it left open is rolled back.
+        """Return a connection to the pool; an open transaction is rolled back.
 
         Args:
-            lease: what `take` returned.
-            keep: its connection, and the others of the pool, may still be good.
+            lease: the result of `take`.
+            keep: the connection, and the others of the pool, may still be usable.
         """
         connection, pool = lease.connection, lease.pool
         if keep and not connection.closed:
-            with suppress(psycopg.Error):  # the error that got us here is the one to tell
+            with suppress(psycopg.Error):  # the original error is raised
                 if connection.info.transaction_status != TransactionStatus.IDLE:
                     connection.rollback()
         if not keep or connection.closed:

@@ -1,4 +1,4 @@
-"""The tables of a PostgreSQL store: found to be ours, at the version we know, made and migrated one at a time."""
+"""Tables of a PostgreSQL store: identified, created and migrated, one process at a time."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 OLDEST_SERVER = 120000
-"""PostgreSQL 12, as `PQserverVersion` writes it."""
+"""PostgreSQL 12, as a `PQserverVersion`."""
 
 # Ids and times are compared byte by byte, whatever language the database speaks: COLLATE "C". Times are the text
-# that `canonical.format_time` writes, which is the same everywhere and sorts like the moments. What people said is
+# that `json_format.format_time` writes, which is the same everywhere and sorts like the moments. Message text is
 # kept out of the planner's statistics, where it would outlive a purge.
 _SCHEMA_1 = """
 CREATE TABLE $omniagent_store (version integer NOT NULL);
@@ -81,7 +81,7 @@ TABLES = ("meta", "sessions", "messages", "records", "omniagent_store")
 
 
 def qualified(query: str, schema: str) -> bytes:
-    """Put the schema before each name that is written ``$name``."""
+    """Put the schema before each name written as ``$name``."""
     return query.replace("$", f'"{schema}".').encode()
 
 
@@ -92,11 +92,11 @@ def _create(connection: psycopg.Connection, schema: str) -> None:
 Migration = Callable[[psycopg.Connection, str], None]
 
 MIGRATIONS: tuple[Migration, ...] = (_create,)
-"""Step n takes a store from version n to n + 1; steps are never changed once released, only added."""
+"""Step n migrates a store from version n to n + 1; released steps are never changed."""
 
 
 def indexes() -> dict[str, str]:
-    """Return the statement that makes each index that no constraint brings along."""
+    """Return the statements of the indexes that no constraint creates."""
     lines = [
         line
         for line in _SCHEMA_1.splitlines()
@@ -106,10 +106,10 @@ def indexes() -> dict[str, str]:
 
 
 def find_version(connection: psycopg.Connection, schema: str, place: str) -> int:
-    """Return the version of the store; 0 when there is none, in no schema or an empty one.
+    """Return the version of the store; 0 if the schema does not exist or is empty.
 
     Raises:
-        NotOurStore: the schema holds something else.
+        NotOurStore: the schema contains other tables.
     """
     ours, taken = _one(
         connection,
@@ -124,27 +124,27 @@ def find_version(connection: psycopg.Connection, schema: str, place: str) -> int
         return int(version or 0)
     if taken:
         raise NotOurStore(
-            f"the schema {schema!r} at {place} belongs to another program; it was left alone, name another schema"
+            f"the schema {schema!r} at {place} belongs to another program; it was not changed. Choose another schema"
         )
     return 0
 
 
 def check_version(version: int, place: str, migrations: Sequence[Migration]) -> None:
-    """Refuse a store whose schema is newer than ours.
+    """Check that the schema version of a store is known.
 
     Raises:
-        NewerVersion: it is.
+        NewerVersion: it is newer.
     """
     if version > len(migrations):
         raise NewerVersion(
-            f"the store {place} has version {version}, and this omniagent knows up to {len(migrations)}; update omniagent"
+            f"the store {place} has version {version}; this omniagent supports up to {len(migrations)}. Update omniagent"
         )
 
 
 def migrate(
     connection: psycopg.Connection, schema: str, place: str, migrations: Sequence[Migration]
 ) -> None:
-    """Make the tables, or take them to our version, one process at a time and all or nothing."""
+    """Create the tables, or migrate them, one process at a time and all or nothing."""
     _check_server(connection, place)
     with transaction(connection):
         connection.execute("SET LOCAL statement_timeout = 0")
@@ -154,7 +154,7 @@ def migrate(
         if version == len(migrations):
             return
         if version:
-            # Every unit of work reads the version first and keeps that lock, so none runs beside this.
+            # Every unit of work reads the version first and keeps that lock, so none runs concurrently.
             connection.execute(qualified("LOCK TABLE $omniagent_store", schema))
         elif not _one(connection, "SELECT count(*) FROM pg_namespace WHERE nspname = %s", schema)[
             0
@@ -169,7 +169,7 @@ def migrate(
 
 @contextmanager
 def transaction(connection: psycopg.Connection) -> Iterator[None]:
-    """Do something in one transaction in which later statements see what others committed meanwhile."""
+    """Run statements in one transaction that sees what others committed meanwhile."""
     connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
     try:
         yield
@@ -195,7 +195,7 @@ def _check_server(connection: psycopg.Connection, place: str) -> None:
 
 
 def _lock_of(schema: str) -> int:
-    """Return the advisory lock under which a schema is made; one number for all databases does no harm."""
+    """Return the advisory lock for creating a schema; sharing the number between databases does no harm."""
     return int.from_bytes(sha256(f"omniagent {schema}".encode()).digest()[:8], "big", signed=True)
 
 

@@ -1,4 +1,4 @@
-"""The statements of a PostgreSQL unit of work, and the values that go into them."""
+"""SQL statements of a PostgreSQL unit of work, and their parameters."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ ROW = "position, id, turn_id, role, created_at, status, payload"
 KEY = "(SELECT key FROM $sessions WHERE uid = %s)"
 
 LAST = 2**62
-"""No position comes near it."""
+"""Position beyond every real one."""
 
 WORDS = "array_to_tsvector(string_to_array(%s, ' '))"
 _ONE = f"({KEY}, {WORDS}, %s, %s, %s, %s, %s, %s, %b)"
 BATCHES = {
     size: f"INSERT INTO $messages (session, words, {ROW}) VALUES {', '.join([_ONE] * size)}"  # noqa: S608  # constants
-    for size in (4, 2, 1)  # the driver remembers how to read statements of up to 50 values
+    for size in (4, 2, 1)  # the driver caches how to read statements of up to 50 values
 }
 _COLUMNS = [column.strip() for column in HEADER.split(",")]
 _MARKS = ", ".join("%b" if column in ("preview", "payload") else "%s" for column in _COLUMNS)
@@ -38,7 +38,7 @@ SPAN = f"session = {KEY} AND position >= %s AND position <= %s"
 
 
 def header_values(header: HeaderRow) -> tuple[Any, ...]:
-    """Return the values for `HEADER`."""
+    """Return the parameters of `HEADER`."""
     return (
         header.uid,
         header.id,
@@ -60,13 +60,13 @@ def header_values(header: HeaderRow) -> tuple[Any, ...]:
 
 
 def span_values(uid: str, span: RowRange) -> tuple[str, int, int]:
-    """Return the values for `SPAN`."""
+    """Return the parameters of `SPAN`."""
     first = 0 if span.first is None else span.first
     return uid, first, LAST if span.last is None else span.last
 
 
 def conditions(query: ListQuery) -> tuple[str, list[Any]]:
-    """Return what `ListQuery.accepts` asks of a header, and the values for it."""
+    """Return the conditions of `ListQuery.accepts` in SQL, and their parameters."""
     wanted: list[str] = ["true"]
     values: list[Any] = []
     for condition, value in (

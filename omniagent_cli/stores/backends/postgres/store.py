@@ -1,4 +1,4 @@
-"""The store that many machines share: a schema on a PostgreSQL server, a row per message."""
+"""Store shared by many machines: a schema on a PostgreSQL server, one row per message."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from omniagent_cli.stores.backends.postgres.errors import (
     LostError,
     is_lost,
     is_passing,
-    said,
+    translate_error,
 )
-from omniagent_cli.stores.backends.postgres.location import find_place
-from omniagent_cli.stores.backends.postgres.pool import Lease, Limits, Link
+from omniagent_cli.stores.backends.postgres.location import parse_address
+from omniagent_cli.stores.backends.postgres.pool import Lease, Limits, StorePool
 from omniagent_cli.stores.backends.postgres.schema import (
     MIGRATIONS,
     check_version,
@@ -46,24 +46,24 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _GONE = ("42P01", "3F000")
-"""No such table, no such schema."""
+"""SQLSTATE of a missing table or schema."""
 
 
 class PostgresStore(SessionStore):
-    """Sessions in a schema of their own on a PostgreSQL server; one transaction per operation.
+    """Sessions in a schema on a PostgreSQL server; one transaction per operation.
 
     Args:
         url: ``postgresql://user:password@host:port/database``, with any parameter of libpq (``sslmode``,
-            ``sslrootcert``, ``options``...) and our ``schema``; libpq's environment, password file and
-            service file count too.
-        read_only: never write, nor make the schema.
-        schema: where the tables are, made by the first write; `place.DEFAULT_SCHEMA` by default.
-        host, port, user, password, database: parts that count more than the URL's.
+            ``sslrootcert``, ``options``...) and ``schema``; libpq's environment variables, password file and
+            service file apply too.
+        read_only: never write, nor create the schema.
+        schema: schema of the tables, created by the first write; `location.DEFAULT_SCHEMA` by default.
+        host, port, user, password, database: override the URL's parts.
         connect_timeout: seconds, for each address of the server.
-        statement_timeout: seconds one statement may take; 0: any time.
+        statement_timeout: seconds per statement; 0 means no limit.
         lock_timeout: seconds to wait for other writers of the same session.
-        pool_size: connections that one process opens at most.
-        clock: decides about expiry instead of the server's own; for tests.
+        pool_size: maximum number of connections per process.
+        clock: decides about expiry instead of the server's; for tests.
     """
 
     backend = "postgres"
@@ -95,27 +95,27 @@ class PostgresStore(SessionStore):
             "password": password,
             "dbname": database,
         }
-        self._place = find_place(url, parts, schema, connect_timeout)
+        self._place = parse_address(url, parts, schema, connect_timeout)
         self._read_only = read_only
         self._own_clock = clock
         self._patience = lock_timeout
-        self._link = Link(self._place, Limits(statement_timeout, lock_timeout, pool_size))
+        self._link = StorePool(self._place, Limits(statement_timeout, lock_timeout, pool_size))
         self._ready = False
         self._guess: tuple[bytes | None] | None = None
 
     @property
     def url(self) -> str:
-        """The server, database and schema; never the password."""
+        """The server, database and schema, without the password."""
         return self._place.url
 
     @property
     def schema(self) -> str:
-        """The name of the schema that holds the tables."""
+        """The schema of the tables."""
         return self._place.schema
 
     def _run(self, work: Callable[[Transaction], T], *, write: bool, durable: bool = True) -> T:
         if write and self._read_only:
-            raise StoreReadOnly(f"the store {self.url} was opened for reading only")
+            raise StoreReadOnly(f"the store {self.url} was opened read-only")
         deadline = time.monotonic() + self._patience
         lost = alone = False
         while True:
@@ -141,7 +141,7 @@ class PostgresStore(SessionStore):
     ) -> T:
         lease = self._lease(write=write)
         if lease is None:
-            # Reading creates nothing: a store that is not there yet reads as an empty one.
+            # Reading creates nothing: a missing store reads as an empty one.
             with MemoryStore(clock=self._clock) as empty:
                 return empty.transact(work, write=False)
         unit: PostgresUnit | None = None
@@ -172,15 +172,15 @@ class PostgresStore(SessionStore):
             )
         finally:
             if keep and unit is not None and not unit.wrote:
-                # Nothing to take back; and after a rollback the driver forgets every prepared statement.
+                # There is nothing to roll back, and a rollback would discard the prepared statements of the driver.
                 self._end(lease)
             self._link.give_back(lease, keep=keep)
 
     def _check(self, unit: PostgresUnit) -> None:
-        """Make sure that the unit of work went by the store as it is.
+        """Check that the assumptions of the unit of work still hold.
 
         Raises:
-            AgainError: it did not.
+            AgainError: they do not.
             NewerVersion: a newer omniagent migrated the store.
         """
         check_version(unit.version(), self.url, self.migrations)
@@ -194,9 +194,9 @@ class PostgresStore(SessionStore):
             lease.connection.commit()
 
     def _tell(self, error: psycopg.Error, *, write: bool, lost: bool, committing: bool) -> NoReturn:
-        """Raise what an error of the driver means for the unit of work."""
+        """Raise the error for a driver error."""
         if lost and not committing:
-            raise LostError(str(said(error, self.url))) from error
+            raise LostError(str(translate_error(error, self.url))) from error
         if lost:
             raise StoreUnreachable(
                 f"the server of {self.url} was lost while storing; look whether it is there before you repeat"
@@ -208,14 +208,14 @@ class PostgresStore(SessionStore):
             raise StoreUnreachable(
                 f"the tables of {self.url} were removed while it was open; repeat to use what is there now"
             ) from error
-        raise said(error, self.url, write=write) from error
+        raise translate_error(error, self.url, write=write) from error
 
     def _lease(self, *, write: bool) -> Lease | None:
-        """Return a connection to a store that is there, at our version; None: there is none, and only reading."""
+        """Return a connection to a migrated store; None if it does not exist and work only reads."""
         try:
             lease = self._link.take()
         except psycopg.Error as error:
-            raise said(error, self.url) from error
+            raise translate_error(error, self.url) from error
         if self._ready:
             return lease
         keep, there = True, False
@@ -223,14 +223,14 @@ class PostgresStore(SessionStore):
             there = self._ready = self._bring_up(lease.connection, write=write)
         except psycopg.Error as error:
             keep = not is_lost(error, lease.connection)
-            raise said(error, self.url, write=write) from error
+            raise translate_error(error, self.url, write=write) from error
         finally:
             if not there:
                 self._link.give_back(lease, keep=keep)
         return lease if there else None
 
     def _bring_up(self, connection: psycopg.Connection, *, write: bool) -> bool:
-        """Find the store, make it for a writer, migrate it; tell whether it is there."""
+        """Find the store, create it for a writer, migrate it; return True if it exists."""
         version = find_version(connection, self.schema, self.url)
         check_version(version, self.url, self.migrations)
         if version == len(self.migrations):
@@ -249,10 +249,10 @@ class PostgresStore(SessionStore):
         self._link.close()
 
     def backup(self, target: str | os.PathLike[str]) -> None:
-        """Refuse: a server is backed up by its own tools.
+        """Refuse, because a server is backed up by its own tools.
 
         Raises:
-            UnsupportedOperation: always; it names the command.
+            UnsupportedOperation: always; its message has the command.
         """
         raise UnsupportedOperation(
             "a PostgreSQL store is backed up by the server's own tools; run: pg_dump --format=custom"
@@ -260,27 +260,27 @@ class PostgresStore(SessionStore):
         )
 
     def compact(self) -> None:
-        """Give the room of what was removed to what comes, and bring the planner's statistics up to date."""
+        """Make the space of removed rows reusable, and update the planner's statistics."""
         from omniagent_cli.stores.backends.postgres.maintenance import vacuum
 
         self._maintain(lambda connection: vacuum(connection, self.schema))
 
     def _scrub(self) -> None:
-        """Rewrite the tables, so that what was removed is in no file of the database.
+        """Rewrite the tables, so that no file of the database contains removed content.
 
-        Plain VACUUM would leave its bytes in pages until they are used again. Rewriting takes room for a second
-        copy and an exclusive lock for as long as it lasts; a purge is rare. The server's WAL, its archive,
-        standbys and base backups keep what they have until they are recycled, which is not in our hands.
+        Plain VACUUM would leave it in pages until they are reused. Rewriting needs space for a second copy and an exclusive
+        lock while it lasts, but a purge is rare. The server's WAL, its archive, standbys and base backups keep removed content
+        until they are recycled, which this program cannot change.
         """
         from omniagent_cli.stores.backends.postgres.maintenance import rewrite
 
         self._maintain(lambda connection: rewrite(connection, self.schema, self.url))
 
     def _maintain(self, work: Callable[[psycopg.Connection], None]) -> None:
-        """Do something that no transaction can hold and that may take its time."""
+        """Run statements that cannot run in a transaction and may take long."""
         self._check_open()
         if self._read_only:
-            raise StoreReadOnly(f"the store {self.url} was opened for reading only")
+            raise StoreReadOnly(f"the store {self.url} was opened read-only")
         lease = self._lease(write=True)
         assert lease is not None  # noqa: S101  # a writer makes the store
         keep = False
@@ -290,17 +290,17 @@ class PostgresStore(SessionStore):
             self._link.set_limits(lease.connection)
             keep = True
         except psycopg.Error as error:
-            raise said(error, self.url) from error
+            raise translate_error(error, self.url) from error
         finally:
             self._link.give_back(lease, keep=keep)
 
     def check_backend(self, *, repair: bool) -> list[Problem]:
-        from omniagent_cli.stores.backends.postgres.maintenance import PostgresCare
+        from omniagent_cli.stores.backends.postgres.maintenance import PostgresCheck
 
         def work(tx: Transaction) -> list[Problem]:
             if not isinstance(tx, PostgresUnit):
-                return []  # there is nothing yet
-            return PostgresCare(tx, repair=repair).problems(encrypted=self.has_key)
+                return []  # the store does not exist yet
+            return PostgresCheck(tx, repair=repair).problems(encrypted=self.has_key)
 
         self._check_open()
         return self._run(work, write=repair)

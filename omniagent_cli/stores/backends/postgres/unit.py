@@ -1,7 +1,7 @@
-"""One PostgreSQL transaction: how headers and messages become rows and back.
+"""One PostgreSQL transaction: headers, messages and records as rows.
 
-Statements are sent without waiting (pipeline mode) until an answer is needed, so that an append takes two
-round trips: begin and read the header, then write and commit.
+Statements are sent without waiting (pipeline mode) until a result is needed, so an append takes two round trips: begin
+and read the header, then write and commit.
 """
 
 from __future__ import annotations
@@ -45,18 +45,18 @@ from omniagent_cli.stores.backends.postgres.statements import (
 )
 
 _PAGE = 1000
-"""Messages read at a time."""
+"""Messages per read."""
 
 _RECORDS = 16
-"""Other records read at a time; an attachment can be large."""
+"""Other records per read; an attachment can be large."""
 
 _FOUND = 100
-"""Candidates of a search fetched at a time."""
+"""Candidates of a search per read."""
 
 _FACTS = "SELECT now(), max(version), (SELECT value FROM $meta WHERE key = 'encryption') FROM $omniagent_store"
 
 _NEW = 1000
-"""How many messages a search of all sessions looks through before it asks the index for the rest."""
+"""Messages that a search of all sessions reads before it uses the index."""
 
 _ROW_OF_M = ", ".join(f"m.{column}" for column in ROW.split(", "))
 
@@ -64,7 +64,7 @@ _sql = lru_cache(maxsize=512)(qualified)
 
 
 class PostgresUnit(Transaction):
-    """One transaction on one connection, which is in pipeline mode."""
+    """One transaction on one connection in pipeline mode."""
 
     __slots__ = (
         "_alone",
@@ -100,7 +100,7 @@ class PostgresUnit(Transaction):
         self._cursors = 0
         self.wrote = False
         self.committing = False
-        # Serialised by the lock on the header, writers read what the one before them committed.
+        # The lock on the header serializes writers, so each reads what the previous one committed.
         mode = "READ COMMITTED" if write else "REPEATABLE READ READ ONLY"
         self.execute(f"BEGIN ISOLATION LEVEL {mode}")
         if not durable:
@@ -113,22 +113,22 @@ class PostgresUnit(Transaction):
         self._facts: tuple[datetime, int, bytes | None] | None = None
 
     def execute(self, query: str, values: Sequence[object] = ()) -> psycopg.Cursor[Any]:
-        """Send a statement in which ``$name`` is a table of the store; it need not have run yet."""
+        """Send a statement in which ``$name`` is a table of the store, without waiting for it."""
         return self._connection.execute(_sql(query, self._schema), values or None, binary=True)
 
     def name_of(self, table: str) -> str:
-        """Return the full name of a table, as a value for ``regclass``."""
+        """Return the qualified name of a table, as a value for ``regclass``."""
         return f'"{self._schema}".{table}'
 
     def version(self) -> int:
-        """Return the version of the store's tables as this transaction sees them."""
+        """Return the version of the store's tables in this transaction."""
         return self._begun()[1]
 
     def mark(self) -> bytes | None:
-        """Return what the store records of its encryption.
+        """Return the encryption manifest.
 
         Raises:
-            AgainError: it is not what this unit of work went by.
+            AgainError: it is not the one this unit of work assumed.
         """
         mark = self._begun()[2]
         if self._guess is not None and self._guess[0] != mark:
@@ -141,13 +141,13 @@ class PostgresUnit(Transaction):
         self.execute("COMMIT")
 
     def _begun(self) -> tuple[datetime, int, bytes | None]:
-        """Return what the first statement found; waiting for it costs a round trip when nothing else was read."""
+        """Return the result of the first statement; waiting for it costs a round trip if nothing else was read."""
         if self._facts is None:
             self._facts = cast("tuple[datetime, int, bytes | None]", self._first.fetchone())
         return self._facts
 
     def encryption(self) -> bytes | None:
-        # As it was in the transaction before, which is checked before the end: waiting would cost a round trip.
+        # As in the previous transaction, which is checked before the end; waiting would cost a round trip.
         if self._guess is None:
             self._guess = (self._begun()[2],)
         return self._guess[0]
@@ -287,7 +287,7 @@ class PostgresUnit(Transaction):
         return self._visible(self._newest(asked))
 
     def _newest(self, asked: str) -> Iterator[list[tuple[Any, ...]]]:
-        """Look through the newest messages first: where a word is in every tenth, that is all there is to do."""
+        """Search the newest messages first, which is enough for frequent words."""
         row = self.execute(
             "SELECT created_at FROM $messages ORDER BY created_at DESC OFFSET %s LIMIT 1", (_NEW,)
         ).fetchone()
@@ -298,7 +298,7 @@ class PostgresUnit(Transaction):
             yield from self._found(asked, "created_at <= %s", row[0])
 
     def _found(self, asked: str, condition: str, value: str) -> Iterator[list[tuple[Any, ...]]]:
-        # Sorted without the texts of all that fit, which come one after the other when they are fetched.
+        # Sorted without the texts, which are read one by one as they are fetched.
         return self.stream(
             f"SELECT m.session, {_ROW_OF_M} FROM (SELECT session, position, created_at FROM $messages"
             f" WHERE (words @@ %s::tsquery OR words IS NULL) AND {condition}"
@@ -311,7 +311,7 @@ class PostgresUnit(Transaction):
     def _visible(
         self, pages: Iterable[list[tuple[Any, ...]]]
     ) -> Iterator[tuple[HeaderRow, MessageRow]]:
-        """Join candidates with their headers; what is hidden or expired is passed over."""
+        """Join candidates with their headers; skip hidden and expired sessions."""
         known: dict[int, HeaderRow] = {}
         seen: set[int] = set()
         now = format_time(self.now())
@@ -336,10 +336,10 @@ class PostgresUnit(Transaction):
     def stream(
         self, query: str, values: Sequence[object] = (), size: int = _FOUND
     ) -> Iterator[list[tuple[Any, ...]]]:
-        """Yield the rows of a query a page at a time, in the server's memory rather than in ours."""
+        """Yield the rows of a query in pages, buffered on the server."""
         self._cursors += 1
         name = f"walk_{self._cursors}"
-        # Never prepared: the best plan depends on how common the words are.
+        # Never prepared: the best plan depends on the frequency of the words.
         self._connection.execute(
             _sql(f"DECLARE {name} NO SCROLL CURSOR FOR {query}", self._schema),
             values or None,
@@ -391,7 +391,7 @@ class PostgresUnit(Transaction):
 
     def put_meta(self, key: str, value: bytes) -> None:
         if not self._alone:
-            raise AloneError  # what other writers were told of the store as a whole must stay true till their end
+            raise AloneError  # values of the store that other writers have read must not change before they end
         self._change(
             "INSERT INTO $meta (key, value) VALUES (%s, %b) ON CONFLICT (key) DO UPDATE SET value = EXCLUDED.value",
             (key, value),

@@ -1,1 +1,1 @@
-"""Sessions on a Redis or Valkey server."""
+"""Session store on a Redis or Valkey server."""

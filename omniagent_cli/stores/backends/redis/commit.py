@@ -1,4 +1,4 @@
-"""What a unit of work changes, sent to the server in one script, or on a cluster in the order that loses nothing."""
+"""The changes of a unit of work, committed by one script, or on a cluster in an order that loses nothing."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ if TYPE_CHECKING:
     from omniagent_cli.stores.backends.redis.connection import Link
 
 GRACE_MS = 60_000
-"""How much longer than the session its keys live, so that no unit of work loses half of what it is reading."""
+"""Time by which the keys of a session outlive it, so that no unit of work loses half of what it reads."""
 
 REMEMBERED = timedelta(days=1)
-"""For how long after the server removed an expired session it is still told from one that never was."""
+"""Time after which an expired and removed session is no longer distinguished from an unknown one."""
 
 SPILL = 1000
-"""So many messages for a new session are sent ahead of its header, which nobody can find before."""
+"""Number of messages of a new session that are sent ahead of its header, invisible until then."""
 
 _SPILLED_MS = 3_600_000
 
 Step = tuple[Any, ...]
-"""Name of a change in the script, the uids of its sessions, and the rest of its arguments."""
+"""Name of a change in the script, the uids of its sessions, and its other arguments."""
 
 
 class ChangedError(Exception):
-    """Somebody else came in between: the unit of work has to run again.
+    """Another writer changed a session: the unit of work must run again.
 
     Attributes:
-        uid: the session that was changed, where it is known.
-        found: its header as it is now, as the script gave it.
+        uid: the changed session, if known.
+        found: its current header, as the script returned it.
     """
 
     def __init__(self, uid: str | None = None, found: Sequence[Any] | None = None) -> None:
@@ -55,7 +55,7 @@ class ChangedError(Exception):
 
 @dataclass(slots=True)
 class Change:
-    """What becomes of one session."""
+    """The changes of one session."""
 
     seen: Seen = ABSENT
     header: HeaderRow | None = None
@@ -66,12 +66,12 @@ class Change:
 
     @property
     def is_new(self) -> bool:
-        """Tell whether the session comes into being."""
+        """Return True if the session is new."""
         return self.seen.etag == b"" and not self.removed
 
     @property
     def needs_rows(self) -> bool:
-        """Tell whether messages are added to others, which must still be there."""
+        """Return True if messages are added to existing ones, which must still exist."""
         known = self.seen.header
         return self.grows and known is not None and known.message_count > 0
 
@@ -81,10 +81,10 @@ class Changes:
     """The changes of one unit of work.
 
     Attributes:
-        token: names the operation, so that the server knows a commit it has done from one it has not.
-        ids: uids of the ids that were looked up; '' where there was none.
-        guards: sessions that were read and must not have changed.
-        metas: facts about the store that were read and must not have changed; on a cluster nobody can tell.
+        token: identifies the operation, so that the server recognizes a commit it has already done.
+        ids: uids of the ids that were looked up; '' for an unknown id.
+        guards: sessions that were read and must be unchanged.
+        metas: values of the store that were read and must be unchanged; not checked on a cluster.
     """
 
     link: Link
@@ -97,14 +97,14 @@ class Changes:
     spilled: dict[str, int] = field(default_factory=dict)
 
     def of(self, uid: str) -> Change:
-        """Return the change of a session, to be added to."""
+        """Return the change of a session, to add to it."""
         if uid not in self.sessions:
             self.sessions[uid] = Change(self.guards.get(uid, ABSENT))
         self.sessions[uid].touched = True
         return self.sessions[uid]
 
     def put(self, header: HeaderRow) -> None:
-        """Write a header, over one that was put before; its payload stays where none is given."""
+        """Write a header; without a payload the previous one stays."""
         change = self.of(header.uid)
         own = replace(header)
         if own.payload is None and change.header is not None:
@@ -128,15 +128,15 @@ class Changes:
         self.spilled[uid] = 1
 
     def discard(self) -> None:
-        """Remove what was sent ahead for a unit of work that is not done."""
+        """Remove messages that were sent ahead for an abandoned unit of work."""
         for uid in self.spilled:
             self._unmake(uid)
 
     def commit(self, now: datetime, *, sweep: bool) -> None:
-        """Make all changes.
+        """Commit all changes.
 
         Raises:
-            ChangedError: somebody else changed what this unit of work read; nothing was done.
+            ChangedError: another writer changed what this unit of work read; nothing was done.
         """
         if not self.sessions and not self.steps:
             return
@@ -150,18 +150,18 @@ class Changes:
         self._send(uids, self._of(uids, now), claims=self._claims(), tail=tail, store=True)
 
     def rewrite(self, now: datetime) -> None:
-        """Write headers, and their places in the lists from nothing, whatever is there now; for a repair."""
+        """Rewrite headers and their index entries, whatever exists now; for a repair."""
         for uid in self.sessions:
             self._send([uid], self._of([uid], now))
             tail: list[Step] = [("entry", [], (uid, b"")), *self._entries([uid])]
             self._send([], [], tail=tail, store=True)
 
     def _commit_apart(self, now: datetime) -> None:
-        """Commit on a cluster, where only what has the same tag changes in one step.
+        """Commit on a cluster, where only keys with the same tag change in one step.
 
-        What is new comes first, then the ids and lists of what is new or renamed, then what was there, of that what
-        loses messages last, then the lists again. Stopped in between, text is there twice or cannot be found by the
-        lists until `check` mends them; none is lost.
+        New sessions come first, then the ids and index entries of new or renamed ones, then existing sessions, of which those
+        that lose messages are last, then the index again. After an interruption messages exist twice or are not in the index
+        until `check` repairs it; none is lost.
         """
         self._fetch_moved()
         read = [uid for uid in self.guards if uid not in self.sessions]
@@ -184,7 +184,7 @@ class Changes:
                 self._send([], [], claims=claims, tail=self._entries(claimed), store=True)
             for uid in old:
                 self._send([uid], self._of([uid], now))
-                undo.clear()  # what was changed is changed; the rest follows, now or by `check`
+                undo.clear()  # the change is partly committed; the rest follows, now or by `check`
         except (ChangedError, OmniAgentError):
             for step in reversed(undo):
                 step()
@@ -208,7 +208,7 @@ class Changes:
             self._send([], [], tail=[("entry", [], (uid, line))], store=True)
 
     def _fetch_moved(self) -> None:
-        """Turn moving messages between tags into adding and removing them."""
+        """Turn moves of messages between tags into additions and removals."""
         steps: list[Step] = []
         for step in self.steps:
             name, uids, rest = step
@@ -220,10 +220,10 @@ class Changes:
             steps += [("members", [uids[1]], members), ("cut", [uids[0]], rest)]
         self.steps = steps
 
-    # The parts of a call.
+    # Parts of a call
 
     def _of(self, uids: Iterable[str], now: datetime) -> list[Step]:
-        """Return what is to be done to some sessions: messages and records, then headers, then the end."""
+        """Return the steps for some sessions: messages and records, then headers, then removals."""
         chosen = set(uids)
         steps = [
             step
@@ -249,7 +249,7 @@ class Changes:
         )
 
     def _claims(self) -> list[tuple[str, str]]:
-        """Return the ids that sessions come to have, each with whose they are now."""
+        """Return the ids that sessions get, each with its current owner."""
         return [
             (change.header.id, self.ids.get(change.header.id, ""))
             for uid, change in self.sessions.items()
@@ -322,7 +322,7 @@ class Changes:
 
 
 def lost(header: HeaderRow | None) -> CorruptSession:
-    """Make the error about a session of which the server kept the header alone."""
+    """Return the error for a session of which only the header exists."""
     session_id = header.id if header else None
     return CorruptSession(
         f"the session {session_id!r} is damaged: its messages are gone from the server, which may have evicted"
@@ -346,5 +346,5 @@ def _ttl(header: HeaderRow | None, now: datetime) -> str:
 
 
 def _position(member: bytes) -> bytes:
-    """Return the position that a stored message begins with."""
+    """Return the position at the start of a stored message."""
     return member[1 : member.index(b",")]

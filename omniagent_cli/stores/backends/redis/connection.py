@@ -1,4 +1,4 @@
-"""The way to a Redis server: options, connections, scripts, and the server's clock."""
+"""Connection to a Redis server: options, connections, scripts, and the server's clock."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from omniagent_cli.errors import (
 )
 from omniagent_cli.masking import mask_url
 from omniagent_cli.stores.backends.redis import scripts
-from omniagent_cli.stores.backends.redis.errors import TROUBLE, said
+from omniagent_cli.stores.backends.redis.errors import TROUBLE, translate_error
 from omniagent_cli.stores.backends.redis.rows import FORMAT, Keys
 
 T = TypeVar("T")
@@ -31,7 +31,7 @@ T = TypeVar("T")
 _CONNECT_SECONDS = 5.0
 _ANSWER_SECONDS = 10.0
 _CLOCK_SECONDS = 30.0
-"""For how long the server's time is reckoned from its last answer instead of asked for again."""
+"""Time for which the server's time is extrapolated instead of requested."""
 
 _REWRITE_SECONDS = 30.0
 _REWRITING = ("in_progress", "scheduled")
@@ -46,13 +46,13 @@ _DIGESTS = {
 class Link:
     """Connections to one server or cluster.
 
-    A command is sent again at most once, and only where doing it twice does no harm: reads, and commits, which
-    carry a token by which the server knows them again.
+    A command is sent again at most once, and only if repeating it does no harm: reads, and commits, which carry a token by
+    which the server recognizes them.
 
     Attributes:
-        url: where it goes, without the password.
+        url: the server's URL, without the password.
         cluster: keys with different tags are on different nodes; known after `open`.
-        mark: what the store recorded of its encryption when it was last read, ``b""`` for nothing; None: not known.
+        mark: the encryption manifest when it was last read, ``b""`` for none; None: not known.
     """
 
     def __init__(self, url: str, keys: Keys, options: Mapping[str, Any]) -> None:
@@ -74,11 +74,11 @@ class Link:
             ) from error
 
     def open(self) -> None:
-        """Find out once what is there: one server or a cluster, and a store that this version knows.
+        """Detect once whether the server is a cluster, and check the format of the store.
 
         Raises:
             NewerVersion: a newer omniagent wrote it.
-            NotOurStore: its keys belong to something else.
+            NotOurStore: its keys belong to another program.
         """
         if not self._opened:
             with self._opening:
@@ -99,7 +99,7 @@ class Link:
         self._opened = True
 
     def newer(self, version: bytes) -> NewerVersion:
-        """Make the error about a store of another format."""
+        """Return the error for a store of another format."""
         return NewerVersion(
             f"the store {self.url} has format {version.decode('utf-8', 'replace')}, this omniagent knows {FORMAT};"
             " install a newer omniagent"
@@ -114,7 +114,7 @@ class Link:
             options.pop(name, None)
         start = options.pop("host", "localhost"), options.pop("port", 6379)
         alone = self._client
-        self._client = self._said(
+        self._client = self._with_errors(
             lambda: redis.cluster.RedisCluster(*start, ssl=encrypted, **options)
         )
         self.cluster = True
@@ -127,7 +127,7 @@ class Link:
         self._pool.disconnect()
 
     def ask(self, call: Callable[[Any], T]) -> T:
-        """Do something that may be done twice with the driver's client, and tell its errors as ours."""
+        """Run a repeatable command with the driver's client, and translate its errors."""
 
         def twice() -> T:
             try:
@@ -139,20 +139,20 @@ class Link:
                     raise
                 return call(self._client)
 
-        return self._said(twice)
+        return self._with_errors(twice)
 
     def commit(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
-        """Run a script that answers ``done`` when it is run again and was done before, with nothing in between.
+        """Run a script that returns ``done`` if it is repeated without other writes in between.
 
         Raises:
-            StoreUnreachable: the connection broke, and now something else than ``done`` is the answer.
+            StoreUnreachable: the connection broke, and the repeated script does not return ``done``.
         """
         try:
             return self._evaluate(script, keys, arguments)
         except redis.exceptions.ConnectionError as error:
             if isinstance(error, redis.exceptions.AuthenticationError):
-                raise said(error, self.url) from error
-            answer = self._said(lambda: self._evaluate(script, keys, arguments))
+                raise translate_error(error, self.url) from error
+            answer = self._with_errors(lambda: self._evaluate(script, keys, arguments))
             if answer[0] != b"done":
                 raise StoreUnreachable(
                     f"the connection to {self.url} broke while it was storing, and others have written since;"
@@ -160,12 +160,12 @@ class Link:
                 ) from error
             return answer
         except TROUBLE as error:
-            raise said(error, self.url) from error
+            raise translate_error(error, self.url) from error
         except OSError as error:
             raise StoreUnreachable(f"the store {self.url} cannot be reached: {error}") from error
 
     def run_again(self, script: str, keys: Sequence[str], *arguments: bytes | str | int) -> Any:
-        """Run a script that may be run twice."""
+        """Run a repeatable script."""
         return self.ask(lambda _: self._evaluate(script, keys, arguments))
 
     def _evaluate(
@@ -173,27 +173,27 @@ class Link:
     ) -> Any:
         try:
             return self._client.evalsha(_DIGESTS[script], len(keys), *keys, *arguments)
-        except redis.exceptions.NoScriptError:  # a server that was just started, or another node
+        except redis.exceptions.NoScriptError:  # the server was restarted, or it is another node
             return self._client.eval(script, len(keys), *keys, *arguments)
 
-    def _said(self, call: Callable[[], T]) -> T:
+    def _with_errors(self, call: Callable[[], T]) -> T:
         try:
             return call()
         except TROUBLE as error:
-            raise said(error, self.url) from error
+            raise translate_error(error, self.url) from error
         except (OSError, UnicodeError) as error:
             raise StoreUnreachable(f"the store {self.url} cannot be reached: {error}") from error
 
-    # The server's clock.
+    # The server's clock
 
     def heard(self, seconds: bytes, microseconds: bytes) -> None:
-        """Take note of the time that came with an answer."""
+        """Record the server time that came with a response."""
         moment = datetime.fromtimestamp(int(seconds), UTC)
         self._server_time = moment + timedelta(microseconds=int(microseconds))
         self._synchronized = time.monotonic()
 
     def now(self) -> datetime:
-        """Return the server's time, reckoned from its last answer if that is fresh."""
+        """Return the server's time, extrapolated from its last response if that is recent."""
         passed = time.monotonic() - self._synchronized
         if passed > _CLOCK_SECONDS:
             seconds, microseconds = self.ask(lambda client: client.time(**self._anywhere()))
@@ -202,16 +202,16 @@ class Link:
         return self._server_time + timedelta(seconds=passed)
 
     def _anywhere(self) -> dict[str, Any]:
-        """Return what makes a command without a key go to the node that has the store's own keys."""
+        """Return the key by which a command without key reaches the node with the store's own keys."""
         if not self.cluster:
             return {}
         return {"target_nodes": self._client.get_node_from_key(self.keys.store)}
 
     def forget_removed(self) -> None:
-        """Have each server write its append-only file anew, without what was removed, where it has one.
+        """Make each server rewrite its append-only file, if it has one, without the removed content.
 
         Raises:
-            StoreLocked: it is not done yet, or this user may not ask for it.
+            StoreLocked: the rewrite is not finished, or not permitted for this user.
         """
         nodes: list[dict[str, Any]] = [{}]
         if self.cluster:
@@ -221,7 +221,9 @@ class Link:
                 until = time.monotonic() + _REWRITE_SECONDS
                 begun: bool | None = False
                 while begun is False:
-                    self._await_rewriting(node, until)  # one begun before the removal is no use
+                    self._await_rewriting(
+                        node, until
+                    )  # a rewrite that started before the removal is not enough
                     begun = self._allowed(partial(_rewrite, node))
                 if begun is None:
                     raise StoreLocked(
@@ -242,7 +244,7 @@ class Link:
         return (self._allowed(lambda client: client.info("persistence", **node)) or {}).get(name)
 
     def facts(self) -> dict[str, Any]:
-        """Return what the server says of itself; what it does not tell to this user is ``unknown``."""
+        """Return the server's settings and statistics; ``unknown`` if this user may not read them."""
         server = self._allowed(lambda client: client.info(**self._anywhere())) or {}
         facts = {
             "redis_version": server.get("valkey_version") or server.get("redis_version", "unknown"),
@@ -265,15 +267,15 @@ class Link:
             except redis.exceptions.NoPermissionError:
                 return None
             except redis.exceptions.ResponseError as error:
-                if "unknown command" in str(error).lower():  # hosted servers leave CONFIG out
+                if "unknown command" in str(error).lower():  # hosted servers do not allow CONFIG
                     return None
                 raise
 
-        return self._said(asked)
+        return self._with_errors(asked)
 
 
 def _rewrite(node: dict[str, Any], client: Any) -> bool:
-    """Begin to write the append-only file anew and tell whether nobody else had begun just now."""
+    """Start a rewrite of the append-only file; return False if another one is running."""
     try:
         client.execute_command("BGREWRITEAOF", **node)
     except redis.exceptions.ResponseError as error:
@@ -284,7 +286,7 @@ def _rewrite(node: dict[str, Any], client: Any) -> bool:
 
 
 def _options(url: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Bring URL and keyword parameters into what connections are made of; a keyword wins."""
+    """Merge URL and keyword parameters into connection options; a keyword takes precedence."""
     scheme, _, rest = url.partition(":")
     try:
         parse: Any = redis.connection.parse_url
@@ -307,10 +309,10 @@ def _options(url: str, given: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "socket_connect_timeout": _CONNECT_SECONDS,
         "socket_timeout": _ANSWER_SECONDS,
-        "protocol": 2,  # spares the greeting that protocol 3 begins with
-        "driver_info": None,  # the same: the driver would tell its name in two more messages
+        "protocol": 2,  # saves the handshake of protocol 3
+        "driver_info": None,  # saves two more messages with the name of the driver
         **found,
-        "retry": Retry(NoBackoff(), 0),  # the driver's own retrying would append twice
+        "retry": Retry(NoBackoff(), 0),  # the driver's own retries would append twice
     }
 
 
@@ -324,12 +326,12 @@ def _pool(options: Mapping[str, Any]) -> Any:
         for name in ("host", "port"):
             parts.pop(name, None)
     pool = redis.ConnectionPool(connection_class=kind, **parts)
-    pool.make_connection()  # nothing is connected yet, but a parameter that is none is refused here
+    pool.make_connection()  # this does not connect, but rejects unknown parameters
     return pool
 
 
 def _shown(options: Mapping[str, Any], prefix: str) -> str:
-    """Write the URL that says where a store is and can be printed."""
+    """Return a URL without secrets."""
     socket = options.get("unix_socket_path")
     query = {} if socket is None else {"unix_socket_path": socket}
     query |= {} if prefix == "omniagent:" else {"prefix": prefix}
@@ -348,10 +350,10 @@ def _host(options: Mapping[str, Any]) -> str:
 
 
 def prefix_in(url: str) -> str | None:
-    """Return the key prefix that a URL names."""
+    """Return the key prefix of a URL."""
     return dict(parse_qsl(url.partition("?")[2], keep_blank_values=True)).get("prefix")
 
 
 def _plain(error: Exception) -> str:
-    """Return what the driver says of a wrong parameter, which names it and not its value."""
+    """Return the driver's message for a wrong parameter, with its name and without its value."""
     return str(error).replace("AbstractConnection.", "").replace("Connection.__init__() ", "")

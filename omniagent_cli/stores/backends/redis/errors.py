@@ -1,4 +1,4 @@
-"""The errors of the Redis driver and its server as ours."""
+"""Translation of Redis errors into StoreError subclasses."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from omniagent_cli.errors import (
 )
 
 TROUBLE = (redis.RedisError, redis.exceptions.RedisClusterException)
-"""What the driver raises."""
+"""Exceptions of the driver."""
 
 
-def said(error: Exception, url: str) -> OmniAgentError:
-    """Return our error for the driver's."""
+def translate_error(error: Exception, url: str) -> OmniAgentError:
+    """Return the error for a driver error."""
     kinds = redis.exceptions
     text = str(error)
     if isinstance(error, kinds.AuthenticationError | kinds.NoPermissionError):
@@ -41,7 +41,7 @@ def said(error: Exception, url: str) -> OmniAgentError:
 
 
 def _refused(text: str, url: str) -> OmniAgentError:
-    """Return our error for a command the server refused; inside scripts it only comes as text."""
+    """Return the error for a rejected command; inside scripts it is only text."""
     for words, kind, what in _REFUSALS:
         if any(word in text for word in words):
             return kind(f"the Redis server at {url} {what} ({text})")
@@ -78,4 +78,4 @@ _REFUSALS: tuple[tuple[tuple[str, ...], type[OmniAgentError], str], ...] = (
         "holds something else under the keys of this store; choose another prefix, such as ?prefix=mine:",
     ),
 )
-"""Words of a server's refusal, our error, and what it says."""
+"""Words of a server's error, our error class, and its message."""

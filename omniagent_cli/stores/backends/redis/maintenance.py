@@ -1,4 +1,4 @@
-"""Damage that only a Redis store can have: sessions and lists that do not fit, and keys that an eviction left alone."""
+"""Check of a Redis store: sessions and index entries that do not match, and keys left alone by an eviction."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from omniagent_cli.stores.backends.redis.rows import (
 
 
 class RedisCare:
-    """One look over all keys of a store."""
+    """The check of all keys of a store."""
 
     def __init__(self, link: Link, *, repair: bool) -> None:
         self._link = link
@@ -32,7 +32,7 @@ class RedisCare:
         self._found: list[Problem] = []
 
     def problems(self) -> list[Problem]:
-        """Return what is wrong, mended when that was asked for."""
+        """Return the problems, repaired if requested."""
         for uid, line in self._entries():
             self._check_listed(uid, line)
         for uid in self._unlisted():
@@ -51,7 +51,7 @@ class RedisCare:
                 return
 
     def _unlisted(self) -> list[str]:
-        """Return sessions of which there are keys, and nothing in the lists."""
+        """Return sessions that have keys and no index entry."""
         names = self._link.ask(lambda c: list(c.scan_iter(match=self._keys.pattern(), count=1000)))
         uids = sorted({self._keys.uid_of(name) for name in names} - {"store"})
         missing = []
@@ -110,7 +110,7 @@ class RedisCare:
         header = seen.header
         if header is None:
             if self._link.ask(lambda c: c.pttl(self._keys.rows(uid))) > 0:
-                return  # sent ahead of its header, which may be on its way
+                return  # sent ahead of its header, which may still follow
             now = format_time(self._link.now())
             header = HeaderRow(uid, f"found-{uid}", now, now)
             self._mend(header, seen, "there are messages that belong to no session", header.id)
@@ -122,7 +122,7 @@ class RedisCare:
         self._mend(header, seen, "no list shows it", name)
 
     def _mend(self, header: HeaderRow, seen: Seen, what: str, name: str | None) -> None:
-        """Tell of a problem and, for a repair, write header and lists anew; counts come from the messages."""
+        """Report a problem and, for a repair, rewrite header and index entries; counts come from the messages."""
         uid = header.uid
         key = self._keys.rows(uid)
         count = self._link.ask(lambda c: c.zcard(key))
@@ -154,7 +154,7 @@ class RedisCare:
 
 
 def keep_copy(link: Link, name: str) -> str:
-    """Copy all keys of a store to ones with a longer prefix on the same server, and say how to open them."""
+    """Copy all keys of a store to a longer prefix on the same server, and return how to open the copy."""
     start = len(link.keys.prefix.encode())
     target = link.keys.prefix.encode() + name.encode()
 

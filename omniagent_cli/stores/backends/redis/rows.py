@@ -20,42 +20,42 @@ from omniagent_cli.json_format import dump, load
 from omniagent_cli.stores.backend import HeaderRow, MessageRow
 
 FORMAT = "1"
-"""Version of all of the above, kept in ``meta``; another one is written by a newer omniagent."""
+"""Version of the format, stored in ``meta``; another one is written by a newer omniagent."""
 
 LOOKS = ("e", "g", "k", "h", "v", "p")
-"""Fields of a header's hash that are read: change number, removal number, number of records, and the header."""
+"""Fields that are read from a header's hash: change number, removal number, number of records, and the header."""
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The names of a store's keys."""
+    """Names of a store's keys."""
 
     prefix: str
 
     @property
     def store(self) -> str:
-        """What the names of all store-wide keys begin with."""
+        """Return the prefix of all store-wide keys."""
         return f"{self.prefix}{{store}}:"
 
     def header(self, uid: str) -> str:
-        """Name the hash of a session's header."""
+        """Return the key of a session's header."""
         return f"{self.prefix}{{{uid}}}:h"
 
     def rows(self, uid: str) -> str:
-        """Name the sorted set of a session's messages."""
+        """Return the key of a session's messages."""
         return f"{self.prefix}{{{uid}}}:m"
 
     def records(self, uid: str) -> str:
-        """Name the hash of a session's other records."""
+        """Return the key of a session's other records."""
         return f"{self.prefix}{{{uid}}}:r"
 
     def pattern(self) -> str:
-        """Return what SCAN finds all keys of this store by; characters of the prefix mean themselves."""
+        """Return the SCAN pattern of all keys of this store, with its prefix escaped."""
         plain = "".join(f"\\{char}" if char in "*?[]^-\\" else char for char in self.prefix)
         return f"{plain}{{*"
 
     def uid_of(self, key: bytes) -> str:
-        """Return what stands between the braces of a key's name."""
+        """Return the uid in the hash tag of a key."""
         return key[len(self.prefix.encode()) + 1 :].partition(b"}")[0].decode("utf-8", "replace")
 
 
@@ -63,9 +63,9 @@ class Seen(NamedTuple):
     """A header as it was read.
 
     Attributes:
-        etag: rises with every change of the session; empty when the session is not there.
-        removals: rises when messages are taken out; a reader whose number is old may miss some.
-        records: how many other records it has.
+        etag: increases with every change of the session; empty if the session does not exist.
+        removals: increases when messages are removed; a reader with an older number may miss some.
+        records: number of other records.
     """
 
     etag: bytes
@@ -78,7 +78,7 @@ ABSENT = Seen(b"", b"", 0, None)
 
 
 def header_fields(header: HeaderRow) -> bytes:
-    """Write everything of a header but preview and payload."""
+    """Return the fields of a header without preview and payload."""
     return dump(
         [
             header.uid,
@@ -100,10 +100,10 @@ def header_fields(header: HeaderRow) -> bytes:
 
 
 def read_seen(uid: str, found: Sequence[Any]) -> Seen:
-    """Read the fields `LOOKS` of a header's hash.
+    """Parse the fields `LOOKS` of a header's hash.
 
     Raises:
-        CorruptSession: they are not what was written.
+        CorruptSession: they are damaged.
     """
     etag, removals, records, fields, preview, payload = found
     if etag is None:
@@ -119,15 +119,15 @@ def read_seen(uid: str, found: Sequence[Any]) -> Seen:
 
 
 def row_bytes(row: MessageRow) -> bytes:
-    """Write a message as a member of a sorted set: its columns as one line of JSON, then the payload."""
+    """Encode a message as a member of a sorted set: its columns as one line of JSON, then the payload."""
     return dump(row[:6]) + b"\n" + row.payload
 
 
 def read_rows(uid: str, members: Sequence[bytes]) -> list[MessageRow]:
-    """Read what `row_bytes` wrote.
+    """Parse members written by `row_bytes`.
 
     Raises:
-        CorruptSession: it is something else.
+        CorruptSession: one is damaged.
     """
     rows = []
     for member in members:
@@ -142,12 +142,12 @@ def read_rows(uid: str, members: Sequence[bytes]) -> list[MessageRow]:
 
 
 def kind_of(header: HeaderRow) -> str:
-    """Return which lists a session is in: visible, archived or hidden."""
+    """Return the index a session belongs to: visible, archived or hidden."""
     return "h" if header.hidden else "a" if header.archived else "v"
 
 
 def entry(header: HeaderRow) -> bytes:
-    """Write what the lists know of a session; the script makes their members of it."""
+    """Return the index entry of a session, from which the script makes its members."""
     return "\n".join(
         (
             kind_of(header),
@@ -163,7 +163,7 @@ def entry(header: HeaderRow) -> bytes:
 
 
 def read_entry(uid: str, line: bytes) -> HeaderRow:
-    """Make of an entry the header that can still be known when the session's own is not there."""
+    """Return what is known of a header from an index entry, if the header itself is missing."""
     kind, pinned, updated, created, count, expires, session_id, agent = line.decode().split("\n", 7)
     return HeaderRow(
         uid=uid,
@@ -180,12 +180,12 @@ def read_entry(uid: str, line: bytes) -> HeaderRow:
 
 
 def member_uid(member: bytes) -> str:
-    """Return the uid a list's member ends with."""
+    """Return the uid at the end of an index member."""
     return member.rpartition(b"\x00")[2].decode()
 
 
 def record_field(kind: str, key: str) -> bytes:
-    """Name the field of one other record."""
+    """Return the field name of one other record."""
     return f"{kind}\x00{key}".encode()
 
 

@@ -1,7 +1,7 @@
-"""The Lua that runs on the server: one look, one read of rows, one page of a list, and one commit of a unit of work.
+"""Lua scripts that run on the server: read a header, read rows, read a page of the index, and commit a unit of work.
 
-Each script names one key for each hash tag it touches and makes the others of it, so that on a cluster a call that
-stays within one tag goes to the right node.
+Each script gets one key for each hash tag it touches and derives the others from it, so that on a cluster a call that
+uses one tag is routed to the right node.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ end
 local mark = KEYS[2] and redis.call('HGET', KEYS[2] .. 'meta', 'm:encryption')
 return {'found', time[1], time[2], found, mark or ''}
 """
-"""Read a header, and hold the session for a while where that is asked for."""
+"""Read a header, and reserve the session for a short time if requested."""
 
 ROWS = """
 -- KEYS: header. ARGV: command, from, to, how many to skip, limit.
@@ -55,7 +55,7 @@ while limit > 0 do
 end
 return out
 """
-"""Read messages with the number of removals; third in the answer is whether large ones cut it short."""
+"""Read messages with the number of removals; the third result is True if large messages shortened it."""
 
 PAGE = """
 -- KEYS: store. ARGV: prefix of sessions, list, command, from, to, limit.
@@ -68,7 +68,7 @@ for i, member in ipairs(members) do
 end
 return out
 """
-"""Read the encryption mark, and a range of a list with the headers; on one server only, because the headers have tags of their own."""
+"""Read the encryption manifest and a range of the index with the headers; not on a cluster, where headers have other tags."""
 
 COMMIT = """
 -- KEYS: the base of the store's keys where ARGV[3] is '1', then a header each. ARGV: see `commit`.
@@ -215,4 +215,4 @@ if store then redis.call('HSETNX', store .. 'meta', 'format', format) end
 while at < #ARGV do change[take()]() end
 return answer('done')
 """
-"""Check that nobody came in between, and make all changes of a unit of work, or none."""
+"""Check that no other writer changed the sessions, and commit all changes of a unit of work, or none."""

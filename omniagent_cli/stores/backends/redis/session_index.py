@@ -1,4 +1,4 @@
-"""Listing and counting the sessions of a Redis store by its sorted sets, a page at a time."""
+"""The session index of a Redis store: listing and counting by sorted sets, one page at a time."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from omniagent_cli.stores.backends.redis.rows import (
 from omniagent_cli.stores.backends.redis.scripts import PAGE
 
 PAGE_SIZE = 500
-"""Headers in one answer."""
+"""Headers per response."""
 
 Bounds = tuple[bytes, bytes]
-"""From and to, as ZRANGEBYLEX takes them."""
+"""Range of ZRANGEBYLEX."""
 
 
-class Lists:
-    """The lists of one store.
+class SessionIndex:
+    """The index of one store.
 
     Args:
-        link: the way to it.
+        link: the connection.
         now: returns the time that decides about expiry.
-        heard: is told the encryption mark that comes with a page.
+        heard: receives the encryption manifest that comes with a page.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Lists:
         self._heard = heard
 
     def headers(self, query: ListQuery) -> list[Seen]:
-        """Return at least the headers that a query gives, in any order."""
+        """Return at least the headers that match a query, in any order."""
         found: list[Seen] = []
         for kind in _kinds(query):
             number = 0
@@ -59,7 +59,7 @@ class Lists:
         return found
 
     def _is_gone(self, seen: Seen) -> bool:
-        """Tell whether the server removed a session because it expired; only a purge wants to know of those."""
+        """Return True if the server removed a session because it expired; only a purge lists those."""
         expires_at = seen.header.expires_at if seen.header is not None and not seen.etag else None
         return expires_at is not None and expires_at <= format_time(self._now())
 
@@ -111,7 +111,7 @@ class Lists:
         return members
 
     def _look(self, members: Sequence[bytes]) -> list[Any]:
-        """Read headers from wherever on a cluster they are."""
+        """Read headers from all nodes of a cluster."""
 
         def look(client: Any) -> list[Any]:
             pipeline = client.pipeline(transaction=False)
@@ -123,7 +123,7 @@ class Lists:
         return self._link.ask(look) if members else []
 
     def _fill(self, members: Sequence[bytes], seen: list[Seen]) -> None:
-        """Put what the lists know in place of headers that expired or were lost."""
+        """Replace missing headers by what the index knows."""
         gaps = [number for number, one in enumerate(seen) if one.header is None]
         if gaps:
             uids = [member_uid(members[number]) for number in gaps]
@@ -139,7 +139,7 @@ class Lists:
         ]
 
     def count(self, query: ListQuery) -> int:
-        """Count the headers of a query, by the length of the lists or else by what they know of each session."""
+        """Count the headers of a query, by the size of the sets or else by the index entries."""
         plain = not (query.prefix or query.updated_from or query.updated_before)
         if (
             plain
@@ -183,7 +183,7 @@ def _kinds(query: ListQuery) -> list[str]:
 
 
 def _plan(kind: str, query: ListQuery) -> tuple[str, bool, list[Bounds]]:
-    """Return the list to read for a query, in which direction, and which parts of it."""
+    """Return the set to read for a query, its direction, and its ranges."""
     if query.expired_by is not None and query.after is None:
         return f"{kind}:expires", False, [(b"-", b"(" + query.expired_by.encode() + b"\x01")]
     if query.sort == "id":
@@ -192,7 +192,7 @@ def _plan(kind: str, query: ListQuery) -> tuple[str, bool, list[Bounds]]:
 
 
 def _groups(query: ListQuery) -> list[bool]:
-    """Return pinned, then not pinned, as far as the query and its cursor want them."""
+    """Return the pinned and unpinned groups that the query and its cursor select."""
     wanted = [True, False] if query.pinned is None else [query.pinned]
     place = query.after
     return [pinned for pinned in wanted if place is None or place.pinned >= pinned]
@@ -233,9 +233,9 @@ def _go_on(low: bytes, high: bytes, member: bytes, *, descending: bool) -> Bound
 
 
 def _fitting(query: ListQuery, member: bytes, seen: Seen) -> Seen:
-    """Give a header that was changed after its list was read the sort key it was listed with.
+    """Give a header that was changed after the index was read the sort key of its index entry.
 
-    A cursor made from it would else lead back to the beginning.
+    A cursor made from the new key would return to the beginning.
     """
     header = seen.header
     key = member.partition(b"\x00")[0][1:]

@@ -1,4 +1,4 @@
-"""Sessions on a Redis or Valkey server, shared by many machines."""
+"""Session store on a Redis or Valkey server, shared by many machines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from omniagent_cli.stores.backend import Transaction
 from omniagent_cli.stores.backends.redis.commit import ChangedError
 from omniagent_cli.stores.backends.redis.connection import Link, prefix_in
 from omniagent_cli.stores.backends.redis.rows import Keys, read_seen
-from omniagent_cli.stores.backends.redis.unit import Memory, RedisUnit
+from omniagent_cli.stores.backends.redis.unit import HeaderCache, RedisUnit
 from omniagent_cli.stores.store import SessionStore
 
 if TYPE_CHECKING:
@@ -24,28 +24,28 @@ T = TypeVar("T")
 DEFAULT_PREFIX = "omniagent:"
 
 _PATIENCE_SECONDS = 30.0
-"""For how long a unit of work is run again because others write to the same session."""
+"""Time for which a unit of work is repeated after conflicts with other writers."""
 
 _HOLD_AFTER = 5
-"""After so many conflicts a writer takes the session for itself for a moment, so that none starves."""
+"""Number of conflicts after which a writer reserves the session, so that none starves."""
 
 _BASE_OPTIONS = ("ttl", "trash_ttl", "clock")
 
 
 class RedisStore(SessionStore):
-    """Sessions on a Redis server, 6.2 or newer, or on a cluster of them; Valkey too.
+    """Sessions on a Redis server, 6.2 or newer, on a cluster, or on Valkey.
 
-    Everything about one session changes in one step and expires together, by the server's clock. An acknowledged
-    write is kept as the server is set to keep it: see `info`. On a cluster, what concerns two sessions, and the
-    lists, follow in steps of their own, in an order that loses no text. A purge has the server write its append-only
-    file anew, which takes it a while; its snapshots and backups keep what was removed until they are replaced.
+    Everything about one session changes in one step and expires together, by the server's clock. The durability of an
+    acknowledged write depends on the server's settings: see `info`. On a cluster, changes of two sessions and of the index
+    are separate steps, in an order that loses no message. A purge makes the server rewrite its append-only file, which takes
+    some time; its snapshots and backups keep removed content until they are replaced.
 
     Args:
-        url: ``redis://user:password@host:6379/0?prefix=mine:``, or ``rediss://`` for TLS; the query may hold what the
-            driver takes (``ssl_ca_certs``, ``socket_timeout``, ``unix_socket_path``...).
+        url: ``redis://user:password@host:6379/0?prefix=mine:``, or ``rediss://`` for TLS; the query may contain options of
+            the driver (``ssl_ca_certs``, ``socket_timeout``, ``unix_socket_path``...).
         read_only: never write.
-        prefix: what the names of all keys begin with; stores with different prefixes never see each other.
-        options: those of every store, and what the driver takes (``host``, ``port``, ``password``, ``db``, ``ssl``...).
+        prefix: prefix of all keys; stores with different prefixes are separate.
+        options: those of every store, and of the driver (``host``, ``port``, ``password``, ``db``, ``ssl``...).
     """
 
     backend = "redis"
@@ -68,14 +68,14 @@ class RedisStore(SessionStore):
                 f"{prefix!r} cannot be the key prefix of a Redis store; write something like omniagent: without braces"
             )
         self._read_only = read_only
-        # A clock that was handed in, by a test, decides instead of the server's.
+        # A clock given by a test replaces the server's.
         self._own_clock = own.get("clock")
         self._link = Link(url, Keys(prefix), options)
-        self._memory = Memory()
+        self._memory = HeaderCache()
 
     @property
     def url(self) -> str:
-        """Where the store is, without the password."""
+        """The URL of the store, without the password."""
         return self._link.url
 
     def __repr__(self) -> str:
@@ -119,7 +119,7 @@ class RedisStore(SessionStore):
                 guess = False
 
     def _learn(self, error: ChangedError) -> bool:
-        """Take note of what a commit found instead of what was expected, and tell whether to build on that."""
+        """Record what a commit found instead of the expected state; return True if it is worth using."""
         if error.uid is None:
             return True
         self._memory.forget(error.uid)
@@ -158,7 +158,7 @@ class RedisStore(SessionStore):
         return keep_copy(self._link, f"before-repair-{self._clock():%Y%m%d-%H%M%S}:")
 
     def info(self) -> dict[str, Any]:
-        """Return facts about the store and how its server keeps what was acknowledged; sizes in bytes."""
+        """Return facts about the store and the durability of its server; sizes in bytes."""
         facts = super().info()
         facts["schema_version"] = self._format()
         server = self._link.facts()
@@ -171,7 +171,7 @@ class RedisStore(SessionStore):
 
 
 def _warnings(server: dict[str, Any]) -> list[str]:
-    """Return what may cost acknowledged writes on this server, as sentences."""
+    """Return settings of this server that may lose acknowledged writes, as sentences."""
     told = []
     if server["appendonly"] == "no":
         told.append(

@@ -1,4 +1,4 @@
-"""One unit of work on a Redis store: reads at once, collects the writes, and sends them when the work is done."""
+"""One unit of work on a Redis store: it reads immediately, collects the writes, and commits them at the end."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ from omniagent_cli.stores.backends.redis.rows import (
     record_keys,
 )
 from omniagent_cli.stores.backends.redis.scripts import LOOK, ROWS
-from omniagent_cli.stores.backends.redis.session_index import Lists
+from omniagent_cli.stores.backends.redis.session_index import SessionIndex
 
 CHUNK = 500
-"""Messages read in one answer; the script cuts it short when they are large."""
+"""Messages per response; the script shortens it if they are large."""
 
 HOLD_MS = 3000
-"""For how long a session is kept for one writer at most."""
+"""Maximum time for which a session is reserved for one writer."""
 
 
-class Memory:
-    """Headers as this process last saw them, so that an append need not read what the commit checks anyway."""
+class HeaderCache:
+    """A cache of headers as this process last saw them, so that an append need not read what the commit checks anyway."""
 
     __slots__ = ("_seen", "_uids")
 
@@ -50,15 +50,15 @@ class Memory:
         self._uids: dict[str, str] = {}
 
     def uid(self, session_id: str) -> str | None:
-        """Return the uid that an id had."""
+        """Return the cached uid of an id."""
         return self._uids.get(session_id)
 
     def seen(self, uid: str) -> Seen | None:
-        """Return a header without its payload."""
+        """Return a cached header without its payload."""
         return self._seen.get(uid)
 
     def keep(self, seen: Seen) -> None:
-        """Remember a visible header; none but a thousand are."""
+        """Cache a visible header, up to a thousand."""
         header = seen.header
         if header is None or header.hidden:
             return
@@ -68,26 +68,26 @@ class Memory:
         self._uids[header.id] = header.uid
 
     def forget(self, uid: str) -> None:
-        """Forget a session."""
+        """Remove a session from the cache."""
         self._seen.pop(uid, None)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Clear the cache."""
         self._seen.clear()
         self._uids.clear()
 
 
 class RedisUnit(Transaction):
-    """One unit of work.
+    """One transaction.
 
     Attributes:
-        guessed: it stands on a header from memory, which only a commit proves right.
+        guessed: it uses a cached header, which only the commit verifies.
     """
 
     def __init__(
         self,
         link: Link,
-        memory: Memory,
+        memory: HeaderCache,
         token: str,
         clock: Clock | None,
         *,
@@ -104,7 +104,7 @@ class RedisUnit(Transaction):
         self._guess = guess
         self._hold = hold and write
         self._seen: dict[str, Seen] = {}
-        self._lists = Lists(link, self.now, self._heard_mark)
+        self._lists = SessionIndex(link, self.now, self._heard_mark)
         self._mark: bytes | None = None
         self._now: datetime | None = None
 
@@ -137,7 +137,7 @@ class RedisUnit(Transaction):
         return self._link.keys.store
 
     def _guessed(self, uid: str, session_id: str | None, *, payload: bool) -> HeaderRow | None:
-        """Return a header from memory, for work that ends in a commit which finds out whether it still holds."""
+        """Return a cached header, for work that ends in a commit, which verifies it."""
         seen = self._memory.seen(uid) if self._guess and self._write and not payload else None
         if seen is None or seen.header is None or uid in self._seen:
             return None
@@ -150,7 +150,7 @@ class RedisUnit(Transaction):
         return replace(header)
 
     def _present(self, uid: str, *, payload: bool) -> HeaderRow | None:
-        """Return a header, or what the lists know of one that expired; one that was lost is an error."""
+        """Return a header, or what the index knows of an expired one; a lost one is an error."""
         header = self._look(uid, payload=payload)
         if header is not None:
             return header
@@ -188,7 +188,7 @@ class RedisUnit(Transaction):
         return replace(seen.header)
 
     def _note(self, uid: str, seen: Seen) -> None:
-        """Remember how a session was seen; seen twice differently, the unit of work has to run again."""
+        """Record the state of a session; a second, different state makes the unit of work run again."""
         before = self._seen.setdefault(uid, seen)
         if before.removals != seen.removals or (self._write and before.etag != seen.etag):
             self._memory.forget(uid)
@@ -210,7 +210,7 @@ class RedisUnit(Transaction):
                 raise ChangedError
         return number
 
-    # Writes.
+    # Writes
 
     def put(self, header: HeaderRow) -> None:
         self._mind(header.uid)
@@ -255,15 +255,15 @@ class RedisUnit(Transaction):
         self.changes.steps.append(("meta", [], (f"m:{key}", value)))
 
     def _mind(self, uid: str) -> None:
-        """Have the commit check that a session is still as it was seen."""
+        """Make the commit check that a session is unchanged."""
         if uid in self._seen:
             self.changes.guards[uid] = self._seen[uid]
 
     def commit(self) -> bool:
-        """Send what was collected and tell whether there was anything.
+        """Commit the collected writes and return True if there were any.
 
         Raises:
-            ChangedError: somebody else came in between; the work has to run again.
+            ChangedError: another writer changed a session; the work must run again.
         """
         changes = self.changes
         if not changes.sessions and not changes.steps:
@@ -280,7 +280,7 @@ class RedisUnit(Transaction):
                 self._memory.keep(Seen(etag, removals, change.seen.records, change.header))
         return True
 
-    # Messages and other records.
+    # Messages and other records
 
     def rows(self, uid: str, span: RowRange = EVERYTHING) -> Iterable[MessageRow]:
         left = span.limit
@@ -364,7 +364,7 @@ class RedisUnit(Transaction):
         return found
 
     def encryption(self) -> bytes | None:
-        """Return the mark as it was last heard; what is read next, or the commit, says whether it still is so."""
+        """Return the last known manifest; the next read or the commit verifies it."""
         mark = self._link.mark
         if self._link.cluster or mark is None or not self._guess:
             found = self.meta("encryption")
@@ -388,7 +388,7 @@ def _bounds(span: RowRange) -> tuple[Any, Any]:
 
 
 def lost_header(header: HeaderRow) -> CorruptSession:
-    """Make the error about a session of which the lists know and the server kept no header."""
+    """Return the error for a session that is in the index and has no header."""
     return CorruptSession(
         f"the session {header.id!r} is damaged: its header is gone from the server, which may have evicted it"
         " (maxmemory-policy); restore it from a backup of the server, or run: omniagent store check --repair",

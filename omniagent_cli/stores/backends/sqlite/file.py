@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from omniagent_cli.errors import NewerVersion, StoreUnreachable, UsageError
+from omniagent_cli.private_files import make_private_directory
 from omniagent_cli.stores.backends.sqlite.errors import translate_error
 from omniagent_cli.stores.backends.sqlite.file_header import (
     APPLICATION_ID,
@@ -19,7 +20,7 @@ from omniagent_cli.stores.backends.sqlite.file_header import (
     watched,
 )
 from omniagent_cli.stores.backends.sqlite.wal import check_recovered, left_behind
-from omniagent_cli.stores.private import make_private_directory, unwritable
+from omniagent_cli.stores.disk_errors import write_error
 
 ENCRYPTED_FLAG = 1 << 16
 """Flag in ``user_version`` of an encrypted store. Every write reads ``user_version`` anyway, and an omniagent without
@@ -262,7 +263,7 @@ def _create_private(path: str) -> None:
             finally:
                 os.close(descriptor)
     except OSError as error:
-        raise unwritable(path, error) from error
+        raise write_error(path, error) from error
 
 
 def _bring_up(
@@ -333,7 +334,7 @@ def back_up(path: str, target: str) -> None:
     try:
         same = Path(target).exists() and Path(target).samefile(path)
     except OSError as error:
-        raise unwritable(target, error) from error
+        raise write_error(target, error) from error
     if same:
         raise UsageError(f"{target} is the store itself; name another file for the backup")
     try:
@@ -349,7 +350,7 @@ def back_up(path: str, target: str) -> None:
             os.fsync(file.fileno())
         Path(partial).replace(target)
     except OSError as error:
-        raise unwritable(target, error) from error
+        raise write_error(target, error) from error
     except sqlite3.Error as error:
         raise translate_error(error, target) from error
     finally:

@@ -19,7 +19,7 @@ from typing import BinaryIO, NamedTuple
 
 from omniagent_cli.errors import StoreCorrupt
 from omniagent_cli.stores.backends.sqlite.file_header import is_connected
-from omniagent_cli.stores.private import unwritable
+from omniagent_cli.stores.disk_errors import write_error
 
 DAMAGED = "-wal.damaged-"
 """What is between the name of a store and a time in the name of a copy of its damaged WAL."""
@@ -145,7 +145,7 @@ def check_recovered(connection: sqlite3.Connection, path: str, left: Leftover) -
     except FileNotFoundError:
         return
     except OSError as error:
-        raise unwritable(copy, error) from error
+        raise write_error(copy, error) from error
     raise StoreCorrupt(
         f"the last changes of {path} cannot be read, because its WAL was damaged; all before them are whole, and"
         f" {copy} holds a copy of it. Repeat to go on without them"
