@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import groupby
-from typing import NamedTuple
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 from omniagent_cli.json_format import format_time
 from omniagent_cli.models import new_uid
@@ -88,7 +89,14 @@ class HeaderRow:
 
 
 HEADER_COLUMNS = tuple(HeaderRow.__dataclass_fields__)
-"""Column names of a header, in the order of the attributes of `HeaderRow`."""
+"""Column names of a header, in the order of the attributes of `HeaderRow`; preview and payload are the last two."""
+
+_facts = attrgetter(*HEADER_COLUMNS[:-1])
+
+
+def header_values(header: HeaderRow) -> tuple[Any, ...]:
+    """Return the values of `HEADER_COLUMNS`; a payload that was not read is empty."""
+    return (*_facts(header), header.payload or b"")
 
 
 class Cursor(NamedTuple):

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from omniagent_cli.stores.backend import HeaderRow, ListQuery, RowRange
+from omniagent_cli.stores.backend import HEADER_COLUMNS, ListQuery, RowRange
 
-COUNTED = (
-    "uid, id, created_at, updated_at, agent_id, model, ttl_seconds, expires_at, message_count, next_position,"
-    " revision, pinned, archived, hidden, preview"
-)
-HEADER = f"{COUNTED}, payload"
+COUNTED = ", ".join(HEADER_COLUMNS[:-1])
+HEADER = ", ".join(HEADER_COLUMNS)
 ROW = "position, id, turn_id, role, created_at, status, payload"
 KEY = "(SELECT key FROM $sessions WHERE uid = %s)"
 
@@ -23,11 +20,11 @@ BATCHES = {
     size: f"INSERT INTO $messages (session, words, {ROW}) VALUES {', '.join([_ONE] * size)}"  # noqa: S608  # constants
     for size in (4, 2, 1)  # the driver caches how to read statements of up to 50 values
 }
-_COLUMNS = [column.strip() for column in HEADER.split(",")]
-_MARKS = ", ".join("%b" if column in ("preview", "payload") else "%s" for column in _COLUMNS)
+_MARKS = ", ".join("%b" if column in ("preview", "payload") else "%s" for column in HEADER_COLUMNS)
 INSERT = f"INSERT INTO $sessions ({HEADER}) VALUES ({_MARKS})"  # noqa: S608  # constants
 _SETS = ", ".join(
-    f"{column} = {'%b' if column in ('preview', 'payload') else '%s'}" for column in _COLUMNS[1:]
+    f"{column} = {'%b' if column in ('preview', 'payload') else '%s'}"
+    for column in HEADER_COLUMNS[1:]
 )
 UPDATE = f"UPDATE $sessions SET {_SETS} WHERE uid = %s"  # noqa: S608  # constants
 BUMP = (
@@ -35,28 +32,6 @@ BUMP = (
     " revision = %s, preview = %b WHERE uid = %s"
 )
 SPAN = f"session = {KEY} AND position >= %s AND position <= %s"
-
-
-def header_values(header: HeaderRow) -> tuple[Any, ...]:
-    """Return the parameters of `HEADER`."""
-    return (
-        header.uid,
-        header.id,
-        header.created_at,
-        header.updated_at,
-        header.agent_id,
-        header.model,
-        header.ttl_seconds,
-        header.expires_at,
-        header.message_count,
-        header.next_position,
-        header.revision,
-        header.pinned,
-        header.archived,
-        header.hidden,
-        header.preview,
-        header.payload or b"",
-    )
 
 
 def span_values(uid: str, span: RowRange) -> tuple[str, int, int]:

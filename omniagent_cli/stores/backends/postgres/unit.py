@@ -23,6 +23,7 @@ from omniagent_cli.stores.backend import (
     MessageRow,
     RowRange,
     Transaction,
+    header_values,
 )
 from omniagent_cli.stores.backends.postgres.errors import AgainError, AloneError
 from omniagent_cli.stores.backends.postgres.full_text import as_tsquery, index_words
@@ -40,7 +41,6 @@ from omniagent_cli.stores.backends.postgres.statements import (
     UPDATE,
     WORDS,
     conditions,
-    header_values,
     span_values,
 )
 

@@ -35,7 +35,7 @@ _CLOCK_SECONDS = 30.0
 
 _REWRITE_SECONDS = 30.0
 _REWRITING = ("in_progress", "scheduled")
-_STILL_THERE = "what was removed is gone from the store and still stands in the append-only file"
+_STILL_THERE = "removed content is no longer in the store but still in the append-only file"
 _DIGESTS = {
     script: hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
     for script in vars(scripts).values()
@@ -227,7 +227,7 @@ class Link:
                     begun = self._allowed(partial(_rewrite, node))
                 if begun is None:
                     raise StoreLocked(
-                        f"{_STILL_THERE} of {self.url}, and this user may not have it written anew;"
+                        f"{_STILL_THERE} of {self.url}, and this user may not rewrite it;"
                         " ask who runs the server for BGREWRITEAOF"
                     )
                 self._await_rewriting(node, until)
@@ -236,7 +236,7 @@ class Link:
         while any(self._ask_allowed(f"aof_rewrite_{word}", node) for word in _REWRITING):
             if time.monotonic() > until:
                 raise StoreLocked(
-                    f"{_STILL_THERE} of {self.url}, which is being written anew and takes long; it goes when that is done"
+                    f"{_STILL_THERE} of {self.url}, which is being rewritten; it is removed when that is done"
                 )
             time.sleep(0.01)
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from omniagent_cli.errors import CorruptSession
 from omniagent_cli.json_format import dump, load
-from omniagent_cli.stores.backend import HeaderRow, MessageRow
+from omniagent_cli.stores.backend import HeaderRow, MessageRow, header_values
 
 FORMAT = "1"
 """Version of the format, stored in ``meta``; another one is written by a newer omniagent."""
@@ -79,24 +79,7 @@ ABSENT = Seen(b"", b"", 0, None)
 
 def header_fields(header: HeaderRow) -> bytes:
     """Return the fields of a header without preview and payload."""
-    return dump(
-        [
-            header.uid,
-            header.id,
-            header.created_at,
-            header.updated_at,
-            header.agent_id,
-            header.model,
-            header.ttl_seconds,
-            header.expires_at,
-            header.message_count,
-            header.next_position,
-            header.revision,
-            header.pinned,
-            header.archived,
-            header.hidden,
-        ]
-    )
+    return dump(list(header_values(header)[:-2]))
 
 
 def read_seen(uid: str, found: Sequence[Any]) -> Seen:

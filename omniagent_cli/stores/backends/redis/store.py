@@ -112,7 +112,7 @@ class RedisStore(SessionStore):
                 self._wait(conflicts, until)
             except StoreUnavailable:
                 raise  # above all a commit that may have been done
-            except Exception:  # whatever a guess led to is no error before it was done without
+            except Exception:  # an error after a guess is only real if it also occurs without one
                 unit.changes.discard()
                 if not unit.guessed:
                     raise
@@ -172,18 +172,20 @@ class RedisStore(SessionStore):
 
 def _warnings(server: dict[str, Any]) -> list[str]:
     """Return settings of this server that may lose acknowledged writes, as sentences."""
-    told = []
+    warnings = []
     if server["appendonly"] == "no":
-        told.append(
+        warnings.append(
             "appendonly is off: a crash of the server loses what came after its last snapshot"
         )
     elif server["appendonly"] == "yes" and server["appendfsync"] != "always":
-        told.append(
+        warnings.append(
             f"appendfsync is {server['appendfsync']}: a crash of the machine may lose the last moments"
         )
     policy = server["maxmemory_policy"]
     if policy not in ("noeviction", "unknown"):
-        told.append(f"maxmemory-policy is {policy}: a full server removes sessions; set noeviction")
+        warnings.append(
+            f"maxmemory-policy is {policy}: a full server removes sessions; set noeviction"
+        )
     if "unknown" in (server["appendonly"], policy):
-        told.append("the server does not tell how it keeps data; ask who runs it")
-    return told
+        warnings.append("the server does not report its durability settings; ask its administrator")
+    return warnings

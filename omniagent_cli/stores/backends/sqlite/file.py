@@ -19,7 +19,7 @@ from omniagent_cli.stores.backends.sqlite.file_header import (
     inspect,
     watched,
 )
-from omniagent_cli.stores.backends.sqlite.wal import check_recovered, left_behind
+from omniagent_cli.stores.backends.sqlite.wal import check_recovered, read_leftover_wal
 from omniagent_cli.stores.disk_errors import write_error
 
 ENCRYPTED_FLAG = 1 << 16
@@ -144,7 +144,7 @@ def connect(
         if read_only or (exists and not writable(path)):
             return _connect_read_only(path)
         _create_private(path)
-        left = left_behind(path) if wal else None
+        left = read_leftover_wal(path) if wal else None
         connection = _connect(path, "mode=rw")
         try:
             if left is not None:

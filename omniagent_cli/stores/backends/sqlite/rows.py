@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from omniagent_cli.stores.backend import HeaderRow, ListQuery, RowRange
+from omniagent_cli.stores.backend import HEADER_COLUMNS, HeaderRow, ListQuery, RowRange
 
-COUNTED = (
-    "uid, id, created_at, updated_at, agent_id, model, ttl_seconds, expires_at, message_count, next_position,"
-    " revision, pinned, archived, hidden, preview"
-)
-HEADER = f"{COUNTED}, payload"
+COUNTED = ", ".join(HEADER_COLUMNS[:-1])
+HEADER = ", ".join(HEADER_COLUMNS)
 ROW = "position, id, turn_id, role, created_at, status, payload"
-_COLUMNS = [column.strip() for column in HEADER.split(",")]
-UPDATE = (
-    f"UPDATE sessions SET {', '.join(f'{column} = ?' for column in _COLUMNS[1:])} WHERE key = ?"  # noqa: S608  # constants
-)
+UPDATE = f"UPDATE sessions SET {', '.join(f'{column} = ?' for column in HEADER_COLUMNS[1:])} WHERE key = ?"  # noqa: S608  # constants
 # The columns an append changes. With more, SQLite would rewrite every index of the table.
 BUMP = (
     "UPDATE sessions SET updated_at = ?, model = ?, expires_at = ?, message_count = ?, next_position = ?,"
@@ -28,28 +22,6 @@ def read_header(row: tuple[Any, ...]) -> HeaderRow:
     header = HeaderRow(*row)
     header.pinned, header.archived, header.hidden = bool(row[11]), bool(row[12]), bool(row[13])
     return header
-
-
-def header_values(header: HeaderRow) -> tuple[Any, ...]:
-    """Return the values of the columns in `HEADER`."""
-    return (
-        header.uid,
-        header.id,
-        header.created_at,
-        header.updated_at,
-        header.agent_id,
-        header.model,
-        header.ttl_seconds,
-        header.expires_at,
-        header.message_count,
-        header.next_position,
-        header.revision,
-        header.pinned,
-        header.archived,
-        header.hidden,
-        header.preview,
-        header.payload or b"",
-    )
 
 
 def span_condition(session: int | None, span: RowRange) -> tuple[str, list[Any]]:

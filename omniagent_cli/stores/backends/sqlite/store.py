@@ -146,7 +146,7 @@ class SqliteStore(SessionStore):
         if self._connection is not None:
             self._check_identity()
         if write and self._identity is None:
-            self._disconnect()  # the in-memory database that stands for a missing file
+            self._disconnect()  # the in-memory database for a missing file
         if self._connection is None:
             self._connect(write=write)
         connection = cast("sqlite3.Connection", self._connection)

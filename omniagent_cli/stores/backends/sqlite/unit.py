@@ -18,6 +18,7 @@ from omniagent_cli.stores.backend import (
     MessageRow,
     RowRange,
     Transaction,
+    header_values,
 )
 from omniagent_cli.stores.backends.sqlite.file import ENCRYPTED_FLAG
 from omniagent_cli.stores.backends.sqlite.rows import (
@@ -26,7 +27,6 @@ from omniagent_cli.stores.backends.sqlite.rows import (
     HEADER,
     ROW,
     UPDATE,
-    header_values,
     list_condition,
     read_header,
     span_condition,

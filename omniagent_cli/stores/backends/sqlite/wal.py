@@ -1,10 +1,9 @@
-"""A WAL that a crash left behind, looked at before SQLite takes it in: damage in its middle must not pass for its end.
+"""Check of a WAL left by a crash, before SQLite recovers it: damage in its middle must not be taken for its end.
 
-SQLite reads a WAL up to the first frame whose checksum is wrong, because a crash leaves such frames at the end,
-and drops what follows without a word. Here what follows is looked at: frames are written one after another, so
-when there is more beyond the end of a transaction, that transaction was complete, and was changed afterwards.
-And a process that was killed leaves behind how far it came, in the shared memory beside the file.
-The form of the file: https://www.sqlite.org/fileformat2.html#the_write_ahead_log
+SQLite reads a WAL up to the first frame with a wrong checksum, because a crash leaves such frames at the end, and drops
+the rest silently. Frames are written one after another, so if frames follow the end of a transaction, that transaction
+was complete and was damaged later. A killed process also leaves the number of written frames in the shared memory file.
+File format: https://www.sqlite.org/fileformat2.html#the_write_ahead_log
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from omniagent_cli.stores.backends.sqlite.file_header import is_connected
 from omniagent_cli.stores.disk_errors import write_error
 
 DAMAGED = "-wal.damaged-"
-"""What is between the name of a store and a time in the name of a copy of its damaged WAL."""
+"""Part between the name of a store and a time in the name of a copy of its damaged WAL."""
 
 _MAGIC = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
 _HEADER_BYTES = 32
@@ -35,14 +34,14 @@ _USERS_BYTE = 128
 """Locked by everyone who uses a WAL, in its shared memory: https://www.sqlite.org/walformat.html#wal_locks"""
 
 
-class Leftover(NamedTuple):
-    """What a WAL holds by the look of its frames.
+class WalRemainder(NamedTuple):
+    """The frames of a WAL.
 
     Attributes:
-        salts: what tells its frames from those of an earlier one further back in the file.
-        ends: the numbers of the frames that end a transaction, from 1.
-        last: the number of the last frame.
-        known: the number of the last frame that was written, as the shared memory says; 0 when it does not.
+        salts: value that distinguishes its frames from older ones further back in the file.
+        ends: numbers of the frames that end a transaction, from 1.
+        last: number of the last frame.
+        known: number of the last written frame in the shared memory; 0 if unknown.
     """
 
     salts: bytes
@@ -51,19 +50,19 @@ class Leftover(NamedTuple):
     known: int
 
 
-def left_behind(path: str) -> Leftover | None:
-    """Look through the WAL of a store that nobody has open; None: there is none, or somebody has."""
+def read_leftover_wal(path: str) -> WalRemainder | None:
+    """Read the WAL of a store that no process has open; None if there is no WAL, or the store is open."""
     try:
         with open(path + "-wal", "rb", buffering=0) as file:  # noqa: PTH123  # this runs at every start
             if is_connected(path) or (memory := _memory(path + "-shm")) is None:
                 return None
             return _read(file, memory)
     except OSError:
-        return None  # it went just now, or cannot be read, which SQLite will say
+        return None  # it was removed just now, or SQLite will report that it cannot be read
 
 
 def _memory(shm: str) -> bytes | None:
-    """Return what stands in the shared memory that nobody uses; None when somebody does, or we cannot tell."""
+    """Return the shared memory file if no process uses it; None if one does, or this cannot be determined."""
     if not sys.platform.startswith("linux"):
         return None
     import fcntl
@@ -78,17 +77,17 @@ def _memory(shm: str) -> bytes | None:
 
 
 def _known(memory: bytes, salts: bytes) -> int:
-    """Return the last frame of a WAL with these salts (empty: any) that was written and is in no other file."""
+    """Return the last frame of a WAL with these salts (empty: any) that was written and not checkpointed."""
     if len(memory) < 100 or memory[:48] != memory[48:96] or salts not in (b"", memory[32:40]):
         return 0
     written, moved = unpack("=I", memory[16:20])[0], unpack("=I", memory[96:100])[0]
     return int(written) if written > moved else 0
 
 
-def _read(file: BinaryIO, memory: bytes) -> Leftover:
+def _read(file: BinaryIO, memory: bytes) -> WalRemainder:
     header = file.read(_HEADER_BYTES)
     if len(header) < _HEADER_BYTES:
-        return Leftover(b"", [], 0, _known(memory, b""))
+        return WalRemainder(b"", [], 0, _known(memory, b""))
     size = int.from_bytes(header[8:12], "big")
     if size not in (1 << power for power in range(9, 17)):
         size = 4096  # it was changed, and this is what we never change
@@ -106,11 +105,11 @@ def _read(file: BinaryIO, memory: bytes) -> Leftover:
             last = number
             if pages:
                 ends.append(number)
-    return Leftover(salts, ends, last, _known(memory, salts if whole else b""))
+    return WalRemainder(salts, ends, last, _known(memory, salts if whole else b""))
 
 
 def _is_whole(header: bytes) -> bool:
-    """Tell whether the checksum of a WAL's header is right."""
+    """Return True if the checksum of a WAL's header is right."""
     if header[:4] not in _MAGIC:
         return False
     order = ">" if header[3] & 1 else "<"
@@ -122,16 +121,16 @@ def _is_whole(header: bytes) -> bool:
     return (one, two) == unpack(">II", header[24:32])
 
 
-def check_recovered(connection: sqlite3.Connection, path: str, left: Leftover) -> None:
-    """Compare what SQLite took from a WAL with what is in it.
+def check_recovered(connection: sqlite3.Connection, path: str, left: WalRemainder) -> None:
+    """Compare the transactions that SQLite recovered from a WAL with those in it.
 
     Raises:
-        StoreCorrupt: transactions in it could not be read; a copy of it was made.
+        StoreCorrupt: some could not be read; a copy of the WAL was made.
     """
     try:
         _, taken, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
     except sqlite3.OperationalError:
-        return  # the disk is full: the WAL stays as it is, and is looked at again by who opens it next
+        return  # the disk is full: the WAL is unchanged and is checked again at the next start
     lost = [number for number in left.ends if number > taken]
     if left.known <= taken and (not lost or left.last == lost[0]):
         return  # at most what a crash leaves: the last transaction was not finished
@@ -139,7 +138,7 @@ def check_recovered(connection: sqlite3.Connection, path: str, left: Leftover) -
     try:
         with open(path + "-wal", "rb") as file:  # noqa: PTH123
             if _read(file, b"").salts != left.salts:
-                return  # somebody else has begun a new one
+                return  # another process has started a new one
             file.seek(0)
             _keep(file, copy)
     except FileNotFoundError:
@@ -148,7 +147,7 @@ def check_recovered(connection: sqlite3.Connection, path: str, left: Leftover) -
         raise write_error(copy, error) from error
     raise StoreCorrupt(
         f"the last changes of {path} cannot be read, because its WAL was damaged; all before them are whole, and"
-        f" {copy} holds a copy of it. Repeat to go on without them"
+        f" {copy} holds a copy of it. Repeat to continue without them"
     )
 
 
