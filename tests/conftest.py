@@ -12,6 +12,7 @@ import pytest
 pytest.register_assert_rewrite("omniagent_cli.testing")
 
 from tests.sandbox import watch  # noqa: E402  # after the rewriting is asked for
+from tests.servers.guardian import GUARDIAN  # noqa: E402
 
 VARIABLES = (
     "OMNIAGENT_",
@@ -38,6 +39,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(trylast=True)  # pytest makes the factory of directories in this hook
+def pytest_configure(config):
+    """Guard the run: its processes and its temporary directories are gone when it is."""
+    GUARDIAN.start(config._tmp_path_factory.getbasetemp())
+
+
 @pytest.fixture(autouse=True)
 def home(tmp_path_factory, monkeypatch):
     """Give each test an empty home and none of the person's settings."""
@@ -59,6 +66,7 @@ def pytest_collection_finish():
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # its line is printed after everything else
 def pytest_sessionfinish(session, exitstatus):
     """Name in one line what was skipped and how to install what is missing; in CI a skip fails the run."""
+    GUARDIAN.keep = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = reporter.stats.get("skipped") if reporter is not None else None
     failing = bool(skipped) and os.environ.get("CI") == "true" and exitstatus == 0

@@ -67,7 +67,7 @@ def talk(store: SessionStore, session_id: str, *texts: str) -> None:
 
 def environment(db: Path, **more: str) -> dict[str, str]:
     """Return the environment of a program that a test starts."""
-    kept = ("HOME", "PATH", "PYTHONPATH", "LD_LIBRARY_PATH")
+    kept = ("HOME", "TMPDIR", "PATH", "PYTHONPATH", "LD_LIBRARY_PATH")
     environ = {name: os.environ[name] for name in kept if name in os.environ}
     return {**environ, "OMNIAGENT_STORE": str(db), "TERM": "xterm-256color", **more}
 

@@ -16,6 +16,7 @@ from tests.cli.asking import Program
 from tests.cli.scene import environment, talk
 from tests.servers.chat_server import status
 from tests.servers.fixtures import chat_server
+from tests.servers.guardian import GUARDIAN
 
 __all__ = ["chat_server"]
 
@@ -303,10 +304,9 @@ def test_nowhere_to_write_and_no_home(db, filled):
     """In a home that nobody may write, and without any, it says so and ends as ever."""
     import shutil
     import subprocess
-    import tempfile
 
     filled.close()
-    place = Path(tempfile.mkdtemp())
+    place = GUARDIAN.make_directory("omniagent-test-")
     try:
         shutil.copyfile(db, place / "sessions.db")
         place.chmod(0o555)

@@ -15,8 +15,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.servers.guardian import GUARDIAN
-
 _SWITCHES = (
     "--headless=new",
     "--no-sandbox",  # CI runs as root, where there is none
@@ -102,7 +100,6 @@ class Browser:
             stderr=subprocess.DEVNULL,
             env={**os.environ, "HOME": str(folder)},
         )  # fmt: skip
-        GUARDIAN.process(self._process.pid)
         os.close(theirs_in)
         os.close(theirs_out)
         self._out, self._in = os.fdopen(ours_out, "wb"), os.fdopen(ours_in, "rb")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -26,6 +27,7 @@ class Home:
         self.environ = {
             "HOME": str(path),
             "PATH": os.environ["PATH"],
+            "TMPDIR": tempfile.gettempdir(),
             "TERM": "xterm-256color",
             "LANG": "C.UTF-8",
             "OMNIAGENT_MODEL": "recall",

@@ -1,102 +1,165 @@
-"""A guardian of processes and directories: removes them when the test process is gone, however it ended.
+"""A guardian process: ends every process that a test run started and removes its directories, however the run ends.
 
-python guardian.py  (reads lines: ``process PID``, ``directory PATH``, ``done KEY``; its input ends with the test process)
+python guardian.py  (reads lines: ``root PATH``, ``directory PATH``, at the end ``keep`` or ``remove``, the root)
+
+A process belongs to the run if a directory of the run is named in its environment, its command line or its working
+directory (HOME of a test is such a directory), or if it is a forked copy of the test process.
 """
 
 from __future__ import annotations
 
 import atexit
 import os
+import re
+import select
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-_SECONDS = 5.0
+_OUTSIDE = "TESTS_OUTSIDE"  # workers inherit it with a TMPDIR inside the run
+_SECONDS = 30.0
+_POLL_SECONDS = 0.5
 
 
 class Guardian:
-    """The guardian process of this test process, started with the first thing to guard."""
+    """The guardian process of this test process.
+
+    Attributes:
+        outside: the directory for temporary files of the system.
+        keep: keep the root directory at the end of this process, for a look at the files of failed tests.
+    """
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
+        self.outside = os.environ.setdefault(_OUTSIDE, tempfile.gettempdir())
+        self.keep = False
 
-    def process(self, pid: int) -> None:
-        """End a process and all its descendants when this process is gone."""
-        self._send(f"process {pid}")
+    def start(self, root: Path) -> None:
+        """Start the guardian of a run, and put temporary files into the root directory of the run."""
+        self._process = subprocess.Popen(
+            [sys.executable, "-S", __file__], stdin=subprocess.PIPE, start_new_session=True
+        )
+        atexit.register(self._end)
+        scratch = root / "tmp"
+        scratch.mkdir(mode=0o700)
+        self._send(f"root {root}")
+        self._send(f"directory {scratch}")
+        os.environ["TMPDIR"] = tempfile.tempdir = str(scratch)
 
-    def directory(self, path: str | Path) -> None:
-        """Remove a directory when this process is gone."""
+    def make_directory(self, prefix: str) -> Path:
+        """Make a directory outside the root directory, for servers of another user; it is removed with the run."""
+        path = tempfile.mkdtemp(prefix=prefix, dir=self.outside)
         self._send(f"directory {path}")
-
-    def pid_file(self, path: str | Path) -> None:
-        """End the process named in the first line of a file, read only when this process is gone."""
-        self._send(f"pidfile {path}")
+        return Path(path)
 
     def _send(self, line: str) -> None:
-        if self._process is None:
-            self._process = subprocess.Popen(
-                [sys.executable, "-S", __file__], stdin=subprocess.PIPE, start_new_session=True
-            )
-            atexit.register(self._end)
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{line}\n".encode())
-        self._process.stdin.flush()
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.write(f"{line}\n".encode())
+            self._process.stdin.flush()
 
     def _end(self) -> None:
         assert self._process is not None
+        self._send("keep" if self.keep else "remove")
         self._process.communicate()
 
 
 GUARDIAN = Guardian()
 
 
-def _tree(pid: int) -> list[int]:
-    """Return a process and its descendants, as far as /proc lists them."""
-    found = [pid]
-    for parent in found:
-        with suppress(OSError):
-            for task in Path(f"/proc/{parent}/task").iterdir():
-                found += map(int, (task / "children").read_text().split())
+def _lines(parent: int) -> Iterator[str]:
+    """Yield the lines of the test process until it is gone; its forked copies may keep the pipe open."""
+    rest = b""
+    while os.getppid() == parent:
+        if not select.select([0], [], [], _POLL_SECONDS)[0]:
+            continue
+        data = os.read(0, 65536)
+        if not data:
+            return
+        *whole, rest = (rest + data).split(b"\n")
+        yield from map(os.fsdecode, whole)
+
+
+def _belongs(process: Path, names: re.Pattern[bytes], pipe: str) -> bool:
+    with suppress(OSError):
+        if names.search((process / "environ").read_bytes() + (process / "cmdline").read_bytes()):
+            return True
+        if names.search(os.fsencode((process / "cwd").readlink())):
+            return True
+        for descriptor in (process / "fd").iterdir():
+            with suppress(OSError):
+                if str(descriptor.readlink()) == pipe:
+                    return True
+    return False
+
+
+def _ancestors() -> list[int]:
+    """Return the number of this process and of all it descends from."""
+    found = [os.getpid(), os.getppid()]
+    with suppress(OSError):
+        while found[-1] > 1:
+            stat = Path(f"/proc/{found[-1]}/stat").read_text()
+            found.append(int(stat.rpartition(")")[2].split()[1]))
     return found
 
 
-def _started(pid: int) -> str:
-    """Return the start time of a process, which tells it from a later one with its number."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except OSError:
-        return ""
+def _found(directories: list[str], pipe: str, spared: list[int]) -> list[Path]:
+    """Return the processes of a run in /proc."""
+    names = re.compile(
+        b"(?:%s)(?![\\w.-])" % b"|".join(map(re.escape, map(os.fsencode, directories)))
+    )
+    return [
+        process
+        for process in Path("/proc").glob("[0-9]*")
+        if int(process.name) not in spared and _belongs(process, names, pipe)
+    ]
 
 
-def _kill(pids: list[int]) -> None:
-    for pid in pids:
-        with suppress(OSError):
-            os.kill(pid, signal.SIGKILL)
+def _is_guardian(process: Path) -> bool:
+    with suppress(OSError):
+        return os.fsencode(__file__) in (process / "cmdline").read_bytes().split(b"\0")
+    return False
+
+
+def _kill_all(directories: list[str], spared: list[int]) -> None:
+    """Kill the processes of the run until there are none; guardians of its workers end by themselves."""
+    pipe = f"pipe:[{os.fstat(0).st_ino}]"
     end = time.monotonic() + _SECONDS
-    while any(_started(pid) for pid in pids) and time.monotonic() < end:
-        time.sleep(0.01)
+    while (found := _found(directories, pipe, spared)) and time.monotonic() < end:
+        for process in found:
+            with suppress(OSError):
+                if not _is_guardian(process):
+                    os.kill(int(process.name), signal.SIGKILL)
+        time.sleep(0.02)
 
 
 def _guard() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    lines = []
-    for line in sys.stdin:
-        kind, _, value = line.rstrip("\n").partition(" ")
-        lines.append((kind, value, _started(int(value)) if kind == "process" else ""))
-    pids = [int(v) for kind, v, since in lines if kind == "process" and since == _started(int(v))]
-    for kind, value, _ in lines:
-        if kind == "pidfile":
-            with suppress(OSError, ValueError, IndexError):
-                pids.append(int(Path(value).read_text().splitlines()[0]))
-    _kill([child for pid in pids for child in _tree(pid)])
-    for kind, value, _ in lines:
-        if kind == "directory":
-            shutil.rmtree(value, ignore_errors=True)
+    spared = _ancestors()
+    directories: list[str] = []
+    root, kept = "", False
+    for line in _lines(spared[1]):
+        kind, _, value = line.partition(" ")
+        if kind == "root":
+            root = value
+        elif kind == "directory":
+            directories.append(value)
+        else:
+            kept = kind == "keep"
+            break
+    if root:
+        _kill_all([root, *directories], spared)
+    for path in directories if kept else [*directories, root]:
+        shutil.rmtree(path, ignore_errors=True)
+    current = Path(root).parent / "pytest-current"
+    if current.is_symlink() and not current.exists():
+        current.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

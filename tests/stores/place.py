@@ -1,9 +1,12 @@
 """Small programs that tests run as other processes, and as somebody who may do less."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+from tests.servers.guardian import GUARDIAN
 
 FORKING = Path(__file__).with_name("forking.py")
 NOBODY = 65534
@@ -49,7 +52,7 @@ def together(code, many, *arguments):
 
 def run_with_less_rights(code, path):
     """Run a program on `path` as somebody whom file permissions stop (they do not stop root)."""
-    return run(_BECOME + code, path)
+    return run(_BECOME + code, path, env={**os.environ, "TMPDIR": GUARDIAN.outside})
 
 
 def snapshot(directory):

@@ -3,9 +3,7 @@
 import atexit
 import hashlib
 import os
-import tempfile
 import warnings
-from pathlib import Path
 
 import psycopg
 
@@ -23,9 +21,7 @@ class PostgresServer:
     """A server in a directory of its own, reached by a Unix socket."""
 
     def __init__(self, *settings):
-        directory = Path(tempfile.mkdtemp(prefix="postgres-"))
-        GUARDIAN.directory(directory)
-        GUARDIAN.pid_file(directory / "data" / "postmaster.pid")
+        directory = GUARDIAN.make_directory("postgres-")
         self._server = get_server(directory / "data", cleanup_mode="delete")
         self.directory = directory
         self.start()

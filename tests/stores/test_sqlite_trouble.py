@@ -22,6 +22,7 @@ from omniagent_cli.errors import (
 from omniagent_cli.models import Message
 from omniagent_cli.stores.backends.sqlite import file as sqlite_file
 from omniagent_cli.stores.backends.sqlite.store import SqliteStore
+from tests.servers.guardian import GUARDIAN
 
 from .place import finish, run_with_less_rights, snapshot, start
 
@@ -34,7 +35,7 @@ def path(tmp_path):
 @pytest.fixture
 def open_place():
     """Return a directory that every user of the machine can reach."""
-    place = Path(tempfile.mkdtemp(prefix="omniagent-test-"))
+    place = GUARDIAN.make_directory("omniagent-test-")
     place.chmod(0o755)
     yield place
     for directory in [place, *[p for p in place.rglob("*") if p.is_dir()]]:
@@ -78,7 +79,7 @@ class TestReadOnlyPlaces:
             open_place.chmod(0o555)
             before = snapshot(open_place)
             code = "tempfile.tempdir = sys.argv[2]\n" + READS_BUT_DOES_NOT_WRITE
-            with tempfile.TemporaryDirectory() as scratch:
+            with tempfile.TemporaryDirectory(dir=GUARDIAN.outside) as scratch:
                 Path(scratch).chmod(0o777)
                 out = run_with_less_rights(code.replace("sys.argv[2]", repr(scratch)), path)
                 assert list(Path(scratch).iterdir()) == []
