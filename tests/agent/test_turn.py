@@ -349,7 +349,7 @@ def test_tool_round_trip(store):
 
 def test_parallel_calls_run_together_and_are_stored_in_order(store):
     """Calls of one answer run side by side; results keep the order of the calls."""
-    gate = threading.Barrier(2, timeout=5)
+    gate = threading.Barrier(2, timeout=60)
 
     def meet(name):
         gate.wait()

@@ -43,7 +43,7 @@ class Program:
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._process.stdout, selectors.EVENT_READ)
 
-    def wait_for(self, text: str, timeout: float = 20.0) -> None:
+    def wait_for(self, text: str, timeout: float = 60.0) -> None:
         """Read until the text has come."""
         end = time.monotonic() + timeout
         while text.encode() not in self.out:
@@ -79,7 +79,7 @@ class Program:
             err = self._process.stderr.read()
             self._process.wait(20)
             return b"", err
-        return self._process.communicate(timeout=20)
+        return self._process.communicate(timeout=60)
 
     def __enter__(self) -> Self:
         return self

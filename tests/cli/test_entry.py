@@ -191,7 +191,7 @@ def test_a_signal_ends_a_waiting_command_cleanly(filled, db, number, code):
     ) as process:  # fmt: skip
         assert process.stdout.readline() == b"one\n"
         process.send_signal(number)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (code, b"")
 
 

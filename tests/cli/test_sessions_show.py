@@ -119,7 +119,7 @@ def test_follow_goes_on(db, store):
         store.append("s", {"role": "user", "content": "third"})
         assert process.stdout.readline() == b"third\n"
         store.delete("s")
-        assert process.wait(timeout=30) == 1
+        assert process.wait(timeout=60) == 1
         assert process.stderr.read().startswith(b"omniagent: error: there is no session 's'")
 
 

@@ -121,7 +121,7 @@ class ShellDriver:
         self.wait_for(lambda: noted.exists() and self.lines()[-1:] == [PROMPT])
         return noted.read_text(encoding="utf-8").split("\0")[:-1]
 
-    def wait_for(self, condition, seconds: float = 15.0) -> None:
+    def wait_for(self, condition, seconds: float = 60.0) -> None:
         """Read until it holds; fail with the screen when it never does."""
         deadline = time.monotonic() + seconds
         while not condition():

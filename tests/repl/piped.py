@@ -25,7 +25,7 @@ from prompt_toolkit.input import PipeInput, create_pipe_input
 from prompt_toolkit.output.vt100 import Vt100_Output
 
 from omniagent_cli.cli import main
-from tests.repl.terminal import CTRL_D, Screen
+from tests.repl.terminal import CTRL_D, PATIENCE_SECONDS, Screen
 
 
 class _Screen(io.TextIOBase):
@@ -165,24 +165,26 @@ class PipedProgram:
         with self._changed:
             return [line.rstrip() for line in self.screen.display if line.strip()]
 
-    def wait_for(self, text: str, *, count: int = 1, timeout: float = 10.0) -> str:
+    def wait_for(self, text: str, *, count: int = 1, timeout: float = PATIENCE_SECONDS) -> str:
         """Wait until a text is shown (that many times) and return all that is shown."""
         return self.wait_until(lambda shown: shown.count(text) >= count, text, timeout=timeout)
 
-    def wait_match(self, pattern: str, *, timeout: float = 10.0) -> str:
+    def wait_match(self, pattern: str, *, timeout: float = PATIENCE_SECONDS) -> str:
         """Wait until a pattern is shown and return all that is shown."""
         found = re.compile(pattern)
         return self.wait_until(
             lambda shown: found.search(shown) is not None, pattern, timeout=timeout
         )
 
-    def wait_prompt(self, count: int, *, timeout: float = 10.0) -> str:
+    def wait_prompt(self, count: int, *, timeout: float = PATIENCE_SECONDS) -> str:
         """Wait until the prompt is shown for the next line, after that many prompts before."""
         return self.wait_until(
             lambda shown: len(re.findall(r"(?m)^you>", shown)) >= count, "you>", timeout=timeout
         )
 
-    def wait_until(self, ok: Callable[[str], bool], what: str, *, timeout: float = 10.0) -> str:
+    def wait_until(
+        self, ok: Callable[[str], bool], what: str, *, timeout: float = PATIENCE_SECONDS
+    ) -> str:
         """Wait until the screen satisfies a condition."""
         end = time.monotonic() + timeout
         with self._changed:
@@ -193,7 +195,7 @@ class PipedProgram:
                     raise AssertionError(f"{what!r} is not shown:\n{self.screen.text}")
             return shown
 
-    def wait(self, *, timeout: float = 10.0) -> int:
+    def wait(self, *, timeout: float = PATIENCE_SECONDS) -> int:
         """Wait for the end of the command and return its exit code."""
         self._thread.join(timeout)
         if self.code is None:
@@ -212,6 +214,6 @@ class PipedProgram:
         if self._thread.is_alive():
             self._keyboard.lines.put("")
             self._keys.close()  # as a closed window: end of input
-            self._thread.join(10)
+            self._thread.join(PATIENCE_SECONDS)
         self._stack.close()
         assert not self._thread.is_alive(), f"the command does not end:\n{self.shown}"

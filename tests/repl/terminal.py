@@ -23,6 +23,8 @@ PASTE = "\x1b[200~{}\x1b[201~"
 UP, TAB, ESCAPE = "\x1b[A", "\t", "\x1b"
 ALT_ENTER, CTRL_C, CTRL_D, CTRL_R, CTRL_Z = "\x1b\r", "\x03", "\x04", "\x12", "\x1a"
 
+PATIENCE_SECONDS = 60.0
+"""Longest wait for a program on a busy machine; only a failing test takes that long."""
 
 _ALTERNATE = 1049
 
@@ -117,18 +119,18 @@ class TerminalProgram:
         """The lines on the screen that are not blank."""
         return [line.rstrip() for line in self.screen.display if line.strip()]
 
-    def wait_for(self, text: str, *, count: int = 1, timeout: float = 10.0) -> str:
+    def wait_for(self, text: str, *, count: int = 1, timeout: float = PATIENCE_SECONDS) -> str:
         """Wait until a text is shown (that many times) and return all that is shown."""
         return self.wait_until(lambda shown: shown.count(text) >= count, text, timeout=timeout)
 
-    def wait_match(self, pattern: str, *, timeout: float = 10.0) -> str:
+    def wait_match(self, pattern: str, *, timeout: float = PATIENCE_SECONDS) -> str:
         """Wait until a pattern is shown and return all that is shown."""
         found = re.compile(pattern)
         return self.wait_until(
             lambda shown: found.search(shown) is not None, pattern, timeout=timeout
         )
 
-    def wait_until(self, ok, what: str, *, timeout: float = 10.0) -> str:
+    def wait_until(self, ok, what: str, *, timeout: float = PATIENCE_SECONDS) -> str:
         """Wait until what is shown satisfies a condition."""
         end = time.monotonic() + timeout
         while not ok(self.shown):
@@ -136,13 +138,13 @@ class TerminalProgram:
                 raise AssertionError(f"{what!r} is not shown:\n{self.shown}")
         return self.shown
 
-    def wait_prompt(self, count: int, *, timeout: float = 10.0) -> str:
+    def wait_prompt(self, count: int, *, timeout: float = PATIENCE_SECONDS) -> str:
         """Wait until the prompt stands empty at the end for the next line, after that many prompts before."""
         return self.wait_until(
             lambda shown: len(re.findall(r"(?m)^you>", shown)) >= count, "you>", timeout=timeout
         )
 
-    def wait(self, *, timeout: float = 10.0) -> int:
+    def wait(self, *, timeout: float = PATIENCE_SECONDS) -> int:
         """Wait for the end of the program and return its exit code."""
         end = time.monotonic() + timeout
         while self.code is None:

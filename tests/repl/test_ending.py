@@ -39,12 +39,12 @@ def _ended_while_opening(
     """Return what makes no agent, but sends a signal once the first line was entered."""
 
     def open_agent(_tell: Any) -> Agent:
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while not _entered(talk.history):
             if over.wait(0.005) or time.monotonic() > end:
                 break
         os.kill(os.getpid(), number)
-        over.wait(20)
+        over.wait(60)
         raise UsageError("nobody is there")
 
     return open_agent

@@ -185,7 +185,7 @@ class ChatServer:
         """Add replies to the end of the script."""
         self._script.extend(replies)
 
-    def wait_hangup(self, timeout: float = 5.0) -> bool:
+    def wait_hangup(self, timeout: float = 60.0) -> bool:
         """Wait until a client hung up in the middle of a reply; tell whether one did."""
         return self._hung_up.wait(timeout)
 

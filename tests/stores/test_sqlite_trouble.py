@@ -7,7 +7,6 @@ import sqlite3
 import subprocess
 import tempfile
 import threading
-import time
 from contextlib import closing
 from pathlib import Path
 
@@ -254,7 +253,9 @@ class TestLocks:
         """Somebody who presses Ctrl-C while a write waits does not wait on."""
         code = """
 import sys
+from omniagent_cli.stores.backends.sqlite import file
 from omniagent_cli.stores.backends.sqlite.store import SqliteStore
+file.WAIT_SECONDS = 1000
 with SqliteStore(sys.argv[1]) as store:
     store.list()
     try:
@@ -271,10 +272,8 @@ with SqliteStore(sys.argv[1]) as store:
             other.execute("BEGIN IMMEDIATE")
             waiting = start(code, path, stdin=subprocess.PIPE)
             assert waiting.stdout.readline() == "ready\n"
-            started = time.monotonic()
             waiting.send_signal(signal.SIGINT)
             assert waiting.stdout.readline() == "stopped\n"
-            assert time.monotonic() - started < 5
         waiting.stdin.write("\n")
         assert finish(waiting) == "1\n"
 
