@@ -35,6 +35,7 @@ NO_SUCH_PATH = {
     "OpenAI": status(404, "Invalid URL (POST /v1/x)"),
     "no method": document(b'{"detail":"Method Not Allowed"}', "application/json", 405),
     "not implemented": document(b"", "text/plain", 501),
+    "web page": document(b"<html><title>Open WebUI</title></html>", "text/html"),
     "says so": status(400, "The responses endpoint is not available here. Use /v1/chat/completions."),
 }  # fmt: skip
 
@@ -149,6 +150,33 @@ def test_nothing_speaks_to_a_model(both_server):
     server = both_server([status(400, FUNCTIONS)], status(403, "second"))
     with pytest.raises(ModelRefused, match="second"):
         ask(new_engine(server))
+
+
+NO_EFFORT = status(400, "Unsupported value: 'none' is not supported with this model. Supported values are: 'low'.")  # fmt: skip
+
+
+def test_tools_where_responses_is_missing(both_server):
+    """A model that wants Responses for tools is called without reasoning where its server has no such path."""
+    chat = [*[status(400, FUNCTIONS)] * 2, answer("Hi"), answer("Again")]
+    server = both_server(chat, NO_SUCH_PATH["vLLM"])
+    engine = new_engine(server)
+    events = ask(engine, tools=[WEATHER.definition()])
+    told = [event.text for event in events if isinstance(event, Notice) and not event.detail]
+    assert told == [f"m is called without reasoning, which its server does not combine with tools: {FUNCTIONS[:-1]}"]  # fmt: skip
+    assert TextDelta("Hi") in events
+    assert server.chats()[-1]["reasoning_effort"] == "none"
+    assert server.chats()[-1]["tools"]
+    assert ask(engine, tools=[WEATHER.definition()])[0] == TextDelta("Again")
+
+
+def test_tools_where_nothing_takes_them(both_server):
+    """A model that refuses tools with and without reasoning is called without them."""
+    chat = [*[status(400, FUNCTIONS)] * 2, NO_EFFORT, answer("Hi")]
+    server = both_server(chat, NO_SUCH_PATH["vLLM"])
+    events = ask(new_engine(server), tools=[WEATHER.definition()])
+    assert TextDelta("Hi") in events
+    assert any("without tools" in event.text for event in events if isinstance(event, Notice))
+    assert not {"tools", "reasoning_effort"} & server.chats()[-1].keys()
 
 
 MENTIONS = [

@@ -57,6 +57,14 @@ _NO_THINKING = re.compile(
 litellm ("must include reasoning_content") say it."""
 
 
+_NO_EFFORT = re.compile(r"set reasoning_effort to \W?none", re.IGNORECASE)
+"""As OpenAI says it of function tools in Chat Completions."""
+
+_NEEDS_EFFORT = re.compile(
+    r"\bnone\b.{0,40}\bnot supported|not support.{0,20}\bnone\b|reasoning_effort", re.IGNORECASE
+)
+"""As OpenAI says it of models that cannot go without reasoning."""
+
 _NO_STREAM = re.compile(r"verified to stream", re.IGNORECASE)
 """As OpenAI says it to organizations that are not verified."""
 
@@ -85,6 +93,8 @@ class Concessions:
         told = not self._endpoint.provider.obeys_schema
         if "response_format" in self._without and settings.schema is not None and not told:
             body["messages"] = with_instruction(body["messages"], settings.schema)
+        if "effort" in self._without and "tools" in body:
+            body["reasoning_effort"] = "none"
         if "system" in self._without:
             body["messages"] = without_system(body["messages"])
         return body
@@ -104,6 +114,11 @@ class Concessions:
             self._notices.append(
                 Notice(f"{model} is asked without tools, for it takes none: {reason}")
             )
+        elif option == "effort":
+            text = (
+                f"{model} is called without reasoning, which its server does not combine with tools"
+            )
+            self._notices.append(Notice(f"{text}: {reason}"))
         elif option == "stream":
             self._notices.append(Notice(f"{model} sends its answers in one piece: {reason}"))
         elif option in _PART_NAMES:
@@ -131,14 +146,25 @@ class Concessions:
             unknown = unknown or re.search(rf"\b{other}\b", said)
             if name in body and other not in self._without and unknown:
                 return name
-        if "tools" in body and _NO_TOOLS.search(said):
-            return "tools"
+        if option := self._refused_tools(said, body):
+            return option
         if "response_format" in body and _NO_SCHEMA.search(said):
             return "response_format"
         roles = [message.get("role") for message in body["messages"]]
         if "system" in roles and _NO_SYSTEM.search(said):
             return "system"
         return self._refused_part(said, body["messages"])
+
+    def _refused_tools(self, said: str, body: Mapping[str, Any]) -> str:
+        """Return ``effort`` where tools need a request without reasoning, ``tools`` where they are refused altogether."""
+        if "tools" not in body:
+            return ""
+        if "effort" not in self._without:
+            if "reasoning" not in body and _NO_EFFORT.search(said):  # not in Responses
+                return "effort"
+        elif _NEEDS_EFFORT.search(said):
+            return "tools"
+        return "tools" if _NO_TOOLS.search(said) else ""
 
     def _refused_part(self, said: str, messages: Sequence[Mapping[str, Any]]) -> str:
         """Return the type of the content parts to leave out; those of the last question are never left out."""

@@ -116,10 +116,21 @@ class ProtocolEngine:
                     if isinstance(event, Finished):
                         self._remember(_OTHER[first])
                     yield event
+            return
         except ModelRefused as error:
-            if isinstance(error, WrongProtocolError) or not refused.names_other:
-                raise refused.original from error  # nothing speaks to this model here
-            raise
+            if not refused.names_other:
+                raise refused.original from error
+            if not isinstance(error, WrongProtocolError):
+                raise
+        # The model wants a protocol that its server does not have: only other options remain.
+        only = self._engine(first)
+        only.is_only_protocol = True
+        try:
+            async with aclosing(only.stream(messages, tools, settings)) as events:
+                async for event in events:
+                    yield event
+        except WrongProtocolError as error:
+            raise error.original from error
 
     async def aclose(self) -> None:
         """Close connections; the engine may be used again."""

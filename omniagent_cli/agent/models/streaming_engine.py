@@ -111,6 +111,9 @@ class StreamingEngine:
     """One model at one address, in one protocol; see `omniagent_cli.agent.events.Engine`.
 
     Connections are kept between requests and belong to the running event loop: call `aclose` in it.
+
+    Attributes:
+        is_only_protocol: the server does not speak the other one, so a refusal that names it is one of an option.
     """
 
     path: ClassVar[str]
@@ -135,6 +138,7 @@ class StreamingEngine:
     ) -> None:
         self.endpoint = endpoint
         self.memory = memory or ProtocolMemory()
+        self.is_only_protocol = False
         self.name = f"{endpoint.provider.name}:{endpoint.model}"
         self._connection = connection or Connection(endpoint)
         self._backoff_seconds = backoff_seconds
@@ -247,7 +251,7 @@ class StreamingEngine:
         """Yield the parsed events of a stream; servers that do not stream send one JSON document."""
         kind = stream.response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind == "text/html":
-            raise FailedError(self._malformed("a web page"))
+            raise FailedError(self._refused(self._malformed("a web page"), 404, ""))
         body = stream.response.aiter_bytes()
         async for event in sse.document_or_events(body, is_document=kind == "application/json"):
             yield event
@@ -270,8 +274,11 @@ class StreamingEngine:
             except openai.APIStatusError as error:
                 self._sent = _options_in(sent)
                 status, said = error.status_code, error.response.text
-                if self.elsewhere.search(said) or not self._fallbacks.learn(status, said, body):
+                if self._names_other(said) or not self._fallbacks.learn(status, said, body):
                     raise
+
+    def _names_other(self, said: str) -> bool:
+        return not self.is_only_protocol and self.elsewhere.search(said) is not None
 
     def _check_error(self, event: Any, answer: StreamedAnswer) -> None:
         if error := self.error_in(event):
@@ -282,7 +289,7 @@ class StreamingEngine:
             )
 
     def _refused(self, failure: Failure, status: int, said: str) -> Failure:
-        names_other = self.elsewhere.search(said) is not None
+        names_other = self._names_other(said)
         if not names_other and not is_missing_path(status, said):
             return failure
         return Failure(WrongProtocolError(failure.error, status, names_other=names_other))
