@@ -210,6 +210,8 @@ def test_list_models(chat_server):
     ("reply", "error", "text"),
     [
         (status(401, "no sk-1"), ModelRefused, "Groq refused the key; give one with `omniagent keys set groq`, or set GROQ_API_KEY"),
+        (status(404, "no"), ModelRefused, "Groq at URL has no list of models: no; check the base_url and the key"),
+        (status(403, "no"), ModelRefused, "Groq at URL has no list of models for this key: no; check the base_url and the key"),
         (status(503), ModelUnreachable, "Groq fails or is overloaded (503): it went wrong; try again later"),
         (status(302, "", Location="http://127.0.0.1:1/"), ModelRefused, "Groq at URL redirects to http://127.0.0.1:1/; set that as base_url if you trust it"),
         (document(b"<html>", "text/html"), ModelError, "Groq at URL sent no list of models; check that this address speaks Chat Completions (it often ends in /v1)"),
@@ -226,10 +228,15 @@ def test_list_models_failing(chat_server, reply, error, text):
 
 
 @pytest.mark.parametrize(
-    "body", [b'[{"id": "a"}]', b'{"object": "list", "data": [{"id": "a"}, 3]}']
+    "body",
+    [
+        b'[{"id": "a"}]',
+        b'{"object": "list", "data": [{"id": "a"}, 3]}',
+        b'[{"id": ""}, {"id": " "}, {"id": "\\u001b[31m"}, {"id": "b\\nc"}, {"id": "\\ud83d"}, {"id": "a"}]',
+    ],
 )
 def test_shapes_of_lists(chat_server, body):
-    """OpenAI's shape and a bare list are both lists of models."""
+    """OpenAI's shape and a bare list are both lists of models; what cannot be a name is left out."""
     server = chat_server()
     server.models_reply = document(body, "application/json")
     assert list_models(PROVIDERS["together"], base_url=server.url) == ["a"]

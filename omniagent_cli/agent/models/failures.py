@@ -155,6 +155,9 @@ def _refusal(
         return f"{title} {did}; {endpoint.key_advice}"
     if status in (402, 429):
         return f"the account at {title} has no credit left{tail}; see its billing page"
+    if not model and status in (403, 404):
+        why = "no list of models" if status == 404 else "no list of models for this key"
+        return f"{title} at {endpoint.base_url} has {why}{tail}; check the base_url and the key"
     if status == 403:
         return f"{title} does not allow this key to use {model}{tail}; choose another model or key"
     if status == 404 and not _NAMES_IMAGES.search(

@@ -174,8 +174,13 @@ def listed_models(listing: Any) -> list[ListedModel] | None:
     return [
         ListedModel(row["id"].removeprefix("models/"), _short_fields(row))
         for row in rows
-        if isinstance(row, dict) and isinstance(row.get("id"), str)
+        if isinstance(row, dict) and _is_name(row.get("id"))
     ]
+
+
+def _is_name(value: Any) -> bool:
+    """Return True for a text that can be written on a command line and in a settings file."""
+    return isinstance(value, str) and bool(value.strip()) and value.isprintable()
 
 
 def _short_fields(row: Mapping[str, Any]) -> dict[str, Any]:
