@@ -11,12 +11,12 @@ import asyncio
 import contextlib
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from omniagent_cli.errors import InvalidRecord, SessionNotFound, StoreClosed
 from omniagent_cli.json_format import dump
 from omniagent_cli.models import ROLES, Message, check_session_id
+from omniagent_cli.serial_executor import SerialExecutor
 
 if TYPE_CHECKING:
     from omniagent_cli.stores import SessionStore
@@ -63,7 +63,7 @@ class OmniSession:
         self.session_settings = _coerced(session_settings)
         self._store = store
         # One thread, so that the calls of one object run in order.
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="omniagent-session")
+        self._worker = SerialExecutor("omniagent-session")
         self._end = weakref.finalize(self, self._worker.shutdown, wait=False)
 
     async def get_items(self, limit: int | None = None) -> list[Item]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from typing import Self
 
@@ -32,6 +31,7 @@ from omniagent_cli.agent.turn import MAX_TOOL_ROUNDS, Turn
 from omniagent_cli.errors import ContextLengthExceeded, UsageError
 from omniagent_cli.keys import KeyChain
 from omniagent_cli.models import Content, Message, check_session_id
+from omniagent_cli.serial_executor import SerialExecutor
 from omniagent_cli.stores.store import SessionStore
 
 
@@ -91,7 +91,7 @@ class Agent:
         self.rollover = rollover or Rollover()
         self.agent_id = agent_id
         self.engine: Engine = open_model(model, base_url=base_url, api=api, keys=keys)
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="omniagent-store")
+        self._worker = SerialExecutor("omniagent-store")
         self._loop_thread = LoopThread()
         self._compacting: Compaction | None = None
         self._titles: TitleGenerator | None = None

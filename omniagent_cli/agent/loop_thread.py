@@ -12,19 +12,25 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from omniagent_cli.errors import AgentError
+from omniagent_cli.fork_safety import ForkAware, keep_forever, register
 
 T = TypeVar("T")
 
 _CLOSE_TIMEOUT_SECONDS = 5.0
 
 
-class LoopThread:
-    """Runs coroutines for callers that are not asynchronous; the thread starts with the first one."""
+class LoopThread(ForkAware):
+    """Runs coroutines for callers that are not asynchronous; the thread starts with the first one.
+
+    It ends when this object is closed or garbage-collected. A forked child starts one of its own.
+    """
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
+        self._finalizer: weakref.finalize[[asyncio.AbstractEventLoop], LoopThread] | None = None
+        register(self)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run to the end and return the result; Ctrl-C cancels the work, waits for its clean-up, then goes on up."""
@@ -70,6 +76,8 @@ class LoopThread:
                     target=_run, args=(self._loop,), name="omniagent", daemon=True
                 )
                 self._thread.start()
+                self._finalizer = weakref.finalize(self, _retire, self._loop)
+                self._finalizer.atexit = False  # `_close_running` does more
                 _running.add(self)
             return self._loop
 
@@ -80,7 +88,7 @@ class LoopThread:
         """
         with self._lock:
             loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
-        _running.discard(self)
+        self._forget()
         if loop is not None and thread is not None:
             # What will not be ended is left behind, and nobody can do anything about that.
             loop.set_exception_handler(lambda _loop, _context: None)
@@ -89,8 +97,18 @@ class LoopThread:
                 ending.result(_CLOSE_TIMEOUT_SECONDS + 1)
             loop.call_soon_threadsafe(loop.stop)
             thread.join(_CLOSE_TIMEOUT_SECONDS if ending.done() else 0)
-            if not thread.is_alive():
-                loop.close()
+
+    def _forget(self) -> None:
+        _running.discard(self)
+        if self._finalizer is not None:
+            self._finalizer.detach()
+
+    def after_fork_in_child(self) -> None:
+        """Leave the loop to the parent: closing the copy would change the epoll set that both share."""
+        if self._loop is not None:
+            keep_forever(self._loop)
+        self._forget()
+        self._loop, self._thread, self._lock = None, None, threading.Lock()
 
 
 _running: weakref.WeakSet[LoopThread] = weakref.WeakSet()
@@ -113,7 +131,19 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
             loop.run_forever()
         except (SystemExit, KeyboardInterrupt):
             continue  # the loop lets these through; its other tasks would never be gone on with
+        loop.close()
         return
+
+
+def _retire(loop: asyncio.AbstractEventLoop) -> None:
+    """Stop the loop of an object that was garbage-collected."""
+    asyncio.run_coroutine_threadsafe(_wind_down(loop), loop)
+
+
+async def _wind_down(loop: asyncio.AbstractEventLoop) -> None:
+    await _other_tasks()
+    await _other_tasks(cancel=True)
+    loop.stop()
 
 
 async def _other_tasks(*, cancel: bool = False) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
@@ -118,7 +118,7 @@ class SessionTranscript:
         self,
         store: SessionStore,
         session_id: str,
-        worker: ThreadPoolExecutor,
+        worker: Executor,
         *,
         agent_id: str = "",
         rollover: Rollover | None = None,

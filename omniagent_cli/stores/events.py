@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from omniagent_cli.errors import UsageError
+from omniagent_cli.fork_safety import ForkAware, register
 
 EVENTS = (
     "message_added",
@@ -39,11 +40,16 @@ class Event:
 Handler = Callable[[Event], object]
 
 
-class EventBus:
+class EventBus(ForkAware):
     """Caller of handlers, in the order they were added; the error of a handler is logged."""
 
     def __init__(self) -> None:
         self._handlers: dict[str, dict[object, Handler]] = {}
+        self._lock = threading.Lock()
+        register(self)
+
+    def after_fork_in_child(self) -> None:
+        """Replace the lock, which another thread of the parent may have held."""
         self._lock = threading.Lock()
 
     def on(self, name: str, handler: Handler) -> Callable[[], None]:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self, TypeVar
 
 from omniagent_cli.durations import Clock, ttl_seconds, utc_now
 from omniagent_cli.errors import DecryptionError, EncryptedStore, StoreClosed, StoreReadOnly
+from omniagent_cli.fork_safety import ForkAware
 from omniagent_cli.stores.backend import HeaderRow, ListQuery, Problem, Transaction, walk
 from omniagent_cli.stores.encryption.access import EncryptionAccess
 from omniagent_cli.stores.encryption.cipher import Key
@@ -29,7 +30,7 @@ DEFAULT_TRASH_TTL = timedelta(days=30)
 T = TypeVar("T")
 
 
-class StoreBase(ABC):
+class StoreBase(ForkAware, ABC):
     """A store without operations.
 
     Args:
@@ -81,7 +82,7 @@ class StoreBase(ABC):
     def _close(self) -> None:
         """Close files and connections."""
 
-    def _scrub(self) -> None:  # noqa: B027  # most backends have nothing to do
+    def _scrub(self) -> None:  # most backends have nothing to do
         """Make removed content unreadable in the backend's own files."""
 
     def wipe(self) -> None:

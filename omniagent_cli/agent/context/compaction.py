@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -85,9 +85,7 @@ class Compaction:
         settings: how to ask the model.
     """
 
-    def __init__(
-        self, store: SessionStore, worker: ThreadPoolExecutor, settings: ModelSettings
-    ) -> None:
+    def __init__(self, store: SessionStore, worker: Executor, settings: ModelSettings) -> None:
         self._store = store
         self._worker = worker
         self._settings = settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, TypeVar
@@ -74,7 +74,7 @@ class TitleGenerator:
     def __init__(
         self,
         store: SessionStore,
-        worker: ThreadPoolExecutor,
+        worker: Executor,
         titling: TitleSettings,
         settings: ModelSettings,
     ) -> None:

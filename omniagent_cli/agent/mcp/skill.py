@@ -11,6 +11,7 @@ from omniagent_cli.agent.mcp.server import McpServer
 from omniagent_cli.agent.tools.skill import Skill
 from omniagent_cli.agent.tools.tool import Effect, Tool
 from omniagent_cli.errors import AgentError
+from omniagent_cli.fork_safety import ForkAware, keep_forever, register
 from omniagent_cli.text.sanitize import one_line
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ _CLOSING_SECONDS = 5.0
 """Until a server that did not start in time has been ended."""
 
 
-class McpSkill(Skill):
+class McpSkill(ForkAware, Skill):
     """The tools of one MCP server.
 
     Args:
@@ -51,6 +52,12 @@ class McpSkill(Skill):
         self._start_lock = asyncio.Lock()
         self._failures = 0
         self._closed = False
+        register(self)
+
+    def after_fork_in_child(self) -> None:
+        """Start a server of this process on the next use; the running one is the parent's."""
+        keep_forever(self._connection)
+        self._connection, self._start_lock = None, asyncio.Lock()
 
     @property
     def excluded_tools(self) -> Sequence[str]:

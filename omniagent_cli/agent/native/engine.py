@@ -19,12 +19,21 @@ from omniagent_cli.agent.native.errors import explained, unsupported
 from omniagent_cli.agent.native.request import Asked, asked_with, body_for
 from omniagent_cli.agent.native.response import deltas, finished, is_piece, readable
 from omniagent_cli.errors import ModelError, OmniAgentError
+from omniagent_cli.fork_safety import call_in_child
 from omniagent_cli.text.sanitize import one_line
 
 if TYPE_CHECKING:
     from pydantic_ai.models import Model, StreamedResponse
 
 _loading = threading.Lock()
+
+
+def _after_fork() -> None:
+    global _loading  # noqa: PLW0603  # another thread of the parent may have held it
+    _loading = threading.Lock()
+
+
+call_in_child(_after_fork)
 _loaded: set[str] = set()
 
 

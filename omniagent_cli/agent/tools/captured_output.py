@@ -16,6 +16,8 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 
+from omniagent_cli.fork_safety import call_in_child
+
 _STREAMS = ("stdin", "stdout", "stderr")
 
 MAX_CAPTURED_BYTES = 1_000_000
@@ -74,6 +76,14 @@ class _RedirectedStream:
 _lock = threading.Lock()
 _running = 0
 _redirected: dict[str, _RedirectedStream] = {}
+
+
+def _after_fork() -> None:
+    global _lock  # noqa: PLW0603  # another thread of the parent may have held it
+    _lock = threading.Lock()
+
+
+call_in_child(_after_fork)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from omniagent_cli.agent.tools.tool import OfferedTools, Tool
 from omniagent_cli.agent.tools.tool_names import TOOL_NAME
 from omniagent_cli.agent.tools.tool_toggles import SessionToolToggles, ToolStatus, ToolToggles
 from omniagent_cli.errors import OmniAgentError, UsageError
+from omniagent_cli.fork_safety import ForkAware, keep_forever, register
 from omniagent_cli.text.sanitize import one_line
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class _OpenedSkill:
     failed: bool = False
 
 
-class Toolset:
+class Toolset(ForkAware):
     """The tools and skills of an agent.
 
     Skills live in an event loop of their own: set up there, run there, closed there. An agent may be asked from many
@@ -67,6 +68,12 @@ class Toolset:
         self._lock: asyncio.Lock | None = None
         self._opened: dict[int, _OpenedSkill] = {}
         self._reported: set[str] = set()
+        register(self)
+
+    def after_fork_in_child(self) -> None:
+        """Open the skills again before their next use: connections and tasks belong to the parent."""
+        keep_forever(self._opened)
+        self._loading, self._lock, self._opened = threading.Lock(), None, {}
 
     async def offered_tools(self, session: SessionToolToggles) -> OfferedTools:
         """Return what a turn may use."""

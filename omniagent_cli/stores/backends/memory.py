@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from omniagent_cli.durations import Clock
+from omniagent_cli.fork_safety import Lock, register
 from omniagent_cli.stores.backend import (
     EVERYTHING,
     HeaderRow,
@@ -72,7 +73,7 @@ class _Data:
 
 
 class MemoryStore(SessionStore):
-    """Sessions in a dictionary, which closing the store discards."""
+    """Sessions in a dictionary, which closing the store discards; a forked child has a copy of its own."""
 
     backend = "memory"
 
@@ -80,6 +81,15 @@ class MemoryStore(SessionStore):
         super().__init__(**options)
         self._lock = threading.RLock()
         self._data = _Data()
+        register(self)
+
+    def fork_lock(self) -> Lock:
+        """Return the lock: a child must not copy half a change."""
+        return self._lock
+
+    def after_fork_in_child(self) -> None:
+        """Replace the lock."""
+        self._lock = threading.RLock()
 
     @property
     def url(self) -> str:

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from omniagent_cli.errors import CorruptSession, SessionNotFound, StoreError, StoreUnreachable
+from omniagent_cli.fork_safety import ForkAware, keep_forever, register
 from omniagent_cli.stores.backends.conversations.items import Item
 
 if TYPE_CHECKING:
@@ -23,24 +24,34 @@ _METADATA_CHARACTERS = 512
 _SINGLY = 3
 
 
-class ConversationsApi:
+class ConversationsApi(ForkAware):
     """The API calls that a store needs.
 
     Args:
-        client: an ``openai.OpenAI``; None creates one with the key from ``OPENAI_API_KEY``.
+        client: an ``openai.OpenAI``; None creates one with the key from ``OPENAI_API_KEY``. A forked child uses a copy
+            with connections of its own, which the library's default HTTP client opens.
         base_url: base URL for a created client.
     """
 
     def __init__(self, client: openai.OpenAI | None, base_url: str | None) -> None:
         self._given = client
         self._base_url = base_url
+        self._in_child = False
+        register(self)
+
+    def after_fork_in_child(self) -> None:
+        """Leave the connections to the parent: its answers would be read here."""
+        keep_forever(vars(self).pop("_client", None))
+        self._in_child = True
 
     @cached_property
     def _client(self) -> openai.OpenAI:
-        if self._given is not None:
-            return self._given
         import openai
 
+        if self._given is not None:
+            if self._in_child:
+                return self._given.copy(http_client=openai.DefaultHttpxClient())
+            return self._given
         try:
             return openai.OpenAI(base_url=self._base_url)
         except openai.OpenAIError as error:
@@ -48,7 +59,7 @@ class ConversationsApi:
 
     def close(self) -> None:
         """Close the client if it was created here."""
-        if self._given is None and "_client" in vars(self):
+        if "_client" in vars(self) and self._client is not self._given:
             self._client.close()
 
     def create(self, metadata: dict[str, str]) -> str:

@@ -10,11 +10,13 @@ import contextlib
 import os
 import random
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from omniagent_cli.errors import StoreLocked
+from omniagent_cli.fork_safety import ForkAware, Lock, register
 
 WAIT_SECONDS = 15.0
 """Total wait for other processes."""
@@ -63,7 +65,8 @@ def locked(
 ) -> Iterator[None]:
     """Hold the lock file, waiting in slices so that Ctrl-C is handled.
 
-    It is opened each time, because the directory may be replaced and a process may fork.
+    It is opened each time, because the directory may be replaced, and because a lock belongs to the open file, which
+    a forked child shares (flock(2)).
 
     Raises:
         StoreLocked: other processes held it for longer than `wait_seconds`.
@@ -71,7 +74,9 @@ def locked(
     deadline = time.monotonic() + wait_seconds
     pause = 0.0002
     while True:
-        descriptor = open_private(path, os.O_RDWR)
+        with _guard:
+            descriptor = open_private(path, os.O_RDWR)
+            _lock_descriptors.add(descriptor)
         try:
             while not _try_lock(descriptor, shared=shared):
                 if time.monotonic() > deadline:
@@ -85,7 +90,34 @@ def locked(
                 return
         finally:
             _unlock(descriptor)
-            os.close(descriptor)
+            with _guard:
+                _lock_descriptors.discard(descriptor)
+                os.close(descriptor)
+
+
+class _LockDescriptors(ForkAware, set[int]):
+    """Descriptors of lock files that this process has open.
+
+    A child's copies would keep the lock of a parent that was killed, so the child replaces them.
+    """
+
+    def fork_lock(self) -> Lock:
+        """Return the lock: each open descriptor must be known."""
+        return _guard
+
+    def after_fork_in_child(self) -> None:
+        """Let the inherited descriptors refer to another file; closing them would allow their numbers to be reused."""
+        global _guard  # noqa: PLW0603  # the parent's lock may have threads waiting for it
+        _guard = threading.RLock()
+        for descriptor in self:
+            with open(os.devnull, "rb") as nothing:  # noqa: PTH123  # a descriptor is what dup2 takes
+                os.dup2(nothing.fileno(), descriptor, inheritable=False)
+        self.clear()
+
+
+_guard = threading.RLock()
+_lock_descriptors = _LockDescriptors()
+register(_lock_descriptors)
 
 
 def _is_at(descriptor: int, path: Path) -> bool:

@@ -21,6 +21,7 @@ from omniagent_cli.errors import (
     StoreUnreachable,
     UsageError,
 )
+from omniagent_cli.fork_safety import register
 from omniagent_cli.private_files import make_private_directory
 from omniagent_cli.stores.backend import Transaction
 from omniagent_cli.stores.backends.jsonl import maintenance
@@ -58,13 +59,13 @@ class JsonlFilesStore(SessionStore):
         self.path = str(self._layout.root)
         self._read_only = read_only
         self._lock = threading.RLock()
-        self._pid = os.getpid()
         self._index = Index(self._layout, read_only=read_only)
         self._marker = Manifest(self._layout)
         self._purged = threading.local()
         self._tidy = False
         with self._translate_errors(write=False):
             self._inspect()
+        register(self)
 
     @property
     def url(self) -> str:
@@ -72,7 +73,6 @@ class JsonlFilesStore(SessionStore):
         return f"file://{self.path}"
 
     def _run(self, work: Callable[[Transaction], T], *, write: bool, durable: bool = True) -> T:
-        self._after_fork()
         with self._translate_errors(write=write):
             return self._change(work, durable=durable) if write else self._look(work)
 
@@ -171,12 +171,10 @@ class JsonlFilesStore(SessionStore):
                 f"the store {self.path} cannot be read: {error.strerror}"
             ) from error
 
-    def _after_fork(self) -> None:
-        if self._pid != os.getpid():
-            # A lock held by another thread of the parent would never be released here.
-            self._lock = threading.RLock()
-            self._index = Index(self._layout, read_only=self._read_only)
-            self._pid = os.getpid()
+    def after_fork_in_child(self) -> None:
+        """Replace what another thread of the parent may have held or been changing."""
+        self._lock = threading.RLock()
+        self._index = Index(self._layout, read_only=self._read_only)
 
     def _close(self) -> None:
         self._index.drop()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.types.numeric import Int8Dumper
 from psycopg_pool import ConnectionPool, PoolClosed
 
+from omniagent_cli.fork_safety import ForkAware, keep_forever, register
 from omniagent_cli.stores.backends.postgres.location import StoreAddress
 
 # Its log messages are raised as errors too; without a handler Python would print them on stderr.
@@ -53,7 +53,7 @@ class Lease:
     pool: ConnectionPool[Any]
 
 
-class StorePool:
+class StorePool(ForkAware):
     """The pool of one store object."""
 
     def __init__(self, place: StoreAddress, limits: Limits) -> None:
@@ -61,9 +61,14 @@ class StorePool:
         self._limits = limits
         self._lock = threading.Lock()
         self._pool: ConnectionPool[_Connection] | None = None
-        self._pid = os.getpid()
-        self._inherited: list[object] = []
         self._closed = False
+        register(self)
+
+    def after_fork_in_child(self) -> None:
+        """Leave the pool to the parent: its threads are not here, and closing would end the parent's sessions."""
+        if self._pool is not None:
+            keep_forever(self._pool)
+        self._lock, self._pool = threading.Lock(), None
 
     def take(self) -> Lease:
         """Return a connection for one unit of work, or raise the driver's error immediately.
@@ -71,10 +76,6 @@ class StorePool:
         Raises:
             psycopg.Error: no connection is available.
         """
-        if self._pid != os.getpid():
-            # Its threads do not exist in this process, and its connections belong to the parent; even closing is unsafe.
-            self._inherited.append(self._pool)
-            self._lock, self._pool, self._pid = threading.Lock(), None, os.getpid()
         while True:
             with self._lock:
                 if self._pool is None:
@@ -142,8 +143,6 @@ class StorePool:
     def close(self) -> None:
         """Close every connection of this process."""
         self._closed = True
-        if self._pid != os.getpid():
-            return
         with self._lock:
             pool, self._pool = self._pool, None
         if pool is not None:

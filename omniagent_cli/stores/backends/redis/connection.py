@@ -21,6 +21,7 @@ from omniagent_cli.errors import (
     StoreLocked,
     StoreUnreachable,
 )
+from omniagent_cli.fork_safety import ForkAware, keep_forever, register
 from omniagent_cli.masking import mask_url
 from omniagent_cli.stores.backends.redis import scripts
 from omniagent_cli.stores.backends.redis.errors import TROUBLE, translate_error
@@ -43,7 +44,7 @@ _DIGESTS = {
 }
 
 
-class Link:
+class Link(ForkAware):
     """Connections to one server or cluster.
 
     A command is sent again at most once, and only if repeating it does no harm: reads, and commits, which carry a token by
@@ -72,6 +73,13 @@ class Link:
             raise ConfigError(
                 f"the store URL {self.url} has a parameter that the driver refuses: {_plain(error)}"
             ) from error
+        register(self)
+
+    def after_fork_in_child(self) -> None:
+        """Leave the connections to the parent: its answers would be read here."""
+        keep_forever(self._pool, self._client)
+        self._pool, self._client = _pool(self._options), None
+        self._opened, self._opening, self.cluster = False, threading.Lock(), False
 
     def open(self) -> None:
         """Detect once whether the server is a cluster, and check the format of the store.

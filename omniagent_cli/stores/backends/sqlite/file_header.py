@@ -11,10 +11,12 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import sys
 import threading
 from collections.abc import Callable
 
-from omniagent_cli.errors import NotOurStore, StoreCorrupt, StoreUnreachable
+from omniagent_cli.errors import NotOurStore, StoreCorrupt, StoreUnavailable, StoreUnreachable
+from omniagent_cli.fork_safety import call_in_child, keep_forever
 
 APPLICATION_ID = 0x6F6D6E69
 """``omni`` in ASCII, at offset 68 of the file: https://www.sqlite.org/fileformat2.html#application_id"""
@@ -26,9 +28,10 @@ _FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 File = tuple[int, int]
 """Device and inode."""
 
-_guard = threading.Lock()
+_guard = threading.RLock()
 _connected: dict[File, int] = {}
 _open: dict[File, int] = {}
+_inherited: set[File] = set()
 
 
 class WatchedConnection(sqlite3.Connection):
@@ -43,12 +46,26 @@ class WatchedConnection(sqlite3.Connection):
         if file is not None:
             _disconnected(file)
 
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        """Close a connection that was dropped; at exit, modules may be gone already."""
+        if not is_finalizing():
+            self.close()
+
 
 def watched(path: str, connect: Callable[[], WatchedConnection]) -> WatchedConnection:
-    """Return the connection that `connect` opens to a file, counted before it takes any lock."""
+    """Return the connection that `connect` opens to a file, counted before it takes any lock.
+
+    Raises:
+        StoreUnavailable: the file was connected when C code forked this process.
+    """
     with _guard:
         status = os.stat(path)  # noqa: PTH116  # this runs at every start
         file = (status.st_dev, status.st_ino)
+        if file in _inherited:
+            raise StoreUnavailable(
+                f"the store {path} was in use when this process was forked without Python's fork hooks, and SQLite"
+                " cannot lock it here; open it only after the fork (uWSGI: lazy-apps = true)"
+            )
         _connected[file] = _connected.get(file, 0) + 1
     try:
         connection = connect()
@@ -77,18 +94,24 @@ def _disconnected(file: File) -> None:
             os.close(descriptor)
 
 
+def leave_to_parent(connection: WatchedConnection) -> None:
+    """Drop a connection that came into this child by a fork; its file cannot be used here (see `watched`)."""
+    keep_forever(connection)
+    if connection.file is not None:
+        _inherited.add(connection.file)
+
+
 def _after_fork() -> None:
-    """Reset the state in a child process: it has none of its parent's locks, and a thread may have held the guard."""
-    global _guard  # noqa: PLW0603  # a lock whose owner no longer exists cannot be released
-    _guard = threading.Lock()
+    """Reset the state in a child process, which has none of its parent's locks on these files."""
+    global _guard  # noqa: PLW0603  # another thread of the parent may have held it
+    _guard = threading.RLock()
     for descriptor in _open.values():
         os.close(descriptor)
     _connected.clear()
     _open.clear()
 
 
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_after_fork)
+call_in_child(_after_fork)
 
 
 def _read(path: str) -> bytes:

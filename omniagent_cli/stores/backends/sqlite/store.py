@@ -18,6 +18,7 @@ from omniagent_cli.errors import (
     StoreUnavailable,
     StoreUnreachable,
 )
+from omniagent_cli.fork_safety import Lock, register
 from omniagent_cli.stores.backend import ListQuery, Transaction
 from omniagent_cli.stores.backends.sqlite.errors import translate_error
 from omniagent_cli.stores.backends.sqlite.file import (
@@ -32,7 +33,11 @@ from omniagent_cli.stores.backends.sqlite.file import (
     stored_version,
     writable,
 )
-from omniagent_cli.stores.backends.sqlite.file_header import inspect
+from omniagent_cli.stores.backends.sqlite.file_header import (
+    WatchedConnection,
+    inspect,
+    leave_to_parent,
+)
 from omniagent_cli.stores.backends.sqlite.unit import KeyRun, KeyTakenError, SqliteUnit
 from omniagent_cli.stores.backends.sqlite.wal import DAMAGED
 from omniagent_cli.stores.store import SessionStore
@@ -66,11 +71,31 @@ class SqliteStore(SessionStore):
         self._to_tidy = False  # our connection creates side files and has to remove them
         self._identity: tuple[int, int] | None = None
         self._still: tuple[tuple[int, int, int], ...] | None = None
-        self._pid = os.getpid()
-        self._inherited: list[sqlite3.Connection] = []
         self._durable = True
         self._key_run = KeyRun()
         inspect(self.path)
+        register(self)
+
+    def fork_lock(self) -> Lock:
+        """Return the lock: the connection can be closed only between two transactions."""
+        return self._lock
+
+    def before_fork(self) -> None:
+        """Close the connection; parent and child open their own on the next use.
+
+        It is not enough that the child leaves an inherited connection alone. SQLite keeps one table per process of the
+        files it has locked, because POSIX locks belong to the process. The child's copy of it claims locks that only
+        the parent has, so a new connection there would take none, and another process could remove the WAL under it:
+        https://www.sqlite.org/howtocorrupt.html#_carrying_an_open_database_connection_across_a_fork_
+        """
+        self._disconnect()
+
+    def after_fork_in_child(self) -> None:
+        """Replace the lock; without `before_fork`, as when C code forks, the file cannot be used here."""
+        self._lock = threading.RLock()
+        if isinstance(self._connection, WatchedConnection):
+            leave_to_parent(self._connection)
+        self._connection = None
 
     @property
     def url(self) -> str:
@@ -78,8 +103,6 @@ class SqliteStore(SessionStore):
         return f"sqlite://{self.path}"
 
     def _run(self, work: Callable[[Transaction], T], *, write: bool, durable: bool = True) -> T:
-        if self._pid != os.getpid():
-            self._lock = threading.RLock()  # in a child process the old lock may be held forever
         with self._lock:
             connection = self._open(write=write)
             try:
@@ -136,11 +159,6 @@ class SqliteStore(SessionStore):
 
     def _open(self, *, write: bool) -> sqlite3.Connection:
         """Return a connection to the file that is at the path now."""
-        if self._pid != os.getpid():
-            # A SQLite connection must not be used after a fork, not even to close it.
-            if self._connection is not None:
-                self._inherited.append(self._connection)
-            self._connection, self._pid = None, os.getpid()
         if write and self._read_only:
             raise StoreReadOnly(f"the store {self.path} was opened read-only")
         if self._connection is not None:
@@ -209,8 +227,7 @@ class SqliteStore(SessionStore):
 
     def _close(self) -> None:
         with self._lock:
-            if self._pid == os.getpid():
-                self._disconnect()
+            self._disconnect()
 
     def backup(self, target: str | os.PathLike[str]) -> None:
         """Copy the whole store to a new file, consistently, during use."""
