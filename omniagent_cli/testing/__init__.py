@@ -1,4 +1,4 @@
-"""What authors of backends and skills test with: the store contract, a clock, a scripted model."""
+"""Test support for backends, agents and skills: the store contract, a fake clock and a scripted model."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["FakeClock", "MakeStore", "SharedPlaceContract", "StoreCase", "StoreC
 
 
 def __getattr__(name: str) -> Any:
-    # The contract needs pytest and hypothesis; a program that wants the scripted model does not.
+    # Lazy: the contract needs pytest and hypothesis, the scripted model does not.
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -1,7 +1,7 @@
-"""The contract: every promise of a store, as tests that run on any backend, wrapper or stack.
+"""The store contract: tests of every store guarantee, for any backend, wrapper or stack of both.
 
-A test module takes part with a table of cases and two classes (and its ``conftest.py`` with
-``pytest.register_assert_rewrite("omniagent_cli.testing")``, which makes failures tell more)::
+A test module defines a table of cases and two classes; its ``conftest.py`` calls
+``pytest.register_assert_rewrite("omniagent_cli.testing")`` for detailed assertion messages::
 
     CASES = {"mine": StoreCase(lambda place, **options: MyStore(place / "data", **options))}
 
@@ -15,7 +15,6 @@ A test module takes part with a table of cases and two classes (and its ``confte
 from __future__ import annotations
 
 from omniagent_cli.testing.clock import FakeClock
-from omniagent_cli.testing.contract_asides import AsidesContract
 from omniagent_cli.testing.contract_base import MakeStore, StoreCase
 from omniagent_cli.testing.contract_companions import CompanionsContract
 from omniagent_cli.testing.contract_expiry import ExpiryContract
@@ -28,6 +27,7 @@ from omniagent_cli.testing.contract_header import (
 from omniagent_cli.testing.contract_listing import IdsContract, ListingContract
 from omniagent_cli.testing.contract_model import ModelContract
 from omniagent_cli.testing.contract_reading import ReadingContract
+from omniagent_cli.testing.contract_rollover import RolloverContract
 from omniagent_cli.testing.contract_saving import SavingContract
 from omniagent_cli.testing.contract_search import SearchContract
 from omniagent_cli.testing.contract_sharing import SharedPlaceContract
@@ -49,7 +49,7 @@ class StoreContract(
     ExpiryContract,
     TrashContract,
     CompanionsContract,
-    AsidesContract,
+    RolloverContract,
     CheckpointContract,
     StagingContract,
     ValuesContract,
@@ -58,4 +58,4 @@ class StoreContract(
     EventsContract,
     ModelContract,
 ):
-    """Every promise that one handle on a store can keep."""
+    """Every guarantee of a store that a single handle can show."""

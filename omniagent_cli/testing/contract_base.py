@@ -1,4 +1,4 @@
-"""What the parts of the contract share: the fixtures a test asks for, and short ways to say things."""
+"""Shared fixtures and helpers of the contract tests."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ from omniagent_cli.testing.clock import FakeClock
 
 @dataclass(frozen=True)
 class StoreCase:
-    """One backend, wrapper or stack that the contract runs on.
+    """One backend, wrapper or stack that the contract tests.
 
     Attributes:
-        open: opens a store in a directory of its own; called again, it opens the same place again.
-        reopens: a place can be opened more than once (not so a store that lives in one object).
-        forks: another process can open the place too.
+        open: opens a store below the given directory; a second call opens the same location.
+        reopens: the location can be opened more than once (a store in memory cannot).
     """
 
     open: Callable[..., SessionStore]
@@ -29,19 +28,19 @@ class StoreCase:
 
 
 class MakeStore(Protocol):
-    """Opens the place of this test, each time another store object with the options given."""
+    """Factory that opens another handle on the location of the current test, with the given options."""
 
     def __call__(self, **options: Any) -> SessionStore:
-        """Open it."""
+        """Open a handle."""
         ...
 
 
 class ContractBase:
-    """The fixtures of a contract class; a subclass or its module provides ``case``."""
+    """Fixtures of every contract class; a subclass or its module provides ``case``."""
 
     @pytest.fixture
     def make_store(self, case: StoreCase, tmp_path: Path) -> Iterator[MakeStore]:
-        """Open this test's place, as often as wanted; everything is closed afterwards."""
+        """Return a factory for handles on one location; they are closed after the test."""
         opened: list[SessionStore] = []
 
         def make(**options: Any) -> SessionStore:
@@ -54,17 +53,17 @@ class ContractBase:
 
     @pytest.fixture
     def clock(self) -> FakeClock:
-        """Return a clock that stands still."""
+        """Return a fake clock."""
         return FakeClock()
 
     @pytest.fixture
     def store(self, make_store: MakeStore, clock: FakeClock) -> SessionStore:
-        """Open a store whose clock stands still."""
+        """Open a store that uses the fake clock."""
         return make_store(clock=clock)
 
 
 def said(*texts: str, role: str = "user") -> list[dict[str, Any]]:
-    """Return message records, one a text."""
+    """Return one message record per text."""
     return [{"role": role, "content": text} for text in texts]
 
 
@@ -79,18 +78,18 @@ def positions(store: SessionStore, session_id: str) -> list[int | None]:
 
 
 def ids(store: SessionStore, **options: Any) -> list[str]:
-    """Return the ids a listing gives."""
+    """Return the session ids of a listing."""
     return [summary.id for summary in store.list(**options)]
 
 
 def found(store: SessionStore, query: str, **options: Any) -> list[tuple[str, int]]:
-    """Return session and position of each search hit."""
+    """Return (session id, position) of each search hit."""
     return [(hit.session_id, hit.position) for hit in store.search(query, **options)]
 
 
 def listen(store: SessionStore) -> list[Event]:
-    """Return a list that every event of a store is added to."""
-    told: list[Event] = []
+    """Return a list that collects every event of a store."""
+    events: list[Event] = []
     for name in EVENTS:
-        store.on(name, told.append)
-    return told
+        store.on(name, events.append)
+    return events

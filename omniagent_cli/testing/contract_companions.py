@@ -1,4 +1,4 @@
-"""Promises about attachments and summaries of messages that go and come back."""
+"""Contract of attachments and summaries whose messages are removed and restored."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ REMOVALS: dict[str, Callable[..., object]] = {
 
 
 def showing(*names: str) -> list[dict[str, Any]]:
-    """Return message records, each of which refers to the attachment with that hash."""
+    """Return one message record per attachment hash."""
     return [
         {"role": "user", "content": [{"type": "file", "file": {"sha256": name}}]} for name in names
     ]
 
 
 def attach(store: SessionStore, *names: str) -> None:
-    """Keep attachments with the session ``s``."""
+    """Store attachments in session ``s``."""
     for name in names:
         store.put_attachment("s", name, {"name": name[0], "data": "eA=="})
 
 
 class CompanionsContract(ContractBase):
-    """What belongs to messages goes and returns with them."""
+    """Attachments and summaries are removed and restored with their messages."""
 
     @pytest.mark.parametrize("purge", [False, True])
     @pytest.mark.parametrize("way", REMOVALS)
     def test_no_summary_of_removed_messages_is_sent(
         self, store: SessionStore, *, way: str, purge: bool
     ) -> None:
-        """A summary that stands for a message that went is not there any more."""
+        """Removing a message removes every summary that covers it."""
         store.append("s", said("a", "b", "c"))
         store.put_summary("s", 1, {"text": "of a and b"})
         REMOVALS[way](store, purge=purge)
         assert store.last_summary("s") is None
 
     def test_undo_leaves_earlier_summaries(self, store: SessionStore) -> None:
-        """Undoing the last turns takes only the summaries that reach into them."""
+        """Undo removes only summaries that cover a removed message; restore brings them back."""
         store.append("s", said("a", "b", "c"))
         store.put_summary("s", 0, {"text": "of a"})
         store.put_summary("s", 2, {"text": "of all"})
@@ -58,7 +58,7 @@ class CompanionsContract(ContractBase):
         assert store.last_summary("s") == {"text": "of all", "up_to": 2}
 
     def test_a_save_takes_the_summary_of_what_it_replaces(self, store: SessionStore) -> None:
-        """An edited message is in no summary, until the old one is back."""
+        """Saving an edited message removes the summaries that cover the old one."""
         store.append("s", said("a", "b"))
         store.put_summary("s", 1, {"text": "of both"})
         session = store.get("s")
@@ -67,7 +67,7 @@ class CompanionsContract(ContractBase):
         assert store.last_summary("s") is None
 
     def test_a_summary_returns_with_the_last_of_its_messages(self, store: SessionStore) -> None:
-        """Removed in two steps, the messages of a summary have to be back in two steps before it is."""
+        """A summary is restored when all of its messages are back."""
         store.append("s", said("a", "b", "c"))
         store.put_summary("s", 2, {"text": "of all"})
         store.trim("s", 2)
@@ -79,7 +79,7 @@ class CompanionsContract(ContractBase):
         assert store.last_summary("s") == {"text": "of all", "up_to": 2}
 
     def test_a_summary_made_without_them_goes_when_they_return(self, store: SessionStore) -> None:
-        """What was summarised while messages were away does not stand for them."""
+        """Restoring messages removes a summary made while they were in the trash."""
         store.append("s", said("a", "b", "c"))
         store.trim("s", 1)
         store.put_summary("s", 2, {"text": "of c"})
@@ -87,7 +87,7 @@ class CompanionsContract(ContractBase):
         assert store.last_summary("s") is None
 
     def test_a_summary_goes_with_messages_that_become_a_session(self, store: SessionStore) -> None:
-        """Restored under another id, messages have the summaries that are of them alone."""
+        """Messages restored as a new session bring only the summaries that cover no other message."""
         store.append("s", said("a", "b", "c"))
         store.put_summary("s", 0, {"text": "of a"})
         store.put_summary("s", 2, {"text": "of all"})
@@ -98,8 +98,8 @@ class CompanionsContract(ContractBase):
         ]
 
     @pytest.mark.parametrize("way", REMOVALS)
-    def test_purge_takes_attachments_nobody_refers_to(self, store: SessionStore, way: str) -> None:
-        """What only purged messages showed, or none did, goes for good; what others show stays."""
+    def test_purge_takes_unreferenced_attachments(self, store: SessionStore, way: str) -> None:
+        """Purging removes attachments that no remaining message references."""
         store.append("s", showing(A, B, B))
         attach(store, A, B, C)
         REMOVALS[way](store, purge=True)
@@ -107,8 +107,8 @@ class CompanionsContract(ContractBase):
         assert store.trash() == []
 
     @pytest.mark.parametrize("way", REMOVALS)
-    def test_attachments_wait_in_the_trash(self, store: SessionStore, way: str) -> None:
-        """Removed messages take their attachments along, and bring them back; what none showed stays."""
+    def test_attachments_follow_their_messages(self, store: SessionStore, way: str) -> None:
+        """Attachments move to the trash and back with their messages; unreferenced ones stay."""
         store.append("s", showing(A, B, B))
         attach(store, A, B, C)
         REMOVALS[way](store)
@@ -117,8 +117,8 @@ class CompanionsContract(ContractBase):
         assert store.attachments("s") == [A, B, C]
         assert store.attachment("s", A) == {"name": "a", "data": "eA=="}
 
-    def test_a_save_keeps_what_its_messages_show(self, store: SessionStore) -> None:
-        """A message that is replaced by one with the same attachment takes only a copy along."""
+    def test_a_save_keeps_attachments_in_use(self, store: SessionStore) -> None:
+        """Replacing a message copies a still referenced attachment to the trash instead of moving it."""
         store.append("s", showing(A, B))
         attach(store, A, B)
         session = store.get("s")
@@ -131,7 +131,7 @@ class CompanionsContract(ContractBase):
     def test_removed_messages_become_a_session_with_their_attachments(
         self, store: SessionStore
     ) -> None:
-        """Also when the session they came from is gone for good."""
+        """Messages restored as a new session keep their attachments after the original session is purged."""
         store.append("s", showing(A, B))
         attach(store, A, B)
         store.trim("s", 1)
@@ -139,8 +139,8 @@ class CompanionsContract(ContractBase):
         store.delete("s", purge=True)
         assert store.attachment("t", A) == {"name": "a", "data": "eA=="}
 
-    def test_without_a_trash_they_go_at_once(self, make_store: MakeStore) -> None:
-        """A store that keeps nothing keeps no summary and no attachment of what it removed."""
+    def test_without_a_trash_they_are_deleted(self, make_store: MakeStore) -> None:
+        """A store without a trash deletes the attachments and summaries of removed messages."""
         store = make_store(trash_ttl=None)
         store.append("s", showing(A, B))
         attach(store, A, B, C)
@@ -150,14 +150,14 @@ class CompanionsContract(ContractBase):
         assert store.last_summary("s") is None
 
     def test_purging_a_trim_purges_earlier_ones(self, store: SessionStore) -> None:
-        """What the trash holds of a session could tell what was purged."""
+        """A purging trim also purges the session's entries in the trash."""
         store.append("s", said("secret", "b", "c"))
         store.trim("s", 2)
         store.trim("s", 1, purge=True)
         assert store.trash() == []
 
     def test_a_message_is_stored_with_its_attachments(self, store: SessionStore) -> None:
-        """A write keeps message and attachments in one step, each once however often it is used."""
+        """`write` stores messages and attachments atomically, each attachment once."""
         first = store.write("s", showing(A), attachments={A: {"name": "a", "data": "eA=="}})
         assert first.created
         store.write(
@@ -172,7 +172,7 @@ class CompanionsContract(ContractBase):
         assert store.attachment("s", A) == {"data": "eg=="}
 
     def test_an_exported_session_has_its_attachments(self, store: SessionStore) -> None:
-        """What a handle exports, another imports with its attachments; what is no record of one imports nothing."""
+        """Export and import of a handle include attachments; an invalid record imports nothing."""
         url = "data:image/png;base64,eA=="
         with store.session("s") as chat:
             added = chat.add_message("user", [{"type": "image_url", "image_url": {"url": url}}])
@@ -188,9 +188,9 @@ class CompanionsContract(ContractBase):
             assert copy.export()["records"] == data["records"]
         assert store.attachment("t", key)["data"] == "eA=="
 
-    def test_a_write_that_is_refused_keeps_no_attachment(self, store: SessionStore) -> None:
-        """A name that is no SHA-256, or a message that is none, stores nothing at all."""
-        for messages, name in ((showing(A), "a"), ([{"role": "nobody"}], A)):
+    def test_a_rejected_write_stores_no_attachment(self, store: SessionStore) -> None:
+        """An invalid attachment name or message stores nothing."""
+        for messages, name in ((showing(A), "a"), ([{"role": "robot"}], A)):
             with pytest.raises(InvalidRecord):
                 store.write("s", messages, attachments={name: {"data": "eA=="}})
         assert not store.exists("s")

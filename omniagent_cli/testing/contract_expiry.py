@@ -1,4 +1,4 @@
-"""Promises about time to live: invisible at once, started again by writing, never by reading."""
+"""Contract of the TTL: an expired session is invisible; writing restarts the TTL and reading does not."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ Ways = dict[str, Callable[[], object]]
 
 
 class ExpiryContract(ContractBase):
-    """The session's own time to live, by the clock, to the microsecond."""
+    """Each session has its own TTL, exact to the microsecond."""
 
     def test_a_clock_that_is_set_back_shortens_nothing(
         self, store: SessionStore, clock: FakeClock
     ) -> None:
-        """What is written while the clock is wrong is still there when it is right again."""
+        """Writing while the clock is set back never shortens a session's TTL."""
         store.append("s", said("a"))
         right = clock.now
         clock.now = right - timedelta(days=400)
@@ -56,10 +56,10 @@ class ExpiryContract(ContractBase):
             ("0s", None),
         ],
     )
-    def test_every_way_to_say_it(
+    def test_every_ttl_format(
         self, make_store: MakeStore, clock: FakeClock, ttl: Any, seconds: float | None
     ) -> None:
-        """A store's `ttl` is recorded in the sessions it creates; zero and never mean no expiry."""
+        """A store's `ttl` applies to the sessions it creates; 0 and "never" disable expiry."""
         store = make_store(clock=clock, ttl=ttl)
         store.append("s", said("a"))
         session = store.get("s")
@@ -70,10 +70,10 @@ class ExpiryContract(ContractBase):
             assert session.expires_at == clock.now + timedelta(seconds=seconds)
 
     @pytest.mark.parametrize("bad", [-1, timedelta(seconds=-1), "-1h", "soon", float("nan"), 1e300])
-    def test_what_is_no_ttl_is_refused(
+    def test_an_invalid_ttl_is_rejected(
         self, make_store: MakeStore, store: SessionStore, bad: Any
     ) -> None:
-        """A negative or senseless time to live is an error, when opening and when setting."""
+        """An invalid TTL raises InvalidDuration, on opening a store and in `set_ttl`."""
         store.append("s", said("a"))
         with pytest.raises(InvalidDuration):
             store.set_ttl("s", bad)
@@ -86,7 +86,7 @@ class ExpiryContract(ContractBase):
     def test_every_new_session_expires(
         self, make_store: MakeStore, clock: FakeClock, made_by: str
     ) -> None:
-        """However a session came into being, its time runs from then."""
+        """A session's TTL starts at its creation, by any operation that creates one."""
         store = make_store(clock=clock, ttl=HOUR)
         store.append("source", said("a"))
         ways: Ways = {
@@ -101,8 +101,8 @@ class ExpiryContract(ContractBase):
         assert store.get("s").expires_at == clock.now + HOUR
         assert store.get("s").ttl_seconds == 3600
 
-    def test_expired_at_its_very_moment(self, make_store: MakeStore, clock: FakeClock) -> None:
-        """A session is there a microsecond before its time is over, and gone at it."""
+    def test_expiry_is_exact(self, make_store: MakeStore, clock: FakeClock) -> None:
+        """A session exists until the microsecond before its expiry."""
         store = make_store(clock=clock, ttl=HOUR)
         store.append("s", said("a"))
         clock.advance(HOUR - timedelta(microseconds=1))
@@ -114,7 +114,7 @@ class ExpiryContract(ContractBase):
     def test_expired_is_invisible_to_every_operation(
         self, make_store: MakeStore, clock: FakeClock, operation: str
     ) -> None:
-        """Operations on one session say that it expired, which is a kind of not found."""
+        """Operations on an expired session raise SessionExpired, a subclass of SessionNotFound."""
         store = make_store(clock=clock, ttl=HOUR)
         store.append("typo", said("word"))
         clock.advance(HOUR)
@@ -124,7 +124,7 @@ class ExpiryContract(ContractBase):
         assert caught.value.session_id == "typo"
 
     def test_expired_is_in_no_listing(self, make_store: MakeStore, clock: FakeClock) -> None:
-        """Lists, counts and search pass over an expired session; deleting finds nothing."""
+        """Listings, counts and search skip expired sessions, and `delete` returns False for one."""
         store = make_store(clock=clock, ttl=HOUR)
         store.append("s", said("word"))
         clock.advance(HOUR)
@@ -136,8 +136,8 @@ class ExpiryContract(ContractBase):
         assert store.delete("s") is False
         assert store.trash() == []
 
-    def test_writing_restarts_it(self, make_store: MakeStore, clock: FakeClock) -> None:
-        """Every write starts the time again, `touch` too."""
+    def test_writing_restarts_the_ttl(self, make_store: MakeStore, clock: FakeClock) -> None:
+        """Every write restarts the TTL, `touch` included."""
         store = make_store(clock=clock, ttl=HOUR)
         uid = store.write("s", said("a", "b", "c")).uid
         writes: list[Callable[[], object]] = [
@@ -166,8 +166,10 @@ class ExpiryContract(ContractBase):
             (session_id,) = ids(store)
             assert store.get(session_id).expires_at == clock.now + HOUR
 
-    def test_reading_does_not_restart_it(self, make_store: MakeStore, clock: FakeClock) -> None:
-        """No amount of reading keeps a session alive."""
+    def test_reading_does_not_restart_the_ttl(
+        self, make_store: MakeStore, clock: FakeClock
+    ) -> None:
+        """Reading never extends a session's life."""
         store = make_store(clock=clock, ttl=HOUR)
         store.append("s", said("word"))
         expires = store.get("s").expires_at
@@ -180,8 +182,8 @@ class ExpiryContract(ContractBase):
         store.session("s").get_messages()
         assert store.get("s").expires_at == expires
 
-    def test_touch_is_no_activity(self, store: SessionStore, clock: FakeClock) -> None:
-        """`touch` keeps content, metadata and `updated_at`."""
+    def test_touch_changes_only_the_expiry(self, store: SessionStore, clock: FakeClock) -> None:
+        """`touch` leaves content, metadata and `updated_at` unchanged."""
         store.append("s", said("a"))
         before = store.get("s")
         clock.advance("1d")
@@ -192,7 +194,7 @@ class ExpiryContract(ContractBase):
         assert after.expires_at == clock.now + timedelta(days=7)
 
     def test_set_ttl_changes_one_session(self, store: SessionStore, clock: FakeClock) -> None:
-        """A session can get its own time to live, or none, without looking active."""
+        """`set_ttl` changes or removes one session's TTL and leaves `updated_at` unchanged."""
         store.append("s", said("a"))
         before = store.get("s").updated_at
         clock.advance("1h")
@@ -204,10 +206,10 @@ class ExpiryContract(ContractBase):
         clock.advance("700d")
         assert texts(store, "s") == ["a"]
 
-    def test_writing_to_an_expired_id_starts_afresh(
+    def test_writing_to_an_expired_id_replaces_it(
         self, make_store: MakeStore, clock: FakeClock
     ) -> None:
-        """The old messages are discarded and the new one stored in one step, and that is told."""
+        """A write replaces an expired session in one transaction and reports it as `expired`."""
         store = make_store(clock=clock, ttl=HOUR)
         old = store.write("s", said("old"))
         store.set_metadata("s", "k", 1)
@@ -224,7 +226,7 @@ class ExpiryContract(ContractBase):
 
     @pytest.mark.parametrize("way", ["get_or_create", "set_metadata", "fork", "rename", "save"])
     def test_an_expired_id_is_free(self, make_store: MakeStore, clock: FakeClock, way: str) -> None:
-        """An expired session stands in nobody's way."""
+        """Any operation can reuse the id of an expired session."""
         store = make_store(clock=clock, ttl=HOUR)
         store.append("s", said("old"))
         clock.advance(HOUR)
@@ -240,10 +242,10 @@ class ExpiryContract(ContractBase):
         assert "old" not in texts(store, "s")
         assert store.count_expired() == 0
 
-    def test_a_stale_object_does_not_revive_it(
+    def test_saving_an_expired_session_is_rejected(
         self, make_store: MakeStore, clock: FakeClock
     ) -> None:
-        """Saving a session that expired meanwhile is refused."""
+        """Saving a session that has expired since it was loaded raises."""
         store = make_store(clock=clock, ttl=HOUR)
         store.append("s", said("a"))
         session = store.get("s")
@@ -252,8 +254,8 @@ class ExpiryContract(ContractBase):
             store.save(session)
         assert not store.exists("s")
 
-    def test_purge_removes_what_has_expired(self, make_store: MakeStore, clock: FakeClock) -> None:
-        """`purge_expired` removes exactly the expired sessions for good and counts them."""
+    def test_purge_removes_expired_sessions(self, make_store: MakeStore, clock: FakeClock) -> None:
+        """`purge_expired` removes exactly the expired sessions and returns their number."""
         store = make_store(clock=clock, ttl=HOUR)
         for number in range(5):
             store.append(f"s{number}", said("a"))
@@ -269,8 +271,8 @@ class ExpiryContract(ContractBase):
             store.get("s1")
         assert not isinstance(caught.value, SessionExpired)
 
-    def test_purge_works_through_many(self, make_store: MakeStore, clock: FakeClock) -> None:
-        """More expired sessions than are read at a time all go."""
+    def test_purge_removes_more_than_a_batch(self, make_store: MakeStore, clock: FakeClock) -> None:
+        """`purge_expired` handles more sessions than it reads at a time."""
         store = make_store(clock=clock, ttl=HOUR, trash_ttl=HOUR)
         for number in range(30):
             store.append(f"s{number}", said("a"))

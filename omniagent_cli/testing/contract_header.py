@@ -1,4 +1,4 @@
-"""Promises about what a session is called and knows: rename, fork, metadata, state, tags, other records, events."""
+"""Contract of rename, fork, metadata, state, tags, attachments, summaries and events."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ SECTIONS = ("metadata", "state")
 
 
 class ValuesContract(ContractBase):
-    """Metadata and state: any JSON value a key, missing is not null."""
+    """Metadata and state hold any JSON value per key; null differs from a missing key."""
 
     @pytest.mark.parametrize("section", SECTIONS)
     @pytest.mark.parametrize("kind", VALUES)
     def test_any_json_value_survives(self, store: SessionStore, section: str, kind: str) -> None:
-        """What is set is what is got, null included; setting makes the session."""
+        """A value reads back as it was set, null included; setting one creates the session."""
         getattr(store, f"set_{section}")("s", "key", VALUES[kind])
         assert getattr(store, f"get_{section}")("s", "key") == VALUES[kind]
         assert getattr(store.get("s"), section) == {"key": VALUES[kind]}
 
     @pytest.mark.parametrize("section", SECTIONS)
     def test_missing_is_not_null(self, store: SessionStore, section: str) -> None:
-        """A key that holds null is found; one that is not there raises, and names itself."""
+        """A missing key raises KeyNotFound; a key set to null does not."""
         getattr(store, f"set_{section}")("s", "null", None)
         with pytest.raises(KeyNotFound) as caught:
             getattr(store, f"get_{section}")("s", "missing")
@@ -59,15 +59,15 @@ class ValuesContract(ContractBase):
             getattr(store, f"get_{section}")("s", "null")
 
     @pytest.mark.parametrize("section", SECTIONS)
-    def test_what_is_no_json_is_refused(self, store: SessionStore, section: str) -> None:
-        """A value that is not JSON, or a blank key, changes and creates nothing."""
+    def test_a_value_that_is_not_json_is_rejected(self, store: SessionStore, section: str) -> None:
+        """A value that is not JSON, or a blank key, raises InvalidRecord and creates no session."""
         for key, value in (("k", object()), ("k", float("inf")), ("", 1), ("  ", 1)):
             with pytest.raises(InvalidRecord):
                 getattr(store, f"set_{section}")("s", key, value)
         assert not store.exists("s")
 
-    def test_metadata_and_state_are_two_things(self, store: SessionStore) -> None:
-        """The same key in both holds two values."""
+    def test_metadata_and_state_are_separate(self, store: SessionStore) -> None:
+        """Metadata and state have separate keys."""
         store.set_metadata("s", "k", 1)
         store.set_state("s", "k", 2)
         assert (store.get_metadata("s", "k"), store.get_state("s", "k")) == (1, 2)
@@ -75,7 +75,7 @@ class ValuesContract(ContractBase):
     def test_deleting_a_missing_key_changes_nothing(
         self, store: SessionStore, clock: FakeClock
     ) -> None:
-        """Removing what is not there is no activity."""
+        """Deleting a missing key returns False and leaves the session unchanged."""
         store.set_metadata("s", "k", 1)
         before = store.get("s")
         clock.advance("1m")
@@ -83,7 +83,7 @@ class ValuesContract(ContractBase):
         assert store.get("s") == before
 
     def test_values_survive_a_clear(self, store: SessionStore) -> None:
-        """Clearing removes messages, not metadata or state."""
+        """`clear` removes messages, not metadata or state."""
         store.append("s", said("a"))
         store.set_metadata("s", "k", 1)
         store.set_state("s", "k", 2)
@@ -91,7 +91,7 @@ class ValuesContract(ContractBase):
         assert (store.get_metadata("s", "k"), store.get_state("s", "k")) == (1, 2)
 
     def test_tags_are_added_and_removed(self, store: SessionStore) -> None:
-        """Tags are a sorted set, changed in one step; odd metadata under their key does no harm."""
+        """Tags are a sorted set, changed in one transaction; malformed entries are dropped."""
         store.append("s", said("a"))
         assert store.tag("s", ["work", "alpha", "work"]) == ["alpha", "work"]
         assert store.tag("s", ["new"], ["work", "never"]) == ["alpha", "new"]
@@ -106,10 +106,10 @@ class ValuesContract(ContractBase):
 
 
 class NamesContract(ContractBase):
-    """Rename and fork: ids change, sessions do not."""
+    """Rename and fork never replace another session."""
 
     def test_rename_keeps_everything_but_the_id(self, store: SessionStore) -> None:
-        """A renamed session has its uid, messages, metadata and creation time; the old id is free."""
+        """A renamed session keeps uid, messages, metadata and creation time; the old id is free."""
         store.append("a", said("findme"))
         store.set_metadata("a", "k", 1)
         before = store.get("a")
@@ -129,8 +129,8 @@ class NamesContract(ContractBase):
         store.delete("b")
         assert store.current_id(before.uid) is None
 
-    def test_rename_onto_a_session_is_refused(self, store: SessionStore) -> None:
-        """Rename never replaces another session."""
+    def test_rename_onto_a_session_is_rejected(self, store: SessionStore) -> None:
+        """Renaming to an id in use raises SessionExists."""
         store.append("a", said("a"))
         store.append("b", said("b"))
         with pytest.raises(SessionExists) as caught:
@@ -139,7 +139,7 @@ class NamesContract(ContractBase):
         assert (texts(store, "a"), texts(store, "b")) == (["a"], ["b"])
 
     def test_rename_to_itself_changes_nothing(self, store: SessionStore, clock: FakeClock) -> None:
-        """A session may be renamed to the id it has."""
+        """Renaming a session to its own id changes nothing."""
         store.append("a", said("a"))
         before = store.get("a")
         clock.advance("1m")
@@ -147,7 +147,7 @@ class NamesContract(ContractBase):
         assert store.get("a") == before
 
     def test_fork_copies(self, store: SessionStore) -> None:
-        """A fork has the messages with ids and positions, and the facts, and goes its own way."""
+        """A fork copies messages, positions and metadata, and is independent of the original."""
         store.append("a", said("x", "y", "z"))
         store.set_metadata("a", "k", 1)
         store.set_metadata("a", "pinned", value=True)
@@ -163,7 +163,7 @@ class NamesContract(ContractBase):
         assert sorted(found(store, "y")) == [("a", 1), ("b", 1)]
 
     def test_fork_at_a_position(self, store: SessionStore) -> None:
-        """A fork at a position ends with the message that stands there, or before it."""
+        """A fork with `at` copies the messages up to that position."""
         store.append("a", said("x", "y", "z"))
         store.fork("a", "b", at=1)
         assert texts(store, "b") == ["x", "y"]
@@ -177,19 +177,19 @@ class NamesContract(ContractBase):
         assert not store.exists("d")
 
     def test_fork_of_many_messages(self, store: SessionStore) -> None:
-        """A long session is copied whole."""
+        """A session of 1,100 messages is forked completely."""
         store.append("a", said(*map(str, range(1100))))
         store.fork("a", "b")
         assert texts(store, "b") == texts(store, "a")
 
-    def test_fork_without_an_id_makes_one(self, store: SessionStore) -> None:
-        """An id nobody gave is made, and works."""
+    def test_fork_without_an_id_generates_one(self, store: SessionStore) -> None:
+        """`fork` generates an id if none is given."""
         store.append("a", said("x"))
         new_id = store.fork("a")
         assert texts(store, new_id) == ["x"]
 
-    def test_fork_onto_a_session_is_refused(self, store: SessionStore) -> None:
-        """Fork never replaces a session, itself included."""
+    def test_fork_onto_a_session_is_rejected(self, store: SessionStore) -> None:
+        """Forking to an id in use, its own included, raises SessionExists."""
         store.append("a", said("a"))
         store.append("b", said("b"))
         for target in ("a", "b"):
@@ -197,8 +197,8 @@ class NamesContract(ContractBase):
                 store.fork("a", target)
         assert texts(store, "b") == ["b"]
 
-    def test_a_fork_has_the_other_records(self, store: SessionStore) -> None:
-        """Attachments come along, and summaries of what was copied."""
+    def test_a_fork_has_attachments_and_summaries(self, store: SessionStore) -> None:
+        """A fork copies the attachments, and the summaries of the copied messages."""
         store.append("a", said("x", "y", "z"))
         store.put_attachment("a", "a" * 64, {"name": "f", "data": "eA=="})
         store.put_summary("a", 0, {"text": "early"})
@@ -209,10 +209,10 @@ class NamesContract(ContractBase):
 
 
 class RecordsContract(ContractBase):
-    """Attachments and summaries: kept with the session, apart from its messages."""
+    """Attachments and summaries are stored with the session, apart from its messages."""
 
-    def test_attachments_are_kept_once(self, store: SessionStore) -> None:
-        """An attachment is stored by its hash, once however often it is put, and never searched."""
+    def test_attachments_are_stored_once(self, store: SessionStore) -> None:
+        """An attachment is stored once per hash, and is not searched."""
         store.append("s", said("a"))
         for _ in range(2):
             store.put_attachment("s", "b" * 64, {"name": "secretword", "data": "eA=="})
@@ -224,7 +224,7 @@ class RecordsContract(ContractBase):
         assert store.count_messages("s") == 1
 
     def test_an_attachment_is_named_by_a_hash(self, store: SessionStore) -> None:
-        """What is not a SHA-256 in hexadecimal digits is refused, and reading it finds nothing."""
+        """An attachment name other than a hexadecimal SHA-256 is rejected, and reads as None."""
         store.append("s", said("a"))
         for name in ("", "../../etc/passwd", "A" * 64, "g" * 64, "\ud800" * 64, "a" * 63):
             with pytest.raises(InvalidRecord):
@@ -232,8 +232,8 @@ class RecordsContract(ContractBase):
             assert store.attachment("s", name) is None
         assert store.attachments("s") == []
 
-    def test_the_newest_summary_counts(self, store: SessionStore) -> None:
-        """`last_summary` is the one that stands for the most."""
+    def test_the_last_summary_covers_the_most(self, store: SessionStore) -> None:
+        """`last_summary` returns the summary that covers the most messages."""
         store.append("s", said("a", "b", "c"))
         assert store.last_summary("s") is None
         store.put_summary("s", 2, {"text": "late"})
@@ -245,7 +245,7 @@ class RecordsContract(ContractBase):
             store.put_summary("s", -1, {"text": "nothing"})
 
     def test_records_go_with_their_session(self, store: SessionStore) -> None:
-        """A deleted session takes its attachments along, and brings them back."""
+        """Deleting a session removes its attachments; restoring it brings them back."""
         store.append("s", said("a"))
         store.put_attachment("s", "a" * 64, {"name": "f"})
         store.rename("s", "t")
@@ -258,16 +258,16 @@ class RecordsContract(ContractBase):
 
 
 class EventsContract(ContractBase):
-    """Events tell what happened, after it is stored, and can break nothing."""
+    """Events follow the stored change, and handlers cannot break the store."""
 
     def test_each_event(self, store: SessionStore, clock: FakeClock) -> None:
-        """Every operation that changes something tells it by its name, once, with its facts."""
-        told = listen(store)
+        """Every change emits its event once, with its data."""
+        events = listen(store)
 
         def since(operation: Callable[[], object]) -> list[tuple[str, str, Any]]:
-            told.clear()
+            events.clear()
             operation()
-            return [(e.name, e.session_id, e.data.get("count", e.data.get("key"))) for e in told]
+            return [(e.name, e.session_id, e.data.get("count", e.data.get("key"))) for e in events]
 
         assert since(lambda: store.append("s", said("a", "b"))) == [
             ("session_created", "s", None),
@@ -275,9 +275,9 @@ class EventsContract(ContractBase):
             ("message_added", "s", None),
         ]
         assert since(lambda: store.set_metadata("s", "k", 1)) == [("metadata_changed", "s", "k")]
-        assert told[0].data == {"key": "k", "value": 1, "deleted": False}
+        assert events[0].data == {"key": "k", "value": 1, "deleted": False}
         assert since(lambda: store.delete_metadata("s", "k")) == [("metadata_changed", "s", "k")]
-        assert told[0].data == {"key": "k", "value": None, "deleted": True}
+        assert events[0].data == {"key": "k", "value": None, "deleted": True}
         assert since(lambda: store.tag("s", ["t"])) == [("metadata_changed", "s", "tags")]
         assert since(lambda: store.trim("s", 1)) == [("session_trimmed", "s", 1)]
         assert since(lambda: store.trim("s", 1)) == []
@@ -295,7 +295,7 @@ class EventsContract(ContractBase):
         assert since(store.purge_expired) == [("session_expired", "f", None)]
 
     def test_an_event_comes_after_its_change(self, store: SessionStore) -> None:
-        """A handler sees the change it is told about, and may use the store."""
+        """A handler reads the stored change and may write to the store."""
         seen: list[list[str]] = []
 
         def look(event: Event) -> None:
@@ -309,10 +309,10 @@ class EventsContract(ContractBase):
         assert seen == [["a"], ["noted"]]
         assert texts(store, "s") == ["a"]
 
-    def test_a_failing_handler_harms_nothing(
+    def test_a_failing_handler_is_logged(
         self, store: SessionStore, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """A handler that raises is logged; the write stands and the next handler runs."""
+        """An exception in a handler is logged; the write is kept and the next handler runs."""
         heard: list[Event] = []
 
         def fail(event: Event) -> None:
@@ -327,7 +327,7 @@ class EventsContract(ContractBase):
         assert "listener broke" in caplog.text
 
     def test_off_stops_one_handler(self, store: SessionStore) -> None:
-        """The function `on` returns stops that registration and no other."""
+        """The function returned by `on` removes that registration only."""
         heard: list[Event] = []
         off = store.on("message_added", heard.append)
         store.on("message_added", heard.append)
@@ -336,18 +336,18 @@ class EventsContract(ContractBase):
         store.append("s", said("a"))
         assert len(heard) == 1
 
-    def test_an_unknown_event_is_refused(self, store: SessionStore) -> None:
-        """Listening for an event that does not exist is an error of the caller."""
+    def test_an_unknown_event_is_rejected(self, store: SessionStore) -> None:
+        """Registering for an unknown event raises UsageError."""
         with pytest.raises(UsageError, match="message_added"):
             store.on("message_aded", print)
 
-    def test_a_refused_write_tells_nothing(self, store: SessionStore) -> None:
-        """What did not happen is not announced."""
+    def test_a_rejected_write_emits_no_event(self, store: SessionStore) -> None:
+        """A rejected operation emits no event."""
         store.append("a", said("x"))
         store.append("b", said("x"))
-        told = listen(store)
+        events = listen(store)
         with pytest.raises(SessionExists):
             store.rename("a", "b")
         with pytest.raises(SessionExists):
             store.fork("a", "b")
-        assert told == []
+        assert events == []

@@ -1,4 +1,4 @@
-"""Promises about listings: order, pages, filters, counts, and which ids a session may have."""
+"""Contract of session ids and listings: order, pages, filters and counts."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ ODD_IDS = [
     "0",
     "null",
 ]
-"""Ids that are one session each, on every backend."""
+"""Valid ids; each names a different session on every backend."""
 
 NOT_IDS: dict[str, Any] = {
     "empty": "",
@@ -78,7 +78,7 @@ NOT_IDS: dict[str, Any] = {
     "delete": "a\x7f",
     "C1": "a\x9bb",
     "hidden": "\x01abc",
-    "half a character": "a\ud800",
+    "lone surrogate": "a\ud800",
     "number": 5,
     "none": None,
     "bytes": b"abc",
@@ -86,10 +86,10 @@ NOT_IDS: dict[str, Any] = {
 
 
 class IdsContract(ContractBase):
-    """Any sensible text is an id, compared byte by byte; anything else is refused before it does harm."""
+    """Any printable text is a session id, compared byte by byte; anything else is rejected."""
 
     def test_odd_ids_are_all_different_sessions(self, store: SessionStore) -> None:
-        """Ids that look alike, or like paths and commands, are sessions of their own."""
+        """Ids that look alike, or like paths and commands, name different sessions."""
         for odd in ODD_IDS:
             store.append(odd, said(f"text of {odd}"))
         assert sorted(ids(store)) == sorted(ODD_IDS)
@@ -104,7 +104,7 @@ class IdsContract(ContractBase):
         assert sorted(ids(store)) == sorted(ODD_IDS)
 
     def test_odd_ids_can_be_renamed_to(self, store: SessionStore) -> None:
-        """A session can take any id there is, one after the other."""
+        """A session can be renamed to any valid id."""
         store.append("start", said("a"))
         before = "start"
         for odd in ODD_IDS:
@@ -114,8 +114,8 @@ class IdsContract(ContractBase):
         assert texts(store, before) == ["a"]
 
     @pytest.mark.parametrize("kind", NOT_IDS)
-    def test_what_is_no_id_is_refused(self, store: SessionStore, kind: str) -> None:
-        """A blank, too long or controlling id is refused by every operation, reading ones too."""
+    def test_an_invalid_id_is_rejected(self, store: SessionStore, kind: str) -> None:
+        """Every operation rejects an id that is blank, too long or has control characters."""
         bad = NOT_IDS[kind]
         store.append("s", said("a"))
         for operation in (
@@ -135,10 +135,10 @@ class IdsContract(ContractBase):
 
 
 class ListingContract(ContractBase):
-    """Listings are complete, in order, a page at a time, without reading messages."""
+    """Listings are complete, ordered and paged, and read no messages."""
 
     def test_a_summary_shows_the_session(self, store: SessionStore, clock: FakeClock) -> None:
-        """Id, title, counts, times, expiry, model and the first line of the last message."""
+        """A listing has id, title, counts, times, expiry, model and a preview of the last message."""
         start = clock.now
         store.write("s", said("What is up?"), agent_id="helper", model="a:b")
         clock.advance("1m")
@@ -157,7 +157,7 @@ class ListingContract(ContractBase):
         assert summary.uid == store.get("s").uid
 
     def test_the_preview_follows_the_last_message(self, store: SessionStore) -> None:
-        """After trim, undo, clear and restore the preview is that of the message that is last now."""
+        """The preview is the last message after trim, undo, clear and restore too."""
         store.append("s", said("a", "b", "c"))
         store.truncate_from("s", 2)
         assert store.summary("s").preview == "b"
@@ -172,7 +172,7 @@ class ListingContract(ContractBase):
         assert "look_up" in store.summary("s").preview
 
     def test_the_last_active_comes_first(self, store: SessionStore, clock: FakeClock) -> None:
-        """Unasked, listings are by last activity; touching is no activity."""
+        """Listings are sorted by last activity, newest first; `touch` does not count as activity."""
         for name in "abc":
             store.append(name, said(name))
             clock.advance("1m")
@@ -183,7 +183,7 @@ class ListingContract(ContractBase):
         assert ids(store) == ["a", "c", "b"]
 
     def test_every_sort(self, store: SessionStore, clock: FakeClock) -> None:
-        """Sessions sort by activity, creation, length and id; pinned ones come first."""
+        """Sessions sort by activity, creation, length or id, pinned ones first."""
         for name, size in (("b", 1), ("a", 3), ("Z", 2), ("ä", 1)):
             store.append(name, said(*map(str, range(size))))
             clock.advance("1m")
@@ -200,7 +200,7 @@ class ListingContract(ContractBase):
 
     @pytest.mark.parametrize("sort", ["updated", "created", "messages", "id"])
     def test_pages_are_complete(self, store: SessionStore, clock: FakeClock, sort: str) -> None:
-        """Walking page by page gives every session once, in one order, though many are equal."""
+        """Paging returns every session once and in order, ties included."""
         for number in range(23):
             store.append(f"s{number % 7}-{number}", said(*"ab"[: number % 3 + 1]))
             if number % 5 == 0:
@@ -219,8 +219,8 @@ class ListingContract(ContractBase):
                 walked += [summary.id for summary in page]
             assert walked == whole
 
-    def test_a_page_says_whether_there_is_more(self, store: SessionStore) -> None:
-        """The last page has no cursor; a page of nothing is empty; a negative page is refused."""
+    def test_only_the_last_page_has_no_cursor(self, store: SessionStore) -> None:
+        """The last page has no cursor; limit 0 returns an empty page and a negative limit raises."""
         for name in "abc":
             store.append(name, said(name))
         assert store.list(limit=3).next_cursor is None
@@ -230,7 +230,7 @@ class ListingContract(ContractBase):
             store.list(limit=-1)
 
     def test_filters(self, store: SessionStore, clock: FakeClock) -> None:
-        """Agent, metadata, tags, prefix and age each select, and together."""
+        """Agent, metadata, tags, prefix and age filters work alone and combined."""
         start = clock.now
         for number, name in enumerate(["user-1", "user-2", "User-3", "bot%1"]):
             store.write(name, said("x"), agent_id="one" if number % 2 else "two")
@@ -252,7 +252,7 @@ class ListingContract(ContractBase):
         assert ids(store, agent_id="\ud800") == []
 
     def test_filters_and_pages_work_together(self, store: SessionStore, clock: FakeClock) -> None:
-        """A page of a filtered listing is full as long as there is enough that fits."""
+        """Pages of a filtered listing are full until the last one."""
         for number in range(12):
             store.set_metadata(f"s{number:02}", "odd", bool(number % 2))
             clock.advance("1m")
@@ -263,7 +263,7 @@ class ListingContract(ContractBase):
         assert second.next_cursor is None
 
     def test_archived_sessions_are_listed_on_demand(self, store: SessionStore) -> None:
-        """Archiving is metadata; an archived session is listed and counted when asked for."""
+        """Archived sessions are listed and counted only on request."""
         store.append("a", said("findme"))
         store.append("b", said("b"))
         store.set_metadata("a", "archived", value=True)
@@ -276,7 +276,7 @@ class ListingContract(ContractBase):
         assert sorted(ids(store)) == ["a", "b"]
 
     def test_count(self, store: SessionStore) -> None:
-        """Counting agrees with listing."""
+        """`count` agrees with `list`."""
         for name in ("a1", "a2", "b1"):
             store.write(name, said("x"), agent_id=name[0])
         store.delete("a2")
@@ -285,7 +285,7 @@ class ListingContract(ContractBase):
         assert store.count(prefix="\ud800") == 0
 
     def test_info_counts(self, store: SessionStore, clock: FakeClock) -> None:
-        """`info` tells backend, place, and how many sessions, expired ones and trash there are."""
+        """`info` has backend, URL and the numbers of sessions, expired sessions and trash entries."""
         for name in "abc":
             store.append(name, said(name))
         store.set_ttl("a", "1h")

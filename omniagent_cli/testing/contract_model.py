@@ -1,4 +1,4 @@
-"""The promise that all backends are one: any series of operations gives what the memory store gives."""
+"""Property test: any series of operations has the same results on every backend as on the memory store."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ _OPERATIONS = st.one_of(
 )
 
 
-class _Player:
-    """Plays operations on one store; names messages itself, so that two stores can be compared."""
+class _OperationRunner:
+    """Runs operations on one store; sets message ids and times itself to make two stores comparable."""
 
     def __init__(self, store: SessionStore, clock: FakeClock) -> None:
         self.store = store
         self.clock = clock
         self.count = 0
 
-    def play(self, operation: Operation) -> object:
-        """Do one operation and return what can be seen of its outcome."""
+    def run(self, operation: Operation) -> object:
+        """Run an operation and return its visible result or error."""
         name, session_id, value = operation
         self.clock.advance("1s")
         step: Callable[[str, Any], object] = getattr(self, f"_{name}")
@@ -60,8 +60,8 @@ class _Player:
         except OmniAgentError as error:
             return type(error).__name__, str(error)
 
-    def look(self) -> object:
-        """Return everything that can be seen of the store, but identities."""
+    def snapshot(self) -> object:
+        """Return the visible content of the store, without uids."""
         sessions = []
         for summary in self.store.list(archived=None):
             record = self.store.get(summary.id).to_record()
@@ -72,14 +72,14 @@ class _Player:
         hits = []
         for query in ("apple", "ap*", "日本", '"pear apple"'):
             found = self.store.search(query, limit=None)
-            # Copies in a fork were said at the same moment; among those any order is right.
+            # The copies in a fork have equal times; their order is undefined.
             places = sorted((h.session_id, h.position, h.snippet) for h in found)
             hits.append(([h.created_at for h in found], places))
         return sessions, trash, hits, self.store.count(), self.store.count_expired()
 
     def _message(self, text: str) -> Message:
         self.count += 1
-        # Hits of one moment have no order; every message has its own.
+        # Hits with equal times are unordered, so every message gets its own time.
         moment = self.clock.advance("1s")
         return Message("user", text, id=f"m{self.count}", created_at=moment)
 
@@ -141,7 +141,7 @@ class _Player:
 
 
 class ModelContract(ContractBase):
-    """A backend is right when nobody can tell it from the memory store."""
+    """A backend behaves exactly like the memory store."""
 
     @settings(
         max_examples=25,
@@ -149,19 +149,22 @@ class ModelContract(ContractBase):
         suppress_health_check=[
             HealthCheck.function_scoped_fixture,
             HealthCheck.too_slow,
-            HealthCheck.differing_executors,  # one promise, inherited by the tests of many backends
+            HealthCheck.differing_executors,  # one test, inherited by many backends
         ],
     )
     @given(operations=st.lists(_OPERATIONS, min_size=3, max_size=25))
     def test_any_series_of_operations(self, case: StoreCase, operations: list[Operation]) -> None:
-        """Whatever is done in whatever order, results, errors and what is seen are the memory store's."""
+        """After any operations, results, errors and visible content equal those of the memory store."""
         with tempfile.TemporaryDirectory() as place:
             clocks = FakeClock(), FakeClock()
             with (
                 MemoryStore(clock=clocks[0]) as memory,
                 case.open(Path(place), clock=clocks[1]) as store,
             ):
-                model, real = _Player(memory, clocks[0]), _Player(store, clocks[1])
+                model, real = (
+                    _OperationRunner(memory, clocks[0]),
+                    _OperationRunner(store, clocks[1]),
+                )
                 for operation in operations:
-                    assert real.play(operation) == model.play(operation)
-                    assert real.look() == model.look()
+                    assert real.run(operation) == model.run(operation)
+                    assert real.snapshot() == model.snapshot()

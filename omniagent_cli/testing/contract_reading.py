@@ -1,4 +1,4 @@
-"""Promises about reading, and about what never creates a session."""
+"""Contract of reading, which never creates a session."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ NEEDS_A_SESSION: dict[str, Callable[[SessionStore], object]] = {
     "search": lambda s: s.search("word", session_id="typo"),
     "trim": lambda s: s.trim("typo", 3),
     "clear": lambda s: s.clear("typo"),
-    "remove_from": lambda s: s.truncate_from("typo", 0),
+    "truncate_from": lambda s: s.truncate_from("typo", 0),
     "pop": lambda s: s.pop("typo"),
     "rename": lambda s: s.rename("typo", "other"),
     "fork": lambda s: s.fork("typo", "other"),
@@ -49,7 +49,7 @@ NEEDS_A_SESSION: dict[str, Callable[[SessionStore], object]] = {
     "set_model": lambda s: s.set_model("typo", "a:b"),
     "tag": lambda s: s.tag("typo", ["work"]),
 }
-"""Every operation on one session that must find it, never make it."""
+"""Operations that need an existing session and never create one."""
 
 READS_THE_STORE: dict[str, Callable[[SessionStore], object]] = {
     "exists": lambda s: s.exists("typo"),
@@ -63,52 +63,52 @@ READS_THE_STORE: dict[str, Callable[[SessionStore], object]] = {
     "delete": lambda s: s.delete("typo"),
     "handle": lambda s: s.session("typo").get_messages(),
 }
-"""Operations that a store without sessions answers, and that make none."""
+"""Operations that work on an empty store and create no session."""
 
 
 class ReadingContract(ContractBase):
-    """Reading finds what is there, exactly and only that."""
+    """Reading returns exactly what is stored."""
 
-    def test_get_of_nothing_says_so_and_names_the_id(self, store: SessionStore) -> None:
-        """A missing session is an error that carries its id, and is not called expired."""
+    def test_get_of_a_missing_session_raises(self, store: SessionStore) -> None:
+        """A missing session raises SessionNotFound with the id, not SessionExpired."""
         with pytest.raises(SessionNotFound, match="user-123") as caught:
             store.get("user-123")
         assert caught.value.session_id == "user-123"
         assert not isinstance(caught.value, SessionExpired)
 
     @pytest.mark.parametrize("operation", NEEDS_A_SESSION)
-    def test_finding_never_creates(self, store: SessionStore, operation: str) -> None:
-        """Everything but writing refuses an id that has no session, and leaves none behind."""
+    def test_reading_never_creates(self, store: SessionStore, operation: str) -> None:
+        """Operations that need a session raise SessionNotFound and create nothing."""
         store.append("there", said("hello"))
-        told = listen(store)
+        events = listen(store)
         with pytest.raises(SessionNotFound):
             NEEDS_A_SESSION[operation](store)
         assert ids(store) == ["there"]
         assert store.trash() == []
-        assert told == []
+        assert events == []
 
     @pytest.mark.parametrize("operation", READS_THE_STORE)
-    def test_looking_at_an_empty_store_creates_nothing(
+    def test_reading_an_empty_store_creates_nothing(
         self, store: SessionStore, operation: str
     ) -> None:
-        """Operations on the whole store answer when it is empty, and leave it empty."""
-        told = listen(store)
+        """Operations on the whole store work on an empty one and leave it empty."""
+        events = listen(store)
         assert not READS_THE_STORE[operation](store) or operation == "info"
         assert store.count(archived=None) == 0
-        assert told == []
+        assert events == []
 
-    def test_get_or_create_makes_one_once(self, store: SessionStore) -> None:
-        """The first call makes an empty session, the second returns the same one."""
-        told = listen(store)
+    def test_get_or_create_creates_once(self, store: SessionStore) -> None:
+        """The first call creates an empty session; the second returns it unchanged."""
+        events = listen(store)
         made = store.get_or_create("user-123", agent_id="helper", model="a:b")
         again = store.get_or_create("user-123", agent_id="other", model="c:d")
         assert made.messages == []
         assert (again.uid, again.agent_id, again.model) == (made.uid, "helper", "a:b")
         assert again == made == store.get("user-123")
-        assert [event.name for event in told] == ["session_created"]
+        assert [event.name for event in events] == ["session_created"]
 
-    def test_get_or_create_returns_what_is_there(self, store: SessionStore) -> None:
-        """An existing session comes with its messages and metadata."""
+    def test_get_or_create_returns_an_existing_session(self, store: SessionStore) -> None:
+        """An existing session is returned with its messages and metadata."""
         store.append("user-123", said("hello"))
         store.set_metadata("user-123", "k", [1])
         session = store.get_or_create("user-123")
@@ -116,7 +116,7 @@ class ReadingContract(ContractBase):
         assert session.metadata == {"k": [1]}
 
     def test_get_returns_the_whole_session(self, store: SessionStore, clock: FakeClock) -> None:
-        """A session has its id, uid, times, messages, and what is known about it."""
+        """`get` returns id, uid, times and messages."""
         start = clock.now
         store.append("user-123", said("one"))
         later = clock.advance("5m")
@@ -131,7 +131,7 @@ class ReadingContract(ContractBase):
         ]
 
     def test_a_header_reads_no_messages(self, store: SessionStore) -> None:
-        """`header` is the session without its messages."""
+        """`header` returns the session without its messages."""
         store.append("s", said("one"))
         header = store.header("s")
         assert header.messages == []
@@ -153,18 +153,18 @@ class ReadingContract(ContractBase):
         assert texts(store, "s", after=-5, before=99) == ["a", "b", "c", "d", "e"]
 
     def test_the_last_zero_messages_are_none(self, store: SessionStore) -> None:
-        """An explicit 0 is nothing, never all."""
+        """`last=0` returns no messages."""
         store.append("s", said("a"))
         assert store.messages("s", last=0) == []
 
-    def test_a_negative_number_of_messages_is_refused(self, store: SessionStore) -> None:
-        """A negative `last` is an error of the caller."""
+    def test_a_negative_number_of_messages_is_rejected(self, store: SessionStore) -> None:
+        """A negative `last` raises UsageError."""
         store.append("s", said("a"))
         with pytest.raises(UsageError):
             store.messages("s", last=-1)
 
-    def test_numbers_beyond_any_store_are_only_large(self, store: SessionStore) -> None:
-        """A number too large for a database column means everything, or nothing."""
+    def test_numbers_may_exceed_64_bits(self, store: SessionStore) -> None:
+        """Numbers too large for a database column select everything or nothing."""
         huge = 10**30
         store.append("s", said("a", "b"))
         assert texts(store, "s", last=huge, before=huge) == ["a", "b"]
@@ -177,13 +177,13 @@ class ReadingContract(ContractBase):
         assert texts(store, store.fork("s", "f", at=huge)) == ["a", "b"]
 
     def test_a_long_session_is_walked_in_order(self, store: SessionStore) -> None:
-        """`iter_messages` yields every message once, in order, whatever the chunk it reads in."""
+        """`iter_messages` yields every message once and in order, across its chunks."""
         store.append("s", said(*map(str, range(1234))))
         assert [int(m.text) for m in store.iter_messages("s")] == list(range(1234))
         assert store.count_messages("s") == 1234
 
-    def test_what_is_returned_is_a_copy(self, store: SessionStore) -> None:
-        """Changing what a store returned changes nothing in the store."""
+    def test_results_are_copies(self, store: SessionStore) -> None:
+        """Changing a returned object does not change the store."""
         store.append("s", [{"role": "user", "content": "a", "extra": {"k": [1]}}])
         store.set_metadata("s", "k", {"deep": [1]})
         session = store.get("s")
@@ -196,8 +196,8 @@ class ReadingContract(ContractBase):
         assert texts(store, "s") == ["a"]
         assert store.get_metadata("s", "k") == {"deep": [1]}
 
-    def test_what_is_given_is_copied(self, store: SessionStore) -> None:
-        """Changing what was handed to a store changes nothing in the store, nor does storing change it."""
+    def test_arguments_are_copied(self, store: SessionStore) -> None:
+        """The store does not change its arguments, and changing them later does not change the store."""
         record = {"role": "user", "content": "a", "extra": {"k": [1]}}
         value = {"deep": [1]}
         given = dict(record)
@@ -210,7 +210,7 @@ class ReadingContract(ContractBase):
         assert store.get_metadata("s", "k") == {"deep": [1]}
 
     def test_the_default_ttl_is_seven_days(self, make_store: MakeStore, clock: FakeClock) -> None:
-        """A program that names no time to live gets seven days."""
+        """The default TTL is 7 days."""
         store = make_store(clock=clock)
         assert store.ttl == timedelta(days=7)
         store.append("s", said("a"))
@@ -218,7 +218,7 @@ class ReadingContract(ContractBase):
         assert store.get("s").expires_at == clock.now + timedelta(days=7)
 
     def test_a_closed_store_raises(self, store: SessionStore) -> None:
-        """Close is final for every operation, and may be repeated."""
+        """Every operation on a closed store raises StoreClosed; `close` may be repeated."""
         store.append("s", said("a"))
         store.close()
         store.close()
@@ -243,7 +243,7 @@ class ReadingContract(ContractBase):
             store.get("s")
 
     def test_a_session_as_an_object(self, store: SessionStore) -> None:
-        """`store.session(id)` works on one session, which its first write makes."""
+        """`store.session(id)` returns a handle on one session; its first write creates the session."""
         heard: list[str] = []
         with store.session("user-123") as chat:
             assert chat.get_messages() == []
@@ -260,7 +260,7 @@ class ReadingContract(ContractBase):
         assert heard == ["Hello"]
 
     def test_export_and_import_of_one_session(self, store: SessionStore) -> None:
-        """An exported session fills another id, equal but for its identity."""
+        """Importing an exported session under another id copies everything but the uid."""
         with store.session("a") as chat:
             chat.add_message("user", "Hello", extra={"k": 1})
             chat.set("theme", "dark")
@@ -275,7 +275,7 @@ class ReadingContract(ContractBase):
         assert [getattr(one, key) for key in same] == [getattr(other, key) for key in same]
 
     def test_a_session_record_round_trips(self, store: SessionStore) -> None:
-        """The record of a stored session reads back as an equal session."""
+        """A session equals the one read back from its record."""
         store.append("s", said("a", "b"))
         store.set_state("s", "k", None)
         session = store.get("s")

@@ -1,4 +1,4 @@
-"""Promises about saving a whole session: it replaces what was loaded, and never what someone else did."""
+"""Contract of `save`: it replaces the loaded session and never overwrites a concurrent change."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ CHANGES: dict[str, Callable[[SessionStore], object]] = {
     "undo": lambda s: s.truncate_from("s", 1),
     "rename": lambda s: s.rename("s", "t"),
     "delete": lambda s: s.delete("s"),
-    "delete and make again": lambda s: (s.delete("s"), s.append("s", said("new"))),
+    "delete and recreate": lambda s: (s.delete("s"), s.append("s", said("new"))),
     "ttl": lambda s: s.set_ttl("s", "1h"),
     "checkpoint": lambda s: s.checkpoint("s", Message("assistant", "…"), uid=s.header("s").uid),
     "save": lambda s: s.save(s.get("s")),
 }
-"""Each way someone else can change a session between its loading and its saving."""
+"""Concurrent changes to a session between loading and saving it."""
 
 
 class SavingContract(ContractBase):
-    """`save` replaces a whole session, and never what someone else did."""
+    """`save` replaces a whole session and never overwrites a concurrent change."""
 
     def test_a_new_session_is_saved(self, store: SessionStore, clock: FakeClock) -> None:
-        """A session made by hand is stored, and the object learns what it became."""
+        """A session built in memory is saved, and the object gets its uid, times and positions."""
         session = Session("s", title="T", model="a:b", agent_id="x", metadata={"k": None})
         session.add_message("user", "hello")
         saved = store.save(session)
@@ -49,7 +49,7 @@ class SavingContract(ContractBase):
     def test_saving_keeps_ids_times_and_positions(
         self, store: SessionStore, clock: FakeClock
     ) -> None:
-        """Messages that did not change are not touched by a save; the session's facts are replaced."""
+        """`save` leaves unchanged messages alone and updates the header."""
         store.append("s", said("a", "b"))
         before = store.get("s")
         clock.advance("1m")
@@ -64,8 +64,8 @@ class SavingContract(ContractBase):
         assert store.trash() == []
 
     @pytest.mark.parametrize("change", CHANGES)
-    def test_someone_elses_change_is_a_conflict(self, store: SessionStore, change: str) -> None:
-        """A session changed since it was loaded, in any way, is not overwritten."""
+    def test_a_concurrent_change_is_a_conflict(self, store: SessionStore, change: str) -> None:
+        """Saving a session that changed since it was loaded raises SessionConflict."""
         store.append("s", said("a", "b"))
         mine = store.get("s")
         CHANGES[change](store)
@@ -76,8 +76,8 @@ class SavingContract(ContractBase):
         assert caught.value.session_id == "s"
         assert [(summary.id, store.get(summary.id)) for summary in store.list()] == now
 
-    def test_touching_is_no_conflict_of_content(self, store: SessionStore) -> None:
-        """Saving twice in a row from one object works: it learns its new revision."""
+    def test_saving_twice_is_not_a_conflict(self, store: SessionStore) -> None:
+        """`save` updates the object's revision; the same object can be saved again."""
         session = store.save(Session("s"))
         session.title = "one"
         store.save(session)
@@ -86,14 +86,14 @@ class SavingContract(ContractBase):
         assert store.get("s").title == "two"
 
     def test_a_new_session_does_not_overwrite_one_that_exists(self, store: SessionStore) -> None:
-        """Saving an object that was never loaded over an existing id is a conflict."""
+        """Saving a new session under an id in use raises SessionConflict."""
         store.append("s", said("precious"))
         with pytest.raises(SessionConflict):
             store.save(Session("s"))
         assert texts(store, "s") == ["precious"]
 
-    def test_a_bad_session_stores_nothing(self, store: SessionStore) -> None:
-        """Metadata or a message that is not JSON refuses the save and leaves the session."""
+    def test_an_invalid_session_stores_nothing(self, store: SessionStore) -> None:
+        """Invalid metadata or an invalid message rejects the whole save."""
         store.append("s", said("a"))
         for spoil in ("metadata", "message"):
             session = store.get("s")
@@ -106,7 +106,7 @@ class SavingContract(ContractBase):
         assert store.get("s").metadata == {}
 
     def test_edited_messages_go_to_the_trash(self, store: SessionStore) -> None:
-        """A save that changes, removes or reorders messages keeps the old ones for restore."""
+        """Messages that a save changes or removes go to the trash."""
         store.append("s", said("a", "b", "c", "d"))
         session = store.get("s")
         session.messages[1].content = "B"
@@ -119,7 +119,7 @@ class SavingContract(ContractBase):
         assert {"b", "c"} <= set(texts(store, "old"))
 
     def test_reordered_messages_stay_in_the_new_order(self, store: SessionStore) -> None:
-        """The order of the object is the order stored, with positions that ascend."""
+        """Messages keep the order of the saved object, with ascending positions."""
         store.append("s", said("a", "b", "c"))
         session = store.get("s")
         session.messages.reverse()
@@ -131,7 +131,7 @@ class SavingContract(ContractBase):
         assert store.get("s") == session
 
     def test_a_message_twice_in_the_object_is_stored_twice(self, store: SessionStore) -> None:
-        """The same message twice in a saved session loses nothing."""
+        """A message that occurs twice in the saved object is stored twice."""
         store.append("s", said("a", "b"))
         session = store.get("s")
         session.messages.append(session.messages[0].copy())
@@ -139,7 +139,7 @@ class SavingContract(ContractBase):
         assert texts(store, "s") == ["a", "b", "a"]
 
     def test_saving_an_emptied_session(self, store: SessionStore) -> None:
-        """A save without messages empties the session and keeps what it was."""
+        """A save without messages moves the messages to the trash."""
         store.append("s", said("a", "b"))
         session = store.get("s")
         assert session.clear() == 2
@@ -148,8 +148,8 @@ class SavingContract(ContractBase):
         store.restore("s")
         assert texts(store, "s") == ["a", "b"]
 
-    def test_saving_what_was_deleted_and_purged(self, store: SessionStore) -> None:
-        """A session that is gone for good is not brought back by a stale object."""
+    def test_saving_a_purged_session_is_rejected(self, store: SessionStore) -> None:
+        """Saving a session that was purged since it was loaded raises SessionConflict."""
         store.append("s", said("a"))
         session = store.get("s")
         store.delete("s", purge=True)

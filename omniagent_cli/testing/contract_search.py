@@ -1,4 +1,4 @@
-"""Promises about search: one definition on every backend, and no query that can go wrong."""
+"""Contract of search: the same results on every backend, and no query that fails."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from omniagent_cli.testing.clock import FakeClock
 from omniagent_cli.testing.contract_base import ContractBase, found, said
 
 FINDS: list[tuple[str, str, bool]] = [
-    # text, query, whether it is found
+    # text, query, expected match
     ("The quick brown fox", "quick", True),
     ("The quick brown fox", "QUICK fox", True),
     ("The quick brown fox", "quick cat", False),
@@ -94,13 +94,13 @@ HOSTILE = [
 
 
 class SearchContract(ContractBase):
-    """Search finds what the definition says, in one session or all, newest first."""
+    """Search covers one session or all, newest hits first."""
 
     @pytest.mark.parametrize(("text", "query", "expected"), FINDS)
-    def test_the_definition(
+    def test_words_phrases_and_prefixes(
         self, store: SessionStore, text: str, query: str, *, expected: bool
     ) -> None:
-        """Words, case, accents, phrases, prefixes and scripts without blanks are found alike everywhere."""
+        """Words, case, accents, phrases, prefixes and CJK text match alike on every backend."""
         store.append("other", said("nothing of that kind"))
         store.append("s", said(text))
         wanted = [("s", 0)] if expected else []
@@ -109,14 +109,14 @@ class SearchContract(ContractBase):
 
     @pytest.mark.parametrize("query", HOSTILE, ids=range(len(HOSTILE)))
     def test_no_query_is_an_error(self, store: SessionStore, query: str) -> None:
-        """Whatever is typed is searched for as text, and harms nothing."""
+        """Any text is a valid query."""
         store.append("s", said("and or near a b text"))
         store.search(query)
         store.search(query, session_id="s", role="user", limit=None)
         assert found(store, "near") == [("s", 0)]
 
     def test_newest_first_across_sessions(self, store: SessionStore, clock: FakeClock) -> None:
-        """Hits of all sessions come newest first, whichever session was active last."""
+        """Hits of all sessions are sorted by message time, newest first."""
         for number in range(6):
             store.append(f"s{number % 2}", said(f"apple {number}"))
             clock.advance("1m")
@@ -125,15 +125,15 @@ class SearchContract(ContractBase):
         assert [hit.snippet for hit in hits] == [f"apple {n}" for n in (5, 4, 3, 2, 1, 0)]
         assert found(store, "apple", session_id="s1") == [("s1", 2), ("s1", 1), ("s1", 0)]
 
-    def test_a_message_is_as_old_as_it_says(self, store: SessionStore) -> None:
-        """Imported messages stand by the time they were said, not by when they came in."""
+    def test_hits_are_sorted_by_message_time(self, store: SessionStore) -> None:
+        """Imported messages are sorted by their own time, not by the time of the import."""
         for year in (2021, 2019, 2020):
             record = {"role": "user", "content": "apple", "created_at": f"{year}-01-01T00:00:00Z"}
             store.append(f"y{year}", record)
         assert [hit[0] for hit in found(store, "apple")] == ["y2021", "y2020", "y2019"]
 
-    def test_the_limit_is_told(self, store: SessionStore, clock: FakeClock) -> None:
-        """A search says whether it is complete; a negative limit is refused."""
+    def test_the_limit(self, store: SessionStore, clock: FakeClock) -> None:
+        """A limited result has `complete=False`; a negative limit raises UsageError."""
         for number in range(5):
             store.append("s", said(f"apple {number}"))
             clock.advance("1s")
@@ -146,8 +146,8 @@ class SearchContract(ContractBase):
         with pytest.raises(UsageError):
             store.search("apple", limit=-1)
 
-    def test_a_hit_says_where_it_is(self, store: SessionStore, clock: FakeClock) -> None:
-        """A hit has session, title, message, role, time, and a snippet that marks the match."""
+    def test_a_hit(self, store: SessionStore, clock: FakeClock) -> None:
+        """A hit has session, title, message id, role, time, and a snippet with the matched range."""
         store.append("s", said("The title"))
         (added,) = store.append("s", said("before " * 50 + "Äpfel\nund mehr", role="assistant"))
         (hit,) = store.search("apfel")
@@ -158,20 +158,20 @@ class SearchContract(ContractBase):
         assert len(hit.snippet) < 250
 
     def test_by_role(self, store: SessionStore) -> None:
-        """A search can be for what one role said."""
+        """A search can be limited to one role."""
         store.append("s", said("apple") + said("apple", role="assistant"))
         assert found(store, "apple", role="assistant") == [("s", 1)]
         assert found(store, "apple", role="tool") == found(store, "apple", role="\ud800") == []
 
     def test_the_text_of_parts_is_searched(self, store: SessionStore) -> None:
-        """Text parts of a message are searched, its other data is not."""
+        """Text parts are searched; other parts and extra data are not."""
         parts = [{"type": "text", "text": "apple"}, {"type": "file", "file": {"name": "pear"}}]
         store.append("s", {"role": "user", "content": parts, "extra": {"plum": "plum"}})
         assert found(store, "apple") == [("s", 0)]
         assert found(store, "pear") == found(store, "plum") == []
 
-    def test_edited_text_is_found_as_it_is_now(self, store: SessionStore) -> None:
-        """After an edit the new words are found and the old ones are not."""
+    def test_edited_text_is_found(self, store: SessionStore) -> None:
+        """After an edit, search finds the new text only."""
         store.append("s", said("apple", "pear"))
         session = store.get("s")
         session.messages[0].content = "plum"
@@ -179,8 +179,8 @@ class SearchContract(ContractBase):
         assert found(store, "apple") == []
         assert len(found(store, "plum")) == len(found(store, "pear")) == 1
 
-    def test_what_is_gone_is_not_found(self, store: SessionStore, clock: FakeClock) -> None:
-        """Trimmed, cleared, undone, deleted, purged and expired messages are not found; restored ones are."""
+    def test_removed_messages_are_not_found(self, store: SessionStore, clock: FakeClock) -> None:
+        """Removed and expired messages are not found; restored ones are."""
         for name in ("trim", "clear", "undo", "delete", "purge", "expire"):
             store.append(name, said("apple"))
             clock.advance("1s")
@@ -197,8 +197,8 @@ class SearchContract(ContractBase):
             assert found(store, "apple", session_id=name) == [(name, 0)]
         assert [hit[0] for hit in found(store, "apple")] == ["delete", "undo", "clear", "trim"]
 
-    def test_what_is_staged_is_not_found(self, store: SessionStore) -> None:
-        """An import in progress is invisible until it is published."""
+    def test_staged_messages_are_not_found(self, store: SessionStore) -> None:
+        """A staged import is not searched until it is published."""
         from omniagent_cli.models import Message, Session
 
         uid = store.stage(Session("s"))
@@ -208,7 +208,7 @@ class SearchContract(ContractBase):
         assert found(store, "apple") == [("s", 0)]
 
     def test_a_running_answer_is_found(self, store: SessionStore) -> None:
-        """What a model has said so far is searched while it goes on, and once when it is done."""
+        """The checkpoints of a running answer are searched, and replaced by its final text."""
         from omniagent_cli.models import Message
 
         uid = store.write("s", said("question")).uid
@@ -222,8 +222,8 @@ class SearchContract(ContractBase):
         assert found(store, "apple") == found(store, "pie") == [("s", 1)]
         assert found(store, "far") == []
 
-    def test_a_long_session_is_searched_alone(self, store: SessionStore, clock: FakeClock) -> None:
-        """A session of thousands of messages is searched like a short one."""
+    def test_a_long_session_is_searched(self, store: SessionStore, clock: FakeClock) -> None:
+        """Search is complete in a session of 2,500 messages."""
         store.append("other", said("apple"))
         store.append(
             "s", said(*(f"message {n} {'apple' if n % 900 == 7 else ''}" for n in range(2500)))

@@ -1,4 +1,4 @@
-"""Promises about several handles on one place: reopening, and seeing what others did."""
+"""Contract of several handles on one location: reopening and concurrent changes."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from omniagent_cli.testing.contract_base import (
 )
 
 
-def everything(store: SessionStore) -> list[object]:
-    """Return all that can be seen of a store, to compare two looks at it."""
+def full_content(store: SessionStore) -> list[object]:
+    """Return the visible content of a store, for comparison."""
     return [
         [(summary, store.get(summary.id)) for summary in store.list(archived=None, sort="id")],
         store.trash(),
@@ -33,10 +33,10 @@ def everything(store: SessionStore) -> list[object]:
 
 
 class SharedPlaceContract(ContractBase):
-    """For places that can be opened more than once."""
+    """Contract of stores whose location can be opened more than once."""
 
-    def test_a_session_is_set_aside_once(self, make_store: MakeStore, clock: FakeClock) -> None:
-        """Of several handles that find a session due at once, one sets it aside, and no message is lost."""
+    def test_a_session_rolls_over_once(self, make_store: MakeStore, clock: FakeClock) -> None:
+        """Of several handles that roll over a session at the same time, one succeeds and no message is lost."""
         stores = [make_store(clock=clock) for _ in range(4)]
         old = stores[0].append("s", said("a", "b"))[-1].created_at
         clock.advance("1d")
@@ -60,10 +60,8 @@ class SharedPlaceContract(ContractBase):
         assert listed == {"s": ["new"] * len(stores), "t": ["a", "b"]}
         assert results.count(None) == len(stores) - 1
 
-    def test_everything_is_there_after_reopening(
-        self, make_store: MakeStore, clock: FakeClock
-    ) -> None:
-        """Sessions, metadata, trash, other records, expiry and the index survive closing."""
+    def test_reopening_keeps_everything(self, make_store: MakeStore, clock: FakeClock) -> None:
+        """Sessions, metadata, trash, attachments, summaries, expiry and the search index survive reopening."""
         store = make_store(clock=clock)
         store.append("s", said("a one", "a two", "b three"))
         store.set_metadata("s", "k", {"x": [None]})
@@ -75,17 +73,17 @@ class SharedPlaceContract(ContractBase):
         store.append("gone", said("a four"))
         store.delete("gone")
         store.fork("s", "fork")
-        before = everything(store)
+        before = full_content(store)
         store.close()
         again = make_store(clock=clock)
-        assert everything(again) == before
+        assert full_content(again) == before
         assert again.attachments("s") == ["a" * 64]
         assert again.last_summary("s") == {"text": "x", "up_to": 1}
         again.append("s", said("c"))
         assert positions(again, "s") == [1, 2, 3]
 
     def test_two_handles_see_each_other(self, make_store: MakeStore, clock: FakeClock) -> None:
-        """What one handle writes the other reads at once."""
+        """A handle reads another handle's writes immediately."""
         one, two = make_store(clock=clock), make_store(clock=clock)
         one.append("s", said("apple"))
         assert texts(two, "s") == ["apple"]
@@ -102,10 +100,10 @@ class SharedPlaceContract(ContractBase):
         with pytest.raises(SessionNotFound):
             one.get("t")
         one.restore("t")
-        assert everything(one) == everything(two)
+        assert full_content(one) == full_content(two)
 
     def test_a_stale_object_of_another_handle_is_a_conflict(self, make_store: MakeStore) -> None:
-        """Two handles that loaded the same session: the second save is refused."""
+        """Of two handles that save the same loaded session, the second gets SessionConflict."""
         one, two = make_store(), make_store()
         one.append("s", said("a"))
         mine, theirs = one.get("s"), two.get("s")
@@ -117,14 +115,14 @@ class SharedPlaceContract(ContractBase):
         assert texts(one, "s") == texts(two, "s") == ["a", "mine"]
 
     def test_handles_in_threads_lose_nothing(self, make_store: MakeStore) -> None:
-        """Four handles appending to one session at once keep every message."""
+        """Four handles appending to one session concurrently keep every message."""
         failures: list[BaseException] = []
 
         def work(store: SessionStore, number: int) -> None:
             try:
                 for turn in range(10):
                     store.append("s", said(f"{number}.{turn}a", f"{number}.{turn}b"))
-            except BaseException as error:  # noqa: BLE001  # told by the assertion below
+            except BaseException as error:  # noqa: BLE001  # reported by the assertion below
                 failures.append(error)
 
         threads = [threading.Thread(target=work, args=(make_store(), n)) for n in range(4)]
@@ -142,7 +140,7 @@ class SharedPlaceContract(ContractBase):
     def test_a_stores_ttl_is_for_its_own_sessions(
         self, make_store: MakeStore, clock: FakeClock
     ) -> None:
-        """A store opened with another `ttl` never shortens or lengthens what is there."""
+        """A store's `ttl` does not change sessions created by other handles."""
         long = make_store(clock=clock, ttl="30d")
         long.append("s", said("a"))
         short = make_store(clock=clock, ttl="1h")
@@ -163,7 +161,7 @@ class SharedPlaceContract(ContractBase):
     def test_a_stores_trash_ttl_is_for_its_own_removals(
         self, make_store: MakeStore, clock: FakeClock
     ) -> None:
-        """What another handle put in the trash keeps its time."""
+        """A store's `trash_ttl` does not change entries that other handles put in the trash."""
         one, two = make_store(clock=clock, trash_ttl="2h"), make_store(clock=clock, trash_ttl=None)
         one.append("s", said("a"))
         one.delete("s")
@@ -174,7 +172,7 @@ class SharedPlaceContract(ContractBase):
         assert texts(one, "s") == ["a"]
 
     def test_closing_one_handle_leaves_the_other(self, make_store: MakeStore) -> None:
-        """Handles are closed one by one."""
+        """Closing a handle leaves other handles open."""
         one, two = make_store(), make_store()
         one.append("s", said("a"))
         one.close()

@@ -1,4 +1,4 @@
-"""Promises about taking away and undo."""
+"""Contract of removal, trash and restore."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from omniagent_cli.testing.contract_base import (
 )
 
 REMOVALS: dict[str, tuple[str, Callable[[SessionStore], object], list[str]]] = {
-    # kind in the trash, how, what is left
+    # kind of the trash entry, operation, remaining texts
     "trim": ("trimmed", lambda s: s.trim("s", 1), ["c"]),
     "trim to nothing": ("trimmed", lambda s: s.trim("s", 0), []),
     "clear": ("cleared", lambda s: s.clear("s"), []),
@@ -37,10 +37,10 @@ REMOVALS: dict[str, tuple[str, Callable[[SessionStore], object], list[str]]] = {
 
 
 class RemovalContract(ContractBase):
-    """Trim, clear, undo and delete take exactly what they say, and count it."""
+    """Trim, clear, undo and delete remove exactly the requested messages and return their number."""
 
     def test_trim_keeps_the_last(self, store: SessionStore) -> None:
-        """Trim keeps the newest n in order and reports how many went; n or more changes nothing."""
+        """`trim` keeps the last n messages and returns the number removed."""
         store.append("s", said("a", "b", "c", "d", "e"))
         before = store.get("s")
         assert store.trim("s", 5) == store.trim("s", 9) == 0
@@ -53,8 +53,8 @@ class RemovalContract(ContractBase):
         assert store.count_messages("s") == 0
         assert store.trim("s", 0) == 0
 
-    def test_a_negative_trim_is_refused(self, store: SessionStore) -> None:
-        """Keeping a negative number is an error, whether or not the session exists."""
+    def test_a_negative_trim_is_rejected(self, store: SessionStore) -> None:
+        """Trimming to a negative number raises UsageError, for a missing session too."""
         store.append("s", said("a"))
         for session_id in ("s", "typo"):
             with pytest.raises(UsageError):
@@ -64,7 +64,7 @@ class RemovalContract(ContractBase):
         assert texts(store, "s") == ["a"]
 
     def test_trim_after_gaps(self, store: SessionStore) -> None:
-        """Trim counts messages, not positions."""
+        """`trim` counts messages, not positions."""
         store.append("s", said("a", "b", "c", "d"))
         store.truncate_from("s", 2)
         store.append("s", said("e", "f"))
@@ -72,7 +72,7 @@ class RemovalContract(ContractBase):
         assert texts(store, "s") == ["b", "e", "f"]
 
     def test_clear_keeps_the_session(self, store: SessionStore, clock: FakeClock) -> None:
-        """Clear removes every message and keeps id, uid, metadata and created_at."""
+        """`clear` removes every message and keeps id, uid, metadata and created_at."""
         store.append("s", said("a", "b"))
         store.set_metadata("s", "k", 1)
         before = store.get("s")
@@ -89,7 +89,7 @@ class RemovalContract(ContractBase):
         assert store.clear("s") == 0
 
     def test_clear_up_to_a_turn(self, store: SessionStore) -> None:
-        """Cleared before a position, the messages from there on stay; restored, the others stand before them again."""
+        """`clear` with `before` removes only earlier messages; restore puts them back in front."""
         store.append("s", said("a", "b", "c"))
         assert store.clear("s", before=2) == 2
         assert (texts(store, "s"), store.list()[0].preview) == (["c"], "c")
@@ -97,23 +97,23 @@ class RemovalContract(ContractBase):
         store.restore("s")
         assert positions(store, "s") == [0, 1, 2]
 
-    def test_delete_says_whether_there_was_one(self, store: SessionStore) -> None:
-        """Deleting is true once and false afterwards."""
+    def test_delete_returns_false_for_a_missing_session(self, store: SessionStore) -> None:
+        """`delete` returns True once and False afterwards."""
         store.append("s", said("a"))
         assert store.delete("s") is True
         assert store.delete("s") is False
         with pytest.raises(SessionNotFound):
             store.get("s")
 
-    def test_undo_takes_the_tail(self, store: SessionStore) -> None:
-        """`remove_from` takes the message at a position and all after it."""
+    def test_truncate_from_removes_the_tail(self, store: SessionStore) -> None:
+        """`truncate_from` removes the message at a position and all later ones."""
         store.append("s", said("a", "b", "c"))
         assert store.truncate_from("s", 1) == 2
         assert texts(store, "s") == ["a"]
         assert store.truncate_from("s", 1) == 0
 
     def test_undo_of_one_turn_among_others(self, store: SessionStore) -> None:
-        """`remove_turn` takes the messages of one turn only, wherever they stand; restored they stand there again."""
+        """`remove_turn` removes the messages of one turn only; restore puts them back in place."""
         first = store.append("s", said("early"))[0]
         ours, theirs = (store.append("s", said(text))[0] for text in ("apple one", "pear one"))
         for text, turn in (("apple two", ours), ("pear two", theirs), ("apple three", ours)):
@@ -136,8 +136,8 @@ class RemovalContract(ContractBase):
         with pytest.raises(SessionNotFound):
             store.remove_turn("typo", "turn")
 
-    def test_a_deleted_id_starts_anew(self, store: SessionStore) -> None:
-        """A session made under a deleted id has nothing of the old one."""
+    def test_a_deleted_id_is_free(self, store: SessionStore) -> None:
+        """A new session under a deleted id shares nothing with the deleted one."""
         store.append("s", said("old"))
         store.set_metadata("s", "k", 1)
         uid = store.get("s").uid
@@ -151,13 +151,13 @@ class RemovalContract(ContractBase):
 
 
 class TrashContract(ContractBase):
-    """What was removed can be brought back until its time is over."""
+    """Removed messages and sessions can be restored until their trash entry expires."""
 
     @pytest.mark.parametrize("way", REMOVALS)
     def test_removed_messages_come_back_in_their_places(
         self, store: SessionStore, clock: FakeClock, way: str
     ) -> None:
-        """Restored messages stand at their old positions, unchanged, before what was added since."""
+        """Restored messages are unchanged and at their old positions, before later ones."""
         kind, remove, left = REMOVALS[way]
         before = store.append("s", said("a", "b", "c"))
         clock.advance("1m")
@@ -177,7 +177,7 @@ class TrashContract(ContractBase):
         assert store.trash() == []
 
     def test_a_deleted_session_comes_back_whole(self, store: SessionStore) -> None:
-        """Messages, metadata, state, title, creation time and uid are as they were."""
+        """A restored session keeps messages, metadata, state, title, creation time and uid."""
         store.append("s", said("a", "b"))
         store.set_metadata("s", "k", 1)
         store.set_state("s", "k", 2)
@@ -203,7 +203,7 @@ class TrashContract(ContractBase):
         assert store.list()[0].pinned
 
     def test_a_taken_id_needs_another(self, store: SessionStore) -> None:
-        """A deleted session does not replace one that has its id now; it comes back as another."""
+        """Restoring a session whose id is in use raises SessionExists; `as_id` restores it under another id."""
         store.append("s", said("old"))
         store.delete("s")
         store.append("s", said("new"))
@@ -219,7 +219,7 @@ class TrashContract(ContractBase):
     def test_removed_messages_can_become_a_session(
         self, store: SessionStore, clock: FakeClock
     ) -> None:
-        """With `as_id`, trimmed messages come back as a session of their own that expires like the other."""
+        """`restore` with `as_id` turns trimmed messages into a new session with the same TTL."""
         store.append("s", said("a", "b", "c"))
         store.trim("s", 1)
         store.restore("s", as_id="t")
@@ -232,7 +232,7 @@ class TrashContract(ContractBase):
     def test_parts_of_a_deleted_session_come_back_too(
         self, store: SessionStore, clock: FakeClock
     ) -> None:
-        """Trim, then delete: restoring twice gives the whole session again."""
+        """After a trim and a delete, restoring twice restores the whole session."""
         store.append("s", said("a", "b", "c"))
         clock.advance("1s")
         store.trim("s", 1)
@@ -246,7 +246,7 @@ class TrashContract(ContractBase):
     def test_several_removals_come_back_newest_first(
         self, store: SessionStore, clock: FakeClock
     ) -> None:
-        """Each restore brings back the newest of what was removed."""
+        """`restore` takes the newest trash entry of the session."""
         store.append("s", said("a", "b", "c", "d"))
         for keep in (3, 2, 1):
             clock.advance("1s")
@@ -258,7 +258,7 @@ class TrashContract(ContractBase):
             assert "".join(texts(store, "s")) == expected
 
     def test_restore_of_the_newest_of_all(self, store: SessionStore, clock: FakeClock) -> None:
-        """Without an id the last removal anywhere is undone; `uid` picks one."""
+        """`restore` without an id takes the newest trash entry of the store; `uid` selects one."""
         for name in "abc":
             store.append(name, said(name))
             clock.advance("1s")
@@ -269,8 +269,8 @@ class TrashContract(ContractBase):
         assert store.restore(uid=oldest.uid).session_id == "a"
         assert ids(store, sort="id") == ["a", "c"]
 
-    def test_nothing_to_restore_says_so(self, store: SessionStore) -> None:
-        """Restoring what is not in the trash is told as that."""
+    def test_nothing_to_restore_raises(self, store: SessionStore) -> None:
+        """`restore` raises NothingToRestore if the trash has no matching entry."""
         store.append("s", said("a"))
         store.append("gone", said("a"))
         store.delete("gone")
@@ -281,7 +281,7 @@ class TrashContract(ContractBase):
             store.restore(uid="0" * 22)
 
     def test_the_trash_follows_a_rename(self, store: SessionStore) -> None:
-        """Messages trimmed from a session that was renamed come back into it."""
+        """Messages in the trash follow the rename of their session."""
         store.append("a", said("x", "y"))
         store.trim("a", 1)
         store.rename("a", "b")
@@ -290,7 +290,7 @@ class TrashContract(ContractBase):
         assert texts(store, "b") == ["x", "y"]
 
     def test_nothing_in_the_trash_is_visible(self, store: SessionStore) -> None:
-        """No listing, count, search, prefix or id finds what is in the trash."""
+        """Listings, counts and search do not include the trash."""
         store.append("s", said("findme"))
         store.delete("s")
         (entry,) = store.trash()
@@ -301,7 +301,7 @@ class TrashContract(ContractBase):
         assert not store.exists(entry.uid)
 
     def test_the_trash_is_kept_thirty_days(self, make_store: MakeStore, clock: FakeClock) -> None:
-        """What is never to expire by itself can be restored for 30 days."""
+        """Trash entries of sessions without a TTL expire after 30 days."""
         store = make_store(clock=clock, ttl=None)
         store.append("s", said("a"))
         store.delete("s")
@@ -315,7 +315,7 @@ class TrashContract(ContractBase):
         assert store.info()["trash"] == 0
 
     def test_the_trash_outlives_no_session(self, make_store: MakeStore, clock: FakeClock) -> None:
-        """What would have expired by itself is not kept longer in the trash."""
+        """A trash entry expires no later than its session would have."""
         store = make_store(clock=clock, ttl="1h")
         store.append("s", said("a"))
         clock.advance("30m")
@@ -324,10 +324,8 @@ class TrashContract(ContractBase):
         clock.advance("30m")
         assert store.trash() == []
 
-    def test_the_time_in_the_trash_can_be_set(
-        self, make_store: MakeStore, clock: FakeClock
-    ) -> None:
-        """`trash_ttl` says how long; none keeps nothing."""
+    def test_trash_ttl(self, make_store: MakeStore, clock: FakeClock) -> None:
+        """`trash_ttl` sets how long trash entries are kept."""
         store = make_store(clock=clock, trash_ttl="2h")
         store.append("s", said("a"))
         store.delete("s")
@@ -335,7 +333,7 @@ class TrashContract(ContractBase):
 
     @pytest.mark.parametrize("nothing", [None, 0, "never", "0"])
     def test_a_store_without_trash(self, make_store: MakeStore, nothing: str | None) -> None:
-        """With no time in the trash, what is removed is gone."""
+        """Without a `trash_ttl`, removals are final."""
         store = make_store(trash_ttl=nothing)
         store.append("s", said("a", "b", "c"))
         assert store.trim("s", 1) == 2
@@ -349,7 +347,7 @@ class TrashContract(ContractBase):
             store.restore("s")
 
     def test_purge_leaves_nothing_behind(self, store: SessionStore) -> None:
-        """`purge` removes for good, with what was put in the trash before."""
+        """`purge=True` deletes immediately, with the session's earlier trash entries."""
         store.append("s", said("a", "b", "c"))
         store.trim("s", 2)
         assert store.trim("s", 1, purge=True) == 1
@@ -361,8 +359,8 @@ class TrashContract(ContractBase):
         assert store.trash() == []
         assert store.delete("s", purge=True) is False
 
-    def test_purge_takes_the_title_that_was_made_of_it(self, store: SessionStore) -> None:
-        """A title made of a purged question goes too; one that a person gave stays."""
+    def test_purge_clears_a_generated_title(self, store: SessionStore) -> None:
+        """Purging a question clears the title generated from it; a title set by the user is kept."""
         store.append("s", said("my secret"))
         store.append("t", said("my secret"))
         store.set_title("t", "Mine")
@@ -373,7 +371,7 @@ class TrashContract(ContractBase):
         assert store.get("s").title == "next question"
 
     def test_the_trash_can_be_emptied(self, store: SessionStore) -> None:
-        """Emptying removes every entry and counts them; living sessions stay."""
+        """`empty_trash` removes every trash entry and returns their number."""
         for name in "abc":
             store.append(name, said(name, name))
             store.trim(name, 1)
@@ -385,7 +383,7 @@ class TrashContract(ContractBase):
         assert texts(store, "b") == ["b"]
 
     def test_emptying_leaves_imports_alone(self, store: SessionStore) -> None:
-        """A staged import is no trash."""
+        """`empty_trash` leaves staged imports alone."""
         uid = store.stage(Session("s"))
         store.stage_messages(uid, [Message("user", "a")])
         assert store.trash() == []

@@ -1,4 +1,4 @@
-"""Promises about running turns (checkpoints) and about sessions brought in from elsewhere."""
+"""Contract of running turns (checkpoints) and of staged imports."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from omniagent_cli.testing.contract_base import (
 
 
 class CheckpointContract(ContractBase):
-    """The growing answer of a turn: stored from its first piece, whole at its end, never lost."""
+    """A streaming answer is stored from its first chunk and never lost."""
 
     def test_an_answer_grows_in_place(self, store: SessionStore) -> None:
-        """It is stored interrupted from its first write, replaced in place, and complete at the end."""
+        """Checkpoints store the answer as interrupted, replace it in place, and complete it at the end."""
         uid = store.write("s", said("question")).uid
         answer = Message("assistant", "One")
         for text in ("One", "One two", "One two three"):
@@ -50,37 +50,37 @@ class CheckpointContract(ContractBase):
         assert store.count_messages("s") == 2
         assert store.summary("s").preview == "One two three."
 
-    def test_an_answer_is_announced_once(self, store: SessionStore) -> None:
-        """Listeners hear of it when it is over, not of every piece."""
+    def test_an_answer_emits_one_event(self, store: SessionStore) -> None:
+        """`message_added` is emitted for the final checkpoint only."""
         uid = store.write("s", said("question")).uid
-        told = listen(store)
+        events = listen(store)
         (answer,) = store.checkpoint("s", Message("assistant", "One"), uid=uid).messages
         (answer,) = store.checkpoint("s", answer, uid=uid).messages
-        assert told == []
+        assert events == []
         answer.status = "complete"
         store.checkpoint("s", answer, uid=uid, final=True)
-        assert [(e.name, e.data["message"].text) for e in told] == [("message_added", "One")]
+        assert [(e.name, e.data["message"].text) for e in events] == [("message_added", "One")]
 
     def test_an_answer_in_one_piece(self, store: SessionStore) -> None:
-        """An answer whose first write is its last is an ordinary message."""
+        """A final first checkpoint is an ordinary message."""
         uid = store.write("s", said("question")).uid
-        told = listen(store)
+        events = listen(store)
         store.checkpoint("s", Message("assistant", "apple"), uid=uid, final=True)
         assert store.messages("s")[1].status == "complete"
-        assert [e.name for e in told] == ["message_added"]
+        assert [e.name for e in events] == ["message_added"]
         assert found(store, "apple") == [("s", 1)]
 
     @pytest.mark.parametrize("status", ["interrupted", "failed"])
     def test_the_end_keeps_its_own_status(self, store: SessionStore, status: str) -> None:
-        """An answer that was stopped or failed says so at its end."""
+        """The final checkpoint keeps the status interrupted or failed."""
         uid = store.write("s", said("question")).uid
         (answer,) = store.checkpoint("s", Message("assistant", "One"), uid=uid).messages
         answer.status = status
         store.checkpoint("s", answer, uid=uid, final=True)
         assert store.messages("s")[1].status == status
 
-    def test_others_write_between_the_pieces(self, store: SessionStore) -> None:
-        """A message another writer appends meanwhile stays, after the answer's place."""
+    def test_others_write_between_checkpoints(self, store: SessionStore) -> None:
+        """A message appended during the turn is kept after the answer."""
         uid = store.write("s", said("question")).uid
         (answer,) = store.checkpoint("s", Message("assistant", "One"), uid=uid).messages
         store.append("s", said("other"))
@@ -90,7 +90,7 @@ class CheckpointContract(ContractBase):
         assert store.summary("s").preview == "other"
 
     def test_a_turn_follows_a_rename(self, store: SessionStore) -> None:
-        """When the session is renamed during a turn, the answer goes with it."""
+        """The answer follows a rename of its session during the turn."""
         uid = store.write("s", said("question")).uid
         (answer,) = store.checkpoint("s", Message("assistant", "One"), uid=uid).messages
         store.rename("s", "t")
@@ -106,7 +106,7 @@ class CheckpointContract(ContractBase):
     def test_a_turn_outlives_its_session(
         self, store: SessionStore, clock: FakeClock, way: str
     ) -> None:
-        """When the session goes during a turn, the text goes to a new session that says where from."""
+        """If the session is removed during a turn, the answer is stored in a new session that links it."""
         first = store.write("s", said("question"))
         (answer,) = store.checkpoint("s", Message("assistant", "One"), uid=first.uid).messages
         if way == "expire":
@@ -116,7 +116,7 @@ class CheckpointContract(ContractBase):
         if way == "replace":
             store.append("s", said("another session"))
         answer.content, answer.status = "One two", "complete"
-        told = listen(store)
+        events = listen(store)
         written = store.checkpoint("s", answer, uid=first.uid, final=True)
         assert written.recovered
         assert written.session_id != "s"
@@ -125,7 +125,7 @@ class CheckpointContract(ContractBase):
         assert [m.text for m in session.messages] == ["One two"]
         assert session.title == "recovered from s"
         assert session.metadata["recovered_from"] == "s"
-        assert [e.name for e in told] == ["session_created", "message_added"]
+        assert [e.name for e in events] == ["session_created", "message_added"]
         assert store.exists("s") == (way == "replace")
         again = store.write(written.session_id, said("more"), uid=written.uid)
         assert not again.recovered
@@ -133,7 +133,7 @@ class CheckpointContract(ContractBase):
 
     @pytest.mark.parametrize("way", ["trim", "clear", "undo"])
     def test_an_answer_outlives_its_place(self, store: SessionStore, way: str) -> None:
-        """When its first pieces were removed during the turn, the answer is added at the end."""
+        """If its first checkpoints were removed, the answer is appended at the end."""
         uid = store.write("s", said("question")).uid
         (answer,) = store.checkpoint("s", Message("assistant", "One"), uid=uid).messages
         ways: dict[str, Callable[[], object]] = {
@@ -150,8 +150,8 @@ class CheckpointContract(ContractBase):
         assert found(store, "two") == [("s", 3)]
         assert store.count_messages("s") == 2
 
-    def test_an_outcome_is_recorded(self, store: SessionStore) -> None:
-        """A message can be marked with what became of it; its text, place and words stay."""
+    def test_the_status_of_a_message(self, store: SessionStore) -> None:
+        """`set_message_status` changes status and extra data, and keeps text and position."""
         store.append("s", {"role": "user", "content": "apple", "extra": {"a": 1, "b": 2}})
         store.set_message_status("s", 0, "failed", {"a": None, "error": "no answer"})
         (message,) = store.messages("s")
@@ -166,8 +166,8 @@ class CheckpointContract(ContractBase):
         with pytest.raises(SessionNotFound):
             store.set_message_status("typo", 0, "failed")
 
-    def test_a_checkpoint_needs_its_session(self, store: SessionStore) -> None:
-        """A uid that never was leads to a recovered session, never into someone else's."""
+    def test_a_checkpoint_with_an_unknown_uid(self, store: SessionStore) -> None:
+        """A checkpoint with an unknown uid creates a recovered session and leaves others alone."""
         store.append("s", said("mine"))
         written = store.checkpoint("s", Message("assistant", "x"), uid="0" * 22)
         assert written.recovered
@@ -175,10 +175,10 @@ class CheckpointContract(ContractBase):
 
 
 class StagingContract(ContractBase):
-    """An import is invisible until it is whole."""
+    """An import is invisible until it is complete."""
 
     def test_a_staged_session_is_invisible(self, store: SessionStore, clock: FakeClock) -> None:
-        """Until it is published nothing shows it; then everything does, with the facts given."""
+        """A staged session is invisible until `publish`, which keeps the given header."""
         made = datetime(2020, 2, 2, tzinfo=UTC)
         header = Session(
             "s",
@@ -191,13 +191,13 @@ class StagingContract(ContractBase):
             state={"n": 2},
             unknown={"x_future": 1},
         )
-        told = listen(store)
+        events = listen(store)
         uid = store.stage(header)
         store.stage_messages(uid, [Message("user", "a"), Message("assistant", "b")])
         store.stage_messages(uid, [Message("user", "c")])
         assert ids(store, archived=None) == []
         assert not store.exists("s")
-        assert told == []
+        assert events == []
         store.publish(uid, header)
         session = store.get("s")
         assert [m.text for m in session.messages] == ["a", "b", "c"]
@@ -206,10 +206,10 @@ class StagingContract(ContractBase):
             assert getattr(session, key) == getattr(header, key)
         assert (session.unknown, session.ttl_seconds) == ({"x_future": 1}, None)
         assert ids(store, archived=True) == ["s"]
-        assert [e.name for e in told] == ["session_created"]
+        assert [e.name for e in events] == ["session_created"]
 
     def test_positions_can_be_given(self, store: SessionStore) -> None:
-        """Messages keep positions that ascend, across batches; others are refused."""
+        """Staged messages keep ascending positions across batches; other positions are rejected."""
         uid = store.stage(Session("s"))
         first = [Message("user", "a", position=3), Message("user", "b", position=7)]
         store.stage_messages(uid, first)
@@ -226,7 +226,7 @@ class StagingContract(ContractBase):
         assert positions(store, "s") == [3, 7, 8, 9]
 
     def test_publishing_onto_a_session(self, store: SessionStore) -> None:
-        """A taken id is refused, unless it is to be replaced, which puts the old one in the trash."""
+        """Publishing to an id in use raises SessionExists; `replace=True` moves the old session to the trash."""
         store.append("s", said("old"))
         uid = store.stage(Session("s"))
         store.stage_messages(uid, [Message("user", "new")])
@@ -238,8 +238,8 @@ class StagingContract(ContractBase):
         store.restore("s", as_id="old")
         assert texts(store, "old") == ["old"]
 
-    def test_a_staged_session_can_be_dropped(self, store: SessionStore, clock: FakeClock) -> None:
-        """Unstaging leaves nothing; what is never published goes after a day."""
+    def test_a_staged_session_can_be_discarded(self, store: SessionStore, clock: FakeClock) -> None:
+        """A discarded session is gone; an unpublished one expires after a day."""
         uid = store.stage(Session("s"))
         store.discard_staged(uid)
         with pytest.raises(UsageError):
@@ -253,8 +253,8 @@ class StagingContract(ContractBase):
             store.publish(forgotten, Session("s"))
         assert ids(store) == []
 
-    def test_only_what_is_staged_can_be_dropped(self, store: SessionStore) -> None:
-        """Unstaging and publishing never touch a visible session or the trash."""
+    def test_only_staged_sessions_can_be_discarded(self, store: SessionStore) -> None:
+        """`discard_staged` and `publish` leave visible sessions and the trash alone."""
         uid = store.write("s", said("a")).uid
         store.discard_staged(uid)
         assert texts(store, "s") == ["a"]
@@ -265,8 +265,8 @@ class StagingContract(ContractBase):
         store.restore("s")
         assert texts(store, "s") == ["a"]
 
-    def test_other_records_are_staged_too(self, store: SessionStore) -> None:
-        """Attachments and summaries of an import come with it, and are walked one by one."""
+    def test_attachments_and_summaries_are_staged(self, store: SessionStore) -> None:
+        """Staged attachments and summaries are published with their session."""
         uid = store.stage(Session("s"))
         store.stage_messages(uid, [Message("user", "a")])
         store.stage_record(uid, "attachment", "a" * 64, {"name": "f"})
@@ -279,20 +279,20 @@ class StagingContract(ContractBase):
         with pytest.raises(SessionNotFound):
             list(store.iter_records("typo", "attachment"))
 
-    def test_a_staged_session_can_go_on_from_another(self, store: SessionStore) -> None:
-        """Absorbed messages stand after those that are there, are found and told, and leave no rest."""
+    def test_a_staged_session_can_be_appended(self, store: SessionStore) -> None:
+        """`append_staged` adds the staged messages to an existing session, with search entries and events."""
         store.append("s", said("one"))
         store.put_attachment("s", "a" * 64, {"name": "mine"})
         uid = store.stage(Session("s"))
         store.stage_messages(uid, [Message("user", "two"), Message("assistant", "three")])
         store.stage_record(uid, "attachment", "a" * 64, {"name": "theirs"})
         store.stage_record(uid, "attachment", "b" * 64, {"name": "new"})
-        told = listen(store)
+        events = listen(store)
         assert store.append_staged(uid, "s", revision=store.header("s").revision) == 2
         assert texts(store, "s") == ["one", "two", "three"]
         assert positions(store, "s") == [0, 1, 2]
         assert found(store, "three") == [("s", 2)]
-        assert [e.name for e in told] == ["message_added", "message_added"]
+        assert [e.name for e in events] == ["message_added", "message_added"]
         assert dict(store.iter_records("s", "attachment")) == {
             "a" * 64: {"name": "mine"},
             "b" * 64: {"name": "new"},
@@ -300,8 +300,8 @@ class StagingContract(ContractBase):
         with pytest.raises(UsageError):
             store.publish(uid, Session("t"))
 
-    def test_absorbing_into_what_changed_is_refused(self, store: SessionStore) -> None:
-        """A session that was changed since it was looked at gains nothing."""
+    def test_append_staged_to_a_changed_session_is_rejected(self, store: SessionStore) -> None:
+        """`append_staged` raises SessionConflict if the session has changed since."""
         store.append("s", said("one"))
         revision = store.header("s").revision
         uid = store.stage(Session("s"))
@@ -312,7 +312,7 @@ class StagingContract(ContractBase):
         assert texts(store, "s") == ["one", "other"]
 
     def test_a_failed_import_leaves_nothing(self, store: SessionStore) -> None:
-        """`import_data` of something that is wrong half way leaves no session and no rest."""
+        """A failed `import_data` leaves no session."""
         with store.session("s") as chat:
             with pytest.raises(InvalidRecord):
                 chat.import_data({"id": "x", "messages": [*said("good"), {"role": "robot"}]})

@@ -1,4 +1,4 @@
-"""Promises about adding messages and saving sessions: atomic, in order, complete, never over someone else."""
+"""Contract of appending messages: atomic, ordered and complete."""
 
 from __future__ import annotations
 
@@ -31,29 +31,29 @@ NOT_MESSAGES: dict[str, Any] = {
     "no role": {"content": "x"},
     "unknown role": {"role": "robot", "content": "x"},
     "number as content": {"role": "user", "content": 5},
-    "content parts that are text": {"role": "user", "content": ["x"]},
+    "text as content part": {"role": "user", "content": ["x"]},
     "text": "hello",
     "nothing": None,
     "number": 5,
     "NaN": {"role": "user", "content": "x", "extra": {"n": float("nan")}},
     "bytes": {"role": "user", "content": "x", "extra": {"n": b"x"}},
-    "a time that is none": {"role": "user", "content": "x", "created_at": "yesterday"},
-    "a time that is a number": {"role": "user", "content": "x", "created_at": 5},
-    "an empty id": {"role": "user", "content": "x", "id": ""},
-    "a number as id": {"role": "user", "content": "x", "id": 7},
-    "half a character in the id": {"role": "user", "content": "x", "id": "\ud800"},
-    "half a character in the turn": {"role": "user", "content": "x", "turn_id": "\ud800"},
+    "invalid time": {"role": "user", "content": "x", "created_at": "yesterday"},
+    "number as time": {"role": "user", "content": "x", "created_at": 5},
+    "empty id": {"role": "user", "content": "x", "id": ""},
+    "number as id": {"role": "user", "content": "x", "id": 7},
+    "lone surrogate in the id": {"role": "user", "content": "x", "id": "\ud800"},
+    "lone surrogate in the turn": {"role": "user", "content": "x", "turn_id": "\ud800"},
     "unknown status": {"role": "user", "content": "x", "status": "maybe"},
-    "calls that are none": {"role": "assistant", "content": "", "tool_calls": [1]},
-    "usage that is a list": {"role": "assistant", "content": "", "usage": []},
+    "invalid tool calls": {"role": "assistant", "content": "", "tool_calls": [1]},
+    "list as usage": {"role": "assistant", "content": "", "usage": []},
 }
 
 
 class WritingContract(ContractBase):
-    """What was acknowledged is there, whole, in order, as it was given."""
+    """Acknowledged messages are stored completely, in order and unchanged."""
 
     def test_append_creates_and_keeps_order(self, store: SessionStore) -> None:
-        """The first append makes the session; messages stand in the order they came."""
+        """The first append creates the session; messages keep their order."""
         store.append("s", said("a", "b"))
         store.append("s", said("c"))
         assert texts(store, "s") == ["a", "b", "c"]
@@ -61,15 +61,15 @@ class WritingContract(ContractBase):
         assert store.count_messages("s") == store.summary("s").message_count == 3
 
     def test_append_takes_one_or_many_of_either_kind(self, store: SessionStore) -> None:
-        """A message, a record, a list or a generator of them are all accepted."""
+        """`append` accepts a message, a record, a list or a generator of both."""
         store.append("s", Message("user", "a"))
         store.append("s", {"role": "assistant", "content": "b"})
         store.append("s", (Message("user", t) for t in "cd"))
         store.append("s", [Message("user", "e"), {"role": "tool", "content": "f"}])
         assert "".join(texts(store, "s")) == "abcdef"
 
-    def test_what_append_returns_is_what_is_stored(self, store: SessionStore) -> None:
-        """The returned messages have ids, times and positions, and equal those read later."""
+    def test_append_returns_the_stored_messages(self, store: SessionStore) -> None:
+        """The returned messages have ids, times and positions, and equal the stored ones."""
         returned = store.append(
             "s",
             [
@@ -82,8 +82,8 @@ class WritingContract(ContractBase):
         assert [m.position for m in returned] == [m.position for m in stored] == [0, 1]
         assert all(m.id and m.created_at for m in returned)
 
-    def test_missing_facts_are_filled_in(self, store: SessionStore, clock: FakeClock) -> None:
-        """Messages without id, time or turn get them; a user message begins a turn."""
+    def test_missing_fields_are_filled_in(self, store: SessionStore, clock: FakeClock) -> None:
+        """Missing ids, times and turn ids are set; a user message starts a turn."""
         store.append("s", said("q") + said("a", "b", role="assistant") + said("q2"))
         one, two, three, four = store.messages("s")
         assert len({m.id for m in (one, two, three, four)}) == 4
@@ -91,8 +91,8 @@ class WritingContract(ContractBase):
         assert one.turn_id == two.turn_id == three.turn_id == one.id
         assert four.turn_id == four.id
 
-    def test_given_facts_are_kept(self, store: SessionStore) -> None:
-        """A message's own id, time and turn stay, the time in UTC."""
+    def test_given_fields_are_kept(self, store: SessionStore) -> None:
+        """A given id, time and turn id are kept, the time converted to UTC."""
         record = {
             "id": "m-1",
             "turn_id": "t-1",
@@ -107,22 +107,22 @@ class WritingContract(ContractBase):
         assert record["created_at"].endswith("+05:00")
 
     @pytest.mark.parametrize("kind", NOT_MESSAGES)
-    def test_a_bad_message_stores_nothing(self, store: SessionStore, kind: str) -> None:
-        """One wrong message among good ones refuses all of them, and makes no session."""
-        told = listen(store)
+    def test_an_invalid_message_stores_nothing(self, store: SessionStore, kind: str) -> None:
+        """One invalid message rejects the whole batch and creates no session."""
+        events = listen(store)
         batch = [*said("good"), NOT_MESSAGES[kind], *said("good")]
         with pytest.raises(InvalidRecord):
             store.append("new", batch)
         assert not store.exists("new")
         store.append("s", said("before"))
-        told.clear()
+        events.clear()
         with pytest.raises(InvalidRecord):
             store.append("s", batch)
         assert texts(store, "s") == ["before"]
-        assert told == []
+        assert events == []
 
     def test_a_batch_that_fails_half_way_stores_nothing(self, store: SessionStore) -> None:
-        """A generator that breaks after some messages leaves nothing of them."""
+        """A generator that raises stores nothing."""
 
         def broken() -> Iterator[Message]:
             yield Message("user", "a")
@@ -132,15 +132,15 @@ class WritingContract(ContractBase):
             store.append("s", broken())
         assert not store.exists("s")
 
-    def test_an_empty_batch_is_refused(self, store: SessionStore) -> None:
-        """Appending nothing is an error and makes no session."""
+    def test_an_empty_batch_is_rejected(self, store: SessionStore) -> None:
+        """Appending no messages raises InvalidRecord and creates no session."""
         with pytest.raises(InvalidRecord):
             store.append("s", [])
         assert not store.exists("s")
 
     @pytest.mark.parametrize("kind", ODD_TEXTS)
     def test_any_text_survives(self, store: SessionStore, kind: str) -> None:
-        """Texts no terminal or database likes come back as they were, wherever they stand."""
+        """Control characters, lone surrogates and other unusual text are stored unchanged."""
         odd = ODD_TEXTS[kind]
         store.append(
             "s", {"role": "tool", "content": odd, "name": odd or "n", "extra": {odd: [odd]}}
@@ -154,14 +154,14 @@ class WritingContract(ContractBase):
         assert store.get("s").title == odd
 
     def test_a_huge_message_survives(self, store: SessionStore) -> None:
-        """A megabyte in one message is only a long message."""
+        """A message of one megabyte is stored unchanged."""
         text = "häuser und gärten " * 56_000
         store.append("s", Message("user", text))
         assert texts(store, "s") == [text]
         assert len(store.summary("s").preview) <= 200
 
     def test_content_parts_and_tool_calls_survive(self, store: SessionStore) -> None:
-        """Parts, calls with their argument text, results and usage come back as they were."""
+        """Content parts, tool calls, tool results and usage are stored unchanged."""
         records: list[dict[str, Any]] = [
             {
                 "role": "user",
@@ -190,7 +190,7 @@ class WritingContract(ContractBase):
             assert {key: message.record[key] for key in record} == record
 
     def test_unknown_keys_survive(self, store: SessionStore) -> None:
-        """Keys of messages and sessions that this version does not know are kept."""
+        """Unknown keys of messages and sessions are kept."""
         store.append("s", {"role": "user", "content": "a", "x_future": {"deep": [1, None, True]}})
         session = store.get("s")
         assert session.messages[0].record["x_future"] == {"deep": [1, None, True]}
@@ -199,8 +199,8 @@ class WritingContract(ContractBase):
         store.set_metadata("s", "k", 1)
         assert store.get("s").unknown == {"x_session": [1]}
 
-    def test_deep_nesting_is_kept_or_refused(self, store: SessionStore) -> None:
-        """A value nested a hundred deep is kept; one nested without end is refused, not half stored."""
+    def test_deep_nesting_is_kept_or_rejected(self, store: SessionStore) -> None:
+        """A value nested 100 deep is kept; one nested 20,000 deep is rejected."""
         deep: Any = 1
         for _ in range(100):
             deep = [deep]
@@ -215,8 +215,8 @@ class WritingContract(ContractBase):
             store.append("s", {"role": "user", "content": "b", "extra": {"d": deep}})
         assert texts(store, "s") == ["a"]
 
-    def test_positions_are_never_used_again(self, store: SessionStore) -> None:
-        """What is added after trim, clear or undo gets positions no message had."""
+    def test_positions_are_never_reused(self, store: SessionStore) -> None:
+        """Messages added after trim, clear or undo get new positions."""
         store.append("s", said("a", "b", "c"))
         store.truncate_from("s", 2)
         store.append("s", said("d"))
@@ -229,13 +229,13 @@ class WritingContract(ContractBase):
         assert positions(store, "s") == [5]
 
     def test_two_messages_with_one_id_are_two(self, store: SessionStore) -> None:
-        """An id given twice loses neither message."""
+        """Two messages with the same id are both kept."""
         store.append("s", {"id": "m", "role": "user", "content": "a"})
         store.append("s", {"id": "m", "role": "user", "content": "b"})
         assert texts(store, "s") == ["a", "b"]
 
     def test_the_first_question_is_the_title(self, store: SessionStore) -> None:
-        """A session without a title is called by its first user message; a person's title stays."""
+        """The first user message is the title, unless the user sets one."""
         store.append("s", said("you are kind", role="system") + said("\n  What is  up?\nMore"))
         assert store.get("s").title == "What is up?"
         store.set_title("s", "Mine")
@@ -244,7 +244,7 @@ class WritingContract(ContractBase):
         assert (store.get("s").title, store.get("s").title_source) == ("Mine", "user")
 
     def test_write_pins_agent_and_model_once(self, store: SessionStore) -> None:
-        """A new session belongs to the agent and model named; an existing one keeps its own."""
+        """`write` sets agent and model on a new session only."""
         made = store.write("s", said("a"), agent_id="helper", model="a:b")
         again = store.write("s", said("b"), agent_id="other", model="c:d")
         assert made.created
@@ -253,14 +253,14 @@ class WritingContract(ContractBase):
         assert (header.agent_id, header.model) == ("helper", "a:b")
 
     def test_threads_lose_nothing(self, store: SessionStore) -> None:
-        """Eight threads appending to one session keep every message, each batch in one piece."""
+        """Eight threads appending to one session keep every message, each batch contiguous."""
         failures: list[BaseException] = []
 
         def work(number: int) -> None:
             try:
                 for turn in range(10):
                     store.append("s", said(f"{number}.{turn}.0", f"{number}.{turn}.1"))
-            except BaseException as error:  # noqa: BLE001  # told by the assertion below
+            except BaseException as error:  # noqa: BLE001  # reported by the assertion below
                 failures.append(error)
 
         threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]

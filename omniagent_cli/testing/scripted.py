@@ -1,4 +1,4 @@
-"""A model that says what it is told to, for tests of agents, skills and programs around them."""
+"""A scripted model for tests of agents, skills and programs that use them."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from omniagent_cli.models import ToolCall
 
 @dataclass(slots=True)
 class Say:
-    """One answer.
+    """One scripted response.
 
     Attributes:
-        text: what it says, streamed word by word.
-        calls: tools it calls: (name, arguments) pairs.
-        reason: the finish reason; by default what fits.
-        raises: raised after the text, instead of finishing.
-        delay_seconds: between two pieces.
-        hang: say the text, then nothing more until cancelled.
+        text: response text, streamed word by word.
+        calls: tool calls as (name, arguments) pairs.
+        reason: finish reason; by default "tool_calls" with calls, otherwise "stop".
+        usage: token counts reported at the end.
+        raises: exception raised after the text.
+        delay_seconds: pause after each chunk.
+        hang: wait after the text until cancelled.
     """
 
     text: str = ""
@@ -38,7 +39,7 @@ class Say:
 
 
 class ScriptedModel:
-    """An engine that gives the answers of its script, one for each request; see `agent.events.Engine`.
+    """Engine that returns its scripted responses, one per request; see `agent.events.Engine`.
 
     Attributes:
         requests: the messages of every request, in order.
@@ -58,12 +59,12 @@ class ScriptedModel:
         tools: Sequence[Mapping[str, Any]],
         settings: ModelSettings,
     ) -> AsyncIterator[EngineEvent]:
-        """Give the next answer."""
+        """Stream the next scripted response."""
         del settings
         self.requests.append([dict(message) for message in messages])
         self.tools.append([dict(tool) for tool in tools])
         if not self._script:
-            raise AssertionError("the scripted model was asked once more than its script is long")
+            raise AssertionError("the scripted model got more requests than it has responses")
         step = self._script.pop(0)
         for piece in _pieces(step.text):
             yield TextDelta(piece)
@@ -77,7 +78,7 @@ class ScriptedModel:
         yield Finished(reason, step.text, calls, step.usage, self.name)
 
     async def aclose(self) -> None:
-        """Nothing is held."""
+        """Close the engine; it holds no resources."""
 
     def _call(self, name: str, arguments: Mapping[str, Any]) -> ToolCall:
         function = {"name": name, "arguments": dump(dict(arguments)).decode()}
