@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from omniagent_cli.cli.reference.manual import PAGES, PAGES_DIRECTORY, page_text
+from tests import forked
 
 TOP = Path(__file__).resolve().parent.parent
 README = (TOP / "README.md").read_text(encoding="utf-8")
@@ -36,11 +37,12 @@ def as_pattern(shown):
     return re.compile(pattern)
 
 
-def test_transcript_is_what_happens(home):
+def test_transcript_is_what_happens(home, tmp_path):
     """Every command of the README and the manual prints what is shown."""
+    forked.install(tmp_path)
     environ = {
         "HOME": str(home),
-        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+        "PATH": f"{tmp_path}:{Path(sys.executable).parent}:/usr/bin:/bin",
         "LANG": "C.UTF-8",
         "OMNIAGENT_MODEL": "recall",
     }
@@ -96,12 +98,7 @@ def test_ci_runs_the_command_of_the_page():
 
 def test_every_command_is_in_the_manual():
     """Each command of the program appears on a page of the manual."""
-    listed = subprocess.run(
-        [sys.executable, "-m", "omniagent_cli", "sessions", "--help"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    listed = forked.run(["-m", "omniagent_cli", "sessions", "--help"], text=True, check=True)
     names = re.findall(r"^  ([a-z]+) {2,}", listed.stdout, re.MULTILINE)
     pages = "\n".join(map(page_text, PAGES))
     assert len(names) > 15

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from omniagent_cli.cli.reference.manual import page_text
 from omniagent_cli.config.paths import default_store_path
 from omniagent_cli.stores import SessionStore
 from omniagent_cli.stores.store import SessionHandle
+from tests import forked
 from tests.servers.chat_server import answer
 from tests.servers.fixtures import chat_server
 
@@ -44,7 +44,7 @@ def shell(home, tmp_path):
     """Run lines as a person's shell would, in a directory of their own; `environ` is added to."""
     programs = home / ".local/bin"
     programs.mkdir(parents=True)
-    (programs / "omniagent").symlink_to(Path(sys.executable).parent / "omniagent")
+    forked.install(programs)
 
     def run(script, stdin="", shell="bash", **environ):
         variables = {

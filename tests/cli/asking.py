@@ -6,11 +6,11 @@ import os
 import selectors
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Self
 
+from tests import forked
 from tests.cli.conftest import environment
 from tests.servers.chat_server import ChatServer
 
@@ -33,8 +33,8 @@ class Program:
     ) -> None:
         self.out = b""
         self.times: list[tuple[float, int]] = []
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "omniagent_cli", *argv],
+        self._process = forked.start(
+            ["-m", "omniagent_cli", *argv],
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

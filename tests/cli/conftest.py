@@ -14,6 +14,7 @@ import pytest
 
 from omniagent_cli.cli import main
 from omniagent_cli.stores import SessionStore, open_store
+from tests import forked
 from tests.cli.scene import CLOCK, FIRST, Ran, environment, surroundings, talk
 from tests.repl.piped import PipedProgram
 from tests.repl.terminal import TerminalProgram
@@ -87,14 +88,11 @@ def process(db: Path, tmp_path: Path) -> Callable[..., subprocess.CompletedProce
     """Run a command as a process of its own, through pipes."""
 
     def process(*argv: str, stdin: bytes = b"", **environ: str):
-        return subprocess.run(
-            [sys.executable, "-m", "omniagent_cli", *argv],
+        return forked.run(
+            ["-m", "omniagent_cli", *argv],
             input=stdin,
-            capture_output=True,
             env=environment(db, **environ),
             cwd=tmp_path,
-            timeout=60,
-            check=False,
         )
 
     return process

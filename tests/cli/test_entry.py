@@ -12,6 +12,7 @@ import pytest
 
 from omniagent_cli import Message, __version__
 from omniagent_cli.cli.framework.command_table import COMMANDS, commands_below
+from tests import forked
 from tests.cli.scene import environment, talk
 
 _PATHS = dict(commands_below(COMMANDS))
@@ -101,7 +102,7 @@ def test_a_bug_prints_a_traceback_and_exits_70(run, monkeypatch):
 def test_a_closed_pipe_is_quiet(store, db):
     """A reader that leaves early is no error worth a word, as with git and cat."""
     store.append("long", [{"role": "user", "content": "x" * 200}] * 3000)
-    shell = f"{sys.executable} -m omniagent_cli sessions show long --raw | head -n 1; echo ${{PIPESTATUS[0]}}"
+    shell = f"{forked.python()} -m omniagent_cli sessions show long --raw | head -n 1; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(
         ["bash", "-c", shell], capture_output=True, env=environment(db), timeout=60, check=False
     )
@@ -185,8 +186,8 @@ def test_a_full_disk_is_told_once_and_changes_no_other_code(store, db):
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_a_waiting_command_cleanly(filled, db, number, code):
     """Ctrl-C and SIGTERM end a command at once, without a traceback, with the codes shells know."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "omniagent_cli", "sessions", "show", "carol", "--raw", "--follow"],
+    with forked.start(
+        ["-m", "omniagent_cli", "sessions", "show", "carol", "--raw", "--follow"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(db),
     ) as process:  # fmt: skip
         assert process.stdout.readline() == b"one\n"

@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from omniagent_cli import Message
+from tests import forked
 from tests.cli.scene import environment
 
 ASKING = (
@@ -24,8 +25,8 @@ def test_nobody_is_asked_in_a_script(filled, db, tmp_path, home, line):
     filled.delete("carol")
     (tmp_path / "copy.db").write_text("mine")
     (tmp_path / ".omniagent.toml").write_text('[store]\nurl = "x"\n')
-    with subprocess.Popen(
-        [sys.executable, "-m", "omniagent_cli", *line.split()],
+    with forked.start(
+        ["-m", "omniagent_cli", *line.split()],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path,
         env=environment(db, HOME=str(home), OLLAMA_HOST="127.0.0.1:9", PYTHONPATH=os.getcwd()),  # noqa: PTH109
     ) as process:  # fmt: skip
@@ -49,7 +50,7 @@ def test_a_closed_pipe_is_quiet(store, db, tmp_path, line):
     for number in range(40):
         store.append(f"session-{number}-{'x' * 200}", [Message("user", "word " * 500)])
     program = (
-        f"{sys.executable} -m omniagent_cli {line} | head -c 1 >/dev/null; echo ${{PIPESTATUS[0]}}"
+        f"{forked.python()} -m omniagent_cli {line} | head -c 1 >/dev/null; echo ${{PIPESTATUS[0]}}"
     )
     done = subprocess.run(
         ["bash", "-c", program], capture_output=True, cwd=tmp_path, timeout=60, check=False,

@@ -8,12 +8,12 @@ import json
 import os
 import signal
 import subprocess
-import sys
 
 import pytest
 import yaml
 
 from omniagent_cli.stores import open_store
+from tests import forked
 from tests.cli.scene import environment, talk
 
 
@@ -151,9 +151,9 @@ def test_stopping_leaves_whole_files(store, db, tmp_path):
     """Ctrl-C in the middle of many: what is there is whole, nothing half-written stands beside it."""
     for number in range(40):
         talk(store, f"s{number}", "Hello.", "*slow* " * 6_000)  # all of them take many seconds
-    program = [sys.executable, "-m", "omniagent_cli", "sessions", "export", "--all"]
+    program = ["-m", "omniagent_cli", "sessions", "export", "--all"]
     out = tmp_path / "out"
-    with subprocess.Popen(
+    with forked.start(
         [*program, "-o", "out/", "--format", "html"],
         cwd=tmp_path,
         env=environment(db),

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from omniagent_cli.stores import open_store
+from tests import forked
 from tests.cli.scene import environment
 
 PLACES = {
@@ -212,8 +212,8 @@ def big(path: Path, sessions: int) -> None:
 def test_ctrl_c_leaves_whole_sessions_only(db, tmp_path, run) -> None:
     """One line, exit 130; what came in is whole, and importing again brings the rest."""
     big(tmp_path / "big.json", 300)
-    command = [sys.executable, "-m", "omniagent_cli", "sessions", "import", "big.json"]
-    with subprocess.Popen(
+    command = ["-m", "omniagent_cli", "sessions", "import", "big.json"]
+    with forked.start(
         command, stderr=subprocess.PIPE, env=environment(db), cwd=tmp_path
     ) as program:
         try:

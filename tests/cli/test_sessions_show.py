@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import pytest
 
 from omniagent_cli.models import Message
 from omniagent_cli.stores import open_store
+from tests import forked
 from tests.cli.scene import talk
 
 
@@ -106,8 +106,8 @@ def test_follow_goes_on(db, store):
     from tests.cli.scene import environment
 
     talk(store, "s", "first")
-    with subprocess.Popen(
-        [sys.executable, "-m", "omniagent_cli", "sessions", "show", "s", "--raw", "--follow"],
+    with forked.start(
+        ["-m", "omniagent_cli", "sessions", "show", "s", "--raw", "--follow"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(db),
     ) as process:  # fmt: skip
         assert process.stdout.readline() == b"first\n"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 
 import pytest
 
+from tests import forked
 from tests.cli.scene import environment, talk
 
 ODD = ("-y", "--all", "@", "id:@", "a b", "$(touch PWNED)", "*", "Ärger 😀", "'", '"', "a\\tb")
@@ -26,7 +26,7 @@ def _listed(run, *words):
 
 def test_a_list_is_deleted_through_a_real_pipe(odd, db):
     """What `list --ids` prints is what `delete --stdin` takes, in a shell, whatever the ids are."""
-    program = f"{sys.executable} -m omniagent_cli"
+    program = f"{forked.python()} -m omniagent_cli"
     shell = f"{program} sessions list --ids | {program} sessions delete --stdin -y"
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", shell],

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests import forked
 from tests.servers.guardian import GUARDIAN
 
 FORKING = Path(__file__).with_name("forking.py")
@@ -26,7 +27,7 @@ path = sys.argv[1]
 def start(code, *arguments, **options):
     """Start a Python program that gets the arguments as text."""
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
-    return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], **options)
+    return forked.start(["-c", code, *map(str, arguments)], **options)
 
 
 def finish(process, timeout=90):

@@ -11,15 +11,16 @@ from tests.stores.redis_server import place_url as redis_url
 
 KEY = bytes(range(32))
 OTHER = bytes(range(100, 124))
+# Long enough that random bytes in base64 do not contain one by chance, as they did one of six letters.
 WORDS = (
-    b"quokka",
+    b"pademelon",
     b"bandicoot",
-    b"numbat",
-    b"wombat",
-    b"dunnart",
+    b"thylacine",
+    b"cassowary",
+    b"currawong",
     b"kookaburra",
-    b"drongo",
-    b"brolga",
+    b"budgerigar",
+    b"honeyeater",
 )
 
 PLACES = {
@@ -37,25 +38,25 @@ BACKENDS = {
 def fill(store, sessions=6, messages=12):
     """Put a word into everything that a store keeps, also what was replaced, trimmed and deleted."""
     for number in range(sessions):
-        texts = [f"quokka {number}.{n} " + "bandicoot " * (n % 40) for n in range(messages)]
+        texts = [f"pademelon {number}.{n} " + "bandicoot " * (n % 40) for n in range(messages)]
         store.append(f"s{number}", [Message("user", text) for text in texts])
-    store.set_title("s0", "numbat")
-    store.set_metadata("s0", "animal", "wombat")
-    store.set_state("s0", "animal", "dunnart")
+    store.set_title("s0", "thylacine")
+    store.set_metadata("s0", "animal", "cassowary")
+    store.set_state("s0", "animal", "currawong")
     store.put_attachment("s0", "a" * 64, {"name": "kookaburra"})
-    store.put_summary("s0", 1, {"text": "drongo"})
-    answer = Message("assistant", "brolga")
+    store.put_summary("s0", 1, {"text": "budgerigar"})
+    answer = Message("assistant", "honeyeater")
     uid = store.header("s1").uid
-    for text in ("brolga 1", "brolga 2"):
+    for text in ("honeyeater 1", "honeyeater 2"):
         answer.content = text
         answer = store.checkpoint("s1", answer, uid=uid).messages[0]
     store.checkpoint("s1", answer, uid=uid, final=True)
     store.trim("s2", 3)
     store.delete("s3")
-    store.append("mark me", Message("user", "quokka"))
+    store.append("mark me", Message("user", "pademelon"))
     store.rename("mark me", "a")
     store.list()
-    store.search("quokka")
+    store.search("pademelon")
 
 
 def contents(store):
@@ -69,7 +70,7 @@ def contents(store):
             for record in store.iter_records(summary.id, kind)
         ]
         sessions[summary.id] = (session, records, summary)
-    return sessions, store.trash(), [hit.snippet for hit in store.search("quokka", limit=None)]
+    return sessions, store.trash(), [hit.snippet for hit in store.search("pademelon", limit=None)]
 
 
 def readable(directory):

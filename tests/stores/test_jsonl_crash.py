@@ -2,7 +2,6 @@
 
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,10 +10,11 @@ from omniagent_cli.errors import StoreCorrupt, StoreReadOnly
 from omniagent_cli.stores.backends.jsonl.journal import Step, commit_journal
 from omniagent_cli.stores.backends.jsonl.names import Layout
 from omniagent_cli.stores.backends.jsonl.store import JsonlFilesStore
+from tests import forked
 from tests.stores.crashing import OPERATIONS
-from tests.stores.place import together
+from tests.stores.place import run, start, together
 
-CRASHING = Path(__file__).with_name("crashing.py")
+TOP = Path(__file__).parents[2]
 
 APPENDING = """
 import sys
@@ -32,8 +32,8 @@ def user(text):
 
 
 def appending(place, name, count):
-    return subprocess.Popen(
-        [sys.executable, "-c", APPENDING, place, str(count), name],
+    return forked.start(
+        ["-c", APPENDING, place, str(count), name],
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -42,11 +42,8 @@ def appending(place, name, count):
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_killed_at_every_step(tmp_path, operation):
     """A process killed at any step of an operation leaves all of it or nothing, and the store goes on."""
-    done = subprocess.run(
-        [sys.executable, CRASHING, tmp_path, operation], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) > 3
+    code = "import sys, tests.stores.crashing as c; c.main(*sys.argv[1:])"
+    assert int(run(code, tmp_path, operation, cwd=TOP)) > 3
 
 
 def test_killed_while_appending(tmp_path):
@@ -91,7 +88,7 @@ def test_renaming_while_others_list_and_read(tmp_path):
     with JsonlFilesStore(place) as store:
         store.append("a", user("one"))
         store.append("z", user("other"))
-        with subprocess.Popen([sys.executable, "-c", script, place]) as process:
+        with start(script, place) as process:
             while process.poll() is None:
                 names = [summary.id for summary in store.list(sort="id")]
                 assert names in (["a", "z"], ["b", "z"])
@@ -162,6 +159,6 @@ def test_a_store_crosses_a_fork(tmp_path):
         "if child:\n    sys.exit(os.waitpid(child, 0)[1])\n"
         "os._exit(0)\n"
     )
-    subprocess.run([sys.executable, "-c", script, tmp_path / "s"], check=True)
+    run(script, tmp_path / "s")
     with JsonlFilesStore(tmp_path / "s") as store:
         assert [m.content for m in store.messages("a")] == ["parent", "either", "either"]

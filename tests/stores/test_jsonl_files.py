@@ -27,6 +27,7 @@ from omniagent_cli.stores.backend import HeaderRow, ListQuery, MessageRow
 from omniagent_cli.stores.backends.jsonl.disk import locked
 from omniagent_cli.stores.backends.jsonl.store import JsonlFilesStore
 from omniagent_cli.testing import FakeClock
+from tests import forked
 
 GOLDEN = r"""
 {"format":"omniagent-session","version":1,"uid":"00000000000001","id":"User/1","created_at":"2026-01-01T12:00:00.000000Z"}
@@ -524,8 +525,8 @@ def test_a_lock_that_is_held(store, place):
         with pytest.raises(StoreLocked, match="in use by another process"):
             with locked(lock, wait_seconds=0.02):
                 pass
-        with subprocess.Popen(
-            [sys.executable, "-c", script, place], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        with forked.start(
+            ["-c", script, place], stdout=subprocess.PIPE, stderr=subprocess.PIPE
         ) as waiting:
             assert waiting.stdout.readline() == b"1\n"
             waiting.send_signal(signal.SIGINT)

@@ -1,8 +1,8 @@
 """Encrypting a store where it is, and changing its key: nothing lost, nothing readable left, whatever comes in between."""
 
-import signal
 import threading
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -11,8 +11,10 @@ from omniagent_cli.models import Message
 from omniagent_cli.stores import Passphrase, open_store, with_compression, with_encryption
 from omniagent_cli.stores.encryption.codec import PayloadCodec
 
-from .place import finish, start
+from .place import finish, run, start
 from .secret_places import BACKENDS, KEY, OTHER, PLACES, contents, fill, readable
+
+TOP = Path(__file__).parents[2]
 
 
 @pytest.fixture(params=BACKENDS)
@@ -74,9 +76,9 @@ def test_nothing_readable_is_left(placed, tmp_path):
         assert readable(tmp_path) != []
         store.encrypt(KEY)
         assert readable(tmp_path) == []
-        store.append("s0", Message("user", "quokka again"))
+        store.append("s0", Message("user", "pademelon again"))
         store.delete("s1")
-        assert store.search("quokka")
+        assert store.search("pademelon")
         assert store.list()
     assert readable(tmp_path) == []
 
@@ -87,9 +89,9 @@ def test_torn_writes_leave_nothing_either(tmp_path):
         fill(store)
         own = tmp_path / "sessions" / ".omniagent"
         with (tmp_path / "sessions" / "s4.jsonl").open("ab") as file:
-            file.write(b'{"position":99,"id":"quok')
-        (own / "torn" / "gone.torn").write_bytes(b"quokka")
-        (own / "tmp" / "begun.jsonl").write_bytes(b"quokka")
+            file.write(b'{"position":99,"id":"pade')
+        (own / "torn" / "gone.torn").write_bytes(b"pademelon")
+        (own / "tmp" / "begun.jsonl").write_bytes(b"pademelon")
         store.encrypt(KEY)
         assert readable(tmp_path) == []
 
@@ -115,7 +117,7 @@ def test_damaged_text_is_not_left_readable(tmp_path):
 
     with PLACES["sqlite"](tmp_path, ttl=None) as store:
         fill(store)
-    for payload in (b"\x00quokka", b"\x01quokka", b'{"content":"quokka'):
+    for payload in (b"\x00pademelon", b"\x01pademelon", b'{"content":"pademelon'):
         with closing(sqlite3.connect(tmp_path / "sessions.db")) as connection:
             connection.execute(
                 "UPDATE messages SET payload = ? WHERE key IN (SELECT key FROM messages WHERE position = 5"
@@ -302,57 +304,13 @@ class TestInterrupted:
             assert contents(store) == before
             assert store.rekey(new).damaged == []
 
-    DIES = """
-import os, signal, sys
-from omniagent_cli.stores import open_store, with_encryption
-path, work, number = sys.argv[1], sys.argv[2], int(sys.argv[3])
-key, new = bytes(range(32)), bytes(range(100, 124))
-store = open_store(path, ttl=None)
-if work == "rekey":
-    with_encryption(store, key)
-left = number
-
-def watch(frame, event, _):
-    global left
-    if event == "call" and frame.f_code.co_filename.endswith(("rekey.py", "backends/sqlite/store.py", "jsonl_journal.py")):
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-sys.setprofile(watch)
-store.encrypt(key) if work == "encrypt" else store.rekey(new)
-sys.setprofile(None)
-print(number - left)
-"""
-
+    @pytest.mark.parametrize("points", [12, pytest.param(0, marks=pytest.mark.soak)])
     @pytest.mark.parametrize("work", ["encrypt", "rekey"])
-    def test_killed(self, placed, tmp_path, work):
-        """Killed at any moment and run again, nothing is lost and nothing is left behind."""
-        import shutil
-
-        with placed() as store:
-            fill(store, sessions=5, messages=4)
-            before = contents(store)
-            if work == "rekey":
-                store.encrypt(KEY)
-            path = store.path
-        shutil.copytree(tmp_path, tmp_path.with_name("kept"))
-        whole = int(finish(start(self.DIES, path, work, 10**9)))
-        for number in range(1, whole, whole // 9):
-            shutil.rmtree(tmp_path)
-            shutil.copytree(tmp_path.with_name("kept"), tmp_path)
-            process = start(self.DIES, path, work, number)
-            process.communicate(timeout=60)
-            assert process.returncode == -signal.SIGKILL
-            key = KEY if work == "encrypt" else OTHER
-            with placed() as store:
-                if work == "rekey" and store.encryption()["state"] == "encrypted":
-                    with_encryption(store, KEY if store.key_matches(KEY) else OTHER)
-                store.encrypt(key) if work == "encrypt" else store.rekey(key)
-                assert contents(store) == before
-                assert store.check() == []
-            assert readable(tmp_path) == []
-        shutil.rmtree(tmp_path.with_name("kept"))
+    @pytest.mark.parametrize("kind", PLACES)
+    def test_killed(self, tmp_path, kind, work, points):
+        """Killed at any write and run again, nothing is lost and nothing is left behind."""
+        code = "import sys, tests.stores.rekey_killing as killing; killing.main(*sys.argv[1:])"
+        assert int(run(code, tmp_path, kind, work, points, cwd=TOP)) > 100
 
 
 WRITES = """
@@ -364,8 +322,8 @@ key, old = bytes.fromhex(key), bytes.fromhex(old) if old else None
 with with_encryption(open_store(path, ttl=None), key, old_key=old) as store:
     print("ready", flush=True)
     for turn in range(turns):
-        store.append("shared", Message("user", f"{number}.{turn} quokka"))
-        store.append(f"own-{number}-{turn % 5}", Message("user", f"{turn} quokka"))
+        store.append("shared", Message("user", f"{number}.{turn} pademelon"))
+        store.append(f"own-{number}-{turn % 5}", Message("user", f"{turn} pademelon"))
         if turn % 10 == 9:
             store.trim(f"own-{number}-0", 1)
             store.rename(f"own-{number}-1", f"own-{number}-x{turn}")
@@ -378,7 +336,7 @@ def test_writers_go_on(placed, tmp_path):
     turns = 60
     with with_encryption(placed(), KEY) as store:
         fill(store, sessions=20, messages=30)
-        store.append("shared", Message("user", "quokka"))
+        store.append("shared", Message("user", "pademelon"))
         writers = [
             start(WRITES, store.path, OTHER.hex(), KEY.hex(), turns, number) for number in range(4)
         ]
@@ -389,7 +347,9 @@ def test_writers_go_on(placed, tmp_path):
             finish(process)
     with with_encryption(placed(), OTHER) as store:
         texts = {m.text for m in store.iter_messages("shared")}
-        assert texts == {"quokka"} | {f"{n}.{t} quokka" for n in range(4) for t in range(turns)}
+        assert texts == {"pademelon"} | {
+            f"{n}.{t} pademelon" for n in range(4) for t in range(turns)
+        }
         assert store.check() == []
         assert len(contents(store)[0]) >= 20
     assert readable(tmp_path) == []
@@ -400,7 +360,7 @@ def test_writers_without_the_key_are_refused_at_once(placed):
     refused = threading.Event()
     with placed() as store, placed() as other:
         fill(store)
-        other.append("s0", Message("user", "quokka"))
+        other.append("s0", Message("user", "pademelon"))
 
         def progress(_count):
             with pytest.raises(EncryptedStore):
