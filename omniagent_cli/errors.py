@@ -32,6 +32,7 @@
         └── ModelError                 the provider failed to answer; partial text was kept
             ├── ModelUnreachable       no answer, timeout, or a broken stream (CLI: exit 3)
             ├── ModelRefused           the key, the model name or the request was refused; carries status
+            │   ├── ModelNotFound      the provider has no such model, or not for this key
             │   └── ContextLengthExceeded  the request is longer than the model accepts; carries limit_tokens
             └── ModelRateLimited       rate limited; carries retry_after_seconds
 
@@ -213,6 +214,10 @@ class ModelRefused(ModelError):
     def __init__(self, message: str, *, status: int | None = None) -> None:
         super().__init__(message)
         self.status = status
+
+
+class ModelNotFound(ModelRefused):
+    """The provider has no such model, or not for this key."""
 
 
 class ContextLengthExceeded(ModelRefused):

@@ -281,10 +281,12 @@ class _StreamingAnswer:
         self, transcript: Transcript, engine: Engine, partial: Message | None = None
     ) -> None:
         self._transcript = transcript
+        self._engine = engine
         self._pins_sessions = getattr(engine, "pins_sessions", True)
         model = engine.name
         begun = Message("assistant", "", model=model)
         self._message = begun if partial is None else resume.resumed_answer(partial, model)
+        self._resumed = partial is not None
         self._start = self._message.text
         self._pieces: list[str] = []
         self._dirty = False
@@ -295,10 +297,19 @@ class _StreamingAnswer:
         self._pieces.append(text)
         self._dirty = True
         if self._ticker is None:
+            self._set_model()
             await self._checkpoint()
             self._ticker = asyncio.create_task(self._checkpoint_periodically())
         elif self._ticker.done():
             self._ticker.result()
+
+    def _set_model(self) -> None:
+        """Record the model that answers: an automatic choice changes when its provider lacks the model."""
+        name = self._engine.name
+        if self._resumed:
+            (self._message.extra or {})["continued"][-1]["model"] = name
+        else:
+            self._message.model = name
 
     async def _checkpoint_periodically(self) -> None:
         while True:
@@ -319,6 +330,7 @@ class _StreamingAnswer:
     async def complete(self, finished: Finished) -> Message:
         """Store the whole answer."""
         await self._stop()
+        self._set_model()
         message = self._message
         message.content = self._start + (finished.text or "".join(self._pieces))
         message.tool_calls = list(finished.tool_calls) or None

@@ -82,7 +82,7 @@ def test_the_order_of_choice(chat_server):
         Choice("mistral:c", "OMNIAGENT_MODEL names it"),
         Choice(
             "gemini:gemini-3.8-flash",
-            "a key for Google Gemini is set (GOOGLE_API_KEY)",
+            "GOOGLE_API_KEY is set",
             automatic=True,
         ),
         Choice(
@@ -92,7 +92,7 @@ def test_the_order_of_choice(chat_server):
             base_url=server.url,
             send_key=False,
         ),
-        Choice("recall", "no provider's key is set and no local server answers", automatic=True),
+        Choice("recall", "no API key or local server found", automatic=True),
     ]
 
 
@@ -103,7 +103,7 @@ def test_variables_win_over_stored_keys(tmp_path):
     assert choose_model(keys=keys, environ={}, probe=nothing).model == "xai:grok-4.7"
     keys = KeyChain(tmp_path / "keys", environ={}, use_keyring=False)
     choice = choose_model(keys=keys, environ={}, probe=nothing)
-    assert choice.reason == f"a key for OpenAI is set ({tmp_path / 'keys'})"
+    assert choice.reason == f"an API key for OpenAI is set ({tmp_path / 'keys'})"
 
 
 def test_recall_can_be_named():
@@ -114,10 +114,7 @@ def test_recall_can_be_named():
 def test_offline_stays_on_this_machine(chat_server):
     """Offline, keys do not count, a configured model elsewhere is passed over, and a named one refused."""
     away = {"environ": {"OPENAI_API_KEY": "k"}, "offline": True}
-    assert (
-        choose(configured="openai:x", **away).reason
-        == "offline was asked for and no local server answers"
-    )
+    assert choose(configured="openai:x", **away).reason == "offline mode and no local server found"
     assert choose(configured="vllm:x", **away).model == "vllm:x"
     assert choose(explicit="openai:x", base_url="http://127.0.0.1:9/v1", **away) == Choice(
         "openai:x", "it was named", base_url="http://127.0.0.1:9/v1"
@@ -135,7 +132,7 @@ def test_offline_stays_on_this_machine(chat_server):
 def test_another_programs_model_name_is_no_obstacle():
     """An imported session's model says nothing about where it is, so it is passed over with a note."""
     assert choose(session="gpt-4o").reason == (
-        "no provider's key is set and no local server answers"
+        "no API key or local server found"
         "; the session's model, gpt-4o, is of no provider known here"
     )
 

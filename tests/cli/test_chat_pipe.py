@@ -82,7 +82,7 @@ def test_recall_chats_without_key_and_network(program, store):
     ran = program("chat", "-s", "x", stdin=b"My cat is called Tom\nWhat is my cat called?\n")
     assert ran.returncode == 0
     assert b"Tom" in ran.stdout.splitlines()[-1]
-    assert ran.stderr.count(b"recall answers") == 1
+    assert ran.stderr.count(b"using recall") == 1
     assert store.count_messages("x") == 4
 
 

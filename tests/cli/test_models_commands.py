@@ -47,7 +47,7 @@ def test_nothing_set_up(run, monkeypatch):
     ran = run("models")
     assert ran.cells == [["recall", "built in", "", "chosen"]]
     assert ran.err == (
-        "recall answers where nothing else is named: no provider's key is set and no local server answers\n"
+        "recall answers where nothing else is named: no API key or local server found\n"
     )
 
 
@@ -62,7 +62,7 @@ def test_what_a_provider_offers_is_asked_once_a_day(run, openai, cache):
     ]
     assert [row[3] for row in ran.cells] == ["chosen", "", "", ""]
     assert (
-        "openai:gpt-6.1-sol answers where nothing else is named: a key for OpenAI is set" in ran.err
+        "openai:gpt-6.1-sol answers where nothing else is named: OPENAI_API_KEY is set" in ran.err
     )
     assert openai.requests[-1].headers["authorization"] == f"Bearer {KEY}"
     assert stat.S_IMODE(cache.stat().st_mode) == 0o600
@@ -74,7 +74,7 @@ def test_what_a_provider_offers_is_asked_once_a_day(run, openai, cache):
         "origin": "OPENAI_API_KEY",
         "asked_at": ran.cells[0][2],
         "chosen": True,
-        "reason": "a key for OpenAI is set (OPENAI_API_KEY)",
+        "reason": "OPENAI_API_KEY is set",
         "shutdown_date": None,
     }
     openai.models.append("gpt-6")
@@ -254,8 +254,8 @@ def until_found(person, *argv):
     """Start a program until it finds the server: a busy machine may miss the quarter of a second it has for that."""
     for attempt in range(10):
         with person(*argv, columns=200, OLLAMA_HOST=os.environ["OLLAMA_HOST"]) as terminal:
-            shown = terminal.wait_match(r"ollama:llama3:8b answer|recall answers|You said")
-            if "recall answers" not in shown or attempt == 9:
+            shown = terminal.wait_match(r"ollama:llama3:8b (answer|because)|using recall|You said")
+            if "using recall" not in shown or attempt == 9:
                 yield terminal
                 return
 
@@ -265,7 +265,7 @@ def test_a_found_server_is_used_with_a_note_in_scripts(run, ollama, home):
     ran = next(ran for _ in range(10) if "recall" not in (ran := run("ask", "hi")).err)
     assert (ran.code, ran.out) == (0, "You said: hi\n")
     assert ran.err == (
-        f"ollama:llama3:8b answers, because Ollama answers at {ollama.url}; "
+        f"Using ollama:llama3:8b because Ollama answers at {ollama.url}; "
         "`omniagent models use ollama:llama3:8b` keeps to it\n"
     )
     assert not (home / ".local" / "state" / "omniagent" / "local-servers").exists()
@@ -291,14 +291,14 @@ def test_a_person_who_says_no_is_answered_by_recall(person, ollama):
         terminal.wait_for("[y/N]")
         terminal.say("")
         assert terminal.wait() == 0
-        assert "recall answers, because you did not agree to ollama:llama3:8b" in terminal.shown
+        assert "You declined ollama:llama3:8b; using recall" in terminal.shown
     assert not ollama.chats()
 
 
 def test_a_chat_asks_before_its_first_question(person, ollama):
     """In a chat the question comes with the first line, and its yes is remembered."""
     with until_found(person, "chat") as terminal:
-        terminal.wait_for("ollama:llama3:8b answers, because")
+        terminal.wait_for("Using ollama:llama3:8b because")
         terminal.say("hello")
         terminal.wait_for("Let ollama:llama3:8b answer? [y/N]")
         assert not ollama.chats()

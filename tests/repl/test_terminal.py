@@ -300,11 +300,11 @@ def test_an_automatic_choice_is_told(home: Home) -> None:
     """When nobody named a model, who answers and why is told above the prompt, once."""
     del home.environ["OMNIAGENT_MODEL"]
     chat = home.chat()
-    chat.wait_for("recall answers, because")
+    chat.wait_for("using recall, a stand-in")
     chat.wait_for("| recall |")
     chat.say("hello")
     shown = chat.wait_prompt(2)
-    assert shown.count("recall answers, because") == 1
+    assert shown.count("using recall, a stand-in") == 1
 
 
 def test_a_model_that_is_none_ends_the_chat(home: Home) -> None:

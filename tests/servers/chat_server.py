@@ -161,7 +161,7 @@ class ChatServer:
         self.strict = strict
         self.requests: list[Request] = []
         self.connections = 0
-        self.models_reply: Reply | None = None
+        self.models_reply: Script | None = None
         self.models = list(models)
         self._script = deque(script)
         self._hung_up = threading.Event()
@@ -236,7 +236,8 @@ class ChatServer:
     def reply_to(self, request: Request) -> Reply:
         """Choose the reply; for the handler."""
         if request.method == "GET":
-            return self.models_reply or self._models()
+            listed = self.models_reply or self._models()
+            return listed(request) if callable(listed) else listed
         if self.strict and (wrong := complaint(request.raw)):
             return status(400, wrong)
         try:

@@ -33,6 +33,7 @@ from omniagent_cli.keys import KeyChain
 from omniagent_cli.text.sanitize import one_line
 
 PROBE_SECONDS = 0.25
+_NOTHING_FOUND = "no API key or local server found"
 _COMPATIBLE = "openai"
 """The provider whose protocol a server speaks of which only the address is known."""
 
@@ -68,6 +69,17 @@ class Choice:
     automatic: bool = False
     base_url: str = ""
     send_key: bool = True
+
+    @property
+    def announcement(self) -> str:
+        """A sentence about an automatic choice and its reason."""
+        if self.model != RECALL:
+            return f"Using {one_line(self.model)} because {self.reason}"
+        advice = ". Set a key: omniagent keys set openai"
+        return (
+            f"{self.reason[:1].upper()}{self.reason[1:]}; using recall, a stand-in that only searches this session"
+            f"{advice if self.reason.startswith(_NOTHING_FOUND) else ''}"
+        )
 
     @property
     def found(self) -> bool:
@@ -226,7 +238,9 @@ def _by_key(
             if key := find(provider.name, provider.key_variables):
                 address = base_url_for(provider, environ=environ)
                 other = "" if address == provider.base_url else address
-                reason = f"a key for {provider.title} is set ({key.origin})"
+                reason = f"{key.origin} is set"
+                if key.where != "environment":
+                    reason = f"an API key for {provider.title} is set ({key.origin})"
                 model = known.preferred(provider, utc_now().date())
                 return Choice(f"{provider.name}:{model}", reason, base_url=other)
     return None
@@ -243,8 +257,7 @@ def _by_server(probe: Probe) -> Choice | None:
 
 
 def _recall(*, offline: bool) -> Choice:
-    why = "offline was asked for" if offline else "no provider's key is set"
-    return Choice(RECALL, f"{why} and no local server answers")
+    return Choice(RECALL, "offline mode and no local server found" if offline else _NOTHING_FOUND)
 
 
 def probe_local_servers(

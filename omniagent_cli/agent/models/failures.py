@@ -22,6 +22,7 @@ from omniagent_cli.agent.models.providers import Endpoint
 from omniagent_cli.errors import (
     ContextLengthExceeded,
     ModelError,
+    ModelNotFound,
     ModelRateLimited,
     ModelRefused,
     ModelUnreachable,
@@ -38,6 +39,12 @@ _REFUSES_PARTS = re.compile(
 
 
 _NAMES_IMAGES = re.compile(r"image input|\bimages\b", re.IGNORECASE)
+
+_UNKNOWN_MODEL = re.compile(
+    r"model_not_found|invalid_model\b|invalid model\b|not a valid model|model not exist",
+    re.IGNORECASE,
+)
+"""As OpenAI (403 for a project without access), Mistral, OpenRouter and DeepSeek say it with another status than 404."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +131,25 @@ def status_failure(
         text = f"{title} does not take {known} like this for {endpoint.model}{tail}; "
         text += f"ask without it, or with another: -o {known}=..., or the setting agent.{known}"
         return Failure(ModelRefused(text, status=status))
+    if is_unknown_model(status, body):
+        return Failure(ModelNotFound(_unknown_model(endpoint, tail), status=status))
     return Failure(ModelRefused(_refusal(endpoint, status, headers, body, tail), status=status))
+
+
+def is_unknown_model(status: int, body: str) -> bool:
+    """Return True when a provider answers that it has no such model, or not for this key."""
+    if status == 404:
+        return re.search(r"model", body, re.IGNORECASE) is not None and not _NAMES_IMAGES.search(
+            body
+        )
+    return status in (400, 403, 422) and _UNKNOWN_MODEL.search(body) is not None
+
+
+def _unknown_model(endpoint: Endpoint, tail: str) -> str:
+    hint = f"`omniagent models list` or the base_url {endpoint.base_url} may be wrong"
+    if endpoint.provider.name == "ollama":
+        hint = f"`ollama pull {endpoint.model}` fetches it"
+    return f"{endpoint.provider.title} has no model {endpoint.model}{tail}; {hint}"
 
 
 def _too_long(endpoint: Endpoint, status: int, body: str, tail: str) -> ContextLengthExceeded:
@@ -163,10 +188,7 @@ def _refusal(
     if status == 404 and not _NAMES_IMAGES.search(
         tail
     ):  # OpenRouter: "No endpoints found that ..."
-        hint = f"`omniagent models list` or the base_url {endpoint.base_url} may be wrong"
-        if endpoint.provider.name == "ollama":
-            hint = f"`ollama pull {model}` fetches it"
-        return f"{title} has no model {model}{tail}; {hint}"
+        return _unknown_model(endpoint, tail)
     if 300 <= status < 400:
         where = one_line(headers.get("location", "elsewhere"))[:_DETAIL_LENGTH]
         return f"{title} at {endpoint.base_url} redirects to {where}; set that as base_url if you trust it"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
@@ -25,6 +25,7 @@ class KnownModels:
         rows: the remembered lists, see `CachedRow`.
         environ: the environment variables, for addresses of providers.
         base_urls: configured addresses by provider name.
+        request: returns the list of a provider that has none remembered, for a choice; empty when it does not come.
     """
 
     def __init__(
@@ -33,10 +34,12 @@ class KnownModels:
         *,
         environ: Mapping[str, str],
         base_urls: Mapping[str, str] | None = None,
+        request: Callable[[Provider], Sequence[ListedModel]] | None = None,
     ) -> None:
         self._rows = tuple(rows)
         self._environ = environ
         self._base_urls = base_urls or {}
+        self._request = request
         self._dates: dict[str, dict[str, date | None]] = {}
 
     def listed(self, provider: Provider) -> list[ListedModel]:
@@ -63,7 +66,9 @@ class KnownModels:
         list, or when nothing preferred is in it, the first preference. A server at another address than the
         provider's own has models of its own: then its first one.
         """
-        listed = self.listed(provider)
+        listed: Sequence[ListedModel] = self.listed(provider)
+        if not listed and self._request is not None and provider.preferences:
+            listed = self._request(provider)
         if not provider.preferences or not listed:
             return provider.default_model
         dates = {model.name: model.shutdown_date for model in listed}

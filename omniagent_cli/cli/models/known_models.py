@@ -1,40 +1,43 @@
-"""The remembered lists of models for one run, their refresh in the background, and shutdown warnings."""
+"""The remembered lists of models for one run, the requests for new ones, and shutdown warnings."""
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import date, datetime, timedelta
-from pathlib import Path
 
 from omniagent_cli.agent.models.known_models import CachedRow, KnownModels
 from omniagent_cli.agent.models.model_catalog import Offer, Source, ask_all
 from omniagent_cli.agent.models.model_listing import ListedModel
 from omniagent_cli.agent.models.providers import PROVIDERS, Provider, is_loopback
 from omniagent_cli.complete.models import read_models, write_models
-from omniagent_cli.config import Settings, state_dir
+from omniagent_cli.config import Settings
 from omniagent_cli.durations import utc_now
-from omniagent_cli.errors import ConfigError, InvalidRecord
+from omniagent_cli.errors import InvalidRecord
 from omniagent_cli.json_format import dump, format_time, parse_time
 from omniagent_cli.keys import KeyChain
-from omniagent_cli.private_files import locked_directory, read_bounded, write_private
 from omniagent_cli.text.sanitize import one_line
 
 FRESH_FOR = timedelta(days=1)
 """A remembered list is not requested again before this age."""
 
-_NOTICES_FILE = "shown-notices"
-_NOTICES_AT_MOST = 1000
+FIRST_LIST_SECONDS = 2.0
+"""The longest wait for a list where none is remembered and a model has to be chosen."""
 
 
-def known_models(settings: Settings, offers: Iterable[Offer] = ()) -> KnownModels:
+def known_models(
+    settings: Settings,
+    offers: Iterable[Offer] = (),
+    *,
+    request: Callable[[Provider], Sequence[ListedModel]] | None = None,
+) -> KnownModels:
     """Return the models that providers listed last, at the addresses of these settings.
 
     Args:
         settings: the settings.
         offers: lists that have just come in, which replace remembered ones.
+        request: see `KnownModels`.
     """
     new = [row for offer in offers for row in _rows(offer)]
     replaced = {row[0].partition(":")[0] for row in new}
@@ -44,6 +47,7 @@ def known_models(settings: Settings, offers: Iterable[Offer] = ()) -> KnownModel
         [*new, *old],
         environ=settings.environ,
         base_urls={name: address for name, address in addresses.items() if address},
+        request=request,
     )
 
 
@@ -83,41 +87,96 @@ def remember_list(
     )
 
 
-def refresh_in_background(
-    settings: Settings, provider: Provider, keys: KeyChain
-) -> threading.Thread | None:
-    """Request a provider's list when the remembered one is older than a day; what comes is for the next run.
+class ModelLists:
+    """The requests of one run for lists of models; each provider gets one at most."""
 
-    Returns:
-        The thread that does it; None when the list is fresh, or the provider has no key.
-    """
-    known = known_models(settings)
-    address = known.address(provider)
-    if not address or _is_fresh(settings, provider, address):
-        return None
-    key = keys.get(provider.name, provider.key_variables)
-    if not key or (provider.keyless_on_loopback and is_loopback(address)):
-        return None
-    source = Source(provider, address, address, key)
+    def __init__(self, settings: Settings, keys: KeyChain) -> None:
+        self._settings = settings
+        self._keys = keys
+        self._requests: dict[str, _ListRequest] = {}
 
-    def refresh() -> None:
-        (offer,) = ask_all([source])
+    def refresh(self, provider: Provider) -> None:
+        """Request a provider's list in the background when the remembered one is older than a day; for the next run."""
+        if not _is_fresh(self._settings, provider):
+            self._request(provider)
+
+    def first(self, provider: Provider) -> Sequence[ListedModel]:
+        """Return the list of a provider that has none remembered; empty when it does not come in time."""
+        request = self._request(provider)
+        return request.wait(FIRST_LIST_SECONDS) if request else ()
+
+    def successor(self, model: str) -> str:
+        """Return the next preferred model for one that its provider lists and does not have; empty without one.
+
+        The remembered list is kept without it, so that the next run does not choose it again.
+        """
+        name, _, missing = model.partition(":")
+        provider, environ = PROVIDERS[name], self._settings.environ
+        known = known_models(self._settings)
+        listed = known.listed(provider) or self._again(provider)
+        rest = [entry for entry in listed if entry.name != missing]
+        if not rest:
+            return ""
+        source = Source(provider, known.address(provider), "")
+        remember_list(source, rest, _asked_at(self._settings, provider) or utc_now(), environ)
+        known = known_models(self._settings, [Offer(source, tuple(rest))])
+        preferred = known.preferred(provider, utc_now().date())
+        return "" if preferred == missing else f"{name}:{preferred}"
+
+    def _again(self, provider: Provider) -> Sequence[ListedModel]:
+        """Return the list after a request that failed: the model did not come from it."""
+        self._requests.pop(provider.name, None)
+        return self.first(provider)
+
+    def _request(self, provider: Provider) -> _ListRequest | None:
+        """Return the request for a provider's list, sent when it is the first; None for one without a key."""
+        if provider.name not in self._requests:
+            address = known_models(self._settings).address(provider)
+            key = self._keys.get(provider.name, provider.key_variables) if address else None
+            if not key or (provider.keyless_on_loopback and is_loopback(address)):
+                return None
+            source = Source(provider, address, address, key)
+            self._requests[provider.name] = _ListRequest(source, self._settings.environ)
+        return self._requests[provider.name]
+
+
+class _ListRequest:
+    """One request for a list of models, in the background; the list is remembered when it comes."""
+
+    def __init__(self, source: Source, environ: Mapping[str, str]) -> None:
+        self._source = source
+        self._environ = environ
+        self._models: Sequence[ListedModel] = ()
+        # A daemon: a slow list must not delay the end of the program.
+        self._thread = threading.Thread(target=self._run, name="omniagent-models", daemon=True)
+        self._thread.start()
+
+    def wait(self, seconds: float) -> Sequence[ListedModel]:
+        """Return the list; empty when it did not come within this time, or the request failed."""
+        self._thread.join(seconds)
+        return self._models
+
+    def _run(self) -> None:
+        (offer,) = ask_all([self._source])
         if offer.error is None and offer.models:
-            remember_list(source, offer.models, utc_now(), settings.environ)
-
-    # A daemon: a slow list must not delay the end of the program.
-    thread = threading.Thread(target=refresh, name="omniagent-models", daemon=True)
-    thread.start()
-    return thread
+            remember_list(self._source, offer.models, utc_now(), self._environ)
+            self._models = offer.models
 
 
-def _is_fresh(settings: Settings, provider: Provider, address: str) -> bool:
+def _asked_at(settings: Settings, provider: Provider) -> datetime | None:
+    """Return the time of a provider's remembered list at its present address."""
+    address = known_models(settings).address(provider)
     for model, when, url, _ in read_models(settings.environ):
         if url == address and model.startswith(f"{provider.name}:"):
             with suppress(InvalidRecord):
-                return utc_now() - parse_time(when) < FRESH_FOR
-            return False
-    return False
+                return parse_time(when)
+            return None
+    return None
+
+
+def _is_fresh(settings: Settings, provider: Provider) -> bool:
+    asked_at = _asked_at(settings, provider)
+    return asked_at is not None and utc_now() - asked_at < FRESH_FOR
 
 
 def shutdown_warning(known: KnownModels, model: str, today: date) -> str:
@@ -128,35 +187,5 @@ def shutdown_warning(known: KnownModels, model: str, today: date) -> str:
     provider = PROVIDERS[model.partition(":")[0]]
     successor = f"{provider.name}:{known.preferred(provider, today)}"
     verb = "was shut down" if end <= today else "will be shut down"
-    advice = f"; choose another, such as {one_line(successor)}" if successor != model else ""
-    return f"{one_line(model)} {verb} on {end}{advice}"
-
-
-class ShownNotices:
-    """The notices that are shown once, such as a warning for a session, as hashes in a private file."""
-
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self._environ = environ
-
-    def once(self, *about: str, show: Callable[[], None]) -> None:
-        """Call `show` unless it was called for the same subject before."""
-        line = hashlib.sha256("\0".join(about).encode("utf-8", "replace")).hexdigest()[:32]
-        if line in self._lines():
-            return
-        show()
-        try:
-            path = self._path()
-            with locked_directory(path.parent):
-                lines = [*self._lines(), line][-_NOTICES_AT_MOST:]
-                write_private(path, "".join(f"{one}\n" for one in lines).encode())
-        except (OSError, ConfigError):
-            return  # a read-only home shows it each time
-
-    def _lines(self) -> list[str]:
-        try:
-            return read_bounded(self._path()).decode("utf-8").splitlines()
-        except (OSError, ValueError, ConfigError):
-            return []
-
-    def _path(self) -> Path:
-        return state_dir(self._environ) / _NOTICES_FILE
+    example = f", such as {one_line(successor)}" if successor != model else ""
+    return f"{one_line(model)} {verb} on {end}; choose another with -m or /model{example}"

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from omniagent_cli.agent.agent import Agent
@@ -13,6 +14,7 @@ from omniagent_cli.agent.context.files import read_system_prompt
 from omniagent_cli.agent.context.rollover import Rollover
 from omniagent_cli.agent.context.titles import CURRENT, TitleSettings
 from omniagent_cli.agent.events import Engine, ModelSettings
+from omniagent_cli.agent.models.automatic import AutomaticEngine
 from omniagent_cli.agent.models.protocol_memory import ProtocolMemory
 from omniagent_cli.agent.models.recall import NAME as RECALL
 from omniagent_cli.agent.models.recall import Recall
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from omniagent_cli.agent.models.discovery import Choice, LocalServer, Probe
     from omniagent_cli.agent.models.known_models import KnownModels
     from omniagent_cli.agent.tools.tool import Approve
+    from omniagent_cli.cli.models.known_models import ModelLists
+    from omniagent_cli.cli.talk.model_notices import ModelNotices
     from omniagent_cli.models import Session
     from omniagent_cli.repl.first_use import FirstUse
     from omniagent_cli.stores import SessionStore
@@ -112,7 +116,7 @@ class Answering:
         pinned = (header.model or None) if header else None
         engine = self.engine(pinned, resumed=header is not None)
         if session_id is not None and pinned == engine.name:
-            self._warn_of_shutdown(pinned, session_id)
+            self._notices.warn_of_shutdown(session_id, self._shutdown_warning(pinned))
         return Agent(
             engine,
             store=store,
@@ -149,9 +153,17 @@ class Answering:
             keep = (
                 f"; `omniagent models use {choice.model}` keeps to it" if self.unconfirmed else ""
             )
-            self.tell(f"{choice.model} answers, because {choice.reason}{keep}")
-        self._suggest_extra(choice)
-        return self._opened(choice)
+            self.tell(f"{choice.announcement}{keep}")
+        self._notices.suggest_extra(choice)
+        engine = self._opened(choice)
+        if choice.automatic and choice.send_key and choice.model != RECALL:
+            return AutomaticEngine(engine, lambda: self._successor(choice))
+        return engine
+
+    def _successor(self, missing: Choice) -> Engine | None:
+        """Open the next model for an automatically chosen one that its provider does not have."""
+        model = self._lists.successor(missing.model)
+        return self._opened(replace(missing, model=model)) if model else None
 
     def _agreed(self, choice: Choice) -> Choice:
         """Ask before the first use of a server that was found; recall answers when the person says no."""
@@ -164,9 +176,7 @@ class Answering:
             self.unconfirmed = choice
             return choice
         if not self.confirm(question(choice)):
-            return replace(
-                choice, model=RECALL, reason=f"you did not agree to {choice.model}", base_url=""
-            )
+            return replace(choice, model=RECALL, reason=f"you declined {choice.model}", base_url="")
         agreed.add(choice)
         return choice
 
@@ -204,30 +214,6 @@ class Answering:
             self.tell(warning)
         return engine
 
-    def _warn_of_shutdown(self, model: str, session_id: str) -> None:
-        """Warn once per session that its model is about to be shut down."""
-        from omniagent_cli.cli.models.known_models import ShownNotices
-
-        if warning := self._shutdown_warning(model):
-            notices = ShownNotices(self.settings.environ)
-            notices.once(session_id, model, show=lambda: self.tell(warning))
-
-    def _suggest_extra(self, choice: Choice) -> None:
-        """Suggest the extra, once, for a provider that caches prompts only in its own protocol."""
-        from omniagent_cli.agent.models.providers import PROVIDERS, native_installed
-        from omniagent_cli.cli.models.known_models import ShownNotices
-
-        provider = PROVIDERS.get(choice.model.partition(":")[0])
-        if provider is None or not provider.caches_on_request or choice.base_url:
-            return
-        if not native_installed(provider):
-            text = (
-                f"The extra adds {provider.title}'s prompt cache, which makes long sessions cheaper, signed thinking "
-                "and PDF attachments. Install: pip install 'omniagent-cli[providers]'"
-            )
-            notices = ShownNotices(self.settings.environ)
-            notices.once("extra", provider.name, show=lambda: self.tell(text))
-
     def _shutdown_warning(self, model: str) -> str:
         from omniagent_cli.cli.models.known_models import shutdown_warning
 
@@ -236,7 +222,8 @@ class Answering:
     def _known(self) -> KnownModels:
         from omniagent_cli.cli.models.known_models import known_models
 
-        return self._given or known_models(self.settings)
+        request = None if self.wishes.offline else self._lists.first
+        return self._given or known_models(self.settings, request=request)
 
     def known_models(self) -> list[str]:
         """Return names of models that nobody has to be asked for: aliases, and each provider's usual one."""
@@ -249,6 +236,18 @@ class Answering:
             raise UsageError("--model needs a model, such as openai:gpt-6.1-sol")
         explicit = resolve_model(self.settings, named) if named is not None else None
         return self._choose(explicit=explicit, session=session_model)
+
+    @property
+    def _notices(self) -> ModelNotices:
+        from omniagent_cli.cli.talk.model_notices import ModelNotices
+
+        return ModelNotices(self.settings, self.tell)
+
+    @cached_property
+    def _lists(self) -> ModelLists:
+        from omniagent_cli.cli.models.known_models import ModelLists
+
+        return ModelLists(self.settings, self.keys)
 
     def system_prompt(self) -> str:
         """Return what is sent first: ``--system``, or the configured one."""
@@ -307,7 +306,6 @@ class Answering:
     def _refresh_list(self, choice: Choice, session: str | None) -> None:
         """Refresh a stale list in the background where a choice depends on it."""
         from omniagent_cli.agent.models.providers import PROVIDERS
-        from omniagent_cli.cli.models.known_models import refresh_in_background
 
         provider = PROVIDERS.get(choice.model.partition(":")[0])
         depends = choice.automatic or (session and not choice.base_url)
@@ -320,7 +318,7 @@ class Answering:
             or not depends
         ):
             return
-        refresh_in_background(self.settings, provider, self.keys)
+        self._lists.refresh(provider)
 
     def _base_url(self, model: str | None, configured: str | None) -> str | None:
         """Return the configured address for a model of the provider it was configured for, and for no other."""
