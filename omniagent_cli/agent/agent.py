@@ -39,7 +39,7 @@ class Agent:
     """Takes questions to answers, with or without a session.
 
     Args:
-        model: ``provider:name``, ``recall``, an `Engine`, or None to choose: a provider whose key is set, a local
+        model: ``provider:name``, the name alone where one provider has it, ``recall``, an `Engine`, or None to choose: a provider whose key is set, a local
             server that answers, else `recall`.
         store: where sessions live; without one only stateless questions can be asked.
         system_prompt: sent first, never stored.
@@ -378,7 +378,7 @@ def open_model(
     """Return the engine for a model's name; None chooses one.
 
     Raises:
-        UsageError: the name is not ``provider:name`` of a known provider.
+        UsageError: unknown provider, or a name alone that no known model has, or several.
     """
     if model is not None and not isinstance(model, str):
         return model
@@ -391,5 +391,8 @@ def open_model(
     if model == RECALL:
         return Recall(named=named, keys=keys)
     from omniagent_cli.agent.models.engine_factory import open_engine
+    from omniagent_cli.agent.models.known_models import qualified
+
+    model = qualified(model, base_url=base_url)
 
     return open_engine(model, base_url=base_url, api=api, keys=keys, send_key=send_key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from omniagent_cli.agent.agent import Agent
 from omniagent_cli.agent.models.providers import (
     ALIASES,
     PROVIDERS,
@@ -14,6 +15,7 @@ from omniagent_cli.agent.models.providers import (
     parse_model,
 )
 from omniagent_cli.errors import ConfigError, UsageError
+from omniagent_cli.keys import KeyChain
 
 
 @pytest.mark.parametrize(
@@ -23,7 +25,7 @@ from omniagent_cli.errors import ConfigError, UsageError
         (" OpenAI:gpt-6.1-sol ", "openai:gpt-6.1-sol"),
         ("ollama:llama3:8b", "ollama:llama3:8b"),
         ("openrouter:anthropic/claude:beta", "openrouter:anthropic/claude:beta"),
-        ("google:gemini-2.5-pro", "gemini:gemini-2.5-pro"),
+        ("google:gemini-3.8-flash", "gemini:gemini-3.8-flash"),
         ("openai", "openai:gpt-6.1-sol"),
         ("openai:", "openai:gpt-6.1-sol"),
         ("ollama", "ollama"),
@@ -130,3 +132,33 @@ def test_what_is_this_machine(url, local):
 def test_an_endpoint_does_not_show_its_key():
     """A key is in no text form."""
     assert "sk-1" not in repr(Endpoint(PROVIDERS["openai"], "m", "https://x", "sk-1"))
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        ("gpt-6.1-sol", "openai:gpt-6.1-sol"),
+        ("gpt-6.2-sol", "openai:gpt-6.2-sol"),
+        ("claude-sonnet-5-5", "anthropic:claude-sonnet-5-5"),
+        ("openai/gpt-oss-120b", "groq:openai/gpt-oss-120b"),
+    ],
+)
+def test_an_agent_takes_the_name_of_a_model_alone(name, model):
+    """A name that the preferences of one provider have or match is that provider's model; nothing is requested."""
+    with Agent(model=name, keys=KeyChain(environ={}, use_keyring=False)) as agent:
+        assert agent.engine.name == model
+
+
+def test_a_name_alone_belongs_to_the_address_that_is_given():
+    """With base_url a name alone is a model of that server."""
+    keys = KeyChain(environ={}, use_keyring=False)
+    with Agent(model="my-model", base_url="http://127.0.0.1:9/v1", keys=keys) as agent:
+        assert agent.engine.name == "openai:my-model"
+
+
+def test_an_unknown_name_alone_lists_candidates():
+    """A name that no provider is known to have is an error with the models that are close to it."""
+    with pytest.raises(
+        UsageError, match=r'unknown model "gpt-6.1-sun"; did you mean openai:gpt-6.1-sol'
+    ):
+        Agent(model="gpt-6.1-sun")

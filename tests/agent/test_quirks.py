@@ -96,7 +96,7 @@ def test_calls_of_another_model_are_marked_for_gemini():
     [
         ("mistral", "mistral-medium-latest", "[a-zA-Z0-9]{9}"),
         ("vllm", "mistralai/Devstral-Small-2507", "[a-zA-Z0-9]{9}"),
-        ("anthropic", "claude-sonnet-4-5", "[a-zA-Z0-9_-]{1,64}"),
+        ("anthropic", "claude-sonnet-5-5", "[a-zA-Z0-9_-]{1,64}"),
         ("openai", "gpt-6.1-sol", ".{1,40}"),
         ("ollama", "llama3.2", ".*"),
     ],

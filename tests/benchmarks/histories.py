@@ -169,7 +169,7 @@ def gemini(file: BinaryIO, sessions: Iterator[Iterator[Piece]]) -> None:
 
 
 def aichat(file: BinaryIO, sessions: Iterator[Iterator[Piece]]) -> None:
-    file.write(b"model: openai:gpt-4o\nmessages:\n")
+    file.write(b"model: openai:gpt-6.1-sol\nmessages:\n")
     for pieces in sessions:
         for piece in pieces:
             role = b"user" if piece.is_question else b"assistant"

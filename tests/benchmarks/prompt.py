@@ -60,7 +60,7 @@ def contestants(llm: str | None) -> dict[str, Callable[[], float]]:
     }
     if llm:
         found["llm chat"] = lambda: prompt(
-            [llm, "chat", "-m", "gpt-4o"], ">", OPENAI_API_KEY="none"
+            [llm, "chat", "-m", "gpt-6.1-sol"], ">", OPENAI_API_KEY="none"
         )
     return found
 

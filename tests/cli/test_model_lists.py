@@ -288,6 +288,20 @@ def test_a_name_that_several_providers_have(run, openai, home):
     assert openai.requests == []
 
 
+def test_a_name_alone_is_a_model_of_the_configured_address(run, chat_server, monkeypatch):
+    """With agent.base_url alone, a name without a provider is a model of that server, wherever it is set."""
+    server = chat_server()
+    monkeypatch.setenv("OLLAMA_HOST", "127.0.0.1:9")
+    assert run("config", "set", "agent.base_url", server.url).code == 0
+    assert run("ask", "-m", "my-model", "hi").code == 0
+    assert run("ask", "-m", "gpt-6.1-sol", "hi").code == 0
+    assert run("config", "set", "model", "my-other").code == 0
+    assert run("ask", "hi").code == 0
+    monkeypatch.setenv("OMNIAGENT_MODEL", "my-third")
+    assert run("ask", "hi").code == 0
+    assert asked(server) == ["my-model", "gpt-6.1-sol", "my-other", "my-third"]
+
+
 def test_a_name_of_a_local_model_sends_no_key(run, chat_server, monkeypatch):
     """A name that only a local server has is that model, and the server gets no key."""
     server = chat_server(answer("here"), models=["llama3:8b"])

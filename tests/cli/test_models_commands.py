@@ -105,10 +105,10 @@ def test_one_that_fails_hides_no_other(run, openai, chat_server, monkeypatch, ho
         "omniagent: warning: OpenAI fails or is overloaded (503): busy; try again later"
     )
     then = "2020-01-01T00:00:00.000000Z"
-    write_models("openai", openai.url, then, ["gpt-4", "gpt-6.1-sol"], {"HOME": str(home)})
+    write_models("openai", openai.url, then, ["gpt-6-astra", "gpt-6.1-sol"], {"HOME": str(home)})
     ran = run("models", "list")
     assert [row[::2] for row in ran.cells[:2]] == [
-        ["openai:gpt-4", then],
+        ["openai:gpt-6-astra", then],
         ["openai:gpt-6.1-sol", then],
     ]
 

@@ -36,7 +36,7 @@ disabled = [
 allow = []
 
 [prices]
-"openai:gpt-4.1" = { input = 2, output = 8.0 } # per million
+"openai:gpt-6.1-sol" = { input = 2, output = 8.0 } # per million
 """
 
 
@@ -49,8 +49,8 @@ allow = []
         ("agent.seed", "1", "  temperature = 0.5\n", "  temperature = 0.5\n  seed = 1\n"),
         ("agent.system_prompt", "a\nb", "'''\n[window]\nmax_messages = 5\n'''", '"a\\nb"'),
         ("tools.disabled", '["x"]', '[\n    "a",  # never\n    "]",\n]', '[\n    "x",\n]'),
-        ('prices."openai:gpt-4.1".output', "9", "output = 8.0", "output = 9.0"),
-        ('prices."openai:gpt-4.1".cache_read', "1", "8.0 }", "8.0, cache_read = 1.0 }"),
+        ('prices."openai:gpt-6.1-sol".output', "9", "output = 8.0", "output = 9.0"),
+        ('prices."openai:gpt-6.1-sol".cache_read', "1", "8.0 }", "8.0, cache_read = 1.0 }"),
         ("sessions.ttl", "7d", None, '\n[sessions]\nttl = "7d"\n'),
         ("stores.work.url", "redis://h", None, '\n[stores.work]\nurl = "redis://h"\n'),
         ('models.aliases."g p.t"', "a:b", None, '\n[models.aliases]\n"g p.t" = "a:b"\n'),
@@ -102,8 +102,8 @@ def test_set_finds_the_natural_place(machine, before, key, after):
         (FULL, "model", FULL.replace('model = "openai:gpt-6.1-sol"   # the good one\n', "")),
         (FULL, "window.max_messages", FULL.replace("[window]\nmax_messages = 50\n\n", "")),
         (FULL, "tools.disabled", FULL.replace('disabled = [\n    "a",  # never\n    "]",\n]\n', "")),
-        (FULL, 'prices."openai:gpt-4.1".input', FULL.replace("input = 2, ", "")),
-        (FULL, 'prices."openai:gpt-4.1".output', FULL.replace(", output = 8.0", "")),
+        (FULL, 'prices."openai:gpt-6.1-sol".input', FULL.replace("input = 2, ", "")),
+        (FULL, 'prices."openai:gpt-6.1-sol".output', FULL.replace(", output = 8.0", "")),
         (FULL, "agent", FULL[: FULL.index("[agent]")] + FULL[FULL.index("# limits") - 1 :]),
         ("ask.keep = true\nmodel = 'x'\n", "ask", "model = 'x'\n"),
         ("[ask]\nkeep = true\n# note\n", "ask.keep", "[ask]\n# note\n"),

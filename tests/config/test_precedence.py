@@ -119,9 +119,11 @@ def test_bad_value_in_a_file_names_key_value_line_and_what_is_right(machine):
 
 def test_bad_value_in_an_inline_table_names_its_line(machine):
     """Values inside braces have a line too."""
-    machine.user("[prices]\n\"a\" = { input = 1 }\n'openai:gpt-4.1' = { input = 1, output = -1 }\n")
+    machine.user(
+        "[prices]\n\"a\" = { input = 1 }\n'openai:gpt-6.1-sol' = { input = 1, output = -1 }\n"
+    )
     assert failure(machine) == (
-        f'invalid prices."openai:gpt-4.1".output -1 ({machine.user_file}:3): must be a number from 0 to 1e+06'
+        f'invalid prices."openai:gpt-6.1-sol".output -1 ({machine.user_file}:3): must be a number from 0 to 1e+06'
     )
 
 

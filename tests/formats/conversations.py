@@ -46,7 +46,7 @@ def rich_store() -> SessionStore:
                 "m2",
                 2,
                 turn_id="m1",
-                model="openai:gpt-5",
+                model="openai:gpt-6.1-sol",
                 tool_calls=[
                     {
                         "id": "c1",
@@ -70,7 +70,7 @@ def rich_store() -> SessionStore:
                 "m4",
                 3,
                 turn_id="m1",
-                model="openai:gpt-5",
+                model="openai:gpt-6.1-sol",
                 usage={"input_tokens": 12, "output_tokens": 5},
                 status="interrupted",
                 extra={"thinking": "hm"},
@@ -89,7 +89,7 @@ def rich_store() -> SessionStore:
         ],
     )
     store.set_title("trip/Ärger 😀", "Keys *and* # others")
-    store.set_model("trip/Ärger 😀", "openai:gpt-5")
+    store.set_model("trip/Ärger 😀", "openai:gpt-6.1-sol")
     store.set_ttl("trip/Ärger 😀", "30d")
     store.set_metadata("trip/Ärger 😀", "tags", ["work"])
     store.set_metadata("trip/Ärger 😀", "nothing", None)
@@ -99,7 +99,7 @@ def rich_store() -> SessionStore:
         SHA,
         {"name": "a.txt", "media_type": "text/plain", "size": 4, "data": "dGVzdA=="},
     )
-    store.put_summary("trip/Ärger 😀", 4, {"text": "about keys", "model": "openai:gpt-5"})
+    store.put_summary("trip/Ärger 😀", 4, {"text": "about keys", "model": "openai:gpt-6.1-sol"})
     store.append("short", said("assistant", "Hello first.", "s0"))
     store.append("short", said("user", "Hello.", "s1", 1))
     return store

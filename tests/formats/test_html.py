@@ -210,7 +210,7 @@ def test_a_page_has_what_a_session_has():
         {"role": "user", "content": "Where?\n\n```sh\nls *.pem\n```\nand __init__"},
         {"role": "assistant", "content": "", "tool_calls": [call], "extra": {"thinking": "hm"}},
         {"role": "tool", "content": "key.pem", "name": "ls"},
-        {"role": "assistant", "content": "# In `x`", "model": "openai:gpt-5", "status": "interrupted"},
+        {"role": "assistant", "content": "# In `x`", "model": "openai:gpt-6.1-sol", "status": "interrupted"},
         {"role": "user", "content": "?", "status": "failed", "extra": {"error": "no route"}},
         title=["Keys"],
         metadata=["tags", ["work", "other"]],
@@ -224,7 +224,7 @@ def test_a_page_has_what_a_session_has():
     assert '<details class="thinking"><summary>Thinking</summary>' in text
     assert "<summary>Tool call <b><bdi>ls</bdi></b>" in text
     assert "<summary><b>Result</b> 7 characters</summary>" in text
-    assert '<span>openai:gpt-5</span><span class="status">interrupted</span>' in text
+    assert '<span>openai:gpt-6.1-sol</span><span class="status">interrupted</span>' in text
     assert '<span class="status">failed</span>' in text
     assert "no route" in text
     assert '<li><a href="#s1-m1">Where?</a></li>' in text

@@ -64,7 +64,7 @@ def varied(count: int) -> list[dict]:
     call = {"name": "ls", "arguments": '{"path": "' + "x" * 300 + '"}'}
     kinds = [
         {"role": "user", "content": "What about " + "x" * 300 + "?\n\n```\n" + "y" * 300 + "\n```"},
-        {"role": "assistant", "content": ANSWER, "model": "openai:gpt-5", "extra": {"thinking": "z" * 300}},
+        {"role": "assistant", "content": ANSWER, "model": "openai:gpt-6.1-sol", "extra": {"thinking": "z" * 300}},
         {"role": "assistant", "content": "", "tool_calls": [{"id": "c", "type": "function", "function": call}]},
         {"role": "tool", "content": "w" * 300, "name": "ls"},
         {"role": "user", "content": "שלום, איך קוראים file.txt?", "status": "failed", "extra": {"error": "e" * 300}},

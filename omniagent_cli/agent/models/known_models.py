@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
@@ -120,6 +121,7 @@ class KnownModels:
         name = text.strip()
         known = [*self.names(), *local]
         found = [one for one in dict.fromkeys(known) if _model_of(one) in (name, f"{name}:latest")]
+        found = found or self._preferring(name)
         if len(found) == 1:
             return found[0]
         if len(found) > 1:
@@ -138,6 +140,27 @@ class KnownModels:
             else "write provider:name, such as openai:gpt-6.1-sol, or run `omniagent models list`"
         )
         raise _wrong(f"unknown model {_quoted(name)}; {hint}", origin)
+
+    def _preferring(self, name: str) -> list[str]:
+        """Return ``provider:name`` of the providers without a known list whose preferences match a name."""
+        return [
+            f"{provider.name}:{name}"
+            for provider in PROVIDERS.values()
+            if any(fnmatchcase(name, pattern) for pattern in provider.preferences)
+            and not self.listed(provider)
+        ]
+
+
+def qualified(model: str, *, base_url: str | None = None) -> str:
+    """Return ``provider:name`` for a model of a program, without any request; see `KnownModels.qualify`.
+
+    A name alone belongs to `base_url`, if given, whose protocol is OpenAI's.
+    """
+    if not is_bare(model):
+        return model
+    if base_url and ":" not in model:
+        return f"openai:{model.strip()}"
+    return KnownModels(environ=os.environ).qualify(model)
 
 
 def is_bare(text: str) -> bool:
