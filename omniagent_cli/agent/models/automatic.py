@@ -23,13 +23,9 @@ class AutomaticEngine:
     """
 
     def __init__(self, engine: Engine, successor: Callable[[], Engine | None]) -> None:
+        self.name = engine.name
         self._engine = engine
         self._successor: Callable[[], Engine | None] | None = successor
-
-    @property
-    def name(self) -> str:
-        """The model in use as ``provider:name``."""
-        return self._engine.name
 
     def preload(self) -> None:
         """Import the library of the engine."""
@@ -58,7 +54,7 @@ class AutomaticEngine:
             other = await asyncio.to_thread(find) if find else None
             if other is None:
                 raise
-        missing, self._engine = self._engine, other
+        missing, self._engine, self.name = self._engine, other, other.name
         await missing.aclose()
         yield Notice(_replaced(missing.name, other.name))
         async with aclosing(self._request(messages, tools, settings)) as events:
