@@ -138,6 +138,24 @@ def test_a_model_without_reasoning_answers_without(responses_server, refusal, in
     assert [body.get("reasoning") for body in server.chats()[1:]] == [thinks] * 2
 
 
+NO_REASONING = [
+    "Unrecognized request argument supplied: reasoning",
+    "Extra inputs are not permitted: reasoning",
+    "Unknown parameter: 'reasoning'.",
+]
+
+
+@pytest.mark.parametrize("said", NO_REASONING)
+def test_a_server_without_reasoning(responses_server, said):
+    """A server that does not know the option is called without it; an effort that the user set is an error."""
+    server = responses_server(status(400, said), output(text("Hi")))
+    assert ask(engine_for(server))[0] == TextDelta("Hi")
+    assert "reasoning" not in server.chats()[-1]
+    server = responses_server(status(400, said))
+    with pytest.raises(ModelRefused, match="reasoning"):
+        ask(engine_for(server), settings=ModelSettings(reasoning_effort="low"))
+
+
 UNSTREAMED = status(
     400,
     {

@@ -27,6 +27,10 @@ _STALE_REASONING = re.compile(
 
 _NO_SUMMARY = re.compile(r"reasoning\.summary|reasoning summar", re.IGNORECASE)
 _NO_ENCRYPTED = re.compile(r"encrypted[ _]content|\binclude\b", re.IGNORECASE)
+_NO_REASONING = re.compile(
+    r"(?:unsupported|unknown|unrecogni|not permitted|extra).{0,40}\breasoning\b(?!\.)",
+    re.IGNORECASE,
+)
 _UNSUPPORTED = re.compile(
     r"unsupported|not supported|unknown|unrecogni|not permitted|extra", re.IGNORECASE
 )
@@ -53,9 +57,9 @@ class ResponsesFallbacks(Concessions):
     def adapted(self, asked: Mapping[str, Any], settings: ModelSettings) -> dict[str, Any]:
         """Return the body of a request without the rejected options."""
         body = super().adapted(asked, settings)
-        if "summary" in self._without:
+        if "summary" in self._without and "reasoning" in body:
             body["reasoning"] = {k: v for k, v in body["reasoning"].items() if k != "summary"}
-        if not body["reasoning"]:
+        if not body.get("reasoning", True):
             del body["reasoning"]
         return body
 
@@ -83,6 +87,9 @@ class ResponsesFallbacks(Concessions):
             return "summary"
         if "response_format" in body and "text.format" in said:
             return "response_format"
+        is_wanted = "effort" in body.get("reasoning", {})
+        if "reasoning" in body and not is_wanted and _NO_REASONING.search(said):
+            return "reasoning"
         return super()._refused(said, body)
 
 
