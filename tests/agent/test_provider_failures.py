@@ -339,5 +339,5 @@ def test_a_missing_or_mangled_key_is_told_before_asking():
         str(told.value)
         == "there is no key for OpenAI; give one with `omniagent keys set openai`, or set OPENAI_API_KEY"
     )
-    with pytest.raises(ModelRefused, match="OpenAI: the key holds blanks or characters"):
+    with pytest.raises(ModelRefused, match="OpenAI: the key contains spaces or characters"):
         ask(ChatCompletionsEngine(Endpoint(openai, "m", openai.base_url, "sk-\u201cquoted\u201d")))
