@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from omniagent_cli import Agent, open_store
+from omniagent_cli import Agent, Tool, open_store
 from omniagent_cli.agent.events import (
     ModelSettings,
     Notice,
@@ -188,3 +188,31 @@ def test_the_same_early_end(native_server, protocol, end):
             ("user", "Tell me", "complete"),
             ("assistant", "Once", status),
         ]
+
+
+@pytest.mark.parametrize("protocol", SPOKEN, ids=lambda protocol: protocol.name)
+def test_a_tool_described_with_half_a_character(native_server, protocol):
+    """A tool description of another program is sent as valid Unicode."""
+
+    def look(city: str) -> str:
+        return city
+
+    look.__doc__ = "Look \ud83d."
+    with protocol.server(protocol.answer(["Hello"], [], "stop")) as server:
+        with Agent(protocol.engine(server), tools=[Tool.from_function(look)]) as agent:
+            assert agent.process("Hi") == "Hello"
+        assert "Look \ufffd." in repr(server.requests[-1].body)
+
+
+# Mistral's library reads no JSON with half a character.
+HALVING = [protocol for protocol in SPOKEN if protocol.name != "mistral"]
+
+
+@pytest.mark.parametrize("protocol", HALVING, ids=lambda protocol: protocol.name)
+def test_halves_of_a_character(native_server, protocol):
+    """A character that comes in two pieces is shown and stored as one."""
+    reply = protocol.answer(["a \ud83d", "\ude00."], ["\ud83d", "\ude00"], "stop")
+    happened, kept = play(protocol, [reply], ["Hi"])
+    assert ("TextDelta", "a \U0001f600.") in happened
+    assert ("ThinkingDelta", "\U0001f600") in happened
+    assert kept[-1][1] == "a \U0001f600."

@@ -42,6 +42,7 @@ from omniagent_cli.agent.models.failures import (
     status_failure,
 )
 from omniagent_cli.agent.models.http_client import connection_failure
+from omniagent_cli.agent.models.normalization import valid_unicode
 from omniagent_cli.agent.models.protocol_memory import ProtocolMemory
 from omniagent_cli.agent.models.providers import Endpoint
 from omniagent_cli.agent.models.retries import FailedError, persistently
@@ -267,7 +268,7 @@ class StreamingEngine:
                 return await client.post(
                     self.path,
                     cast_to=object,
-                    content=dump(sent),
+                    content=_content(sent),
                     stream=True,
                     stream_cls=openai.AsyncStream[object],
                 )
@@ -336,6 +337,12 @@ def is_missing_path(status: int, said: str) -> bool:
 
 
 _NAMES_A_THING = re.compile(r"model|deployment|\bitem\b|\bimages?\b", re.IGNORECASE)
+
+
+def _content(body: Mapping[str, Any]) -> bytes:
+    """Return a body as JSON without lone surrogates, which names of models and descriptions of tools may have."""
+    content = dump(body)
+    return dump(valid_unicode(dict(body))) if b"\\ud" in content else content
 
 
 def _options_in(body: Mapping[str, Any]) -> list[str]:

@@ -17,7 +17,7 @@ from omniagent_cli.agent.models.retries import FailedError, Piece, persistently
 from omniagent_cli.agent.native.clients import Closer, load, model_for
 from omniagent_cli.agent.native.errors import explained, unsupported
 from omniagent_cli.agent.native.request import Asked, asked_with, body_for
-from omniagent_cli.agent.native.response import deltas, finished, is_piece, readable
+from omniagent_cli.agent.native.response import Deltas, finished, is_piece, readable
 from omniagent_cli.errors import ModelError, OmniAgentError
 from omniagent_cli.fork_safety import call_in_child
 from omniagent_cli.text.sanitize import one_line
@@ -164,13 +164,15 @@ class _Attempt:
                     stream = await stack.enter_async_context(opened)
             for notice in self._engine.concessions.take_notices():
                 yield notice
-            events = aiter(stream)
+            events, deltas = aiter(stream), Deltas()
             while (event := await self._next(stream, events, deadline, body, asked)) is not _END:
                 self.began = self.began or is_piece(event)
-                for delta in deltas(event):
+                for delta in deltas.feed(event):
                     yield delta
                 if self.began:
                     deadline = now() + self._settings.token_timeout_seconds
+            for delta in deltas.flush():
+                yield delta
             self.answer = self._whole(stream)
 
     async def _next(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from omniagent_cli.agent.events import ModelSettings
-from omniagent_cli.agent.models.normalization import alternating, normalized
+from omniagent_cli.agent.models.normalization import alternating, normalized, valid_unicode
 from omniagent_cli.agent.models.providers import Endpoint
 from omniagent_cli.agent.models.request_body import with_instruction
 from omniagent_cli.agent.native.conversation import conversation
@@ -50,7 +50,7 @@ def body_for(
 
     A schema is held to where the model can be, and beside tools, which exclude that in some protocols, told in words.
     """
-    schema = settings.schema
+    schema, tools = valid_unicode(settings.schema), valid_unicode(tools)
     messages = normalized(messages, [tool["function"]["name"] for tool in tools])
     body: dict[str, Any] = {"messages": messages}
     if tools:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from omniagent_cli.agent.events import Finished, TextDelta, ThinkingDelta
+from omniagent_cli.agent.models.text_stream import PairJoiner, joined
 from omniagent_cli.json_format import dump
 from omniagent_cli.models import ToolCall, new_uid
 
@@ -19,8 +21,29 @@ _COUNTS = {"cached_tokens": "cache_read_tokens", "cache_write_tokens": "cache_wr
 _REASONING = ("reasoning_tokens", "thoughts_tokens", "output_reasoning_tokens")
 
 
-def deltas(event: Any) -> Iterator[TextDelta | ThinkingDelta]:
-    """Yield what an event adds to be seen. The first piece of a part comes with its start, the rest as deltas."""
+class Deltas:
+    """The visible pieces of one answer, with the halves of a character joined that come in two of them."""
+
+    def __init__(self) -> None:
+        self._text, self._thinking = PairJoiner(), PairJoiner()
+
+    def feed(self, event: Any) -> Iterator[TextDelta | ThinkingDelta]:
+        """Yield what an event adds."""
+        for delta in _deltas(event):
+            pairs = self._text if isinstance(delta, TextDelta) else self._thinking
+            if text := pairs.feed(delta.text):
+                yield replace(delta, text=text)
+
+    def flush(self) -> Iterator[TextDelta | ThinkingDelta]:
+        """Yield the halves that never got their other ones."""
+        if thinking := self._thinking.flush():
+            yield ThinkingDelta(thinking)
+        if text := self._text.flush():
+            yield TextDelta(text)
+
+
+def _deltas(event: Any) -> Iterator[TextDelta | ThinkingDelta]:
+    """Yield what an event adds. The first piece of a part comes with its start, the rest as deltas."""
     from pydantic_ai.messages import (
         PartDeltaEvent,
         PartStartEvent,
@@ -53,8 +76,9 @@ def finished(response: ModelResponse, provider: str) -> Finished:
     """Return the whole answer; no finish reason means that it was cut."""
     from pydantic_ai.messages import TextPart, ThinkingPart, ToolCallPart
 
-    text = "".join(part.content for part in response.parts if isinstance(part, TextPart))
-    thinking = "".join(part.content for part in response.parts if isinstance(part, ThinkingPart))
+    texts = (joined(part.content) for part in response.parts if isinstance(part, TextPart))
+    thoughts = (joined(part.content) for part in response.parts if isinstance(part, ThinkingPart))
+    text, thinking = "".join(texts), "".join(thoughts)
     calls = {
         index: _call(part)
         for index, part in enumerate(response.parts)
@@ -124,7 +148,7 @@ def _blocks(
         elif isinstance(part, TextPart):
             signature = (part.provider_details or {}).get("thought_signature")
             signed = {"thought_signature": signature} if isinstance(signature, str) else {}
-            blocks.append({"kind": "text", "length": len(part.content), **signed})
+            blocks.append({"kind": "text", "length": len(joined(part.content)), **signed})
         elif index in calls:
             blocks.append({"kind": "call", "id": calls[index]["id"]})
     return blocks
