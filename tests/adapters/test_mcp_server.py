@@ -377,7 +377,7 @@ def test_a_person_who_starts_it_is_told_what_it_waits_for(db, tmp_path):
     [
         (["--store", "secret.db"], 1, b"is encrypted; give its key"),
         (["--store", "nowhere/s.db"], 3, b"there is no directory"),
-        (["--allow-everything"], 2, b"--allow-everything is no option"),
+        (["--allow-everything"], 2, b"--allow-everything is not an option"),
     ],
 )
 def test_what_cannot_be_served_is_told_at_the_start(db, tmp_path, options, code, told):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from omniagent_cli.stores import open_store
-from tests.cli.scene import talk
+from tests.cli.scene import CLOCK, talk
 
 
 def test_everything_goes_over(run, filled, db, tmp_path):
     """All sessions are copied into a store that is made, and a second run finds them there."""
+    CLOCK.now = datetime.now(UTC)  # what was deleted long ago is not in the trash any more
     filled.append("gone", {"role": "user", "content": "x"})
     filled.delete("gone")
     target = tmp_path / "files"

@@ -201,7 +201,7 @@ def test_a_locked_store_is_told(run, filled, db, monkeypatch):
         told = _told(run("sessions", "pin", "alice"), 3)
         holder.execute("ROLLBACK")
     holder.close()
-    assert told == f"the store {db} is in use by another process; try again when it is done"
+    assert told == f"the store {db} is in use by another process; try again later"
 
 
 def test_bad_json_is_text(run, filled):
