@@ -1,4 +1,4 @@
-"""The agent: a model, a store, tools, and the ways to ask."""
+"""The agent: a model, a store, tools, and the methods that run turns."""
 
 from __future__ import annotations
 
@@ -36,29 +36,29 @@ from omniagent_cli.stores.store import SessionStore
 
 
 class Agent:
-    """Takes questions to answers, with or without a session.
+    """An agent that runs turns with a model, with or without a session.
 
     Args:
-        model: ``provider:name``, the name alone where one provider has it, ``recall``, an `Engine`, or None to choose: a provider whose key is set, a local
-            server that answers, else `recall`.
-        store: where sessions live; without one only stateless questions can be asked.
-        system_prompt: sent first, never stored.
-        tools: what the model may call.
-        skills: more of it, in groups that are set up before the first turn that offers tools and closed with the
-            agent; a function that returns them is called then.
-        toggles: which tools and skills are offered; all unless told. A session may have switches of its own,
-            see `toggle_tool`.
-        approve: asked before a tool that writes or destroys; None refuses them.
-        settings: how to ask the model.
+        model: ``provider:name``, the name alone if one provider has it, ``recall``, an `Engine`, or None to choose: a
+            provider whose key is set, a running local server, else `recall`.
+        store: the session store; without one the agent is stateless.
+        system_prompt: sent first with every request, never stored.
+        tools: the tools the model may call.
+        skills: groups of tools, opened before the first turn that offers tools and closed with the agent; or a
+            function that returns them, called at that time.
+        toggles: which tools and skills are offered; all by default. A session may have toggles of its own, see
+            `toggle_tool`.
+        approve: called before a tool that writes or destroys; None denies these tools.
+        settings: the model settings of every request.
         window: how much of a session is sent.
-        max_tool_rounds: how often in one turn the model may call tools.
-        rollover: when a session begins anew, and what was said becomes a session of its own; None: never.
-        titles: the model that names sessions, in the background after their first answer: a name, an `Engine`, or
-            ``current`` for the one that answers. Each title is one more request. None: their first words do.
-        agent_id: recorded in the sessions this agent makes.
-        base_url: another address for the model's provider.
-        api: ``responses`` or ``chat``, the protocol to try first; None decides by the address.
-        keys: where providers' keys are; their environment variables and the keyring unless told.
+        max_tool_rounds: the maximum number of rounds of tool calls in one turn.
+        rollover: when a session starts empty and its messages move to a session of their own; None: never.
+        titles: the model that writes session titles in the background after the first answer: a name, an `Engine`, or
+            ``current`` for the model of the session. Each title costs one request. None: the title is the first words.
+        agent_id: recorded in the sessions that the agent creates.
+        base_url: the endpoint, instead of the default one of the provider.
+        api: ``responses`` or ``chat``, the protocol to try first; None decides by the endpoint.
+        keys: the API keys; by default those of environment variables and the keyring.
     """
 
     def __init__(
@@ -101,20 +101,20 @@ class Agent:
         self._session_toggles = SessionToggleStore()
         self._closed = False
 
-    # Asking, asynchronously.
+    # Asynchronous methods.
 
     async def stream(
         self, content: Content, session_id: str | None = None, *, engine: Engine | None = None
     ) -> AsyncGenerator[TurnEvent, None]:
-        """Ask and yield what happens, ending with `TurnDone`; closing or cancelling it keeps what came.
+        """Run a turn and yield its events, the last of which is `TurnDone`; closing or cancelling keeps the partial answer.
 
         Args:
-            content: the question: text or content parts.
-            session_id: the session to go on with, made when there is none; None asks stateless.
+            content: the user's message: text or content parts.
+            session_id: the session to continue, created if missing; None runs a stateless turn.
             engine: another model for this turn.
 
         Raises:
-            ModelError: the model did not answer; the question, and what came, are stored.
+            ModelError: the request failed; the message and the partial answer are stored.
         """
         turn = self._turn(self._transcript(session_id), session_id, engine)
         async with aclosing(turn.run(content)) as events:
@@ -126,37 +126,37 @@ class Agent:
     async def continue_turn(
         self, session_id: str, turn_id: str | None = None, *, engine: Engine | None = None
     ) -> AsyncGenerator[TurnEvent, None]:
-        """Go on with a turn that stopped early, and yield what happens, as `stream` does.
+        """Continue an unfinished turn and yield its events, as `stream` does.
 
-        An answer that was interrupted, failed or was cut at the token limit grows on as the one message it is, with
-        ``extra["continued"]`` telling where; text events are what is new, `TurnDone` has the whole. A turn that
-        stopped among its tools is taken from there to its answer, and a question without one is answered. Make sure
-        that no other program is still at it.
+        An answer that was interrupted, failed or was cut at the token limit is extended in place; ``extra["continued"]``
+        records the position. Text events hold only the new text, `TurnDone` the whole message. A turn that stopped during
+        its tool calls is resumed from there, and a message without an answer is answered. The caller has to ensure that no
+        other program is still running the turn.
 
         Args:
             session_id: the session.
-            turn_id: the turn; None takes that of the last question.
+            turn_id: the turn; None selects that of the last user message.
             engine: another model for this turn.
 
         Raises:
-            UsageError: there is nothing to go on with, or `recall` would have to, which only answers whole.
-            ModelError: the model did not answer; what was there before, and what came, are stored.
+            UsageError: there is nothing to continue, or the model is `recall`, which cannot continue an answer.
+            ModelError: the request failed; the earlier and the new part of the answer are stored.
         """
         transcript = self._session_transcript(check_session_id(session_id))
         turn = self._turn(transcript, session_id, engine)
         turn.partial = await transcript.resume(turn_id)
         if turn.partial is not None and isinstance(turn.engine, Recall):
-            raise UsageError("recall cannot go on with an answer; choose a model, or ask again")
+            raise UsageError("recall cannot continue an answer; choose a model, or ask again")
         async with aclosing(turn.run(None)) as events:
             async for event in events:
                 yield event
 
     async def aprocess(self, content: Content) -> str:
-        """Ask without a session and return the answer."""
+        """Run a stateless turn and return the text of the answer."""
         return (await self._last(self.stream(content))).message.text
 
     async def aprocess_with_session(self, session_id: str, content: Content) -> str:
-        """Ask in a session and return the answer."""
+        """Run a turn in a session and return the text of the answer."""
         return (await self._last(self.stream(content, check_session_id(session_id)))).message.text
 
     # Tools.
@@ -164,17 +164,17 @@ class Agent:
     async def tool_statuses(
         self, session_id: str | None = None
     ) -> tuple[list[ToolStatus], list[str]]:
-        """Return every tool there is, on or off in a session, and what went wrong when the skills were set up."""
+        """Return every tool with its status in a session, and the notices of skills that failed to open."""
         return await self.toolset.tool_statuses(await self._toggles(session_id or ""))
 
     async def toggle_tool(self, session_id: str, name: str, *, on: bool) -> None:
-        """Switch a tool, or a whole skill, on or off in one session, from its next turn on.
+        """Turn a tool, or all tools of a skill, on or off in one session, from its next turn on.
 
-        It is kept in the session's state (``tools``), so it holds when the session is gone on with. Without a session
-        of that id yet, it is written down with its first message.
+        The choice is stored in the session's state (``tools``). If the session does not exist yet, it is stored together
+        with the first message.
 
         Raises:
-            UsageError: there is none of that name, or it is off for every session.
+            UsageError: the name is unknown, or the tool is off for all sessions.
         """
         known, _ = await self.tool_statuses(session_id)
         toggles = (await self._toggles(session_id)).with_toggle(
@@ -184,7 +184,7 @@ class Agent:
             self._worker, self._session_toggles.save, self.store, session_id, toggles
         )
 
-    # Summing up.
+    # Compaction.
 
     async def acompact(
         self,
@@ -194,20 +194,20 @@ class Agent:
         engine: Engine | None = None,
         progress: Progress | None = None,
     ) -> CompactionResult:
-        """Let the model sum up all but the newest turns of a session; from now on the summary is sent instead of them.
+        """Summarize all but the newest turns of a session; the summary is sent instead of them from now on.
 
-        Nothing stored is lost. When it fails, or is cancelled, everything is as it was.
+        No message is removed. On failure or cancellation nothing changes.
 
         Args:
             session_id: the session.
             instructions: what the summary should keep in particular.
-            engine: another model for it.
-            progress: told how many messages are summed up, of how many.
+            engine: another model for the summary.
+            progress: called with the number of summarized messages and the total.
 
         Raises:
-            SessionNotFound: there is no such session.
-            UsageError: there is nothing to sum up yet, or the model is `recall`, which is none.
-            ModelError: the model gave no summary.
+            SessionNotFound: the session does not exist.
+            UsageError: there is nothing to summarize, or the model is `recall`.
+            ModelError: the request for the summary failed.
         """
         compaction = self._compaction(check_session_id(session_id))
         asked = engine or self.engine
@@ -216,23 +216,23 @@ class Agent:
         )
 
     def compact(self, session_id: str, instructions: str = "") -> CompactionResult:
-        """Sum up the older part of a session, from a plain function; see `acompact`."""
+        """Summarize the older part of a session, synchronously; see `acompact`."""
         return self._loop_thread.run(self.acompact(session_id, instructions))
 
     def _check_open(self) -> None:
         if self._closed:
-            raise UsageError("this agent was closed; make another")
+            raise UsageError("the agent is closed; create a new one")
 
     def _compaction(self, session_id: str) -> Compaction:
         self._check_open()
         if self.store is None:
-            raise UsageError(f"this agent has no store, so it has no session {session_id!r}")
+            raise UsageError(f"no session {session_id!r}: the agent has no store")
         if self._compacting is None:
             self._compacting = Compaction(self.store, self._worker, self.settings)
         return self._compacting
 
     async def _prepare(self, session_id: str, engine: Engine) -> AsyncGenerator[TurnEvent, None]:
-        """Do what is due before the model is asked in a session."""
+        """Run automatic compaction before the model is called."""
         if self.window.compact_at is None:
             return
         compaction = self._compaction(session_id)
@@ -247,29 +247,29 @@ class Agent:
             session_id, engine, self.window, refused
         )
 
-    # Asking from plain functions.
+    # Synchronous methods.
 
     def process(self, content: Content) -> str:
-        """Ask without a session and return the answer: no session is read or written."""
+        """Run a stateless turn and return the text of the answer; no session is read or written."""
         return self._loop_thread.run(self.aprocess(content))
 
     def process_with_session(self, session_id: str, content: Content) -> str:
-        """Ask in a session and return the answer.
+        """Run a turn in a session and return the text of the answer.
 
-        The question is on disk before the model is asked; every message of the turn is stored as it happens.
+        The user's message is on disk before the model is called, and every message of the turn is stored as it arrives.
 
         Raises:
-            ModelError: the model did not answer; asking the same again does not store the question twice.
+            ModelError: the request failed; sending the same content again does not store it twice.
             UsageError: the agent has no store.
         """
         return self._loop_thread.run(self.aprocess_with_session(session_id, content))
 
     def stream_sync(self, content: Content, session_id: str | None = None) -> Iterator[TurnEvent]:
-        """Ask and yield what happens, from a plain function; see `stream`."""
+        """Run a turn and yield its events, synchronously; see `stream`."""
         return self._loop_thread.iterate(self.stream(content, session_id))
 
     def close(self) -> None:
-        """Let go of connections, skills and threads; the store stays open, it is the caller's."""
+        """Close connections, skills and threads; the store belongs to the caller and stays open."""
         self._closed = True
         if self._titles is not None:
             self._loop_thread.run(self._titles.aclose())
@@ -279,7 +279,7 @@ class Agent:
         self._worker.shutdown()
 
     async def aclose(self) -> None:
-        """Do the same as `close` from an asynchronous function, and end the connections where they were made."""
+        """Close the agent as `close` does, and its connections in the event loop that opened them."""
         if self._titles is not None:
             await self._titles.aclose()
         await self.engine.aclose()
@@ -297,7 +297,7 @@ class Agent:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # How.
+    # Construction of turns.
 
     def _transcript(self, session_id: str | None) -> Transcript:
         if session_id is None:
@@ -306,7 +306,7 @@ class Agent:
 
     def _session_transcript(self, session_id: str) -> SessionTranscript:
         if self.store is None:
-            raise UsageError("this agent has no store; give it one: Agent(store=open_store(...))")
+            raise UsageError("the agent has no store; pass one: Agent(store=open_store(...))")
         return SessionTranscript(
             self.store,
             session_id,
@@ -333,7 +333,7 @@ class Agent:
         )
 
     def _toolbox(self, engine: Engine, transcript: Transcript) -> Toolbox:
-        """Return what a turn may use; nothing is set up for an engine that uses no tools."""
+        """Return the tools of a turn; skills are not opened for an engine that does not use tools."""
         if not getattr(engine, "uses_tools", True):
             return Toolbox()
         return Toolbox(
@@ -346,7 +346,7 @@ class Agent:
         return await self.toolset.offered_tools(await self._toggles(session_id))
 
     async def _toggles(self, session_id: str) -> SessionToolToggles:
-        """Return what was switched in a session, and write down what was switched before there was one."""
+        """Return the toggles of a session; those made before it existed are stored now."""
         return await asyncio.get_running_loop().run_in_executor(
             self._worker, self._session_toggles.load, self.store, session_id
         )
@@ -364,7 +364,9 @@ def _titling(titles: str | Engine | TitleSettings, keys: KeyChain | None) -> Tit
     if titles == CURRENT:
         return TitleSettings()
     if titles == RECALL:
-        raise UsageError("recall is no language model and names nothing; choose another for titles")
+        raise UsageError(
+            "recall is not a language model and cannot write titles; choose another model"
+        )
     return TitleSettings(lambda: open_model(titles, keys=keys))
 
 
@@ -375,10 +377,10 @@ def open_model(
     api: str | None = None,
     keys: KeyChain | None = None,
 ) -> Engine:
-    """Return the engine for a model's name; None chooses one.
+    """Return the engine for a model name; None chooses a model.
 
     Raises:
-        UsageError: unknown provider, or a name alone that no known model has, or several.
+        UsageError: the provider is unknown, or a name alone matches no known model, or several.
     """
     if model is not None and not isinstance(model, str):
         return model

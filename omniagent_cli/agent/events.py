@@ -1,4 +1,4 @@
-"""What a turn tells while it happens: the events that `Agent.stream` yields and engines produce."""
+"""The events of a turn, as yielded by `Agent.stream` and by engines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from omniagent_cli.models import Message, ToolCall
 
 @dataclass(frozen=True, slots=True)
 class TextDelta:
-    """A piece of the answer, in order."""
+    """A piece of the answer's text, in order."""
 
     text: str
 
@@ -25,7 +25,7 @@ class ThinkingDelta:
 
 @dataclass(frozen=True, slots=True)
 class Retrying:
-    """The provider asked to wait, or failed in a way worth trying again."""
+    """A retry is scheduled: the provider is rate limiting, or failed temporarily."""
 
     reason: str
     wait_seconds: float
@@ -33,12 +33,12 @@ class Retrying:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """An engine's last event: one whole answer of the model.
+    """The last event of an engine: one complete response.
 
     Attributes:
-        reason: the provider's finish reason; ``stop``, ``tool_calls``, ``length``, ``content_filter``;
-            empty when the stream ended without one, which means it was cut.
-        usage: ``input_tokens``, ``output_tokens`` and what else the provider counted; empty if untold.
+        reason: the provider's finish reason: ``stop``, ``tool_calls``, ``length`` or ``content_filter``; empty if the
+            stream ended without one, that is, was cut off.
+        usage: ``input_tokens``, ``output_tokens`` and other counts of the provider; empty if not reported.
         extra: provider data that must survive a round trip, such as thinking and its signature.
     """
 
@@ -59,7 +59,7 @@ class ToolCalled:
 
 @dataclass(frozen=True, slots=True)
 class ToolEnded:
-    """A tool has run while others of the same answer still do; its `ToolReturned` follows when all have."""
+    """A tool has finished while others of the same response still run; `ToolReturned` follows when all have finished."""
 
     call: ToolCall
     text: str
@@ -68,7 +68,7 @@ class ToolEnded:
 
 @dataclass(frozen=True, slots=True)
 class ToolReturned:
-    """A tool has run; the message is its stored result."""
+    """A tool has finished; the message is its stored result."""
 
     call: ToolCall
     message: Message
@@ -77,10 +77,10 @@ class ToolReturned:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something the person should know, in one line.
+    """One line of information for the user.
 
     Attributes:
-        detail: only somebody who asked to be told more wants to know it.
+        detail: shown only in verbose mode.
     """
 
     text: str
@@ -89,12 +89,12 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class TurnDone:
-    """The turn is over and stored.
+    """The turn is complete and stored.
 
     Attributes:
         message: the final assistant message.
-        session_id: where it is stored; empty for a stateless turn. Another id than asked for when the session
-            was deleted meanwhile and the turn was kept in a recovered one.
+        session_id: the session it is stored in; empty for a stateless turn. It differs from the requested id if the
+            session was deleted during the turn, which is then stored in a recovered session.
     """
 
     message: Message
@@ -110,13 +110,13 @@ TurnEvent = (
 
 @dataclass(frozen=True, slots=True)
 class ModelSettings:
-    """How to ask a model; None leaves a setting to the provider.
+    """Options of a model request; None leaves an option to the provider.
 
     Attributes:
-        max_tokens: the longest answer, in tokens.
-        schema: the JSON schema the answer is to follow; it is asked for, and whether it does is for the caller to see.
-        first_token_timeout_seconds: how long to wait for the answer to begin.
-        token_timeout_seconds: the longest silence inside an answer.
+        max_tokens: the maximum length of the answer, in tokens.
+        schema: the JSON schema requested for the answer; validating the answer is left to the caller.
+        first_token_timeout_seconds: the maximum wait for the first token.
+        token_timeout_seconds: the maximum pause between tokens.
     """
 
     temperature: float | None = None
@@ -130,19 +130,18 @@ class ModelSettings:
 
 
 class Engine(Protocol):
-    """Asks one model one question: messages and tools in, a stream of events out.
+    """Sends one request to a model: messages and tools in, a stream of events out.
 
-    One with an attribute `uses_tools` that is False is given no tools, and none are set up for it. One with an
-    attribute `pins_sessions` that is False does not become the model of a session. One with a method
-    `preload` is told to import what it needs, in a thread, while the person types.
+    An engine whose attribute `uses_tools` is False gets no tools, and no skill is opened for it. A method `preload`, if
+    present, is called in a thread to import dependencies while the user types.
 
-    `stream` yields deltas as they come and ends with exactly one `Finished`. It raises a `ModelError`
-    when the provider does not answer properly; what was yielded before stays valid. Cancelling the task
-    stops the request. `messages` are chat-completions objects; `tools` are chat-completions tool definitions.
+    `stream` yields deltas as they arrive and ends with exactly one `Finished`. It raises `ModelError` if the request
+    fails; events yielded before remain valid. Cancelling the task aborts the request. `messages` are chat-completions
+    messages and `tools` chat-completions tool definitions.
     """
 
     name: str
-    """``provider:model``, as shown to people and stored with each answer."""
+    """``provider:model``, as displayed and as stored with each answer."""
 
     def stream(
         self,
@@ -150,9 +149,9 @@ class Engine(Protocol):
         tools: Sequence[Mapping[str, Any]],
         settings: ModelSettings,
     ) -> AsyncIterator[EngineEvent]:
-        """Ask once."""
+        """Send one request."""
         ...
 
     async def aclose(self) -> None:
-        """Let go of connections."""
+        """Close connections."""
         ...

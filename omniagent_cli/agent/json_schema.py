@@ -189,7 +189,7 @@ def _ignore(*_: Any) -> tuple[()]:
 
 
 def _guard(keyword: str, check: Callable[..., Any]) -> Callable[..., Iterator[Any]]:
-    def guarded(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[Any]:
+    def run(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[Any]:
         if next(_steps.get(), None) is None:
             raise _TooManySteps
         # OpenAPI 3.0 has Boolean exclusive bounds.
@@ -202,7 +202,7 @@ def _guard(keyword: str, check: Callable[..., Any]) -> Callable[..., Iterator[An
         except Exception:  # noqa: BLE001  # a malformed keyword can raise anything; it is ignored, see argument_errors
             return
 
-    return guarded
+    return run
 
 
 def _additional_properties(

@@ -1,4 +1,4 @@
-"""An event loop in a thread of its own, so that plain functions can use the asynchronous agent."""
+"""An event loop in a thread of its own, which lets synchronous functions use the asynchronous agent."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CLOSE_TIMEOUT_SECONDS = 5.0
 
 
 class LoopThread(ForkAware):
-    """Runs coroutines for callers that are not asynchronous; the thread starts with the first one.
+    """Runs coroutines for synchronous callers; the thread starts with the first coroutine.
 
     It ends when this object is closed or garbage-collected. A forked child starts one of its own.
     """
@@ -33,12 +33,12 @@ class LoopThread(ForkAware):
         register(self)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run to the end and return the result; Ctrl-C cancels the work, waits for its clean-up, then goes on up."""
+        """Run a coroutine and return its result; Ctrl-C cancels it, waits for its cleanup and is re-raised."""
         future = self.submit(work)
         try:
             return future.result()
         except CancelledError as error:
-            raise AgentError("the agent was closed before it was done") from error
+            raise AgentError("the agent was closed while the call was running") from error
         except BaseException:
             if not future.done():
                 future.cancel()
@@ -46,11 +46,11 @@ class LoopThread(ForkAware):
             raise
 
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Begin to run, and return where the result will be."""
+        """Schedule a coroutine and return the future of its result."""
         return asyncio.run_coroutine_threadsafe(work, self._started())
 
     def iterate(self, events: AsyncIterator[T]) -> Iterator[T]:
-        """Yield what an asynchronous iterator yields."""
+        """Yield the items of an asynchronous iterator."""
         end = object()
         closing = events.__aiter__()
         try:
@@ -58,14 +58,14 @@ class LoopThread(ForkAware):
                 event = self.run(_next_or(closing, end))
                 if event is end:
                     return
-                yield event  # type: ignore[misc]  # everything but the end mark is a T
+                yield event  # type: ignore[misc]  # everything except the sentinel is a T
         finally:
             close = getattr(closing, "aclose", None)
             if close is not None and not _exiting.is_set():
                 self.run(close())
 
     def _wait_for_cleanup(self) -> None:
-        """Wait until the cancelled work has finished cleaning up."""
+        """Wait until the cancelled tasks have finished their cleanup."""
         asyncio.run_coroutine_threadsafe(_other_tasks(), self._started()).result(timeout=10)
 
     def _started(self) -> asyncio.AbstractEventLoop:
@@ -82,15 +82,15 @@ class LoopThread(ForkAware):
             return self._loop
 
     def close(self) -> None:
-        """End what other threads still wait for, and stop the thread.
+        """Cancel all tasks and stop the thread.
 
-        One that is stuck in somebody's function is left to the end of the program.
+        A thread that is blocked in a user's function is abandoned until the program exits.
         """
         with self._lock:
             loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
         self._forget()
         if loop is not None and thread is not None:
-            # What will not be ended is left behind, and nobody can do anything about that.
+            # Tasks that ignore their cancellation are abandoned; a report of them would be useless at exit.
             loop.set_exception_handler(lambda _loop, _context: None)
             ending = asyncio.run_coroutine_threadsafe(_other_tasks(cancel=True), loop)
             with suppress(TimeoutError):
@@ -113,24 +113,24 @@ class LoopThread(ForkAware):
 
 _running: weakref.WeakSet[LoopThread] = weakref.WeakSet()
 _exiting = threading.Event()
-"""Set when the interpreter exits: no loop starts again for an iterator that is only then collected."""
+"""Set when the interpreter exits: an iterator collected after that must not start a loop again."""
 
 
 @atexit.register
 def _close_running() -> None:
-    """Close what a host program left open: finalizing the interpreter under a thread can crash it."""
+    """Close loops that the host program left open: finalizing the interpreter under a running thread can crash it."""
     _exiting.set()
     for loop_thread in list(_running):
         loop_thread.close()
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:
-    """Run a loop until it is stopped; what ends programs ends the task it is raised in, and goes on up where that is awaited."""
+    """Run a loop until it is stopped; `SystemExit` and `KeyboardInterrupt` end only the task that raised them."""
     while True:
         try:
             loop.run_forever()
         except (SystemExit, KeyboardInterrupt):
-            continue  # the loop lets these through; its other tasks would never be gone on with
+            continue  # the loop re-raises these; without this its other tasks would never resume
         loop.close()
         return
 
@@ -147,7 +147,7 @@ async def _wind_down(loop: asyncio.AbstractEventLoop) -> None:
 
 
 async def _other_tasks(*, cancel: bool = False) -> None:
-    """Wait, not for ever, until the other tasks of this loop have ended."""
+    """Wait a limited time until the other tasks of this loop have ended."""
     rest = asyncio.all_tasks() - {asyncio.current_task()}
     for task in rest:
         if cancel:

@@ -1,8 +1,8 @@
-"""Going on: how a turn ended, and what is needed to let a model go on from where it stopped.
+"""Resuming turns: how a turn ended, and what a model needs to continue it.
 
-An answer that goes on stays one message: it grows where it stands, and its ``extra`` tells where it was taken up
-again (``continued``: ``at`` in characters, the model, and what the provider had told until then). What the model is
-asked with is sent and never stored, because nobody said it.
+A continued answer stays one message: it is extended in place, and its ``extra`` records each continuation
+(``continued``: ``at`` in characters, the model, and the provider data up to that point). The instruction to continue
+is sent but never stored, because the user did not write it.
 """
 
 from __future__ import annotations
@@ -16,33 +16,33 @@ from omniagent_cli.models import Message
 from omniagent_cli.stores.store import SessionStore
 
 INSTRUCTION = (
-    "Your last answer stopped before its end. Go on with it from exactly where it stopped, as if it had not:"
-    " repeat nothing of it, do not greet or apologise, and do not mention this."
+    "Your last answer was cut off. Continue it from exactly where it stopped, as if it had not been cut off:"
+    " do not repeat any of it, do not greet or apologise, and do not mention this message."
 )
-"""What a model is asked with; sent after its partial answer."""
+"""The request to continue, sent after the partial answer."""
 
-_FIRST_LOOK = 16
-_TOLD_UNTIL_THEN = ("error", "continued")
+_FIRST_PAGE = 16
+_RESET_KEYS = ("error", "continued")
 
 
 class Ending(Enum):
-    """How a turn ended."""
+    """The state in which a turn ended."""
 
-    COMPLETE = "its answer is whole"
-    UNANSWERED = "it has no answer"
-    PARTIAL = "its answer was interrupted"
-    FAILED = "its answer failed in the middle"
-    CUT = "its answer was cut at the model's token limit"
-    IN_TOOLS = "it stopped among its tools"
+    COMPLETE = "the answer is complete"
+    UNANSWERED = "there is no answer"
+    PARTIAL = "the answer was interrupted"
+    FAILED = "the answer failed partway"
+    CUT = "the answer was cut at the model's token limit"
+    IN_TOOLS = "the turn stopped during its tool calls"
 
     @property
     def is_resumable(self) -> bool:
-        """Whether there is something to go on from; without an answer the question can only be asked again."""
+        """True if part of the turn can be continued; without an answer the message can only be sent again."""
         return self not in (Ending.COMPLETE, Ending.UNANSWERED)
 
 
 def ending(turn: Sequence[Message]) -> Ending:
-    """Return how a turn ended, from its messages; one without messages is whole."""
+    """Return how a turn ended, from its messages; a turn without messages is complete."""
     if not turn:
         return Ending.COMPLETE
     last = turn[-1]
@@ -60,72 +60,72 @@ def ending(turn: Sequence[Message]) -> Ending:
 
 
 def may_be_streaming(message: Message) -> bool:
-    """Tell whether an answer may be growing right now, in another program, for nothing says how it ended."""
+    """Return True if another program may still be writing this answer, because no end of it is recorded."""
     return message.status == "interrupted" and not (message.extra or {}).get("error")
 
 
 def read_turn(store: SessionStore, session_id: str, turn_id: str | None = None) -> list[Message]:
-    """Return the messages of a turn, its question first, without those of other writers among them.
+    """Return the messages of a turn, the user's first, without interleaved messages of other turns.
 
     Args:
-        store: where the session is.
-        session_id: the session; one that is not there has no turns.
-        turn_id: the turn; None takes that of the last question.
+        store: the store.
+        session_id: the session; a missing one has no turns.
+        turn_id: the turn; None selects that of the last user message.
     """
-    wanted = _FIRST_LOOK
+    limit = _FIRST_PAGE
     while True:
         try:
-            messages = store.messages(session_id, last=wanted)
+            messages = store.messages(session_id, last=limit)
         except SessionNotFound:
             return []
-        for place in reversed(range(len(messages))):
-            if _asks(messages[place], turn_id):
-                asked, *later = messages[place:]
-                return [asked, *(m for m in later if m.turn_id == asked.turn_id)]
-        if len(messages) < wanted:
+        for index in reversed(range(len(messages))):
+            if _starts_turn(messages[index], turn_id):
+                first, *later = messages[index:]
+                return [first, *(m for m in later if m.turn_id == first.turn_id)]
+        if len(messages) < limit:
             return []
-        wanted *= 4
+        limit *= 4
 
 
-def _asks(message: Message, turn_id: str | None) -> bool:
+def _starts_turn(message: Message, turn_id: str | None) -> bool:
     return message.role == "user" and turn_id in (None, message.turn_id)
 
 
 def resumable_turn(store: SessionStore, session_id: str, turn_id: str | None) -> list[Message]:
-    """Return the messages of a turn that a model can go on with.
+    """Return the messages of a turn that a model can continue.
 
     Raises:
-        UsageError: there is nothing to go on with; says why.
+        UsageError: there is nothing to continue; gives the reason.
     """
     turn = read_turn(store, session_id, turn_id)
     end = ending(turn)
     if not turn:
-        raise UsageError("there is nothing to go on with; this session has no question")
+        raise UsageError("nothing to continue: the session has no messages")
     if end is Ending.COMPLETE:
-        raise UsageError("there is nothing to go on with; the last answer is whole")
+        raise UsageError("nothing to continue: the last answer is complete")
     return turn
 
 
 def resumed_answer(partial: Message, model: str) -> Message:
-    """Return the message that a partial answer grows on as; the stored one stays until the first new piece."""
+    """Return the message that extends a partial answer; the stored one is replaced at the first new piece of text."""
     message = partial.copy()
     extra = message.extra or {}
-    told = {key: value for key, value in extra.items() if key not in _TOLD_UNTIL_THEN}
-    seam = {"at": len(partial.text), "model": model, **({"extra": told} if told else {})}
-    message.extra = {"continued": [*(extra.get("continued") or []), seam]}
+    previous = {key: value for key, value in extra.items() if key not in _RESET_KEYS}
+    entry = {"at": len(partial.text), "model": model, **({"extra": previous} if previous else {})}
+    message.extra = {"continued": [*(extra.get("continued") or []), entry]}
     return message
 
 
 def instruction() -> dict[str, Any]:
-    """Return what to send after a partial answer."""
+    """Return the message to send after a partial answer."""
     return {"role": "user", "content": INSTRUCTION}
 
 
 def add_usage(before: Mapping[str, Any] | None, usage: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the usage of an answer that was asked for twice."""
-    sums = dict(before or {})
+    """Return the summed token usage of an answer made by more than one request."""
+    total = dict(before or {})
     for key, value in usage.items():
-        known = sums.get(key)
-        both = isinstance(value, int) and isinstance(known, int)
-        sums[key] = known + value if both else value
-    return sums
+        earlier = total.get(key)
+        both = isinstance(value, int) and isinstance(earlier, int)
+        total[key] = earlier + value if both else value
+    return total

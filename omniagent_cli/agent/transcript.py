@@ -1,4 +1,4 @@
-"""Where a turn is written down: in a session of a store, or nowhere for a stateless question."""
+"""Transcripts: the storage of a turn's messages, in a session or, for a stateless turn, in memory."""
 
 from __future__ import annotations
 
@@ -21,49 +21,49 @@ from omniagent_cli.stores.store import SessionStore
 T = TypeVar("T")
 
 Attachments = Mapping[str, Mapping[str, Any]]
-"""Records by SHA-256; see `SessionStore.attachment`."""
+"""Attachment records by SHA-256; see `SessionStore.attachment`."""
 
 
 class Transcript(Protocol):
-    """What a turn needs of the place where it is written down."""
+    """The interface a turn uses to store and read messages."""
 
     session_id: str
     notices: list[str]
-    """What the person should know about where the words went; the turn hands them on."""
+    """Notices for the user about the storage of the turn; the turn yields them."""
 
     async def begin(self, content: Content) -> None:
-        """Write the question down, on disk, before anyone is asked."""
+        """Store the user's message durably before the model is called."""
         ...
 
     async def history(self, window: Window) -> list[dict[str, Any]]:
-        """Return what to send, the question last."""
+        """Return the messages to send, the current turn last."""
         ...
 
     async def resolve_attachments(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Return messages as they are sent: with the data of their attachments in them."""
+        """Return the messages with the data of their attachments inlined."""
         ...
 
     async def add(
         self, messages: list[Message], *, attachments: Attachments | None = None
     ) -> list[Message]:
-        """Write finished messages down, with what they refer to, and return them as stored."""
+        """Store complete messages and the attachments they refer to; return them as stored."""
         ...
 
     async def checkpoint(self, message: Message) -> Message:
-        """Write down how far an answer has come and return it as stored."""
+        """Store the current state of a streaming answer and return it as stored."""
         ...
 
     async def finish(self, message: Message, *, model: str | None = None) -> Message:
-        """Write the end of an answer down, with its own status, and return it as stored."""
+        """Store the final answer with its own status and return it as stored."""
         ...
 
     async def fail(self, status: str, error: str) -> None:
-        """Mark the question as one that got no answer."""
+        """Mark the user's message as unanswered."""
         ...
 
 
 class EphemeralTranscript:
-    """A turn that is kept nowhere."""
+    """An in-memory transcript of a stateless turn."""
 
     session_id = ""
 
@@ -73,45 +73,45 @@ class EphemeralTranscript:
         self._resolver = AttachmentResolver(lambda _: None)
 
     async def begin(self, content: Content) -> None:
-        """Remember the question for this turn."""
+        """Add the user's message."""
         self._messages.append(Message("user", content))
 
     async def history(self, window: Window) -> list[dict[str, Any]]:
-        """Return the turn so far."""
+        """Return the messages of the turn."""
         return select_records(self._messages, window)
 
     async def resolve_attachments(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Return messages with what was given with them."""
-        sent, told = self._resolver.resolve(records)
-        self.notices += told
+        """Return the messages with their attachments inlined."""
+        sent, notices = self._resolver.resolve(records)
+        self.notices += notices
         return sent
 
     async def add(
         self, messages: list[Message], *, attachments: Attachments | None = None
     ) -> list[Message]:
-        """Remember messages for this turn."""
+        """Add messages."""
         del attachments
         self._messages.extend(messages)
         return messages
 
     async def checkpoint(self, message: Message) -> Message:
-        """Nothing is kept."""
+        """Return the message unchanged; nothing is stored."""
         return message
 
     async def finish(self, message: Message, *, model: str | None = None) -> Message:
-        """Remember the answer for this turn."""
+        """Add the answer."""
         del model
         self._messages.append(message)
         return message
 
     async def fail(self, status: str, error: str) -> None:
-        """Nothing is kept."""
+        """Do nothing; nothing is stored."""
 
 
 class SessionTranscript:
-    """A turn in a session. The store is called in one worker thread, in order, so that nothing waits for it.
+    """A turn in a session. The store is called in one worker thread, in order, so that the event loop never blocks.
 
-    A question that was asked before and got no answer, a failed one, is not written down twice.
+    Sending an unanswered message again, after a failure, does not store it twice.
     """
 
     def __init__(
@@ -138,18 +138,18 @@ class SessionTranscript:
         self._written: list[Message] = []
 
     async def begin(self, content: Content) -> None:
-        """Write the question down, or find it again when it is a retry."""
+        """Store the user's message, or find the stored one if this is a retry."""
         await self._in_order(lambda: self._begin(content))
 
-    def _begin(self, given: Content) -> None:
-        content, attachments = detached(given)
+    def _begin(self, inline_content: Content) -> None:
+        content, attachments = detached(inline_content)
         repeated = self._unanswered(content)
         if repeated is not None:
             self._question = repeated
             self._uid = self._store.header(self.session_id).uid
             return
-        if told := self._rollover.apply(self._store, self.session_id):
-            self.notices.append(told)
+        if notice := self._rollover.apply(self._store, self.session_id):
+            self.notices.append(notice)
         question = Message("user", content)
         written = self._store.write(
             self.session_id, question, agent_id=self._agent_id, attachments=attachments
@@ -158,43 +158,43 @@ class SessionTranscript:
         self._question = written.messages[0]
 
     def _unanswered(self, content: Content) -> Message | None:
-        """Return the last question when it is this one and its turn ended without an answer."""
+        """Return the last user message if it has this content and its turn ended without an answer."""
         try:
             last = self._store.messages(self.session_id, last=8)
         except SessionNotFound:
             return None
-        asked = next((message for message in reversed(last) if message.role == "user"), None)
-        if asked is None or asked.content != content:
+        question = next((message for message in reversed(last) if message.role == "user"), None)
+        if question is None or question.content != content:
             return None
-        end = next(message for message in reversed(last) if message.turn_id == asked.turn_id)
-        return asked if end.status != "complete" and not may_be_streaming(end) else None
+        end = next(message for message in reversed(last) if message.turn_id == question.turn_id)
+        return question if end.status != "complete" and not may_be_streaming(end) else None
 
     async def resume(self, turn_id: str | None) -> Message | None:
-        """Go on with a turn instead of beginning one, and return the answer it had begun, if it had.
+        """Load an unfinished turn for resuming; return its partial answer, or None.
 
         Raises:
-            UsageError: there is nothing to go on with.
+            UsageError: there is nothing to continue.
         """
 
         def work() -> Message | None:
             turn = resumable_turn(self._store, self.session_id, turn_id)
             self._uid = self._store.header(self.session_id).uid
             self._question, *self._written = turn
-            begun = ending(turn) not in (Ending.IN_TOOLS, Ending.UNANSWERED)
-            return turn[-1] if begun else None
+            has_answer = ending(turn) not in (Ending.IN_TOOLS, Ending.UNANSWERED)
+            return turn[-1] if has_answer else None
 
         return await self._in_order(work)
 
     async def history(self, window: Window) -> list[dict[str, Any]]:
-        """Return the window of the session, this turn last."""
+        """Return the window of the session, the current turn last."""
         return await self._in_order(lambda: self._history(window))
 
     def _history(self, window: Window) -> list[dict[str, Any]]:
         question = self._question
         summary = summary_of(self._store, self.session_id)
         if summary and question and summary.up_to >= (question.position or 0):
-            summary = None  # none of ours: it would hide what is being asked
-        # Half as many again, because what two writers interleaved is regrouped before it is cut.
+            summary = None  # covers the message of this turn, which has to be sent
+        # More than the window holds, because interleaved turns are regrouped before the window is applied.
         stored = self._store.messages(
             self.session_id,
             last=window.max_messages + window.max_messages // 2 + 8,
@@ -205,7 +205,7 @@ class SessionTranscript:
         return chosen.records
 
     def _report_size(self, chosen: Selection, window: Window) -> None:
-        """Say once in a turn what the budget of tokens is too small for."""
+        """Add a notice, once per turn, if the token budget is too small for the message or the summary."""
         if self._size_reported or not (chosen.oversized_tokens or chosen.omitted_summary_tokens):
             return
         self._size_reported = True
@@ -213,16 +213,16 @@ class SessionTranscript:
         if chosen.oversized_tokens:
             self.notices.append(
                 f"the last message alone is about {chosen.oversized_tokens:,} tokens, more than {limit};"
-                " it is sent without what was said before"
+                " it is sent without earlier messages"
             )
         else:
             self.notices.append(
-                f"the summary of what was said before is about {chosen.omitted_summary_tokens:,} tokens, too many for {limit}"
-                " beside the question; it is not sent"
+                f"the summary of earlier messages is about {chosen.omitted_summary_tokens:,} tokens and does not fit"
+                f" into {limit} with this message; it is not sent"
             )
 
     def _with_turn(self, stored: list[Message]) -> list[Message]:
-        """Return messages with this turn last."""
+        """Return messages with the current turn last."""
         question = self._question
         if question is None:
             return stored
@@ -232,9 +232,9 @@ class SessionTranscript:
         return [*before, question, *self._written]
 
     async def resolve_attachments(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Return messages with their attachments, of which only those in the window are read."""
-        sent, told = await self._in_order(lambda: self._resolver.resolve(records))
-        self.notices += told
+        """Return the messages with their attachments inlined; only those in the window are read."""
+        sent, notices = await self._in_order(lambda: self._resolver.resolve(records))
+        self.notices += notices
         return sent
 
     async def add(
@@ -255,15 +255,15 @@ class SessionTranscript:
         return await self._in_order(work)
 
     async def checkpoint(self, message: Message) -> Message:
-        """Replace the growing answer in place."""
+        """Replace the stored partial answer in place."""
         return await self._in_order(lambda: self._write_checkpoint(message, final=False))
 
     async def finish(self, message: Message, *, model: str | None = None) -> Message:
-        """Replace the growing answer by its end; a model is pinned to a session that had none."""
+        """Replace the partial answer by the final one; set the session's model if it has none."""
 
         def work() -> Message:
             stored = self._write_checkpoint(message, final=True)
-            self._written = [m for m in self._written if m.id != stored.id]  # one that went on
+            self._written = [m for m in self._written if m.id != stored.id]  # a continued answer
             self._written.append(stored)
             if message.status == "complete":
                 self._clear_failure()
@@ -274,33 +274,33 @@ class SessionTranscript:
         return await self._in_order(work)
 
     def _clear_failure(self) -> None:
-        """Take back the mark of an earlier failure from the question."""
+        """Remove the mark of an earlier failure from the user's message."""
         question = self._question
         if question is not None and question.status != "complete":
             self._mark(question, "complete", None)
             question.status = "complete"
 
     def _mark(self, question: Message, status: str, error: str | None) -> None:
-        """Mark the question where it stands; somebody may have removed it meanwhile, then there is nothing to mark."""
-        place = question.position
-        if place is None:
+        """Set the status of the user's message; do nothing if it was removed by another program."""
+        position = question.position
+        if position is None:
             return
         with suppress(SessionNotFound, InvalidRecord):
-            standing = self._store.messages(self.session_id, after=place - 1, before=place + 1)
-            if any(message.id == question.id for message in standing):
-                self._store.set_message_status(self.session_id, place, status, {"error": error})
+            stored = self._store.messages(self.session_id, after=position - 1, before=position + 1)
+            if any(message.id == question.id for message in stored):
+                self._store.set_message_status(self.session_id, position, status, {"error": error})
 
     def _write_checkpoint(self, message: Message, *, final: bool) -> Message:
         self._set_turn_id(message)
         written = self._store.checkpoint(self.session_id, message, uid=self._uid or "", final=final)
         self._follow(written)
         (stored,) = written.messages
-        # Set here, in the worker: whoever waits may be cancelled, and must not store the answer twice.
+        # Set in the worker, because a cancelled caller must not store the answer a second time.
         message.position, message.record = stored.position, stored.record
         return stored
 
     async def fail(self, status: str, error: str) -> None:
-        """Mark the stored question, so that whoever looks sees what became of it."""
+        """Mark the stored user message with the status and the error."""
         question = self._question
         if question is not None:
             await self._in_order(lambda: self._mark(question, status, error))
@@ -310,19 +310,19 @@ class SessionTranscript:
             message.turn_id = self._question.turn_id
 
     def _follow(self, written: WriteResult) -> None:
-        """Follow the session when it was renamed or had to be recovered."""
+        """Follow the session if it was renamed or recovered."""
         if written.recovered:
             self.notices.append(
-                f"the session {self.session_id} was deleted meanwhile; this answer is kept in {written.session_id}"
+                f"session {self.session_id} was deleted during the turn; the turn is saved in {written.session_id}"
             )
         elif written.expired:
             self.notices.append(
-                f"the session {self.session_id} had expired; its old messages are gone, this is a new start"
+                f"session {self.session_id} had expired; its messages were removed and a new session started"
             )
         self.session_id, self._uid = written.session_id, written.uid
 
     async def _in_order(self, work: Callable[[], T]) -> T:
-        """Call the store in the worker; being cancelled meanwhile waits for what became of it, then tells."""
+        """Call the store in the worker; a cancellation waits for the result of the call and is then re-raised."""
         future = asyncio.get_running_loop().run_in_executor(self._worker, work)
         try:
             return await asyncio.shield(future)

@@ -1,4 +1,4 @@
-"""One turn: ask the model, run the tools it calls, until it answers; everything written down as it happens."""
+"""One turn: call the model and run its tool calls until it answers; every message is stored as it arrives."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ from omniagent_cli.errors import (
 from omniagent_cli.models import Content, Message, ToolCall
 
 CHECKPOINT_SECONDS = 1.0
-"""At most that much of a streaming answer can be lost when the machine goes away."""
+"""The interval of checkpoints of a streaming answer: the most that a power failure can lose."""
 
 MAX_TOOL_ROUNDS = 25
 
 _STOP_NOTICES = {
-    "length": "the answer was cut at the model's token limit; ask it to go on, or allow more with agent.max_tokens",
-    "content_filter": "the provider's content filter stopped the answer; ask in other words, or choose another model",
+    "length": "the answer was cut at the model's token limit; ask it to continue, or raise agent.max_tokens",
+    "content_filter": "the provider's content filter stopped the answer; rephrase the message, or choose another model",
 }
 
 
 @dataclass(slots=True)
 class Turn:
-    """Everything one turn works with."""
+    """The state and dependencies of one turn."""
 
     engine: Engine
     transcript: Transcript
@@ -63,17 +63,17 @@ class Turn:
     usage: Counter[str] = field(default_factory=Counter)
     partial: Message | None = None
     prepare: Callable[[str], AsyncGenerator[TurnEvent, None]] | None = None
-    """Called with the session's id when the question is stored, before the model is asked."""
+    """Called with the session id after the message is stored, before the model is called."""
     shorten: Callable[[str, ContextLengthExceeded], AsyncGenerator[TurnEvent, None]] | None = None
-    """Called when the request is too long: compacts the session, or raises the refusal with what to do."""
+    """Called if the request is too long: compacts the session, or raises the error with a hint."""
 
     async def run(self, content: Content | None) -> AsyncGenerator[TurnEvent, None]:
-        """Take a question to its answer; None goes on with the turn its transcript has taken up, from `partial`.
+        """Run the turn. With content=None, resume the turn loaded into the transcript, starting from `partial`.
 
         Raises:
-            ModelError: the model did not answer; the question, and what came, are stored.
-            ToolRoundsExceeded: it kept calling tools; everything so far is stored.
-            StoreError: something could not be written down.
+            ModelError: the request failed; the message and the partial answer are stored.
+            ToolRoundsExceeded: the limit of tool rounds was reached; the messages up to then are stored.
+            StoreError: a message could not be stored.
         """
         if content is not None:
             await self.transcript.begin(content)
@@ -82,11 +82,11 @@ class Turn:
         for text in await self._open_tools():
             yield Notice(text)
         async with aclosing(self._prepared()) as prepared:
-            async for told in prepared:
-                yield told
+            async for notice in prepared:
+                yield notice
         for _ in range(self.max_tool_rounds + 1):
             calls: Sequence[ToolCall] = ()
-            async with aclosing(self._ask()) as events:
+            async with aclosing(self._call_model()) as events:
                 async for event in events:
                     if isinstance(event, Message):
                         calls = event.tool_calls or ()
@@ -99,8 +99,8 @@ class Turn:
                 async for result in results:
                     yield result
         raise ToolRoundsExceeded(
-            f"the model called tools for more than {self.max_tool_rounds} rounds; what it did so far is kept,"
-            " ask it to go on or raise agent.max_tool_rounds"
+            f"the model called tools for more than {self.max_tool_rounds} rounds; the turn is saved, continue it"
+            " or raise agent.max_tool_rounds"
         )
 
     async def _prepared(self) -> AsyncGenerator[TurnEvent, None]:
@@ -116,22 +116,23 @@ class Turn:
             raise
 
     def _notices(self) -> list[Notice]:
-        told, self.transcript.notices[:] = [Notice(text) for text in self.transcript.notices], []
-        return told
+        notices = [Notice(text) for text in self.transcript.notices]
+        self.transcript.notices.clear()
+        return notices
 
     async def _open_tools(self) -> Sequence[str]:
-        """Find out what is offered, which may start servers; return what the person should know about it."""
+        """Load the tools, which may start servers, and return the notices."""
         try:
             return await self.toolbox.open()
         except (asyncio.CancelledError, OmniAgentError) as error:
             stopped = isinstance(error, asyncio.CancelledError)
             if self.partial is None:
-                what = ("interrupted", "interrupted") if stopped else ("failed", str(error))
-                await self.transcript.fail(*what)
+                status, reason = ("interrupted",) * 2 if stopped else ("failed", str(error))
+                await self.transcript.fail(status, reason)
             raise
 
-    async def _ask(self) -> AsyncGenerator[TurnEvent | Message, None]:
-        """Ask once; the last thing yielded is the stored answer."""
+    async def _call_model(self) -> AsyncGenerator[TurnEvent | Message, None]:
+        """Call the model once; the last item yielded is the stored answer."""
         partial, self.partial = self.partial, None
         answer = _StreamingAnswer(self.transcript, self.engine, partial)
         finished: Finished | None = None
@@ -147,14 +148,14 @@ class Turn:
                         yield event
             if finished is None or not finished.reason:
                 raise ModelUnreachable(
-                    f"{self.engine.name} stopped in the middle of its answer; what came is kept, ask again to retry"
+                    f"{self.engine.name} stopped in the middle of its answer; the partial answer is saved, ask again to retry"
                 )
         except ModelError as error:
-            told = explain_refusal(error, records, self.engine.name)
-            await answer.abort("failed", str(told))
-            if told is error:
+            explained = explain_refusal(error, records, self.engine.name)
+            await answer.abort("failed", str(explained))
+            if explained is error:
                 raise
-            raise told from error
+            raise explained from error
         except (asyncio.CancelledError, GeneratorExit):
             await answer.abort("interrupted", "interrupted")
             raise
@@ -165,20 +166,20 @@ class Turn:
         if finished.reason in _STOP_NOTICES:
             yield Notice(_STOP_NOTICES[finished.reason])
         elif not message.text and not message.tool_calls:
-            yield Notice("the model gave an empty answer; ask again, or choose another model")
+            yield Notice("the model returned an empty answer; ask again, or choose another model")
         yield message
 
     async def _request(
         self, records: list[dict[str, Any]], *, resuming: bool
     ) -> AsyncGenerator[TurnEvent | Finished, None]:
-        """Send a request; one that is too long is sent once more when the session was compacted.
+        """Send a request; if it is too long, compact the session and send it once more.
 
         Args:
             records: filled with the messages that are sent.
             resuming: the last of them is a partial answer to continue.
         """
         refused: ContextLengthExceeded | None = None
-        began = False
+        started = False
         for _ in range(2):
             if refused is not None and self.shorten is not None:
                 async with aclosing(self.shorten(self.transcript.session_id, refused)) as notices:
@@ -191,10 +192,10 @@ class Turn:
                 stream = self.engine.stream(records, self.toolbox.definitions(), self.settings)
                 async with aclosing(cast("Any", stream)) as events:
                     async for event in events:
-                        began = began or isinstance(event, TextDelta | ThinkingDelta)
+                        started = started or isinstance(event, TextDelta | ThinkingDelta)
                         yield event
             except ContextLengthExceeded as error:
-                if began:
+                if started:
                     raise error.with_hint("compact the session, and ask again") from error
                 if refused is not None or self.shorten is None:
                     raise error.with_hint(SHORTER_QUESTION) from error
@@ -214,7 +215,7 @@ class Turn:
         return records
 
     async def _run_tools(self, calls: Sequence[ToolCall]) -> AsyncGenerator[TurnEvent, None]:
-        """Run the calls of one answer side by side and store their results in order."""
+        """Run the tool calls of one response concurrently and store their results in order."""
         for call in calls:
             yield ToolCalled(call)
         tasks = {asyncio.create_task(self.toolbox.run(call)): call for call in calls}
@@ -227,7 +228,7 @@ class Turn:
             outcomes = [task.result() for task in tasks]
         except (
             BaseException
-        ):  # also what a program's `approve` raises: no call goes on unseen, none without a result
+        ):  # also an error of the caller's `approve`: every call is cancelled and gets a result
             for task in tasks:
                 task.cancel()
             outcomes = [
@@ -275,7 +276,7 @@ def _result(call: ToolCall, outcome: Outcome) -> Message:
 
 
 class _StreamingAnswer:
-    """The answer while it streams: kept on disk at its first piece and then every `CHECKPOINT_SECONDS`."""
+    """An answer while it streams: stored at its first piece and then every `CHECKPOINT_SECONDS`."""
 
     def __init__(
         self, transcript: Transcript, engine: Engine, partial: Message | None = None
@@ -284,8 +285,8 @@ class _StreamingAnswer:
         self._engine = engine
         self._pins_sessions = getattr(engine, "pins_sessions", True)
         model = engine.name
-        begun = Message("assistant", "", model=model)
-        self._message = begun if partial is None else resume.resumed_answer(partial, model)
+        new = Message("assistant", "", model=model)
+        self._message = new if partial is None else resume.resumed_answer(partial, model)
         self._resumed = partial is not None
         self._start = self._message.text
         self._pieces: list[str] = []
@@ -293,7 +294,7 @@ class _StreamingAnswer:
         self._ticker: asyncio.Task[None] | None = None
 
     async def add(self, text: str) -> None:
-        """Take a piece; the clock that keeps it runs beside the stream, so that a stall loses nothing."""
+        """Add a piece of text; checkpoints run in a task of their own, so that a stalled stream loses nothing."""
         self._pieces.append(text)
         self._dirty = True
         if self._ticker is None:
@@ -328,7 +329,7 @@ class _StreamingAnswer:
             await asyncio.wait([self._ticker])
 
     async def complete(self, finished: Finished) -> Message:
-        """Store the whole answer."""
+        """Store the complete answer."""
         await self._stop()
         self._set_model()
         message = self._message
@@ -346,11 +347,11 @@ class _StreamingAnswer:
         return await self._transcript.finish(message, model=model)
 
     async def abort(self, status: str, error: str) -> None:
-        """Store what there is of an answer that ends early; without any text, mark the question."""
+        """Store the partial answer with its error; if there is no text, mark the user's message instead."""
         await self._stop()
         text = "".join(self._pieces)
         if not text:
-            if not self._start:  # else it is stored as it was
+            if not self._start:  # else the earlier partial answer is stored already
                 await self._transcript.fail(status, error)
             return
         self._message.content = self._start + text

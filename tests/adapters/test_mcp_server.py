@@ -437,17 +437,17 @@ def test_other_commands_load_nothing_of_it(db):
     ("name", "arguments", "told"),
     [
         ("history", {}, "session_id is required"),
-        ("history", {"session_id": "s", "limit": -1}, "limit must be a whole number"),
-        ("history", {"session_id": "s", "limit": "all"}, "limit must be a whole number"),
+        ("history", {"session_id": "s", "limit": -1}, "must be an integer"),
+        ("history", {"session_id": "s", "limit": "all"}, "must be an integer"),
         ("history", {"session_id": ["s"]}, "session_id must be text"),
         ("history", {"session_id": "s\x00"}, "must not contain control characters"),
-        ("history", {"session_id": "x" * 5000}, "session_id has 5000 characters"),
+        ("history", {"session_id": "x" * 5000}, "session_id is too long: 5000 characters"),
         (
             "list",
             {"context": {"store": 1}, "scope": "all"},
-            "sessions_list has no parameter 'scope'",
+            "unknown parameter 'scope' of sessions_list",
         ),
-        ("search", {"query": "q" * 5000}, "query has 5000 characters"),
+        ("search", {"query": "q" * 5000}, "query is too long: 5000 characters"),
         ("metadata_set", {"session_id": "s", "key": "k"}, "value is required"),
     ],
 )

@@ -157,7 +157,7 @@ def test_a_lost_attachment_is_told_to_model_and_person():
     sent = model.requests[0][0]["content"]
     assert sent.count("this attachment is lost") == 2
     (notice,) = [event.text for event in events if isinstance(event, Notice)]
-    assert "is lost" in notice
+    assert "is missing from the session" in notice
 
 
 def test_an_imported_attachment_cannot_stand_for_another(files):
@@ -203,15 +203,21 @@ def test_the_content_decides_what_a_file_is(tmp_path, data, media_type):
         (lambda path: None, "No such file"),
         (lambda path: path.mkdir(), "directory"),
         (os.mkfifo, "pipe"),
-        (lambda path: path.write_bytes(b"\x7fELF\0"), "only text in UTF-8, pictures"),
-        (lambda path: path.write_bytes(b"caf\xe9"), "only text in UTF-8, pictures"),
+        (lambda path: path.write_bytes(b"\x7fELF\0"), "only UTF-8 text, pictures"),
+        (lambda path: path.write_bytes(b"caf\xe9"), "only UTF-8 text, pictures"),
         (lambda path: path.symlink_to("/dev/zero"), "device"),
         (lambda path: path.symlink_to(path), "Too many levels"),
         (lambda path: path.symlink_to("/proc/self/mem"), "Input/output error"),
-        (lambda path: path.write_bytes(b"x" * 1_000_001), "it has 1.0 MB, and a text may have 1.0"),
-        (lambda path: os.truncate(_made(path, PNG), 30_000_000), "has 30.0 MB, and a picture may"),
-        (lambda path: os.truncate(_made(path, b"%PDF-1.7\n\xff"), 20_000_001), "a PDF may have 20"),
-        (lambda path: path.write_bytes("ä".encode() * 10_000_001), "and a text may have 1.0 MB"),
+        (lambda path: path.write_bytes(b"x" * 1_000_001), "1.0 MB, more than 1.0 MB for a text"),
+        (
+            lambda path: os.truncate(_made(path, PNG), 30_000_000),
+            "30.0 MB, more than 20.0 MB for a picture",
+        ),
+        (
+            lambda path: os.truncate(_made(path, b"%PDF-1.7\n\xff"), 20_000_001),
+            "more than 20.0 MB for a PDF",
+        ),
+        (lambda path: path.write_bytes("ä".encode() * 10_000_001), "more than 1.0 MB for a text"),
     ],
 )
 def test_what_cannot_be_attached_is_told_in_a_line(tmp_path, make, told):
@@ -248,7 +254,7 @@ def test_names_that_are_none_are_told(name):
 def test_a_message_carries_only_so_much():
     """Attachments that are too large together are refused with both sizes."""
     large = Attachment("a.png", "image/png", bytes(13_000_000))
-    with pytest.raises(UsageError, match=r"26\.0 MB together, and a message may have 24\.0 MB"):
+    with pytest.raises(UsageError, match=r"too large: 26\.0 MB, at most 24\.0 MB per message"):
         compose("hi", [large, large])
 
 

@@ -192,8 +192,8 @@ def test_an_unanswered_question_is_answered(store):
 @pytest.mark.parametrize(
     ("messages", "told"),
     [
-        ([], "no question"),
-        ([Message("user", "q"), Message("assistant", "a")], "the last answer is whole"),
+        ([], "the session has no messages"),
+        ([Message("user", "q"), Message("assistant", "a")], "the last answer is complete"),
     ],
 )
 def test_nothing_to_go_on_with(store, messages, told):

@@ -114,7 +114,7 @@ def test_tools_work_over_both_transports(faithful, tmp_path):
             kinds = (await named(tools, "many_kinds").run()).splitlines()
             assert kinds == [
                 "words\ufffd]0;owned\ufffd",
-                "[image image/png, 9 bytes: not text, so it is not shown]",
+                "[image image/png, 9 bytes: binary, not shown]",
                 "note://1:",
                 "from a resource",
                 "[link to file:///var/log/x, 12 bytes]",
@@ -161,7 +161,8 @@ def test_a_server_does_not_get_the_keys_of_models(monkeypatch):
     assert '"MINE": "a t0k b"' in told
     assert '"PATH"' in told
     with pytest.raises(
-        ConfigError, match=r"mcp\.servers\.kind\.headers\.A names \$\{NOT_SET\}, which is not set"
+        ConfigError,
+        match=r"mcp\.servers\.kind\.headers\.A refers to \$\{NOT_SET\}, which is not set",
     ):
         calling(McpServer("kind", url="http://127.0.0.1:9", headers={"A": "${NOT_SET}"}))
 
@@ -201,12 +202,12 @@ def test_a_server_that_nobody_needs_is_not_started(tmp_path):
 @pytest.mark.parametrize(
     ("server", "words"),
     [
-        (McpServer("x", ("/no/such/program",)), "there is no program '/no/such/program'"),
+        (McpServer("x", ("/no/such/program",)), "program not found: '/no/such/program'"),
         (McpServer("x", ("/",)), "Permission denied"),
         (McpServer("x", ("a\0b",)), "embedded null byte"),
-        (evil("dies_at_start"), "it ended with exit code 3: Traceback: no \ufffd[31mdatabase"),
-        (evil("never_answers", start_seconds=0.5), "it did not answer within 0.5 s"),
-        (McpServer("x", GAME, start_seconds=1.0), "it wrote 'Welcome to the \ufffd[1mgame\ufffd[0m! Press any key'"),
+        (evil("dies_at_start"), "exit code 3: Traceback: no \ufffd[31mdatabase"),
+        (evil("never_answers", start_seconds=0.5), "no response within 0.5 s"),
+        (McpServer("x", GAME, start_seconds=1.0), "it printed 'Welcome to the \ufffd[1mgame\ufffd[0m! Press any key'"),
         (evil("other_version"), "Unsupported protocol version from the server: 1999-01-01"),
         (McpServer("x", url="http://127.0.0.1:9/mcp"), "All connection attempts failed"),
     ],
@@ -255,8 +256,8 @@ def test_a_server_that_dies_in_a_call_is_told_and_started_again(tmp_path):
             with pytest.raises(AgentError) as caught:
                 await tools[0].run()
             assert str(caught.value) == (
-                "the MCP server 'evil' ended before it answered; whether it did what was asked is not known:"
-                " it ended with exit code 9"
+                "the MCP server 'evil' ended before it answered; the call may or may not have run:"
+                " exit code 9"
             )
             assert (await tools[0].run()).startswith("alive as ")
 
@@ -276,7 +277,7 @@ def test_a_server_that_always_dies_is_left_alone():
             assert [text.endswith("exit code 9: out of memory") for text in told] == [True] * 4 + [
                 False
             ]
-            assert "ended 3 times without an answer and is not started again" in told[-1]
+            assert "ended 3 times without a response and will not be restarted" in told[-1]
             assert skill.details == ["out of memory"]
 
     asyncio.run(main())
@@ -371,7 +372,7 @@ def test_fifty_megabytes_are_an_error_of_that_call():
         async with opened(evil("huge")) as (_, tools):
             for how in ("head", "tail"):
                 with pytest.raises(
-                    AgentError, match="it answered with more than 16 MiB in one message"
+                    AgentError, match="the response is too large: more than 16 MiB in one message"
                 ):
                     await tools[0].run(how=how)
             assert await tools[0].run(how="small") == "small"
@@ -397,13 +398,13 @@ def test_lying_tools_are_left_out():
             assert tools[1].parameters["properties"]["a"]["description"] == "\ufffd]0;owned\ufffd"
             assert tools[0].parameters == {"type": "object", "properties": {}}
             told = [line.split(": ") for line in skill.excluded_tools]
-            assert {begin for begin, _, _ in told} == {"a tool of the MCP server evil is left out"}
-            assert [name for _, name, _ in told] == [
+            assert {tuple(line[:2]) for line in told} == {("MCP server evil", "tool not available")}
+            assert [line[2] for line in told] == [
                 "schema", "array", "properties", "required", "huge",
                 "a tool without a name", "a tool without a name", "go",
             ]  # fmt: skip
             assert await named(tools, "pattern").run() == 'ok\n{"a":"' + "a" * 60 + '!"}'
-            with pytest.raises(AgentError, match="gave an answer that is not MCP"):
+            with pytest.raises(AgentError, match="sent an invalid response"):
                 await tools[0].run()
 
     asyncio.run(main())
@@ -416,14 +417,14 @@ def test_a_server_of_many_broken_tools_is_told_in_a_few_lines():
         async with opened(evil("doubles")) as (skill, tools):
             assert len(tools) == 1
             assert len(skill.excluded_tools) == 9
-            assert skill.excluded_tools[-1] == "192 more tools of the MCP server evil are left out"
+            assert skill.excluded_tools[-1] == "MCP server evil: 192 more tools not available"
 
     asyncio.run(main())
 
 
 def test_an_answer_that_cannot_be_read_is_an_error_of_that_call():
     """Nobody waits for an answer that came and is broken."""
-    assert failure(evil("deep")) == "evil: its answer is broken or nested too deeply"
+    assert failure(evil("deep")) == "evil: the response is malformed or nested too deeply"
 
 
 def test_arguments_that_cannot_be_sent_harm_no_other_call(web):
@@ -537,7 +538,7 @@ def test_long_and_compressed_answers_over_http_are_errors_of_that_call(chat_serv
     async def main():
         async with opened(site.server) as (_, tools):
             for words in (
-                "more than 16 MiB",
+                "larger than 16 MiB",
                 "exceed",
                 "compressed",
                 "text/html",
@@ -593,7 +594,7 @@ def test_an_address_that_refuses_says_how(chat_server, code):
     web = chat_server(*[status(code)] * 5)
     told = failure(McpServer("web", url=f"{web.url}/chat/completions"))
     assert told.startswith("the MCP server 'web' could not be started: ")
-    assert f"it answers HTTP {code}" in told
+    assert f"HTTP {code}" in told
 
 
 # Parts.

@@ -69,7 +69,7 @@ def test_when_a_session_rolls_over(case):
 
 def test_no_time_at_all_is_refused():
     """A rule that would begin anew with every message is a mistake, and none is None."""
-    with pytest.raises(UsageError, match="None is never"):
+    with pytest.raises(UsageError, match="None disables it"):
         Rollover(idle=timedelta(0))
 
 
@@ -100,7 +100,7 @@ def test_what_was_said_becomes_a_session_of_its_own(store, clock):
         assert told(agent.stream_sync("first", "user-123")) == []
         clock.advance("9h")
         assert told(agent.stream_sync("second", "user-123")) == [
-            "after a long silence a new conversation begins; the one before is kept as user-123@2026-11-01"
+            "Started a new conversation after a long pause; the previous one is user-123@2026-11-01"
         ]
         assert told(agent.stream_sync("third", "user-123")) == []
     assert tally(store) == {

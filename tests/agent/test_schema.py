@@ -276,16 +276,16 @@ def _ring(x: Ring):
 @pytest.mark.parametrize(
     ("function", "why"),
     [
-        (_no_types, "its parameter x has no type; annotate it"),
-        (_any_number, "its parameter x takes any number of values"),
-        (_nameless, "its parameter x has a position and no name"),
-        (_foreign, "has the type complex, which JSON does not have"),
-        (_unknown, "its types cannot be read: name 'Nowhere' is not defined"),
-        (_keys, "has keys that are not text"),
+        (_no_types, "parameter x has no type; annotate it"),
+        (_any_number, "parameter x is variadic; declare each value"),
+        (_nameless, "parameter x is positional-only"),
+        (_foreign, "has the type complex, which has no JSON equivalent"),
+        (_unknown, "cannot resolve its types: name 'Nowhere' is not defined"),
+        (_keys, "has keys that are not strings"),
         (_ring, "has the type Ring, which contains itself"),
-        (_silent, "it has no docstring"),
-        (lambda: 1, "cannot be the name of a tool"),
-        (functools.partial(_silent, 1), "cannot be the name of a tool"),
+        (_silent, "it needs a docstring"),
+        (lambda: 1, "invalid tool name"),
+        (functools.partial(_silent, 1), "invalid tool name"),
     ],
 )
 def test_what_cannot_be_told_to_a_model_is_refused_when_defined(function, why):

@@ -85,7 +85,7 @@ def test_skill_is_called_sessions_and_needs_a_store():
     assert SessionsSkill().name == "sessions"
     with pytest.raises(UsageError, match="needs a store"):
         asyncio.run(SessionsSkill().open(None))
-    with pytest.raises(UsageError, match="'current' or 'all', not 'mine'"):
+    with pytest.raises(UsageError, match="invalid scope 'mine' of the sessions skill"):
         SessionsSkill(scope="mine")
 
 
@@ -111,7 +111,9 @@ def test_a_long_list_is_cut_and_the_total_is_true(store, tools):
         say(store, f"s{number}", "hello")
     listed = tools("list")
     assert (len(listed["sessions"]), listed["total"]) == (100, 103)
-    assert listed["note"] == "these are the 100 used last; sessions_search finds messages in all"
+    assert (
+        listed["note"] == "only the 100 most recently used are listed; sessions_search searches all"
+    )
 
 
 def test_removed_and_archived_sessions_are_not_listed(store, tools):
@@ -123,7 +125,7 @@ def test_removed_and_archived_sessions_are_not_listed(store, tools):
     assert tools("list") == {
         "sessions": [],
         "total": 0,
-        "note": "archived sessions are not listed: 1",
+        "note": "1 archived sessions are not listed",
     }
     assert tools("history", session_id="old")["total"] == 1
 
@@ -141,7 +143,7 @@ def test_a_damaged_session_is_counted_and_told(tmp_path):
         listed = Tools(store)("list")
     assert [session["id"] for session in listed["sessions"]] == ["good"]
     assert listed["total"] == 2
-    assert listed["note"].startswith("1 cannot be read: the session 'bad'")
+    assert listed["note"].startswith("1 damaged: the session 'bad'")
 
 
 def test_history(store, tools):
@@ -178,9 +180,9 @@ def test_history_limits(store, tools):
 def test_wrong_limits_are_refused(store, tools, limit):
     """A limit below zero, which stopped the seeds' program, or that is no whole number, is told."""
     say(store, "s", "one")
-    with pytest.raises(UsageError, match="limit must be a whole number, zero or more"):
+    with pytest.raises(UsageError, match="must be an integer, 0 or more"):
         tools("history", session_id="s", limit=limit)
-    with pytest.raises(UsageError, match="limit must be a whole number, zero or more"):
+    with pytest.raises(UsageError, match="must be an integer, 0 or more"):
         tools("search", query="one", limit=limit)
 
 
@@ -193,7 +195,10 @@ def test_long_histories_fit_a_result(store, tools):
     assert found["messages"][0]["content"].endswith("\n[cut: 28000 more characters]")
     assert found["returned"] == len(found["messages"]) < found["total"] == 11
     left_out = 11 - found["returned"]
-    assert found["note"] == f"the {left_out} oldest of these were too long to be returned as well"
+    assert (
+        found["note"]
+        == f"the {left_out} oldest of these are omitted, because the result would be too long"
+    )
 
 
 def test_attachments_are_named(store, tools):
@@ -226,8 +231,8 @@ def test_large_metadata_is_named_by_key(store, tools):
     store.set_metadata("s", "large", "x" * MAX_RESULT_CHARACTERS)
     found = tools("get", session_id="s")
     assert found["metadata"] == {}
-    assert found["note"].endswith("sessions_metadata_get reads one key of it: large")
-    with pytest.raises(UsageError, match="too many to be returned"):
+    assert found["note"].endswith("read one key with sessions_metadata_get: large")
+    with pytest.raises(UsageError, match="is too long to return"):
         tools("metadata_get", session_id="s", key="large")
 
 
@@ -331,7 +336,7 @@ def test_search(store, tools):
     ]
     assert tools("search", query="?!")["results"] == []
     cut = tools("search", query="green", limit=1)
-    assert (cut["returned"], cut["note"]) == (1, "there are more; these are the newest")
+    assert (cut["returned"], cut["note"]) == (1, "there are more; only the newest are returned")
 
 
 @pytest.mark.parametrize(
@@ -426,7 +431,7 @@ def test_the_scope_is_the_current_session(store):
             more = {"key": "k"} if "metadata" in name else {}
             more |= {"value": "v"} if name == "metadata_set" else {}
             more |= {"query": "green"} if name == "search" else {}
-            with pytest.raises(UsageError, match="only the session of this conversation may be"):
+            with pytest.raises(UsageError, match="only the session of this conversation can be"):
                 tools(name, session_id=other, **more)
     assert (store.count_messages("yours"), store.count()) == (1, 2)
 
@@ -503,7 +508,7 @@ def test_a_turn_cannot_delete_its_own_session(store):
     model = ScriptedModel(calls("delete", session_id="s"), "I could not.")
     with Agent(model, store=store, skills=[SessionsSkill(scope="all")], approve=yes) as agent:
         agent.process_with_session("s", "Delete this.")
-    assert "cannot be deleted now" in texts(store, "s")[2][1]
+    assert "cannot be deleted during a turn" in texts(store, "s")[2][1]
     assert texts(store, "s")[3] == ("assistant", "I could not.")
 
 

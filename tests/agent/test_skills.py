@@ -98,7 +98,7 @@ def test_a_skill_that_cannot_be_set_up_is_told_once(store, error, told):
     with Agent(model, store=store, skills=[Diary("bad", fails=error), Diary()]) as agent:
         first = list(agent.stream_sync("hi", "s"))
         second = list(agent.stream_sync("hi", "s"))
-    assert notices(first) == [f"the skill bad cannot be set up: {told}; its tools are left out"]
+    assert notices(first) == [f"cannot open the skill bad: {told}; its tools are not available"]
     assert notices(second) == []
     assert offered(model) == [["read_it"], ["read_it"]]
 
@@ -123,7 +123,7 @@ class Odd(Skill):
 @pytest.mark.parametrize(
     ("tools", "told"),
     [
-        ([print], "it brings what is no Tool"),
+        ([print], "it returned an object that is not a Tool"),
         (None, "TypeError: 'NoneType' object is not iterable"),
         (asyncio.CancelledError(), "it raised CancelledError"),
         (SystemExit(3), "SystemExit: 3"),
@@ -133,7 +133,7 @@ def test_a_skill_that_does_what_no_skill_should_is_left_out(store, capfd, tools,
     """The turn goes on without it, and what it prints stays out of the answer."""
     with Agent(ScriptedModel("Still here."), store=store, skills=[Odd(tools)]) as agent:
         events = list(agent.stream_sync("hi"))
-    assert notices(events) == [f"the skill odd cannot be set up: {told}; its tools are left out"]
+    assert notices(events) == [f"cannot open the skill odd: {told}; its tools are not available"]
     assert capfd.readouterr().out == ""
 
 
@@ -178,7 +178,7 @@ def test_a_skill_that_takes_too_long_is_left_out(store):
     with Agent(ScriptedModel("ok"), store=store, skills=[Slow("slow")]) as agent:
         told = notices(agent.stream_sync("hi", "s"))
     assert told == [
-        "the skill slow cannot be set up: it took longer than 0.01 s; its tools are left out"
+        "cannot open the skill slow: timed out after 0.01 s; its tools are not available"
     ]
 
 
@@ -216,9 +216,9 @@ def test_names_are_taken_by_the_first(store):
         told = notices(agent.stream_sync("hi", "s"))
     assert offered(model) == [["a", "b", "c"]]
     assert told == [
-        "the tool a of the skill one is left out: the agent itself has one of that name",
-        "the tool b of the skill two is left out: the skill one has one of that name",
-        "the tool no such name! of the skill two is left out: no model can be told that name",
+        "tool a of the skill one is not available: the agent has a tool of the same name",
+        "tool b of the skill two is not available: the skill one has a tool of the same name",
+        "tool no such name! of the skill two is not available: providers do not accept this name",
     ]
 
 
@@ -226,7 +226,7 @@ def test_an_agent_says_what_is_wrong_with_its_own_tools():
     """Two of a name, a name no provider takes, and plain functions are refused at once."""
     one = Tool("a", "", print)
     for tools, why in [
-        ([one, one], "there are two of that name"),
+        ([one, one], "duplicate name"),
         ([Tool("a b", "", print)], "1 to 64 letters"),
         ([print], "make one with @tool"),
     ]:
@@ -242,7 +242,7 @@ def test_switches_of_a_run(store):
     with Agent(model, store=store, skills=skills, toggles=only) as agent:
         told = notices(agent.stream_sync("hi", "s"))
     assert offered(model) == [["a", "c"]]
-    assert told == ["there is no tool or skill 'nope'; there are: a, b, c, d, one, two"]
+    assert told == ["unknown tool or skill 'nope'; available: a, b, c, d, one, two"]
     assert skills[2].happened == []  # what is disabled as a whole is not even set up
 
 
@@ -282,7 +282,7 @@ def test_what_cannot_be_switched_is_told(store):
     with Agent(
         ScriptedModel(), store=store, skills=[Diary("one", ("a", "b"))], toggles=off
     ) as agent:
-        with pytest.raises(UsageError, match="there is no tool or skill 'x'; there are: a, b, one"):
+        with pytest.raises(UsageError, match="unknown tool or skill 'x'; available: a, b, one"):
             switch(agent, "s", "x", on=False)
         with pytest.raises(UsageError, match="b is off in the settings"):
             switch(agent, "s", "b", on=True)
@@ -313,5 +313,5 @@ def test_a_tool_that_blocks_the_loop_of_the_skills_blocks_nothing_else(store):
     with Agent(model, store=store, skills=[Skill("s", [block])]) as agent:
         results = [e for e in agent.stream_sync("hi", "s") if isinstance(e, ToolReturned)]
         release.set()
-    assert results[0].message.text.startswith("error: block took longer than 0.05 s")
+    assert results[0].message.text.startswith("error: block timed out after 0.05 s")
     assert store.messages("s")[-1].text == "ok"

@@ -126,7 +126,7 @@ def test_recall_names_nothing(store):
     with Agent("recall", store=store, titles="current") as agent:
         agent.process_with_session("s", "hello")
         assert not agent._titles._tasks
-    with pytest.raises(UsageError, match="no language model"):
+    with pytest.raises(UsageError, match="not a language model"):
         Agent(ScriptedModel(), store=store, titles="recall")
 
 

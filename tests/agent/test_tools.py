@@ -40,7 +40,7 @@ ECHO = Tool("echo", "Say it again.", lambda text="": text)
 def test_unknown_tool_is_told_with_the_known_ones():
     """A call of a tool that is not there tells which are."""
     assert run(ECHO, name="shell") == Outcome(
-        "error: there is no tool 'shell'; the tools are: echo", failed=True
+        "error: unknown tool 'shell'; the tools are echo", failed=True
     )
 
 
@@ -69,7 +69,7 @@ def test_a_result_that_is_no_json_is_an_error():
     """What is neither text nor JSON is told to be that, with its type."""
     outcome = run(Tool("b", "", lambda: {1j}))
     assert outcome.failed
-    assert "it returned a set, which is neither text nor JSON" in outcome.text
+    assert "the tool returned a set, which is neither text nor JSON" in outcome.text
 
 
 class Hostile:
@@ -131,7 +131,7 @@ def test_slow_tool_times_out():
     async def slow():
         await asyncio.sleep(60)
 
-    assert run(Tool("t", "", slow, timeout_seconds=0.01)).text == "error: t took longer than 0.01 s"
+    assert run(Tool("t", "", slow, timeout_seconds=0.01)).text == "error: t timed out after 0.01 s"
 
 
 def test_long_result_is_cut_and_says_so():
@@ -145,12 +145,12 @@ def test_changing_tools_need_approval(effect):
     """A tool that writes or destroys runs only when the person allows it."""
     ran = []
     tool = Tool("t", "", lambda: ran.append(1) or "done", effect=effect)
-    does = "writes" if effect == "write" else "destroys"
+    effect_verb = "writes" if effect == "write" else "destroys"
     assert run(tool) == Outcome(
-        f"error: t {does}, and there is nobody to allow it",
+        f"error: t {effect_verb}, and there is no user to allow it",
         failed=True,
         approved=False,
-        approved_by="nobody",
+        approved_by="default",
     )
     assert ran == []
 
@@ -286,7 +286,7 @@ def test_a_plain_tool_that_hangs_is_given_up():
         text = run(of(hang, timeout_seconds=0.01)).text
     finally:
         release.set()
-    assert text == "error: hang took longer than 0.01 s, and may still be running"
+    assert text == "error: hang timed out after 0.01 s; it may still be running"
 
 
 def test_a_tool_that_hangs_does_not_keep_the_program():
@@ -323,7 +323,7 @@ def test_an_asynchronous_tool_that_will_not_stop_is_given_up(monkeypatch):
         return outcome.text
 
     assert asyncio.run(scenario()) == (
-        "error: stubborn took longer than 0.01 s, and may still be running"
+        "error: stubborn timed out after 0.01 s; it may still be running"
     )
 
 
@@ -419,7 +419,7 @@ def test_the_same_call_for_ever_is_stopped():
     calls = []
     texts = repeat(Tool("t", "", lambda: calls.append(1) or "same"), 8)
     assert len(calls) == 5
-    assert "was made 5 times and gave the same each time" in texts[5]
+    assert "was made 5 times with the same result" in texts[5]
     news = iter(range(100))
     assert repeat(Tool("t", "", lambda: next(news)), 8) == [str(n) for n in range(8)]
 
@@ -433,7 +433,7 @@ def test_a_refused_call_is_not_asked_about_again():
         return Decision(allowed=False, by="asked")
 
     texts = repeat(Tool("t", "", lambda: "done", effect="write"), 3, no)
-    assert texts == ["error: the person did not allow t"] * 3
+    assert texts == ["error: the user denied t"] * 3
     assert len(asked) == 1
 
 

@@ -157,7 +157,9 @@ def test_empty_answer_is_told_and_stored(store):
     """An answer of nothing is stored as empty text, with a notice."""
     with Agent(ScriptedModel(Say("")), store=store) as agent:
         events = list(agent.stream_sync("q", "s"))
-    assert Notice("the model gave an empty answer; ask again, or choose another model") in events
+    assert (
+        Notice("the model returned an empty answer; ask again, or choose another model") in events
+    )
     assert said(store, "s")[1] == ("assistant", "", "complete")
 
 
@@ -269,7 +271,7 @@ def test_deleted_meanwhile_goes_to_a_recovered_session(store):
     done = events[-1]
     assert isinstance(done, TurnDone)
     assert done.session_id.startswith("recovered-")
-    assert any(isinstance(e, Notice) and "was deleted meanwhile" in e.text for e in events)
+    assert any(isinstance(e, Notice) and "was deleted during the turn" in e.text for e in events)
     assert said(store, done.session_id) == [("assistant", "one two three", "complete")]
 
 
@@ -435,7 +437,9 @@ def test_closing_an_agent_ends_what_another_thread_asked(store, plain):
         await asyncio.sleep(60)
 
     def ask():
-        with pytest.raises(AgentError, match="the agent was closed before it was done") as raised:
+        with pytest.raises(
+            AgentError, match="the agent was closed while the call was running"
+        ) as raised:
             agent.process_with_session("s", "go")
         told.append(raised.value)
 
@@ -459,7 +463,7 @@ def test_a_closed_agent_says_so(store):
     agent = Agent(ScriptedModel("never said"), store=store)
     agent.close()
     for ask in (lambda: agent.process("hi"), lambda: agent.process_with_session("s", "hi")):
-        with pytest.raises(UsageError, match="this agent was closed"):
+        with pytest.raises(UsageError, match="the agent is closed"):
             ask()
     agent.close()
     assert store.count() == 0

@@ -93,9 +93,9 @@ def test_a_failed_question_is_not_doubled_by_asking_again(ask, chat_server, stor
 
 
 ODD_ENDS = {
-    "length": (answer("Once upon", finish="length"), "Once upon\n", "the answer was cut at the model's token limit; ask it to go on, or allow more with agent.max_tokens", "length"),
-    "content_filter": (answer("I", finish="content_filter"), "I\n", "the provider's content filter stopped the answer; ask in other words, or choose another model", "content_filter"),
-    "empty": (answer(), "", "the model gave an empty answer; ask again, or choose another model", None),
+    "length": (answer("Once upon", finish="length"), "Once upon\n", "the answer was cut at the model's token limit; ask it to continue, or raise agent.max_tokens", "length"),
+    "content_filter": (answer("I", finish="content_filter"), "I\n", "the provider's content filter stopped the answer; rephrase the message, or choose another model", "content_filter"),
+    "empty": (answer(), "", "the model returned an empty answer; ask again, or choose another model", None),
 }  # fmt: skip
 
 

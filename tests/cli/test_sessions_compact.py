@@ -53,7 +53,7 @@ def test_the_summary_is_printed_kept_and_sent(served, spoken, chat_server):
     )
     served(server, "ask", "-s", "s", "next")
     first, second = server.chats()
-    assert first["messages"][0]["content"].endswith("in particular: keep the numbers")
+    assert first["messages"][0]["content"].endswith("instructions: keep the numbers")
     assert "tools" not in first
     texts = [message["content"] for message in second["messages"]]
     assert texts[0].endswith("They counted.")
@@ -96,11 +96,11 @@ def test_what_cannot_be_summed_up_is_one_line(served, spoken, chat_server, run, 
     ran = served(server, "sessions", "compact", "s", "-m", "recall")
     assert (ran.code, ran.err) == (
         2,
-        "omniagent: error: recall is not a language model and cannot summarise; name one that can: -m MODEL\n",
+        "omniagent: error: recall is not a language model and cannot summarize; choose another: -m MODEL\n",
     )
     spoken.append("one", {"role": "user", "content": "q"})
     ran = served(server, "sessions", "compact", "one")
-    assert "there is nothing to sum up in 'one'" in ran.err
+    assert "nothing to compact in 'one'" in ran.err
     assert spoken.last_summary("s") is None
 
 
@@ -142,7 +142,7 @@ def test_a_session_rolls_over_when_configured(served, chat_server, run, store, m
     ran = served(server, "ask", "-s", "s", "new")
     assert ran.out == "one\n"
     assert ran.err == (
-        f"after a long silence a new conversation begins; the one before is kept as {aside}\n"
+        f"Started a new conversation after a long pause; the previous one is {aside}\n"
     )
     assert served(server, "ask", "-s", "s", "more").err == ""
     assert [m["content"] for m in server.chats()[0]["messages"]] == ["new"]

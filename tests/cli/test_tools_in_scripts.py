@@ -217,7 +217,7 @@ def test_settings_switch_tools_off(program, chat_server, plugins):
 def test_a_name_that_is_no_tool_is_told(program, chat_server, plugins):
     """A typing error in --tools is told with what there is."""
     done = ask(program, chat_server(answer("ok")), "--tools", "wisper", "hi", plugins=plugins)
-    assert "there is no tool or skill 'wisper'; there are: long, sessions, " in done.stderr.decode()
+    assert "unknown tool or skill 'wisper'; available: long, sessions, " in done.stderr.decode()
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def test_compact_says_what_it_covers_and_loses_nothing(talk: Talk) -> None:
         "the summary is sent instead of the messages up to #3 (4 messages) from now on; 10 tokens in, 5 out; "
         "/history shows it; no message was removed"
     ) in shown
-    assert model.requests[4][0]["content"].endswith("in particular: keep the numbers")
+    assert model.requests[4][0]["content"].endswith("instructions: keep the numbers")
     assert [m["content"] for m in model.requests[5]][2:] == ["c", "3", "d", "4", "e"]
     assert talk.texts() == ["a", "1", "b", "2", "c", "3", "d", "4", "e", "5"]
     history = talk.out[talk.out.index("user · #0") :]
@@ -75,7 +75,7 @@ def test_compact_where_there_is_nothing(talk: Talk) -> None:
     """A session without messages, with one turn, or with recall, says so in one line."""
     shown = talk.chat("/compact", "a", "/compact")
     assert "'user-123' has no messages yet" in shown
-    assert "its newest turn is always sent whole" in shown
+    assert "the newest turn is always sent in full" in shown
 
 
 def test_usage_by_model_and_of_the_last_turn(talk: Talk) -> None:

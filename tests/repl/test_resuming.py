@@ -202,7 +202,7 @@ def test_continue_with_another_model(talk: Talk) -> None:
         ([], "this session has no question"),
         (
             [Message("user", "q", status="failed")],
-            "it has no answer; /retry asks the question again",
+            "there is no answer; /retry asks the question again",
         ),
         ([Message("user", "q"), Message("assistant", "a")], "the last answer is complete"),
     ],

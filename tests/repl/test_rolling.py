@@ -51,7 +51,7 @@ def test_a_chat_goes_on_in_the_new_conversation(talk: Talk, clock: FakeClock) ->
         "/undo",
         open_agent=lambda _: Agent(model, store=talk.store, rollover=RULE),
     )
-    told = f"after a long silence a new conversation begins; the one before is kept as {BEFORE}"
+    told = f"Started a new conversation after a long pause; the previous one is {BEFORE}"
     assert shown.count(told) == 1
     assert "another program" not in shown
     assert talk.texts(BEFORE) == ["first", "1"]

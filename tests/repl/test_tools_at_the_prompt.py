@@ -85,7 +85,7 @@ def test_tools_are_switched_for_the_session(talk: Talk, with_skills, model) -> N
     [
         ("/tools off", "/tools takes on or off and a name"),
         ("/tools maybe look", "/tools takes on or off and a name"),
-        ("/tools off nope", "there is no tool or skill 'nope'; there are: hands, look, smash"),
+        ("/tools off nope", "unknown tool or skill 'nope'; available: hands, look, smash"),
     ],
 )
 def test_wrong_words_are_told(talk: Talk, with_skills, line: str, told: str) -> None:
@@ -98,7 +98,7 @@ def test_on_tries_a_failed_skill_again(talk: Talk, with_skills, model) -> None:
     """A skill that could not be set up is tried again when the person asks for it."""
     talk.chat("hi", "/tools on moody", "hi", open_agent=with_skills(Moody("moody")))
     assert offered(model) == [[], ["sulk"]]
-    assert talk.err.count("the skill moody cannot be set up: not now") == 1
+    assert talk.err.count("cannot open the skill moody: not now") == 1
 
 
 def test_recall_is_said_to_use_none(talk: Talk) -> None:

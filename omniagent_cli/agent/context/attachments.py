@@ -1,7 +1,7 @@
-"""Attachments: files made into the content of a question, and what stored references stand for when it is sent.
+"""Attachments: files as the content of a message, and the data of stored references when a message is sent.
 
-Text goes into the message's text, in a fence that nothing in it closes, so that every model can read it and every
-search finds it. Pictures and PDFs become content parts; how those are stored is said in `omniagent_cli.models.parts`.
+Text files are added to the message's text in a fence, so that every model can read them and every search finds them.
+Pictures and PDFs become content parts; `omniagent_cli.models.parts` documents how those are stored.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from omniagent_cli.models import (
 from omniagent_cli.text.sanitize import cut, one_line
 
 MAX_TEXT_BYTES = 1_000_000
-"""Of one text file: about 250,000 tokens, which is the whole window of most models."""
+"""The maximum size of a text file: about 250,000 tokens, the whole window of most models."""
 
 MAX_FILE_BYTES = 20_000_000
-"""Of one picture or PDF: what the providers take in one request (Google 20 MB, OpenAI 50 MB, Anthropic 32 MB)."""
+"""The maximum size of a picture or PDF; the limits of requests are 20 MB (Google), 50 MB (OpenAI), 32 MB (Anthropic)."""
 
 MAX_MESSAGE_BYTES = 24_000_000
-"""Of all attachments of a message: in base64 they are a third longer, and 32 MB is a request's limit at Anthropic."""
+"""The maximum size of a message's attachments: base64 adds a third, and Anthropic's limit of a request is 32 MB."""
 
 PICTURE = "image_url"
 _NAME_LENGTH = 120
@@ -51,19 +51,19 @@ _MAGIC = (
     ("image/webp", re.compile(rb"RIFF.{4}WEBP", re.DOTALL)),
     ("application/pdf", re.compile(rb"%PDF-\d")),
 )
-_TAKES = "text in UTF-8, pictures (PNG, JPEG, GIF, WebP) and PDF files can be"
+_SUPPORTED = "UTF-8 text, pictures (PNG, JPEG, GIF, WebP) and PDF files are supported"
 _KINDS = {PICTURE: "image", "file": "file", "input_audio": "sound"}
 
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A file to go with a question, as it was when it was read.
+    """A file for a message, with its content at the time it was read.
 
     Attributes:
-        name: without its directories, on one line, harmless.
-        media_type: told from the content; ``text/plain`` for any text.
-        text: what a text file says; None for a picture or a PDF.
-        suffix: the name's ending, which says what language a text is in.
+        name: the file name without directories, sanitized, on one line.
+        media_type: detected from the content; ``text/plain`` for any text.
+        text: the text of a text file; None for a picture or a PDF.
+        suffix: the extension of the name, which gives the language of a text.
     """
 
     name: str
@@ -74,13 +74,13 @@ class Attachment:
 
     @property
     def label(self) -> str:
-        """What it is, in one line: ``[image: cat.png, 120 kB]``."""
+        """A one-line description: ``[image: cat.png, 120 kB]``."""
         if self.text is not None:
             return f"[text: {self.name}, {size_text(len(self.data))}]"
         return part_label(self.part(), sized=True)
 
     def part(self) -> dict[str, Any]:
-        """Return a picture or a PDF as a content part with its data in it."""
+        """Return a picture or PDF as a content part with its data."""
         url = f"data:{self.media_type};base64,{b64encode(self.data).decode()}"
         facts = {"name": self.name, "media_type": self.media_type, "size": len(self.data)}
         if self.media_type.startswith("image/"):
@@ -88,17 +88,17 @@ class Attachment:
         return {"type": "file", "file": {"filename": self.name, "file_data": url}, **facts}
 
     def fenced(self) -> str:
-        """Return a text file in a fence, with its name above."""
+        """Return a text file in a fence, preceded by its name."""
         from omniagent_cli.formats.writers.markdown import fenced
 
         return f"{self.name}:\n{fenced(self.text or '', self.suffix)}"
 
 
 def read_attachment(path: str | os.PathLike[str]) -> Attachment:
-    """Read a file that is to go with a question; ``~`` is the home directory.
+    """Read a file for a message; ``~`` is the home directory.
 
     Raises:
-        UsageError: it cannot be read, is too large, or is of a kind that cannot be attached; says which.
+        UsageError: it cannot be read, is too large, or has an unsupported type; gives the reason.
     """
     name = os.fspath(path)
     shown = one_line(name)
@@ -108,13 +108,13 @@ def read_attachment(path: str | os.PathLike[str]) -> Attachment:
     if not media_type and len(data) > MAX_FILE_BYTES and b"\0" not in data:
         _check_size(
             data, MAX_TEXT_BYTES, name, "text"
-        )  # what is cut off need not be text to its end
+        )  # only the beginning was read, so it cannot be decoded
     text = utf8_text(data) if not media_type or _is_only_text(data) else None
     if text is not None:
         _check_size(data, MAX_TEXT_BYTES, name, "text")
         return Attachment(own_name, "text/plain", data, text, _suffix(Path(name)))
     if not media_type:
-        raise UsageError(f"cannot attach {shown!r}: only {_TAKES}")
+        raise UsageError(f"cannot attach {shown!r}: only {_SUPPORTED}")
     _check_size(data, MAX_FILE_BYTES, name, "picture" if media_type.startswith("image/") else "PDF")
     return Attachment(own_name, media_type, data)
 
@@ -124,7 +124,7 @@ def _media_type(data: bytes) -> str:
 
 
 def _is_only_text(data: bytes) -> bool:
-    """Tell whether something that begins like a picture or a PDF is a text: those have ends that no text has."""
+    """Return True for text that begins like a PDF or a picture but lacks the end of one."""
     return not (data.startswith(b"%PDF-") and b"%%EOF" in data[-2048:])
 
 
@@ -133,10 +133,10 @@ def _check_size(data: bytes, most: int, name: str, kind: str) -> None:
         return
     try:
         size = size_text(max(len(data), Path(name).expanduser().stat().st_size))
-    except OSError:  # it went meanwhile
+    except OSError:  # removed since it was read
         size = f"over {size_text(len(data) - 1)}"
     raise UsageError(
-        f"cannot attach {one_line(name)!r}: it has {size}, and a {kind} may have {size_text(most)}; attach a part of it"
+        f"cannot attach {one_line(name)!r}: {size}, more than {size_text(most)} for a {kind}; attach a part of it"
     )
 
 
@@ -146,27 +146,27 @@ def _suffix(path: Path) -> str:
 
 
 def check_total_size(attachments: Iterable[Attachment]) -> None:
-    """Refuse more than one message can carry.
+    """Check that one message can carry the attachments.
 
     Raises:
-        UsageError: they are too large together.
+        UsageError: their total size is too large.
     """
     size = sum(len(attachment.data) for attachment in attachments)
     if size > MAX_MESSAGE_BYTES:
         raise UsageError(
-            f"the attachments have {size_text(size)} together, and a message may have {size_text(MAX_MESSAGE_BYTES)};"
-            " spread them over several"
+            f"the attachments are too large: {size_text(size)}, at most {size_text(MAX_MESSAGE_BYTES)} per message;"
+            " send several messages"
         )
 
 
-def compose(question: str, attachments: Sequence[Attachment]) -> Content:
-    """Return the content of a question: one text, or parts when there are pictures or PDFs.
+def compose(text: str, attachments: Sequence[Attachment]) -> Content:
+    """Return the content of a message: text, or parts if there are pictures or PDFs.
 
     Raises:
-        UsageError: the attachments are too large together.
+        UsageError: the total size of the attachments is too large.
     """
     check_total_size(attachments)
-    texts = [question, *(a.fenced() for a in attachments if a.text is not None)]
+    texts = [text, *(a.fenced() for a in attachments if a.text is not None)]
     text = "\n\n".join(piece for piece in texts if piece.strip())
     parts = [attachment.part() for attachment in attachments if attachment.text is None]
     if not parts:
@@ -174,26 +174,26 @@ def compose(question: str, attachments: Sequence[Attachment]) -> Content:
     return [{"type": "text", "text": text}, *parts] if text else parts
 
 
-def attach(question: str, *paths: str | os.PathLike[str]) -> Content:
-    """Return a question with files, for `Agent.process` and its relatives.
+def attach(text: str, *paths: str | os.PathLike[str]) -> Content:
+    """Return a message with files, for `Agent.process` and similar methods.
 
-    Text files go into the text; pictures (PNG, JPEG, GIF, WebP) and PDF files become content parts of Chat
-    Completions, with the data in them. A session keeps that data once, however often it is used.
+    Text files are added to the text; pictures (PNG, JPEG, GIF, WebP) and PDF files become chat-completions content parts
+    with their data. A session stores the data once, however often it is used.
 
     Raises:
-        UsageError: a file cannot be read, is too large, or is of another kind.
+        UsageError: a file cannot be read, is too large, or has an unsupported type.
     """
-    return compose(question, [read_attachment(path) for path in paths])
+    return compose(text, [read_attachment(path) for path in paths])
 
 
-# On the way to the model.
+# Sending.
 
 
 class AttachmentResolver:
-    """The attachments of one session, read when they are sent and once a turn.
+    """The attachments of one session, loaded when they are sent and cached for a turn.
 
     Args:
-        load: returns the record of a SHA-256 in hex; see `SessionStore.attachment`.
+        load: returns the record for a SHA-256 in hex; see `SessionStore.attachment`.
     """
 
     def __init__(self, load: Callable[[str], Any]) -> None:
@@ -202,7 +202,7 @@ class AttachmentResolver:
         self._reported: set[str] = set()
 
     def __call__(self, sha256: str) -> Any:
-        """Return an attachment's record; None when it is lost or damaged."""
+        """Return the record of an attachment; None if it is missing or damaged."""
         if sha256 not in self._known:
             try:
                 self._known[sha256] = self._load(sha256)
@@ -213,28 +213,28 @@ class AttachmentResolver:
     def resolve(
         self, records: Sequence[Mapping[str, Any]]
     ) -> tuple[list[dict[str, Any]], list[str]]:
-        """Return messages as a model is sent them, and what the person should be told of lost attachments, once."""
+        """Return messages with attachments inlined, and a notice for each missing attachment not reported before."""
         missing: list[str] = []
         sent = []
         for record in records:
             content, lost = inlined(record.get("content", ""), self)
             sent.append({**record, "content": published(content)})
             missing += lost
-        told = [label for label in dict.fromkeys(missing) if label not in self._reported]
-        self._reported.update(told)
+        new = [label for label in dict.fromkeys(missing) if label not in self._reported]
+        self._reported.update(new)
         return sent, [
-            f"{one_line(label)} is lost: its data is not in the session any more" for label in told
+            f"{one_line(label)} is missing from the session; sent without it" for label in new
         ]
 
 
 def resolve_attachments(content: Content, load: Callable[[str], Any]) -> Content:
-    """Return a stored content with its data in it, so that it can be asked again where the data may not be."""
+    """Return stored content with its attachments inlined, so that it can be sent in another session."""
     return inlined(content, AttachmentResolver(load))[0]
 
 
-# When the model takes none.
+# Rejection by the provider.
 
-_REFUSING = frozenset({400, 413, 415, 422})
+_REJECTING_STATUSES = frozenset({400, 413, 415, 422})
 _ABOUT_PARTS = re.compile(
     r"image|vision|multimodal|mmproj|\bpdf\b|\bfiles?\b|\baudio\b", re.IGNORECASE
 )
@@ -243,11 +243,11 @@ _ABOUT_PARTS = re.compile(
 def explain_refusal(
     error: ModelError, records: Iterable[Mapping[str, Any]], model: str
 ) -> ModelError:
-    """Return a refusal with what to do when the attachments may be the reason, any other error as it is."""
+    """Return the error with a hint if attachments may be the reason, otherwise unchanged."""
     too_long = isinstance(error, ContextLengthExceeded) and error.status != 413
     if too_long or not isinstance(error, ModelRefused):
         return error
-    if error.status not in _REFUSING and not _ABOUT_PARTS.search(str(error)):
+    if error.status not in _REJECTING_STATUSES and not _ABOUT_PARTS.search(str(error)):
         return error
     kinds = [
         part.get("type") for record in records for part in other_parts(record.get("content", ""))

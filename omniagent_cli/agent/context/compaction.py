@@ -1,4 +1,4 @@
-"""Compacting: the model sums up the older chosen of a session, and the summary is sent instead. All messages stay."""
+"""Compaction: the model summarizes the older part of a session, and the summary is sent instead. No message is removed."""
 
 from __future__ import annotations
 
@@ -39,32 +39,32 @@ from omniagent_cli.text.sanitize import one_line
 T = TypeVar("T")
 
 MAX_AUTOMATIC_REQUESTS = 8
-"""The most requests before a turn that are sent without being requested."""
+"""The maximum number of requests of an automatic compaction."""
 
 SHORTER_QUESTION = (
     "shorten the question, offer fewer tools (--no-tools), or choose a model with a longer context"
     " (--model)"
 )
-"""The next step where there is nothing older to compact, or where that did not help."""
+"""The hint if there is nothing older to compact, or compaction did not help."""
 
 _TOO_LONG = (400, 413, 422)
-"""How providers refuse a request that is longer than the model takes."""
+"""The HTTP statuses with which providers reject a request that is too long."""
 
 Progress = Callable[[int, int], object]
-"""Told how many messages are summed up, of how many."""
+"""Called with the number of messages summarized and the total."""
 
 
 @dataclass(frozen=True, slots=True)
 class CompactionResult:
-    """What a compaction did.
+    """The result of a compaction.
 
     Attributes:
-        messages: how many messages the summary stands for.
-        position: of the last of them.
-        added: how many of them no earlier summary stood for.
-        summary: its text.
-        model: who wrote it.
-        usage: the tokens it took, all requests together.
+        messages: the number of messages that the summary covers.
+        position: the position of the last of them.
+        added: the number of them that no earlier summary covered.
+        summary: the text.
+        model: the model that wrote it.
+        usage: the token usage of all requests.
     """
 
     session_id: str
@@ -77,12 +77,12 @@ class CompactionResult:
 
 
 class Compaction:
-    """Sums sessions of a store up.
+    """Summarizes sessions of a store.
 
     Args:
-        store: where they are.
-        worker: the one thread in which the store is called.
-        settings: how to ask the model.
+        store: the store.
+        worker: the only thread in which the store is called.
+        settings: the model settings.
     """
 
     def __init__(self, store: SessionStore, worker: Executor, settings: ModelSettings) -> None:
@@ -100,28 +100,28 @@ class Compaction:
         instructions: str = "",
         progress: Progress | None = None,
     ) -> CompactionResult:
-        """Sum up all but the newest turns of a session, on top of its last summary.
+        """Summarize all but the newest turns of a session, extending its last summary.
 
         Raises:
-            UsageError: there is nothing to sum up, or the model is none.
-            ModelError: it gave no summary; everything is as it was.
-            SessionConflict: messages it was about went meanwhile; everything is as it was.
+            UsageError: there is nothing to summarize, or the model is `recall`.
+            ModelError: the request failed; nothing changed.
+            SessionConflict: messages of the range were removed; nothing changed.
         """
         if engine.name == RECALL:
             raise UsageError(
-                "recall is not a language model and cannot summarise; name one that can: -m MODEL"
+                "recall is not a language model and cannot summarize; choose another: -m MODEL"
             )
         chosen = await self._call(lambda: range_to_compact(self._store, session_id, window))
         if chosen is None:
             raise UsageError(
-                f"there is nothing to sum up in {one_line(session_id)!r}: its newest turn is always sent whole"
+                f"nothing to compact in {one_line(session_id)!r}: the newest turn is always sent in full"
             )
         return await self._compact(session_id, engine, window, chosen, instructions, progress)
 
     async def before_turn(
         self, session_id: str, engine: Engine, window: Window
     ) -> AsyncGenerator[Notice, None]:
-        """Sum up what is older when the window is full to the share that was configured; a failure is only told."""
+        """Compact a session whose window is full to the configured share; a failure is only reported."""
         if window.compact_at is None or engine.name == RECALL or session_id in self._failed:
             return
         try:
@@ -133,7 +133,7 @@ class Compaction:
             if chosen.tokens > MAX_AUTOMATIC_REQUESTS * chunk_tokens(window):
                 self._failed.add(session_id)
                 yield Notice(
-                    "the older messages are too many to compact automatically; compact the session to do it"
+                    "too many older messages for automatic compaction; run /compact or omniagent sessions compact"
                 )
                 return
             yield Notice(
@@ -142,15 +142,15 @@ class Compaction:
             await self._compact(session_id, engine, window, chosen, "", None)
         except OmniAgentError as error:
             self._failed.add(session_id)
-            yield Notice(f"the older messages were not summed up: {error}; the turn goes on")
+            yield Notice(f"automatic compaction failed: {error}; the turn continues")
 
     async def after_refusal(
         self, session_id: str, engine: Engine, window: Window, refused: ContextLengthExceeded
     ) -> AsyncGenerator[Notice, None]:
-        """Sum up what is older, after a model refused the session as too long.
+        """Compact a session that a model rejected as too long.
 
         Raises:
-            ContextLengthExceeded: nothing was summed up; the refusal, with what to do.
+            ContextLengthExceeded: nothing was compacted; the original error with a hint.
         """
         chosen, accepted = await self._call(
             lambda: range_after_refusal(self._store, session_id, window, refused.limit_tokens)
@@ -210,7 +210,7 @@ class Compaction:
         instructions: str,
         progress: Progress | None,
     ) -> tuple[str, dict[str, Any]]:
-        """Ask for a summary of one chunk after another, each on top of the one before."""
+        """Request a summary of one chunk after another, each extending the one before."""
         usage: Counter[str] = Counter()
         room = chunk_tokens(window)
         text = chosen.before.text if chosen.before else ""
@@ -239,7 +239,7 @@ class Compaction:
         return text, dict(usage)
 
     def _summary_settings(self) -> ModelSettings:
-        """Return how to ask: a person's wish for a temperature or a seed is one for answers, not for summaries."""
+        """Return model settings for summaries, ignoring the user's temperature and seed."""
         return replace(self._settings, temperature=None, seed=None)
 
     async def _call(self, work: Callable[[], T]) -> T:

@@ -1,4 +1,4 @@
-"""Which part of a session is summed up: all but the newest turns, cut where no turn is."""
+"""The range of a session to summarize: all but the newest turns, ending between two turns."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from omniagent_cli.models import Message
 from omniagent_cli.stores.store import SessionStore
 
 KEPT_SHARE = 0.25
-"""How much of the window the turns may fill that are not summed up."""
+"""The share of the window that the turns which are not summarized may fill."""
 
-_LOOKS = 20
+_READ_ATTEMPTS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class CompactionRange:
-    """The part to sum up.
+    """The messages to summarize.
 
     Attributes:
-        uid: the session's.
-        before: the summary that stands for what was said before; None when there is none.
-        messages: those to sum up, in the order they stand.
-        covered: how many messages the new summary stands for.
-        tokens: what the messages are estimated at.
+        uid: the uid of the session.
+        before: the summary of the messages before; None if there is none.
+        messages: the messages to summarize, in stored order.
+        covered: the number of messages that the new summary will cover.
+        tokens: the estimated tokens of the messages.
     """
 
     uid: str
@@ -38,23 +38,23 @@ class CompactionRange:
 
     @property
     def up_to(self) -> int:
-        """The position of the last of the messages."""
+        """The position of the last message."""
         return self.messages[-1].position or 0
 
 
 def range_to_compact(
     store: SessionStore, session_id: str, window: Window, *, automatic: bool = False
 ) -> CompactionRange | None:
-    """Return the part of a session to sum up now, or None.
+    """Return the range of a session to summarize, or None.
 
     Args:
-        store: where it is.
+        store: the store.
         session_id: the session.
-        window: what is kept fits a share of it.
-        automatic: only when the session fills the window up to `Window.compact_at`.
+        window: the messages that are kept fit into a share of it.
+        automatic: return a range only if the session fills the window up to `Window.compact_at`.
 
     Raises:
-        SessionNotFound: there is no such session.
+        SessionNotFound: the session does not exist.
     """
     uid, before, messages, count = _read(store, session_id)
     if automatic and not _is_full(before, messages, window):
@@ -65,19 +65,19 @@ def range_to_compact(
 def range_after_refusal(
     store: SessionStore, session_id: str, window: Window, limit_tokens: int | None
 ) -> tuple[CompactionRange | None, Window]:
-    """Return the part to sum up when a model refused the session as too long, and a window that it accepts.
+    """Return the range to summarize after a model rejected a session as too long, and a window that it accepts.
 
     Args:
-        store: where it is.
+        store: the store.
         session_id: the session.
-        window: what was sent of it.
-        limit_tokens: the length of the model's context, where the refusal named it.
+        window: the window of the rejected request.
+        limit_tokens: the context length of the model, if the error names it.
 
     Returns:
-        No part when the messages are a small share of that context, so that something else is too long.
+        No range if the messages are a small share of that context, so that other parts of the request are too long.
 
     Raises:
-        SessionNotFound: there is no such session.
+        SessionNotFound: the session does not exist.
     """
     uid, before, messages, count = _read(store, session_id)
     newest = messages[-window.max_messages :]
@@ -103,8 +103,8 @@ def _range(
 
 
 def _read(store: SessionStore, session_id: str) -> tuple[str, Summary | None, list[Message], int]:
-    """Return uid, last summary, the messages after it, and how many there are in all, of one moment."""
-    for _ in range(_LOOKS):
+    """Return uid, last summary, the messages after it and the number of all messages, as one consistent snapshot."""
+    for _ in range(_READ_ATTEMPTS):
         header = store.header(session_id)
         before = summary_of(store, session_id)
         messages = store.messages(session_id, after=before.up_to if before else None)
@@ -113,7 +113,7 @@ def _read(store: SessionStore, session_id: str) -> tuple[str, Summary | None, li
         if (now.uid, now.revision) == (header.uid, header.revision):
             return header.uid, before, messages, count
     raise SessionConflict(
-        f"the session {session_id!r} is being written to all the time; try again later",
+        f"session {session_id!r} is being modified by another program; try again later",
         session_id=session_id,
     )
 
@@ -129,7 +129,7 @@ def _is_full(before: Summary | None, messages: Sequence[Message], window: Window
 
 
 def _cut(messages: Sequence[Message], window: Window) -> int:
-    """Return how many messages to sum up: at least half, and at most all but the newest turn."""
+    """Return the number of messages to summarize: at least half, at most all but the newest turn."""
     ends = _ends_of_turns(messages)[:-1]
     scale = calibration(messages)
     fits = [end for end in ends if 2 * end >= len(messages) and _fit(messages[end:], window, scale)]
@@ -145,7 +145,7 @@ def _fit(kept: Sequence[Message], window: Window, scale: float) -> bool:
 
 
 def _ends_of_turns(messages: Sequence[Message]) -> list[int]:
-    """Return after how many messages no turn goes on, also where writers interleaved theirs."""
+    """Return the message counts after which no turn is unfinished, also if turns are interleaved."""
     owners, current = [], ""
     for message in messages:
         current = message.turn_id or current

@@ -1,8 +1,8 @@
-"""What was used, by model, and what it cost by the prices a person has set.
+"""Token usage by model, and its cost at the prices set by the user.
 
-Counts have the same meaning whoever counted: ``input_tokens`` are all that was sent, of which ``cached_tokens`` were read
-from the provider's cache and ``cache_write_tokens`` written to it; ``output_tokens`` are all that came back, of which
-``reasoning_tokens`` were thinking. Where a provider counts otherwise, it is put right when its answer comes in.
+Counts have the same meaning for all providers: ``input_tokens`` are all tokens sent, of which ``cached_tokens`` were read
+from the provider's cache and ``cache_write_tokens`` written to it; ``output_tokens`` are all tokens received, of which
+``reasoning_tokens`` were thinking. Providers that count differently are normalized when a response arrives.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from omniagent_cli.agent.context.summary import Summary
 from omniagent_cli.models import Message
 
 Prices = Mapping[str, Mapping[str, float]]
-"""Dollars for a million tokens: model -> ``input``, ``output``, ``cache_read``, ``cache_write``."""
+"""Dollars per million tokens: model -> ``input``, ``output``, ``cache_read``, ``cache_write``."""
 
 COUNTS = (
     "input_tokens",
@@ -29,7 +29,7 @@ _MILLION = 1_000_000
 
 
 def token_counts(usage: Mapping[str, Any] | None) -> dict[str, int]:
-    """Return the counts of a stored usage, which may have been imported, that are token_counts."""
+    """Return the integer counts of a stored usage, which may have been imported."""
     return {
         key: value
         for key, value in (usage or {}).items()
@@ -38,24 +38,24 @@ def token_counts(usage: Mapping[str, Any] | None) -> dict[str, int]:
 
 
 class Tally:
-    """What was used, by model.
+    """Token usage by model.
 
     Attributes:
-        models: counts by model, with ``answers`` beside the tokens; an empty name is a model nobody noted.
+        models: counts by model, including the number of ``answers``; an empty name stands for an unknown model.
     """
 
     def __init__(self) -> None:
         self.models: dict[str, Counter[str]] = {}
 
     def add(self, message: Message) -> None:
-        """Take in a message; only answers count, and those whose tokens were told."""
+        """Add a message; only answers with a token usage count."""
         if message.role == "assistant" and (used := token_counts(message.usage)):
             counts = self._of(message.model or "")
             counts["answers"] += 1
             _add(counts, used)
 
     def add_summary(self, summary: Summary) -> None:
-        """Take in what a summary took; it is no answer."""
+        """Add the usage of a summary, which is not an answer."""
         if used := token_counts(summary.usage):
             _add(self._of(summary.model), used)
 
@@ -64,14 +64,14 @@ class Tally:
 
     @property
     def total(self) -> dict[str, int]:
-        """All tokens together, without those counts that are zero."""
+        """The total of all models, without counts of zero."""
         total: Counter[str] = Counter()
         for counts in self.models.values():
             _add(total, counts)
         return {key: total[key] for key in COUNTS if total[key]}
 
     def cost(self, prices: Prices) -> float | None:
-        """Return what all of it cost; None when nothing was used, or a model that was has no price."""
+        """Return the cost of the total; None if there is no usage, or a model has no price."""
         costs = [cost(counts, prices.get(model)) for model, counts in self.models.items()]
         known = [one for one in costs if one is not None]
         return sum(known) if known and len(known) == len(costs) else None
@@ -83,7 +83,7 @@ def _add(counts: Counter[str], used: Mapping[str, int]) -> None:
 
 
 def tally(messages: Iterable[Message], summaries: Iterable[Summary] = ()) -> Tally:
-    """Count what messages, and summaries of them, took."""
+    """Return the usage of messages and summaries."""
     counted = Tally()
     for message in messages:
         counted.add(message)
@@ -93,9 +93,9 @@ def tally(messages: Iterable[Message], summaries: Iterable[Summary] = ()) -> Tal
 
 
 def cost(usage: Mapping[str, Any], price: Mapping[str, float] | None) -> float | None:
-    """Return what tokens cost in dollars; None without a price for the kinds there are.
+    """Return the cost of tokens in dollars; None if a price is missing.
 
-    Tokens of the cache cost what is set for them, or else what all others of the input do.
+    Tokens of the cache have prices of their own, or else the price of input tokens.
     """
     if price is None:
         return None
@@ -114,7 +114,7 @@ def cost(usage: Mapping[str, Any], price: Mapping[str, float] | None) -> float |
 
 
 def format_dollars(amount: float) -> str:
-    """Write an amount: ``$12.34``, ``$0.0123``, ``$0.000045``."""
+    """Format an amount: ``$12.34``, ``$0.0123``, ``$0.000045``."""
     if amount == 0:
         return "$0"
     if amount < 0.001:

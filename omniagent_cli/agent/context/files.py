@@ -1,4 +1,4 @@
-"""Files that a person names: read whole, never waiting, never more than was agreed."""
+"""Files named by the user: read without blocking and with a size limit."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from omniagent_cli.models import size_text
 from omniagent_cli.text.sanitize import one_line
 
 MAX_SYSTEM_BYTES = 1_000_000
-"""More than any system prompt, and less than a file that was named by mistake."""
+"""The maximum size of a system prompt; a larger file was probably named by mistake."""
 
 _KINDS = (
     (stat.S_ISDIR, "it is a directory; name a file in it"),
-    (stat.S_ISFIFO, "it is a pipe; send what comes through it on stdin"),
+    (stat.S_ISFIFO, "it is a pipe; read it on stdin"),
     (stat.S_ISSOCK, "it is a socket; name a file"),
     (lambda mode: stat.S_ISCHR(mode) or stat.S_ISBLK(mode), "it is a device; name a file"),
 )
@@ -28,15 +28,15 @@ _NON_BLOCKING = (
 def read_user_file(name: str, doing: str, most: int) -> bytes:
     """Return the bytes of a regular file; ``~`` is the home directory.
 
-    Opened without waiting, because opening a pipe that nobody writes to would wait for ever.
+    The file is opened in non-blocking mode, because opening a pipe without a writer would block forever.
 
     Args:
-        name: as the person wrote it.
-        doing: what cannot be done when it fails, such as ``cannot attach``.
-        most: bytes; one more than that is read, so that the caller can tell.
+        name: the path as the user wrote it.
+        doing: the failed action, for the error message, such as ``cannot attach``.
+        most: the size limit; one byte more is read, so that the caller can detect a larger file.
 
     Raises:
-        UsageError: it is not there, cannot be read, or is no regular file; says which.
+        UsageError: the file is missing, cannot be read, or is not a regular file; gives the reason.
     """
     shown = one_line(name)
     try:
@@ -45,7 +45,7 @@ def read_user_file(name: str, doing: str, most: int) -> bytes:
             mode = os.fstat(descriptor).st_mode
             why = next((why for is_kind, why in _KINDS if is_kind(mode)), "")
             if not why:
-                with open(descriptor, "rb", closefd=False) as file:  # known to be no pipe
+                with open(descriptor, "rb", closefd=False) as file:  # a regular file
                     return file.read(most + 1)
         finally:
             os.close(descriptor)
@@ -53,7 +53,7 @@ def read_user_file(name: str, doing: str, most: int) -> bytes:
         OSError,
         ValueError,
         RuntimeError,
-    ) as error:  # of a NUL in the name, and of an unknown ~user
+    ) as error:  # a NUL in the name, or an unknown ~user
         why = _describe_error(error)
     raise UsageError(f"{doing} {shown!r}: {why}")
 
@@ -61,14 +61,14 @@ def read_user_file(name: str, doing: str, most: int) -> bytes:
 def _describe_error(error: Exception) -> str:
     number = getattr(error, "errno", None)
     if number == errno.ENXIO:
-        return "it is a socket or a device that nothing answers; name a file"
+        return "it is a socket or a device without a reader; name a file"
     if number == errno.ENOENT:
-        return "No such file or directory; name a file that is there"
+        return "No such file or directory; name an existing file"
     return one_line(str(getattr(error, "strerror", None) or error))
 
 
 def utf8_text(data: bytes) -> str | None:
-    """Return bytes as text with plain line ends, or None when they are no UTF-8 text."""
+    """Return bytes as text with Unix line ends, or None if they are not UTF-8 text."""
     if b"\0" in data:
         return None
     try:
@@ -78,16 +78,16 @@ def utf8_text(data: bytes) -> str | None:
 
 
 def read_system_prompt(name: str) -> str:
-    """Return what a file has for a system prompt.
+    """Return the system prompt in a file.
 
     Raises:
-        UsageError: it cannot be read, is too long, or is no text.
+        UsageError: the file cannot be read, is too large, or is not text.
     """
     shown = one_line(name)
     data = read_user_file(name, "cannot read the system prompt from", MAX_SYSTEM_BYTES)
     if len(data) > MAX_SYSTEM_BYTES:
         raise UsageError(
-            f"{shown!r} is over {size_text(MAX_SYSTEM_BYTES)}; that is no system prompt"
+            f"{shown!r} is larger than {size_text(MAX_SYSTEM_BYTES)}, too large for a system prompt"
         )
     text = utf8_text(data)
     if text is None:

@@ -1,4 +1,4 @@
-"""When a session begins anew: after a long silence, or with a new day. What was said becomes a session of its own."""
+"""The rollover policy: a session starts empty after a long pause or on a new day; its messages get a session of their own."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from omniagent_cli.errors import UsageError
 from omniagent_cli.stores.operations.rollover import RolledOverSession
 from omniagent_cli.stores.store import SessionStore
 
-_WHY = {
-    "idle": "after a long silence a new conversation begins",
-    "daily": "with the new day a new conversation begins",
+_MESSAGES = {
+    "idle": "Started a new conversation after a long pause",
+    "daily": "Started a new conversation for the new day",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Rollover:
-    """The rule; without an argument nothing ever rolls over.
+    """The policy; by default sessions never roll over.
 
     Attributes:
-        idle: begin anew when the last message is at least this long ago.
-        daily: begin anew when the last message was said on an earlier day.
-        timezone: where days begin; None: where this machine is.
+        idle: roll over if the last message is at least this old.
+        daily: roll over if the last message is of an earlier day.
+        timezone: the time zone of days; None: that of this machine.
     """
 
     idle: timedelta | None = None
@@ -31,15 +31,15 @@ class Rollover:
 
     def __post_init__(self) -> None:
         if self.idle is not None and self.idle <= timedelta(0):
-            raise UsageError("a session cannot roll over after no time at all; None is never")
+            raise UsageError("idle must be more than 0; None disables it")
 
     @property
     def ever(self) -> bool:
-        """Whether a session can roll over at all."""
+        """True if sessions can roll over."""
         return self.daily or self.idle is not None
 
     def reason(self, last: datetime, now: datetime) -> str | None:
-        """Return why a session whose last message was said then begins anew now: ``idle``, ``daily``, or None."""
+        """Return why a session with this last message rolls over now: ``idle``, ``daily``, or None."""
         if self.idle is not None and now - last >= self.idle:
             return "idle"
         if self.daily and self._day(now) > self._day(last):
@@ -50,9 +50,9 @@ class Rollover:
         return moment.astimezone(self.timezone).date().isoformat()
 
     def apply(self, store: SessionStore, session_id: str) -> str | None:
-        """Let a session begin anew if it is time, and return what to tell the person.
+        """Roll the session over if it is due, and return a notice for the user.
 
-        The id goes on empty; what was said is found under ``ID@DAY``, the day of its last message.
+        The id continues with an empty session; the earlier messages are in ``ID@DAY``, the day of the last of them.
         """
         if not self.ever:
             return None
@@ -61,7 +61,7 @@ class Rollover:
             reason = self.reason(last, now)
             return RolledOverSession(f"{session_id}@{self._day(last)}", reason) if reason else None
 
-        aside = store.roll_over(session_id, due)
-        if aside is None:
+        rolled = store.roll_over(session_id, due)
+        if rolled is None:
             return None
-        return f"{_WHY[aside.reason]}; the one before is kept as {aside.session_id}"
+        return f"{_MESSAGES[rolled.reason]}; the previous one is {rolled.session_id}"

@@ -1,4 +1,4 @@
-"""A summary: what is sent in the place of a session's older messages, which stay stored."""
+"""Summaries: the text sent instead of a session's older messages, which remain stored."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from omniagent_cli.stores.store import SessionStore
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A summary record, read.
+    """A summary record.
 
     Attributes:
-        up_to: the position of the last message it stands for.
-        messages: how many messages it stands for; None when it does not say.
-        usage: the tokens it took, as the provider counted them.
+        up_to: the position of the last message it covers.
+        messages: the number of messages it covers; None if unknown.
+        usage: the token usage, as reported by the provider.
     """
 
     up_to: int
@@ -31,7 +31,7 @@ class Summary:
 
 
 def read_summary(record: Any) -> Summary | None:
-    """Read a stored summary record, which may have been imported; None when it is none that can be used."""
+    """Read a stored summary record, which may have been imported; None if it is invalid."""
     if not isinstance(record, Mapping):
         return None
     up_to, text = record.get("up_to"), record.get("text")
@@ -56,7 +56,7 @@ def _time(value: Any) -> datetime | None:
 
 
 def summary_of(store: SessionStore, session_id: str) -> Summary | None:
-    """Return the newest summary of a session; None when it has none, or is not there."""
+    """Return the newest summary of a session; None if it has none or does not exist."""
     try:
         return read_summary(store.last_summary(session_id))
     except SessionNotFound:
@@ -64,7 +64,7 @@ def summary_of(store: SessionStore, session_id: str) -> Summary | None:
 
 
 def summaries_of(store: SessionStore, session_id: str) -> list[Summary]:
-    """Return every summary of a session, oldest first."""
+    """Return all summaries of a session, oldest first."""
     try:
         found = [read_summary(record) for _, record in store.iter_records(session_id, "summary")]
     except SessionNotFound:

@@ -1,4 +1,4 @@
-"""How many tokens something is: estimated from its bytes, and put right by what the provider counted before."""
+"""Token counts: estimated from bytes, and calibrated by the counts that the provider reported."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import Any
 from omniagent_cli.models import Message
 
 BYTES_PER_TOKEN = 4
-"""Of UTF-8: four letters of English, two of Greek or Russian, or one and a third Chinese characters to a token."""
+"""UTF-8 bytes per token: four English letters, two Greek or Russian letters, or one and a third Chinese characters."""
 
 MESSAGE_TOKENS = 4
-"""What the frame around a message costs (https://cookbook.openai.com/examples/how_to_count_tokens_with_tiktoken)."""
+"""The overhead of a message (https://cookbook.openai.com/examples/how_to_count_tokens_with_tiktoken)."""
 
 PART_TOKENS = {"image_url": 1_000, "input_image": 1_000, "file": 3_000, "input_file": 3_000}
-"""What an attachment is taken for: a picture of a screen's size, a PDF of two or three pages."""
+"""The estimate of an attachment: a picture of the size of a screen, a PDF of two or three pages."""
 
 OTHER_PART_TOKENS = 1_000
 
 _LEAST, _MOST = 0.25, 4.0
-"""How far from the estimate a provider's count is believed; beyond that something else was counted."""
+"""The range of ratios to the estimate that is trusted; outside of it the provider counted something else."""
 
 _ENOUGH_TOKENS = 200
-"""Counted tokens from which on they say more than the rule of thumb."""
+"""The number of counted tokens from which the calibration is used."""
 
 
 def estimate_tokens(message: Message) -> int:
-    """Estimate the tokens of a message from its bytes; attachments count by their kind."""
+    """Estimate the tokens of a message from its bytes; attachments count by their type."""
     size = sum(len(call["function"].get("arguments", "")) for call in message.tool_calls or ())
     content = message.content
     if isinstance(content, str):
@@ -43,7 +43,7 @@ def _part_tokens(part: dict[str, Any]) -> int:
 
 
 def text_tokens(text: str) -> int:
-    """Estimate the tokens of a text."""
+    """Estimate the tokens of text."""
     return _bytes(text) // BYTES_PER_TOKEN
 
 
@@ -52,11 +52,11 @@ def _bytes(text: str) -> int:
 
 
 def calibration(messages: Sequence[Message]) -> float:
-    """Return by how much to multiply estimates so that they fit what the provider told of these messages.
+    """Return the factor between estimates and the provider's counts for these messages.
 
-    An answer's count of what was sent to it grows from one answer to the next by what was said between them, whatever
-    stands before: system prompt, tools, a summary. Where it does not (the window moved, or another model answered),
-    the pair is passed over.
+    The input tokens of an answer exceed those of the previous answer by the messages in between, whatever precedes them:
+    system prompt, tools, a summary. Pairs for which this does not hold (the window moved, or another model answered) are
+    skipped.
     """
     counted = estimated = 0
     before: tuple[str | None, int] | None = None

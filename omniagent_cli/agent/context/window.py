@@ -1,4 +1,4 @@
-"""What is sent of what is stored: a summary of the oldest, and a window over whole turns, every call with its results."""
+"""The window: which messages of a session are sent, as whole turns with every tool call and its result, after a summary."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from omniagent_cli.models import Message
 NO_RESULT = "(no result: the turn was interrupted before this tool ran)"
 
 SUMMARY_INTRODUCTION = (
-    "What follows is a summary of the earlier part of this conversation, made to save room; the messages themselves are"
-    " not repeated. It is a record of what was said, and holds no new instructions.\n\n"
+    "The following is a summary of the earlier part of this conversation, which replaces those messages to save space."
+    " It is a record of the conversation and contains no new instructions.\n\n"
 )
 
-SUMMARY_TAKEN = "I have read the summary and go on from there."
-"""Stands between the summary and a question: many models refuse two messages of one side in a row."""
+SUMMARY_TAKEN = "I have read the summary and continue from there."
+"""Sent between the summary and a user message, because many models reject two consecutive messages of one role."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """How much of a session is sent.
+    """The limits of the messages sent from a session.
 
     Attributes:
-        max_messages: at most that many messages; the system prompt and a summary aside.
-        max_tokens: a budget for messages and summary, by `tokens.estimate_tokens`; None: no budget.
-        compact_at: from what share of the window on the older part is summarised before a turn; None: never.
+        max_messages: the maximum number of messages, without the system prompt and a summary.
+        max_tokens: the token budget of messages and summary, by `tokens.estimate_tokens`; None: no budget.
+        compact_at: the share of the window from which older messages are summarized before a turn; None: never.
     """
 
     max_messages: int = 100
@@ -38,13 +38,13 @@ class Window:
 
 @dataclass(slots=True)
 class Selection:
-    """What is sent, and what that means.
+    """The messages selected for a request, with token accounting.
 
     Attributes:
         records: the messages to send, oldest first.
-        tokens: what they are estimated at, the summary included.
-        oversized_tokens: the tokens of the newest message (with its results) when it is over the budget by itself; else 0.
-        omitted_summary_tokens: the tokens of the summary when there is no room for it beside the question; else 0.
+        tokens: their estimated tokens, including the summary.
+        oversized_tokens: the tokens of the newest message (with its results) if it exceeds the budget alone; else 0.
+        omitted_summary_tokens: the tokens of a summary that does not fit with the last user message; else 0.
     """
 
     records: list[dict[str, Any]]
@@ -55,7 +55,7 @@ class Selection:
 
 @dataclass(slots=True)
 class _Piece:
-    """Messages that are only sent together."""
+    """Messages that can only be sent together."""
 
     messages: list[Message]
     starts_turn: bool = False
@@ -63,24 +63,24 @@ class _Piece:
 
 
 def select_records(messages: Sequence[Message], window: Window) -> list[dict[str, Any]]:
-    """Return the records to send of a session that has no summary; see `select_messages`."""
+    """Return the records to send from a session without a summary; see `select_messages`."""
     return select_messages(messages, window).records
 
 
 def select_messages(
     messages: Sequence[Message], window: Window, summary: Summary | None = None
 ) -> Selection:
-    """Choose what to send: the summary, and the newest whole pieces that fit beside it.
+    """Select the messages to send: the summary, and the newest whole pieces that fit with it.
 
-    Turns that two writers interleaved are put together, in the order of their first messages. A call without a
-    result gets one that says so; a result without its call, and an empty answer, are left out. The newest piece
-    is sent even when it alone is over the budget, and a summary only where it fits beside it and its question.
-    What is sent begins with a user's message where there is one.
+    Interleaved turns are regrouped in the order of their first messages. A call without a result gets a placeholder; a
+    result without its call, and an empty answer, are omitted. The newest piece is sent even if it exceeds the budget
+    alone, and a summary only if it fits with that piece and its user message. The selection begins with a user message if
+    there is one.
 
     Args:
-        messages: what was said; those the summary stands for are left out here.
+        messages: the messages; those covered by the summary are skipped.
         window: the limits.
-        summary: what is sent in the place of the messages before.
+        summary: sent instead of the messages it covers.
     """
     scale = calibration(messages) if window.max_tokens is not None else 1.0
     covered = -1 if summary is None else summary.up_to
@@ -110,14 +110,14 @@ def select_messages(
 
 
 def _required_tokens(pieces: Sequence[_Piece]) -> int:
-    """Return the tokens of what is sent in any case: the newest piece, and the question it belongs to."""
+    """Return the tokens of the messages that are always sent: the newest piece and its user message."""
     question = next((piece for piece in reversed(pieces) if piece.starts_turn), None)
     sent = {id(piece): piece.tokens for piece in (question, *pieces[-1:]) if piece is not None}
     return sum(sent.values())
 
 
 def _newest_that_fit(pieces: Sequence[_Piece], window: Window, taken: int) -> list[_Piece]:
-    """Return the newest pieces that fit; the newest of all, and the question it belongs to, in any case."""
+    """Return the newest pieces that fit, and always the newest of all and its user message."""
     question = next((piece for piece in reversed(pieces) if piece.starts_turn), None)
     chosen: list[_Piece] = []
     count, tokens = (0, taken) if question is None else (1, taken + question.tokens)
@@ -132,7 +132,7 @@ def _newest_that_fit(pieces: Sequence[_Piece], window: Window, taken: int) -> li
     if question is not None and not any(piece is question for piece in chosen):
         chosen.append(
             question
-        )  # what came between is left out: without it nobody would know what is asked
+        )  # the messages in between are omitted, because an answer needs its question
     chosen.reverse()
     return chosen
 
@@ -140,14 +140,14 @@ def _newest_that_fit(pieces: Sequence[_Piece], window: Window, taken: int) -> li
 def _summary_messages(text: str, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     if not text:
         return []
-    opening = [{"role": "user", "content": text}]
+    messages = [{"role": "user", "content": text}]
     if records and records[0]["role"] == "user":
-        opening.append({"role": "assistant", "content": SUMMARY_TAKEN})
-    return opening
+        messages.append({"role": "assistant", "content": SUMMARY_TAKEN})
+    return messages
 
 
 def turns(messages: Sequence[Message]) -> list[list[Message]]:
-    """Return messages by the turn they belong to, in the order of the turns' first messages."""
+    """Return the messages grouped by turn, in the order of the first message of each turn."""
     found: dict[str, list[Message]] = {}
     current = ""
     for message in messages:
@@ -158,7 +158,7 @@ def turns(messages: Sequence[Message]) -> list[list[Message]]:
 
 def _pieces(turn: Sequence[Message], scale: float) -> list[_Piece]:
     pieces = []
-    # Where the result of a call belongs, by its id: servers that number their calls give the same ids in each round.
+    # The slots for results by call id; servers that number their calls repeat the ids in each round.
     waiting: dict[str, list[tuple[_Piece, int]]] = {}
     for message in turn:
         if message.role == "tool":

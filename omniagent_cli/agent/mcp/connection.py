@@ -1,6 +1,6 @@
-"""One life of a server: from its start to its end, in a task of its own.
+"""The connection to a server, from start to end, in a task of its own.
 
-The SDK's client has to be entered and left in the same task; calls may come from any other task of the same loop.
+The SDK's client has to be entered and exited in the same task; calls may come from any other task of the same loop.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from omniagent_cli.json_format import dump
 from omniagent_cli.text.sanitize import cut, one_line
 
 MAX_TOOLS = 256
-"""More than any model takes."""
+"""The maximum number of tools, more than any model accepts."""
 
 _MAX_PAGES = 50
 _REFRESH_SECONDS = 0.2
 _MESSAGE_LENGTH = 500
 
-# What the SDK says when the connection is gone, and when an HTTP server does not know us any more.
+# Messages of the SDK: the connection is closed; the HTTP server does not know the session any more.
 _CLOSED_MESSAGE = "Connection closed"
 _UNKNOWN_SESSION_MESSAGE = "Session terminated"
 
@@ -49,11 +49,11 @@ T = TypeVar("T")
 
 
 class Connection:
-    """A server that is being started, runs, or has ended; never started twice.
+    """A connection that is starting, open or closed; it is never reopened.
 
     Args:
-        server: which.
-        on_change: called when its list of tools is another one.
+        server: the server.
+        on_change: called when the list of tools has changed.
     """
 
     def __init__(self, server: McpServer, on_change: Callable[[], None]) -> None:
@@ -70,14 +70,14 @@ class Connection:
 
     @property
     def alive(self) -> bool:
-        """Whether calls can be answered."""
+        """True if calls can be answered."""
         return self._client is not None and not self._ended.is_set()
 
     async def start(self) -> None:
-        """Start the server and learn its tools.
+        """Start the server and list its tools.
 
         Raises:
-            OmniAgentError: it cannot be started, or does not answer in time; the text says what it said last.
+            OmniAgentError: it cannot be started, or does not respond in time; the message has its last output.
         """
         self._task = asyncio.create_task(self._run())
         try:
@@ -87,10 +87,10 @@ class Connection:
             raise
 
     async def call(self, name: str, arguments: Mapping[str, Any]) -> str:
-        """Call a tool and return its answer as text; cancelling it tells the server.
+        """Call a tool and return its result as text; cancelling the call cancels the request.
 
         Raises:
-            OmniAgentError: the tool failed, or the server did; the text is for the model.
+            OmniAgentError: the tool or the server failed; the message is for the model.
         """
         if self._client is None:
             raise AgentError(self._describe("is not running"))
@@ -100,17 +100,17 @@ class Connection:
             raise await self._failure(error) from error
         except ValidationError as error:
             raise AgentError(
-                f"the MCP server {self._server.name!r} gave an answer that is not MCP"
+                f"the MCP server {self._server.name!r} sent an invalid response"
             ) from error
-        except RuntimeError as error:  # the SDK's word for results that break the protocol
+        except RuntimeError as error:  # the SDK raises it for results that violate the protocol
             raise AgentError(_clip(f"{self._server.name}: {error}")) from error
         text = result_text(result)
         if result.is_error:
-            raise AgentError(text or "the tool failed and did not say why")
+            raise AgentError(text or "the tool failed without a message")
         return text
 
     async def close(self) -> None:
-        """End the server."""
+        """Stop the server."""
         self._ended.set()
         if self._task is None:
             return
@@ -119,7 +119,7 @@ class Connection:
         await asyncio.wait([self._task, *self._requests])
 
     async def _request(self, request: Coroutine[Any, Any, T]) -> T:
-        """Wait for an answer; who stops waiting is not held up while the server is told, which it may not hear."""
+        """Wait for a response; on cancellation, return immediately and notify the server in the background."""
         task = asyncio.create_task(request)
         self._requests.add(task)
         task.add_done_callback(self._done)
@@ -132,32 +132,32 @@ class Connection:
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._requests.discard(task)
         if not task.cancelled():
-            task.exception()  # looked at, in case nobody waits any more
+            task.exception()  # retrieved, so that asyncio does not log it
 
     async def _failure(self, error: MCPError) -> AgentError:
-        """Say what an error that stands for an answer means."""
+        """Describe a JSON-RPC error response."""
         if error.message == _UNKNOWN_SESSION_MESSAGE:
             self._ended.set()
         if (error.code, error.message) != (CONNECTION_CLOSED, _CLOSED_MESSAGE):
             return AgentError(_clip(f"{self._server.name}: {error.message}"))
         self._ended.set()
-        if self._task is not None:  # until it is known how it ended
+        if self._task is not None:  # so that the exit status is known
             await asyncio.wait([self._task])
         return AgentError(
-            self._describe("ended before it answered; whether it did what was asked is not known")
+            self._describe("ended before it answered; the call may or may not have run")
         )
 
     async def _run(self) -> None:
         try:
             await self._run_session(_transport(self._server, self.log, self._ended.set))
         except asyncio.CancelledError:
-            self._fail(AgentError(self._describe("was stopped while it started")))
+            self._fail(AgentError(self._describe("was stopped during startup")))
         except OmniAgentError as error:
             self._fail(error)
-        except Exception as error:  # noqa: BLE001  # a server and two libraries fail as groups of anything; it is told
+        except Exception as error:  # noqa: BLE001  # the SDK raises exception groups of any kind; all are reported
             reason = _reason(error, self._server)
-            told = f"could not be started: {reason}" if reason else "could not be started"
-            self._fail(AgentError(self._describe(told)))
+            text = f"could not be started: {reason}" if reason else "could not be started"
+            self._fail(AgentError(self._describe(text)))
             self.log.end = self.log.end or reason
         finally:
             self._client = None
@@ -184,20 +184,20 @@ class Connection:
             self._stale.set()
 
     async def _watch_tools(self, client: Client) -> None:
-        """Ask a server of the newer protocol to say when its tools change; an older one says so unasked."""
+        """Subscribe to tool list changes on a server of the newer protocol; older ones send notifications unsolicited."""
         tools = client.server_capabilities.tools
         if client.protocol_version not in MODERN_PROTOCOL_VERSIONS or not (
             tools and tools.list_changed
         ):
             return
-        # One that refuses is asked no more: its tools stay as they are.
+        # If the server refuses, its tools are never refreshed.
         with suppress(MCPError, RuntimeError, TimeoutError):
             async with client.listen(tools_list_changed=True) as events:
                 async for _ in events:
                     self._stale.set()
 
     async def _refresh(self, client: Client) -> None:
-        """Learn the tools again when they change, at most some times a second however often that is."""
+        """List the tools again after a change, at most every `_REFRESH_SECONDS`."""
         while True:
             await self._stale.wait()
             self._stale.clear()
@@ -209,7 +209,7 @@ class Connection:
     def _fail(self, error: OmniAgentError) -> None:
         if not self._started.done():
             self._started.set_exception(error)
-            self._started.exception()  # it is looked at here, in case nobody waits any more
+            self._started.exception()  # retrieved, so that asyncio does not log it
 
     def _describe(self, what: str) -> str:
         words = self.log.failure_detail()
@@ -222,13 +222,13 @@ class Connection:
 async def _transport(
     server: McpServer, log: ServerLog, ended: Callable[[], None]
 ) -> AsyncGenerator[Any, None]:
-    """Yield the streams that the SDK's client talks through."""
-    wanted = server.expand_variables(os.environ)
-    if wanted.url is None:
-        streams = stdio_streams(wanted.argv, wanted.env, log, ended)
+    """Yield the message streams for the SDK's client."""
+    expanded = server.expand_variables(os.environ)
+    if expanded.url is None:
+        streams = stdio_streams(expanded.argv, expanded.env, log, ended)
     else:
-        streams = http_streams(wanted.url, wanted.headers, log)
-    # The SDK tells its log what servers do wrong, and what nobody listens to is printed on the terminal.
+        streams = http_streams(expanded.url, expanded.headers, log)
+    # The SDK logs protocol errors, and without a handler they would be printed to the terminal.
     for name in ("mcp", "client"):
         logger = logging.getLogger(name)
         if not logger.handlers:
@@ -240,7 +240,7 @@ async def _transport(
 
 @asynccontextmanager
 async def _background_tasks(*work: Coroutine[Any, Any, None]) -> AsyncGenerator[None, None]:
-    """Run tasks as long as the body does."""
+    """Run tasks for the duration of the body."""
     tasks = [asyncio.create_task(one) for one in work]
     try:
         yield
@@ -251,7 +251,7 @@ async def _background_tasks(*work: Coroutine[Any, Any, None]) -> AsyncGenerator[
 
 
 async def _list_tools(client: Client) -> list[Tool]:
-    """Return the tools, of endless lists the first ones."""
+    """Return the tools; of a list that never ends, the first ones."""
     tools: list[Tool] = []
     cursor = None
     for _ in range(_MAX_PAGES):
@@ -264,10 +264,10 @@ async def _list_tools(client: Client) -> list[Tool]:
 
 
 def _encodable(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return arguments without half characters, which no transport can send.
+    """Return the arguments with lone surrogates replaced, which no transport can encode.
 
     Raises:
-        InvalidRecord: they are nested too deeply.
+        InvalidRecord: the arguments are nested too deeply.
     """
     dump(dict(arguments))
     text = json.dumps(dict(arguments), ensure_ascii=False)
@@ -276,19 +276,19 @@ def _encodable(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _reason(error: BaseException, server: McpServer) -> str:
-    """Say in a few words what an error of the libraries means for the person, unless what is told anyway says it."""
+    """Describe an error of the SDK in a few words; empty if the exit status says more."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     if isinstance(error, TimeoutError):
-        return f"it did not answer within {server.start_seconds:g} s"
+        return f"no response within {server.start_seconds:g} s"
     if isinstance(error, FileNotFoundError) and server.argv:
-        return f"there is no program {server.argv[0]!r}"
+        return f"program not found: {server.argv[0]!r}"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     if isinstance(error, ValidationError):
-        return "its answer is not MCP"
+        return "invalid response"
     if isinstance(error, MCPError) and error.message == _CLOSED_MESSAGE and server.argv:
-        return ""  # how it ended says more
+        return ""  # the exit status says more
     return str(error) or type(error).__name__
 
 

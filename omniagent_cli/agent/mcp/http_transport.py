@@ -1,4 +1,4 @@
-"""A server with an address: messages are HTTP requests and what comes back for them.
+"""The HTTP transport: messages are HTTP requests and their responses.
 
 See https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#streamable-http.
 """
@@ -24,21 +24,21 @@ _READ_SECONDS = 300.0
 async def http_streams(
     url: str, headers: Mapping[str, str], log: ServerLog
 ) -> AsyncGenerator[tuple[Any, Any], None]:
-    """Yield the streams of messages from and to a server; leaving ends its session there."""
+    """Yield the streams of messages from and to a server; leaving the context ends the session."""
 
     async def limit_body(response: httpx2.Response) -> None:
-        log.end = "" if response.is_success else f"it answers HTTP {response.status_code}"
+        log.end = "" if response.is_success else f"HTTP {response.status_code}"
         if not response.headers.get("content-type", "").startswith("text/event-stream"):
             assert isinstance(response.stream, httpx2.AsyncByteStream)  # noqa: S101  # an async client's
             response.stream = _BoundedBody(response)
 
     async with (
         httpx2.AsyncClient(
-            # Nothing compressed: a few bytes of it can fill any memory.
+            # No compression, because a few compressed bytes can expand to fill the memory.
             headers={**headers, "Accept-Encoding": "identity"},
-            # Proxy variables apply to loopback too, where no proxy can help.
+            # The proxy variables would apply to loopback too, which a proxy cannot reach.
             trust_env=not is_loopback(url),
-            # There is no TLS on http, and loading the trust store takes its time.
+            # Plain http needs no TLS, and loading the trust store takes time.
             verify=url.startswith("https:"),
             timeout=httpx2.Timeout(_CONNECT_SECONDS, read=_READ_SECONDS),
             event_hooks={"response": [limit_body]},
@@ -51,7 +51,7 @@ async def http_streams(
 
 
 class _BoundedBody(httpx2.AsyncByteStream):
-    """A body that ends with an error when it is longer than any message we take."""
+    """A response body that raises an error beyond the maximum message size."""
 
     def __init__(self, response: httpx2.Response) -> None:
         self._inner: Any = response.stream
@@ -59,13 +59,15 @@ class _BoundedBody(httpx2.AsyncByteStream):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         if self._encoding != "identity":
-            raise httpx2.StreamError("it answered in a compressed form nobody asked for")
+            raise httpx2.StreamError(
+                "the response is compressed, although the request did not accept that"
+            )
         length = 0
         async for data in self._inner:
             length += len(data)
             if length > MAX_MESSAGE_BYTES:
                 raise httpx2.StreamError(
-                    f"it answered with more than {MAX_MESSAGE_BYTES >> 20} MiB, which is too much"
+                    f"the response is larger than {MAX_MESSAGE_BYTES >> 20} MiB"
                 )
             yield data
 

@@ -1,7 +1,7 @@
-"""What passes between a server and the SDK, checked on the way.
+"""Validation of the messages between a server and the SDK.
 
-One tool that breaks the protocol makes the SDK refuse all of them; and a result schema of the server's choosing
-would be run against its own results, where a hostile pattern takes for ever.
+The SDK rejects a whole list of tools if one of them violates the protocol, and it validates results against the
+server's own result schema, in which a hostile pattern can run forever.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ MAX_SCHEMA_CHARACTERS = 64 * 1024
 MAX_DESCRIPTION_CHARACTERS = 8 * 1024
 
 MAX_PENDING_REQUESTS = 32
-"""So many questions of a server may wait for their answer; more are not heard."""
+"""The maximum number of unanswered requests of a server; more are dropped."""
 
 
 class MessageFilter:
-    """The messages from a server, with each list of tools reduced to what is right, and only so many of its questions.
+    """The messages from a server: lists of tools are reduced to the valid ones, and pending requests are limited.
 
-    A server that asks and does not read the answers would otherwise make us keep them.
+    A server that sends requests and does not read the responses would otherwise fill the memory.
 
     Args:
-        inner: the transport's stream of what arrives.
-        log: hears what was left out.
+        inner: the transport's stream of incoming messages.
+        log: records the tools that were excluded.
     """
 
     def __init__(self, inner: Any, log: ServerLog) -> None:
@@ -38,11 +38,11 @@ class MessageFilter:
 
     @property
     def last_context(self) -> Any:
-        """What the SDK's HTTP transport hands over beside a message."""
+        """The context that the SDK's HTTP transport attaches to a message."""
         return getattr(self._inner, "last_context", None)
 
     def note_response(self) -> None:
-        """Note that an answer to a question of the server has left."""
+        """Record that a request of the server was answered."""
         self._pending_requests = max(0, self._pending_requests - 1)
 
     async def receive(self) -> Any:
@@ -93,11 +93,11 @@ class MessageFilter:
 
 
 class ResponseTracker:
-    """The messages to a server; tells the message_filter which of its questions are note_response.
+    """The messages to a server; reports responses to the filter.
 
     Args:
-        inner: the transport's stream of what leaves.
-        message_filter: of the same server.
+        inner: the transport's stream of outgoing messages.
+        message_filter: the filter of the same server.
     """
 
     def __init__(self, inner: Any, message_filter: MessageFilter) -> None:
@@ -122,16 +122,16 @@ class ResponseTracker:
 
 
 def _tool(raw: Any) -> dict[str, Any]:
-    """Return the parts of a tool that are used, each of its type.
+    """Return the fields of a tool that are used, each validated.
 
     Raises:
-        ValueError: it cannot be offered; the text says why.
+        ValueError: the tool cannot be offered; gives the reason.
     """
     if not isinstance(raw, dict):
-        raise ValueError("it is no object")  # noqa: TRY004  # a server's mistake, not a caller's
+        raise ValueError("not an object")  # noqa: TRY004  # the server's mistake, not the caller's
     name, description, hints = raw.get("name"), raw.get("description"), raw.get("annotations")
     if not isinstance(name, str) or not name:
-        raise ValueError("it has no name")
+        raise ValueError("no name")
     schema = _schema(raw.get("inputSchema"))
     tool: dict[str, Any] = {"name": name, "inputSchema": schema}
     if isinstance(description, str):
@@ -146,24 +146,26 @@ def _tool(raw: Any) -> dict[str, Any]:
 
 def _schema(raw: Any) -> dict[str, Any]:
     if not isinstance(raw, dict) or raw.get("type", "object") != "object":
-        raise ValueError("its arguments are no object")
+        raise ValueError("the input schema is not an object")
     if not isinstance(raw.get("properties", {}), dict):
-        raise ValueError("its properties are no object")  # noqa: TRY004  # as above
+        raise ValueError("the properties are not an object")  # noqa: TRY004  # the server's mistake, not the caller's
     required = raw.get("required", [])
     if not isinstance(required, list) or not all(isinstance(key, str) for key in required):
-        raise ValueError("its required arguments are no list of names")
+        raise ValueError("required is not a list of names")
     try:
         length = len(json.dumps(raw))
         cleaned: dict[str, Any] = _visible(raw)
     except RecursionError:
-        raise ValueError("its schema is nested too deeply") from None
+        raise ValueError("the schema is nested too deeply") from None
     if length > MAX_SCHEMA_CHARACTERS:
-        raise ValueError(f"its schema has {length} characters, more than {MAX_SCHEMA_CHARACTERS}")
+        raise ValueError(
+            f"the schema is too long: {length} characters, at most {MAX_SCHEMA_CHARACTERS}"
+        )
     return {"type": "object", "properties": {}, **cleaned}
 
 
 def _visible(value: Any) -> Any:
-    """Clean the texts of a schema; a model reads them, and a log may show them."""
+    """Sanitize the text of a schema, which models read and logs show."""
     if isinstance(value, str):
         return visible(value)
     if isinstance(value, dict):

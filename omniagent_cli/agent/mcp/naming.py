@@ -1,4 +1,4 @@
-"""Names of servers' tools for models, which take 64 letters, digits, _ and - (https://platform.openai.com/docs/api-reference)."""
+"""Names of servers' tools for models: 64 letters, digits, _ and - (https://platform.openai.com/docs/api-reference)."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ _ILLEGAL = re.compile(r"[^A-Za-z0-9_-]")
 
 
 def prefix_of(server: str) -> str:
-    """Return what stands before the names of a server's tools.
+    """Return the prefix of the names of a server's tools.
 
-    Two servers never have the same tool: a name that has to be changed, or that could be taken for another server's
-    with a part of a tool, carries a hash of what it was.
+    Tools of two servers never have the same name: a server name that is changed, or could be confused with another
+    server's name and part of a tool's, gets a hash of the original appended.
     """
     clear = "__" not in server and not server.endswith("_")
     return f"{_legal_name(server, _MAX_SERVER_LENGTH, clear=clear)}__"
 
 
 def tool_name(server: str, tool: str) -> str:
-    """Return the name under which a model is offered a tool: ``server__tool``."""
+    """Return the name under which a tool is offered to a model: ``server__tool``."""
     prefix = prefix_of(server)
     return prefix + _legal_name(tool, _MAX_LENGTH - len(prefix), clear=True)
 

@@ -1,27 +1,27 @@
-"""What ends a server when omniagent is killed and cannot: a shell that waits until we are gone."""
+"""The orphan guard: a shell that ends a server after omniagent was killed."""
 
 from __future__ import annotations
 
 import subprocess
 from contextlib import suppress
 
-# Its input is a pipe that nobody else has: it ends when we do, however we end.
+# Its stdin is a pipe held only by this process, so read returns when this process ends, in whatever way.
 _SCRIPT = 'read -r _; kill -TERM "-$0" && sleep 2 && kill -KILL "-$0"'
 
 
 class OrphanGuard:
-    """Ends a program and what it started when ours is killed.
+    """Ends a server and its child processes when this process is killed.
 
-    The end of its input tells a server as well, but one that is busy, or hangs, does not notice.
+    The end of its stdin notifies the server too, but a server that is busy or hangs does not notice.
 
     Args:
-        group: the program's process id, which is its group's too.
+        group: the process id of the server, which is also its process group id.
     """
 
     def __init__(self, group: int) -> None:
         self._shell: subprocess.Popen[bytes] | None = None
-        with suppress(OSError):  # without a shell a server that hangs would stay
-            self._shell = subprocess.Popen(  # noqa: S603  # our own words, and a number
+        with suppress(OSError):  # without a shell, a server that hangs is not killed
+            self._shell = subprocess.Popen(  # noqa: S603  # constant arguments and a number
                 ["/bin/sh", "-c", _SCRIPT, str(group)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
@@ -31,7 +31,7 @@ class OrphanGuard:
             )
 
     def end(self) -> None:
-        """OrphanGuard no more: the program has ended, and its number may soon be another's."""
+        """Stop guarding: the server has ended, and its process id may be reused."""
         if self._shell is not None:
             self._shell.kill()
             self._shell.communicate()

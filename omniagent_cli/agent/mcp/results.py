@@ -1,4 +1,4 @@
-"""What a tool of a server answered, as text for a model."""
+"""Results of a server's tools, as text for a model."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def result_text(result: CallToolResult) -> str:
-    """Return the texts one after the other, what is no text by its kind and size, and structured data as JSON.
+    """Return the text blocks in order, a placeholder for each other block, and structured data as JSON.
 
-    Servers say structured data in text as well, for clients that cannot read it; it is not said twice.
+    Servers repeat structured data as text for older clients; it is not included twice.
     """
     parts = [_block_text(block) for block in result.content]
     data = result.structured_content
@@ -25,19 +25,19 @@ def result_text(result: CallToolResult) -> str:
 
 
 def _contains_data(text: str, data: Any) -> bool:
-    """Tell whether a text says all there is in structured data, which servers wrap when it is one value."""
+    """Return True if the text is the structured data, which servers wrap in an object if it is a single value."""
     value = next(iter(data.values())) if isinstance(data, dict) and len(data) == 1 else data
     if text == value:
         return True
     try:
-        said = json.loads(text)
+        parsed = json.loads(text)
     except (ValueError, RecursionError):
         return False
-    return bool(said in (data, value))
+    return bool(parsed in (data, value))
 
 
 def _block_text(block: Any) -> str:
-    """Return text as it is, and of anything else what it is."""
+    """Return the text of a block, or a placeholder."""
     if block.type == "text":
         return str(block.text)
     if block.type == "resource":
@@ -53,5 +53,5 @@ def _block_text(block: Any) -> str:
 
 def _placeholder(kind: str, mime_type: str | None, encoded: str, name: str = "") -> str:
     size = len(encoded) * 3 // 4 - encoded[-2:].count("=")
-    told = [kind, one_line(name), one_line(mime_type or "of unknown type") + ",", f"{size} bytes"]
-    return f"[{' '.join(word for word in told if word)}: not text, so it is not shown]"
+    facts = [kind, one_line(name), one_line(mime_type or "of unknown type") + ",", f"{size} bytes"]
+    return f"[{' '.join(fact for fact in facts if fact)}: binary, not shown]"

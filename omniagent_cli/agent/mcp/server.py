@@ -1,4 +1,4 @@
-"""Which server, and how it is reached."""
+"""The configuration of an MCP server."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 class McpServer(NamedTuple):
-    """One server.
+    """The configuration of one server.
 
     Attributes:
-        name: as in ``[mcp.servers.NAME]``; stands before the names of its tools.
-        argv: program and arguments; empty when the server has a URL.
+        name: as in ``[mcp.servers.NAME]``; the prefix of its tools.
+        argv: program and arguments; empty if the server has a URL.
         env: variables added to its environment.
-        url: its address, or None when it is a program.
+        url: its URL, or None if it is a program.
         headers: sent with each request.
-        trust_hints: believe it when it says that a tool only reads.
-        call_seconds: how long a call may take.
-        start_seconds: how long it may take until its tools are known.
+        trust_hints: trust its hint that a tool is read-only.
+        call_seconds: the timeout of a call.
+        start_seconds: the timeout until its tools are listed.
     """
 
     name: str
@@ -38,11 +38,11 @@ class McpServer(NamedTuple):
     start_seconds: float = START_SECONDS
 
     def __repr__(self) -> str:
-        # Arguments, environment and headers hold keys; none of them belongs in a traceback.
+        # Arguments, environment and headers may hold keys, which must not appear in a traceback.
         return f"McpServer(name={self.name!r})"
 
     def expand_variables(self, environ: Mapping[str, str]) -> McpServer:
-        """Return the server with each ``${NAME}`` in variables, headers and URL replaced, so that no file holds keys.
+        """Return the server with each ``${NAME}`` in env, headers and URL replaced, so that keys need not be in the config.
 
         Raises:
             ConfigError: a variable is not set.
@@ -52,7 +52,7 @@ class McpServer(NamedTuple):
             def value(match: re.Match[str]) -> str:
                 if match[1] not in environ:
                     raise ConfigError(
-                        f"mcp.servers.{self.name}.{where} names ${{{match[1]}}}, which is not set; set that variable"
+                        f"mcp.servers.{self.name}.{where} refers to ${{{match[1]}}}, which is not set; set that variable"
                     )
                 return environ[match[1]]
 

@@ -1,4 +1,4 @@
-"""What is remembered of a server for the sentence that says why it failed."""
+"""The log of a server: its last output and its exit status, for error messages."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from omniagent_cli.text.sanitize import cut, one_line
 _KEPT_LINES = 20
 _LINE_LENGTH = 300
 EDGE_BYTES = 200
-"""So many bytes are kept of both ends of a line that is too long."""
+"""The number of bytes kept from each end of a line that is too long."""
 
 
 @dataclass(slots=True)
 class ServerLog:
-    """The last words of one server, bounded however much it says.
+    """The last output of one server, in bounded memory.
 
     Attributes:
-        errors: its last lines on stderr.
-        stray: the last line on stdout that is no message, as programs print that were never meant to be servers.
+        errors: the last lines on stderr.
+        stray: the last line on stdout that is not a message, as printed by programs that are not servers.
         end: how it ended, such as "exit code 1".
-        excluded: what of its tools cannot be offered, and why.
+        excluded: the tools that cannot be offered, with the reason.
     """
 
     errors: deque[str] = field(default_factory=lambda: deque(maxlen=_KEPT_LINES))
@@ -32,18 +32,18 @@ class ServerLog:
     excluded: list[str] = field(default_factory=list)
 
     def add_error_line(self, line: bytes) -> None:
-        """Keep a line of stderr."""
+        """Add a line of stderr."""
         if text := _clip(line):
             self.errors.append(text)
 
     def add_stray_line(self, line: bytes) -> None:
-        """Keep a line of stdout that is no message."""
+        """Record a line of stdout that is not a message."""
         self.stray = _clip(line) or self.stray
 
     def failure_detail(self) -> str:
-        """Return what explains a failure best, with what it goes after, or nothing."""
-        words = self.errors[-1] if self.errors else self.stray and f"it wrote {self.stray!r}"
-        return ": ".join(part for part in (self.end, words) if part)
+        """Return the exit status and the most helpful output line; empty if there is neither."""
+        output = self.errors[-1] if self.errors else self.stray and f"it printed {self.stray!r}"
+        return ": ".join(part for part in (self.end, output) if part)
 
 
 def _clip(line: bytes) -> str:
@@ -51,14 +51,14 @@ def _clip(line: bytes) -> str:
 
 
 class TruncatedLine(NamedTuple):
-    """A line over the limit; only its edges were kept."""
+    """A line over the limit, of which only the edges were kept."""
 
     head: bytes
     tail: bytes
 
 
 class LineSplitter:
-    """Cuts a stream into lines, in memory that is bounded by the longest line allowed."""
+    """Splits a stream into lines, in memory bounded by the maximum line length."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -67,7 +67,7 @@ class LineSplitter:
         self._edges: TruncatedLine | None = None
 
     def feed(self, data: bytes) -> Iterator[bytes | TruncatedLine]:
-        """Take a piece and yield the lines it completes."""
+        """Add a chunk and yield the lines it completes."""
         *ends, rest = data.split(b"\n")
         for end in ends:
             self._add(end)
@@ -75,7 +75,7 @@ class LineSplitter:
         self._add(rest)
 
     def rest(self) -> bytes | TruncatedLine:
-        """Return what came after the last line's end."""
+        """Return the text after the last line end."""
         return self._take_line()
 
     def _add(self, part: bytes) -> None:
@@ -87,9 +87,9 @@ class LineSplitter:
         self._parts.append(part)
         self._length += len(part)
         if self._length > self._limit:
-            whole = b"".join(self._parts)
+            line = b"".join(self._parts)
             self._parts = []
-            self._edges = TruncatedLine(whole[:EDGE_BYTES], whole[-EDGE_BYTES:])
+            self._edges = TruncatedLine(line[:EDGE_BYTES], line[-EDGE_BYTES:])
 
     def _take_line(self) -> bytes | TruncatedLine:
         line = self._edges or b"".join(self._parts)

@@ -1,4 +1,4 @@
-"""A server as a skill: started when it is needed, and again when it has ended."""
+"""An MCP server as a skill: started on demand and restarted after it has ended."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
     from omniagent_cli.stores.store import SessionStore
 
 RESTART_SECONDS = (0.0, 1.0, 5.0, 15.0)
-"""How long to wait before each start after an end, when no call was answered in between; then it is left alone."""
+"""The delay before each restart without an answered call in between; after the last one the server is given up."""
 
 
 _MAX_EXCLUDED_LINES = 8
-"""So many tools that are left out are told one by one."""
+"""The number of excluded tools that are listed one by one."""
 
 _CLOSING_SECONDS = 5.0
-"""Until a server that did not start in time has been ended."""
+"""The time to stop a server that did not start in time."""
 
 
 class McpSkill(ForkAware, Skill):
     """The tools of one MCP server.
 
     Args:
-        server: which.
+        server: the server.
         restart_seconds: see `RESTART_SECONDS`.
     """
 
@@ -61,27 +61,27 @@ class McpSkill(ForkAware, Skill):
 
     @property
     def excluded_tools(self) -> Sequence[str]:
-        """What of the server's tools is not offered, and why, a line each."""
+        """One line for each tool of the server that is not offered, with the reason."""
         connection = self._connection
         found = [*(connection.log.excluded if connection else ()), *self._duplicates]
-        told = [
-            f"a tool of the MCP server {self.name} is left out: {line}"
+        lines = [
+            f"MCP server {self.name}: tool not available: {line}"
             for line in found[:_MAX_EXCLUDED_LINES]
         ]
-        if more := len(found) - len(told):
-            told.append(f"{more} more tools of the MCP server {self.name} are left out")
-        return told
+        if more := len(found) - len(lines):
+            lines.append(f"MCP server {self.name}: {more} more tools not available")
+        return lines
 
     @property
     def details(self) -> Sequence[str]:
-        """The last lines the server wrote to stderr."""
+        """The last lines that the server wrote to stderr."""
         return list(self._connection.log.errors) if self._connection else []
 
     async def open(self, store: SessionStore | None) -> Sequence[Tool]:
-        """Start the server and return its tools, in a list that follows when the server changes them.
+        """Start the server and return its tools, in a list that is updated when the server changes them.
 
         Raises:
-            OmniAgentError: the server cannot be started, or does not answer in time.
+            OmniAgentError: the server cannot be started, or does not respond in time.
         """
         del store
         self._closed = False
@@ -89,13 +89,13 @@ class McpSkill(ForkAware, Skill):
         return self._offered
 
     async def aclose(self) -> None:
-        """End the server and what it started."""
+        """Stop the server and its child processes."""
         self._closed = True
         if self._connection is not None:
             await self._connection.close()
 
     async def _call(self, name: str, arguments: Mapping[str, Any]) -> str:
-        """Call a tool by the server's own name for it; cancelling tells the server and leaves it running."""
+        """Call a tool by its original name; cancelling cancels the request and leaves the server running."""
         connection = await self._connected()
         try:
             return await connection.call(name, arguments)
@@ -104,7 +104,7 @@ class McpSkill(ForkAware, Skill):
                 self._failures = 0
 
     async def _connected(self) -> Connection:
-        """Return the connection, a new one when the last has ended."""
+        """Return the connection, a new one if the last has ended."""
         async with self._start_lock:
             if self._connection is not None:
                 if self._connection.alive:
@@ -121,14 +121,14 @@ class McpSkill(ForkAware, Skill):
     async def _wait_before_start(self) -> None:
         if self._failures >= len(self._restart_seconds):
             raise AgentError(
-                f"the MCP server {self.name!r} ended {self._failures} times without an answer and is not started"
-                " again in this run; look at its settings"
+                f"the MCP server {self.name!r} ended {self._failures} times without a response and will not be"
+                " restarted; check its settings"
             )
         self._failures += 1
         await asyncio.sleep(self._restart_seconds[self._failures - 1])
 
     def _update_tools(self) -> None:
-        """Take over what the server lists now."""
+        """Update the offered tools from the server's list."""
         if self._connection is None:
             return
         tools: dict[str, Tool] = {}
@@ -136,7 +136,7 @@ class McpSkill(ForkAware, Skill):
         for listed in self._connection.tools:
             tool = self._tool(listed)
             if tool.name in tools:
-                duplicates.append(f"{one_line(listed.name)}: there are two tools of this name")
+                duplicates.append(f"{one_line(listed.name)}: duplicate name")
             tools.setdefault(tool.name, tool)
         self._duplicates = duplicates
         self._offered[:] = tools.values()
@@ -158,7 +158,7 @@ class McpSkill(ForkAware, Skill):
 
 
 def _effect(listed: Listed, *, trusted: bool) -> Effect:
-    """Say what a tool does. A server's word that it harms is taken; that it does not, only when it is trusted."""
+    """Return the effect of a tool; its hint that it destroys is always believed, that it only reads only if trusted."""
     hints = listed.annotations
     if hints is not None and hints.destructive_hint:
         return "destroy"
@@ -179,7 +179,7 @@ MISSING = "MCP servers need the extra 'mcp': pip install 'omniagent-cli[mcp]'"
 
 
 def mcp_skills(servers: Iterable[McpServer]) -> list[Skill]:
-    """Return a skill for each server; without the extra one that says so, once for all of them."""
+    """Return a skill for each server; if the extra is not installed, one skill that reports it for all of them."""
     from importlib.util import find_spec
 
     wanted = list(servers)
@@ -189,7 +189,7 @@ def mcp_skills(servers: Iterable[McpServer]) -> list[Skill]:
 
 
 class _MissingExtra(Skill):
-    """Stands for the servers when the extra is not there."""
+    """A skill that reports that the extra is not installed."""
 
     async def open(self, store: SessionStore | None) -> Sequence[Tool]:
         raise AgentError(MISSING)

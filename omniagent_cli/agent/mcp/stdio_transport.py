@@ -1,7 +1,7 @@
-"""A server that is a program: messages are lines on its stdin and stdout.
+"""The stdio transport: messages are lines on the stdin and stdout of a program.
 
-Not the SDK's own transport, which keeps a line of any length, hands stderr to the terminal and logs what it cannot
-read. See https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#stdio.
+The SDK's own transport is not used, because it buffers lines of any length, passes stderr to the terminal and logs
+invalid lines. See https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#stdio.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
-"""The longest message taken: room for a picture or a big file, and a bound on what a server makes us hold."""
+"""The maximum message size: room for a picture or a large file, and a bound on memory."""
 
 MESSAGE_REJECTED = -32000
-"""The code of the error that stands for an answer which cannot be taken."""
+"""The code of the error response that replaces a response which cannot be accepted."""
 
 _CHUNK = 65536
 _ERROR_LINE_BYTES = 2000
@@ -43,7 +43,7 @@ _KILL_SECONDS = 1.0
 _FLUSH_SECONDS = 0.5
 _POLL_SECONDS = 0.01
 
-# Where servers write the id of an answer: after the version or at the very end.
+# Servers write the id of a response after the version or at the very end.
 _ID_AT_HEAD = re.compile(rb'\s*\{\s*"jsonrpc"\s*:\s*"2\.0"\s*,\s*"id"\s*:\s*(\d{1,9})\s*,')
 _ID_AT_TAIL = re.compile(rb'.*[,{]\s*"id"\s*:\s*(\d{1,9})\s*\}\s*$', re.DOTALL)
 
@@ -52,23 +52,23 @@ _ID_AT_TAIL = re.compile(rb'.*[,{]\s*"id"\s*:\s*(\d{1,9})\s*\}\s*$', re.DOTALL)
 async def stdio_streams(
     argv: Sequence[str], env: Mapping[str, str], log: ServerLog, ended: Callable[[], None]
 ) -> AsyncGenerator[tuple[Any, Any], None]:
-    """Run a server and yield the streams of its messages; leaving ends it and what it started.
+    """Run a server and yield its message streams; leaving the context stops it and its child processes.
 
-    It gets the few variables that programs need (PATH, HOME and the like) and `env`: keys of model providers are in
-    our environment, and none of its business. It is in a session of its own, so Ctrl-C at the terminal is not for it.
+    The server gets the few variables that programs need (PATH, HOME and similar) and `env`, but not the API keys in the
+    environment. It runs in a session of its own, so that Ctrl-C in the terminal does not reach it.
 
     Args:
         argv: program and arguments.
-        env: more variables.
-        log: what it says beside the protocol.
-        ended: called when its output has ended.
+        env: additional variables.
+        log: records its other output.
+        ended: called when its stdout has ended.
 
     Raises:
-        OSError: it cannot be run.
-        ValueError: its name or an argument cannot be handed to a program.
+        OSError: the program cannot be run.
+        ValueError: the program name or an argument contains a NUL.
     """
     transport, process = await _spawn(argv, {**get_default_environment(), **env})
-    # For a host program that ends without closing the agent; a server that ignores the end of its input would stay.
+    # For a host program that exits without closing the agent: a server may ignore the end of its stdin.
     at_exit = partial(_end_now, process.pid, os.getpid())
     atexit.register(at_exit)
     guard = OrphanGuard(process.pid)
@@ -84,7 +84,7 @@ async def stdio_streams(
     finally:
         write.close()
         read.close()
-        # A task of its own: whoever cancels the closing must not leave the program behind.
+        # A task of its own, so that cancelling the cleanup does not leave the program running.
         await asyncio.shield(asyncio.create_task(_close(process, transport, writer, readers)))
         atexit.unregister(at_exit)
         guard.end()
@@ -94,8 +94,8 @@ async def stdio_streams(
 async def _spawn(
     argv: Sequence[str], env: Mapping[str, str]
 ) -> tuple[asyncio.SubprocessTransport, Process]:
-    # As asyncio.create_subprocess_exec does it, with the transport in hand: a grandchild that holds on to a pipe
-    # would keep it open for ever.
+    # Like asyncio.create_subprocess_exec, but with access to the transport: a grandchild that holds a pipe would
+    # keep it open forever.
     loop = asyncio.get_running_loop()
     transport, protocol = await loop.subprocess_exec(
         lambda: SubprocessStreamProtocol(limit=_CHUNK, loop=loop),
@@ -115,8 +115,8 @@ async def _read(
     log: ServerLog,
     ended: Callable[[], None],
 ) -> None:
-    """Hand on what arrives, one message at a time: a server that floods waits for us."""
-    assert process.stdout is not None  # noqa: S101  # it was made with pipes
+    """Pass on incoming messages one at a time, so that a server which floods is throttled."""
+    assert process.stdout is not None  # noqa: S101  # created with pipes
     lines = LineSplitter(MAX_MESSAGE_BYTES)
     try:
         async with arriving:
@@ -125,7 +125,7 @@ async def _read(
                     if message := _parse_line(line, log):
                         await arriving.send(message)
     except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-        # The session is gone. What still comes is thrown away, because a program that cannot write does not end.
+        # The session is closed. Further output is discarded, because a program that cannot write does not exit.
         while await process.stdout.read(_CHUNK):
             pass
     except _OversizedMessage as error:
@@ -135,16 +135,16 @@ async def _read(
 
 
 class _OversizedMessage(Exception):
-    """Too much came, and nobody can be told that it will not be taken."""
+    """A message is too large and its id was not found, so that no request can be failed."""
 
 
 def _parse_line(line: bytes | TruncatedLine, log: ServerLog) -> SessionMessage | None:
-    """Return what a line says; of an answer that cannot be taken an error, so that its caller does not wait for ever."""
+    """Parse a line; a response that cannot be accepted becomes an error response, so that its request does not hang."""
     if isinstance(line, TruncatedLine):
-        too_much = f"more than {MAX_MESSAGE_BYTES >> 20} MiB in one message"
-        error = _error_response(line, f"it answered with {too_much}, which is too much")
+        limit = f"more than {MAX_MESSAGE_BYTES >> 20} MiB in one message"
+        error = _error_response(line, f"the response is too large: {limit}")
         if error is None:
-            raise _OversizedMessage(too_much)
+            raise _OversizedMessage(limit)
         return error
     if not line.strip():
         return None
@@ -153,7 +153,7 @@ def _parse_line(line: bytes | TruncatedLine, log: ServerLog) -> SessionMessage |
     except ValueError:
         log.add_stray_line(line)
         edges = TruncatedLine(line[:EDGE_BYTES], line[-EDGE_BYTES:])
-        return _error_response(edges, "its answer is broken or nested too deeply")
+        return _error_response(edges, "the response is malformed or nested too deeply")
 
 
 def _error_response(line: TruncatedLine, message: str) -> SessionMessage | None:
@@ -165,8 +165,8 @@ def _error_response(line: TruncatedLine, message: str) -> SessionMessage | None:
 
 
 async def _collect_errors(process: Process, log: ServerLog) -> None:
-    """Keep the last lines of stderr."""
-    assert process.stderr is not None  # noqa: S101  # it was made with pipes
+    """Record the last lines of stderr."""
+    assert process.stderr is not None  # noqa: S101  # created with pipes
     lines = LineSplitter(_ERROR_LINE_BYTES)
     while data := await process.stderr.read(_CHUNK):
         for line in lines.feed(data):
@@ -180,7 +180,7 @@ async def _write(
     leaving: MemoryObjectReceiveStream[SessionMessage],
     arriving: MemoryObjectSendStream[SessionMessage | Exception],
 ) -> None:
-    assert process.stdin is not None  # noqa: S101  # it was made with pipes
+    assert process.stdin is not None  # noqa: S101  # created with pipes
     try:
         async with leaving:
             async for item in leaving:
@@ -188,7 +188,7 @@ async def _write(
                 process.stdin.write(text.encode("utf-8", "replace") + b"\n")
                 await process.stdin.drain()
     except OSError:
-        # It takes nothing any more: those who wait for an answer hear that the connection ended.
+        # The server reads no more; pending requests fail with a closed connection.
         arriving.close()
 
 
@@ -198,8 +198,8 @@ async def _close(
     writer: asyncio.Task[None],
     readers: Sequence[asyncio.Task[None]],
 ) -> None:
-    """End the program the way the protocol says: its input closed, then asked, then killed, and all it started."""
-    assert process.stdin is not None  # noqa: S101  # it was made with pipes
+    """Stop the program as the protocol prescribes: close its stdin, then SIGTERM, then SIGKILL, with its child processes."""
+    assert process.stdin is not None  # noqa: S101  # created with pipes
     await asyncio.wait([writer], timeout=_FLUSH_SECONDS)
     writer.cancel()
     process.stdin.close()
@@ -208,7 +208,7 @@ async def _close(
     if not await _wait_until(_KILL_SECONDS, lambda: not _signal(process.pid, 0)):
         _signal(process.pid, signal.SIGKILL)
         await _wait_until(_KILL_SECONDS, lambda: process.returncode is not None)
-    # What it said last, unless somebody else still holds the pipes.
+    # Its last output, unless another process still holds the pipes.
     await asyncio.wait(readers, timeout=_FLUSH_SECONDS)
     for task in readers:
         task.cancel()
@@ -217,9 +217,9 @@ async def _close(
 
 
 async def _wait_until(seconds: float, done: Callable[[], bool]) -> bool:
-    """Wait until something is so, and tell whether it is.
+    """Wait until a condition holds; return False after the timeout.
 
-    Asking again and again, because `Process.wait` also waits for pipes that a grandchild may hold.
+    Polls, because `Process.wait` also waits for pipes that a grandchild may hold.
     """
     end = time.monotonic() + seconds
     while not done():
@@ -230,18 +230,18 @@ async def _wait_until(seconds: float, done: Callable[[], bool]) -> bool:
 
 
 def _signal(group: int, number: int) -> bool:
-    """Send a signal to a program and what it started; tell whether anybody was there."""
+    """Send a signal to the process group; return False if it does not exist."""
     try:
         os.killpg(group, number)
     except ProcessLookupError:
         return False
-    except PermissionError:  # what is left belongs to somebody else, or is not reaped yet
+    except PermissionError:  # the remaining process belongs to another user, or is not reaped yet
         return True
     return True
 
 
 def _end_now(group: int, owner: int) -> None:
-    """End a program at the end of ours, when nobody closed it."""
+    """Stop a server at the exit of a host program that did not close it."""
     if os.getpid() != owner or not _signal(group, signal.SIGTERM):
         return
     end = time.monotonic() + _KILL_SECONDS
@@ -257,7 +257,7 @@ def _end_now(group: int, owner: int) -> None:
 def _describe_end(process: Process) -> str:
     code = process.returncode
     if code is None:
-        return "it could not be ended"
+        return "could not be stopped"
     if code < 0:
-        return f"it was ended by signal {-code}"
-    return f"it ended with exit code {code}"
+        return f"killed by signal {-code}"
+    return f"exit code {code}"

@@ -1,9 +1,9 @@
-"""What a tool prints and reads: kept with its result, off the screen, out of the pipe, and never from the keyboard.
+"""Capture of the standard streams of a tool: its output is part of the result, and its stdin is empty.
 
-`sys.stdout`, `sys.stderr` and `sys.stdin` stand for the whole process, while several tools and the program around them
-run at once. So while a tool runs, each of the three is a stand-in that looks up, write by write, who is asking: a tool
-reaches its own `CapturedOutput`, everybody else the real stream. Threads that a tool starts itself are everybody else, and so
-is a program it starts without catching its output: Python cannot tell whose they are.
+`sys.stdin`, `sys.stdout` and `sys.stderr` are global to the process, while several tools and the host program run
+concurrently. While a tool runs, each of the three is a proxy that selects the stream by context: the tool's
+`CapturedOutput`, or the real stream for all other code. Threads and subprocesses started by a tool use the real
+streams, because Python cannot tell which tool they belong to.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from omniagent_cli.fork_safety import call_in_child
 _STREAMS = ("stdin", "stdout", "stderr")
 
 MAX_CAPTURED_BYTES = 1_000_000
-"""More than that is counted, and dropped."""
+"""The maximum output kept; more is counted and discarded."""
 
 
 class CapturedOutput:
-    """What one tool has printed."""
+    """The output of one tool."""
 
     def __init__(self) -> None:
         self._bytes = _Bounded()
@@ -36,14 +36,14 @@ class CapturedOutput:
 
     @property
     def text(self) -> str:
-        """All of it, or its beginning and how much there was."""
+        """The output; if it was truncated, its beginning and the number of bytes that are missing."""
         text = self._bytes.getvalue().decode("utf-8", "replace").strip("\n")
         over = self._bytes.written - MAX_CAPTURED_BYTES
         return f"{text}\n({over:,} more bytes)" if over > 0 else text
 
 
 class _Bounded(io.BytesIO):
-    """Keeps the beginning of what is written to it."""
+    """A buffer that keeps only the beginning of the data."""
 
     written = 0
 
@@ -58,7 +58,7 @@ _CAPTURED: ContextVar[CapturedOutput | None] = ContextVar("omniagent_printed", d
 
 
 class _RedirectedStream:
-    """Stands for one of the streams."""
+    """A proxy of one standard stream."""
 
     def __init__(self, name: str, real: Any) -> None:
         self._name = name
@@ -88,8 +88,8 @@ call_in_child(_after_fork)
 
 @contextmanager
 def redirect_stdio() -> Iterator[None]:
-    """Have the stand-ins in place; the last to leave takes them away, if nobody has put others there since."""
-    global _running  # noqa: PLW0603  # the streams are the process's, and so is this count
+    """Install the proxies; the last user restores the streams, unless another program has replaced them."""
+    global _running  # noqa: PLW0603  # the streams are global to the process, and so is this count
     with _lock:
         _running += 1
         if _running == 1:
@@ -103,15 +103,15 @@ def redirect_stdio() -> Iterator[None]:
         with _lock:
             _running -= 1
             if _running == 0:
-                for name, stand_in in _redirected.items():
-                    if getattr(sys, name) is stand_in:
-                        setattr(sys, name, stand_in._real)  # noqa: SLF001  # its other half
+                for name, proxy in _redirected.items():
+                    if getattr(sys, name) is proxy:
+                        setattr(sys, name, proxy._real)  # noqa: SLF001  # same module
                 _redirected.clear()
 
 
 @contextmanager
 def capture_output(printed: CapturedOutput) -> Iterator[None]:
-    """Take what this thread or task prints from here on."""
+    """Capture everything printed by the current thread or task."""
     with redirect_stdio():
         token = _CAPTURED.set(printed)
         try:
@@ -119,5 +119,5 @@ def capture_output(printed: CapturedOutput) -> Iterator[None]:
         finally:
             with suppress(
                 ValueError
-            ):  # what would not end is ended with its loop, in another context
+            ):  # a task that ignored its cancellation is closed with its loop, in another context
                 _CAPTURED.reset(token)

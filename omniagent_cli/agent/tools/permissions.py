@@ -1,4 +1,4 @@
-"""What may write or destroy without anybody being asked, and what becomes of the rest where nobody is there."""
+"""Permissions given in advance, for tools that write or destroy."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from typing import Any
 from omniagent_cli.agent.tools.tool import Decision, Tool
 
 ALL = "all"
-"""Stands for every tool."""
+"""Selects every tool."""
 
 
 @dataclass(frozen=True, slots=True)
 class PreapprovedTools:
-    """Tools that were allowed beforehand; an `Approve` for where nobody can be asked.
+    """Tools allowed in advance; usable as `Approve` where there is no user to ask.
 
     Attributes:
         config: names in ``tools.allow``.
-        flag: names on the command line: of tools, of skills, or `ALL`.
-        advice: what to do about a refusal, the end of a sentence with ``{name}`` in it.
+        flag: names on the command line: tools, skills, or `ALL`.
+        advice: the end of the message of a denial; ``{name}`` is the tool's name.
     """
 
     config: frozenset[str] = frozenset()
     flag: frozenset[str] = frozenset()
-    advice: str = "nobody is here to allow it"
+    advice: str = "there is no user to ask"
 
     def decision(self, tool: Tool) -> Decision | None:
-        """Return the decision that was made beforehand; None when the person has to be asked."""
+        """Return the decision made in advance; None if the user has to be asked."""
         if tool.name in self.config:
             return Decision(allowed=True, by="config")
         if {tool.name, tool.skill, ALL} & (self.flag - {""}):
@@ -35,9 +35,9 @@ class PreapprovedTools:
         return None
 
     async def __call__(self, tool: Tool, _arguments: Mapping[str, Any]) -> Decision:
-        """Allow what was allowed beforehand, and refuse the rest."""
+        """Allow the tools allowed in advance and deny all others."""
         if found := self.decision(tool):
             return found
-        does = "destroys" if tool.effect == "destroy" else "writes"
-        reason = f"{tool.name} {does}, and {self.advice.format(name=tool.name)}"
-        return Decision(allowed=False, by="nobody", reason=reason)
+        effect = "destroys" if tool.effect == "destroy" else "writes"
+        reason = f"{tool.name} {effect}, and {self.advice.format(name=tool.name)}"
+        return Decision(allowed=False, by="default", reason=reason)

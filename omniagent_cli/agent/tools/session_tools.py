@@ -1,4 +1,4 @@
-"""What the tools of the sessions skill do: each reads or changes the store as far as its turn may, in bounded results."""
+"""The tools of the sessions skill: bounded reads and changes of the store, within the scope of the turn."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from omniagent_cli.text.sanitize import cut
 Scope = Literal["current", "all"]
 
 MAX_LISTED = 100
-"""Sessions in one listing; it takes no parameters, so there is no second page."""
+"""The maximum number of sessions in a list, which takes no parameters and so has no second page."""
 
 DEFAULT_HISTORY, MAX_HISTORY = 50, 200
 DEFAULT_HITS, MAX_HITS = 20, 100
 
 MAX_RESULT_CHARACTERS = 80_000
-"""A result is made to fit, so that nobody has to cut its JSON; see `agent.tools` for what a model is entries at most."""
+"""The maximum length of a result, below the limit at which `tool_results` truncates text and would break the JSON."""
 
 MAX_CONTENT_CHARACTERS = 12_000
-"""One message of a history; written as JSON it fits a result, whatever characters it is made of."""
+"""The maximum length of one message of a history; encoded as JSON it fits into a result, whatever its characters."""
 
 MAX_VALUE_CHARACTERS = 50_000
 _MAX_KEY_CHARACTERS = 512
@@ -36,13 +36,13 @@ _TURN_SEARCH_MESSAGES = 1_000
 
 @dataclass(frozen=True, slots=True)
 class SessionTools:
-    """The store, as far as a turn may see it; each public method is one tool, arguments its arguments as they came."""
+    """The store within the scope of a turn; each public method is one tool and receives the unvalidated arguments."""
 
     store: SessionStore
     scope: Scope
 
     def list(self, context: ToolContext, _: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the sessions used last, and how many there are."""
+        """Return the most recently used sessions and the number of all."""
         damaged: list[CorruptSession] = []
         if self.scope == "current":
             listed = self._own(context)
@@ -53,11 +53,11 @@ class SessionTools:
             archived = self.store.count(archived=True)
         returned = _within_limit([_session_record(summary) for summary in listed])
         notes = [
-            f"these are the {len(returned)} used last; sessions_search finds messages in all"
+            f"only the {len(returned)} most recently used are listed; sessions_search searches all"
             if total > len(returned) + len(damaged)
             else "",
-            f"{len(damaged)} cannot be read: {cut(str(damaged[0]), 300)}" if damaged else "",
-            f"archived sessions are not listed: {archived}" if archived else "",
+            f"{len(damaged)} damaged: {cut(str(damaged[0]), 300)}" if damaged else "",
+            f"{archived} archived sessions are not listed" if archived else "",
         ]
         return _with_note({"sessions": returned, "total": total}, notes)
 
@@ -75,10 +75,10 @@ class SessionTools:
         newest = reversed(self.store.messages(session_id, last=limit))
         entries = [{"role": m.role, "content": _truncate(m.text)} for m in newest]
         returned = _within_limit(entries)[::-1]
-        left_out = len(entries) - len(returned)
+        omitted = len(entries) - len(returned)
         note = (
-            f"the {left_out} oldest of these were too long to be returned as well"
-            if left_out
+            f"the {omitted} oldest of these are omitted, because the result would be too long"
+            if omitted
             else ""
         )
         facts = {
@@ -90,13 +90,13 @@ class SessionTools:
         return _with_note(facts, [note])
 
     def get(self, context: ToolContext, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what is known about a session, without its messages."""
+        """Return the details of a session without its messages."""
         summary = self.store.summary(self._session(context, arguments))
         metadata, note = summary.metadata, ""
         if len(dump(metadata)) > MAX_VALUE_CHARACTERS:
             keys = ", ".join(cut(key, 40) for key in list(metadata)[:50])
             metadata = {}
-            note = f"the metadata is too long to be returned; sessions_metadata_get reads one key of it: {keys}"
+            note = f"the metadata is too long to return; read one key with sessions_metadata_get: {keys}"
         facts = _session_record(summary)
         return _with_note(
             {"id": facts.pop("id"), "agent_id": summary.agent_id, **facts, "metadata": metadata},
@@ -104,14 +104,14 @@ class SessionTools:
         )
 
     def clear(self, context: ToolContext, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Remove the messages of a session; of the running one, those before the running turn."""
+        """Remove the messages of a session; in the session of the turn, only those before the turn."""
         session_id = self._session(context, arguments)
         before = self._turn_start(context) if session_id == context.session_id else None
         cleared = self.store.clear(session_id, before=before)
         return {"session_id": session_id, "messages_cleared": cleared, "status": "cleared"}
 
     def _turn_start(self, context: ToolContext) -> int:
-        """Return where the turn that calls begins: it goes on after the call, and its answer must have its question."""
+        """Return the position of the first message of the calling turn, which must keep its user message."""
         newest = self.store.messages(context.session_id, last=_TURN_SEARCH_MESSAGES)
         calling = next(
             (
@@ -127,18 +127,18 @@ class SessionTools:
         return own[0].position or 0
 
     def delete(self, context: ToolContext, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Remove a session."""
+        """Delete a session."""
         session_id = self._session(context, arguments)
         if session_id == context.session_id:
             raise UsageError(
-                "this conversation takes place in that session, so it cannot be deleted now;"
-                " sessions_clear removes what was said before, and the person can delete it afterwards"
+                "the session of this conversation cannot be deleted during a turn;"
+                " sessions_clear removes its earlier messages, and the user can delete it afterwards"
             )
         self.store.delete(session_id)
         return {"session_id": session_id, "status": "deleted"}
 
     def metadata_set(self, context: ToolContext, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Set one value; makes a session that is not there, but not the running one, which somebody deleted."""
+        """Set one value; create a missing session, except the turn's own, which was deleted by another program."""
         session_id = self._session(context, arguments)
         key = _text(arguments, "key", _MAX_KEY_CHARACTERS)
         value = _text(arguments, "value", MAX_VALUE_CHARACTERS, blank=True)
@@ -148,7 +148,7 @@ class SessionTools:
         return {"session_id": session_id, "key": key, "status": "set"}
 
     def metadata_get(self, context: ToolContext, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Return one value, or that there is none."""
+        """Return one value, or that it does not exist."""
         session_id = self._session(context, arguments)
         key = _text(arguments, "key", _MAX_KEY_CHARACTERS)
         try:
@@ -156,13 +156,11 @@ class SessionTools:
         except KeyNotFound:
             return {"session_id": session_id, "key": key, "exists": False}
         if (size := len(dump(value))) > MAX_RESULT_CHARACTERS:
-            raise UsageError(
-                f"the value of {key!r} takes {size} bytes as JSON, too many to be returned"
-            )
+            raise UsageError(f"the value of {key!r} is too long to return: {size} bytes of JSON")
         return {"session_id": session_id, "key": key, "value": value, "exists": True}
 
     def search(self, context: ToolContext, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the newest messages that hold every word."""
+        """Return the newest messages that contain every word."""
         query = _text(arguments, "query", _MAX_QUERY_CHARACTERS)
         limit = _limit(arguments, DEFAULT_HITS, MAX_HITS)
         session_id = None
@@ -183,21 +181,23 @@ class SessionTools:
         more = not hits.complete or len(returned) < len(found)
         return _with_note(
             {"query": query, "results": returned, "returned": len(returned)},
-            ["there are more; these are the newest" if more else ""],
+            ["there are more; only the newest are returned" if more else ""],
         )
 
     def _session(self, context: ToolContext, arguments: Mapping[str, Any]) -> str:
-        """Return the id that was arguments, if this turn may use it.
+        """Return the requested session id if the scope permits it.
 
         Raises:
-            UsageError: there is none, or it is another than the turn's and the scope is its own.
+            UsageError: there is no id, or the session is outside the scope.
         """
         if self.scope == "current" and not context.session_id:
-            raise UsageError("this conversation has no session, and no other may be used here")
+            raise UsageError(
+                "this conversation has no session, and other sessions cannot be accessed"
+            )
         session_id = _text(arguments, "session_id", 2048)
         if self.scope == "current" and session_id != context.session_id:
             raise UsageError(
-                f"only the session of this conversation may be used here: {context.session_id!r}"
+                f"only the session of this conversation can be accessed: {context.session_id!r}"
             )
         return session_id
 
@@ -218,20 +218,20 @@ def _truncate(text: str) -> str:
 
 
 def _within_limit(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return as many records from the first on as one result holds."""
-    room, fitting = MAX_RESULT_CHARACTERS, []
+    """Return the first records, as many as fit into one result."""
+    room, kept = MAX_RESULT_CHARACTERS, []
     for record in records:
         room -= len(dump(record).decode())
         if room < 0:
             break
-        fitting.append(record)
-    return fitting
+        kept.append(record)
+    return kept
 
 
 def _with_note(facts: dict[str, Any], notes: Sequence[str]) -> dict[str, Any]:
-    """Add what a reader would not expect; without any, the keys are exactly the published ones."""
-    entries = "; ".join(note for note in notes if note)
-    return {**facts, "note": entries} if entries else facts
+    """Add a note; without notes the result has exactly the documented keys."""
+    text = "; ".join(note for note in notes if note)
+    return {**facts, "note": text} if text else facts
 
 
 def _text(arguments: Mapping[str, Any], name: str, longest: int, *, blank: bool = False) -> str:
@@ -241,26 +241,25 @@ def _text(arguments: Mapping[str, Any], name: str, longest: int, *, blank: bool 
     if not isinstance(value, str):
         raise UsageError(f"{name} must be text")
     if len(value) > longest:
-        raise UsageError(f"{name} has {len(value)} characters; at most {longest} are allowed")
+        raise UsageError(f"{name} is too long: {len(value)} characters, at most {longest}")
     return value
 
 
 def _limit(arguments: Mapping[str, Any], default: int, highest: int) -> int:
-    """Return how many are wanted; more than there may be is brought down, as a listing is cut."""
+    """Return the requested limit, reduced to the highest one permitted."""
     limit = arguments.get("limit")
     if limit is None:
         return default
     if isinstance(limit, float) and limit.is_integer():
-        limit = int(limit)  # JSON has one kind of number
+        limit = int(limit)  # JSON does not distinguish 5 from 5.0
     if not isinstance(limit, int) or isinstance(limit, bool) or limit < 0:
-        returned = cut(repr(limit), 80)
-        raise UsageError(f"limit must be a whole number, zero or more, not {returned}")
+        raise UsageError(f"invalid limit {cut(repr(limit), 80)}: must be an integer, 0 or more")
     return min(limit, highest)
 
 
 def _json_or_text(text: str) -> Any:
     def refuse(constant: str) -> Any:
-        raise ValueError(constant)  # NaN and infinities are no JSON
+        raise ValueError(constant)  # NaN and infinities are not JSON
 
     try:
         return json.loads(text, parse_constant=refuse)

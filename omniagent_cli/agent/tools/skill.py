@@ -14,10 +14,10 @@ class Skill:
     """A named group of tools.
 
     Attributes:
-        name: switches it on and off, and stands before it in lists.
+        name: the name that turns the group on and off, and labels it in lists.
         description: one line.
-        origin: where it comes from, for lists.
-        open_seconds: how long it may take to be set up; a server that is fetched first takes a while.
+        origin: the package or setting it comes from, for lists.
+        open_seconds: the timeout for opening; downloading a server first can take a while.
     """
 
     name: str
@@ -31,26 +31,26 @@ class Skill:
         self._tools = list(tools)
 
     async def open(self, store: SessionStore | None) -> Sequence[Tool]:
-        """Set up what the tools need and return them; called once, before the first turn that may offer them.
+        """Set up the tools and return them; called once, before the first turn that may offer them.
 
-        It is called in the loop in which the asynchronous tools and `aclose` will run. A list that is changed later
-        changes what the next turn is offered.
+        Called in the event loop in which the asynchronous tools and `aclose` run. Later changes of the returned list apply
+        from the next turn.
 
         Raises:
-            OmniAgentError: it cannot be set up; the turn goes on without its tools, and the person is told.
+            OmniAgentError: opening failed; the turn continues without these tools and the user gets a notice.
         """
         del store
         return self._tools
 
     @property
     def excluded_tools(self) -> Sequence[str]:
-        """What of it is not offered and why, a line each, as far as is known by now; each is told once."""
+        """One line for each tool that is not offered, with the reason; each line is shown to the user once."""
         return ()
 
     @property
     def details(self) -> Sequence[str]:
-        """What helps to find out why it fails, a line each, for who wants to know more (``-v``)."""
+        """Lines that help to diagnose a failure, shown in verbose mode."""
         return ()
 
     async def aclose(self) -> None:
-        """Let go of what was set up."""
+        """Release what `open` set up."""

@@ -1,4 +1,4 @@
-"""Functions a model may call: what they are, who may run them, and how a call becomes a result."""
+"""Tools: functions that a model may call, their approval and their execution."""
 
 from __future__ import annotations
 
@@ -35,30 +35,30 @@ __all__ = [
 Effect = Literal["read", "write", "destroy"]
 
 MAX_ARGUMENT_CHARACTERS = 1_000_000
-"""Longer arguments are told to be too long."""
+"""The maximum length of the arguments of a call."""
 
 MAX_PARALLEL_CALLS = 16
-"""So many calls of one answer run side by side; the others wait."""
+"""The number of calls of one response that run concurrently; the others wait."""
 
 MAX_REPEATS = 5
-"""A call that got the same result that often in one turn is not made again."""
+"""A call that returned the same result this often in one turn is not run again."""
 
 _ERROR_LENGTH = 2_000
 
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """One function a model may call; `from_function` and `tool` make one from a typed function.
+    """A function that a model may call; `from_function` and `tool` create one from a typed function.
 
     Attributes:
-        description: what it is for; the model chooses by it.
-        run: called with the arguments as keywords, sync or async; what it returns becomes the result: text as it is,
-            anything else as JSON. A parameter annotated with `ToolContext` gets that.
-        parameters: JSON schema of the arguments, an object.
-        effect: whether it reads, writes or destroys; only reading needs no approval.
-        timeout_seconds: how long it may take.
-        read: makes the values `run` takes of arguments that fit the schema; None: they are taken as they are.
-        skill: the skill it belongs to; empty when it was given to the agent itself.
+        description: the purpose; the model chooses by it.
+        run: called with the arguments as keywords, sync or async; its return value becomes the result: text unchanged,
+            other values as JSON. A parameter annotated with `ToolContext` receives the context.
+        parameters: the JSON schema of the arguments, an object.
+        effect: read, write or destroy; only reading needs no approval.
+        timeout_seconds: the timeout of a call.
+        read: converts valid arguments to the values that `run` takes; None: they are passed unchanged.
+        skill: the skill it belongs to; empty for a tool of the agent itself.
     """
 
     name: str
@@ -82,41 +82,43 @@ class Tool:
         effect: Effect = "read",
         timeout_seconds: float = 60.0,
     ) -> Self:
-        """Make a tool of a typed function with a docstring.
+        """Create a tool from a typed function with a docstring.
 
         Args:
-            function: its signature becomes the schema, its docstring (Google style) the descriptions.
-            name: the function's unless told.
-            description: what stands before the sections of the docstring, unless told.
-            effect: whether it reads, writes or destroys.
-            timeout_seconds: how long it may take.
+            function: the signature becomes the schema, the docstring (Google style) the descriptions.
+            name: the name; by default that of the function.
+            description: the description; by default the docstring before its sections.
+            effect: read, write or destroy.
+            timeout_seconds: the timeout of a call.
 
         Raises:
-            UsageError: a model cannot be told how to call it; says why.
+            UsageError: the function cannot be described to a model; gives the reason.
         """
         named = str(name or getattr(function, "__name__", ""))
         if not TOOL_NAME.fullmatch(named):
             raise UsageError(
-                f"{named or function!r} cannot be the name of a tool; give one of 1 to 64 letters, digits, _ and -"
+                f"invalid tool name {named or function!r}: must be 1 to 64 letters, digits, _ and -"
             )
         if effect not in ("read", "write", "destroy"):
-            raise UsageError(f"the effect of {named} is read, write or destroy, not {effect!r}")
+            raise UsageError(
+                f"invalid effect {effect!r} of {named}: must be read, write or destroy"
+            )
         signature = signature_of(function)
         text = description or signature.description
         if not text:
             raise UsageError(
-                f"{named} cannot be a tool: it has no docstring, so no model knows what it is for"
+                f"{named} cannot be a tool: it needs a docstring, which describes it to the model"
             )
         return cls(
             named, text, function, signature.parameters, effect, timeout_seconds, signature.read
         )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """FunctionCall the function itself, as if it were no tool."""
+        """Call the function itself."""
         return self.run(*args, **kwargs)
 
     def definition(self) -> dict[str, Any]:
-        """Return the chat-completions form of the tool."""
+        """Return the chat-completions definition of the tool."""
         function = {
             "name": self.name,
             "description": self.description,
@@ -144,7 +146,7 @@ def tool(
     effect: Effect = "read",
     timeout_seconds: float = 60.0,
 ) -> Tool | Callable[[Callable[..., Any]], Tool]:
-    """Make a tool of the function below, plain ``@tool`` or ``@tool(effect="write")``; see `Tool.from_function`."""
+    """Create a tool from the decorated function, ``@tool`` or ``@tool(effect="write")``; see `Tool.from_function`."""
 
     def make(function: Callable[..., Any]) -> Tool:
         return Tool.from_function(
@@ -160,13 +162,13 @@ def tool(
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Whether a call may run.
+    """The decision whether a call may run.
 
     Attributes:
-        by: who decided, as it is stored: ``asked`` (the person, this time), ``session`` (always here), ``config``
-            (``tools.allow``), ``flag`` (``--yes-tools``), ``program`` (the program around the agent), ``nobody``
-            (there was nobody to ask).
-        reason: told to the model and shown, when the call may not run.
+        by: the source of the decision, as stored: ``asked`` (the user, this time), ``session`` (the user, for the
+            session), ``config`` (``tools.allow``), ``flag`` (``--yes-tools``), ``program`` (the host program), ``nobody``
+            (there was no user to ask).
+        reason: shown to the model and the user if the call may not run.
     """
 
     allowed: bool
@@ -175,18 +177,18 @@ class Decision:
 
 
 Approve = Callable[[Tool, Mapping[str, Any]], Awaitable[bool | Decision]]
-"""Asked before a tool that writes or destroys runs."""
+"""Called before a tool that writes or destroys runs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a call.
+    """The outcome of a call.
 
     Attributes:
-        failed: the tool was refused, unknown, or raised; the model is told as well.
-        approved: whether it was allowed; None when nobody had to be asked.
-        approved_by: who decided; see `Decision`.
-        whole: the result as it was, when the text is not all of it.
+        failed: the call was denied, the tool is unknown or raised; the model sees this too.
+        approved: the decision; None if no approval was needed.
+        approved_by: the source of the decision; see `Decision`.
+        full_output: the complete output, if the text is not all of it.
     """
 
     text: str
@@ -198,11 +200,11 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class OfferedTools:
-    """What a turn may use.
+    """The tools offered in a turn.
 
     Attributes:
-        notices: what the person should know about it, a line each.
-        loop_thread: the loop in which the skills were set up; their asynchronous tools run there.
+        notices: notices for the user, one line each.
+        loop_thread: the event loop in which the skills were opened; their asynchronous tools run there.
     """
 
     tools: Sequence[Tool] = ()
@@ -214,10 +216,10 @@ class Toolbox:
     """The tools of one turn, by name.
 
     Args:
-        tools: what is offered.
-        approve: asked before a tool that writes or destroys; None refuses them.
-        offer: finds out what is offered, once, instead of `tools`.
-        context: what tools may know, but for the id of their call.
+        tools: the tools that are offered.
+        approve: called before a tool that writes or destroys; None denies these tools.
+        load_tools: returns the tools that are offered, called once, instead of `tools`.
+        context: the context passed to tools, without the id of the call.
     """
 
     def __init__(
@@ -238,7 +240,7 @@ class Toolbox:
         self._refused: dict[tuple[str, str], Outcome] = {}
 
     async def open(self) -> Sequence[str]:
-        """Find out what is offered, and return what the person should know about it."""
+        """Load the tools and return the notices for the user."""
         if self._load_tools is None:
             return ()
         offered = await self._load_tools()
@@ -247,21 +249,20 @@ class Toolbox:
         return offered.notices
 
     def definitions(self) -> list[dict[str, Any]]:
-        """Return the chat-completions form of every tool."""
+        """Return the chat-completions definitions of all tools."""
         return [tool.definition() for tool in self._tools.values()]
 
     async def run(self, call: ToolCall) -> Outcome:
-        """Run one call; whatever goes wrong is the result, so that the turn goes on."""
+        """Run one call; any error becomes its result, so that the turn continues."""
         name, text = call["function"]["name"], call["function"].get("arguments") or "{}"
         if refused := self._refused.get((name, text)):
-            return refused  # nobody is asked the same again
+            return refused  # the user is not asked twice
         if (
             max((n for seen, n in self._seen.items() if seen[:2] == (name, text)), default=0)
             >= MAX_REPEATS
         ):
             return _failed(
-                f"this call was made {MAX_REPEATS} times and gave the same each time; use what it gave, or do "
-                "something else"
+                f"this call was made {MAX_REPEATS} times with the same result; use that result, or do something else"
             )
         outcome = await self._run(name, text, call.get("id", ""))
         if outcome.approved is False:
@@ -272,8 +273,8 @@ class Toolbox:
     async def _run(self, name: str, text: str, call_id: str) -> Outcome:
         tool = self._tools.get(resolve_tool_name(name, self._tools) or "")
         if tool is None:
-            known = ", ".join(self._tools) or "none"
-            return _failed(f"there is no tool {cut(name, 100)!r}; the tools are: {known}")
+            names = ", ".join(self._tools) or "none"
+            return _failed(f"unknown tool {cut(name, 100)!r}; the tools are {names}")
         try:
             arguments = _parse_arguments(text)
         except ValueError as error:
@@ -282,7 +283,7 @@ class Toolbox:
             return _failed(f"invalid arguments: {'; '.join(wrong)}")
         decision = await self._decision(tool, arguments)
         if decision is not None and not decision.allowed:
-            refused = _failed(decision.reason or f"the person did not allow {tool.name}")
+            refused = _failed(decision.reason or f"the user denied {tool.name}")
             return replace(refused, approved=False, approved_by=decision.by)
         async with self._slots:
             outcome = await self._result(tool, arguments, call_id)
@@ -294,27 +295,27 @@ class Toolbox:
         if tool.effect == "read":
             return None
         if self._approve is None:
-            does = "destroys" if tool.effect == "destroy" else "writes"
-            reason = f"{tool.name} {does}, and there is nobody to allow it"
-            return Decision(allowed=False, by="nobody", reason=reason)
+            effect = "destroys" if tool.effect == "destroy" else "writes"
+            reason = f"{tool.name} {effect}, and there is no user to allow it"
+            return Decision(allowed=False, by="default", reason=reason)
         answer = await self._approve(tool, arguments)
         return answer if isinstance(answer, Decision) else Decision(allowed=bool(answer))
 
     async def _result(self, tool: Tool, arguments: dict[str, Any], call_id: str) -> Outcome:
         try:
-            given = arguments if tool.read is None else tool.read(arguments)
+            keywords = arguments if tool.read is None else tool.read(arguments)
             if context := context_parameter(tool.run):
-                given = {**given, context: replace(self._context, call_id=call_id)}
+                keywords = {**keywords, context: replace(self._context, call_id=call_id)}
             ended = await FunctionCall(
-                tool.run, given, self._loop_thread if tool.skill else None
+                tool.run, keywords, self._loop_thread if tool.skill else None
             ).run(tool.timeout_seconds)
             if ended.error is None:
                 text, full_output = format_result(ended.value, ended.printed)
                 return Outcome(text, full_output=full_output)
         except ToolTimeout as error:
-            running = ", and may still be running" if error.running else ""
-            return _failed(f"{tool.name} took longer than {tool.timeout_seconds:g} s{running}")
-        except Exception as error:  # noqa: BLE001  # somebody's classes make their own values, and write them down
+            running = "; it may still be running" if error.running else ""
+            return _failed(f"{tool.name} timed out after {tool.timeout_seconds:g} s{running}")
+        except Exception as error:  # noqa: BLE001  # conversion runs the code of the tool's own classes
             ended = CallResult(error=error)
         printed = f"\n(printed: {ended.printed})" if ended.printed else ""
         return _failed(
@@ -327,7 +328,7 @@ def _failed(text: str) -> Outcome:
 
 
 def _format_exception(error: BaseException | None) -> str:
-    """Say what somebody's function raised; how it says so itself may fail too, which this survives."""
+    """Format an exception of a tool; its own formatting may raise too."""
     if isinstance(error, OmniAgentError):
         return str(error)
     return "".join(traceback.format_exception_only(error)).strip()
@@ -340,17 +341,15 @@ def _invalid_arguments(tool: Tool, arguments: dict[str, Any]) -> list[str]:
 
 def _parse_arguments(text: str) -> dict[str, Any]:
     if len(text) > MAX_ARGUMENT_CHARACTERS:
-        raise ValueError(
-            f"they are {len(text):,} characters, and at most {MAX_ARGUMENT_CHARACTERS:,} are taken"
-        )
+        raise ValueError(f"{len(text):,} characters, at most {MAX_ARGUMENT_CHARACTERS:,}")
     try:
         arguments = json.loads(text, parse_constant=_reject_constant)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     if not isinstance(arguments, dict):
-        raise ValueError("they are " + type(arguments).__name__)  # noqa: TRY004  # a model's mistake, not a caller's
+        raise ValueError(f"got {type(arguments).__name__}")  # noqa: TRY004  # the model's mistake, not the caller's
     return arguments
 
 
 def _reject_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")

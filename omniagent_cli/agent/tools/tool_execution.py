@@ -1,7 +1,7 @@
-"""Running somebody's function: plain ones in threads, asynchronous ones in a loop; it may hang, crash and print.
+"""Execution of tool functions: synchronous ones in threads, asynchronous ones in an event loop.
 
-Threads are daemons of their own, not a pool's: a pool waits for its threads when the program ends, and a function
-that hangs cannot be stopped.
+Each thread is a daemon of its own. A thread pool would wait at exit for its threads, and a function that hangs cannot
+be stopped.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from omniagent_cli.agent.loop_thread import LoopThread
 from omniagent_cli.agent.tools.captured_output import CapturedOutput, capture_output
 
 GRACE_SECONDS = 1.0
-"""How long an asynchronous function may take to clean up when it is cancelled."""
+"""The time an asynchronous function has for its cleanup after cancellation."""
 
 
 class ToolTimeout(Exception):
-    """The function was given up.
+    """The function timed out.
 
     Attributes:
-        running: it could not be stopped.
+        running: True if it could not be stopped.
     """
 
     def __init__(self, *, running: bool) -> None:
@@ -37,11 +37,11 @@ class ToolTimeout(Exception):
 
 @dataclass(slots=True)
 class CallResult:
-    """How a function ended.
+    """The result of a function call.
 
     Attributes:
-        error: what it raised; also what is no `Exception`, such as `SystemExit`.
-        printed: what it wrote to stdout and stderr.
+        error: the exception it raised; may be a `BaseException` such as `SystemExit`.
+        printed: its output on stdout and stderr.
     """
 
     value: Any = None
@@ -51,10 +51,10 @@ class CallResult:
 
 @dataclass(frozen=True, slots=True)
 class FunctionCall:
-    """A function with its arguments, and where it runs if it is asynchronous.
+    """A function with its arguments, and the event loop for an asynchronous one.
 
     Attributes:
-        loop_thread: the loop of the skill it belongs to; None is the loop that asks.
+        loop_thread: the loop of the function's skill; None is the running loop.
     """
 
     function: Callable[..., Any]
@@ -62,10 +62,10 @@ class FunctionCall:
     loop_thread: LoopThread | None = None
 
     async def run(self, timeout_seconds: float) -> CallResult:
-        """FunctionCall it and return how it ended.
+        """Call the function and return the result.
 
         Raises:
-            ToolTimeout: it took longer.
+            ToolTimeout: the timeout expired.
         """
         printed = CapturedOutput()
         deadline = asyncio.get_running_loop().time() + timeout_seconds
@@ -94,24 +94,24 @@ class FunctionCall:
             raise
         if not task.done():
             raise ToolTimeout(running=not await _cancel(task))
-        if task.cancelled():  # not by us: its loop is being closed
-            return CallResult(error=asyncio.CancelledError("its skill was closed"))
+        if task.cancelled():  # because its loop is being closed
+            return CallResult(error=asyncio.CancelledError("the skill was closed"))
         return task.result()
 
 
 def is_async(function: Callable[..., Any]) -> bool:
-    """Tell whether calling it gives something to await."""
+    """Return True if calling the function returns an awaitable."""
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        getattr(type(function), "__call__", None)  # noqa: B004  # an object with an asynchronous call
+        getattr(type(function), "__call__", None)  # noqa: B004  # an object with an asynchronous __call__
     )
 
 
 async def _cancel(task: asyncio.Future[CallResult]) -> bool:
-    """Cancel a task and tell whether it let itself be; some swallow it."""
+    """Cancel a task; return False if it suppressed the cancellation."""
     task.cancel()
     await asyncio.wait([task], timeout=GRACE_SECONDS)
     if task.done() and not task.cancelled():
-        task.exception()  # looked at, so that nobody complains that it was not
+        task.exception()  # retrieved, so that asyncio does not log it
     return task.done()
 
 
@@ -125,15 +125,15 @@ async def _await_captured(
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            return CallResult(error=error)  # it raised that by itself
-        except BaseException as error:  # somebody's code; SystemExit would end the whole loop
+            return CallResult(error=error)  # raised by the tool itself
+        except BaseException as error:  # a tool's SystemExit would end the whole loop
             if isinstance(error, KeyboardInterrupt) and _is_ctrl_c():
                 raise
             return CallResult(error=error)
 
 
 def _is_ctrl_c() -> bool:
-    """Tell whether Ctrl-C raises `KeyboardInterrupt` wherever the program is, as it does unless somebody handles it."""
+    """Return True if a `KeyboardInterrupt` here comes from Ctrl-C, that is, Python's default handler is installed."""
     in_main = threading.current_thread() is threading.main_thread()
     return in_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
@@ -152,9 +152,9 @@ async def _in_thread(
         with capture_output(printed):
             try:
                 ended = CallResult(work())
-            except BaseException as error:  # noqa: BLE001  # somebody's code; nobody else hears of a thread's end
+            except BaseException as error:  # noqa: BLE001  # an exception would end the thread unnoticed
                 ended = CallResult(error=error)
-        with suppress(RuntimeError):  # nobody waits any more
+        with suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(settle, ended)
 
     context = contextvars.copy_context()

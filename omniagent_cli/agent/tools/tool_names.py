@@ -1,4 +1,4 @@
-"""Names of tools: which ones providers accept, and which tool a model means by a name it made up."""
+"""Names of tools: the characters that providers accept, and the tool that a misspelled name refers to."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import re
 from collections.abc import Collection
 
 TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-"""What every provider takes: https://platform.openai.com/docs/api-reference/chat/create, `tools`."""
+"""The names that every provider accepts: https://platform.openai.com/docs/api-reference/chat/create, `tools`."""
 
 _LENGTH = 64
 _CHANNEL = re.compile(r"<\|.*", re.DOTALL)
-"""The control tokens that gpt-oss leaves behind a name: ``sessions_list<|channel|>commentary``."""
+"""The control tokens that gpt-oss appends to a name: ``sessions_list<|channel|>commentary``."""
 
 _NAMESPACE = re.compile(r"(?:functions?|tools?|default_api)\s*[.:/]\s*", re.IGNORECASE)
 _COUNTER = re.compile(r":\d+$")
-"""The number of a call in the ids of Kimi, which come back as a name: ``functions.sessions_list:0``."""
+"""The number of a call in the ids of Kimi, which are returned as names: ``functions.sessions_list:0``."""
 
 _ILLEGAL = re.compile(r"[^a-zA-Z0-9_-]")
 
 
 def resolve_tool_name(name: str, known: Collection[str]) -> str | None:
-    """Return the known tool that a name means; None when none or more than one matches.
+    """Return the known tool that a name refers to; None if none or more than one matches.
 
-    Padding, control tokens, a namespace and a counter are ignored, then characters that no name has, then case.
+    Whitespace, control tokens, a namespace and a counter are ignored; then illegal characters, then case.
     """
     if name in known:
         return name
@@ -35,7 +35,7 @@ def resolve_tool_name(name: str, known: Collection[str]) -> str | None:
 
 
 def legal_tool_name(name: str) -> str:
-    """Return a name that every provider accepts; one that is legal already stays the same."""
+    """Return a name that every provider accepts; a legal name is returned unchanged."""
     if TOOL_NAME.fullmatch(name):
         return name
     return _ILLEGAL.sub("_", _bare(name))[:_LENGTH] or "unnamed"

@@ -1,4 +1,4 @@
-"""What a tool returned, as the text a model is told; what is too long or no text is kept whole beside it."""
+"""Results of tools as text for a model; output that is too long or binary is stored in full as an attachment."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from omniagent_cli.stores.store import SessionStore
 
 MAX_RESULT_CHARACTERS = 100_000
-"""The longest result a model is told; the rest would not fit its window anyway."""
+"""The maximum length of a result sent to a model."""
 
 MAX_FULL_OUTPUT_BYTES = 16_000_000
-"""The longest result that is kept whole."""
+"""The maximum size of a result stored in full."""
 
 FULL_OUTPUT = "whole_result"
-"""Key of a message's ``extra`` that tells where the whole is: ``sha256``, ``size`` (bytes), ``media_type``."""
+"""Key in a message's ``extra`` with the reference to the full output: ``sha256``, ``size`` (bytes), ``media_type``."""
 
 _TEXT = "text/plain; charset=utf-8"
 _BINARY = "application/octet-stream"
@@ -31,22 +31,22 @@ _BINARY = "application/octet-stream"
 
 @dataclass(frozen=True, slots=True)
 class FullOutput:
-    """A result as it was returned; the session keeps it as an attachment."""
+    """The complete output of a tool, stored as an attachment of the session."""
 
     data: bytes
     media_type: str = _TEXT
 
     @property
     def sha256(self) -> str:
-        """What it is kept under."""
+        """The SHA-256 of the data in hex, the key of the attachment."""
         return sha256(self.data).hexdigest()
 
     def reference(self) -> dict[str, Any]:
-        """Return what the message has of it, under `FULL_OUTPUT`."""
+        """Return the reference stored in the message under `FULL_OUTPUT`."""
         return {"sha256": self.sha256, "size": len(self.data), "media_type": self.media_type}
 
     def record(self, name: str) -> dict[str, Any]:
-        """Return the attachment; see `SessionStore.attachment`."""
+        """Return the attachment record; see `SessionStore.attachment`."""
         return {
             "name": name,
             "media_type": self.media_type,
@@ -56,13 +56,13 @@ class FullOutput:
 
 
 def format_result(value: Any, printed: str) -> tuple[str, FullOutput | None]:
-    """Return what the model is told, and the whole when that is not all.
+    """Return the text for the model, and the full output if the text is not all of it.
 
-    Text is told as it is, bytes by their size, anything else as JSON. What was printed comes after it, or instead of
-    a None, because that is how a function that only prints is meant.
+    Text is passed through, bytes are described by their size, other values are encoded as JSON. Printed output is
+    appended, and replaces a result of None, because a function that only prints returns None.
 
     Raises:
-        InvalidRecord: it is no text and no JSON value.
+        InvalidRecord: the value is neither text nor JSON.
     """
     if isinstance(value, bytes | bytearray | memoryview):
         return _binary(bytes(value), printed)
@@ -81,15 +81,15 @@ def _json(value: Any) -> str:
         why = (
             error
             if isinstance(error, InvalidRecord)
-            else "it holds itself, or is nested too deeply"
+            else "it contains itself, or is nested too deeply"
         )
         raise InvalidRecord(
-            f"it returned a {type(value).__name__}, which is neither text nor JSON: {why}"
+            f"the tool returned a {type(value).__name__}, which is neither text nor JSON: {why}"
         ) from error
 
 
 def _plain(value: Any) -> Any:
-    """Take dataclasses, pydantic models and enumerations, also inside lists and objects, for the data they hold."""
+    """Replace dataclasses, pydantic models and enumerations by their data, also inside lists and dictionaries."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return _plain(dataclasses.asdict(value))
     if isinstance(value, Enum):
@@ -105,8 +105,10 @@ def _plain(value: Any) -> Any:
 
 def _binary(data: bytes, printed: str) -> tuple[str, FullOutput | None]:
     note = f"(binary, {len(data):,} bytes, not shown)"
-    whole = FullOutput(data, _BINARY) if 0 < len(data) <= MAX_FULL_OUTPUT_BYTES else None
-    return (f"{note}\n(printed: {printed})"[:MAX_RESULT_CHARACTERS] if printed else note), whole
+    full_output = FullOutput(data, _BINARY) if 0 < len(data) <= MAX_FULL_OUTPUT_BYTES else None
+    return (
+        f"{note}\n(printed: {printed})"[:MAX_RESULT_CHARACTERS] if printed else note
+    ), full_output
 
 
 def _cut(text: str) -> tuple[str, FullOutput | None]:
@@ -114,19 +116,18 @@ def _cut(text: str) -> tuple[str, FullOutput | None]:
         return text, None
     data = text.encode("utf-8", "surrogatepass")
     more = f"(cut: {len(text) - MAX_RESULT_CHARACTERS} more characters)"
-    return f"{text[:MAX_RESULT_CHARACTERS]}\n{more}", FullOutput(data) if len(
-        data
-    ) <= MAX_FULL_OUTPUT_BYTES else None
+    full_output = FullOutput(data) if len(data) <= MAX_FULL_OUTPUT_BYTES else None
+    return f"{text[:MAX_RESULT_CHARACTERS]}\n{more}", full_output
 
 
 def with_full_output(store: SessionStore, session_id: str, message: Message) -> Message:
-    """Return a tool's message with its result as it was returned, when it is text and the session has it."""
+    """Return a tool message with its full output, if that is text and the session has it."""
     reference = (message.extra or {}).get(FULL_OUTPUT)
     if message.role != "tool" or not isinstance(reference, dict):
         return message
     record = store.attachment(session_id, str(reference.get("sha256")))
     if not isinstance(record, dict) or record.get("media_type") != _TEXT:
         return message
-    whole = message.copy()
-    whole.content = b64decode(record["data"]).decode("utf-8", "surrogatepass")
-    return whole
+    full = message.copy()
+    full.content = b64decode(record["data"]).decode("utf-8", "surrogatepass")
+    return full

@@ -1,4 +1,4 @@
-"""From a typed function to what a model is told of it: a JSON schema of its arguments, and how to read them back."""
+"""The JSON schema of a typed function's arguments, and the conversion of JSON arguments to Python values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Read = Callable[[Any], Any]
 
 @dataclass(frozen=True, slots=True)
 class ArgumentType:
-    """What one type is in JSON, and how a fitting value becomes Python's."""
+    """The JSON schema of a type, and the conversion of valid JSON values."""
 
     schema: Mapping[str, Any]
     read: Read = lambda value: value
@@ -32,13 +32,13 @@ class ArgumentType:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What a function takes.
+    """The signature of a function.
 
     Attributes:
-        parameters: JSON schema of its arguments, an object.
-        description: what its docstring says before the sections.
-        read: makes Python values of arguments that fit the schema.
-        context: the parameter that gets the `ToolContext`; empty when there is none.
+        parameters: the JSON schema of the arguments, an object.
+        description: the docstring before its sections.
+        read: converts valid arguments to Python values.
+        context: the parameter that receives the `ToolContext`; empty if there is none.
     """
 
     parameters: Mapping[str, Any]
@@ -48,14 +48,14 @@ class Signature:
 
 
 class _UnsupportedType(Exception):
-    """A type that JSON cannot tell; says why."""
+    """A type without a JSON equivalent; the message gives the reason."""
 
 
 def signature_of(function: Callable[..., Any]) -> Signature:
-    """Return what a model has to know to call a function.
+    """Return the signature of a function as a model needs it.
 
     Raises:
-        UsageError: it cannot be told, with the reason: a parameter without a type, a type JSON does not have.
+        UsageError: a parameter has no type, or a type without a JSON equivalent.
     """
     name = getattr(function, "__name__", None) or type(function).__name__
     hints = _hints(function, name)
@@ -71,7 +71,7 @@ def signature_of(function: Callable[..., Any]) -> Signature:
             argument_type = _parameter(parameter, hints, definitions)
         except _UnsupportedType as error:
             raise UsageError(
-                f"{name} cannot be a tool: its parameter {parameter.name} {error}"
+                f"{name} cannot be a tool: parameter {parameter.name} {error}"
             ) from None
         if text := documented.get(parameter.name):
             argument_type = ArgumentType(
@@ -93,7 +93,7 @@ def signature_of(function: Callable[..., Any]) -> Signature:
 
 
 def context_parameter(function: Callable[..., Any]) -> str:
-    """Return the parameter that gets the `ToolContext`, without a look at the other types; empty when none does."""
+    """Return the parameter that receives the `ToolContext`, without resolving other types; empty if there is none."""
     target = _documented(function)
     for name, hint in getattr(target, "__annotations__", {}).items():
         if hint is ToolContext or (isinstance(hint, str) and hint.split(".")[-1] == "ToolContext"):
@@ -109,9 +109,9 @@ _ENTRY = re.compile(r"(\*{0,2}\w+)\s*(?:\([^)]*\))?\s*:\s*(.*)")
 
 
 def docstring_parts(doc: str) -> tuple[str, dict[str, str]]:
-    """Split a Google-style docstring into what stands before its sections, and what it says of each argument."""
+    """Split a Google-style docstring into the text before its sections and the description of each argument."""
     before: list[str] = []
-    told: dict[str, list[str]] = {}
+    texts: dict[str, list[str]] = {}
     section, indent, current = "", 0, ""
     for line in doc.splitlines():
         text = line.strip()
@@ -125,14 +125,16 @@ def docstring_parts(doc: str) -> tuple[str, dict[str, str]]:
             entry = _ENTRY.fullmatch(text) if depth <= indent else None
             if entry:
                 current = entry[1].lstrip("*")
-                told[current] = [entry[2]]
+                texts[current] = [entry[2]]
             elif current:
-                told[current].append(text)
-    return "\n".join(before).strip(), {name: " ".join(told[name]).strip() for name in told}
+                texts[current].append(text)
+    return "\n".join(before).strip(), {
+        name: " ".join(lines).strip() for name, lines in texts.items()
+    }
 
 
 def _documented(function: Callable[..., Any]) -> Any:
-    """Return what carries the docstring and the types: the function inside a partial, a call of an object."""
+    """Return the object with the docstring and the types: the function of a partial, the ``__call__`` of an object."""
     while isinstance(function, functools.partial):
         function = function.func
     if inspect.isroutine(function) or inspect.isclass(function):
@@ -145,7 +147,7 @@ def _hints(function: Callable[..., Any], name: str) -> dict[str, Any]:
     try:
         return typing.get_type_hints(target, include_extras=True)
     except (NameError, TypeError, AttributeError, SyntaxError) as error:
-        raise UsageError(f"{name} cannot be a tool: its types cannot be read: {error}") from error
+        raise UsageError(f"{name} cannot be a tool: cannot resolve its types: {error}") from error
 
 
 def _parameters(function: Callable[..., Any], name: str) -> Iterable[inspect.Parameter]:
@@ -159,9 +161,9 @@ def _parameter(
     parameter: inspect.Parameter, hints: Mapping[str, Any], definitions: dict[str, Any]
 ) -> ArgumentType:
     if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-        raise _UnsupportedType("takes any number of values; name each, or take a list")
+        raise _UnsupportedType("is variadic; declare each value, or take a list")
     if parameter.kind is parameter.POSITIONAL_ONLY:
-        raise _UnsupportedType("has a position and no name, and a model names what it gives")
+        raise _UnsupportedType("is positional-only, and models pass arguments by name")
     if parameter.name not in hints:
         raise _UnsupportedType("has no type; annotate it")
     argument_type = _argument_type(hints[parameter.name], definitions, ())
@@ -182,7 +184,7 @@ def _accepts_null(schema: Mapping[str, Any]) -> bool:
 
 
 def _default(value: Any) -> dict[str, Any]:
-    """Return the default for the schema, where JSON can tell it."""
+    """Return the default for the schema, if JSON can represent it."""
     value = value.value if isinstance(value, Enum) else value
     try:
         dump(value)
@@ -214,12 +216,12 @@ _COLLECTIONS: dict[Any, Callable[[Iterable[Any]], Any]] = {
 
 
 def _argument_type(hint: Any, definitions: dict[str, Any], outer: tuple[Any, ...]) -> ArgumentType:
-    """Return what a type is in JSON; `outer` are the classes it stands in."""
+    """Return the JSON form of a type; `outer` are the classes that contain it."""
     try:
         if plain := _BUILT_IN_TYPES.get(hint):
             return plain
-    except TypeError:  # Literal[[]] and other types that are no types
-        raise _UnsupportedType(f"has a type that cannot be read: {hint!r}") from None
+    except TypeError:  # Literal[[]] and other invalid types
+        raise _UnsupportedType(f"has the invalid type {hint!r}") from None
     if hasattr(hint, "__supertype__"):
         return _argument_type(hint.__supertype__, definitions, outer)
     if type(hint).__name__ == "TypeAliasType":
@@ -228,7 +230,7 @@ def _argument_type(hint: Any, definitions: dict[str, Any], outer: tuple[Any, ...
         return _generic(hint, definitions, outer)
     if isinstance(hint, type):
         return _class(hint, definitions, outer)
-    raise _UnsupportedType(f"has the type {hint!r}, which JSON cannot tell")
+    raise _UnsupportedType(f"has the type {hint!r}, which has no JSON equivalent")
 
 
 def _generic(hint: Any, definitions: dict[str, Any], outer: tuple[Any, ...]) -> ArgumentType:
@@ -256,13 +258,13 @@ def _generic(hint: Any, definitions: dict[str, Any], outer: tuple[Any, ...]) -> 
         return _tuple(inner, definitions, outer)
     if origin in (dict, Mapping):
         if inner[0] is not str:
-            raise _UnsupportedType("has keys that are not text, and JSON has no others")
+            raise _UnsupportedType("has keys that are not strings, which JSON does not support")
         item = _argument_type(inner[1], definitions, outer)
         return ArgumentType(
             {"type": "object", "additionalProperties": item.schema},
             lambda value: {key: item.read(part) for key, part in value.items()},
         )
-    raise _UnsupportedType(f"has the type {hint!r}, which JSON cannot tell")
+    raise _UnsupportedType(f"has the type {hint!r}, which has no JSON equivalent")
 
 
 def _class(hint: type, definitions: dict[str, Any], outer: tuple[Any, ...]) -> ArgumentType:
@@ -277,14 +279,14 @@ def _class(hint: type, definitions: dict[str, Any], outer: tuple[Any, ...]) -> A
     if hasattr(hint, "model_json_schema") and hasattr(hint, "model_validate"):
         return _pydantic(hint, definitions)
     raise _UnsupportedType(
-        f"has the type {hint.__name__}, which JSON does not have; take str, for example"
+        f"has the type {hint.__name__}, which has no JSON equivalent; take str, for example"
     )
 
 
 def _choice(choices: Mapping[Any, Any]) -> ArgumentType:
     values = list(choices)
     if not all(value is None or isinstance(value, str | int | float) for value in values):
-        raise _UnsupportedType("has choices that JSON cannot tell")
+        raise _UnsupportedType("has choices that have no JSON equivalent")
 
     def read(value: Any) -> Any:
         # In JSON, unlike in Python, true is not equal to 1.
@@ -333,7 +335,7 @@ def _typed_dict(hint: Any, definitions: dict[str, Any], outer: tuple[Any, ...]) 
     argument_types = {
         name: _argument_type(part, definitions, outer) for name, part in hints.items()
     }
-    # Where annotations are text, the class itself cannot tell Required and NotRequired.
+    # With postponed annotations, __required_keys__ ignores Required and NotRequired.
     needed = {name for name, part in hints.items() if get_origin(part) is Required}
     needed |= {n for n in hint.__required_keys__ if get_origin(hints[n]) is not NotRequired}
     schema = _object(
@@ -368,9 +370,7 @@ def _pydantic(model: Any, definitions: dict[str, Any]) -> ArgumentType:
     schema = model.model_json_schema()
     for name, definition in schema.pop("$defs", {}).items():
         if definitions.setdefault(name, definition) != definition:
-            raise _UnsupportedType(
-                f"needs a second type called {name}; give one of them another name"
-            )
+            raise _UnsupportedType(f"needs a second type named {name}; rename one of them")
     return ArgumentType(schema, model.model_validate)
 
 

@@ -1,4 +1,4 @@
-"""Which tools a turn is offered: the agent's own and those of its skills, but for what was switched off."""
+"""The toolset of an agent: its own tools and those of its skills, filtered by toggles."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CLOSE_SECONDS = 5.0
 
 @dataclass(slots=True)
 class _OpenedSkill:
-    """What became of one skill."""
+    """A skill that was opened, or failed to open."""
 
     skill: Skill
     tools: Sequence[Tool] = ()
@@ -37,17 +37,17 @@ class _OpenedSkill:
 class Toolset(ForkAware):
     """The tools and skills of an agent.
 
-    Skills live in an event loop of their own: set up there, run there, closed there. An agent may be asked from many
-    loops, one after the other, and a connection to a server belongs to the one in which it was made.
+    Skills live in an event loop of their own, in which they are opened, run and closed. An agent may be used from several
+    loops in succession, but a connection to a server belongs to the loop that opened it.
 
     Args:
-        tools: given to the agent itself.
-        skills: set up before the first turn that offers tools; a function is called then, in a thread.
-        store: handed to the skills.
-        toggles: what is offered of it.
+        tools: the agent's own tools.
+        skills: opened before the first turn that offers tools; or a function that returns them, called then in a thread.
+        store: passed to the skills.
+        toggles: which tools are offered.
 
     Attributes:
-        names: of the tools and skills, as far as they are known without setting anything up.
+        names: the names of tools and skills known so far, without opening any skill.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Toolset(ForkAware):
         self._loading, self._lock, self._opened = threading.Lock(), None, {}
 
     async def offered_tools(self, session: SessionToolToggles) -> OfferedTools:
-        """Return what a turn may use."""
+        """Return the tools offered in a turn."""
         known, notices = await self.tool_statuses(session)
         return OfferedTools(
             [entry.tool for entry in known if not entry.why_off], notices, self._loop_thread
@@ -85,7 +85,7 @@ class Toolset(ForkAware):
     async def tool_statuses(
         self, session: SessionToolToggles
     ) -> tuple[list[ToolStatus], list[str]]:
-        """Return every tool there is, and what the person should know and was not told yet."""
+        """Return the status of every tool, and the notices not reported yet."""
         notices: list[str] = []
         opened: list[_OpenedSkill] = []
         if not isinstance(self._skills, Sequence) or self._skills:
@@ -95,23 +95,23 @@ class Toolset(ForkAware):
         known = [ToolStatus(tool, self.why_off(tool, session)) for tool in found]
         self.names = list(dict.fromkeys(n for tool in found for n in (tool.skill, tool.name) if n))
         notices += self._unknown({name for tool in found for name in (tool.name, tool.skill)})
-        fresh = [text for text in dict.fromkeys(notices) if text not in self._reported]
-        self._reported.update(fresh)
-        return known, fresh
+        new = [text for text in dict.fromkeys(notices) if text not in self._reported]
+        self._reported.update(new)
+        return known, new
 
     def why_off(self, tool: Tool, session: SessionToolToggles) -> str:
-        """Return why a tool is not offered; empty when it is."""
+        """Return the reason why a tool is not offered; empty if it is."""
         return self.toggles.why_off(tool) or ("session" if session.is_off(tool) else "")
 
     def load(self) -> list[Skill]:
-        """Return the skills, none of them set up; what a function returns is asked for once."""
+        """Return the skills without opening them; a function that returns them is called once."""
         with self._loading:
             if not isinstance(self._skills, Sequence):
                 self._skills = list(self._skills())
             return list(self._skills)
 
     def retry_failed_skills(self) -> None:
-        """Set up anew, before the next turn, what could not be set up."""
+        """Open skills that failed to open again before the next turn."""
         for entry in [entry for entry in self._opened.values() if entry.failed]:
             del self._opened[id(entry.skill)]
             self._reported = {
@@ -119,29 +119,29 @@ class Toolset(ForkAware):
             }
 
     async def aclose(self) -> None:
-        """Let go of what the skills hold."""
+        """Close the skills."""
         await asyncio.to_thread(self.close)
 
     def close(self) -> None:
-        """Let go of what the skills hold, from a plain function."""
+        """Close the skills, synchronously."""
         opened = [entry.skill for entry in self._opened.values() if not entry.failed]
         self._opened.clear()
         if opened:
-            with suppress(TimeoutError):  # the loop is stuck in somebody's function
+            with suppress(TimeoutError):  # a tool blocks the loop
                 self._loop_thread.submit(_close_all(opened)).result(2 * CLOSE_SECONDS)
         self._loop_thread.close()
 
-    # In the loop of the skills.
+    # Run in the event loop of the skills.
 
     async def _open_skills(self, notices: list[str]) -> list[_OpenedSkill]:
-        """Set up what is not set up yet."""
+        """Open the skills that are not open yet."""
         if self._lock is None:
             self._lock = asyncio.Lock()
         async with self._lock:
             skills = await asyncio.to_thread(self.load)
             wanted = [skill for skill in skills if skill.name not in self.toggles.disabled]
-            fresh = [skill for skill in wanted if id(skill) not in self._opened]
-            await asyncio.gather(*(self._open(skill, notices) for skill in fresh))
+            new = [skill for skill in wanted if id(skill) not in self._opened]
+            await asyncio.gather(*(self._open(skill, notices) for skill in new))
             return [self._opened[id(skill)] for skill in wanted]
 
     async def _open(self, skill: Skill, notices: list[str]) -> None:
@@ -151,11 +151,11 @@ class Toolset(ForkAware):
                 async with asyncio.timeout(skill.open_seconds):
                     tools = await skill.open(self._store)
             if any(not isinstance(tool, Tool) for tool in tools):
-                raise UsageError("it brings what is no Tool")  # noqa: TRY301  # told as the rest is
-            # Noted at once, so that it is closed even when the others are interrupted.
+                raise UsageError("it returned an object that is not a Tool")  # noqa: TRY301  # reported like the others
+            # Recorded immediately, so that it is closed even if opening the others is interrupted.
             self._opened[id(skill)] = _OpenedSkill(skill, tools)
         except TimeoutError:
-            why = f"it took longer than {skill.open_seconds:g} s"
+            why = f"timed out after {skill.open_seconds:g} s"
         except OmniAgentError as error:
             why = str(error)
         except asyncio.CancelledError as error:
@@ -163,69 +163,67 @@ class Toolset(ForkAware):
             if task is None or task.cancelling():
                 raise
             why = f"it raised {type(error).__name__}"
-        except (Exception, SystemExit) as error:  # noqa: BLE001  # somebody's skill: it is told, and the turn goes on
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # a faulty skill is reported, and the turn continues
             why = f"{type(error).__name__}: {error}"
         if why:
-            notices.append(one_line(f"{_failure_prefix(skill)}{why}; its tools are left out"))
+            notices.append(one_line(f"{_failure_prefix(skill)}{why}; its tools are not available"))
             self._opened[id(skill)] = _OpenedSkill(skill, failed=True)
 
     # Names.
 
     def _unique_tools(self, opened: Sequence[_OpenedSkill], notices: list[str]) -> list[Tool]:
-        """Return the tools whose names can be told to a model, each name once: the first one has it."""
+        """Return the tools with legal names; of tools with the same name, the first."""
         taken: dict[str, Tool] = {}
         offered = [
             replace(tool, skill=entry.skill.name) for entry in opened for tool in list(entry.tools)
         ]
         for tool in [*self.tools, *offered]:
             if not TOOL_NAME.fullmatch(tool.name):
-                why = "no model can be told that name"
+                why = "providers do not accept this name"
             elif other := taken.get(tool.name):
-                whose = f"the skill {other.skill}" if other.skill else "the agent itself"
-                why = f"{whose} has one of that name"
+                owner = f"the skill {other.skill}" if other.skill else "the agent"
+                why = f"{owner} has a tool of the same name"
             else:
                 taken[tool.name] = tool
                 continue
             notices.append(
-                one_line(f"the tool {tool.name} of the skill {tool.skill} is left out: {why}")
+                one_line(f"tool {tool.name} of the skill {tool.skill} is not available: {why}")
             )
         return list(taken.values())
 
     def _unknown(self, names: set[str]) -> list[str]:
         missing = sorted((self.toggles.only or frozenset()) - names)
         known = ", ".join(sorted(names - {""})) or "none"
-        return [
-            one_line(f"there is no tool or skill {name!r}; there are: {known}") for name in missing
-        ]
+        return [one_line(f"unknown tool or skill {name!r}; available: {known}") for name in missing]
 
 
 def _failure_prefix(skill: Skill) -> str:
-    return one_line(f"the skill {skill.name} cannot be set up: ")
+    return one_line(f"cannot open the skill {skill.name}: ")
 
 
 def _check_tools(tools: Sequence[Tool]) -> list[Tool]:
     """Return the tools.
 
     Raises:
-        UsageError: one is no tool, two have one name, or one has a name that no model can be told.
+        UsageError: an object is not a tool, or a name is duplicate or not accepted by providers.
     """
     names = set()
     for tool in tools:
         if not isinstance(tool, Tool):
-            raise UsageError(f"{tool!r} is no Tool; make one with @tool or Tool.from_function")
+            raise UsageError(f"{tool!r} is not a Tool; create one with @tool or Tool.from_function")
         if not TOOL_NAME.fullmatch(tool.name) or tool.name in names:
             why = (
-                "there are two of that name"
+                "duplicate name"
                 if tool.name in names
-                else "1 to 64 letters, digits, _ and -"
+                else "must be 1 to 64 letters, digits, _ and -"
             )
-            raise UsageError(f"the tool {tool.name!r} needs another name: {why}")
+            raise UsageError(f"invalid tool name {tool.name!r}: {why}")
         names.add(tool.name)
     return list(tools)
 
 
 async def _close_all(skills: Sequence[Skill]) -> None:
-    """Close skills, each for as long as it may take; what goes wrong now harms nobody any more."""
+    """Close skills, each within a timeout; errors are ignored because nothing depends on the skills any more."""
 
     async def close(skill: Skill) -> None:
         with capture_output(CapturedOutput()):
