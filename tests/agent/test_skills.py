@@ -228,7 +228,7 @@ def test_an_agent_says_what_is_wrong_with_its_own_tools():
     for tools, why in [
         ([one, one], "duplicate name"),
         ([Tool("a b", "", print)], "1 to 64 letters"),
-        ([print], "make one with @tool"),
+        ([print], "create one with @tool"),
     ]:
         with pytest.raises(UsageError, match=why):
             Agent(ScriptedModel(), tools=tools)
