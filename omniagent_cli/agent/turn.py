@@ -82,8 +82,8 @@ class Turn:
         for text in await self._open_tools():
             yield Notice(text)
         async with aclosing(self._prepared()) as prepared:
-            async for notice in prepared:
-                yield notice
+            async for preparation in prepared:
+                yield preparation
         for _ in range(self.max_tool_rounds + 1):
             calls: Sequence[ToolCall] = ()
             async with aclosing(self._call_model()) as events:
