@@ -18,7 +18,7 @@ from typing import Protocol, cast
 
 from omniagent_cli.errors import ConfigError, OmniAgentError, UsageError
 from omniagent_cli.json_format import dump, load
-from omniagent_cli.private_files import replace_file
+from omniagent_cli.private_files import locked_directory, replace_file
 
 KEYRING_SERVICE = "omniagent"
 KEYRING_ORIGIN = "system keyring"
@@ -224,8 +224,7 @@ class KeyChain:
         """Yield the keys for a change under a lock, so that concurrent changes are not lost."""
         path = Path(os.path.realpath(cast("Path", self._file)))  # a symbolic link is kept
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with _locked(path.parent):
+            with locked_directory(path.parent):
                 keys = self._read_file()
                 yield keys
                 replace_file(path, dump(keys))
@@ -250,18 +249,3 @@ def check_key(key: str) -> str:
             "the key contains spaces or characters that API keys do not have; paste it again"
         )
     return key
-
-
-@contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    if sys.platform == "win32":
-        yield
-        return
-    import fcntl
-
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

@@ -257,7 +257,7 @@ class SessionImporter:
         outcome = _merge_outcome(session_id, found, forced=self._on_conflict == "merge")
         if outcome.action == "merged":
             try:
-                staging.absorb(session_id, revision)
+                staging.append_staged(session_id, revision)
             except SessionConflict as error:
                 return Outcome(session_id, "refused", reason=str(error))
         return outcome

@@ -54,7 +54,7 @@ class Staging:
         )
         self._uid = None
 
-    def absorb(self, session_id: str, revision: int) -> None:
+    def append_staged(self, session_id: str, revision: int) -> None:
         """Append the staged messages to an existing session."""
         if self._dry_run:
             return

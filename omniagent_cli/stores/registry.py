@@ -143,7 +143,7 @@ BACKENDS: dict[str, Backend] = {
             "memory",
             ("memory",),
             "memory:MemoryStore",
-            Capabilities("in this process: survives nothing"),
+            Capabilities("in this process: lost when the process ends"),
         ),
         Backend(
             "redis",

@@ -277,7 +277,7 @@ class StoreBase(ForkAware, ABC):
         return UnitOfWork(tx, self._access, self._retention, self._events.wants)
 
     def _with_key(self, run: Callable[[], T]) -> T:
-        """Run a unit of work; repeat it if the key was changed meanwhile, or if `ask_key` provides one."""
+        """Run a unit of work; repeat it if the key was changed by another program, or if `ask_key` provides one."""
         try:
             return run()
         except DecryptionError:

@@ -88,7 +88,7 @@ def test_damage_is_found_and_mended(place, kind):
         assert store.attachment("a", "f" * 64) == {"name": "x"}
         assert store.append("a", Message("user", "on"))[0].position == 4
         assert not any("cannot be read" in problem.what for problem in store.check())
-        assert all("set aside" in problem.what for problem in store.check())
+        assert all("interrupted change" in problem.what for problem in store.check())
 
 
 def test_a_log_that_lost_its_first_line_is_told(place):
@@ -130,7 +130,7 @@ def test_damaged_trash_is_told_and_mended(place, kind, cut):
         store.restore("b")
         assert any("hidden" in problem.what for problem in store.check())
         store.check(repair=True)
-        assert all("set aside" in problem.what for problem in store.check())
+        assert all("interrupted change" in problem.what for problem in store.check())
         (entry,) = store.trash()
         assert entry.message_count in (3, 4)
         store.restore(entry.session_id, as_id="back")

@@ -121,7 +121,7 @@ def test_a_journal_in_a_place_that_cannot_be_written(tmp_path):
         commit_journal(layout, [Step("remove", "a.jsonl", store.header("a").uid)])
     with (
         JsonlFilesStore(place, read_only=True) as store,
-        pytest.raises(StoreReadOnly, match="middle"),
+        pytest.raises(StoreReadOnly, match="interrupted change"),
     ):
         store.list()
     with JsonlFilesStore(place) as store:

@@ -225,7 +225,7 @@ def test_a_lost_line_is_told(store, place):
     path = place / "a.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(line for line in lines if b'"content":"text 1"' not in line))
-    with pytest.raises(CorruptSession, match="holds 2 messages and should hold 3"):
+    with pytest.raises(CorruptSession, match="has 2 messages instead of 3"):
         store.get("a")
 
 
@@ -257,7 +257,7 @@ def test_other_files_are_left_alone(store, place):
     (place / "dir.jsonl").mkdir()
     assert [summary.id for summary in store.list()] == ["a"]
     for name in ("notes", "empty"):
-        with pytest.raises(CorruptSession, match="does not begin as a session log"):
+        with pytest.raises(CorruptSession, match="is not a session log"):
             store.append(name, user("x"))
     store.compact()
     assert (place / "notes.jsonl").read_text() == '{"my":"own"}\n'
@@ -269,7 +269,7 @@ def test_a_copied_file_is_told(store, place, caplog):
     (place / "b.jsonl").write_bytes((place / "a.jsonl").read_bytes())
     assert [summary.id for summary in store.list()] == ["a"]
     assert "b.jsonl" in caplog.text
-    with pytest.raises(CorruptSession, match="holds 'a'"):
+    with pytest.raises(CorruptSession, match="contains the session 'a'"):
         store.append("b", user("x"))
     assert texts(store) == ["one"]
 

@@ -67,7 +67,7 @@ def test_what_is_no_file_is_left_alone(path, kind):
     except PermissionError:
         pytest.skip("only root makes devices")
     path.chmod(0o666)
-    with pytest.raises(StoreUnreachable, match="is not a file"):
+    with pytest.raises(StoreUnreachable, match="is not a regular file"):
         with SqliteStore(path) as store:
             store.append("s", {"role": "user", "content": "a"})
     assert stat.S_IMODE(path.stat().st_mode) == 0o666

@@ -48,7 +48,7 @@ class EncryptionAccess:
 
     @property
     def has_key(self) -> bool:
-        """Return True if content is encrypted, so that no plain text may be left anywhere."""
+        """Return True if content is encrypted, so that no plain text may remain on disk."""
         return self.active is not None and self.active.secret
 
     def prepare_read(self, tx: Transaction) -> None:
@@ -141,6 +141,6 @@ class EncryptionAccess:
 def damaged(header: HeaderRow, what: str) -> CorruptSession:
     """Return the error for a damaged session."""
     return CorruptSession(
-        f"the session {header.id!r} is damaged: {what}; `omniagent store check` says more",
+        f"the session {header.id!r} is damaged: {what}; run: omniagent store check",
         session_id=header.id,
     )

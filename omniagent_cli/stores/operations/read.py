@@ -141,10 +141,10 @@ class ReadOperations(StoreBase):
     def iter_messages(self, session_id: str) -> Iterator[Message]:
         """Yield the messages of a session, oldest first, in bounded memory.
 
-        Messages appended meanwhile may be included.
+        Messages appended during the iteration may be included.
 
         Raises:
-            SessionNotFound: the session does not exist, or was removed meanwhile.
+            SessionNotFound: the session does not exist, or was removed during the iteration.
         """
         position = -1
         while chunk := self._chunk_after(session_id, position):

@@ -110,7 +110,7 @@ class RecordOperations(StoreBase):
                 count = count_up_to(unit.tx, header.uid, up_to)
                 if uid not in (None, header.uid) or messages not in (None, count):
                     raise SessionConflict(
-                        f"messages of the session {session_id!r} were removed or restored meanwhile; repeat",
+                        f"messages of the session {session_id!r} were removed or restored by another program; try again",
                         session_id=session_id,
                     )
             _put(unit, header, "summary", f"{up_to:012d}", {**record, "up_to": up_to})

@@ -38,7 +38,7 @@ class RolloverOperations(StoreBase):
     """The operation that rolls over a session."""
 
     def roll_over(self, session_id: str, policy: RolloverPolicy) -> RolledOverSession | None:
-        """Rename a session and start an empty one under its id, in one step, if the policy says so.
+        """Rename a session and start an empty one under its id, in one transaction, if the policy requires it.
 
         The old session keeps its messages, title, metadata and times; a running turn ends in it. The new one gets its
         metadata, state, model, agent and time to live. Each refers to the other in its metadata: `CONTINUES` and

@@ -142,7 +142,7 @@ class StagedCopy:
             unit.move_to_trash(holder)
         else:
             raise SessionExists(
-                f"the session {holder.id!r} of {self._target.url} was created or changed meanwhile; migrate again",
+                f"the session {holder.id!r} of {self._target.url} was created or changed by another program; migrate again",
                 session_id=holder.id,
             )
 

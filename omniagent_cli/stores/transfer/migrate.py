@@ -115,7 +115,7 @@ def migrate(
             f"invalid on_existing {on_existing!r}; choose one of {', '.join(EXISTING)}"
         )
     if source is target or (source.url == target.url and source.backend != "memory"):
-        raise UsageError(f"{source.url} cannot be migrated into itself; name another store")
+        raise UsageError(f"{source.url} cannot be migrated into itself; choose another store")
     wanted = None if ids is None else list(dict.fromkeys(map(check_session_id, ids)))
     for session_id in wanted or ():
         source.summary(session_id)
@@ -159,7 +159,7 @@ class _Migration:
             yield from live_headers(self._source, hidden=False)
             return
         for session_id in ids:
-            with contextlib.suppress(SessionNotFound):  # removed meanwhile
+            with contextlib.suppress(SessionNotFound):  # removed by another program
                 yield self._source.read_unit(lambda unit: unit.find(session_id))  # noqa: B023  # run immediately
 
     def _take(self, header: HeaderRow, work: Callable[[HeaderRow], None]) -> None:
@@ -173,12 +173,12 @@ class _Migration:
         self._notify()
 
     def _until_unchanged(self, header: HeaderRow, work: Callable[[HeaderRow], None]) -> None:
-        """Process one session, again if it is changed meanwhile."""
+        """Process one session; repeat it if the session is changed at the same time."""
         current: HeaderRow | None = header
         seen = self.report.seen
         for _ in range(_ATTEMPTS):
             if current is None or current.hidden != header.hidden:
-                return  # removed meanwhile
+                return  # removed by another program
             self.report.seen = seen
             try:
                 work(current)

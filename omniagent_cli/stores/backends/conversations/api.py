@@ -64,7 +64,7 @@ class ConversationsApi(ForkAware):
 
     def create(self, metadata: dict[str, str]) -> str:
         """Create an empty conversation and return its id."""
-        with _translate_errors("make a conversation"):
+        with _translate_errors("create a conversation"):
             return self._client.conversations.create(metadata=_fitting(metadata)).id
 
     def describe(self, conversation: str, metadata: dict[str, str]) -> None:

@@ -49,21 +49,21 @@ def check_log(layout: Layout, path: Path, *, repair: bool) -> list[Problem]:
         found = _check_end(layout, log, repair=repair)
         name = None if log.header.hidden else log.header.id
         lost = is_lost(layout, log)
-        if damage := _damage(log) or (f"{path} has lost why it is hidden" if lost else ""):
+        if damage := _damage(log) or (f"{path} has no record of why it is hidden" if lost else ""):
             found.append(Problem(damage, name, repaired=repair))
             if repair:
                 _write_anew(layout, log)
         if layout.path_of(log.header) != path and not lost:
-            what = f"{path} holds the session {log.header.id!r}, whose file is called otherwise"
+            what = f"{path} holds the session {log.header.id!r}, whose file has another name"
             found.append(Problem(what, name))
         if (side := layout.torn_path(log.uid)).exists():
-            found.append(Problem(f"what an interrupted change left was set aside in {side}", name))
+            found.append(Problem(f"the rest of an interrupted change was moved to {side}", name))
         return found
 
 
 def _check_stranger(layout: Layout, path: Path) -> list[Problem]:
     """Distinguish another program's file from a log that lost its first line."""
-    what = f"the first line of {path} cannot be read, which says whose log it is"
+    what = f"the first line of {path}, which identifies the session, cannot be read"
     if path.parent == layout.hidden:
         return [Problem(what)]  # only omniagent puts files there
     with path.open("rb") as file:
@@ -160,7 +160,7 @@ def _write_anew(layout: Layout, log: Log) -> None:
 
 
 def _into_trash(header: HeaderRow) -> None:
-    """Turn a hidden log that does not say why it is hidden into an entry of the trash."""
+    """Turn a hidden log without a reason into a trash entry."""
     named = not header.id.startswith(HIDDEN)
     trash = {"id": header.id if named else f"damaged-{header.uid}", "uid": header.uid}
     header.id, header.hidden = HIDDEN + header.uid, True

@@ -81,7 +81,7 @@ def locked(
             while not _try_lock(descriptor, shared=shared):
                 if time.monotonic() > deadline:
                     raise StoreLocked(
-                        f"the store {path.parent.parent} is in use by another process; try again when it is done"
+                        f"the store {path.parent.parent} is in use by another process; try again later"
                     )
                 time.sleep(pause * (0.5 + random.random()))  # noqa: S311  # waiters must not march in step
                 pause = min(pause * 1.5, 0.01)

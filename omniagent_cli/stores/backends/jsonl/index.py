@@ -217,7 +217,7 @@ class Index:
 
 
 def is_lost(layout: Layout, log: Log) -> bool:
-    """Return True if a log in the hidden directory has lost the line that says why it is hidden."""
+    """Return True if a log in the hidden directory has lost the line with the reason why it is hidden."""
     return log.path.parent == layout.hidden and (log.bad_end or not log.header.hidden)
 
 

@@ -117,7 +117,7 @@ def _read(layout: Layout, data: bytes) -> list[Step]:
         record = load(data)
         if record["version"] > JOURNAL_VERSION:
             raise NewerVersion(
-                f"a newer omniagent was interrupted in {layout.root}; open the store once with that version"
+                f"{layout.root} has an interrupted change of a newer omniagent; open it once with that version"
             )
         steps = [Step(**{**step, "data": step["data"].encode("utf-8")}) for step in record["steps"]]
         paths = [path for step in steps for path in (step.path, step.to or step.path)]

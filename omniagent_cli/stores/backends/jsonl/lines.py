@@ -18,7 +18,7 @@ A log is UTF-8, one JSON object a line, each line ended by ``\n``, identified by
     holds title, metadata and state when they changed. ``log`` is the file's own: ``data_at``, the offset of
     the line that holds the newest data; ``records``, the offsets of the record lines by kind and key, in the
     line with the data; ``replaced``, how many bytes of replaced messages the file holds. Every change of a
-    log ends with a header line; what stands after the last one was never finished.
+    log ends with a header line; content after the last one belongs to an unfinished change.
 
 ``{"record":"attachment","key":...,"value":{...}}``
     Another record of the session (``attachment``, ``summary``), or base64 under ``payload``.

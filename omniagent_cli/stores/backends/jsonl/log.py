@@ -94,15 +94,15 @@ class Log:
         """Return the error for an unreadable line."""
         return CorruptSession(
             f"the session {self._name!r} is damaged at line {self.tape.line_number(offset)} of {self.path};"
-            " `omniagent store check` says more",
+            " run: omniagent store check",
             session_id=self._name,
         )
 
     def miscounted(self, count: int) -> CorruptSession:
         """Return the error for a wrong number of messages."""
         return CorruptSession(
-            f"the session {self._name!r} is damaged: {self.path} holds {count} messages and should hold"
-            f" {self.header.message_count}; `omniagent store check` says more",
+            f"the session {self._name!r} is damaged: {self.path} has {count} messages instead of"
+            f" {self.header.message_count}; run: omniagent store check",
             session_id=self._name,
         )
 
@@ -135,7 +135,7 @@ class Log:
         else:
             if not lenient:
                 raise CorruptSession(
-                    f"the session {self._name!r} has no header in {self.path}; `omniagent store check` says more",
+                    f"the session {self._name!r} has no header in {self.path}; run: omniagent store check",
                     session_id=self._name,
                 )
             self._placeholder()
@@ -209,8 +209,8 @@ class Log:
             if full := self._as_full(line):
                 return full
         raise CorruptSession(
-            f"the session {self._name!r} has lost its title and metadata in {self.path};"
-            " `omniagent store check` says more",
+            f"the session {self._name!r} has no readable title and metadata in {self.path};"
+            " run: omniagent store check",
             session_id=self._name,
         )
 
@@ -242,7 +242,7 @@ class Log:
             if payload is not None:
                 return payload
         raise CorruptSession(
-            f"the session {self._name!r} has lost its {kind} {key} in {self.path}",
+            f"the session {self._name!r} has no readable {kind} {key} in {self.path}",
             session_id=self._name,
         )
 

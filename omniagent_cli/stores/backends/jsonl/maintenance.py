@@ -119,9 +119,7 @@ def back_up(
         _copy_changed(layout, copy, done)
         with locking():
             if layout.journal.exists():
-                raise StoreUnreachable(
-                    f"the store {layout.root} is in the middle of a change; repeat"
-                )
+                raise StoreUnreachable(f"the store {layout.root} is being changed; try again")
             _copy_changed(layout, copy, done)
             if layout.marker.exists():
                 _copy(layout.marker, copy.marker)

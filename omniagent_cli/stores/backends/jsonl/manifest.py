@@ -66,11 +66,11 @@ class Manifest:
                 )
             if record["version"] > STORE_VERSION:
                 raise NewerVersion(
-                    f"the store {self._layout.root} has version {record['version']}, and this omniagent knows up to"
+                    f"the store {self._layout.root} has version {record['version']}; this omniagent supports up to"
                     f" {STORE_VERSION}; update omniagent"
                 )
         except (ValueError, TypeError, KeyError) as error:
             raise StoreCorrupt(
-                f"{path} cannot be read; the sessions beside it are not touched by that. Move it away to go on"
+                f"{path} cannot be read; the sessions are not affected. Move it away to continue"
             ) from error
         return record  # type: ignore[no-any-return]

@@ -114,9 +114,7 @@ class JsonlFilesStore(SessionStore):
     def _exclusive(self) -> Iterator[None]:
         """Hold the exclusive lock, after creating the store and recovering from a crash."""
         if self._read_only:
-            raise StoreReadOnly(
-                f"the store {self.path} cannot be written; it was opened for reading only"
-            )
+            raise StoreReadOnly(f"the store {self.path} cannot be written; it was opened read-only")
         self._inspect()
         for directory in self._layout.directories():
             make_private_directory(directory)
@@ -146,7 +144,7 @@ class JsonlFilesStore(SessionStore):
             self._wait_for_journal()
             if self._layout.journal.exists():
                 raise StoreReadOnly(
-                    f"the store {self.path} was left in the middle of a change, which can only be finished where"
+                    f"the store {self.path} has an interrupted change, which can only be completed where"
                     " it can be written"
                 ) from error
 
@@ -162,7 +160,7 @@ class JsonlFilesStore(SessionStore):
             yield
         except Shrunk as error:
             raise StoreUnreachable(
-                f"a file of the store {self.path} was cut while it was read; repeat"
+                f"a file of the store {self.path} was truncated while it was read; try again"
             ) from error
         except OSError as error:
             if write:
@@ -172,7 +170,7 @@ class JsonlFilesStore(SessionStore):
             ) from error
 
     def after_fork_in_child(self) -> None:
-        """Replace what another thread of the parent may have held or been changing."""
+        """Replace the locks and state that another thread of the parent may have held."""
         self._lock = threading.RLock()
         self._index = Index(self._layout, read_only=self._read_only)
 
@@ -199,7 +197,7 @@ class JsonlFilesStore(SessionStore):
         if unread:
             raise StoreCorrupt(
                 f"{unread[0]} cannot be read as a session and may hold plain text; `omniagent store check --repair`"
-                " may mend it, or move it away, and repeat"
+                " may repair it, or move it away, and try again"
             )
 
     def outdated_backups(self) -> list[str]:

@@ -89,7 +89,7 @@ class JsonlUnit(Transaction):
             return None
         if log.header.id != session_id:
             raise CorruptSession(
-                f"{path} should hold the session {session_id!r} and holds {log.header.id!r};"
+                f"{path} contains the session {log.header.id!r} instead of {session_id!r};"
                 " rename the file or move it away",
                 session_id=session_id,
             )
@@ -109,7 +109,7 @@ class JsonlUnit(Transaction):
     def _stored_data(self, header: HeaderRow) -> bytes | None:
         log = Log.open(self._layout.path_of(header))
         if log is None:
-            return None  # removed meanwhile
+            return None  # removed by another program
         with contextlib.closing(log):
             return log.data()
 
@@ -249,7 +249,7 @@ class JsonlUnit(Transaction):
             log = Log.open(path)
         except NotALog as error:
             raise CorruptSession(
-                f"{path} does not begin as a session log does; it was left alone. Move it away, or run:"
+                f"{path} is not a session log; it was not changed. Move it away, or run:"
                 " omniagent store check"
             ) from error
         return None if log is None else self._keep(log)

@@ -32,25 +32,25 @@ class LostError(Exception):
 
 # SQLSTATE -> error class and message, https://www.postgresql.org/docs/current/errcodes-appendix.html
 _SAID: dict[str, tuple[type[OmniAgentError], str]] = {
-    "53100": (StoreFull, "has no room left on its disk; nothing was changed, free some space and repeat"),
-    "53200": (StoreFull, "has no memory left; nothing was changed, repeat when the server is less busy"),
+    "53100": (StoreFull, "has a full disk; nothing was changed. Free some space and try again"),
+    "53200": (StoreFull, "is out of memory; nothing was changed. Try again later"),
     "53300": (StoreUnreachable, "has no free connection; close others or raise max_connections on the server"),
     "25006": (StoreReadOnly, "is a standby or set to read only; use the address of the primary server"),
-    "55P03": (StoreLocked, "is in use by another connection for longer than we wait; repeat when it is done"),
-    "57014": (StoreUnreachable, "took too long to answer; look at the server's load, or raise statement_timeout"),
-    "57P03": (StoreUnreachable, "is starting or stopping; repeat in a moment"),
-    "54000": (InvalidRecord, "cannot take a value that large; split the message"),
-    "22021": (InvalidRecord, "cannot store a text with such characters"),
-    "22P05": (StoreUnavailable, "has a database that is not in UTF8; make one with: createdb --encoding=UTF8"),
+    "55P03": (StoreLocked, "is locked by another connection; try again later"),
+    "57014": (StoreUnreachable, "timed out; check the server's load or raise statement_timeout"),
+    "57P03": (StoreUnreachable, "is starting or shutting down; try again later"),
+    "54000": (InvalidRecord, "cannot store a value that large; split the message"),
+    "22021": (InvalidRecord, "cannot store these characters"),
+    "22P05": (StoreUnavailable, "has a database whose encoding is not UTF8; create one: createdb --encoding=UTF8"),
 }  # fmt: skip
 _KINDS: dict[str, tuple[type[OmniAgentError], str]] = {
-    "28": (StoreUnreachable, "refuses this user or password; check both"),
-    "3D": (StoreUnreachable, "has no such database; make it with createdb, or correct the URL"),
-    "08": (StoreUnreachable, "lost the connection; repeat, and look at the server if it goes on"),
-    "57": (StoreUnreachable, "ended the connection; repeat in a moment"),
-    "53": (StoreUnreachable, "has no resources left; repeat when the server is less busy"),
-    "58": (StoreUnreachable, "has trouble with its own disk; look at the server's log"),
-    "XX": (StoreCorrupt, "says that its data is damaged; look at the server's log and restore a backup"),
+    "28": (StoreUnreachable, "rejected the user or password; check both"),
+    "3D": (StoreUnreachable, "has no such database; create it with createdb, or correct the URL"),
+    "08": (StoreUnreachable, "lost the connection; try again, and check the server if it happens repeatedly"),
+    "57": (StoreUnreachable, "closed the connection; try again later"),
+    "53": (StoreUnreachable, "is out of resources; try again later"),
+    "58": (StoreUnreachable, "has a disk error; see the server's log"),
+    "XX": (StoreCorrupt, "reports damaged data; see the server's log and restore a backup"),
 }  # fmt: skip
 _AGAIN = frozenset({"40001", "40P01"})
 _TAKEN = frozenset({"sessions_id", "sessions_uid"})
@@ -92,28 +92,26 @@ def translate_error(error: psycopg.Error, place: str, *, write: bool = True) -> 
             f"every connection of this process to {place} is in use; use fewer threads or a larger pool_size"
         )
     if isinstance(error, PoolClosed):
-        return StoreUnreachable(f"the connection to {place} was closed meanwhile; repeat")
+        return StoreUnreachable(f"the connection to {place} was closed; try again")
     words = _words(error)
     if error.sqlstate is None and isinstance(error, psycopg.DataError):
         return InvalidRecord(f"PostgreSQL cannot store this: {words}")
     state = error.sqlstate or _state_of(words)
     if state == "42501":
         kind = StoreReadOnly if write else StoreUnreachable
-        return kind(
-            f"the user of {place} may not do that ({words}); grant the rights on its schema"
-        )
+        return kind(f"the user of {place} lacks a privilege ({words}); grant it on the schema")
     if state == "23505":
         return StoreCorrupt(
-            f"the store {place} holds messages where the next one should go; run: omniagent store check --repair"
+            f"the store {place} already has messages at the next position; run: omniagent store check --repair"
         )
     found = _SAID.get(state) or _KINDS.get(state[:2])
     if found is not None:
         return found[0](f"the server of {place} {found[1]} ({words})")
     if isinstance(error, psycopg.OperationalError) and not error.sqlstate:
         return StoreUnreachable(
-            f"no server answers at {place} ({words}); check the address and that it is running"
+            f"cannot reach a server at {place} ({words}); check the address and that the server is running"
         )
-    return StoreUnavailable(f"PostgreSQL cannot work with {place}: {words}")
+    return StoreUnavailable(f"PostgreSQL failed on {place}: {words}")
 
 
 def _words(error: psycopg.Error) -> str:

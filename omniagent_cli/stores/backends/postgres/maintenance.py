@@ -62,7 +62,7 @@ def rewrite(connection: psycopg.Connection, schema: str, place: str) -> None:
     finally:
         connection.remove_notice_handler(hear)
     raise StoreLocked(
-        f"what was removed is still in the files of {place}, because an older transaction on the server may read"
+        f"removed content is still in the files of {place}, because an older transaction on the server may read"
         f' it; when that is over, run in psql: VACUUM FULL "{schema}".messages, "{schema}".sessions, "{schema}".records'
     )
 
@@ -115,10 +115,10 @@ class PostgresCheck:
             self._check_words()
         return self._found
 
-    def _tell(self, what: str, mend: Callable[[], object]) -> None:
+    def _report(self, what: str, repair: Callable[[], object]) -> None:
         if self._repair:
             self._unit.wrote = True
-            mend()
+            repair()
         self._found.append(Problem(what, repaired=self._repair))
 
     def _check_indexes(self) -> None:
@@ -133,8 +133,9 @@ class PostgresCheck:
         }
         for name, statement in indexes().items():
             if name not in there:
-                mend = partial(self._unit.execute, statement)
-                self._tell(f"the store's {name} is missing", mend)
+                self._report(
+                    f"the store's {name} is missing", partial(self._unit.execute, statement)
+                )
 
     def _check_owners(self) -> None:
         """Give rows without a session a session of their own; its counts are repaired later."""
@@ -144,7 +145,7 @@ class PostgresCheck:
                 " WHERE NOT EXISTS (SELECT FROM $sessions s WHERE s.key = r.session) GROUP BY session"
             ).fetchall()
             for session, count in orphans:
-                self._tell(f"{count} {table} belong to no session", partial(self._adopt, session))
+                self._report(f"{count} {table} belong to no session", partial(self._adopt, session))
 
     def _adopt(self, key: int) -> None:
         uid, moment = new_uid(), format_time(self._unit.now())
@@ -171,7 +172,7 @@ class PostgresCheck:
                 if self._repair:
                     self._index(session, position, words)
         if wrong:
-            self._tell(f"the search index is wrong for {wrong} messages", lambda: None)
+            self._report(f"the search index is wrong for {wrong} messages", lambda: None)
 
     def _index(self, session: int, position: int, words: str | None) -> None:
         self._unit.wrote = True

@@ -169,7 +169,7 @@ def migrate(
 
 @contextmanager
 def transaction(connection: psycopg.Connection) -> Iterator[None]:
-    """Run statements in one transaction that sees what others committed meanwhile."""
+    """Run statements in one READ COMMITTED transaction, which sees concurrent commits."""
     connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
     try:
         yield
@@ -190,7 +190,7 @@ def _check_server(connection: psycopg.Connection, place: str) -> None:
     if encoding != "UTF8":
         raise StoreUnreachable(
             f"the database of {place} is in {encoding}, which cannot hold every text;"
-            " make one with: createdb --encoding=UTF8 --template=template0"
+            " create one: createdb --encoding=UTF8 --template=template0"
         )
 
 

@@ -126,7 +126,7 @@ class PostgresStore(SessionStore):
             except AgainError as error:
                 if time.monotonic() > deadline:
                     raise StoreLocked(
-                        f"others kept changing the same sessions of {self.url}; repeat when they are done"
+                        f"other programs kept changing the same sessions of {self.url}; try again later"
                     ) from error
                 time.sleep(random.uniform(0, 0.01))  # noqa: S311  # so that the same two do not meet again
             except LostError as error:
@@ -167,7 +167,7 @@ class PostgresStore(SessionStore):
             return result
         except psycopg.Error as error:
             keep = not is_lost(error, lease.connection)
-            self._tell(
+            self._raise_translated(
                 error, write=write, lost=not keep, committing=unit is not None and unit.committing
             )
         finally:
@@ -193,20 +193,22 @@ class PostgresStore(SessionStore):
         if lease.connection.info.transaction_status == TransactionStatus.INTRANS:
             lease.connection.commit()
 
-    def _tell(self, error: psycopg.Error, *, write: bool, lost: bool, committing: bool) -> NoReturn:
+    def _raise_translated(
+        self, error: psycopg.Error, *, write: bool, lost: bool, committing: bool
+    ) -> NoReturn:
         """Raise the error for a driver error."""
         if lost and not committing:
             raise LostError(str(translate_error(error, self.url))) from error
         if lost:
             raise StoreUnreachable(
-                f"the server of {self.url} was lost while storing; look whether it is there before you repeat"
+                f"the server of {self.url} was lost during the commit; check if the change was stored before you try again"
             ) from error
         if is_passing(error):
             raise AgainError from error
         if error.sqlstate in _GONE:
             self._ready = False
             raise StoreUnreachable(
-                f"the tables of {self.url} were removed while it was open; repeat to use what is there now"
+                f"the tables of {self.url} were removed while it was open; try again to use the current ones"
             ) from error
         raise translate_error(error, self.url, write=write) from error
 

@@ -22,7 +22,7 @@ from omniagent_cli.stores.backends.redis.rows import (
 from omniagent_cli.stores.backends.redis.scripts import COMMIT
 
 if TYPE_CHECKING:
-    from omniagent_cli.stores.backends.redis.connection import Link
+    from omniagent_cli.stores.backends.redis.connection import Connection
 
 GRACE_MS = 60_000
 """Time by which the keys of a session outlive it, so that no unit of work loses half of what it reads."""
@@ -87,7 +87,7 @@ class Changes:
         metas: values of the store that were read and must be unchanged; not checked on a cluster.
     """
 
-    link: Link
+    connection: Connection
     token: str
     sessions: dict[str, Change] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
@@ -140,7 +140,7 @@ class Changes:
         """
         if not self.sessions and not self.steps:
             return
-        if self.link.cluster:
+        if self.connection.cluster:
             self._commit_apart(now)
             return
         uids = [*self.sessions, *(uid for uid in self.guards if uid not in self.sessions)]
@@ -195,14 +195,16 @@ class Changes:
             self._send([], meta, tail=self._entries(rest), store=True)
 
     def _unmake(self, uid: str) -> None:
-        key = self.link.keys.header(uid)
-        rows, records = self.link.keys.rows(uid), self.link.keys.records(uid)
-        self.link.ask(lambda client: client.unlink(key, rows, records))
+        key = self.connection.keys.header(uid)
+        rows, records = self.connection.keys.rows(uid), self.connection.keys.records(uid)
+        self.connection.ask(lambda client: client.unlink(key, rows, records))
 
     def _unclaim(self, uid: str) -> None:
         before = self.sessions[uid].seen.header
         line = b"" if before is None else entry(before)
-        known = self.link.ask(lambda client: client.hget(f"{self.link.keys.store}entries", uid))
+        known = self.connection.ask(
+            lambda client: client.hget(f"{self.connection.keys.store}entries", uid)
+        )
         after = self.sessions[uid].header
         if after is not None and known == entry(after):
             self._send([], [], tail=[("entry", [], (uid, line))], store=True)
@@ -215,8 +217,8 @@ class Changes:
             if name != "move":
                 steps.append(step)
                 continue
-            key = self.link.keys.rows(uids[0])
-            members = self.link.ask(methodcaller("zrangebyscore", key, *rest))
+            key = self.connection.keys.rows(uids[0])
+            members = self.connection.ask(methodcaller("zrangebyscore", key, *rest))
             steps += [("members", [uids[1]], members), ("cut", [uids[0]], rest)]
         self.steps = steps
 
@@ -228,7 +230,7 @@ class Changes:
         steps = [
             step
             for step in self.steps
-            if chosen.issuperset(step[1]) and (step[1] or not self.link.cluster)
+            if chosen.issuperset(step[1]) and (step[1] or not self.connection.cluster)
         ]
         for uid in chosen & self.sessions.keys():
             change = self.sessions[uid]
@@ -276,8 +278,8 @@ class Changes:
         store: bool = False,
         finish: bool = True,
     ) -> None:
-        keys = [self.link.keys.store] if store else []
-        keys += [self.link.keys.header(uid) for uid in uids]
+        keys = [self.connection.keys.store] if store else []
+        keys += [self.connection.keys.header(uid) for uid in uids]
         numbers = {uid: number for number, uid in enumerate(uids, 1)}
         arguments: list[Any] = [self.token, FORMAT, int(store), len(uids)]
         for uid, number in numbers.items():
@@ -288,7 +290,7 @@ class Changes:
         arguments.append(len(claims))
         for claim in claims:
             arguments += claim
-        metas = {} if self.link.cluster or not store else self.metas
+        metas = {} if self.connection.cluster or not store else self.metas
         arguments.append(len(metas))
         for name, value in metas.items():
             arguments += [name, value]
@@ -303,21 +305,21 @@ class Changes:
                     arguments += [_position(member), member]
             else:
                 arguments += [name, *(numbers[uid] for uid in of), *rest]
-        self._read_answer(uids, self.link.commit(COMMIT, keys, arguments))
+        self._read_answer(uids, self.connection.commit(COMMIT, keys, arguments))
 
     def _read_answer(self, uids: Sequence[str], answer: Sequence[Any]) -> None:
         word, seconds, microseconds, what = answer[:4]
-        self.link.heard(seconds, microseconds)
+        self.connection.heard(seconds, microseconds)
         if word == b"done":
             return
         if word == b"newer":
-            raise self.link.newer(what)
+            raise self.connection.newer(what)
         if word == b"lost":
             raise lost(self.sessions[uids[int(what) - 1]].seen.header)
         if word == b"changed":
             raise ChangedError(uids[int(what) - 1], answer[4])
         if word == b"meta":
-            self.link.mark = None
+            self.connection.mark = None
         raise ChangedError
 
 

@@ -44,7 +44,7 @@ _DIGESTS = {
 }
 
 
-class Link(ForkAware):
+class Connection(ForkAware):
     """Connections to one server or cluster.
 
     A command is sent again at most once, and only if repeating it does no harm: reads, and commits, which carry a token by
@@ -109,7 +109,7 @@ class Link(ForkAware):
     def newer(self, version: bytes) -> NewerVersion:
         """Return the error for a store of another format."""
         return NewerVersion(
-            f"the store {self.url} has format {version.decode('utf-8', 'replace')}, this omniagent knows {FORMAT};"
+            f"the store {self.url} has format {version.decode('utf-8', 'replace')}, this omniagent supports {FORMAT};"
             " install a newer omniagent"
         )
 
@@ -163,8 +163,8 @@ class Link(ForkAware):
             answer = self._with_errors(lambda: self._evaluate(script, keys, arguments))
             if answer[0] != b"done":
                 raise StoreUnreachable(
-                    f"the connection to {self.url} broke while it was storing, and others have written since;"
-                    " look whether it is there before you repeat it"
+                    f"the connection to {self.url} was lost during the commit, and other programs have written since;"
+                    " check if the change was stored before you try again"
                 ) from error
             return answer
         except TROUBLE as error:

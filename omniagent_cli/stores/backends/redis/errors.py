@@ -23,15 +23,13 @@ def translate_error(error: Exception, url: str) -> OmniAgentError:
     text = str(error)
     if isinstance(error, kinds.AuthenticationError | kinds.NoPermissionError):
         return StoreUnreachable(
-            f"the Redis server at {url} refuses this user or password; check them in the store's URL ({text})"
+            f"the Redis server at {url} rejected the user or password; check them in the store URL ({text})"
         )
     if isinstance(error, kinds.BusyLoadingError | kinds.ClusterDownError | kinds.MasterDownError):
-        return StoreUnreachable(
-            f"the Redis server at {url} is not ready yet ({text}); try again soon"
-        )
+        return StoreUnreachable(f"the Redis server at {url} is not ready ({text}); try again later")
     if isinstance(error, kinds.TimeoutError):
         return StoreUnreachable(
-            f"the Redis server at {url} does not answer in time; check that it runs ({text})"
+            f"the Redis server at {url} timed out; check that it is running ({text})"
         )
     if isinstance(error, kinds.ConnectionError):
         return StoreUnreachable(
@@ -52,30 +50,34 @@ _REFUSALS: tuple[tuple[tuple[str, ...], type[OmniAgentError], str], ...] = (
     (
         ("OOM", "maxmemory"),
         StoreFull,
-        "is out of memory; nothing was stored. Give it more, or delete sessions",
+        "is out of memory; nothing was stored. Raise maxmemory or delete sessions",
     ),
     (
         ("READONLY", "read only replica"),
         StoreReadOnly,
-        "is a read-only replica; name the primary in the store's URL",
+        "is a read-only replica; use the primary server in the store URL",
     ),
-    (("MISCONF",), StoreReadOnly, "cannot save to its disk and takes no writes; see its log"),
-    (("NOREPLICAS",), StoreReadOnly, "has too few replicas and takes no writes"),
+    (
+        ("MISCONF",),
+        StoreReadOnly,
+        "cannot save to its disk and rejects writes; see the server's log",
+    ),
+    (("NOREPLICAS",), StoreReadOnly, "has too few replicas and rejects writes"),
     (("BUSY",), StoreLocked, "is busy with a script; try again"),
     (
         ("LOADING", "MASTERDOWN", "CLUSTERDOWN"),
         StoreUnreachable,
-        "is not ready yet; try again soon",
+        "is not ready; try again later",
     ),
     (
         ("NOPERM", "NOAUTH", "permission"),
         StoreUnreachable,
-        "does not let this user do what a store needs",
+        "does not grant this user the commands that a store needs",
     ),
     (
         ("WRONGTYPE", "value is not an integer"),
         NotOurStore,
-        "holds something else under the keys of this store; choose another prefix, such as ?prefix=mine:",
+        "has other data under the keys of this store; choose another prefix, such as ?prefix=mine:",
     ),
 )
 """Words of a server's error, our error class, and its message."""

@@ -11,7 +11,7 @@ from omniagent_cli.errors import CorruptSession
 from omniagent_cli.json_format import format_time
 from omniagent_cli.stores.backend import HeaderRow, Problem
 from omniagent_cli.stores.backends.redis.commit import ChangedError, Changes
-from omniagent_cli.stores.backends.redis.connection import Link
+from omniagent_cli.stores.backends.redis.connection import Connection
 from omniagent_cli.stores.backends.redis.rows import (
     LOOKS,
     Seen,
@@ -25,9 +25,9 @@ from omniagent_cli.stores.backends.redis.rows import (
 class RedisCare:
     """The check of all keys of a store."""
 
-    def __init__(self, link: Link, *, repair: bool) -> None:
-        self._link = link
-        self._keys = link.keys
+    def __init__(self, connection: Connection, *, repair: bool) -> None:
+        self._connection = connection
+        self._keys = connection.keys
         self._repair = repair
         self._found: list[Problem] = []
 
@@ -44,7 +44,7 @@ class RedisCare:
         place = 0
         key = f"{self._keys.store}entries"
         while True:
-            place, found = self._link.ask(methodcaller("hscan", key, place, count=500))
+            place, found = self._connection.ask(methodcaller("hscan", key, place, count=500))
             for uid, line in found.items():
                 yield uid.decode(), line
             if place == 0:
@@ -52,17 +52,21 @@ class RedisCare:
 
     def _unlisted(self) -> list[str]:
         """Return sessions that have keys and no index entry."""
-        names = self._link.ask(lambda c: list(c.scan_iter(match=self._keys.pattern(), count=1000)))
+        names = self._connection.ask(
+            lambda c: list(c.scan_iter(match=self._keys.pattern(), count=1000))
+        )
         uids = sorted({self._keys.uid_of(name) for name in names} - {"store"})
         missing = []
         for start in range(0, len(uids), 500):
             part = uids[start : start + 500]
-            lines = self._link.ask(methodcaller("hmget", f"{self._keys.store}entries", part))
+            lines = self._connection.ask(methodcaller("hmget", f"{self._keys.store}entries", part))
             missing += [uid for uid, line in zip(part, lines, strict=True) if line is None]
         return missing
 
     def _look(self, uid: str) -> Seen:
-        return read_seen(uid, self._link.ask(lambda c: c.hmget(self._keys.header(uid), LOOKS)))
+        return read_seen(
+            uid, self._connection.ask(lambda c: c.hmget(self._keys.header(uid), LOOKS))
+        )
 
     def _check_listed(self, uid: str, line: bytes) -> None:
         listed = read_entry(uid, line)
@@ -73,10 +77,10 @@ class RedisCare:
             self._found.append(Problem(str(error), name))
             return
         if seen.header is None:
-            if listed.expires_at is None or listed.expires_at > format_time(self._link.now()):
-                self._mend(listed, seen, "its header is gone from the server", name)
+            if listed.expires_at is None or listed.expires_at > format_time(self._connection.now()):
+                self._report(listed, seen, "its header is missing on the server", name)
         elif entry(seen.header) != line or not self._is_in_lists(seen.header):
-            self._mend(seen.header, seen, "the lists show it otherwise than it is", name)
+            self._report(seen.header, seen, "its index entries do not match its header", name)
 
     def _is_in_lists(self, header: HeaderRow) -> bool:
         base = self._keys.store
@@ -99,7 +103,7 @@ class RedisCare:
             *scores, uid = pipeline.execute()
             return None not in scores and uid == header.uid.encode()
 
-        return self._link.ask(look)
+        return self._connection.ask(look)
 
     def _check_unlisted(self, uid: str) -> None:
         try:
@@ -109,59 +113,59 @@ class RedisCare:
             return
         header = seen.header
         if header is None:
-            if self._link.ask(lambda c: c.pttl(self._keys.rows(uid))) > 0:
+            if self._connection.ask(lambda c: c.pttl(self._keys.rows(uid))) > 0:
                 return  # sent ahead of its header, which may still follow
-            now = format_time(self._link.now())
+            now = format_time(self._connection.now())
             header = HeaderRow(uid, f"found-{uid}", now, now)
-            self._mend(header, seen, "there are messages that belong to no session", header.id)
+            self._report(header, seen, "messages without a session", header.id)
             return
-        holder = self._link.ask(lambda c: c.hget(f"{self._keys.store}ids", header.id))
+        holder = self._connection.ask(lambda c: c.hget(f"{self._keys.store}ids", header.id))
         if holder is not None and holder != uid.encode():
             header.id = f"found-{uid}"
         name = None if header.hidden else header.id
-        self._mend(header, seen, "no list shows it", name)
+        self._report(header, seen, "it is missing from the index", name)
 
-    def _mend(self, header: HeaderRow, seen: Seen, what: str, name: str | None) -> None:
+    def _report(self, header: HeaderRow, seen: Seen, what: str, name: str | None) -> None:
         """Report a problem and, for a repair, rewrite header and index entries; counts come from the messages."""
         uid = header.uid
         key = self._keys.rows(uid)
-        count = self._link.ask(lambda c: c.zcard(key))
+        count = self._connection.ask(lambda c: c.zcard(key))
         if seen.header is None and count == 0:
-            what = f"{what}, and its messages too"
+            what = f"{what}, and so are its messages"
         self._found.append(Problem(what, name, repaired=self._repair))
         if not self._repair:
             return
         if seen.header is None and count:
-            ((_, last),) = self._link.ask(lambda c: c.zrange(key, -1, -1, withscores=True))
+            ((_, last),) = self._connection.ask(lambda c: c.zrange(key, -1, -1, withscores=True))
             header.message_count, header.next_position = count, int(last) + 1
         elif seen.header is None:
             header.message_count, header.next_position = 0, header.message_count
         self._write(header, seen)
 
     def _write(self, header: HeaderRow, seen: Seen) -> None:
-        changes = Changes(self._link, uuid4().hex)
-        holder = self._link.ask(lambda c: c.hget(f"{self._keys.store}ids", header.id))
+        changes = Changes(self._connection, uuid4().hex)
+        holder = self._connection.ask(lambda c: c.hget(f"{self._keys.store}ids", header.id))
         changes.ids[header.id] = "" if holder is None else holder.decode()
         changes.guards[header.uid] = seen
         changes.put(header)
         try:
-            changes.rewrite(self._link.now())
+            changes.rewrite(self._connection.now())
         except ChangedError:
             self._found[-1] = Problem(
-                f"{self._found[-1].what}; it was changed meanwhile, check again",
+                f"{self._found[-1].what}; another program changed it during the check; check again",
                 self._found[-1].session_id,
             )
 
 
-def keep_copy(link: Link, name: str) -> str:
+def keep_copy(connection: Connection, name: str) -> str:
     """Copy all keys of a store to a longer prefix on the same server, and return how to open the copy."""
-    start = len(link.keys.prefix.encode())
-    target = link.keys.prefix.encode() + name.encode()
+    start = len(connection.keys.prefix.encode())
+    target = connection.keys.prefix.encode() + name.encode()
 
     def copy(client: Any) -> None:
-        for key in client.scan_iter(match=link.keys.pattern(), count=1000):
+        for key in client.scan_iter(match=connection.keys.pattern(), count=1000):
             client.copy(key, target + key[start:], replace=True)
 
-    link.open()
-    link.ask(copy)
-    return f"{link.url} with the prefix {target.decode()}"
+    connection.open()
+    connection.ask(copy)
+    return f"{connection.url} with the prefix {target.decode()}"

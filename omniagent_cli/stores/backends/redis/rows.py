@@ -96,7 +96,7 @@ def read_seen(uid: str, found: Sequence[Any]) -> Seen:
         header = HeaderRow(*columns)
     except (ValueError, TypeError, AttributeError) as error:
         raise CorruptSession(
-            f"the header of the session with uid {uid} is damaged; `omniagent store check` says more"
+            f"the header of the session with uid {uid} is damaged; run: omniagent store check"
         ) from error
     return Seen(etag, removals or b"0", int(records or 0), header)
 
@@ -119,7 +119,7 @@ def read_rows(uid: str, members: Sequence[bytes]) -> list[MessageRow]:
             rows.append(MessageRow._make((*load(columns), payload)))
         except (ValueError, TypeError) as error:
             raise CorruptSession(
-                f"a message of the session with uid {uid} is damaged; `omniagent store check` says more"
+                f"a message of the session with uid {uid} is damaged; run: omniagent store check"
             ) from error
     return rows
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from omniagent_cli.json_format import format_time
 from omniagent_cli.stores.backend import HeaderRow, ListQuery
-from omniagent_cli.stores.backends.redis.connection import Link
+from omniagent_cli.stores.backends.redis.connection import Connection
 from omniagent_cli.stores.backends.redis.rows import (
     ABSENT,
     LOOKS,
@@ -30,15 +30,15 @@ class SessionIndex:
     """The index of one store.
 
     Args:
-        link: the connection.
+        connection: the connection.
         now: returns the time that decides about expiry.
         heard: receives the encryption manifest that comes with a page.
     """
 
     def __init__(
-        self, link: Link, now: Callable[[], datetime], heard: Callable[[bytes], None]
+        self, connection: Connection, now: Callable[[], datetime], heard: Callable[[bytes], None]
     ) -> None:
-        self._link = link
+        self._connection = connection
         self._now = now
         self._heard = heard
 
@@ -83,12 +83,12 @@ class SessionIndex:
     ) -> list[tuple[bytes, Seen]]:
         command = "ZREVRANGEBYLEX" if descending else "ZRANGEBYLEX"
         ends = (high, low) if descending else (low, high)
-        keys = self._link.keys
-        if self._link.cluster:
+        keys = self._connection.keys
+        if self._connection.cluster:
             members = self._range(name, low, high, size, descending=descending)
             found = self._look(members)
         else:
-            answer = self._link.run_again(
+            answer = self._connection.run_again(
                 PAGE, [keys.store], keys.prefix, name, command, *ends, size
             )
             self._heard(answer[0])
@@ -100,8 +100,8 @@ class SessionIndex:
     def _range(
         self, name: str, low: bytes, high: bytes, size: int, *, descending: bool
     ) -> list[bytes]:
-        key = f"{self._link.keys.store}{name}"
-        members: list[bytes] = self._link.ask(
+        key = f"{self._connection.keys.store}{name}"
+        members: list[bytes] = self._connection.ask(
             lambda client: (
                 client.zrevrangebylex(key, high, low, 0, size)
                 if descending
@@ -116,11 +116,11 @@ class SessionIndex:
         def look(client: Any) -> list[Any]:
             pipeline = client.pipeline(transaction=False)
             for member in members:
-                pipeline.hmget(self._link.keys.header(member_uid(member)), LOOKS)
+                pipeline.hmget(self._connection.keys.header(member_uid(member)), LOOKS)
             answers: list[Any] = pipeline.execute()
             return answers
 
-        return self._link.ask(look) if members else []
+        return self._connection.ask(look) if members else []
 
     def _fill(self, members: Sequence[bytes], seen: list[Seen]) -> None:
         """Replace missing headers by what the index knows."""
@@ -131,8 +131,8 @@ class SessionIndex:
                 seen[number] = ABSENT._replace(header=header)
 
     def _entries(self, uids: Sequence[str]) -> list[HeaderRow | None]:
-        key = f"{self._link.keys.store}entries"
-        lines = self._link.ask(lambda client: client.hmget(key, uids))
+        key = f"{self._connection.keys.store}entries"
+        lines = self._connection.ask(lambda client: client.hmget(key, uids))
         return [
             None if line is None else read_entry(uid, line)
             for uid, line in zip(uids, lines, strict=True)
@@ -152,15 +152,17 @@ class SessionIndex:
         return sum(self._counted(kind, query) for kind in _kinds(query))
 
     def _length(self, kind: str, query: ListQuery) -> int:
-        base = f"{self._link.keys.store}{kind}"
+        base = f"{self._connection.keys.store}{kind}"
         ended = query.now or query.expired_by
         expired = 0
         if ended:
             high = b"(" + ended.encode() + b"\x01"
-            expired = self._link.ask(lambda client: client.zlexcount(f"{base}:expires", "-", high))
+            expired = self._connection.ask(
+                lambda client: client.zlexcount(f"{base}:expires", "-", high)
+            )
         if query.expired_by:
             return expired
-        whole: int = self._link.ask(lambda client: client.zcard(f"{base}:id"))
+        whole: int = self._connection.ask(lambda client: client.zcard(f"{base}:id"))
         return whole - expired
 
     def _counted(self, kind: str, query: ListQuery) -> int:

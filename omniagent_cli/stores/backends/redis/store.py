@@ -11,7 +11,7 @@ from uuid import uuid4
 from omniagent_cli.errors import ConfigError, StoreLocked, StoreReadOnly, StoreUnavailable
 from omniagent_cli.stores.backend import Transaction
 from omniagent_cli.stores.backends.redis.commit import ChangedError
-from omniagent_cli.stores.backends.redis.connection import Link, prefix_in
+from omniagent_cli.stores.backends.redis.connection import Connection, prefix_in
 from omniagent_cli.stores.backends.redis.rows import Keys, read_seen
 from omniagent_cli.stores.backends.redis.unit import HeaderCache, RedisUnit
 from omniagent_cli.stores.store import SessionStore
@@ -70,21 +70,21 @@ class RedisStore(SessionStore):
         self._read_only = read_only
         # A clock given by a test replaces the server's.
         self._own_clock = own.get("clock")
-        self._link = Link(url, Keys(prefix), options)
+        self._connection = Connection(url, Keys(prefix), options)
         self._memory = HeaderCache()
 
     @property
     def url(self) -> str:
         """The URL of the store, without the password."""
-        return self._link.url
+        return self._connection.url
 
     def __repr__(self) -> str:
         return f"RedisStore({self.url!r})"
 
     def _run(self, work: Callable[[Transaction], T], *, write: bool, durable: bool = True) -> T:
         if write and self._read_only:
-            raise StoreReadOnly(f"the store {self.url} was opened for reading only")
-        self._link.open()
+            raise StoreReadOnly(f"the store {self.url} was opened read-only")
+        self._connection.open()
         token = uuid4().hex
         guess, conflicts = True, 0
         until = time.monotonic() + _PATIENCE_SECONDS
@@ -92,7 +92,7 @@ class RedisStore(SessionStore):
             hold = conflicts >= _HOLD_AFTER
             guess = guess and not hold
             unit = RedisUnit(
-                self._link,
+                self._connection,
                 self._memory,
                 token,
                 self._own_clock,
@@ -132,36 +132,36 @@ class RedisStore(SessionStore):
     def _wait(self, conflicts: int, until: float) -> None:
         if time.monotonic() > until:
             raise StoreLocked(
-                f"others kept writing to the same session of {self.url} for {_PATIENCE_SECONDS:g} seconds; try again"
+                f"other programs kept writing to the same session of {self.url} for {_PATIENCE_SECONDS:g} seconds; try again"
             )
         if conflicts > 1:
             time.sleep(random.uniform(0, min(0.05, 0.0005 * 2**conflicts)))  # noqa: S311  # no secret
 
     def _close(self) -> None:
-        self._link.close()
+        self._connection.close()
 
     def _scrub(self) -> None:
-        self._link.forget_removed()
+        self._connection.forget_removed()
 
     def check_backend(self, *, repair: bool) -> list[Problem]:
         from omniagent_cli.stores.backends.redis.maintenance import RedisCare
 
         self._check_open()
         if repair and self._read_only:
-            raise StoreReadOnly(f"the store {self.url} was opened for reading only")
-        self._link.open()
-        return RedisCare(self._link, repair=repair).problems()
+            raise StoreReadOnly(f"the store {self.url} was opened read-only")
+        self._connection.open()
+        return RedisCare(self._connection, repair=repair).problems()
 
     def copy_before_repair(self) -> str:
         from omniagent_cli.stores.backends.redis.maintenance import keep_copy
 
-        return keep_copy(self._link, f"before-repair-{self._clock():%Y%m%d-%H%M%S}:")
+        return keep_copy(self._connection, f"before-repair-{self._clock():%Y%m%d-%H%M%S}:")
 
     def info(self) -> dict[str, Any]:
         """Return facts about the store and the durability of its server; sizes in bytes."""
         facts = super().info()
         facts["schema_version"] = self._format()
-        server = self._link.facts()
+        server = self._connection.facts()
         return facts | server | {"warnings": _warnings(server)}
 
     def _format(self) -> int:
@@ -175,11 +175,11 @@ def _warnings(server: dict[str, Any]) -> list[str]:
     warnings = []
     if server["appendonly"] == "no":
         warnings.append(
-            "appendonly is off: a crash of the server loses what came after its last snapshot"
+            "appendonly is off: a crash of the server loses changes since its last snapshot"
         )
     elif server["appendonly"] == "yes" and server["appendfsync"] != "always":
         warnings.append(
-            f"appendfsync is {server['appendfsync']}: a crash of the machine may lose the last moments"
+            f"appendfsync is {server['appendfsync']}: a crash of the machine may lose the last second of writes"
         )
     policy = server["maxmemory_policy"]
     if policy not in ("noeviction", "unknown"):

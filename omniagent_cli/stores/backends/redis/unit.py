@@ -20,7 +20,7 @@ from omniagent_cli.stores.backend import (
     Transaction,
 )
 from omniagent_cli.stores.backends.redis.commit import ChangedError, Changes, lost
-from omniagent_cli.stores.backends.redis.connection import Link
+from omniagent_cli.stores.backends.redis.connection import Connection
 from omniagent_cli.stores.backends.redis.rows import (
     ABSENT,
     Seen,
@@ -86,7 +86,7 @@ class RedisUnit(Transaction):
 
     def __init__(
         self,
-        link: Link,
+        connection: Connection,
         memory: HeaderCache,
         token: str,
         clock: Clock | None,
@@ -96,21 +96,21 @@ class RedisUnit(Transaction):
         hold: bool = False,
     ) -> None:
         self.guessed = False
-        self.changes = Changes(link, token)
-        self._link = link
+        self.changes = Changes(connection, token)
+        self._connection = connection
         self._memory = memory
         self._clock = clock
         self._write = write
         self._guess = guess
         self._hold = hold and write
         self._seen: dict[str, Seen] = {}
-        self._lists = SessionIndex(link, self.now, self._heard_mark)
+        self._lists = SessionIndex(connection, self.now, self._heard_mark)
         self._mark: bytes | None = None
         self._now: datetime | None = None
 
     def now(self) -> datetime:
         if self._now is None:
-            self._now = self._link.now() if self._clock is None else self._clock()
+            self._now = self._connection.now() if self._clock is None else self._clock()
         return self._now
 
     def find(self, session_id: str, *, payload: bool = True) -> HeaderRow | None:
@@ -122,7 +122,7 @@ class RedisUnit(Transaction):
             if header is not None and header.id == session_id:
                 self.changes.ids[session_id] = uid
                 return header
-        found = self._link.ask(lambda client: client.hget(f"{self._store}ids", session_id))
+        found = self._connection.ask(lambda client: client.hget(f"{self._store}ids", session_id))
         self.changes.ids[session_id] = "" if found is None else found.decode()
         if found is None:
             return None
@@ -134,7 +134,7 @@ class RedisUnit(Transaction):
 
     @property
     def _store(self) -> str:
-        return self._link.keys.store
+        return self._connection.keys.store
 
     def _guessed(self, uid: str, session_id: str | None, *, payload: bool) -> HeaderRow | None:
         """Return a cached header, for work that ends in a commit, which verifies it."""
@@ -154,7 +154,7 @@ class RedisUnit(Transaction):
         header = self._look(uid, payload=payload)
         if header is not None:
             return header
-        line = self._link.ask(lambda client: client.hget(f"{self._store}entries", uid))
+        line = self._connection.ask(lambda client: client.hget(f"{self._store}entries", uid))
         if line is None:
             return None
         header = read_entry(uid, line)
@@ -168,15 +168,15 @@ class RedisUnit(Transaction):
 
     def _look(self, uid: str, *, payload: bool) -> HeaderRow | None:
         token = self.changes.token if self._hold else ""
-        key = self._link.keys.header(uid)
-        keys = [key] if self._link.cluster else [key, self._store]
-        word, seconds, microseconds, *found = self._link.run_again(
+        key = self._connection.keys.header(uid)
+        keys = [key] if self._connection.cluster else [key, self._store]
+        word, seconds, microseconds, *found = self._connection.run_again(
             LOOK, keys, int(payload), token, HOLD_MS
         )
-        self._link.heard(seconds, microseconds)
+        self._connection.heard(seconds, microseconds)
         if word == b"held":
             raise ChangedError
-        if not self._link.cluster:
+        if not self._connection.cluster:
             self._heard_mark(found[1])
         seen = read_seen(uid, found[0])
         self._note(uid, seen)
@@ -206,7 +206,7 @@ class RedisUnit(Transaction):
         number = self._lists.count(query)
         for name, value in self.changes.metas.items():
             if (self._meta(name) or b"") != value:
-                self._link.mark = None
+                self._connection.mark = None
                 raise ChangedError
         return number
 
@@ -270,7 +270,7 @@ class RedisUnit(Transaction):
             return False
         changes.commit(self.now(), sweep=self._clock is None)
         if any(step[0] == "meta" for step in changes.steps):
-            self._link.mark = None
+            self._connection.mark = None
         for uid, change in changes.sessions.items():
             if change.removed or change.header is None:
                 self._memory.forget(uid)
@@ -303,8 +303,8 @@ class RedisUnit(Transaction):
         ranked = span.newest and span.first is None and span.last is None
         command = "ZREVRANGE" if ranked else "ZREVRANGEBYSCORE" if span.newest else "ZRANGEBYSCORE"
         ends = (high, low) if span.newest else (low, high)
-        removals, count, more, *members = self._link.run_again(
-            ROWS, [self._link.keys.header(uid)], command, *ends, span.skip, span.limit or 0
+        removals, count, more, *members = self._connection.run_again(
+            ROWS, [self._connection.keys.header(uid)], command, *ends, span.skip, span.limit or 0
         )
         self._check_rows(uid, removals, count)
         return read_rows(uid, members), bool(more)
@@ -323,8 +323,8 @@ class RedisUnit(Transaction):
         return None
 
     def records(self, uid: str, kind: str) -> Iterable[tuple[str, bytes]]:
-        fields: list[bytes] = self._link.ask(
-            lambda client: client.hkeys(self._link.keys.records(uid))
+        fields: list[bytes] = self._connection.ask(
+            lambda client: client.hkeys(self._connection.keys.records(uid))
         )
         self._check_records(uid, there=bool(fields))
         for key in record_keys(kind, fields):
@@ -334,17 +334,21 @@ class RedisUnit(Transaction):
             yield key, payload
 
     def record(self, uid: str, kind: str, key: str) -> bytes | None:
-        name, field = self._link.keys.records(uid), record_field(kind, key)
-        payload: bytes | None = self._link.ask(lambda client: client.hget(name, field))
+        name, field = self._connection.keys.records(uid), record_field(kind, key)
+        payload: bytes | None = self._connection.ask(lambda client: client.hget(name, field))
         if payload is None:
-            self._check_records(uid, there=bool(self._link.ask(lambda client: client.exists(name))))
+            self._check_records(
+                uid, there=bool(self._connection.ask(lambda client: client.exists(name)))
+            )
         return payload
 
     def _check_records(self, uid: str, *, there: bool) -> None:
         seen = self._seen.get(uid)
         if there or seen is None or seen.header is None or seen.records == 0:
             return
-        now = self._link.ask(lambda client: client.hget(self._link.keys.header(uid), "e"))
+        now = self._connection.ask(
+            lambda client: client.hget(self._connection.keys.header(uid), "e")
+        )
         if now is None:
             raise ChangedError
         raise CorruptSession(
@@ -360,22 +364,24 @@ class RedisUnit(Transaction):
         return found
 
     def _meta(self, name: str) -> bytes | None:
-        found: bytes | None = self._link.ask(lambda client: client.hget(f"{self._store}meta", name))
+        found: bytes | None = self._connection.ask(
+            lambda client: client.hget(f"{self._store}meta", name)
+        )
         return found
 
     def encryption(self) -> bytes | None:
         """Return the last known manifest; the next read or the commit verifies it."""
-        mark = self._link.mark
-        if self._link.cluster or mark is None or not self._guess:
+        mark = self._connection.mark
+        if self._connection.cluster or mark is None or not self._guess:
             found = self.meta("encryption")
-            self._mark = self._link.mark = found or b""
+            self._mark = self._connection.mark = found or b""
             return found
         self.guessed = True
         self._mark = self.changes.metas["m:encryption"] = mark
         return mark or None
 
     def _heard_mark(self, mark: bytes) -> None:
-        self._link.mark = mark
+        self._connection.mark = mark
         if self._mark is not None and self._mark != mark:
             raise ChangedError
 
@@ -390,7 +396,7 @@ def _bounds(span: RowRange) -> tuple[Any, Any]:
 def lost_header(header: HeaderRow) -> CorruptSession:
     """Return the error for a session that is in the index and has no header."""
     return CorruptSession(
-        f"the session {header.id!r} is damaged: its header is gone from the server, which may have evicted it"
+        f"the session {header.id!r} is damaged: its header is missing on the server, which may have evicted it"
         " (maxmemory-policy); restore it from a backup of the server, or run: omniagent store check --repair",
         session_id=header.id,
     )

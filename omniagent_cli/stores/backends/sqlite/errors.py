@@ -30,7 +30,7 @@ def translate_error(error: sqlite3.Error, path: str) -> OmniAgentError:
         )
     if primary == sqlite3.SQLITE_FULL or (primary == sqlite3.SQLITE_IOERR and _disk_is_full(path)):
         return StoreFull(
-            f"the disk of {path} is full; nothing was changed. Free some space and repeat"
+            f"the disk of {path} is full; nothing was changed. Free some space and try again"
         )
     if primary in (
         sqlite3.SQLITE_CORRUPT,

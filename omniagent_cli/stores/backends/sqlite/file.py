@@ -336,7 +336,7 @@ def back_up(path: str, target: str) -> None:
     except OSError as error:
         raise write_error(target, error) from error
     if same:
-        raise UsageError(f"{target} is the store itself; name another file for the backup")
+        raise UsageError(f"{target} is the store itself; choose another file for the backup")
     try:
         make_private_directory(Path(target).resolve().parent)
         os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))

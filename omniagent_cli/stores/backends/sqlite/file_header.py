@@ -123,7 +123,7 @@ def _read(path: str) -> bytes:
             descriptor = os.open(path, _FLAGS)
         try:
             own = os.fstat(descriptor)
-            file = (own.st_dev, own.st_ino)  # it may have been replaced meanwhile
+            file = (own.st_dev, own.st_ino)  # the file may have been replaced
             if not (stat.S_ISREG(own.st_mode) or stat.S_ISDIR(own.st_mode)):
                 raise StoreUnreachable(f"{path} is not a regular file")
             os.lseek(descriptor, 0, os.SEEK_SET)

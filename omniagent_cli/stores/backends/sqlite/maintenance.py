@@ -20,7 +20,7 @@ _ADOPT = (
 )
 
 
-class SqliteCheck:
+class FileCheck:
     """The check of one SQLite file, in one transaction."""
 
     def __init__(

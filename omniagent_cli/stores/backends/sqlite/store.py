@@ -209,7 +209,7 @@ class SqliteStore(SessionStore):
         self._disconnect()
         if was is not None:
             raise StoreUnreachable(
-                f"the store {self.path} was moved, deleted or replaced while it was open; repeat to use what is there now"
+                f"the store {self.path} was moved, deleted or replaced while it was open; try again to use the current file"
             )
 
     def _disconnect(self) -> None:
@@ -289,11 +289,11 @@ class SqliteStore(SessionStore):
         return theirs is not None and theirs == self.encryption()
 
     def check_backend(self, *, repair: bool) -> list[Problem]:
-        from omniagent_cli.stores.backends.sqlite.maintenance import SqliteCheck
+        from omniagent_cli.stores.backends.sqlite.maintenance import FileCheck
 
         def work(tx: Transaction) -> list[Problem]:
             connection = cast("sqlite3.Connection", self._connection)
-            care = SqliteCheck(connection, self.migrations, repair=repair)
+            care = FileCheck(connection, self.migrations, repair=repair)
             return care.problems(tx.now(), encrypted=self.has_key)
 
         self._check_open()

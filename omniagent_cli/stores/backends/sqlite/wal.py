@@ -1,4 +1,4 @@
-"""Check of a WAL left by a crash, before SQLite recovers it: damage in its middle must not be taken for its end.
+"""Check of a WAL left by a crash: SQLite would treat damage in its middle as its end.
 
 SQLite reads a WAL up to the first frame with a wrong checksum, because a crash leaves such frames at the end, and drops
 the rest silently. Frames are written one after another, so if frames follow the end of a transaction, that transaction
@@ -146,8 +146,8 @@ def check_recovered(connection: sqlite3.Connection, path: str, left: WalRemainde
     except OSError as error:
         raise write_error(copy, error) from error
     raise StoreCorrupt(
-        f"the last changes of {path} cannot be read, because its WAL was damaged; all before them are whole, and"
-        f" {copy} holds a copy of it. Repeat to continue without them"
+        f"the last changes of {path} cannot be read, because its WAL is damaged; earlier changes are intact, and"
+        f" {copy} is a copy of the WAL. Try again to continue without the last changes"
     )
 
 
