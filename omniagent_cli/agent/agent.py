@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from typing import Self
 
@@ -351,10 +351,11 @@ class Agent:
             self._worker, self._session_toggles.load, self.store, session_id
         )
 
-    async def _last(self, events: AsyncIterator[TurnEvent]) -> TurnDone:
-        async for event in events:
-            if isinstance(event, TurnDone):
-                return event
+    async def _last(self, events: AsyncGenerator[TurnEvent, None]) -> TurnDone:
+        async with aclosing(events):  # here, before the loop may be stopped
+            async for event in events:
+                if isinstance(event, TurnDone):
+                    return event
         return TurnDone(Message("assistant", ""))
 
 
