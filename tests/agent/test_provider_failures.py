@@ -164,6 +164,7 @@ REFUSALS = {
     "page": (document(b"<html><head><title>Forbidden</title>", "text/html", 403), "OpenAI does not allow this key to use m: a web page titled 'Forbidden'; choose another model or key"),
     "list": (document(b'[{"error": {"message": "in a list"}}]', "application/json", 400), "OpenAI refused the request (400): in a list"),
     "redirect": (status(307, "", Location="https://elsewhere.example/v1"), "OpenAI at URL redirects to https://elsewhere.example/v1; set that as base_url if you trust it"),
+    "redirect with the key": (status(307, "", Location=f"https://elsewhere.example/v1?k={KEY}"), "OpenAI at URL redirects to https://elsewhere.example/v1?k=[key]; set that as base_url if you trust it"),
 }  # fmt: skip
 
 

@@ -190,7 +190,8 @@ def _refusal(
     ):  # OpenRouter: "No endpoints found that ..."
         return _unknown_model(endpoint, tail)
     if 300 <= status < 400:
-        where = one_line(headers.get("location", "elsewhere"))[:_DETAIL_LENGTH]
+        where = _masked(one_line(headers.get("location", "elsewhere")), endpoint.api_key)
+        where = where[:_DETAIL_LENGTH]
         return f"{title} at {endpoint.base_url} redirects to {where}; set that as base_url if you trust it"
     return f"{title} refused the request ({status}){tail}"
 
@@ -343,11 +344,14 @@ def silent(endpoint: Endpoint, seconds: float, *, began: bool) -> Failure:
 def said_in(body: str, api_key: str) -> str:
     """Return what an error body says, as one line without the key; empty when it says nothing."""
     text = _message_in(body)
-    if len(api_key) >= _SHORTEST_KEY:  # a dummy such as "x" or "none" is part of many words
-        text = text.replace(api_key, "[key]")
-    text = redact(one_line(text), {})
+    text = redact(one_line(_masked(text, api_key)), {})
     text = " ".join(text.split()).rstrip(".")
     return text if len(text) <= _DETAIL_LENGTH else text[: _DETAIL_LENGTH - 1] + "…"
+
+
+def _masked(text: str, api_key: str) -> str:
+    # A dummy key such as "x" or "none" is part of many words.
+    return text.replace(api_key, "[key]") if len(api_key) >= _SHORTEST_KEY else text
 
 
 def _message_in(body: str) -> str:
