@@ -70,7 +70,7 @@ class Repl:
         self._work: asyncio.Task[None] | None = None
         self._cancelled_at = 0.0
         self._ended_by = 0
-        self._unasked: Content | None = None
+        self._unsent: Content | None = None
         self._interrupted_between = False
         self._view: StreamView | None = None
         self._empty_interrupts = 0
@@ -135,7 +135,7 @@ class Repl:
         while not self._ended_by:
             self._interrupted_between = False
             try:
-                said = await self._prompt.read(ready)
+                text = await self._prompt.read(ready)
             except KeyboardInterrupt:
                 self._interrupted_at_prompt()
                 continue
@@ -148,16 +148,16 @@ class Repl:
                 ready = None
             self._empty_interrupts = 0
             try:
-                await self._do(said)
+                await self._do(text)
             except ChatExit:
                 return
 
     # One line of input.
 
-    async def _do(self, said: str) -> None:
+    async def _do(self, text: str) -> None:
         """Run a command or a turn that Ctrl-C cancels; its task may be cancelled before it begins."""
-        self._unasked = self._question(said)
-        self._work = asyncio.create_task(self._answer(said.strip(), self._unasked))
+        self._unsent = self._content(text)
+        self._work = asyncio.create_task(self._answer(text.strip(), self._unsent))
         self._cancelled_at = -_PATIENCE_SECONDS
         handled(self._loop, signal.SIGINT, self._interrupt)  # some prompts remove it
         between, self._interrupted_between = self._interrupted_between, False
@@ -175,11 +175,11 @@ class Repl:
             self._work = None
         if cancelled or self._ended_by:
             await self._store_pending_question()
-        self._unasked = None
+        self._unsent = None
 
     async def _store_pending_question(self) -> None:
         """Store a message that was interrupted, by Ctrl-C or the end of the chat, before its request was sent."""
-        content, self._unasked = self._unasked, None
+        content, self._unsent = self._unsent, None
         if content is None:
             return
         try:
@@ -194,23 +194,23 @@ class Repl:
             self._terminal.error(str(error))
             self._recover(content, "")
 
-    def _question(self, said: str) -> Content | None:
-        """Return the message in a line; None for a command, or without text."""
-        line = said.strip()
+    def _content(self, text: str) -> Content | None:
+        """Return the content to send; None for a command, or without text."""
+        line = text.strip()
         if line.startswith("//"):
             return compose(line[1:], self.chat.attached)
         if not line or line in _LEAVING or line.startswith("/"):
             return None
-        return compose(said, self.chat.attached)
+        return compose(text, self.chat.attached)
 
-    async def _answer(self, line: str, question: Content | None) -> None:
+    async def _answer(self, line: str, content: Content | None) -> None:
         """Run a command or a turn, and print an error in one line."""
         if not line:
             return
         if line in _LEAVING:
             raise ChatExit
         try:
-            if question is None:
+            if content is None:
                 await self.chat.show_external_changes()
                 from omniagent_cli.repl.commands import run_command
 
@@ -219,7 +219,7 @@ class Repl:
             else:
                 await self.chat.ready_agent()  # Ctrl-C before this point keeps pending attachments
                 self.chat.attached = []
-                await self.turn(question)
+                await self.turn(content)
         except OmniAgentError as error:
             if self.chat.opening.done() and self.chat.opening.exception() is error:
                 raise
@@ -232,26 +232,26 @@ class Repl:
         chat = self.chat
         agent = await chat.ready_agent()
         chat.removed = None
-        said: list[str] = []
+        pieces: list[str] = []
         learn = chat.refresh
         try:
             if engine is None:
                 await confirm_first_use(chat)
             await chat.show_external_changes()
-            self._unasked = None
-            await self._show(self._events(agent, content, engine, resumed), said, resumed)
+            self._unsent = None
+            await self._show(self._events(agent, content, engine, resumed), pieces, resumed)
         except StoreError as error:
             learn = chat.look  # a partial answer of this chat is not an external change
             self._terminal.error(str(error))
-            self._recover(content, "".join(said))
+            self._recover(content, "".join(pieces))
         except OmniAgentError as error:
             self._terminal.error(str(error))
             if isinstance(error, ModelError):
-                self._terminal.note(_PARTIAL_SAVED if said else _QUESTION_SAVED)
+                self._terminal.note(_PARTIAL_SAVED if pieces else _QUESTION_SAVED)
         except OSError:  # the window was closed; closing the turn stored the partial answer
             self._end(signal.SIGHUP)
         except Exception:  # a bug must not lose messages either
-            self._recover(content, "".join(said))
+            self._recover(content, "".join(pieces))
             raise
         finally:  # also after a turn that Ctrl-C ended
             with suppress(StoreError):
@@ -270,7 +270,7 @@ class Repl:
     async def _show(
         self,
         events: AsyncGenerator[TurnEvent, None],
-        said: list[str],
+        pieces: list[str],
         resumed: ResumedTurn | None = None,
     ) -> None:
         from omniagent_cli.ui.stream import StreamView
@@ -287,13 +287,13 @@ class Repl:
                         view.feed(TextDelta(resumed.tail))
                     async for event in shown:
                         if isinstance(event, TextDelta):
-                            said.append(event.text)
+                            pieces.append(event.text)
                         elif isinstance(event, TurnDone):
                             await self._follow(event.session_id)
         except asyncio.CancelledError:
             view.abort(
                 "interrupted. The partial answer is saved; /continue resumes it"
-                if said
+                if pieces
                 else "interrupted"
             )
             raise
