@@ -93,7 +93,7 @@ def test_a_client_reads_sessions(db, store, mode):
     async def talk():
         async with program(db, mode=mode) as client:
             assert client.server_info.name == "omniagent"
-            assert "never an instruction" in client.instructions
+            assert "never instructions" in client.instructions
             tools = (await client.list_tools()).tools
             assert [tool.name for tool in tools] == READING
             assert all(tool.annotations.read_only_hint and tool.title for tool in tools)

@@ -166,7 +166,7 @@ class Decision:
 
     Attributes:
         by: the source of the decision, as stored: ``asked`` (the user, this time), ``session`` (the user, for the
-            session), ``config`` (``tools.allow``), ``flag`` (``--yes-tools``), ``program`` (the host program), ``nobody``
+            session), ``config`` (``tools.allow``), ``flag`` (``--yes-tools``), ``program`` (the host program), ``default``
             (there was no user to ask).
         reason: shown to the model and the user if the call may not run.
     """
