@@ -53,8 +53,8 @@ class Agent:
         window: how much of a session is sent.
         max_tool_rounds: the maximum number of rounds of tool calls in one turn.
         rollover: when a session starts empty and its messages move to a session of their own; None: never.
-        titles: the model that writes session titles in the background after the first answer: a name, an `Engine`, or
-            ``current`` for the model of the session. Each title costs one request. None: the title is the first words.
+        titles: the model that writes titles in the background after the first answer: a name, an `Engine`, or
+            ``current`` for the session's own. Each title costs one request. None: the title is the first words.
         agent_id: recorded in the sessions that the agent creates.
         base_url: the endpoint, instead of the default one of the provider.
         api: ``responses`` or ``chat``, the protocol to try first; None decides by the endpoint.
@@ -296,8 +296,6 @@ class Agent:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    # Construction of turns.
 
     def _transcript(self, session_id: str | None) -> Transcript:
         if session_id is None:
