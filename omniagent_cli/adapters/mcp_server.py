@@ -161,7 +161,7 @@ _Context = ServerRequestContext[Any]
 
 
 class _Service:
-    """Request handlers; each uses the store in a thread of its own, so that a slow one delays no other."""
+    """Request handlers; each uses the store in a thread of its own, so that a slow request does not delay others."""
 
     def __init__(self, store: SessionStore, tools: Sequence[Tool], allowed: set[Effect]) -> None:
         self._store = store

@@ -45,7 +45,7 @@ class _Parser:
     Attributes:
         cursor: the result so far.
         awaiting: kind of the value that the last option still needs, or empty.
-        lost: whether a word was not a command, so that nothing more can be known.
+        lost: an unknown command was found, so that nothing can be completed.
     """
 
     def __init__(self, table: Table) -> None:

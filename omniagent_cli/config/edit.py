@@ -102,7 +102,7 @@ def _exists(path: Path) -> bool:
     try:
         return path.exists()
     except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}; name another file") from error
+        raise ConfigError(f"cannot read {path}: {error.strerror}; choose another file") from error
 
 
 def _absent(key: str, name: Key) -> bool:

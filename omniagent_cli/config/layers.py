@@ -34,7 +34,7 @@ def user_document(environ: Mapping[str, str], config_file: str | Path | None) ->
         )
         if named:
             raise ConfigError(
-                f"{named} names {path}, which does not exist; create it or name another"
+                f"{named} names {path}, which does not exist; create it or choose another"
             ) from error
         return None
     except OSError as error:
@@ -105,7 +105,7 @@ def _seed_store(environ: Mapping[str, str]) -> ResolvedValue | None:
         )
     if kind == "redis" and not url:
         raise ConfigError(
-            "OMNIAGENT_STORAGE_TYPE is redis and OMNIAGENT_STORAGE_REDIS_URL is not set; set it to a URL such as redis://localhost"
+            "OMNIAGENT_STORAGE_TYPE is redis, but OMNIAGENT_STORAGE_REDIS_URL is not set; set it to a URL such as redis://localhost"
         )
     kind = kind or ("sqlite" if path else "redis" if url else "")
     if not kind:

@@ -32,7 +32,7 @@ def _server(name: str, table: dict[str, Any]) -> McpServer:
     command, url = table.get("command"), table.get("url")
     if (command is None) == (url is None):
         has = "neither a command nor a url" if url is None else "both a command and a url"
-        raise ConfigError(f"{key} has {has}; set one of them")
+        raise ConfigError(f"{key} has {has}; set exactly one")
     unused = ("headers",) if command else ("args", "env")
     for option in unused:
         if option in table:

@@ -96,7 +96,7 @@ def resolve_model(settings: Settings, name: str) -> str:
         name = aliases[name]
         if name in seen:
             raise ConfigError(
-                f"the model aliases {' -> '.join([*seen, name])} form a circle; set one of them to a model"
+                f"the model aliases {' -> '.join([*seen, name])} form a cycle; set one of them to a model"
             )
         seen.append(name)
     provider = settings.agent.provider

@@ -82,7 +82,7 @@ class AgentStartup:
         """Print a line from the thread that builds the agent."""
 
         def say() -> None:
-            self._loop.create_task(self._prompt.tell(lambda: self._chat.terminal.note(text)))
+            self._loop.create_task(self._prompt.print_above(lambda: self._chat.terminal.note(text)))
 
         self._from_thread(say)
 

@@ -98,7 +98,7 @@ class Approval:
             self._tell(f"allowed in this run only: {error}")
         else:
             self._tell(
-                f"{one_line(tool.name)} is now allowed in every chat and script (tools.allow in {where})"
+                f"{one_line(tool.name)} is now allowed in all chats and scripts (tools.allow in {where})"
             )
 
 
@@ -121,7 +121,7 @@ def _headline(tool: Tool) -> str:
 
 def _again(word: str, *, destroys: bool) -> str:
     if destroys and word == "a":
-        return "this tool destroys: type the whole word always to allow it permanently, or h to allow it in this chat"
+        return "this tool is destructive: type the whole word always to allow it permanently, or h to allow it in this chat"
     return "type one of the letters"
 
 

@@ -310,9 +310,9 @@ class Repl:
         try:
             path = recovery.keep(chat.session_id, content, answer, chat.settings.environ)
         except ConfigError as error:
-            self._terminal.warn(f"this turn is not stored; it is only on the screen ({error})")
+            self._terminal.warn(f"this turn was not saved; it is only on the screen ({error})")
         else:
-            self._terminal.warn(f"this turn may not be stored; it was written to {path}")
+            self._terminal.warn(f"this turn may not be saved; a copy was written to {path}")
 
     async def _ask(self, question: str, default: str) -> str | None:
         return await self._prompt.ask(question, default)

@@ -164,7 +164,7 @@ class Prompt:
         """The text at the prompt that was not sent."""
         return self._session.default_buffer.text
 
-    async def tell(self, say: Callable[[], None]) -> None:
+    async def print_above(self, say: Callable[[], None]) -> None:
         """Print above the prompt if it is on the screen, else immediately."""
         if self._apps.app is None:
             say()

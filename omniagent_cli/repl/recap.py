@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 _TURNS = 3
 _LOOKS = (12, 48)
 _LAST_ROWS, _QUESTION_ROWS, _EARLIER_ROWS = 24, 6, 6
-_TOLD_LENGTH = 120
+_HINT_LENGTH = 120
 
 _WAYS_ON = {
     Ending.UNANSWERED: "the last question has no answer{why}. /retry asks it again",
     Ending.PARTIAL: "this answer was interrupted. /continue resumes it, /retry asks again",
     Ending.FAILED: "this answer failed{why}. /continue resumes it, /retry asks again",
-    Ending.CUT: "this answer was cut at the model's token limit. /continue resumes it",
+    Ending.CUT: "this answer was truncated at the model's token limit. /continue resumes it",
     Ending.IN_TOOLS: "this turn stopped during its tool calls. /continue resumes it, /retry asks again",
 }
 _MAY_GROW = (
-    "this answer is incomplete: another program may still be writing it, or was killed. "
+    "this answer is incomplete; another program may still be writing it, or was killed. "
     "/continue resumes it, /retry asks again"
 )
 
@@ -45,7 +45,7 @@ async def show_recap(chat: Chat) -> None:
         return
     earlier = chat.message_count - len(messages)
     if earlier > 0:
-        chat.terminal.note(f"{counted(earlier, 'message')} before these. /history N shows more")
+        chat.terminal.note(f"{counted(earlier, 'message')} before. /history N shows more")
     if summarised is not None:
         chat.terminal.note(f"the model receives a summary of the messages up to #{summarised}")
     turn = await chat.call(last_turn, chat.store, chat.session_id)
@@ -68,7 +68,7 @@ def resume_hint(turn: Sequence[Message]) -> str:
     if stopped is Ending.PARTIAL and may_be_streaming(turn[-1]):
         return _MAY_GROW
     error = (turn[-1].extra or {}).get("error")
-    why = first_line(error, _TOLD_LENGTH) if isinstance(error, str) else ""
+    why = first_line(error, _HINT_LENGTH) if isinstance(error, str) else ""
     return _WAYS_ON[stopped].format(why=f" ({why})" if why and why != "interrupted" else "")
 
 
@@ -93,7 +93,7 @@ def show_truncated(chat: Chat, message: Message, *, last: bool, ends_early: bool
     terminal = chat.terminal
     if message.role == "tool":
         failed = "failed: " if (message.extra or {}).get("failed") else ""
-        line = f"← {message.name or 'tool'}: {failed}{first_line(message.text, _TOLD_LENGTH)}"
+        line = f"← {message.name or 'tool'}: {failed}{first_line(message.text, _HINT_LENGTH)}"
         terminal.line(terminal.style(cut_cells(one_line(line), terminal.width - 1), "dim"))
         return
     terminal.line(terminal.style(heading(message, utc_now()), ROLE_STYLES[message.role]))

@@ -12,7 +12,7 @@ _SHOWN = 5
 _COMPARED = 500
 
 
-def meant(store: SessionStore, given: str) -> str:
+def resolve_session(store: SessionStore, given: str) -> str:
     """Return the id of an existing session, given its id or a unique prefix.
 
     Raises:
@@ -36,4 +36,4 @@ def _hint(store: SessionStore, given: str) -> str:
     close = [known[match] for match in get_close_matches(given.casefold(), known, n=3)]
     if close:
         return f"did you mean {' or '.join(map(quoted, close))}? /new creates one"
-    return f"/sessions lists the {counted(store.count(), 'session')} there are, /new creates one"
+    return f"/sessions lists all {counted(store.count(), 'session')}, /new creates one"

@@ -100,7 +100,7 @@ def header_values(header: HeaderRow) -> tuple[Any, ...]:
 
 
 class Cursor(NamedTuple):
-    """Where a listing continues: the sort key of the last header of the previous page."""
+    """Position of a listing: the sort key of the last header of the previous page."""
 
     pinned: bool
     key: str | int

@@ -133,7 +133,7 @@ def _check_password(rest: str, masked: str) -> None:
 def _local_path(url: str, scheme: str, rest: str, masked: str) -> str:
     """Return the path after ``sqlite:`` or ``file:``.
 
-    ``sqlite:///name.db``, with no directory, is a file in the working directory, as SQLAlchemy reads it; nobody
+    ``sqlite:///name.db``, with no directory, is a file in the working directory, as in SQLAlchemy, because no one
     keeps a database in the root directory. Every other ``///`` path is absolute.
     """
     if rest.startswith("//") and not rest.startswith("///"):

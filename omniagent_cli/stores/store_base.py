@@ -145,7 +145,7 @@ class StoreBase(ForkAware, ABC):
 
     @property
     def trash_ttl(self) -> timedelta | None:
-        """How long removed messages can be restored; None: there is no trash."""
+        """Time during which removed messages can be restored; None without a trash."""
         return _timedelta(self._retention.trash_seconds)
 
     def close(self) -> None:
@@ -182,7 +182,7 @@ class StoreBase(ForkAware, ABC):
 
     @property
     def has_key(self) -> bool:
-        """Whether content is encrypted, with a key that this object was given."""
+        """True if content is encrypted and this object has the key."""
         return self._access.has_key
 
     def encryption(self) -> dict[str, Any] | None:

@@ -28,7 +28,7 @@ from omniagent_cli.text.sanitize import first_line, is_storable
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How long a store keeps sessions and removed messages, in seconds.
+    """Retention of sessions and removed messages, in seconds.
 
     Attributes:
         session_seconds: time to live of new sessions; None: they never expire.

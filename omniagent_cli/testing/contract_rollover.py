@@ -158,7 +158,7 @@ class RolloverContract(ContractBase):
         uid = store.header("s").uid
         store.put_summary("s", 1, {"text": "of a and b"}, uid=uid, messages=2)
         store.truncate_from("s", 1)
-        with pytest.raises(SessionConflict, match="meanwhile"):
+        with pytest.raises(SessionConflict, match="removed or restored"):
             store.put_summary("s", 1, {"text": "of a and b"}, uid=uid, messages=2)
         store.delete("s")
         with pytest.raises(SessionNotFound):

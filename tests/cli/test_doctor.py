@@ -71,8 +71,8 @@ def test_an_empty_home_has_no_problem(run, home, tmp_path):
     assert [cells[0] for cells in ran.cells if cells[1] == "problem"] == []
     assert ran.err == "1 warning\n"
     (recall,) = wrong(ran)
-    assert recall[2].startswith("recall answers, which is no language model: ")
-    assert recall[3].startswith("'omniagent keys set openai'")
+    assert recall[2].startswith("the default model is recall, which only searches the session: ")
+    assert recall[3].startswith("run 'omniagent keys set openai'")
     areas = list(dict.fromkeys(cells[0] for cells in ran.cells))
     assert areas == ["configuration", "store", "models", "extras", "mcp", "terminal", "completion", "versions"]  # fmt: skip
     assert tree(home, tmp_path) == {}
@@ -143,8 +143,8 @@ def test_a_key_that_is_taken_and_one_that_is_not(run, chat_server, monkeypatch, 
     monkeypatch.setenv("OPENAI_BASE_URL", good.url)
     ran = run("doctor")
     assert ran.code == 0
-    assert ["ok", "a key for OpenAI is here (OPENAI_API_KEY)", ""] in told(ran, "models")
-    assert ["ok", f"the key for OpenAI is accepted: 2 models at {good.url}", ""] in told(ran, "models")  # fmt: skip
+    assert ["ok", "found a key for OpenAI (OPENAI_API_KEY)", ""] in told(ran, "models")
+    assert ["ok", f"OpenAI accepts the key: 2 models at {good.url}", ""] in told(ran, "models")  # fmt: skip
     assert good.requests[0].headers["authorization"] == f"Bearer {KEY}"
     monkeypatch.setenv("OPENAI_BASE_URL", bad.url)
     refused = run("doctor", "--json")
@@ -152,8 +152,8 @@ def test_a_key_that_is_taken_and_one_that_is_not(run, chat_server, monkeypatch, 
     assert {
         "area": "models",
         "state": "problem",
-        "what": "OpenAI refuses the key (OPENAI_API_KEY)",
-        "do": "'omniagent keys set openai' keeps another",
+        "what": "OpenAI rejected the key (OPENAI_API_KEY)",
+        "do": "omniagent keys set openai",
     } in refused.json["checks"]
     assert refused.json["problems"] == 1
     assert KEY not in ran.out + ran.err + refused.out + refused.err
@@ -176,7 +176,7 @@ def test_offline_asks_nobody_on_the_net(run, monkeypatch):
     """With --offline a provider elsewhere is not asked, and that is said."""
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     ran = run("doctor", "--offline")
-    assert ["ok", "OpenAI was not asked, for --offline was given", ""] in told(ran, "models")
+    assert ["ok", "OpenAI: not checked (--offline)", ""] in told(ran, "models")
     assert ran.code == 0
 
 
@@ -187,7 +187,7 @@ def test_a_model_without_its_key(run, config):
     assert ran.code == 1
     assert any("opnai" in cells[2] and cells[1] == "problem" for cells in ran.cells)
     ran = run("doctor", store=None)
-    (found,) = [cells for cells in ran.cells if "there is no key for OpenAI" in cells[2]]
+    (found,) = [cells for cells in ran.cells if "OpenAI has no key" in cells[2]]
     assert found[1] == "problem"
     assert "omniagent keys set openai" in found[3]
 
@@ -197,8 +197,8 @@ def test_a_local_server_is_found(run, chat_server, monkeypatch):
     server = chat_server(models=["llama3.2"])
     monkeypatch.setenv("OLLAMA_HOST", server.url.removesuffix("/v1"))
     ran = run("doctor")
-    assert ["ok", f"Ollama answers at {server.url} with 1 model", ""] in told(ran, "models")
-    assert any("ollama:llama3.2 answers where nothing else is named" in c[2] for c in ran.cells)
+    assert ["ok", f"Ollama is running at {server.url} with 1 model", ""] in told(ran, "models")
+    assert any("the default model is ollama:llama3.2" in c[2] for c in ran.cells)
 
 
 @pytest.mark.parametrize(
@@ -344,8 +344,8 @@ def test_a_person_sees_what_to_do(person, filled, columns):
         shown = terminal.shown
     assert "\nstore\n  ok      " in shown
     assert f"{columns} columns, 24 rows" in " ".join(shown.split())
-    assert "  warning recall answers" in shown
-    assert "-> 'omniagent keys set openai', or start Ollama" in " ".join(shown.split())
+    assert "  warning the default model is recall" in shown
+    assert "-> run 'omniagent keys set openai', or start Ollama" in " ".join(shown.split())
 
 
 def test_ctrl_c_ends_it(db):

@@ -69,7 +69,7 @@ def test_a_configuration_file_is_named(run, tmp_path, db):
     ran = run("--config", str(tmp_path / "none.toml"), "sessions", "list")
     assert (ran.code, ran.out) == (2, "")
     assert ran.err == (
-        f"omniagent: error: --config names {tmp_path}/none.toml, which does not exist; create it or name another\n"
+        f"omniagent: error: --config names {tmp_path}/none.toml, which does not exist; create it or choose another\n"
     )
 
 

@@ -123,7 +123,7 @@ def test_values(run, filled, kind):
 def test_setting_a_value_makes_the_session_and_says_so(run, store):
     """A value can be set before anything is said; a mistyped id does not pass in silence."""
     ran = run("sessions", "meta", "set", "new", "k", "v")
-    assert (ran.code, ran.err) == (0, "there was no session 'new'; now there is\n")
+    assert (ran.code, ran.err) == (0, "Created session 'new'\n")
     assert store.get_metadata("new", "k") == "v"
     assert run("sessions", "meta", "set", "new", " ", "v").code == 2
 

@@ -130,9 +130,9 @@ def test_a_directory_is_no_way_around(run, filled, tmp_path):
     with open_store(f"file://{tmp_path}/kept", ttl=None) as kept:
         kept.append("alice", {"role": "user", "content": "mine"})
     for target, told in (
-        ("precious/", "precious is a file; name a directory to write into"),
-        ("kept", "kept is the directory of a store; name another directory"),
-        ("sessions.db", "sessions.db is the store itself; name another file"),
+        ("precious/", "precious is a file; choose a directory"),
+        ("kept", "kept is the directory of a store; choose another directory"),
+        ("sessions.db", "sessions.db is the store itself; choose another file"),
     ):
         ran = run("sessions", "export", "alice", "-o", target)
         assert (ran.code, ran.err) == (1, f"omniagent: error: {told}\n")

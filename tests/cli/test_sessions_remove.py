@@ -161,7 +161,7 @@ def test_restore_refuses_clearly(run, filled, db):
     )
     run("sessions", "delete", "alice", "-y")
     assert run("sessions", "restore", "alcie").err == (
-        "omniagent: error: the trash has nothing of 'alcie'; did you mean 'alice'?\n"
+        "omniagent: error: the trash has no entry of 'alcie'; did you mean 'alice'?\n"
     )
     talk(filled, "alice", "somebody else")
     ran = run("sessions", "restore", "alice")

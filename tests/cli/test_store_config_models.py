@@ -153,7 +153,7 @@ def test_edit_and_trust_need_a_person(run, tmp_path, person, home):
     for verb in ("edit", "trust"):
         assert run("config", verb).code == 1
     with person("config", "trust", columns=250) as terminal:
-        terminal.wait_for("set all this? [y/N]")
+        terminal.wait_for("with these settings? [y/N]")
         assert "system_prompt" in terminal.shown
         terminal.say("y")
         assert terminal.wait() == 0

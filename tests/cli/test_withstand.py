@@ -76,7 +76,7 @@ def test_ids_that_are_no_text(db, filled):
         ("sqlite://", 2, None),
         ("sqlite://host/x.db", 2, None),
         ("memory:x", 2, None),
-        ("{}/missing/x.db", 3, "there is no directory {}/missing for the store {}/missing/x.db (--store); create it or name another"),
+        ("{}/missing/x.db", 3, "there is no directory {}/missing for the store {}/missing/x.db (--store); create it or choose another"),
         ("sqlite:///{}/missing/x.db", 3, None),
         ("sqlite:///{}", 3, None),
     ],

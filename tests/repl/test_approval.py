@@ -95,7 +95,7 @@ def test_always_for_what_destroys_is_written_in_full(talk: Talk, wiping, wiped: 
     assert "[a]lways" not in talk.out
     assert "type the whole word always" in talk.out
     config = talk.home / ".config" / "omniagent" / "config.toml"
-    assert f"wipe is now allowed in every chat and script (tools.allow in {config}" in talk.err
+    assert f"wipe is now allowed in all chats and scripts (tools.allow in {config}" in talk.err
     assert decided(talk)[1:] == [(True, "asked"), (True, "config")]
 
 

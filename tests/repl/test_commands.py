@@ -222,7 +222,7 @@ def test_title_and_history(talk: Talk) -> None:
     assert "the last 1 of 2 messages" in shown
 
 
-def test_model_changes_who_answers(talk: Talk) -> None:
+def test_model_changes_default_model(talk: Talk) -> None:
     """/model NAME lets another model answer from now on, also after a restart."""
     talk.models["big"] = ScriptedModel("from big", name="scripted:big")
     shown = talk.chat("one", "/model", "/model big", "two")

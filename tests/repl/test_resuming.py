@@ -60,7 +60,7 @@ def test_the_last_exchanges_are_shown(talk: Talk) -> None:
     assert [word for word in talk.out.split() if word[0] in "qa" and word[1:].isdecimal()] == [
         "q2", "a2", "q3", "a3", "q4", "a4",
     ]  # fmt: skip
-    assert "4 messages before these. /history N shows more" in talk.err
+    assert "4 messages before. /history N shows more" in talk.err
 
 
 def test_long_messages_are_folded(talk: Talk) -> None:
@@ -126,7 +126,7 @@ def test_a_summary_is_reported(talk: Talk) -> None:
         ),
         (
             [Message("user", "q"), Message("assistant", "ha", extra={"finish_reason": "length"})],
-            "cut at the model's token limit. /continue resumes it",
+            "truncated at the model's token limit. /continue resumes it",
         ),
         (
             [Message("user", "q"), Message("assistant", "", tool_calls=[CALL])],

@@ -60,7 +60,7 @@ def _user_file(checked: CheckContext) -> Iterator[Finding]:
 
 
 def _wrong(document: Document) -> Iterator[Finding]:
-    """Yield every mistake in a file, where reading settings stops at the first."""
+    """Yield every error in a file; reading the settings stops at the first one."""
     for key, raw in leaves(document.data):
         if setting := find(key):
             try:

@@ -1,4 +1,4 @@
-"""Models: whose keys are here, whether they are taken, which servers answer on this machine, and who would answer."""
+"""Checks of models: API keys, providers, local servers, the default model and aliases."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _REFUSED = (401, 403)
 
 
 def check(context: CheckContext) -> Iterator[Finding]:
-    """Look for keys and servers, ask providers for their models unless offline, and tell who would answer."""
+    """Check keys and local servers, request model lists unless offline, and report the default model."""
     yield from _keys(context)
     if context.settings is None:
         return
@@ -37,16 +37,16 @@ def check(context: CheckContext) -> Iterator[Finding]:
     asked = [one for one in sources if not context.offline or is_loopback(one.base_url)]
     offers = ask_all(asked, timeout_seconds=_ASK_SECONDS)
     for offer in offers:
-        yield _answered(offer)
+        yield _response_finding(offer)
     for source in sources:
         if source not in asked:
-            yield Finding(OK, f"{source.provider.title} was not asked, for --offline was given")
+            yield Finding(OK, f"{source.provider.title}: not checked (--offline)")
     there = {source.base_url for source in sources}
     for server in asking.servers:
         if server.base_url not in there:
             yield _local(server.provider.title, server.base_url, len(server.models))
     known = known_models(context.settings, offers)
-    yield from _who_answers(context.settings, context, asking, known)
+    yield from _default_model(context.settings, context, asking, known)
     yield from _aliases(context.settings)
 
 
@@ -62,42 +62,40 @@ def _keys(context: CheckContext) -> Iterator[Finding]:
             places = keys.places(provider.name, provider.key_variables)
             if places:
                 found = True
-                behind = f"; the one in {places[1].origin} waits behind it" if places[1:] else ""
-                yield Finding(
-                    OK, f"a key for {provider.title} is here ({places[0].origin}){behind}"
-                )
+                unused = f"; the one in {places[1].origin} is not used" if places[1:] else ""
+                yield Finding(OK, f"found a key for {provider.title} ({places[0].origin}){unused}")
     except ConfigError as error:
         yield format_finding(error)
         return
     if not found:
-        do = "'omniagent keys set openai' keeps one; a local server needs none"
-        yield Finding(OK, "no provider's key is here", do)
+        do = "run 'omniagent keys set openai'; a local server needs none"
+        yield Finding(OK, "no provider has a key", do)
 
 
-def _answered(offer: Offer) -> Finding:
+def _response_finding(offer: Offer) -> Finding:
     source, error = offer.source, offer.error
     title = source.provider.title
     if error is None:
-        how = f"the key for {title} is accepted" if source.api_key else f"{title} answers"
+        how = f"{title} accepts the key" if source.api_key else f"{title} responds"
         return Finding(OK, f"{how}: {counted(len(offer.models), 'model')} at {source.base_url}")
     if isinstance(error, ModelRefused) and error.status in _REFUSED and source.api_key:
-        what = f"{title} refuses the key ({source.origin})"
-        return Finding(PROBLEM, what, f"'omniagent keys set {source.provider.name}' keeps another")
+        what = f"{title} rejected the key ({source.origin})"
+        return Finding(PROBLEM, what, f"omniagent keys set {source.provider.name}")
     return format_finding(error, PROBLEM if _is_own(source) else WARNING)
 
 
 def _is_own(source: Source) -> bool:
-    """Tell whether the person named this address, so that nothing works without it."""
+    """Return True if the user configured this address, so that an error is a problem."""
     return source.base_url != source.provider.base_url
 
 
 def _local(title: str, url: str, models: int) -> Finding:
     if models:
-        return Finding(OK, f"{title} answers at {url} with {counted(models, 'model')}")
-    return Finding(WARNING, f"{title} answers at {url} and has no model yet", "fetch one first")
+        return Finding(OK, f"{title} is running at {url} with {counted(models, 'model')}")
+    return Finding(WARNING, f"{title} is running at {url} but has no models", "download one")
 
 
-def _who_answers(
+def _default_model(
     settings: Settings, context: CheckContext, asking: Asking, known: KnownModels
 ) -> Iterator[Finding]:
     from omniagent_cli.cli.talk.agent_factory import Answering, Wishes
@@ -116,15 +114,19 @@ def _who_answers(
         return
     if choice.model == RECALL:
         state = WARNING if choice.automatic else OK
-        do = "'omniagent keys set openai', or start Ollama, to talk with a language model"
-        yield Finding(state, f"recall answers, which is no language model: {choice.reason}", do)
+        do = "run 'omniagent keys set openai', or start Ollama, to chat with a language model"
+        yield Finding(
+            state,
+            f"the default model is recall, which only searches the session: {choice.reason}",
+            do,
+        )
         return
     provider = parse_model(choice.model).provider
     if not provider.local and not choice.base_url and not _has_key(context, provider.name):
-        what = f"{choice.model} would answer ({choice.reason}), and there is no key for {provider.title}"
+        what = f"the default model is {choice.model} ({choice.reason}), but {provider.title} has no key"
         yield Finding(PROBLEM, what, provider.key_advice)
         return
-    yield Finding(OK, f"{choice.model} answers where nothing else is named: {choice.reason}")
+    yield Finding(OK, f"the default model is {choice.model}: {choice.reason}")
     yield from _listed(choice.model, known)
 
 
@@ -148,7 +150,7 @@ def _has_key(context: CheckContext, name: str) -> bool:
     try:
         return context.context.keys.find(name, PROVIDERS[name].key_variables) is not None
     except ConfigError:
-        return False  # told with the keys
+        return False  # reported by `_keys`
 
 
 def _aliases(settings: Settings) -> Iterator[Finding]:

@@ -138,7 +138,7 @@ def _opened(context: CheckContext, choice: StoreChoice) -> Iterator[Finding]:
         yield format_finding(error)
         return
     if copies:
-        what = f"{counted(len(copies), 'copy')} of the store are beside it, such as {copies[0]}"
+        what = f"{counted(len(copies), 'copy')} of the store in the same directory, such as {copies[0]}"
         yield Finding(OK, what, "delete them if they are not needed")
 
 
@@ -166,7 +166,7 @@ def _with_key(context: CheckContext, store: SessionStore) -> tuple[SessionStore,
     state = mark["state"]
     if key is None:
         who = (
-            "it is asked for on a terminal" if mark.get("passphrase") else "content cannot be read"
+            "it is requested on a terminal" if mark.get("passphrase") else "content cannot be read"
         )
         return store, Finding(
             WARNING, f"the store is {state}, and its key is not available: {who}", KEY_ADVICE
@@ -199,7 +199,7 @@ def _facts(choice: StoreChoice, facts: Mapping[str, Any]) -> Iterator[Finding]:
         what = f"the trash holds {counted(facts['trash'], 'entry')}"
         yield Finding(OK, what, "'omniagent sessions trash --empty' deletes them permanently")
     if facts["expired"]:
-        what = f"{counted(facts['expired'], 'session')} expired but still {'takes' if facts['expired'] == 1 else 'take'} room"
+        what = f"{counted(facts['expired'], 'expired session')} not removed yet"
         yield Finding(WARNING, what, "'omniagent sessions prune' removes expired sessions")
     for warning in facts.get("warnings", ()):
         yield Finding(WARNING, f"the server may lose data: {warning}", "ask its administrator")

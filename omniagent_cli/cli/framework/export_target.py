@@ -139,9 +139,9 @@ def _write_one(
 def _create_directory(folder: Path) -> None:
     try:
         if folder.exists() and not folder.is_dir():
-            raise FileFailed(f"{folder} is a file; name a directory to write into")
+            raise FileFailed(f"{folder} is a file; choose a directory")
         if (folder / ".omniagent" / "store.json").exists():
-            raise FileFailed(f"{folder} is the directory of a store; name another directory")
+            raise FileFailed(f"{folder} is the directory of a store; choose another directory")
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise FileFailed(f"cannot write into {folder}: {error.strerror or error}") from error
@@ -181,7 +181,7 @@ def _destination(context: Context, target: ExportTarget) -> Iterator[Write]:
 def _check_not_store(context: Context, output: Path) -> None:
     """Refuse to overwrite the store with its export."""
     if context.store_choice.location.is_same_file(output):
-        raise FileFailed(f"{output} is the store itself; name another file")
+        raise FileFailed(f"{output} is the store itself; choose another file")
 
 
 @contextlib.contextmanager
@@ -195,7 +195,7 @@ def _replaced_file(output: Path, *, follow: bool) -> Iterator[BinaryIO]:
     try:
         mode = output.stat().st_mode if follow and output.exists() else stat.S_IFREG
         if stat.S_ISDIR(mode):
-            raise FileFailed(f"{output} is a directory; name the file to write")
+            raise FileFailed(f"{output} is a directory; choose a file")
         if not stat.S_ISREG(mode):  # /dev/null, a named pipe
             with output.open("wb") as special:
                 yield special

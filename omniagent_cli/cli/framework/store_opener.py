@@ -104,5 +104,5 @@ class StoreOpener:
             ) from error
         if not exists:
             raise StoreUnreachable(
-                f"there is no directory {directory} for the store {choice.shown} ({choice.origin}); create it or name another"
+                f"there is no directory {directory} for the store {choice.shown} ({choice.origin}); create it or choose another"
             )

@@ -22,7 +22,7 @@ from omniagent_cli.formats.input_sources import files_under
 from omniagent_cli.stores import SessionStore
 from omniagent_cli.ui.views import counted, quoted
 
-_TOLD_AT_MOST = 20
+_MAX_REPORTED = 20
 
 
 def import_(
@@ -154,10 +154,10 @@ def _steps(advance: Callable[[int], None]) -> Callable[[int], None]:
 
 def _print_report(context: Context, report: ImportReport, *, dry_run: bool) -> None:
     terminal = context.terminal
-    for problem in report.problems[:_TOLD_AT_MOST]:
+    for problem in report.problems[:_MAX_REPORTED]:
         terminal.warn(f"{problem.location}: {problem.text}")
-    if report.problem_count > _TOLD_AT_MOST:
-        terminal.warn(f"and {counted(report.problem_count - _TOLD_AT_MOST, 'problem')} more")
+    if report.problem_count > _MAX_REPORTED:
+        terminal.warn(f"and {counted(report.problem_count - _MAX_REPORTED, 'problem')} more")
     for outcome in report.sessions:
         words = f"{quoted(outcome.session_id)} {outcome.action}"
         line = f"{words}: {outcome.reason}" if outcome.reason else words

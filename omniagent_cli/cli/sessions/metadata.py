@@ -92,7 +92,7 @@ def _set(section: _Section, given_id: str, key: str, text: str, *, string: bool)
     created = not store.exists(session_id)
     section.write(session_id, key, value)
     if created:
-        context.terminal.note(f"there was no session {quoted(session_id)}; now there is")
+        context.terminal.note(f"Created session {quoted(session_id)}")
 
 
 def _get(section: _Section, given_id: str, key: str | None) -> None:
@@ -139,7 +139,7 @@ def _no_key(section: _Section, session_id: str, key: str, values: dict[str, Any]
     elif values:
         hint = f"it has {', '.join(map(quoted, sorted(values)[:10]))}"
     else:
-        hint = "it has none at all"
+        hint = f"it has no {section.name}"
     return KeyNotFound(
         f"the session {quoted(session_id)} has no {section.name} {quoted(key)}; {hint}",
         session_id=session_id,

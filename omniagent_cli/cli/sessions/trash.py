@@ -38,7 +38,7 @@ def restore(
     context = current_context(ctx)
     session_id = None if id_ is None else session_ids.resolve_for_creation(context, id_)
     new_id = None if as_id is None else session_ids.parse_session_id(as_id)
-    _look_before(context, session_id)
+    _check_entry(context, session_id)
     found = context.store.restore(session_id, as_id=new_id, uid=entry)
     back = new_id or found.session_id
     if context.json:
@@ -49,7 +49,7 @@ def restore(
     context.terminal.note(f"Restored {what} {quoted(found.session_id)}{where}: {messages}")
 
 
-def _look_before(context: Context, session_id: str | None) -> None:
+def _check_entry(context: Context, session_id: str | None) -> None:
     """Raise an error for an empty trash, or one without this id, before a missing store is created."""
     held = [entry.session_id for entry in context.store.trash()]
     if not held:
@@ -65,7 +65,7 @@ def _look_before(context: Context, session_id: str | None) -> None:
         else "run 'omniagent sessions trash' to list it"
     )
     raise NothingToRestore(
-        f"the trash has nothing of {quoted(session_id)}; {hint}", session_id=session_id
+        f"the trash has no entry of {quoted(session_id)}; {hint}", session_id=session_id
     )
 
 

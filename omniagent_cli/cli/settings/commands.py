@@ -103,7 +103,7 @@ def edit(ctx: typer.Context) -> None:
             f"cannot start the editor {one_line(editor)}; set EDITOR to an installed editor"
         ) from error
     if code:
-        raise Refused(f"the editor {one_line(editor)} ended with code {code}; look at {file}")
+        raise Refused(f"the editor {one_line(editor)} failed with exit code {code}; check {file}")
     load_settings(context.environ, context.cwd, context.config_file)
 
 
@@ -132,7 +132,7 @@ def trust(
         raise ConfigError(f"cannot read {found}: {error.strerror}; choose another file") from error
     for line in visible(content).splitlines():
         context.terminal.note(f"  {line}")
-    confirm(context, f"let {found} set all this", yes=False)
+    confirm(context, f"trust {found} with these settings", yes=False)
     trust_project(found, environ=context.environ)
     context.terminal.note(f"{found} is now trusted until it changes")
 

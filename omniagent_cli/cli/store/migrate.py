@@ -18,7 +18,7 @@ from omniagent_cli.stores.transfer.migrate import MigrationReport
 from omniagent_cli.stores.transfer.migrate import migrate as migrate_sessions
 from omniagent_cli.ui.views import counted, quoted
 
-_TOLD_AT_MOST = 20
+_MAX_REPORTED = 20
 
 
 def migrate(
@@ -95,10 +95,10 @@ def _showing(context: Context) -> Iterator[Callable[[MigrationReport], object]]:
 
 def _tell(context: Context, report: MigrationReport, *, dry_run: bool) -> None:
     terminal = context.terminal
-    for refused in report.refused[:_TOLD_AT_MOST]:
+    for refused in report.refused[:_MAX_REPORTED]:
         terminal.warn(f"{quoted(refused.session_id)} was not copied: {refused.reason}")
-    if len(report.refused) > _TOLD_AT_MOST:
-        terminal.warn(f"and {counted(len(report.refused) - _TOLD_AT_MOST, 'session')} more")
+    if len(report.refused) > _MAX_REPORTED:
+        terminal.warn(f"and {counted(len(report.refused) - _MAX_REPORTED, 'session')} more")
     if context.json:
         terminal.json(_record(report))
     else:

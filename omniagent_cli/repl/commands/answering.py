@@ -23,7 +23,7 @@ async def model(chat: Chat, name: ModelName = "") -> None:
     await chat.use_engine(await chat.call(chat.setup.open_engine, name))
     with suppress(SessionNotFound):  # its first answer pins it
         await chat.call(chat.store.set_model, chat.session_id, chat.model)
-    chat.terminal.note(f"{one_line(chat.model)} is the model from now on")
+    chat.terminal.note(f"Switched to {one_line(chat.model)}")
 
 
 @command("system")

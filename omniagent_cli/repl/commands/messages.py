@@ -135,6 +135,6 @@ def _question_at(chat: Chat, number: int) -> Message:
     found = chat.store.messages(chat.session_id, after=number - 1, before=number + 1)
     if not found or found[0].role != "user":
         raise UsageError(
-            f"message #{number} is not a question of yours; /history shows the numbers"
+            f"message #{number} is not one of your questions; /history shows the numbers"
         )
     return found[0]

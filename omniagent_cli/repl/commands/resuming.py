@@ -18,7 +18,7 @@ _STILL_WRITTEN = timedelta(seconds=60)
 
 
 @command("continue")
-async def go_on(chat: Chat, *, model: ModelName = "") -> None:
+async def continue_turn(chat: Chat, *, model: ModelName = "") -> None:
     """Resume an answer that was interrupted, failed, or was cut at the token limit.
 
     It stays one answer. A turn that stopped during its tool calls is completed.

@@ -28,7 +28,7 @@ from omniagent_cli.repl.registry import (
     Time,
     command,
 )
-from omniagent_cli.repl.session_lookup import meant
+from omniagent_cli.repl.session_lookup import resolve_session
 from omniagent_cli.text.sanitize import one_line
 from omniagent_cli.ui.views import counted, hit_parts, quoted, session_table
 
@@ -66,7 +66,7 @@ async def switch(chat: Chat, session_id: SessionId = "") -> None:
             raise UsageError("there is no previous session in this chat")
         session_id = chat.previous_id
     else:
-        session_id = await chat.call(meant, chat.store, session_id)
+        session_id = await chat.call(resolve_session, chat.store, session_id)
     if session_id == chat.session_id:
         chat.terminal.note(f"already in {quoted(session_id)}")
         return
@@ -157,7 +157,11 @@ async def search(
     if role:
         parsing.check_choice(role, ROLES, "--role")
     if session:
-        session = chat.session_id if session == "@" else await chat.call(meant, chat.store, session)
+        session = (
+            chat.session_id
+            if session == "@"
+            else await chat.call(resolve_session, chat.store, session)
+        )
     hits = await chat.call(
         chat.store.search, query, session_id=session or None, role=role or None, limit=limit
     )
@@ -241,7 +245,7 @@ async def delete(chat: Chat, session_id: SessionId = "", *, yes: Flag = False) -
 async def _delete_other(chat: Chat, session_id: str, *, yes: bool) -> None:
     if not await chat.call(chat.store.exists, session_id):
         whole = await chat.call(
-            meant, chat.store, session_id
+            resolve_session, chat.store, session_id
         )  # otherwise the error lists close matches
         raise UsageError(f"/delete takes full ids only; {quoted(whole)} is one")
     count = (await chat.call(chat.store.summary, session_id)).message_count

@@ -46,7 +46,7 @@ class RolloverOperations(StoreBase):
 
         Args:
             session_id: the session, which need not exist. A session without messages is never rolled over, nor is one
-                that was rolled over before, because whoever opens that again wants to continue it.
+                that was rolled over before, because opening it again means to continue it.
             policy: decides, by the backend's clock; of two concurrent processes only one rolls over.
 
         Returns:

@@ -124,7 +124,7 @@ class _Salvage:
             elif kind == "header":
                 self.header, _ = read_header(line, self.header.uid)
                 self.payload = self.header.payload or self.payload
-        except ValueError:  # a `BadLine`, or a payload that is no JSON
+        except ValueError:  # a `BadLine`, or a payload that is not JSON
             match = _POSITION.match(line)
             if match is None or self.messages.get(int(match[1]), (0, False))[1]:
                 self.lost.append(offset)

@@ -1,8 +1,8 @@
 """The journal: changes of several files at once, so that a crash leaves either all of them or none.
 
 A unit of work that changes one file needs only one write or one rename. Any other is first written to ``journal.json``
-as steps (by rename: from then on it is committed); then the steps are performed and the journal is removed. Whoever
-opens the store and finds a journal performs its steps again under the lock. Each step names the session it expects, so
+as steps (by rename: from then on it is committed); then the steps are performed and the journal is removed. If a
+journal exists when the store is opened, its steps are performed again under the lock. Each step names the session it expects, so
 that performing it twice changes nothing:
 
 append   write these bytes at this offset, unless they are there or the log is longer

@@ -1,4 +1,4 @@
-"""How sessions become keys and values of Redis, and back.
+"""Encoding of sessions as keys and values of Redis.
 
 One session, all under its own hash tag: ``PREFIX{UID}:h`` is a hash (``h`` the header, ``v`` the preview, ``p`` the
 payload, and counters of `scripts`), ``:m`` a sorted set of messages by position, ``:r`` a hash of other records.
