@@ -240,11 +240,11 @@ def test_parameters_are_asked_for_once(ask, chat_server, monkeypatch):
         ),
         ("temprature=1", "-o knows no 'temprature'; did you mean temperature?"),
         ("top_k=1", "-o knows no 'top_k'; give temperature, max_tokens, seed, reasoning_effort"),
-        ("temperature=9", "agent.temperature cannot be 9"),
-        ("temperature=", "agent.temperature cannot be ''"),
-        ("temperature=hot", "agent.temperature cannot be 'hot'"),
-        ("max_tokens=0", "agent.max_tokens cannot be 0"),
-        ("reasoning_effort=lots", "agent.reasoning_effort cannot be 'lots'"),
+        ("temperature=9", "invalid agent.temperature 9.0"),
+        ("temperature=", "invalid agent.temperature ''"),
+        ("temperature=hot", "invalid agent.temperature 'hot'"),
+        ("max_tokens=0", "invalid agent.max_tokens 0"),
+        ("reasoning_effort=lots", "invalid agent.reasoning_effort 'lots'"),
     ],
 )
 def test_wrong_parameters_are_refused(ask, chat_server, given, told):
