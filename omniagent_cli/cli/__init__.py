@@ -1,4 +1,4 @@
-"""The command line: `main` takes the words after the program's name and returns the exit code."""
+"""The command line interface; `main` runs one command and returns its exit code."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def main(
     """Run one command.
 
     Args:
-        argv: the words after the program's name; those of this process when None.
-        environ: the environment; this process's when None.
-        cwd: where the search for a project file starts.
+        argv: the arguments after the program name; by default those of this process.
+        environ: the environment variables; by default those of this process.
+        cwd: the directory where the search for a project file starts.
 
     Returns:
-        The exit code: 0 done, 1 failed, 2 usage or configuration, 3 a store or model could not be reached, 70 a
-        bug, 130 interrupted.
+        The exit code: 0 success, 1 failure, 2 usage or configuration error, 3 store or model unreachable, 70 internal
+        error, 130 interrupted.
     """
     from omniagent_cli.cli.framework.context import Context
     from omniagent_cli.cli.framework.exits import run_with_exit_code
@@ -35,9 +35,9 @@ def main(
 
         words = list(sys.argv[1:] if argv is None else argv)
         try:
-            # Not `main()` of the group: Typer's would end the process on a closed pipe, its own way.
+            # Typer's `main()` of the group would exit the process on a closed pipe.
             group = LazyGroup("omniagent", COMMANDS, root=True)
-            columns = max(20, min(context.terminal.width, 80) - 2)  # click gives less than 50 up
+            columns = max(20, min(context.terminal.width, 80) - 2)  # click does not wrap below 50
             with group.make_context("omniagent", words, obj=context, terminal_width=columns) as ctx:
                 result = group.invoke(ctx)
             context.update_completion()

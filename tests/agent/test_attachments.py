@@ -287,7 +287,7 @@ def test_nothing_in_a_text_closes_its_fence(text):
 @pytest.mark.parametrize(
     ("error", "helps"),
     [
-        (ModelRefused("it refused the request (400)", status=400), True),
+        (ModelRefused("it rejected the request (400)", status=400), True),
         (ModelRefused("no endpoint supports image input", status=404), True),
         (ModelRefused("the key is wrong", status=401), False),
         (ModelUnreachable("nobody answers"), False),

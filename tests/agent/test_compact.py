@@ -234,7 +234,7 @@ def test_a_request_that_is_too_long_is_made_in_smaller_pieces(store):
     """A model that takes less than we thought is asked again with half of it."""
     talk(store, 10, words="w" * 4000)
     model = ScriptedModel(
-        Say(raises=ModelRefused("the conversation is longer than it takes", status=400)),
+        Say(raises=ModelRefused("the conversation exceeds the context window of it", status=400)),
         *(f"summary {n}" for n in range(9)),
     )
     with Agent(model, store=store) as agent:

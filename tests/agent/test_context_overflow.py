@@ -43,7 +43,7 @@ def test_every_wording_is_recognised(chat_server, code, error, limit):
     with pytest.raises(ContextLengthExceeded) as raised:
         ask(engine_for(server))
     assert raised.value.limit_tokens == limit
-    assert str(raised.value).startswith("the conversation is longer than m takes")
+    assert str(raised.value).startswith("the conversation exceeds the context window of m")
     assert len(server.chats()) == 1
 
 
@@ -70,7 +70,7 @@ def test_tokens_per_minute_are_a_rate(chat_server):
     )
     with pytest.raises(
         ModelRateLimited,
-        match=r"Groq allows fewer tokens in a minute than this request has: .*; compact",
+        match=r"Groq allows fewer tokens per minute than this request has: .*; compact",
     ):
         ask(engine_for(server, "groq", "gsk-of-a-test-0123"))
     assert len(server.chats()) == 1
@@ -170,7 +170,7 @@ def test_a_compaction_that_does_not_help(store, chat_server):
 
     assert (
         refusal(chat_server(*[script] * 20), store)
-        == f"the conversation is longer than m takes: too long; {ADVICE}"
+        == f"the conversation exceeds the context window of m: too long; {ADVICE}"
     )
     assert len(asked) == 2
     assert store.messages("s")[-1].status == "failed"
@@ -185,7 +185,7 @@ def test_a_compaction_that_fails(store, chat_server):
 
     raised = refusal(chat_server(*[script] * 20), store)
     assert raised.startswith(
-        "the conversation is longer than m takes: too long; compacting it failed (vLLM asks for a key"
+        "the conversation exceeds the context window of m: too long; compacting it failed (vLLM requires an API key"
     )
     assert raised.endswith("; choose another model (--model)")
     assert store.last_summary("s") is None
@@ -195,7 +195,7 @@ def test_one_long_question(store, chat_server):
     """There is nothing to compact before a first question, in a session or without one."""
     for session_id in ("new", None):
         raised = refusal(chat_server(TOO_LONG), store, session_id)
-        assert raised == f"the conversation is longer than m takes: too long; {ADVICE}"
+        assert raised == f"the conversation exceeds the context window of m: too long; {ADVICE}"
 
 
 def test_tools_that_are_too_long(store, chat_server):

@@ -4,7 +4,7 @@ import pytest
 
 from omniagent_cli.agent.context.cost import cost, format_dollars, tally
 from omniagent_cli.agent.context.summary import Summary
-from omniagent_cli.agent.models.stream_parser import normal_usage
+from omniagent_cli.agent.models.stream_parser import normalized_usage
 from omniagent_cli.models import Message
 
 PRICE = {"input": 2.0, "output": 10.0, "cache_read": 0.5, "cache_write": 2.5}
@@ -69,7 +69,7 @@ COUNTED = {
 def test_cached_tokens_cost_what_is_set_for_them(case):
     """Whether a provider counts its cache inside or beside the input, each token is paid once, at its own price."""
     told, usage, price = case
-    assert normal_usage(told) == usage
+    assert normalized_usage(told) == usage
     assert cost(usage, PRICE) == pytest.approx(price, abs=1e-9)
 
 

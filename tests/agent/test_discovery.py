@@ -10,8 +10,8 @@ import time
 import pytest
 
 from omniagent_cli.agent.models.discovery import (
-    Choice,
     LocalServer,
+    ModelChoice,
     choose_model,
     list_models,
     probe_local_servers,
@@ -77,22 +77,22 @@ def test_the_order_of_choice(chat_server):
         choices.append(choose(**everything))
         del everything[name]
     assert [*choices, choose()] == [
-        Choice("openai:a", "it was named"),
-        Choice("xai:b", "the session goes on with its model"),
-        Choice("mistral:c", "OMNIAGENT_MODEL names it"),
-        Choice(
+        ModelChoice("openai:a", "set explicitly"),
+        ModelChoice("xai:b", "the session keeps its model"),
+        ModelChoice("mistral:c", "set by OMNIAGENT_MODEL"),
+        ModelChoice(
             "gemini:gemini-3.8-flash",
             "GOOGLE_API_KEY is set",
             automatic=True,
         ),
-        Choice(
+        ModelChoice(
             "ollama:llama3:8b",
-            f"Ollama answers at {server.url}",
+            f"Ollama is running at {server.url}",
             automatic=True,
             base_url=server.url,
             send_key=False,
         ),
-        Choice("recall", "no API key or local server found", automatic=True),
+        ModelChoice("recall", "no API key or local server found", automatic=True),
     ]
 
 
@@ -108,7 +108,7 @@ def test_variables_win_over_stored_keys(tmp_path):
 
 def test_recall_can_be_named():
     """The built-in answerer is a model like others."""
-    assert choose(explicit="recall") == Choice("recall", "it was named")
+    assert choose(explicit="recall") == ModelChoice("recall", "set explicitly")
 
 
 def test_offline_stays_on_this_machine(chat_server):
@@ -116,12 +116,10 @@ def test_offline_stays_on_this_machine(chat_server):
     away = {"environ": {"OPENAI_API_KEY": "k"}, "offline": True}
     assert choose(configured="openai:x", **away).reason == "offline mode and no local server found"
     assert choose(configured="vllm:x", **away).model == "vllm:x"
-    assert choose(explicit="openai:x", base_url="http://127.0.0.1:9/v1", **away) == Choice(
-        "openai:x", "it was named", base_url="http://127.0.0.1:9/v1"
+    assert choose(explicit="openai:x", base_url="http://127.0.0.1:9/v1", **away) == ModelChoice(
+        "openai:x", "set explicitly", base_url="http://127.0.0.1:9/v1"
     )
-    with pytest.raises(
-        UsageError, match="openai:x is not on this machine, and offline was asked for"
-    ):
+    with pytest.raises(UsageError, match="openai:x is not on this machine and offline mode is on"):
         choose(explicit="openai:x", **away)
     with pytest.raises(
         ModelUnreachable, match="the session's model, openai:x, is not on this machine"
@@ -132,14 +130,13 @@ def test_offline_stays_on_this_machine(chat_server):
 def test_another_programs_model_name_is_no_obstacle():
     """An imported session's model says nothing about where it is, so it is passed over with a note."""
     assert choose(session="gpt-4o").reason == (
-        "no API key or local server found"
-        "; the session's model, gpt-4o, is of no provider known here"
+        "no API key or local server found; the session's model, gpt-4o, has no known provider"
     )
 
 
 def test_wrong_names_are_told():
     """A model that cannot be read is an error, never another model."""
-    with pytest.raises(UsageError, match="there is no provider"):
+    with pytest.raises(UsageError, match="unknown provider"):
         choose(explicit="opnai:x")
     with pytest.raises(ConfigError, match=r"^OMNIAGENT_MODEL: "):
         choose(configured="nonsense", configured_from="OMNIAGENT_MODEL")
@@ -151,7 +148,7 @@ def test_a_local_server_alone_means_its_first_model(chat_server):
     environ = {"OLLAMA_HOST": f"127.0.0.1:{server.port}"}
     assert choose(environ, explicit="ollama").model == "ollama:qwen3:4b"
     server.models = []
-    with pytest.raises(ModelRefused, match="has no model yet"):
+    with pytest.raises(ModelRefused, match="has no models"):
         choose(environ, explicit="ollama")
 
 
@@ -206,13 +203,13 @@ def test_list_models(chat_server):
 @pytest.mark.parametrize(
     ("reply", "error", "text"),
     [
-        (status(401, "no sk-1"), ModelRefused, "Groq refused the key; give one with `omniagent keys set groq`, or set GROQ_API_KEY"),
-        (status(404, "no"), ModelRefused, "Groq at URL has no list of models: no; check the base_url and the key"),
-        (status(403, "no"), ModelRefused, "Groq at URL has no list of models for this key: no; check the base_url and the key"),
-        (status(503), ModelUnreachable, "Groq fails or is overloaded (503): it went wrong; try again later"),
+        (status(401, "no sk-1"), ModelRefused, "Groq rejected the API key; set one with `omniagent keys set groq` or set GROQ_API_KEY"),
+        (status(404, "no"), ModelRefused, "Groq at URL has no model list: no; check the base_url and the key"),
+        (status(403, "no"), ModelRefused, "Groq at URL has no model list for this key: no; check the base_url and the key"),
+        (status(503), ModelUnreachable, "Groq failed or is overloaded (503): it went wrong; try again later"),
         (status(302, "", Location="http://127.0.0.1:1/"), ModelRefused, "Groq at URL redirects to http://127.0.0.1:1/; set that as base_url if you trust it"),
-        (document(b"<html>", "text/html"), ModelError, "Groq at URL sent no list of models; check that this address speaks Chat Completions (it often ends in /v1)"),
-        (document(b'{"data": {}}', "application/json"), ModelError, "Groq at URL sent no list of models; check that this address speaks Chat Completions (it often ends in /v1)"),
+        (document(b"<html>", "text/html"), ModelError, "Groq at URL sent no model list; check that this address supports Chat Completions (it often ends in /v1)"),
+        (document(b'{"data": {}}', "application/json"), ModelError, "Groq at URL sent no model list; check that this address supports Chat Completions (it often ends in /v1)"),
     ],
 )  # fmt: skip
 def test_list_models_failing(chat_server, reply, error, text):
@@ -243,7 +240,7 @@ def test_nobody_to_list():
     """A closed port is unreachable."""
     with (
         refusing_port() as port,
-        pytest.raises(ModelUnreachable, match="Ollama does not answer"),
+        pytest.raises(ModelUnreachable, match="Ollama does not respond"),
     ):
         list_models(OLLAMA, base_url=f"http://127.0.0.1:{port}/v1")
 

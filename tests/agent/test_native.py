@@ -263,7 +263,7 @@ def test_settings_go_by_the_names_of_the_protocol(protocol, native_server):
     flat = {**body, **body.get("generationConfig", {}), **body.get("inferenceConfig", {})}
     assert {name: flat.get(name) for name in SETTINGS[protocol.name]} == SETTINGS[protocol.name]
     told = {
-        event.text.split(" has no ")[1].split(";")[0]
+        event.text.split(" does not support ")[1].split(";")[0]
         for event in first
         if isinstance(event, Notice)
     }
@@ -295,16 +295,16 @@ def test_a_model_that_does_not_think_is_told(native_server):
     server = native_server(groq)
     engine = groq.engine(server, model="llama-3.3-70b-versatile")
     told = ask(engine, settings=ModelSettings(reasoning_effort="high"))[0]
-    assert told == Notice("llama-3.3-70b-versatile has no reasoning_effort; it is asked without")
+    assert told == Notice(
+        "llama-3.3-70b-versatile does not support reasoning_effort; sending the request without it"
+    )
     assert "reasoning_effort" not in server.chats()[0]
 
 
 def test_an_effort_that_there_is_none_of(native_server):
     """A word that is no effort is a mistake of whoever set it."""
     groq = BY_NAME["groq"]
-    with pytest.raises(
-        UsageError, match="there is no reasoning_effort 'a lot'; it is one of none,"
-    ):
+    with pytest.raises(UsageError, match="unknown reasoning_effort 'a lot'; must be one of none,"):
         ask(groq.engine(native_server(groq)), settings=ModelSettings(reasoning_effort="a lot"))
 
 

@@ -31,10 +31,10 @@ def fails(engine, settings=ONCE, **options):
 @pytest.mark.parametrize(
     ("status", "says"),
     [
-        (401, "refused the key; give one with `omniagent keys set"),
-        (403, "does not allow this key to use"),
+        (401, "rejected the API key; set one with `omniagent keys set"),
+        (403, "does not allow this API key to use"),
         (404, "has no model"),
-        (400, "refused the request (400): it went wrong"),
+        (400, "rejected the request (400): it went wrong"),
     ],
 )
 def test_refusals_say_what_to_do(protocol, status, says, native_server):
@@ -64,7 +64,7 @@ def test_a_busy_provider_is_asked_again_when_it_says(protocol, native_server):
     first, *_, end = ask(protocol.engine(server))
     assert isinstance(first, Retrying)
     assert first.wait_seconds == pytest.approx(0.02)
-    assert "asks to wait" in first.reason
+    assert "Rate limited by" in first.reason
     assert end.text == "Hi"
 
 
@@ -83,7 +83,7 @@ def test_a_failing_provider_is_asked_three_times(protocol, native_server):
     server = native_server(protocol, *[protocol.speaks.status(503, "down")] * 3)
     error, seen = fails(protocol.engine(server), ModelSettings())
     assert isinstance(error, ModelUnreachable)
-    assert "fails or is overloaded (503): down" in str(error)
+    assert "failed or is overloaded (503): down" in str(error)
     assert [type(event) for event in seen] == [Retrying, Retrying]
     assert len(server.requests) == 3
 
@@ -96,7 +96,7 @@ def test_nothing_answers(protocol, native_server):
     server.close()
     error, _ = fails(engine)
     assert isinstance(error, ModelUnreachable)
-    assert f"does not answer at {url} (no connection)" in str(error)
+    assert f"does not respond at {url} (connection failed)" in str(error)
 
 
 def test_a_cut_in_the_middle(protocol, native_server):
@@ -104,7 +104,7 @@ def test_a_cut_in_the_middle(protocol, native_server):
     server = native_server(protocol, protocol.speaks.partial("Hel", "lo", Cut()))
     error, seen = fails(protocol.engine(server), ModelSettings())
     assert isinstance(error, ModelUnreachable)
-    assert "broke off in the middle of the answer" in str(error)
+    assert "closed the connection in the middle of the answer" in str(error)
     assert seen == [TextDelta("Hel"), TextDelta("lo")]
     assert len(server.requests) == 1
 
@@ -120,7 +120,7 @@ def test_silence_before_the_first_word(protocol, native_server):
     """A provider that takes the question and says nothing is given up after the first-token time."""
     server = native_server(protocol, Reply([STALL]))
     error, _ = fails(protocol.engine(server), QUICK)
-    assert "did not begin to answer for 0.2 s" in str(error)
+    assert "sent no response for 0.2 s" in str(error)
 
 
 def test_silence_in_the_middle(protocol, native_server):
@@ -128,7 +128,7 @@ def test_silence_in_the_middle(protocol, native_server):
     server = native_server(protocol, protocol.speaks.partial("Hel", STALL))
     settings = ModelSettings(first_token_timeout_seconds=30, token_timeout_seconds=0.2)
     error, seen = fails(protocol.engine(server), settings)
-    assert "fell silent in the middle of the answer for 0.2 s" in str(error)
+    assert "sent no more of the answer for 0.2 s" in str(error)
     assert seen == [TextDelta("Hel")]
 
 
@@ -147,7 +147,7 @@ def test_something_else_than_an_answer(protocol, native_server):
     """A web page instead of an answer is told as such, with the address to check."""
     page = document(b"<html><title>Login</title></html>", "text/html")
     error, _ = fails(protocol.engine(native_server(protocol, page)))
-    assert "sent no answer that can be read; check that this address speaks the protocol of" in str(
+    assert "sent an unreadable response; check that this address supports the protocol of" in str(
         error
     )
     assert "127.0.0.1" in str(error)
@@ -160,7 +160,7 @@ def test_garbage_in_the_middle(protocol, native_server):
     )
     reply = protocol.speaks.partial("Hel", garbage, " Ada")
     error, seen = fails(protocol.engine(native_server(protocol, reply)))
-    assert str(error).endswith("sent a line that cannot be read; try again")
+    assert str(error).endswith("sent an unreadable event; try again")
     assert seen == [TextDelta("Hel")]
 
 
@@ -170,7 +170,7 @@ def test_an_error_after_the_beginning(native_server):
     reply = anthropic_server.partial("Hel", anthropic_server.overloaded())
     error, seen = fails(protocol.engine(native_server(protocol, reply)))
     assert isinstance(error, ModelUnreachable)
-    assert "fails or is overloaded (529): Overloaded" in str(error)
+    assert "failed or is overloaded (529): Overloaded" in str(error)
     assert seen == [TextDelta("Hel")]
 
 
@@ -190,7 +190,7 @@ def test_an_answer_that_google_breaks_off(native_server):
     protocol = BY_NAME["gemini"]
     broken = google_server.piece(finish="MALFORMED_FUNCTION_CALL")
     error, _ = fails(protocol.engine(native_server(protocol, Reply([broken], done=False))))
-    assert "broke off the answer (MALFORMED_FUNCTION_CALL); try again" in str(error)
+    assert "stopped in the middle of the answer (MALFORMED_FUNCTION_CALL); try again" in str(error)
 
 
 def test_a_blocked_question(native_server):
@@ -212,7 +212,7 @@ def test_a_blocked_question(native_server):
                 "application/json",
                 400,
             ),
-            "refused the key",
+            "rejected the API key",
         ),
         (
             "anthropic",
@@ -222,7 +222,7 @@ def test_a_blocked_question(native_server):
         (
             "anthropic",
             lambda: anthropic_server.status(400, "prompt is too long: 210000 tokens > 200000"),
-            "the conversation is longer than",
+            "the conversation exceeds the context window of",
         ),
         (
             "bedrock",
@@ -261,7 +261,7 @@ def test_a_model_that_takes_no_tools(native_server):
     engine = protocol.engine(server)
     tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
     first, second = ask(engine, tools=[tool]), ask(engine, tools=[tool])
-    assert "asked without tools" in next(e.text for e in first if isinstance(e, Notice))
+    assert "does not support tools" in next(e.text for e in first if isinstance(e, Notice))
     assert [first[-1].text, second[-1].text] == ["A", "B"]
     assert not [event for event in second if isinstance(event, Notice)]
     assert [bool(body.get("tools")) for body in server.chats()] == [True, False, False]

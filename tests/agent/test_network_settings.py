@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 from omniagent_cli.agent.events import ModelSettings, Retrying
 from omniagent_cli.agent.models.chat_completions import ChatCompletionsEngine
 from omniagent_cli.agent.models.discovery import list_models
-from omniagent_cli.agent.models.failures import said_in
+from omniagent_cli.agent.models.failures import error_message
 from omniagent_cli.agent.models.limits import retry_after
 from omniagent_cli.agent.models.network import proxy_for
 from omniagent_cli.agent.models.providers import PROVIDERS, Endpoint
@@ -85,14 +85,16 @@ def test_a_private_certificate_on_this_machine(private, monkeypatch):
 def test_a_certificate_that_nothing_vouches_for(private, monkeypatch, tmp_path):
     """An unknown certificate names the variable: to be set, or with the file that does not help."""
     url, _ = private
-    unknown = f"the certificate of {url} cannot be verified; "
+    unknown = f"cannot verify the certificate of {url}; "
     assert failure(url) == f"{unknown}install the system's CA certificates or set SSL_CERT_FILE"
-    with pytest.raises(ModelUnreachable, match="cannot be verified"):
+    with pytest.raises(ModelUnreachable, match="cannot verify"):
         list_models(PROVIDERS["vllm"], base_url=url)
     other = ssl.get_default_verify_paths().cafile or ""
     (tmp_path / "other.pem").write_bytes(_other_certificate())
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "other.pem"))
-    assert failure(url) == f"{unknown}SSL_CERT_FILE={tmp_path / 'other.pem'} does not vouch for it"
+    assert (
+        failure(url) == f"{unknown}SSL_CERT_FILE={tmp_path / 'other.pem'} does not contain its CA"
+    )
     assert other != str(tmp_path / "other.pem")
 
 
@@ -109,7 +111,7 @@ def _other_certificate():
 USELESS = {
     "missing": ("SSL_CERT_FILE", "missing.pem", "No such file or directory"),
     "directory": ("SSL_CERT_FILE", ".", "Is a directory"),
-    "no certificate": ("SSL_CERT_FILE", "notes.txt", "no certificate in it"),
+    "no certificate": ("SSL_CERT_FILE", "notes.txt", "contains no certificate"),
     "key log": ("SSLKEYLOGFILE", "missing/log", "No such file or directory"),
 }
 
@@ -121,7 +123,7 @@ def test_files_that_cannot_be_used(monkeypatch, tmp_path, url, variable, name, w
     (tmp_path / "notes.txt").write_text("no certificate")
     path = tmp_path / name
     monkeypatch.setenv(variable, str(path))
-    line = f"{variable}={path} cannot be used ({why}); correct or unset it"
+    line = f"cannot use {variable}={path} ({why}); correct or unset it"
     assert failure(url) == line
     with pytest.raises(ModelUnreachable) as raised:
         list_models(PROVIDERS["vllm"], base_url=url)
@@ -137,7 +139,7 @@ def test_a_dead_proxy_is_named(monkeypatch):
     with pytest.raises(ModelUnreachable) as raised:
         ask(engine, settings=ONCE)
     assert str(raised.value) == (
-        f"OpenAI does not answer at {ELSEWHERE} (no connection through the proxy http://me:***@127.0.0.1:1 of"
+        f"OpenAI does not respond at {ELSEWHERE} (connection failed through the proxy http://me:***@127.0.0.1:1 of"
         " HTTPS_PROXY); check the proxy, or set NO_PROXY"
     )
 
@@ -147,7 +149,7 @@ def test_a_proxy_that_refuses(monkeypatch, chat_server):
     proxy = chat_server().url.removesuffix("/v1")
     monkeypatch.setenv("ALL_PROXY", proxy)
     assert failure(ELSEWHERE).startswith(
-        f"vLLM cannot be reached, the proxy {proxy} of ALL_PROXY refused: 501"
+        f"cannot reach vLLM: the proxy {proxy} of ALL_PROXY refused the connection: 501"
     )
 
 
@@ -157,7 +159,7 @@ def test_a_proxy_that_wants_a_password(chat_server, monkeypatch):
         ask(engine_for(chat_server(status(407, "who are you?"))))
     assert (
         str(raised.value)
-        == "vLLM cannot be reached, the proxy refused: who are you?; check its address, user and password"
+        == "cannot reach vLLM: the proxy refused the connection: who are you?; check its address, user and password"
     )
 
 
@@ -166,9 +168,7 @@ def test_a_proxy_that_needs_a_package(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "socksio", None)
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
     raised = failure(ELSEWHERE, error=ConfigError)
-    assert raised.endswith(
-        "of ALL_PROXY cannot be used; it needs the package socksio; install it, or unset it"
-    )
+    assert raised.endswith("of ALL_PROXY; install the package socksio or unset it")
 
 
 @pytest.mark.parametrize(
@@ -239,5 +239,5 @@ def test_a_wait_is_kept_to(chat_server):
 def test_short_keys_are_not_masked(key):
     """A dummy key is part of many words; only a key of 8 characters or more is masked."""
     said = "thinking, next, none, ollama and 1234567"
-    assert said_in(said, key) == said
-    assert said_in("the key 12345678 is wrong", "12345678") == "the key [key] is wrong"
+    assert error_message(said, key) == said
+    assert error_message("the key 12345678 is wrong", "12345678") == "the key [key] is wrong"

@@ -85,7 +85,7 @@ def test_a_model_that_needs_responses(both_server, refusal):
     events = ask(engine, tools=[WEATHER.definition()])
     assert isinstance(events[0], Notice)
     assert events[0].detail
-    assert events[0].text.startswith("m is called through the Responses API: ")
+    assert events[0].text.startswith("m does not support this protocol; using the Responses API: ")
     assert events[1] == TextDelta("Hi")
     assert ask(engine)[0] == TextDelta("Again")
     assert paths(server) == ["chat/completions", "responses", "responses"]
@@ -175,7 +175,9 @@ def test_tools_where_nothing_takes_them(both_server):
     server = both_server(chat, NO_SUCH_PATH["vLLM"])
     events = ask(new_engine(server), tools=[WEATHER.definition()])
     assert TextDelta("Hi") in events
-    assert any("without tools" in event.text for event in events if isinstance(event, Notice))
+    assert any(
+        "does not support tools" in event.text for event in events if isinstance(event, Notice)
+    )
     assert not {"tools", "reasoning_effort"} & server.chats()[-1].keys()
 
 

@@ -14,7 +14,7 @@ import pytest
 from omniagent_cli.agent.events import Finished, ModelSettings, TextDelta, ThinkingDelta
 from omniagent_cli.agent.models.engine_factory import open_engine
 from omniagent_cli.agent.models.providers import PROVIDERS, Endpoint
-from omniagent_cli.agent.models.request_body import question
+from omniagent_cli.agent.models.request_body import chat_request_body
 from omniagent_cli.keys import KeyChain
 from tests.agent.asking import ASK, KEY, ask, engine_for, one
 from tests.servers.chat_server import (
@@ -108,7 +108,7 @@ def test_settings_and_tools_are_sent(chat_server):
     named = {}
     for provider in ("openai", "mistral"):
         row = PROVIDERS[provider]
-        body = question(Endpoint(row, "m", row.base_url), ASK, (), settings)
+        body = chat_request_body(Endpoint(row, "m", row.base_url), ASK, (), settings)
         named[provider] = {key for key in body if "tokens" in key or "seed" in key}
     assert named == {
         "openai": {"max_completion_tokens", "seed"},

@@ -98,7 +98,9 @@ def test_cut_in_the_middle(chat_server):
     """A broken connection keeps what came, is told as unreachable and not tried again."""
     seen = []
     server = chat_server(cut("Once ", "upon"))
-    with pytest.raises(ModelUnreachable, match="vLLM broke off in the middle of the answer"):
+    with pytest.raises(
+        ModelUnreachable, match="vLLM closed the connection in the middle of the answer"
+    ):
         ask(engine_for(server), seen=seen)
     assert seen == [TextDelta("Once "), TextDelta("upon")]
     assert len(server.requests) == 1
@@ -112,14 +114,14 @@ def test_a_cut_after_the_finish_reason_is_no_loss(chat_server):
 
 
 BROKEN = {
-    "error event": (b'data: {"error": {"message": "out of \\u001b[31m memory"}}\n\n', ModelError, "vLLM broke off with an error: out of \ufffd[31m memory"),
-    "error text": (b'data: {"error": "boom"}\n\n', ModelError, "vLLM broke off with an error: boom"),
-    "error object": ({"object": "error", "message": "boom", "code": 400}, ModelRefused, "vLLM refused the request (400): boom"),
-    "error status": ({"error": {"code": 401, "message": "no"}}, ModelRefused, "vLLM asks for a key; give one with `omniagent keys set vllm`, or set VLLM_API_KEY"),
-    "broken JSON": (b"data: {broken\n\n", ModelError, "vLLM sent a line that cannot be read; try again"),
-    "broken UTF-8": (b"data: \xff\xfe\n\n", ModelError, "vLLM sent a line that cannot be read; try again"),
-    "deep": (b"data: " + b"[" * 100_000 + b"\n\n", ModelError, "vLLM sent a line that cannot be read; try again"),
-    "stall": (STALL, ModelUnreachable, "vLLM fell silent in the middle of the answer for 0.1 s; try again or choose another model"),
+    "error event": (b'data: {"error": {"message": "out of \\u001b[31m memory"}}\n\n', ModelError, "vLLM stopped with an error: out of \ufffd[31m memory"),
+    "error text": (b'data: {"error": "boom"}\n\n', ModelError, "vLLM stopped with an error: boom"),
+    "error object": ({"object": "error", "message": "boom", "code": 400}, ModelRefused, "vLLM rejected the request (400): boom"),
+    "error status": ({"error": {"code": 401, "message": "no"}}, ModelRefused, "vLLM requires an API key; set one with `omniagent keys set vllm` or set VLLM_API_KEY"),
+    "broken JSON": (b"data: {broken\n\n", ModelError, "vLLM sent an unreadable event; try again"),
+    "broken UTF-8": (b"data: \xff\xfe\n\n", ModelError, "vLLM sent an unreadable event; try again"),
+    "deep": (b"data: " + b"[" * 100_000 + b"\n\n", ModelError, "vLLM sent an unreadable event; try again"),
+    "stall": (STALL, ModelUnreachable, "vLLM sent no more of the answer for 0.1 s; try again or choose another model"),
 }  # fmt: skip
 
 
@@ -133,11 +135,11 @@ def test_broken_in_the_middle(chat_server, bad, error, text):
 
 NOT_CHAT = {
     "web page": (document(b"<html><title>Hi</title></html>", "text/html"), "a web page"),
-    "garbage": (document(b"\x00\xffgarbage\n\n", "text/plain"), "no JSON"),
-    "other JSON": (document(b'{"ok": true}', "application/json"), "something else than an answer"),
-    "not JSON": (document(b"oops", "application/json"), "no JSON"),
-    "empty": (document(b"", "text/event-stream"), "something else than an answer"),
-    "only done": (stream(), "something else than an answer"),
+    "garbage": (document(b"\x00\xffgarbage\n\n", "text/plain"), "invalid JSON"),
+    "other JSON": (document(b'{"ok": true}', "application/json"), "an unexpected response"),
+    "not JSON": (document(b"oops", "application/json"), "invalid JSON"),
+    "empty": (document(b"", "text/event-stream"), "an unexpected response"),
+    "only done": (stream(), "an unexpected response"),
 }
 
 
@@ -149,20 +151,20 @@ def test_what_is_no_chat_server(chat_server, reply, what):
         ask(engine_for(server))
     assert str(told.value) == (
         f"vLLM at {server.url} sent {what}; "
-        "check that this address speaks Chat Completions (it often ends in /v1)"
+        "check that this address supports Chat Completions (it often ends in /v1)"
     )
 
 
 REFUSALS = {
-    "401": (status(401, f"Incorrect API key provided: {KEY}"), "OpenAI refused the key; give one with `omniagent keys set openai`, or set OPENAI_API_KEY"),
-    "403": (status(403, f"{KEY} may not"), "OpenAI does not allow this key to use m: [key] may not; choose another model or key"),
-    "404": (status(404, "no such model."), "OpenAI has no model m: no such model; `omniagent models list` or the base_url URL may be wrong"),
-    "400": (status(400, "bad\nrequest"), "OpenAI refused the request (400): bad request"),
-    "too long": (status(400, {"code": "context_length_exceeded", "message": "too long"}), "the conversation is longer than m takes: too long"),
-    "too large": (status(413, "Request too large for m"), "the conversation is longer than m takes: Request too large for m"),
-    "credit": (status(429, {"code": "insufficient_quota", "message": "no quota"}), "the account at OpenAI has no credit left: no quota; see its billing page"),
-    "page": (document(b"<html><head><title>Forbidden</title>", "text/html", 403), "OpenAI does not allow this key to use m: a web page titled 'Forbidden'; choose another model or key"),
-    "list": (document(b'[{"error": {"message": "in a list"}}]', "application/json", 400), "OpenAI refused the request (400): in a list"),
+    "401": (status(401, f"Incorrect API key provided: {KEY}"), "OpenAI rejected the API key; set one with `omniagent keys set openai` or set OPENAI_API_KEY"),
+    "403": (status(403, f"{KEY} may not"), "OpenAI does not allow this API key to use m: [key] may not; choose another model or key"),
+    "404": (status(404, "no such model."), "OpenAI has no model m: no such model; run `omniagent models list` or check the base_url URL"),
+    "400": (status(400, "bad\nrequest"), "OpenAI rejected the request (400): bad request"),
+    "too long": (status(400, {"code": "context_length_exceeded", "message": "too long"}), "the conversation exceeds the context window of m: too long"),
+    "too large": (status(413, "Request too large for m"), "the conversation exceeds the context window of m: Request too large for m"),
+    "credit": (status(429, {"code": "insufficient_quota", "message": "no quota"}), "the OpenAI account has no credit left: no quota; see its billing page"),
+    "page": (document(b"<html><head><title>Forbidden</title>", "text/html", 403), "OpenAI does not allow this API key to use m: a web page titled 'Forbidden'; choose another model or key"),
+    "list": (document(b'[{"error": {"message": "in a list"}}]', "application/json", 400), "OpenAI rejected the request (400): in a list"),
     "redirect": (status(307, "", Location="https://elsewhere.example/v1"), "OpenAI at URL redirects to https://elsewhere.example/v1; set that as base_url if you trust it"),
     "redirect with the key": (status(307, "", Location=f"https://elsewhere.example/v1?k={KEY}"), "OpenAI at URL redirects to https://elsewhere.example/v1?k=[key]; set that as base_url if you trust it"),
 }  # fmt: skip
@@ -191,7 +193,7 @@ def test_waits_as_asked_and_tries_again(chat_server):
     ]
     events = ask(engine_for(chat_server(*replies)), settings=ModelSettings(max_retries=4))
     assert [e.reason for e in events if isinstance(e, Retrying)] == [
-        "vLLM asks to wait", "vLLM fails (503)", "vLLM fails (500)", "vLLM does not answer",
+        "Rate limited by vLLM", "vLLM failed (503)", "vLLM failed (500)", "vLLM does not respond",
     ]  # fmt: skip
     assert [e.wait_seconds for e in events[:2]] == [0.02, 0.0]
     assert events[-1].text == "ok"
@@ -218,7 +220,7 @@ def test_rate_limits_say_how_long(chat_server, headers, wait, advice):
             engine_for(chat_server(Reply(status=429, headers=headers, body=b"{}"))),
             settings=settings,
         )
-    assert str(told.value).startswith("vLLM has had too many requests; try again ")
+    assert str(told.value).startswith("vLLM rate limit exceeded; try again ")
     assert str(told.value).endswith(advice)
     if wait is not None or not headers:
         assert told.value.retry_after_seconds == wait
@@ -229,7 +231,7 @@ def test_a_huge_error_is_not_read_to_its_end(chat_server):
     server = chat_server(document(b"<p>" + b"x" * 60_000_000, "text/html", 400))
     with pytest.raises(ModelRefused) as told:
         ask(engine_for(server))
-    assert str(told.value) == "vLLM refused the request (400): a web page"
+    assert str(told.value) == "vLLM rejected the request (400): a web page"
     assert server.wait_hangup()
 
 
@@ -241,7 +243,7 @@ def test_a_certificate_nobody_signed(tmp_path):
         with pytest.raises(ModelUnreachable) as told:
             ask(ChatCompletionsEngine(Endpoint(PROVIDERS["vllm"], "m", url)), seen=seen)
     assert str(told.value) == (
-        f"the certificate of {url} cannot be verified; "
+        f"cannot verify the certificate of {url}; "
         "install the system's CA certificates or set SSL_CERT_FILE"
     )
     assert seen == []
@@ -253,8 +255,8 @@ def test_no_tls_where_it_is_expected(chat_server):
     with pytest.raises(ModelUnreachable) as told:
         ask(ChatCompletionsEngine(Endpoint(PROVIDERS["vllm"], "m", url)))
     assert str(told.value) == (
-        f"no secure connection to {url} comes about; "
-        "check the address: does it begin with https:// where the server speaks http://?"
+        f"TLS handshake with {url} failed; "
+        "check whether the server expects http:// instead of https://"
     )
 
 
@@ -264,10 +266,10 @@ def test_a_host_that_is_not_there():
     try:
         socket.getaddrinfo("no.example", 443, flags=socket.AI_NUMERICHOST)
     except socket.gaierror as error:
-        failed = connection_failure(endpoint, error, began=False)
+        failed = connection_failure(endpoint, error, started=False)
     assert failed.worth_retrying
     assert str(failed.error) == (
-        "the address of Groq is not found: unknown host no.example; check the network and the address"
+        "cannot resolve the address of Groq: unknown host no.example; check the network and the address"
     )
 
 
@@ -283,7 +285,7 @@ def test_gives_up_after_the_retries(chat_server):
     """After the last try the error says what happened."""
     settings = ModelSettings(max_retries=1)
     text = failure(chat_server, ModelUnreachable, status(502), status(502), settings=settings)
-    assert text == "vLLM fails or is overloaded (502): it went wrong; try again later"
+    assert text == "vLLM failed or is overloaded (502): it went wrong; try again later"
 
 
 def test_a_long_wait_is_left_to_the_person(chat_server):
@@ -301,7 +303,7 @@ def test_a_server_that_does_not_begin(chat_server):
         with pytest.raises(ModelUnreachable) as told:
             ask(engine_for(server), settings=QUICK)
         assert str(told.value) == (
-            "vLLM did not begin to answer for 0.2 s; try again or choose another model"
+            "vLLM sent no response for 0.2 s; try again or choose another model"
         )
         assert server.wait_hangup()
         assert len(server.requests) == 1
@@ -316,7 +318,9 @@ def test_nobody_answers():
         engine = ChatCompletionsEngine(endpoint, backoff_seconds=0.01)
         with pytest.raises(ModelUnreachable) as told:
             ask(engine, seen=seen)
-    assert str(told.value) == f"Ollama does not answer at {url} (no connection); is it running?"
+    assert (
+        str(told.value) == f"Ollama does not respond at {url} (connection failed); is it running?"
+    )
     assert [type(event) for event in seen] == [Retrying, Retrying]
 
 
@@ -325,7 +329,7 @@ def test_a_useless_proxy_is_told(monkeypatch):
     monkeypatch.setenv("ALL_PROXY", "nonsense://me:secret@127.0.0.1:1")
     endpoint = Endpoint(PROVIDERS["groq"], "m", "https://groq.example/v1", KEY)
     with pytest.raises(
-        ConfigError, match=r"the proxy nonsense://me:\*\*\*@127.0.0.1:1 of ALL_PROXY cannot be used"
+        ConfigError, match=r"cannot use the proxy nonsense://me:\*\*\*@127.0.0.1:1 of ALL_PROXY"
     ) as told:
         ask(ChatCompletionsEngine(endpoint))
     assert "secret" not in str(told.value)
@@ -338,7 +342,7 @@ def test_a_missing_or_mangled_key_is_told_before_asking():
         ask(ChatCompletionsEngine(Endpoint(openai, "m", openai.base_url)))
     assert (
         str(told.value)
-        == "there is no key for OpenAI; give one with `omniagent keys set openai`, or set OPENAI_API_KEY"
+        == "no API key for OpenAI; set one with `omniagent keys set openai` or set OPENAI_API_KEY"
     )
     with pytest.raises(ModelRefused, match="OpenAI: the key contains spaces or characters"):
         ask(ChatCompletionsEngine(Endpoint(openai, "m", openai.base_url, "sk-\u201cquoted\u201d")))

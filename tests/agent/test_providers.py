@@ -39,10 +39,10 @@ def test_a_model_is_provider_and_name(text, name):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("opnai:gpt-6.1-sol", "there is no provider 'opnai'; did you mean openai?"),
-        ("mistrl", "'mistrl' is not a model; write provider:name, such as openai:gpt-6.1-sol; did you mean mistral?"),
-        ("llama3:8b", "'llama3:8b' names no provider; perhaps ollama:llama3:8b"),
-        ("\x1b[31m:x", f"there is no provider '\ufffd[31m'; the providers are {', '.join(PROVIDERS)}"),
+        ("opnai:gpt-6.1-sol", "unknown provider 'opnai'; did you mean openai?"),
+        ("mistrl", "invalid model 'mistrl'; write provider:name, for example openai:gpt-6.1-sol; did you mean mistral?"),
+        ("llama3:8b", "no provider in 'llama3:8b'; did you mean ollama:llama3:8b?"),
+        ("\x1b[31m:x", f"unknown provider '\ufffd[31m'; must be one of {', '.join(PROVIDERS)}"),
     ],
 )  # fmt: skip
 def test_an_unknown_provider_is_told_with_the_closest(text, message):
@@ -54,7 +54,7 @@ def test_an_unknown_provider_is_told_with_the_closest(text, message):
 
 def test_a_wrong_setting_names_where_it_was_set():
     """A model from the configuration is a configuration error with its origin."""
-    with pytest.raises(ConfigError, match=r"^OMNIAGENT_MODEL: there is no provider 'x'"):
+    with pytest.raises(ConfigError, match=r"^OMNIAGENT_MODEL: unknown provider 'x'"):
         parse_model("x:y", origin="OMNIAGENT_MODEL")
 
 

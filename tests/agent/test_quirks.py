@@ -9,7 +9,7 @@ import pytest
 
 from omniagent_cli.agent.events import ModelSettings, Notice, ThinkingDelta
 from omniagent_cli.agent.models.providers import PROVIDERS, Endpoint
-from omniagent_cli.agent.models.request_body import question
+from omniagent_cli.agent.models.request_body import chat_request_body
 from omniagent_cli.errors import ModelRefused
 from tests.agent.asking import ASK, KEY, ask, engine_for
 from tests.servers.chat_server import answer, chunk, document, status, stream
@@ -21,7 +21,7 @@ CALL = {"id": "call_1234567890", "type": "function", "function": {"name": "f", "
 def asked(provider, *messages, model="m", settings=None):
     """Return the messages a provider would be sent."""
     endpoint = Endpoint(PROVIDERS[provider], model, PROVIDERS[provider].base_url)
-    return question(endpoint, messages, (), settings or ModelSettings())["messages"]
+    return chat_request_body(endpoint, messages, (), settings or ModelSettings())["messages"]
 
 
 def test_openrouters_reasoning_goes_back_whole(chat_server):
@@ -137,7 +137,7 @@ def test_a_model_without_tools_answers_without(chat_server, refusal):
     first, second = (ask(engine, tools=TOOLS) for _ in range(2))
     assert [("tools" in body) for body in server.chats()] == [True, False, False]
     (notice,) = (event for event in first if isinstance(event, Notice))
-    assert notice.text.startswith("m is asked without tools, for it takes none: ")
+    assert notice.text.startswith("m does not support tools; sending requests without them: ")
     assert notice.detail is False
     assert first[-1].text == "Hi"
     assert not any(isinstance(event, Notice) for event in second)
@@ -156,8 +156,8 @@ def test_lengths_are_asked_for_by_either_name(chat_server):
         ask(engine_for(server), settings=settings)
     assert len(server.chats()) == 1
     assert str(told.value) == (
-        "vLLM does not take max_tokens like this for m: max_tokens is too large: 7. At most 4 are possible; "
-        "ask without it, or with another: -o max_tokens=..., or the setting agent.max_tokens"
+        "vLLM rejected max_tokens for m: max_tokens is too large: 7. At most 4 are possible; "
+        "omit or change it with -o max_tokens=... or the setting agent.max_tokens"
     )
 
 
@@ -173,7 +173,7 @@ def test_an_option_the_model_refuses_is_named(chat_server, said, name):
     """Who asked for a temperature hears that it is the temperature, and how to leave it out."""
     settings = ModelSettings(temperature=0.0, seed=1, reasoning_effort="low")
     server = chat_server(status(400, said))
-    with pytest.raises(ModelRefused, match=f"does not take {name} like this for m: .*-o {name}="):
+    with pytest.raises(ModelRefused, match=f"rejected {name} for m: .*-o {name}="):
         ask(engine_for(server), settings=settings)
     assert len(server.requests) == 1
 
@@ -214,7 +214,7 @@ def test_a_refused_schema_is_told_in_words(chat_server, refusal):
     ask(engine, settings=ModelSettings(schema=SCHEMA))
     (notice,) = (event for event in events if isinstance(event, Notice))
     assert notice.detail
-    assert "told the schema in words" in notice.text
+    assert "cannot be forced to follow a schema" in notice.text
     second, third = server.chats()[1:]
     assert "response_format" not in second
     first, *rest = second["messages"]

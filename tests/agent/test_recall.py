@@ -13,7 +13,7 @@ def ask():
 
 def test_first_answer_says_what_it_is(ask):
     """The first answer says that it is no language model and how to set one up."""
-    assert "no language model" in ask("hello")
+    assert "not a language model" in ask("hello")
 
 
 def test_finds_what_was_said(ask):
@@ -41,7 +41,7 @@ def test_does_not_quote_questions(ask):
 def test_stateless_recall_has_nothing_to_look_in():
     """Without a session it says what it is."""
     with Agent("recall") as agent:
-        assert "no language model" in agent.process("hello")
+        assert "not a language model" in agent.process("hello")
 
 
 def test_pins_itself():

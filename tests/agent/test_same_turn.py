@@ -178,7 +178,9 @@ def test_the_same_early_end(native_server, protocol, end):
             return seen
 
         if end == "error":
-            with pytest.raises(ModelError, match="broke off in the middle of the answer"):
+            with pytest.raises(
+                ModelError, match="closed the connection in the middle of the answer"
+            ):
                 asyncio.run(turn())
         else:
             assert asyncio.run(turn()) == [TextDelta("Once")]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omniagent_cli.agent.events import TextDelta, ThinkingDelta
-from omniagent_cli.agent.models.stream_parser import Answer
+from omniagent_cli.agent.models.stream_parser import ChatAnswer
 from omniagent_cli.errors import ModelError, ModelRefused
 from tests.agent.asking import ask, engine_for, one
 from tests.servers.chat_server import answer, chunk, completion, document, stream
@@ -33,7 +33,7 @@ WHOLE = {
 
 def parsed(pieces, finish="stop"):
     """Return thinking and text of an answer in these pieces, as shown and as stored."""
-    parser = Answer()
+    parser = ChatAnswer()
     events = [event for piece in pieces for event in parser.feed(chunk(content=piece))]
     events += parser.feed(chunk(finish))
     end = parser.finished("vllm")
@@ -67,7 +67,7 @@ def test_tags_are_shown_as_thinking(chat_server):
 
 def test_characters_wherever_they_are_cut():
     """Halves of a character in two chunks are one character, in text, thinking and arguments."""
-    parser = Answer()
+    parser = ChatAnswer()
     call = {"index": 0, "id": "c", "function": {"name": "f", "arguments": '{"a": "\ud83d'}}
     rest = {"index": 0, "function": {"arguments": '\ude00"}'}}
     for delta in (
@@ -102,7 +102,7 @@ def test_finish_reasons_of_other_protocols(chat_server, reason, known):
 def test_an_answer_that_ends_with_an_error(chat_server, reason):
     """A finish reason that is an error fails the turn, and what came is kept."""
     seen = []
-    with pytest.raises(ModelError, match="vLLM broke off the answer with an error; try again"):
+    with pytest.raises(ModelError, match="vLLM stopped the answer with an error; try again"):
         ask(engine_for(chat_server(stream(chunk(content="Once"), chunk(reason)))), seen=seen)
     assert seen == [TextDelta("Once")]
 
@@ -125,7 +125,7 @@ def test_an_error_in_a_choice(chat_server):
     }
     body = json.dumps({"choices": [choice]}).encode()
     for reply in (document(body, "application/json"), stream({"choices": [choice]})):
-        with pytest.raises(ModelRefused, match=r"vLLM refused the request \(400\): boom"):
+        with pytest.raises(ModelRefused, match=r"vLLM rejected the request \(400\): boom"):
             ask(engine_for(chat_server(reply)))
 
 

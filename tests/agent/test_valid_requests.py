@@ -288,7 +288,7 @@ def test_a_refused_picture_is_remembered_and_said_once(store, chat_server):
         ]
     assert notices == [
         (
-            "m does not accept images, so those of earlier messages are not sent:"
+            "m does not accept images; omitting those of earlier messages:"
             " this model does not support image input"
         )
     ]

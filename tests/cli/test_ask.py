@@ -99,7 +99,7 @@ def test_continue_with_nothing_is_one_line(ask, chat_server, db):
     server = chat_server()
     ran = ask(server, "-c", "hi")
     assert ran.code == 1
-    assert ran.err.startswith("omniagent: error: there is nothing to go on with")
+    assert ran.err.startswith("omniagent: error: no session to continue in")
     assert len(ran.err.splitlines()) == 1
     assert not db.exists()
 

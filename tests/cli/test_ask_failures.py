@@ -19,33 +19,33 @@ from tests.servers.fixtures import chat_server
 
 __all__ = ["chat_server"]
 
-KEYS = "give one with `omniagent keys set openai`, or set OPENAI_API_KEY"
-NO_CHAT = "check that this address speaks Chat Completions (it often ends in /v1)"
-WAY_OUT = "; the question is saved: repeat it with -c, or with -c -m MODEL"
+KEYS = "set one with `omniagent keys set openai` or set OPENAI_API_KEY"
+NO_CHAT = "check that this address supports Chat Completions (it often ends in /v1)"
+WAY_OUT = "; prompt saved; retry with -c or -c -m MODEL"
 FUTURE = "Sat, 01 Jan 2039 00:00:00 GMT"
 HTML = b"<html><head><title>Welcome to nginx</title></head></html>"
 
 # What the server does, the exit code, the error, and what is stored: question's status, answer's text and status.
 FAILURES = {
-    "401": (status(401, "bad key sk-of-a-test"), 1, f"OpenAI refused the key; {KEYS}", "failed", None),
-    "403": (status(403, "not you"), 1, "OpenAI does not allow this key to use fake-1: not you; choose another model or key", "failed", None),
-    "404": (status(404, "The model `fake-1` does not exist"), 1, "OpenAI has no model fake-1: The model `fake-1` does not exist; `omniagent models list` or the base_url URL may be wrong", "failed", None),
-    "429": (status(429, "slow down", Retry_After="3600"), 1, "OpenAI has had too many requests: slow down; try again in 60 min", "failed", None),
-    "429 date": (status(429, Retry_After=FUTURE), 1, "OpenAI has had too many requests: it went wrong; try again in ", "failed", None),
-    "no credit": (status(429, {"code": "insufficient_quota", "message": "You exceeded your quota"}), 1, "the account at OpenAI has no credit left: You exceeded your quota; see its billing page", "failed", None),
-    "501": (status(501, "no"), 3, "OpenAI fails or is overloaded (501): no; try again later", "failed", None),
-    "too long": (status(400, {"code": "context_length_exceeded", "message": "too long"}), 1, "the conversation is longer than fake-1 takes: too long; shorten the question, offer fewer tools (--no-tools), or choose a model with a longer context (--model)", "failed", None),
+    "401": (status(401, "bad key sk-of-a-test"), 1, f"OpenAI rejected the API key; {KEYS}", "failed", None),
+    "403": (status(403, "not you"), 1, "OpenAI does not allow this API key to use fake-1: not you; choose another model or key", "failed", None),
+    "404": (status(404, "The model `fake-1` does not exist"), 1, "OpenAI has no model fake-1: The model `fake-1` does not exist; run `omniagent models list` or check the base_url URL", "failed", None),
+    "429": (status(429, "slow down", Retry_After="3600"), 1, "OpenAI rate limit exceeded: slow down; try again in 60 min", "failed", None),
+    "429 date": (status(429, Retry_After=FUTURE), 1, "OpenAI rate limit exceeded: it went wrong; try again in ", "failed", None),
+    "no credit": (status(429, {"code": "insufficient_quota", "message": "You exceeded your quota"}), 1, "the OpenAI account has no credit left: You exceeded your quota; see its billing page", "failed", None),
+    "501": (status(501, "no"), 3, "OpenAI failed or is overloaded (501): no; try again later", "failed", None),
+    "too long": (status(400, {"code": "context_length_exceeded", "message": "too long"}), 1, "the conversation exceeds the context window of fake-1: too long; shorten the question, offer fewer tools (--no-tools), or choose a model with a longer context (--model)", "failed", None),
     "redirect": (status(308, "", Location="https://evil.example/\x1b[31m"), 1, "OpenAI at URL redirects to https://evil.example/", "failed", None),
     "web page": (document(HTML, "text/html"), 1, f"OpenAI at URL sent a web page; {NO_CHAT}", "failed", None),
-    "other JSON": (document(b'{"message": "hello"}', "application/json"), 1, f"OpenAI at URL sent something else than an answer; {NO_CHAT}", "failed", None),
+    "other JSON": (document(b'{"message": "hello"}', "application/json"), 1, f"OpenAI at URL sent an unexpected response; {NO_CHAT}", "failed", None),
     "garbage": (document(b"\x00\xff\x1b]0;owned\x07\n\n", "text/event-stream"), 1, "OpenAI at URL sent ", "failed", None),
-    "huge error": (document(b"E" * 5_000_000, "text/plain", 400), 1, "OpenAI refused the request (400): EEEE", "failed", None),
-    "hostile error": (status(400, "\x1b[2J\x1b]0;owned\x07 bad\nrequest"), 1, "OpenAI refused the request (400): ", "failed", None),
-    "error in the stream": (stream({"error": {"message": "the GPU is on fire"}}), 1, "OpenAI broke off with an error: the GPU is on fire", "failed", None),
-    "cut": (cut("Once ", "upon"), 3, "OpenAI broke off in the middle of the answer; try again", "complete", ("Once upon", "failed")),
+    "huge error": (document(b"E" * 5_000_000, "text/plain", 400), 1, "OpenAI rejected the request (400): EEEE", "failed", None),
+    "hostile error": (status(400, "\x1b[2J\x1b]0;owned\x07 bad\nrequest"), 1, "OpenAI rejected the request (400): ", "failed", None),
+    "error in the stream": (stream({"error": {"message": "the GPU is on fire"}}), 1, "OpenAI stopped with an error: the GPU is on fire", "failed", None),
+    "cut": (cut("Once ", "upon"), 3, "OpenAI closed the connection in the middle of the answer; try again", "complete", ("Once upon", "failed")),
     "no end": (stream(chunk(content="Once"), done=False), 3, "openai:fake-1 stopped in the middle of its answer", "complete", ("Once", "failed")),
-    "broken line": (stream(chunk(content="Once"), b"data: {oops\n\n"), 1, "OpenAI sent a line that cannot be read; try again", "complete", ("Once", "failed")),
-    "error in the middle": (stream(chunk(content="Once"), {"error": {"message": "boom"}}), 1, "OpenAI broke off with an error: boom", "complete", ("Once", "failed")),
+    "broken line": (stream(chunk(content="Once"), b"data: {oops\n\n"), 1, "OpenAI sent an unreadable event; try again", "complete", ("Once", "failed")),
+    "error in the middle": (stream(chunk(content="Once"), {"error": {"message": "boom"}}), 1, "OpenAI stopped with an error: boom", "complete", ("Once", "failed")),
 }  # fmt: skip
 
 
@@ -115,8 +115,8 @@ def test_each_wait_is_told(ask, chat_server):
     ran = ask(chat_server(*busy, answer("Hi")))
     assert (ran.code, ran.out) == (0, "Hi\n")
     assert ran.err.splitlines() == [
-        "OpenAI asks to wait; retrying in 0 s",
-        "OpenAI fails (503); retrying in 0 s",
+        "Rate limited by OpenAI; retrying in 0 s",
+        "OpenAI failed (503); retrying in 0 s",
     ]
 
 
@@ -124,12 +124,12 @@ def test_silence_ends_at_the_limits_of_the_settings(ask, chat_server, monkeypatc
     """How long to wait for the first word, and between words, are settings; both ends are told as what they are."""
     monkeypatch.setenv("OMNIAGENT_AGENT_FIRST_TOKEN_TIMEOUT", "1s")
     ran = ask(chat_server(answer("x", before=30)))
-    assert (ran.code, "OpenAI did not begin to answer for 1 s" in ran.err) == (3, True)
+    assert (ran.code, "OpenAI sent no response for 1 s" in ran.err) == (3, True)
     monkeypatch.setenv("OMNIAGENT_AGENT_FIRST_TOKEN_TIMEOUT", "1m")
     monkeypatch.setenv("OMNIAGENT_AGENT_TOKEN_TIMEOUT", "1s")
     ran = ask(chat_server(stream(chunk(content="Once"), float("inf"))))
     assert ran.code == 3
-    assert "OpenAI fell silent in the middle of the answer for 1 s" in ran.err
+    assert "OpenAI sent no more of the answer for 1 s" in ran.err
     assert ran.out == "Once\n"
 
 
@@ -137,7 +137,7 @@ def test_a_failure_after_a_tool_keeps_what_the_tool_did(ask, chat_server, store)
     """A provider that fails behind a tool call leaves call and result in the session."""
     server = chat_server(calls(("sessions_list", {})), status(401, "no"))
     ran = ask(server)
-    assert (ran.code, "OpenAI refused the key" in ran.err) == (1, True)
+    assert (ran.code, "OpenAI rejected the API key" in ran.err) == (1, True)
     assert [m.role for m in store.messages("x")] == ["user", "assistant", "tool"]
 
 
@@ -147,11 +147,9 @@ def test_in_a_chat_a_failure_is_one_line_and_the_chat_goes_on(person, chat_serve
     with person("chat", columns=160, **variables(server)) as terminal:
         terminal.wait_for("/help")
         terminal.say("one")
-        terminal.wait_for(f"error: OpenAI refused the key; {KEYS}")
+        terminal.wait_for(f"error: OpenAI rejected the API key; {KEYS}")
         terminal.say("two")
-        terminal.wait_for(
-            "error: OpenAI has had too many requests: it went wrong; try again in 60 min"
-        )
+        terminal.wait_for("error: OpenAI rate limit exceeded: it went wrong; try again in 60 min")
         terminal.say("three")
         terminal.wait_for("Fine")
         terminal.say("/quit")
@@ -171,7 +169,7 @@ def test_a_question_that_is_kept_nowhere(run, chat_server, monkeypatch):
     for name, value in variables(chat_server(status(400, "no"))).items():
         monkeypatch.setenv(name, value)
     ran = run("ask", "--ephemeral", "Tell me")
-    assert ran.err == "omniagent: error: OpenAI refused the request (400): no\n"
+    assert ran.err == "omniagent: error: OpenAI rejected the request (400): no\n"
 
 
 def test_a_question_that_is_too_long_is_sent_again(ask, chat_server, store):

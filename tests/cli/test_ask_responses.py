@@ -93,7 +93,7 @@ def test_a_server_without_responses(ask, chat_server):
     server = chat_server(answer("Hi"))
     ran = ask(server, "-v", "hello")
     assert (ran.code, ran.out) == (0, "Hi\n")
-    assert "fake-1 is called through Chat Completions" in ran.err
+    assert "fake-1 does not support this protocol; using Chat Completions" in ran.err
 
 
 def test_a_protocol_that_does_not_exist(ask, run, responses_server):

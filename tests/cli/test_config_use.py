@@ -12,11 +12,11 @@ import pytest
         ("store.url", "redi://me:secret@x", "unknown store scheme 'redi' in redi://me:***@x; did you mean redis:?"),
         ("stores.work.url", "sqlite://host/x", "the store URL 'sqlite://host/x' names a host"),
         ("store.url", "@work", "store.url cannot be '@work': no such store (none defined); define it first: 'omniagent config set stores.work.url URL'"),
-        ("model", "nope", 'unknown model "nope"; write provider:name, such as openai:gpt-6.1-sol'),
-        ("model", "opnai:gpt-6.1-sol", "there is no provider 'opnai'; did you mean openai"),
-        ("models.aliases.fast", "opnai:x", "there is no provider 'opnai'"),
+        ("model", "nope", 'unknown model "nope"; write provider:name, for example openai:gpt-6.1-sol'),
+        ("model", "opnai:gpt-6.1-sol", "unknown provider 'opnai'; did you mean openai"),
+        ("models.aliases.fast", "opnai:x", "unknown provider 'opnai'"),
         ("titles.model", "nope", 'unknown model "nope"'),
-        ("agent.provider", "opnai", "agent.provider: there is no provider 'opnai'; did you mean openai"),
+        ("agent.provider", "opnai", "agent.provider: unknown provider 'opnai'; did you mean openai"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_used_is_refused(run, home, key, value, told):

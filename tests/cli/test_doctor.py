@@ -162,7 +162,7 @@ def test_a_key_that_is_taken_and_one_that_is_not(run, chat_server, monkeypatch, 
 
 def test_a_provider_that_does_not_answer_is_not_waited_for(run, monkeypatch):
     """A server that takes the question and never answers costs a moment, and is told."""
-    monkeypatch.setattr(models_check, "_ASK_SECONDS", 0.2)
+    monkeypatch.setattr(models_check, "_LIST_SECONDS", 0.2)
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/v1"

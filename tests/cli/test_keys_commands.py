@@ -107,7 +107,7 @@ def test_who_is_no_provider(run):
         ran = run("keys", verb, "opnai", stdin=KEY.encode())
         assert (ran.code, ran.err) == (
             2,
-            "omniagent: error: there is no provider 'opnai'; did you mean openai?\n",
+            "omniagent: error: unknown provider 'opnai'; did you mean openai?\n",
         )
     ran = run("keys", "remove", "openai")
     assert ran.code == 1

@@ -283,7 +283,7 @@ def test_a_name_that_several_providers_have(run, openai, home):
     assert ran.code == 2
     assert ran.err == (
         'omniagent: error: several providers have the model "openai/gpt-oss-120b": '
-        "together:openai/gpt-oss-120b, groq:openai/gpt-oss-120b; name one\n"
+        "together:openai/gpt-oss-120b, groq:openai/gpt-oss-120b; choose one\n"
     )
     assert openai.requests == []
 

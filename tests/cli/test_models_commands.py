@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from omniagent_cli.cli.talk.agent_factory import Answering
+from omniagent_cli.cli.talk.agent_factory import AgentFactory
 from omniagent_cli.complete import answer as complete
 from omniagent_cli.complete.models import read_models, write_models
 from omniagent_cli.config import load_settings
@@ -46,9 +46,7 @@ def test_nothing_set_up(run, monkeypatch):
     monkeypatch.setenv("OLLAMA_HOST", "127.0.0.1:9")
     ran = run("models")
     assert ran.cells == [["recall", "built in", "", "chosen"]]
-    assert ran.err == (
-        "recall answers where nothing else is named: no API key or local server found\n"
-    )
+    assert ran.err == ("Default model: recall; no API key or local server found\n")
 
 
 def test_what_a_provider_offers_is_asked_once_a_day(run, openai, cache):
@@ -61,9 +59,7 @@ def test_what_a_provider_offers_is_asked_once_a_day(run, openai, cache):
         ["recall", "built in"],
     ]
     assert [row[3] for row in ran.cells] == ["chosen", "", "", ""]
-    assert (
-        "openai:gpt-6.1-sol answers where nothing else is named: OPENAI_API_KEY is set" in ran.err
-    )
+    assert "Default model: openai:gpt-6.1-sol; OPENAI_API_KEY is set" in ran.err
     assert openai.requests[-1].headers["authorization"] == f"Bearer {KEY}"
     assert stat.S_IMODE(cache.stat().st_mode) == 0o600
     assert KEY not in ran.out + ran.err + cache.read_text()
@@ -72,7 +68,7 @@ def test_what_a_provider_offers_is_asked_once_a_day(run, openai, cache):
     assert again.json[0] == {
         "model": "openai:gpt-6.1-sol",
         "origin": "OPENAI_API_KEY",
-        "asked_at": ran.cells[0][2],
+        "updated_at": ran.cells[0][2],
         "chosen": True,
         "reason": "OPENAI_API_KEY is set",
         "shutdown_date": None,
@@ -102,7 +98,7 @@ def test_one_that_fails_hides_no_other(run, openai, chat_server, monkeypatch, ho
     assert ran.code == 0
     assert names(ran) == ["openai:gpt-6.1-sol", "recall"]
     assert ran.err.splitlines()[0] == (
-        "omniagent: warning: OpenAI fails or is overloaded (503): busy; try again later"
+        "omniagent: warning: OpenAI failed or is overloaded (503): busy; try again later"
     )
     then = "2020-01-01T00:00:00.000000Z"
     write_models("openai", openai.url, then, ["gpt-6-astra", "gpt-6.1-sol"], {"HOME": str(home)})
@@ -118,7 +114,7 @@ def test_one_provider_alone(run, openai):
     assert names(run("models", "list", "--provider", "OpenAI"))[0] == "openai:gpt-6.1-sol"
     openai.models_reply = document(b"<html>", "text/html")
     ran = run("models", "list", "--provider", "openai", "--refresh")
-    assert (ran.code, "sent no list of models" in ran.err) == (1, True)
+    assert (ran.code, "sent no model list" in ran.err) == (1, True)
     ran = run("models", "list", "--provider", "opnai")
     assert (ran.code, "did you mean openai?" in ran.err) == (2, True)
 
@@ -141,9 +137,9 @@ def test_offline_asks_nobody_but_this_machine(run, openai, chat_server, monkeypa
     ran = next(ran for ran in listed if "ollama" in ran.out)
     assert ["groq:openai/gpt-oss-120b", "GROQ_API_KEY", "", ""] in ran.cells
     assert "openai:gpt-6.1-sol" in names(ran)  # it is on this machine
-    assert "ollama:llama3:8b answers where nothing else is named" in ran.err
+    assert "Default model: ollama:llama3:8b; " in ran.err
     ran = run("models", "list", "--offline", "--provider", "xai")
-    assert (ran.code, "offline was asked for" in ran.err) == (1, True)
+    assert (ran.code, "offline mode is on" in ran.err) == (1, True)
 
 
 def test_a_local_server_is_never_sent_a_key(run, chat_server, monkeypatch):
@@ -184,17 +180,13 @@ def test_use(run, openai):
     assert run("config", "get", "model").out == "openai:gpt-6-luna\n"
     ran = run("models", "use", "openai:gpt-6-lna")
     assert ran.code == 0
-    assert (
-        "OpenAI offered no gpt-6-lna when it was asked (just now); did you mean openai:gpt-6-luna"
-        in ran.err
-    )
+    assert "OpenAI did not list gpt-6-lna (just now); did you mean openai:gpt-6-luna" in ran.err
     ran = run("models", "use", "gpt-6-luna")
     assert (ran.code, ran.err) == (0, "")
     assert run("config", "get", "model").out == "openai:gpt-6-luna\n"
     ran = run("models", "use", "groq:x")
     assert (
-        "no key for Groq yet; give one with `omniagent keys set groq`, or set GROQ_API_KEY"
-        in ran.err
+        "no API key for Groq; set one with `omniagent keys set groq` or set GROQ_API_KEY" in ran.err
     )
     assert run("models", "use", "opnai:gpt-6.1-sol").code == 2
     assert run("models", "use", "recall").code == 0
@@ -254,7 +246,7 @@ def until_found(person, *argv):
     """Start a program until it finds the server: a busy machine may miss the quarter of a second it has for that."""
     for attempt in range(10):
         with person(*argv, columns=200, OLLAMA_HOST=os.environ["OLLAMA_HOST"]) as terminal:
-            shown = terminal.wait_match(r"ollama:llama3:8b (answer|because)|using recall|You said")
+            shown = terminal.wait_match(r"ollama:llama3:8b(\?| because)|using recall|You said")
             if "using recall" not in shown or attempt == 9:
                 yield terminal
                 return
@@ -265,8 +257,8 @@ def test_a_found_server_is_used_with_a_note_in_scripts(run, ollama, home):
     ran = next(ran for _ in range(10) if "recall" not in (ran := run("ask", "hi")).err)
     assert (ran.code, ran.out) == (0, "You said: hi\n")
     assert ran.err == (
-        f"Using ollama:llama3:8b because Ollama answers at {ollama.url}; "
-        "`omniagent models use ollama:llama3:8b` keeps to it\n"
+        f"Using ollama:llama3:8b because Ollama is running at {ollama.url}; "
+        "make it the default: omniagent models use ollama:llama3:8b\n"
     )
     assert not (home / ".local" / "state" / "omniagent" / "local-servers").exists()
 
@@ -274,7 +266,7 @@ def test_a_found_server_is_used_with_a_note_in_scripts(run, ollama, home):
 def test_a_person_is_asked_once_about_a_found_server(person, ollama, home):
     """At a terminal the first word goes to it after a yes, which is remembered."""
     with until_found(person, "ask", "hi") as terminal:
-        terminal.wait_for("on this machine. Let ollama:llama3:8b answer? [y/N]")
+        terminal.wait_for("on this machine. Use ollama:llama3:8b? [y/N]")
         assert not ollama.chats()
         terminal.say("y")
         terminal.wait_for("You said: hi")
@@ -300,7 +292,7 @@ def test_a_chat_asks_before_its_first_question(person, ollama):
     with until_found(person, "chat") as terminal:
         terminal.wait_for("Using ollama:llama3:8b because")
         terminal.say("hello")
-        terminal.wait_for("Let ollama:llama3:8b answer? [y/N]")
+        terminal.wait_for("Use ollama:llama3:8b? [y/N]")
         assert not ollama.chats()
         terminal.say("y")
         terminal.wait_for("You said: hello")
@@ -325,6 +317,6 @@ def test_the_prompt_knows_the_names_too(run, openai, home, tmp_path):
     run("models", "list")
     asked = len(openai.requests)
     settings = load_settings({"HOME": str(home)}, tmp_path)
-    known = Answering(settings, tell=pytest.fail).known_models()
+    known = AgentFactory(settings, tell=pytest.fail).known_models()
     assert {"openai:gpt-6-luna", "groq:openai/gpt-oss-120b", "recall"} < set(known)
     assert len(openai.requests) == asked

@@ -114,9 +114,9 @@ def test_a_refused_key_is_one_line(native_server, tmp_path):
     code, out, err = asked(tmp_path / "a.db", server, "ask", "Hi")
     assert (code, out) == (1, "")
     assert err == (
-        "omniagent: error: Anthropic refused the key; "
-        "give one with `omniagent keys set anthropic`, or set ANTHROPIC_API_KEY;"
-        " the question is saved: repeat it with -c, or with -c -m MODEL\n"
+        "omniagent: error: Anthropic rejected the API key; "
+        "set one with `omniagent keys set anthropic` or set ANTHROPIC_API_KEY;"
+        " prompt saved; retry with -c or -c -m MODEL\n"
     )
 
 
@@ -142,14 +142,14 @@ def test_what_is_left_out_is_told(native_server, tmp_path):
     server = native_server(BY_NAME["anthropic"], anthropic_server.answer("Hi"))
     code, out, err = asked(tmp_path / "a.db", server, "ask", "-o", "seed=7", "Hi")
     assert (code, out) == (0, "Hi\n")
-    assert f"{anthropic_server.MODEL} has no seed; it is asked without" in err
+    assert f"{anthropic_server.MODEL} does not support seed; sending the request without it" in err
 
 
 def test_models_list_says_who_is_asked_in_its_own_protocol(run, monkeypatch):
     """Beside the list stands which of its providers are asked in their own protocol; not so with a base_url."""
     monkeypatch.setenv("OLLAMA_HOST", "127.0.0.1:9")
     monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
-    told = "asked in its own protocol (extra [providers]): Anthropic"
+    told = "Using the native protocol (extra [providers]): Anthropic"
     assert told in run("models", "list", "--offline").err
     monkeypatch.setenv("OMNIAGENT_MODEL", "anthropic:m")
     run("config", "set", "agent.base_url", "http://127.0.0.1:9/v1")

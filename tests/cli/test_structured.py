@@ -95,7 +95,7 @@ def test_an_answer_that_does_not_follow_is_told_and_kept(ask, run, chat_server, 
     assert (ran.code, ran.out) == (1, "")
     *problems, kept = ran.err.splitlines()
     assert [line.removeprefix("omniagent: error: ") for line in problems] == told
-    assert kept == "the answer is kept: omniagent sessions show x --last 1"
+    assert kept == "Answer saved. Show it: omniagent sessions show x --last 1"
     assert run("sessions", "show", "x", "--json").json["messages"][-1]["content"] == said
 
 
@@ -126,7 +126,7 @@ def test_a_refused_schema_is_told_in_words_and_checked_all_the_same(ask, chat_se
     quiet = ask(chat_server(refusal, said), "--schema", schema, "x")
     assert (quiet.code, quiet.out, quiet.err) == (0, '{"name":"A","age":1}\n', "")
     loud = ask(chat_server(refusal, said), "-v", "--schema", schema, "x")
-    assert "fake-1 is told the schema in words" in loud.err
+    assert "fake-1 cannot be forced to follow a schema" in loud.err
 
 
 BAD_SCHEMAS = {
@@ -168,7 +168,10 @@ def test_a_list_is_no_schema_and_references_inside_are_fine(ask, chat_server, tm
 def test_recall_follows_no_schema(run, schema):
     """The built-in answerer says that it cannot, before it is asked."""
     ran = run("ask", "-m", "recall", "--schema", schema, "x")
-    assert (ran.code, "recall is no language model and follows no schema" in ran.err) == (2, True)
+    assert (ran.code, "recall is not a language model and cannot follow a schema" in ran.err) == (
+        2,
+        True,
+    )
 
 
 def test_a_broken_answer_prints_nothing(ask, chat_server, schema):
@@ -176,7 +179,7 @@ def test_a_broken_answer_prints_nothing(ask, chat_server, schema):
     for option in (("--schema", schema), ("--extract",)):
         ran = ask(chat_server(cut('{"name": "A"')), *option, "x")
         assert (ran.code, ran.out) == (3, "")
-        assert "broke off in the middle of the answer" in ran.err
+        assert "closed the connection in the middle of the answer" in ran.err
 
 
 CODE = "So:\n\n   ```python\n   def f():\n       return 1\n   ```\nand\n~~~\nother\n~~~\n"
@@ -199,11 +202,11 @@ def test_extract_without_code_fails(ask, chat_server):
     ran = ask(chat_server(answer("`no` block")), "-s", "x", "--extract", "x")
     assert (ran.code, ran.out) == (1, "")
     assert ran.err == (
-        "omniagent: error: there is no code block in the answer\n"
-        "the answer is kept: omniagent sessions show x --last 1\n"
+        "omniagent: error: the answer contains no code block\n"
+        "Answer saved. Show it: omniagent sessions show x --last 1\n"
     )
     ran = ask(chat_server(), "--extract", "--schema", "{}", "x")
-    assert (ran.code, "give one of them" in ran.err) == (2, True)
+    assert (ran.code, "--schema and --extract cannot be combined" in ran.err) == (2, True)
 
 
 def test_code_cannot_drive_a_terminal(person, chat_server):
@@ -236,10 +239,13 @@ def test_parameters_are_asked_for_once(ask, chat_server, monkeypatch):
     [
         (
             "temperature",
-            "-o needs a name and a value, as in -o temperature=0; this is 'temperature'",
+            "invalid -o 'temperature'; write KEY=VALUE, for example -o temperature=0",
         ),
-        ("temprature=1", "-o knows no 'temprature'; did you mean temperature?"),
-        ("top_k=1", "-o knows no 'top_k'; give temperature, max_tokens, seed, reasoning_effort"),
+        ("temprature=1", "unknown -o 'temprature'; did you mean temperature?"),
+        (
+            "top_k=1",
+            "unknown -o 'top_k'; must be one of temperature, max_tokens, seed, reasoning_effort",
+        ),
         ("temperature=9", "invalid agent.temperature 9.0"),
         ("temperature=", "invalid agent.temperature ''"),
         ("temperature=hot", "invalid agent.temperature 'hot'"),

@@ -80,7 +80,7 @@ BROKEN = (
     " uninstall it\n"
     "omniagent: warning: the skill odd cannot be loaded: TypeError: 'list' object is not callable; update or uninstall"
     " it\n"
-    "omniagent: warning: the skill sessions of the package voice-plugin is left out: there is one of that name\n"
+    "omniagent: warning: the skill sessions of the package voice-plugin is skipped: the name is already in use\n"
 )
 
 
@@ -139,7 +139,7 @@ def test_what_destroys_is_refused_in_a_script(program, chat_server, plugins, tmp
     done = ask(program, server, "go", plugins=plugins)
     assert (done.stdout, done.returncode) == (b"too bad\n", 0)
     assert not (tmp_path / "wiped").exists()
-    told = "wipe destroys, and nobody is asked here; --yes-tools wipe allows it"
+    told = "wipe destroys, and not interactive; allow it with --yes-tools wipe"
     assert [line for line in done.stderr.decode().splitlines() if "wipe" in line] == [
         line for line in done.stderr.decode().splitlines() if told in line
     ]
@@ -225,10 +225,10 @@ def test_a_name_that_is_no_tool_is_told(program, chat_server, plugins):
     [
         (
             ["ask", "--tools", "a", "--no-tools", "x"],
-            "--tools and --no-tools contradict each other",
+            "--tools and --no-tools cannot be combined",
         ),
-        (["ask", "--yes-tools", "delete it all", "x"], "'delete it all' cannot be one"),
-        (["chat", "--tools", ""], "--tools needs names of tools or skills"),
+        (["ask", "--yes-tools", "delete it all", "x"], "invalid tool name 'delete it all'"),
+        (["chat", "--tools", ""], "invalid tool name '' for --tools"),
     ],
 )
 def test_wrong_options(run, argv, told):

@@ -97,7 +97,7 @@ def test_leaving_the_list(some: Home, key: str) -> None:
     chat = picking(some)
     chat.send(key)
     assert chat.wait() == 130
-    assert chat.rows == ["no session was picked"]
+    assert chat.rows == ["No session chosen."]
     assert some.store().count() == 3
 
 

@@ -1,4 +1,4 @@
-"""The engine for Chat Completions, which every OpenAI-compatible server speaks."""
+"""The engine for Chat Completions, the protocol of all OpenAI-compatible servers."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from omniagent_cli.agent.events import ModelSettings
-from omniagent_cli.agent.models.fallbacks import Concessions
+from omniagent_cli.agent.models.fallbacks import ServerFallbacks
 from omniagent_cli.agent.models.normalization import alternating
-from omniagent_cli.agent.models.request_body import question
-from omniagent_cli.agent.models.stream_parser import Answer
+from omniagent_cli.agent.models.request_body import chat_request_body
+from omniagent_cli.agent.models.stream_parser import ChatAnswer
 from omniagent_cli.agent.models.streaming_engine import StreamingEngine
 
 
 class ChatCompletionsEngine(StreamingEngine):
     """One model that is called through Chat Completions."""
 
-    _fallbacks: Concessions
+    _fallbacks: ServerFallbacks
     path = "/chat/completions"
     protocol = "Chat Completions"
     after_finish_seconds = 2.0
@@ -27,13 +27,13 @@ class ChatCompletionsEngine(StreamingEngine):
         re.IGNORECASE,
     )
 
-    def new_fallbacks(self) -> Concessions:
-        """Make the memory of refused options."""
-        return Concessions(self.endpoint)
+    def new_fallbacks(self) -> ServerFallbacks:
+        """Return an empty memory of rejected options."""
+        return ServerFallbacks(self.endpoint)
 
-    def new_answer(self) -> Answer:
-        """Make the parser of one answer."""
-        return Answer()
+    def new_answer(self) -> ChatAnswer:
+        """Return a parser for one answer."""
+        return ChatAnswer()
 
     def body(
         self,
@@ -41,16 +41,16 @@ class ChatCompletionsEngine(StreamingEngine):
         tools: Sequence[Mapping[str, Any]],
         settings: ModelSettings,
     ) -> dict[str, Any]:
-        """Return the body of a request, its messages not merged yet."""
+        """Return the body of a request, before messages of one side are merged."""
         echo = self._fallbacks.echo_thinking
-        return question(self.endpoint, messages, tools, settings, echo_thinking=echo)
+        return chat_request_body(self.endpoint, messages, tools, settings, echo_thinking=echo)
 
     def merged(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return a body whose sides alternate, as chat templates want them."""
+        """Return the body with alternating sides, as chat templates require."""
         return {**body, "messages": alternating(body["messages"])}
 
     def error_in(self, event: Any) -> Any:
-        """Return the error that a chunk reports; some come beside choices, some are the chunk itself."""
+        """Return the error that a chunk reports, beside its choices or as the chunk itself."""
         if not isinstance(event, dict):
             return None
         is_error = event.get("object") == "error" or event.get("type") == "error"

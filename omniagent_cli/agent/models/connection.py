@@ -1,4 +1,4 @@
-"""The connection to an OpenAI-compatible server, and the `openai` library behind it, which is loaded on first use."""
+"""The connection to an OpenAI-compatible server through the `openai` library, which is imported on first use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Connection:
-    """The client of one server, made on first use; it belongs to the running event loop."""
+    """The client of one server, created on first use; it belongs to the running event loop."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
@@ -28,7 +28,7 @@ class Connection:
         return self._client
 
     async def aclose(self) -> None:
-        """Close it; a new one is made when it is needed."""
+        """Close the client; the next request opens a new one."""
         client, self._client = self._client, None
         if client is not None and self._loop is asyncio.get_running_loop():
             await client.close()
@@ -39,14 +39,14 @@ def preload() -> None:
     if not _loaded:
         import openai
 
-        # Making one loads what the library and its HTTP layer leave for later; it holds no connection.
+        # Building a client triggers the lazy imports of the library; it opens no connection.
         openai.AsyncOpenAI(
             api_key="none",
             http_client=openai.DefaultAsyncHttpxClient(verify=False, trust_env=False),
         )
         import anyio
 
-        # The HTTP layer takes its event loop's module with its first connection.
+        # The HTTP layer imports its event loop module with the first connection.
         anyio.run(anyio.sleep, 0)
         _loaded.append(True)
 

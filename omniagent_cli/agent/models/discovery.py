@@ -1,4 +1,4 @@
-"""Which model answers when none was named: keys that are set, servers that run here, else the built-in one."""
+"""The choice of the model when none was named: a provider with a key, a local server, or the built-in one."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ from omniagent_cli.text.sanitize import one_line
 PROBE_SECONDS = 0.25
 _NOTHING_FOUND = "no API key or local server found"
 _COMPATIBLE = "openai"
-"""The provider whose protocol a server speaks of which only the address is known."""
+"""The provider whose protocol is used for a server of which only the address is known."""
 
 
 @dataclass(frozen=True, slots=True)
 class LocalServer:
-    """A server of models that answers on this machine; `models` in its own order."""
+    """A model server on this machine, with its models in its own order."""
 
     provider: Provider
     base_url: str
@@ -48,20 +48,20 @@ class LocalServer:
 
     @property
     def first_model(self) -> str:
-        """The first model that can chat, as far as names tell; empty if there is none."""
+        """The first model whose name is not of an embedding model; empty if there is none."""
         return next((name for name in self.models if "embed" not in name.lower()), "")
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """Which model will answer, and why.
+class ModelChoice:
+    """The chosen model and the reason for the choice.
 
     Attributes:
         model: ``provider:name`` or ``recall``.
-        reason: in words, to follow "because" or stand in brackets.
-        automatic: nobody named it, so it is told to the person.
-        base_url: where, when that is not the provider's own address.
-        send_key: False for a server that was found by itself.
+        reason: a clause for messages, to follow "because" or in brackets.
+        automatic: True if no model was named; the user is notified.
+        base_url: the address, if it is not the provider's own one.
+        send_key: False for a discovered server.
     """
 
     model: str
@@ -83,7 +83,7 @@ class Choice:
 
     @property
     def found(self) -> bool:
-        """Whether its server was found by itself; the person is asked before its first use."""
+        """True if the server was discovered automatically; the user confirms its first use."""
         return not self.send_key
 
 
@@ -102,40 +102,40 @@ def choose_model(
     environ: Mapping[str, str] | None = None,
     probe: Probe | None = None,
     known: KnownModels | None = None,
-) -> Choice:
-    """Choose who answers; the first of these that there is.
+) -> ModelChoice:
+    """Choose the model; the first of these candidates that exists.
 
-    The model named for this call, the session's, the configured one, the first of the configured server, a provider
-    whose key is set, a local server that answers, and `recall`, which always works.
+    The model named for this call, the session's, the configured one, the first model of the configured server, a
+    provider with a key, a local server that responds, and `recall`, which always works.
 
     Args:
-        explicit: from the command line or the caller.
-        session: the model that answered in the session before; kept to, whatever happens.
-        configured: from a variable or a file.
-        configured_from: which one, for reasons and errors.
-        base_url: the address that goes with a named model, whichever of the three it is; without one, its server's
-            first model answers, and nobody else is asked.
-        keys: where keys are.
-        offline: only this machine; a configured model elsewhere is passed over.
-        environ: for the variables of providers' addresses.
-        probe: what finds local servers.
+        explicit: the model from the command line or the caller.
+        session: the model pinned to the session.
+        configured: the model from a variable or a file.
+        configured_from: its source, for reasons and errors.
+        base_url: the address for a named model, whichever of the three it is. Without a named model, the first
+            model of the server at this address is used, and no other server is contacted.
+        keys: the API keys.
+        offline: use this machine only; a configured model elsewhere is skipped.
+        environ: the environment variables, for addresses of providers.
+        probe: the function that finds local servers.
         known: the models that providers listed last; without it, the first preference of a provider is used.
 
     Raises:
-        UsageError: a model is not written ``provider:name``, or is explicitly elsewhere while offline.
-        ModelUnreachable: the session's model is elsewhere while offline.
+        UsageError: a model is not written ``provider:name``, or is explicitly remote while offline.
+        ModelUnreachable: the session's model is remote while offline.
     """
     environ = os.environ if environ is None else environ
     keys = keys or KeyChain(environ=environ)
     known = known or KnownModels(environ=environ)
-    named = _Named(base_url, keys, environ, known, offline=offline)
+    named = _NamedModel(base_url, keys, environ, known, offline=offline)
     note = ""
     if explicit:
         return named.explicit(explicit)
     if session:
         if choice := named.session(session):
             return choice
-        note = f"; the session's model, {one_line(session)}, is of no provider known here"
+        note = f"; the session's model, {one_line(session)}, has no known provider"
     if configured and (choice := named.configured(configured, configured_from)):
         return choice
     if base_url and not configured and (choice := named.addressed(base_url)):
@@ -148,8 +148,8 @@ def choose_model(
     return replace(choice, reason=choice.reason + note, automatic=True)
 
 
-class _Named:
-    """Turns a model that somebody named into a choice."""
+class _NamedModel:
+    """Resolver of a named model to a choice."""
 
     def __init__(
         self,
@@ -166,38 +166,38 @@ class _Named:
         self._known = known
         self._offline = offline
 
-    def explicit(self, text: str) -> Choice:
-        choice = self._choice(text, "it was named", "")
+    def explicit(self, text: str) -> ModelChoice:
+        choice = self._choice(text, "set explicitly", "")
         if choice is None:
-            raise UsageError(f"{one_line(text)} is not on this machine, and offline was asked for")
+            raise UsageError(f"{one_line(text)} is not on this machine and offline mode is on")
         return choice
 
-    def session(self, text: str) -> Choice | None:
-        """Return None for what other programs call their models, as imported sessions have it."""
+    def session(self, text: str) -> ModelChoice | None:
+        """Return None for a model name of another program, as imported sessions have it."""
         try:
-            choice = self._choice(text, "the session goes on with its model", "")
+            choice = self._choice(text, "the session keeps its model", "")
         except ConfigError:
             raise
         except UsageError:
             return None
         if choice is None:
             raise ModelUnreachable(
-                f"the session's model, {one_line(text)}, is not on this machine, and offline was asked for; "
-                "name another model for this turn"
+                f"the session's model, {one_line(text)}, is not on this machine and offline mode is on; "
+                "choose another model for this turn"
             )
         return choice
 
-    def configured(self, text: str, origin: str) -> Choice | None:
-        return self._choice(text, f"{origin} names it", origin)
+    def configured(self, text: str, origin: str) -> ModelChoice | None:
+        return self._choice(text, f"set by {origin}", origin)
 
-    def addressed(self, base_url: str) -> Choice | None:
-        """Choose the first model of a server whose address alone is known: a question must go nowhere else."""
+    def addressed(self, base_url: str) -> ModelChoice | None:
+        """Choose the first model of the server at a configured address; messages must go nowhere else."""
         choice = self._choice(_COMPATIBLE, f"base_url is {one_line(base_url)}", "")
         return replace(choice, automatic=True) if choice else None
 
-    def _choice(self, text: str, reason: str, origin: str) -> Choice | None:
+    def _choice(self, text: str, reason: str, origin: str) -> ModelChoice | None:
         if text.strip().lower() == RECALL:
-            return Choice(RECALL, reason)
+            return ModelChoice(RECALL, reason)
         name = parse_model(text, origin=origin)
         provider, given = name.provider, self._base_url
         native = native_url_for(provider, given, environ=self._environ)
@@ -205,31 +205,31 @@ class _Named:
         if self._offline and not is_loopback(address):
             return None
         moved = address != (provider.native_url if native else provider.base_url)
-        # Which address is given, if any, decides how such a provider is asked; a variable of its own is found again.
+        # A given address decides the protocol of such a provider; its own variable is read again later.
         kept = bool(given) if provider.native_url else moved
         model = name.model
         if not model and not provider.openai_compatible:
-            text = f"name a model too, such as {provider.name}:NAME"
+            text = f"missing model name; write {provider.name}:NAME"
             raise ConfigError(f"{origin}: {text}") if origin else UsageError(text)
-        if not model or (moved and ":" not in text):  # a server of one's own has models of its own
+        if not model or (moved and ":" not in text):  # such a server has its own models
             model = self._first_model(provider, address)
         elif not text.partition(":")[2].strip():
             model = self._known.preferred(provider, utc_now().date())
-        return Choice(f"{provider.name}:{model}", reason, base_url=address if kept else "")
+        return ModelChoice(f"{provider.name}:{model}", reason, base_url=address if kept else "")
 
     def _first_model(self, provider: Provider, address: str) -> str:
         key = self._keys.get(provider.name, provider.key_variables) or ""
         models = list_models(provider, base_url=address, api_key=key)
         first = LocalServer(provider, address, tuple(models)).first_model
         if not first:
-            raise ModelRefused(f"{provider.title} at {address} has no model yet; fetch one first")
+            raise ModelRefused(f"{provider.title} at {address} has no models; pull one first")
         return first
 
 
 def _by_key(
     keys: KeyChain, environ: Mapping[str, str], known: KnownModels, *, offline: bool
-) -> Choice | None:
-    """Choose a provider by its key: variables of all first, for the keyring is slow to ask."""
+) -> ModelChoice | None:
+    """Choose a provider by its key: environment variables of all providers first, because the keyring is slow."""
     if offline:
         return None
     hosted = [provider for provider in PROVIDERS.values() if provider.preferences]
@@ -242,22 +242,24 @@ def _by_key(
                 if key.where != "environment":
                     reason = f"an API key for {provider.title} is set ({key.origin})"
                 model = known.preferred(provider, utc_now().date())
-                return Choice(f"{provider.name}:{model}", reason, base_url=other)
+                return ModelChoice(f"{provider.name}:{model}", reason, base_url=other)
     return None
 
 
-def _by_server(probe: Probe) -> Choice | None:
+def _by_server(probe: Probe) -> ModelChoice | None:
     for server in probe():
         if model := server.first_model:
-            reason = f"{server.provider.title} answers at {server.base_url}"
-            return Choice(
+            reason = f"{server.provider.title} is running at {server.base_url}"
+            return ModelChoice(
                 f"{server.provider.name}:{model}", reason, base_url=server.base_url, send_key=False
             )
     return None
 
 
-def _recall(*, offline: bool) -> Choice:
-    return Choice(RECALL, "offline mode and no local server found" if offline else _NOTHING_FOUND)
+def _recall(*, offline: bool) -> ModelChoice:
+    return ModelChoice(
+        RECALL, "offline mode and no local server found" if offline else _NOTHING_FOUND
+    )
 
 
 def probe_local_servers(
@@ -266,30 +268,30 @@ def probe_local_servers(
     environ: Mapping[str, str] | None = None,
     timeout_seconds: float = PROBE_SECONDS,
 ) -> list[LocalServer]:
-    """Ask the usual addresses on this machine for their models, all at once, without any key.
+    """Request the model lists of the usual addresses on this machine, in parallel, without a key.
 
     Args:
-        candidates: other (provider, base URL) pairs than the usual ones; what is not loopback is not asked.
-        environ: for OLLAMA_HOST.
-        timeout_seconds: for all of them together.
+        candidates: (provider, base URL) pairs instead of the usual ones; addresses other than loopback are skipped.
+        environ: the environment variables, for OLLAMA_HOST.
+        timeout_seconds: the limit for all of them together.
 
     Returns:
-        The servers that answered as such, in the order of the candidates.
+        The servers that responded, in the order of the candidates.
     """
-    wanted = _usual_addresses(environ) if candidates is None else candidates
-    wanted = [(provider, url) for provider, url in wanted if is_loopback(url)]
+    addresses = _usual_addresses(environ) if candidates is None else candidates
+    addresses = [(provider, url) for provider, url in addresses if is_loopback(url)]
     found: dict[int, LocalServer] = {}
     deadline = time.monotonic() + timeout_seconds
 
     def ask(number: int, provider: Provider, url: str) -> None:
-        models = _ask_briefly(url, timeout_seconds)
+        models = _request_models(url, timeout_seconds)
         if models is not None:
             found[number] = LocalServer(provider, url, models)
 
-    # Daemons: a server that drips its answer must hold up neither us nor the end of the program.
+    # Daemon threads: a server that sends its response slowly must delay neither the caller nor the exit.
     threads = [
         threading.Thread(target=ask, args=(number, *pair), daemon=True)
-        for number, pair in enumerate(wanted)
+        for number, pair in enumerate(addresses)
     ]
     for thread in threads:
         thread.start()
@@ -305,11 +307,11 @@ def _usual_addresses(environ: Mapping[str, str] | None) -> list[tuple[Provider, 
             try:
                 usual.append((provider, base_url_for(provider, environ=environ)))
             except ConfigError:
-                continue  # nobody named this provider: a bad OLLAMA_HOST is told when somebody does
+                continue  # a bad OLLAMA_HOST is reported when the provider is named
     return usual
 
 
-def _ask_briefly(url: str, timeout_seconds: float) -> tuple[str, ...] | None:
+def _request_models(url: str, timeout_seconds: float) -> tuple[str, ...] | None:
     parts = urlsplit(url)
     if parts.scheme != "http":
         return None
@@ -323,6 +325,6 @@ def _ask_briefly(url: str, timeout_seconds: float) -> tuple[str, ...] | None:
         listed = listed_models(json.loads(body))
         return None if listed is None else tuple(model.name for model in listed)
     except (OSError, http.client.HTTPException, ValueError, RecursionError):
-        return None  # nothing there, or another program's port
+        return None  # nothing listens there, or another program does
     finally:
         connection.close()

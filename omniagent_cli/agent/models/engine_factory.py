@@ -1,4 +1,4 @@
-"""The engine for a model's name: the provider's own protocol, or one that OpenAI-compatible servers speak."""
+"""Creation of the engine for a model name: the provider's own protocol, or an OpenAI-compatible one."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ def open_engine(
     send_key: bool = True,
     memory: ProtocolMemory | None = None,
 ) -> Engine:
-    """Make the engine for ``provider:name``.
+    """Return the engine for ``provider:name``.
 
     Args:
-        model: such as ``openai:gpt-6.1-sol``.
+        model: for example ``openai:gpt-6.1-sol``.
         base_url: another address for the provider.
         api: ``responses`` or ``chat``, the protocol to try first; None decides by the address.
-        keys: where its key is; only environment and keyring by default.
-        send_key: False for a server that was found by itself: it is never sent a key.
-        memory: the protocols that servers were found to speak; by default only the engine itself remembers.
+        keys: the API keys; only environment and keyring by default.
+        send_key: False for a discovered server, which never receives a key.
+        memory: the protocols learned from servers; by default only the engine itself remembers them.
 
     Raises:
-        UsageError: the model, the address or the protocol is wrong.
+        UsageError: the model, the address or the protocol is invalid.
     """
     endpoint = endpoint_for(model, base_url=base_url, keys=keys, send_key=send_key)
     if endpoint.native:
@@ -50,7 +50,7 @@ def open_engine(
 def endpoint_for(
     model: str, *, base_url: str | None = None, keys: KeyChain | None = None, send_key: bool = True
 ) -> Endpoint:
-    """Return where and as whom to ask a model; see `open_engine`."""
+    """Return the address, model and key of requests; see `open_engine`."""
     name = parse_model(model)
     provider = name.provider
     if not name.model:

@@ -1,4 +1,4 @@
-"""What a provider's failure means: status, headers and body -> one of our errors and whether to try again."""
+"""Classification of provider failures: an HTTP status, headers and body become an error and a retry decision."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ from omniagent_cli.text.sanitize import one_line
 
 _DETAIL_LENGTH = 300
 _SHORTEST_KEY = 8
-_REFUSES_PARTS = re.compile(
+_REJECTS_PARTS = re.compile(
     r"\b(image|audio|file|multimodal)\b.{0,40}\bnot supported|mmproj", re.IGNORECASE
 )
-"""Local servers refuse a picture that their model does not accept with 500, which a retry does not change."""
+"""Local servers reject an unsupported image with status 500, which a retry does not change."""
 
 
 _NAMES_IMAGES = re.compile(r"image input|\bimages\b", re.IGNORECASE)
@@ -49,12 +49,12 @@ _UNKNOWN_MODEL = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An error ready to be raised.
+    """An error to raise, with its retry decision.
 
     Attributes:
-        worth_retrying: the same request may work in a moment.
-        reason: the same in few words, for people who wait.
-        wait_seconds: how long the provider asked to wait, when it said so.
+        worth_retrying: the same request may succeed in a moment.
+        reason: a short form of the error for the retry notice.
+        wait_seconds: the wait that the provider requested, if any.
     """
 
     error: ModelError
@@ -73,7 +73,7 @@ _OPTIONS = {
     "max_output_tokens": "max_tokens",
     "reasoning.effort": "reasoning_effort",
 }
-"""What a person asks for, by its name in a request."""
+"""Setting names by the name of the option in a request."""
 
 
 def status_failure(
@@ -83,57 +83,59 @@ def status_failure(
     body: str,
     now: datetime,
     *,
-    asked: Collection[str] = (),
+    options: Collection[str] = (),
 ) -> Failure:
-    """Explain an answer that is an HTTP error, or an error event that carries such a code.
+    """Return the failure for an HTTP error, or for an error event with such a code.
 
     Args:
-        endpoint: who was asked.
+        endpoint: the model and its address.
         status: the HTTP status.
-        headers: with names in lower case.
-        body: what it said.
-        now: for dates in the headers.
-        asked: the keys of the request's body, to tell which of them is refused.
+        headers: names in lower case.
+        body: the response body.
+        now: the current time, for dates in the headers.
+        options: the keys of the request body, to find the rejected one.
     """
     title = endpoint.provider.title
-    said = said_in(body, endpoint.api_key)
-    tail = f": {said}" if said else ""
+    detail = error_message(body, endpoint.api_key)
+    tail = f": {detail}" if detail else ""
     if status == 407:
-        return proxy_refused(endpoint, said)
+        return proxy_refused(endpoint, detail)
     if (status != 429 and is_too_long(body)) or (status == 413 and not is_rate_limit(body)):
         return Failure(_too_long(endpoint, status, body, tail))
     if status == 413:
-        text = f"{title} allows fewer tokens in a minute than this request has{tail}"
-        return Failure(ModelRateLimited(f"{text}; compact the session, or choose another model"))
+        text = f"{title} allows fewer tokens per minute than this request has{tail}"
+        return Failure(ModelRateLimited(f"{text}; compact the session or choose another model"))
     if status == 429 and not _is_out_of_credit(body):
         wait = retry_after(headers, body, now)
-        advice = f"try again in {_lasting(wait)}" if wait else "try again later"
+        advice = f"try again in {_duration(wait)}" if wait else "try again later"
         error = ModelRateLimited(
-            f"{title} has had too many requests{tail}; {advice}", retry_after_seconds=wait
+            f"{title} rate limit exceeded{tail}; {advice}", retry_after_seconds=wait
         )
         return Failure(
-            error, worth_retrying=True, reason=f"{title} asks to wait", wait_seconds=wait
+            error, worth_retrying=True, reason=f"Rate limited by {title}", wait_seconds=wait
         )
-    if (status in (408, 409) or status >= 500) and not _REFUSES_PARTS.search(said):
+    if (status in (408, 409) or status >= 500) and not _REJECTS_PARTS.search(detail):
         wait = retry_after(headers, body, now)
         error_ = ModelUnreachable(
-            f"{title} fails or is overloaded ({status}){tail}; try again later"
+            f"{title} failed or is overloaded ({status}){tail}; try again later"
         )
         return Failure(
             error_,
             worth_retrying=status != 501,
-            reason=f"{title} fails ({status})",
+            reason=f"{title} failed ({status})",
             wait_seconds=wait,
         )
-    option = next((name for name in asked if name in _OPTIONS and _names(body, name)), "")
+    option = next((name for name in options if name in _OPTIONS and _mentions(body, name)), "")
     if status in (400, 422) and option:
         known = _OPTIONS[option]
-        text = f"{title} does not take {known} like this for {endpoint.model}{tail}; "
-        text += f"ask without it, or with another: -o {known}=..., or the setting agent.{known}"
+        text = f"{title} rejected {known} for {endpoint.model}{tail}; "
+        text += f"omit or change it with -o {known}=... or the setting agent.{known}"
         return Failure(ModelRefused(text, status=status))
     if is_unknown_model(status, body):
         return Failure(ModelNotFound(_unknown_model(endpoint, tail), status=status))
-    return Failure(ModelRefused(_refusal(endpoint, status, headers, body, tail), status=status))
+    return Failure(
+        ModelRefused(_rejection_message(endpoint, status, headers, body, tail), status=status)
+    )
 
 
 def is_unknown_model(status: int, body: str) -> bool:
@@ -146,7 +148,7 @@ def is_unknown_model(status: int, body: str) -> bool:
 
 
 def _unknown_model(endpoint: Endpoint, tail: str) -> str:
-    hint = f"`omniagent models list` or the base_url {endpoint.base_url} may be wrong"
+    hint = f"run `omniagent models list` or check the base_url {endpoint.base_url}"
     if endpoint.provider.name == "ollama":
         hint = f"`ollama pull {endpoint.model}` fetches it"
     return f"{endpoint.provider.title} has no model {endpoint.model}{tail}; {hint}"
@@ -154,37 +156,39 @@ def _unknown_model(endpoint: Endpoint, tail: str) -> str:
 
 def _too_long(endpoint: Endpoint, status: int, body: str, tail: str) -> ContextLengthExceeded:
     return ContextLengthExceeded(
-        f"the conversation is longer than {endpoint.model} takes{tail}",
+        f"the conversation exceeds the context window of {endpoint.model}{tail}",
         status=status,
-        limit_tokens=context_tokens(_message_in(body)),
+        limit_tokens=context_tokens(_error_text(body)),
     )
 
 
-def _names(body: str, option: str) -> bool:
+def _mentions(body: str, option: str) -> bool:
     return re.search(rf"\b{option}\b", body) is not None
 
 
-def _lasting(seconds: float) -> str:
+def _duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
 
 
-def _refusal(
+def _rejection_message(
     endpoint: Endpoint, status: int, headers: Mapping[str, str], body: str, tail: str
 ) -> str:
     title, model = endpoint.provider.title, endpoint.model
     if status == 401:
-        # What it said is left out: some providers repeat the key.
-        did = "refused the key" if endpoint.api_key else "asks for a key"
+        # The body is left out: some providers repeat the key in it.
+        did = "rejected the API key" if endpoint.api_key else "requires an API key"
         return f"{title} {did}; {endpoint.key_advice}"
     if status in (402, 429):
-        return f"the account at {title} has no credit left{tail}; see its billing page"
+        return f"the {title} account has no credit left{tail}; see its billing page"
     if not model and status in (403, 404):
-        why = "no list of models" if status == 404 else "no list of models for this key"
+        why = "no model list" if status == 404 else "no model list for this key"
         return f"{title} at {endpoint.base_url} has {why}{tail}; check the base_url and the key"
     if status == 403:
-        return f"{title} does not allow this key to use {model}{tail}; choose another model or key"
+        return (
+            f"{title} does not allow this API key to use {model}{tail}; choose another model or key"
+        )
     if status == 404 and not _NAMES_IMAGES.search(
         tail
     ):  # OpenRouter: "No endpoints found that ..."
@@ -193,17 +197,17 @@ def _refusal(
         where = _masked(one_line(headers.get("location", "elsewhere")), endpoint.api_key)
         where = where[:_DETAIL_LENGTH]
         return f"{title} at {endpoint.base_url} redirects to {where}; set that as base_url if you trust it"
-    return f"{title} refused the request ({status}){tail}"
+    return f"{title} rejected the request ({status}){tail}"
 
 
 def event_failure(endpoint: Endpoint, error: Any, now: datetime) -> Failure:
-    """Explain an error that came as an event of a stream that had begun well."""
+    """Return the failure for an error event inside a stream that started normally."""
     body = json.dumps({"error": error}, default=str)
     status = _status_of(error) or (400 if is_too_long(body) else None)
     if status is not None:
         return status_failure(endpoint, status, {}, body, now)
-    said = said_in(body, endpoint.api_key) or "an error without a text"
-    return Failure(ModelError(f"{endpoint.provider.title} broke off with an error: {said}"))
+    detail = error_message(body, endpoint.api_key) or "no error message"
+    return Failure(ModelError(f"{endpoint.provider.title} stopped with an error: {detail}"))
 
 
 _STATUS_OF_KIND = {
@@ -238,128 +242,126 @@ def _status_of(error: Any) -> int | None:
 def malformed(
     endpoint: Endpoint, what: str, *, speaks: str = "Chat Completions (it often ends in /v1)"
 ) -> Failure:
-    """Explain an answer that is not in the protocol the question was in."""
+    """Return the failure for a response in another protocol."""
     return Failure(
         ModelError(
             f"{endpoint.provider.title} at {endpoint.base_url} sent {what}; "
-            f"check that this address speaks {speaks}"
+            f"check that this address supports {speaks}"
         )
     )
 
 
 def unreachable(endpoint: Endpoint, why: str) -> Failure:
-    """Explain a missing answer, from the address or from the proxy before it."""
+    """Return the failure for a missing response, from the server or from a proxy."""
     hint = "is it running?" if endpoint.provider.local else "check the network and the address"
     if proxy := proxy_for(endpoint.base_url):
         why, hint = f"{why} through {proxy}", "check the proxy, or set NO_PROXY"
     title = endpoint.provider.title
     return Failure(
-        ModelUnreachable(f"{title} does not answer at {endpoint.base_url} ({why}); {hint}"),
+        ModelUnreachable(f"{title} does not respond at {endpoint.base_url} ({why}); {hint}"),
         worth_retrying=True,
-        reason=f"{title} does not answer",
+        reason=f"{title} does not respond",
     )
 
 
-def proxy_refused(endpoint: Endpoint, said: str) -> Failure:
-    """Explain a proxy that answers and lets nothing through, such as one that wants a password (407)."""
+def proxy_refused(endpoint: Endpoint, detail: str) -> Failure:
+    """Return the failure for a proxy that rejects the connection, for example without a password (407)."""
     proxy = proxy_for(endpoint.base_url) or "the proxy"
-    why = f": {one_line(said)[:_DETAIL_LENGTH]}" if said else ""
+    why = f": {one_line(detail)[:_DETAIL_LENGTH]}" if detail else ""
     return Failure(
         ModelUnreachable(
-            f"{endpoint.provider.title} cannot be reached, {proxy} refused{why}; "
+            f"cannot reach {endpoint.provider.title}: {proxy} refused the connection{why}; "
             "check its address, user and password"
         )
     )
 
 
 def unknown_host(endpoint: Endpoint) -> Failure:
-    """Explain a name that leads nowhere: the network is down, or the name is wrong."""
+    """Return the failure for an unknown host: the network is down, or the name is wrong."""
     host = one_line(urlsplit(endpoint.base_url).hostname or endpoint.base_url)
     return Failure(
         ModelUnreachable(
-            f"the address of {endpoint.provider.title} is not found: unknown host {host}; "
+            f"cannot resolve the address of {endpoint.provider.title}: unknown host {host}; "
             "check the network and the address"
         ),
         worth_retrying=True,
-        reason=f"{endpoint.provider.title} is not found",
+        reason=f"Unknown host {host}",
     )
 
 
-def no_tls(endpoint: Endpoint) -> Failure:
-    """Explain a server that answers something else than TLS."""
+def tls_failure(endpoint: Endpoint) -> Failure:
+    """Return the failure for a server that does not speak TLS."""
     return Failure(
         ModelUnreachable(
-            f"no secure connection to {endpoint.base_url} comes about; "
-            "check the address: does it begin with https:// where the server speaks http://?"
+            f"TLS handshake with {endpoint.base_url} failed; "
+            "check whether the server expects http:// instead of https://"
         )
     )
 
 
 def untrusted_certificate(endpoint: Endpoint) -> Failure:
-    """Explain a certificate that no trusted one signed, which another try does not change."""
+    """Return the failure for an untrusted certificate; a retry does not change it."""
     file = os.environ.get("SSL_CERT_FILE")
-    hint = f"SSL_CERT_FILE={one_line(file)} does not vouch for it" if file else ""
+    hint = f"SSL_CERT_FILE={one_line(file)} does not contain its CA" if file else ""
     hint = hint or "install the system's CA certificates or set SSL_CERT_FILE"
     return Failure(
-        ModelUnreachable(f"the certificate of {endpoint.base_url} cannot be verified; {hint}")
+        ModelUnreachable(f"cannot verify the certificate of {endpoint.base_url}; {hint}")
     )
 
 
-def cut_off(endpoint: Endpoint) -> Failure:
-    """Explain a connection that ended in the middle of an answer."""
+def connection_closed(endpoint: Endpoint) -> Failure:
+    """Return the failure for a connection that was closed in the middle of an answer."""
     title = endpoint.provider.title
     return Failure(
-        ModelUnreachable(f"{title} broke off in the middle of the answer; try again"),
+        ModelUnreachable(f"{title} closed the connection in the middle of the answer; try again"),
         worth_retrying=True,
-        reason=f"{title} broke off",
+        reason=f"{title} closed the connection",
     )
 
 
-def broken_line(endpoint: Endpoint) -> Failure:
-    """Explain an event in the middle of an answer that cannot be read; skipping it would lose words unseen."""
-    return Failure(
-        ModelError(f"{endpoint.provider.title} sent a line that cannot be read; try again")
-    )
+def malformed_event(endpoint: Endpoint) -> Failure:
+    """Return the failure for an unreadable event in the middle of an answer; skipping it would lose text."""
+    return Failure(ModelError(f"{endpoint.provider.title} sent an unreadable event; try again"))
 
 
-def broken_off(endpoint: Endpoint) -> Failure:
-    """Explain an answer that the provider ended with an error and no text about it."""
+def stopped_by_server(endpoint: Endpoint) -> Failure:
+    """Return the failure for an answer that the provider ended with an error without a message."""
     title = endpoint.provider.title
     return Failure(
-        ModelError(f"{title} broke off the answer with an error; try again"),
+        ModelError(f"{title} stopped the answer with an error; try again"),
         worth_retrying=True,
-        reason=f"{title} broke off",
+        reason=f"{title} closed the connection",
     )
 
 
-def silent(endpoint: Endpoint, seconds: float, *, began: bool) -> Failure:
-    """Explain a server that takes the question and says nothing; asking again would wait as long again."""
+def response_timeout(endpoint: Endpoint, seconds: float, *, started: bool) -> Failure:
+    """Return the failure for a server that sends nothing; it is not retried, because that would wait as long again."""
     title = endpoint.provider.title
-    what = "fell silent in the middle of the answer" if began else "did not begin to answer"
+    what = "sent no more of the answer" if started else "sent no response"
     return Failure(
         ModelUnreachable(f"{title} {what} for {seconds:g} s; try again or choose another model")
     )
 
 
-def said_in(body: str, api_key: str) -> str:
-    """Return what an error body says, as one line without the key; empty when it says nothing."""
-    text = _message_in(body)
+def error_message(body: str, api_key: str) -> str:
+    """Return the message of an error body as one line without the API key; empty if there is none."""
+    text = _error_text(body)
     text = redact(one_line(_masked(text, api_key)), {})
     text = " ".join(text.split()).rstrip(".")
     return text if len(text) <= _DETAIL_LENGTH else text[: _DETAIL_LENGTH - 1] + "…"
 
 
 def _masked(text: str, api_key: str) -> str:
-    # A dummy key such as "x" or "none" is part of many words.
+    # A placeholder such as "x" or "none" is part of many words.
     return text.replace(api_key, "[key]") if len(api_key) >= _SHORTEST_KEY else text
 
 
-def _message_in(body: str) -> str:
+def _error_text(body: str) -> str:
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):
         return _page_title(body) if "<" in body else body
-    for _ in range(4):  # bounded: [{"error": {"message": {"detail": ...}}}] has been seen
+    for _ in range(4):  # limited: [{"error": {"message": {"detail": ...}}}] has been seen
         if isinstance(value, str):
             return value
         if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""The connection to a Chat Completions server: the client of the `openai` library, with headers of our own making."""
+"""The HTTP client for OpenAI-compatible servers: the client of the `openai` library with restricted headers."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from omniagent_cli.agent.models.failures import (
     Failure,
-    cut_off,
-    no_tls,
+    connection_closed,
     proxy_refused,
+    tls_failure,
     unknown_host,
     unreachable,
     untrusted_certificate,
@@ -45,25 +45,25 @@ PLAIN_HEADERS = frozenset(
 )
 
 
-def connection_failure(endpoint: Endpoint, error: BaseException, *, began: bool) -> Failure:
-    """Explain what went wrong with a connection; `began` when an answer had come in part."""
+def connection_failure(endpoint: Endpoint, error: BaseException, *, started: bool) -> Failure:
+    """Return the failure for a connection error; `started` is True once part of the answer has arrived."""
     import httpx2
     import openai
 
     causes = [error, *_causes(error)]
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
         return untrusted_certificate(endpoint)
-    if began:
-        return cut_off(endpoint)
+    if started:
+        return connection_closed(endpoint)
     if any(isinstance(cause, ssl.SSLError) for cause in causes):
-        return no_tls(endpoint)
+        return tls_failure(endpoint)
     if any(isinstance(cause, socket.gaierror) for cause in causes):
         return unknown_host(endpoint)
     if refused := [cause for cause in causes if isinstance(cause, httpx2.ProxyError)]:
         return proxy_refused(endpoint, str(refused[0]))
     if isinstance(error, openai.APITimeoutError):
-        return unreachable(endpoint, "no connection in time")
-    return unreachable(endpoint, "no connection")
+        return unreachable(endpoint, "connection timed out")
+    return unreachable(endpoint, "connection failed")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -74,20 +74,18 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def new_client(endpoint: Endpoint) -> openai.AsyncOpenAI:
-    """Make a client for one server; it belongs to the running event loop.
+    """Return a client for one server; it belongs to the running event loop.
 
     Raises:
-        ModelUnreachable: there is no key where one is needed.
-        ModelRefused: the key is none.
-        ConfigError: the proxy named in the environment cannot be used.
+        ModelUnreachable: the provider needs an API key and none is set.
+        ModelRefused: the API key has characters that a header cannot hold.
+        ConfigError: the proxy in the environment is unusable.
     """
     import httpx2
     import openai
 
     if not endpoint.api_key and endpoint.needs_key:
-        raise ModelUnreachable(
-            f"there is no key for {endpoint.provider.title}; {endpoint.key_advice}"
-        )
+        raise ModelUnreachable(f"no API key for {endpoint.provider.title}; {endpoint.key_advice}")
     if endpoint.api_key:
         try:
             check_key(endpoint.api_key)
@@ -95,15 +93,16 @@ def new_client(endpoint: Endpoint) -> openai.AsyncOpenAI:
             raise ModelRefused(
                 f"{endpoint.provider.title}: {error}; {endpoint.key_advice}"
             ) from error
-    timeout = openai.Timeout(None, connect=CONNECT_SECONDS)  # silence is judged by us, per token
+    timeout = openai.Timeout(None, connect=CONNECT_SECONDS)  # the engine applies timeouts per token
     http_client = http_client_for(
         endpoint,
         openai.DefaultAsyncHttpxClient,
         timeout=timeout,
-        event_hooks={"request": [_header_hook(endpoint)], "response": [bounding(httpx2)]},
+        event_hooks={"request": [_header_hook(endpoint)], "response": [size_limit_hook(httpx2)]},
     )
     return openai.AsyncOpenAI(
-        api_key=endpoint.api_key or "none",  # the library insists; the hook takes it away again
+        api_key=endpoint.api_key
+        or "none",  # the library requires a key; the request hook removes it
         base_url=endpoint.base_url,
         http_client=http_client,
         timeout=timeout,
@@ -112,34 +111,34 @@ def new_client(endpoint: Endpoint) -> openai.AsyncOpenAI:
 
 
 def http_client_for(endpoint: Endpoint, make: Callable[..., Client], **options: Any) -> Client:
-    """Make the HTTP client of a library that asks a server, with what is the same for all of them.
+    """Return an HTTP client with the proxy, TLS and redirect settings that all libraries share.
 
     Raises:
-        ConfigError: the proxy named in the environment cannot be used.
-        ModelUnreachable: the certificates named in the environment cannot be used.
+        ConfigError: the proxy in the environment is unusable.
+        ModelUnreachable: the certificates in the environment are unusable.
     """
     secure = endpoint.base_url.startswith("https:")
     try:
         return make(
             # Proxy variables apply to loopback too, where no proxy can help.
             trust_env=not is_loopback(endpoint.base_url),
-            # There is no TLS on http, and loading the trust store takes as long as a short answer.
+            # http needs no TLS, and loading the trust store takes as long as a short answer.
             verify=(tls_context() or True) if secure else False,
-            # A conversation goes where the person said, not where a server points.
+            # Messages go to the configured server, not to a redirect target.
             follow_redirects=False,
             **options,
         )
     except (ImportError, ValueError) as error:
-        proxy = proxy_for(endpoint.base_url) or "the proxy named in the environment"
-        why = "it needs the package socksio; install it, or" if "socksio" in str(error) else ""
-        raise ConfigError(f"{proxy} cannot be used; {why or 'correct or'} unset it") from error
+        proxy = proxy_for(endpoint.base_url) or "the proxy of the environment"
+        why = "install the package socksio or" if "socksio" in str(error) else ""
+        raise ConfigError(f"cannot use {proxy}; {why or 'correct or'} unset it") from error
 
 
 def _header_hook(endpoint: Endpoint) -> Callable[[httpx2.Request], Awaitable[None]]:
-    """Make what decides the headers of every request.
+    """Return the hook that restricts the headers of every request.
 
-    The library adds facts about this machine, and from OPENAI_ORG_ID, OPENAI_PROJECT_ID and
-    OPENAI_CUSTOM_HEADERS what is meant for OpenAI, to every request to whatever address.
+    The library adds facts about this machine to every request, and sends the values of OPENAI_ORG_ID,
+    OPENAI_PROJECT_ID and OPENAI_CUSTOM_HEADERS to any server.
     """
     is_openai = endpoint.provider.name == "openai"
 
@@ -148,7 +147,7 @@ def _header_hook(endpoint: Endpoint) -> Callable[[httpx2.Request], Awaitable[Non
             if not is_openai or name.startswith("x-stainless"):
                 del request.headers[name]
         request.headers["user-agent"] = "omniagent"
-        request.headers["accept-encoding"] = "identity"  # bounds below count what comes
+        request.headers["accept-encoding"] = "identity"  # the size limits count undecoded bytes
         if endpoint.api_key:
             request.headers["authorization"] = f"Bearer {endpoint.api_key}"
         else:
@@ -157,45 +156,47 @@ def _header_hook(endpoint: Endpoint) -> Callable[[httpx2.Request], Awaitable[Non
     return decide
 
 
-def bounding(
-    library: ModuleType, came: Callable[[], None] = lambda: None
+def size_limit_hook(
+    library: ModuleType, on_bytes: Callable[[], None] = lambda: None
 ) -> Callable[[Any], Awaitable[None]]:
-    """Make what keeps a server from filling the memory: libraries read an error whole, and a line until it ends.
+    """Return a hook that limits the size of responses: libraries read errors whole, and lines of any length.
 
     Args:
-        library: the HTTP library; its old and its new one are alike.
-        came: called when something of an answer has come.
+        library: the HTTP library, httpx or httpx2.
+        on_bytes: callback for received bytes of an answer.
     """
-    # Made here, because the class it has to be one of is imported late.
-    kind = type("Bounded", (_Bounded, library.AsyncByteStream), {})
+    # Created here, because its base class is imported late.
+    kind = type("Bounded", (_LimitedStream, library.AsyncByteStream), {})
 
-    async def bound(response: Any) -> None:
-        packed = "content-encoding" in response.headers  # though it was asked for as it is
-        limit = _PACKED_BYTES if packed else _ANSWER_BYTES
-        error = library.ReadError("the answer is longer than any answer is")
+    async def limit_response(response: Any) -> None:
+        encoded = (
+            "content-encoding" in response.headers
+        )  # although the request asks for no encoding
+        limit = _PACKED_BYTES if encoded else _ANSWER_BYTES
+        error = library.ReadError("the response exceeds the size limit")
         if isinstance(response.stream, library.AsyncByteStream):
             whole = response.is_success
             bounds = (limit, error) if whole else (_ERROR_BYTES, None)
-            response.stream = kind(response.stream, came, *bounds)
+            response.stream = kind(response.stream, on_bytes, *bounds)
 
-    return bound
+    return limit_response
 
 
-class _Bounded:
-    """The bytes of an answer, up to a limit; what is over it is left out, or an error."""
+class _LimitedStream:
+    """The bytes of a response up to a limit; the rest is dropped or raises an error."""
 
     def __init__(
-        self, stream: Any, came: Callable[[], None], limit: int, error: Exception | None
+        self, stream: Any, on_bytes: Callable[[], None], limit: int, error: Exception | None
     ) -> None:
         self._stream = stream
-        self._came = came
+        self._on_bytes = on_bytes
         self._limit = limit
         self._error = error
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         left = self._limit
         async for data in self._stream:
-            self._came()
+            self._on_bytes()
             yield data[:left]
             left -= len(data)
             if left <= 0 and self._error is not None:

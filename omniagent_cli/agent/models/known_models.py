@@ -125,8 +125,8 @@ class KnownModels:
         if len(found) == 1:
             return found[0]
         if len(found) > 1:
-            raise _wrong(
-                f"several providers have the model {_quoted(name)}: {', '.join(found)}; name one",
+            raise _invalid(
+                f"several providers have the model {_quoted(name)}: {', '.join(found)}; choose one",
                 origin,
             )
         if ":" in name:
@@ -137,9 +137,9 @@ class KnownModels:
         hint = (
             f"did you mean {' or '.join(meant[:4])}?"
             if meant
-            else "write provider:name, such as openai:gpt-6.1-sol, or run `omniagent models list`"
+            else "write provider:name, for example openai:gpt-6.1-sol, or run `omniagent models list`"
         )
-        raise _wrong(f"unknown model {_quoted(name)}; {hint}", origin)
+        raise _invalid(f"unknown model {_quoted(name)}; {hint}", origin)
 
     def _preferring(self, name: str) -> list[str]:
         """Return ``provider:name`` of the providers without a known list whose preferences match a name."""
@@ -170,7 +170,7 @@ def is_bare(text: str) -> bool:
 
 
 def _matching(pattern: str, names: Iterable[str]) -> list[str]:
-    """Return the names that a preference means, the newest version first."""
+    """Return the names that a preference matches, the newest version first."""
     found = [name for name in names if fnmatchcase(name, pattern)]
     return sorted(found, key=_version, reverse=True)
 
@@ -200,5 +200,5 @@ def _quoted(text: str) -> str:
     return f'"{one_line(text[:80])}"'
 
 
-def _wrong(message: str, origin: str) -> UsageError:
+def _invalid(message: str, origin: str) -> UsageError:
     return ConfigError(f"{origin}: {message}") if origin else UsageError(message)

@@ -19,8 +19,8 @@ _TOO_LONG = re.compile(
     r"|reduce the length of (?:the|your) (?:messages|prompt|input)|exceeds the limit of \d+ tokens",
     re.IGNORECASE | re.DOTALL,
 )
-"""As OpenAI, llama.cpp, LM Studio, vLLM, Anthropic, Google, Groq, Mistral, xAI, Together, Moonshot, Alibaba, Bedrock,
-MiniMax and GitHub say it."""
+"""Messages of OpenAI, llama.cpp, LM Studio, vLLM, Anthropic, Google, Groq, Mistral, xAI, Together, Moonshot, Alibaba,
+Bedrock, MiniMax and GitHub."""
 
 _PER_MINUTE = re.compile(
     r"rate_limit_exceeded|tokens per (?:minute|day)|requests per|\b[TR]P[MD]\b", re.IGNORECASE
@@ -40,26 +40,26 @@ _LONGEST_RESET_SECONDS = 60.0
 
 
 def is_too_long(body: str) -> bool:
-    """Return True when a refusal says that the request is longer than the context of the model."""
+    """Return True if a rejection says that the request exceeds the context window of the model."""
     return not is_rate_limit(body) and _TOO_LONG.search(body) is not None
 
 
 def is_rate_limit(body: str) -> bool:
-    """Return True when a refusal names a rate, also one with the status 413 as Groq sends it."""
+    """Return True if a rejection names a rate limit, also with status 413 as Groq sends it."""
     return _PER_MINUTE.search(body) is not None
 
 
 def context_tokens(body: str) -> int | None:
-    """Return the length of the context that a refusal names, in tokens; the request it refuses is longer."""
+    """Return the context length in tokens that a rejection names, which the request exceeds."""
     numbers = [int(found.replace(",", "")) for found in _NUMBER.findall(body)]
     return min((number for number in numbers if number >= _LEAST_CONTEXT), default=None)
 
 
 def retry_after(headers: Mapping[str, str], body: str, now: datetime) -> float | None:
-    """Return the seconds a provider asks to wait, from its headers or its text; None when it names none.
+    """Return the wait in seconds that a provider requests in its headers or its text, or None.
 
     In order: ``retry-after-ms``, ``retry-after`` (seconds or an HTTP date), Google's ``retryDelay``, words ("Please
-    try again in 2.5s"), and ``x-ratelimit-reset-*`` of what is used up.
+    try again in 2.5s"), and ``x-ratelimit-reset-*`` of exhausted limits.
     """
     if (milliseconds := _number(headers.get("retry-after-ms"))) is not None:
         return milliseconds / 1000
@@ -80,7 +80,7 @@ def retry_after(headers: Mapping[str, str], body: str, now: datetime) -> float |
 
 
 def _resets(headers: Mapping[str, str], now: datetime) -> Iterator[float]:
-    """Yield when each limit that is used up is whole again; a longer wait says nothing about the next request.
+    """Yield the seconds until each exhausted limit resets; a longer wait is unrelated to the next request.
 
     https://platform.openai.com/docs/guides/rate-limits#rate-limits-in-headers
     """
@@ -94,7 +94,7 @@ def _resets(headers: Mapping[str, str], now: datetime) -> Iterator[float]:
 
 
 def _moment(text: str, now: datetime) -> float | None:
-    """Read a span such as ``6m0s`` or ``2.5``, or a time in RFC 3339."""
+    """Parse a duration such as ``6m0s`` or ``2.5``, or a time in RFC 3339."""
     if (seconds := _number(text)) is not None:
         return seconds
     if _SPAN.match(text):
@@ -106,7 +106,7 @@ def _moment(text: str, now: datetime) -> float | None:
 
 
 def _seconds(text: str) -> float:
-    """Add up a span in words or letters: ``1m30.5s``, ``20 seconds``, ``500ms``."""
+    """Sum a duration in words or letters: ``1m30.5s``, ``20 seconds``, ``500ms``."""
     short = re.sub(r"milliseconds?", "ms", text.lower())
     return sum(float(number) * _UNITS[unit] for number, unit in _SPAN.findall(short))
 

@@ -1,4 +1,4 @@
-"""What providers offer: their lists of models, asked for all at once."""
+"""The model lists of several providers, requested in parallel."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from omniagent_cli.agent.models.model_listing import ListedModel, list_entries
 from omniagent_cli.agent.models.providers import Provider
 from omniagent_cli.errors import ModelUnreachable, OmniAgentError
 
-ASK_SECONDS = 5.0
+LIST_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """Whom to ask, where, and with which key.
+class CatalogSource:
+    """A provider to request a list from: its address and key.
 
     Attributes:
-        origin: why it can be used: where its key is, or its address.
+        origin: the source of its key, or its address.
     """
 
     provider: Provider
@@ -29,27 +29,29 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
-    """What one of them answered; `error` when it did not."""
+class ProviderModels:
+    """The models of one provider, or the error of the request."""
 
-    source: Source
+    source: CatalogSource
     models: tuple[ListedModel, ...] = ()
     error: OmniAgentError | None = None
 
 
-def ask_all(sources: Sequence[Source], *, timeout_seconds: float = ASK_SECONDS) -> list[Offer]:
-    """Ask everybody at once; who is slow or fails holds nobody else up.
+def list_all(
+    sources: Sequence[CatalogSource], *, timeout_seconds: float = LIST_SECONDS
+) -> list[ProviderModels]:
+    """Request all lists in parallel; a slow or failing provider does not delay the others.
 
     Returns:
-        An offer for each source, in their order.
+        The result for each source, in their order.
     """
-    found: dict[int, Offer] = {}
+    found: dict[int, ProviderModels] = {}
     deadline = time.monotonic() + timeout_seconds
 
-    def ask(number: int, source: Source) -> None:
-        found[number] = _asked(source, timeout_seconds)
+    def ask(number: int, source: CatalogSource) -> None:
+        found[number] = _request(source, timeout_seconds)
 
-    # Daemons: a server that drips its answer must not hold up the end of the program.
+    # Daemon threads: a server that sends its response slowly must not delay the exit.
     threads = [threading.Thread(target=ask, args=pair, daemon=True) for pair in enumerate(sources)]
     for thread in threads:
         thread.start()
@@ -57,12 +59,12 @@ def ask_all(sources: Sequence[Source], *, timeout_seconds: float = ASK_SECONDS) 
         thread.join(max(0.0, deadline - time.monotonic()))
     answered = found.copy()
     return [
-        answered.get(number) or _too_slow(source, timeout_seconds)
+        answered.get(number) or _timed_out(source, timeout_seconds)
         for number, source in enumerate(sources)
     ]
 
 
-def _asked(source: Source, timeout_seconds: float) -> Offer:
+def _request(source: CatalogSource, timeout_seconds: float) -> ProviderModels:
     try:
         models = list_entries(
             source.provider,
@@ -71,10 +73,10 @@ def _asked(source: Source, timeout_seconds: float) -> Offer:
             timeout_seconds=timeout_seconds,
         )
     except OmniAgentError as error:
-        return Offer(source, error=error)
-    return Offer(source, tuple(models))
+        return ProviderModels(source, error=error)
+    return ProviderModels(source, tuple(models))
 
 
-def _too_slow(source: Source, timeout_seconds: float) -> Offer:
-    told = f"{source.provider.title} sent no list of models within {timeout_seconds:g} s; try again"
-    return Offer(source, error=ModelUnreachable(told))
+def _timed_out(source: CatalogSource, timeout_seconds: float) -> ProviderModels:
+    message = f"{source.provider.title} sent no model list within {timeout_seconds:g} s; try again"
+    return ProviderModels(source, error=ModelUnreachable(message))

@@ -44,7 +44,7 @@ class ListedModel:
 
     @property
     def shutdown_date(self) -> date | None:
-        """The announced date of the model's shutdown; None without a readable ``shutdown_date``."""
+        """The announced shutdown date of the model; None without a readable ``shutdown_date``."""
         value = self.fields.get("shutdown_date")
         try:
             return date.fromisoformat(value[:10]) if isinstance(value, str) else None
@@ -85,7 +85,7 @@ def list_entries(
         return _native_models(provider, base_url, api_key, timeout_seconds)
     address = base_url_for(provider, base_url)
     endpoint = Endpoint(provider, "", address, api_key)
-    # Anthropic's own list has pages of 20 unless told; its OpenAI-compatible side has none.
+    # Anthropic's own list has pages of 20 by default; its compatible API has none.
     query = "?limit=1000" if provider.name == "anthropic" else ""
     url = f"{address}/models{query}"
     request = urllib.request.Request(url, headers={"User-Agent": USER_AGENT})  # noqa: S310  # checked: http or https
@@ -108,15 +108,15 @@ def list_entries(
     except (OSError, http.client.HTTPException) as error:
         untrusted = "CERTIFICATE_VERIFY_FAILED" in str(error)
         failure = untrusted_certificate(endpoint) if untrusted else None
-        raise (failure or unreachable(endpoint, "no list of models")).error from error
+        raise (failure or unreachable(endpoint, "no model list")).error from error
     return _listed(endpoint, body)
 
 
 def listing_url(provider: Provider, given: str | None, environ: Mapping[str, str]) -> str:
-    """Return the base URL of the models endpoint: on the server that gets the messages, which alone may get the key.
+    """Return the base URL of the models endpoint of the configured server, so that the key is never sent elsewhere.
 
     Raises:
-        ConfigError: the address is not an http or https URL, or holds a password.
+        ConfigError: the address is not an http or https URL, or contains a password.
     """
     native = native_url_for(provider, given, environ=environ) if provider.openai_compatible else ""
     if not native or native == provider.native_url:
@@ -142,14 +142,14 @@ def _listed(endpoint: Endpoint, body: bytes) -> list[ListedModel]:
     except (ValueError, RecursionError):
         models = None
     if models is None:
-        raise malformed(endpoint, "no list of models").error
+        raise malformed(endpoint, "no model list").error
     return models
 
 
 def _listing_headers(provider: Provider, api_key: str) -> dict[str, str]:
     if not api_key:
         return {}
-    if provider.name == "anthropic":  # its list is not part of its OpenAI-compatible side
+    if provider.name == "anthropic":  # its list is not part of its compatible API
         return {"x-api-key": api_key, "anthropic-version": "2023-06-01"}
     return {"Authorization": f"Bearer {api_key}"}
 
@@ -165,7 +165,7 @@ def _no_redirects() -> Any:
 
 
 def listed_models(listing: Any) -> list[ListedModel] | None:
-    """Read a list of models: OpenAI's shape, or Together's bare list; None if it is neither."""
+    """Parse a model list in OpenAI's shape or Together's bare list; return None for any other shape."""
     rows = listing.get("data") if isinstance(listing, dict) else listing
     if rows is None and isinstance(listing, dict) and listing.get("object") == "list":
         rows = []  # Ollama without any model
@@ -184,7 +184,7 @@ def _is_name(value: Any) -> bool:
 
 
 def _short_fields(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields beside the id, without descriptions and nested objects, which fill a cache."""
+    """Return the fields beside the id, without descriptions and nested objects, which would fill the cache."""
     return {
         key: value
         for key, value in row.items()

@@ -1,4 +1,4 @@
-"""The network settings of the environment: proxies, and the certificates to trust."""
+"""The network settings of the environment: proxies and trusted certificates."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def proxy_for(url: str) -> str:
-    """Return the proxy that requests to a URL go through, with its variable; empty when there is none."""
+    """Return the proxy of requests to a URL, with its variable; empty if there is none."""
     from urllib.request import getproxies, proxy_bypass
 
     parts = urlsplit(url)
@@ -33,7 +33,7 @@ def proxy_for(url: str) -> str:
 
 
 def _in_network(host: str, no_proxy: str | None) -> bool:
-    """Return True for an address in one of the networks of NO_PROXY, which Python's own reader does not know."""
+    """Return True for an address in a network of NO_PROXY, which `urllib.request` does not support."""
     for entry in (no_proxy or "").split(","):
         with suppress(ValueError):
             if "/" in entry and ipaddress.ip_address(host) in ipaddress.ip_network(entry.strip()):
@@ -42,12 +42,12 @@ def _in_network(host: str, no_proxy: str | None) -> bool:
 
 
 def tls_context() -> ssl.SSLContext | None:
-    """Return what trusts the certificates of SSL_CERT_FILE or SSL_CERT_DIR; None when neither is set.
+    """Return a context that trusts the certificates of SSL_CERT_FILE or SSL_CERT_DIR; None if neither is set.
 
-    Libraries read these variables as well, but not for a server on this machine, which no proxy may come before.
+    Libraries read these variables too, but not with ``trust_env=False``, which local servers need.
 
     Raises:
-        ModelUnreachable: the file cannot be used, or SSLKEYLOGFILE cannot be written.
+        ModelUnreachable: the file is unusable, or SSLKEYLOGFILE is not writable.
     """
     import ssl
 
@@ -62,9 +62,9 @@ def tls_context() -> ssl.SSLContext | None:
         if key_log:
             probe.keylog_filename = key_log
     except OSError as error:
-        why = "no certificate in it" if isinstance(error, ssl.SSLError) else error.strerror
+        why = "contains no certificate" if isinstance(error, ssl.SSLError) else error.strerror
         raise ModelUnreachable(
-            f"{variable[0]}={one_line(variable[1] or '')} cannot be used ({why}); correct or unset it"
+            f"cannot use {variable[0]}={one_line(variable[1] or '')} ({why}); correct or unset it"
         ) from error
     if file or directory:
         return ssl.create_default_context(cafile=file or None, capath=directory or None)

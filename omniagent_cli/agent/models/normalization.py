@@ -1,7 +1,7 @@
-"""The history in a form that every server accepts: what is sent is made valid, what is stored stays as it came.
+"""Normalization of the history for requests: sent messages are made valid, stored ones stay unchanged.
 
-Pure functions over messages in the shape of Chat Completions, shared by all protocols. `normalized` is for any of
-them, `alternating` for those whose chat templates refuse two messages of one side in a row.
+Pure functions over messages in the shape of Chat Completions. `normalized` is for all protocols, `alternating` for
+those whose chat templates reject two messages of one side in a row.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from omniagent_cli.json_format import dump
 from omniagent_cli.models import content_text, other_parts, part_label
 
 UNFINISHED = "(This turn was interrupted before an answer.)"
-"""Sent between a tool result and the next question, where a turn ended among its tools: templates want an answer there."""
+"""Inserted between a tool result and the next user message after an interrupted turn: templates require an answer there."""
 
 EMPTY = "(empty message)"
-"""Sent for a question without a text, as imports have them: providers refuse an empty one."""
+"""Sent for a user message without text, as imports contain them: providers reject an empty one."""
 
 INVALID_ARGUMENTS = "invalid_arguments"
 """The only argument of a call whose arguments are not a JSON object: the text that the model wrote."""
@@ -59,13 +59,13 @@ def normalized(
 def alternating(
     messages: Sequence[Mapping[str, Any]], *, merge_answers: bool = True
 ) -> list[dict[str, Any]]:
-    """Return messages whose sides alternate: one system message at the start, and neighbours of one side merged.
+    """Return messages with alternating sides: one system message at the start, and neighbours of one side merged.
 
-    A question that got no answer is merged into its successor; one that is repeated word for word is sent once.
+    A user message without an answer is merged into the next one; repeated ones are sent once.
 
     Args:
-        messages: valid ones; see `normalized`.
-        merge_answers: False leaves neighbouring answers, for a protocol that sends their signed parts.
+        messages: valid messages; see `normalized`.
+        merge_answers: False keeps neighbouring answers apart, for a protocol that sends their signed parts.
     """
     system = [message for message in messages if message.get("role") == "system"]
     merged = [_merged(system)] if system else []
@@ -87,11 +87,11 @@ def alternating(
 def without_parts(
     messages: Sequence[Mapping[str, Any]], kinds: Collection[str]
 ) -> list[dict[str, Any]]:
-    """Return messages with a note in the place of each content part of these types, but for the last question.
+    """Return messages with a note in place of each content part of these types, except in the last user message.
 
     Args:
         messages: the newest question is the last message of the user.
-        kinds: such as ``image_url``; what a model was found to refuse.
+        kinds: the rejected types, such as ``image_url``.
     """
     last = max((n for n, m in enumerate(messages) if m.get("role") == "user"), default=-1)
     return [
@@ -101,7 +101,7 @@ def without_parts(
 
 
 def without_system(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return messages with the system messages at the start of the first question, for templates that have no such role."""
+    """Return messages with the system messages merged into the first user message, for templates without such a role."""
     system = [message for message in messages if message.get("role") == "system"]
     rest = [dict(message) for message in messages if message.get("role") != "system"]
     first = {"role": "user", "content": content_text(_merged(system)["content"])} if system else {}
@@ -109,7 +109,7 @@ def without_system(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]
 
 
 def has_parts(message: Mapping[str, Any], kinds: Collection[str]) -> bool:
-    """Return True when a message has a content part of one of these types."""
+    """Return True if a message has a content part of one of these types."""
     return any(part.get("type") in kinds for part in other_parts(message.get("content") or ""))
 
 
@@ -133,12 +133,12 @@ def _valid_text(text: str) -> str:
 
 
 def valid_tool_name(name: str, tool_names: Collection[str] = ()) -> str:
-    """Return the tool that a name means, else a legal form of the name."""
+    """Return the tool that a name refers to, or a legal form of the name."""
     return resolve_tool_name(name, tool_names) or legal_tool_name(name)
 
 
 def valid_arguments(text: str) -> str:
-    """Return arguments as the JSON object that providers and chat templates parse; an object stays as it was written."""
+    """Return arguments as a JSON object, as providers and chat templates require; an object is returned unchanged."""
     if not text.strip():
         return "{}"
     try:
@@ -168,10 +168,10 @@ def _call(call: Mapping[str, Any], tool_names: Collection[str]) -> dict[str, Any
 
 
 class _UniqueIds:
-    """The ids of calls, each used once, and the results that belong to them.
+    """Generator of unique call ids that also renames the results of the calls.
 
-    Servers that number the calls of each answer give the same ids in every round. The same history gives the same
-    ids, so that what a provider cached stays valid.
+    Some servers give the same ids in every answer. The new ids depend on the history alone, so that the prompt cache
+    of the provider stays valid.
     """
 
     def __init__(self) -> None:
@@ -198,7 +198,7 @@ class _UniqueIds:
 
 
 def _merged(run: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return messages of one side as one; what came last decides on its other keys."""
+    """Return messages of one side merged into one; other keys come from the last."""
     if len(run) == 1:
         return dict(run[0])
     merged = {key: value for message in run for key, value in message.items()}

@@ -1,4 +1,4 @@
-"""One question to a model outside of any turn: nothing of it is stored, no tool is offered."""
+"""A single request to a model outside of any turn, without tools and without storing anything."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from omniagent_cli.errors import ModelError, ModelUnreachable
 from omniagent_cli.text.sanitize import one_line
 
 _THOUGHTS = re.compile(r"\A\s*<think(?:ing)?>.*?</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
-"""How some local models think aloud before they answer."""
+"""Thinking that some local models put in front of the answer."""
 
 
 async def ask_once(
     engine: Engine, messages: Sequence[Mapping[str, Any]], settings: ModelSettings
 ) -> Finished:
-    """Return the model's whole answer, without what it thought aloud before.
+    """Return the complete answer of the model, without its thinking.
 
-    The limit on the length of answers, and their schema, are for people's questions, and are left out here.
+    The user's limit on answer length and the schema do not apply here.
 
     Raises:
-        ModelError: there is none, or not all of it.
+        ModelError: the answer is missing or incomplete.
     """
     finished: Finished | None = None
     stream = engine.stream(messages, (), replace(settings, max_tokens=None, schema=None))
@@ -40,5 +40,5 @@ async def ask_once(
         raise ModelError(f"{name} was stopped by {why}")
     text = _THOUGHTS.sub("", finished.text).strip()
     if not text:
-        raise ModelError(f"{name} gave an empty answer")
+        raise ModelError(f"{name} returned an empty answer")
     return replace(finished, text=text)

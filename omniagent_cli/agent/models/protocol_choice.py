@@ -1,7 +1,7 @@
-"""The engine of OpenAI-compatible servers: Responses or Chat Completions, whichever a server speaks.
+"""Protocol selection for OpenAI-compatible servers: the Responses API or Chat Completions.
 
 OpenAI is called through Responses, which its current models need for tools; other addresses through Chat Completions,
-which all of them have. A server that refuses the one is called through the other in the same request.
+which all of them support. A server that rejects one is called through the other in the same request.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ _OTHER = {RESPONSES: CHAT, CHAT: RESPONSES}
 def engine_for(
     endpoint: Endpoint, *, api: str | None = None, memory: ProtocolMemory | None = None
 ) -> ProtocolEngine:
-    """Make the engine of an endpoint.
+    """Return the engine of an endpoint.
 
     Args:
         endpoint: the server and the model.
         api: ``responses`` or ``chat``, to try first; None decides by the address.
-        memory: the protocols that servers were found to speak; by default only this engine remembers them.
+        memory: the protocols learned from servers; by default only this engine remembers them.
 
     Raises:
         UsageError: unknown protocol.
@@ -57,7 +57,7 @@ def default_protocol(endpoint: Endpoint) -> str:
 
 
 class ProtocolEngine:
-    """One model at one address; see `omniagent_cli.agent.events.Engine`."""
+    """The engine of one model at one address; see `omniagent_cli.agent.events.Engine`."""
 
     def __init__(
         self,
@@ -92,10 +92,10 @@ class ProtocolEngine:
         tools: Sequence[Mapping[str, Any]],
         settings: ModelSettings,
     ) -> AsyncGenerator[EngineEvent, None]:
-        """Send one request, and send it through the other protocol when the server rejects this one.
+        """Send a request, and send it through the other protocol if the server rejects this one.
 
         Raises:
-            ModelError: the provider did not answer properly.
+            ModelError: the request failed.
         """
         first = self.protocol
         try:
@@ -107,7 +107,7 @@ class ProtocolEngine:
             refused = error
         other = self._engine(_OTHER[first])
         yield Notice(
-            f"{one_line(self.endpoint.model)} is called through {other.protocol}: {refused}",
+            f"{one_line(self.endpoint.model)} does not support this protocol; using {other.protocol}: {refused}",
             detail=True,
         )
         try:

@@ -1,4 +1,4 @@
-"""What servers were found to speak and to refuse, remembered for a day: in this process, and in a file if one is named."""
+"""Memory of the protocols and options that servers support, kept for a day in this process and optionally in a file."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ KEPT_SECONDS = 86_400.0
 
 
 class ProtocolMemory:
-    """Short texts by key: the protocol of a model at an address, or the options that it refuses.
+    """Short texts by key: the protocol of a model at an address, or the options that it rejects.
 
     Args:
-        path: a file that other processes share; what is wrong with it is ignored, for it can be learned again.
+        path: a file shared by processes; errors are ignored, because its content can be learned again.
         clock: the time in seconds since the epoch.
     """
 
@@ -29,13 +29,13 @@ class ProtocolMemory:
         self._known: dict[str, list[Any]] | None = None
 
     def get(self, key: str) -> str | None:
-        """Return what is remembered under a key; None when there is nothing, or not any more."""
+        """Return the value of a key; None if it is missing or expired."""
         value, learned_at = self._entries().get(key, ("", 0.0))
         fresh = 0 <= self._clock() - learned_at < KEPT_SECONDS
         return value if value and fresh else None
 
     def set(self, key: str, value: str | None) -> None:
-        """Remember a value from now on; None forgets it."""
+        """Store a value; None removes it."""
         known = self._entries()
         known.pop(key, None)
         if value is not None:

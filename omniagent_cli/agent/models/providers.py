@@ -1,4 +1,4 @@
-"""Providers: the table of where models are, and the names by which people call them."""
+"""Providers: their addresses, keys, quirks and preferred models, and the syntax of model names."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from omniagent_cli.errors import ConfigError, UsageError
 from omniagent_cli.text.sanitize import one_line
 
 RECALL = "recall"
-"""The built-in answerer: a model's name without a provider."""
+"""The name of the built-in engine, written without a provider."""
 
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """One place that speaks Chat Completions.
+    """A service or local server that offers models.
 
     Attributes:
-        key_variables: environment variables that hold its key, in order; the first one is recommended.
-        base_url_variable: the variable with which its own tools set another address.
-        preferences: a model, then further ones or `fnmatch` patterns, from the libraries of December 2026; local: none.
-        local: a server on this machine, which needs no key. `keyless_on_loopback`: nor is one sent to it there.
-        echoes_thinking: refuses to go on after a tool call unless its own thinking is sent back.
-        echoes: keys of its own answers that it wants back as they were.
-        obeys_schema: holds every model to a JSON schema; the others may ignore it, and are told in words too.
-        seed_name: what it calls the seed.
-        openai_compatible: has an address with Chat Completions or Responses.
-        native_url: its address in its own protocol (extra ``[providers]``); empty if it has none.
-        native_url_variable: the variable by which its own tools move that to another address.
-        native_library: what `pydantic-ai` asks it with.
-        caches_on_request: it caches prompts only on request, in its own protocol.
+        key_variables: environment variables for the API key, in order of precedence; the first one is recommended.
+        base_url_variable: the environment variable with which the provider's own tools set another address.
+        preferences: a model, then further models or `fnmatch` patterns, as of December 2026; empty for local servers.
+        local: it runs on this machine and needs no key. `keyless_on_loopback`: it is sent no key there.
+        echoes_thinking: it rejects the request after a tool call without its own thinking.
+        echoes: keys of its answers to send back unchanged.
+        enforces_schema: it enforces a JSON schema for every model; otherwise the schema is also sent as an instruction.
+        seed_name: its name of the seed option.
+        openai_compatible: it supports Chat Completions or Responses.
+        native_url: the address of its own protocol (extra ``[providers]``); empty if there is none.
+        native_url_variable: the environment variable that overrides `native_url` in its own tools.
+        native_library: the module that `pydantic-ai` needs for it.
+        caches_on_request: its own protocol caches prompts only on request.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Provider:
     keyless_on_loopback: bool = False
     echoes_thinking: bool = False
     echoes: tuple[str, ...] = ()
-    obeys_schema: bool = True
+    enforces_schema: bool = True
     seed_name: str = "seed"
     openai_compatible: bool = True
     native_url: str = ""
@@ -57,13 +57,13 @@ class Provider:
 
     @property
     def default_model(self) -> str:
-        """The first preference, for when the provider's list is unknown; empty without preferences."""
+        """The first preference, used while the provider's list is unknown; empty without preferences."""
         return self.preferences[0] if self.preferences else ""
 
     @property
     def key_advice(self) -> str:
-        """How to give its key, as the end of a sentence."""
-        return f"give one with `omniagent keys set {self.name}`, or set {self.key_variables[0]}"
+        """The advice on setting a key, as the end of a sentence."""
+        return f"set one with `omniagent keys set {self.name}` or set {self.key_variables[0]}"
 
 
 _BEDROCK = "https://bedrock-runtime.{region}.amazonaws.com"
@@ -85,7 +85,7 @@ PROVIDERS: Mapping[str, Provider] = {
             "https://api.anthropic.com/v1",
             ("ANTHROPIC_API_KEY",),
             ("claude-sonnet-5-5", "claude-sonnet-*", "claude-haiku-*", "claude-opus-*"),
-            obeys_schema=False,
+            enforces_schema=False,
             native_url="https://api.anthropic.com",
             native_url_variable="ANTHROPIC_BASE_URL",
             native_library="anthropic",
@@ -127,7 +127,7 @@ PROVIDERS: Mapping[str, Provider] = {
             "Amazon Bedrock",
             _BEDROCK.format(region="REGION"),
             ("AWS_BEARER_TOKEN_BEDROCK",),
-            obeys_schema=False,
+            enforces_schema=False,
             openai_compatible=False,
             native_url=_BEDROCK.format(region="REGION"),
             native_url_variable="AWS_ENDPOINT_URL_BEDROCK_RUNTIME",
@@ -140,7 +140,7 @@ PROVIDERS: Mapping[str, Provider] = {
             ("OPENROUTER_API_KEY",),
             ("openrouter/auto",),
             echoes=("reasoning_details",),
-            obeys_schema=False,
+            enforces_schema=False,
         ),
         Provider(
             "deepseek",
@@ -149,7 +149,7 @@ PROVIDERS: Mapping[str, Provider] = {
             ("DEEPSEEK_API_KEY",),
             ("deepseek-flash", "deepseek-v4-pro", "deepseek-*"),
             echoes_thinking=True,
-            obeys_schema=False,
+            enforces_schema=False,
         ),
         Provider(
             "xai", "xAI", "https://api.x.ai/v1", ("XAI_API_KEY",), ("grok-4.7", "grok-[0-9].[0-9]")
@@ -192,7 +192,7 @@ ALIASES: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class ModelName:
-    """A provider and one of its models; `model` is empty when only a local server was named."""
+    """A provider and one of its models; `model` is empty if only a local server was named."""
 
     provider: Provider
     model: str
@@ -203,12 +203,12 @@ class ModelName:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where and as whom to ask one model.
+    """The address, model and API key of requests.
 
     Attributes:
-        base_url: without a slash at its end, as `base_url_for` returns it.
-        api_key: empty when there is none; then none is sent.
-        native: it is asked in the provider's own protocol.
+        base_url: without a trailing slash, as returned by `base_url_for`.
+        api_key: the API key; none is sent if it is empty.
+        native: the provider's own protocol is used.
     """
 
     provider: Provider
@@ -218,53 +218,55 @@ class Endpoint:
     native: bool = False
 
     @property
-    def is_its_own(self) -> bool:
-        """Whether this is the provider's own address."""
+    def is_default_address(self) -> bool:
+        """True for the provider's own address."""
         own = self.provider.native_url if self.native else self.provider.base_url
         return self.base_url == own
 
     @property
     def needs_key(self) -> bool:
-        """Whether asking without a key is pointless: the provider's own address, on the net."""
-        return not self.provider.local and self.is_its_own
+        """True if the provider rejects requests without a key: its own address on the internet."""
+        return not self.provider.local and self.is_default_address
 
     @property
     def key_advice(self) -> str:
-        """What to do about a key, as the end of a sentence."""
+        """The advice on setting a key, as the end of a sentence."""
         return self.provider.key_advice
 
 
 def find_provider(name: str, *, origin: str = "") -> Provider:
-    """Return a row of the table by name or alias, whatever the case.
+    """Return a provider by name or alias, ignoring case.
 
     Raises:
-        UsageError: there is none; names the closest. A `ConfigError` when `origin` says where it was set.
+        UsageError: unknown provider; suggests the closest. A `ConfigError` when `origin` is given.
     """
     key = name.strip().lower()
     provider = PROVIDERS.get(ALIASES.get(key, key))
     if provider is None:
-        raise _wrong(f"there is no provider {_shown(name)}{_closest(key)}", origin)
+        raise _invalid(f"unknown provider {_quoted(name)}{_closest(key)}", origin)
     return provider
 
 
 def parse_model(text: str, *, origin: str = "") -> ModelName:
-    """Read ``provider:name``; the name may hold colons itself, and a provider alone means its default.
+    """Parse ``provider:name``; the name may contain colons, and a provider alone means its default model.
 
     Args:
-        text: such as ``openai:gpt-6.1-sol``, ``ollama:llama3:8b`` or ``openai``.
-        origin: where the text was set, for the message; empty for a command line.
+        text: for example ``openai:gpt-6.1-sol``, ``ollama:llama3:8b`` or ``openai``.
+        origin: the source of the text, for the message; empty for a command line.
 
     Raises:
-        UsageError: it names no provider we know. A `ConfigError` when `origin` is given.
+        UsageError: unknown provider. A `ConfigError` when `origin` is given.
     """
     provider_name, colon, model = text.strip().partition(":")
     known = provider_name.lower() in PROVIDERS or provider_name.lower() in ALIASES
     if not colon and not known:
-        advice = f"write provider:name, such as openai:gpt-6.1-sol{_closest(provider_name.lower())}"
-        raise _wrong(f"{_shown(text)} is not a model; {advice}", origin)
+        advice = (
+            f"write provider:name, for example openai:gpt-6.1-sol{_closest(provider_name.lower())}"
+        )
+        raise _invalid(f"invalid model {_quoted(text)}; {advice}", origin)
     if not known and _looks_local(provider_name):
-        raise _wrong(
-            f"{_shown(text)} names no provider; perhaps ollama:{one_line(text.strip())}", origin
+        raise _invalid(
+            f"no provider in {_quoted(text)}; did you mean ollama:{one_line(text.strip())}?", origin
         )
     provider = find_provider(provider_name, origin=origin)
     return ModelName(provider, model.strip() or provider.default_model)
@@ -273,10 +275,10 @@ def parse_model(text: str, *, origin: str = "") -> ModelName:
 def base_url_for(
     provider: Provider, given: str | None = None, *, environ: Mapping[str, str] | None = None
 ) -> str:
-    """Return where to reach a provider: the address given, its variable, or its own; no slash at the end.
+    """Return the base URL of a provider without a trailing slash: the given one, its variable's, or its own.
 
     Raises:
-        ConfigError: the address is not an http or https URL, or holds a password.
+        ConfigError: the address is not an http or https URL, or contains a password.
     """
     if given:
         return check_base_url(given, "base_url")
@@ -290,14 +292,14 @@ def base_url_for(
 def native_url_for(
     provider: Provider, given: str | None = None, *, environ: Mapping[str, str] | None = None
 ) -> str:
-    """Return where to ask a provider in its own protocol; empty when Chat Completions is what it is asked in.
+    """Return the address of the provider's own protocol; empty if Chat Completions is used instead.
 
-    With the extra ``[providers]`` its own protocol is the rule, at its own address or the one its own tools are told.
-    An address that is given is one of a Chat Completions server, with the extra as without it; but for Bedrock,
-    which has no such side.
+    With the extra ``[providers]`` the own protocol is the default, at the provider's address or that of its variable.
+    A given address is that of a Chat Completions server, with or without the extra; except for Bedrock,
+    which does not support that protocol.
 
     Raises:
-        ConfigError: the address is not an http or https URL, or holds a password.
+        ConfigError: the address is not an http or https URL, or contains a password.
     """
     environ = os.environ if environ is None else environ
     if not provider.native_url or (
@@ -314,18 +316,18 @@ def native_url_for(
 
 
 def native_installed(provider: Provider) -> bool:
-    """Tell whether what asks a provider in its own protocol is there; imports none of it."""
+    """Return True if the libraries for the provider's own protocol are installed; imports none of them."""
     try:
         return all(find_spec(name) for name in ("pydantic_ai", provider.native_library))
-    except ModuleNotFoundError:  # of google.genai, where there is nothing of Google
+    except ModuleNotFoundError:  # raised for google.genai if no google package is installed
         return False
 
 
 def check_base_url(url: str, origin: str) -> str:
-    """Return the URL without the slash at its end.
+    """Return the URL without a trailing slash.
 
     Raises:
-        ConfigError: not an http or https URL with a host, or one with a user or password in it.
+        ConfigError: not an http or https URL with a host, or it contains a user or password.
     """
     url = url.strip()
     try:
@@ -335,19 +337,19 @@ def check_base_url(url: str, origin: str) -> str:
         port_is_fine = False
     if not port_is_fine or parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigError(
-            f"{origin}: this is not an address of a server; write it like http://127.0.0.1:8080/v1"
+            f"{origin}: invalid server address; write it like http://127.0.0.1:8080/v1"
         )
     if "@" in parts.netloc:
         raise ConfigError(
-            f"{origin}: an address must not hold a user or password; a key is set by the provider's variable"
+            f"{origin}: the address must not contain a user or password; set a key with the provider's variable"
         )
     if parts.query or parts.fragment or not url.isprintable() or " " in url:
-        raise ConfigError(f"{origin}: an address of a server has no ?, # or blanks")
+        raise ConfigError(f"{origin}: the address must not contain ?, # or spaces")
     return url.rstrip("/")
 
 
 def is_loopback(url: str) -> bool:
-    """Tell whether a URL can only lead to this machine."""
+    """Return True if a URL can only lead to this machine."""
     host = (urlsplit(url).hostname or "").rstrip(".").lower()
     if host == "localhost" or host.endswith(".localhost"):
         return True
@@ -359,7 +361,7 @@ def is_loopback(url: str) -> bool:
 
 
 def _ollama_url(value: str) -> str:
-    """Read OLLAMA_HOST as Ollama does: scheme, port and path are optional, and it is often the bind address."""
+    """Parse OLLAMA_HOST as Ollama does: scheme, port and path are optional, and it is often the bind address."""
     scheme, separator, rest = value.partition("://")
     if not separator:
         scheme, rest = "http", value
@@ -389,12 +391,12 @@ def _closest(name: str) -> str:
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
     if close:
         return f"; did you mean {' or '.join(close)}?"
-    return f"; the providers are {', '.join(PROVIDERS)}"
+    return f"; must be one of {', '.join(PROVIDERS)}"
 
 
-def _shown(text: str) -> str:
+def _quoted(text: str) -> str:
     return f"'{one_line(text.strip()[:80])}'"
 
 
-def _wrong(message: str, origin: str) -> UsageError:
+def _invalid(message: str, origin: str) -> UsageError:
     return ConfigError(f"{origin}: {message}") if origin else UsageError(message)

@@ -1,4 +1,4 @@
-"""The built-in answerer: no language model. It finds what was said in this session, offline and at once."""
+"""The built-in `recall` engine: not a language model, but a search in the messages of the session, offline."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 NAME = "recall"
 
 SET_UP = (
-    "To talk with a model, set a key (`omniagent keys set openai`), or start a local server such as"
-    " Ollama, and ask again; `omniagent models` shows what there is."
+    "To chat with a model, set a key (`omniagent keys set openai`) or start a local server such as"
+    " Ollama, then ask again. See `omniagent models`."
 )
 
-# Words too common to search for, in the languages most sessions are in.
+# Words too common to search for, in the languages of most sessions.
 _COMMON = frozenset(
     [
         "a",
@@ -172,13 +172,13 @@ _QUOTE_LENGTH = 300
 
 
 class Recall:
-    """Answers one session's questions from what its people said in it; see `events.Engine`.
+    """An engine that answers from the user's earlier messages in one session; see `events.Engine`.
 
     Args:
-        store: where the session is; None for a stateless question, which has nothing to look in.
+        store: the store of the session; None for a stateless question, which has nothing to search.
         session_id: the session.
-        named: the user chose it. A session is pinned to it only then.
-        keys: the keys of providers; a model that has one is suggested instead of setting a key.
+        named: the user chose `recall`; only then is the session pinned to it.
+        keys: the API keys; a model with a key is suggested instead of setting one.
     """
 
     name = NAME
@@ -198,13 +198,13 @@ class Recall:
         self.pins_sessions = named
 
     def in_session(self, store: SessionStore | None, session_id: str) -> Recall:
-        """Return the same engine over another session."""
+        """Return the same engine for another session."""
         return Recall(store, session_id, named=self.pins_sessions, keys=self._keys)
 
     async def stream(
         self,
         messages: Sequence[Mapping[str, Any]],
-        tools: Sequence[Mapping[str, Any]],  # the same call for every engine
+        tools: Sequence[Mapping[str, Any]],  # unused; the signature is the same for every engine
         settings: ModelSettings,
     ) -> AsyncIterator[EngineEvent]:
         """Answer the last message."""
@@ -215,7 +215,7 @@ class Recall:
         yield Finished("stop", text, model=NAME)
 
     async def aclose(self) -> None:
-        """Nothing is held."""
+        """Close nothing."""
 
     def _answer(self, messages: Sequence[Mapping[str, Any]]) -> str:
         asked = messages[-1] if messages else {}
@@ -227,15 +227,15 @@ class Recall:
             return f'You said {describe_age(said, utc_now())}: "{cut(" ".join(text.split()), _QUOTE_LENGTH)}"'
         if first:
             return (
-                "I am recall, no language model: I keep what you say here and find it again when you ask for it.\n"
+                "I am recall, not a language model: I save your messages and search them when you ask a question.\n"
                 f"{self._advice()}"
             )
         if "?" in question:
-            return f"I find nothing about that in this session. {self._advice()}"
-        return "Kept. Ask for it whenever you like."
+            return f"Found nothing about that in this session. {self._advice()}"
+        return "Saved. Ask about it at any time."
 
     def _advice(self) -> str:
-        """Return how to use a model: set a key, or name the model of a key that is set."""
+        """Return advice on using a model: set a key, or choose the model of an existing key."""
         from omniagent_cli.agent.models.discovery import choose_model
 
         choice = choose_model(keys=self._keys, probe=list)
@@ -244,7 +244,7 @@ class Recall:
         return f"To use a model, choose one: -m {choice.model}, or /model {choice.model} in a chat."
 
     def _find(self, question: str, asked_id: str | None) -> tuple[str, Any] | None:
-        """Return the message that shares most of the question's telling words, the newest among equals."""
+        """Return the message that shares most words with the question, ignoring common words; the newest among equals."""
         scores: Counter[tuple[str, str]] = Counter()
         times: dict[tuple[str, str], str] = {}
         for word in dict.fromkeys(word for word in words(question) if word not in _COMMON):

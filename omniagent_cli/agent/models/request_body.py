@@ -1,4 +1,4 @@
-"""What a Chat Completions server is asked: messages, tools and settings -> the body of the request."""
+"""The body of a Chat Completions request, built from messages, tools and settings."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _CALL_IDS = {
     "openai": r".{1,40}",
     "mistral": r"[a-zA-Z0-9]{9}",
 }
-"""Which ids of tool calls a provider takes; the others take any."""
+"""Allowed tool call ids by provider; the others accept any."""
 
 _OF_MISTRAL = re.compile(r"mistral|ministral|codestral|devstral|magistral|mixtral", re.IGNORECASE)
-"""Models of Mistral on other servers: their chat templates have the same rule for ids."""
+"""Mistral's models on other servers: their chat templates have the same rule for ids."""
 
 _SIGNING_GEMINI = re.compile(r"gemini-(?:[3-9]|\d\d)")
 _UNSIGNED = {"google": {"thought_signature": "skip_thought_signature_validator"}}
-"""What Google documents for calls another model made: https://ai.google.dev/gemini-api/docs/thought-signatures."""
+"""The signature that Google documents for calls of other models: https://ai.google.dev/gemini-api/docs/thought-signatures."""
 
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
-def question(
+def chat_request_body(
     endpoint: Endpoint,
     messages: Sequence[Mapping[str, Any]],
     tools: Sequence[Mapping[str, Any]],
@@ -40,20 +40,20 @@ def question(
     *,
     echo_thinking: bool = False,
 ) -> dict[str, Any]:
-    """Return the body of a request; what is None in the settings is left to the provider.
+    """Return the body of a request; settings that are None are left to the provider.
 
     Args:
         endpoint: the model and its address.
         messages: the history, with or without the keys of stored messages.
         tools: definitions in the form of Chat Completions.
         settings: the options of the request.
-        echo_thinking: the server refused a request without the thinking of earlier answers.
+        echo_thinking: the server requires the thinking of earlier answers.
     """
     valid = normalized(messages, [tool["function"]["name"] for tool in tools])
-    sent = [sendable(message, endpoint) for message in valid]
+    sent = [api_message(message, endpoint) for message in valid]
     if echo_thinking or endpoint.provider.echoes_thinking:
         sent = _with_thinking(sent, valid, endpoint)
-    if settings.schema is not None and not endpoint.provider.obeys_schema:
+    if settings.schema is not None and not endpoint.provider.enforces_schema:
         sent = with_instruction(sent, settings.schema)
     body: dict[str, Any] = {
         "model": endpoint.model,
@@ -67,8 +67,8 @@ def question(
 def _options(
     endpoint: Endpoint, tools: Sequence[Mapping[str, Any]], settings: ModelSettings
 ) -> dict[str, Any]:
-    # Only OpenAI's own newer models refuse the name that all servers know.
-    at_openai = endpoint.provider.name == "openai" and endpoint.is_its_own
+    # Only OpenAI's newer models reject the name that all servers support.
+    at_openai = endpoint.provider.name == "openai" and endpoint.is_default_address
     schema = settings.schema
     options = {
         "tools": list(tools) or None,
@@ -86,7 +86,7 @@ def with_instruction(
 ) -> list[dict[str, Any]]:
     """Return the messages with the schema as an instruction in the first one.
 
-    In one that is there already where it can be: several chat templates refuse a second system message.
+    An existing system message is extended, because several chat templates reject a second one.
     """
     told = instruction(schema)
     first = dict(messages[0]) if messages else {}
@@ -96,10 +96,10 @@ def with_instruction(
     return [{"role": "system", "content": told}, *map(dict, messages)]
 
 
-def sendable(message: Mapping[str, Any], endpoint: Endpoint) -> dict[str, Any]:
-    """Return a message with the keys of Chat Completions only, and thinking only where it came from.
+def api_message(message: Mapping[str, Any], endpoint: Endpoint) -> dict[str, Any]:
+    """Return a message with the keys of Chat Completions only, and with thinking only for its own provider.
 
-    A stored message's ``extra`` may be left in: what a provider wants back of it goes to that provider alone.
+    The ``extra`` of a stored message may be present; only its own provider receives its content.
     """
     provider = endpoint.provider.name
     sent = {key: message[key] for key in _MESSAGE_KEYS if message.get(key) is not None}
@@ -120,9 +120,9 @@ def sendable(message: Mapping[str, Any], endpoint: Endpoint) -> dict[str, Any]:
 def _with_thinking(
     sent: Sequence[dict[str, Any]], messages: Sequence[Mapping[str, Any]], endpoint: Endpoint
 ) -> list[dict[str, Any]]:
-    """Return messages with the thinking of each answer in a turn that called tools.
+    """Return messages with the thinking of each answer in a turn with tool calls.
 
-    A call of another model has none, and Moonshot refuses an empty text as a missing one, so it gets a blank:
+    Answers of other models have none, and Moonshot rejects an empty text as missing, so a blank is sent:
     https://github.com/theopenco/llmgateway/pull/2093.
     """
     echoed = []
@@ -138,19 +138,19 @@ def _with_thinking(
 
 
 def _calls(calls: Sequence[Mapping[str, Any]], endpoint: Endpoint) -> list[dict[str, Any]]:
-    signed = endpoint.provider.name == "gemini"  # the signatures of Google go back to Google alone
+    signed = endpoint.provider.name == "gemini"  # Google's signatures are sent to Google only
     keys = ("id", "type", "function") + (("extra_content",) if signed else ())
     sent = [{key: call[key] for key in keys if key in call} for call in calls]
     for call in sent:
         if "id" in call:
             call["id"] = call_id(call["id"], endpoint)
     if signed and _SIGNING_GEMINI.search(endpoint.model) and "extra_content" not in sent[0]:
-        sent[0]["extra_content"] = _UNSIGNED  # of calls side by side only the first is signed
+        sent[0]["extra_content"] = _UNSIGNED  # of parallel calls only the first is signed
     return sent
 
 
 def call_id(given: Any, endpoint: Endpoint) -> str:
-    """Return an id the provider takes; the same one for a call and its result, in every request."""
+    """Return an id that the provider accepts; equal for a call and its result, in every request."""
     rule = _CALL_IDS.get(endpoint.provider.name, "")
     if not rule and _OF_MISTRAL.search(endpoint.model):
         rule = _CALL_IDS["mistral"]

@@ -1,7 +1,7 @@
 """The body of a Responses request: messages as input items, tools, settings.
 
 Shapes: `openai.types.responses.response_create_params` and `response_input_item_param` of the `openai` library.
-History is sent whole in each request (``store: false``), with the encrypted reasoning of this model in its place.
+Each request contains the whole history (``store: false``), with the encrypted reasoning of this model in its place.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from omniagent_cli.models import content_text, part_label
 Item = dict[str, Any]
 
 ITEMS = "items"
-"""The key in a message's ``extra`` of the output items it was built from, in their order."""
+"""The key in a message's ``extra`` for the output items of the answer, in their order."""
 
 SEPARATOR = "\n\n"
-"""Between the texts of two output messages of one answer, which are one message here."""
+"""Separator between the texts of two output messages of one answer, which are stored as one message."""
 
 REASONING_KEYS = ("type", "id", "summary", "content", "encrypted_content")
 
@@ -28,12 +28,12 @@ REASONING_KEYS = ("type", "id", "summary", "content", "encrypted_content")
 def request_body(
     asked: Mapping[str, Any], endpoint: Endpoint, stale: Collection[str] = ()
 ) -> dict[str, Any]:
-    """Return the body of a request from one whose messages, tools and schema are in the shape of Chat Completions.
+    """Return the body of a Responses request from one in the shape of Chat Completions.
 
     Args:
-        asked: its other keys are sent unchanged.
+        asked: the request in the shape of Chat Completions; its other keys are kept unchanged.
         endpoint: the model and its address.
-        stale: the marks of reasoning that was refused, which is not sent again; see `mark`.
+        stale: the ids of rejected reasoning items, which are not sent again; see `reasoning_id`.
     """
     body = dict(asked)
     messages = alternating(body.pop("messages"))
@@ -53,7 +53,7 @@ def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
         "name": function["name"],
         "description": function.get("description") or "",
         "parameters": function.get("parameters") or {"type": "object", "properties": {}},
-        "strict": False,  # left out, it would be true, which takes no optional parameters
+        "strict": False,  # the default is true, which allows no optional parameters
     }
 
 
@@ -78,7 +78,7 @@ def input_items(
 
 
 def _parts(content: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield content parts in the shapes of this protocol; a part that has none is named in words."""
+    """Yield content parts in the shapes of the Responses API; a part without one becomes a text label."""
     for part in content:
         kind = part.get("type")
         inner = part.get(kind) if isinstance(kind, str) else None
@@ -96,8 +96,8 @@ def _parts(content: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
 def _answer(message: Mapping[str, Any], endpoint: Endpoint, stale: Collection[str]) -> list[Item]:
     text = content_text(message.get("content") or "")
     calls = [_call(call, endpoint) for call in message.get("tool_calls") or ()]
-    kept = own_items(message, endpoint)
-    items = _as_it_came(kept, text, calls, stale)
+    kept = stored_items(message, endpoint)
+    items = _original_items(kept, text, calls, stale)
     if items is None:
         items = [_text(text)] if text.strip() else []
         items += calls
@@ -119,7 +119,7 @@ def _call(call: Mapping[str, Any], endpoint: Endpoint) -> Item:
     }
 
 
-def own_items(message: Mapping[str, Any], endpoint: Endpoint) -> list[Item]:
+def stored_items(message: Mapping[str, Any], endpoint: Endpoint) -> list[Item]:
     """Return the output items stored with an answer of this model; an empty list for another model's answer."""
     kept = (message.get("extra") or {}).get(ITEMS)
     is_own = message.get("model") == f"{endpoint.provider.name}:{endpoint.model}"
@@ -128,15 +128,15 @@ def own_items(message: Mapping[str, Any], endpoint: Endpoint) -> list[Item]:
     return kept if all(isinstance(item, dict) for item in kept) else []
 
 
-def mark(item: Mapping[str, Any]) -> str:
-    """Return the identity of a reasoning item: its encrypted content, else its id."""
+def reasoning_id(item: Mapping[str, Any]) -> str:
+    """Return the identity of a reasoning item: its encrypted content, or else its id."""
     return str(item.get("encrypted_content") or item.get("id") or "")
 
 
-def _as_it_came(
+def _original_items(
     kept: Sequence[Item], text: str, calls: Sequence[Item], stale: Collection[str]
 ) -> list[Item] | None:
-    """Return the items of an answer in their order, with the reasoning; None when the text was changed since.
+    """Return the items of an answer in their order, with the reasoning; None if the text was edited since.
 
     Reasoning is only accepted together with the item that followed it.
     """
@@ -145,7 +145,7 @@ def _as_it_came(
     for item in kept:
         kind = item.get("type")
         if kind == "reasoning":
-            if mark(item) not in stale:
+            if reasoning_id(item) not in stale:
                 found.append({key: item[key] for key in REASONING_KEYS if key in item})
         elif kind == "message" and isinstance(length := item.get("length"), int):
             if rest is not text:

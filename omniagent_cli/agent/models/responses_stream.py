@@ -1,7 +1,7 @@
-"""One answer, built from the events of a Responses stream.
+"""The parser of a Responses stream: one answer from its events.
 
 Events: `openai.types.responses.response_stream_event` of the `openai` library; unknown ones are skipped. Servers
-differ in the ids and indexes they send, and in whether texts come as deltas, in the end, or both.
+differ in the ids and indexes they send, and in whether texts arrive as deltas, at the end, or both.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ _PIECES = {
     "response.reasoning_text": "content",
     "response.function_call_arguments": "arguments",
 }
-"""What the events of these names, with ``.delta`` or ``.done``, bring."""
+"""Kinds of text by event name, without ``.delta`` or ``.done``."""
 
 _THOUGHTS = ("summary", "content")
 _WHOLE = {"text": ("text", "refusal"), "arguments": ("arguments",)}
-"""Where a ``.done`` event has it, when that is not ``text``."""
+"""Keys of the text in ``.done`` events, if not ``text``."""
 
 
 @dataclass(slots=True)
 class _Item:
-    """An output item while it grows.
+    """An output item in progress.
 
     Attributes:
         raw: the item as the server sent it last.
-        pieces: what came of its texts, by kind and by the index of the part.
-        length: the characters of it in the answer's text.
+        pieces: the received texts, by kind and by the index of the part.
+        length: the number of its characters in the answer's text.
     """
 
     raw: dict[str, Any] = field(default_factory=dict)
@@ -55,7 +55,7 @@ class _Item:
 
     @property
     def thought(self) -> str:
-        """The kind of the reasoning that came first, ``summary`` or ``content``; the other repeats it."""
+        """The kind of reasoning that arrived first, ``summary`` or ``content``; the other repeats it."""
         return next((kind for kind, _ in self.pieces if kind in _THOUGHTS), "")
 
     @property
@@ -65,16 +65,16 @@ class _Item:
 
 
 class ResponseAnswer:
-    """The answer so far.
+    """The answer received so far.
 
     Attributes:
-        began: something of the answer has come: text, thinking or a tool call.
-        recognised: at least one event was of this protocol.
-        reason: the finish reason, in the words of Chat Completions; empty until it came.
+        started: part of the answer has arrived: text, thinking or a tool call.
+        recognised: at least one event belonged to this protocol.
+        reason: the finish reason in the terms of Chat Completions; empty until it arrives.
     """
 
     def __init__(self) -> None:
-        self.began = False
+        self.started = False
         self.recognised = False
         self.reason = ""
         self._items: list[_Item] = []
@@ -89,13 +89,13 @@ class ResponseAnswer:
         self._usage: Mapping[str, Any] = {}
 
     def feed(self, event: Any) -> Iterator[Delta]:
-        """Take one event, or one complete response, and yield what it adds; unknown shapes add nothing."""
+        """Parse one event, or one complete response, and yield its deltas; unknown shapes yield nothing."""
         if event is sse.DONE and self.recognised and not self.reason:
-            self.reason = "stop"  # some servers send no last event
+            self.reason = "stop"  # some servers send no final event
             yield from self._flush()
         if not isinstance(event, dict):
             return
-        if event.get("object") == "response":  # of a server that does not stream
+        if event.get("object") == "response":  # from a server that does not stream
             event = {"type": "response.completed", "response": event}
         name = _text(event.get("type"))
         self.recognised = self.recognised or name.startswith("response.")
@@ -110,7 +110,7 @@ class ResponseAnswer:
             yield from self._response(response, ended=name in _ENDS)
 
     def finished(self, provider: str) -> Finished:
-        """Return the complete answer; an empty finish reason means that it was cut."""
+        """Return the complete answer; an empty finish reason means that it was cut off."""
         calls: list[ToolCall] = []
         kept: list[dict[str, Any]] = []
         for item in self._items:
@@ -131,7 +131,7 @@ class ResponseAnswer:
             reason="tool_calls" if calls and self.reason == "stop" else self.reason,
             text="".join(self._text),
             tool_calls=_with_unique_ids(calls),
-            usage=normal_usage(self._usage),
+            usage=normalized_usage(self._usage),
             model=self._model,
             extra={**extra, "provider": provider} if extra else {},
         )
@@ -144,11 +144,11 @@ class ResponseAnswer:
             self._at[index] = item
         if key := _text(item.raw.get("id")):
             self._at[key] = item
-        self.began = self.began or item.type == "function_call"
+        self.started = self.started or item.type == "function_call"
         return item
 
     def _item_of(self, event: Mapping[str, Any]) -> _Item:
-        """Return the item an event belongs to: by its index, else its id, which some servers change."""
+        """Return the item of an event: by its index, or by its id, which some servers change."""
         raw = event.get("item")
         raw = raw if isinstance(raw, dict) else {}
         for key in (event.get("output_index"), event.get("item_id"), raw.get("id")):
@@ -159,41 +159,41 @@ class ResponseAnswer:
 
     def _piece(self, kind: str, event: Mapping[str, Any], *, whole: bool) -> Iterator[Delta]:
         item = self._item_of(event)
-        if not item.raw:  # its start is missing
+        if not item.raw:  # the start event is missing
             types = {"text": "message", "arguments": "function_call"}
             item.raw["type"] = types.get(kind, "reasoning")
         index = event.get("summary_index" if kind == "summary" else "content_index")
         index = index if isinstance(index, int) else 0
         if not whole:
-            yield from self._grow(item, kind, index, _text(event.get("delta")))
+            yield from self._append(item, kind, index, _text(event.get("delta")))
             return
         names = _WHOLE.get(kind, ("text",))
         text = next((event[name] for name in names if isinstance(event.get(name), str)), "")
         yield from self._missing(item, kind, index, text)
 
     def _missing(self, item: _Item, kind: str, index: int, text: str) -> Iterator[Delta]:
-        """Take the complete text of a part, and yield what did not arrive in deltas."""
+        """Take the complete text of a part, and yield the rest that did not arrive in deltas."""
         so_far = "".join(item.pieces.get((kind, index), ()))
         if kind == "arguments" and text:
             item.pieces[kind, index] = [text]
         elif text.startswith(so_far):
-            yield from self._grow(item, kind, index, text[len(so_far) :])
+            yield from self._append(item, kind, index, text[len(so_far) :])
 
-    def _grow(self, item: _Item, kind: str, index: int, text: str) -> Iterator[Delta]:
+    def _append(self, item: _Item, kind: str, index: int, text: str) -> Iterator[Delta]:
         if not text:
             return
-        self.began = True
+        self.started = True
         item.pieces.setdefault((kind, index), []).append(text)
         if kind == "arguments" or (kind in _THOUGHTS and kind != item.thought):
-            return  # some servers send a reasoning both ways
+            return  # some servers send reasoning in both forms
         if kind != "text":
-            yield from self._think(self._thinking_pairs.feed(text), (id(item), index))
+            yield from self._add_thinking(self._thinking_pairs.feed(text), (id(item), index))
             return
         for thinking, shown in self._tags.feed(self._text_pairs.feed(text)):
-            yield from self._think(thinking, (id(item), index))
-            yield from self._say(shown, item)
+            yield from self._add_thinking(thinking, (id(item), index))
+            yield from self._add_text(shown, item)
 
-    def _say(self, text: str, item: _Item) -> Iterator[TextDelta]:
+    def _add_text(self, text: str, item: _Item) -> Iterator[TextDelta]:
         if not text:
             return
         before, self._said_in = self._said_in, item
@@ -201,7 +201,7 @@ class ResponseAnswer:
         self._text.append(text if before in (None, item) else SEPARATOR + text)
         yield TextDelta(self._text[-1])
 
-    def _think(self, text: str, place: tuple[int, int]) -> Iterator[ThinkingDelta]:
+    def _add_thinking(self, text: str, place: tuple[int, int]) -> Iterator[ThinkingDelta]:
         if not text:
             return
         before, self._thought_in = self._thought_in, place
@@ -209,18 +209,18 @@ class ResponseAnswer:
         yield ThinkingDelta(self._thinking[-1])
 
     def _flush(self) -> Iterator[Delta]:
-        """Yield the text held back for a next piece, when the answer has ended."""
+        """Yield the text that was held back, at the end of the answer."""
         item = self._said_in or next((i for i in self._items if i.type == "message"), _Item())
         pieces = [*self._tags.feed(self._text_pairs.flush()), *self._tags.flush()]
-        yield from self._think(self._thinking_pairs.flush(), self._thought_in or (0, 0))
+        yield from self._add_thinking(self._thinking_pairs.flush(), self._thought_in or (0, 0))
         for thinking, text in pieces:
-            yield from self._think(thinking, self._thought_in or (0, 0))
-            yield from self._say(text, item)
+            yield from self._add_thinking(thinking, self._thought_in or (0, 0))
+            yield from self._add_text(text, item)
         tag, self._tags.open_tag = self._tags.open_tag, ""
         if tag and self.reason == "stop" and not self._text:
-            # A tag that is never closed was a mention: without this there would be no answer.
+            # A tag that is never closed is plain text: otherwise the answer would be empty.
             text, self._thinking = tag + "".join(self._thinking), []
-            yield from self._say(text, item)
+            yield from self._add_text(text, item)
 
     def _complete(self, item: _Item, raw: Any) -> Iterator[Delta]:
         """Take a complete item, and yield the text that did not arrive in deltas."""
@@ -235,7 +235,7 @@ class ResponseAnswer:
                     yield from self._missing(item, kind, index, text)
         arguments = raw.get("arguments")
         if arguments is not None:
-            self.began = True
+            self.started = True
             text = arguments if isinstance(arguments, str) else dump(arguments).decode()
             yield from self._missing(item, "arguments", 0, text)
 
@@ -280,7 +280,7 @@ def _with_unique_ids(calls: Sequence[ToolCall]) -> tuple[ToolCall, ...]:
 
 
 def _sendable(raw: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield a reasoning item as it is sent back, if it can be: encrypted, or with its text."""
+    """Yield a reasoning item in the form to send back, if it is encrypted or has text."""
     item = {key: raw[key] for key in REASONING_KEYS if raw.get(key) not in (None, "")}
     if not item.get("content"):
         item.pop("content", None)
@@ -288,8 +288,8 @@ def _sendable(raw: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield {**item, "summary": item.get("summary") or []}
 
 
-def normal_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a provider's token counts under the names that `omniagent_cli.agent.context.cost` explains."""
+def normalized_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the token counts of a provider under the names that `omniagent_cli.agent.context.cost` explains."""
     details = {
         "cached_tokens": ("input_tokens_details", "cached_tokens"),
         "cache_write_tokens": ("input_tokens_details", "cache_write_tokens"),

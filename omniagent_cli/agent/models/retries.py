@@ -1,4 +1,4 @@
-"""Asking again: which failures are worth it, how long to wait, and when to give up. The same for every engine."""
+"""Retries of failed requests: which failures to retry, and how long to wait. The same for every engine."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Protocol
 from omniagent_cli.agent.events import ModelSettings, Notice, Retrying, TextDelta, ThinkingDelta
 from omniagent_cli.agent.models.failures import Failure
 
-LONGEST_WAIT_SECONDS = 60.0
-"""A provider that asks to wait for longer gets no second try: the person decides."""
+MAX_WAIT_SECONDS = 60.0
+"""The longest wait; if a provider requests more, the error is raised instead."""
 
 Piece = TextDelta | ThinkingDelta | Notice
 
 
 class FailedError(Exception):
-    """One attempt failed; carries what to make of it."""
+    """The failure of one attempt."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.reason)
@@ -26,37 +26,37 @@ class FailedError(Exception):
 
 
 class Attempt(Protocol):
-    """One try at a question."""
+    """One attempt at a request."""
 
     @property
-    def began(self) -> bool:
-        """Whether something of an answer has come: then it is not asked again, or it would be said twice."""
+    def started(self) -> bool:
+        """Return True once part of the answer has arrived; then a retry would repeat it."""
         ...
 
     def pieces(self) -> AsyncGenerator[Piece, None]:
-        """Ask; raises a `FailedError` when that fails."""
+        """Send the request and yield its pieces; raises `FailedError`."""
         ...
 
 
-async def persistently(
+async def with_retries(
     attempt: Callable[[], Attempt], settings: ModelSettings, backoff_seconds: float
 ) -> AsyncGenerator[Piece | Retrying, None]:
-    """Ask once; try again only while nothing of an answer has come.
+    """Send a request; retry only while nothing of the answer has arrived.
 
     Raises:
-        ModelError: the provider did not answer properly.
+        ModelError: the request failed.
     """
     retries = 0
     while True:
-        tried = attempt()
+        current = attempt()
         try:
-            async with aclosing(tried.pieces()) as pieces:
+            async with aclosing(current.pieces()) as pieces:
                 async for piece in pieces:
                     yield piece
             return
         except FailedError as failed:
             wait = _wait(failed.failure, retries, backoff_seconds)
-            if tried.began or retries >= settings.max_retries or wait is None:
+            if current.started or retries >= settings.max_retries or wait is None:
                 raise failed.failure.error from failed.__cause__
             retry = Retrying(failed.failure.reason, wait)
         retries += 1
@@ -65,10 +65,10 @@ async def persistently(
 
 
 def _wait(failure: Failure, retries: int, backoff_seconds: float) -> float | None:
-    """Return how long to wait before trying again; None when that makes no sense."""
+    """Return the wait in seconds before the next attempt; None if the failure is permanent."""
     if not failure.worth_retrying:
         return None
     if failure.wait_seconds is not None:
-        return failure.wait_seconds if failure.wait_seconds <= LONGEST_WAIT_SECONDS else None
-    # Spread, so that many waiting programs do not come back at the same moment.
+        return failure.wait_seconds if failure.wait_seconds <= MAX_WAIT_SECONDS else None
+    # Jitter, so that many clients do not retry at the same moment.
     return float(min(8.0, backoff_seconds * 2**retries)) * random.uniform(0.75, 1.0)  # noqa: S311

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 DONE = object()
-"""Yielded in the place of ``[DONE]``, the mark by which a server ends its stream."""
+"""Yielded for ``[DONE]``, the end mark of a stream."""
 
 _BOM = b"\xef\xbb\xbf"
 _REST_SECONDS = 0.1
@@ -22,14 +22,14 @@ _REST_SECONDS = 0.1
 async def document_or_events(
     body: AsyncIterable[bytes], *, is_document: bool = False
 ) -> AsyncGenerator[Any, None]:
-    """Yield the events of a stream, or one JSON document and `DONE`, as servers send that do not stream.
+    """Yield the events of a stream, or one JSON document and `DONE` if the server does not stream.
 
     Args:
         body: the bytes of the response, in pieces of any size.
-        is_document: the content type says so; else the first character does, for some serve JSON as text.
+        is_document: the content type is JSON; otherwise the first character decides, because some send JSON as text.
 
     Raises:
-        ValueError: the document, or an event that has ended, is not JSON or not in UTF-8.
+        ValueError: the document or a complete event is not JSON or not UTF-8.
     """
     pieces = aiter(body)
     start = b""
@@ -54,13 +54,13 @@ async def _chained(start: bytes, rest: AsyncIterator[bytes]) -> AsyncGenerator[b
 async def events(body: AsyncIterable[bytes]) -> AsyncGenerator[Any, None]:
     """Yield the JSON value of each event, and `DONE` at the end mark.
 
-    A comment, or a frame without data, yields None: it says nothing but that the server is still there.
+    A comment, or a frame without data, yields None as a keep-alive.
 
     Args:
         body: the bytes of the response, in pieces of any size.
 
     Raises:
-        ValueError: an event that has ended is not JSON, or not in UTF-8.
+        ValueError: a complete event is not JSON or not UTF-8.
     """
     chunks = aiter(body)
     data: list[str] = []
@@ -81,7 +81,7 @@ async def events(body: AsyncIterable[bytes]) -> AsyncGenerator[Any, None]:
     if (text := "\n".join(data)).startswith("[DONE]"):
         yield DONE
         return
-    with suppress(ValueError):  # a connection that was cut leaves half an event
+    with suppress(ValueError):  # a closed connection leaves half an event
         yield json.loads(text)
 
 
@@ -92,7 +92,7 @@ async def _lines(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
     async for chunk in chunks:
         for number, piece in enumerate(chunk.splitlines(keepends=True)):
             if number == 0 and after_cr and piece == b"\n":
-                continue  # a CRLF in two chunks is one end
+                continue  # a CRLF split over two chunks is one line end
             held.append(piece)
             if piece.endswith((b"\r", b"\n")):
                 line = _joined(held, first=first)
@@ -109,7 +109,7 @@ def _joined(pieces: Iterable[bytes], *, first: bool) -> bytes:
 
 
 async def _skip(chunks: AsyncIterator[bytes]) -> None:
-    """Read what is left of a body, which frees its connection for the next request; not for long."""
+    """Read the rest of a body for a short time, which frees its connection for the next request."""
     import httpx2
 
     with suppress(TimeoutError, httpx2.HTTPError):

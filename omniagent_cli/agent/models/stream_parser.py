@@ -12,17 +12,17 @@ from omniagent_cli.json_format import dump, load
 from omniagent_cli.models import ToolCall, new_uid
 
 
-class Answer:
-    """What a model has said so far.
+class ChatAnswer:
+    """The answer received so far.
 
     Attributes:
-        began: something of the answer has come: text, thinking or a tool call.
-        recognised: at least one chunk looked like Chat Completions.
-        reason: the finish reason; empty until it came.
+        started: part of the answer has arrived: text, thinking or a tool call.
+        recognised: at least one chunk was in the shape of Chat Completions.
+        reason: the finish reason; empty until it arrives.
     """
 
     def __init__(self) -> None:
-        self.began = False
+        self.started = False
         self.recognised = False
         self.reason = ""
         self._model = ""
@@ -36,21 +36,23 @@ class Answer:
         self._text_pairs, self._thinking_pairs = PairJoiner(), PairJoiner()
 
     def feed(self, chunk: Any) -> Iterator[TextDelta | ThinkingDelta]:
-        """Take one chunk (or one whole completion) and yield what it adds; unknown shapes add nothing."""
+        """Parse one chunk (or one whole completion) and yield its deltas; unknown shapes yield nothing."""
         if chunk is sse.DONE and self.recognised:
-            yield from self._ended(self.reason or "stop")  # some never send a finish reason
+            yield from self._finish(
+                self.reason or "stop"
+            )  # some servers never send a finish reason
         if not isinstance(chunk, dict):
             return
         choices = chunk.get("choices")
         self.recognised = self.recognised or isinstance(choices, list)
-        self._note(chunk)
+        self._note_metadata(chunk)
         for choice in choices if isinstance(choices, list) else ():
-            # Only one answer was asked for; a second choice would interleave with the first.
+            # Only one choice was requested; a second one would interleave with it.
             if isinstance(choice, dict) and choice.get("index") in (0, None):
                 yield from self._choice(choice)
 
-    def _ended(self, reason: str) -> Iterator[TextDelta | ThinkingDelta]:
-        """Take the finish reason, and yield what waited for a next piece."""
+    def _finish(self, reason: str) -> Iterator[TextDelta | ThinkingDelta]:
+        """Record the finish reason, and yield the text that was held back."""
         self.reason = reason
         pieces = [*self._tags.feed(self._text_pairs.flush()), *self._tags.flush()]
         yield from self._add(self._thinking_pairs.flush(), "")
@@ -58,16 +60,16 @@ class Answer:
             yield from self._add(thinking, text)
         tag, self._tags.open_tag = self._tags.open_tag, ""
         if tag and reason == "stop" and not (self._text or self._calls):
-            # A tag that is never closed was a mention: without this there would be no answer.
+            # A tag that is never closed is plain text: otherwise the answer would be empty.
             text = tag + "".join(self._thinking)
             self._thinking.clear()
             yield from self._add("", text)
 
     def finished(self, provider: str) -> Finished:
-        """Return the whole answer; no finish reason and no end mark mean that it was cut."""
+        """Return the complete answer; without a finish reason and an end mark it was cut off."""
         calls = self._calls.finished()
         reason = self.reason
-        if calls and reason in ("stop", "function_call"):  # several local servers say stop
+        if calls and reason in ("stop", "function_call"):  # several local servers send "stop"
             reason = "tool_calls"
         kept = {
             "thinking": "".join(self._thinking),
@@ -79,12 +81,12 @@ class Answer:
             reason=reason,
             text="".join(self._text),
             tool_calls=calls,
-            usage=normal_usage(self._usage),
+            usage=normalized_usage(self._usage),
             model=self._model,
             extra={**extra, "provider": provider} if extra else {},
         )
 
-    def _note(self, chunk: Mapping[str, Any]) -> None:
+    def _note_metadata(self, chunk: Mapping[str, Any]) -> None:
         if isinstance(chunk.get("model"), str):
             self._model = chunk["model"] or self._model
         groq = chunk.get("x_groq")
@@ -92,7 +94,7 @@ class Answer:
             if isinstance(holder.get("usage"), dict) and holder["usage"]:
                 self._usage = holder[
                     "usage"
-                ]  # counts grow from chunk to chunk: the last one is whole
+                ]  # counts grow from chunk to chunk: the last one is complete
 
     def _choice(self, choice: Mapping[str, Any]) -> Iterator[TextDelta | ThinkingDelta]:
         delta = choice.get("delta") or choice.get("message")
@@ -100,7 +102,7 @@ class Answer:
             yield from self._delta(delta)
         reason = choice.get("finish_reason")
         if isinstance(reason, str) and reason:
-            yield from self._ended(_REASONS.get(reason.lower(), reason))
+            yield from self._finish(_REASONS.get(reason.lower(), reason))
         if isinstance(choice.get("usage"), dict) and choice["usage"]:
             self._usage = choice["usage"]
 
@@ -119,15 +121,15 @@ class Answer:
                 yield from self._add(thinking, shown)
         calls = delta.get("tool_calls")
         legacy = delta.get("function_call")
-        if not calls and isinstance(legacy, dict):  # as servers answered before there were tools
+        if not calls and isinstance(legacy, dict):  # the form from before tool calls
             calls = [{"index": 0, "function": legacy}]
         for call in calls if isinstance(calls, list) else ():
             if isinstance(call, dict):
-                self.began = True
+                self.started = True
                 self._calls.add(call)
 
     def _add(self, thinking: str, text: str) -> Iterator[TextDelta | ThinkingDelta]:
-        self.began = self.began or bool(thinking or text)
+        self.started = self.started or bool(thinking or text)
         if thinking:
             self._thinking.append(thinking)
             yield ThinkingDelta(thinking)
@@ -136,7 +138,7 @@ class Answer:
             yield TextDelta(text)
 
     def _is_thought(self, extra: Any) -> bool:
-        """Keep what Google hangs on a message, its signature; tell whether it marks the text as a thought."""
+        """Store the signature that Google adds to a message; return True if it marks the text as a thought."""
         google = extra.get("google") if isinstance(extra, dict) else None
         if not isinstance(google, dict):
             return False
@@ -153,15 +155,15 @@ _REASONS = {
     **dict.fromkeys(("abort", "network_error", "insufficient_system_resource"), "error"),
     **dict.fromkeys(("end_turn", "eos", "eos_token", "stop_sequence", "completed"), "stop"),
 }
-"""Finish reasons of other protocols and gateways, under the names of Chat Completions; ``error`` is not one of those."""
+"""Finish reasons of other protocols and gateways by their Chat Completions names; ``error`` is an extension."""
 
 _GROWING = ("text", "summary", "data", "signature")
 
 
 def _add_details(known: list[dict[str, Any]], pieces: Sequence[Any]) -> str:
-    """Put OpenRouter's pieces of thinking together as it wants them back, and return what they say.
+    """Merge OpenRouter's reasoning details as it expects them back, and return their text.
 
-    https://openrouter.ai/docs/use-cases/reasoning-tokens: pieces of one block follow each other, with its index.
+    https://openrouter.ai/docs/use-cases/reasoning-tokens: pieces of one block are adjacent and have its index.
     """
     said = ""
     for piece in pieces:
@@ -181,10 +183,10 @@ def _add_details(known: list[dict[str, Any]], pieces: Sequence[Any]) -> str:
 
 
 class _Calls:
-    """Tool calls growing from pieces.
+    """Tool calls built from pieces.
 
-    A piece belongs to the call of its index, unless it brings another id: some servers give all calls the
-    index 0, some give none at all.
+    A piece belongs to the call of its index, unless it has another id: some servers give all calls the index 0, some
+    give none at all.
     """
 
     def __init__(self) -> None:
@@ -199,14 +201,14 @@ class _Calls:
             call["extra_content"] = piece["extra_content"]  # Google's signatures
         name, arguments = function.get("name"), function.get("arguments")
         if isinstance(name, str):
-            call["function"]["name"] = _grown_name(call["function"], name)
+            call["function"]["name"] = _extended_name(call["function"], name)
         if isinstance(arguments, str):
             call["function"]["arguments"] += arguments
         elif arguments is not None:
             call["function"]["arguments"] = dump(arguments).decode("utf-8")
 
     def finished(self) -> tuple[ToolCall, ...]:
-        """Return the calls that have a name, each with arguments and an id that no other of them has."""
+        """Return the calls that have a name, each with arguments and a unique id."""
         calls = tuple(call for call in self._calls if call["function"]["name"])
         taken = {""}
         for call in calls:
@@ -224,7 +226,7 @@ class _Calls:
         index = index if isinstance(index, int) else None
         call_id = _text_of(piece.get("id"))
         call = self._at.get(index) if index is not None else self._without_index(call_id, function)
-        if call is None or _starts_another(call, call_id, function):
+        if call is None or _starts_new_call(call, call_id, function):
             call = {"id": "", "type": "function", "function": {"name": "", "arguments": ""}}
             self._calls.append(call)
             if index is not None:
@@ -240,18 +242,18 @@ class _Calls:
         return self._calls[-1]
 
 
-def _grown_name(function: Mapping[str, Any], piece: str) -> str:
-    """Return the name of a call with another piece of it, which may also repeat what came, or the whole."""
+def _extended_name(function: Mapping[str, Any], piece: str) -> str:
+    """Append a piece to the name of a call; the piece may repeat the name or contain it."""
     known: str = function["name"]
     if piece.startswith(known):
         return piece
     return known if function["arguments"] else known + piece
 
 
-def _starts_another(call: Mapping[str, Any], call_id: str, function: Mapping[str, Any]) -> bool:
+def _starts_new_call(call: Mapping[str, Any], call_id: str, function: Mapping[str, Any]) -> bool:
     if call_id or not function.get("name"):
         return bool(call_id and call["id"] and call["id"] != call_id)
-    # Without ids only a name after whole arguments starts a call; some servers repeat the name in each piece.
+    # Without ids only a name after complete arguments starts a call; some servers repeat the name in each piece.
     try:
         return isinstance(load(call["function"]["arguments"].encode("utf-8", "replace")), dict)
     except ValueError:
@@ -284,11 +286,11 @@ _DETAILS = {
 }
 
 
-def normal_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a provider's counts under our names, which `agent.cost` explains; what it did not tell is absent.
+def normalized_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the token counts under the names that `agent.context.cost` explains; unreported counts are absent.
 
-    Anthropic's own counts leave what was read from its cache and written to it out of ``input_tokens``; OpenAI's
-    ``prompt_tokens`` are all (https://docs.claude.com/en/docs/build-with-claude/prompt-caching#tracking-cache-performance).
+    Anthropic's ``input_tokens`` exclude cached tokens; OpenAI's ``prompt_tokens`` include them
+    (https://docs.claude.com/en/docs/build-with-claude/prompt-caching#tracking-cache-performance).
     """
     normal: dict[str, Any] = {}
     for name, keys in _COUNTS.items():

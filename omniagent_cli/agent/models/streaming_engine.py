@@ -1,7 +1,7 @@
-"""The base of the engines that call a server through the `openai` library: connection, stream, time-outs, failures.
+"""Base of the engines that use the `openai` library: connection, stream, timeouts, failures.
 
-The library is loaded on first use, because that takes as long as a whole other command. Its typed events are not
-used: they are built unchecked from whatever a server sends, so plain objects are as safe and faster.
+The library is imported on first use, because that takes as long as a whole command. Its typed events are not used:
+it builds them unchecked from any server output, so plain objects are as safe and faster.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ from omniagent_cli.agent.models import sse
 from omniagent_cli.agent.models.connection import Connection, load, preload
 from omniagent_cli.agent.models.failures import (
     Failure,
-    broken_line,
-    broken_off,
     event_failure,
     malformed,
-    silent,
+    malformed_event,
+    response_timeout,
     status_failure,
+    stopped_by_server,
 )
 from omniagent_cli.agent.models.http_client import connection_failure
 from omniagent_cli.agent.models.normalization import valid_unicode
 from omniagent_cli.agent.models.protocol_memory import ProtocolMemory
 from omniagent_cli.agent.models.providers import Endpoint
-from omniagent_cli.agent.models.retries import FailedError, persistently
+from omniagent_cli.agent.models.retries import FailedError, with_retries
 from omniagent_cli.errors import ModelError, ModelRefused
 from omniagent_cli.json_format import dump
 
@@ -53,24 +53,24 @@ if TYPE_CHECKING:
     import openai
 
 Delta = TextDelta | ThinkingDelta
-MakeBody = Callable[[], Mapping[str, Any]]  # called again when a refusal changed what is known
+MakeBody = Callable[[], Mapping[str, Any]]  # called again after a rejection was recorded
 
 
 class StreamedAnswer(Protocol):
     """One answer, built from the events of a stream.
 
     Attributes:
-        began: something of the answer has come: text, thinking or a tool call.
+        started: part of the answer has arrived: text, thinking or a tool call.
         recognised: at least one event was in the protocol.
-        reason: the finish reason; empty until it came.
+        reason: the finish reason; empty until it arrives.
     """
 
-    began: bool
+    started: bool
     recognised: bool
     reason: str
 
     def feed(self, event: Any) -> Iterator[Delta]:
-        """Take one event, or one complete answer, and yield what it adds; unknown shapes add nothing."""
+        """Parse one event, or one complete answer, and yield its deltas; unknown shapes yield nothing."""
         ...
 
     def finished(self, provider: str) -> Finished:
@@ -79,27 +79,27 @@ class StreamedAnswer(Protocol):
 
 
 class Fallbacks(Protocol):
-    """The options a server rejected; see `omniagent_cli.agent.models.fallbacks`."""
+    """The options that a server rejected; see `omniagent_cli.agent.models.fallbacks`."""
 
-    def adapted(self, asked: Mapping[str, Any], settings: ModelSettings) -> dict[str, Any]:
-        """Return the body of a request without them."""
+    def adapt(self, make_body: Mapping[str, Any], settings: ModelSettings) -> dict[str, Any]:
+        """Return the body of a request without the rejected options."""
         ...
 
-    def learn(self, status: int, said: str, body: Mapping[str, Any]) -> bool:
-        """Record a refusal; return True when there is another body to try."""
+    def learn(self, status: int, error_text: str, body: Mapping[str, Any]) -> bool:
+        """Record a rejection; return True if there is another body to try."""
         ...
 
-    def take_notices(self) -> list[Notice]:
-        """Return the notices for the user, once."""
+    def pop_notices(self) -> list[Notice]:
+        """Return the pending notices for the user and clear them."""
         ...
 
 
 class WrongProtocolError(ModelRefused):
-    """The server does not speak this protocol, or not for this model; nothing of an answer has come.
+    """The server does not support this protocol, or not for this model; nothing of an answer has arrived.
 
     Attributes:
         original: the error to raise when no other protocol works either.
-        names_other: the server says so itself, rather than that there is no such path.
+        names_other: the server names another protocol; otherwise the path does not exist.
     """
 
     def __init__(self, original: ModelError, status: int, *, names_other: bool) -> None:
@@ -118,16 +118,16 @@ class StreamingEngine:
     """
 
     path: ClassVar[str]
-    """Where requests go, below the base URL."""
+    """The path of requests below the base URL."""
 
     protocol: ClassVar[str]
     """The protocol's name, for messages."""
 
     elsewhere: ClassVar[re.Pattern[str]]
-    """Refusals that name another protocol for this model."""
+    """Rejections that name another protocol for this model."""
 
     after_finish_seconds: ClassVar[float]
-    """How long to wait for what follows the finish reason: token counts, and the end of the stream."""
+    """The wait for events after the finish reason: token counts, and the end of the stream."""
 
     def __init__(
         self,
@@ -147,11 +147,11 @@ class StreamingEngine:
         self._sent: Collection[str] = ()
 
     def new_fallbacks(self) -> Fallbacks:
-        """Make the memory of refused options."""
+        """Return an empty memory of rejected options."""
         raise NotImplementedError
 
     def new_answer(self) -> StreamedAnswer:
-        """Make the parser of one answer."""
+        """Return a parser for one answer."""
         raise NotImplementedError
 
     def body(
@@ -164,11 +164,11 @@ class StreamingEngine:
         raise NotImplementedError
 
     def merged(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the body as it is sent, after what the server refuses was left out."""
+        """Return the body to send, after rejected options were removed."""
         return body
 
     def error_in(self, event: Any) -> Any:
-        """Return the error that an event reports, as the server sent it; None when there is none."""
+        """Return the error that an event reports, as the server sent it, or None."""
         raise NotImplementedError
 
     def preload(self) -> None:
@@ -181,88 +181,96 @@ class StreamingEngine:
         tools: Sequence[Mapping[str, Any]],
         settings: ModelSettings,
     ) -> AsyncGenerator[EngineEvent, None]:
-        """Ask once; try again only while nothing of an answer has come.
+        """Send a request; retry only while nothing of the answer has arrived.
 
         Raises:
-            ModelError: the provider did not answer properly. A `WrongProtocolError` when it wants another protocol.
+            ModelError: the request failed. A `WrongProtocolError` if the server wants another protocol.
         """
         await load()
-        asked = partial(self.body, messages, tools, settings)
-        tried: list[_Attempt] = []
+        make_body = partial(self.body, messages, tools, settings)
+        attempts: list[_Attempt] = []
 
-        def again() -> _Attempt:
-            tried.append(_Attempt(self, asked, settings))
-            return tried[-1]
+        def new_attempt() -> _Attempt:
+            attempts.append(_Attempt(self, make_body, settings))
+            return attempts[-1]
 
-        async with aclosing(persistently(again, settings, self._backoff_seconds)) as events:
+        async with aclosing(with_retries(new_attempt, settings, self._backoff_seconds)) as events:
             async for event in events:
                 yield event
-        yield tried[-1].answer.finished(self.endpoint.provider.name)
+        yield attempts[-1].answer.finished(self.endpoint.provider.name)
 
     async def aclose(self) -> None:
         """Close connections; the engine may be used again."""
         await self._connection.aclose()
 
     async def ask(
-        self, asked: MakeBody, settings: ModelSettings, answer: StreamedAnswer
+        self, make_body: MakeBody, settings: ModelSettings, answer: StreamedAnswer
     ) -> AsyncGenerator[Delta | Notice, None]:
-        """Send this body, once, and feed the answer; raises a `FailedError`."""
+        """Send the body once and feed the answer; raises `FailedError`."""
         now = asyncio.get_running_loop().time
-        patience = settings.first_token_timeout_seconds
-        deadline = now() + patience
+        timeout_seconds = settings.first_token_timeout_seconds
+        deadline = now() + timeout_seconds
         last: float | None = None
-        with self._explained(answer, patience):
+        with self._translated_errors(answer, timeout_seconds):
             async with asyncio.timeout_at(deadline):
-                stream = await self._open(asked, settings)
+                stream = await self._open(make_body, settings)
         try:
-            for notice in self._fallbacks.take_notices():
+            for notice in self._fallbacks.pop_notices():
                 yield notice
             async with aclosing(self._events(stream)) as events:
-                while (event := await self._next(events, deadline, patience, answer)) is not _END:
+                while (
+                    event := await self._next(events, deadline, timeout_seconds, answer)
+                ) is not _END:
                     self._check_error(event, answer)
                     for delta in answer.feed(event):
                         yield delta
-                    if answer.reason:  # what follows is not waited for any longer than this
+                    if answer.reason:  # later events do not extend this deadline
                         last = now() + self.after_finish_seconds if last is None else last
                         deadline = last
-                    elif answer.recognised:  # a frame without data is a sign of life too
-                        if answer.began:
-                            patience = settings.token_timeout_seconds
-                        deadline = now() + patience
+                    elif answer.recognised:  # a frame without data extends the deadline too
+                        if answer.started:
+                            timeout_seconds = settings.token_timeout_seconds
+                        deadline = now() + timeout_seconds
         finally:
             await stream.aclose()
         if not answer.recognised:
-            raise FailedError(self._malformed("something else than an answer"))
+            raise FailedError(self._malformed("an unexpected response"))
         if answer.reason == "error":
-            raise FailedError(broken_off(self.endpoint))
+            raise FailedError(stopped_by_server(self.endpoint))
 
     async def _next(
-        self, events: AsyncIterator[Any], deadline: float, patience: float, answer: StreamedAnswer
+        self,
+        events: AsyncIterator[Any],
+        deadline: float,
+        timeout_seconds: float,
+        answer: StreamedAnswer,
     ) -> Any:
         try:
-            with self._explained(answer, patience):
+            with self._translated_errors(answer, timeout_seconds):
                 async with asyncio.timeout_at(deadline):
                     return await anext(events, _END)
         except FailedError:
             if answer.reason:
-                return _END  # the answer is whole; only the token counts are missing
+                return _END  # the answer is complete; only the token counts are missing
             raise
 
     async def _events(self, stream: openai.AsyncStream[object]) -> AsyncGenerator[Any, None]:
         """Yield the parsed events of a stream; servers that do not stream send one JSON document."""
         kind = stream.response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind == "text/html":
-            raise FailedError(self._refused(self._malformed("a web page"), 404, ""))
+            raise FailedError(self._check_protocol(self._malformed("a web page"), 404, ""))
         body = stream.response.aiter_bytes()
         async for event in sse.document_or_events(body, is_document=kind == "application/json"):
             yield event
 
-    async def _open(self, asked: MakeBody, settings: ModelSettings) -> openai.AsyncStream[object]:
+    async def _open(
+        self, make_body: MakeBody, settings: ModelSettings
+    ) -> openai.AsyncStream[object]:
         import openai
 
         client = self._connection.client()
         while True:
-            body = self._fallbacks.adapted(asked(), settings)
+            body = self._fallbacks.adapt(make_body(), settings)
             sent = self.merged(body)
             try:
                 return await client.post(
@@ -274,24 +282,26 @@ class StreamingEngine:
                 )
             except openai.APIStatusError as error:
                 self._sent = _options_in(sent)
-                status, said = error.status_code, error.response.text
-                if self._names_other(said) or not self._fallbacks.learn(status, said, body):
+                status, error_text = error.status_code, error.response.text
+                if self._names_other(error_text) or not self._fallbacks.learn(
+                    status, error_text, body
+                ):
                     raise
 
-    def _names_other(self, said: str) -> bool:
-        return not self.is_only_protocol and self.elsewhere.search(said) is not None
+    def _names_other(self, error_text: str) -> bool:
+        return not self.is_only_protocol and self.elsewhere.search(error_text) is not None
 
     def _check_error(self, event: Any, answer: StreamedAnswer) -> None:
         if error := self.error_in(event):
             failure = event_failure(self.endpoint, error, datetime.now(UTC))
-            # LM Studio answers a path it does not have with 200 and such an error.
+            # LM Studio reports an unknown path with status 200 and such an error.
             raise FailedError(
-                self._refused(failure, 404, str(error)) if not answer.recognised else failure
+                self._check_protocol(failure, 404, str(error)) if not answer.recognised else failure
             )
 
-    def _refused(self, failure: Failure, status: int, said: str) -> Failure:
-        names_other = self._names_other(said)
-        if not names_other and not is_missing_path(status, said):
+    def _check_protocol(self, failure: Failure, status: int, error_text: str) -> Failure:
+        names_other = self._names_other(error_text)
+        if not names_other and not is_missing_path(status, error_text):
             return failure
         return Failure(WrongProtocolError(failure.error, status, names_other=names_other))
 
@@ -299,8 +309,8 @@ class StreamingEngine:
         return malformed(self.endpoint, what, speaks=f"{self.protocol} (it often ends in /v1)")
 
     @contextmanager
-    def _explained(self, answer: StreamedAnswer, patience: float) -> Iterator[None]:
-        """Turn what the library raises into failures, once."""
+    def _translated_errors(self, answer: StreamedAnswer, timeout_seconds: float) -> Iterator[None]:
+        """Translate errors of the library into `FailedError`."""
         import httpx2
         import openai
 
@@ -308,7 +318,9 @@ class StreamingEngine:
         try:
             yield
         except TimeoutError as error:
-            raise FailedError(silent(endpoint, patience, began=answer.began)) from error
+            raise FailedError(
+                response_timeout(endpoint, timeout_seconds, started=answer.started)
+            ) from error
         except openai.APIStatusError as error:
             response = error.response
             failure = status_failure(
@@ -317,26 +329,28 @@ class StreamingEngine:
                 response.headers,
                 response.text,
                 datetime.now(UTC),
-                asked=self._sent,
+                options=self._sent,
             )
-            failure = self._refused(failure, response.status_code, response.text)
-            raise FailedError(failure) from None  # what it says may repeat the key
+            failure = self._check_protocol(failure, response.status_code, response.text)
+            raise FailedError(failure) from None  # its message may contain the key
         except (openai.APIConnectionError, httpx2.HTTPError) as error:
-            failure = connection_failure(endpoint, error, began=answer.recognised)
+            failure = connection_failure(endpoint, error, started=answer.recognised)
             raise FailedError(failure) from error
         except (ValueError, RecursionError) as error:  # not JSON, or not UTF-8
-            failure = broken_line(endpoint) if answer.recognised else self._malformed("no JSON")
+            failure = (
+                malformed_event(endpoint) if answer.recognised else self._malformed("invalid JSON")
+            )
             raise FailedError(failure) from error
 
 
-def is_missing_path(status: int, said: str) -> bool:
-    """Return True when an error reports a missing path rather than a missing model."""
+def is_missing_path(status: int, error_text: str) -> bool:
+    """Return True if an error reports a missing path rather than a missing model."""
     if status == 404:
-        return _NAMES_A_THING.search(said) is None
-    return status in (405, 501) or "unexpected endpoint or method" in said.lower()
+        return _NAMES_RESOURCE.search(error_text) is None
+    return status in (405, 501) or "unexpected endpoint or method" in error_text.lower()
 
 
-_NAMES_A_THING = re.compile(r"model|deployment|\bitem\b|\bimages?\b", re.IGNORECASE)
+_NAMES_RESOURCE = re.compile(r"model|deployment|\bitem\b|\bimages?\b", re.IGNORECASE)
 
 
 def _content(body: Mapping[str, Any]) -> bytes:
@@ -346,23 +360,25 @@ def _content(body: Mapping[str, Any]) -> bytes:
 
 
 def _options_in(body: Mapping[str, Any]) -> list[str]:
-    """Return the keys of a body, and those of its objects behind a dot."""
+    """Return the keys of a body, and those of its nested objects in dotted form."""
     inner = ((key, value) for key, value in body.items() if isinstance(value, dict))
     return [*body, *(f"{key}.{name}" for key, value in inner for name in value)]
 
 
 class _Attempt:
-    """One try at a request, and what came of it; see `omniagent_cli.agent.models.retries`."""
+    """One attempt at a request and its answer; see `omniagent_cli.agent.models.retries`."""
 
-    def __init__(self, engine: StreamingEngine, asked: MakeBody, settings: ModelSettings) -> None:
+    def __init__(
+        self, engine: StreamingEngine, make_body: MakeBody, settings: ModelSettings
+    ) -> None:
         self.answer = engine.new_answer()
         self._engine = engine
-        self._asked = asked
+        self._asked = make_body
         self._settings = settings
 
     @property
-    def began(self) -> bool:
-        return self.answer.began
+    def started(self) -> bool:
+        return self.answer.started
 
     def pieces(self) -> AsyncGenerator[Delta | Notice, None]:
         return self._engine.ask(self._asked, self._settings, self.answer)

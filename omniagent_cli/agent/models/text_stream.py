@@ -1,28 +1,28 @@
-"""The text of an answer from its pieces: characters cut between two of them, and thinking in tags."""
+"""The text of an answer from its pieces: characters split between two pieces, and thinking in tags."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 _OPENING = ("<think>", "<thinking>", "<thought>")
-"""What models put at the very start of an answer where the server does not separate their thinking."""
+"""Tags at the start of an answer from servers that do not separate the thinking."""
 
 
 def joined(text: str) -> str:
-    """Return a text with its surrogate pairs as the characters they are; lone surrogates stay."""
+    """Join surrogate pairs to the characters they encode; lone surrogates stay."""
     if text.isascii():
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
 
 
 class PairJoiner:
-    """Joins the halves of a character that come in two pieces, as servers send that cut at UTF-16 units."""
+    """Joiner of surrogate pairs that arrive in two pieces, from servers that split at UTF-16 units."""
 
     def __init__(self) -> None:
         self._held = ""
 
     def feed(self, piece: str) -> str:
-        """Return what is whole; the first half of a character waits for the next piece."""
+        """Return the complete characters; the first half of a pair is held back for the next piece."""
         text = self._held + piece
         self._held = ""
         if text and "\ud800" <= text[-1] <= "\udbff":
@@ -30,18 +30,18 @@ class PairJoiner:
         return joined(text)
 
     def flush(self) -> str:
-        """Return the half that never got its other one."""
+        """Return a half that is still held back."""
         held, self._held = self._held, ""
         return held
 
 
 class ThinkTags:
-    """Separates thinking in tags from the text behind it.
+    """Separates thinking in tags from the text after it.
 
-    Only tags at the very start of an answer count: anywhere else they are a mention, in code or prose.
+    Only tags at the very start of an answer count; elsewhere they are plain text, in code or prose.
 
     Attributes:
-        open_tag: the opening tag while its closing tag has not come; else empty.
+        open_tag: the opening tag until its closing tag arrives; empty otherwise.
     """
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class ThinkTags:
         self._trim = False
 
     def feed(self, piece: str) -> Iterator[tuple[str, str]]:
-        """Yield pairs of thinking and text, one of them empty; what may become a tag waits for the next piece."""
+        """Yield pairs of thinking and text, one of them empty; a possible tag is held back for the next piece."""
         if self._is_text:
             yield "", piece
             return
@@ -62,7 +62,7 @@ class ThinkTags:
             yield from self._inside()
 
     def flush(self) -> Iterator[tuple[str, str]]:
-        """Yield what waited, when the answer has ended."""
+        """Yield the text that is held back, at the end of the answer."""
         held, self._held = self._held, ""
         if self.open_tag and held:
             yield held, ""
@@ -70,7 +70,7 @@ class ThinkTags:
             yield "", text
 
     def _opened(self) -> bool:
-        """Take an opening tag; return False when what came cannot become one."""
+        """Parse an opening tag; return False once the text cannot become one."""
         start = self._held.lstrip()
         for tag in _OPENING:
             if start.startswith(tag):
@@ -92,10 +92,10 @@ class ThinkTags:
         self._held = rest
         if found:
             self.open_tag, self._trim = "", True
-            yield from self.feed("")  # what follows may be another tag
+            yield from self.feed("")  # another tag may follow
 
     def _as_text(self) -> Iterator[tuple[str, str]]:
-        """Hand over what is text; the blank lines behind the thinking are no part of it."""
+        """Return the held text; the blank lines after the thinking are not part of it."""
         text = self._held.lstrip() if self._trim else self._held
         self._held = ""
         self._is_text = bool(text)

@@ -1,7 +1,7 @@
-"""Engines that ask Anthropic, Google, Bedrock, Mistral and Groq in their own protocols, through `pydantic-ai`.
+"""Engines for Anthropic, Google, Bedrock, Mistral and Groq in their own protocols, through `pydantic-ai`.
 
-They come with the extra ``[providers]``. Only the models of `pydantic-ai` are used, never its agents: tools, approval
-and history are ours, whatever the engine. It is imported on first use, in a thread.
+Installed with the extra ``[providers]``. Only the models of `pydantic-ai` are used, not its agents: tools, approval
+and history work the same for every engine. The library is imported on first use, in a thread.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ EXTRA = "pip install 'omniagent-cli[providers]'"
 
 
 def engine_for(endpoint: Endpoint) -> Engine:
-    """Make the engine of an endpoint.
+    """Return the engine of an endpoint.
 
     Raises:
         UsageError: the extra is not installed.
-        ModelRefused: the key is none.
+        ModelRefused: the API key has characters that a header cannot hold.
     """
     from omniagent_cli.agent.native.engine import NativeEngine
 
@@ -34,6 +34,6 @@ def engine_for(endpoint: Endpoint) -> Engine:
 
 
 def require(provider: Provider) -> None:
-    """Raise a `UsageError` that names the extra when it is not installed."""
+    """Raise a `UsageError` that names the extra if it is not installed."""
     if not native_installed(provider):
-        raise UsageError(f"{provider.title} needs an extra that is not installed: {EXTRA}")
+        raise UsageError(f"{provider.title} needs an extra; install it with: {EXTRA}")

@@ -1,4 +1,4 @@
-"""The models of `pydantic-ai`, with clients of our own making: no retries, headers, variables or proxies but ours."""
+"""Models of `pydantic-ai` with clients built here: no retries, and no headers, variables or proxies of the libraries."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from omniagent_cli.agent.models.http_client import (
     CONNECT_SECONDS,
     PLAIN_HEADERS,
-    bounding,
     http_client_for,
+    size_limit_hook,
 )
 from omniagent_cli.agent.models.providers import Endpoint
 from omniagent_cli.errors import ModelUnreachable, OmniAgentError
@@ -20,30 +20,30 @@ from omniagent_cli.errors import ModelUnreachable, OmniAgentError
 if TYPE_CHECKING:
     from pydantic_ai.models import Model
 
-Came = Callable[[], None]
-"""Called when bytes of an answer have come."""
+OnBytes = Callable[[], None]
+"""Callback for received response bytes."""
 
 _NO_KEY = "none"
-"""Libraries insist on a key; the hook of headers takes it away again."""
+"""Placeholder for libraries that require a key; the request hook removes it."""
 
 _OWN_HEADERS = frozenset({"anthropic-version", "anthropic-beta"})
 _LOGGERS = ("anthropic", "botocore", "boto3", "google_genai", "groq", "mistralai", "pydantic_ai")
 
 
 def load(name: str) -> None:
-    """Import what a provider needs; safe in any thread."""
-    # Making one loads what the libraries leave for later; it holds no connection. What it lacks is told when one asks.
+    """Import the library of a provider; safe in any thread."""
+    # Building a client triggers the lazy imports of the library and opens no connection. Errors are raised on real use.
     with suppress(OmniAgentError):
-        _MAKERS[name](_nowhere(name), lambda: None)
+        _BUILDERS[name](_placeholder_endpoint(name), lambda: None)
     if name == "gemini":
-        _build_types_of_google()
+        _build_google_types()
     for logger in _LOGGERS:
-        # Without any handler Python prints warnings of libraries onto the person's screen.
+        # Without a handler Python prints the warnings of libraries to the terminal.
         logging.getLogger(logger).addHandler(logging.NullHandler())
 
 
-def _build_types_of_google() -> None:
-    """Let its types be built now: left alone they are with the first question, and hold it up by a fifth of a second."""
+def _build_google_types() -> None:
+    """Build the library's types now; otherwise the first request is delayed by a fifth of a second."""
     from google.genai import types
 
     types.GenerateContentConfig()
@@ -51,55 +51,55 @@ def _build_types_of_google() -> None:
     types.Content(role="user", parts=[types.Part(text="")])
 
 
-def model_for(endpoint: Endpoint, came: Came) -> tuple[Model[Any], Closer]:
-    """Return the model that asks an endpoint, and what lets go of its connections.
+def new_model(endpoint: Endpoint, on_bytes: OnBytes) -> tuple[Model[Any], Closer]:
+    """Return the model of an endpoint and a function that closes its connections.
 
     Raises:
-        ModelUnreachable: there is no key where one is needed.
-        ConfigError: the proxy named in the environment cannot be used, or there is no region.
+        ModelUnreachable: the provider needs an API key and none is set.
+        ConfigError: the proxy in the environment is unusable, or no region is set.
     """
     if not endpoint.api_key and endpoint.needs_key and endpoint.provider.openai_compatible:
-        raise ModelUnreachable(
-            f"there is no key for {endpoint.provider.title}; {endpoint.key_advice}"
-        )
-    return _MAKERS[endpoint.provider.name](endpoint, came)
+        raise ModelUnreachable(f"no API key for {endpoint.provider.title}; {endpoint.key_advice}")
+    return _BUILDERS[endpoint.provider.name](endpoint, on_bytes)
 
 
 Closer = Callable[[], Awaitable[None]]
 
 
-def _nowhere(name: str) -> Endpoint:
+def _placeholder_endpoint(name: str) -> Endpoint:
     from omniagent_cli.agent.models.providers import PROVIDERS
 
     return Endpoint(PROVIDERS[name], "none", "http://127.0.0.1:9", _NO_KEY, native=True)
 
 
-def _http(endpoint: Endpoint, library: Any, key: Mapping[str, str], came: Came) -> Any:
-    """Make an HTTP client, of the old or the new library, that sends the headers it should and no others."""
+def _http_client(
+    endpoint: Endpoint, library: Any, key: Mapping[str, str], on_bytes: OnBytes
+) -> Any:
+    """Return an HTTP client, of httpx or httpx2, that sends only the expected headers."""
     key = key if endpoint.api_key else {}
 
     async def decide(request: Any) -> None:
         for name in {name.lower() for name in request.headers} - PLAIN_HEADERS - _OWN_HEADERS:
             del request.headers[name]
         request.headers["user-agent"] = "omniagent"
-        request.headers["accept-encoding"] = "identity"  # the bounds count what comes
+        request.headers["accept-encoding"] = "identity"  # the size limits count undecoded bytes
         request.headers.update(key)
-        # Libraries set times of their own; silence is judged by us, per token.
+        # Libraries set timeouts of their own; the engine applies them per token instead.
         none: dict[str, float | None] = dict.fromkeys(("read", "write", "pool"))
         request.extensions["timeout"] = {"connect": CONNECT_SECONDS, **none}
 
-    hooks = {"request": [decide], "response": [bounding(library, came)]}
+    hooks = {"request": [decide], "response": [size_limit_hook(library, on_bytes)]}
     timeout = library.Timeout(None, connect=CONNECT_SECONDS)
     return http_client_for(endpoint, library.AsyncClient, timeout=timeout, event_hooks=hooks)
 
 
-def _anthropic(endpoint: Endpoint, came: Came) -> tuple[Model[Any], Closer]:
+def _anthropic(endpoint: Endpoint, on_bytes: OnBytes) -> tuple[Model[Any], Closer]:
     import httpx2
     from anthropic import AsyncAnthropic
     from pydantic_ai.models.anthropic import AnthropicModel
     from pydantic_ai.providers.anthropic import AnthropicProvider
 
-    http = _http(endpoint, httpx2, {"x-api-key": endpoint.api_key}, came)
+    http = _http_client(endpoint, httpx2, {"x-api-key": endpoint.api_key}, on_bytes)
     client = AsyncAnthropic(
         api_key=endpoint.api_key or _NO_KEY,
         base_url=endpoint.base_url.removesuffix("/v1"),
@@ -111,18 +111,18 @@ def _anthropic(endpoint: Endpoint, came: Came) -> tuple[Model[Any], Closer]:
     ), http.aclose
 
 
-def _google(endpoint: Endpoint, came: Came) -> tuple[Model[Any], Closer]:
+def _google(endpoint: Endpoint, on_bytes: OnBytes) -> tuple[Model[Any], Closer]:
     import httpx2
     from google.genai import Client
     from google.genai.types import HttpOptions, HttpRetryOptions
     from pydantic_ai.models.google import GoogleModel
     from pydantic_ai.providers.google import GoogleProvider
 
-    http = _http(endpoint, httpx2, {"x-goog-api-key": endpoint.api_key}, came)
+    http = _http_client(endpoint, httpx2, {"x-goog-api-key": endpoint.api_key}, on_bytes)
     options = HttpOptions(
         base_url=endpoint.base_url,
         httpx_async_client=http,
-        # For a client that makes blocking calls, of which we make none: it need not load the trust store.
+        # For the blocking client, which is never used: it need not load the trust store.
         client_args={"verify": ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)},
         retry_options=HttpRetryOptions(attempts=1),
     )
@@ -135,13 +135,13 @@ def _google(endpoint: Endpoint, came: Came) -> tuple[Model[Any], Closer]:
     return GoogleModel(endpoint.model, provider=GoogleProvider(client=client)), close
 
 
-def _groq(endpoint: Endpoint, came: Came) -> tuple[Model[Any], Closer]:
+def _groq(endpoint: Endpoint, on_bytes: OnBytes) -> tuple[Model[Any], Closer]:
     import httpx
     from groq import AsyncGroq
     from pydantic_ai.models.groq import GroqModel
     from pydantic_ai.providers.groq import GroqProvider
 
-    http = _http(endpoint, httpx, _bearer(endpoint), came)
+    http = _http_client(endpoint, httpx, _bearer(endpoint), on_bytes)
     client = AsyncGroq(
         api_key=endpoint.api_key or _NO_KEY,
         base_url=endpoint.base_url,
@@ -151,13 +151,13 @@ def _groq(endpoint: Endpoint, came: Came) -> tuple[Model[Any], Closer]:
     return GroqModel(endpoint.model, provider=GroqProvider(groq_client=client)), http.aclose
 
 
-def _mistral(endpoint: Endpoint, came: Came) -> tuple[Model[Any], Closer]:
+def _mistral(endpoint: Endpoint, on_bytes: OnBytes) -> tuple[Model[Any], Closer]:
     import httpx2
     from mistralai.client import Mistral
     from pydantic_ai.models.mistral import MistralModel
     from pydantic_ai.providers.mistral import MistralProvider
 
-    http = _http(endpoint, httpx2, _bearer(endpoint), came)
+    http = _http_client(endpoint, httpx2, _bearer(endpoint), on_bytes)
     client = Mistral(
         api_key=endpoint.api_key or _NO_KEY,
         client=_Unused(),
@@ -169,7 +169,7 @@ def _mistral(endpoint: Endpoint, came: Came) -> tuple[Model[Any], Closer]:
 
 
 class _Unused:
-    """Stands where a library wants a client for blocking calls, of which we make none."""
+    """A placeholder for the blocking client that a library requires; it is never used."""
 
     def send(self, *_: Any, **__: Any) -> Any:
         raise NotImplementedError
@@ -178,17 +178,17 @@ class _Unused:
         raise NotImplementedError
 
     def close(self) -> None:
-        """Nothing was opened."""
+        """Close nothing."""
 
 
-def _bedrock(endpoint: Endpoint, came: Came) -> tuple[Model[Any], Closer]:
-    del came  # Amazon's library reads in a thread, where nothing can look at the bytes
+def _bedrock(endpoint: Endpoint, on_bytes: OnBytes) -> tuple[Model[Any], Closer]:
+    del on_bytes  # botocore reads in a thread and has no hook for received bytes
     from pydantic_ai.models.bedrock import BedrockConverseModel
     from pydantic_ai.providers.bedrock import BedrockProvider
 
-    from omniagent_cli.agent.native.bedrock import client_for
+    from omniagent_cli.agent.native.bedrock import new_client
 
-    client = client_for(endpoint, "bedrock-runtime")
+    client = new_client(endpoint, "bedrock-runtime")
 
     async def close() -> None:
         client.close()
@@ -201,7 +201,7 @@ def _bearer(endpoint: Endpoint) -> dict[str, str]:
     return {"authorization": f"Bearer {endpoint.api_key}"}
 
 
-_MAKERS: Mapping[str, Callable[[Endpoint, Came], tuple[Model[Any], Closer]]] = {
+_BUILDERS: Mapping[str, Callable[[Endpoint, OnBytes], tuple[Model[Any], Closer]]] = {
     "anthropic": _anthropic,
     "gemini": _google,
     "groq": _groq,

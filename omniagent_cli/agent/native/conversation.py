@@ -1,7 +1,7 @@
-"""What is sent of a conversation: chat-completions objects, as they are stored -> the messages of `pydantic-ai`.
+"""Conversion of stored messages, in the shape of Chat Completions, to the messages of `pydantic-ai`.
 
-Answers of a provider go back to it as they came: with their signed thinking, in the order of their parts. To any
-other provider, and where a text was changed since, only what was said and which tools were called.
+An unchanged answer goes back to its own provider with its signed thinking and the order of its parts. An edited answer,
+and any answer for another provider, is sent as its text and tool calls.
 """
 
 from __future__ import annotations
@@ -27,28 +27,30 @@ _DATA_URL = re.compile(r"data:([\w./+-]{0,100})(?:;[^;,\s]{0,100}){0,4};base64,"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 FETCHING = frozenset({"anthropic", "groq", "mistral"})
-"""Who gets a picture from its address on the web; for the others it would be fetched from here."""
+"""Systems that accept an image URL; for the others the library would download the image on this machine."""
 
 
-def conversation(
+def native_messages(
     messages: Sequence[Mapping[str, Any]], endpoint: Endpoint, system: str
 ) -> list[ModelMessage]:
-    """Return messages as `pydantic-ai` has them, with sides that alternate.
+    """Return messages in the form of `pydantic-ai`, with alternating sides.
 
-    All system messages are one, at the beginning: in these protocols there is one place for them.
+    All system messages are merged into one at the start, the only place that these protocols have.
 
     Args:
-        messages: the stored objects, with or without their own keys.
-        endpoint: who is asked.
-        system: what `pydantic-ai` calls the provider.
+        messages: the stored objects, with or without the keys of stored messages.
+        endpoint: the model and its address.
+        system: the name of the provider in `pydantic-ai`.
     """
     from pydantic_ai.messages import ModelRequest, ModelResponse, SystemPromptPart
 
-    standing = [_clean(content_text(m["content"])) for m in messages if m["role"] == "system"]
+    system_texts = [
+        _valid_utf8(content_text(m["content"])) for m in messages if m["role"] == "system"
+    ]
     asked: list[ModelRequestPart] = []
-    if any(standing):
-        asked.append(SystemPromptPart("\n\n".join(text for text in standing if text)))
-    names = _names(messages)
+    if any(system_texts):
+        asked.append(SystemPromptPart("\n\n".join(text for text in system_texts if text)))
+    names = _tool_names(messages)
     made: list[ModelMessage] = []
     said: list[ModelResponsePart] = []
     for message in messages:
@@ -69,8 +71,8 @@ def conversation(
     return made
 
 
-def _names(messages: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Return the names of the tools that were called, by the ids of the calls."""
+def _tool_names(messages: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the names of the called tools by call id."""
     calls = [call for message in messages for call in message.get("tool_calls") or ()]
     return {call["id"]: call["function"]["name"] for call in calls if "id" in call}
 
@@ -83,16 +85,16 @@ def _request(
     if message["role"] == "tool":
         given = message.get("tool_call_id") or ""
         name = message.get("name") or names.get(given) or "tool"
-        text = _clean(content_text(message.get("content") or ""))
-        return ToolReturnPart(_clean(name), text, tool_call_id=call_id(given, endpoint))
+        text = _valid_utf8(content_text(message.get("content") or ""))
+        return ToolReturnPart(_valid_utf8(name), text, tool_call_id=call_id(given, endpoint))
     content = message.get("content") or ""
     if isinstance(content, str):
-        return UserPromptPart(_clean(content))
+        return UserPromptPart(_valid_utf8(content))
     return UserPromptPart([_user_content(part, endpoint) for part in content])
 
 
 def _user_content(part: Mapping[str, Any], endpoint: Endpoint) -> UserContent:
-    """Return a content part as the provider takes it; one that nothing is known of is named."""
+    """Return a content part as the provider accepts it; an unknown type becomes a text label."""
     from pydantic_ai.messages import BinaryContent, ImageUrl
 
     kind = part.get("type")
@@ -108,12 +110,12 @@ def _user_content(part: Mapping[str, Any], endpoint: Endpoint) -> UserContent:
                 data = b64decode(inner.get("data") or "", validate=True)
                 return BinaryContent(data, media_type=f"audio/{inner.get('format') or 'wav'}")
         except ValueError:
-            return f"{part_label(dict(part))} (its data cannot be read)"
+            return f"{part_label(dict(part))} (invalid data)"
         if kind == "image_url" and url.startswith(("https://", "http://")):
             if endpoint.provider.name in FETCHING:
                 return ImageUrl(url)
-            return f"{part_label(dict(part))} {_clean(url)}"
-    return _clean(content_text([dict(part)]))
+            return f"{part_label(dict(part))} {_valid_utf8(url)}"
+    return _valid_utf8(content_text([dict(part)]))
 
 
 def _answer(message: Mapping[str, Any], endpoint: Endpoint, system: str) -> list[ModelResponsePart]:
@@ -124,24 +126,24 @@ def _answer(message: Mapping[str, Any], endpoint: Endpoint, system: str) -> list
     extra = message.get("extra") or {}
     own = extra.get("provider") == endpoint.provider.name
     blocks = extra.get("blocks") if own else None
-    parts = _as_it_came(blocks, text, calls, endpoint, system) if blocks else None
+    parts = _original_parts(blocks, text, calls, endpoint, system) if blocks else None
     if parts is not None:
         return parts
     plain: list[ModelResponsePart] = []
     if text.strip():
         signature = _google_signature(extra) if own else None
-        plain.append(TextPart(_clean(text), **_signed(signature, system)))
+        plain.append(TextPart(_valid_utf8(text), **_google_extra(signature, system)))
     return plain + [_call(call, endpoint, system) for call in calls.values()]
 
 
-def _as_it_came(
+def _original_parts(
     blocks: Any,
     text: str,
     calls: Mapping[str, Mapping[str, Any]],
     endpoint: Endpoint,
     system: str,
 ) -> list[ModelResponsePart] | None:
-    """Return the parts of an answer as the provider sent them; None when the message is not that answer any more."""
+    """Return the parts of an answer as the provider sent them, or None if the message was edited since."""
     from pydantic_ai.messages import TextPart, ThinkingPart
 
     parts: list[ModelResponsePart] = []
@@ -151,7 +153,7 @@ def _as_it_came(
         if kind == "thinking":
             parts.append(
                 ThinkingPart(
-                    _clean(str(block.get("text", ""))),
+                    _valid_utf8(str(block.get("text", ""))),
                     id=_text(block.get("id")),
                     signature=_text(block.get("signature")),
                     provider_name=system,
@@ -159,8 +161,8 @@ def _as_it_came(
             )
         elif kind == "text" and isinstance(block.get("length"), int):
             piece, at = text[at : at + block["length"]], at + block["length"]
-            signed = _signed(block.get("thought_signature"), system)
-            parts.append(TextPart(_clean(piece), **signed))
+            signed = _google_extra(block.get("thought_signature"), system)
+            parts.append(TextPart(_valid_utf8(piece), **signed))
         elif kind == "call" and str(block.get("id")) in left:
             parts.append(_call(left.pop(str(block["id"])), endpoint, system))
         else:
@@ -172,23 +174,23 @@ def _call(call: Mapping[str, Any], endpoint: Endpoint, system: str) -> ModelResp
     from pydantic_ai.messages import ToolCallPart
 
     function = call["function"]
-    own = endpoint.provider.name == "gemini"  # also of a call that came through its compatible side
+    own = endpoint.provider.name == "gemini"  # also for a call received through the compatible API
     return ToolCallPart(
-        _clean(function["name"]),
-        _clean(function.get("arguments") or "{}"),
+        _valid_utf8(function["name"]),
+        _valid_utf8(function.get("arguments") or "{}"),
         tool_call_id=call_id(call.get("id", ""), endpoint),
-        **_signed(_google_signature(call) if own else None, system),
+        **_google_extra(_google_signature(call) if own else None, system),
     )
 
 
 def _google_signature(holder: Mapping[str, Any]) -> Any:
-    """Return what Google hangs on a call or a message, in the form of its compatible side."""
+    """Return Google's signature of a call or message, as its compatible API returns it."""
     content = holder.get("extra_content")
     google = content.get("google") if isinstance(content, dict) else None
     return google.get("thought_signature") if isinstance(google, dict) else None
 
 
-def _signed(signature: Any, system: str) -> dict[str, Any]:
+def _google_extra(signature: Any, system: str) -> dict[str, Any]:
     if not isinstance(signature, str):
         return {}
     return {"provider_name": system, "provider_details": {"thought_signature": signature}}
@@ -198,6 +200,6 @@ def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _clean(text: str) -> str:
-    """Return a text that can be written in UTF-8: half characters come from broken tools and old files."""
+def _valid_utf8(text: str) -> str:
+    """Replace lone surrogates, which broken tools and old files contain, so that the text can be encoded as UTF-8."""
     return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)

@@ -1,4 +1,4 @@
-"""What `pydantic-ai` and the libraries below it raise -> our failures, with the same advice as everywhere."""
+"""Translation of errors raised by `pydantic-ai` and the libraries below it into failures with advice."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from typing import Any
 
 from omniagent_cli.agent.models.failures import (
     Failure,
-    broken_line,
-    cut_off,
+    connection_closed,
+    error_message,
     event_failure,
     malformed,
-    no_tls,
+    malformed_event,
     proxy_refused,
-    said_in,
     status_failure,
+    tls_failure,
     unknown_host,
     unreachable,
     untrusted_certificate,
 )
 from omniagent_cli.agent.models.providers import Endpoint
-from omniagent_cli.agent.native.response import readable
+from omniagent_cli.agent.native.response import error_body
 from omniagent_cli.errors import ModelRefused
 
 _WRONG_KEY = "API_KEY_INVALID"
-"""Google says 400 to a key that is none."""
+"""Google returns 400 for an invalid key."""
 
 _UNSUPPORTED_PART = 415
 
@@ -35,57 +35,57 @@ _CONNECTING = ("httpx", "httpx2", "httpcore", "httpcore2", "urllib3", "botocore"
 _CLIENTS = ("anthropic", "google", "groq", "mistralai")
 
 
-def explained(
-    endpoint: Endpoint, error: Exception, *, began: bool, asked: Collection[str]
+def translate_error(
+    endpoint: Endpoint, error: Exception, *, started: bool, options: Collection[str]
 ) -> Failure | None:
-    """Return what a failure means; None for one that is none of the provider's, but a bug.
+    """Return the failure for an error, or None for an error that is a bug.
 
     Args:
-        endpoint: who was asked.
-        error: what was raised.
-        began: something of an answer had come.
-        asked: the options that were sent, by our names.
+        endpoint: the model and its address.
+        error: the exception.
+        started: part of the answer has arrived.
+        options: the names of the options that were sent.
     """
     from pydantic_ai import exceptions
 
     if isinstance(error, exceptions.ModelHTTPError):
-        body = readable(error.body)
+        body = error_body(error.body)
         headers = dict(error.headers or {})
         if error.retry_after is not None:
             headers.setdefault("retry-after", f"{error.retry_after:.3f}")
         return status_failure(
-            endpoint, _status(error, body), headers, body, datetime.now(UTC), asked=asked
+            endpoint, _status(error, body), headers, body, datetime.now(UTC), options=options
         )
     if isinstance(error, exceptions.UserError | NotImplementedError):
         return unsupported(endpoint, error)
     lost = isinstance(error, exceptions.ModelConnectionError | OSError)
-    if lost or _is_of_libraries(error, _CONNECTING):
-        return connection_failure(endpoint, error, began=began)
+    if lost or _is_from(error, _CONNECTING):
+        return connection_failure(endpoint, error, started=started)
     if isinstance(error, exceptions.ModelAPIError) and (error.body is not None or error.in_stream):
-        # An error event without a status, in a stream that had begun well.
+        # An error event without a status, inside a stream that started normally.
         return event_failure(endpoint, error.body or str(error.message), datetime.now(UTC))
     known = (exceptions.AgentRunError, ValueError, RecursionError)
-    if isinstance(error, known) or _is_of_libraries(error, _CLIENTS):
-        return _unreadable(endpoint, began=began)
+    if isinstance(error, known) or _is_from(error, _CLIENTS):
+        return _malformed_response(endpoint, started=started)
     return None
 
 
-def _unreadable(endpoint: Endpoint, *, began: bool) -> Failure:
-    if began:
-        return broken_line(endpoint)
+def _malformed_response(endpoint: Endpoint, *, started: bool) -> Failure:
+    if started:
+        return malformed_event(endpoint)
     speaks = f"the protocol of {endpoint.provider.title}"
-    return malformed(endpoint, "no answer that can be read", speaks=speaks)
+    return malformed(endpoint, "an unreadable response", speaks=speaks)
 
 
 def unsupported(endpoint: Endpoint, error: Exception) -> Failure:
-    """Explain what cannot be sent in this protocol, such as a sound."""
-    said = said_in(str(error), endpoint.api_key)
-    text = f"{endpoint.model} cannot be asked this: {said}"
+    """Return the failure for content that this protocol cannot carry, such as audio."""
+    detail = error_message(str(error), endpoint.api_key)
+    text = f"{endpoint.model} does not accept this request: {detail}"
     return Failure(ModelRefused(text, status=_UNSUPPORTED_PART))
 
 
 def _status(error: Any, body: str) -> int:
-    """Return the status an error should have had: several providers say 400 to everything."""
+    """Return the meaningful status of an error; several providers use 400 for everything."""
     from pydantic_ai import exceptions
 
     status: int = error.status_code
@@ -103,30 +103,32 @@ def _status(error: Any, body: str) -> int:
     return status
 
 
-def connection_failure(endpoint: Endpoint, error: BaseException, *, began: bool) -> Failure:
-    """Explain what went wrong with a connection; `began` when an answer had come in part."""
+def connection_failure(endpoint: Endpoint, error: BaseException, *, started: bool) -> Failure:
+    """Return the failure for a connection error; `started` is True once part of the answer has arrived."""
     causes = [error, *_causes(error)]
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
         return untrusted_certificate(endpoint)
-    if began:
-        return cut_off(endpoint)
+    if started:
+        return connection_closed(endpoint)
     if any(isinstance(cause, ssl.SSLError) for cause in causes):
-        return no_tls(endpoint)
-    if any(isinstance(cause, socket.gaierror) or _is(cause, "NameResolution") for cause in causes):
+        return tls_failure(endpoint)
+    if any(
+        isinstance(cause, socket.gaierror) or _is_named(cause, "NameResolution") for cause in causes
+    ):
         return unknown_host(endpoint)
-    if refused := [cause for cause in causes if _is(cause, "Proxy")]:
+    if refused := [cause for cause in causes if _is_named(cause, "Proxy")]:
         return proxy_refused(endpoint, str(refused[0]))
-    if any(_is(cause, "Timeout") for cause in causes):
-        return unreachable(endpoint, "no connection in time")
-    return unreachable(endpoint, "no connection")
+    if any(_is_named(cause, "Timeout") for cause in causes):
+        return unreachable(endpoint, "connection timed out")
+    return unreachable(endpoint, "connection failed")
 
 
-def _is(error: BaseException, kind: str) -> bool:
-    """Tell what an error is by its name: the libraries have classes of their own for the same."""
+def _is_named(error: BaseException, kind: str) -> bool:
+    """Return True if the class name of an error contains a word; each library has its own classes."""
     return kind in type(error).__name__
 
 
-def _is_of_libraries(error: Exception, known: tuple[str, ...]) -> bool:
+def _is_from(error: Exception, known: tuple[str, ...]) -> bool:
     return type(error).__module__.partition(".")[0] in known
 
 
@@ -134,7 +136,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     cause = error.__cause__ or error.__context__
     while cause is not None:
         yield cause
-        inner = getattr(cause, "reason", None)  # where urllib3 has it
+        inner = getattr(cause, "reason", None)  # set by urllib3
         if isinstance(inner, BaseException):
             yield inner
         cause = cause.__cause__ or cause.__context__

@@ -1,4 +1,4 @@
-"""How a native model is asked: our settings, tools and schema in the terms of `pydantic-ai`, and what it goes without."""
+"""The request of a native model: settings, tools and schema in the terms of `pydantic-ai`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from omniagent_cli.agent.events import ModelSettings
 from omniagent_cli.agent.models.normalization import alternating, normalized, valid_unicode
 from omniagent_cli.agent.models.providers import Endpoint
 from omniagent_cli.agent.models.request_body import with_instruction
-from omniagent_cli.agent.native.conversation import conversation
+from omniagent_cli.agent.native.conversation import native_messages
 from omniagent_cli.errors import UsageError
 from omniagent_cli.text.sanitize import one_line
 
@@ -25,30 +25,31 @@ _EFFORTS |= {"xhigh": "xhigh", "max": "max"}
 
 
 @dataclass(slots=True)
-class Asked:
-    """A question as `pydantic-ai` takes it.
+class NativeRequest:
+    """A request as `pydantic-ai` takes it.
 
     Attributes:
-        options: the names of the settings that are sent, as we call them.
-        left_out: the names of those that are not, because this model has no such thing.
+        options: the names of the settings that are sent, as in `ModelSettings`.
+        unsupported_settings: the names of the settings that the model does not support.
     """
 
     messages: list[ModelMessage]
     settings: NativeSettings
     parameters: ModelRequestParameters
     options: list[str] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
+    unsupported_settings: list[str] = field(default_factory=list)
 
 
-def body_for(
+def request_body(
     messages: Sequence[Mapping[str, Any]],
     tools: Sequence[Mapping[str, Any]],
     settings: ModelSettings,
     model: Model[Any],
 ) -> dict[str, Any]:
-    """Return what is asked in the keys of Chat Completions, so that a refusal of a part is learned from as everywhere.
+    """Return the request with the keys of Chat Completions, so that rejected options are handled as in other engines.
 
-    A schema is held to where the model can be, and beside tools, which exclude that in some protocols, told in words.
+    The schema is enforced where the model supports it. Beside tools, which exclude that in some protocols, it becomes
+    an instruction.
     """
     schema, tools = valid_unicode(settings.schema), valid_unicode(tools)
     messages = normalized(messages, [tool["function"]["name"] for tool in tools])
@@ -62,37 +63,41 @@ def body_for(
     return body
 
 
-def asked_with(
+def native_request(
     body: Mapping[str, Any], settings: ModelSettings, endpoint: Endpoint, model: Model[Any]
-) -> Asked:
-    """Return a question for a model.
+) -> NativeRequest:
+    """Return the request for a model.
 
     Raises:
-        UsageError: the reasoning effort is none of those there are.
+        UsageError: the reasoning effort is unknown.
     """
     parameters = _parameters(body)
-    wanted = _wanted(settings)
-    left_out: list[str] = [name for name in wanted if name in set(model.unsupported_settings)]
+    wanted = _requested_settings(settings)
+    unsupported_settings: list[str] = [
+        name for name in wanted if name in set(model.unsupported_settings)
+    ]
     if "thinking" in wanted and not model.profile.get("supports_thinking"):
-        left_out.append("thinking")
-    kept = {name: value for name, value in wanted.items() if name not in left_out}
-    # Warnings would go to the screen: asked beforehand, it tells what it would leave out with one.
+        unsupported_settings.append("thinking")
+    kept = {name: value for name, value in wanted.items() if name not in unsupported_settings}
+    # The library reports dropped settings as warnings on the terminal; compare the prepared settings instead.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         prepared, _ = model.prepare_request(cast("NativeSettings", dict(kept)), parameters)
-    left_out += [name for name in kept if name != "thinking" and name not in (prepared or {})]
-    kept = {name: value for name, value in kept.items() if name not in left_out}
+    unsupported_settings += [
+        name for name in kept if name != "thinking" and name not in (prepared or {})
+    ]
+    kept = {name: value for name, value in kept.items() if name not in unsupported_settings}
     cache = {"cache": True} if endpoint.provider.caches_on_request else {}
-    return Asked(
-        conversation(alternating(body["messages"], merge_answers=False), endpoint, model.system),
+    return NativeRequest(
+        native_messages(alternating(body["messages"], merge_answers=False), endpoint, model.system),
         cast("NativeSettings", {**kept, **cache}),
         parameters,
-        [_ours(name) for name in kept],
-        [_ours(name) for name in left_out],
+        [_setting_name(name) for name in kept],
+        [_setting_name(name) for name in unsupported_settings],
     )
 
 
-def _wanted(settings: ModelSettings) -> dict[str, Any]:
+def _requested_settings(settings: ModelSettings) -> dict[str, Any]:
     wanted: dict[str, Any] = {
         "temperature": settings.temperature,
         "max_tokens": settings.max_tokens,
@@ -103,13 +108,13 @@ def _wanted(settings: ModelSettings) -> dict[str, Any]:
         if effort not in _EFFORTS:
             known = ", ".join(_EFFORTS)
             raise UsageError(
-                f"there is no reasoning_effort {one_line(settings.reasoning_effort)!r}; it is one of {known}"
+                f"unknown reasoning_effort {one_line(settings.reasoning_effort)!r}; must be one of {known}"
             )
         wanted["thinking"] = _EFFORTS[effort]
     return {name: value for name, value in wanted.items() if value is not None}
 
 
-def _ours(name: str) -> str:
+def _setting_name(name: str) -> str:
     return "reasoning_effort" if name == "thinking" else name
 
 

@@ -1,4 +1,4 @@
-"""One answer of a native model: its events as ours, and at its end what is kept of it."""
+"""The response of a native model: its stream events, and the parts stored with the finished answer."""
 
 from __future__ import annotations
 
@@ -65,15 +65,15 @@ def _deltas(event: Any) -> Iterator[TextDelta | ThinkingDelta]:
             yield ThinkingDelta(event.delta.content_delta)
 
 
-def is_piece(event: Any) -> bool:
-    """Tell whether an event is something of an answer."""
+def is_answer_event(event: Any) -> bool:
+    """Return True if an event carries part of the answer."""
     from pydantic_ai.messages import PartDeltaEvent, PartStartEvent
 
     return isinstance(event, PartStartEvent | PartDeltaEvent)
 
 
-def finished(response: ModelResponse, provider: str) -> Finished:
-    """Return the whole answer; no finish reason means that it was cut."""
+def finished_event(response: ModelResponse, provider: str) -> Finished:
+    """Return the complete answer; an empty finish reason means that it was cut off."""
     from pydantic_ai.messages import TextPart, ThinkingPart, ToolCallPart
 
     texts = (joined(part.content) for part in response.parts if isinstance(part, TextPart))
@@ -84,13 +84,13 @@ def finished(response: ModelResponse, provider: str) -> Finished:
         for index, part in enumerate(response.parts)
         if isinstance(part, ToolCallPart)
     }
-    blocks = _blocks(response.parts, calls)
+    blocks = _part_order(response.parts, calls)
     signatures = [block["thought_signature"] for block in blocks if "thought_signature" in block]
     kept = {
         "thinking": thinking,
         "blocks": blocks if _is_signed(blocks) else None,
-        # Where Google's compatible side has it too, as with calls.
-        "extra_content": _signed(signatures[-1]) if signatures else None,
+        # The same place as in Google's compatible API.
+        "extra_content": _google_extra(signatures[-1]) if signatures else None,
     }
     extra: dict[str, Any] = {key: value for key, value in kept.items() if value}
     signed = any("extra_content" in call for call in calls.values())
@@ -98,7 +98,7 @@ def finished(response: ModelResponse, provider: str) -> Finished:
         reason=_reason(response, called=bool(calls)),
         text=text,
         tool_calls=tuple(calls.values()),
-        usage=normal_usage(response.usage),
+        usage=normalized_usage(response.usage),
         model=response.model_name or "",
         extra={**extra, "provider": provider} if extra or signed else {},
     )
@@ -106,10 +106,10 @@ def finished(response: ModelResponse, provider: str) -> Finished:
 
 def _reason(response: ModelResponse, *, called: bool) -> str:
     reason = response.finish_reason
-    if reason is None:  # one that the library has no name for, such as a new one
+    if reason is None:  # a reason unknown to the library, such as a new one
         raw = (response.provider_details or {}).get("finish_reason")
         return raw.lower() if isinstance(raw, str) else ""
-    if reason == "stop" and called:  # Google says STOP
+    if reason == "stop" and called:  # Google returns STOP
         return "tool_calls"
     return _REASONS.get(reason, reason)
 
@@ -123,25 +123,25 @@ def _call(part: ToolCallPart) -> ToolCall:
     }
     signature = (part.provider_details or {}).get("thought_signature")
     if isinstance(signature, str):
-        # Where Google's compatible side has it too, so that either way of asking goes on with the other's calls.
-        call["extra_content"] = _signed(signature)
+        # The same place as in Google's compatible API, so that both engines can resume each other's tool calls.
+        call["extra_content"] = _google_extra(signature)
     return call
 
 
-def _signed(signature: str) -> dict[str, Any]:
+def _google_extra(signature: str) -> dict[str, Any]:
     return {"google": {"thought_signature": signature}}
 
 
-def _blocks(
+def _part_order(
     parts: Sequence[ModelResponsePart], calls: Mapping[int, ToolCall]
 ) -> list[dict[str, Any]]:
-    """Return in which order the parts came, and what of them the message itself does not hold."""
+    """Return the order of the parts, with the data that the message itself does not hold."""
     from pydantic_ai.messages import TextPart, ThinkingPart
 
     blocks: list[dict[str, Any]] = []
     for index, part in enumerate(parts):
         if isinstance(part, ThinkingPart):
-            # Without a signature it proves nothing to the provider, and others would read it as what was said.
+            # Without a signature the provider rejects it, and other providers would read it as text of the answer.
             if part.signature:
                 kept = {"text": part.content, "id": part.id, "signature": part.signature}
                 blocks.append({"kind": "thinking", **{k: v for k, v in kept.items() if v}})
@@ -158,8 +158,8 @@ def _is_signed(blocks: Sequence[Mapping[str, Any]]) -> bool:
     return any("signature" in block or "thought_signature" in block for block in blocks)
 
 
-def normal_usage(usage: RequestUsage) -> dict[str, Any]:
-    """Return the counts under our names, which `agent.cost` explains; what the provider did not tell is absent."""
+def normalized_usage(usage: RequestUsage) -> dict[str, Any]:
+    """Return the token counts under the names that `agent.context.cost` explains; unreported counts are absent."""
     normal: dict[str, Any] = {}
     if usage.input_tokens or usage.output_tokens:
         normal = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
@@ -173,11 +173,11 @@ def normal_usage(usage: RequestUsage) -> dict[str, Any]:
     return normal
 
 
-def readable(body: object) -> str:
-    """Return the body of an error as the text it was."""
+def error_body(body: object) -> str:
+    """Return the body of an error as text."""
     if isinstance(body, str):
         return body
-    if isinstance(body, dict) and isinstance(body.get("Error"), dict):  # as AWS's library has it
+    if isinstance(body, dict) and isinstance(body.get("Error"), dict):  # the form of botocore
         error = body["Error"]
         body = {"error": {"message": error.get("Message", ""), "code": error.get("Code", "")}}
     return "" if body is None else json.dumps(body, default=str)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from omniagent_cli.agent.models.known_models import KnownModels
-from omniagent_cli.agent.models.model_catalog import Offer, Source, ask_all
+from omniagent_cli.agent.models.model_catalog import CatalogSource, ProviderModels, list_all
 from omniagent_cli.agent.models.providers import PROVIDERS, RECALL, is_loopback, parse_model
 from omniagent_cli.cli.doctor.check_result import (
     OK,
@@ -17,14 +17,14 @@ from omniagent_cli.cli.doctor.check_result import (
     format_finding,
 )
 from omniagent_cli.cli.models.known_models import known_models, shutdown_warning
-from omniagent_cli.cli.models.model_catalog import Asking
+from omniagent_cli.cli.models.model_catalog import ModelCatalog
 from omniagent_cli.config import Settings, resolve_model
 from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import ConfigError, ModelRefused, OmniAgentError
 from omniagent_cli.ui.views import counted
 
-_ASK_SECONDS = 4.0
-_REFUSED = (401, 403)
+_LIST_SECONDS = 4.0
+_REJECTED = (401, 403)
 
 
 def check(context: CheckContext) -> Iterator[Finding]:
@@ -32,21 +32,23 @@ def check(context: CheckContext) -> Iterator[Finding]:
     yield from _keys(context)
     if context.settings is None:
         return
-    asking = Asking(context.context, offline=context.offline, refresh=True, known_for=timedelta())
-    sources = asking.sources()
+    catalog = ModelCatalog(
+        context.context, offline=context.offline, refresh=True, max_age=timedelta()
+    )
+    sources = catalog.sources()
     asked = [one for one in sources if not context.offline or is_loopback(one.base_url)]
-    offers = ask_all(asked, timeout_seconds=_ASK_SECONDS)
+    offers = list_all(asked, timeout_seconds=_LIST_SECONDS)
     for offer in offers:
         yield _response_finding(offer)
     for source in sources:
         if source not in asked:
             yield Finding(OK, f"{source.provider.title}: not checked (--offline)")
     there = {source.base_url for source in sources}
-    for server in asking.servers:
+    for server in catalog.servers:
         if server.base_url not in there:
-            yield _local(server.provider.title, server.base_url, len(server.models))
+            yield _local_server(server.provider.title, server.base_url, len(server.models))
     known = known_models(context.settings, offers)
-    yield from _default_model(context.settings, context, asking, known)
+    yield from _default_model(context.settings, context, catalog, known)
     yield from _aliases(context.settings)
 
 
@@ -72,43 +74,44 @@ def _keys(context: CheckContext) -> Iterator[Finding]:
         yield Finding(OK, "no provider has a key", do)
 
 
-def _response_finding(offer: Offer) -> Finding:
+def _response_finding(offer: ProviderModels) -> Finding:
     source, error = offer.source, offer.error
     title = source.provider.title
     if error is None:
         how = f"{title} accepts the key" if source.api_key else f"{title} responds"
         return Finding(OK, f"{how}: {counted(len(offer.models), 'model')} at {source.base_url}")
-    if isinstance(error, ModelRefused) and error.status in _REFUSED and source.api_key:
+    if isinstance(error, ModelRefused) and error.status in _REJECTED and source.api_key:
         what = f"{title} rejected the key ({source.origin})"
         return Finding(PROBLEM, what, f"omniagent keys set {source.provider.name}")
-    return format_finding(error, PROBLEM if _is_own(source) else WARNING)
+    return format_finding(error, PROBLEM if _is_configured(source) else WARNING)
 
 
-def _is_own(source: Source) -> bool:
+def _is_configured(source: CatalogSource) -> bool:
     """Return True if the user configured this address, so that an error is a problem."""
     return source.base_url != source.provider.base_url
 
 
-def _local(title: str, url: str, models: int) -> Finding:
+def _local_server(title: str, url: str, models: int) -> Finding:
     if models:
         return Finding(OK, f"{title} is running at {url} with {counted(models, 'model')}")
     return Finding(WARNING, f"{title} is running at {url} but has no models", "download one")
 
 
 def _default_model(
-    settings: Settings, context: CheckContext, asking: Asking, known: KnownModels
+    settings: Settings, context: CheckContext, catalog: ModelCatalog, known: KnownModels
 ) -> Iterator[Finding]:
-    from omniagent_cli.cli.talk.agent_factory import Answering, Wishes
+    from omniagent_cli.cli.talk.agent_factory import AgentFactory
+    from omniagent_cli.cli.talk.agent_options import AgentOptions
 
-    answering = Answering(
+    factory = AgentFactory(
         settings,
-        Wishes(offline=context.offline),
+        AgentOptions(offline=context.offline),
         tell=lambda _line: None,
-        probe=lambda: asking.servers,
+        probe=lambda: catalog.servers,
         known=known,
     )
     try:
-        choice = answering.choice()
+        choice = factory.choice()
     except OmniAgentError as error:
         yield format_finding(error)
         return
@@ -127,10 +130,10 @@ def _default_model(
         yield Finding(PROBLEM, what, provider.key_advice)
         return
     yield Finding(OK, f"the default model is {choice.model}: {choice.reason}")
-    yield from _listed(choice.model, known)
+    yield from _check_listed(choice.model, known)
 
 
-def _listed(model: str, known: KnownModels) -> Iterator[Finding]:
+def _check_listed(model: str, known: KnownModels) -> Iterator[Finding]:
     """Check that the provider lists the model and does not shut it down."""
     provider = parse_model(model).provider
     is_listed = known.is_listed(model)

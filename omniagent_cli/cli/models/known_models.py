@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import date, datetime, timedelta
 
 from omniagent_cli.agent.models.known_models import CachedRow, KnownModels
-from omniagent_cli.agent.models.model_catalog import Offer, Source, ask_all
+from omniagent_cli.agent.models.model_catalog import CatalogSource, ProviderModels, list_all
 from omniagent_cli.agent.models.model_listing import ListedModel
 from omniagent_cli.agent.models.providers import PROVIDERS, Provider, is_loopback
 from omniagent_cli.complete.models import read_models, write_models
@@ -28,7 +28,7 @@ FIRST_LIST_SECONDS = 2.0
 
 def known_models(
     settings: Settings,
-    offers: Iterable[Offer] = (),
+    offers: Iterable[ProviderModels] = (),
     *,
     request: Callable[[Provider], Sequence[ListedModel]] | None = None,
 ) -> KnownModels:
@@ -36,7 +36,7 @@ def known_models(
 
     Args:
         settings: the settings.
-        offers: lists that have just come in, which replace remembered ones.
+        offers: lists just received, which replace remembered ones.
         request: see `KnownModels`.
     """
     new = [row for offer in offers for row in _rows(offer)]
@@ -61,7 +61,7 @@ def configured_address(settings: Settings, provider: str) -> str | None:
     return agent.base_url if home == provider else None
 
 
-def _rows(offer: Offer) -> list[CachedRow]:
+def _rows(offer: ProviderModels) -> list[CachedRow]:
     source, when = offer.source, format_time(utc_now())
     return [
         (f"{source.provider.name}:{model.name}", when, source.base_url, _json(model))
@@ -74,13 +74,16 @@ def _json(model: ListedModel) -> str:
 
 
 def remember_list(
-    source: Source, models: Sequence[ListedModel], asked_at: datetime, environ: Mapping[str, str]
+    source: CatalogSource,
+    models: Sequence[ListedModel],
+    updated_at: datetime,
+    environ: Mapping[str, str],
 ) -> None:
     """Write a provider's list to the cache, with the other fields of its entries."""
     write_models(
         source.provider.name,
         source.base_url,
-        format_time(asked_at),
+        format_time(updated_at),
         [model.name for model in models],
         environ,
         fields={model.name: _json(model) for model in models},
@@ -117,9 +120,9 @@ class ModelLists:
         rest = [entry for entry in listed if entry.name != missing]
         if not rest:
             return ""
-        source = Source(provider, known.address(provider), "")
+        source = CatalogSource(provider, known.address(provider), "")
         remember_list(source, rest, _asked_at(self._settings, provider) or utc_now(), environ)
-        known = known_models(self._settings, [Offer(source, tuple(rest))])
+        known = known_models(self._settings, [ProviderModels(source, tuple(rest))])
         preferred = known.preferred(provider, utc_now().date())
         return "" if preferred == missing else f"{name}:{preferred}"
 
@@ -135,7 +138,7 @@ class ModelLists:
             key = self._keys.get(provider.name, provider.key_variables) if address else None
             if not key or (provider.keyless_on_loopback and is_loopback(address)):
                 return None
-            source = Source(provider, address, address, key)
+            source = CatalogSource(provider, address, address, key)
             self._requests[provider.name] = _ListRequest(source, self._settings.environ)
         return self._requests[provider.name]
 
@@ -143,11 +146,11 @@ class ModelLists:
 class _ListRequest:
     """One request for a list of models, in the background; the list is remembered when it comes."""
 
-    def __init__(self, source: Source, environ: Mapping[str, str]) -> None:
+    def __init__(self, source: CatalogSource, environ: Mapping[str, str]) -> None:
         self._source = source
         self._environ = environ
         self._models: Sequence[ListedModel] = ()
-        # A daemon: a slow list must not delay the end of the program.
+        # A daemon thread: a slow list must not delay the exit.
         self._thread = threading.Thread(target=self._run, name="omniagent-models", daemon=True)
         self._thread.start()
 
@@ -157,7 +160,7 @@ class _ListRequest:
         return self._models
 
     def _run(self) -> None:
-        (offer,) = ask_all([self._source])
+        (offer,) = list_all([self._source])
         if offer.error is None and offer.models:
             remember_list(self._source, offer.models, utc_now(), self._environ)
             self._models = offer.models
@@ -175,8 +178,8 @@ def _asked_at(settings: Settings, provider: Provider) -> datetime | None:
 
 
 def _is_fresh(settings: Settings, provider: Provider) -> bool:
-    asked_at = _asked_at(settings, provider)
-    return asked_at is not None and utc_now() - asked_at < FRESH_FOR
+    updated_at = _asked_at(settings, provider)
+    return updated_at is not None and utc_now() - updated_at < FRESH_FOR
 
 
 def shutdown_warning(known: KnownModels, model: str, today: date) -> str:

@@ -204,7 +204,7 @@ SHAPES: dict[str, Any] = {
         {
             "model": "text",
             "origin": "text: why it can be used",
-            "asked_at": "time|null",
+            "updated_at": "time|null",
             "chosen": "boolean: the default model",
             "reason": "text|null: why it is chosen",
             "shutdown_date": "text|null: the day, as 2026-12-11",

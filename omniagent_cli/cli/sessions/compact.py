@@ -10,7 +10,8 @@ import typer
 from omniagent_cli.cli.framework import session_ids
 from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.cli.framework.options import OneId
-from omniagent_cli.cli.talk.agent_factory import Answering, Wishes
+from omniagent_cli.cli.talk.agent_factory import AgentFactory
+from omniagent_cli.cli.talk.agent_options import AgentOptions
 from omniagent_cli.cli.talk.turn_runner import ModelOption, OfflineOption
 from omniagent_cli.text.sanitize import visible
 from omniagent_cli.ui.usage import model_cost, usage_line
@@ -41,9 +42,9 @@ def compact(
     session_id = session_ids.resolve_for_change(context, id_)
     terminal = context.terminal
     confirm = terminal.confirm if terminal.interactive else None
-    wishes = Wishes(model, offline=offline, tools=False)
-    answering = Answering(context.settings, wishes, tell=terminal.note, confirm=confirm)
-    with answering.agent(context.store, session_id) as agent:
+    options = AgentOptions(model, offline=offline, tools=False)
+    factory = AgentFactory(context.settings, options, tell=terminal.note, confirm=confirm)
+    with factory.agent(context.store, session_id) as agent:
         try:
             done = asyncio.run(_compacted(context, agent, session_id, " ".join(instructions or ())))
         except KeyboardInterrupt:

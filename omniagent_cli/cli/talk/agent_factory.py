@@ -1,13 +1,13 @@
-"""From settings and options to an agent: who answers, why, and what it is told first."""
+"""Creation of agents and engines from settings and command-line options."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from omniagent_cli.agent.agent import Agent
 from omniagent_cli.agent.context.files import read_system_prompt
@@ -20,6 +20,7 @@ from omniagent_cli.agent.models.recall import NAME as RECALL
 from omniagent_cli.agent.models.recall import Recall
 from omniagent_cli.agent.tools.skill import Skill
 from omniagent_cli.agent.tools.tool_toggles import ToolToggles
+from omniagent_cli.cli.talk.agent_options import AgentOptions
 from omniagent_cli.config import (
     Settings,
     cache_dir,
@@ -33,7 +34,7 @@ from omniagent_cli.errors import SessionNotFound, UsageError
 from omniagent_cli.keys import KeyChain
 
 if TYPE_CHECKING:
-    from omniagent_cli.agent.models.discovery import Choice, LocalServer, Probe
+    from omniagent_cli.agent.models.discovery import LocalServer, ModelChoice, Probe
     from omniagent_cli.agent.models.known_models import KnownModels
     from omniagent_cli.agent.tools.tool import Approve
     from omniagent_cli.cli.models.known_models import ModelLists
@@ -43,43 +44,20 @@ if TYPE_CHECKING:
     from omniagent_cli.stores import SessionStore
 
 
-@dataclass(frozen=True, slots=True)
-class Wishes:
-    """What the person said on the command line about who answers.
+class AgentFactory:
+    """Factory of agents, and of engines for other models while an agent runs; reports an automatic choice once.
 
     Attributes:
-        model: ``provider:name``, an alias, or None to choose.
-        system: the system prompt, or ``@FILE``; None for the configured one.
-        offline: this machine only.
-        schema: the JSON schema the answer is to follow.
-        tools: whether the model is offered tools.
-        only_tools: these tools and skills and no others; None for all.
-        yes_tools: tools and skills that may write and destroy without anybody being asked.
-    """
-
-    model: str | None = None
-    system: str | None = None
-    offline: bool = False
-    schema: Mapping[str, Any] | None = None
-    tools: bool = True
-    only_tools: frozenset[str] | None = None
-    yes_tools: frozenset[str] = frozenset()
-
-
-class Answering:
-    """Makes agents, and engines for other models while one runs; an automatic choice is told once.
-
-    Attributes:
-        tell: says a line to the person; may be replaced.
-        confirm: asks the person yes or no; None where nobody can be asked now.
-        known: the models to choose from; then no list is requested. Else those that are remembered.
-        unconfirmed: the choice of a server that was found, and that nobody agreed to yet.
+        tell: prints a line for the user; may be replaced.
+        confirm: asks the user a yes-or-no question; None if not interactive.
+        known: the models to choose from, without requesting lists; by default the remembered ones.
+        unconfirmed: the choice of a discovered server that still needs consent.
     """
 
     def __init__(
         self,
         settings: Settings,
-        wishes: Wishes | None = None,
+        options: AgentOptions | None = None,
         *,
         tell: Callable[[str], None],
         confirm: Callable[[str], bool] | None = None,
@@ -87,15 +65,15 @@ class Answering:
         known: KnownModels | None = None,
     ) -> None:
         self.settings = settings
-        self.wishes = wishes or Wishes()
+        self.options = options or AgentOptions()
         self.tell = tell
         self.confirm = confirm
-        self.unconfirmed: Choice | None = None
+        self.unconfirmed: ModelChoice | None = None
         self._probe = probe
-        self._given = known
+        self._known_models = known
         self.keys = KeyChain(config_dir(settings.environ) / "keys.json", environ=settings.environ)
         self._protocols = ProtocolMemory(cache_dir(settings.environ) / "protocols.json")
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
     def agent(
         self,
@@ -105,11 +83,11 @@ class Answering:
         approve: Approve | None = None,
         titling: TitleSettings | None = None,
     ) -> Agent:
-        """Make the agent that goes on with a session, or begins one; with `titling`, sessions get titles too.
+        """Return an agent that continues a session or starts a new one; with `titling`, sessions get titles.
 
         Raises:
-            UsageError: a model or the system prompt is wrong.
-            ModelUnreachable: the session's model is elsewhere, and offline was asked for.
+            UsageError: the model or the system prompt is invalid.
+            ModelUnreachable: the session's model is remote while offline.
         """
         system_prompt = self.system_prompt()
         header = _header_of(store, session_id)
@@ -122,9 +100,9 @@ class Answering:
             store=store,
             system_prompt=system_prompt,
             skills=lambda: self.skills(with_store=store is not None),
-            toggles=ToolToggles(self.wishes.only_tools, frozenset(self.settings.tools.disabled)),
+            toggles=ToolToggles(self.options.only_tools, frozenset(self.settings.tools.disabled)),
             approve=approve,
-            settings=replace(model_settings(self.settings), schema=self.wishes.schema),
+            settings=replace(model_settings(self.settings), schema=self.options.schema),
             window=resolve_window(self.settings),
             max_tool_rounds=self.settings.agent.max_tool_rounds,
             rollover=rollover_of(self.settings),
@@ -133,69 +111,71 @@ class Answering:
         )
 
     def skills(self, *, with_store: bool = True) -> list[Skill]:
-        """Return the skills whose tools the model is offered."""
-        from omniagent_cli.cli.talk.skills import skills_of
+        """Return the skills whose tools are offered to the model."""
+        from omniagent_cli.cli.talk.skills import enabled_skills
 
-        return skills_of(self.settings, self.wishes, tell=self.tell, with_store=with_store)
+        return enabled_skills(self.settings, self.options, tell=self.tell, with_store=with_store)
 
     def engine(self, session_model: str | None = None, *, resumed: bool = False) -> Engine:
         """Choose the model of a session, and report an automatic choice once.
 
         Args:
             session_model: the model that the session is pinned to.
-            resumed: the session exists; that `recall` is used was reported when it was created.
+            resumed: the session exists, so the use of `recall` was already reported.
         """
         choice = self.choice(session_model)
         is_reported = resumed and choice.model == RECALL
-        choice = self._agreed(choice)
-        if choice.automatic and choice.model not in self._told and not is_reported:
-            self._told.add(choice.model)
+        choice = self._with_consent(choice)
+        if choice.automatic and choice.model not in self._reported and not is_reported:
+            self._reported.add(choice.model)
             keep = (
-                f"; `omniagent models use {choice.model}` keeps to it" if self.unconfirmed else ""
+                f"; make it the default: omniagent models use {choice.model}"
+                if self.unconfirmed
+                else ""
             )
             self.tell(f"{choice.announcement}{keep}")
         self._notices.suggest_extra(choice)
-        engine = self._opened(choice)
+        engine = self._open(choice)
         if choice.automatic and choice.send_key and choice.model != RECALL:
             return AutomaticEngine(engine, lambda: self._successor(choice))
         return engine
 
-    def _successor(self, missing: Choice) -> Engine | None:
+    def _successor(self, missing: ModelChoice) -> Engine | None:
         """Open the next model for an automatically chosen one that its provider does not have."""
         model = self._lists.successor(missing.model)
-        return self._opened(replace(missing, model=model)) if model else None
+        return self._open(replace(missing, model=model)) if model else None
 
-    def _agreed(self, choice: Choice) -> Choice:
-        """Ask before the first use of a server that was found; recall answers when the person says no."""
-        from omniagent_cli.cli.talk.server_consent import Agreed, question
+    def _with_consent(self, choice: ModelChoice) -> ModelChoice:
+        """Ask before the first use of a discovered server; use `recall` if the user declines."""
+        from omniagent_cli.cli.talk.server_consent import ConsentStore, question
 
-        agreed = Agreed(self.settings.environ)
-        if agreed.knows(choice):
+        consents = ConsentStore(self.settings.environ)
+        if consents.allows(choice):
             return choice
         if self.confirm is None:
             self.unconfirmed = choice
             return choice
         if not self.confirm(question(choice)):
             return replace(choice, model=RECALL, reason=f"you declined {choice.model}", base_url="")
-        agreed.add(choice)
+        consents.add(choice)
         return choice
 
     def first_use(self, engine: Engine) -> FirstUse | None:
-        """Return what the person is to be asked before the first word goes to an engine, if anything."""
+        """Return the consent question for an engine, or None if no consent is needed."""
         choice = self.unconfirmed
         if choice is None or engine.name != choice.model:
             return None
-        from omniagent_cli.cli.talk.server_consent import Agreed, question
+        from omniagent_cli.cli.talk.server_consent import ConsentStore, question
         from omniagent_cli.repl.first_use import FirstUse
 
         def agree() -> None:
             self.unconfirmed = None
-            Agreed(self.settings.environ).add(choice)
+            ConsentStore(self.settings.environ).add(choice)
 
         return FirstUse(question(choice), agree)
 
     def titling(self, tell: Callable[[str], None]) -> TitleSettings | None:
-        """Return who names sessions, as configured; trouble with it is told there."""
+        """Return the configured titling of sessions, which reports its problems through `tell`."""
         named = self.settings.titles.model
         if named is None:
             return None
@@ -204,12 +184,12 @@ class Answering:
         return TitleSettings(lambda: self.engine_for(named), tell)
 
     def engine_for(self, model: str) -> Engine:
-        """Open the model a person names, by its name or an alias.
+        """Return an engine for a model name or alias.
 
         Raises:
-            UsageError: it is no model, or not on this machine while offline.
+            UsageError: unknown model, or a remote one while offline.
         """
-        engine = self._opened(self._choose(explicit=resolve_model(self.settings, model)))
+        engine = self._open(self._choose(explicit=resolve_model(self.settings, model)))
         if warning := self._shutdown_warning(engine.name):
             self.tell(warning)
         return engine
@@ -217,23 +197,25 @@ class Answering:
     def _shutdown_warning(self, model: str) -> str:
         from omniagent_cli.cli.models.known_models import shutdown_warning
 
-        return shutdown_warning(self._known(), model, utc_now().date())
+        return shutdown_warning(self._remembered_models(), model, utc_now().date())
 
-    def _known(self) -> KnownModels:
+    def _remembered_models(self) -> KnownModels:
         from omniagent_cli.cli.models.known_models import known_models
 
-        request = None if self.wishes.offline else self._lists.first
-        return self._given or known_models(self.settings, request=request)
+        request = None if self.options.offline else self._lists.first
+        return self._known_models or known_models(self.settings, request=request)
 
     def known_models(self) -> list[str]:
-        """Return names of models that nobody has to be asked for: aliases, and each provider's usual one."""
-        return [*dict.fromkeys([*self.settings.aliases, *self._known().names(), RECALL])]
+        """Return the model names that are known without a request: aliases, remembered lists and `recall`."""
+        return [
+            *dict.fromkeys([*self.settings.aliases, *self._remembered_models().names(), RECALL])
+        ]
 
-    def choice(self, session_model: str | None = None) -> Choice:
-        """Choose: the command line, the session's model, variable or file, a key, a local server, recall."""
-        named = self.wishes.model
+    def choice(self, session_model: str | None = None) -> ModelChoice:
+        """Choose the model: command line, session, environment or file, API key, local server, `recall`."""
+        named = self.options.model
         if named is not None and not named.strip():
-            raise UsageError("--model needs a model, such as openai:gpt-6.1-sol")
+            raise UsageError("--model must not be empty; for example -m openai:gpt-6.1-sol")
         explicit = resolve_model(self.settings, named) if named is not None else None
         return self._choose(explicit=explicit, session=session_model)
 
@@ -250,21 +232,21 @@ class Answering:
         return ModelLists(self.settings, self.keys)
 
     def system_prompt(self) -> str:
-        """Return what is sent first: ``--system``, or the configured one."""
-        named = self.wishes.system
+        """Return the system prompt: ``--system`` or the configured one."""
+        named = self.options.system
         if named is None:
             return self.settings.agent.system_prompt or ""
         return read_system_prompt(named[1:]) if named.startswith("@") else named
 
-    def _choose(self, *, explicit: str | None = None, session: str | None = None) -> Choice:
+    def _choose(self, *, explicit: str | None = None, session: str | None = None) -> ModelChoice:
         from omniagent_cli.agent.models.discovery import choose_model
 
         configured, origin = chosen_model(self.settings)
-        known, server = self._known(), None
+        known, server = self._remembered_models(), None
         if explicit:
-            explicit, server = self._qualified(explicit, known)
+            explicit, server = self._qualify(explicit, known)
         elif configured and not session:
-            configured, server = self._qualified(configured, known, origin=str(origin))
+            configured, server = self._qualify(configured, known, origin=str(origin))
         choice = choose_model(
             explicit=explicit,
             session=session,
@@ -272,17 +254,17 @@ class Answering:
             configured_from=str(origin),
             base_url=self._base_url(explicit or session or configured, configured),
             keys=self.keys,
-            offline=self.wishes.offline,
+            offline=self.options.offline,
             environ=self.settings.environ,
             probe=self._probe,
             known=known,
         )
-        if server is not None:  # found automatically, like a server that is chosen for a session
+        if server is not None:  # discovered, so it is sent no key
             return replace(choice, base_url=server.base_url, send_key=False)
         self._refresh_list(choice, session)
         return choice
 
-    def _qualified(
+    def _qualify(
         self, model: str, known: KnownModels, *, origin: str = ""
     ) -> tuple[str, LocalServer | None]:
         """Return ``provider:name`` for a model named without its provider, and the local server that has it."""
@@ -295,7 +277,7 @@ class Answering:
             return (
                 f"openai:{model}",
                 None,
-            )  # the protocol of a server of which only the address is known
+            )  # the protocol for a server with an address alone
         probe = self._probe or (lambda: probe_local_servers(environ=self.settings.environ))
         local = {
             f"{server.provider.name}:{name}": server for server in probe() for name in server.models
@@ -303,7 +285,7 @@ class Answering:
         name = known.qualify(model, origin=origin, local=local)
         return name, local.get(name)
 
-    def _refresh_list(self, choice: Choice, session: str | None) -> None:
+    def _refresh_list(self, choice: ModelChoice, session: str | None) -> None:
         """Refresh a stale list in the background where a choice depends on it."""
         from omniagent_cli.agent.models.providers import PROVIDERS
 
@@ -313,15 +295,15 @@ class Answering:
             provider is None
             or provider.local
             or choice.found
-            or self.wishes.offline
-            or self._given
+            or self.options.offline
+            or self._known_models
             or not depends
         ):
             return
         self._lists.refresh(provider)
 
     def _base_url(self, model: str | None, configured: str | None) -> str | None:
-        """Return the configured address for a model of the provider it was configured for, and for no other."""
+        """Return the configured address if it belongs to the provider of a model."""
         from omniagent_cli.agent.models.providers import PROVIDERS
 
         address = self.settings.agent.base_url
@@ -332,12 +314,12 @@ class Answering:
         return address
 
     def _api(self, model: str) -> str | None:
-        """Return the configured protocol, which belongs to the configured address if there is one."""
+        """Return the configured protocol if it belongs to the address of a model."""
         address, api = self.settings.agent.base_url, self.settings.agent.api
         is_at_address = self._base_url(model, chosen_model(self.settings)[0]) == address
         return api if is_at_address else None
 
-    def _opened(self, choice: Choice) -> Engine:
+    def _open(self, choice: ModelChoice) -> Engine:
         if choice.model == RECALL:
             return Recall(named=not choice.automatic, keys=self.keys)
         from omniagent_cli.agent.models.engine_factory import open_engine
@@ -350,6 +332,15 @@ class Answering:
             send_key=choice.send_key,
             memory=self._protocols,
         )
+
+
+def _choice_notice(choice: ModelChoice, *, offline: bool) -> str:
+    """Return the notice of an automatic choice; for `recall` with the way to a language model."""
+    if choice.model != RECALL:
+        return f"Using {choice.model}: {choice.reason}"
+    reason = f"{choice.reason[:1].upper()}{choice.reason[1:]}"
+    advice = "" if offline else " Set a key: omniagent keys set openai"
+    return f"{reason}; using recall, a stand-in that only searches this session.{advice}"
 
 
 def _header_of(store: SessionStore | None, session_id: str | None) -> Session | None:
@@ -368,7 +359,7 @@ def rollover_of(settings: Settings) -> Rollover:
 
 
 def model_settings(settings: Settings) -> ModelSettings:
-    """Return how to ask a model, as configured; a time-out of never waits for ever."""
+    """Return the configured model settings; a timeout of "never" is infinite."""
     agent = settings.agent
     return ModelSettings(
         temperature=agent.temperature,

@@ -1,4 +1,4 @@
-"""What `ask` prints of an answer: JSON that follows a schema, the first code block, or all of it."""
+"""Output formats of `ask`: JSON that follows a schema, the first code block, or the whole answer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,12 @@ from omniagent_cli.agent.structured_output import (
 )
 from omniagent_cli.cli.framework import exits
 from omniagent_cli.cli.framework.context import Context
-from omniagent_cli.cli.talk.turn_runner import Place, document, kept_in, told
+from omniagent_cli.cli.talk.turn_runner import (
+    ConversationTarget,
+    document,
+    print_result,
+    session_of,
+)
 from omniagent_cli.errors import UsageError
 from omniagent_cli.text.sanitize import one_line
 
@@ -32,68 +37,72 @@ SchemaOption = Annotated[
     typer.Option(
         "--schema",
         metavar="FILE",
-        help="print JSON that follows this JSON schema, or fail; a text that begins with { is the schema itself",
+        help="print JSON that follows this JSON schema; a value that begins with { is the schema itself",
     ),
 ]
 ExtractOption = Annotated[
-    bool, typer.Option("--extract", help="print the first code block of the answer only, or fail")
+    bool, typer.Option("--extract", help="print only the first code block of the answer")
 ]
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
-    """What is wanted of an answer; without any of it, all of it, as it comes."""
+class AnswerFormat:
+    """The part of the answer to print; by default all of it, streamed."""
 
     schema: Mapping[str, Any] | None = None
     extract: bool = False
 
     @property
-    def wanted(self) -> bool:
-        """Whether the answer has to be whole before any of it is printed."""
+    def needs_complete_answer(self) -> bool:
+        """True if nothing can be printed before the answer is complete."""
         return self.schema is not None or self.extract
 
     def check(self, engine: Engine) -> None:
-        """Refuse who cannot follow a schema.
+        """Check that the engine can follow a schema.
 
         Raises:
-            UsageError: `recall` would answer.
+            UsageError: the engine is `recall`.
         """
         if self.schema is not None and isinstance(engine, Recall):
             raise UsageError(
-                "recall is no language model and follows no schema; name a model with --model, such as openai:gpt-6.1-sol"
+                "recall is not a language model and cannot follow a schema; choose a model, for example --model openai:gpt-6.1-sol"
             )
 
-    def tell(self, context: Context, result: TurnResult, place: Place, model: str) -> int:
-        """Print what was wanted of the answer, or say in a line each why it is not there; return the exit code."""
-        if not self.wanted or result.status != "complete":
-            return told(context, result, place, model)
-        found = self._found(result.text)
+    def tell(
+        self, context: Context, result: TurnResult, target: ConversationTarget, model: str
+    ) -> int:
+        """Print the requested part of the answer, or one error line per problem; return the exit code."""
+        if not self.needs_complete_answer or result.status != "complete":
+            return print_result(context, result, target, model)
+        found = self._extract(result.text)
         if context.json:
-            context.terminal.json({**document(context, result, place, model), **found.record})
+            context.terminal.json({**document(context, result, target, model), **found.record})
         elif not found.problems:
             self._print(context, found.value)
         for problem in found.problems:
             context.terminal.error(problem)
-        if found.problems and place.store is not None:
-            shown = one_line(kept_in(place, result))
-            context.terminal.note(f"the answer is kept: omniagent sessions show {shown} --last 1")
+        if found.problems and target.store is not None:
+            shown = one_line(session_of(target, result))
+            context.terminal.note(
+                f"Answer saved. Show it: omniagent sessions show {shown} --last 1"
+            )
         return exits.FAILED if found.problems else exits.DONE
 
-    def _found(self, answer: str) -> _Found:
+    def _extract(self, answer: str) -> _Extracted:
         if self.schema is None:
             block = first_code_block(answer)
-            missing = [] if block is not None else ["there is no code block in the answer"]
-            return _Found(block, {"code": block}, missing)
+            missing = [] if block is not None else ["the answer contains no code block"]
+            return _Extracted(block, {"code": block}, missing)
         try:
             value = read_json(answer)
         except ValueError as error:
             said = one_line(" ".join(answer.split()))
             said = said if len(said) <= 60 else f"{said[:59]}…"
             wrong = [f"the answer is not JSON: {one_line(str(error))}; it begins with {said!r}"]
-            return _Found(None, {"parsed": None, "problems": wrong}, wrong)
+            return _Extracted(None, {"parsed": None, "problems": wrong}, wrong)
         found = validation_errors(value, self.schema)
         wrong = [f"the answer does not follow the schema: {problem}" for problem in found]
-        return _Found(value, {"parsed": value, "problems": found}, wrong)
+        return _Extracted(value, {"parsed": value, "problems": found}, wrong)
 
     def _print(self, context: Context, value: Any) -> None:
         if self.schema is not None:
@@ -103,30 +112,30 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """What an answer gave: the value to print, its part of a JSON document, and what is wrong."""
+class _Extracted:
+    """The extracted part of an answer: the value to print, its JSON fields, and the problems."""
 
     value: Any
     record: Mapping[str, Any]
     problems: list[str] = field(default_factory=list)
 
 
-def shape_of(schema: str | None, *, extract: bool) -> Shape:
-    """Read what is wanted, before anybody is asked.
+def answer_format(schema: str | None, *, extract: bool) -> AnswerFormat:
+    """Return the answer format of the options.
 
     Raises:
-        UsageError: the schema cannot be read or is none, or both were given.
+        UsageError: the schema is invalid or unreadable, or both options were given.
     """
     if schema is None:
-        return Shape(extract=extract)
+        return AnswerFormat(extract=extract)
     if extract:
-        raise UsageError("--schema prints JSON and --extract a code block; give one of them")
+        raise UsageError("--schema and --extract cannot be combined")
     if schema.lstrip().startswith("{"):
-        return Shape(read_schema(schema, "--schema"))
-    return Shape(read_schema(_read(schema), f"the schema in {one_line(schema)!r}"))
+        return AnswerFormat(read_schema(schema, "--schema"))
+    return AnswerFormat(read_schema(_read_schema(schema), f"the schema in {one_line(schema)!r}"))
 
 
-def _read(name: str) -> str:
+def _read_schema(name: str) -> str:
     shown = one_line(name)
     try:
         with Path(name).expanduser().open("rb") as file:
@@ -137,8 +146,8 @@ def _read(name: str) -> str:
     except (OSError, ValueError, RuntimeError) as error:
         why = getattr(error, "strerror", None) or error
         raise UsageError(
-            f"cannot read the schema from {shown!r}: {why}; name a file, or give the schema itself"
+            f"cannot read the schema from {shown!r}: {why}; pass a file, or the schema itself"
         ) from error
     if len(data) > _LARGEST_BYTES:
-        raise UsageError(f"{shown!r} is over 1 MB; that is no schema for an answer")
+        raise UsageError(f"{shown!r} is larger than 1 MB; use a smaller schema")
     return text

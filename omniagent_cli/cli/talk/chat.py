@@ -1,4 +1,4 @@
-"""`omniagent chat`: a conversation, at a prompt or line by line."""
+"""`omniagent chat`: a chat at a prompt, or one turn per line of stdin."""
 
 from __future__ import annotations
 
@@ -15,31 +15,32 @@ import typer
 
 from omniagent_cli.cli.framework import exits
 from omniagent_cli.cli.framework.context import Context, current_context
-from omniagent_cli.cli.talk.agent_factory import Answering, Wishes
+from omniagent_cli.cli.talk.agent_factory import AgentFactory
+from omniagent_cli.cli.talk.agent_options import AgentOptions
 from omniagent_cli.cli.talk.model_options import ParametersOption, set_parameters
 from omniagent_cli.cli.talk.session_picker import PickOption, picked_session
 from omniagent_cli.cli.talk.tool_options import (
     NoToolsOption,
     ToolsOption,
     YesToolsOption,
-    allowed_in_scripts,
-    with_tools,
+    script_permissions,
+    with_tool_options,
 )
 from omniagent_cli.cli.talk.turn_runner import (
     AttachOption,
     ContinueOption,
+    ConversationTarget,
     EphemeralOption,
     ModelOption,
     OfflineOption,
-    Place,
     SessionOption,
     SystemOption,
     check_options,
-    kept_in,
-    one_turn,
-    place_of,
+    conversation_target,
+    print_result,
     remember,
-    told,
+    run_turn,
+    session_of,
 )
 from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import OmniAgentError
@@ -51,14 +52,14 @@ if TYPE_CHECKING:
     from omniagent_cli.agent.context.attachments import Attachment
     from omniagent_cli.stores import SessionStore
 
-_LEAVING = ("exit", "quit", "q")
+_EXIT_WORDS = ("exit", "quit", "q")
 
 
 def chat(
     ctx: typer.Context,
     *,
     session: SessionOption = None,
-    go_on: ContinueOption = False,
+    resume: ContinueOption = False,
     pick: PickOption = False,
     model: ModelOption = None,
     system: SystemOption = None,
@@ -70,68 +71,70 @@ def chat(
     ephemeral: EphemeralOption = False,
     offline: OfflineOption = False,
 ) -> int:
-    """Talk with a model. Without a terminal on stdin each line is a turn, and the answers go to stdout."""
+    """Chat with a model. If stdin is not a terminal, each line is a turn and the answers go to stdout."""
     context = current_context(ctx)
     from omniagent_cli.cli.talk.prompt_input import read_attachments
 
-    check_options(session, go_on=go_on, ephemeral=ephemeral)
+    check_options(session, resume=resume, ephemeral=ephemeral)
     if pick:
-        session = picked_session(context, session, go_on=go_on, ephemeral=ephemeral)
+        session = picked_session(context, session, resume=resume, ephemeral=ephemeral)
     set_parameters(context, parameters)
     attached = read_attachments(attach or ())
-    wishes = with_tools(Wishes(model, system, offline=offline), tools, yes_tools, none=no_tools)
-    answering = Answering(context.settings, wishes, tell=context.terminal.note)
-    place = place_of(context, session, go_on=go_on, ephemeral=ephemeral)
-    with _lasting(place) as place:
+    options = with_tool_options(
+        AgentOptions(model, system, offline=offline), tools, yes_tools, none=no_tools
+    )
+    factory = AgentFactory(context.settings, options, tell=context.terminal.note)
+    target = conversation_target(context, session, resume=resume, ephemeral=ephemeral)
+    with _with_store(target) as target:
         if context.terminal.reads_terminal:
-            named = session is not None or go_on
-            return _at_the_prompt(context, answering, place, attached, named=named)
-        return _line_by_line(context, answering, place, attached)
+            named = session is not None or resume
+            return _run_repl(context, factory, target, attached, named=named)
+        return _run_lines(context, factory, target, attached)
 
 
 @contextmanager
-def _lasting(place: Place) -> Iterator[Place]:
-    """Give a conversation that is kept nowhere a memory while it lasts."""
-    if place.store is not None:
-        yield place
+def _with_store(target: ConversationTarget) -> Iterator[ConversationTarget]:
+    """Yield the target, with a store in memory if the chat is ephemeral."""
+    if target.store is not None:
+        yield target
         return
     from omniagent_cli.stores import open_store
 
     with open_store("memory:") as store:
-        yield Place(store, new_session_id(utc_now()))
+        yield ConversationTarget(store, new_session_id(utc_now()))
 
 
-def _line_by_line(
-    context: Context, answering: Answering, place: Place, attached: list[Attachment]
+def _run_lines(
+    context: Context, factory: AgentFactory, target: ConversationTarget, attached: list[Attachment]
 ) -> int:
-    """Take each line of stdin for a turn; one that fails is told, and the rest goes on.
+    """Run one turn per line of stdin; a failed turn is reported and the next line continues.
 
-    What is attached goes with the first of them.
+    Attachments are sent with the first line.
     """
     from omniagent_cli.agent.context.attachments import compose
 
     worst = exits.DONE
     with (
-        _interruptible(),
+        _interrupt_at_once(),
         asyncio.Runner() as runner,
-        answering.agent(
-            place.store,
-            place.session_id,
-            approve=allowed_in_scripts(context.settings, answering.wishes),
+        factory.agent(
+            target.store,
+            target.session_id,
+            approve=script_permissions(context.settings, factory.options),
         ) as agent,
     ):
         try:
             for line in _lines(context.terminal.stdin):
                 if not line:
                     continue
-                if line in _LEAVING:
+                if line in _EXIT_WORDS:
                     break
                 try:
                     question, attached = compose(line, attached), []
-                    played = runner.run(one_turn(context, agent, question, place))
-                    place = replace(place, session_id=kept_in(place, played))
-                    remember(context, place, played)
-                    if code := told(context, played, place, agent.engine.name):
+                    result = runner.run(run_turn(context, agent, question, target))
+                    target = replace(target, session_id=session_of(target, result))
+                    remember(context, target, result)
+                    if code := print_result(context, result, target, agent.engine.name):
                         return code
                 except OutputFailed:
                     raise
@@ -144,15 +147,15 @@ def _line_by_line(
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let Ctrl-C end what runs at once. A handler of our own, because a runner's loses one that comes too late."""
+def _interrupt_at_once() -> Iterator[None]:
+    """Raise KeyboardInterrupt on Ctrl-C at once; the handler of `asyncio.Runner` can miss a late signal."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
     try:
         before = signal.signal(signal.SIGINT, interrupt)
-    except ValueError:  # not the main thread: the host program decides about signals
+    except ValueError:  # not the main thread: the host program handles signals
         yield
         return
     try:
@@ -162,35 +165,35 @@ def _interruptible() -> Iterator[None]:
 
 
 def _lines(stdin: TextIO | None) -> Iterator[str]:
-    """Yield what is said, without the blanks around it."""
+    """Yield the lines of stdin without surrounding whitespace."""
     for line in getattr(stdin, "buffer", stdin) or ():
         text = line.decode("utf-8", "replace") if isinstance(line, bytes) else line
         yield text.strip()
 
 
-def _at_the_prompt(
+def _run_repl(
     context: Context,
-    answering: Answering,
-    place: Place,
+    factory: AgentFactory,
+    target: ConversationTarget,
     attached: list[Attachment],
     *,
     named: bool,
 ) -> int:
-    """Talk to a person at the terminal."""
+    """Run the interactive chat."""
     from omniagent_cli.repl.chat import ChatSetup
     from omniagent_cli.repl.loop import run
 
-    assert place.store is not None  # noqa: S101  # a lasting place has one
-    store, settings = place.store, context.settings
-    session_id = place.session_id if named else None
+    assert target.store is not None  # noqa: S101  # `_with_store` provides one
+    store, settings = target.store, context.settings
+    session_id = target.session_id if named else None
 
     def open_agent(tell: Callable[[str], None]) -> Agent:
-        answering.tell = tell
-        return answering.agent(store, session_id, titling=answering.titling(trouble))
+        factory.tell = tell
+        return factory.agent(store, session_id, titling=factory.titling(trouble))
 
     def trouble(text: str) -> None:
         if context.terminal.verbose:
-            answering.tell(text)
+            factory.tell(text)
 
     kept = store.url != "memory:"
     setup = ChatSetup(
@@ -198,25 +201,25 @@ def _at_the_prompt(
         terminal=context.terminal,
         settings=settings,
         open_agent=open_agent,
-        open_engine=answering.engine_for,
+        open_engine=factory.engine_for,
         session_id=session_id,
         ephemeral=not kept,
         remember=context.last_used.remember if kept else _forget,
         history_file=_history_file(context) if _keeps_history(context, store) else None,
-        models=answering.known_models(),
-        first_use=answering.first_use,
+        models=factory.known_models(),
+        first_use=factory.first_use,
         attached=attached,
-        yes_tools=answering.wishes.yes_tools,
+        yes_tools=factory.options.yes_tools,
     )
     return run(setup)
 
 
 def _forget(_session_id: str) -> None:
-    """Note nothing: the session ends with this process."""
+    """Do nothing: the session ends with this process."""
 
 
 def _keeps_history(context: Context, store: SessionStore) -> bool:
-    """Tell whether typed lines are remembered; never in the clear what is encrypted in the store."""
+    """Return True if typed lines are saved; not for encrypted stores, because the history is plain text."""
     return context.settings.chat.history and store.url != "memory:" and not store.has_key
 
 

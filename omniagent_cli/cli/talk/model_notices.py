@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from omniagent_cli.agent.models.discovery import Choice
+from omniagent_cli.agent.models.discovery import ModelChoice
 from omniagent_cli.agent.models.providers import PROVIDERS, native_installed
 from omniagent_cli.config import Settings, state_dir
 from omniagent_cli.errors import ConfigError
@@ -35,7 +35,7 @@ class ModelNotices:
                 session_id, warning.partition(";")[0], show=lambda: self._tell(warning)
             )
 
-    def suggest_extra(self, choice: Choice) -> None:
+    def suggest_extra(self, choice: ModelChoice) -> None:
         """Suggest the extra, once, for a provider that caches prompts only in its own protocol."""
         provider = PROVIDERS.get(choice.model.partition(":")[0])
         if provider is None or not provider.caches_on_request or choice.base_url:

@@ -1,4 +1,4 @@
-"""``-o KEY=VALUE`` of `ask` and `chat`: how the model is asked this once, over what the settings say."""
+"""The option ``-o KEY=VALUE`` of `ask` and `chat`, which overrides model settings for one command."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ ParametersOption = Annotated[
         "--option",
         "-o",
         metavar="KEY=V",
-        help=f"how the model is asked this once: {', '.join(PARAMETERS)}",
+        help=f"model settings for this command: {', '.join(PARAMETERS)}",
     ),
 ]
 
 
 def set_parameters(context: Context, given: Sequence[str] | None) -> None:
-    """Let options win over the settings.
+    """Override settings with options.
 
     Raises:
-        UsageError: there is no such parameter, or a value is wrong.
+        UsageError: a parameter is unknown or not ``KEY=VALUE``.
     """
     for pair in given or ():
         name, equals, value = pair.partition("=")
         name = name.strip().replace("-", "_")
         if not equals:
-            raise UsageError(
-                f"-o needs a name and a value, as in -o temperature=0; this is {pair!r}"
-            )
+            raise UsageError(f"invalid -o {pair!r}; write KEY=VALUE, for example -o temperature=0")
         if name not in PARAMETERS:
             close = get_close_matches(name, PARAMETERS, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"give {', '.join(PARAMETERS)}"
-            raise UsageError(f"-o knows no {name!r}; {hint}")
+            hint = (
+                f"did you mean {close[0]}?" if close else f"must be one of {', '.join(PARAMETERS)}"
+            )
+            raise UsageError(f"unknown -o {name!r}; {hint}")
         context.flags[f"agent.{name}"] = value.strip()

@@ -1,4 +1,4 @@
-"""What is asked: the words of the command line, what comes through stdin, and attached files."""
+"""The prompt: words of the command line, stdin, and attached files."""
 
 from __future__ import annotations
 
@@ -21,54 +21,54 @@ from omniagent_cli.models import Content
 from omniagent_cli.ui.terminal import Terminal
 
 SILENCE_SECONDS = 1.0
-"""How long a pipe beside a question may say nothing; whoever started us may just have left it open."""
+"""The wait for data on a pipe beside a prompt; the parent process may have left it open."""
 
 MAX_INPUT_BYTES = 16_000_000
-"""More than any model reads."""
+"""The limit of the prompt, larger than the context window of any model."""
 
 STDIN = "-"
 
 
 def read_question(terminal: Terminal, words: Sequence[str], files: Sequence[str]) -> Content:
-    """Put a question together; empty when there is nothing to ask.
+    """Return the prompt; empty if there is none.
 
     Args:
-        terminal: its stdin is read when it is a file, a pipe that delivers, or asked for as ``-``.
-        words: of the question; a word ``-`` stands for stdin.
-        files: to attach.
+        terminal: its stdin is read if it is a file, a pipe with data, or requested with ``-``.
+        words: the words of the prompt; ``-`` requests stdin.
+        files: the files to attach.
 
     Raises:
-        UsageError: a file cannot be attached, or there is too much.
+        UsageError: a file cannot be attached, or the input is too large.
     """
     question = " ".join(word for word in words if word != STDIN).strip()
     attached = read_attachments(files)
-    piped = _from_stdin(terminal, beside=bool(question or attached), wanted=STDIN in words)
+    piped = _from_stdin(terminal, beside=bool(question or attached), requested=STDIN in words)
     said = "\n\n".join(part for part in (question, piped.strip("\n")) if part.strip())
     return compose(said, attached)
 
 
 def read_attachments(files: Sequence[str]) -> list[Attachment]:
-    """Read the files that go with one question.
+    """Read the files to attach to one prompt.
 
     Raises:
-        UsageError: one of them cannot be attached, or they are too large together.
+        UsageError: a file cannot be attached, or the files are too large together.
     """
     attached = [read_attachment(name) for name in files]
     check_total_size(attached)
     return attached
 
 
-def _from_stdin(terminal: Terminal, *, beside: bool, wanted: bool) -> str:
-    """Return what stdin has for us; beside a question only what is really there."""
+def _from_stdin(terminal: Terminal, *, beside: bool, requested: bool) -> str:
+    """Return the text of stdin; beside a prompt only if data arrives in time."""
     stdin = terminal.stdin
     if stdin is None or stdin.closed:
         return ""
-    kind = _kind(stdin)
-    if kind == "nothing" and not wanted:
+    kind = _stdin_kind(stdin)
+    if kind == "nothing" and not requested:
         return ""
-    if kind == "pipe" and beside and not wanted and not _delivers(stdin):
+    if kind == "pipe" and beside and not requested and not _has_data(stdin):
         terminal.note(
-            f"nothing came through stdin within {SILENCE_SECONDS:g} s, so it is left out; '-' waits for it"
+            f"No data on stdin within {SILENCE_SECONDS:g} s; ignoring it. Use '-' to wait for it."
         )
         return ""
     terminal.flush()
@@ -76,13 +76,13 @@ def _from_stdin(terminal: Terminal, *, beside: bool, wanted: bool) -> str:
     _check_size(data, "stdin")
     text = utf8_text(data)
     if text is None:
-        terminal.note("stdin is not UTF-8 text; what cannot be read is sent as \ufffd")
+        terminal.note("stdin is not UTF-8 text; invalid bytes are sent as \ufffd")
         text = data.decode("utf-8", "replace")
     return text
 
 
-def _kind(stdin: TextIO) -> str:
-    """Tell a file and a pipe from a terminal, /dev/null and other devices, which have nothing to add."""
+def _stdin_kind(stdin: TextIO) -> str:
+    """Return "file", "pipe", or "nothing" for a terminal, /dev/null and other devices."""
     try:
         mode = os.fstat(stdin.fileno()).st_mode
     except io.UnsupportedOperation:
@@ -94,15 +94,15 @@ def _kind(stdin: TextIO) -> str:
     return "pipe" if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) else "nothing"
 
 
-def _delivers(stdin: TextIO) -> bool:
+def _has_data(stdin: TextIO) -> bool:
     try:
         return bool(select.select([stdin.fileno()], [], [], SILENCE_SECONDS)[0])
-    except (OSError, ValueError):  # a system whose pipes cannot be watched
+    except (OSError, ValueError):  # the system cannot poll pipes
         return True
 
 
 def _check_size(data: bytes, name: str) -> None:
     if len(data) > MAX_INPUT_BYTES:
         raise UsageError(
-            f"{name} is over {MAX_INPUT_BYTES // 1_000_000} MB, more than any model reads; send a part of it"
+            f"{name} is larger than {MAX_INPUT_BYTES // 1_000_000} MB; send a part of it"
         )

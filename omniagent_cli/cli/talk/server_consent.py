@@ -1,8 +1,8 @@
-"""Which servers on this machine a person agreed to talk with.
+"""Consent to the use of local servers that were discovered automatically.
 
-A server that nobody named was only found on its usual port, and on a machine with several people anybody may listen
-there. So the person is asked once before the first word goes to it. Where nobody can be asked, in scripts, it is used
-and named in a note: a script that went on with `recall` instead would be wrong without failing.
+On a shared machine any user may listen on the default port of a local server, so the user is asked once before the
+first message is sent to it. In scripts, where no question is possible, the server is used with a notice: continuing
+with `recall` instead would give wrong results without an error.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from omniagent_cli.agent.models.discovery import Choice
+from omniagent_cli.agent.models.discovery import ModelChoice
 from omniagent_cli.config import state_dir
 from omniagent_cli.errors import ConfigError
 from omniagent_cli.private_files import locked_directory, read_bounded, write_private
@@ -20,18 +20,18 @@ _FILE_NAME = "local-servers"
 _AT_MOST = 100
 
 
-class Agreed:
-    """The servers a person agreed to, in a private file; one that cannot be read or written costs a question."""
+class ConsentStore:
+    """The servers that the user allowed, in a private file; if it is unreadable, the user is asked again."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
 
-    def knows(self, choice: Choice) -> bool:
-        """Tell whether nobody has to be asked: somebody named this model, or agreed to its server before."""
+    def allows(self, choice: ModelChoice) -> bool:
+        """Return True if no consent is needed: the model was named, or its server is already allowed."""
         return not choice.found or _line(choice) in self._lines()
 
-    def add(self, choice: Choice) -> None:
-        """Note that the person agreed."""
+    def add(self, choice: ModelChoice) -> None:
+        """Store the consent to a server."""
         try:
             path = self._path()
             with locked_directory(path.parent):
@@ -50,10 +50,10 @@ class Agreed:
         return state_dir(self._environ) / _FILE_NAME
 
 
-def question(choice: Choice) -> str:
-    """Return what a person is asked about a server that was found."""
-    return f"{one_line(choice.reason)}, on this machine. Let {one_line(choice.model)} answer?"
+def question(choice: ModelChoice) -> str:
+    """Return the question about a discovered server."""
+    return f"{one_line(choice.reason)} on this machine. Use {one_line(choice.model)}?"
 
 
-def _line(choice: Choice) -> str:
+def _line(choice: ModelChoice) -> str:
     return f"{choice.model.partition(':')[0]}\t{choice.base_url}"

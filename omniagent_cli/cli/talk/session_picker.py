@@ -1,4 +1,4 @@
-"""`chat --pick`: the session to go on with is picked from those there are."""
+"""The option ``--pick`` of `chat`: choose the session to continue from a list."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from omniagent_cli.cli.framework import exits, session_ids
 from omniagent_cli.cli.framework.context import Context
 from omniagent_cli.errors import UsageError
 
-PickOption = Annotated[bool, typer.Option("--pick", help="pick the session to go on with")]
+PickOption = Annotated[
+    bool, typer.Option("--pick", help="choose the session to continue from a list")
+]
 
 
 def picked_session(
-    context: Context, session: str | None, *, go_on: bool, ephemeral: bool
+    context: Context, session: str | None, *, resume: bool, ephemeral: bool
 ) -> str | None:
-    """Let the person pick and return how to name the session; None when there is none yet, which is said.
+    """Let the user choose a session and return its escaped id; None, with a notice, if the store is empty.
 
     Raises:
-        UsageError: the session is named otherwise, or there is nobody who could pick.
-        typer.Exit: they left without picking one.
+        UsageError: another option names the session, or the terminal is not interactive.
+        typer.Exit: the user left without a choice.
     """
-    if session is not None or go_on:
-        raise UsageError(
-            "--pick chooses the session, and so do --session and --continue; give one of them"
-        )
+    if session is not None or resume:
+        raise UsageError("--pick cannot be combined with --session or --continue")
     if ephemeral:
-        raise UsageError("--ephemeral keeps nothing, so there is nothing to --pick; leave one out")
+        raise UsageError("--ephemeral cannot be combined with --pick")
     terminal = context.terminal
     if not (terminal.reads_terminal and terminal.is_terminal):
         raise UsageError("--pick needs a terminal; name the session with --session")
@@ -40,6 +40,6 @@ def picked_session(
         terminal.note(str(error))
         return None
     if picked is None:
-        terminal.note("no session was picked")
+        terminal.note("No session chosen.")
         raise typer.Exit(exits.INTERRUPTED)
     return session_ids.escape_session_id(picked)

@@ -1,4 +1,4 @@
-"""The skills of the command line: its own, MCP servers, and what installed packages bring."""
+"""The skills of the command line: built-in ones, MCP servers, and those of installed packages."""
 
 from __future__ import annotations
 
@@ -12,27 +12,31 @@ from omniagent_cli.text.sanitize import one_line
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-    from omniagent_cli.cli.talk.agent_factory import Wishes
+    from omniagent_cli.cli.talk.agent_options import AgentOptions
     from omniagent_cli.config import Settings
 
 ENTRY_POINTS = "omniagent.skills"
-"""Packages name a `Skill`, a subclass of it, or a function that returns one under this group."""
+"""The entry point group of a `Skill`, a subclass, or a function that returns one."""
 
 
-def skills_of(
-    settings: Settings, wishes: Wishes, *, tell: Callable[[str], None], with_store: bool = True
+def enabled_skills(
+    settings: Settings,
+    options: AgentOptions,
+    *,
+    tell: Callable[[str], None],
+    with_store: bool = True,
 ) -> list[Skill]:
-    """Return the skills whose tools a model may be offered, in the order in which their names win.
+    """Return the skills whose tools are offered; of equal names the first wins.
 
-    Nothing is started here: a skill is set up before the first turn that offers its tools.
+    No skill is set up here; that happens before the first turn that offers its tools.
 
     Args:
-        settings: ``tools.*`` switches them off, ``mcp.servers.*`` adds some.
-        wishes: what the command line says.
-        tell: hears of a package whose skill cannot be loaded, in one line.
-        with_store: there are sessions for our own skill; an ephemeral conversation has none.
+        settings: ``tools.*`` disables skills, ``mcp.servers.*`` adds some.
+        options: the command-line options.
+        tell: receives one line for each package whose skill cannot be loaded.
+        with_store: offer the built-in skill for sessions; ephemeral chats have none.
     """
-    if not settings.tools.enabled or not wishes.tools:
+    if not settings.tools.enabled or not options.tools:
         return []
     skills = all_skills(settings, tell=tell, with_store=with_store)
     return [skill for skill in skills if skill.name not in settings.tools.disabled]
@@ -41,7 +45,7 @@ def skills_of(
 def all_skills(
     settings: Settings, *, tell: Callable[[str], None], with_store: bool = True
 ) -> list[Skill]:
-    """Return every skill there is, switched off or not; see `skills_of`."""
+    """Return every skill, including disabled ones; see `enabled_skills`."""
     from omniagent_cli.agent.mcp.skill import mcp_skills
     from omniagent_cli.agent.tools.session_skill import SessionsSkill
     from omniagent_cli.config import mcp_servers
@@ -54,11 +58,11 @@ def all_skills(
     for server in servers:
         server.origin = "MCP server"
     skills = [*own, *servers]
-    for skill in _installed(tell):
+    for skill in _package_skills(tell):
         if any(skill.name == other.name for other in skills):
             tell(
                 one_line(
-                    f"the skill {skill.name} of the {skill.origin} is left out: there is one of that name"
+                    f"the skill {skill.name} of the {skill.origin} is skipped: the name is already in use"
                 )
             )
         else:
@@ -66,16 +70,16 @@ def all_skills(
     return skills
 
 
-def _installed(tell: Callable[[str], None]) -> list[Skill]:
-    """Load what installed packages bring; installing one was the person's choice."""
+def _package_skills(tell: Callable[[str], None]) -> list[Skill]:
+    """Load the skills of installed packages."""
     from importlib.metadata import entry_points
 
     found = sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name)
-    skills = (_loaded(point, tell) for point in found)
+    skills = (_load(point, tell) for point in found)
     return [skill for skill in skills if skill is not None]
 
 
-def _loaded(point: EntryPoint, tell: Callable[[str], None]) -> Skill | None:
+def _load(point: EntryPoint, tell: Callable[[str], None]) -> Skill | None:
     try:
         with capture_output(CapturedOutput()):
             skill = point.load()
@@ -87,6 +91,6 @@ def _loaded(point: EntryPoint, tell: Callable[[str], None]) -> Skill | None:
         if isinstance(skill, Skill):
             skill.origin = f"package {point.dist.name}" if point.dist else "a package"
             return skill
-        why = f"{point.value} is no Skill"
+        why = f"{point.value} is not a Skill"
     tell(one_line(f"the skill {point.name} cannot be loaded: {why}; update or uninstall it"))
     return None

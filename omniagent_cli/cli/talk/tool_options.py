@@ -1,4 +1,4 @@
-"""The options of `ask` and `chat` about tools: which are offered, and which may write without being asked about."""
+"""The tool options of `ask` and `chat`: the tools to offer, and those that need no confirmation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from omniagent_cli.agent.tools.permissions import ALL, PreapprovedTools
-from omniagent_cli.cli.talk.agent_factory import Wishes
+from omniagent_cli.cli.talk.agent_options import AgentOptions
 from omniagent_cli.config import Settings
 from omniagent_cli.errors import UsageError
 
@@ -24,58 +24,60 @@ YesToolsOption = Annotated[
     typer.Option(
         "--yes-tools",
         metavar="NAME,...",
-        help="let these tools and skills (no NAME: all) write and destroy unasked",
+        help="allow these tools and skills (no NAME: all) to write and delete without confirmation",
     ),
 ]
 
 _NAME = re.compile(r"[\w.-]{1,64}")
 
 
-def names_of(given: Sequence[str] | None, option: str) -> frozenset[str] | None:
-    """Return the names that were given, separated by commas or one by one; None when the option was not.
+def parse_tool_names(given: Sequence[str] | None, option: str) -> frozenset[str] | None:
+    """Return the names of a repeatable, comma-separated option; None if it was not given.
 
     Raises:
-        UsageError: one cannot be a name; the question may have been taken for it.
+        UsageError: a value is not a name, for example because it is the prompt.
     """
     if given is None:
         return None
     names = {name.strip() for value in given for name in value.split(",")}
     for name in names:
         if not _NAME.fullmatch(name):
-            raise UsageError(
-                f"{option} needs names of tools or skills, and {name!r} cannot be one; give them as {option} NAME,NAME"
-            )
+            raise UsageError(f"invalid tool name {name!r} for {option}; write {option} NAME,NAME")
     return frozenset(names)
 
 
-def question_apart(
+def split_prompt(
     prompt: Sequence[str] | None, yes_tools: list[str] | None
 ) -> tuple[Sequence[str], list[str] | None]:
-    """Return question and names; what follows ``--yes-tools``, is no name, and is all there is, is the question."""
+    """Return the prompt and the names; a value of ``--yes-tools`` that is not a name is the prompt if there is no other."""
     if prompt or not yes_tools or all(map(_NAME.fullmatch, re.split(r"\s*,\s*", yes_tools[-1]))):
         return prompt or (), yes_tools
     return yes_tools[-1:], [*yes_tools[:-1], ALL]
 
 
-def with_tools(
-    wishes: Wishes, tools: Sequence[str] | None, yes_tools: Sequence[str] | None, *, none: bool
-) -> Wishes:
-    """Return the wishes with those about tools.
+def with_tool_options(
+    options: AgentOptions,
+    tools: Sequence[str] | None,
+    yes_tools: Sequence[str] | None,
+    *,
+    none: bool,
+) -> AgentOptions:
+    """Return the options with the tool options added.
 
     Raises:
-        UsageError: they contradict each other, or a name cannot be one.
+        UsageError: the options contradict each other, or a name is invalid.
     """
     if tools and none:
-        raise UsageError("--tools and --no-tools contradict each other; give one of them")
+        raise UsageError("--tools and --no-tools cannot be combined")
     return replace(
-        wishes,
+        options,
         tools=not none,
-        only_tools=names_of(tools, "--tools"),
-        yes_tools=names_of(yes_tools, "--yes-tools") or frozenset(),
+        only_tools=parse_tool_names(tools, "--tools"),
+        yes_tools=parse_tool_names(yes_tools, "--yes-tools") or frozenset(),
     )
 
 
-def allowed_in_scripts(settings: Settings, wishes: Wishes) -> PreapprovedTools:
-    """Return who may write where nobody is asked; also by a person at a terminal, because `ask` is for scripts."""
-    advice = "nobody is asked here; --yes-tools {name} allows it"
-    return PreapprovedTools(frozenset(settings.tools.allow), wishes.yes_tools, advice)
+def script_permissions(settings: Settings, options: AgentOptions) -> PreapprovedTools:
+    """Return the permissions without a prompt for confirmation; `ask` never asks, even on a terminal."""
+    advice = "not interactive; allow it with --yes-tools {name}"
+    return PreapprovedTools(frozenset(settings.tools.allow), options.yes_tools, advice)

@@ -1,4 +1,4 @@
-"""What `ask` and `chat` have in common: their options, where a conversation is kept, and one turn of it."""
+"""Shared parts of `ask` and `chat`: options, the target session, and running one turn."""
 
 from __future__ import annotations
 
@@ -31,111 +31,109 @@ if TYPE_CHECKING:
 
 SessionOption = Annotated[
     str | None,
-    typer.Option("--session", "-s", metavar="ID", help="go on with this session, or begin it"),
+    typer.Option("--session", "-s", metavar="ID", help="continue this session, or create it"),
 ]
 ContinueOption = Annotated[
-    bool, typer.Option("--continue", "-c", help="go on with the session used last")
+    bool, typer.Option("--continue", "-c", help="continue the session used last")
 ]
 ModelOption = Annotated[
     str | None,
-    typer.Option("--model", "-m", metavar="MODEL", help="who answers: provider:name or an alias"),
+    typer.Option("--model", "-m", metavar="MODEL", help="model: provider:name or an alias"),
 ]
 SystemOption = Annotated[
     str | None,
-    typer.Option(metavar="TEXT|@FILE", help="what the model is told first, or a file with it"),
+    typer.Option(metavar="TEXT|@FILE", help="system prompt, or a file with it"),
 ]
 AttachOption = Annotated[
     list[str] | None,
-    typer.Option(
-        "--attach", "-a", metavar="FILE", help="a text, picture or PDF to go with the question"
-    ),
+    typer.Option("--attach", "-a", metavar="FILE", help="attach a text file, image or PDF"),
 ]
-EphemeralOption = Annotated[bool, typer.Option("--ephemeral", help="keep nothing")]
-OfflineOption = Annotated[bool, typer.Option("--offline", help="only models on this machine")]
+EphemeralOption = Annotated[bool, typer.Option("--ephemeral", help="do not save the session")]
+OfflineOption = Annotated[bool, typer.Option("--offline", help="use only models on this machine")]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a conversation is kept; without a store, nowhere."""
+class ConversationTarget:
+    """The store and session of a turn; without a store nothing is saved."""
 
     store: SessionStore | None
     session_id: str | None
 
 
-def place_of(
+def conversation_target(
     context: Context,
     session: str | None,
     *,
-    go_on: bool,
+    resume: bool,
     ephemeral: bool,
     kept: bool = True,
-) -> Place:
-    """Return the store and the session; what is kept nowhere opens no store.
+) -> ConversationTarget:
+    """Return the store and the session; an ephemeral turn opens no store.
 
     Raises:
-        SessionNotFound: there is nothing to go on with.
+        SessionNotFound: there is no session to continue.
     """
     if ephemeral or not kept:
-        return Place(None, None)
+        return ConversationTarget(None, None)
     store = context.store_to_create
     if session is not None:
-        return Place(store, session_ids.resolve_for_creation(context, session))
-    return Place(store, _last_used(context) if go_on else new_session_id(utc_now()))
+        return ConversationTarget(store, session_ids.resolve_for_creation(context, session))
+    return ConversationTarget(store, _last_used(context) if resume else new_session_id(utc_now()))
 
 
-def check_options(session: str | None, *, go_on: bool, ephemeral: bool) -> None:
-    """Refuse options that contradict each other."""
-    if session is not None and go_on:
-        raise UsageError("--session and --continue both name a session; give one of them")
-    if ephemeral and (session is not None or go_on):
-        raise UsageError("--ephemeral keeps nothing, so it goes with no session; leave one out")
+def check_options(session: str | None, *, resume: bool, ephemeral: bool) -> None:
+    """Reject contradictory options."""
+    if session is not None and resume:
+        raise UsageError("--session and --continue cannot be combined")
+    if ephemeral and (session is not None or resume):
+        raise UsageError("--ephemeral cannot be combined with --session or --continue")
 
 
 def _last_used(context: Context) -> str:
     if context.last_used.get() is None:
         raise SessionNotFound(
-            f"there is nothing to go on with: no session of {context.store_choice.shown} was used here yet; "
-            "leave out --continue to begin one, or name one with --session"
+            f"no session to continue in {context.store_choice.shown}; "
+            "omit --continue to start one, or choose one with --session"
         )
     try:
         return session_ids.resolve_for_change(context, session_ids.LAST_USED)
     except SessionExpired:
         return session_ids.resolve_for_creation(
             context, session_ids.LAST_USED
-        )  # begun afresh by its first write, which says so
+        )  # restarted by its first write, with a notice
 
 
-def remember(context: Context, place: Place, result: TurnResult) -> None:
-    """Note which session was used last, when there is something in it and it outlives this process."""
-    session_id = kept_in(place, result)
-    if place.store is None or place.store.url == "memory:" or not place.store.exists(session_id):
+def remember(context: Context, target: ConversationTarget, result: TurnResult) -> None:
+    """Store the session as last used, unless it is empty or in memory."""
+    session_id = session_of(target, result)
+    if target.store is None or target.store.url == "memory:" or not target.store.exists(session_id):
         return
     context.last_used.remember(session_id)
-    context.terminal.detail(f"kept in the session {session_id}")
+    context.terminal.detail(f"saved in the session {session_id}")
 
 
-def kept_in(place: Place, result: TurnResult) -> str:
-    """Return the id of the session a turn ended up in."""
-    return (result.done.session_id if result.done else "") or place.session_id or ""
+def session_of(target: ConversationTarget, result: TurnResult) -> str:
+    """Return the id of the session of a turn, which may be a new one."""
+    return (result.done.session_id if result.done else "") or target.session_id or ""
 
 
 # One turn.
 
 
-async def one_turn(
+async def run_turn(
     context: Context,
     agent: Agent,
     question: Content,
-    place: Place,
+    target: ConversationTarget,
     *,
     whole: bool = False,
     silent: bool = False,
 ) -> TurnResult:
-    """Ask, and show the answer as it comes, or when it is whole, or leave that to the caller."""
+    """Run a turn; stream its answer, print it when it is complete, or leave that to the caller."""
     from omniagent_cli.ui.stream import StreamView
     from omniagent_cli.ui.turn_player import play_turn
 
-    events = agent.stream(question, place.session_id)
+    events = agent.stream(question, target.session_id)
     answer: Literal["stream", "whole", "none"] = "whole" if whole else "stream"
     look = context.settings.chat
     view = StreamView(
@@ -144,16 +142,16 @@ async def one_turn(
         spoken=look.screen_reader,
         answer="none" if context.json or silent else answer,
     )
-    with _undisturbed(context.terminal, view.paused):
+    with _echo_disabled(context.terminal, view.paused):
         return await play_turn(events, view)
 
 
 @contextmanager
-def _undisturbed(
+def _echo_disabled(
     terminal: Terminal, aside: Callable[[], AbstractContextManager[None]]
 ) -> Iterator[None]:
-    """Keep keys that are typed into an answer off the screen; they are for the shell."""
-    if not (terminal.is_terminal and terminal.reads_terminal and _in_foreground(terminal.stdin)):
+    """Disable terminal echo while an answer streams; typed keys are left for the shell."""
+    if not (terminal.is_terminal and terminal.reads_terminal and _is_foreground(terminal.stdin)):
         yield
         return
     from omniagent_cli.repl.echo_guard import EchoGuard
@@ -162,39 +160,43 @@ def _undisturbed(
         yield
 
 
-def _in_foreground(stdin: TextIO) -> bool:
-    """Tell whether the keyboard is ours; a job in the background is stopped when it touches it."""
+def _is_foreground(stdin: TextIO) -> bool:
+    """Return True in the foreground; a background job is stopped when it changes the terminal."""
     try:
         return os.tcgetpgrp(stdin.fileno()) == os.getpgrp()
     except (OSError, ValueError, AttributeError):
         return False
 
 
-def told(context: Context, result: TurnResult, place: Place, model: str) -> int:
-    """Print what a streaming view did not, and return the exit code."""
+def print_result(
+    context: Context, result: TurnResult, target: ConversationTarget, model: str
+) -> int:
+    """Print the JSON document if requested, raise the error of the turn, and return the exit code."""
     if context.json:
-        context.terminal.json(document(context, result, place, model))
+        context.terminal.json(document(context, result, target, model))
     if result.error is not None:
-        raise _with_way_out(result.error, place)
+        raise _with_retry_hint(result.error, target)
     return _code(result)
 
 
-def _with_way_out(error: AgentError, place: Place) -> AgentError:
-    """Return a failure with how to ask again, when the question is kept in a session."""
-    if place.store is None or not isinstance(error, ModelError):
+def _with_retry_hint(error: AgentError, target: ConversationTarget) -> AgentError:
+    """Add a retry hint to an error if the prompt is saved in a session."""
+    if target.store is None or not isinstance(error, ModelError):
         return error
-    return error.with_hint("the question is saved: repeat it with -c, or with -c -m MODEL")
+    return error.with_hint("prompt saved; retry with -c or -c -m MODEL")
 
 
-def document(context: Context, result: TurnResult, place: Place, model: str) -> dict[str, Any]:
-    """Return what became of a turn, as ``--json`` prints it; ``cost`` is there when the model has a price."""
+def document(
+    context: Context, result: TurnResult, target: ConversationTarget, model: str
+) -> dict[str, Any]:
+    """Return the JSON document of a turn; ``cost`` is present if the model has a price."""
     from omniagent_cli.ui.usage import model_cost
 
     done = result.done
     spent = model_cost(done.usage, model, context.settings.prices) if done else None
     return {
         "answer": result.text,
-        "session": kept_in(place, result) or None,
+        "session": session_of(target, result) or None,
         "model": model,
         "usage": dict(done.usage) if done else {},
         **({} if spent is None else {"cost": spent}),
