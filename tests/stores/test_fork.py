@@ -1,5 +1,6 @@
 """Stores across `os.fork`: parent and child use the same object, nothing acknowledged is lost, and nothing hangs."""
 
+import asyncio
 import contextlib
 import ctypes
 import gc
@@ -9,11 +10,13 @@ import os
 import sys
 import threading
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import openai
 import psycopg
 import pytest
+import redis
 
 from omniagent_cli import Agent, Skill, open_store, tool
 from omniagent_cli.adapters.openai_agents import OmniSession
@@ -283,8 +286,6 @@ def test_children_end_in_every_way(tmp_path, backend):
 def _connections(backend, place):
     """Return how many connections of the program the server still has; a server-side close would open a second."""
     if backend == "redis":
-        import redis
-
         with redis.Redis.from_url(shared_redis_url()) as client:
             return sum(entry["name"] == "parent" for entry in client.client_list())
     if backend == "postgres":
@@ -340,8 +341,6 @@ def test_agent_and_its_skills_in_a_child(opener, backend):
 @pytest.mark.parametrize("backend", ["sqlite", "postgres"])
 def test_session_object_in_a_child(opener, backend):
     """An OmniSession that was used before a fork reads and writes in the child."""
-    import asyncio
-
     store = opener(backend)
     session = OmniSession("s", store)
     item = {"role": "user", "content": "hello"}
@@ -379,22 +378,22 @@ def test_killed_parent_leaves_no_file_lock(opener, tmp_path):
 
 def test_fork_within_a_transaction(tmp_path):
     """A fork in the middle of a SQLite transaction of the same thread ends the transaction; none is stored twice."""
-    from datetime import UTC, datetime
-
-    forking, children = [False], []
+    children, forking = [], False
 
     def clock():
-        if forking.pop():
-            children.append(Child(lambda: None) if not children else None)
-        forking.append(False)
+        nonlocal forking
+        if forking:
+            forking = False
+            children.append(Child(lambda: None))
         return datetime.now(UTC)
 
     store = CASES["sqlite"].open(tmp_path, clock=clock)
     add(store, "first")
-    forking[:] = [True]
-    with pytest.raises(StoreUnavailable):
+    forking = True
+    with pytest.raises(StoreUnavailable, match="forked during an operation"):
         add(store, "second")
-    children[0].join()
+    (child,) = children
+    child.join()
     add(store, "third")
     assert stored(store) == ["first", "third"]
     store.close()

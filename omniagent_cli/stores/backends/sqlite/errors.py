@@ -49,7 +49,12 @@ def translate_error(error: sqlite3.Error, path: str) -> OmniAgentError:
         return StoreUnreachable(
             f"disk error in the store {path} ({error}); copy the file to another disk"
         )
-    return StoreUnavailable(f"SQLite failed on {path}: {error}")
+    message = f"SQLite failed on {path}: {error}"
+    if "closed database" in str(error):  # see `SqliteStore.before_fork`
+        message = (
+            f"the process was forked during an operation on {path}; nothing was changed. Try again"
+        )
+    return StoreUnavailable(message)
 
 
 def _disk_is_full(path: str) -> bool:
