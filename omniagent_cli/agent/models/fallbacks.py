@@ -58,12 +58,12 @@ and litellm ("must include reasoning_content")."""
 
 
 _NO_EFFORT = re.compile(r"set reasoning_effort to \W?none", re.IGNORECASE)
-"""As OpenAI says it of function tools in Chat Completions."""
+"""The message of OpenAI for function tools in Chat Completions."""
 
 _NEEDS_EFFORT = re.compile(
     r"\bnone\b.{0,40}\bnot supported|not support.{0,20}\bnone\b|reasoning_effort", re.IGNORECASE
 )
-"""As OpenAI says it of models that cannot go without reasoning."""
+"""Messages of OpenAI for models that require reasoning."""
 
 _NO_STREAM = re.compile(r"verified to stream", re.IGNORECASE)
 """The message of OpenAI for organizations that are not verified."""

@@ -22,20 +22,20 @@ _REASONING = ("reasoning_tokens", "thoughts_tokens", "output_reasoning_tokens")
 
 
 class Deltas:
-    """The visible pieces of one answer, with the halves of a character joined that come in two of them."""
+    """The visible deltas of one answer, with surrogate pairs joined that were split between two deltas."""
 
     def __init__(self) -> None:
         self._text, self._thinking = PairJoiner(), PairJoiner()
 
     def feed(self, event: Any) -> Iterator[TextDelta | ThinkingDelta]:
-        """Yield what an event adds."""
+        """Yield the deltas of an event."""
         for delta in _deltas(event):
             pairs = self._text if isinstance(delta, TextDelta) else self._thinking
             if text := pairs.feed(delta.text):
                 yield replace(delta, text=text)
 
     def flush(self) -> Iterator[TextDelta | ThinkingDelta]:
-        """Yield the halves that never got their other ones."""
+        """Yield the halves that are still held back."""
         if thinking := self._thinking.flush():
             yield ThinkingDelta(thinking)
         if text := self._text.flush():
@@ -43,7 +43,7 @@ class Deltas:
 
 
 def _deltas(event: Any) -> Iterator[TextDelta | ThinkingDelta]:
-    """Yield what an event adds. The first piece of a part comes with its start, the rest as deltas."""
+    """Yield the text or thinking of an event. The first piece of a part arrives with its start, the rest as deltas."""
     from pydantic_ai.messages import (
         PartDeltaEvent,
         PartStartEvent,

@@ -353,7 +353,7 @@ def _header_of(store: SessionStore | None, session_id: str | None) -> Session | 
 
 
 def rollover_of(settings: Settings) -> Rollover:
-    """Return when sessions begin anew, as configured."""
+    """Return the configured rollover of sessions."""
     rollover = settings.rollover
     return Rollover(idle=rollover.idle, daily=rollover.daily, timezone=rollover.timezone)
 
