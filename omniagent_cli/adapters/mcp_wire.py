@@ -145,7 +145,7 @@ class Incoming:
         self._loop = asyncio.get_running_loop()
         self._lines: asyncio.Queue[str | None] = asyncio.Queue()
         self._room = threading.Semaphore(_WAITING)
-        self._asked = 0
+        self._requests = 0
         threading.Thread(target=self._work, name="omniagent-mcp-in", daemon=True).start()
 
     def __aiter__(self) -> Incoming:
@@ -161,19 +161,19 @@ class Incoming:
             if line:
                 self._count(line)
                 return line
-            self._asked += 1
+            self._requests += 1
             await self._outgoing.write(_TOO_LONG)
 
     def _count(self, line: str) -> None:
         """Count pending requests by scanning raw bytes; a miscount only delays shutdown by a second."""
         if '"method"' in line:
-            self._asked += ('"id"' in line) - ('"notifications/cancelled"' in line)
+            self._requests += ('"id"' in line) - ('"notifications/cancelled"' in line)
 
     async def _last_answers(self) -> None:
         """Wait for pending responses: the SDK cancels all work at the end of input."""
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_ANSWERS_SECONDS):
-                while self._outgoing.lines < self._asked and self._outgoing.error is None:
+                while self._outgoing.lines < self._requests and self._outgoing.error is None:
                     self._outgoing.grown.clear()
                     await self._outgoing.grown.wait()
 

@@ -66,14 +66,14 @@ class Approval:
                 return Decision(allowed=True, by="config")
             if (self._session(), tool.name) in self._here:
                 return Decision(allowed=True, by="session")
-            return await self._asked(tool, arguments)
+            return await self._request_approval(tool, arguments)
 
-    async def _asked(self, tool: Tool, arguments: Mapping[str, Any]) -> Decision:
-        told = [_headline(tool), *shown_arguments(arguments)]
+    async def _request_approval(self, tool: Tool, arguments: Mapping[str, Any]) -> Decision:
+        lines = [_headline(tool), *shown_arguments(arguments)]
         destroys = tool.effect == "destroy"
         choices = "[y]es, [N]o, always [h]ere" + (", always" if destroys else ", [a]lways")
         while True:
-            answer = await self._ask(f"allow it? {choices}: ", told)
+            answer = await self._ask(f"allow it? {choices}: ", lines)
             if answer is None:
                 self._left()
                 return Decision(allowed=False, by="asked")
@@ -88,7 +88,7 @@ class Approval:
             if word == "always" or (word == "a" and not destroys):
                 await self._allow_always(tool)
                 return Decision(allowed=True, by="asked")
-            told = [_again(word, destroys=destroys)]
+            lines = [_again(word, destroys=destroys)]
 
     async def _allow_always(self, tool: Tool) -> None:
         self._always.add(tool.name)

@@ -146,17 +146,17 @@ def _split(rest: str) -> tuple[list[str], str]:
 
 def _fitting(offers: Iterable[Offer], word: str) -> Iterator[Completion]:
     ranked = []
-    for number, (value, told) in enumerate(offers):
+    for number, (value, description) in enumerate(offers):
         rank = _rank(word, value)
         if rank is not None and not _drives_terminal(value):
-            ranked.append((rank, number, value, told))
-    for _, _, value, told in sorted(ranked)[:_LIMIT]:
+            ranked.append((rank, number, value, description))
+    for _, _, value, description in sorted(ranked)[:_LIMIT]:
         written = f'"{value}"' if " " in value and '"' not in value else value
         yield Completion(
             written,
             start_position=-len(word),
             display=one_line(value),
-            display_meta=cut(one_line(told), _HELP_LENGTH),
+            display_meta=cut(one_line(description), _HELP_LENGTH),
         )
 
 

@@ -30,23 +30,23 @@ def last_turn(store: SessionStore, session_id: str, own: Sequence[ChatTurn] = ()
         session_id: the session.
         own: the turns started in this chat; the last one that still exists is preferred to another program's.
     """
-    for asked in reversed(own):
-        turn = _turn_at(store, session_id, asked)
+    for chat_turn in reversed(own):
+        turn = _turn_at(store, session_id, chat_turn)
         if turn:
             return turn
     return read_turn(store, session_id)
 
 
-def _turn_at(store: SessionStore, session_id: str, asked: ChatTurn) -> list[Message]:
+def _turn_at(store: SessionStore, session_id: str, chat_turn: ChatTurn) -> list[Message]:
     try:
-        place = asked.position
+        place = chat_turn.position
         question = store.messages(session_id, after=place - 1, before=place + 1)
-        if not question or question[0].turn_id != asked.turn_id:
+        if not question or question[0].turn_id != chat_turn.turn_id:
             return []
         later = store.messages(session_id, after=place)
     except SessionNotFound:
         return []
-    return [*question, *(m for m in later if m.turn_id == asked.turn_id)]
+    return [*question, *(m for m in later if m.turn_id == chat_turn.turn_id)]
 
 
 def remove_turn(

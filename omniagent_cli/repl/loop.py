@@ -126,8 +126,8 @@ class Repl:
             what = f"{quoted(chat.session_id)}: {counted(chat.message_count, 'message')}"
             self._terminal.note(f"{what}, {title}" if title else what)
             await show_recap(chat)
-        if told := attaching.waiting(chat):
-            self._terminal.note(told)
+        if pending := attaching.waiting(chat):
+            self._terminal.note(pending)
         self._terminal.note("/help lists the commands, Ctrl-D leaves")
 
     async def _talk(self) -> None:
@@ -322,10 +322,10 @@ class Repl:
         with self._rendering_paused():
             self._terminal.note(text)
 
-    async def _ask_during_answer(self, question: str, told: Sequence[str]) -> str | None:
+    async def _ask_during_answer(self, question: str, lines: Sequence[str]) -> str | None:
         """Ask a question while an answer streams; keys typed before it was shown are ignored."""
         with self._rendering_paused():
-            for line in told:
+            for line in lines:
                 self._terminal.line(self._terminal.shown(line))
             self._quiet.forget_typed()
             return await self._prompt.ask(question)

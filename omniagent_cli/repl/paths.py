@@ -27,13 +27,13 @@ def path_completions(written: str) -> Iterator[Completion]:
     quote = written[0] if written[:1] in ("'", '"') else ""
     path = written[1:] if quote else re.sub(r"\\(.)", r"\1", written)
     folder, slash, start = path.rpartition("/")
-    for name, is_folder, told in _entries(folder + slash, start):
+    for name, is_folder, description in _entries(folder + slash, start):
         if quote and quote in name:
             continue  # its closing quote could not be added
         ends = "/" if is_folder else quote
         value = f"{quote}{folder}{slash}{name}{ends}"
         yield Completion(
-            value, start_position=-len(written), display=f"{name}{ends}", display_meta=told
+            value, start_position=-len(written), display=f"{name}{ends}", display_meta=description
         )
 
 

@@ -195,8 +195,8 @@ class PickerScreen:
             fragments: StyleAndTextTuples = []
             for number in range(rows):
                 style, text = left[number] if number < len(left) else ("", "")
-                told = right[number] if number < len(right) else ("", "")
-                fragments += [(style, _padded(text, width)), ("", f" {self._bar} "), told]
+                preview_row = right[number] if number < len(right) else ("", "")
+                fragments += [(style, _padded(text, width)), ("", f" {self._bar} "), preview_row]
                 fragments.append(("", "\n"))
             return fragments[:-1]
         list_rows = self._list_rows()
@@ -240,8 +240,8 @@ class PickerScreen:
     def _foot(self) -> StyleAndTextTuples:
         choices = self._choices
         more = "" if choices.complete else "+"
-        told = self._trouble or "Enter: open, Esc: cancel"
-        text = f"{len(choices.fitting):,}/{choices.count:,}{more}  {told}"
+        status = self._trouble or "Enter: open, Esc: cancel"
+        text = f"{len(choices.fitting):,}/{choices.count:,}{more}  {status}"
         return [("", cut_cells(text, self._size()[0]))]
 
 
@@ -272,6 +272,6 @@ def _message_lines(message: Message, width: int) -> list[Line]:
         return [("", cut_cells(f"{who}: {one_line(first_line(message.text, 200))}", width))]
     text, left_out = beginning(body(message)[:_TEXT_LENGTH].strip(), _MESSAGE_ROWS, width)
     rows = last_rows(visible(text), width, _MESSAGE_ROWS) if text else []
-    told = f"{who} ({message.status})" if message.status != "complete" else who
+    heading = f"{who} ({message.status})" if message.status != "complete" else who
     more: list[Line] = [("", "...")] if left_out or len(body(message)) > _TEXT_LENGTH else []
-    return [("bold", cut_cells(told, width)), *(("", row) for row in rows), *more]
+    return [("bold", cut_cells(heading, width)), *(("", row) for row in rows), *more]

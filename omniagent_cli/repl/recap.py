@@ -55,9 +55,9 @@ async def show_recap(chat: Chat) -> None:
         show_truncated(
             chat, message, last=message.id == final, ends_early=stopped is not Ending.COMPLETE
         )
-    told = resume_hint(turn)
-    if told:
-        chat.terminal.note(told)
+    hint = resume_hint(turn)
+    if hint:
+        chat.terminal.note(hint)
 
 
 def resume_hint(turn: Sequence[Message]) -> str:
@@ -77,13 +77,13 @@ def _read(store: SessionStore, session_id: str) -> tuple[list[Message], int | No
     try:
         for look in _LOOKS:
             messages = store.messages(session_id, last=look)
-            asked = [n for n, message in enumerate(messages) if message.role == "user"]
-            if len(asked) >= _TURNS or len(messages) < look:
+            questions = [n for n, message in enumerate(messages) if message.role == "user"]
+            if len(questions) >= _TURNS or len(messages) < look:
                 break
         summary = store.last_summary(session_id)
     except SessionNotFound:
         return [], None
-    first = asked[-_TURNS:][0] if asked else 0
+    first = questions[-_TURNS:][0] if questions else 0
     up_to = summary.get("up_to") if isinstance(summary, dict) else None
     return messages[first:], up_to if isinstance(up_to, int) else None
 

@@ -49,8 +49,8 @@ def end(text: str, rows: int, width: int) -> tuple[str, str]:
     if cut <= 0:
         return shown, ""
     before = text.count("\n") - shown.count("\n")
-    told = f"{before:,} line{'s' * (before != 1)} before" if before else "a long line before"
-    return _in_its_fence(text[:cut], shown), told
+    notice = f"{before:,} line{'s' * (before != 1)} before" if before else "a long line before"
+    return _in_its_fence(text[:cut], shown), notice
 
 
 def open_tail(text: str, width: int) -> str:

@@ -355,19 +355,19 @@ class Transaction(ABC):
 
     @abstractmethod
     def records(self, uid: str, kind: str) -> Iterable[tuple[str, bytes]]:
-        """Yield the other records of a session (``attachment``, ``summary``) as key and payload, by key."""
+        """Yield the attachments or summaries of a session as key and payload, by key."""
 
     def record(self, uid: str, kind: str, key: str) -> bytes | None:
-        """Return one other record, or None."""
+        """Return the payload of an attachment or summary, or None."""
         return dict(self.records(uid, kind)).get(key)
 
     @abstractmethod
     def put_record(self, uid: str, kind: str, key: str, payload: bytes) -> None:
-        """Write one other record."""
+        """Write an attachment or summary."""
 
     @abstractmethod
     def remove_record(self, uid: str, kind: str, key: str) -> None:
-        """Remove one other record, if it exists."""
+        """Remove an attachment or summary, if it exists."""
 
     @abstractmethod
     def meta(self, key: str) -> bytes | None:

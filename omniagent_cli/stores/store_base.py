@@ -177,7 +177,7 @@ class StoreBase(ForkAware, ABC):
         return self._access.codec
 
     def use_codec(self, codec: PayloadCodec) -> None:
-        """Compress or encrypt from now on; see `with_compression` and `with_encryption`."""
+        """Set the codec of all later reads and writes; see `with_compression` and `with_encryption`."""
         self._access.use(codec)
 
     @property

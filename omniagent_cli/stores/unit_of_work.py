@@ -153,7 +153,7 @@ class UnitOfWork(RowCodec):
             return
         if not holder.is_expired(self.now()):
             raise SessionExists(
-                f"there is already a session {session_id!r}; choose another id, or rename or delete that one",
+                f"the session {session_id!r} already exists; choose another id, or rename or delete it",
                 session_id=session_id,
             )
         self.tx.remove(holder.uid)
@@ -252,7 +252,7 @@ class UnitOfWork(RowCodec):
     # Attachments and summaries.
 
     def record(self, header: HeaderRow, kind: str, key: str) -> Any:
-        """Return the value of one other record, or None."""
+        """Return the value of an attachment or summary, or None."""
         payload = self.tx.record(header.uid, kind, key)
         return None if payload is None else self.open_record(header, kind, key, payload)
 
@@ -261,11 +261,11 @@ class UnitOfWork(RowCodec):
         return self.access.unseal(kind, header, (header.uid, key), payload)
 
     def record_keys(self, uid: str, kind: str) -> list[str]:
-        """Return the keys of the other records of a session."""
+        """Return the keys of a session's attachments or summaries."""
         return [key for key, _ in self.tx.records(uid, kind)]
 
     def put_record(self, uid: str, kind: str, key: str, value: Any) -> None:
-        """Write the value of one other record."""
+        """Write the value of an attachment or summary."""
         if isinstance(value, Mapping):
             value = dict(value)
         self.tx.put_record(uid, kind, key, self.access.seal(kind, (uid, key), value))

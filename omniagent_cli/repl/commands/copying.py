@@ -65,10 +65,10 @@ async def _copy(chat: Chat, text: str, what: str) -> None:
         ways.append("through the terminal (OSC 52, if it supports it)")
     if not ways:
         raise NotCopied(f"{what} was not copied: {_why(reaches=reaches)}; /save FILE writes it")
-    told = f"{what} copied {' and '.join(ways)}: {len(text):,} characters"
+    report = f"{what} copied {' and '.join(ways)}: {len(text):,} characters"
     if reaches and not sent:
-        told += f"; too long for the terminal's clipboard ({clipboard.SEQUENCE_BYTES:,} bytes)"
-    terminal.note(told)
+        report += f"; too long for the terminal's clipboard ({clipboard.SEQUENCE_BYTES:,} bytes)"
+    terminal.note(report)
 
 
 def _why(*, reaches: bool) -> str:

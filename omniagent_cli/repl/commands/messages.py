@@ -119,8 +119,8 @@ async def edit(chat: Chat, number: Count, text: Text = "") -> None:
     Without a text, edit the old one at the prompt. This session is not changed; /switch - returns to it.
     """
     message = await chat.call(_question_at, chat, number)
-    asked = text or await chat.ask("edit> ", plain_text(message.content))
-    if not (asked or "").strip():
+    edited = text or await chat.ask("edit> ", plain_text(message.content))
+    if not (edited or "").strip():
         chat.terminal.note("nothing changed")
         return
     content = await chat.call(attaching.with_attachment_data, chat, message.content)
@@ -128,7 +128,7 @@ async def edit(chat: Chat, number: Count, text: Text = "") -> None:
     copy = copy or new_session_id(utc_now())
     await chat.enter(copy)
     chat.terminal.note(f"Forked to {quoted(copy)}. /switch - returns")
-    await chat.turn(reworded(content, asked or ""))
+    await chat.turn(reworded(content, edited or ""))
 
 
 def _question_at(chat: Chat, number: int) -> Message:

@@ -52,7 +52,7 @@ class ForkOperations(StoreBase):
 def _copy_content(
     unit: UnitOfWork, source: HeaderRow, target: HeaderRow, at: int | None
 ) -> Message | None:
-    """Copy messages and other records to a new session and return the last message."""
+    """Copy messages, attachments and summaries to a new session and return the last message."""
     last: Message | None = None
     first = 0
     unit.tx.put(target)

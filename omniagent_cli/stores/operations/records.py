@@ -15,7 +15,7 @@ from omniagent_cli.text.sanitize import is_storable
 
 
 class RecordOperations(StoreBase):
-    """Operations on the other records of a session."""
+    """Operations on the attachments and summaries of a session."""
 
     def attachments(self, session_id: str) -> list[str]:
         """Return the SHA-256 (hex) of each attachment of a session."""
@@ -43,7 +43,7 @@ class RecordOperations(StoreBase):
         return self.read_unit(work)
 
     def iter_records(self, session_id: str, kind: str) -> Iterator[tuple[str, Any]]:
-        """Yield the other records of a session (``attachment``, ``summary``) by key, one at a time.
+        """Yield the attachments or summaries of a session by key, one at a time.
 
         Raises:
             SessionNotFound: the session does not exist.

@@ -70,7 +70,7 @@ class StageOperations(StoreBase):
         self.write_unit(work, durable=False)
 
     def stage_record(self, uid: str, kind: str, key: str, record: Mapping[str, Any]) -> None:
-        """Add another record (``attachment`` or ``summary``) to a staged session."""
+        """Add an attachment or summary to a staged session."""
 
         def work(unit: UnitOfWork) -> None:
             _staged(unit, uid)

@@ -162,7 +162,7 @@ def is_unfinished(store: SessionStore, header: HeaderRow) -> bool:
 
 
 def facts_of(store: SessionStore, header: HeaderRow) -> Facts:
-    """Return the facts that equal sessions share besides their messages and other records."""
+    """Return the fields that equal sessions share besides messages, attachments and summaries."""
     facts = {name: getattr(header, name) for name in (*_COLUMNS, "next_position")}
     return {**facts, "data": store.row_codec.data(header)}
 
@@ -205,7 +205,7 @@ def portions(store: SessionStore, header: HeaderRow) -> Iterator[list[Message]]:
 
 
 def records(store: SessionStore, header: HeaderRow) -> Iterator[tuple[str, str, Any]]:
-    """Yield the other records of a session as kind, key and value, one in memory at a time."""
+    """Yield the attachments and summaries of a session as kind, key and value, one in memory at a time."""
     for kind in _KINDS:
         for key in store.read_unit(lambda unit: unit.record_keys(header.uid, kind)):  # noqa: B023  # run immediately
             value = store.read_unit(lambda unit: unit.record(header, kind, key))  # noqa: B023
@@ -228,7 +228,7 @@ class Digest:
             self._add([message.position, message.record])
 
     def add_record(self, kind: str, key: str, value: Any) -> None:
-        """Add another record."""
+        """Add an attachment or summary."""
         self._add([kind, key, value])
 
     def _add(self, value: Any) -> None:

@@ -21,7 +21,7 @@ A log is UTF-8, one JSON object a line, each line ended by ``\n``, identified by
     log ends with a header line; content after the last one belongs to an unfinished change.
 
 ``{"record":"attachment","key":...,"value":{...}}``
-    Another record of the session (``attachment``, ``summary``), or base64 under ``payload``.
+    An attachment or summary of the session, or base64 under ``payload``.
 """
 
 from __future__ import annotations
@@ -230,7 +230,7 @@ def read_header(line: bytes, uid: str) -> tuple[HeaderRow, dict[str, Any]]:
 
 
 def record_line(kind: str, key: str, payload: bytes) -> bytes:
-    """Return the line of another record."""
+    """Return the line of an attachment or summary."""
     line = dump({"record": kind, "key": key})[:-1]
     if _is_object(payload):
         return line + b',"value":' + payload + b"}\n"

@@ -1,4 +1,4 @@
-"""One session log as of when it was opened: identity, newest header, data, other records."""
+"""One session log as of when it was opened: identity, newest header, messages, attachments and summaries."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ class Log:
         return self._full()[0]
 
     def record_offsets(self) -> dict[str, dict[str, int]]:
-        """Return the offsets of the other records, by kind and key."""
+        """Return the offsets of attachments and summaries, by kind and key."""
         offsets = self._full()[1].get("records", {})
         return offsets if isinstance(offsets, dict) else {}
 
@@ -215,7 +215,7 @@ class Log:
         )
 
     def records(self, kind: str | None = None) -> Iterator[tuple[str, str, bytes]]:
-        """Yield the other records (kind, key, payload), by kind and key."""
+        """Yield attachments and summaries (kind, key, payload), by kind and key."""
         offsets = self.record_offsets()
         places = sorted(
             (own, key, offset)
@@ -227,7 +227,7 @@ class Log:
             yield own, key, self._record_at(own, key, offset)
 
     def record(self, kind: str, key: str) -> bytes | None:
-        """Return the payload of one other record."""
+        """Return the payload of an attachment or summary."""
         offset = self.record_offsets().get(kind, {}).get(key)
         return None if offset is None else self._record_at(kind, key, offset)
 

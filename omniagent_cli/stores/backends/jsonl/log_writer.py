@@ -38,7 +38,7 @@ class LogWriter:
             self._put(message_line(row))
 
     def add_record(self, kind: str, key: str, payload: bytes) -> None:
-        """Add another record."""
+        """Add an attachment or summary."""
         self._records.setdefault(kind, {})[key] = self._written + len(self._buffer)
         self._put(record_line(kind, key, payload))
 

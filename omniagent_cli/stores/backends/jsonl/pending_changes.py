@@ -34,7 +34,7 @@ class Change:
         cuts: ranges to remove.
         recode: function applied to every message of the log.
         arrivals: logs of other sessions and the ranges moved from them.
-        records: other records by kind and key; None removes one.
+        records: attachments and summaries by kind and key; None removes one.
     """
 
     header: HeaderRow | None = None

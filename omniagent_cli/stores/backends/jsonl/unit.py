@@ -64,7 +64,7 @@ class JsonlUnit(Transaction):
         self._drafts: list[LogWriter] = []
         self._meta: dict[str, bytes] = {}
         self._headers: list[HeaderRow] | None = None
-        self._asked: ListQuery | None = None
+        self._last_query: ListQuery | None = None
         self._answer: list[HeaderRow] = []
         self._places: dict[str, int] = {}
         self.purged: set[str] = set()
@@ -116,8 +116,8 @@ class JsonlUnit(Transaction):
     def _page(self, query: ListQuery) -> list[HeaderRow]:
         """Sort the headers once for all pages of a unit of work."""
         whole = replace(query, after=None, limit=sys.maxsize)
-        if whole != self._asked:
-            self._asked, self._answer = whole, whole.select(self._all())
+        if whole != self._last_query:
+            self._last_query, self._answer = whole, whole.select(self._all())
             self._places = {header.id: place for place, header in enumerate(self._answer)}
         if query.after is None:
             return self._answer[: query.limit]

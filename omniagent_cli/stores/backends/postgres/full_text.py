@@ -11,7 +11,7 @@ WORD_LENGTH = 64
 ALL_WORDS = 500_000
 """Bytes of all words of a message; a tsvector holds 1 MB. Longer messages are not indexed but read by every search."""
 
-ASKED_WORDS = 40
+MAX_QUERY_WORDS = 40
 """Number of words of a query that the index looks up, the longest ones; `query.matches` checks the rest."""
 
 # `index_text` is designed for tokenizers that split at ASCII non-alphanumerics.
@@ -30,11 +30,11 @@ def index_words(text: str | None) -> str | None:
 
 def as_tsquery(phrases: Sequence[tuple[tuple[str, ...], bool]]) -> str:
     """Return a `tsquery` of quoted lexemes that every message with these phrases matches."""
-    asked: set[tuple[str, bool]] = set()
+    terms: set[tuple[str, bool]] = set()
     for words, prefix in phrases:
-        asked.update((word[:WORD_LENGTH], False) for word in words[: len(words) - prefix])
-        asked.update((word[:WORD_LENGTH], True) for word in words[len(words) - prefix :])
-    longest = sorted(asked, key=lambda word: (-len(word[0]), word))[:ASKED_WORDS]
+        terms.update((word[:WORD_LENGTH], False) for word in words[: len(words) - prefix])
+        terms.update((word[:WORD_LENGTH], True) for word in words[len(words) - prefix :])
+    longest = sorted(terms, key=lambda word: (-len(word[0]), word))[:MAX_QUERY_WORDS]
     return " & ".join(_lexemes(longest))
 
 

@@ -145,7 +145,7 @@ class PostgresCheck:
                 " WHERE NOT EXISTS (SELECT FROM $sessions s WHERE s.key = r.session) GROUP BY session"
             ).fetchall()
             for session, count in orphans:
-                self._report(f"{count} {table} belong to no session", partial(self._adopt, session))
+                self._report(f"{count} {table} without a session", partial(self._adopt, session))
 
     def _adopt(self, key: int) -> None:
         uid, moment = new_uid(), format_time(self._unit.now())

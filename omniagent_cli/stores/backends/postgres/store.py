@@ -201,7 +201,7 @@ class PostgresStore(SessionStore):
             raise LostError(str(translate_error(error, self.url))) from error
         if lost:
             raise StoreUnreachable(
-                f"the server of {self.url} was lost during the commit; check if the change was stored before you try again"
+                f"the connection to {self.url} was lost during the commit; check if the change was stored before you try again"
             ) from error
         if is_passing(error):
             raise AgainError from error

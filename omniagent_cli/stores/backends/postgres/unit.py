@@ -281,23 +281,23 @@ class PostgresUnit(Transaction):
         )
 
     def candidates(self, query: IndexQuery) -> Iterator[tuple[HeaderRow, MessageRow]] | None:
-        asked = as_tsquery(query.phrases)
+        tsquery = as_tsquery(query.phrases)
         if query.uid is not None:
-            return self._visible(self._found(asked, f"session = {KEY}", query.uid))
-        return self._visible(self._newest(asked))
+            return self._visible(self._found(tsquery, f"session = {KEY}", query.uid))
+        return self._visible(self._newest(tsquery))
 
-    def _newest(self, asked: str) -> Iterator[list[tuple[Any, ...]]]:
+    def _newest(self, tsquery: str) -> Iterator[list[tuple[Any, ...]]]:
         """Search the newest messages first, which is enough for frequent words."""
         row = self.execute(
             "SELECT created_at FROM $messages ORDER BY created_at DESC OFFSET %s LIMIT 1", (_NEW,)
         ).fetchone()
         if row is None:
-            yield from self._found(asked, "created_at > %s", "")
+            yield from self._found(tsquery, "created_at > %s", "")
         else:
-            yield from self._found(asked, "created_at > %s", row[0])
-            yield from self._found(asked, "created_at <= %s", row[0])
+            yield from self._found(tsquery, "created_at > %s", row[0])
+            yield from self._found(tsquery, "created_at <= %s", row[0])
 
-    def _found(self, asked: str, condition: str, value: str) -> Iterator[list[tuple[Any, ...]]]:
+    def _found(self, tsquery: str, condition: str, value: str) -> Iterator[list[tuple[Any, ...]]]:
         # Sorted without the texts, which are read one by one as they are fetched.
         return self.stream(
             f"SELECT m.session, {_ROW_OF_M} FROM (SELECT session, position, created_at FROM $messages"
@@ -305,7 +305,7 @@ class PostgresUnit(Transaction):
             " ORDER BY created_at DESC, position DESC) found"
             " JOIN $messages m ON m.session = found.session AND m.position = found.position"
             " ORDER BY found.created_at DESC, found.position DESC",
-            (asked, value),
+            (tsquery, value),
         )
 
     def _visible(

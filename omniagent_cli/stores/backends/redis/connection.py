@@ -269,7 +269,7 @@ class Connection(ForkAware):
         return str((found or {}).get(name, "unknown"))
 
     def _allowed(self, call: Callable[[Any], T]) -> T | None:
-        def asked() -> T | None:
+        def attempt() -> T | None:
             try:
                 return call(self._client)
             except redis.exceptions.NoPermissionError:
@@ -279,7 +279,7 @@ class Connection(ForkAware):
                     return None
                 raise
 
-        return self._with_errors(asked)
+        return self._with_errors(attempt)
 
 
 def _rewrite(node: dict[str, Any], client: Any) -> bool:

@@ -1,7 +1,7 @@
 """Encoding of sessions as keys and values of Redis.
 
 One session, all under its own hash tag: ``PREFIX{UID}:h`` is a hash (``h`` the header, ``v`` the preview, ``p`` the
-payload, and counters of `scripts`), ``:m`` a sorted set of messages by position, ``:r`` a hash of other records.
+payload, and counters of `scripts`), ``:m`` a sorted set of messages by position, ``:r`` a hash of attachments and summaries.
 
 The store, under the tag ``store``: ``ids`` (id -> uid), ``entries`` (uid -> what the lists know of a session),
 ``meta``, and for each kind of session (``v``isible, ``a``rchived, ``h``idden) sorted sets read by bytes, all
@@ -46,7 +46,7 @@ class Keys:
         return f"{self.prefix}{{{uid}}}:m"
 
     def records(self, uid: str) -> str:
-        """Return the key of a session's other records."""
+        """Return the key of a session's attachments and summaries."""
         return f"{self.prefix}{{{uid}}}:r"
 
     def pattern(self) -> str:
@@ -65,7 +65,7 @@ class Seen(NamedTuple):
     Attributes:
         etag: increases with every change of the session; empty if the session does not exist.
         removals: increases when messages are removed; a reader with an older number may miss some.
-        records: number of other records.
+        records: number of attachments and summaries.
     """
 
     etag: bytes
@@ -168,7 +168,7 @@ def member_uid(member: bytes) -> str:
 
 
 def record_field(kind: str, key: str) -> bytes:
-    """Return the field name of one other record."""
+    """Return the field name of an attachment or summary."""
     return f"{kind}\x00{key}".encode()
 
 

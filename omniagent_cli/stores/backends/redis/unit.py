@@ -280,7 +280,7 @@ class RedisUnit(Transaction):
                 self._memory.keep(Seen(etag, removals, change.seen.records, change.header))
         return True
 
-    # Messages and other records
+    # Messages, attachments and summaries
 
     def rows(self, uid: str, span: RowRange = EVERYTHING) -> Iterable[MessageRow]:
         left = span.limit

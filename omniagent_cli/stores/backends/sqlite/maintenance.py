@@ -84,7 +84,7 @@ class FileCheck:
             )
             for session, count in orphans:
                 repair = partial(self._adopt, session, now)
-                self._report(f"{count} {table} belong to no session", repair)
+                self._report(f"{count} {table} without a session", repair)
 
     def _adopt(self, key: object, now: datetime) -> None:
         uid, moment = new_uid(), format_time(now)

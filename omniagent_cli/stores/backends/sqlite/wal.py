@@ -76,7 +76,7 @@ def _memory(shm: str) -> bytes | None:
         return b""
 
 
-def _known(memory: bytes, salts: bytes) -> int:
+def _last_frame(memory: bytes, salts: bytes) -> int:
     """Return the last frame of a WAL with these salts (empty: any) that was written and not checkpointed."""
     if len(memory) < 100 or memory[:48] != memory[48:96] or salts not in (b"", memory[32:40]):
         return 0
@@ -87,7 +87,7 @@ def _known(memory: bytes, salts: bytes) -> int:
 def _read(file: BinaryIO, memory: bytes) -> WalRemainder:
     header = file.read(_HEADER_BYTES)
     if len(header) < _HEADER_BYTES:
-        return WalRemainder(b"", [], 0, _known(memory, b""))
+        return WalRemainder(b"", [], 0, _last_frame(memory, b""))
     size = int.from_bytes(header[8:12], "big")
     if size not in (1 << power for power in range(9, 17)):
         size = 4096  # it was changed, and this is what we never change
@@ -105,7 +105,7 @@ def _read(file: BinaryIO, memory: bytes) -> WalRemainder:
             last = number
             if pages:
                 ends.append(number)
-    return WalRemainder(salts, ends, last, _known(memory, salts if whole else b""))
+    return WalRemainder(salts, ends, last, _last_frame(memory, salts if whole else b""))
 
 
 def _is_whole(header: bytes) -> bool:
