@@ -87,7 +87,7 @@ class MessageValidator:
                 record["turn_id"] = self._turn
 
     def record(self, entry: RecordEntry) -> tuple[str, str, dict[str, Any]] | Problem:
-        """Return kind, key and value of another record."""
+        """Return kind, key and value of an attachment or summary record."""
         try:
             return _parse_record(entry)
         except InvalidRecord as error:

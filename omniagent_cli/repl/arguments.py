@@ -149,7 +149,7 @@ class Reading:
         """Assign the next words to the next argument without a value."""
         argument = self._next()
         if argument is None:
-            raise self._wrong(f"{one_line(rest)!r} is one argument too many")
+            raise self._wrong(f"unexpected argument {one_line(rest)!r}")
         if argument.kind.words:
             word, rest = _word(rest, quoted=True)
             self._words.append(word)

@@ -28,7 +28,7 @@ class Event:
 
     Attributes:
         data: ``message`` (a copy) for message_added; ``count`` for cleared and trimmed; ``key``, ``value``
-            and ``deleted`` for metadata_changed; ``aside`` (the id its messages have now) and ``reason`` for
+            and ``deleted`` for metadata_changed; ``moved_to`` (the new id of its messages) and ``reason`` for
             session_rolled.
     """
 

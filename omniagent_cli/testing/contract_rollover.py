@@ -141,7 +141,7 @@ class RolloverContract(ContractBase):
         events = listen(store)
         store.roll_over("s", always_due)
         assert [(e.name, e.session_id, e.data) for e in events] == [
-            ("session_rolled", "s", {"aside": "s@before", "reason": "idle"})
+            ("session_rolled", "s", {"moved_to": "s@before", "reason": "idle"})
         ]
 
     def test_rollover_keeps_the_ttl(self, make_store: MakeStore, clock: FakeClock) -> None:

@@ -1,4 +1,4 @@
-"""``jsonl``: a header line per session, then a line per message and per other record; lossless."""
+"""``jsonl``: a header line per session, then a line per message, attachment and summary; lossless."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ class RolloverOperations(StoreBase):
             header, wanted = found
             old = RolledOverSession(_unused_id(unit, wanted.session_id), wanted.reason)
             _split(unit, header, old)
-            unit.emit("session_rolled", session_id, aside=old.session_id, reason=old.reason)
+            unit.emit("session_rolled", session_id, moved_to=old.session_id, reason=old.reason)
             return old
 
         return self.write_unit(work)

@@ -157,7 +157,7 @@ class StagedCopy:
 
 
 def is_unfinished(store: SessionStore, header: HeaderRow) -> bool:
-    """Return True if a session is the rest of an interrupted migration."""
+    """Return True if a session is a partial copy of an interrupted migration."""
     return header.hidden and "migration" in store.row_codec.data(header)
 
 

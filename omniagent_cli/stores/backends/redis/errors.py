@@ -80,4 +80,4 @@ _REFUSALS: tuple[tuple[tuple[str, ...], type[OmniAgentError], str], ...] = (
         "has other data under the keys of this store; choose another prefix, such as ?prefix=mine:",
     ),
 )
-"""Words of a server's error, our error class, and its message."""
+"""Text in a server's error, the error class, and its message."""
