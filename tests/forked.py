@@ -237,9 +237,14 @@ def run(
     return subprocess.CompletedProcess(list(argv), process.returncode, out, err)
 
 
+def interpreter() -> list[str]:
+    """Return the words that stand for the interpreter, before ``-m`` or ``-c``, in a program that starts programs."""
+    return [sys.executable, "-SI", str(LAUNCHER), FORK_SERVER.socket]
+
+
 def python() -> str:
-    """Return words for a shell that stand for the interpreter, before ``-m`` or ``-c``."""
-    return shlex.join([sys.executable, "-SI", str(LAUNCHER), FORK_SERVER.socket])
+    """Return the same words for a shell."""
+    return shlex.join(interpreter())
 
 
 def install(directory: Path) -> None:

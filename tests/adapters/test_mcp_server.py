@@ -18,6 +18,7 @@ from omniagent_cli import open_store
 from omniagent_cli.adapters.mcp_resources import FORMS, MAX_CONTENT_BYTES, address_of, template
 from omniagent_cli.adapters.mcp_server import make_server
 from omniagent_cli.adapters.mcp_wire import MAX_LINE_BYTES
+from tests import forked
 from tests.cli.scene import environment
 from tests.repl.terminal import TerminalProgram
 
@@ -54,9 +55,10 @@ def say(store, session_id, *texts):
 
 def program(db, *options, mode="auto", **environ):
     """The SDK's client with the server as a program of its own."""
+    command, *words = forked.interpreter()
     parameters = StdioServerParameters(
-        command=COMMAND[0],
-        args=[*COMMAND[1:], *options],
+        command=command,
+        args=[*words, *COMMAND[1:], *options],
         env=environment(db, **environ),
         cwd=db.parent,
     )
@@ -220,8 +222,8 @@ class Spoken:
     """The program, and what is written to it line by line; a context manager that ends it."""
 
     def __init__(self, db, *options):
-        self.process = subprocess.Popen(
-            [*COMMAND, *options],
+        self.process = forked.start(
+            [*COMMAND[1:], *options],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

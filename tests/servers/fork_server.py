@@ -26,7 +26,7 @@ from types import CodeType
 from typing import Any
 
 LIBRARIES = (
-    "asyncio", "cryptography.hazmat.primitives.ciphers.aead", "httpx2", "multiprocessing", "openai", "openai.resources.chat",
+    "asyncio", "cryptography.hazmat.primitives.ciphers.aead", "httpx2", "mcp", "mcp.server.stdio", "multiprocessing", "omniagent_cli.adapters.mcp_server", "openai", "openai.resources.chat",
     "openai.resources.responses", "psycopg_pool", "redis", "sqlite3", "urllib.request", "uuid", "yaml",
 )  # fmt: skip
 _LEFT_OUT = ("omniagent_cli.testing", "omniagent_cli.adapters", "omniagent_cli.__main__")
@@ -65,10 +65,17 @@ def serve(path: str) -> dict[str, Any]:
             connection.close()
             continue
         listener.close()
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        ended, ending = socket.socketpair()
+        ending.setblocking(False)
+        signal.set_wakeup_fd(ending.fileno())
+        signal.signal(signal.SIGCHLD, lambda *_: None)
         request, streams = receive(connection)
         child = os.fork()
         if not child:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            ended.close()
+            ending.close()
             become(request, streams)
             connection.sendall(
                 os.getpid().to_bytes(4, "big")
@@ -78,6 +85,8 @@ def serve(path: str) -> dict[str, Any]:
         os.dup2(os.open(os.devnull, os.O_RDWR), 0)
         for stream in streams:
             os.close(stream)
+        if ended not in select.select([connection, ended], [], [])[0]:
+            os.kill(child, signal.SIGKILL)  # whoever started it was killed
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         try:
             connection.sendall(code.to_bytes(4, "big", signed=True))

@@ -1,24 +1,13 @@
-"""Runs one program many times at once: python tests/stores/forking.py CODE MANY [ARGUMENTS].
+"""Runs one program many times at once, each in a forked process of its own; all of them begin at the same moment.
 
-The libraries are loaded once, then each run is a forked process of its own; all of them begin at the same moment.
-Prints a JSON list of [exit code, stdout, stderr].
+`main` prints a JSON list of [exit code, stdout, stderr].
 """
 
-import importlib
 import json
 import os
 import sys
 import tempfile
 import traceback
-
-LIBRARIES = (
-    "psycopg_pool",
-    "cryptography.hazmat.primitives.ciphers.aead",
-    *(
-        f"omniagent_cli.stores.backends.{name}.store"
-        for name in ("sqlite", "jsonl", "redis", "postgres")
-    ),
-)
 
 
 def run(code, arguments, streams, start):
@@ -38,10 +27,7 @@ def run(code, arguments, streams, start):
     os._exit(status)
 
 
-def main():
-    code, many, *arguments = sys.argv[1:]
-    for library in LIBRARIES:
-        importlib.import_module(library)
+def main(code, many, *arguments):
     start, ready = os.pipe()
     children = []
     for number in range(int(many)):
@@ -61,7 +47,3 @@ def main():
             texts.append(stream.read().decode())
         ended.append([status, *texts])
     json.dump(ended, sys.stdout)
-
-
-if __name__ == "__main__":
-    main()

@@ -3,13 +3,12 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 from tests import forked
 from tests.servers.guardian import GUARDIAN
 
-FORKING = Path(__file__).with_name("forking.py")
+TOP = Path(__file__).parents[2]
 NOBODY = 65534
 
 _BECOME = f"""
@@ -44,9 +43,8 @@ def run(code, *arguments, **options):
 
 def together(code, many, *arguments):
     """Run a program in many processes at once, each with its number last, and return what they printed."""
-    command = [sys.executable, str(FORKING), code, str(many), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=True)
-    ended = json.loads(done.stdout)
+    begin = "import sys; from tests.stores.forking import main; main(*sys.argv[1:])"
+    ended = json.loads(run(begin, code, many, *arguments, cwd=TOP))
     assert [err for status, _, err in ended if status] == []
     return [out for _, out, _ in ended]
 
