@@ -2,7 +2,8 @@
 
 python -m tests [what to hand on to pytest]
 
-Long runs are left out: ``python -m tests -m soak`` is all of them.
+Long runs are left out: ``python -m tests -m soak`` is all of them, and ``--hypothesis-profile=soak`` draws 200 examples
+of each property instead of 15.
 """
 
 import os

@@ -8,6 +8,7 @@ import signal
 import sys
 
 import pytest
+from hypothesis import settings
 
 pytest.register_assert_rewrite("omniagent_cli.testing")
 
@@ -31,6 +32,11 @@ VARIABLES = (
 DEBIAN_PACKAGES = ("zsh", "fish", "shellcheck", "tmux", "chromium", "mandoc", "bash-completion")
 
 HOMES = itertools.count()
+
+# Examples of each property: few in every run, many in the long runs with --hypothesis-profile=soak.
+settings.register_profile("quick", max_examples=15)
+settings.register_profile("soak", max_examples=200)
+settings.load_profile("quick")
 
 sys.addaudithook(watch)
 

@@ -196,7 +196,7 @@ WORDS = st.sampled_from(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(deadline=None)
 @given(
     given=st.lists(
         st.dictionaries(LIKELY | st.text(max_size=4), WORDS | JSON, max_size=5), max_size=5

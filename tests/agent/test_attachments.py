@@ -268,7 +268,7 @@ def test_hostile_names_become_one_harmless_line(tmp_path):
     assert compose("", [read_attachment(path)]).split("\n")[1:] == ["```png", "hi", "```"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(deadline=None)
 @given(st.text(alphabet="`~ \nab\r\t", max_size=60))
 def test_nothing_in_a_text_closes_its_fence(text):
     """Whatever a text holds, the fence around it is longer than any in it."""

@@ -37,7 +37,7 @@ def test_every_message_is_a_row():
 TEXTS = st.text(st.sampled_from(STARTS + " \n\"',;a1|()") | st.characters(), max_size=20)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(deadline=None)
 @given(st.lists(TEXTS, min_size=5, max_size=5))
 @example(["=1+1", "\n=1", " @x", "\t=x", '-1"'])
 def test_no_cell_is_a_formula(said):

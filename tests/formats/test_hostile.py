@@ -278,7 +278,7 @@ def test_a_problem_quotes_little_of_a_hostile_file(store):
     assert len(report.problems[0].text) <= 300
 
 
-@settings(max_examples=60, deadline=None)
+@settings(deadline=None)
 @given(st.data())
 def test_no_bytes_at_all_cause_a_traceback(data):
     """Fuzz: damaged exports and random bytes produce a report."""

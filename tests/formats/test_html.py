@@ -122,7 +122,7 @@ FRAGMENTS = [
 HOSTILE = st.lists(st.sampled_from(FRAGMENTS) | st.text(max_size=5), max_size=12).map("".join)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(deadline=None)
 @given(st.lists(HOSTILE, min_size=9, max_size=9))
 def test_nothing_that_was_said_becomes_more_than_text(said):
     """No text, name, title, argument or metadata becomes a tag, attribute, URL or control character."""
@@ -140,7 +140,7 @@ def test_nothing_that_was_said_becomes_more_than_text(said):
     assert read(data).ids == ["s1", "s1-title", *(f"s1-m{n}" for n in range(5)), "index"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(deadline=None)
 @given(HOSTILE)
 def test_an_answer_stays_inside_its_place(said):
     """Every element opened by an answer is closed, and its links are safe."""
@@ -161,7 +161,7 @@ def prose_text(text: str) -> str:
     return sanitize(text)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(deadline=None)
 @given(st.text(st.sampled_from("ab .,:;!?#>&=-+1)(\"'\n\n漢ü"), max_size=40))
 def test_the_short_way_for_prose_is_the_long_way(text):
     """The fast path for prose renders the same as the Markdown parser."""
@@ -175,7 +175,7 @@ def test_the_short_way_for_prose_is_the_long_way(text):
 @pytest.mark.parametrize(
     "language", ["python", "sh", "json", "html", "diff", "sql", "yaml", "c", "js"]
 )
-@settings(max_examples=25, deadline=None)
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["def ", "x", '"', "'", "<", ">", "&", "\n", "  ", "#", "/*", "0x1", "-", "\\"])).map("".join))  # fmt: skip
 def test_code_is_coloured_and_not_changed(language, text):
     """Highlighting does not change the text of code."""

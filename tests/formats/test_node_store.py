@@ -14,7 +14,7 @@ nodes = st.builds(Node, ids, st.none() | ids, ids, st.none() | st.binary(max_siz
 notes = st.tuples(st.sampled_from(["x", "y"]), ids, ids)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(deadline=None)
 @given(st.lists(nodes | notes, max_size=12), st.integers(0, 12))
 def test_near_and_far_are_the_same(steps, moves_at) -> None:
     """Both stores give the same results, with a move to disk at any point."""

@@ -88,7 +88,6 @@ def fill(store, session_id, parts, metadata, state, title, ttl, keep):
 @pytest.mark.parametrize("format_name", OWN)
 @pytest.mark.parametrize("backend", ["memory", "sqlite"])
 @settings(
-    max_examples=25,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -239,7 +238,7 @@ def test_older_and_newer_openai_messages_are_understood():
         assert (result.role, result.record["weight"]) == ("tool", 0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(deadline=None)
 @given(batches.filter(any))
 def test_openai_export_then_import_is_the_identity(parts):
     """Everything the API's messages can express survives a round trip."""
@@ -276,7 +275,7 @@ told = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(deadline=None)
 @given(session_ids, st.lists(told, min_size=1, max_size=6))
 def test_sharegpt_export_then_import_is_the_identity(session_id, said_there):
     """Authors, texts and tool calls survive a round trip."""
@@ -290,7 +289,7 @@ def test_sharegpt_export_then_import_is_the_identity(session_id, said_there):
         assert imported(other, data).skipped == 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(deadline=None)
 @given(batches.filter(any))
 def test_sharegpt_writes_and_reads_whatever_a_session_holds(parts):
     """Arguments that are not valid JSON and invalid names do not stop an export or import."""

@@ -1,10 +1,8 @@
 """Systems that have less than Linux: every module can at least be imported there."""
 
-import subprocess
-import sys
-
 import pytest
 
+from tests import forked
 from tests.packaging.building import TOP
 
 IMPORTS = """
@@ -57,12 +55,6 @@ MACOS = ("", "posix_fallocate sched_getaffinity copy_file_range memfd_create eve
 )
 def test_every_module_can_be_imported_there(system, missing, gone):
     """What the system has not is asked for where it is used, or not at all."""
-    done = subprocess.run(
-        [sys.executable, "-c", IMPORTS, system, missing, gone],
-        cwd=TOP,
-        check=False,
-        capture_output=True,
-        text=True,
-    )
+    done = forked.run(["-c", IMPORTS, system, missing, gone], cwd=TOP, text=True)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 300

@@ -409,7 +409,7 @@ def play(store, steps):
             )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=STEPS, kind=st.sampled_from(list(CASES)))
 def test_whatever_happened_before(steps, kind):
     """Whatever was done to a store, its migration is equal, and a second one changes nothing."""

@@ -39,7 +39,7 @@ def placed(request, tmp_path):
     return partial(PLACES[request.param], tmp_path, ttl=None)
 
 
-@pytest.mark.parametrize("key", [KEY, OTHER, Passphrase("a word of mine")], ids=str)
+@pytest.mark.parametrize("key", [KEY, Passphrase("a word of mine")], ids=str)
 def test_encrypted_in_place(opened, key):
     """Everything that was in a plain store is in the encrypted one, for the key alone."""
     with opened() as store:
@@ -161,14 +161,15 @@ def test_backups_that_can_be_read_are_named(placed, tmp_path):
 
 class TestRekey:
     @pytest.mark.parametrize(
-        ("old", "new"),
+        ("opened", "old", "new"),
         [
-            (KEY, OTHER),
-            (KEY, Passphrase("new")),
-            (Passphrase("old"), OTHER),
-            (Passphrase("old"), Passphrase("old")),  # a new salt, and so another key
+            *((backend, KEY, OTHER) for backend in BACKENDS),
+            *((backend, KEY, Passphrase("new")) for backend in BACKENDS),
+            ("sqlite", Passphrase("old"), OTHER),
+            ("sqlite", Passphrase("old"), Passphrase("old")),  # a new salt, and so another key
         ],
-        ids=["key-key", "key-passphrase", "passphrase-key", "passphrase-passphrase"],
+        ids=str,
+        indirect=["opened"],
     )
     def test_key_is_changed(self, opened, old, new):
         """Everything is there with the new key, and nothing with the old one."""
@@ -279,7 +280,12 @@ class TestInterrupted:
             assert sessions["s4"][0].messages == before[0]["s4"][0].messages
             assert trash == before[1]
 
-    @pytest.mark.parametrize("new", [OTHER, Passphrase("new")], ids=str)
+    @pytest.mark.parametrize(
+        ("opened", "new"),
+        [*((backend, OTHER) for backend in BACKENDS), ("sqlite", Passphrase("new"))],
+        ids=str,
+        indirect=["opened"],
+    )
     def test_half_changed(self, opened, new):
         """While the key is changed the new one opens everything, the old one alone nothing, and both may be given."""
         with with_encryption(opened(), KEY) as store:
