@@ -31,18 +31,21 @@ USED = {
     "mcp": {"asyncio", "mcp", "pydantic", "httpx2", "jsonschema", "cryptography", "multiprocessing", "urllib.request"},
     "doctor": {"asyncio", "urllib.request"},
 }  # fmt: skip
-# Each command in a process of its own, forked from one that has loaded nothing of ours, and after the first two what
-# both of them loaded, except the heavy libraries.
+# Each command in a process of its own, forked from one that has loaded nothing of ours, and after two light
+# commands what both of them loaded, except the heavy libraries.
 _RUNNER = """
 import importlib, json, os, sys
-lines, report, heavy = json.loads(sys.argv[1]), sys.argv[2], set(sys.argv[3].split())
-before = set(sys.modules)
-for number, (name, words) in enumerate(lines):
-    if number == 2:
-        first, second = (json.loads(line)[2] for line in open(report))
-        for module in sorted(set(first) & set(second)):
+lines, heavy, using = map(json.loads, sys.argv[1:4])
+report = sys.argv[4]
+before, light = set(sys.modules), []
+for name, words in lines:
+    if len(light) == 2:
+        done = dict((row[0], row[2]) for row in map(json.loads, open(report)))
+        for module in sorted(set.intersection(*(set(done[name]) for name in light))):
             if module.partition(".")[0] not in heavy and module != "omniagent_cli.__main__":
                 importlib.import_module(module)
+    if name not in using:
+        light.append(name)
     child = os.fork()
     if not child:
         null = os.open(os.devnull, os.O_RDWR)
@@ -80,10 +83,9 @@ def loaded(home, tmp_path, chat_server, monkeypatch):
             example = row.examples[0].rpartition("|")[2]
             words = shlex.split(example.replace("~", str(home)))[1:]
             lines.append((" ".join(path), words))
-    lines.sort(key=lambda line: line[0] in USED)
     report = tmp_path / "report"
     subprocess.run(
-        [sys.executable, "-c", _RUNNER, json.dumps(lines), str(report), " ".join(HEAVY)],
+        [sys.executable, "-c", _RUNNER, *map(json.dumps, (lines, HEAVY, list(USED))), str(report)],
         cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
         capture_output=True, timeout=110, check=True,
     )  # fmt: skip
