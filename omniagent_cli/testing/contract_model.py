@@ -144,7 +144,7 @@ class ModelContract(ContractBase):
     """A backend behaves exactly like the memory store."""
 
     @settings(
-        max_examples=min(25, settings.default.max_examples),  # a profile of fewer applies
+        max_examples=min(25, settings().max_examples),  # a profile of fewer applies
         deadline=None,
         suppress_health_check=[
             HealthCheck.function_scoped_fixture,
