@@ -20,7 +20,7 @@ _LOCK_SECONDS = 0.1
 
 
 class Lock(Protocol):
-    """The used part of ``threading.RLock``."""
+    """The methods of ``threading.RLock`` that are used here."""
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool: ...  # noqa: FBT001, FBT002, D102  # as in threading
 

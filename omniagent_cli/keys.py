@@ -26,7 +26,7 @@ KEYRING_EXTRA = "pip install 'omniagent-cli[keyring]'"
 
 
 class Keyring(Protocol):
-    """The used part of the `keyring` library."""
+    """The functions of the `keyring` library that are used here."""
 
     def get_password(self, service: str, name: str, /) -> str | None: ...  # noqa: D102
     def set_password(self, service: str, name: str, password: str, /) -> None: ...  # noqa: D102

@@ -1,4 +1,10 @@
-"""One turn: call the model and run its tool calls until it answers; every message is stored as it arrives."""
+"""One turn: call the model and run its tool calls until it answers; every message is stored as it arrives.
+
+A turn that fails or is interrupted keeps its messages. If text has arrived, the partial answer is stored with the
+status ``failed`` or ``interrupted`` and the error in ``extra``; otherwise the user's message gets them. ``/retry`` moves the
+answer to the trash and sends the stored question; the same question sent again reuses it unless tools have run
+(`Transcript.begin`); ``/continue`` extends the answer (`resume`).
+"""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ from omniagent_cli.errors import ConfigError
 
 
 class Untrusted(Enum):
-    """Permission of a project file that is not trusted to set a setting."""
+    """Permission for an untrusted project file to change a setting."""
 
     NO = "no"
     YES = "yes"
@@ -201,7 +201,7 @@ SETTINGS: tuple[Setting, ...] = (
     _row("ask.keep", Boolean(), "save each `ask` in a session of its own", default=True),
     _row("chat.editing_mode", Choice("emacs", "vi"), "key bindings of the prompt", default="emacs"),
     _row("chat.history", Boolean(), "save the history of the prompt", default=True),
-    _row("chat.theme", Choice("auto", "light", "dark"), "colours of the chat", default="auto"),
+    _row("chat.theme", Choice("auto", "light", "dark"), "colors of the chat", default="auto"),
     _row(
         "chat.thinking",
         Choice("folded", "full", "hidden"),
@@ -217,7 +217,7 @@ SETTINGS: tuple[Setting, ...] = (
     _row(
         "display.color",
         Choice("auto", "always", "never"),
-        "colours in output",
+        "colors in output",
         default="auto",
         flag="--color",
         untrusted=Untrusted.YES,
@@ -286,7 +286,7 @@ def find(key: Key) -> Setting | None:
 
 
 def require(name: str) -> tuple[Key, Setting]:
-    """Return the parts and the row of a name.
+    """Return the key and the table row of a setting.
 
     Raises:
         ConfigError: the setting does not exist; the message has close matches.

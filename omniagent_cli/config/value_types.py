@@ -257,7 +257,7 @@ class Choice(ValueType):
 
 
 class TextList(ValueType):
-    """A list of texts; with `or_line`, also one text."""
+    """A list of strings; with `or_line`, a single string is also valid."""
 
     def __init__(self, *, or_line: bool = False) -> None:
         self._or_line = or_line
@@ -277,7 +277,7 @@ class TextList(ValueType):
             return text
 
     def check(self, raw: Any) -> str | tuple[str, ...]:
-        """Accept a list of text, as a tuple."""
+        """Validate a list of strings and return it as a tuple."""
         if self._or_line and isinstance(raw, str):
             return Text().check(raw)
         if not isinstance(raw, list | tuple) or (self._or_line and not raw):

@@ -192,7 +192,9 @@ def check_message_record(record: dict[str, Any]) -> None:
     )
     for key in ("id", "turn_id"):
         try:
-            expect(0 not in record.get(key, "").encode(), f"a message's {key} holds a NUL")
+            expect(
+                0 not in record.get(key, "").encode(), f"a message's {key} contains a NUL character"
+            )
         except UnicodeEncodeError as error:
             raise InvalidRecord(f"a message's {key} is not valid Unicode text") from error
     for key in _OPTIONAL_OBJECT:

@@ -95,7 +95,7 @@ class Reading:
         self._words: list[str] = []
 
     def read(self, line: str) -> dict[str, Any]:
-        """Return the values by the names of the parameters.
+        """Parse a line and return the values by parameter name.
 
         Raises:
             UsageError: the line is invalid.

@@ -47,14 +47,14 @@ class SessionChoices:
         return len(self._rows)
 
     def read_page(self) -> list[SessionSummary]:
-        """Read and return the next page, for `add`, which may run in another thread."""
+        """Read the next page and return it for `add`; may run in another thread."""
         page = self.store.list(limit=PAGE, cursor=self._cursor)
         self._cursor = page.next_cursor
         self.complete = page.next_cursor is None
         return page
 
     def add(self, page: list[SessionSummary]) -> None:
-        """Add a page."""
+        """Add the sessions of a page and rank all again."""
         for summary in page:
             if summary.uid in self._known:  # it moved up between two pages
                 continue

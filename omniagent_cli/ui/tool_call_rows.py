@@ -124,5 +124,5 @@ def _outcome_text(call: _Call) -> str:
 
 
 def format_seconds(seconds: float) -> str:
-    """Format a duration with sensible precision."""
+    """Format a duration in seconds: one decimal below 10 s, else none."""
     return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:,.0f} s"

@@ -90,7 +90,7 @@ def test_wrong_older_storage_variables_are_told(machine):
         "invalid OMNIAGENT_STORAGE_TYPE 'mongo': must be sqlite, redis or memory; or set OMNIAGENT_STORE to a URL"
     )
     assert refusal(machine, OMNIAGENT_STORAGE_TYPE="redis") == (
-        "OMNIAGENT_STORAGE_TYPE is redis and OMNIAGENT_STORAGE_REDIS_URL is not set; "
+        "OMNIAGENT_STORAGE_TYPE is redis, but OMNIAGENT_STORAGE_REDIS_URL is not set; "
         "set it to a URL such as redis://localhost"
     )
 
@@ -170,7 +170,7 @@ def test_encryption_key_from_the_environment(machine):
     assert (choice.key, choice.key_file) == ("hunter2", None)
     assert "hunter2" not in repr(choice)
     both = {"OMNIAGENT_ENCRYPTION_KEY": "x", "OMNIAGENT_ENCRYPTION_KEY_FILE": "/y"}
-    assert "are both set; unset one of them" in refusal(machine, **both)
+    assert "are both set; unset exactly one" in refusal(machine, **both)
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ def test_models_are_resolved(machine):
         "openai:gpt-6.1-sol",
         "x:y",
     ]
-    with pytest.raises(ConfigError, match="c -> d -> c form a circle"):
+    with pytest.raises(ConfigError, match="c -> d -> c form a cycle"):
         resolve_model(settings, "c")
 
 
@@ -285,8 +285,8 @@ def test_mcp_servers(machine):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("args = []", "mcp.servers.a has neither a command nor a url; set one of them"),
-        ("command = 'x'\nurl = 'http://h'", "mcp.servers.a has both a command and a url; set one of them"),
+        ("args = []", "mcp.servers.a has neither a command nor a url; set exactly one"),
+        ("command = 'x'\nurl = 'http://h'", "mcp.servers.a has both a command and a url; set exactly one"),
         ("url = 'http://h'\nargs = []", "mcp.servers.a.args is for servers with a command; remove it"),
         ("command = 'x'\nheaders.A = 'b'", "mcp.servers.a.headers is for servers with a url; remove it"),
         ("command = 'x \"'", "mcp.servers.a.command cannot be split into words: No closing quotation; use a list"),

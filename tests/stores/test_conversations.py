@@ -188,7 +188,7 @@ def test_what_could_not_be_deleted(store, server):
     """A purge that the provider did not do says where a copy is; it is done with the next write."""
     store.append("s", {"role": "user", "content": "a"})
     server.fail(500, times=2)
-    with pytest.raises(StoreUnreachable, match="copy at OpenAI is deleted with the next write"):
+    with pytest.raises(StoreUnreachable, match="is deleted with the next write"):
         store.delete("s", purge=True)
     assert not store.exists("s")
     assert store.info()["to_delete"] == 2

@@ -1,7 +1,7 @@
 """The body of a Responses request: messages as input items, tools, settings.
 
 Shapes: `openai.types.responses.response_create_params` and `response_input_item_param` of the `openai` library.
-Each request contains the whole history (``store: false``), with the encrypted reasoning of this model in its place.
+Each request contains the whole history (``store: false``), including the encrypted reasoning of this model.
 """
 
 from __future__ import annotations

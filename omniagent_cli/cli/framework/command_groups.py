@@ -203,7 +203,7 @@ class Command(TyperCommand):
         return _configure_help(super().get_help_option(ctx))
 
     def format_options(self, ctx: Any, formatter: Formatter) -> None:
-        """List the options of the command before the shared ones."""
+        """Print the options of the command before the shared ones."""
         own = super().get_params(ctx)
         _format_parameters(own, self.get_params(ctx)[len(own) :], ctx, formatter)
 

@@ -96,7 +96,7 @@ SESSIONS = Group(
                 "unset": Row("sessions.metadata:state_unset", "remove one value", (f"{_STATE} unset user-123 step", f"{_STATE} unset @ step")),
             },
         ),
-        "export": Row("sessions.export:export", "export sessions in a format of your choice", ("omniagent sessions export user-123 --format markdown -o alice.md", "omniagent sessions export --tag work --format html -o pages/")),
+        "export": Row("sessions.export:export", "export sessions to stdout, a file or a directory", ("omniagent sessions export user-123 --format markdown -o alice.md", "omniagent sessions export --tag work --format html -o pages/")),
         "import": Row("sessions.import_:import_", "import sessions from files or stdin", ("omniagent sessions import chats.jsonl --dry-run", "omniagent sessions import - < chats.jsonl"), json=True),
         "stats": Row("sessions.stats:stats", "count sessions, messages and tokens", ("omniagent sessions stats", "omniagent sessions stats --json"), json=True),
         "prune": Row("sessions.trash:prune", "remove expired sessions", ("omniagent sessions prune --dry-run", "omniagent sessions prune"), json=True),

@@ -19,7 +19,7 @@ KEYRING = "keyring:"
 """Prefix of ``store.key_file`` or the variable for a key in the system keyring, under the name after it."""
 
 KEY_ADVICE = "set store.key_file to the file that holds it, or to keyring:NAME, or set OMNIAGENT_ENCRYPTION_KEY[_FILE]"
-"""How to give a key, as the end of a message."""
+"""Advice on setting a key, for the end of a message."""
 
 _ATTEMPTS = 3
 _LARGEST_KEY_FILE_BYTES = 64 << 10

@@ -136,7 +136,7 @@ def _started_by(shell: str, environ: Mapping[str, str]) -> Path:
 
 
 def _for_zshrc(directory: Path) -> str:
-    """Return lines that add the directory to zsh; at the end of .zshrc, after a possible compinit."""
+    """Return lines for the end of .zshrc, after any compinit, that add the directory to fpath."""
     return (
         f"fpath=({_quoted(directory)} $fpath)\n"
         "if (( $+functions[compdef] )); then\n"

@@ -77,7 +77,7 @@ def _check_key(store: SessionStore) -> None:
 
 
 async def _until_terminated(service: Coroutine[None, None, None]) -> None:
-    """Serve until SIGTERM or Ctrl-C, which both end it cleanly."""
+    """Serve until SIGTERM or Ctrl-C; both stop the server cleanly."""
     task = asyncio.current_task()
     terminated: list[bool] = []
 

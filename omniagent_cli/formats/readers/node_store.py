@@ -68,7 +68,7 @@ class MemoryNodeStore:
         self._nodes: list[Node] = []
         self._notes: dict[str, dict[str, str]] = {}
         self.size = 0
-        """About how many bytes that takes."""
+        """The approximate memory of the nodes, in bytes."""
 
     def number(self, node_id: str) -> int:
         return self._numbers.get(node_id, 0)

@@ -6,6 +6,8 @@ The first byte of a payload is its type:
     0x01             zlib (RFC 1950) of canonical JSON
     0x00             encrypted: an envelope (see `cipher`) of one of the two above
 
+SQLite, PostgreSQL and Redis store these bytes unchanged; a JSON-lines log contains them as base64 (see
+`backends.jsonl.lines`), unless they are plain JSON.
 The associated data of an encrypted payload is its identity (format version, kind, session uid, position and message id;
 for a header also the visible id), so a payload that was swapped, moved or copied cannot be decrypted. The module
 `manifest` describes how a store records that it is encrypted.
@@ -34,7 +36,7 @@ from omniagent_cli.stores.encryption.cipher import (
 COMPRESSED = 0x01
 
 MIN_COMPRESSED_BYTES = 150
-"""Size below which compression saves next to nothing; see the measurements in the README."""
+"""Size below which compression saves next to nothing."""
 
 MAX_PAYLOAD_BYTES = 256 << 20
 """Maximum size of a decompressed payload; a larger one is a decompression bomb."""

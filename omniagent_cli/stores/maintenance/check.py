@@ -187,7 +187,7 @@ class _SessionCheck:
         right = replace(header)
         unit.set_preview(right, last)
         if shown is None or shown != unit.preview(right):
-            self._report("its preview is not its last message")
+            self._report("its preview differs from its last message")
             header.preview = right.preview
 
     def _check_records(self, unit: UnitOfWork, header: HeaderRow) -> None:

@@ -133,7 +133,7 @@ class ConversationsStore(SqliteStore):
             self._delete_removed()
         except StoreUnreachable as error:
             raise StoreUnreachable(
-                f"removed from this store; the copy at OpenAI is deleted with the next write: {error}"
+                f"removed from this store; the copy at OpenAI could not be deleted now and is deleted with the next write: {error}"
             ) from error
 
     def _delete_removed(self) -> None:

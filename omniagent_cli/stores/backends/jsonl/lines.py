@@ -8,10 +8,10 @@ A log is UTF-8, one JSON object a line, each line ended by ``\n``, identified by
 
 ``{"position":0,"id":...,"turn_id":...,"role":...,"created_at":...,"status":...,"content":...}``
     A message: its record with its position. Positions ascend. A payload that is not plain JSON (compressed,
-    encrypted) stands as base64 under ``payload``; one whose keys would collide with ours, as an object there.
+    encrypted) is base64 under ``payload``; one whose keys collide with those of the line is an object there.
 
 ``{"position":0,"replaces":true,...}``
-    The same message again, as a growing answer is stored: the last one holds.
+    A newer version of the message, as a growing answer is stored: the last one counts.
 
 ``{"header":{"id":...,"updated_at":...,"message_count":...,...},"log":{...},"data":{...}}``
     A header change. ``header`` holds the small facts whole, absent meaning default; ``data`` (or ``payload``)

@@ -236,7 +236,7 @@ class Connection(ForkAware):
                 if begun is None:
                     raise StoreLocked(
                         f"{_STILL_THERE} of {self.url}, and this user may not rewrite it;"
-                        " ask who runs the server for BGREWRITEAOF"
+                        " ask the administrator of the server to run BGREWRITEAOF"
                     )
                 self._await_rewriting(node, until)
 

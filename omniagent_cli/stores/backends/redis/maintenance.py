@@ -131,7 +131,7 @@ class RedisCare:
         key = self._keys.rows(uid)
         count = self._connection.ask(lambda c: c.zcard(key))
         if seen.header is None and count == 0:
-            what = f"{what}, and so are its messages"
+            what = f"{what}, and it has no messages"
         self._found.append(Problem(what, name, repaired=self._repair))
         if not self._repair:
             return

@@ -3,7 +3,7 @@
 One session, all under its own hash tag: ``PREFIX{UID}:h`` is a hash (``h`` the header, ``v`` the preview, ``p`` the
 payload, and counters of `scripts`), ``:m`` a sorted set of messages by position, ``:r`` a hash of attachments and summaries.
 
-The store, under the tag ``store``: ``ids`` (id -> uid), ``entries`` (uid -> what the lists know of a session),
+The store, under the tag ``store``: ``ids`` (id -> uid), ``entries`` (uid -> the columns of a listing),
 ``meta``, and for each kind of session (``v``isible, ``a``rchived, ``h``idden) sorted sets read by bytes, all
 scores 0: ``v:updated``, ``v:created``, ``v:messages``, ``v:id``, ``v:expires``. Their members are the sort key, the
 id and the uid, so that a page of a list is a range and needs no header.
@@ -146,7 +146,7 @@ def entry(header: HeaderRow) -> bytes:
 
 
 def read_entry(uid: str, line: bytes) -> HeaderRow:
-    """Return what is known of a header from an index entry, if the header itself is missing."""
+    """Return a partial header from an index entry, for a session whose header is missing."""
     kind, pinned, updated, created, count, expires, session_id, agent = line.decode().split("\n", 7)
     return HeaderRow(
         uid=uid,
