@@ -50,7 +50,7 @@ def all_skills(
     from omniagent_cli.agent.tools.session_skill import SessionsSkill
     from omniagent_cli.config import mcp_servers
 
-    # Our own come first, so that no package takes their names. The store is the person's own, all of it.
+    # Built-in skills come first.
     own: list[Skill] = [SessionsSkill(scope="all")] if with_store else []
     servers = mcp_skills(mcp_servers(settings))
     for skill in own:
@@ -85,7 +85,7 @@ def _load(point: EntryPoint, tell: Callable[[str], None]) -> Skill | None:
             skill = point.load()
             if not isinstance(skill, Skill):
                 skill = skill()
-    except (Exception, SystemExit) as error:  # noqa: BLE001  # somebody's package: it is told, and the others go on
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # a failing package is reported; the other skills are still loaded
         why = f"{type(error).__name__}: {error}"
     else:
         if isinstance(skill, Skill):
