@@ -1,32 +1,23 @@
 """Stores across `os.fork`: parent and child use the same object, nothing acknowledged is lost, and nothing hangs."""
 
-import asyncio
 import contextlib
 import ctypes
-import gc
 import itertools
 import multiprocessing
 import os
-import sys
 import threading
-import time
 from datetime import UTC, datetime
-from pathlib import Path
 
 import openai
 import psycopg
 import pytest
 import redis
 
-from omniagent_cli import Agent, Skill, open_store, tool
-from omniagent_cli.adapters.openai_agents import OmniSession
-from omniagent_cli.agent.mcp.server import McpServer
-from omniagent_cli.agent.mcp.skill import McpSkill
+from omniagent_cli import open_store
 from omniagent_cli.errors import StoreUnavailable
 from omniagent_cli.stores.backend import ListQuery
 from omniagent_cli.stores.backends.conversations.store import ConversationsStore
 from omniagent_cli.stores.backends.jsonl.disk import locked
-from omniagent_cli.testing.scripted import Say, ScriptedModel
 from tests.servers.conversations_server import KEY, ConversationsServer
 from tests.stores.children import WAIT_SECONDS, Child, Pipe
 from tests.stores.place import start
@@ -44,26 +35,26 @@ URLS = {
     "redis": redis_url,
     "postgres": postgres_url,
 }
-MCP_SERVER = Path(__file__).parents[1] / "servers" / "mcp_server.py"
 
 
 @pytest.fixture
 def opener(tmp_path):
     """Return what opens a store of a backend, always at the same place."""
-    servers = []
+    with contextlib.ExitStack() as ending:
+        server = None
 
-    def conversations():
-        if not servers:
-            servers.append(ConversationsServer().start())
-        client = openai.OpenAI(api_key=KEY, base_url=servers[0].url, max_retries=0)
-        return ConversationsStore(tmp_path / "map.db", client=client)
+        def conversations():
+            nonlocal server
+            server = server or ending.enter_context(ConversationsServer())
+            client = openai.OpenAI(api_key=KEY, base_url=server.url, max_retries=0)
+            ending.callback(client.close)
+            return ConversationsStore(tmp_path / "map.db", client=client)
 
-    def open_it(backend):
-        return conversations() if backend == "conversations" else CASES[backend].open(tmp_path)
-
-    yield open_it
-    for server in servers:
-        server.close()
+        yield (
+            lambda backend: (
+                conversations() if backend == "conversations" else CASES[backend].open(tmp_path)
+            )
+        )
 
 
 def add(store, *texts):
@@ -295,68 +286,6 @@ def _connections(backend, place):
     return 1
 
 
-@pytest.mark.parametrize("backend", ["sqlite", "memory"])
-def test_agent_and_its_skills_in_a_child(opener, backend):
-    """An agent answers in a child, where its skills are opened again and an MCP server of its own is started."""
-
-    class Located(Skill):
-        async def open(self, store):
-            home = os.getpid()
-
-            @tool
-            def opened_in() -> int:
-                """Return the process that opened the skill."""
-                return home
-
-            return [opened_in]
-
-    asks = Say(calls=[("opened_in", {}), ("kind__add", {"a": 2, "b": 3})])
-    model = ScriptedModel(*[asks, "Done."] * 3)
-    skills = [Located("located"), McpSkill(McpServer("kind", (sys.executable, str(MCP_SERVER))))]
-
-    async def approve(_tool, _arguments):
-        return True
-
-    store = opener(backend)
-    agent = Agent(model, store=store, skills=skills, approve=approve)
-
-    def ask():
-        assert agent.process_with_session("s", "Where are you?") == "Done."
-        results = [m.text for m in store.messages("s", last=4) if m.role == "tool"]
-        assert results == [str(os.getpid()), "5"]
-
-    ask()
-
-    def child():
-        ask()
-        agent.close()
-        store.close()
-
-    Child(child).join()
-    ask()
-    agent.close()
-    store.close()
-
-
-@pytest.mark.parametrize("backend", ["sqlite", "postgres"])
-def test_session_object_in_a_child(opener, backend):
-    """An OmniSession that was used before a fork reads and writes in the child."""
-    store = opener(backend)
-    session = OmniSession("s", store)
-    item = {"role": "user", "content": "hello"}
-    asyncio.run(session.add_items([item]))
-
-    def child():
-        assert asyncio.run(session.get_items()) == [item]
-        asyncio.run(session.add_items([item]))
-        session.close()
-
-    Child(child).join()
-    assert asyncio.run(session.get_items()) == [item, item]
-    session.close()
-    store.close()
-
-
 def test_killed_parent_leaves_no_file_lock(opener, tmp_path):
     """The lock of a process that dies in a write to a JSON-file store is free, though its child lives on."""
     store = opener("file")
@@ -417,32 +346,4 @@ def test_fork_without_hooks(opener):
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 2
     add(store, "last")
     assert stored(store) == ["first", "last"]
-    store.close()
-
-
-def test_dropped_agents_leave_nothing(opener):
-    """Agents that are dropped without closing leave no threads and no descriptors."""
-    store = opener("sqlite")
-
-    def use(number):
-        Agent("recall", store=store).process_with_session("s", f"request {number}")
-
-    def left():
-        """Return the threads of agents, once at most one of 20 is left, and the number of open descriptors."""
-        deadline = time.monotonic() + WAIT_SECONDS
-        while True:
-            gc.collect()
-            names = ("omniagent", "omniagent-store_0")
-            threads = [thread for thread in threading.enumerate() if thread.name in names]
-            if len(threads) <= 1 or time.monotonic() > deadline:
-                return threads, len(list(Path("/dev/fd").iterdir()))
-            threads[0].join(0.1)
-
-    use(0)
-    _, before = left()
-    for number in range(20):
-        use(number)
-    threads, after = left()
-    assert len(threads) <= 1
-    assert after <= before
     store.close()
