@@ -1,6 +1,8 @@
 """What the Redis store promises beside the contract: keys, expiry, damage, crowds, crashes and clusters."""
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from datetime import UTC, datetime
@@ -28,7 +30,7 @@ from omniagent_cli.stores.backends.redis.store import RedisStore
 from omniagent_cli.testing import FakeClock
 from tests.servers.guardian import GUARDIAN
 from tests.servers.ports import refusing_port
-from tests.stores.place import finish, start, together
+from tests.stores.place import start, together
 from tests.stores.redis_server import LosingProxy, RedisServer, place_url
 
 
@@ -732,4 +734,4 @@ from omniagent_cli.stores import open_store
 open_store("memory:").append("s", {"role": "user", "content": "a"})
 assert "redis" not in sys.modules
 """
-    finish(start(code))
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
