@@ -1,5 +1,7 @@
 """The PostgreSQL store where it is not like the others: places, schemas, many processes, its index and its care."""
 
+import subprocess
+import sys
 from contextlib import closing
 from datetime import UTC, datetime
 
