@@ -209,7 +209,7 @@ def test_a_server_without_schemas(responses_server):
     ask(engine_for(server), settings=ModelSettings(schema=SCHEMA))
     first = server.chats()[1]["input"][0]
     assert first["role"] == "system"
-    assert "follows this JSON schema" in first["content"]
+    assert "is valid against this JSON schema" in first["content"]
     assert "text" not in server.chats()[1]
 
 

@@ -135,7 +135,7 @@ def test_a_session_deleted_between_turns_begins_again(program, chat_server, stor
     server = chat_server(answer("one"), deletes, answer("three"))
     ran = program("chat", "-s", "x", stdin=b"a\nb\nc\n", **variables(server))
     assert ran.returncode == 0
-    assert b"deleted meanwhile" in ran.stderr
+    assert b"was deleted during the turn" in ran.stderr
     (summary,) = store.list()
     assert summary.id != "x"
     assert [text for _, text, _ in texts(store, summary.id)][-2:] == ["c", "three"]
