@@ -62,7 +62,7 @@ class ContractBase:
         return make_store(clock=clock)
 
 
-def said(*texts: str, role: str = "user") -> list[dict[str, Any]]:
+def messages_of(*texts: str, role: str = "user") -> list[dict[str, Any]]:
     """Return one message record per text."""
     return [{"role": role, "content": text} for text in texts]
 

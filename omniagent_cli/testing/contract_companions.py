@@ -10,7 +10,7 @@ import pytest
 from omniagent_cli.errors import InvalidRecord
 from omniagent_cli.models import Message
 from omniagent_cli.stores.store import SessionStore
-from omniagent_cli.testing.contract_base import ContractBase, MakeStore, said, texts
+from omniagent_cli.testing.contract_base import ContractBase, MakeStore, messages_of, texts
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64
 
@@ -42,14 +42,14 @@ class CompanionsContract(ContractBase):
         self, store: SessionStore, *, way: str, purge: bool
     ) -> None:
         """Removing a message removes every summary that covers it."""
-        store.append("s", said("a", "b", "c"))
+        store.append("s", messages_of("a", "b", "c"))
         store.put_summary("s", 1, {"text": "of a and b"})
         REMOVALS[way](store, purge=purge)
         assert store.last_summary("s") is None
 
     def test_undo_leaves_earlier_summaries(self, store: SessionStore) -> None:
         """Undo removes only summaries that cover a removed message; restore brings them back."""
-        store.append("s", said("a", "b", "c"))
+        store.append("s", messages_of("a", "b", "c"))
         store.put_summary("s", 0, {"text": "of a"})
         store.put_summary("s", 2, {"text": "of all"})
         store.truncate_from("s", 1)
@@ -59,7 +59,7 @@ class CompanionsContract(ContractBase):
 
     def test_a_save_takes_the_summary_of_what_it_replaces(self, store: SessionStore) -> None:
         """Saving an edited message removes the summaries that cover the old one."""
-        store.append("s", said("a", "b"))
+        store.append("s", messages_of("a", "b"))
         store.put_summary("s", 1, {"text": "of both"})
         session = store.get("s")
         session.messages[1].content = "other"
@@ -68,7 +68,7 @@ class CompanionsContract(ContractBase):
 
     def test_a_summary_returns_with_the_last_of_its_messages(self, store: SessionStore) -> None:
         """A summary is restored when all of its messages are back."""
-        store.append("s", said("a", "b", "c"))
+        store.append("s", messages_of("a", "b", "c"))
         store.put_summary("s", 2, {"text": "of all"})
         store.trim("s", 2)
         store.trim("s", 1)
@@ -80,7 +80,7 @@ class CompanionsContract(ContractBase):
 
     def test_a_summary_made_without_them_goes_when_they_return(self, store: SessionStore) -> None:
         """Restoring messages removes a summary made while they were in the trash."""
-        store.append("s", said("a", "b", "c"))
+        store.append("s", messages_of("a", "b", "c"))
         store.trim("s", 1)
         store.put_summary("s", 2, {"text": "of c"})
         store.restore("s")
@@ -88,7 +88,7 @@ class CompanionsContract(ContractBase):
 
     def test_a_summary_goes_with_messages_that_become_a_session(self, store: SessionStore) -> None:
         """Messages restored as a new session bring only the summaries that cover no other message."""
-        store.append("s", said("a", "b", "c"))
+        store.append("s", messages_of("a", "b", "c"))
         store.put_summary("s", 0, {"text": "of a"})
         store.put_summary("s", 2, {"text": "of all"})
         store.trim("s", 1)
@@ -151,7 +151,7 @@ class CompanionsContract(ContractBase):
 
     def test_purging_a_trim_purges_earlier_ones(self, store: SessionStore) -> None:
         """A purging trim also purges the session's entries in the trash."""
-        store.append("s", said("secret", "b", "c"))
+        store.append("s", messages_of("secret", "b", "c"))
         store.trim("s", 2)
         store.trim("s", 1, purge=True)
         assert store.trash() == []

@@ -17,7 +17,7 @@ from omniagent_cli.errors import (
 from omniagent_cli.models import Message, Session
 from omniagent_cli.stores.store import SessionStore
 from omniagent_cli.testing.clock import FakeClock
-from omniagent_cli.testing.contract_base import ContractBase, MakeStore, ids, said, texts
+from omniagent_cli.testing.contract_base import ContractBase, MakeStore, ids, messages_of, texts
 from omniagent_cli.testing.contract_reading import NEEDS_A_SESSION
 
 HOUR = timedelta(hours=1)
@@ -31,10 +31,10 @@ class ExpiryContract(ContractBase):
         self, store: SessionStore, clock: FakeClock
     ) -> None:
         """Writing while the clock is set back never shortens a session's TTL."""
-        store.append("s", said("a"))
+        store.append("s", messages_of("a"))
         right = clock.now
         clock.now = right - timedelta(days=400)
-        store.append("s", said("b"))
+        store.append("s", messages_of("b"))
         store.touch("s")
         clock.now = right
         assert texts(store, "s") == ["a", "b"]
@@ -61,7 +61,7 @@ class ExpiryContract(ContractBase):
     ) -> None:
         """A store's `ttl` applies to the sessions it creates; 0 and "never" disable expiry."""
         store = make_store(clock=clock, ttl=ttl)
-        store.append("s", said("a"))
+        store.append("s", messages_of("a"))
         session = store.get("s")
         assert session.ttl_seconds == seconds
         if seconds is None:
@@ -74,7 +74,7 @@ class ExpiryContract(ContractBase):
         self, make_store: MakeStore, store: SessionStore, bad: Any
     ) -> None:
         """An invalid TTL raises InvalidDuration, on opening a store and in `set_ttl`."""
-        store.append("s", said("a"))
+        store.append("s", messages_of("a"))
         with pytest.raises(InvalidDuration):
             store.set_ttl("s", bad)
         with pytest.raises(InvalidDuration):
@@ -88,9 +88,9 @@ class ExpiryContract(ContractBase):
     ) -> None:
         """A session's TTL starts at its creation, by any operation that creates one."""
         store = make_store(clock=clock, ttl=HOUR)
-        store.append("source", said("a"))
+        store.append("source", messages_of("a"))
         ways: Ways = {
-            "append": lambda: store.append("s", said("a")),
+            "append": lambda: store.append("s", messages_of("a")),
             "get_or_create": lambda: store.get_or_create("s"),
             "set_metadata": lambda: store.set_metadata("s", "k", 1),
             "set_state": lambda: store.set_state("s", "k", 1),
@@ -104,7 +104,7 @@ class ExpiryContract(ContractBase):
     def test_expiry_is_exact(self, make_store: MakeStore, clock: FakeClock) -> None:
         """A session exists until the microsecond before its expiry."""
         store = make_store(clock=clock, ttl=HOUR)
-        store.append("s", said("a"))
+        store.append("s", messages_of("a"))
         clock.advance(HOUR - timedelta(microseconds=1))
         assert store.exists("s")
         clock.advance(timedelta(microseconds=1))
@@ -116,7 +116,7 @@ class ExpiryContract(ContractBase):
     ) -> None:
         """Operations on an expired session raise SessionExpired, a subclass of SessionNotFound."""
         store = make_store(clock=clock, ttl=HOUR)
-        store.append("typo", said("word"))
+        store.append("typo", messages_of("word"))
         clock.advance(HOUR)
         with pytest.raises(SessionExpired) as caught:
             NEEDS_A_SESSION[operation](store)
@@ -126,7 +126,7 @@ class ExpiryContract(ContractBase):
     def test_expired_is_in_no_listing(self, make_store: MakeStore, clock: FakeClock) -> None:
         """Listings, counts and search skip expired sessions, and `delete` returns False for one."""
         store = make_store(clock=clock, ttl=HOUR)
-        store.append("s", said("word"))
+        store.append("s", messages_of("word"))
         clock.advance(HOUR)
         assert store.list() == store.list(archived=None, sort="id") == []
         assert store.count() == 0
@@ -139,9 +139,9 @@ class ExpiryContract(ContractBase):
     def test_writing_restarts_the_ttl(self, make_store: MakeStore, clock: FakeClock) -> None:
         """Every write restarts the TTL, `touch` included."""
         store = make_store(clock=clock, ttl=HOUR)
-        uid = store.write("s", said("a", "b", "c")).uid
+        uid = store.write("s", messages_of("a", "b", "c")).uid
         writes: list[Callable[[], object]] = [
-            lambda: store.append("s", said("d")),
+            lambda: store.append("s", messages_of("d")),
             lambda: store.set_metadata("s", "k", 1),
             lambda: store.set_state("s", "k", 1),
             lambda: store.delete_metadata("s", "k"),
@@ -171,7 +171,7 @@ class ExpiryContract(ContractBase):
     ) -> None:
         """Reading never extends a session's life."""
         store = make_store(clock=clock, ttl=HOUR)
-        store.append("s", said("word"))
+        store.append("s", messages_of("word"))
         expires = store.get("s").expires_at
         clock.advance(HOUR / 2)
         store.get("s")
@@ -184,7 +184,7 @@ class ExpiryContract(ContractBase):
 
     def test_touch_changes_only_the_expiry(self, store: SessionStore, clock: FakeClock) -> None:
         """`touch` leaves content, metadata and `updated_at` unchanged."""
-        store.append("s", said("a"))
+        store.append("s", messages_of("a"))
         before = store.get("s")
         clock.advance("1d")
         store.touch("s")
@@ -195,7 +195,7 @@ class ExpiryContract(ContractBase):
 
     def test_set_ttl_changes_one_session(self, store: SessionStore, clock: FakeClock) -> None:
         """`set_ttl` changes or removes one session's TTL and leaves `updated_at` unchanged."""
-        store.append("s", said("a"))
+        store.append("s", messages_of("a"))
         before = store.get("s").updated_at
         clock.advance("1h")
         store.set_ttl("s", "30d")
@@ -211,10 +211,10 @@ class ExpiryContract(ContractBase):
     ) -> None:
         """A write replaces an expired session in one transaction and reports it as `expired`."""
         store = make_store(clock=clock, ttl=HOUR)
-        old = store.write("s", said("old"))
+        old = store.write("s", messages_of("old"))
         store.set_metadata("s", "k", 1)
         clock.advance(HOUR)
-        new = store.write("s", said("new"))
+        new = store.write("s", messages_of("new"))
         assert (new.expired, new.created, old.expired) == (True, True, False)
         assert new.uid != old.uid
         session = store.get("s")
@@ -228,9 +228,9 @@ class ExpiryContract(ContractBase):
     def test_an_expired_id_is_free(self, make_store: MakeStore, clock: FakeClock, way: str) -> None:
         """Any operation can reuse the id of an expired session."""
         store = make_store(clock=clock, ttl=HOUR)
-        store.append("s", said("old"))
+        store.append("s", messages_of("old"))
         clock.advance(HOUR)
-        store.append("other", said("new"))
+        store.append("other", messages_of("new"))
         ways: Ways = {
             "get_or_create": lambda: store.get_or_create("s"),
             "set_metadata": lambda: store.set_metadata("s", "k", 1),
@@ -247,7 +247,7 @@ class ExpiryContract(ContractBase):
     ) -> None:
         """Saving a session that has expired since it was loaded raises."""
         store = make_store(clock=clock, ttl=HOUR)
-        store.append("s", said("a"))
+        store.append("s", messages_of("a"))
         session = store.get("s")
         clock.advance(HOUR)
         with pytest.raises((SessionExpired, SessionConflict)):
@@ -258,10 +258,10 @@ class ExpiryContract(ContractBase):
         """`purge_expired` removes exactly the expired sessions and returns their number."""
         store = make_store(clock=clock, ttl=HOUR)
         for number in range(5):
-            store.append(f"s{number}", said("a"))
+            store.append(f"s{number}", messages_of("a"))
         store.set_ttl("s0", None)
         clock.advance(HOUR)
-        store.append("fresh", said("a"))
+        store.append("fresh", messages_of("a"))
         assert store.count_expired() == 4
         assert store.purge_expired() == 4
         assert store.purge_expired() == store.count_expired() == 0
@@ -275,7 +275,7 @@ class ExpiryContract(ContractBase):
         """`purge_expired` handles more sessions than it reads at a time."""
         store = make_store(clock=clock, ttl=HOUR, trash_ttl=HOUR)
         for number in range(30):
-            store.append(f"s{number}", said("a"))
+            store.append(f"s{number}", messages_of("a"))
             if number % 3 == 0:
                 store.delete(f"s{number}")
         clock.advance(HOUR)

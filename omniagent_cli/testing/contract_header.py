@@ -17,8 +17,8 @@ from omniagent_cli.testing.contract_base import (
     found,
     ids,
     listen,
+    messages_of,
     positions,
-    said,
     texts,
 )
 
@@ -84,7 +84,7 @@ class ValuesContract(ContractBase):
 
     def test_values_survive_a_clear(self, store: SessionStore) -> None:
         """`clear` removes messages, not metadata or state."""
-        store.append("s", said("a"))
+        store.append("s", messages_of("a"))
         store.set_metadata("s", "k", 1)
         store.set_state("s", "k", 2)
         store.clear("s")
@@ -92,7 +92,7 @@ class ValuesContract(ContractBase):
 
     def test_tags_are_added_and_removed(self, store: SessionStore) -> None:
         """Tags are a sorted set, changed in one transaction; malformed entries are dropped."""
-        store.append("s", said("a"))
+        store.append("s", messages_of("a"))
         assert store.tag("s", ["work", "alpha", "work"]) == ["alpha", "work"]
         assert store.tag("s", ["new"], ["work", "never"]) == ["alpha", "new"]
         assert store.summary("s").tags == ["alpha", "new"]
@@ -110,7 +110,7 @@ class NamesContract(ContractBase):
 
     def test_rename_keeps_everything_but_the_id(self, store: SessionStore) -> None:
         """A renamed session keeps uid, messages, metadata and creation time; the old id is free."""
-        store.append("a", said("findme"))
+        store.append("a", messages_of("findme"))
         store.set_metadata("a", "k", 1)
         before = store.get("a")
         store.rename("a", "b")
@@ -124,15 +124,15 @@ class NamesContract(ContractBase):
         )
         assert after.messages == before.messages
         assert found(store, "findme") == [("b", 0)]
-        store.append("a", said("another"))
+        store.append("a", messages_of("another"))
         assert texts(store, "b") == ["findme"]
         store.delete("b")
         assert store.current_id(before.uid) is None
 
     def test_rename_onto_a_session_is_rejected(self, store: SessionStore) -> None:
         """Renaming to an id in use raises SessionExists."""
-        store.append("a", said("a"))
-        store.append("b", said("b"))
+        store.append("a", messages_of("a"))
+        store.append("b", messages_of("b"))
         with pytest.raises(SessionExists) as caught:
             store.rename("a", "b")
         assert caught.value.session_id == "b"
@@ -140,7 +140,7 @@ class NamesContract(ContractBase):
 
     def test_rename_to_itself_changes_nothing(self, store: SessionStore, clock: FakeClock) -> None:
         """Renaming a session to its own id changes nothing."""
-        store.append("a", said("a"))
+        store.append("a", messages_of("a"))
         before = store.get("a")
         clock.advance("1m")
         store.rename("a", "a")
@@ -148,7 +148,7 @@ class NamesContract(ContractBase):
 
     def test_fork_copies(self, store: SessionStore) -> None:
         """A fork copies messages, positions and metadata, and is independent of the original."""
-        store.append("a", said("x", "y", "z"))
+        store.append("a", messages_of("x", "y", "z"))
         store.set_metadata("a", "k", 1)
         store.set_metadata("a", "pinned", value=True)
         assert store.fork("a", "b") == "b"
@@ -157,14 +157,14 @@ class NamesContract(ContractBase):
         assert positions(store, "b") == positions(store, "a")
         assert other.uid != one.uid
         assert other.metadata == {"k": 1, "forked_from": "a"}
-        store.append("b", said("own"))
+        store.append("b", messages_of("own"))
         assert texts(store, "a") == ["x", "y", "z"]
         assert texts(store, "b") == ["x", "y", "z", "own"]
         assert sorted(found(store, "y")) == [("a", 1), ("b", 1)]
 
     def test_fork_at_a_position(self, store: SessionStore) -> None:
         """A fork with `at` copies the messages up to that position."""
-        store.append("a", said("x", "y", "z"))
+        store.append("a", messages_of("x", "y", "z"))
         store.fork("a", "b", at=1)
         assert texts(store, "b") == ["x", "y"]
         assert store.get("b").metadata["forked_at"] == 1
@@ -178,20 +178,20 @@ class NamesContract(ContractBase):
 
     def test_fork_of_many_messages(self, store: SessionStore) -> None:
         """A session of 1,100 messages is forked completely."""
-        store.append("a", said(*map(str, range(1100))))
+        store.append("a", messages_of(*map(str, range(1100))))
         store.fork("a", "b")
         assert texts(store, "b") == texts(store, "a")
 
     def test_fork_without_an_id_generates_one(self, store: SessionStore) -> None:
         """`fork` generates an id if none is given."""
-        store.append("a", said("x"))
+        store.append("a", messages_of("x"))
         new_id = store.fork("a")
         assert texts(store, new_id) == ["x"]
 
     def test_fork_onto_a_session_is_rejected(self, store: SessionStore) -> None:
         """Forking to an id in use, its own included, raises SessionExists."""
-        store.append("a", said("a"))
-        store.append("b", said("b"))
+        store.append("a", messages_of("a"))
+        store.append("b", messages_of("b"))
         for target in ("a", "b"):
             with pytest.raises(SessionExists):
                 store.fork("a", target)
@@ -199,7 +199,7 @@ class NamesContract(ContractBase):
 
     def test_a_fork_has_attachments_and_summaries(self, store: SessionStore) -> None:
         """A fork copies the attachments, and the summaries of the copied messages."""
-        store.append("a", said("x", "y", "z"))
+        store.append("a", messages_of("x", "y", "z"))
         store.put_attachment("a", "a" * 64, {"name": "f", "data": "eA=="})
         store.put_summary("a", 0, {"text": "early"})
         store.put_summary("a", 2, {"text": "late"})
@@ -213,7 +213,7 @@ class RecordsContract(ContractBase):
 
     def test_attachments_are_stored_once(self, store: SessionStore) -> None:
         """An attachment is stored once per hash, and is not searched."""
-        store.append("s", said("a"))
+        store.append("s", messages_of("a"))
         for _ in range(2):
             store.put_attachment("s", "b" * 64, {"name": "secretword", "data": "eA=="})
         store.put_attachment("s", "a" * 64, {"name": "other"})
@@ -225,7 +225,7 @@ class RecordsContract(ContractBase):
 
     def test_an_attachment_is_named_by_a_hash(self, store: SessionStore) -> None:
         """An attachment name other than a hexadecimal SHA-256 is rejected, and reads as None."""
-        store.append("s", said("a"))
+        store.append("s", messages_of("a"))
         for name in ("", "../../etc/passwd", "A" * 64, "g" * 64, "\ud800" * 64, "a" * 63):
             with pytest.raises(InvalidRecord):
                 store.put_attachment("s", name, {"name": "f"})
@@ -234,7 +234,7 @@ class RecordsContract(ContractBase):
 
     def test_the_last_summary_covers_the_most(self, store: SessionStore) -> None:
         """`last_summary` returns the summary that covers the most messages."""
-        store.append("s", said("a", "b", "c"))
+        store.append("s", messages_of("a", "b", "c"))
         assert store.last_summary("s") is None
         store.put_summary("s", 2, {"text": "late"})
         store.put_summary("s", 1, {"text": "early"})
@@ -246,12 +246,12 @@ class RecordsContract(ContractBase):
 
     def test_records_go_with_their_session(self, store: SessionStore) -> None:
         """Deleting a session removes its attachments; restoring it brings them back."""
-        store.append("s", said("a"))
+        store.append("s", messages_of("a"))
         store.put_attachment("s", "a" * 64, {"name": "f"})
         store.rename("s", "t")
         assert store.attachments("t") == ["a" * 64]
         store.delete("t")
-        store.append("t", said("new"))
+        store.append("t", messages_of("new"))
         assert store.attachments("t") == []
         store.restore("t", as_id="back")
         assert store.attachments("back") == ["a" * 64]
@@ -269,7 +269,7 @@ class EventsContract(ContractBase):
             operation()
             return [(e.name, e.session_id, e.data.get("count", e.data.get("key"))) for e in events]
 
-        assert since(lambda: store.append("s", said("a", "b"))) == [
+        assert since(lambda: store.append("s", messages_of("a", "b"))) == [
             ("session_created", "s", None),
             ("message_added", "s", None),
             ("message_added", "s", None),
@@ -287,7 +287,7 @@ class EventsContract(ContractBase):
         assert since(lambda: store.delete("s")) == []
         assert since(lambda: store.restore("s")) == [("session_created", "s", None)]
         clock.advance("8d")
-        assert since(lambda: store.append("s", said("c"))) == [
+        assert since(lambda: store.append("s", messages_of("c"))) == [
             ("session_expired", "s", None),
             ("session_created", "s", None),
             ("message_added", "s", None),
@@ -302,10 +302,10 @@ class EventsContract(ContractBase):
             seen.append(texts(store, event.session_id))
             event.data["message"].content = "spoiled"
             if len(seen) == 1:
-                store.append("log", said("noted"))
+                store.append("log", messages_of("noted"))
 
         store.on("message_added", look)
-        store.append("s", said("a"))
+        store.append("s", messages_of("a"))
         assert seen == [["a"], ["noted"]]
         assert texts(store, "s") == ["a"]
 
@@ -321,7 +321,7 @@ class EventsContract(ContractBase):
         store.on("message_added", fail)
         store.on("message_added", heard.append)
         with caplog.at_level(logging.WARNING):
-            store.append("s", said("a"))
+            store.append("s", messages_of("a"))
         assert texts(store, "s") == ["a"]
         assert len(heard) == 1
         assert "listener broke" in caplog.text
@@ -333,7 +333,7 @@ class EventsContract(ContractBase):
         store.on("message_added", heard.append)
         off()
         off()
-        store.append("s", said("a"))
+        store.append("s", messages_of("a"))
         assert len(heard) == 1
 
     def test_an_unknown_event_is_rejected(self, store: SessionStore) -> None:
@@ -343,8 +343,8 @@ class EventsContract(ContractBase):
 
     def test_a_rejected_write_emits_no_event(self, store: SessionStore) -> None:
         """A rejected operation emits no event."""
-        store.append("a", said("x"))
-        store.append("b", said("x"))
+        store.append("a", messages_of("x"))
+        store.append("b", messages_of("x"))
         events = listen(store)
         with pytest.raises(SessionExists):
             store.rename("a", "b")

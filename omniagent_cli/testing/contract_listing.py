@@ -10,7 +10,7 @@ import pytest
 from omniagent_cli.errors import InvalidSessionId, UsageError
 from omniagent_cli.stores.store import SessionStore
 from omniagent_cli.testing.clock import FakeClock
-from omniagent_cli.testing.contract_base import ContractBase, ids, said, texts
+from omniagent_cli.testing.contract_base import ContractBase, ids, messages_of, texts
 
 ODD_IDS = [
     "user-123",
@@ -91,7 +91,7 @@ class IdsContract(ContractBase):
     def test_odd_ids_are_all_different_sessions(self, store: SessionStore) -> None:
         """Ids that look alike, or like paths and commands, name different sessions."""
         for odd in ODD_IDS:
-            store.append(odd, said(f"text of {odd}"))
+            store.append(odd, messages_of(f"text of {odd}"))
         assert sorted(ids(store)) == sorted(ODD_IDS)
         for odd in ODD_IDS:
             assert texts(store, odd) == [f"text of {odd}"]
@@ -105,7 +105,7 @@ class IdsContract(ContractBase):
 
     def test_odd_ids_can_be_renamed_to(self, store: SessionStore) -> None:
         """A session can be renamed to any valid id."""
-        store.append("start", said("a"))
+        store.append("start", messages_of("a"))
         before = "start"
         for odd in ODD_IDS:
             store.rename(before, odd)
@@ -117,11 +117,11 @@ class IdsContract(ContractBase):
     def test_an_invalid_id_is_rejected(self, store: SessionStore, kind: str) -> None:
         """Every operation rejects an id that is blank, too long or has control characters."""
         bad = NOT_IDS[kind]
-        store.append("s", said("a"))
+        store.append("s", messages_of("a"))
         for operation in (
             lambda: store.get(bad),
             lambda: store.exists(bad),
-            lambda: store.append(bad, said("a")),
+            lambda: store.append(bad, messages_of("a")),
             lambda: store.delete(bad),
             lambda: store.rename("s", bad),
             lambda: store.restore("s", as_id=bad or ""),
@@ -140,9 +140,9 @@ class ListingContract(ContractBase):
     def test_a_summary_shows_the_session(self, store: SessionStore, clock: FakeClock) -> None:
         """A listing has id, title, counts, times, expiry, model and a preview of the last message."""
         start = clock.now
-        store.write("s", said("What is up?"), agent_id="helper", model="a:b")
+        store.write("s", messages_of("What is up?"), agent_id="helper", model="a:b")
         clock.advance("1m")
-        store.append("s", said("\n\n  Not   much.  \nMore text", role="assistant"))
+        store.append("s", messages_of("\n\n  Not   much.  \nMore text", role="assistant"))
         store.tag("s", ["work"])
         (summary,) = store.list()
         assert summary == store.summary("s")
@@ -158,7 +158,7 @@ class ListingContract(ContractBase):
 
     def test_the_preview_follows_the_last_message(self, store: SessionStore) -> None:
         """The preview is the last message after trim, undo, clear and restore too."""
-        store.append("s", said("a", "b", "c"))
+        store.append("s", messages_of("a", "b", "c"))
         store.truncate_from("s", 2)
         assert store.summary("s").preview == "b"
         store.restore("s")
@@ -174,10 +174,10 @@ class ListingContract(ContractBase):
     def test_the_last_active_comes_first(self, store: SessionStore, clock: FakeClock) -> None:
         """Listings are sorted by last activity, newest first; `touch` does not count as activity."""
         for name in "abc":
-            store.append(name, said(name))
+            store.append(name, messages_of(name))
             clock.advance("1m")
         assert ids(store) == ["c", "b", "a"]
-        store.append("a", said("again"))
+        store.append("a", messages_of("again"))
         clock.advance("1m")
         store.touch("b")
         assert ids(store) == ["a", "c", "b"]
@@ -185,7 +185,7 @@ class ListingContract(ContractBase):
     def test_every_sort(self, store: SessionStore, clock: FakeClock) -> None:
         """Sessions sort by activity, creation, length or id, pinned ones first."""
         for name, size in (("b", 1), ("a", 3), ("Z", 2), ("ä", 1)):
-            store.append(name, said(*map(str, range(size))))
+            store.append(name, messages_of(*map(str, range(size))))
             clock.advance("1m")
         store.set_state("b", "k", 1)
         assert ids(store, sort="updated") == ["b", "ä", "Z", "a"]
@@ -202,7 +202,7 @@ class ListingContract(ContractBase):
     def test_pages_are_complete(self, store: SessionStore, clock: FakeClock, sort: str) -> None:
         """Paging returns every session once and in order, ties included."""
         for number in range(23):
-            store.append(f"s{number % 7}-{number}", said(*"ab"[: number % 3 + 1]))
+            store.append(f"s{number % 7}-{number}", messages_of(*"ab"[: number % 3 + 1]))
             if number % 5 == 0:
                 clock.advance("1m")
             if number % 6 == 0:
@@ -222,7 +222,7 @@ class ListingContract(ContractBase):
     def test_only_the_last_page_has_no_cursor(self, store: SessionStore) -> None:
         """The last page has no cursor; limit 0 returns an empty page and a negative limit raises."""
         for name in "abc":
-            store.append(name, said(name))
+            store.append(name, messages_of(name))
         assert store.list(limit=3).next_cursor is None
         assert store.list(limit=2).next_cursor is not None
         assert store.list(limit=0) == []
@@ -233,7 +233,7 @@ class ListingContract(ContractBase):
         """Agent, metadata, tags, prefix and age filters work alone and combined."""
         start = clock.now
         for number, name in enumerate(["user-1", "user-2", "User-3", "bot%1"]):
-            store.write(name, said("x"), agent_id="one" if number % 2 else "two")
+            store.write(name, messages_of("x"), agent_id="one" if number % 2 else "two")
             store.set_metadata(name, "n", number)
             store.tag(name, ["all", f"t{number}"])
             clock.advance("1h")
@@ -264,8 +264,8 @@ class ListingContract(ContractBase):
 
     def test_archived_sessions_are_listed_on_demand(self, store: SessionStore) -> None:
         """Archived sessions are listed and counted only on request."""
-        store.append("a", said("findme"))
-        store.append("b", said("b"))
+        store.append("a", messages_of("findme"))
+        store.append("b", messages_of("b"))
         store.set_metadata("a", "archived", value=True)
         assert ids(store) == ["b"]
         assert ids(store, archived=True) == ["a"]
@@ -278,7 +278,7 @@ class ListingContract(ContractBase):
     def test_count(self, store: SessionStore) -> None:
         """`count` agrees with `list`."""
         for name in ("a1", "a2", "b1"):
-            store.write(name, said("x"), agent_id=name[0])
+            store.write(name, messages_of("x"), agent_id=name[0])
         store.delete("a2")
         assert store.count() == 2
         assert store.count(prefix="a") == store.count(agent_id="a") == 1
@@ -287,7 +287,7 @@ class ListingContract(ContractBase):
     def test_info_counts(self, store: SessionStore, clock: FakeClock) -> None:
         """`info` has backend, URL and the numbers of sessions, expired sessions and trash entries."""
         for name in "abc":
-            store.append(name, said(name))
+            store.append(name, messages_of(name))
         store.set_ttl("a", "1h")
         store.delete("b")
         clock.advance("2h")

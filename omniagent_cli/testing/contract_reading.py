@@ -16,8 +16,8 @@ from omniagent_cli.testing.contract_base import (
     MakeStore,
     ids,
     listen,
+    messages_of,
     positions,
-    said,
     texts,
 )
 
@@ -79,7 +79,7 @@ class ReadingContract(ContractBase):
     @pytest.mark.parametrize("operation", NEEDS_A_SESSION)
     def test_reading_never_creates(self, store: SessionStore, operation: str) -> None:
         """Operations that need a session raise SessionNotFound and create nothing."""
-        store.append("there", said("hello"))
+        store.append("there", messages_of("hello"))
         events = listen(store)
         with pytest.raises(SessionNotFound):
             NEEDS_A_SESSION[operation](store)
@@ -109,7 +109,7 @@ class ReadingContract(ContractBase):
 
     def test_get_or_create_returns_an_existing_session(self, store: SessionStore) -> None:
         """An existing session is returned with its messages and metadata."""
-        store.append("user-123", said("hello"))
+        store.append("user-123", messages_of("hello"))
         store.set_metadata("user-123", "k", [1])
         session = store.get_or_create("user-123")
         assert [m.text for m in session.messages] == ["hello"]
@@ -118,9 +118,9 @@ class ReadingContract(ContractBase):
     def test_get_returns_the_whole_session(self, store: SessionStore, clock: FakeClock) -> None:
         """`get` returns id, uid, times and messages."""
         start = clock.now
-        store.append("user-123", said("one"))
+        store.append("user-123", messages_of("one"))
         later = clock.advance("5m")
-        store.append("user-123", said("two", role="assistant"))
+        store.append("user-123", messages_of("two", role="assistant"))
         session = store.get("user-123")
         assert session.id == "user-123"
         assert session.uid
@@ -132,7 +132,7 @@ class ReadingContract(ContractBase):
 
     def test_a_header_reads_no_messages(self, store: SessionStore) -> None:
         """`header` returns the session without its messages."""
-        store.append("s", said("one"))
+        store.append("s", messages_of("one"))
         header = store.header("s")
         assert header.messages == []
         header.messages = store.messages("s")
@@ -140,7 +140,7 @@ class ReadingContract(ContractBase):
 
     def test_slices(self, store: SessionStore) -> None:
         """`last`, `before` and `after` select by position, oldest first."""
-        store.append("s", said("a", "b", "c", "d", "e"))
+        store.append("s", messages_of("a", "b", "c", "d", "e"))
         assert texts(store, "s") == ["a", "b", "c", "d", "e"]
         assert texts(store, "s", last=2) == ["d", "e"]
         assert texts(store, "s", last=9) == ["a", "b", "c", "d", "e"]
@@ -154,19 +154,19 @@ class ReadingContract(ContractBase):
 
     def test_the_last_zero_messages_are_none(self, store: SessionStore) -> None:
         """`last=0` returns no messages."""
-        store.append("s", said("a"))
+        store.append("s", messages_of("a"))
         assert store.messages("s", last=0) == []
 
     def test_a_negative_number_of_messages_is_rejected(self, store: SessionStore) -> None:
         """A negative `last` raises UsageError."""
-        store.append("s", said("a"))
+        store.append("s", messages_of("a"))
         with pytest.raises(UsageError):
             store.messages("s", last=-1)
 
     def test_numbers_may_exceed_64_bits(self, store: SessionStore) -> None:
         """Numbers too large for a database column select everything or nothing."""
         huge = 10**30
-        store.append("s", said("a", "b"))
+        store.append("s", messages_of("a", "b"))
         assert texts(store, "s", last=huge, before=huge) == ["a", "b"]
         assert texts(store, "s", after=huge) == []
         assert texts(store, "s", before=-huge) == []
@@ -178,7 +178,7 @@ class ReadingContract(ContractBase):
 
     def test_a_long_session_is_walked_in_order(self, store: SessionStore) -> None:
         """`iter_messages` yields every message once and in order, across its chunks."""
-        store.append("s", said(*map(str, range(1234))))
+        store.append("s", messages_of(*map(str, range(1234))))
         assert [int(m.text) for m in store.iter_messages("s")] == list(range(1234))
         assert store.count_messages("s") == 1234
 
@@ -213,18 +213,18 @@ class ReadingContract(ContractBase):
         """The default TTL is 7 days."""
         store = make_store(clock=clock)
         assert store.ttl == timedelta(days=7)
-        store.append("s", said("a"))
+        store.append("s", messages_of("a"))
         assert store.get("s").ttl_seconds == 604_800
         assert store.get("s").expires_at == clock.now + timedelta(days=7)
 
     def test_a_closed_store_raises(self, store: SessionStore) -> None:
         """Every operation on a closed store raises StoreClosed; `close` may be repeated."""
-        store.append("s", said("a"))
+        store.append("s", messages_of("a"))
         store.close()
         store.close()
         operations: list[Callable[[], object]] = [
             lambda: store.get("s"),
-            lambda: store.append("s", said("b")),
+            lambda: store.append("s", messages_of("b")),
             store.list,
             lambda: store.search("a"),
             lambda: store.delete("s"),
@@ -238,7 +238,7 @@ class ReadingContract(ContractBase):
     def test_a_with_block_closes(self, make_store: MakeStore) -> None:
         """Leaving the `with` block closes the store."""
         with make_store() as store:
-            store.append("s", said("a"))
+            store.append("s", messages_of("a"))
         with pytest.raises(StoreClosed):
             store.get("s")
 
@@ -251,12 +251,12 @@ class ReadingContract(ContractBase):
             assert not store.exists("user-123")
             chat.on("message_added", lambda event: heard.append(event.data["message"].text))
             chat.add_message("user", "Hello")
-            store.append("other", said("not mine"))
+            store.append("other", messages_of("not mine"))
             chat.set("theme", "dark")
             assert chat.get("theme") == "dark"
             assert chat.delete("theme") is True
             assert [m.text for m in chat.get_messages(last=1)] == ["Hello"]
-        store.append("user-123", said("after the handle"))
+        store.append("user-123", messages_of("after the handle"))
         assert heard == ["Hello"]
 
     def test_export_and_import_of_one_session(self, store: SessionStore) -> None:
@@ -276,7 +276,7 @@ class ReadingContract(ContractBase):
 
     def test_a_session_record_round_trips(self, store: SessionStore) -> None:
         """A session equals the one read back from its record."""
-        store.append("s", said("a", "b"))
+        store.append("s", messages_of("a", "b"))
         store.set_state("s", "k", None)
         session = store.get("s")
         again = Session.from_record(session.to_record())

@@ -15,8 +15,8 @@ from omniagent_cli.testing.contract_base import (
     MakeStore,
     found,
     listen,
+    messages_of,
     positions,
-    said,
     texts,
 )
 
@@ -36,7 +36,7 @@ class RolloverContract(ContractBase):
 
     def test_rollover_keeps_the_whole_session(self, store: SessionStore, clock: FakeClock) -> None:
         """Messages, times, title and search entries move to the new id; the old id keeps its metadata."""
-        store.append("s", said("first words", "more"))
+        store.append("s", messages_of("first words", "more"))
         store.set_metadata("s", "project", "apollo")
         store.set_model("s", "openai:gpt-6.1-sol")
         store.put_summary("s", 0, {"text": "of the first"})
@@ -58,7 +58,7 @@ class RolloverContract(ContractBase):
         assert fresh.uid != before.uid
         assert store.last_summary("s") is None
         assert found(store, "words") == [("s@before", 0)]
-        store.append("s", said("new words"))
+        store.append("s", messages_of("new words"))
         assert (positions(store, "s"), store.get("s").title) == ([0], "new words")
 
     def test_no_rollover_without_messages_or_a_reason(self, store: SessionStore) -> None:
@@ -67,7 +67,7 @@ class RolloverContract(ContractBase):
         assert not store.exists("s")
         store.get_or_create("s")
         assert store.roll_over("s", always_due) is None
-        store.append("s", said("hello"))
+        store.append("s", messages_of("hello"))
         seen: list[tuple[datetime, datetime]] = []
         assert store.roll_over("s", lambda *times: seen.append(times)) is None
         assert all_texts(store) == {"s": ["hello"]}
@@ -76,7 +76,7 @@ class RolloverContract(ContractBase):
     def test_rolled_over_sessions_are_a_chain(self, store: SessionStore) -> None:
         """Each session links its predecessor and successor, even if its preferred id was taken."""
         for text in ("one", "two", "three"):
-            store.append("s", said(text))
+            store.append("s", messages_of(text))
             store.roll_over("s", always_due)
         assert all_texts(store) == {
             "s": [],
@@ -97,9 +97,9 @@ class RolloverContract(ContractBase):
 
     def test_a_rolled_over_session_can_be_resumed(self, store: SessionStore) -> None:
         """A rolled-over session can be resumed and does not roll over again; a fork of it can."""
-        store.append("s", said("one"))
+        store.append("s", messages_of("one"))
         store.roll_over("s", always_due)
-        store.append("s@before", said("two"))
+        store.append("s@before", messages_of("two"))
         assert (
             store.roll_over("s@before", lambda *_: RolledOverSession("elsewhere", "idle")) is None
         )
@@ -113,7 +113,7 @@ class RolloverContract(ContractBase):
     def test_links_follow_a_rename(self, store: SessionStore) -> None:
         """Renaming a session of the chain updates the links of its neighbours."""
         for text in ("one", "two"):
-            store.append("s", said(text))
+            store.append("s", messages_of(text))
             store.roll_over("s", always_due)
         store.rename("s", "now")
         store.rename("s@before", "first")
@@ -129,15 +129,15 @@ class RolloverContract(ContractBase):
 
     def test_a_running_turn_ends_in_its_own_session(self, store: SessionStore) -> None:
         """An answer is stored in the rolled-over session that holds its question."""
-        asked = store.write("s", said("question"))
+        asked = store.write("s", messages_of("question"))
         store.roll_over("s", always_due)
-        written = store.write("s", said("answer", role="assistant"), uid=asked.uid)
+        written = store.write("s", messages_of("answer", role="assistant"), uid=asked.uid)
         assert written.session_id == "s@before"
         assert all_texts(store) == {"s": [], "s@before": ["question", "answer"]}
 
     def test_rollover_emits_an_event(self, store: SessionStore) -> None:
         """`session_rolled` names the new id of the messages and the reason."""
-        store.append("s", said("a"))
+        store.append("s", messages_of("a"))
         events = listen(store)
         store.roll_over("s", always_due)
         assert [(e.name, e.session_id, e.data) for e in events] == [
@@ -147,14 +147,14 @@ class RolloverContract(ContractBase):
     def test_rollover_keeps_the_ttl(self, make_store: MakeStore, clock: FakeClock) -> None:
         """Both sessions keep the TTL, counted from the rollover."""
         store = make_store(clock=clock, ttl="1h")
-        store.append("s", said("a"))
+        store.append("s", messages_of("a"))
         store.set_ttl("s", "2h")
         store.roll_over("s", always_due)
         assert {store.header(i).ttl_seconds for i in ("s", "s@before")} == {7200.0}
 
     def test_a_summary_of_changed_messages_is_rejected(self, store: SessionStore) -> None:
         """A summary is rejected if messages were removed or the session was replaced since it was requested."""
-        store.append("s", said("a", "b", "c"))
+        store.append("s", messages_of("a", "b", "c"))
         uid = store.header("s").uid
         store.put_summary("s", 1, {"text": "of a and b"}, uid=uid, messages=2)
         store.truncate_from("s", 1)
@@ -163,7 +163,7 @@ class RolloverContract(ContractBase):
         store.delete("s")
         with pytest.raises(SessionNotFound):
             store.put_summary("s", 1, {"text": "of a and b"}, uid=uid, messages=2)
-        store.append("s", said("a", "b"))
+        store.append("s", messages_of("a", "b"))
         with pytest.raises(SessionConflict):
             store.put_summary("s", 1, {"text": "of a and b"}, uid=uid, messages=2)
         assert store.last_summary("s") is None

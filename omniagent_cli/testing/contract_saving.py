@@ -10,10 +10,10 @@ from omniagent_cli.errors import InvalidRecord, SessionConflict, SessionNotFound
 from omniagent_cli.models import Message, Session
 from omniagent_cli.stores.store import SessionStore
 from omniagent_cli.testing.clock import FakeClock
-from omniagent_cli.testing.contract_base import ContractBase, positions, said, texts
+from omniagent_cli.testing.contract_base import ContractBase, messages_of, positions, texts
 
 CHANGES: dict[str, Callable[[SessionStore], object]] = {
-    "append": lambda s: s.append("s", said("someone else")),
+    "append": lambda s: s.append("s", messages_of("someone else")),
     "metadata": lambda s: s.set_metadata("s", "k", 1),
     "state": lambda s: s.set_state("s", "k", 1),
     "title": lambda s: s.set_title("s", "t"),
@@ -24,7 +24,7 @@ CHANGES: dict[str, Callable[[SessionStore], object]] = {
     "undo": lambda s: s.truncate_from("s", 1),
     "rename": lambda s: s.rename("s", "t"),
     "delete": lambda s: s.delete("s"),
-    "delete and recreate": lambda s: (s.delete("s"), s.append("s", said("new"))),
+    "delete and recreate": lambda s: (s.delete("s"), s.append("s", messages_of("new"))),
     "ttl": lambda s: s.set_ttl("s", "1h"),
     "checkpoint": lambda s: s.checkpoint("s", Message("assistant", "…"), uid=s.header("s").uid),
     "save": lambda s: s.save(s.get("s")),
@@ -50,7 +50,7 @@ class SavingContract(ContractBase):
         self, store: SessionStore, clock: FakeClock
     ) -> None:
         """`save` leaves unchanged messages alone and updates the header."""
-        store.append("s", said("a", "b"))
+        store.append("s", messages_of("a", "b"))
         before = store.get("s")
         clock.advance("1m")
         before.title, before.state, before.model = "New", {"s": 1}, "m:n"
@@ -66,7 +66,7 @@ class SavingContract(ContractBase):
     @pytest.mark.parametrize("change", CHANGES)
     def test_a_concurrent_change_is_a_conflict(self, store: SessionStore, change: str) -> None:
         """Saving a session that changed since it was loaded raises SessionConflict."""
-        store.append("s", said("a", "b"))
+        store.append("s", messages_of("a", "b"))
         mine = store.get("s")
         CHANGES[change](store)
         now = [(summary.id, store.get(summary.id)) for summary in store.list()]
@@ -87,14 +87,14 @@ class SavingContract(ContractBase):
 
     def test_a_new_session_does_not_overwrite_one_that_exists(self, store: SessionStore) -> None:
         """Saving a new session under an id in use raises SessionConflict."""
-        store.append("s", said("precious"))
+        store.append("s", messages_of("precious"))
         with pytest.raises(SessionConflict):
             store.save(Session("s"))
         assert texts(store, "s") == ["precious"]
 
     def test_an_invalid_session_stores_nothing(self, store: SessionStore) -> None:
         """Invalid metadata or an invalid message rejects the whole save."""
-        store.append("s", said("a"))
+        store.append("s", messages_of("a"))
         for spoil in ("metadata", "message"):
             session = store.get("s")
             if spoil == "metadata":
@@ -107,7 +107,7 @@ class SavingContract(ContractBase):
 
     def test_edited_messages_go_to_the_trash(self, store: SessionStore) -> None:
         """Messages that a save changes or removes go to the trash."""
-        store.append("s", said("a", "b", "c", "d"))
+        store.append("s", messages_of("a", "b", "c", "d"))
         session = store.get("s")
         session.messages[1].content = "B"
         del session.messages[2]
@@ -120,7 +120,7 @@ class SavingContract(ContractBase):
 
     def test_reordered_messages_stay_in_the_new_order(self, store: SessionStore) -> None:
         """Messages keep the order of the saved object, with ascending positions."""
-        store.append("s", said("a", "b", "c"))
+        store.append("s", messages_of("a", "b", "c"))
         session = store.get("s")
         session.messages.reverse()
         store.save(session)
@@ -132,7 +132,7 @@ class SavingContract(ContractBase):
 
     def test_a_message_twice_in_the_object_is_stored_twice(self, store: SessionStore) -> None:
         """A message that occurs twice in the saved object is stored twice."""
-        store.append("s", said("a", "b"))
+        store.append("s", messages_of("a", "b"))
         session = store.get("s")
         session.messages.append(session.messages[0].copy())
         store.save(session)
@@ -140,7 +140,7 @@ class SavingContract(ContractBase):
 
     def test_saving_an_emptied_session(self, store: SessionStore) -> None:
         """A save without messages moves the messages to the trash."""
-        store.append("s", said("a", "b"))
+        store.append("s", messages_of("a", "b"))
         session = store.get("s")
         assert session.clear() == 2
         store.save(session)
@@ -150,7 +150,7 @@ class SavingContract(ContractBase):
 
     def test_saving_a_purged_session_is_rejected(self, store: SessionStore) -> None:
         """Saving a session that was purged since it was loaded raises SessionConflict."""
-        store.append("s", said("a"))
+        store.append("s", messages_of("a"))
         session = store.get("s")
         store.delete("s", purge=True)
         with pytest.raises(SessionConflict):

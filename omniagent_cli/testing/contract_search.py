@@ -7,7 +7,7 @@ import pytest
 from omniagent_cli.errors import UsageError
 from omniagent_cli.stores.store import SessionStore
 from omniagent_cli.testing.clock import FakeClock
-from omniagent_cli.testing.contract_base import ContractBase, found, said
+from omniagent_cli.testing.contract_base import ContractBase, found, messages_of
 
 FINDS: list[tuple[str, str, bool]] = [
     # text, query, expected match
@@ -101,8 +101,8 @@ class SearchContract(ContractBase):
         self, store: SessionStore, text: str, query: str, *, expected: bool
     ) -> None:
         """Words, case, accents, phrases, prefixes and CJK text match alike on every backend."""
-        store.append("other", said("nothing of that kind"))
-        store.append("s", said(text))
+        store.append("other", messages_of("nothing of that kind"))
+        store.append("s", messages_of(text))
         wanted = [("s", 0)] if expected else []
         assert [hit for hit in found(store, query) if hit[0] == "s"] == wanted
         assert found(store, query, session_id="s") == wanted
@@ -110,7 +110,7 @@ class SearchContract(ContractBase):
     @pytest.mark.parametrize("query", HOSTILE, ids=range(len(HOSTILE)))
     def test_no_query_is_an_error(self, store: SessionStore, query: str) -> None:
         """Any text is a valid query."""
-        store.append("s", said("and or near a b text"))
+        store.append("s", messages_of("and or near a b text"))
         store.search(query)
         store.search(query, session_id="s", role="user", limit=None)
         assert found(store, "near") == [("s", 0)]
@@ -118,9 +118,9 @@ class SearchContract(ContractBase):
     def test_newest_first_across_sessions(self, store: SessionStore, clock: FakeClock) -> None:
         """Hits of all sessions are sorted by message time, newest first."""
         for number in range(6):
-            store.append(f"s{number % 2}", said(f"apple {number}"))
+            store.append(f"s{number % 2}", messages_of(f"apple {number}"))
             clock.advance("1m")
-        store.append("s0", said("pear"))
+        store.append("s0", messages_of("pear"))
         hits = store.search("apple")
         assert [hit.snippet for hit in hits] == [f"apple {n}" for n in (5, 4, 3, 2, 1, 0)]
         assert found(store, "apple", session_id="s1") == [("s1", 2), ("s1", 1), ("s1", 0)]
@@ -135,7 +135,7 @@ class SearchContract(ContractBase):
     def test_the_limit(self, store: SessionStore, clock: FakeClock) -> None:
         """A limited result has `complete=False`; a negative limit raises UsageError."""
         for number in range(5):
-            store.append("s", said(f"apple {number}"))
+            store.append("s", messages_of(f"apple {number}"))
             clock.advance("1s")
         some = store.search("apple", limit=3)
         assert [hit.position for hit in some] == [4, 3, 2]
@@ -148,8 +148,10 @@ class SearchContract(ContractBase):
 
     def test_a_hit(self, store: SessionStore, clock: FakeClock) -> None:
         """A hit has session, title, message id, role, time, and a snippet with the matched range."""
-        store.append("s", said("The title"))
-        (added,) = store.append("s", said("before " * 50 + "Äpfel\nund mehr", role="assistant"))
+        store.append("s", messages_of("The title"))
+        (added,) = store.append(
+            "s", messages_of("before " * 50 + "Äpfel\nund mehr", role="assistant")
+        )
         (hit,) = store.search("apfel")
         assert (hit.session_id, hit.title, hit.message_id) == ("s", "The title", added.id)
         assert (hit.position, hit.role, hit.created_at) == (1, "assistant", clock.now)
@@ -159,7 +161,7 @@ class SearchContract(ContractBase):
 
     def test_by_role(self, store: SessionStore) -> None:
         """A search can be limited to one role."""
-        store.append("s", said("apple") + said("apple", role="assistant"))
+        store.append("s", messages_of("apple") + messages_of("apple", role="assistant"))
         assert found(store, "apple", role="assistant") == [("s", 1)]
         assert found(store, "apple", role="tool") == found(store, "apple", role="\ud800") == []
 
@@ -172,7 +174,7 @@ class SearchContract(ContractBase):
 
     def test_edited_text_is_found(self, store: SessionStore) -> None:
         """After an edit, search finds the new text only."""
-        store.append("s", said("apple", "pear"))
+        store.append("s", messages_of("apple", "pear"))
         session = store.get("s")
         session.messages[0].content = "plum"
         store.save(session)
@@ -182,7 +184,7 @@ class SearchContract(ContractBase):
     def test_removed_messages_are_not_found(self, store: SessionStore, clock: FakeClock) -> None:
         """Removed and expired messages are not found; restored ones are."""
         for name in ("trim", "clear", "undo", "delete", "purge", "expire"):
-            store.append(name, said("apple"))
+            store.append(name, messages_of("apple"))
             clock.advance("1s")
         store.trim("trim", 0)
         store.clear("clear")
@@ -211,7 +213,7 @@ class SearchContract(ContractBase):
         """The checkpoints of a running answer are searched, and replaced by its final text."""
         from omniagent_cli.models import Message
 
-        uid = store.write("s", said("question")).uid
+        uid = store.write("s", messages_of("question")).uid
         answer = store.checkpoint("s", Message("assistant", "app"), uid=uid).messages[0]
         answer.content = "apple so far"
         answer = store.checkpoint("s", answer, uid=uid).messages[0]
@@ -224,9 +226,10 @@ class SearchContract(ContractBase):
 
     def test_a_long_session_is_searched(self, store: SessionStore, clock: FakeClock) -> None:
         """Search is complete in a session of 2,500 messages."""
-        store.append("other", said("apple"))
+        store.append("other", messages_of("apple"))
         store.append(
-            "s", said(*(f"message {n} {'apple' if n % 900 == 7 else ''}" for n in range(2500)))
+            "s",
+            messages_of(*(f"message {n} {'apple' if n % 900 == 7 else ''}" for n in range(2500))),
         )
         assert sorted(found(store, "apple", session_id="s")) == [("s", 7), ("s", 907), ("s", 1807)]
         assert len(found(store, "apple")) == 4

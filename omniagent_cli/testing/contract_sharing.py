@@ -16,8 +16,8 @@ from omniagent_cli.testing.contract_base import (
     MakeStore,
     found,
     ids,
+    messages_of,
     positions,
-    said,
     texts,
 )
 
@@ -38,7 +38,7 @@ class SharedPlaceContract(ContractBase):
     def test_a_session_rolls_over_once(self, make_store: MakeStore, clock: FakeClock) -> None:
         """Of several handles that roll over a session at the same time, one succeeds and no message is lost."""
         stores = [make_store(clock=clock) for _ in range(4)]
-        old = stores[0].append("s", said("a", "b"))[-1].created_at
+        old = stores[0].append("s", messages_of("a", "b"))[-1].created_at
         clock.advance("1d")
         start = threading.Barrier(len(stores))
         results: list[RolledOverSession | None] = []
@@ -49,7 +49,7 @@ class SharedPlaceContract(ContractBase):
                 "s", lambda last, _: RolledOverSession("t", "") if last == old else None
             )
             results.append(due)
-            store.append("s", said("new"))
+            store.append("s", messages_of("new"))
 
         threads = [threading.Thread(target=roll, args=(store,)) for store in stores]
         for thread in threads:
@@ -63,14 +63,14 @@ class SharedPlaceContract(ContractBase):
     def test_reopening_keeps_everything(self, make_store: MakeStore, clock: FakeClock) -> None:
         """Sessions, metadata, trash, attachments, summaries, expiry and the search index survive reopening."""
         store = make_store(clock=clock)
-        store.append("s", said("a one", "a two", "b three"))
+        store.append("s", messages_of("a one", "a two", "b three"))
         store.set_metadata("s", "k", {"x": [None]})
         store.set_state("s", "k", 1)
         store.put_attachment("s", "a" * 64, {"name": "f"})
         store.tag("s", ["t"])
         store.trim("s", 2)
         store.put_summary("s", 1, {"text": "x"})
-        store.append("gone", said("a four"))
+        store.append("gone", messages_of("a four"))
         store.delete("gone")
         store.fork("s", "fork")
         before = full_content(store)
@@ -79,15 +79,15 @@ class SharedPlaceContract(ContractBase):
         assert full_content(again) == before
         assert again.attachments("s") == ["a" * 64]
         assert again.last_summary("s") == {"text": "x", "up_to": 1}
-        again.append("s", said("c"))
+        again.append("s", messages_of("c"))
         assert positions(again, "s") == [1, 2, 3]
 
     def test_two_handles_see_each_other(self, make_store: MakeStore, clock: FakeClock) -> None:
         """A handle reads another handle's writes immediately."""
         one, two = make_store(clock=clock), make_store(clock=clock)
-        one.append("s", said("apple"))
+        one.append("s", messages_of("apple"))
         assert texts(two, "s") == ["apple"]
-        two.append("s", said("pear"))
+        two.append("s", messages_of("pear"))
         two.set_metadata("s", "k", 1)
         assert texts(one, "s") == ["apple", "pear"]
         assert one.get_metadata("s", "k") == 1
@@ -105,7 +105,7 @@ class SharedPlaceContract(ContractBase):
     def test_a_stale_object_of_another_handle_is_a_conflict(self, make_store: MakeStore) -> None:
         """Of two handles that save the same loaded session, the second gets SessionConflict."""
         one, two = make_store(), make_store()
-        one.append("s", said("a"))
+        one.append("s", messages_of("a"))
         mine, theirs = one.get("s"), two.get("s")
         mine.add_message("user", "mine")
         one.save(mine)
@@ -121,7 +121,7 @@ class SharedPlaceContract(ContractBase):
         def work(store: SessionStore, number: int) -> None:
             try:
                 for turn in range(10):
-                    store.append("s", said(f"{number}.{turn}a", f"{number}.{turn}b"))
+                    store.append("s", messages_of(f"{number}.{turn}a", f"{number}.{turn}b"))
             except BaseException as error:  # noqa: BLE001  # reported by the assertion below
                 failures.append(error)
 
@@ -142,14 +142,14 @@ class SharedPlaceContract(ContractBase):
     ) -> None:
         """A store's `ttl` does not change sessions created by other handles."""
         long = make_store(clock=clock, ttl="30d")
-        long.append("s", said("a"))
+        long.append("s", messages_of("a"))
         short = make_store(clock=clock, ttl="1h")
-        short.append("s", said("b"))
+        short.append("s", messages_of("b"))
         short.set_metadata("s", "k", 1)
         short.touch("s")
         assert long.get("s").expires_at == clock.now + timedelta(days=30)
-        short.append("t", said("b"))
-        long.append("t", said("c"))
+        short.append("t", messages_of("b"))
+        long.append("t", messages_of("c"))
         assert long.get("t").expires_at == clock.now + timedelta(hours=1)
         saved = short.get("s")
         saved.title = "x"
@@ -163,9 +163,9 @@ class SharedPlaceContract(ContractBase):
     ) -> None:
         """A store's `trash_ttl` does not change entries that other handles put in the trash."""
         one, two = make_store(clock=clock, trash_ttl="2h"), make_store(clock=clock, trash_ttl=None)
-        one.append("s", said("a"))
+        one.append("s", messages_of("a"))
         one.delete("s")
-        two.append("t", said("a"))
+        two.append("t", messages_of("a"))
         two.delete("t")
         assert [entry.session_id for entry in two.trash()] == ["s"]
         two.restore("s")
@@ -174,7 +174,7 @@ class SharedPlaceContract(ContractBase):
     def test_closing_one_handle_leaves_the_other(self, make_store: MakeStore) -> None:
         """Closing a handle leaves other handles open."""
         one, two = make_store(), make_store()
-        one.append("s", said("a"))
+        one.append("s", messages_of("a"))
         one.close()
-        two.append("s", said("b"))
+        two.append("s", messages_of("b"))
         assert texts(two, "s") == ["a", "b"]

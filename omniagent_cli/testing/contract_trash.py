@@ -16,8 +16,8 @@ from omniagent_cli.testing.contract_base import (
     MakeStore,
     found,
     ids,
+    messages_of,
     positions,
-    said,
     texts,
 )
 
@@ -41,7 +41,7 @@ class RemovalContract(ContractBase):
 
     def test_trim_keeps_the_last(self, store: SessionStore) -> None:
         """`trim` keeps the last n messages and returns the number removed."""
-        store.append("s", said("a", "b", "c", "d", "e"))
+        store.append("s", messages_of("a", "b", "c", "d", "e"))
         before = store.get("s")
         assert store.trim("s", 5) == store.trim("s", 9) == 0
         assert store.get("s") == before
@@ -55,7 +55,7 @@ class RemovalContract(ContractBase):
 
     def test_a_negative_trim_is_rejected(self, store: SessionStore) -> None:
         """Trimming to a negative number raises UsageError, for a missing session too."""
-        store.append("s", said("a"))
+        store.append("s", messages_of("a"))
         for session_id in ("s", "typo"):
             with pytest.raises(UsageError):
                 store.trim(session_id, -1)
@@ -65,15 +65,15 @@ class RemovalContract(ContractBase):
 
     def test_trim_after_gaps(self, store: SessionStore) -> None:
         """`trim` counts messages, not positions."""
-        store.append("s", said("a", "b", "c", "d"))
+        store.append("s", messages_of("a", "b", "c", "d"))
         store.truncate_from("s", 2)
-        store.append("s", said("e", "f"))
+        store.append("s", messages_of("e", "f"))
         assert store.trim("s", 3) == 1
         assert texts(store, "s") == ["b", "e", "f"]
 
     def test_clear_keeps_the_session(self, store: SessionStore, clock: FakeClock) -> None:
         """`clear` removes every message and keeps id, uid, metadata and created_at."""
-        store.append("s", said("a", "b"))
+        store.append("s", messages_of("a", "b"))
         store.set_metadata("s", "k", 1)
         before = store.get("s")
         clock.advance("1m")
@@ -90,7 +90,7 @@ class RemovalContract(ContractBase):
 
     def test_clear_up_to_a_turn(self, store: SessionStore) -> None:
         """`clear` with `before` removes only earlier messages; restore puts them back in front."""
-        store.append("s", said("a", "b", "c"))
+        store.append("s", messages_of("a", "b", "c"))
         assert store.clear("s", before=2) == 2
         assert (texts(store, "s"), store.list()[0].preview) == (["c"], "c")
         assert store.clear("s", before=0) == 0
@@ -99,7 +99,7 @@ class RemovalContract(ContractBase):
 
     def test_delete_returns_false_for_a_missing_session(self, store: SessionStore) -> None:
         """`delete` returns True once and False afterwards."""
-        store.append("s", said("a"))
+        store.append("s", messages_of("a"))
         assert store.delete("s") is True
         assert store.delete("s") is False
         with pytest.raises(SessionNotFound):
@@ -107,15 +107,17 @@ class RemovalContract(ContractBase):
 
     def test_truncate_from_removes_the_tail(self, store: SessionStore) -> None:
         """`truncate_from` removes the message at a position and all later ones."""
-        store.append("s", said("a", "b", "c"))
+        store.append("s", messages_of("a", "b", "c"))
         assert store.truncate_from("s", 1) == 2
         assert texts(store, "s") == ["a"]
         assert store.truncate_from("s", 1) == 0
 
     def test_undo_of_one_turn_among_others(self, store: SessionStore) -> None:
         """`remove_turn` removes the messages of one turn only; restore puts them back in place."""
-        first = store.append("s", said("early"))[0]
-        ours, theirs = (store.append("s", said(text))[0] for text in ("apple one", "pear one"))
+        first = store.append("s", messages_of("early"))[0]
+        ours, theirs = (
+            store.append("s", messages_of(text))[0] for text in ("apple one", "pear one")
+        )
         for text, turn in (("apple two", ours), ("pear two", theirs), ("apple three", ours)):
             store.append("s", {"role": "assistant", "content": text, "turn_id": turn.turn_id})
         before = store.messages("s")
@@ -138,11 +140,11 @@ class RemovalContract(ContractBase):
 
     def test_a_deleted_id_is_free(self, store: SessionStore) -> None:
         """A new session under a deleted id shares nothing with the deleted one."""
-        store.append("s", said("old"))
+        store.append("s", messages_of("old"))
         store.set_metadata("s", "k", 1)
         uid = store.get("s").uid
         store.delete("s")
-        store.append("s", said("new"))
+        store.append("s", messages_of("new"))
         session = store.get("s")
         assert session.uid != uid
         assert [m.text for m in session.messages] == ["new"]
@@ -159,7 +161,7 @@ class TrashContract(ContractBase):
     ) -> None:
         """Restored messages are unchanged and at their old positions, before later ones."""
         kind, remove, left = REMOVALS[way]
-        before = store.append("s", said("a", "b", "c"))
+        before = store.append("s", messages_of("a", "b", "c"))
         clock.advance("1m")
         remove(store)
         assert texts(store, "s") == left
@@ -167,7 +169,7 @@ class TrashContract(ContractBase):
         assert (entry.session_id, entry.kind) == ("s", kind)
         assert entry.message_count == 3 - len(left)
         assert entry.removed_at == clock.now
-        store.append("s", said("d"))
+        store.append("s", messages_of("d"))
         restored = store.restore("s")
         assert restored.uid == entry.uid
         assert texts(store, "s") == ["a", "b", "c", "d"]
@@ -178,7 +180,7 @@ class TrashContract(ContractBase):
 
     def test_a_deleted_session_comes_back_whole(self, store: SessionStore) -> None:
         """A restored session keeps messages, metadata, state, title, creation time and uid."""
-        store.append("s", said("a", "b"))
+        store.append("s", messages_of("a", "b"))
         store.set_metadata("s", "k", 1)
         store.set_state("s", "k", 2)
         store.set_metadata("s", "pinned", value=True)
@@ -204,9 +206,9 @@ class TrashContract(ContractBase):
 
     def test_a_taken_id_needs_another(self, store: SessionStore) -> None:
         """Restoring a session whose id is in use raises SessionExists; `as_id` restores it under another id."""
-        store.append("s", said("old"))
+        store.append("s", messages_of("old"))
         store.delete("s")
-        store.append("s", said("new"))
+        store.append("s", messages_of("new"))
         with pytest.raises(SessionExists):
             store.restore("s")
         with pytest.raises(SessionExists):
@@ -220,20 +222,20 @@ class TrashContract(ContractBase):
         self, store: SessionStore, clock: FakeClock
     ) -> None:
         """`restore` with `as_id` turns trimmed messages into a new session with the same TTL."""
-        store.append("s", said("a", "b", "c"))
+        store.append("s", messages_of("a", "b", "c"))
         store.trim("s", 1)
         store.restore("s", as_id="t")
         assert (texts(store, "t"), texts(store, "s")) == (["a", "b"], ["c"])
         assert store.get("t").expires_at == clock.now + timedelta(days=7)
         assert store.get("t").ttl_seconds == store.get("s").ttl_seconds
-        store.append("t", said("d"))
+        store.append("t", messages_of("d"))
         assert texts(store, "t") == ["a", "b", "d"]
 
     def test_parts_of_a_deleted_session_come_back_too(
         self, store: SessionStore, clock: FakeClock
     ) -> None:
         """After a trim and a delete, restoring twice restores the whole session."""
-        store.append("s", said("a", "b", "c"))
+        store.append("s", messages_of("a", "b", "c"))
         clock.advance("1s")
         store.trim("s", 1)
         clock.advance("1s")
@@ -247,7 +249,7 @@ class TrashContract(ContractBase):
         self, store: SessionStore, clock: FakeClock
     ) -> None:
         """`restore` takes the newest trash entry of the session."""
-        store.append("s", said("a", "b", "c", "d"))
+        store.append("s", messages_of("a", "b", "c", "d"))
         for keep in (3, 2, 1):
             clock.advance("1s")
             store.trim("s", keep)
@@ -260,7 +262,7 @@ class TrashContract(ContractBase):
     def test_restore_of_the_newest_of_all(self, store: SessionStore, clock: FakeClock) -> None:
         """`restore` without an id takes the newest trash entry of the store; `uid` selects one."""
         for name in "abc":
-            store.append(name, said(name))
+            store.append(name, messages_of(name))
             clock.advance("1s")
             store.delete(name)
         assert [entry.session_id for entry in store.trash()] == ["c", "b", "a"]
@@ -271,8 +273,8 @@ class TrashContract(ContractBase):
 
     def test_nothing_to_restore_raises(self, store: SessionStore) -> None:
         """`restore` raises NothingToRestore if the trash has no matching entry."""
-        store.append("s", said("a"))
-        store.append("gone", said("a"))
+        store.append("s", messages_of("a"))
+        store.append("gone", messages_of("a"))
         store.delete("gone")
         with pytest.raises(NothingToRestore) as caught:
             store.restore("s")
@@ -282,7 +284,7 @@ class TrashContract(ContractBase):
 
     def test_the_trash_follows_a_rename(self, store: SessionStore) -> None:
         """Messages in the trash follow the rename of their session."""
-        store.append("a", said("x", "y"))
+        store.append("a", messages_of("x", "y"))
         store.trim("a", 1)
         store.rename("a", "b")
         assert store.trash()[0].session_id == "b"
@@ -291,7 +293,7 @@ class TrashContract(ContractBase):
 
     def test_nothing_in_the_trash_is_visible(self, store: SessionStore) -> None:
         """Listings, counts and search do not include the trash."""
-        store.append("s", said("findme"))
+        store.append("s", messages_of("findme"))
         store.delete("s")
         (entry,) = store.trash()
         assert ids(store, archived=None) == []
@@ -303,7 +305,7 @@ class TrashContract(ContractBase):
     def test_the_trash_is_kept_thirty_days(self, make_store: MakeStore, clock: FakeClock) -> None:
         """Trash entries of sessions without a TTL expire after 30 days."""
         store = make_store(clock=clock, ttl=None)
-        store.append("s", said("a"))
+        store.append("s", messages_of("a"))
         store.delete("s")
         (entry,) = store.trash()
         assert entry.expires_at == clock.now + timedelta(days=30)
@@ -317,7 +319,7 @@ class TrashContract(ContractBase):
     def test_the_trash_outlives_no_session(self, make_store: MakeStore, clock: FakeClock) -> None:
         """A trash entry expires no later than its session would have."""
         store = make_store(clock=clock, ttl="1h")
-        store.append("s", said("a"))
+        store.append("s", messages_of("a"))
         clock.advance("30m")
         store.delete("s")
         assert store.trash()[0].expires_at == clock.now + timedelta(minutes=30)
@@ -327,7 +329,7 @@ class TrashContract(ContractBase):
     def test_trash_ttl(self, make_store: MakeStore, clock: FakeClock) -> None:
         """`trash_ttl` sets how long trash entries are kept."""
         store = make_store(clock=clock, trash_ttl="2h")
-        store.append("s", said("a"))
+        store.append("s", messages_of("a"))
         store.delete("s")
         assert store.trash()[0].expires_at == clock.now + timedelta(hours=2)
 
@@ -335,7 +337,7 @@ class TrashContract(ContractBase):
     def test_a_store_without_trash(self, make_store: MakeStore, nothing: str | None) -> None:
         """Without a `trash_ttl`, removals are final."""
         store = make_store(trash_ttl=nothing)
-        store.append("s", said("a", "b", "c"))
+        store.append("s", messages_of("a", "b", "c"))
         assert store.trim("s", 1) == 2
         session = store.get("s")
         session.messages[0].content = "edited"
@@ -348,12 +350,12 @@ class TrashContract(ContractBase):
 
     def test_purge_leaves_nothing_behind(self, store: SessionStore) -> None:
         """`purge=True` deletes immediately, with the session's earlier trash entries."""
-        store.append("s", said("a", "b", "c"))
+        store.append("s", messages_of("a", "b", "c"))
         store.trim("s", 2)
         assert store.trim("s", 1, purge=True) == 1
         assert store.clear("s", purge=True) == 1
         assert store.trash() == []
-        store.append("s", said("d"))
+        store.append("s", messages_of("d"))
         store.trim("s", 0)
         assert store.delete("s", purge=True) is True
         assert store.trash() == []
@@ -361,19 +363,19 @@ class TrashContract(ContractBase):
 
     def test_purge_clears_a_generated_title(self, store: SessionStore) -> None:
         """Purging a question clears the title generated from it; a title set by the user is kept."""
-        store.append("s", said("my secret"))
-        store.append("t", said("my secret"))
+        store.append("s", messages_of("my secret"))
+        store.append("t", messages_of("my secret"))
         store.set_title("t", "Mine")
         store.clear("s", purge=True)
         store.clear("t", purge=True)
         assert (store.get("s").title, store.get("t").title) == ("", "Mine")
-        store.append("s", said("next question"))
+        store.append("s", messages_of("next question"))
         assert store.get("s").title == "next question"
 
     def test_the_trash_can_be_emptied(self, store: SessionStore) -> None:
         """`empty_trash` removes every trash entry and returns their number."""
         for name in "abc":
-            store.append(name, said(name, name))
+            store.append(name, messages_of(name, name))
             store.trim(name, 1)
         store.delete("a")
         assert store.empty_trash() == 4

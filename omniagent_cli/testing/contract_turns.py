@@ -22,8 +22,8 @@ from omniagent_cli.testing.contract_base import (
     found,
     ids,
     listen,
+    messages_of,
     positions,
-    said,
     texts,
 )
 
@@ -33,7 +33,7 @@ class CheckpointContract(ContractBase):
 
     def test_an_answer_grows_in_place(self, store: SessionStore) -> None:
         """Checkpoints store the answer as interrupted, replace it in place, and complete it at the end."""
-        uid = store.write("s", said("question")).uid
+        uid = store.write("s", messages_of("question")).uid
         answer = Message("assistant", "One")
         for text in ("One", "One two", "One two three"):
             answer.content = text
@@ -52,7 +52,7 @@ class CheckpointContract(ContractBase):
 
     def test_an_answer_emits_one_event(self, store: SessionStore) -> None:
         """`message_added` is emitted for the final checkpoint only."""
-        uid = store.write("s", said("question")).uid
+        uid = store.write("s", messages_of("question")).uid
         events = listen(store)
         (answer,) = store.checkpoint("s", Message("assistant", "One"), uid=uid).messages
         (answer,) = store.checkpoint("s", answer, uid=uid).messages
@@ -63,7 +63,7 @@ class CheckpointContract(ContractBase):
 
     def test_an_answer_in_one_piece(self, store: SessionStore) -> None:
         """A final first checkpoint is an ordinary message."""
-        uid = store.write("s", said("question")).uid
+        uid = store.write("s", messages_of("question")).uid
         events = listen(store)
         store.checkpoint("s", Message("assistant", "apple"), uid=uid, final=True)
         assert store.messages("s")[1].status == "complete"
@@ -73,7 +73,7 @@ class CheckpointContract(ContractBase):
     @pytest.mark.parametrize("status", ["interrupted", "failed"])
     def test_the_end_keeps_its_own_status(self, store: SessionStore, status: str) -> None:
         """The final checkpoint keeps the status interrupted or failed."""
-        uid = store.write("s", said("question")).uid
+        uid = store.write("s", messages_of("question")).uid
         (answer,) = store.checkpoint("s", Message("assistant", "One"), uid=uid).messages
         answer.status = status
         store.checkpoint("s", answer, uid=uid, final=True)
@@ -81,9 +81,9 @@ class CheckpointContract(ContractBase):
 
     def test_others_write_between_checkpoints(self, store: SessionStore) -> None:
         """A message appended during the turn is kept after the answer."""
-        uid = store.write("s", said("question")).uid
+        uid = store.write("s", messages_of("question")).uid
         (answer,) = store.checkpoint("s", Message("assistant", "One"), uid=uid).messages
-        store.append("s", said("other"))
+        store.append("s", messages_of("other"))
         answer.content, answer.status = "One two", "complete"
         store.checkpoint("s", answer, uid=uid, final=True)
         assert texts(store, "s") == ["question", "One two", "other"]
@@ -91,15 +91,15 @@ class CheckpointContract(ContractBase):
 
     def test_a_turn_follows_a_rename(self, store: SessionStore) -> None:
         """The answer follows a rename of its session during the turn."""
-        uid = store.write("s", said("question")).uid
+        uid = store.write("s", messages_of("question")).uid
         (answer,) = store.checkpoint("s", Message("assistant", "One"), uid=uid).messages
         store.rename("s", "t")
-        store.append("s", said("another session"))
+        store.append("s", messages_of("another session"))
         answer.status = "complete"
         written = store.checkpoint("s", answer, uid=uid, final=True)
         assert (written.session_id, written.recovered) == ("t", False)
         assert texts(store, "t") == ["question", "One"]
-        assert store.write("s", said("more"), uid=uid).session_id == "t"
+        assert store.write("s", messages_of("more"), uid=uid).session_id == "t"
         assert texts(store, "s") == ["another session"]
 
     @pytest.mark.parametrize("way", ["delete", "purge", "replace", "expire"])
@@ -107,14 +107,14 @@ class CheckpointContract(ContractBase):
         self, store: SessionStore, clock: FakeClock, way: str
     ) -> None:
         """If the session is removed during a turn, the answer is stored in a new session that links it."""
-        first = store.write("s", said("question"))
+        first = store.write("s", messages_of("question"))
         (answer,) = store.checkpoint("s", Message("assistant", "One"), uid=first.uid).messages
         if way == "expire":
             clock.advance("8d")
         else:
             store.delete("s", purge=way == "purge")
         if way == "replace":
-            store.append("s", said("another session"))
+            store.append("s", messages_of("another session"))
         answer.content, answer.status = "One two", "complete"
         events = listen(store)
         written = store.checkpoint("s", answer, uid=first.uid, final=True)
@@ -127,14 +127,14 @@ class CheckpointContract(ContractBase):
         assert session.metadata["recovered_from"] == "s"
         assert [e.name for e in events] == ["session_created", "message_added"]
         assert store.exists("s") == (way == "replace")
-        again = store.write(written.session_id, said("more"), uid=written.uid)
+        again = store.write(written.session_id, messages_of("more"), uid=written.uid)
         assert not again.recovered
         assert texts(store, written.session_id) == ["One two", "more"]
 
     @pytest.mark.parametrize("way", ["trim", "clear", "undo"])
     def test_an_answer_outlives_its_place(self, store: SessionStore, way: str) -> None:
         """If its first checkpoints were removed, the answer is appended at the end."""
-        uid = store.write("s", said("question")).uid
+        uid = store.write("s", messages_of("question")).uid
         (answer,) = store.checkpoint("s", Message("assistant", "One"), uid=uid).messages
         ways: dict[str, Callable[[], object]] = {
             "trim": lambda: store.trim("s", 0),
@@ -142,7 +142,7 @@ class CheckpointContract(ContractBase):
             "undo": lambda: store.truncate_from("s", 0),
         }
         ways[way]()
-        store.append("s", said("next"))
+        store.append("s", messages_of("next"))
         answer.content, answer.status = "One two", "complete"
         (stored,) = store.checkpoint("s", answer, uid=uid, final=True).messages
         assert texts(store, "s") == ["next", "One two"]
@@ -168,7 +168,7 @@ class CheckpointContract(ContractBase):
 
     def test_a_checkpoint_with_an_unknown_uid(self, store: SessionStore) -> None:
         """A checkpoint with an unknown uid creates a recovered session and leaves others alone."""
-        store.append("s", said("mine"))
+        store.append("s", messages_of("mine"))
         written = store.checkpoint("s", Message("assistant", "x"), uid="0" * 22)
         assert written.recovered
         assert texts(store, "s") == ["mine"]
@@ -222,12 +222,12 @@ class StagingContract(ContractBase):
         store.stage_messages(uid, [Message("user", "c", position=8)])
         store.publish(uid, Session("s"))
         assert positions(store, "s") == [3, 7, 8]
-        store.append("s", said("d"))
+        store.append("s", messages_of("d"))
         assert positions(store, "s") == [3, 7, 8, 9]
 
     def test_publishing_onto_a_session(self, store: SessionStore) -> None:
         """Publishing to an id in use raises SessionExists; `replace=True` moves the old session to the trash."""
-        store.append("s", said("old"))
+        store.append("s", messages_of("old"))
         uid = store.stage(Session("s"))
         store.stage_messages(uid, [Message("user", "new")])
         with pytest.raises(SessionExists):
@@ -255,7 +255,7 @@ class StagingContract(ContractBase):
 
     def test_only_staged_sessions_can_be_discarded(self, store: SessionStore) -> None:
         """`discard_staged` and `publish` leave visible sessions and the trash alone."""
-        uid = store.write("s", said("a")).uid
+        uid = store.write("s", messages_of("a")).uid
         store.discard_staged(uid)
         assert texts(store, "s") == ["a"]
         store.delete("s")
@@ -281,7 +281,7 @@ class StagingContract(ContractBase):
 
     def test_a_staged_session_can_be_appended(self, store: SessionStore) -> None:
         """`append_staged` adds the staged messages to an existing session, with search entries and events."""
-        store.append("s", said("one"))
+        store.append("s", messages_of("one"))
         store.put_attachment("s", "a" * 64, {"name": "mine"})
         uid = store.stage(Session("s"))
         store.stage_messages(uid, [Message("user", "two"), Message("assistant", "three")])
@@ -302,11 +302,11 @@ class StagingContract(ContractBase):
 
     def test_append_staged_to_a_changed_session_is_rejected(self, store: SessionStore) -> None:
         """`append_staged` raises SessionConflict if the session has changed since."""
-        store.append("s", said("one"))
+        store.append("s", messages_of("one"))
         revision = store.header("s").revision
         uid = store.stage(Session("s"))
         store.stage_messages(uid, [Message("user", "two")])
-        store.append("s", said("other"))
+        store.append("s", messages_of("other"))
         with pytest.raises(SessionConflict):
             store.append_staged(uid, "s", revision=revision)
         assert texts(store, "s") == ["one", "other"]
@@ -315,11 +315,11 @@ class StagingContract(ContractBase):
         """A failed `import_data` leaves no session."""
         with store.session("s") as chat:
             with pytest.raises(InvalidRecord):
-                chat.import_data({"id": "x", "messages": [*said("good"), {"role": "robot"}]})
+                chat.import_data({"id": "x", "messages": [*messages_of("good"), {"role": "robot"}]})
             assert not store.exists("s")
-            chat.import_data({"id": "x", "messages": said("good")})
+            chat.import_data({"id": "x", "messages": messages_of("good")})
             with pytest.raises(SessionExists):
-                chat.import_data({"id": "x", "messages": said("other")})
+                chat.import_data({"id": "x", "messages": messages_of("other")})
         assert texts(store, "s") == ["good"]
         with pytest.raises(SessionNotFound):
             store.get("x")

@@ -13,7 +13,7 @@ from omniagent_cli.errors import InvalidRecord
 from omniagent_cli.models import Message
 from omniagent_cli.stores.store import SessionStore
 from omniagent_cli.testing.clock import FakeClock
-from omniagent_cli.testing.contract_base import ContractBase, listen, positions, said, texts
+from omniagent_cli.testing.contract_base import ContractBase, listen, messages_of, positions, texts
 
 ODD_TEXTS = {
     "empty": "",
@@ -54,8 +54,8 @@ class WritingContract(ContractBase):
 
     def test_append_creates_and_keeps_order(self, store: SessionStore) -> None:
         """The first append creates the session; messages keep their order."""
-        store.append("s", said("a", "b"))
-        store.append("s", said("c"))
+        store.append("s", messages_of("a", "b"))
+        store.append("s", messages_of("c"))
         assert texts(store, "s") == ["a", "b", "c"]
         assert positions(store, "s") == [0, 1, 2]
         assert store.count_messages("s") == store.summary("s").message_count == 3
@@ -84,7 +84,9 @@ class WritingContract(ContractBase):
 
     def test_missing_fields_are_filled_in(self, store: SessionStore, clock: FakeClock) -> None:
         """Missing ids, times and turn ids are set; a user message starts a turn."""
-        store.append("s", said("q") + said("a", "b", role="assistant") + said("q2"))
+        store.append(
+            "s", messages_of("q") + messages_of("a", "b", role="assistant") + messages_of("q2")
+        )
         one, two, three, four = store.messages("s")
         assert len({m.id for m in (one, two, three, four)}) == 4
         assert one.created_at == four.created_at == clock.now
@@ -110,11 +112,11 @@ class WritingContract(ContractBase):
     def test_an_invalid_message_stores_nothing(self, store: SessionStore, kind: str) -> None:
         """One invalid message rejects the whole batch and creates no session."""
         events = listen(store)
-        batch = [*said("good"), NOT_MESSAGES[kind], *said("good")]
+        batch = [*messages_of("good"), NOT_MESSAGES[kind], *messages_of("good")]
         with pytest.raises(InvalidRecord):
             store.append("new", batch)
         assert not store.exists("new")
-        store.append("s", said("before"))
+        store.append("s", messages_of("before"))
         events.clear()
         with pytest.raises(InvalidRecord):
             store.append("s", batch)
@@ -217,15 +219,15 @@ class WritingContract(ContractBase):
 
     def test_positions_are_never_reused(self, store: SessionStore) -> None:
         """Messages added after trim, clear or undo get new positions."""
-        store.append("s", said("a", "b", "c"))
+        store.append("s", messages_of("a", "b", "c"))
         store.truncate_from("s", 2)
-        store.append("s", said("d"))
+        store.append("s", messages_of("d"))
         assert positions(store, "s") == [0, 1, 3]
         store.trim("s", 0)
-        store.append("s", said("e"))
+        store.append("s", messages_of("e"))
         assert positions(store, "s") == [4]
         store.clear("s")
-        store.append("s", said("f"))
+        store.append("s", messages_of("f"))
         assert positions(store, "s") == [5]
 
     def test_two_messages_with_one_id_are_two(self, store: SessionStore) -> None:
@@ -236,17 +238,19 @@ class WritingContract(ContractBase):
 
     def test_the_first_question_is_the_title(self, store: SessionStore) -> None:
         """The first user message is the title, unless the user sets one."""
-        store.append("s", said("you are kind", role="system") + said("\n  What is  up?\nMore"))
+        store.append(
+            "s", messages_of("you are kind", role="system") + messages_of("\n  What is  up?\nMore")
+        )
         assert store.get("s").title == "What is up?"
         store.set_title("s", "Mine")
         store.set_title("s", "Guess", source="model")
-        store.append("s", said("another"))
+        store.append("s", messages_of("another"))
         assert (store.get("s").title, store.get("s").title_source) == ("Mine", "user")
 
     def test_write_pins_agent_and_model_once(self, store: SessionStore) -> None:
         """`write` sets agent and model on a new session only."""
-        made = store.write("s", said("a"), agent_id="helper", model="a:b")
-        again = store.write("s", said("b"), agent_id="other", model="c:d")
+        made = store.write("s", messages_of("a"), agent_id="helper", model="a:b")
+        again = store.write("s", messages_of("b"), agent_id="other", model="c:d")
         assert made.created
         assert not again.created
         header = store.header("s")
@@ -259,7 +263,7 @@ class WritingContract(ContractBase):
         def work(number: int) -> None:
             try:
                 for turn in range(10):
-                    store.append("s", said(f"{number}.{turn}.0", f"{number}.{turn}.1"))
+                    store.append("s", messages_of(f"{number}.{turn}.0", f"{number}.{turn}.1"))
             except BaseException as error:  # noqa: BLE001  # reported by the assertion below
                 failures.append(error)
 

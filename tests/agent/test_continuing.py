@@ -21,7 +21,7 @@ def store():
         yield store
 
 
-def said(store, session_id="s"):
+def rows_of(store, session_id="s"):
     return [(m.role, m.text, m.status) for m in store.messages(session_id)]
 
 
@@ -48,7 +48,7 @@ def test_a_failed_answer_goes_on_as_one_message(store):
     _, agent = stopped(store, Say("one two", raises=LOST), " three")
     with agent:
         events = gone_on(agent)
-    assert said(store) == [
+    assert rows_of(store) == [
         ("user", "count", "complete"),
         ("assistant", "one two three", "complete"),
     ]
@@ -118,7 +118,7 @@ def test_failing_before_a_word_leaves_the_answer_as_it_was(store):
         assert (answer.text, answer.status) == ("one two", "failed")
         assert (answer.extra or {})["error"] == "the line is dead"
         gone_on(agent)
-    assert said(store)[1] == ("assistant", "one two!", "complete")
+    assert rows_of(store)[1] == ("assistant", "one two!", "complete")
 
 
 def test_going_on_is_interrupted(store):
@@ -133,9 +133,9 @@ def test_going_on_is_interrupted(store):
 
     with agent:
         asyncio.run(begin())
-        assert said(store)[1] == ("assistant", "one two", "interrupted")
+        assert rows_of(store)[1] == ("assistant", "one two", "interrupted")
         gone_on(agent)
-    assert said(store)[1] == ("assistant", "one two three", "complete")
+    assert rows_of(store)[1] == ("assistant", "one two three", "complete")
 
 
 def test_a_turn_that_stopped_among_its_tools_goes_on(store):
@@ -147,7 +147,7 @@ def test_a_turn_that_stopped_among_its_tools_goes_on(store):
             agent.process_with_session("s", "look")
         gone_on(agent)
     assert [m["role"] for m in model.requests[1]] == ["user", "assistant", "tool"]
-    assert [(role, text) for role, text, _ in said(store)] == [
+    assert [(role, text) for role, text, _ in rows_of(store)] == [
         ("user", "look"),
         ("assistant", ""),
         ("tool", "seen"),
@@ -166,7 +166,7 @@ def test_going_on_may_call_tools(store):
         with pytest.raises(ModelUnreachable):
             agent.process_with_session("s", "look")
         gone_on(agent)
-    assert [text for _, text, _ in said(store)] == ["look", "I will look.", "seen", "I saw it."]
+    assert [text for _, text, _ in rows_of(store)] == ["look", "I will look.", "seen", "I saw it."]
     assert INSTRUCTION not in [m["content"] for m in model.requests[2]]
 
 
@@ -177,7 +177,7 @@ def test_among_turns_of_others(store):
     store.append("s", [Message("user", "theirs"), Message("assistant", "whole")])
     with agent:
         gone_on(agent, turn_id=turn_id)
-    assert [text for _, text, _ in said(store)] == ["count", "one two", "theirs", "whole"]
+    assert [text for _, text, _ in rows_of(store)] == ["count", "one two", "theirs", "whole"]
 
 
 def test_an_unanswered_question_is_answered(store):
@@ -186,7 +186,7 @@ def test_an_unanswered_question_is_answered(store):
     assert ending(read_turn(store, "s")) is Ending.UNANSWERED
     with agent:
         gone_on(agent)
-    assert said(store) == [("user", "count", "complete"), ("assistant", "one two", "complete")]
+    assert rows_of(store) == [("user", "count", "complete"), ("assistant", "one two", "complete")]
 
 
 @pytest.mark.parametrize(

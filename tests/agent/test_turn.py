@@ -31,7 +31,7 @@ def store():
         yield store
 
 
-def said(store, session_id):
+def rows_of(store, session_id):
     return [(m.role, m.text, m.status) for m in store.messages(session_id)]
 
 
@@ -39,7 +39,7 @@ def test_answer_is_returned_and_stored(store):
     """A turn stores question and answer, in order, under one turn id, and returns the answer."""
     with Agent(ScriptedModel("Hello Alice."), store=store) as agent:
         assert agent.process_with_session("s", "I am Alice") == "Hello Alice."
-    assert said(store, "s") == [
+    assert rows_of(store, "s") == [
         ("user", "I am Alice", "complete"),
         ("assistant", "Hello Alice.", "complete"),
     ]
@@ -85,7 +85,7 @@ def test_question_is_stored_before_the_model_is_asked(store):
 
     class Curious(ScriptedModel):
         async def stream(self, messages, tools, settings):
-            self.seen = said(store, "s")
+            self.seen = rows_of(store, "s")
             async for event in super().stream(messages, tools, settings):
                 yield event
 
@@ -101,10 +101,10 @@ def test_failed_turn_keeps_question_and_retry_does_not_double_it(store):
     with Agent(model, store=store) as agent:
         with pytest.raises(ModelUnreachable):
             agent.process_with_session("s", "hello?")
-        assert said(store, "s") == [("user", "hello?", "failed")]
+        assert rows_of(store, "s") == [("user", "hello?", "failed")]
         assert store.messages("s")[0].extra == {"error": "nobody home"}
         agent.process_with_session("s", "hello?")
-    assert said(store, "s") == [
+    assert rows_of(store, "s") == [
         ("user", "hello?", "complete"),
         ("assistant", "there you are", "complete"),
     ]
@@ -118,7 +118,7 @@ def test_partial_answer_of_a_failure_is_kept_and_not_sent_again(store):
         with pytest.raises(ModelUnreachable):
             agent.process_with_session("s", "q")
         agent.process_with_session("s", "q")
-    assert said(store, "s") == [
+    assert rows_of(store, "s") == [
         ("user", "q", "complete"),
         ("assistant", "half an", "failed"),
         ("assistant", "whole", "complete"),
@@ -139,7 +139,7 @@ def test_stream_without_finish_reason_is_interrupted(store):
     with Agent(ScriptedModel(Say("so far", reason="")), store=store) as agent:
         with pytest.raises(ModelUnreachable, match="middle of its answer"):
             agent.process_with_session("s", "q")
-    assert said(store, "s")[1] == ("assistant", "so far", "failed")
+    assert rows_of(store, "s")[1] == ("assistant", "so far", "failed")
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_empty_answer_is_told_and_stored(store):
     assert (
         Notice("the model returned an empty answer; ask again, or choose another model") in events
     )
-    assert said(store, "s")[1] == ("assistant", "", "complete")
+    assert rows_of(store, "s")[1] == ("assistant", "", "complete")
 
 
 def test_cancel_keeps_the_partial_answer(store):
@@ -184,7 +184,7 @@ def test_cancel_keeps_the_partial_answer(store):
         await asyncio.to_thread(agent.close)
 
     asyncio.run(scenario())
-    assert said(store, "s") == [
+    assert rows_of(store, "s") == [
         ("user", "tell me", "complete"),
         ("assistant", "once upon a", "interrupted"),
         ("user", "and then?", "complete"),
@@ -207,7 +207,7 @@ def test_cancel_before_the_first_token_marks_the_question(store):
         await asyncio.to_thread(agent.close)
 
     asyncio.run(scenario())
-    assert said(store, "s") == [("user", "well?", "interrupted")]
+    assert rows_of(store, "s") == [("user", "well?", "interrupted")]
 
 
 def test_closing_the_stream_keeps_the_partial_answer(store):
@@ -232,12 +232,12 @@ def test_growing_answer_is_in_the_store_while_it_streams(store, monkeypatch):
 
         async def ask():
             async for event in agent.stream("q", "s"):
-                seen.append((event.text, said(store, "s")[1]))  # noqa: PERF401  # looks while it streams
+                seen.append((event.text, rows_of(store, "s")[1]))  # noqa: PERF401  # looks while it streams
 
         task = asyncio.create_task(ask())
-        while len(seen) < 3 or said(store, "s")[1][1] != "first second":
+        while len(seen) < 3 or rows_of(store, "s")[1][1] != "first second":
             await asyncio.sleep(0.001)
-        assert said(store, "s")[1] == ("assistant", "first second", "interrupted")
+        assert rows_of(store, "s")[1] == ("assistant", "first second", "interrupted")
         task.cancel()
         await asyncio.wait([task])
         await asyncio.to_thread(agent.close)
@@ -272,7 +272,7 @@ def test_deleted_meanwhile_goes_to_a_recovered_session(store):
     assert isinstance(done, TurnDone)
     assert done.session_id.startswith("recovered-")
     assert any(isinstance(e, Notice) and "was deleted during the turn" in e.text for e in events)
-    assert said(store, done.session_id) == [("assistant", "one two three", "complete")]
+    assert rows_of(store, done.session_id) == [("assistant", "one two three", "complete")]
 
 
 def test_renamed_meanwhile_follows(store):
@@ -286,7 +286,7 @@ def test_renamed_meanwhile_follows(store):
 
     with Agent(Renamer("hi"), store=store) as agent:
         agent.process_with_session("s", "q")
-    assert said(store, "t") == [("user", "q", "complete"), ("assistant", "hi", "complete")]
+    assert rows_of(store, "t") == [("user", "q", "complete"), ("assistant", "hi", "complete")]
     assert not store.exists("s")
 
 
@@ -303,7 +303,7 @@ def test_expired_session_starts_afresh_and_says_so(tmp_path):
         with Agent(ScriptedModel("new answer"), store=store) as agent:
             events = list(agent.stream_sync("new", "s"))
         assert any(isinstance(e, Notice) and "had expired" in e.text for e in events)
-        assert [text for _, text, _ in said(store, "s")] == ["new", "new answer"]
+        assert [text for _, text, _ in rows_of(store, "s")] == ["new", "new answer"]
 
 
 def test_store_failure_is_told(tmp_path):
@@ -336,7 +336,7 @@ def test_tool_round_trip(store):
         ToolReturned,
         TurnDone,
     ]
-    assert said(store, "s") == [
+    assert rows_of(store, "s") == [
         ("user", "1+2?", "complete"),
         ("assistant", "Let me see.", "complete"),
         ("tool", "3", "complete"),
@@ -499,7 +499,7 @@ def test_question_removed_meanwhile_hides_no_error(store, remove):
     with Agent(model, store=store, tools=[Tool("meddle", "", meddle)]) as agent:
         with pytest.raises(ModelUnreachable, match="gone"):
             agent.process_with_session("s", "hello")
-    assert ("user", "somebody else's", "complete") in said(store, "s")
+    assert ("user", "somebody else's", "complete") in rows_of(store, "s")
 
 
 def test_an_approval_that_fails_ends_the_turn_and_its_other_calls(store):

@@ -27,7 +27,7 @@ def texts(store: SessionStore, session_id: str) -> list[str]:
     return [message.text for message in store.messages(session_id)]
 
 
-def said(role: str, content, message_id: str, minute: int = 0, **keys) -> dict:
+def message_record(role: str, content, message_id: str, minute: int = 0, **keys) -> dict:
     moment = (START + timedelta(minutes=minute)).isoformat()
     return {"id": message_id, "role": role, "content": content, "created_at": moment, **keys}
 
@@ -38,9 +38,11 @@ def rich_store() -> SessionStore:
     store.append(
         "trip/Ärger 😀",
         [
-            said("system", "Be brief.", "m0"),
-            said("user", "Where is `key.pem`?\n```sh\nls ~/.ssh\n", "m1", 1, turn_id="m1"),
-            said(
+            message_record("system", "Be brief.", "m0"),
+            message_record(
+                "user", "Where is `key.pem`?\n```sh\nls ~/.ssh\n", "m1", 1, turn_id="m1"
+            ),
+            message_record(
                 "assistant",
                 "",
                 "m2",
@@ -55,7 +57,7 @@ def rich_store() -> SessionStore:
                     }
                 ],
             ),
-            said(
+            message_record(
                 "tool",
                 "key.pem\n````\n\x1b[31mred",
                 "m3",
@@ -64,7 +66,7 @@ def rich_store() -> SessionStore:
                 tool_call_id="c1",
                 name="ls",
             ),
-            said(
+            message_record(
                 "assistant",
                 "There: **key.pem**. <script>alert(1)</script>\n<!-- hidden",
                 "m4",
@@ -76,7 +78,7 @@ def rich_store() -> SessionStore:
                 extra={"thinking": "hm"},
                 future_key=[1, {"deep": None}],
             ),
-            said(
+            message_record(
                 "user",
                 [
                     {"type": "text", "text": "and \ud83d this?"},
@@ -100,8 +102,8 @@ def rich_store() -> SessionStore:
         {"name": "a.txt", "media_type": "text/plain", "size": 4, "data": "dGVzdA=="},
     )
     store.put_summary("trip/Ärger 😀", 4, {"text": "about keys", "model": "openai:gpt-6.1-sol"})
-    store.append("short", said("assistant", "Hello first.", "s0"))
-    store.append("short", said("user", "Hello.", "s1", 1))
+    store.append("short", message_record("assistant", "Hello first.", "s0"))
+    store.append("short", message_record("user", "Hello.", "s1", 1))
     return store
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from conversations import exported, imported, said, texts
+from conversations import exported, imported, message_record, texts
 
 from omniagent_cli.errors import InvalidSessionId, UsageError
 from omniagent_cli.formats.importer import CONFLICTS
 from omniagent_cli.stores import open_store
 
-A, B, C, D = (said("user", word, f"id-{word}", n) for n, word in enumerate("abcd"))
-X = said("user", "x", "id-x", 9)
-ALTERED = said("user", "other words", "id-b", 1)
+A, B, C, D = (message_record("user", word, f"id-{word}", n) for n, word in enumerate("abcd"))
+X = message_record("user", "x", "id-x", 9)
+ALTERED = message_record("user", "other words", "id-b", 1)
 
 
 def store_with(*messages, session_id="s", **options):

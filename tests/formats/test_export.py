@@ -9,7 +9,7 @@ import tracemalloc
 from itertools import islice
 
 import pytest
-from conversations import RICH, exported, imported, rich_store, said
+from conversations import RICH, exported, imported, message_record, rich_store
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,11 +36,11 @@ def secret_store():
     store.append(
         "s",
         [
-            said("user", f"my key is {KEY}, keep it", "a"),
-            said(
+            message_record("user", f"my key is {KEY}, keep it", "a"),
+            message_record(
                 "assistant", "", "b", tool_calls=[{"id": "c", "type": "function", "function": call}]
             ),
-            said("tool", [{"type": "text", "text": f"token {TOKEN}"}], "c"),
+            message_record("tool", [{"type": "text", "text": f"token {TOKEN}"}], "c"),
         ],
     )
     store.set_title("s", f"About {TOKEN}")

@@ -6,7 +6,7 @@ import io
 import json
 
 import pytest
-from conversations import RICH, exported, imported, rich_store, said, texts
+from conversations import RICH, exported, imported, message_record, rich_store, texts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,8 +14,8 @@ from omniagent_cli.formats import detect_format
 from omniagent_cli.stores import open_store
 
 HEADER = b'{"format":"omniagent-session","version":1,"id":"s"}\n'
-GOOD = json.dumps(said("user", "good", "g")).encode()
-LATER = json.dumps(said("user", "later", "l", 1)).encode()
+GOOD = json.dumps(message_record("user", "good", "g")).encode()
+LATER = json.dumps(message_record("user", "later", "l", 1)).encode()
 DEEP = (
     b'{"role":"user","content":"x","id":"d","extra":'
     + b'{"a":' * 100_000
@@ -260,7 +260,10 @@ class _Pipe(io.BytesIO):
 def test_an_interrupted_import_leaves_whole_sessions_only(store):
     """Ctrl-C keeps completed sessions and nothing of the current one."""
     lines = [HEADER.replace(b'"s"', b'"first"'), GOOD + b"\n", HEADER]
-    lines += [json.dumps(said("user", "x" * 1000, f"m{n}")).encode() + b"\n" for n in range(2000)]
+    lines += [
+        json.dumps(message_record("user", "x" * 1000, f"m{n}")).encode() + b"\n"
+        for n in range(2000)
+    ]
 
     def interrupt(consumed):
         if consumed > 1_000_000:

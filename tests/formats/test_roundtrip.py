@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from conversations import RICH, exported, imported, rich_store, said, texts
+from conversations import RICH, exported, imported, message_record, rich_store, texts
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -133,7 +133,7 @@ def test_everything_a_session_holds_survives(backend, format_name, tmp_path):
 def test_a_summary_still_stands_for_the_same_messages_in_a_store_with_other_positions(format_name):
     """A summary covers the same messages in a store with other positions."""
     with open_store("memory:", ttl=None) as store, open_store("memory:") as other:
-        store.append("s", [said("user", str(n), f"m{n}") for n in range(6)])
+        store.append("s", [message_record("user", str(n), f"m{n}") for n in range(6)])
         store.trim("s", 4)
         store.put_summary("s", 3, {"text": "2 and 3"})
         imported(other, exported(store, ["s"], format_name))
@@ -166,7 +166,7 @@ def test_the_log_of_a_json_file_store_is_an_import(tmp_path):
     with opened("file", tmp_path, ttl=None) as store:
         user = store.append("chat", {"role": "user", "content": "Hi"})[0]
         uid = store.header("chat").uid
-        answer = said("assistant", "He", "a1", turn_id=user.turn_id)
+        answer = message_record("assistant", "He", "a1", turn_id=user.turn_id)
         written = store.checkpoint("chat", _message(answer), uid=uid).messages[0]
         written.content = "Hello"
         store.checkpoint("chat", written, uid=uid, final=True)

@@ -55,7 +55,7 @@ def store(url):
         yield store
 
 
-def said(*texts):
+def messages_of(*texts):
     return [{"role": "user", "content": text} for text in texts]
 
 
@@ -125,20 +125,20 @@ class TestSchemas:
             assert store.list() == store.search("x") == store.trash() == store.check() == []
             assert store.info()["messages"] == store.count() == 0
             assert not sql("SELECT FROM pg_namespace WHERE nspname = %s", schema)
-            store.append("s", said("a"))
+            store.append("s", messages_of("a"))
             assert store.info()["messages"] == 1
         with open_store(url, read_only=True) as store:
             assert [m.text for m in store.messages("s")] == ["a"]
             with pytest.raises(StoreReadOnly):
-                store.append("s", said("b"))
+                store.append("s", messages_of("b"))
             with pytest.raises(StoreReadOnly):
                 store.compact()
 
     def test_two_schemas_never_see_each_other(self, store, tmp_path):
         """Two stores on one database have nothing in common, whatever is done in one of them."""
         with open_store(place_url(tmp_path / "other")) as other:
-            store.append("s", said("apple"))
-            other.append("s", said("pear"))
+            store.append("s", messages_of("apple"))
+            other.append("s", messages_of("pear"))
             assert store.search("pear") == other.search("apple") == []
             other.delete("s", purge=True)
             other.compact()
@@ -151,7 +151,7 @@ class TestSchemas:
         sql(f'CREATE SCHEMA "{schema}"')
         sql("CREATE TABLE $theirs (x int)")
         with open_store(url) as store:
-            for operation in (store.list, lambda: store.append("s", said("a"))):
+            for operation in (store.list, lambda: store.append("s", messages_of("a"))):
                 with pytest.raises(NotOurStore, match="another program"):
                     operation()
         assert sql("SELECT count(*) FROM pg_tables WHERE schemaname = %s", schema) == [(1,)]
@@ -161,30 +161,30 @@ class TestSchemas:
         sql(f'CREATE SCHEMA "{schema}"')
         with open_store(url) as store:
             assert store.list() == []
-            store.append("s", said("a"))
+            store.append("s", messages_of("a"))
             assert store.count() == 1
 
     def test_a_newer_store_is_refused(self, store, url, sql):
         """A store that a newer omniagent migrated is neither read nor written, not even by who has it open."""
-        store.append("s", said("a"))
+        store.append("s", messages_of("a"))
         sql("UPDATE $omniagent_store SET version = 99")
         with open_store(url) as other:
             for handle in (store, other):
                 with pytest.raises(NewerVersion, match="99"):
                     handle.list()
                 with pytest.raises(NewerVersion):
-                    handle.append("s", said("b"))
+                    handle.append("s", messages_of("b"))
         sql("UPDATE $omniagent_store SET version = 1")
         assert store.count_messages("s") == 1
 
     def test_a_schema_that_is_dropped_while_open(self, store, sql, schema):
         """One call says that the tables are gone; the next one uses what is there now."""
-        store.append("s", said("a"))
+        store.append("s", messages_of("a"))
         sql(f'DROP SCHEMA "{schema}" CASCADE')
         with pytest.raises(StoreUnreachable, match="removed"):
-            store.append("s", said("b"))
+            store.append("s", messages_of("b"))
         assert store.list() == []
-        store.append("s", said("c"))
+        store.append("s", messages_of("c"))
         assert [m.text for m in store.messages("s")] == ["c"]
 
 
@@ -203,7 +203,7 @@ class TestTexts:
     def test_no_text_is_a_statement(self, store, sql):
         """Ids, names, titles, keys, roles of a search, prefixes and queries are data everywhere."""
         for evil in EVIL:
-            store.write(evil, said(f"text {evil}"), agent_id=evil, model=evil)
+            store.write(evil, messages_of(f"text {evil}"), agent_id=evil, model=evil)
             store.set_title(evil, evil)
             store.set_metadata(evil, evil, evil)
             store.set_state(evil, evil, evil)
@@ -223,7 +223,7 @@ class TestTexts:
     @pytest.mark.parametrize("bad", ["a\x00b", "half \ud800"])
     def test_what_a_column_cannot_hold(self, store, bad):
         """NUL and half characters are kept in content, and refused by our own error where a column would hold them."""
-        store.append("s", said(bad))
+        store.append("s", messages_of(bad))
         store.set_metadata("s", "k", {bad: [bad]})
         assert store.messages("s")[0].text == bad
         assert store.get_metadata("s", "k") == {bad: [bad]}
@@ -231,7 +231,7 @@ class TestTexts:
             with pytest.raises(OmniAgentError):
                 store.append("s", {"role": "user", "content": "x", field: bad})
         with pytest.raises(InvalidRecord):
-            store.write("t", said("x"), agent_id=bad)
+            store.write("t", messages_of("x"), agent_id=bad)
         assert store.count_messages("s") == 1
 
     def test_the_bytes_are_pinned(self, url, sql):
@@ -257,7 +257,7 @@ class TestSearch:
     def test_words_of_any_length_are_found(self, store):
         """Words longer than the index holds are found, whole and by their beginning."""
         long = "x" * (WORD_LENGTH * 50)
-        store.append("s", said(f"a {long}a b", f"a {long}b b", "日" * 5000 + "本"))
+        store.append("s", messages_of(f"a {long}a b", f"a {long}b b", "日" * 5000 + "本"))
         assert [h.position for h in store.search(long + "a")] == [0]
         assert [h.position for h in store.search(long[:-1] + "*")] == [1, 0]
         assert [h.position for h in store.search('"日本"')] == [2]
@@ -266,7 +266,7 @@ class TestSearch:
     def test_a_message_with_too_many_words_is_found(self, store, sql):
         """A message whose words no index entry can hold is searched all the same."""
         words = " ".join(f"word{n:x}" for n in range(120_000))
-        store.append("s", said("short", words))
+        store.append("s", messages_of("short", words))
         assert sql("SELECT position, words IS NULL FROM $messages ORDER BY 1") == [
             (0, False),
             (1, True),
@@ -276,7 +276,7 @@ class TestSearch:
 
     def test_the_index_can_answer(self, store):
         """What is asked for words is a question that the index answers, unindexed messages included."""
-        store.append("s", said(*(f"message {n} of many" for n in range(300)), "needle"))
+        store.append("s", messages_of(*(f"message {n} of many" for n in range(300)), "needle"))
 
         def plan(tx):
             tx.execute("SET LOCAL enable_seqscan = off")
@@ -294,7 +294,7 @@ class TestClock:
         """Without a clock of its own a store goes by the server's, whatever this machine thinks the time is."""
         with open_store(url, ttl="1h") as store:
             store._clock = lambda: datetime(1999, 1, 1, tzinfo=UTC)
-            (message,) = store.append("s", said("a"))
+            (message,) = store.append("s", messages_of("a"))
             created = datetime.fromisoformat(message.record["created_at"])
             assert abs((created - datetime.now(UTC)).total_seconds()) < 60
             assert store.exists("s")
@@ -317,7 +317,7 @@ class TestClock:
 class TestCare:
     def test_rows_that_belong_to_nobody(self, store, sql, schema):
         """Messages whose session is gone become a session of their own; the store is copied before."""
-        store.append("s", said("apple", "pear"))
+        store.append("s", messages_of("apple", "pear"))
         store.put_attachment("s", "a" * 64, {"name": "f"})
         sql("ALTER TABLE $messages DROP CONSTRAINT messages_session")
         sql("ALTER TABLE $records DROP CONSTRAINT records_session")
@@ -336,7 +336,7 @@ class TestCare:
 
     def test_an_index_out_of_step(self, store, sql, schema):
         """Wrong words and missing indexes are found, told, and mended."""
-        store.append("s", said("apple", "pear"))
+        store.append("s", messages_of("apple", "pear"))
         sql("UPDATE $messages SET words = '''wrong''' WHERE position = 1")
         sql("DROP INDEX $sessions_updated")
         sql("DROP INDEX $messages_words")
@@ -351,13 +351,13 @@ class TestCare:
 
     def test_a_count_that_is_wrong_is_mended(self, store, sql):
         """A next position that is taken says so instead of repeating for ever, and is mended."""
-        store.append("s", said("apple", "pear"))
+        store.append("s", messages_of("apple", "pear"))
         sql("UPDATE $sessions SET next_position = 1")
         with pytest.raises(OmniAgentError, match="store check --repair"):
-            store.append("s", said("plum"))
+            store.append("s", messages_of("plum"))
         store.copy_before_repair = lambda: None
         store.check(repair=True)
-        store.append("s", said("plum"))
+        store.append("s", messages_of("plum"))
         assert [m.position for m in store.messages("s")] == [0, 1, 2]
 
     def test_info_tells_of_the_server(self, store):

@@ -35,7 +35,7 @@ def store(url):
         yield store
 
 
-def said(*texts):
+def messages_of(*texts):
     return [{"role": "user", "content": text} for text in texts]
 
 
@@ -83,7 +83,7 @@ class TestManyProcesses:
     def test_sixteen_processes_migrate_at_once(self, url, sql):
         """A newer version takes the store over once, and all go on."""
         with open_store(url) as store:
-            store.append("s", said("a"))
+            store.append("s", messages_of("a"))
             together(NEXT.replace("BROKEN", ""), 16, url)
             assert sql("SELECT version FROM $omniagent_store") == [(2,)]
             assert sql("SELECT colour, message_count FROM $sessions") == [("blue", 17)]
@@ -92,9 +92,9 @@ class TestManyProcesses:
 
     def test_a_migration_that_fails_changes_nothing(self, url, store):
         """A step that breaks half way is taken back, and the store is as it was."""
-        store.append("s", said("a"))
+        store.append("s", messages_of("a"))
         assert run(NEXT.replace("BROKEN", "1 / 0"), url, "x") == "broken\n"
-        store.append("s", said("b"))
+        store.append("s", messages_of("b"))
         assert store.count_messages("s") == 2
 
     def test_a_store_crosses_a_fork(self, url):

@@ -21,7 +21,7 @@ from .place import start
 from .postgres_server import PostgresServer, place_schema, place_url, shared_url
 
 
-def said(*texts):
+def messages_of(*texts):
     return [{"role": "user", "content": text} for text in texts]
 
 
@@ -52,7 +52,7 @@ class TestRestarts:
     def test_a_server_that_was_restarted_is_not_noticed(self, server, place):
         """Connections that died while nobody used them are replaced by the next call."""
         with open_store(place) as store:
-            store.append("s", said("before"))
+            store.append("s", messages_of("before"))
             threads = [threading.Thread(target=store.list) for _ in range(4)]
             for thread in threads:
                 thread.start()
@@ -60,23 +60,23 @@ class TestRestarts:
                 thread.join()
             server.stop()
             server.start()
-            store.append("s", said("after"))
+            store.append("s", messages_of("after"))
             assert [m.text for m in store.messages("s")] == ["before", "after"]
 
     def test_a_server_that_is_down_is_told(self, server, place):
         """While the server is down each call says so at once; when it is back, the next one works."""
         with open_store(place) as store:
-            store.append("s", said("before"))
+            store.append("s", messages_of("before"))
             server.stop()
             try:
                 for _ in range(2):
                     with pytest.raises(StoreUnreachable, match="cannot reach a server"):
-                        store.append("s", said("lost"))
+                        store.append("s", messages_of("lost"))
                     with pytest.raises(StoreUnreachable):
                         store.list()
             finally:
                 server.start()
-            store.append("s", said("after"))
+            store.append("s", messages_of("after"))
             assert [m.text for m in store.messages("s")] == ["before", "after"]
 
     @pytest.mark.parametrize("mode", ["fast", "immediate"])
@@ -125,7 +125,7 @@ while True:
     def test_a_connection_that_is_ended_in_the_middle(self, place):
         """A unit of work whose connection an administrator ends is done again from the start."""
         with open_store(place) as store:
-            store.append("s", said("a"))
+            store.append("s", messages_of("a"))
             ended = []
 
             def work(tx):
@@ -146,17 +146,17 @@ class TestLocks:
     def test_a_session_that_somebody_holds(self, tmp_path, blocker):
         """A writer waits for another one for as long as it was told, then says that the store is locked."""
         with open_store(place_url(tmp_path), lock_timeout=0.2) as store:
-            store.append("s", said("a"))
-            store.append("t", said("a"))
+            store.append("s", messages_of("a"))
+            store.append("t", messages_of("a"))
             blocker.execute(
                 f"SELECT FROM {place_schema(tmp_path)}.sessions WHERE id = 's' FOR UPDATE"
             )
             with pytest.raises(StoreLocked):
-                store.append("s", said("b"))
-            store.append("t", said("b"))
+                store.append("s", messages_of("b"))
+            store.append("t", messages_of("b"))
             assert [m.text for m in store.messages("s")] == ["a"]
             blocker.rollback()
-            store.append("s", said("b"))
+            store.append("s", messages_of("b"))
 
     def test_ctrl_c_gets_through(self, tmp_path, blocker):
         """Somebody who waits for a lock can stop waiting, and nothing is stored."""
@@ -173,7 +173,7 @@ except KeyboardInterrupt:
 store.close()
 """
         with open_store(place_url(tmp_path)) as store:
-            store.append("s", said("a"))
+            store.append("s", messages_of("a"))
             blocker.execute(f"SELECT FROM {place_schema(tmp_path)}.sessions FOR UPDATE")
             process = start(code, place_url(tmp_path))
             assert process.stdout.readline() == "ready\n"
@@ -189,7 +189,7 @@ store.close()
         """Units of work that lock the same sessions in another order are done one after the other."""
         with open_store(place) as store:
             for name in "ab":
-                store.append(name, said("x"))
+                store.append(name, messages_of("x"))
             met = threading.Barrier(2)
 
             def cross(first, second):
@@ -217,7 +217,7 @@ store.close()
     def test_what_takes_too_long(self, tmp_path):
         """A statement that takes longer than allowed is told as that, and the next call works."""
         with open_store(place_url(tmp_path), statement_timeout=0.1) as store:
-            store.append("s", said("a"))
+            store.append("s", messages_of("a"))
             with pytest.raises(StoreUnreachable, match="timed out"):
                 store.transact(lambda tx: tx.execute("SELECT pg_sleep(5)").fetchone(), write=False)
             assert store.count_messages("s") == 1
@@ -228,7 +228,7 @@ store.close()
             store.get_or_create("s")
             threads = [
                 threading.Thread(
-                    target=lambda n=n: [store.append("s", said(f"{n}")) for _ in range(5)]
+                    target=lambda n=n: [store.append("s", messages_of(f"{n}")) for _ in range(5)]
                 )
                 for n in range(12)
             ]
@@ -258,7 +258,7 @@ class TestRefusals:
                     store.list()
                 assert "wr0ng" not in str(told.value)
         with open_store(server.url("guarded", "s3cret", schema=schema)) as store:
-            store.append("s", said("a"))
+            store.append("s", messages_of("a"))
             assert store.count() == 1
 
     def test_no_database_no_user_no_server(self, server):
@@ -279,7 +279,7 @@ class TestRefusals:
         schema = place_schema(tmp_path)
         server.run("CREATE ROLE reader LOGIN")
         with open_store(place) as store:
-            store.append("s", said("a"))
+            store.append("s", messages_of("a"))
         with open_store(server.url("reader", schema=schema)) as store:
             with pytest.raises(StoreUnreachable, match="grant"):
                 store.list()
@@ -288,27 +288,27 @@ class TestRefusals:
             assert [m.text for m in store.messages("s")] == ["a"]
             assert [h.position for h in store.search("a")] == [0]
             with pytest.raises(StoreReadOnly, match="grant"):
-                store.append("s", said("b"))
+                store.append("s", messages_of("b"))
         with open_store(server.url("reader", schema=f"{schema}_new")) as store:
             assert store.list() == []
             with pytest.raises(StoreReadOnly):
-                store.append("s", said("b"))
+                store.append("s", messages_of("b"))
 
     def test_a_server_set_to_read_only(self, server, place):
         """A standby, or a role that may only read, serves reads; a write says what to do."""
         with open_store(place) as store:
-            store.append("s", said("a"))
+            store.append("s", messages_of("a"))
         server.run("CREATE ROLE standby SUPERUSER LOGIN")
         server.run("ALTER ROLE standby SET default_transaction_read_only = on")
         with open_store(place.replace("postgres:@", "standby:@")) as store:
             assert [m.text for m in store.messages("s")] == ["a"]
             with pytest.raises(StoreReadOnly, match="primary"):
-                store.append("s", said("b"))
+                store.append("s", messages_of("b"))
 
     def test_too_many_connections(self, server, place):
         """A server without a free connection is told as that."""
         with open_store(place) as store, open_store(place) as other:
-            store.append("s", said("a"))
+            store.append("s", messages_of("a"))
             held = []
             try:
                 with pytest.raises(psycopg.OperationalError):
@@ -326,7 +326,7 @@ class TestRefusals:
         server.run("CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
         with open_store(server.url(database="latin")) as store:
             with pytest.raises(StoreUnreachable, match="UTF8"):
-                store.append("s", said("a"))
+                store.append("s", messages_of("a"))
 
 
 class TestPurge:
@@ -338,23 +338,23 @@ class TestPurge:
     def test_what_was_purged_is_in_no_table_file(self, server, place):
         """After a purge the words are in no file of the database, and the rest is there."""
         with open_store(place) as store:
-            store.append("s", said("keep this", "xylophone quagmire"))
-            store.append("t", said("xylophone once more"))
+            store.append("s", messages_of("keep this", "xylophone quagmire"))
+            store.append("t", messages_of("xylophone once more"))
             store.compact()  # which has the server look at what is frequent
             assert self.on_disk(server, b"xylophone")
             store.delete("t", purge=True)
             store.trim("s", 0, purge=True)
             assert not self.on_disk(server, b"xylophone")
-            store.append("s", said("on"))
+            store.append("s", messages_of("on"))
             assert store.check() == []
 
     def test_what_was_encrypted_is_in_no_table_file(self, server, place):
         """After a store was encrypted where it is, no file of the database holds what it said before."""
         with open_store(place) as store:
-            store.append("s", said("xylophone quagmire"))
+            store.append("s", messages_of("xylophone quagmire"))
             store.set_metadata("s", "secret", "xylophone")
             store.delete("s")
-            store.append("t", said("xylophone once more"))
+            store.append("t", messages_of("xylophone once more"))
             store.compact()
             store.encrypt(bytes(range(32)))
             assert not self.on_disk(server, b"xylophone")
@@ -365,14 +365,14 @@ class TestPurge:
     def test_a_reader_that_blocks_a_purge_is_told(self, server, place):
         """Where an older transaction may still see what was purged, the purge says where a copy still is."""
         with PostgresStore(place) as store, closing(psycopg.connect(server.url())) as reader:
-            store.append("s", said("xylophone"))
+            store.append("s", messages_of("xylophone"))
             reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
             reader.execute("SELECT count(*) FROM pg_class")
             with pytest.raises(StoreLocked, match="VACUUM FULL"):
                 store.delete("s", purge=True)
             assert not store.exists("s")
             reader.rollback()
-            store.append("t", said("x"))
+            store.append("t", messages_of("x"))
             store.delete("t", purge=True)
             assert not self.on_disk(server, b"xylophone")
 

@@ -68,7 +68,7 @@ def session_keys(bare, url):
     return [key for key in keys(bare, url) if b"{store}" not in key]
 
 
-def said(*texts):
+def messages_of(*texts):
     return [Message("user", text) for text in texts]
 
 
@@ -78,7 +78,7 @@ def said(*texts):
 def test_one_hash_tag_per_session(store, bare, url):
     """Every key of a session has the same hash tag, whatever its id is, and every other key that of the store."""
     for session_id in ("plain", "{other}", "a*b:c", "quote\"'", "šč 日本 🎉"):
-        uid = store.write(session_id, said("a")).uid
+        uid = store.write(session_id, messages_of("a")).uid
         store.put_attachment(session_id, "a" * 64, {"name": "x"})
         own = [key for key in keys(bare, url) if f"{{{uid}}}".encode() in key]
         assert len(own) == 3
@@ -90,9 +90,9 @@ def test_one_hash_tag_per_session(store, bare, url):
 def test_two_prefixes_never_see_each_other(url, bare):
     """Stores on one server with different prefixes are apart, also where one prefix begins another."""
     with RedisStore(url) as one, RedisStore(f"{url}x:") as two, RedisStore(url + "*") as three:
-        one.append("s", said("apple"))
-        two.append("s", said("pear"))
-        two.append("t", said("plum"))
+        one.append("s", messages_of("apple"))
+        two.append("s", messages_of("pear"))
+        two.append("t", messages_of("plum"))
         assert [s.id for s in one.list()] == ["s"]
         assert one.get("s").messages[0].text == "apple"
         assert three.list() == []
@@ -114,7 +114,7 @@ def test_a_prefix_that_would_mix_up_tags_is_refused(prefix):
 def test_keys_is_never_used(server):
     """No operation asks the server for KEYS."""
     with RedisStore(server.url) as store:
-        store.append("s", said("a", "b"))
+        store.append("s", messages_of("a", "b"))
         store.list(prefix="s")
         store.search("a")
         store.trim("s", 1)
@@ -128,7 +128,7 @@ def test_keys_is_never_used(server):
 def test_removed_leaves_nothing(store, bare, url):
     """A purged session leaves no key and no place in a list."""
     before = session_keys(bare, url)
-    store.append("s", said("a"))
+    store.append("s", messages_of("a"))
     store.put_attachment("s", "a" * 64, {"name": "x"})
     store.set_ttl("s", "1h")
     store.delete("s", purge=True)
@@ -187,7 +187,7 @@ def test_parts_instead_of_a_url(server):
     """Host, port and database can be given as parameters."""
     parts = {"host": "127.0.0.1", "port": server.port, "db": 3}
     with RedisStore(**parts) as store, open_store("redis://", **parts, prefix="p:") as other:
-        store.append("s", said("a"))
+        store.append("s", messages_of("a"))
         assert store.url == f"redis://127.0.0.1:{server.port}/3"
         assert other.url == f"redis://127.0.0.1:{server.port}/3?prefix=p:"
         assert other.list() == []
@@ -203,7 +203,7 @@ def test_a_unix_socket(tmp_path):
     server = RedisServer("--unixsocket", path)
     try:
         with open_store(f"redis://?unix_socket_path={path}") as store:
-            store.append("s", said("a"))
+            store.append("s", messages_of("a"))
             assert store.url == f"redis:///0?unix_socket_path={path}"
         with RedisStore(server.url) as store:
             assert store.exists("s")
@@ -214,7 +214,11 @@ def test_a_unix_socket(tmp_path):
 def test_nobody_answers():
     """A server that is not there is told as that, and never as an empty store."""
     with refusing_port() as port, RedisStore(f"redis://127.0.0.1:{port}") as store:
-        for call in (store.list, lambda: store.get("s"), lambda: store.append("s", said("a"))):
+        for call in (
+            store.list,
+            lambda: store.get("s"),
+            lambda: store.append("s", messages_of("a")),
+        ):
             with pytest.raises(StoreUnreachable, match="cannot be reached"):
                 call()
 
@@ -222,12 +226,12 @@ def test_nobody_answers():
 def test_a_server_that_hangs(server):
     """A server that stops answering is told within the time-out."""
     with RedisStore(f"{server.url}?socket_timeout=0.05") as store, server.client() as client:
-        store.append("s", said("a"))
+        store.append("s", messages_of("a"))
         client.client_pause(300)
         with pytest.raises(StoreUnreachable, match="timed out"):
-            store.append("s", said("b"))
+            store.append("s", messages_of("b"))
         client.client_unpause()
-        store.append("s", said("c"))
+        store.append("s", messages_of("c"))
         assert [m.text for m in store.messages("s")][-1] == "c"
 
 
@@ -256,14 +260,14 @@ def test_all_keys_of_a_session_expire_together(store, bare, url):
     def rest():
         return [bare.pttl(key) for key in session_keys(bare, url)]
 
-    store.append("s", said("a"))
+    store.append("s", messages_of("a"))
     store.put_attachment("s", "a" * 64, {"name": "x"})
     store.set_ttl("s", "1h")
     assert len(rest()) == 3
     assert max(rest()) - min(rest()) < 1000
     assert all(3_600_000 - 10_000 < one <= 3_660_000 for one in rest())
     store.set_ttl("s", "1d")
-    store.append("s", said("b"))
+    store.append("s", messages_of("b"))
     assert min(rest()) > 86_000_000
     store.set_ttl("s", None)
     assert rest() == [-1, -1, -1]
@@ -271,7 +275,7 @@ def test_all_keys_of_a_session_expire_together(store, bare, url):
 
 def test_the_servers_clock_decides(store, bare):
     """Times come from the server, not from this machine."""
-    store.append("s", said("a"))
+    store.append("s", messages_of("a"))
     seconds, microseconds = bare.time()
     server_time = datetime.fromtimestamp(seconds + microseconds / 1e6, UTC)
     assert abs((store.get("s").updated_at - server_time).total_seconds()) < 5
@@ -279,7 +283,7 @@ def test_the_servers_clock_decides(store, bare):
 
 def test_removed_by_the_server_is_known_as_expired(url, store, bare):
     """What the server let expire is told as expired, is counted, listed nowhere, and can be written afresh."""
-    uid = store.write("s", said("old")).uid
+    uid = store.write("s", messages_of("old")).uid
     store.set_ttl("s", 0.001)
     for key in session_keys(bare, url):
         bare.pexpireat(key, 1)
@@ -292,7 +296,7 @@ def test_removed_by_the_server_is_known_as_expired(url, store, bare):
         assert other.list() == []
         assert other.count_expired() == 1
         assert other.check() == []
-        again = other.write("s", said("new"))
+        again = other.write("s", messages_of("new"))
         assert (again.expired, again.created) == (True, True)
         assert again.uid != uid
         assert other.count_expired() == 0
@@ -301,7 +305,7 @@ def test_removed_by_the_server_is_known_as_expired(url, store, bare):
 
 def test_purge_forgets_what_the_server_removed(store, bare, url):
     """`purge_expired` counts what the server removed and takes it out of the lists."""
-    store.append("s", said("old"))
+    store.append("s", messages_of("old"))
     store.set_ttl("s", 0.001)
     for key in session_keys(bare, url):
         bare.pexpireat(key, 1)
@@ -317,11 +321,11 @@ def test_the_lists_forget_what_expired_long_ago(store, bare, url):
     """New sessions clear the lists of those that the server removed more than a day ago."""
     with RedisStore(url, clock=FakeClock(), ttl="1h") as old:
         for number in range(3):
-            old.append(f"s{number}", said("a"))
+            old.append(f"s{number}", messages_of("a"))
     for key in session_keys(bare, url):
         bare.pexpireat(key, 1)
-    store.append("t", said("a"))
-    store.append("u", said("a"))
+    store.append("t", messages_of("a"))
+    store.append("u", messages_of("a"))
     assert store.count_expired() == 0
     prefix = url.partition("prefix=")[2]
     assert bare.hlen(f"{prefix}{{store}}:entries") == bare.hlen(f"{prefix}{{store}}:ids") == 2
@@ -332,12 +336,12 @@ def test_the_lists_forget_what_expired_long_ago(store, bare, url):
 
 def test_evicted_messages_are_damage(store, bare, url):
     """A session whose messages the server evicted is corrupt: never empty, never written on."""
-    uid = store.write("s", said("a", "b")).uid
+    uid = store.write("s", messages_of("a", "b")).uid
     bare.delete(next(key for key in session_keys(bare, url) if key.endswith(b":m")))
     for call in (
         lambda: store.get("s"),
         lambda: store.messages("s", last=1),
-        lambda: store.append("s", said("c")),
+        lambda: store.append("s", messages_of("c")),
         lambda: store.search("a"),
         lambda: RedisStore(url).get("s"),
     ):
@@ -353,9 +357,9 @@ def test_evicted_messages_are_damage(store, bare, url):
 
 def test_an_evicted_header_is_damage(store, bare, url):
     """A session whose header is gone is corrupt, not missing; its messages are found by a repair."""
-    store.append("s", said("a", "b"))
+    store.append("s", messages_of("a", "b"))
     bare.delete(next(key for key in session_keys(bare, url) if key.endswith(b":h")))
-    for call in (lambda: store.get("s"), lambda: store.append("s", said("c"))):
+    for call in (lambda: store.get("s"), lambda: store.append("s", messages_of("c"))):
         with pytest.raises(CorruptSession, match="header is missing"):
             call()
     assert [s.id for s in store.list()] == ["s"]
@@ -363,13 +367,13 @@ def test_an_evicted_header_is_damage(store, bare, url):
     assert found.copied_to
     assert store.check() == []
     assert [m.text for m in store.messages("s")] == ["a", "b"]
-    store.append("s", said("c"))
+    store.append("s", messages_of("c"))
     assert store.summary("s").message_count == 3
 
 
 def test_evicted_attachments_are_damage(store, bare, url):
     """Attachments that are gone are not taken for none."""
-    store.append("s", said("a"))
+    store.append("s", messages_of("a"))
     store.put_attachment("s", "a" * 64, {"name": "x"})
     bare.delete(next(key for key in session_keys(bare, url) if key.endswith(b":r")))
     for call in (lambda: store.attachments("s"), lambda: store.attachment("s", "a" * 64)):
@@ -379,8 +383,8 @@ def test_evicted_attachments_are_damage(store, bare, url):
 
 def test_lists_are_made_anew_by_a_repair(store, bare, url):
     """Sessions that no list shows, because the server evicted the lists, are found again by a repair."""
-    store.append("s", said("a"))
-    store.append("t", said("b"))
+    store.append("s", messages_of("a"))
+    store.append("t", messages_of("b"))
     store.set_metadata("t", "pinned", True)
     for key in keys(bare, url):
         if b"{store}" in key and not key.endswith(b":meta"):
@@ -394,7 +398,7 @@ def test_lists_are_made_anew_by_a_repair(store, bare, url):
 
 def test_bytes_that_are_not_ours(store, bare, url):
     """Damaged bytes of a header or a message are told with what to do, never guessed."""
-    store.append("s", said("a"))
+    store.append("s", messages_of("a"))
     name = next(key for key in session_keys(bare, url) if key.endswith(b":m"))
     bare.zadd(name, {b"nonsense": 1})
     with pytest.raises(CorruptSession):
@@ -410,17 +414,17 @@ def test_keys_of_another_program(bare, url):
     prefix = url.partition("prefix=")[2]
     bare.set(f"{prefix}{{store}}:meta", "theirs")
     with RedisStore(url) as store:
-        for call in (store.list, lambda: store.append("s", said("a"))):
+        for call in (store.list, lambda: store.append("s", messages_of("a"))):
             with pytest.raises(NotOurStore, match="prefix"):
                 call()
 
 
 def test_a_newer_format(store, bare, url):
     """A store that a newer omniagent wrote is refused, also by a process that has it open."""
-    store.append("s", said("a"))
+    store.append("s", messages_of("a"))
     bare.hset(f"{url.partition('prefix=')[2]}{{store}}:meta", "format", "2")
     with pytest.raises(NewerVersion, match="newer omniagent"):
-        store.append("s", said("b"))
+        store.append("s", messages_of("b"))
     with RedisStore(url) as other, pytest.raises(NewerVersion):
         other.list()
 
@@ -431,23 +435,26 @@ def test_a_newer_format(store, bare, url):
 def test_out_of_memory(server):
     """A full server is told as full, nothing is half done, and it goes on when there is room."""
     with RedisStore(server.url) as store, server.client() as client:
-        store.append("s", said("a"))
+        store.append("s", messages_of("a"))
         before = store.get("s")
         client.config_set("maxmemory", "1")
-        for call in (lambda: store.append("s", said("b")), lambda: store.append("t", said("b"))):
+        for call in (
+            lambda: store.append("s", messages_of("b")),
+            lambda: store.append("t", messages_of("b")),
+        ):
             with pytest.raises(StoreFull, match="memory"):
                 call()
         assert store.get("s") == before
         assert store.delete("nothing") is False
         client.config_set("maxmemory", "0")
-        store.append("s", said("b"))
+        store.append("s", messages_of("b"))
         assert store.check() == []
 
 
 def test_a_read_only_replica(server):
     """A replica can be read, and says that it is one when it is written to."""
     with RedisStore(server.url) as store:
-        store.append("s", said("a"))
+        store.append("s", messages_of("a"))
     replica = RedisServer("--replicaof", "127.0.0.1", str(server.port))
     try:
         with server.client() as client:
@@ -455,7 +462,7 @@ def test_a_read_only_replica(server):
         with RedisStore(replica.url) as store:
             assert [m.text for m in store.messages("s")] == ["a"]
             with pytest.raises(StoreReadOnly, match="replica"):
-                store.append("s", said("b"))
+                store.append("s", messages_of("b"))
     finally:
         replica.stop()
 
@@ -465,17 +472,17 @@ def test_read_only_on_request(store, url, bare):
     with open_store(url, read_only=True) as reader:
         assert reader.list() == []
         with pytest.raises(StoreReadOnly):
-            reader.append("s", said("a"))
+            reader.append("s", messages_of("a"))
         assert keys(bare, url) == []
-        store.append("s", said("a"))
+        store.append("s", messages_of("a"))
         assert reader.exists("s")
 
 
 def test_a_server_that_forgot_the_scripts(store, bare):
     """Scripts are sent again to a server that lost them."""
-    store.append("s", said("a"))
+    store.append("s", messages_of("a"))
     bare.script_flush()
-    store.append("s", said("b"))
+    store.append("s", messages_of("b"))
     assert len(store.messages("s")) == 2
     assert bare.script_exists(__import__("hashlib").sha1(LOOK.encode()).hexdigest()) == [True]
 
@@ -483,14 +490,14 @@ def test_a_server_that_forgot_the_scripts(store, bare):
 def test_killed_and_started_again(server):
     """The call meanwhile says that nobody answers, nothing acknowledged is lost, and the next call works."""
     with RedisStore(server.url) as store:
-        store.append("s", said("a", "b"))
+        store.append("s", messages_of("a", "b"))
         server.kill()
         with pytest.raises(StoreUnreachable):
-            store.append("s", said("lost"))
+            store.append("s", messages_of("lost"))
         with pytest.raises(StoreUnreachable):
             store.messages("s")
         server.start()
-        store.append("s", said("c"))
+        store.append("s", messages_of("c"))
         assert [m.text for m in store.messages("s")] == ["a", "b", "c"]
 
 
@@ -557,9 +564,9 @@ def test_an_append_whose_answer_was_lost_is_stored_once(server):
     proxy = LosingProxy(server)
     try:
         with RedisStore(proxy.url) as store:
-            store.append("s", said("a"))
+            store.append("s", messages_of("a"))
             proxy.lose()
-            store.append("s", said("b"))
+            store.append("s", messages_of("b"))
             assert [m.text for m in store.messages("s")] == ["a", "b"]
             proxy.lose()
             assert [m.text for m in store.messages("s")] == ["a", "b"]
@@ -570,11 +577,11 @@ def test_an_append_whose_answer_was_lost_is_stored_once(server):
 def test_a_purge_leaves_nothing_in_the_servers_file(server):
     """What is purged goes from the append-only file too, when the server has written it anew."""
     with RedisStore(server.url) as store, server.client() as client:
-        store.append("s", said("verysecret"))
+        store.append("s", messages_of("verysecret"))
         assert b"verysecret" in server.files()
         store.delete("s", purge=True)
         assert b"verysecret" not in server.files()
-        store.append("s", said("verysecret"))
+        store.append("s", messages_of("verysecret"))
         client.acl_setuser("default", commands=["-bgrewriteaof"])
         with pytest.raises(StoreLocked, match="append-only file"):
             store.delete("s", purge=True)
@@ -591,28 +598,28 @@ def test_tls_that_the_server_does_not_speak(server):
 
 def test_a_fork_of_the_process(store):
     """A store that was open before a fork works on both sides of it."""
-    store.append("s", said("parent"))
+    store.append("s", messages_of("parent"))
     if (child := os.fork()) == 0:
         try:
-            store.append("s", said("child"))
+            store.append("s", messages_of("child"))
             os._exit(0)
         finally:
             os._exit(1)
     assert os.waitpid(child, 0)[1] == 0
-    store.append("s", said("after"))
+    store.append("s", messages_of("after"))
     assert [m.text for m in store.messages("s")] == ["parent", "child", "after"]
 
 
 def test_a_session_that_is_held_too_long_is_told(store, bare, url, monkeypatch):
     """A writer that cannot get its turn says that the session is busy."""
     monkeypatch.setattr("omniagent_cli.stores.backends.redis.store._PATIENCE_SECONDS", 0.05)
-    store.append("s", said("a"))
+    store.append("s", messages_of("a"))
     header = next(key for key in session_keys(bare, url) if key.endswith(b":h"))
     bare.hset(header, mapping={"t": "somebody", "u": 10**13})
     with pytest.raises(StoreLocked, match="same session"):
-        store.append("s", said("b"))
+        store.append("s", messages_of("b"))
     bare.hset(header, "u", 1)
-    store.append("s", said("b"))
+    store.append("s", messages_of("b"))
     assert len(store.messages("s")) == 2
 
 
@@ -622,18 +629,18 @@ def test_a_session_that_is_held_too_long_is_told(store, bare, url, monkeypatch):
 def test_what_others_did_is_seen_at_once(url):
     """A handle that remembers a header notices a rename, a removal, and another session of the same name."""
     with RedisStore(url) as one, RedisStore(url) as two:
-        one.append("s", said("a"))
+        one.append("s", messages_of("a"))
         two.rename("s", "t")
-        one.append("s", said("b"))
+        one.append("s", messages_of("b"))
         assert [m.text for m in one.messages("t")] == ["a"]
         assert [m.text for m in two.messages("s")] == ["b"]
-        one.append("s", said("c"))
+        one.append("s", messages_of("c"))
         two.delete("s", purge=True)
         one.fork("t", "s")
         two.delete("s")
         one.rename("t", "s")
-        two.append("s", said("d"))
-        one.append("s", said("e"))
+        two.append("s", messages_of("d"))
+        one.append("s", messages_of("e"))
         assert [m.text for m in two.messages("s")] == ["a", "d", "e"]
 
 
@@ -652,12 +659,12 @@ def test_a_large_session_is_sent_in_parts(store, bare, url):
 
 def test_readers_beside_a_writer(store):
     """A session that is read while it grows is never empty and never has a gap."""
-    store.append("s", said("0"))
+    store.append("s", messages_of("0"))
     done = threading.Event()
 
     def write():
         for number in range(1, 60):
-            store.append("s", said(str(number)))
+            store.append("s", messages_of(str(number)))
             if number % 20 == 0:
                 store.trim("s", 10)
         done.set()
@@ -692,13 +699,13 @@ def test_everything_works_on_a_cluster(cluster):
     """No call mixes keys of different hash tags, and every kind of change arrives."""
     url = f"{cluster.url}?prefix=all:"
     with RedisStore(url, ttl="1h") as store, RedisStore(url) as other:
-        uid = store.write("s", said("a", "b", "c")).uid
+        uid = store.write("s", messages_of("a", "b", "c")).uid
         store.put_attachment("s", "a" * 64, {"name": "x"})
         store.checkpoint("s", Message("assistant", "d"), uid=uid)
         assert store.trim("s", 2) == 2
         store.restore("s")
         other.rename("s", "t")
-        store.append("s", said("new"))
+        store.append("s", messages_of("new"))
         store.fork("t", "u")
         store.delete("u")
         store.restore("u")
