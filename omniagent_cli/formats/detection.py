@@ -1,59 +1,80 @@
-"""Key paths of a JSON document; text that merely quotes such keys is ignored."""
+"""Detection of the format of a file from its first bytes."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
-_TOKEN = re.compile(rb'"(?:[^"\\\n]|\\.)*+(?:"|\\?\Z|(?=\n))|[\[\]{}:]', re.DOTALL)
-"""A string may be unterminated, since only the start of a file is read; the possessive quantifier prevents a
-restart at each quote."""
+from omniagent_cli.formats import FORMATS
+from omniagent_cli.formats.key_paths import key_paths
+from omniagent_cli.models import SESSION_FORMAT
 
-_MAX_TOKENS = 50_000
-_MAX_LEVELS = 3
-_MAX_NESTED = 1_000
-_LONGEST = 64
+_NATIVE = re.compile(rb'"format"\s*:\s*"omniagent-(?:session|export)"')
+
+_UNSUPPORTED = {
+    "a Discord chat export": {"guild/name", "channel/name", "messages/author"},
+    "a Slack channel export": {"type=message", "ts", "user"},
+    "a session of Continue": {"sessionId", "workspaceDirectory", "history/message"},
+    "the list of projects in a Claude.ai account export": {"uuid", "prompt_template", "docs"},
+}
+"""Files of other tools that are not imported, with the keys that identify them."""
+
+_NEAREST_SHARE = 0.5
 
 
-def key_paths(head: bytes) -> frozenset[str]:
-    """Return the keys in the first bytes of a document, each as a path such as ``messages/role``.
+def detect_format(head: bytes) -> str:
+    """Return the format of a file by its first bytes; empty when no importer recognizes it.
 
-    Lists do not add to a path, so an object, a list of objects and JSON lines give the same paths. A short string value
-    is included as ``key=text``. A damaged or truncated document gives the paths of its readable part.
+    Args:
+        head: the first bytes, the more the better.
     """
-    return frozenset(_walk_keys(head))
+    start = head.lstrip()
+    if start[:1] not in (b"{", b"["):
+        for row in FORMATS.values():
+            if row.pattern and re.match(row.pattern, head):
+                return row.name
+        # The first record may be damaged.
+        return "jsonl" if _NATIVE.search(head) and b"\n" in start else ""
+    paths = key_paths(start)
+    if ours := _native_format(paths, start):
+        return ours
+    matches = [
+        (len(keys), row.name) for row in FORMATS.values() for keys in row.key_sets if keys <= paths
+    ]
+    if matches:
+        return max(matches, key=lambda match: match[0])[1]
+    if start[:1] == b"[" and not start[1:].strip(b" \r\n]"):
+        return "openai"  # an empty list
+    return "jsonl" if _NATIVE.search(head) else ""
 
 
-def _walk_keys(head: bytes) -> Iterator[str]:
-    stack: list[tuple[str, ...]] = [()]
-    key, word, is_value = "", "", False
-    for match, _ in zip(_TOKEN.finditer(head), range(_MAX_TOKENS), strict=False):
-        token = match.group()
-        if token == b":":
-            key, is_value = word, True
-        elif token in (b"{", b"["):
-            path = (*stack[-1], key) if is_value else stack[-1]
-            if is_value and len(path) <= _MAX_LEVELS:
-                yield "/".join(path)
-            stack.append(path)
-            if len(stack) > _MAX_NESTED:
-                return
-            is_value = False
-        elif token in (b"}", b"]"):
-            if is_value:  # a number, literal or invalid value
-                yield "/".join((*stack[-1], key))
-            if len(stack) > 1:
-                stack.pop()
-            is_value = False
-        else:
-            text = token[1:-1].decode("utf-8", "replace") if len(token) <= _LONGEST else ""
-            if is_value and head[match.end() : match.end() + 8].lstrip()[:1] != b":":
-                full_path = "/".join((*stack[-1], key))
-                if len(stack[-1]) < _MAX_LEVELS:
-                    yield full_path
-                    yield f"{full_path}={text}"
-                is_value = False
-            else:
-                if is_value and len(stack[-1]) < _MAX_LEVELS:
-                    yield "/".join((*stack[-1], key))
-                word, is_value = ("" if "/" in text or "=" in text else text), False
+def unrecognized(head: bytes) -> str:
+    """Return why a file without a detected format cannot be imported: an unsupported tool, or the nearest format."""
+    start = head.lstrip()
+    paths = key_paths(start) if start[:1] in (b"{", b"[") else frozenset()
+    for name, keys in _UNSUPPORTED.items():
+        if keys <= paths:
+            return f"{name} is not supported"
+    names = ", ".join(row.name for row in FORMATS.values() if row.can_import)
+    nearest = max(
+        (
+            (len(keys & paths) / len(keys), row.name)
+            for row in FORMATS.values()
+            for keys in row.key_sets
+        ),
+        default=(0.0, ""),
+    )
+    guess = f"; nearest: {nearest[1]}" if nearest[0] >= _NEAREST_SHARE else ""
+    return f"format not recognized{guess}; known formats: {names}. Set one with --format"
+
+
+def _native_format(paths: frozenset[str], start: bytes) -> str:
+    """Return ``jsonl`` or ``json`` for a file written by omniagent; empty for any other."""
+    if f"format={SESSION_FORMAT}" in paths:
+        first, _, _ = start.partition(b"\n")
+        line = key_paths(first)
+        return (
+            "jsonl" if start[:1] == b"{" and "format" in line and "messages" not in line else "json"
+        )
+    return (
+        "json" if {"format=omniagent-export", f"sessions/format={SESSION_FORMAT}"} & paths else ""
+    )

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from omniagent_cli.errors import FormatError, UsageError
-from omniagent_cli.formats import detect_format, open_importer
+from omniagent_cli.formats import open_importer
 from omniagent_cli.formats.byte_source import ByteSource
+from omniagent_cli.formats.detection import detect_format, unrecognized
 from omniagent_cli.formats.input_sources import Progress, files_under, open_file, size_of, sources
 from omniagent_cli.formats.report import ImportReport, Outcome
 from omniagent_cli.formats.session_importer import CONFLICTS, SessionImporter
-from omniagent_cli.formats.types import Importer, Problem, problem
+from omniagent_cli.formats.types import Importer, Omission, Problem, problem
 from omniagent_cli.models import check_session_id
 from omniagent_cli.stores import SessionStore
 
@@ -220,7 +221,9 @@ class _ImportRun:
                 known += 1
             if self.report.stopped:
                 return self.report
-        if not known:
+        if known:
+            self.report.left_out.update({"unrecognized file": len(unknown)} if unknown else {})
+        else:
             for unrecognized in unknown[:1] or ([] if self.report.problem_count else [_NO_FILES]):
                 self.report.add_problem(unrecognized)
         return self.report
@@ -232,14 +235,16 @@ class _ImportRun:
             return "empty file"
         name = self._options.format_name
         if name == "auto":
-            name = detect_format(head, source.name)
+            name = detect_format(head)
         if not name:
-            return "unrecognized format; set it with --format"
+            return unrecognized(head)
         self.report.format_name = self.report.format_name or name
         reader: Importer = open_importer(name, branches=self._options.branches)
         for item in reader.read(source):
             if isinstance(item, Problem):
                 self.report.add_problem(item)
+            elif isinstance(item, Omission):
+                self.report.left_out[item.kind] += 1
             else:
                 self._importer.import_session(item)
             if self.report.stopped:

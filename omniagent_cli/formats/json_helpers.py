@@ -7,7 +7,7 @@ from typing import Any
 
 from omniagent_cli.formats.byte_source import MAX_RECORD_BYTES, ByteSource
 from omniagent_cli.formats.json_stream import BadDocument, BadValue, JsonReader, parse
-from omniagent_cli.formats.types import IncomingSession, MessageEntry, Problem, problem
+from omniagent_cli.formats.types import IncomingSession, MessageEntry, Problem, ReaderItem, problem
 
 
 def is_json_lines(head: bytes) -> bool:
@@ -47,10 +47,10 @@ def read_member(reader: JsonReader, key: str, fields: dict[str, Any]) -> Iterato
 
 def read_documents(
     source: ByteSource,
-    read: Callable[[JsonReader], Iterator[IncomingSession | Problem]],
+    read: Callable[[JsonReader], Iterator[ReaderItem]],
     *,
     by_line: bool,
-) -> Iterator[IncomingSession | Problem]:
+) -> Iterator[ReaderItem]:
     """Yield the sessions of a file that holds one document, or one on each line.
 
     Args:
@@ -69,7 +69,7 @@ def read_documents(
             reader.abandon()
 
 
-def with_problems(incoming: IncomingSession) -> Iterator[IncomingSession | Problem]:
+def with_problems(incoming: IncomingSession) -> Iterator[ReaderItem]:
     """Yield a session, then the problems among its entries that the consumer did not read."""
     yield incoming
     yield from (entry for entry in incoming.entries if isinstance(entry, Problem))

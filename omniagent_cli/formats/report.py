@@ -37,6 +37,7 @@ class ImportReport:
         problems: unreadable records, at most `MAX_REPORTED`.
         problem_count: total number of problems.
         messages: total number of imported messages.
+        left_out: number of omissions by kind; those of sessions with nothing new are not counted.
         stopped: the import ended early: a conflict with ``fail``, or a problem with ``strict``.
     """
 
@@ -46,6 +47,7 @@ class ImportReport:
     counts: Counter[str] = field(default_factory=Counter)
     problem_count: int = 0
     messages: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
     stopped: bool = False
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -14,7 +15,13 @@ from omniagent_cli.errors import (
 from omniagent_cli.formats.comparison import Comparison, ComparisonResult, stored_digest
 from omniagent_cli.formats.report import ImportReport, Outcome
 from omniagent_cli.formats.staging import Staging
-from omniagent_cli.formats.types import IncomingSession, MessageEntry, Problem, problem
+from omniagent_cli.formats.types import (
+    IncomingSession,
+    MessageEntry,
+    Omission,
+    Problem,
+    problem,
+)
 from omniagent_cli.formats.validation import MessageValidator, parse_session
 from omniagent_cli.json_format import parse_time
 from omniagent_cli.models import MAX_ID_BYTES, Message, Session, check_session_id
@@ -22,6 +29,9 @@ from omniagent_cli.stores import SessionStore
 
 CONFLICTS = ("skip", "rename", "merge", "replace", "fail")
 """Rules for a session that exists with other content."""
+
+NOTHING_NEW = "nothing new"
+"""Reason of a skipped session that is stored completely."""
 
 _LOCAL_KEYS = frozenset({"id", "uid", "revision", "expires_at", "message_count", "messages"})
 """Header keys that are ignored when two sessions are compared."""
@@ -46,6 +56,7 @@ class SessionImporter:
         self._on_conflict = on_conflict
         self._dry_run = dry_run
         self._first_difference = ""
+        self._left_out: Counter[str] = Counter()
 
     def import_session(self, incoming: IncomingSession) -> None:
         """Import one session and report the outcome; its entries are consumed."""
@@ -58,10 +69,13 @@ class SessionImporter:
             outcome = self._import_branch(branch, outcome)
         if outcome is not None:
             self._report.add(outcome)
+            if outcome.reason != NOTHING_NEW:
+                self._report.left_out.update(self._left_out)
             self._report.stopped |= outcome.action == "refused" and self._on_conflict == "fail"
 
     def _try_import(self, incoming: IncomingSession) -> Outcome | None:
         self._first_difference = ""
+        self._left_out.clear()
         staging = Staging(self._store, dry_run=self._dry_run)
         try:
             return self._import(incoming, staging)
@@ -153,7 +167,9 @@ class SessionImporter:
     ) -> Iterator[tuple[Message, bytes]]:
         """Yield valid messages, report problems, and pass other records to the staging."""
         for entry in incoming.entries:
-            if isinstance(entry, Problem):
+            if isinstance(entry, Omission):
+                self._left_out[entry.kind] += 1
+            elif isinstance(entry, Problem):
                 validator.skip()
                 self._report.add_problem(entry)
             elif isinstance(entry, MessageEntry):
@@ -234,7 +250,7 @@ class SessionImporter:
         if self._revision(session_id) is None:
             return session_id
         if stored_digest(self._store, session_id, limit=chain.count) == (chain.hex(), chain.count):
-            return Outcome(session_id, "skipped", reason="nothing new")
+            return Outcome(session_id, "skipped", reason=NOTHING_NEW)
         reason = "a session with this id has other messages"
         return Outcome(session_id, "refused", reason=reason)
 
@@ -272,7 +288,7 @@ class SessionImporter:
             return None
         chain = (validator.chain.hex(), validator.chain.count)
         if self._is_identical(session, incoming, chain):
-            return Outcome(session_id, "skipped", reason="nothing new")
+            return Outcome(session_id, "skipped", reason=NOTHING_NEW)
         if self._on_conflict == "fail":
             reason = "a session with this id has other content"
             return Outcome(session_id, "refused", reason=reason)
@@ -291,7 +307,7 @@ class SessionImporter:
             session.id = _numbered(wanted, number)
             number += 1
             if self._is_identical(session, incoming, chain):
-                return Outcome(session.id, "skipped", reason="nothing new")
+                return Outcome(session.id, "skipped", reason=NOTHING_NEW)
         staging.publish(session, auto_title=not incoming.is_native)
         return Outcome(session.id, "renamed", chain[1], reason=f"{wanted!r} is another session")
 
@@ -327,7 +343,7 @@ def _merge_outcome(session_id: str, found: ComparisonResult, *, forced: bool) ->
         )
         return Outcome(session_id, "refused", reason=f"{what}; choose a rule with --on-conflict")
     if not found.tail:
-        return Outcome(session_id, "skipped", reason="nothing new")
+        return Outcome(session_id, "skipped", reason=NOTHING_NEW)
     if found.stored_after and not forced:
         reason = (
             "both have new messages after the last common one; choose a rule with --on-conflict"

@@ -41,7 +41,17 @@ class RecordEntry(NamedTuple):
     value: Any
 
 
-Entry = MessageEntry | RecordEntry | Problem
+class Omission(NamedTuple):
+    """Something in the input that is left out on purpose, such as ``hidden system message``; only counted.
+
+    Attributes:
+        kind: singular noun phrase; the plural is formed with an s.
+    """
+
+    kind: str
+
+
+Entry = MessageEntry | RecordEntry | Problem | Omission
 
 
 @dataclass(slots=True)
@@ -67,6 +77,10 @@ class IncomingSession:
     reread: Callable[[], Iterator[Entry]] | None = None
     branch_of: str = ""
     as_branch: Callable[[str], IncomingSession] | None = None
+
+
+ReaderItem = IncomingSession | Problem | Omission
+"""Anything a reader yields."""
 
 
 @dataclass(slots=True)
@@ -116,8 +130,8 @@ class Exporter(Protocol):
 class Importer(Protocol):
     """Reader of one format."""
 
-    def read(self, source: ByteSource) -> Iterator[IncomingSession | Problem]:
-        """Yield the sessions and problems of a file in file order."""
+    def read(self, source: ByteSource) -> Iterator[ReaderItem]:
+        """Yield the sessions, problems and omissions of a file in file order."""
         ...
 
 

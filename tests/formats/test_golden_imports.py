@@ -11,7 +11,8 @@ import pytest
 from conversations import exported, imported
 from golden_inputs import FORMAT_OF, GOLDEN, placed
 
-from omniagent_cli.formats import FORMATS, detect_format
+from omniagent_cli.formats import FORMATS
+from omniagent_cli.formats.detection import detect_format
 from omniagent_cli.formats.importer import import_path
 from omniagent_cli.stores import open_store
 
@@ -60,8 +61,8 @@ def test_what_comes_of_a_golden_file(name, tmp_path, utc) -> None:
 def test_a_file_is_recognised_by_its_content(name, called, tmp_path) -> None:
     """Detection does not depend on the file name or the size of the head."""
     head = placed(name, tmp_path).read_bytes()[: 1 << 16]
-    assert detect_format(head, called) == FORMAT_OF[name]
-    assert detect_format(b"\n \n" + head, called) == FORMAT_OF[name] or FORMAT_OF[name] == "llm"
+    assert detect_format(head) == FORMAT_OF[name]
+    assert detect_format(b"\n \n" + head) == FORMAT_OF[name] or FORMAT_OF[name] == "llm"
 
 
 @pytest.mark.parametrize("name", [n for n in FORMAT_OF if not n.endswith((".sql", ".yaml"))])
@@ -72,7 +73,7 @@ def test_what_a_file_quotes_does_not_make_it_another_format(name, quoted, tmp_pa
     data = placed(name, tmp_path).read_text()
     words = next(w for w in ("What is it?", "Hi", "Where is Oslo?", "Write a poem", "2+3?", "x.txt?", "both files", "list the files", "Weather?") if w in data)  # fmt: skip
     mixed = data.replace(words, json.dumps(text)[1:-1])
-    assert detect_format(mixed.encode()[: 1 << 16], "x") == FORMAT_OF[name]
+    assert detect_format(mixed.encode()[: 1 << 16]) == FORMAT_OF[name]
 
 
 @pytest.mark.parametrize("name", FORMAT_OF)

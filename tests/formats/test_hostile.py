@@ -10,7 +10,7 @@ from conversations import RICH, exported, imported, message_record, rich_store, 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omniagent_cli.formats import detect_format
+from omniagent_cli.formats.detection import detect_format
 from omniagent_cli.stores import open_store
 
 HEADER = b'{"format":"omniagent-session","version":1,"id":"s"}\n'
@@ -304,5 +304,5 @@ def test_recognition_goes_by_content():
     """The file name does not determine the format."""
     with rich_store() as rich:
         for name in ("jsonl", "json", "openai"):
-            assert detect_format(exported(rich, RICH, name)[:4000], "x.txt") == name
-    assert detect_format(b"# Title\n", "x.json") == ""
+            assert detect_format(exported(rich, RICH, name)[:4000]) == name
+    assert detect_format(b"# Title\n") == ""

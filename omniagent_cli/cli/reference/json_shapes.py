@@ -70,6 +70,7 @@ _IMPORTED = {
     "skipped": "integer: sessions already present",
     "refused": "integer: sessions that conflict",
     "messages": "integer: messages imported, or to be imported",
+    "left_out": {"*": "integer: records left out on purpose, by kind"},
     "sessions": [{"id": "text", "action": "text", "messages": "integer", "reason": "text"}],
     "problems": [{"place": "text", "problem": "text"}],
 }

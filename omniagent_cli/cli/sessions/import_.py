@@ -166,6 +166,9 @@ def _print_report(context: Context, report: ImportReport, *, dry_run: bool) -> N
         else:
             terminal.detail(line)
     terminal.note(_summary(report, dry_run=dry_run))
+    if report.left_out:
+        kinds = (counted(number, kind) for kind, number in sorted(report.left_out.items()))
+        terminal.note(f"Left out: {', '.join(kinds)}")
 
 
 def _summary(report: ImportReport, *, dry_run: bool) -> str:
@@ -193,6 +196,7 @@ def _report_record(name: str, report: ImportReport) -> dict[str, Any]:
         "skipped": report.skipped,
         "refused": report.refused,
         "messages": report.messages,
+        "left_out": dict(sorted(report.left_out.items())),
         "sessions": [
             {
                 "id": outcome.session_id,

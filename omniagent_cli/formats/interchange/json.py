@@ -17,6 +17,7 @@ from omniagent_cli.formats.types import (
     MessageEntry,
     OutgoingSession,
     Problem,
+    ReaderItem,
     RecordEntry,
     problem,
 )
@@ -45,7 +46,7 @@ class JsonDocument:
             yield b"}"
         yield b"\n]}\n"
 
-    def read(self, source: ByteSource) -> Iterator[IncomingSession | Problem]:
+    def read(self, source: ByteSource) -> Iterator[ReaderItem]:
         """Yield the sessions of one document, or of several in a row."""
         reader = JsonReader(source)
         try:
@@ -63,7 +64,7 @@ def _array(values: Iterable[Any]) -> Iterator[bytes]:
     yield b"]"
 
 
-def _document(reader: JsonReader) -> Iterator[IncomingSession | Problem]:
+def _document(reader: JsonReader) -> Iterator[ReaderItem]:
     """Read one document: an export, or a single session."""
     location = reader.location
     object_reader = _ObjectReader(reader, location)
@@ -95,7 +96,7 @@ def _export_error(header: dict[str, Any]) -> str | None:
     return None
 
 
-def _sessions(reader: JsonReader) -> Iterator[IncomingSession | Problem]:
+def _sessions(reader: JsonReader) -> Iterator[ReaderItem]:
     for _ in reader.array():
         first, location = reader.peek(), reader.location
         if first != "{":
@@ -133,7 +134,7 @@ class _ObjectReader:
             self.read_header(key)
         return None
 
-    def session(self, key: str | None) -> Iterator[IncomingSession | Problem]:
+    def session(self, key: str | None) -> Iterator[ReaderItem]:
         """Yield the object as a session; `key` is the list at the reader's position."""
         self.is_session = True
         incoming = IncomingSession(self._location, self.header, iter(()), is_native=True)

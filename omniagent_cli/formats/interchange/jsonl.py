@@ -14,6 +14,7 @@ from omniagent_cli.formats.types import (
     MessageEntry,
     OutgoingSession,
     Problem,
+    ReaderItem,
     RecordEntry,
     problem,
 )
@@ -41,7 +42,7 @@ class JsonLines:
             for record in session.records:
                 yield dump(record_object(*record)) + b"\n"
 
-    def read(self, source: ByteSource) -> Iterator[IncomingSession | Problem]:
+    def read(self, source: ByteSource) -> Iterator[ReaderItem]:
         """Yield a session for each header line."""
         reader = _LineReader(source)
         for location, value in reader:

@@ -25,6 +25,7 @@ from omniagent_cli.formats.types import (
     MessageEntry,
     OutgoingSession,
     Problem,
+    ReaderItem,
     RecordEntry,
     problem,
 )
@@ -48,12 +49,12 @@ class ChatCompletions:
                 separator = b","
             yield b"]}\n" if separator == b"," else separator + b"]}\n"
 
-    def read(self, source: ByteSource) -> Iterator[IncomingSession | Problem]:
+    def read(self, source: ByteSource) -> Iterator[ReaderItem]:
         """Yield one session per conversation, without ids."""
         return read_documents(source, _conversation, by_line=is_json_lines(source.head()))
 
 
-def _conversation(reader: JsonReader) -> Iterator[IncomingSession | Problem]:
+def _conversation(reader: JsonReader) -> Iterator[ReaderItem]:
     first, location = reader.peek(), reader.location
     incoming = IncomingSession(location, {}, iter(()))
     entries: Iterable[Entry] | None = None

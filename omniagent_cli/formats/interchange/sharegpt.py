@@ -36,6 +36,7 @@ from omniagent_cli.formats.types import (
     MessageEntry,
     OutgoingSession,
     Problem,
+    ReaderItem,
     problem,
 )
 from omniagent_cli.json_format import dump
@@ -75,14 +76,14 @@ class ShareGpt:
             before = b",\n"
         yield b"[]\n" if before == b"[\n" else b"\n]\n"
 
-    def read(self, source: ByteSource) -> Iterator[IncomingSession | Problem]:
+    def read(self, source: ByteSource) -> Iterator[ReaderItem]:
         """Yield one session per conversation; a missing id is derived from the content."""
         head = source.head()
         by_line = head.lstrip()[:1] == b"{" and is_json_lines(head)
         return read_documents(source, _document, by_line=by_line)
 
 
-def _document(reader: JsonReader) -> Iterator[IncomingSession | Problem]:
+def _document(reader: JsonReader) -> Iterator[ReaderItem]:
     if reader.peek() != "[":
         yield from _conversation(reader)
         return
@@ -90,7 +91,7 @@ def _document(reader: JsonReader) -> Iterator[IncomingSession | Problem]:
         yield from _conversation(reader)
 
 
-def _conversation(reader: JsonReader) -> Iterator[IncomingSession | Problem]:
+def _conversation(reader: JsonReader) -> Iterator[ReaderItem]:
     first, location = reader.peek(), reader.location
     if first != "{":
         reader.skip()

@@ -12,7 +12,7 @@ from omniagent_cli.formats.json_helpers import read_member
 from omniagent_cli.formats.json_stream import BadDocument, JsonReader
 from omniagent_cli.formats.readers.message_tree import MessageTree, session_threads
 from omniagent_cli.formats.readers.records import text_of
-from omniagent_cli.formats.types import IncomingSession, Problem, problem
+from omniagent_cli.formats.types import Problem, ReaderItem, problem
 
 
 class AccountExport(ABC):
@@ -33,7 +33,7 @@ class AccountExport(ABC):
     def __init__(self, *, branches: bool = False) -> None:
         self._branches = branches
 
-    def read(self, source: ByteSource) -> Iterator[IncomingSession | Problem]:
+    def read(self, source: ByteSource) -> Iterator[ReaderItem]:
         """Yield the visible thread of each conversation, and its other threads if branches are imported."""
         reader = JsonReader(source)
         try:
@@ -45,7 +45,7 @@ class AccountExport(ABC):
         except BadDocument as error:
             yield Problem(error.location, error.message)
 
-    def _conversation(self, reader: JsonReader) -> Iterator[IncomingSession | Problem]:
+    def _conversation(self, reader: JsonReader) -> Iterator[ReaderItem]:
         first, location = reader.peek(), reader.location
         if first != "{":
             reader.skip()
@@ -70,7 +70,7 @@ class AccountExport(ABC):
 
     def _threads(
         self, fields: dict[str, Any], tree: MessageTree, location: str
-    ) -> Iterator[IncomingSession | Problem]:
+    ) -> Iterator[ReaderItem]:
         source_id = next(filter(None, (text_of(fields.get(key)) for key in self.id_keys)), "")
         if not source_id:
             yield problem(location, "conversation has no id; skipped")

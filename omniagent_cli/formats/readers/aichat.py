@@ -31,7 +31,7 @@ from omniagent_cli.formats.readers.records import (
     text_of,
     tool_call,
 )
-from omniagent_cli.formats.types import IncomingSession, Problem, problem
+from omniagent_cli.formats.types import ReaderItem, problem
 from omniagent_cli.json_format import MAX_DEPTH
 
 _AUTONAME = re.compile(r"(\d{8}T\d{6})-(.*)")
@@ -49,7 +49,7 @@ class _Unsupported(ValueError):
 class Aichat:
     """Reader of one session per file."""
 
-    def read(self, source: ByteSource) -> Iterator[IncomingSession | Problem]:
+    def read(self, source: ByteSource) -> Iterator[ReaderItem]:
         """Yield the session, with the originals instead of their summary."""
         import yaml
 
@@ -134,7 +134,7 @@ class _SessionBuilder:
         if not url.startswith("data:"):
             return
         for node_id in dict.fromkeys(self._image_nodes.get(name, ())):
-            entries = list(self.tree.entries([self.tree.number_of(node_id)]))
+            entries = list(self.tree.messages([self.tree.number_of(node_id)]))
             for part in (part for entry in entries for part in objects_of(entry.record["content"])):
                 if object_of(part.get("image_url")).get("url") == name:
                     part["image_url"]["url"] = url

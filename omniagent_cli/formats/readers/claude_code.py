@@ -30,7 +30,7 @@ from omniagent_cli.formats.readers.records import (
     tool_call,
     usage_of,
 )
-from omniagent_cli.formats.types import IncomingSession, MessageEntry, Problem, problem
+from omniagent_cli.formats.types import MessageEntry, Problem, ReaderItem, problem
 from omniagent_cli.json_format import dump
 
 _INJECTED = re.compile(
@@ -54,7 +54,7 @@ class ClaudeCode:
     def __init__(self, *, branches: bool = False) -> None:
         self._branches = branches
 
-    def read(self, source: ByteSource) -> Iterator[IncomingSession | Problem]:
+    def read(self, source: ByteSource) -> Iterator[ReaderItem]:
         """Yield the thread that was continued last, and the others if branches are imported."""
         numbers = _Transcript()
         with numbers.tree:
@@ -68,9 +68,7 @@ class ClaudeCode:
                     yield problem(entry.location, error)
             yield from self._threads(numbers, source)
 
-    def _threads(
-        self, numbers: _Transcript, source: ByteSource
-    ) -> Iterator[IncomingSession | Problem]:
+    def _threads(self, numbers: _Transcript, source: ByteSource) -> Iterator[ReaderItem]:
         source_id = numbers.session_id or Path(source.name).name.removesuffix(".jsonl")
 
         def header(branch: str) -> dict[str, Any]:

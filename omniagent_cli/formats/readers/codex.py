@@ -35,7 +35,7 @@ from omniagent_cli.formats.readers.records import (
     tool_output,
     usage_of,
 )
-from omniagent_cli.formats.types import IncomingSession, MessageEntry, Problem, problem
+from omniagent_cli.formats.types import MessageEntry, Problem, ReaderItem, problem
 
 _INJECTED = re.compile(
     r"\s*(?:# AGENTS\.md instructions\b|<(environment_context|user_instructions|INSTRUCTIONS|turn_aborted|skills?"
@@ -66,7 +66,7 @@ class Codex:
     def __init__(self, *, branches: bool = False) -> None:
         self._branches = branches
 
-    def read(self, source: ByteSource) -> Iterator[IncomingSession | Problem]:
+    def read(self, source: ByteSource) -> Iterator[ReaderItem]:
         """Yield the session at its end; rolled-back turns are another thread of it.
 
         Sessions of sub-agents are skipped.
@@ -84,9 +84,7 @@ class Codex:
             if not rollout.is_subagent:
                 yield from self._threads(rollout, source)
 
-    def _threads(
-        self, rollout: _Rollout, source: ByteSource
-    ) -> Iterator[IncomingSession | Problem]:
+    def _threads(self, rollout: _Rollout, source: ByteSource) -> Iterator[ReaderItem]:
         meta = rollout.meta
         named = _ID.search(Path(source.name).name)
         source_id = text_of(meta.get("id")) or (named.group() if named else Path(source.name).name)

@@ -36,7 +36,7 @@ from omniagent_cli.formats.readers.records import (
     tool_call,
     usage_of,
 )
-from omniagent_cli.formats.types import IncomingSession, MessageEntry, Problem, problem
+from omniagent_cli.formats.types import MessageEntry, Problem, ReaderItem, problem
 
 _LIST = re.compile(rb'"(?:messages|history)"\s*:\s*\[')
 _ROLES = {"user": "user", "model": "assistant", "gemini": "assistant"}
@@ -62,7 +62,7 @@ class Gemini:
     def __init__(self, *, branches: bool = False) -> None:
         self._branches = branches
 
-    def read(self, source: ByteSource) -> Iterator[IncomingSession | Problem]:
+    def read(self, source: ByteSource) -> Iterator[ReaderItem]:
         """Yield the session at its end; rewound messages are another thread of it."""
         chat = _Chat()
         with chat.tree:
@@ -79,7 +79,7 @@ class Gemini:
             if chat.fields.get("kind") != "subagent":
                 yield from self._threads(chat, source)
 
-    def _threads(self, chat: _Chat, source: ByteSource) -> Iterator[IncomingSession | Problem]:
+    def _threads(self, chat: _Chat, source: ByteSource) -> Iterator[ReaderItem]:
         name = Path(source.name).name
         name = name.removesuffix(".jsonl").removesuffix(".json")
         source_id = text_of(chat.fields.get("sessionId")) or name

@@ -26,7 +26,13 @@ from omniagent_cli.formats.readers.records import (
     text_of,
     tool_call,
 )
-from omniagent_cli.formats.types import Entry, IncomingSession, MessageEntry, Problem, problem
+from omniagent_cli.formats.types import (
+    Entry,
+    IncomingSession,
+    MessageEntry,
+    ReaderItem,
+    problem,
+)
 
 _OLDER = frozenset({"responses"})
 _NEWER = frozenset({"threads", "turns", "messages", "parts"})
@@ -36,7 +42,7 @@ _ROLES = frozenset({"system", "user", "assistant"})
 class Llm:
     """Reader of all conversations of a log."""
 
-    def read(self, source: ByteSource) -> Iterator[IncomingSession | Problem]:
+    def read(self, source: ByteSource) -> Iterator[ReaderItem]:
         """Yield the conversations, those of the older schema first."""
         with open_log(source) as log:
             try:

@@ -14,7 +14,14 @@ from typing import Any, Self
 
 from omniagent_cli.formats.readers.message_sequence import MessageSequence
 from omniagent_cli.formats.readers.node_store import MemoryNodeStore, Node, NodeStore
-from omniagent_cli.formats.types import Entry, IncomingSession, MessageEntry, Problem
+from omniagent_cli.formats.readers.records import LEFT_OUT_KEY
+from omniagent_cli.formats.types import (
+    Entry,
+    IncomingSession,
+    MessageEntry,
+    Omission,
+    ReaderItem,
+)
 from omniagent_cli.json_format import dump
 
 _MAX_EXPECTED = 100_000
@@ -136,12 +143,17 @@ class MessageTree:
         """Return the id of a node."""
         return self._nodes.node(number).id
 
-    def entries(self, thread: Numbers) -> Iterator[MessageEntry]:
-        """Yield the messages of these nodes, in this order."""
+    def entries(self, thread: Numbers) -> Iterator[MessageEntry | Omission]:
+        """Yield the messages and omissions of these nodes, in this order."""
         for number in thread:
             node = self._nodes.node(number)
             for record in json.loads(node.data or b"[]"):
-                yield MessageEntry(node.location, record)
+                kind = record.get(LEFT_OUT_KEY)
+                yield Omission(kind) if kind else MessageEntry(node.location, record)
+
+    def messages(self, thread: Numbers) -> Iterator[MessageEntry]:
+        """Yield the messages of these nodes, in this order."""
+        return (entry for entry in self.entries(thread) if isinstance(entry, MessageEntry))
 
     def get_note(self, kind: str, name: str) -> str:
         """Return a note, or an empty string."""
@@ -165,7 +177,7 @@ def session_threads(
     *,
     branches: bool,
     complete: Callable[[array[int]], array[int]] | None = None,
-) -> Iterator[IncomingSession | Problem]:
+) -> Iterator[ReaderItem]:
     """Yield the thread that ends at a leaf as a session, then each other thread as its own session.
 
     Another thread is identified by its first message that no earlier thread contains; this message stays the same when
@@ -185,6 +197,8 @@ def session_threads(
         thread = complete(thread) if complete else thread
         first_new = next((number for number in thread if not yielded[number]), None)
         if first_new is None:
+            if end == leaf:
+                yield Omission("empty conversation")
             continue
         yield _to_session(
             tree, thread, location, header, "" if end == leaf else _first_id(tree, first_new)
@@ -200,8 +214,8 @@ def _leaf_ids(tree: MessageTree, leaf: str | None, *, branches: bool) -> Iterato
 
 
 def _first_id(tree: MessageTree, number: int) -> str:
-    first = next(tree.entries([number])).record
-    return first.get("id") or tree.id_of(number)
+    first = next(tree.messages([number]), None)
+    return (first and first.record.get("id")) or tree.id_of(number)
 
 
 def _to_session(

@@ -15,6 +15,9 @@ _LATEST_SECONDS = 253402300799  # the end of the year 9999
 _MILLISECONDS_FROM = 1e11
 """Larger numbers are milliseconds: as seconds this would be the year 5138."""
 
+LEFT_OUT_KEY = "_left_out"
+"""Record key of an omission in a message tree; never imported."""
+
 _ID_TAIL = 16
 _ID_BYTES = 200
 _MESSAGE_ID_LENGTH = 512
@@ -190,6 +193,11 @@ def message(
         **keys,
     }
     return {"role": role, "content": content} | {k: v for k, v in fields.items() if v}
+
+
+def left_out(kind: str) -> dict[str, Any]:
+    """Return the record of something left out on purpose, see `types.Omission`; for a node of a message tree."""
+    return {LEFT_OUT_KEY: kind}
 
 
 def usage_of(counts: dict[str, Any], names: dict[str, str]) -> dict[str, int]:
