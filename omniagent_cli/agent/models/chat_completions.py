@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from omniagent_cli.agent.events import ModelSettings
-from omniagent_cli.agent.models.fallbacks import ServerFallbacks
 from omniagent_cli.agent.models.normalization import alternating
 from omniagent_cli.agent.models.request_body import chat_request_body
 from omniagent_cli.agent.models.stream_parser import ChatAnswer
@@ -17,7 +16,6 @@ from omniagent_cli.agent.models.streaming_engine import StreamingEngine
 class ChatCompletionsEngine(StreamingEngine):
     """One model that is called through Chat Completions."""
 
-    _fallbacks: ServerFallbacks
     path = "/chat/completions"
     protocol = "Chat Completions"
     after_finish_seconds = 2.0
@@ -26,10 +24,6 @@ class ChatCompletionsEngine(StreamingEngine):
         r"|not supported in the /?v1/chat/completions endpoint",
         re.IGNORECASE,
     )
-
-    def new_fallbacks(self) -> ServerFallbacks:
-        """Return an empty memory of rejected options."""
-        return ServerFallbacks(self.endpoint)
 
     def new_answer(self) -> ChatAnswer:
         """Return a parser for one answer."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
@@ -15,6 +13,7 @@ from omniagent_cli.agent.models.known_models import KnownModels
 from omniagent_cli.agent.models.model_listing import (
     LISTING_BYTES,
     USER_AGENT,
+    in_parallel,
     list_models,
     listed_models,
 )
@@ -280,24 +279,14 @@ def probe_local_servers(
     """
     addresses = _usual_addresses(environ) if candidates is None else candidates
     addresses = [(provider, url) for provider, url in addresses if is_loopback(url)]
-    found: dict[int, LocalServer] = {}
-    deadline = time.monotonic() + timeout_seconds
-
-    def ask(number: int, provider: Provider, url: str) -> None:
-        models = _request_models(url, timeout_seconds)
-        if models is not None:
-            found[number] = LocalServer(provider, url, models)
-
-    # Daemon threads: a server that sends its response slowly must delay neither the caller nor the exit.
-    threads = [
-        threading.Thread(target=ask, args=(number, *pair), daemon=True)
-        for number, pair in enumerate(addresses)
+    found = in_parallel(
+        lambda address: _request_models(address[1], timeout_seconds), addresses, timeout_seconds
+    )
+    return [
+        LocalServer(*addresses[number], models)
+        for number, models in sorted(found.items())
+        if models is not None
     ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
-    return [server for _, server in sorted(found.copy().items())]
 
 
 def _usual_addresses(environ: Mapping[str, str] | None) -> list[tuple[Provider, str]]:

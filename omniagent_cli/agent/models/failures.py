@@ -179,7 +179,7 @@ def _rejection_message(
     if status == 401:
         # The body is left out: some providers repeat the key in it.
         did = "rejected the API key" if endpoint.api_key else "requires an API key"
-        return f"{title} {did}; {endpoint.key_advice}"
+        return f"{title} {did}; {endpoint.provider.key_advice}"
     if status in (402, 429):
         return f"the {title} account has no credit left{tail}; see its billing page"
     if not model and status in (403, 404):

@@ -46,10 +46,7 @@ PLAIN_HEADERS = frozenset(
 
 
 def connection_failure(endpoint: Endpoint, error: BaseException, *, started: bool) -> Failure:
-    """Return the failure for a connection error; `started` is True once part of the answer has arrived."""
-    import httpx2
-    import openai
-
+    """Return the failure for a connection error of any library; `started` is True once part of the answer has arrived."""
     causes = [error, *_causes(error)]
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
         return untrusted_certificate(endpoint)
@@ -57,20 +54,40 @@ def connection_failure(endpoint: Endpoint, error: BaseException, *, started: boo
         return connection_closed(endpoint)
     if any(isinstance(cause, ssl.SSLError) for cause in causes):
         return tls_failure(endpoint)
-    if any(isinstance(cause, socket.gaierror) for cause in causes):
+    if any(
+        isinstance(cause, socket.gaierror) or _is_named(cause, "NameResolution") for cause in causes
+    ):
         return unknown_host(endpoint)
-    if refused := [cause for cause in causes if isinstance(cause, httpx2.ProxyError)]:
+    if refused := [cause for cause in causes if _is_named(cause, "Proxy")]:
         return proxy_refused(endpoint, str(refused[0]))
-    if isinstance(error, openai.APITimeoutError):
+    if any(_is_named(cause, "Timeout") for cause in causes):
         return unreachable(endpoint, "connection timed out")
     return unreachable(endpoint, "connection failed")
+
+
+def _is_named(error: BaseException, kind: str) -> bool:
+    """Return True if the class name of an error contains a word; each library has its own classes."""
+    return kind in type(error).__name__
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
     cause = error.__cause__ or error.__context__
     while cause is not None:
         yield cause
+        inner = getattr(cause, "reason", None)  # set by urllib3
+        if isinstance(inner, BaseException):
+            yield inner
         cause = cause.__cause__ or cause.__context__
+
+
+def check_api_key(endpoint: Endpoint) -> None:
+    """Raise `ModelRefused` if the API key has characters that a header cannot hold."""
+    if endpoint.api_key:
+        try:
+            check_key(endpoint.api_key)
+        except UsageError as error:
+            provider = endpoint.provider
+            raise ModelRefused(f"{provider.title}: {error}; {provider.key_advice}") from error
 
 
 def new_client(endpoint: Endpoint) -> openai.AsyncOpenAI:
@@ -85,14 +102,10 @@ def new_client(endpoint: Endpoint) -> openai.AsyncOpenAI:
     import openai
 
     if not endpoint.api_key and endpoint.needs_key:
-        raise ModelUnreachable(f"no API key for {endpoint.provider.title}; {endpoint.key_advice}")
-    if endpoint.api_key:
-        try:
-            check_key(endpoint.api_key)
-        except UsageError as error:
-            raise ModelRefused(
-                f"{endpoint.provider.title}: {error}; {endpoint.key_advice}"
-            ) from error
+        raise ModelUnreachable(
+            f"no API key for {endpoint.provider.title}; {endpoint.provider.key_advice}"
+        )
+    check_api_key(endpoint)
     timeout = openai.Timeout(None, connect=CONNECT_SECONDS)  # the engine applies timeouts per token
     http_client = http_client_for(
         endpoint,

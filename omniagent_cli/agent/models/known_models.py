@@ -11,9 +11,15 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from omniagent_cli.agent.models.model_listing import ListedModel, listing_url
-from omniagent_cli.agent.models.providers import ALIASES, PROVIDERS, RECALL, Provider
-from omniagent_cli.errors import ConfigError, UsageError
-from omniagent_cli.text.sanitize import one_line
+from omniagent_cli.agent.models.providers import (
+    ALIASES,
+    PROVIDERS,
+    RECALL,
+    Provider,
+    invalid_model,
+    quoted_model,
+)
+from omniagent_cli.errors import ConfigError
 
 CachedRow = tuple[str, str, str, str]
 """Model as ``provider:name``, time of the request (RFC 3339), base URL of the list, other fields as JSON."""
@@ -125,8 +131,8 @@ class KnownModels:
         if len(found) == 1:
             return found[0]
         if len(found) > 1:
-            raise _invalid(
-                f"several providers have the model {_quoted(name)}: {', '.join(found)}; choose one",
+            raise invalid_model(
+                f"several providers have the model {quoted_model(name)}: {', '.join(found)}; choose one",
                 origin,
             )
         if ":" in name:
@@ -139,7 +145,7 @@ class KnownModels:
             if meant
             else "write provider:name, for example openai:gpt-6.1-sol, or run `omniagent models list`"
         )
-        raise _invalid(f"unknown model {_quoted(name)}; {hint}", origin)
+        raise invalid_model(f"unknown model {quoted_model(name)}; {hint}", origin)
 
     def _preferring(self, name: str) -> list[str]:
         """Return ``provider:name`` of the providers without a known list whose preferences match a name."""
@@ -194,11 +200,3 @@ def _fields(text: str) -> Mapping[str, object]:
     except (ValueError, RecursionError):
         return {}
     return fields if isinstance(fields, dict) else {}
-
-
-def _quoted(text: str) -> str:
-    return f'"{one_line(text[:80])}"'
-
-
-def _invalid(message: str, origin: str) -> UsageError:
-    return ConfigError(f"{origin}: {message}") if origin else UsageError(message)

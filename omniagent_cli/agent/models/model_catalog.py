@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from omniagent_cli.agent.models.model_listing import ListedModel, list_entries
+from omniagent_cli.agent.models.model_listing import ListedModel, in_parallel, list_entries
 from omniagent_cli.agent.models.providers import Provider
 from omniagent_cli.errors import ModelUnreachable, OmniAgentError
 
@@ -45,21 +43,9 @@ def list_all(
     Returns:
         The result for each source, in their order.
     """
-    found: dict[int, ProviderModels] = {}
-    deadline = time.monotonic() + timeout_seconds
-
-    def ask(number: int, source: CatalogSource) -> None:
-        found[number] = _request(source, timeout_seconds)
-
-    # Daemon threads: a server that sends its response slowly must not delay the exit.
-    threads = [threading.Thread(target=ask, args=pair, daemon=True) for pair in enumerate(sources)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
-    answered = found.copy()
+    found = in_parallel(lambda source: _request(source, timeout_seconds), sources, timeout_seconds)
     return [
-        answered.get(number) or _timed_out(source, timeout_seconds)
+        found.get(number) or _timed_out(source, timeout_seconds)
         for number, source in enumerate(sources)
     ]
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from omniagent_cli.agent.models.failures import (
     malformed,
@@ -23,6 +25,9 @@ from omniagent_cli.agent.models.providers import (
     is_loopback,
     native_url_for,
 )
+
+S = TypeVar("S")
+T = TypeVar("T")
 
 LISTING_BYTES = 4_000_000
 USER_AGENT = "omniagent"
@@ -110,6 +115,25 @@ def list_entries(
         failure = untrusted_certificate(endpoint) if untrusted else None
         raise (failure or unreachable(endpoint, "no model list")).error from error
     return _listed(endpoint, body)
+
+
+def in_parallel(
+    request: Callable[[S], T], sources: Sequence[S], timeout_seconds: float
+) -> dict[int, T]:
+    """Run a request for each source in a thread; return the results by number that came in time."""
+    found: dict[int, T] = {}
+    deadline = time.monotonic() + timeout_seconds
+
+    def run(number: int, source: S) -> None:
+        found[number] = request(source)
+
+    # Daemon threads: a server that sends its response slowly must delay neither the caller nor the exit.
+    threads = [threading.Thread(target=run, args=pair, daemon=True) for pair in enumerate(sources)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return found.copy()
 
 
 def listing_url(provider: Provider, given: str | None, environ: Mapping[str, str]) -> str:

@@ -228,11 +228,6 @@ class Endpoint:
         """True if the provider rejects requests without a key: its own address on the internet."""
         return not self.provider.local and self.is_default_address
 
-    @property
-    def key_advice(self) -> str:
-        """The advice on setting a key, as the end of a sentence."""
-        return self.provider.key_advice
-
 
 def find_provider(name: str, *, origin: str = "") -> Provider:
     """Return a provider by name or alias, ignoring case.
@@ -243,7 +238,7 @@ def find_provider(name: str, *, origin: str = "") -> Provider:
     key = name.strip().lower()
     provider = PROVIDERS.get(ALIASES.get(key, key))
     if provider is None:
-        raise _invalid(f"unknown provider {_quoted(name)}{_closest(key)}", origin)
+        raise invalid_model(f"unknown provider {quoted_model(name)}{_closest(key)}", origin)
     return provider
 
 
@@ -263,10 +258,11 @@ def parse_model(text: str, *, origin: str = "") -> ModelName:
         advice = (
             f"write provider:name, for example openai:gpt-6.1-sol{_closest(provider_name.lower())}"
         )
-        raise _invalid(f"invalid model {_quoted(text)}; {advice}", origin)
+        raise invalid_model(f"invalid model {quoted_model(text)}; {advice}", origin)
     if not known and _looks_local(provider_name):
-        raise _invalid(
-            f"no provider in {_quoted(text)}; did you mean ollama:{one_line(text.strip())}?", origin
+        raise invalid_model(
+            f"no provider in {quoted_model(text)}; did you mean ollama:{one_line(text.strip())}?",
+            origin,
         )
     provider = find_provider(provider_name, origin=origin)
     return ModelName(provider, model.strip() or provider.default_model)
@@ -394,9 +390,11 @@ def _closest(name: str) -> str:
     return f"; must be one of {', '.join(PROVIDERS)}"
 
 
-def _quoted(text: str) -> str:
+def quoted_model(text: str) -> str:
+    """Return the name of a model in quotes, for a message."""
     return f"'{one_line(text.strip()[:80])}'"
 
 
-def _invalid(message: str, origin: str) -> UsageError:
+def invalid_model(message: str, origin: str) -> UsageError:
+    """Return the error for a model that was set at `origin`, which is empty for the command line."""
     return ConfigError(f"{origin}: {message}") if origin else UsageError(message)

@@ -6,16 +6,18 @@ differ in the ids and indexes they send, and in whether texts arrive as deltas, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from omniagent_cli.agent.context.cost import token_counts
 from omniagent_cli.agent.events import Finished, TextDelta, ThinkingDelta
 from omniagent_cli.agent.models import sse
 from omniagent_cli.agent.models.responses_input import ITEMS, REASONING_KEYS, SEPARATOR
+from omniagent_cli.agent.models.stream_parser import text_of, with_unique_ids
 from omniagent_cli.agent.models.text_stream import PairJoiner, ThinkTags
 from omniagent_cli.json_format import dump
-from omniagent_cli.models import ToolCall, new_uid
+from omniagent_cli.models import ToolCall
 
 Delta = TextDelta | ThinkingDelta
 
@@ -51,7 +53,7 @@ class _Item:
 
     @property
     def type(self) -> str:
-        return _text(self.raw.get("type"))
+        return text_of(self.raw.get("type"))
 
     @property
     def thought(self) -> str:
@@ -97,7 +99,7 @@ class ResponseAnswer:
             return
         if event.get("object") == "response":  # from a server that does not stream
             event = {"type": "response.completed", "response": event}
-        name = _text(event.get("type"))
+        name = text_of(event.get("type"))
         self.recognised = self.recognised or name.startswith("response.")
         head, _, tail = name.rpartition(".")
         if head in _PIECES and tail in ("delta", "done"):
@@ -130,7 +132,7 @@ class ResponseAnswer:
         return Finished(
             reason="tool_calls" if calls and self.reason == "stop" else self.reason,
             text="".join(self._text),
-            tool_calls=_with_unique_ids(calls),
+            tool_calls=with_unique_ids(calls),
             usage=normalized_usage(self._usage),
             model=self._model,
             extra={**extra, "provider": provider} if extra else {},
@@ -142,7 +144,7 @@ class ResponseAnswer:
         self._items.append(item)
         if isinstance(index := event.get("output_index"), int):
             self._at[index] = item
-        if key := _text(item.raw.get("id")):
+        if key := text_of(item.raw.get("id")):
             self._at[key] = item
         self.started = self.started or item.type == "function_call"
         return item
@@ -165,7 +167,7 @@ class ResponseAnswer:
         index = event.get("summary_index" if kind == "summary" else "content_index")
         index = index if isinstance(index, int) else 0
         if not whole:
-            yield from self._append(item, kind, index, _text(event.get("delta")))
+            yield from self._append(item, kind, index, text_of(event.get("delta")))
             return
         names = _WHOLE.get(kind, ("text",))
         text = next((event[name] for name in names if isinstance(event.get(name), str)), "")
@@ -231,7 +233,7 @@ class ResponseAnswer:
             parts = raw.get("content" if kind == "text" else kind)
             for index, part in enumerate(parts if isinstance(parts, list) else ()):
                 if isinstance(part, dict):
-                    text = _text(part.get("text")) or _text(part.get("refusal"))
+                    text = text_of(part.get("text")) or text_of(part.get("refusal"))
                     yield from self._missing(item, kind, index, text)
         arguments = raw.get("arguments")
         if arguments is not None:
@@ -240,7 +242,7 @@ class ResponseAnswer:
             yield from self._missing(item, "arguments", 0, text)
 
     def _response(self, response: Mapping[str, Any], *, ended: bool) -> Iterator[Delta]:
-        self._model = _text(response.get("model")) or self._model
+        self._model = text_of(response.get("model")) or self._model
         if isinstance(response.get("usage"), dict):
             self._usage = response["usage"]
         if not ended:
@@ -251,7 +253,7 @@ class ResponseAnswer:
             if isinstance(raw, dict):
                 yield from self._complete(self._item_of(event), raw)
         details = response.get("incomplete_details")
-        reason = _text(details.get("reason")) if isinstance(details, dict) else ""
+        reason = text_of(details.get("reason")) if isinstance(details, dict) else ""
         status = response.get("status")
         self.reason = _REASONS.get(reason, reason) or (
             "incomplete" if status == "incomplete" else "stop"
@@ -259,24 +261,11 @@ class ResponseAnswer:
         yield from self._flush()
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
-
-
 def _call(item: _Item) -> ToolCall | None:
-    name = _text(item.raw.get("name"))
-    call_id = _text(item.raw.get("call_id")) or _text(item.raw.get("id"))
+    name = text_of(item.raw.get("name"))
+    call_id = text_of(item.raw.get("call_id")) or text_of(item.raw.get("id"))
     function = {"name": name, "arguments": item.arguments}
     return {"id": call_id, "type": "function", "function": function} if name else None
-
-
-def _with_unique_ids(calls: Sequence[ToolCall]) -> tuple[ToolCall, ...]:
-    taken = {""}
-    for call in calls:
-        if call["id"] in taken:
-            call["id"] = f"call_{new_uid()}"
-        taken.add(call["id"])
-    return tuple(calls)
 
 
 def _sendable(raw: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -299,8 +288,4 @@ def normalized_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
     for name, (group, key) in details.items():
         counts = usage.get(group)
         found[name] = counts.get(key) if isinstance(counts, dict) else None
-    return {name: count for name, count in found.items() if _is_count(count)}
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return token_counts(found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from omniagent_cli.agent.context.cost import token_counts
 from omniagent_cli.agent.events import Finished, TextDelta, ThinkingDelta
 from omniagent_cli.agent.models import sse
 from omniagent_cli.agent.models.text_stream import PairJoiner, ThinkTags, joined
@@ -113,10 +114,10 @@ class ChatAnswer:
         details = delta.get("reasoning_details")
         told = _add_details(self._details, details) if isinstance(details, list) else ""
         # Several servers send the same thinking under more than one name.
-        thinking = _text_of(delta.get("reasoning_content")) or _text_of(delta.get("reasoning"))
+        thinking = text_of(delta.get("reasoning_content")) or text_of(delta.get("reasoning"))
         if thinking := thinking or told or inline:
             yield from self._add(self._thinking_pairs.feed(thinking), "")
-        if text := self._text_pairs.feed(text or _text_of(delta.get("refusal"))):
+        if text := self._text_pairs.feed(text or text_of(delta.get("refusal"))):
             for thinking, shown in self._tags.feed(text):
                 yield from self._add(thinking, shown)
         calls = delta.get("tool_calls")
@@ -169,7 +170,7 @@ def _add_details(known: list[dict[str, Any]], pieces: Sequence[Any]) -> str:
     for piece in pieces:
         if not isinstance(piece, dict):
             continue
-        said += _text_of(piece.get("text")) or _text_of(piece.get("summary"))
+        said += text_of(piece.get("text")) or text_of(piece.get("summary"))
         last = known[-1] if known else {}
         if not last or any(last.get(key) != piece.get(key) for key in ("type", "index")):
             known.append(dict(piece))
@@ -209,14 +210,10 @@ class _Calls:
 
     def finished(self) -> tuple[ToolCall, ...]:
         """Return the calls that have a name, each with arguments and a unique id."""
-        calls = tuple(call for call in self._calls if call["function"]["name"])
-        taken = {""}
+        calls = [call for call in self._calls if call["function"]["name"]]
         for call in calls:
-            if call["id"] in taken:
-                call["id"] = f"call_{new_uid()}"
-            taken.add(call["id"])
             call["function"]["arguments"] = joined(call["function"]["arguments"]) or "{}"
-        return calls
+        return with_unique_ids(calls)
 
     def __bool__(self) -> bool:
         return bool(self._calls)
@@ -224,7 +221,7 @@ class _Calls:
     def _call_of(self, piece: Mapping[str, Any], function: Mapping[str, Any]) -> dict[str, Any]:
         index = piece.get("index")
         index = index if isinstance(index, int) else None
-        call_id = _text_of(piece.get("id"))
+        call_id = text_of(piece.get("id"))
         call = self._at.get(index) if index is not None else self._without_index(call_id, function)
         if call is None or _starts_new_call(call, call_id, function):
             call = {"id": "", "type": "function", "function": {"name": "", "arguments": ""}}
@@ -260,17 +257,28 @@ def _starts_new_call(call: Mapping[str, Any], call_id: str, function: Mapping[st
         return False
 
 
-def _text_of(value: Any) -> str:
+def with_unique_ids(calls: Sequence[ToolCall]) -> tuple[ToolCall, ...]:
+    """Return tool calls with a new id in place of a missing or repeated one."""
+    taken = {""}
+    for call in calls:
+        if call["id"] in taken:
+            call["id"] = f"call_{new_uid()}"
+        taken.add(call["id"])
+    return tuple(calls)
+
+
+def text_of(value: Any) -> str:
+    """Return the value if it is text, else an empty string."""
     return value if isinstance(value, str) else ""
 
 
 def _split_content(content: Any) -> tuple[str, str]:
     """Return the thinking and the text of a content, which Mistral sends as a list of parts."""
     if not isinstance(content, list):
-        return "", _text_of(content)
+        return "", text_of(content)
     parts = [part for part in content if isinstance(part, dict)]
     thinking = "".join(_split_content(part.get("thinking"))[1] for part in parts)
-    return thinking, "".join(_text_of(part.get("text")) for part in parts)
+    return thinking, "".join(text_of(part.get("text")) for part in parts)
 
 
 _COUNTS = {
@@ -292,20 +300,16 @@ def normalized_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
     Anthropic's ``input_tokens`` exclude cached tokens; OpenAI's ``prompt_tokens`` include them
     (https://docs.claude.com/en/docs/build-with-claude/prompt-caching#tracking-cache-performance).
     """
-    normal: dict[str, Any] = {}
+    counts, normal = token_counts(usage), dict[str, Any]()
     for name, keys in _COUNTS.items():
         for key in keys:
-            if _is_count(usage.get(key)):
-                normal.setdefault(name, usage[key])
+            if key in counts:
+                normal.setdefault(name, counts[key])
     for name, (group, key) in _DETAILS.items():
         details = usage.get(group)
-        if isinstance(details, dict) and _is_count(details.get(key)):
-            normal.setdefault(name, details[key])
-    if "input_tokens" in normal and not _is_count(usage.get("prompt_tokens")):
+        if isinstance(details, dict) and key in (detailed := token_counts(details)):
+            normal.setdefault(name, detailed[key])
+    if "input_tokens" in normal and "prompt_tokens" not in counts:
         for key in _COUNTS["cached_tokens"][1:] + _COUNTS["cache_write_tokens"]:
-            normal["input_tokens"] += usage[key] if _is_count(usage.get(key)) else 0
+            normal["input_tokens"] += counts.get(key, 0)
     return normal
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

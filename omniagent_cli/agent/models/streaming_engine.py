@@ -41,6 +41,7 @@ from omniagent_cli.agent.models.failures import (
     status_failure,
     stopped_by_server,
 )
+from omniagent_cli.agent.models.fallbacks import ServerFallbacks
 from omniagent_cli.agent.models.http_client import connection_failure
 from omniagent_cli.agent.models.normalization import valid_unicode
 from omniagent_cli.agent.models.protocol_memory import ProtocolMemory
@@ -75,22 +76,6 @@ class StreamedAnswer(Protocol):
 
     def finished(self, provider: str) -> Finished:
         """Return the complete answer."""
-        ...
-
-
-class Fallbacks(Protocol):
-    """The options that a server rejected; see `omniagent_cli.agent.models.fallbacks`."""
-
-    def adapt(self, make_body: Mapping[str, Any], settings: ModelSettings) -> dict[str, Any]:
-        """Return the body of a request without the rejected options."""
-        ...
-
-    def learn(self, status: int, error_text: str, body: Mapping[str, Any]) -> bool:
-        """Record a rejection; return True if there is another body to try."""
-        ...
-
-    def pop_notices(self) -> list[Notice]:
-        """Return the pending notices for the user and clear them."""
         ...
 
 
@@ -146,9 +131,9 @@ class StreamingEngine:
         self._fallbacks = self.new_fallbacks()
         self._sent: Collection[str] = ()
 
-    def new_fallbacks(self) -> Fallbacks:
+    def new_fallbacks(self) -> ServerFallbacks:
         """Return an empty memory of rejected options."""
-        raise NotImplementedError
+        return ServerFallbacks(self.endpoint)
 
     def new_answer(self) -> StreamedAnswer:
         """Return a parser for one answer."""

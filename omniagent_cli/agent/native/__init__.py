@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from omniagent_cli.agent.events import Engine
 from omniagent_cli.agent.models.providers import Endpoint, Provider, native_installed
-from omniagent_cli.errors import ModelRefused, UsageError
-from omniagent_cli.keys import check_key
+from omniagent_cli.errors import UsageError
 
 EXTRA = "pip install 'omniagent-cli[providers]'"
 
@@ -21,15 +20,11 @@ def engine_for(endpoint: Endpoint) -> Engine:
         UsageError: the extra is not installed.
         ModelRefused: the API key has characters that a header cannot hold.
     """
+    from omniagent_cli.agent.models.http_client import check_api_key
     from omniagent_cli.agent.native.engine import NativeEngine
 
     require(endpoint.provider)
-    if endpoint.api_key:
-        try:
-            check_key(endpoint.api_key)
-        except UsageError as error:
-            title = endpoint.provider.title
-            raise ModelRefused(f"{title}: {error}; {endpoint.key_advice}") from error
+    check_api_key(endpoint)
     return NativeEngine(endpoint)
 
 

@@ -36,7 +36,7 @@ def new_client(
         session = boto3.Session(botocore_session=_botocore_session(), region_name=region)
         if not endpoint.api_key and session.get_credentials() is None:
             raise ModelUnreachable(
-                f"no API key for {endpoint.provider.title}; {endpoint.key_advice},"
+                f"no API key for {endpoint.provider.title}; {endpoint.provider.key_advice},"
                 " or sign in with the AWS tools (`aws login`, AWS_PROFILE)"
             )
         client: Any = session.client(

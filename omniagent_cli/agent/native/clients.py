@@ -59,7 +59,9 @@ def new_model(endpoint: Endpoint, on_bytes: OnBytes) -> tuple[Model[Any], Closer
         ConfigError: the proxy in the environment is unusable, or no region is set.
     """
     if not endpoint.api_key and endpoint.needs_key and endpoint.provider.openai_compatible:
-        raise ModelUnreachable(f"no API key for {endpoint.provider.title}; {endpoint.key_advice}")
+        raise ModelUnreachable(
+            f"no API key for {endpoint.provider.title}; {endpoint.provider.key_advice}"
+        )
     return _BUILDERS[endpoint.provider.name](endpoint, on_bytes)
 
 

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import socket
-import ssl
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
 
 from omniagent_cli.agent.models.failures import (
     Failure,
-    connection_closed,
     error_message,
     event_failure,
     malformed,
     malformed_event,
-    proxy_refused,
     status_failure,
-    tls_failure,
-    unknown_host,
-    unreachable,
-    untrusted_certificate,
 )
+from omniagent_cli.agent.models.http_client import connection_failure
 from omniagent_cli.agent.models.providers import Endpoint
 from omniagent_cli.agent.native.response import error_body
 from omniagent_cli.errors import ModelRefused
@@ -103,40 +96,5 @@ def _status(error: Any, body: str) -> int:
     return status
 
 
-def connection_failure(endpoint: Endpoint, error: BaseException, *, started: bool) -> Failure:
-    """Return the failure for a connection error; `started` is True once part of the answer has arrived."""
-    causes = [error, *_causes(error)]
-    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
-        return untrusted_certificate(endpoint)
-    if started:
-        return connection_closed(endpoint)
-    if any(isinstance(cause, ssl.SSLError) for cause in causes):
-        return tls_failure(endpoint)
-    if any(
-        isinstance(cause, socket.gaierror) or _is_named(cause, "NameResolution") for cause in causes
-    ):
-        return unknown_host(endpoint)
-    if refused := [cause for cause in causes if _is_named(cause, "Proxy")]:
-        return proxy_refused(endpoint, str(refused[0]))
-    if any(_is_named(cause, "Timeout") for cause in causes):
-        return unreachable(endpoint, "connection timed out")
-    return unreachable(endpoint, "connection failed")
-
-
-def _is_named(error: BaseException, kind: str) -> bool:
-    """Return True if the class name of an error contains a word; each library has its own classes."""
-    return kind in type(error).__name__
-
-
 def _is_from(error: Exception, known: tuple[str, ...]) -> bool:
     return type(error).__module__.partition(".")[0] in known
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    cause = error.__cause__ or error.__context__
-    while cause is not None:
-        yield cause
-        inner = getattr(cause, "reason", None)  # set by urllib3
-        if isinstance(inner, BaseException):
-            yield inner
-        cause = cause.__cause__ or cause.__context__

@@ -334,15 +334,6 @@ class AgentFactory:
         )
 
 
-def _choice_notice(choice: ModelChoice, *, offline: bool) -> str:
-    """Return the notice of an automatic choice; for `recall` with the way to a language model."""
-    if choice.model != RECALL:
-        return f"Using {choice.model}: {choice.reason}"
-    reason = f"{choice.reason[:1].upper()}{choice.reason[1:]}"
-    advice = "" if offline else " Set a key: omniagent keys set openai"
-    return f"{reason}; using recall, a stand-in that only searches this session.{advice}"
-
-
 def _header_of(store: SessionStore | None, session_id: str | None) -> Session | None:
     if store is None or session_id is None:
         return None
