@@ -12,7 +12,15 @@ from omniagent_cli.errors import UsageError
 from omniagent_cli.formats.format_row import Format
 from omniagent_cli.formats.readers import READERS
 
-__all__ = ["EXPORTED", "FORMATS", "Format", "open_exporter", "open_importer"]
+__all__ = [
+    "EXPORTED",
+    "FORMATS",
+    "Format",
+    "exported_formats",
+    "imported_formats",
+    "open_exporter",
+    "open_importer",
+]
 
 
 FORMATS: dict[str, Format] = {
@@ -88,8 +96,18 @@ FORMATS: dict[str, Format] = {
 }
 
 
-EXPORTED = ", ".join(row.name for row in FORMATS.values() if row.can_export)
-"""Names of the formats that can be exported, for help texts."""
+def exported_formats() -> list[str]:
+    """Return the names of the formats that can be exported."""
+    return [row.name for row in FORMATS.values() if row.can_export]
+
+
+def imported_formats() -> list[str]:
+    """Return the names of the formats that can be imported."""
+    return [row.name for row in FORMATS.values() if row.can_import]
+
+
+EXPORTED = ", ".join(exported_formats())
+"""The same names for help texts."""
 
 
 def open_exporter(name: str, *, front_matter: bool = False) -> Any:
@@ -102,7 +120,7 @@ def open_exporter(name: str, *, front_matter: bool = False) -> Any:
     Raises:
         UsageError: the format is unknown, can only be imported, or has no front matter.
     """
-    row = _format_row(name, "exported", [row.name for row in FORMATS.values() if row.can_export])
+    row = _format_row(name, "exported", exported_formats())
     if front_matter and not row.has_front_matter:
         names = ", ".join(row.name for row in FORMATS.values() if row.has_front_matter)
         raise UsageError(f"{name} does not support front matter; use {names}")
@@ -119,7 +137,7 @@ def open_importer(name: str, *, branches: bool = False) -> Any:
     Raises:
         UsageError: the format is unknown or can only be exported.
     """
-    row = _format_row(name, "imported", [row.name for row in FORMATS.values() if row.can_import])
+    row = _format_row(name, "imported", imported_formats())
     return row.load(branches=True) if branches and row.has_branches else row.load()
 
 

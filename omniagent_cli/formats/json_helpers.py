@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from omniagent_cli.errors import InvalidRecord
 from omniagent_cli.formats.byte_source import MAX_RECORD_BYTES, ByteSource
 from omniagent_cli.formats.json_stream import BadDocument, BadValue, JsonReader, parse
-from omniagent_cli.formats.types import IncomingSession, MessageEntry, Problem, ReaderItem, problem
+from omniagent_cli.formats.types import (
+    Entry,
+    IncomingSession,
+    MessageEntry,
+    Problem,
+    ReaderItem,
+    problem,
+)
 
 
 def is_json_lines(head: bytes) -> bool:
@@ -34,6 +42,29 @@ def line_objects(source: ByteSource) -> Iterator[MessageEntry | Problem]:
                     if is_object
                     else problem(location, "not an object")
                 )
+
+
+def feed_lines(
+    lines: Iterable[MessageEntry | Problem], add: Callable[[MessageEntry], None]
+) -> Iterator[Problem]:
+    """Pass each line to `add`; yield the unreadable ones and those that it rejects with `InvalidRecord`."""
+    for entry in lines:
+        if isinstance(entry, Problem):
+            yield entry
+            continue
+        try:
+            add(entry)
+        except InvalidRecord as error:
+            yield problem(entry.location, error)
+
+
+def until_damage(reader: JsonReader, entries: Iterable[Entry]) -> Iterator[Entry]:
+    """Yield entries; where the document is damaged, yield the problem and abandon it."""
+    try:
+        yield from entries
+    except BadDocument as error:
+        yield Problem(error.location, error.message)
+        reader.abandon()
 
 
 def read_member(reader: JsonReader, key: str, fields: dict[str, Any]) -> Iterator[Problem]:

@@ -15,9 +15,10 @@ from omniagent_cli.formats.json_helpers import (
     list_entries,
     read_documents,
     read_member,
+    until_damage,
     with_problems,
 )
-from omniagent_cli.formats.json_stream import BadDocument, JsonReader
+from omniagent_cli.formats.json_stream import JsonReader
 from omniagent_cli.formats.readers.records import list_of
 from omniagent_cli.formats.types import (
     Entry,
@@ -106,18 +107,14 @@ def _read_extra(reader: JsonReader, key: str, incoming: IncomingSession) -> Iter
 
 
 def _entries(reader: JsonReader, entries: Iterable[Entry]) -> Iterator[Entry]:
-    try:
-        for entry in entries:
-            if isinstance(entry, MessageEntry) and isinstance(entry.record, dict):
-                record, attachments = _detach_attachments(_to_record(entry.record))
-                yield MessageEntry(entry.location, record)
-                for key, value in attachments.items():
-                    yield RecordEntry(entry.location, "attachment", key, value)
-            else:
-                yield entry
-    except BadDocument as error:
-        yield Problem(error.location, error.message)
-        reader.abandon()
+    for entry in until_damage(reader, entries):
+        if isinstance(entry, MessageEntry) and isinstance(entry.record, dict):
+            record, attachments = _detach_attachments(_to_record(entry.record))
+            yield MessageEntry(entry.location, record)
+            for key, value in attachments.items():
+                yield RecordEntry(entry.location, "attachment", key, value)
+        else:
+            yield entry
 
 
 def _to_api(message: dict[str, Any], attachment: Callable[[str], Any] | None) -> dict[str, Any]:

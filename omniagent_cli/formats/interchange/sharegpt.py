@@ -18,9 +18,10 @@ from omniagent_cli.formats.json_helpers import (
     list_entries,
     read_documents,
     read_member,
+    until_damage,
     with_problems,
 )
-from omniagent_cli.formats.json_stream import BadDocument, BadValue, JsonReader, parse
+from omniagent_cli.formats.json_stream import BadValue, JsonReader, parse
 from omniagent_cli.formats.readers.message_sequence import MessageSequence
 from omniagent_cli.formats.readers.records import (
     as_text,
@@ -138,18 +139,14 @@ def _system_entry(facts: dict[str, Any], location: str) -> Iterator[Entry]:
 
 
 def _entries(reader: JsonReader) -> Iterator[Entry]:
-    try:
-        for entry in list_entries(reader):
-            if isinstance(entry, MessageEntry):
-                try:
-                    yield MessageEntry(entry.location, _to_record(entry.record))
-                except InvalidRecord as error:
-                    yield problem(entry.location, error)
-            else:
-                yield entry
-    except BadDocument as error:
-        yield Problem(error.location, error.message)
-        reader.abandon()
+    for entry in until_damage(reader, list_entries(reader)):
+        if isinstance(entry, MessageEntry):
+            try:
+                yield MessageEntry(entry.location, _to_record(entry.record))
+            except InvalidRecord as error:
+                yield problem(entry.location, error)
+        else:
+            yield entry
 
 
 def _to_record(turn: Any) -> dict[str, Any]:

@@ -56,7 +56,32 @@ class ChatGpt(AccountExport):
         self, reader: JsonReader, fields: dict[str, Any], tree: MessageTree
     ) -> Iterator[Problem]:
         del fields
-        return _read_mapping(reader, tree)
+        if reader.peek() != "{":
+            location = reader.location
+            reader.skip()
+            yield problem(location, "mapping must be an object")
+            return
+        for key in reader.members():
+            location = reader.location
+            try:
+                node = reader.value()
+            except BadValue as error:
+                yield problem(location, f"unreadable message: {error}")
+                tree.add_unreadable(key, location)
+                continue
+            if not isinstance(node, dict):
+                yield problem(location, "node must be an object")
+                continue
+            parent = node.get("parent")
+            children = [child for child in list_of(node.get("children")) if isinstance(child, str)]
+            try:
+                records = _records(node.get("message"), key)
+                tree.add(
+                    key, parent if isinstance(parent, str) else None, location, records, children
+                )
+            except InvalidRecord as error:
+                yield problem(location, error)
+                tree.add_unreadable(key, location)
 
     def _header(self, fields: dict[str, Any], source_id: str, branch: str) -> dict[str, Any]:
         return session_header(
@@ -75,33 +100,6 @@ class ChatGpt(AccountExport):
 
 def _model(slug: Any) -> str:
     return f"openai:{slug}" if slug and isinstance(slug, str) and slug != "auto" else ""
-
-
-def _read_mapping(reader: JsonReader, tree: MessageTree) -> Iterator[Problem]:
-    if reader.peek() != "{":
-        location = reader.location
-        reader.skip()
-        yield problem(location, "mapping must be an object")
-        return
-    for key in reader.members():
-        location = reader.location
-        try:
-            node = reader.value()
-        except BadValue as error:
-            yield problem(location, f"unreadable message: {error}")
-            tree.add_unreadable(key, location)
-            continue
-        if not isinstance(node, dict):
-            yield problem(location, "node must be an object")
-            continue
-        parent = node.get("parent")
-        children = [child for child in list_of(node.get("children")) if isinstance(child, str)]
-        try:
-            records = _records(node.get("message"), key)
-            tree.add(key, parent if isinstance(parent, str) else None, location, records, children)
-        except InvalidRecord as error:
-            yield problem(location, error)
-            tree.add_unreadable(key, location)
 
 
 def _records(raw: Any, node_id: str) -> list[dict[str, Any]]:

@@ -44,7 +44,29 @@ class Claude(AccountExport):
     def _messages(
         self, reader: JsonReader, fields: dict[str, Any], tree: MessageTree
     ) -> Iterator[Problem]:
-        return _messages(reader, tree, fields)
+        previous: str | None = None
+        has_unreadable = False
+        for number, entry in enumerate(list_entries(reader)):
+            if not isinstance(entry, MessageEntry):
+                if isinstance(entry, Problem):
+                    has_unreadable = True
+                    yield entry
+                continue
+            raw = entry.record
+            if not isinstance(raw, dict):
+                yield problem(entry.location, "message must be an object")
+                continue
+            node_id = text_of(raw.get("uuid")) or f"message-{number}"
+            parent: str | None = text_of(raw.get("parent_message_uuid")) or previous
+            if parent not in tree and has_unreadable:
+                parent = previous
+            try:
+                records = _records(raw, node_id, text_of(fields.get("model")))
+                tree.add(node_id, parent, entry.location, records)
+            except InvalidRecord as error:
+                yield problem(entry.location, error)
+                tree.add(node_id, parent, entry.location, [])
+            previous = node_id
 
     def _header(self, fields: dict[str, Any], source_id: str, branch: str) -> dict[str, Any]:
         return session_header(
@@ -63,32 +85,6 @@ class Claude(AccountExport):
 
 def _model(name: Any) -> str:
     return f"anthropic:{name}" if name and isinstance(name, str) else ""
-
-
-def _messages(reader: JsonReader, tree: MessageTree, fields: dict[str, Any]) -> Iterator[Problem]:
-    previous: str | None = None
-    has_unreadable = False
-    for number, entry in enumerate(list_entries(reader)):
-        if not isinstance(entry, MessageEntry):
-            if isinstance(entry, Problem):
-                has_unreadable = True
-                yield entry
-            continue
-        raw = entry.record
-        if not isinstance(raw, dict):
-            yield problem(entry.location, "message must be an object")
-            continue
-        node_id = text_of(raw.get("uuid")) or f"message-{number}"
-        parent: str | None = text_of(raw.get("parent_message_uuid")) or previous
-        if parent not in tree and has_unreadable:
-            parent = previous
-        try:
-            records = _records(raw, node_id, text_of(fields.get("model")))
-            tree.add(node_id, parent, entry.location, records)
-        except InvalidRecord as error:
-            yield problem(entry.location, error)
-            tree.add(node_id, parent, entry.location, [])
-        previous = node_id
 
 
 def _records(raw: dict[str, Any], node_id: str, model: str) -> list[dict[str, Any]]:

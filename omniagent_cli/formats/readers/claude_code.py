@@ -13,9 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from omniagent_cli.errors import InvalidRecord
 from omniagent_cli.formats.byte_source import ByteSource
-from omniagent_cli.formats.json_helpers import line_objects
+from omniagent_cli.formats.json_helpers import feed_lines, line_objects
 from omniagent_cli.formats.readers.message_sequence import ANSWER_KEY
 from omniagent_cli.formats.readers.message_tree import MessageTree, session_threads
 from omniagent_cli.formats.readers.records import (
@@ -30,7 +29,7 @@ from omniagent_cli.formats.readers.records import (
     tool_call,
     usage_of,
 )
-from omniagent_cli.formats.types import MessageEntry, Problem, ReaderItem, problem
+from omniagent_cli.formats.types import MessageEntry, ReaderItem
 from omniagent_cli.json_format import dump
 
 _INJECTED = re.compile(
@@ -58,14 +57,7 @@ class ClaudeCode:
         """Yield the thread that was continued last, and the others if branches are imported."""
         numbers = _Transcript()
         with numbers.tree:
-            for entry in line_objects(source):
-                if isinstance(entry, Problem):
-                    yield entry
-                    continue
-                try:
-                    numbers.add_line(entry)
-                except InvalidRecord as error:
-                    yield problem(entry.location, error)
+            yield from feed_lines(line_objects(source), numbers.add_line)
             yield from self._threads(numbers, source)
 
     def _threads(self, numbers: _Transcript, source: ByteSource) -> Iterator[ReaderItem]:

@@ -16,9 +16,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from omniagent_cli.errors import InvalidRecord
 from omniagent_cli.formats.byte_source import ByteSource
-from omniagent_cli.formats.json_helpers import line_objects
+from omniagent_cli.formats.json_helpers import feed_lines, line_objects
 from omniagent_cli.formats.readers.message_sequence import ANSWER_KEY
 from omniagent_cli.formats.readers.message_tree import MessageTree, session_threads
 from omniagent_cli.formats.readers.records import (
@@ -35,7 +34,7 @@ from omniagent_cli.formats.readers.records import (
     tool_output,
     usage_of,
 )
-from omniagent_cli.formats.types import MessageEntry, Problem, ReaderItem, problem
+from omniagent_cli.formats.types import MessageEntry, ReaderItem
 
 _INJECTED = re.compile(
     r"\s*(?:# AGENTS\.md instructions\b|<(environment_context|user_instructions|INSTRUCTIONS|turn_aborted|skills?"
@@ -73,14 +72,7 @@ class Codex:
         """
         rollout = _Rollout()
         with rollout.tree:
-            for entry in line_objects(source):
-                if isinstance(entry, Problem):
-                    yield entry
-                    continue
-                try:
-                    rollout.add_line(entry)
-                except InvalidRecord as error:
-                    yield problem(entry.location, error)
+            yield from feed_lines(line_objects(source), rollout.add_line)
             if not rollout.is_subagent:
                 yield from self._threads(rollout, source)
 

@@ -17,6 +17,7 @@ from urllib.parse import unquote
 from omniagent_cli.errors import InvalidRecord
 from omniagent_cli.formats.byte_source import ByteSource
 from omniagent_cli.formats.json_helpers import (
+    feed_lines,
     is_json_lines,
     line_objects,
     list_entries,
@@ -36,7 +37,7 @@ from omniagent_cli.formats.readers.records import (
     tool_call,
     usage_of,
 )
-from omniagent_cli.formats.types import MessageEntry, Problem, ReaderItem, problem
+from omniagent_cli.formats.types import MessageEntry, Problem, ReaderItem
 
 _LIST = re.compile(rb'"(?:messages|history)"\s*:\s*\[')
 _ROLES = {"user": "user", "model": "assistant", "gemini": "assistant"}
@@ -66,16 +67,8 @@ class Gemini:
         """Yield the session at its end; rewound messages are another thread of it."""
         chat = _Chat()
         with chat.tree:
-            for entry in (
-                line_objects(source) if _is_log(source.head()) else _document_lines(source)
-            ):
-                if isinstance(entry, Problem):
-                    yield entry
-                    continue
-                try:
-                    chat.add_line(entry)
-                except InvalidRecord as error:
-                    yield problem(entry.location, error)
+            lines = line_objects(source) if _is_log(source.head()) else _document_lines(source)
+            yield from feed_lines(lines, chat.add_line)
             if chat.fields.get("kind") != "subagent":
                 yield from self._threads(chat, source)
 
