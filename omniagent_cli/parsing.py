@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -78,6 +78,26 @@ def parse_pairs(given: Iterable[str], option: str) -> dict[str, Any]:
     return found
 
 
+def did_you_mean(
+    name: str,
+    known: Iterable[str],
+    otherwise: str,
+    *,
+    at_most: int = 3,
+    shown: Callable[[str], str] = str,
+) -> str:
+    """Return the end of a message about an unknown name: the closest known ones, or another hint."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, list(known), n=at_most)
+    return f"did you mean {' or '.join(map(shown, close))}?" if close else otherwise
+
+
+def alternatives(words: Sequence[str]) -> str:
+    """Return words as "a, b or c"."""
+    return f"{', '.join(words[:-1])} or {words[-1]}"
+
+
 def check_choice(given: str, choices: Iterable[str], option: str) -> str:
     """Return a word that must be one of the choices.
 
@@ -86,9 +106,7 @@ def check_choice(given: str, choices: Iterable[str], option: str) -> str:
     """
     words = list(choices)
     if given not in words:
-        raise UsageError(
-            f"invalid {option} {given!r}: must be {', '.join(words[:-1])} or {words[-1]}"
-        )
+        raise UsageError(f"invalid {option} {given!r}: must be {alternatives(words)}")
     return given
 
 

@@ -11,6 +11,7 @@ from omniagent_cli.config.resolved_value import Origin, ResolvedValue
 from omniagent_cli.config.settings import Settings
 from omniagent_cli.errors import ConfigError
 from omniagent_cli.masking import MASK
+from omniagent_cli.parsing import did_you_mean
 from omniagent_cli.stores.location import StoreLocation
 
 if TYPE_CHECKING:
@@ -156,11 +157,8 @@ def _named_url(settings: Settings, chosen: ResolvedValue) -> tuple[str, str]:
 def _stores_there_are(name: str, names: list[str]) -> str:
     if not names:
         return f"add it to your settings file: [stores.{name or 'work'}] with url = ..."
-    from difflib import get_close_matches
-
-    if close := get_close_matches(name, names, n=3):
-        return f"did you mean {' or '.join('@' + match for match in close)}?"
-    return f"known stores: {', '.join('@' + known for known in names)}"
+    known = [f"@{one}" for one in names]
+    return did_you_mean(f"@{name}", known, f"known stores: {', '.join(known)}")
 
 
 def _with_password(settings: Settings, name: str, url: str, variable: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from omniagent_cli.durations import format_duration, parse_duration
 from omniagent_cli.errors import InvalidDuration
 from omniagent_cli.masking import MASK, mask_url, mask_words
+from omniagent_cli.parsing import alternatives
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -243,7 +244,7 @@ class Choice(ValueType):
 
     def __init__(self, *words: str) -> None:
         self._words = words
-        self.expected = f"{', '.join(words[:-1])} or {words[-1]}"
+        self.expected = alternatives(words)
 
     def read(self, text: str) -> Any:
         """Return the word in lower case."""

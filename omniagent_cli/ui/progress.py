@@ -19,6 +19,18 @@ _WINDOW_SECONDS = 10.0
 _MAX_SAMPLES = 200
 
 
+def steps_to(advance: Callable[[int], None]) -> Callable[[int], None]:
+    """Return a function of the total so far that advances by the steps since its last call."""
+    before = 0
+
+    def progress(done: int) -> None:
+        nonlocal before
+        advance(done - before)
+        before = done
+
+    return progress
+
+
 class Progress:
     """Bar with rate and remaining time, or a count if the total is unknown; hidden for the first second.
 

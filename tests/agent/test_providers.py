@@ -159,6 +159,6 @@ def test_a_name_alone_belongs_to_the_address_that_is_given():
 def test_an_unknown_name_alone_lists_candidates():
     """A name that no provider is known to have is an error with the models that are close to it."""
     with pytest.raises(
-        UsageError, match=r'unknown model "gpt-6.1-sun"; did you mean openai:gpt-6.1-sol'
+        UsageError, match=r"unknown model 'gpt-6.1-sun'; did you mean openai:gpt-6.1-sol"
     ):
         Agent(model="gpt-6.1-sun")

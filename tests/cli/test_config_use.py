@@ -12,10 +12,10 @@ import pytest
         ("store.url", "redi://me:secret@x", "unknown store scheme 'redi' in redi://me:***@x; did you mean redis:?"),
         ("stores.work.url", "sqlite://host/x", "the store URL 'sqlite://host/x' names a host"),
         ("store.url", "@work", "store.url cannot be '@work': no such store (none defined); define it first: 'omniagent config set stores.work.url URL'"),
-        ("model", "nope", 'unknown model "nope"; write provider:name, for example openai:gpt-6.1-sol'),
+        ("model", "nope", "unknown model 'nope'; write provider:name, for example openai:gpt-6.1-sol"),
         ("model", "opnai:gpt-6.1-sol", "unknown provider 'opnai'; did you mean openai"),
         ("models.aliases.fast", "opnai:x", "unknown provider 'opnai'"),
-        ("titles.model", "nope", 'unknown model "nope"'),
+        ("titles.model", "nope", "unknown model 'nope'"),
         ("agent.provider", "opnai", "agent.provider: unknown provider 'opnai'; did you mean openai"),
     ],
 )  # fmt: skip

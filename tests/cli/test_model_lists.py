@@ -273,7 +273,7 @@ def test_a_name_without_its_provider(run, openai, home, monkeypatch):
     assert asked(openai) == ["gpt-6.1-terra", "gpt-5.6-sol", "gpt-6.2-sol"]
     ran = run("ask", "-m", "gpt-6.1-tera", "hi")
     assert ran.code == 2
-    assert 'unknown model "gpt-6.1-tera"; did you mean openai:gpt-6.1-terra' in ran.err
+    assert "unknown model 'gpt-6.1-tera'; did you mean openai:gpt-6.1-terra" in ran.err
 
 
 def test_a_name_that_several_providers_have(run, openai, home):
@@ -282,7 +282,7 @@ def test_a_name_that_several_providers_have(run, openai, home):
     ran = run("ask", "-m", "openai/gpt-oss-120b", "hi")
     assert ran.code == 2
     assert ran.err == (
-        'omniagent: error: several providers have the model "openai/gpt-oss-120b": '
+        "omniagent: error: several providers have the model 'openai/gpt-oss-120b': "
         "together:openai/gpt-oss-120b, groq:openai/gpt-oss-120b; choose one\n"
     )
     assert openai.requests == []

@@ -21,6 +21,7 @@ from omniagent_cli.config.resolved_value import Origin, check_value
 from omniagent_cli.config.setting_names import join_key
 from omniagent_cli.config.settings_table import find, is_table, unknown
 from omniagent_cli.errors import ConfigError
+from omniagent_cli.parsing import did_you_mean
 from omniagent_cli.ui.views import counted
 
 _OTHERS_MAY_WRITE = 0o022
@@ -101,19 +102,13 @@ def _other_layers(checked: CheckContext) -> Iterator[Finding]:
 
 
 def _unknown_variables(checked: CheckContext) -> Iterator[Finding]:
-    from difflib import get_close_matches
-
     from omniagent_cli.cli.reference.environment import variables
 
     known = {name for group in variables().values() for one in group for name in one.names}
     for name in sorted(checked.context.environ):
         if name.startswith("OMNIAGENT_") and name not in known:
-            close = get_close_matches(name, known, n=1)
-            hint = (
-                f"did you mean {close[0]}?"
-                if close
-                else "run 'omniagent help environment' for a list"
-            )
+            otherwise = "run 'omniagent help environment' for a list"
+            hint = did_you_mean(name, known, otherwise, at_most=1)
             yield Finding(WARNING, f"the environment variable {name} is unknown", hint)
 
 

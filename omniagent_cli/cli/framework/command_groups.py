@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from importlib import import_module
@@ -19,7 +19,9 @@ from omniagent_cli.cli.framework.command_table import (
     commands_below,
 )
 from omniagent_cli.cli.framework.context import Context, current_context
+from omniagent_cli.cli.framework.options import completed_by
 from omniagent_cli.errors import UsageError
+from omniagent_cli.parsing import alternatives, check_choice
 
 if TYPE_CHECKING:
     from omniagent_cli.ui.terminal import Terminal
@@ -52,7 +54,11 @@ _ALIASES = {
 
 
 def _shared(
-    names: list[str], text: str, assign: Callable[[Context, Any], None], metavar: str | None = None
+    names: list[str],
+    text: str,
+    assign: Callable[[Context, Any], None],
+    metavar: str | None = None,
+    words: Sequence[str] = (),
 ) -> TyperOption:
     def callback(ctx: typer.Context, _parameter: Parameter, value: Any) -> Any:
         if value is not None and value is not False:
@@ -66,6 +72,7 @@ def _shared(
         is_flag=metavar is None,
         expose_value=False,
         callback=callback,
+        **completed_by(words),
     )
 
 
@@ -78,10 +85,7 @@ def _set_config(context: Context, value: str) -> None:
 
 
 def _set_color(context: Context, value: str) -> None:
-    if value not in _COLORS:
-        raise UsageError(
-            f"invalid --color {value!r}: must be {', '.join(_COLORS[:-1])} or {_COLORS[-1]}"
-        )
+    check_choice(value, _COLORS, "--color")
     context.flags["display.color"] = value
     context.terminal.color = value  # also for errors before the settings are read
 
@@ -98,35 +102,21 @@ def _set_json(context: Context, _value: bool) -> None:  # noqa: FBT001  # a call
     context.json = True
 
 
-@lru_cache(maxsize=1)
-def shared_options() -> tuple[TyperOption, ...]:
-    """Return the options that every command accepts, before and after its name."""
+@lru_cache(maxsize=2)
+def shared_options(*, short: bool = True) -> tuple[TyperOption, ...]:
+    """Return the options that every command accepts, before and after its name.
+
+    Args:
+        short: include the short names; not for commands whose arguments may start with a dash.
+    """
+    quiet, verbose = (["-q"], ["-v"]) if short else ([], [])
     return (
         _shared(["--store", "--db"], "store to use: a URL, a path, or @NAME", _set_store, "URL"),
         _shared(["--config"], "read settings from this file", _set_config, "FILE"),
-        _shared(["--color"], "auto, always or never", _set_color, "WHEN"),
-        _shared(["--quiet", "-q"], "print only data and errors", _set_quiet),
-        _shared(["--verbose", "-v"], "verbose output", _set_verbose),
+        _shared(["--color"], alternatives(_COLORS), _set_color, "WHEN", _COLORS),
+        _shared(["--quiet", *quiet], "print only data and errors", _set_quiet),
+        _shared(["--verbose", *verbose], "verbose output", _set_verbose),
     )  # fmt: skip
-
-
-@lru_cache(maxsize=1)
-def _long_shared_options() -> tuple[TyperOption, ...]:
-    """Return the shared options without short names, for commands whose arguments may start with a dash."""
-    options = []
-    for option in shared_options():
-        names = [name for name in option.opts if name.startswith("--")]
-        options.append(
-            TyperOption(
-                param_decls=names,
-                help=option.help,
-                metavar=option.metavar,
-                is_flag=option.is_flag,
-                expose_value=False,
-                callback=option.callback,
-            )
-        )
-    return tuple(options)
 
 
 @lru_cache(maxsize=1)
@@ -185,7 +175,7 @@ class Command(TyperCommand):
 
     def get_params(self, ctx: Any) -> list[Parameter]:
         """Return the parameters of the command and the shared ones."""
-        shared = _long_shared_options() if self.row.words else shared_options()
+        shared = shared_options(short=not self.row.words)
         own = super().get_params(ctx)
         return [*own, *([_json_option()] if self.row.json else []), *shared]
 

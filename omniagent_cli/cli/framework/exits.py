@@ -63,7 +63,7 @@ def run_with_exit_code(run: Callable[[], object], terminal: Terminal) -> int:
         terminal: the terminal for errors.
     """
     try:
-        with _terminated_cleanly():
+        with raised_on(signal.SIGTERM, Terminated):
             code = _run(run, terminal)
             terminal.flush()
             return code
@@ -143,21 +143,21 @@ def _report_bug(error: Exception, terminal: Terminal) -> None:
 
 
 @contextlib.contextmanager
-def _terminated_cleanly() -> Iterator[None]:
-    """Turn SIGTERM into an exception, so that open resources are closed."""
+def raised_on(number: int, error: type[BaseException]) -> Iterator[None]:
+    """Turn a signal into an exception, so that open resources are closed."""
 
     def end(_number: int, _frame: FrameType | None) -> None:
-        raise Terminated
+        raise error
 
     try:
-        before = signal.signal(signal.SIGTERM, end)
-    except ValueError:  # not the main thread: the host program decides about signals
+        before = signal.signal(number, end)
+    except ValueError:  # not the main thread: the host program handles signals
         yield
         return
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(number, before)
 
 
 def _discard_output(*streams: TextIO | None) -> None:

@@ -20,6 +20,7 @@ from omniagent_cli.formats import FORMATS, open_exporter
 from omniagent_cli.formats.exporter import ExportReport, export_sessions
 from omniagent_cli.formats.file_names import file_name
 from omniagent_cli.text.sanitize import plain_field
+from omniagent_cli.ui.progress import steps_to
 from omniagent_cli.ui.views import counted, quoted
 
 Write = Callable[[bytes], object]
@@ -173,15 +174,10 @@ def _destination(context: Context, target: ExportTarget) -> Iterator[Write]:
         yield context.terminal.write_bytes
         return
     output = cast("Path", target.output)
-    _check_not_store(context, output)
-    with _replaced_file(output, follow=True) as file:
-        yield file.write
-
-
-def _check_not_store(context: Context, output: Path) -> None:
-    """Refuse to overwrite the store with its export."""
     if context.store_choice.location.is_same_file(output):
         raise FileFailed(f"{output} is the store itself; choose another file")
+    with _replaced_file(output, follow=True) as file:
+        yield file.write
 
 
 @contextlib.contextmanager
@@ -225,15 +221,9 @@ def _progress(context: Context, target: ExportTarget) -> Iterator[Callable[[Expo
     if target.to_stdout and context.terminal.is_terminal:
         yield lambda _: None
         return
-    seen = 0
     with context.terminal.progress("exporting messages") as advance:
-
-        def progress(report: ExportReport) -> None:
-            nonlocal seen
-            advance(report.messages - seen)
-            seen = report.messages
-
-        yield progress
+        progress = steps_to(advance)
+        yield lambda report: progress(report.messages)
 
 
 def _print_report(context: Context, report: ExportReport, *, redact: bool) -> None:

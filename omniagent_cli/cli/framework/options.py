@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterable
+from typing import Annotated, Any
 
 import typer
+
+from omniagent_cli import parsing
+from omniagent_cli.errors import UsageError
 
 SELECTION = "Session selection"
 """Heading in ``--help`` of the options that select sessions."""
@@ -58,7 +62,59 @@ Tag = Annotated[
         metavar="TAG", help="sessions with this tag; can be repeated", rich_help_panel=SELECTION
     ),
 ]
+Since = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="sessions used at or after this time: 2026-11-21, 7d, today",
+        rich_help_panel=SELECTION,
+    ),
+]
+Until = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", help="sessions used before this time", rich_help_panel=SELECTION),
+]
+Archived = Annotated[
+    bool, typer.Option("--archived", help="only archived ones", rich_help_panel=SELECTION)
+]
 IncludePinned = Annotated[
     bool,
     typer.Option("--include-pinned", help="include pinned sessions", rich_help_panel=SELECTION),
 ]
+Limit = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="at most N (default: 20 on a terminal, unlimited in a pipe)"),
+]
+PrintNull = Annotated[
+    bool, typer.Option("--null", "-0", help="end ids with NUL, for xargs -0; with --ids")
+]
+
+
+def completed_by(words: Iterable[str]) -> dict[str, Any]:
+    """Return the keyword argument of `typer.Option` that declares the values of an option, for TAB."""
+    return {"autocompletion": lambda ctx, args, incomplete: list(words)}
+
+
+def session_filters(
+    meta: list[str] | None,
+    tag: list[str] | None,
+    since: str | None,
+    until: str | None,
+    older_than: str | None,
+) -> dict[str, Any]:
+    """Return the filters of `SessionStore.list` for the values of these options.
+
+    Raises:
+        UsageError: a value is invalid, or two options contradict each other.
+    """
+    if until and older_than:
+        raise UsageError("use either --until or --older-than, not both")
+    latest = parsing.parse_time(until, "--until") if until else None
+    if older_than:
+        latest = parsing.parse_age(older_than, "--older-than")
+    return {
+        "metadata": parsing.parse_pairs(meta or (), "--meta"),
+        "tags": tag or (),
+        "since": parsing.parse_time(since, "--since") if since else None,
+        "until": latest,
+    }

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from omniagent_cli import parsing
 from omniagent_cli.cli.framework import session_ids
 from omniagent_cli.cli.framework.context import Context
+from omniagent_cli.cli.framework.options import session_filters
 from omniagent_cli.errors import UsageError
 from omniagent_cli.models import SessionSummary
 from omniagent_cli.ui.views import counted, quoted
@@ -25,8 +25,8 @@ class SessionSelection:
     ids: Sequence[str] | None = None
     everything: bool = False
     older_than: str | None = None
-    meta: Sequence[str] | None = None
-    tags: Sequence[str] | None = None
+    meta: list[str] | None = None
+    tags: list[str] | None = None
     include_pinned: bool = False
     from_stdin: bool = False
 
@@ -57,13 +57,8 @@ def select_sessions(
         raise UsageError(
             "no sessions given; name them, or use --all, --older-than, --meta or --tag"
         )
-    older_than = selection.older_than
-    found = context.store.list(
-        metadata=parsing.parse_pairs(selection.meta or (), "--meta"),
-        tags=selection.tags or (),
-        until=parsing.parse_age(older_than, "--older-than") if older_than else None,
-        archived=None,
-    )
+    filters = session_filters(selection.meta, selection.tags, None, None, selection.older_than)
+    found = context.store.list(archived=None, **filters)
     if selection.include_pinned:
         return list(found)
     unpinned = [summary for summary in found if not summary.pinned]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,6 +15,7 @@ from omniagent_cli.config import chosen_model, config_path, set_value
 from omniagent_cli.durations import describe_age, utc_now
 from omniagent_cli.errors import OmniAgentError, UsageError
 from omniagent_cli.json_format import format_time, parse_time
+from omniagent_cli.parsing import did_you_mean
 from omniagent_cli.text.sanitize import one_line, plain_field
 from omniagent_cli.ui.cells import Column, Table
 
@@ -176,10 +176,7 @@ def _check_known(context: Context, name: ModelName) -> None:
     if not rows or not name.model or full_name in offered or f"{full_name}:latest" in offered:
         return
     age = describe_age(parse_time(rows[0][1]), utc_now())
-    close = get_close_matches(full_name, offered, n=3)
-    hint = (
-        f"did you mean {' or '.join(close)}?" if close else "run `omniagent models list --refresh`"
-    )
+    hint = did_you_mean(full_name, offered, "run `omniagent models list --refresh`")
     context.terminal.warn(
         f"{name.provider.title} did not list {one_line(name.model)} ({age}); {hint}"
     )

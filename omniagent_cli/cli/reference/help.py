@@ -12,6 +12,7 @@ from omniagent_cli.cli.framework.command_table import COMMANDS, commands_below
 from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.cli.reference.manual import PAGES, show_page
 from omniagent_cli.errors import UsageError
+from omniagent_cli.parsing import did_you_mean
 from omniagent_cli.text.sanitize import plain_field
 from omniagent_cli.ui.cells import wrap_cells
 
@@ -142,10 +143,8 @@ def _json(context: Context, words: Sequence[str]) -> None:
 
 
 def _no_json(command: str, known: Iterable[str]) -> str:
-    from difflib import get_close_matches
-
-    close = get_close_matches(command, known, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else "run 'omniagent help json' for a list"
+    otherwise = "run 'omniagent help json' for a list"
+    hint = did_you_mean(command, known, otherwise, at_most=1, shown=repr)
     return f"'omniagent {command}' prints no JSON; {hint}"
 
 

@@ -14,6 +14,7 @@ from omniagent_cli.cli.talk.agent_factory import AgentFactory
 from omniagent_cli.cli.talk.agent_options import AgentOptions
 from omniagent_cli.cli.talk.turn_runner import ModelOption, OfflineOption
 from omniagent_cli.text.sanitize import visible
+from omniagent_cli.ui.progress import steps_to
 from omniagent_cli.ui.usage import model_cost, usage_line
 from omniagent_cli.ui.views import counted, quoted
 
@@ -56,16 +57,12 @@ def compact(
 async def _compacted(
     context: Context, agent: Agent, session_id: str, instructions: str
 ) -> CompactionResult:
-    before = 0
     with context.terminal.progress("summarizing") as advance:
-
-        def progress(done: int, _total: int) -> None:
-            nonlocal before
-            advance(done - before)
-            before = done
-
+        progress = steps_to(advance)
         try:
-            return await agent.acompact(session_id, instructions, progress=progress)
+            return await agent.acompact(
+                session_id, instructions, progress=lambda done, _total: progress(done)
+            )
         finally:
             await agent.engine.aclose()
 

@@ -178,54 +178,38 @@ def _signed(changes: Sequence[str]) -> tuple[list[str], list[str]]:
     return added, removed
 
 
-def pin(
-    ctx: typer.Context, *, id_: ChosenIds = None, stdin: FromStdin = False, null: Null = False
-) -> None:
-    """Pin sessions: list them first and skip them in bulk removals."""
-    _mark(current_context(ctx), id_, "pinned", on=True, stdin=stdin, null=null)
+def _marking(key: str, *, on: bool, text: str) -> Callable[..., None]:
+    """Return a command that sets a key in the metadata of sessions to true, or removes it."""
+
+    def run(
+        ctx: typer.Context, *, id_: ChosenIds = None, stdin: FromStdin = False, null: Null = False
+    ) -> None:
+        context = current_context(ctx)
+
+        def change(session_id: str) -> None:
+            if on:
+                context.store.set_metadata(session_id, key, True)  # noqa: FBT003  # the value, not a flag
+            else:
+                context.store.delete_metadata(session_id, key)
+
+        named = named_and_piped(context, id_, stdin=stdin, null=null)
+        state = f"is {'' if on else 'no longer '}{key}"
+        _each(context, named, change, lambda *_: state, piped=stdin)
+
+    run.__doc__ = text
+    return run
 
 
-def unpin(
-    ctx: typer.Context, *, id_: ChosenIds = None, stdin: FromStdin = False, null: Null = False
-) -> None:
-    """Unpin sessions."""
-    _mark(current_context(ctx), id_, "pinned", on=False, stdin=stdin, null=null)
-
-
-def archive(
-    ctx: typer.Context, *, id_: ChosenIds = None, stdin: FromStdin = False, null: Null = False
-) -> None:
-    """Hide sessions from lists; 'list --archived' and 'search' still find them."""
-    _mark(current_context(ctx), id_, "archived", on=True, stdin=stdin, null=null)
-
-
-def unarchive(
-    ctx: typer.Context, *, id_: ChosenIds = None, stdin: FromStdin = False, null: Null = False
-) -> None:
-    """Show archived sessions in lists again."""
-    _mark(current_context(ctx), id_, "archived", on=False, stdin=stdin, null=null)
-
-
-def _mark(
-    context: Context,
-    named: Sequence[str] | None,
-    key: str,
-    *,
-    on: bool,
-    stdin: bool,
-    null: bool,
-) -> None:
-    def change(session_id: str) -> None:
-        if on:
-            context.store.set_metadata(session_id, key, True)  # noqa: FBT003  # the value, not a flag
-        else:
-            context.store.delete_metadata(session_id, key)
-
-    def describe(_context: Context, _session_id: str) -> str:
-        return f"is {'' if on else 'no longer '}{key}"
-
-    every = named_and_piped(context, named, stdin=stdin, null=null)
-    _each(context, every, change, describe, piped=stdin)
+pin = _marking(
+    "pinned", on=True, text="Pin sessions: list them first and skip them in bulk removals."
+)
+unpin = _marking("pinned", on=False, text="Unpin sessions.")
+archive = _marking(
+    "archived",
+    on=True,
+    text="Hide sessions from lists; 'list --archived' and 'search' still find them.",
+)
+unarchive = _marking("archived", on=False, text="Show archived sessions in lists again.")
 
 
 def _each(

@@ -12,10 +12,20 @@ from omniagent_cli import parsing
 from omniagent_cli.cli.framework import session_ids
 from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.cli.framework.export_target import ExportTarget, is_folder, write, write_folder
-from omniagent_cli.cli.framework.options import SELECTION, Meta, OlderThan, Tag
+from omniagent_cli.cli.framework.options import (
+    SELECTION,
+    Archived,
+    Meta,
+    OlderThan,
+    Since,
+    Tag,
+    Until,
+    completed_by,
+    session_filters,
+)
 from omniagent_cli.cli.framework.stdin_ids import FromStdin, Null, named_and_piped
 from omniagent_cli.errors import UsageError
-from omniagent_cli.formats import EXPORTED
+from omniagent_cli.formats import EXPORTED, exported_formats
 from omniagent_cli.models import ROLES
 
 _PAGE = 500
@@ -38,31 +48,18 @@ def export(
     ] = False,
     meta: Meta = None,
     tag: Tag = None,
-    since: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TIME",
-            help="sessions used at or after this time: 2026-11-21, 7d, today",
-            rich_help_panel=SELECTION,
-        ),
-    ] = None,
-    until: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TIME", help="sessions used before this time", rich_help_panel=SELECTION
-        ),
-    ] = None,
+    since: Since = None,
+    until: Until = None,
     older_than: OlderThan = None,
-    archived: Annotated[
-        bool, typer.Option("--archived", help="only archived ones", rich_help_panel=SELECTION)
-    ] = False,
+    archived: Archived = False,
     stdin: FromStdin = False,
     null: Null = False,
     only: Annotated[
         list[str] | None,
         typer.Option(
             metavar="ROLE",
-            help=f"only messages of {', '.join(ROLES[:-1])} or {ROLES[-1]}; repeatable",
+            help=f"only messages of {parsing.alternatives(ROLES)}; repeatable",
+            **completed_by(ROLES),
         ),
     ] = None,
     format_: Annotated[
@@ -71,6 +68,7 @@ def export(
             "--format",
             metavar="FORMAT",
             help=f"{EXPORTED}; default: by the extension of FILE",
+            **completed_by(exported_formats()),
         ),
     ] = None,
     front_matter: Annotated[
@@ -94,12 +92,7 @@ def export(
 ) -> None:
     """Export sessions to stdout, a file, or a directory."""
     context = current_context(ctx)
-    choice: dict[str, Any] = {
-        "metadata": parsing.parse_pairs(meta or (), "--meta"),
-        "tags": tag or (),
-        "since": parsing.parse_time(since, "--since") if since else None,
-        "until": _until(until, older_than),
-    }
+    choice = session_filters(meta, tag, since, until, older_than)
     chosen = everything or archived or any(choice.values())
     if chosen and (id_ or stdin):
         raise UsageError("use either session ids or filters to choose what to export, not both")
@@ -123,14 +116,6 @@ def export(
         write_folder(context, wanted, target)
     else:
         write(context, wanted, target, many=chosen or stdin or len(named) > 1)
-
-
-def _until(until: str | None, older_than: str | None) -> Any:
-    if until and older_than:
-        raise UsageError("use either --until or --older-than, not both")
-    if older_than:
-        return parsing.parse_age(older_than, "--older-than")
-    return parsing.parse_time(until, "--until") if until else None
 
 
 def _named(context: Context, named: list[str]) -> Iterable[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import stat
 import sys
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, cast
 
@@ -13,16 +12,19 @@ import typer
 from omniagent_cli.cli.framework import session_ids
 from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.cli.framework.exits import FAILED
-from omniagent_cli.cli.framework.options import DryRun, Yes
+from omniagent_cli.cli.framework.options import DryRun, Yes, completed_by
 from omniagent_cli.cli.sessions.import_discovery import chosen_histories
 from omniagent_cli.errors import UsageError
-from omniagent_cli.formats import FORMATS, open_importer
+from omniagent_cli.formats import imported_formats, open_importer
 from omniagent_cli.formats.importer import CONFLICTS, ImportReport, import_path, import_stream
 from omniagent_cli.formats.input_sources import files_under
+from omniagent_cli.parsing import alternatives
 from omniagent_cli.stores import SessionStore
+from omniagent_cli.ui.progress import steps_to
 from omniagent_cli.ui.views import counted, quoted
 
 _MAX_REPORTED = 20
+_FORMATS = ("auto", *imported_formats())
 
 
 def import_(
@@ -37,7 +39,8 @@ def import_(
         typer.Option(
             "--format",
             metavar="FORMAT",
-            help=f"auto, {', '.join(row.name for row in FORMATS.values() if row.can_import)}",
+            help=", ".join(_FORMATS),
+            **completed_by(_FORMATS),
         ),
     ] = "auto",
     as_id: Annotated[
@@ -50,7 +53,8 @@ def import_(
         str | None,
         typer.Option(
             metavar="RULE",
-            help=f"if a session exists and differs: {', '.join(CONFLICTS[:-1])} or {CONFLICTS[-1]}",
+            help=f"if a session exists and differs: {alternatives(CONFLICTS)}",
+            **completed_by(CONFLICTS),
         ),
     ] = None,
     dry_run: DryRun = False,
@@ -111,7 +115,7 @@ def _imported(
     context: Context, store: SessionStore, name: str, how: dict[str, Any]
 ) -> ImportReport:
     with context.terminal.progress(f"reading {name}", _size(name), steps="bytes") as advance:
-        steps = _steps(advance)
+        steps = steps_to(advance)
         if name == "-":
             return import_stream(store, _stdin(context), name="stdin", progress=steps, **how)
         return import_path(store, Path(name), name=name, progress=steps, **how)
@@ -138,18 +142,6 @@ def _size(name: str) -> int | None:
     except OSError:
         return None
     return status.st_size if stat.S_ISREG(status.st_mode) else None
-
-
-def _steps(advance: Callable[[int], None]) -> Callable[[int], None]:
-    """Turn absolute progress into steps."""
-    before = 0
-
-    def progress(consumed: int) -> None:
-        nonlocal before
-        advance(consumed - before)
-        before = consumed
-
-    return progress
 
 
 def _print_report(context: Context, report: ImportReport, *, dry_run: bool) -> None:
@@ -206,10 +198,5 @@ def _report_record(name: str, report: ImportReport) -> dict[str, Any]:
             }
             for outcome in report.sessions
         ],
-        "problems": [_problem_record(problem) for problem in report.problems],
+        "problems": [{"place": place, "problem": text} for place, text in report.problems],
     }
-
-
-def _problem_record(problem: Sequence[str]) -> dict[str, str]:
-    place, text = problem
-    return {"place": place, "problem": text}

@@ -9,11 +9,23 @@ import typer
 
 from omniagent_cli import parsing
 from omniagent_cli.cli.framework.context import Context, current_context
-from omniagent_cli.cli.framework.options import Meta, OlderThan, Tag
+from omniagent_cli.cli.framework.options import (
+    Archived,
+    Limit,
+    Meta,
+    OlderThan,
+    PrintNull,
+    Since,
+    Tag,
+    Until,
+    completed_by,
+    session_filters,
+)
 from omniagent_cli.cli.framework.row_output import show_fields
 from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import UsageError
 from omniagent_cli.models import SessionSummary
+from omniagent_cli.stores.backend import SORTS
 from omniagent_cli.text.sanitize import one_line
 from omniagent_cli.ui import views
 
@@ -28,31 +40,21 @@ _COUNTED_AT_MOST = 1_000
 def list_sessions(
     ctx: typer.Context,
     *,
-    limit: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", help="at most N (default: 20 on a terminal, unlimited in a pipe)"
-        ),
-    ] = None,
+    limit: Limit = None,
     everything: Annotated[
         bool, typer.Option("--all", help="list all, including archived ones")
     ] = False,
     sort: Annotated[
-        str, typer.Option(metavar="KEY", help="updated, created, messages or id")
+        str, typer.Option(metavar="KEY", help=parsing.alternatives(SORTS), **completed_by(SORTS))
     ] = "updated",
     meta: Meta = None,
     tag: Tag = None,
-    since: Annotated[
-        str | None,
-        typer.Option(metavar="TIME", help="used at or after this time: 2026-11-21, 7d, today"),
-    ] = None,
-    until: Annotated[str | None, typer.Option(metavar="TIME", help="used before this time")] = None,
+    since: Since = None,
+    until: Until = None,
     older_than: OlderThan = None,
-    archived: Annotated[bool, typer.Option("--archived", help="only archived ones")] = False,
+    archived: Archived = False,
     ids: Annotated[bool, typer.Option("--ids", help="print only ids")] = False,
-    null: Annotated[
-        bool, typer.Option("--null", "-0", help="end ids with NUL, for xargs -0; with --ids")
-    ] = False,
+    null: PrintNull = False,
 ) -> None:
     """List sessions, pinned ones first, by last use."""
     context = current_context(ctx)
@@ -61,18 +63,8 @@ def list_sessions(
         raise UsageError("-0 needs --ids")
     if limit is not None and everything:
         raise UsageError("use either --limit or --all, not both")
-    if until and older_than:
-        raise UsageError("use either --until or --older-than, not both")
-    choice: dict[str, Any] = {
-        "sort": sort,
-        "metadata": parsing.parse_pairs(meta or (), "--meta"),
-        "tags": tag or (),
-        "since": parsing.parse_time(since, "--since") if since else None,
-        "until": parsing.parse_time(until, "--until") if until else None,
-        "archived": None if everything else archived,
-    }
-    if older_than:
-        choice["until"] = parsing.parse_age(older_than, "--older-than")
+    choice = session_filters(meta, tag, since, until, older_than)
+    choice |= {"sort": sort, "archived": None if everything else archived}
     if context.terminal.is_terminal and limit is None and not everything and not context.json:
         limit = None if null else SHOWN_TO_A_PERSON
     _show(context, choice, limit, ids=ids, end="\0" if null else "\n")

@@ -11,7 +11,7 @@ from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.cli.framework.options import AnyId, OneId
 from omniagent_cli.cli.framework.row_output import show_rows
 from omniagent_cli.errors import KeyNotFound
-from omniagent_cli.parsing import parse_json_or_text
+from omniagent_cli.parsing import did_you_mean, parse_json_or_text
 from omniagent_cli.text.sanitize import plain_field, visible
 from omniagent_cli.ui.json_text import json_text
 from omniagent_cli.ui.views import pairs_table, quoted
@@ -131,15 +131,8 @@ def _unset(section: _Section, given_id: str, key: str) -> None:
 
 
 def _no_key(section: _Section, session_id: str, key: str, values: dict[str, Any]) -> KeyNotFound:
-    from difflib import get_close_matches
-
-    close = get_close_matches(key, values, n=3)
-    if close:
-        hint = f"did you mean {' or '.join(map(quoted, close))}?"
-    elif values:
-        hint = f"it has {', '.join(map(quoted, sorted(values)[:10]))}"
-    else:
-        hint = f"it has no {section.name}"
+    known = ", ".join(map(quoted, sorted(values)[:10])) or f"no {section.name}"
+    hint = did_you_mean(key, values, f"it has {known}", shown=quoted)
     return KeyNotFound(
         f"the session {quoted(session_id)} has no {section.name} {quoted(key)}; {hint}",
         session_id=session_id,

@@ -10,6 +10,7 @@ import typer
 from omniagent_cli import parsing
 from omniagent_cli.cli.framework import session_ids
 from omniagent_cli.cli.framework.context import Context, current_context
+from omniagent_cli.cli.framework.options import Limit, PrintNull, completed_by
 from omniagent_cli.cli.framework.row_output import show_fields
 from omniagent_cli.durations import describe_age, utc_now
 from omniagent_cli.errors import UsageError
@@ -36,21 +37,16 @@ def search(
     role: Annotated[
         str | None,
         typer.Option(
-            metavar="ROLE", help="only messages of this role: system, user, assistant, tool"
+            metavar="ROLE",
+            help=f"only messages of this role: {parsing.alternatives(ROLES)}",
+            **completed_by(ROLES),
         ),
     ] = None,
-    limit: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", help="at most N (default: 20 on a terminal, unlimited in a pipe)"
-        ),
-    ] = None,
+    limit: Limit = None,
     only_ids: Annotated[
         bool, typer.Option("--ids", help="print only the ids of the sessions")
     ] = False,
-    null: Annotated[
-        bool, typer.Option("--null", "-0", help="end ids with NUL, for xargs -0; with --ids")
-    ] = False,
+    null: PrintNull = False,
 ) -> None:
     """Search messages, newest first. Case and accents do not matter."""
     context = current_context(ctx)

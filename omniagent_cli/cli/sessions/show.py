@@ -15,10 +15,10 @@ from omniagent_cli.agent.context.summary import Summary, summaries_of, summary_o
 from omniagent_cli.agent.tools.tool_results import with_full_output
 from omniagent_cli.cli.framework import session_ids
 from omniagent_cli.cli.framework.context import Context, current_context
-from omniagent_cli.cli.framework.options import AnyId
+from omniagent_cli.cli.framework.options import AnyId, completed_by
 from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import UsageError
-from omniagent_cli.formats import EXPORTED
+from omniagent_cli.formats import EXPORTED, exported_formats
 from omniagent_cli.models import Message, SessionSummary
 from omniagent_cli.text.sanitize import plain_field, visible
 from omniagent_cli.ui import transcript
@@ -54,7 +54,10 @@ def show(
     format_: Annotated[
         str | None,
         typer.Option(
-            "--format", metavar="FORMAT", help=f"write it in an export format: {EXPORTED}"
+            "--format",
+            metavar="FORMAT",
+            help=f"write it in an export format: {EXPORTED}",
+            **completed_by(exported_formats()),
         ),
     ] = None,
     output: Annotated[

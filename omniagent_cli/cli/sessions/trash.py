@@ -14,6 +14,7 @@ from omniagent_cli.cli.framework.row_output import show_rows
 from omniagent_cli.cli.sessions.remove import warn_of_backups
 from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import NothingToRestore
+from omniagent_cli.parsing import did_you_mean
 from omniagent_cli.ui import views
 from omniagent_cli.ui.views import counted, quoted
 
@@ -56,14 +57,8 @@ def _check_entry(context: Context, session_id: str | None) -> None:
         raise NothingToRestore("the trash is empty")
     if session_id is None or session_id in held:
         return
-    from difflib import get_close_matches
-
-    close = get_close_matches(session_id, dict.fromkeys(held), n=3)
-    hint = (
-        f"did you mean {' or '.join(map(quoted, close))}?"
-        if close
-        else "run 'omniagent sessions trash' to list it"
-    )
+    otherwise = "run 'omniagent sessions trash' to list it"
+    hint = did_you_mean(session_id, dict.fromkeys(held), otherwise, shown=quoted)
     raise NothingToRestore(
         f"the trash has no entry of {quoted(session_id)}; {hint}", session_id=session_id
     )

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from omniagent_cli.cli.framework.context import Context, current_context
+from omniagent_cli.cli.framework.options import completed_by
 from omniagent_cli.errors import ConfigError, UsageError
+from omniagent_cli.parsing import alternatives
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,8 +30,9 @@ Shell = Annotated[
     str | None,
     typer.Argument(
         metavar="[SHELL]",
-        help="bash, zsh, fish or powershell (default: your shell)",
+        help=f"{alternatives(list(SHELLS))} (default: your shell)",
         show_default=False,
+        **completed_by(SHELLS),
     ),
 ]
 

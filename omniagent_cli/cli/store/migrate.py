@@ -16,6 +16,7 @@ from omniagent_cli.cli.framework.options import DryRun
 from omniagent_cli.errors import StoreUnreachable
 from omniagent_cli.stores.transfer.migrate import MigrationReport
 from omniagent_cli.stores.transfer.migrate import migrate as migrate_sessions
+from omniagent_cli.ui.progress import steps_to
 from omniagent_cli.ui.views import counted, quoted
 
 _MAX_REPORTED = 20
@@ -79,16 +80,14 @@ def _check_there(context: Context) -> None:
 def _showing(context: Context) -> Iterator[Callable[[MigrationReport], object]]:
     """Show a progress bar of messages; the total is known with the first report."""
     with contextlib.ExitStack() as stack:
-        advance: Callable[[int], None] | None = None
-        seen = 0
+        show: Callable[[int], None] | None = None
 
         def progress(report: MigrationReport) -> None:
-            nonlocal advance, seen
-            if advance is None:
+            nonlocal show
+            if show is None:
                 bar = context.terminal.progress("migrating messages", report.total)
-                advance = stack.enter_context(bar)
-            advance(report.seen - seen)
-            seen = report.seen
+                show = steps_to(stack.enter_context(bar))
+            show(report.seen)
 
         yield progress
 

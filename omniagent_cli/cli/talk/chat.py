@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, TextIO
 
 import typer
@@ -115,7 +114,8 @@ def _run_lines(
 
     worst = exits.DONE
     with (
-        _interrupt_at_once(),
+        # The handler of `asyncio.Runner` can miss a late signal.
+        exits.raised_on(signal.SIGINT, KeyboardInterrupt),
         asyncio.Runner() as runner,
         factory.agent(
             target.store,
@@ -144,24 +144,6 @@ def _run_lines(
         finally:
             runner.run(agent.engine.aclose())
     return worst
-
-
-@contextmanager
-def _interrupt_at_once() -> Iterator[None]:
-    """Raise KeyboardInterrupt on Ctrl-C at once; the handler of `asyncio.Runner` can miss a late signal."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        before = signal.signal(signal.SIGINT, interrupt)
-    except ValueError:  # not the main thread: the host program handles signals
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _lines(stdin: TextIO | None) -> Iterator[str]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import Annotated
 
 import typer
 
 from omniagent_cli.cli.framework.context import Context
 from omniagent_cli.errors import UsageError
+from omniagent_cli.parsing import did_you_mean
 
 PARAMETERS = ("temperature", "max_tokens", "seed", "reasoning_effort")
 
@@ -36,9 +36,7 @@ def set_parameters(context: Context, given: Sequence[str] | None) -> None:
         if not equals:
             raise UsageError(f"invalid -o {pair!r}; write KEY=VALUE, for example -o temperature=0")
         if name not in PARAMETERS:
-            close = get_close_matches(name, PARAMETERS, n=1)
-            hint = (
-                f"did you mean {close[0]}?" if close else f"must be one of {', '.join(PARAMETERS)}"
-            )
+            otherwise = f"must be one of {', '.join(PARAMETERS)}"
+            hint = did_you_mean(name, PARAMETERS, otherwise, at_most=1)
             raise UsageError(f"unknown -o {name!r}; {hint}")
         context.flags[f"agent.{name}"] = value.strip()
