@@ -153,7 +153,7 @@ class TestSessions:
         return Session(
             "s", uid="u", agent_id="helper", title="T", title_source="user", model="a:b",
             messages=[Message("user", "hello", id="m", x_odd=1)], state={"n": None}, metadata={"k": [1]},
-            created_at=NOON, updated_at=NOON, expires_at=NOON + timedelta(days=1), ttl_seconds=86_400.0,
+            created_at=NOON, updated_at=NOON, modified_at=NOON, expires_at=NOON + timedelta(days=1), ttl_seconds=86_400.0,
             unknown={"x_future": {"deep": [1]}},
         )  # fmt: skip
 
@@ -230,12 +230,13 @@ class TestSessions:
     def test_a_summary_as_json(self):
         """What a listing prints of a session; odd metadata makes no tags."""
         summary = SessionSummary(
-            "s", "u", "helper", "T", "a:b", 2, NOON, NOON, None, "hello", {"tags": ["b", 1, "a"], "pinned": 1}
+            "s", "u", "helper", "T", "a:b", 2, NOON, NOON, NOON, None, "hello", {"tags": ["b", 1, "a"], "pinned": 1}
         )  # fmt: skip
         assert summary.tags == ["a", "b"]
         assert (summary.pinned, summary.archived) == (False, False)
         assert summary.to_record() == {
             "id": "s", "title": "T", "agent_id": "helper", "model": "a:b", "message_count": 2,
             "created_at": "2026-01-01T12:00:00.000000Z", "updated_at": "2026-01-01T12:00:00.000000Z",
+            "modified_at": "2026-01-01T12:00:00.000000Z",
             "expires_at": None, "preview": "hello", "metadata": {"tags": ["b", 1, "a"], "pinned": 1},
         }  # fmt: skip

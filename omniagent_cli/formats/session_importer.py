@@ -33,7 +33,9 @@ CONFLICTS = ("skip", "rename", "merge", "replace", "fail")
 NOTHING_NEW = "nothing new"
 """Reason of a skipped session that is stored completely."""
 
-_LOCAL_KEYS = frozenset({"id", "uid", "revision", "expires_at", "message_count", "messages"})
+_LOCAL_KEYS = frozenset(
+    {"id", "uid", "revision", "modified_at", "expires_at", "message_count", "messages"}
+)
 """Header keys that are ignored when two sessions are compared."""
 
 

@@ -50,6 +50,7 @@ _SESSION_KEYS = frozenset(
         "metadata",
         "created_at",
         "updated_at",
+        "modified_at",
         "expires_at",
         "ttl_seconds",
         "title_source",
@@ -66,6 +67,8 @@ class Session:
 
     Attributes:
         uid: immutable identity beside the visible id; empty until stored.
+        updated_at: time of the last activity: a message was added, changed or removed.
+        modified_at: time of the last change of any kind.
         ttl_seconds: how long after its last activity it expires; None: never.
         revision: the revision that `save` compares to detect concurrent changes.
         unknown: record keys unknown to this version, kept when the session is written.
@@ -82,6 +85,7 @@ class Session:
     metadata: dict[str, Any] = field(default_factory=dict)
     created_at: datetime | None = None
     updated_at: datetime | None = None
+    modified_at: datetime | None = None
     expires_at: datetime | None = None
     ttl_seconds: float | None = None
     revision: int = 0
@@ -130,7 +134,7 @@ class Session:
         for key in ("uid", "agent_id", "title", "title_source", "model"):
             if value := getattr(self, key):
                 record[key] = value
-        for key in ("created_at", "updated_at", "expires_at"):
+        for key in ("created_at", "updated_at", "modified_at", "expires_at"):
             if moment := getattr(self, key):
                 record[key] = format_time(moment)
         record["ttl_seconds"] = self.ttl_seconds
@@ -161,7 +165,7 @@ class Session:
             value = record.get(key) or ""
             expect(isinstance(value, str), f"a session's {key} is text")
             setattr(session, key, value)
-        for key in ("created_at", "updated_at", "expires_at"):
+        for key in ("created_at", "updated_at", "modified_at", "expires_at"):
             if record.get(key) is not None:
                 setattr(session, key, parse_time(record[key]))
         ttl = record.get("ttl_seconds")
@@ -203,6 +207,8 @@ class SessionSummary:
     """A summary of a session for listings, without its messages.
 
     Attributes:
+        updated_at: time of the last activity: a message was added, changed or removed.
+        modified_at: time of the last change of any kind.
         preview: the first line of the last message.
     """
 
@@ -214,6 +220,7 @@ class SessionSummary:
     message_count: int
     created_at: datetime
     updated_at: datetime
+    modified_at: datetime
     expires_at: datetime | None
     preview: str
     metadata: dict[str, Any]
@@ -244,6 +251,7 @@ class SessionSummary:
             "message_count": self.message_count,
             "created_at": format_time(self.created_at),
             "updated_at": format_time(self.updated_at),
+            "modified_at": format_time(self.modified_at),
             "expires_at": format_time(self.expires_at) if self.expires_at else None,
             "preview": self.preview,
             "metadata": self.metadata,

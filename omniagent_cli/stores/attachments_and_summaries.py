@@ -106,7 +106,7 @@ def restore_messages(unit: UnitOfWork, entry: HeaderRow, origin: HeaderRow) -> N
     origin.message_count += entry.message_count
     _reattach(unit, entry, origin)
     move_messages(unit, entry, origin, RowRange())
-    unit.touch(origin, unit.now())
+    unit.touch(origin, unit.now(), activity=True)
     unit.tx.put(origin)
     unit.tx.remove(entry.uid)
 

@@ -53,9 +53,11 @@ class HeaderRow:
     """One stored session without its messages.
 
     Attributes:
+        updated_at: time of the last activity: a message was added, changed or removed.
         next_position: position of the next message; never decreases.
         revision: increases with every change.
         hidden: trash or a staged import, which no listing, search or id finds.
+        modified_at: time of the last change of any kind; None if that is `updated_at`, as after every append.
         preview: first line of the last message, as a payload.
         payload: title, metadata, state and unknown keys as a payload; None if it was not read. Then
             `Transaction.put` keeps the stored one, and id, agent, TTL and flags, which only change with it.
@@ -75,6 +77,7 @@ class HeaderRow:
     pinned: bool = False
     archived: bool = False
     hidden: bool = False
+    modified_at: str | None = None
     preview: bytes = b""
     payload: bytes | None = None
 
@@ -82,6 +85,24 @@ class HeaderRow:
     def fresh(cls, session_id: str, now: str) -> HeaderRow:
         """Return the header of a new session."""
         return cls(uid=new_uid(), id=session_id, created_at=now, updated_at=now)
+
+    @property
+    def changed_at(self) -> str:
+        """The time of the last change of any kind."""
+        return self.modified_at or self.updated_at
+
+    def mark_changed(self, moment: str, *, activity: bool) -> None:
+        """Record a change: revision and times, which never go back even if the clock was set back.
+
+        Args:
+            moment: the time of the change.
+            activity: messages were added, changed or removed.
+        """
+        self.revision += 1
+        latest = max(moment, self.changed_at)
+        if activity:
+            self.updated_at = max(moment, self.updated_at)
+        self.modified_at = latest if latest > self.updated_at else None
 
     def is_expired(self, now: datetime) -> bool:
         """Return True if the session's time to live has passed."""

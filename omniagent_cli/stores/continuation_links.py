@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from omniagent_cli.json_format import format_time
 from omniagent_cli.stores.unit_of_work import UnitOfWork
 
 CONTINUES = "continues"
@@ -33,5 +34,5 @@ def relink(unit: UnitOfWork, linked_id: Any, link: str, session_id: str, new_id:
     metadata = data.get("metadata") or {}
     if metadata.get(link) == session_id:
         unit.set_data(linked, {**data, "metadata": {**metadata, link: new_id}})
-        linked.revision += 1
+        linked.mark_changed(format_time(unit.now()), activity=False)
         unit.tx.put(linked)

@@ -50,7 +50,7 @@ def remove_messages(
         unit.set_preview(header, None)
     elif newest is not None:
         unit.set_preview(header, unit.to_messages(header, [newest])[0])
-    unit.touch(header, now)
+    unit.touch(header, now, activity=count > 0)
     unit.tx.put(header)
 
 
@@ -93,7 +93,9 @@ def _move_to_entry(
     entry.message_count, entry.next_position = count, header.next_position
     entry.agent_id, entry.model = header.agent_id, header.model
     entry.ttl_seconds = header.ttl_seconds
-    unit.touch(entry, now)  # a removal is a write: the session's time to live restarts
+    unit.touch(
+        entry, now, activity=True
+    )  # a removal is a write: the session's time to live restarts
     entry.expires_at = unit.trash_end(entry.expires_at, now)
     data = unit.data(header)
     unit.set_data(entry, {"title": data.get("title", ""), "trash": trash_facts(header, kind, now)})

@@ -119,13 +119,13 @@ class UnitOfWork(RowCodec):
         header.id, header.hidden = HIDDEN + header.uid, True
         return header
 
-    def touch(self, header: HeaderRow, now: datetime, *, updated: bool = True) -> None:
-        """Record a change: revision, time of the last activity, and expiry, which restarts.
+    def touch(self, header: HeaderRow, now: datetime, *, activity: bool) -> None:
+        """Record a change: revision, times, and expiry, which restarts.
 
         Args:
             header: the header to change.
             now: the time of the change.
-            updated: it counts as activity; otherwise only the expiry restarts.
+            activity: messages were added, changed or removed, or the session is new.
 
         Raises:
             InvalidRecord: the agent or the model cannot be stored.
@@ -133,13 +133,11 @@ class UnitOfWork(RowCodec):
         for name in (header.agent_id, header.model):
             if name and not is_storable(name):
                 raise InvalidRecord(f"invalid name of an agent or a model: {name!r}")
-        header.revision += 1
         moment = format_time(now)
-        if header.updated_at > moment:
+        header.mark_changed(moment, activity=activity)
+        if header.changed_at > moment:
             # A clock that was set back must not make the session expire once it is right again.
-            now = parse_time(header.updated_at)
-        elif updated:
-            header.updated_at = moment
+            now = parse_time(header.changed_at)
         header.expires_at = _later(now, header.ttl_seconds)
 
     def ensure_unused(self, session_id: str) -> None:
@@ -225,7 +223,7 @@ class UnitOfWork(RowCodec):
         header.message_count += len(messages)
         header.next_position += len(messages)
         self.set_preview(header, messages[-1])
-        self.touch(header, now)
+        self.touch(header, now, activity=True)
         self.tx.put(header)
         self.insert(header.uid, messages, index=index)
         if index:

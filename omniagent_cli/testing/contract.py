@@ -31,6 +31,7 @@ from omniagent_cli.testing.contract_rollover import RolloverContract
 from omniagent_cli.testing.contract_saving import SavingContract
 from omniagent_cli.testing.contract_search import SearchContract
 from omniagent_cli.testing.contract_sharing import SharedPlaceContract
+from omniagent_cli.testing.contract_times import TimesContract
 from omniagent_cli.testing.contract_trash import RemovalContract, TrashContract
 from omniagent_cli.testing.contract_turns import CheckpointContract, StagingContract
 from omniagent_cli.testing.contract_writing import WritingContract
@@ -47,6 +48,7 @@ class StoreContract(
     IdsContract,
     SearchContract,
     ExpiryContract,
+    TimesContract,
     TrashContract,
     CompanionsContract,
     RolloverContract,

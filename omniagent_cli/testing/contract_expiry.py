@@ -182,7 +182,7 @@ class ExpiryContract(ContractBase):
         store.session("s").get_messages()
         assert store.get("s").expires_at == expires
 
-    def test_touch_changes_only_the_expiry(self, store: SessionStore, clock: FakeClock) -> None:
+    def test_touch_changes_no_content(self, store: SessionStore, clock: FakeClock) -> None:
         """`touch` leaves content, metadata and `updated_at` unchanged."""
         store.append("s", messages_of("a"))
         before = store.get("s")

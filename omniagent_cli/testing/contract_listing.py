@@ -187,7 +187,7 @@ class ListingContract(ContractBase):
         for name, size in (("b", 1), ("a", 3), ("Z", 2), ("ä", 1)):
             store.append(name, messages_of(*map(str, range(size))))
             clock.advance("1m")
-        store.set_state("b", "k", 1)
+        store.set_message_status("b", 0, "failed")
         assert ids(store, sort="updated") == ["b", "ä", "Z", "a"]
         assert ids(store, sort="created") == ["ä", "Z", "a", "b"]
         assert ids(store, sort="messages")[:2] == ["a", "Z"]

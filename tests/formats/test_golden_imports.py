@@ -38,7 +38,7 @@ def outcome(path) -> list[dict]:
         ids = sorted(summary.id for summary in store.list(archived=None))
         records = [json.loads(line) for line in exported(store, ids).splitlines()]
     for record in records:
-        for key in ("created_at", "updated_at"):
+        for key in ("created_at", "updated_at", "modified_at"):
             if record.get(key, "") >= began:
                 record[key] = NOW
     return records

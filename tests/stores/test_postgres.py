@@ -3,7 +3,7 @@
 import subprocess
 import sys
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
@@ -22,6 +22,7 @@ from omniagent_cli.models import Message
 from omniagent_cli.stores import open_store
 from omniagent_cli.stores.backends.postgres.full_text import WORD_LENGTH
 from omniagent_cli.stores.backends.postgres.store import PostgresStore
+from omniagent_cli.testing import FakeClock
 from omniagent_cli.testing.contract_listing import ODD_IDS
 
 from .postgres_server import place_schema, place_url, shared_url
@@ -249,8 +250,22 @@ class TestTexts:
         assert header[2:] == (
             "s", time, time, "", "", 3600.0, "2026-11-21T10:30:00.000000Z", 1, 1, 1,
             False, False, False, '"Äpfel, apples; APPLES"'.encode(),
-            '{"title":"Äpfel, apples; APPLES","title_source":"auto"}'.encode(),
+            '{"title":"Äpfel, apples; APPLES","title_source":"auto"}'.encode(), None,
         )  # fmt: skip
+
+    def test_a_store_of_version_1(self, url, sql):
+        """A store of version 1 is migrated with its sessions, whose last change was their last activity."""
+        clock = FakeClock()
+        with open_store(url, clock=clock) as store:
+            store.append("s", messages_of("a"))
+        sql("ALTER TABLE $sessions DROP COLUMN modified_at")
+        sql("UPDATE $omniagent_store SET version = 1")
+        with open_store(url, clock=clock) as store:
+            assert store.summary("s").modified_at == clock.now
+            clock.advance("1h")
+            store.tag("s", ["work"])
+            summary = store.summary("s")
+            assert summary.modified_at - summary.updated_at == timedelta(hours=1)
 
 
 class TestSearch:
@@ -364,7 +379,7 @@ class TestCare:
         """`info` tells version, schema, size and whether the connection is encrypted."""
         store.append("s", [Message("user", "a"), Message("user", "b")])
         facts = store.info()
-        assert (facts["backend"], facts["messages"], facts["schema_version"]) == ("postgres", 2, 1)
+        assert (facts["backend"], facts["messages"], facts["schema_version"]) == ("postgres", 2, 2)
         assert facts["bytes"] > 0
         assert facts["server_version"][:2].isdigit()
         assert facts["ssl"] in (True, False)

@@ -85,7 +85,7 @@ class TestManyProcesses:
         with open_store(url) as store:
             store.append("s", messages_of("a"))
             together(NEXT.replace("BROKEN", ""), 16, url)
-            assert sql("SELECT version FROM $omniagent_store") == [(2,)]
+            assert sql("SELECT version FROM $omniagent_store") == [(3,)]
             assert sql("SELECT colour, message_count FROM $sessions") == [("blue", 17)]
             with pytest.raises(NewerVersion):
                 store.list()

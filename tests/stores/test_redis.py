@@ -1,11 +1,12 @@
 """What the Redis store promises beside the contract: keys, expiry, damage, crowds, crashes and clusters."""
 
+import json
 import os
 import subprocess
 import sys
 import threading
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import redis
@@ -422,11 +423,30 @@ def test_keys_of_another_program(bare, url):
 def test_a_newer_format(store, bare, url):
     """A store that a newer omniagent wrote is refused, also by a process that has it open."""
     store.append("s", messages_of("a"))
-    bare.hset(f"{url.partition('prefix=')[2]}{{store}}:meta", "format", "2")
+    bare.hset(f"{url.partition('prefix=')[2]}{{store}}:meta", "format", "3")
     with pytest.raises(NewerVersion, match="newer omniagent"):
         store.append("s", messages_of("b"))
     with RedisStore(url) as other, pytest.raises(NewerVersion):
         other.list()
+
+
+def test_format_1_is_read_and_raised(bare, url):
+    """Headers of format 1 lack the time of the last change; the first write raises the format."""
+    with RedisStore(url, clock=FakeClock()) as store:
+        store.append("s", messages_of("a"))
+    meta = f"{url.partition('prefix=')[2]}{{store}}:meta"
+    header = next(key for key in session_keys(bare, url) if key.endswith(b":h"))
+    bare.hset(header, "h", json.dumps(json.loads(bare.hget(header, "h"))[:-1]))
+    bare.hset(meta, "format", "1")
+    clock = FakeClock()
+    with RedisStore(url, clock=clock) as store:
+        assert store.summary("s").modified_at == clock.now
+        assert bare.hget(meta, "format") == b"1"
+        clock.advance("1h")
+        store.tag("s", ["work"])
+        summary = store.summary("s")
+        assert summary.modified_at - summary.updated_at == timedelta(hours=1)
+    assert bare.hget(meta, "format") == b"2"
 
 
 # Servers in trouble.

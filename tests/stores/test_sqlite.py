@@ -3,6 +3,7 @@
 import os
 import sqlite3
 from contextlib import closing, suppress
+from datetime import timedelta
 
 import pytest
 
@@ -15,6 +16,7 @@ from omniagent_cli.errors import (
     StoreUnreachable,
     UsageError,
 )
+from omniagent_cli.json_format import format_time
 from omniagent_cli.models import Message
 from omniagent_cli.stores import open_store
 from omniagent_cli.stores.backends.sqlite.file_header import APPLICATION_ID
@@ -44,7 +46,11 @@ CREATE VIRTUAL TABLE words USING fts5(text, columnsize=0, tokenize='ascii')
 CREATE TRIGGER messages_removed AFTER DELETE ON messages WHEN old.indexed = 1 BEGIN \
 DELETE FROM words WHERE rowid = old.key; END
 """.strip().split("\n")
-"""What the schema of version 1 is; a change is a new version with a migration, never an edit here."""
+"""The schema of version 1, which is never changed; each migration has its own effect below."""
+
+SCHEMA_2 = [line.replace("payload BLOB NOT NULL ) STRICT", "payload BLOB NOT NULL , modified_at TEXT) STRICT")
+            if line.startswith("CREATE TABLE sessions") else line for line in SCHEMA]  # fmt: skip
+"""The schema of version 2: sessions have the time of their last change."""
 
 
 @pytest.fixture
@@ -70,6 +76,25 @@ def change(path, *statements):
         connection.commit()
 
 
+def old_store(path):
+    """Make a store of version 1 with one session and return its clock."""
+    clock = FakeClock()
+    noon, payload = format_time(clock.now), b'{"content":"hello"}'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(path)) as connection:
+        for statement in SCHEMA:
+            connection.execute(statement)
+        values = (1, "u", "s", noon, noon, "", "", None, None, 1, 1, 1, 0, 0, 0, b'"hello"', b"{}")
+        connection.execute(f"INSERT INTO sessions VALUES ({', '.join('?' * 17)})", values)
+        values = (64, 1, 0, "m", "m", "user", noon, None, 1, payload)
+        connection.execute(f"INSERT INTO messages VALUES ({', '.join('?' * 10)})", values)
+        connection.execute("INSERT INTO words (rowid, text) VALUES (64, 'hello')")
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute("PRAGMA user_version = 1")
+        connection.commit()
+    return clock
+
+
 def fill(path):
     with SqliteStore(path) as store:
         store.append("s", Message("user", "hello"))
@@ -78,20 +103,20 @@ def fill(path):
 
 class TestStoredBytes:
     def test_the_schema(self, store, path):
-        """Tables, indexes and triggers of version 1 stay as they were released."""
+        """Tables, indexes and triggers are those of the current version."""
         store.append("s", Message("user", "hello"))
         found = rows(
             path,
             "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'words_%' ORDER BY rowid",
         )
-        assert [" ".join(sql.split()) for (sql,) in found] == SCHEMA
+        assert [" ".join(sql.split()) for (sql,) in found] == SCHEMA_2
 
     def test_the_file_says_whose_it_is(self, store, path):
         """Application id, schema version and WAL mode stand in the first bytes of the file itself."""
         store.append("s", Message("user", "hello"))
         head = path.read_bytes()[:100]
         assert int.from_bytes(head[68:72], "big") == APPLICATION_ID == 0x6F6D6E69
-        assert int.from_bytes(head[60:64], "big") == 1
+        assert int.from_bytes(head[60:64], "big") == 2
         assert head[18] == head[19] == 2
         assert rows(path, "PRAGMA journal_mode") == [("wal",)]
 
@@ -112,6 +137,7 @@ class TestStoredBytes:
                 '{"title":"Grüß\\ud800 dich\x00","title_source":"auto","metadata":{"pinned":true}}'.replace(
                     "\x00", "\\u0000"
                 ).encode(),
+                None,
             )
         ]
         key = 1767268800000 << 6
@@ -327,6 +353,22 @@ class TestWhatIsNotOurs:
                 store.list()
         assert path.read_bytes() == before
 
+    def test_a_store_of_version_1(self, path):
+        """A store of version 1 is migrated with its sessions, whose last change was their last activity."""
+        clock = old_store(path)
+        with SqliteStore(path, read_only=True) as store:
+            assert store.summary("s").modified_at == clock.now
+            assert [hit.session_id for hit in store.search("hello")] == ["s"]
+        assert rows(path, "PRAGMA user_version") == [(1,)]
+        with SqliteStore(path, clock=clock) as store:
+            clock.advance("1h")
+            store.tag("s", ["work"])
+            summary = store.summary("s")
+            assert summary.modified_at - summary.updated_at == timedelta(hours=1)
+            assert store.check() == []
+        assert rows(path, "PRAGMA user_version") == [(2,)]
+        assert path.with_name("sessions.db.v1.bak").exists()
+
     def test_a_store_that_became_newer_while_it_was_open(self, path):
         """Every write looks again whether the schema is still the one it knows."""
         with SqliteStore(path) as store:
@@ -390,7 +432,7 @@ class TestCopies:
         """`info` tells the schema version, messages and sizes."""
         store.append("s", [Message("user", "a"), Message("user", "b")])
         facts = store.info()
-        assert (facts["schema_version"], facts["messages"]) == (1, 2)
+        assert (facts["schema_version"], facts["messages"]) == (2, 2)
         assert facts["bytes"] == path.stat().st_size
 
     def test_an_odd_path_is_only_a_path(self, tmp_path):

@@ -105,16 +105,17 @@ class _SessionCheck:
         self._check_rows(unit, header)
         self._check_records(unit, header)
         if self._repair and header != before:
-            header.revision += 1
+            header.mark_changed(format_time(unit.now()), activity=False)
             unit.tx.put(header)
 
     def _check_times(self, unit: UnitOfWork, header: HeaderRow) -> None:
-        for key in ("created_at", "updated_at", "expires_at"):
+        for key in ("created_at", "updated_at", "modified_at", "expires_at"):
             text = getattr(header, key)
             if text is None or _is_time(text):
                 continue
             self._report(f"invalid {key}: {text!r}")
-            setattr(header, key, None if key == "expires_at" else format_time(unit.now()))
+            optional = key in ("modified_at", "expires_at")
+            setattr(header, key, None if optional else format_time(unit.now()))
 
     def _check_data(self, unit: UnitOfWork, header: HeaderRow) -> None:
         try:

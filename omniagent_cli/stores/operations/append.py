@@ -48,7 +48,7 @@ class AppendOperations(StoreBase):
                 return read(unit)
             header = target.header
             header.agent_id, header.model = agent_id, model
-            unit.touch(header, unit.now())
+            unit.touch(header, unit.now(), activity=True)
             unit.tx.put(header)
             return unit.to_session(header, [])
 
@@ -170,7 +170,7 @@ class AppendOperations(StoreBase):
             message = Message.from_record(record, position)
             row = unit.to_row(header.uid, message)
             unit.tx.replace(header.uid, row, unit.index_text(message))
-            unit.touch(header, unit.now())
+            unit.touch(header, unit.now(), activity=True)
             unit.tx.put(header)
 
         self.write_unit(work)
@@ -210,7 +210,7 @@ def _replace(unit: UnitOfWork, header: HeaderRow, message: Message, *, final: bo
     unit.tx.replace(header.uid, row, unit.index_text(message) if final else None)
     if message.position == header.next_position - 1:
         unit.set_preview(header, message)
-    unit.touch(header, now)
+    unit.touch(header, now, activity=True)
     unit.tx.put(header)
     if final:
         unit.announce(header, [message])

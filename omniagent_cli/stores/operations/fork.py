@@ -41,7 +41,7 @@ class ForkOperations(StoreBase):
             last = _copy_content(unit, source, target, None if at is None else clamp(at))
             unit.set_data(target, {**data, "metadata": {**kept, **origin}})
             unit.set_preview(target, last)
-            unit.touch(target, now)
+            unit.touch(target, now, activity=True)
             unit.tx.put(target)
             unit.emit("session_created", target_id)
             return target_id

@@ -64,12 +64,12 @@ class HeaderOperations(StoreBase):
         self._edit(session_id, change)
 
     def touch(self, session_id: str) -> None:
-        """Restart the session's time to live and change nothing else.
+        """Restart the session's time to live; of its facts only `modified_at` changes.
 
         Raises:
             SessionNotFound: the session does not exist.
         """
-        self._edit(session_id, lambda _unit, _header, _data: None, updated=False)
+        self._edit(session_id, lambda _unit, _header, _data: None)
 
     def set_ttl(self, session_id: str, ttl: timedelta | float | str | None) -> None:
         """Set how long after its last activity a session expires; None or zero: never."""
@@ -78,7 +78,7 @@ class HeaderOperations(StoreBase):
         def change(unit: UnitOfWork, header: HeaderRow, data: _Data) -> None:
             header.ttl_seconds = seconds
 
-        self._edit(session_id, change, updated=False)
+        self._edit(session_id, change)
 
     def set_metadata(self, session_id: str, key: str, value: Any) -> None:
         """Set one metadata value (any JSON value); create the session if it does not exist."""
@@ -150,9 +150,8 @@ class HeaderOperations(StoreBase):
         change: Callable[[UnitOfWork, HeaderRow, _Data], T],
         *,
         create: bool = False,
-        updated: bool = True,
     ) -> T:
-        """Change the header of one session in one step."""
+        """Change the header of one session in one step, which is not activity."""
 
         def work(unit: UnitOfWork) -> T:
             if create:
@@ -164,7 +163,7 @@ class HeaderOperations(StoreBase):
             data = unit.data(header)
             result = change(unit, header, data)
             unit.set_data(header, data)
-            unit.touch(header, unit.now(), updated=updated)
+            unit.touch(header, unit.now(), activity=False)
             unit.tx.put(header)
             return result
 

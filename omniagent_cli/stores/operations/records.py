@@ -121,6 +121,6 @@ class RecordOperations(StoreBase):
 def _put(
     unit: UnitOfWork, header: HeaderRow, kind: str, key: str, record: Mapping[str, Any]
 ) -> None:
-    unit.touch(header, unit.now())
+    unit.touch(header, unit.now(), activity=False)
     unit.tx.put(header)
     unit.put_record(header.uid, kind, key, record)

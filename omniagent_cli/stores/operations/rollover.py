@@ -103,10 +103,10 @@ def _split(unit: UnitOfWork, header: HeaderRow, old: RolledOverSession) -> None:
     fresh.ttl_seconds = header.ttl_seconds
     kept = {**metadata, CONTINUES: old.session_id}
     unit.set_data(fresh, {"metadata": kept, "state": data.get("state") or {}})
-    unit.touch(fresh, now)
+    unit.touch(fresh, now, activity=True)
     header.id = old.session_id
     links = {CONTINUED_IN: session_id, REASON: old.reason}
     unit.set_data(header, {**data, "metadata": {**metadata, **links}})
-    unit.touch(header, now, updated=False)
+    unit.touch(header, now, activity=False)
     unit.tx.put(header)
     unit.tx.put(fresh)

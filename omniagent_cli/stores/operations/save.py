@@ -34,13 +34,14 @@ class SaveOperations(StoreBase):
             now = unit.now()
             header = _header_to_save(unit, session)
             messages = [message.copy() for message in wanted]
+            before = header.message_count
             added = _place_messages(unit, header, messages)
             header.agent_id, header.model = session.agent_id, session.model
             if session.ttl_seconds is not None or session.uid:
                 header.ttl_seconds = session.ttl_seconds
             data = {**session.unknown, "title": session.title, "title_source": session.title_source}
             unit.set_data(header, {**data, "metadata": session.metadata, "state": session.state})
-            unit.touch(header, now)
+            unit.touch(header, now, activity=bool(added) or len(messages) != before)
             unit.tx.put(header)
             unit.insert(header.uid, added)
             unit.announce(header, added)

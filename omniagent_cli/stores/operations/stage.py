@@ -32,7 +32,7 @@ class StageOperations(StoreBase):
             now = unit.now()
             header = unit.fresh_hidden(now)
             header.ttl_seconds = STAGE_SECONDS
-            unit.touch(header, now)
+            unit.touch(header, now, activity=True)
             unit.set_data(header, {})
             unit.tx.put(header)
             return header.uid
@@ -63,7 +63,7 @@ class StageOperations(StoreBase):
                 own = [message.copy() for message in given]
                 _place_messages(own, format_time(unit.now()), header.next_position)
             count_messages(unit, header, own)
-            unit.touch(header, unit.now())
+            unit.touch(header, unit.now(), activity=True)
             unit.tx.put(header)
             unit.insert(uid, own)
 
@@ -117,9 +117,11 @@ class StageOperations(StoreBase):
             header.agent_id, header.model = session.agent_id, session.model
             header.ttl_seconds = session.ttl_seconds
             now = unit.now()
-            unit.touch(header, now)
+            unit.touch(header, now, activity=True)
             header.created_at = format_time(session.created_at or now)
             header.updated_at = format_time(session.updated_at or now)
+            modified = format_time(session.modified_at) if session.modified_at else ""
+            header.modified_at = modified if modified > header.updated_at else None
             data = {**session.unknown, "title": title, "title_source": source}
             unit.set_data(header, {**data, "metadata": session.metadata, "state": session.state})
             unit.tx.put(header)
@@ -155,7 +157,7 @@ class StageOperations(StoreBase):
                 )
             _append_messages(unit, staged, header)
             unit.copy_missing_attachments(staged, header.uid)
-            unit.touch(header, unit.now())
+            unit.touch(header, unit.now(), activity=True)
             unit.tx.put(header)
             unit.tx.remove(uid)
             return staged.message_count

@@ -124,6 +124,6 @@ def _restore(
         unwrap_summaries(unit, header)
     header.id, header.hidden = new_id, False
     unit.set_data(header, {key: value for key, value in data.items() if key != "trash"})
-    unit.touch(header, unit.now(), updated=False)
+    unit.touch(header, unit.now(), activity=False)
     unit.tx.put(header)
     unit.emit("session_created", new_id)

@@ -51,7 +51,7 @@ class StagedCopy:
         header = unit.fresh_hidden(unit.now())
         header.id, header.uid, header.ttl_seconds = HIDDEN + self.uid, self.uid, STAGE_SECONDS
         unit.set_data(header, {"migration": self._token})
-        unit.touch(header, unit.now())
+        unit.touch(header, unit.now(), activity=True)
         unit.tx.put(header)
 
     def _own_header(self, unit: UnitOfWork) -> HeaderRow:
@@ -76,7 +76,7 @@ class StagedCopy:
             header = self._own_header(unit)
             header.message_count += len(messages)
             header.next_position = (messages[-1].position or 0) + 1
-            unit.touch(header, unit.now())
+            unit.touch(header, unit.now(), activity=True)
             unit.tx.put(header)
             unit.insert(self.uid, messages)
 
@@ -119,7 +119,7 @@ class StagedCopy:
                 self._make_room(unit, replaces)
                 header.id, header.hidden = source.id, False
                 unit.emit("session_created", source.id)
-            for name in _COLUMNS:
+            for name in (*_COLUMNS, "modified_at"):
                 setattr(header, name, getattr(source, name))
             header.revision += 1
             header.next_position = max(header.next_position, source.next_position)

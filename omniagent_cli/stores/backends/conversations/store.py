@@ -95,7 +95,7 @@ class ConversationsStore(SqliteStore):
             complete_messages(messages, format_time(unit.now()), 0)
             if messages:
                 count_messages(unit, header, messages)
-            unit.touch(header, unit.now())
+            unit.touch(header, unit.now(), activity=True)
             unit.tx.put(header)
             rows = [unit.to_row(header.uid, message) for message in messages]
             cast("ConversationsUnit", unit.tx).adopt(

@@ -15,7 +15,7 @@ _END_BYTES = 65_536
 _HEADER = b'{"header"'
 _MAX_TAGS = 10_000
 # Positions of the fields of a header in the index, see `index`.
-_ID, _EXPIRES_AT, _PINNED, _ARCHIVED, _PAYLOAD = 1, 7, 11, 12, 15
+_ID, _EXPIRES_AT, _PINNED, _ARCHIVED, _PAYLOAD = 1, 7, 11, 12, 16
 
 
 def session_ids(path: str, prefix: str, group: str, limit: int) -> list[tuple[str, str]]:

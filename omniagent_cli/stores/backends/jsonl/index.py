@@ -27,7 +27,7 @@ from omniagent_cli.stores.backends.jsonl.names import SUFFIX, Layout
 
 logger = logging.getLogger("omniagent.stores")
 
-INDEX_VERSION = 1
+INDEX_VERSION = 2
 _SMALL_PAYLOAD = 4096
 """Size up to which the payload of title, metadata and state is kept in the index; longer ones are read from the log."""
 

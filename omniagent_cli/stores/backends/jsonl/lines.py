@@ -59,6 +59,7 @@ _SMALL: dict[str, Any] = {
     "pinned": False,
     "archived": False,
     "hidden": False,
+    "modified_at": None,
 }
 """Facts of a header line besides id and times, with the defaults that are omitted."""
 
@@ -211,8 +212,10 @@ def read_header(line: bytes, uid: str) -> tuple[HeaderRow, dict[str, Any]]:
         for key, default in _SMALL.items():
             value = small.get(key, default)
             setattr(header, key, value)
-        for time in (header.created_at, header.updated_at, header.expires_at or header.updated_at):
-            check_time(time)  # a damaged one must not look like an expired session
+        for time in (header.created_at, header.updated_at, header.modified_at, header.expires_at):
+            check_time(
+                time or header.updated_at
+            )  # a damaged one must not look like an expired session
         preview = small.get("preview", "")
         if isinstance(preview, dict):
             header.preview = _from_base64(preview["payload"])

@@ -89,9 +89,15 @@ def _create(connection: psycopg.Connection, schema: str) -> None:
     connection.execute(qualified(_SCHEMA_1, schema))
 
 
+def _add_modified_at(connection: psycopg.Connection, schema: str) -> None:
+    connection.execute(
+        qualified('ALTER TABLE $sessions ADD COLUMN modified_at text COLLATE "C"', schema)
+    )
+
+
 Migration = Callable[[psycopg.Connection, str], None]
 
-MIGRATIONS: tuple[Migration, ...] = (_create,)
+MIGRATIONS: tuple[Migration, ...] = (_create, _add_modified_at)
 """Step n migrates a store from version n to n + 1; released steps are never changed."""
 
 

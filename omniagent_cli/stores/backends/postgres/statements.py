@@ -28,8 +28,8 @@ _SETS = ", ".join(
 )
 UPDATE = f"UPDATE $sessions SET {_SETS} WHERE uid = %s"  # noqa: S608  # constants
 BUMP = (
-    "UPDATE $sessions SET updated_at = %s, model = %s, expires_at = %s, message_count = %s, next_position = %s,"
-    " revision = %s, preview = %b WHERE uid = %s"
+    "UPDATE $sessions SET updated_at = %s, modified_at = %s, model = %s, expires_at = %s, message_count = %s,"
+    " next_position = %s, revision = %s, preview = %b WHERE uid = %s"
 )
 SPAN = f"session = {KEY} AND position >= %s AND position <= %s"
 

@@ -215,6 +215,7 @@ class PostgresUnit(Transaction):
                 BUMP,
                 (
                     header.updated_at,
+                    header.modified_at,
                     header.model,
                     header.expires_at,
                     header.message_count,

@@ -101,7 +101,7 @@ class Connection(ForkAware):
         known, mark = self.ask(
             lambda client: client.hmget(f"{self.keys.store}meta", ["format", "m:encryption"])
         )
-        if known is not None and known != FORMAT.encode():
+        if known is not None and not (known.isdigit() and int(known) <= int(FORMAT)):
             raise self.newer(known)
         self.mark = mark or b""
         self._opened = True

@@ -19,8 +19,15 @@ from omniagent_cli.errors import CorruptSession
 from omniagent_cli.json_format import dump, load
 from omniagent_cli.stores.backend import HeaderRow, MessageRow, header_values
 
-FORMAT = "1"
-"""Version of the format, stored in ``meta``; another one is written by a newer omniagent."""
+FORMAT = "2"
+"""Version of the format, stored in ``meta``. The first write with a newer omniagent raises it, which stops older ones.
+
+1. The first format.
+2. The last fact of a header is ``modified_at``; headers of format 1 lack it and are read as they are.
+"""
+
+_FACTS_1 = 14
+"""Number of facts of a header in format 1."""
 
 LOOKS = ("e", "g", "k", "h", "v", "p")
 """Fields that are read from a header's hash: change number, removal number, number of records, and the header."""
@@ -92,7 +99,9 @@ def read_seen(uid: str, found: Sequence[Any]) -> Seen:
     if etag is None:
         return ABSENT
     try:
-        columns: list[Any] = [*load(fields), preview or b"", payload]
+        facts: list[Any] = load(fields)
+        later = [None] if len(facts) == _FACTS_1 else []
+        columns: list[Any] = [*facts, *later, preview or b"", payload]
         header = HeaderRow(*columns)
     except (ValueError, TypeError, AttributeError) as error:
         raise CorruptSession(

@@ -80,14 +80,14 @@ local ms = time[1] * 1000 + math.floor(time[2] / 1000)
 local function answer(word, what, more) return {word, time[1], time[2], what or '', more} end
 
 local token, format = take(), take()
-local store = nil
+local store, known = nil, nil
 local first = 0
 if take() == '1' then store = KEYS[1]; first = 1 end
 local function key(i, letter) return string.sub(KEYS[first + i], 1, -2) .. letter end
 
 if store then
-  local known = redis.call('HGET', store .. 'meta', 'format')
-  if known and known ~= format then return answer('newer', known) end
+  known = redis.call('HGET', store .. 'meta', 'format')
+  if known and (tonumber(known) or math.huge) > tonumber(format) then return answer('newer', known) end
 end
 for _ = 1, number() do
   local i, etag, rows = number(), take(), take()
@@ -211,7 +211,7 @@ function change.sweep()
     for _, member in ipairs(gone) do index(string.match(member, '^.*%z(.*)$'), nil) end
   end
 end
-if store then redis.call('HSETNX', store .. 'meta', 'format', format) end
+if store and known ~= format then redis.call('HSET', store .. 'meta', 'format', format) end
 while at < #ARGV do change[take()]() end
 return answer('done')
 """

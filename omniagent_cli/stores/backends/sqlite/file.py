@@ -89,6 +89,10 @@ def _create(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
+def _add_modified_at(connection: sqlite3.Connection) -> None:
+    connection.execute("ALTER TABLE sessions ADD COLUMN modified_at TEXT")
+
+
 def _statements(script: str) -> Iterator[str]:
     pending = ""
     for line in script.splitlines(keepends=True):
@@ -102,7 +106,7 @@ T = TypeVar("T")
 
 Migration = Callable[[sqlite3.Connection], None]
 
-MIGRATIONS: tuple[Migration, ...] = (_create,)
+MIGRATIONS: tuple[Migration, ...] = (_create, _add_modified_at)
 """Step n migrates a store from version n to n + 1; released steps are never changed."""
 
 
@@ -142,7 +146,7 @@ def connect(
     exists, wal = inspect(path)
     try:
         if read_only or (exists and not writable(path)):
-            return _connect_read_only(path)
+            return _migrated_copy(*_connect_read_only(path), path, migrations)
         _create_private(path)
         left = read_leftover_wal(path) if wal else None
         connection = _connect(path, "mode=rw")
@@ -223,6 +227,33 @@ def _connect_read_only(path: str) -> tuple[sqlite3.Connection, str | None]:
                 f"the store {path} can only be read from a copy, and copying failed: {error.strerror}"
             ) from error
         raise
+
+
+def _migrated_copy(
+    connection: sqlite3.Connection, copy: str | None, path: str, migrations: Sequence[Migration]
+) -> tuple[sqlite3.Connection, str | None]:
+    """Return a read-only connection, to a private migrated copy if the store has an older schema."""
+    try:
+        version = stored_version(connection, path)
+        if not 0 < version & (ENCRYPTED_FLAG - 1) < len(migrations):
+            return connection, copy
+        if copy is None:
+            import tempfile
+
+            copy = tempfile.mkdtemp(prefix="omniagent-")
+            with contextlib.closing(connection) as source:
+                _create_private(f"{copy}/copy.db")
+                connection = _connect(f"{copy}/copy.db", "mode=rw")
+                source.backup(connection)
+        _run_migrations(connection, version, migrations)
+    except BaseException:
+        connection.close()
+        if copy is not None:
+            import shutil
+
+            shutil.rmtree(copy, ignore_errors=True)
+        raise
+    return connection, copy
 
 
 def remove_side_files(path: str) -> None:
@@ -307,20 +338,26 @@ def _migrate(connection: sqlite3.Connection, path: str, migrations: Sequence[Mig
     try:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         check_version(version, path, migrations)
-        flag = version & ENCRYPTED_FLAG
-        version -= flag
-        if 0 < version < len(migrations):
-            back_up(path, f"{path}.v{version}.bak")
-        for number in range(version, len(migrations)):
-            migrations[number](connection)
-            connection.execute(f"PRAGMA user_version = {number + 1 | flag}")
-        if version == 0:
+        known = version & (ENCRYPTED_FLAG - 1)
+        if 0 < known < len(migrations):
+            back_up(path, f"{path}.v{known}.bak")
+        _run_migrations(connection, version, migrations)
+        if known == 0:
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def _run_migrations(
+    connection: sqlite3.Connection, version: int, migrations: Sequence[Migration]
+) -> None:
+    flag = version & ENCRYPTED_FLAG
+    for number in range(version - flag, len(migrations)):
+        migrations[number](connection)
+        connection.execute(f"PRAGMA user_version = {number + 1 | flag}")
 
 
 def back_up(path: str, target: str) -> None:

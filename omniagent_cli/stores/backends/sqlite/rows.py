@@ -12,8 +12,8 @@ ROW = "position, id, turn_id, role, created_at, status, payload"
 UPDATE = f"UPDATE sessions SET {', '.join(f'{column} = ?' for column in HEADER_COLUMNS[1:])} WHERE key = ?"  # noqa: S608  # constants
 # The columns an append changes. With more, SQLite would rewrite every index of the table.
 BUMP = (
-    "UPDATE sessions SET updated_at = ?, model = ?, expires_at = ?, message_count = ?, next_position = ?,"
-    " revision = ?, preview = ? WHERE key = ?"
+    "UPDATE sessions SET updated_at = ?, modified_at = ?, model = ?, expires_at = ?, message_count = ?,"
+    " next_position = ?, revision = ?, preview = ? WHERE key = ?"
 )
 
 

@@ -192,7 +192,8 @@ class SqliteStore(SessionStore):
         self._durable = True
         status = os.stat(self.path)  # noqa: PTH116  # this runs at every start
         self._identity = (status.st_dev, status.st_ino)
-        self._still = None if writable(self.path) else signature(self.path)
+        copied = self._copy is not None or not writable(self.path)
+        self._still = signature(self.path) if copied else None
 
     def _check_identity(self) -> None:
         """Detect that the file was removed or replaced, before writing to a deleted file."""

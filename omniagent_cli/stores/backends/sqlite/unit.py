@@ -123,7 +123,7 @@ class SqliteUnit(Transaction):
     def put(self, header: HeaderRow) -> None:
         key = self._key(header.uid)
         if key is None:
-            marks = ", ".join("?" * 16)
+            marks = ", ".join("?" * 17)
             cursor = self._connection.execute(
                 f"INSERT INTO sessions ({HEADER}) VALUES ({marks})", header_values(header)
             )
@@ -133,6 +133,7 @@ class SqliteUnit(Transaction):
                 BUMP,
                 (
                     header.updated_at,
+                    header.modified_at,
                     header.model,
                     header.expires_at,
                     header.message_count,
