@@ -195,6 +195,12 @@ BOMBS = {
 }  # fmt: skip
 
 
+def test_every_listed_language_has_a_lexer():
+    """Each name in `LANGUAGES` is highlighted; a name that Pygments does not have is plain text, not an error."""
+    assert [name for name in code.LANGUAGES if code._lexer(name) is None] == []
+    assert code._lexer("no-such-language") is None
+
+
 @pytest.mark.parametrize("name", BOMBS)
 def test_texts_that_are_made_to_take_long(name):
     """Crafted input with quadratic cost is rendered or shown verbatim, completely."""

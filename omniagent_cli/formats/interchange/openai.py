@@ -10,6 +10,7 @@ from itertools import chain
 from typing import Any
 
 from omniagent_cli.formats.byte_source import ByteSource
+from omniagent_cli.formats.interchange.call_order import in_call_order
 from omniagent_cli.formats.json_helpers import (
     is_json_lines,
     list_entries,
@@ -42,10 +43,10 @@ class ChatCompletions:
     """One ``{"messages": [...]}`` per line; a bare list of messages and a single document are read too."""
 
     def write(self, sessions: Iterable[OutgoingSession]) -> Iterator[bytes]:
-        """Yield one line per session; keys unknown to the API are omitted."""
+        """Yield one line per session, a valid request; keys unknown to the API are omitted."""
         for session in sessions:
             separator = b'{"messages":['
-            for message in session.messages:
+            for message in in_call_order(session.messages):
                 yield separator + dump(_to_api(message, session.attachment))
                 separator = b","
             yield b"]}\n" if separator == b"," else separator + b"]}\n"

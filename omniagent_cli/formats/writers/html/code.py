@@ -34,6 +34,9 @@ LANGUAGES = frozenset(
 )
 """Languages that are highlighted. Some of the five hundred that Pygments knows can be made to take minutes."""
 
+_LEXERS = {"jsonl": "json", "kt": "kotlin", "mjs": "javascript", "patch": "diff", "svg": "xml", "vb": "vb.net"}
+"""Names that Pygments does not know, and its lexers for them."""
+
 _CLASSES = (
     ("Token.Comment", "c"),
     ("Token.Keyword", "k"),
@@ -73,12 +76,15 @@ def _is_highlightable(text: str, name: str) -> bool:
 
 
 def _highlight(text: str, name: str) -> str:
-    """Return the highlighted code; empty if the lexer did not preserve the text."""
+    """Return the highlighted code; empty if there is no lexer, or it did not preserve the text."""
     started = perf_counter()
     pieces: list[str] = []
     previous, pending = "", ""
     length = 0
-    for kind, value in _lexer(name).get_tokens(text):
+    lexer = _lexer(name)
+    if lexer is None:
+        return ""
+    for kind, value in lexer.get_tokens(text):
         length += len(value)
         class_ = _class_of(kind)
         if class_ == previous:
@@ -108,6 +114,11 @@ def _class_of(kind: Any) -> str:
 
 @lru_cache(maxsize=64)
 def _lexer(name: str) -> Any:
+    """Return the Pygments lexer of a language; None if this version has none."""
     from pygments.lexers import get_lexer_by_name
+    from pygments.util import ClassNotFound
 
-    return get_lexer_by_name(name, stripnl=False, ensurenl=False)
+    try:
+        return get_lexer_by_name(_LEXERS.get(name, name), stripnl=False, ensurenl=False)
+    except ClassNotFound:
+        return None
