@@ -244,7 +244,7 @@ class _ImportRun:
             if isinstance(item, Problem):
                 self.report.add_problem(item)
             elif isinstance(item, Omission):
-                self.report.left_out[item.kind] += 1
+                self.report.left_out[item.kind] += item.number
             else:
                 self._importer.import_session(item)
             if self.report.stopped:

@@ -30,6 +30,9 @@ from omniagent_cli.stores import SessionStore
 CONFLICTS = ("skip", "rename", "merge", "replace", "fail")
 """Rules for a session that exists with other content."""
 
+NO_MESSAGES = "no messages"
+"""Reason of a skipped session without any message to import."""
+
 NOTHING_NEW = "nothing new"
 """Reason of a skipped session that is stored completely."""
 
@@ -71,6 +74,8 @@ class SessionImporter:
             outcome = self._import_branch(branch, outcome)
         if outcome is not None:
             self._report.add(outcome)
+            if outcome.reason == NO_MESSAGES:
+                self._left_out["empty conversation"] += 1
             if outcome.reason != NOTHING_NEW:
                 self._report.left_out.update(self._left_out)
             self._report.stopped |= outcome.action == "refused" and self._on_conflict == "fail"
@@ -170,7 +175,7 @@ class SessionImporter:
         """Yield valid messages, report problems, and pass other records to the staging."""
         for entry in incoming.entries:
             if isinstance(entry, Omission):
-                self._left_out[entry.kind] += 1
+                self._left_out[entry.kind] += entry.number
             elif isinstance(entry, Problem):
                 validator.skip()
                 self._report.add_problem(entry)
@@ -223,7 +228,7 @@ class SessionImporter:
                 return found
             session_id = found
         if not (incoming.is_native or validator.count):
-            return Outcome(session_id, "skipped", reason="no messages")
+            return Outcome(session_id, "skipped", reason=NO_MESSAGES)
         session = self._final_session(incoming, session_id, validator)
         if session is None:
             return None

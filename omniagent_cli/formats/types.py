@@ -46,9 +46,11 @@ class Omission(NamedTuple):
 
     Attributes:
         kind: singular noun phrase; the plural is formed with an s.
+        number: how many of this kind.
     """
 
     kind: str
+    number: int = 1
 
 
 Entry = MessageEntry | RecordEntry | Problem | Omission

@@ -213,8 +213,8 @@ def test_claude_keeps_blocks_and_names() -> None:
     store, report = take([CLAUDE])
     assert (report.format_name, report.ok) == ("claude", True)
     question, first, result, last = store.messages("claude-u-1")
-    assert question.text == "Look at it\n[file: a.txt]\n[image: cat.png]"
-    assert question.extra["attachments"][0]["text"] == "AAA"
+    assert question.text == "Look at it\n[file: a.txt]\nAAA\n[image: cat.png]"
+    assert question.extra["attachments"][0]["name"] == "a.txt"
     assert (first.text, first.extra["thinking"]) == ("Let me see.", "hm")
     assert json.loads(first.tool_calls[0]["function"]["arguments"]) == {"at": "a.txt"}
     assert (result.text, result.tool_call_id, last.text) == ("AAA", "t1", "Three letters.")

@@ -11,7 +11,7 @@ READERS = (
         "conversations.json of a ChatGPT account export, also zipped",
         (".json",),
         can_export=False,
-        key_sets=({"mapping"},),
+        key_sets=({"mapping", "id"}, {"mapping", "title"}, {"mapping", "current_node"}),
         has_branches=True,
     ),
     Format(
@@ -44,7 +44,12 @@ READERS = (
         "transcripts of Claude Code (~/.claude/projects)",
         (".jsonl",),
         can_export=False,
-        key_sets=({"sessionId", "parentUuid"}, {"leafUuid"}),
+        key_sets=(
+            {"sessionId", "parentUuid"},
+            {"leafUuid", "type=summary"},
+            {"type=file-history-snapshot", "snapshot"},
+            {"type=queue-operation", "sessionId"},
+        ),
         has_branches=True,
     ),
     Format(

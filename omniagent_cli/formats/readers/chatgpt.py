@@ -8,17 +8,18 @@ root. OpenAI does not publish the format; this follows descriptions of exports o
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 from omniagent_cli.errors import InvalidRecord
 from omniagent_cli.formats.json_stream import BadValue, JsonReader
 from omniagent_cli.formats.readers.account_export import AccountExport
+from omniagent_cli.formats.readers.citations import markdown_link, with_links
 from omniagent_cli.formats.readers.message_tree import MessageTree
 from omniagent_cli.formats.readers.records import (
     as_text,
+    left_out,
     list_of,
     message,
     object_of,
@@ -29,15 +30,8 @@ from omniagent_cli.formats.readers.records import (
 )
 from omniagent_cli.formats.types import Problem, problem
 
-_CITATION = re.compile("\ue200([^\ue200\ue201]*)\ue201|[\ue200-\ue2ff]")
-"""Citation marks of the web page, such as ``\\ue200cite\\ue202turn0search1\\ue201``; not part of the text."""
-
 _HIDDEN_TYPES = frozenset({"user_editable_context", "model_editable_context"})
-_POINTER_KINDS = {
-    "image_asset_pointer": "image",
-    "audio_asset_pointer": "audio",
-    "video_container_asset_pointer": "video",
-}
+_POINTER_KIND = re.compile(r"(image|audio|video)_(?:\w+_)?asset_pointer\Z")
 _ROLES = frozenset({"system", "user", "assistant", "tool"})
 
 
@@ -103,28 +97,35 @@ def _model(slug: Any) -> str:
 
 
 def _records(raw: Any, node_id: str) -> list[dict[str, Any]]:
-    """Return the message records of a node; none for a hidden message."""
+    """Return the message records of a node; an omission for a hidden message or an empty tool result."""
     if not isinstance(raw, dict):
         return []
     author, content = object_of(raw.get("author")), object_of(raw.get("content"))
     metadata = object_of(raw.get("metadata"))
     role, kind = text_of(author.get("role")), text_of(content.get("content_type"))
-    hidden = metadata.get("is_visually_hidden_from_conversation") or raw.get("weight") == 0
-    if role not in _ROLES or hidden or kind in _HIDDEN_TYPES:
+    if role not in _ROLES:
         return []
-    text, thinking, media = _parse_content(content, kind)
-    names = _attachment_names(media, metadata)
-    if names:
-        labels = [f"[{kind}: {name}]" for kind, name in names]
-        text = "\n".join(filter(None, [text, *labels]))
-    extra = {"attachments": [{"kind": k, "name": n} for k, n in names]} if names else {}
+    # Results of tools have weight 0 too, although the page displays them.
+    weightless = raw.get("weight") == 0 and role in ("system", "user")
+    if metadata.get("is_visually_hidden_from_conversation") or weightless or kind in _HIDDEN_TYPES:
+        return [left_out(f"hidden {role} message")]
+    found = _parse_content(content, kind)
+    text = "\n".join(filter(None, [found.text, *_tool_sources(metadata)]))
+    text, sources = with_links(text, metadata)
+    media = [*found.media, *_plots(metadata)]
+    attachments = _attachments(media, metadata)
+    labels = [f"[{one['kind']}: {one['name']}]" for one in attachments]
+    text = "\n".join(filter(None, [text, *labels]))
+    extra = {
+        key: value for key, value in (("attachments", attachments), ("sources", sources)) if value
+    }
     id_, at = raw.get("id") or node_id, raw.get("create_time")
     if role == "assistant":
         return _assistant_records(
-            raw, id_, text, thinking, _model(metadata.get("model_slug")), extra
+            raw, id_, text, found.thinking, _model(metadata.get("model_slug")), extra
         )
     if not text:
-        return []
+        return [left_out("empty tool result" if role == "tool" else f"empty {role} message")]
     name = text_of(author.get("name")) if role == "tool" else ""
     return [message(role, text, id_=id_, at=at, name=name, extra=extra)]
 
@@ -154,33 +155,40 @@ def _is_interrupted(raw: dict[str, Any]) -> bool:
     return details.get("type") == "interrupted"
 
 
-def _parse_content(content: dict[str, Any], kind: str) -> tuple[str, str, list[tuple[str, str]]]:
-    """Return text, thinking, and kind and name of the media of a message's content."""
+class _Content(NamedTuple):
+    """Content of a message.
+
+    Attributes:
+        media: kind and pointer of each image, sound and video.
+    """
+
+    text: str = ""
+    thinking: str = ""
+    media: Sequence[tuple[str, str]] = ()
+
+
+def _parse_content(content: dict[str, Any], kind: str) -> _Content:
     if kind == "thoughts":
         thoughts = list_of(content.get("thoughts")) or list_of(content.get("parts"))
-        return "", "\n\n".join(filter(None, map(_thought_text, thoughts))), []
+        return _Content(thinking="\n\n".join(filter(None, map(_thought_text, thoughts))))
     if kind == "reasoning_recap":
-        return "", "", []  # "Thought for 5 seconds"
+        return _Content()  # "Thought for 5 seconds"
     if kind == "tether_quote":
         lines = [content.get(key) for key in ("title", "url", "text")]
-        return "\n".join(filter(None, map(text_of, lines))), "", []
+        return _Content("\n".join(filter(None, map(text_of, lines))))
     if kind == "tether_browsing_display":
-        return text_of(content.get("result")) or text_of(content.get("summary")), "", []
+        return _Content(text_of(content.get("result")) or text_of(content.get("summary")))
     parts = content.get("parts")
     if not isinstance(parts, list):
         text = content.get("text")
-        return (
-            (_strip_citations(text), "", [])
-            if isinstance(text, str)
-            else (_raw_text(content), "", [])
-        )
+        return _Content(text if isinstance(text, str) else _raw_text(content))
     texts: list[str] = []
     media: list[tuple[str, str]] = []
     for part in parts:
         text, named = _part(part)
         texts.append(text)
         media.extend(named)
-    return "\n".join(filter(None, texts)), "", media
+    return _Content("\n".join(filter(None, texts)), media=media)
 
 
 def _raw_text(content: dict[str, Any]) -> str:
@@ -195,8 +203,9 @@ def _thought_text(thought: Any) -> str:
 
 
 def _part(part: Any) -> tuple[str, list[tuple[str, str]]]:
+    """Return text and media of a content part."""
     if isinstance(part, str):
-        return _strip_citations(part), []
+        return part, []
     if not isinstance(part, dict):
         return as_text(part), []
     kind = text_of(part.get("content_type"))
@@ -205,41 +214,50 @@ def _part(part: Any) -> tuple[str, list[tuple[str, str]]]:
     if kind == "real_time_user_audio_video_asset_pointer":
         sound = object_of(part.get("audio_asset_pointer"))
         return "", [("audio", _pointer_name(sound.get("asset_pointer")))]
-    if kind in _POINTER_KINDS:
-        return "", [(_POINTER_KINDS[kind], _pointer_name(part.get("asset_pointer")))]
+    if found := _POINTER_KIND.match(kind):
+        name = _pointer_name(part.get("asset_pointer"))
+        return _transcription(part), [(found.group(1), name)]
     return (text_of(part.get("text")) or as_text(part)), []
+
+
+def _transcription(part: dict[str, Any]) -> str:
+    """Return the words in a recording, which the part or its metadata may hold."""
+    for holder in (part, object_of(part.get("metadata"))):
+        for key in ("transcription", "transcript", "audio_transcription"):
+            if text := text_of(holder.get(key)) or text_of(object_of(holder.get(key)).get("text")):
+                return text
+    return ""
 
 
 def _pointer_name(pointer: Any) -> str:
     return text_of(pointer).rpartition("/")[2] or "unnamed"
 
 
-def _strip_citations(text: str) -> str:
-    """Return text without citation marks, but with the words that some of them display."""
-    return text if text.isascii() else _CITATION.sub(_citation_text, text)
+def _plots(metadata: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the images that code displayed."""
+    shown = objects_of(object_of(metadata.get("aggregate_result")).get("messages"))
+    return [("image", _pointer_name(one["image_url"])) for one in shown if one.get("image_url")]
 
 
-def _citation_text(match: re.Match[str]) -> str:
-    kind, *fields = (match.group(1) or "").split("\ue202")
-    if kind == "url" and fields:
-        return fields[0]
-    if kind != "entity" or not fields:
-        return ""
-    try:
-        names = json.loads(fields[0])
-    except (ValueError, RecursionError):
-        return ""
-    return text_of(names[1]) if isinstance(names, list) and len(names) > 1 else ""
+def _tool_sources(metadata: dict[str, Any]) -> Iterator[str]:
+    """Yield one line per page that a search found, as a Markdown link."""
+    for group in objects_of(metadata.get("search_result_groups")):
+        for entry in objects_of(group.get("entries")):
+            link = markdown_link(entry.get("title"), entry.get("url"))
+            yield ": ".join(filter(None, [link, text_of(entry.get("snippet"))]))
 
 
-def _attachment_names(
-    media: list[tuple[str, str]], metadata: dict[str, Any]
-) -> list[tuple[str, str]]:
-    """Return kind and name of each attachment once; media are named by their file if its name is known."""
+def _attachments(media: list[tuple[str, str]], metadata: dict[str, Any]) -> list[dict[str, str]]:
+    """Return kind, name and id of each attachment once; media are named by their file if its name is known."""
     files = {
         text_of(one.get("id")): text_of(one.get("name"))
         for one in objects_of(metadata.get("attachments"))
     }
+    media = list(dict.fromkeys(media))
     shown = {pointer for _, pointer in media}
-    named = [(kind, files.get(pointer) or pointer) for kind, pointer in media]
-    return named + [("file", name) for key, name in files.items() if name and key not in shown]
+    found = [(kind, files.get(pointer) or pointer, pointer) for kind, pointer in media]
+    found += [("file", name, key) for key, name in files.items() if name and key not in shown]
+    return [
+        {key: value for key, value in (("kind", kind), ("name", name), ("id", id_)) if value}
+        for kind, name, id_ in found
+    ]

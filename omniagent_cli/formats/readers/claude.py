@@ -14,9 +14,11 @@ from omniagent_cli.errors import InvalidRecord
 from omniagent_cli.formats.json_helpers import list_entries
 from omniagent_cli.formats.json_stream import JsonReader
 from omniagent_cli.formats.readers.account_export import AccountExport
+from omniagent_cli.formats.readers.citations import markdown_link, site_name
 from omniagent_cli.formats.readers.message_tree import MessageTree
 from omniagent_cli.formats.readers.records import (
     as_text,
+    left_out,
     message,
     object_of,
     objects_of,
@@ -92,12 +94,17 @@ def _records(raw: dict[str, Any], node_id: str, model: str) -> list[dict[str, An
     role = _ROLES.get(text_of(raw.get("sender")))
     if role is None:
         return []
-    at, extra = raw.get("created_at"), _attachments(raw)
+    at, attachments = raw.get("created_at"), _attachments(raw)
+    # Exports contain no files, but the text of documents and pasted text.
+    pasted = [
+        f"[{one['kind']}: {one['name']}]\n{one.pop('text', '')}".strip() for one in attachments
+    ]
+    extra = {"attachments": attachments} if attachments else {}
     if role == "user":
-        text = _text(raw)
-        for items in extra.get("attachments", ()):
-            text = f"{text}\n[{items['kind']}: {items['name']}]".strip()
-        return [message("user", text, id_=node_id, at=at, extra=extra)] if text else []
+        text = "\n".join(filter(None, [_text(raw), *pasted]))
+        if not text:
+            return [left_out("empty user message")]
+        return [message("user", text, id_=node_id, at=at, extra=extra)]
     answer = _AnswerBuilder(node_id, at, _model(model), extra)
     blocks = objects_of(raw.get("content"))
     for block in blocks or [{"type": "text", "text": raw.get("text")}]:
@@ -127,7 +134,7 @@ class _AnswerBuilder:
         if kind == "text":
             if self._calls:
                 self._flush()
-            self._texts.append(text_of(block.get("text")))
+            self._texts.append(_with_sources(block))
         elif kind == "thinking":
             if self._calls:
                 self._flush()
@@ -166,19 +173,47 @@ class _AnswerBuilder:
     def _result(self, block: dict[str, Any]) -> None:
         self._records.append(
             message(
-                "tool", tool_output(block.get("content")), id_=self._id(), at=self._common[1], name=text_of(block.get("name")),
+                "tool", _output(block.get("content")), id_=self._id(), at=self._common[1], name=text_of(block.get("name")),
                 tool_call_id=text_of(block.get("tool_use_id")), failed=block.get("is_error") is True,
             )
         )  # fmt: skip
 
 
-def _attachments(raw: dict[str, Any]) -> dict[str, Any]:
-    """Return the attachments: names and extracted text; exports do not contain the files."""
+def _output(content: Any) -> str:
+    """Return the output of a tool; pages that it found are Markdown links with their text."""
+    if not isinstance(content, list):
+        return tool_output(content)
+    return "\n".join(
+        "\n".join(filter(None, [_link(part), tool_output([part])])) for part in objects_of(content)
+    )
+
+
+def _link(page: dict[str, Any]) -> str:
+    return markdown_link(page.get("title"), page["url"]) if text_of(page.get("url")) else ""
+
+
+def _with_sources(block: dict[str, Any]) -> str:
+    """Return the text of a block with a link after each cited passage."""
+    text, links = text_of(block.get("text")), []
+    for citation in objects_of(block.get("citations")):
+        source = object_of(citation.get("details")) | citation
+        url = text_of(source.get("url"))
+        end = citation.get("end_index")
+        if url and url not in text:
+            link = markdown_link(source.get("title") or site_name(url), url)
+            links.append((end if isinstance(end, int) else len(text), link))
+    for end, link in sorted(dict.fromkeys(links), reverse=True):
+        text = f"{text[:end]} ({link}){text[end:]}"
+    return text
+
+
+def _attachments(raw: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the attachments: kind, name, and the text of pasted text and documents."""
     items = []
     for item in objects_of(raw.get("attachments")):
         fields = {
             "kind": "file",
-            "name": text_of(item.get("file_name")) or "unnamed",
+            "name": text_of(item.get("file_name")) or "pasted text",
             "media_type": text_of(item.get("file_type")),
             "size": item.get("file_size"),
             "text": text_of(item.get("extracted_content")),
@@ -192,4 +227,4 @@ def _attachments(raw: dict[str, Any]) -> dict[str, Any]:
         }
         for f in files
     ]
-    return {"attachments": items} if items else {}
+    return items

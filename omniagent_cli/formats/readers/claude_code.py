@@ -18,8 +18,10 @@ from omniagent_cli.formats.json_helpers import feed_lines, line_objects
 from omniagent_cli.formats.readers.message_sequence import ANSWER_KEY
 from omniagent_cli.formats.readers.message_tree import MessageTree, session_threads
 from omniagent_cli.formats.readers.records import (
+    LEFT_OUT_KEY,
     as_text,
     image_part,
+    left_out,
     merge_parts,
     message,
     object_of,
@@ -29,13 +31,31 @@ from omniagent_cli.formats.readers.records import (
     tool_call,
     usage_of,
 )
-from omniagent_cli.formats.types import MessageEntry, ReaderItem
+from omniagent_cli.formats.types import MessageEntry, Omission, ReaderItem
 from omniagent_cli.json_format import dump
 
 _INJECTED = re.compile(
     r"\s*<(command-name|command-message|command-args|local-command-std\w+|local-command-caveat|system-reminder|bash-\w+)>"
 )
 """Start of a user message that the program wrote."""
+
+_COMMAND = re.compile(
+    r"(?=[\s\S]*<command-name>/?([^<]*)</command-name>)(?:[\s\S]*<command-args>([\s\S]*)</command-args>)?"
+)
+"""Slash command: name and arguments, in either order."""
+
+_LOCAL_COMMANDS = frozenset(
+    """
+    add-dir agents bashes bug clear compact config context copy cost doctor exit export fast feedback help hooks ide
+    install-github-app keybindings login logout mcp memory model output-style permissions plan plugin privacy-settings
+    quit release-notes remote-control rename resume rewind sandbox skills stats status statusline stickers tasks
+    terminal-setup theme todos upgrade usage vim
+    """.split()  # noqa: SIM905  # one word per line would not be more readable
+)
+"""Slash commands of the program itself; without arguments they are not sent to the model."""
+
+_EDITOR_CONTEXT = re.compile(r"<(ide_\w+)>[\s\S]*?</\1>\s*")
+"""Text that the editor extension adds."""
 
 _INTERRUPTION = re.compile(r"\s*\[Request interrupted by user[^\]]*\]\s*")
 _REMINDER = re.compile(r"<system-reminder>.*?</system-reminder>\s*", re.DOTALL)
@@ -76,6 +96,8 @@ class ClaudeCode:
                 git_branch=numbers.git_branch,
             )
 
+        if numbers.subagent_lines:
+            yield Omission("sub-agent message", numbers.subagent_lines)
         yield from session_threads(
             numbers.tree, numbers.tree.newest_leaf(), source.name, header, branches=self._branches, complete=numbers.complete,
         )  # fmt: skip
@@ -89,6 +111,9 @@ class _Transcript:
         self.session_id = self.cwd = self.git_branch = self.model = ""
         self.first_at: Any = None
         self.last_at: Any = None
+        self.subagent_lines = 0
+        self._previous: str | None = None
+        self._has_parents = False
         self._titles: dict[str, str] = {}
         self._summaries: dict[str, str] = {}
 
@@ -133,14 +158,29 @@ class _Transcript:
             self._summaries[text_of(line.get("leafUuid"))] = text_of(line.get("summary"))
             return
         node_id = text_of(line.get("uuid"))
-        if not node_id or line.get("isSidechain") is True:
+        if line.get("isSidechain") is True:
+            self.subagent_lines += kind in ("user", "assistant")
+            return
+        if not node_id:
             return
         self._read_metadata(line)
-        parent = text_of(line.get("parentUuid")) or text_of(line.get("logicalParentUuid")) or None
-        records = self._records(line, kind, node_id) if kind in ("user", "assistant") else []
-        self.tree.add(node_id, parent, entry.location, records)
+        records = self._records(line, kind, node_id)
+        self.tree.add(node_id, self._parent(line), entry.location, records)
+        self._previous = node_id
         for record in records:
-            self._index_line(node_id, record)
+            if LEFT_OUT_KEY not in record:
+                self._index_line(node_id, record)
+
+    def _parent(self, line: dict[str, Any]) -> str | None:
+        """Return the parent of a line; where none is named, the previous line of a compacted or flat transcript."""
+        named = text_of(line.get("parentUuid"))
+        self._has_parents |= bool(named)
+        if parent := named or text_of(line.get("logicalParentUuid")):
+            return parent
+        compacted = (
+            line.get("subtype") == "compact_boundary" or line.get("isCompactSummary") is True
+        )
+        return self._previous if compacted or not self._has_parents else None
 
     def _index_line(self, node_id: str, record: dict[str, Any]) -> None:
         """Index the answer a line belongs to, the tools it calls, and the call whose result it is."""
@@ -166,12 +206,16 @@ class _Transcript:
         self.last_at = line.get("timestamp") or self.last_at
 
     def _records(self, line: dict[str, Any], kind: str, node_id: str) -> list[dict[str, Any]]:
-        if line.get("isMeta") is True or line.get("isCompactSummary") is True:
-            return []
-        raw = object_of(line.get("message"))
         at = line.get("timestamp")
+        if kind == "attachment":
+            return _queued_prompt(object_of(line.get("attachment")), node_id, at)
+        if kind not in ("user", "assistant"):
+            return []
+        if line.get("isMeta") is True or line.get("isCompactSummary") is True:
+            return [left_out("program message")]
+        raw = object_of(line.get("message"))
         if kind == "user":
-            return list(_user_records(raw, node_id, at))
+            return list(_user_records(raw, node_id, at)) or [left_out("program message")]
         return self._assistant_records(
             raw, node_id, at, failed=line.get("isApiErrorMessage") is True
         )
@@ -216,8 +260,7 @@ def _user_records(raw: dict[str, Any], node_id: str, at: Any) -> Iterator[dict[s
             id_ = f"{node_id}-{number}" if number else node_id
             yield _result(block, id_, at)
         elif kind == "text":
-            text = _REMINDER.sub("", text_of(block.get("text")))
-            if text.strip() and not (_INJECTED.match(text) or _INTERRUPTION.fullmatch(text)):
+            if text := _typed_text(text_of(block.get("text"))):
                 parts.append({"type": "text", "text": text})
         elif kind in ("image", "document"):
             parts.append(_media(block))
@@ -228,6 +271,26 @@ def _user_records(raw: dict[str, Any], node_id: str, at: Any) -> Iterator[dict[s
             id_=node_id if len(parts) == len(blocks) else f"{node_id}-said",
             at=at,
         )
+
+
+def _typed_text(text: str) -> str:
+    """Return what the user typed, without the text that the program and the editor add; empty if there is nothing."""
+    text = _EDITOR_CONTEXT.sub("", _REMINDER.sub("", text))
+    if _INJECTED.match(text) and (command := _COMMAND.match(text)):
+        name, arguments = command.group(1).strip(), (command.group(2) or "").strip()
+        is_local = name in _LOCAL_COMMANDS and not arguments
+        return "" if is_local else f"/{name} {arguments}".strip()
+    if not text.strip() or _INJECTED.match(text) or _INTERRUPTION.fullmatch(text):
+        return ""
+    return text
+
+
+def _queued_prompt(attachment: dict[str, Any], node_id: str, at: Any) -> list[dict[str, Any]]:
+    """Return a message typed while the model worked; no user line repeats it."""
+    if attachment.get("type") != "queued_command" or attachment.get("commandMode") != "prompt":
+        return []
+    prompt = attachment.get("prompt")
+    return list(_user_records({"content": prompt}, node_id, at)) if prompt else []
 
 
 def _blocks(raw: dict[str, Any]) -> list[dict[str, Any]]:

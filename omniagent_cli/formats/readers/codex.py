@@ -47,6 +47,11 @@ _INJECTED = re.compile(
 
 Only tags that it is known to write (``codex-rs/core``); HTML pasted by the user is kept."""
 
+_IDE_CONTEXT = re.compile(
+    r"\A\s*# Context from my IDE setup:\n.*?\n## My request for Codex:\n", re.DOTALL
+)
+"""Text that the editor extension puts before a message."""
+
 _USAGE = {
     "input_tokens": "input_tokens",
     "output_tokens": "output_tokens",
@@ -253,7 +258,10 @@ def _message(item: dict[str, Any], model: str) -> list[dict[str, Any]]:
 def _part(part: dict[str, Any]) -> dict[str, Any]:
     if part.get("type") == "input_image":
         return image_part(text_of(part.get("image_url")))
-    return {"type": "text", "text": text_of(part.get("text"))}
+    text = text_of(part.get("text"))
+    if context := _IDE_CONTEXT.match(text):
+        text = text[context.end() :].strip()
+    return {"type": "text", "text": text}
 
 
 def _title_in_index(source: ByteSource, source_id: str) -> str:

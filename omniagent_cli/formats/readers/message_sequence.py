@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from typing import Any
@@ -29,7 +28,8 @@ class MessageSequence:
 
     Consecutive pieces of an answer (same `ANSWER_KEY`) are merged. Each user message starts a turn. A missing time is
     that of the previous message; a missing id is derived from the content and the previous id; a repeated id gets a
-    number. Separate thinking joins the following answer, and a tool result without a call id joins the oldest open call.
+    number. Separate thinking joins the following answer. A tool result without a call id belongs to the first open call of
+    the last answer with calls, or is a further result of its last one; the next answer with calls and the next user message close them.
 
     Args:
         created: creation time of the session, used until the first message with a time.
@@ -43,7 +43,8 @@ class MessageSequence:
         self._ids = _SeenIds()
         self._thinking: list[MessageEntry] = []
         self._thinking_size = 0
-        self._open_calls: OrderedDict[str, None] = OrderedDict()
+        self._open_calls: list[str] = []
+        self._last_call = ""
 
     def entries(self, source: Iterable[Entry]) -> Iterator[Entry]:
         """Yield the normalized entries."""
@@ -114,15 +115,20 @@ class MessageSequence:
         return blake2b(dump(identity), digest_size=_MADE_ID).hexdigest()
 
     def _link_tool_result(self, record: dict[str, Any]) -> None:
-        for number, call in enumerate(record.get("tool_calls") or ()):
+        calls = record.get("tool_calls") or ()
+        if calls or record["role"] == "user":
+            self._open_calls, self._last_call = [], ""
+        for number, call in enumerate(calls):
             call["id"] = call["id"] or f"{record['id']}-{number}"
-            self._open_calls[call["id"]] = None
+            self._open_calls.append(call["id"])
         if record["role"] != "tool":
             return
-        call_id = record.get("tool_call_id") or next(iter(self._open_calls), "")
-        self._open_calls.pop(call_id, None)
+        given = record.get("tool_call_id")
+        call_id = given or (self._open_calls[0] if self._open_calls else self._last_call)
+        if call_id in self._open_calls:
+            self._open_calls.remove(call_id)
         if call_id:
-            record["tool_call_id"] = call_id
+            record["tool_call_id"] = self._last_call = call_id
 
 
 class _SeenIds:

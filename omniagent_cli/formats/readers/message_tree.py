@@ -44,6 +44,7 @@ class MessageTree:
         self._expected: dict[str, str] = {}
         self._count = 0
         self._newest: str | None = None
+        self._newest_message: str | None = None
 
     def __len__(self) -> int:
         """Return the number of insertions, including replacements."""
@@ -84,6 +85,8 @@ class MessageTree:
                 self._expected[child] = node_id
         self._put(Node(node_id, parent, location, data))
         self._newest = node_id
+        if any(LEFT_OUT_KEY not in record for record in records):
+            self._newest_message = node_id
 
     def _put(self, node: Node) -> None:
         self._count += 1
@@ -109,10 +112,13 @@ class MessageTree:
         self._put(Node(node_id, self._expected.pop(node_id, None), location, None))
 
     def newest_leaf(self) -> str | None:
-        """Return the last added node that is not a parent.
+        """Return the last added node with messages, else the last added one that is not a parent.
 
-        If all nodes are in cycles, return the last added one; None only for an empty tree.
+        A later node without messages may belong to an earlier branch. If all nodes are in cycles, return the last added
+        one; None only for an empty tree.
         """
+        if self._newest_message is not None:
+            return self._newest_message
         leaf_ids = deque(self._nodes.leaves(), maxlen=1)
         return leaf_ids[0] if leaf_ids else self._newest
 
@@ -197,7 +203,7 @@ def session_threads(
         thread = complete(thread) if complete else thread
         first_new = next((number for number in thread if not yielded[number]), None)
         if first_new is None:
-            if end == leaf:
+            if end == leaf is not None:
                 yield Omission("empty conversation")
             continue
         yield _to_session(

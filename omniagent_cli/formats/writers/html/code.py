@@ -34,7 +34,14 @@ LANGUAGES = frozenset(
 )
 """Languages that are highlighted. Some of the five hundred that Pygments knows can be made to take minutes."""
 
-_LEXERS = {"jsonl": "json", "kt": "kotlin", "mjs": "javascript", "patch": "diff", "svg": "xml", "vb": "vb.net"}
+_LEXERS = {
+    "jsonl": "json",
+    "kt": "kotlin",
+    "mjs": "javascript",
+    "patch": "diff",
+    "svg": "xml",
+    "vb": "vb.net",
+}
 """Names that Pygments does not know, and its lexers for them."""
 
 _CLASSES = (

@@ -1,0 +1,257 @@
+"""Content of other tools' conversations: results at their calls, sources, pictures, and only what the user typed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from conversations import imported
+
+from omniagent_cli.stores import open_store
+
+
+def chatgpt(*messages: dict) -> bytes:
+    """Return a conversation of these messages, each the child of the one before."""
+    nodes: dict[str, dict] = {}
+    parent = None
+    for number, given in enumerate(messages):
+        key = f"n{number}"
+        author = {"role": given.pop("role"), "name": given.pop("name", None)}
+        content = given.pop("content", None) or {
+            "content_type": "text",
+            "parts": [given.pop("text", "")],
+        }
+        fields = {
+            "id": key,
+            "author": author,
+            "content": content,
+            "recipient": "all",
+            "weight": 1,
+            "metadata": {},
+        }
+        nodes[key] = {"id": key, "parent": parent, "children": [], "message": fields | given}
+        parent = key
+    return json.dumps(
+        [{"id": "c", "title": "T", "mapping": nodes, "current_node": parent}]
+    ).encode()
+
+
+def claude_code(*lines: dict) -> bytes:
+    """Return a transcript with one line per object, each the child of the one before."""
+    common = {"sessionId": "c", "timestamp": "2026-01-01T00:00:00Z", "isSidechain": False}
+    parents = [None, *(f"u{number}" for number in range(len(lines)))]
+    return b"".join(
+        json.dumps({"uuid": f"u{n}", "parentUuid": parents[n], **common, **line}).encode() + b"\n"
+        for n, line in enumerate(lines)
+    )
+
+
+def user(text, **fields) -> dict:
+    return {"type": "user", "message": {"role": "user", "content": text}, **fields}
+
+
+def answer(text) -> dict:
+    return {"type": "assistant", "message": {"id": text, "role": "assistant", "content": [{"type": "text", "text": text}]}}  # fmt: skip
+
+
+def take(data: bytes):
+    """Import into a new store; return the messages and the report."""
+    store = open_store("memory:")
+    report = imported(store, data)
+    assert report.ok, report.problems
+    ids = [summary.id for summary in store.list()]
+    return (store.messages(ids[0]) if ids else []), report
+
+
+def called(recipient: str, text: str) -> dict:
+    return {"role": "assistant", "recipient": recipient, "content": {"content_type": "code", "text": text}}  # fmt: skip
+
+
+def test_a_result_belongs_to_the_call_before_it():
+    """An empty result does not shift the following results to earlier calls."""
+    messages, report = take(
+        chatgpt(
+            {"role": "user", "text": "How much?"},
+            called("web.run", "{}"), {"role": "tool", "name": "web.run"},
+            called("python", "3*4"), {"role": "tool", "name": "python", "text": "12"},
+            called("python", "12*2"), {"role": "tool", "name": "python", "text": "24"}, {"role": "tool", "name": "python", "text": "warning"},
+        )
+    )  # fmt: skip
+    results = {m.text: m.tool_call_id for m in messages if m.role == "tool"}
+    assert results == {"12": "n3", "24": "n5", "warning": "n5"}
+    assert dict(report.left_out) == {"empty tool result": 1}
+
+
+def test_a_question_closes_the_open_calls():
+    """A result after the next question is not the result of an earlier call."""
+    messages, _ = take(
+        chatgpt(
+            {"role": "user", "text": "Draw"}, called("draw", "{}"),
+            {"role": "user", "text": "Stop"}, {"role": "tool", "name": "draw", "text": "late"},
+        )
+    )  # fmt: skip
+    assert [m.tool_call_id for m in messages if m.role == "tool"] == [None]
+
+
+def test_pictures_and_plots_are_named():
+    """A generated picture has weight 0 and is displayed; a plot is in the metadata of the code's output."""
+    picture = {"content_type": "image_asset_pointer", "asset_pointer": "sediment://file_heron"}
+    plot = {"aggregate_result": {"messages": [{"message_type": "image", "image_url": "file-service://file-PLOT"}]}}  # fmt: skip
+    messages, _ = take(
+        chatgpt(
+            {"role": "user", "text": "Draw"},
+            called("draw", "{}"), {"role": "tool", "weight": 0, "content": {"content_type": "multimodal_text", "parts": [picture]}},
+            called("python", "plot()"), {"role": "tool", "content": {"content_type": "execution_output", "text": "ok"}, "metadata": plot},
+        )
+    )  # fmt: skip
+    assert [m.text for m in messages if m.role == "tool"] == ["[image: file_heron]", "ok\n[image: file-PLOT]"]  # fmt: skip
+    assert messages[2].extra["attachments"][0]["id"] == "file_heron"
+
+
+@pytest.mark.parametrize(
+    ("reference", "expected"),
+    [
+        ({"alt": "([a.org](https://a.org))"}, "Deep ([a.org](https://a.org))."),
+        ({"items": [{"title": "Ponds [1]", "url": "https://a.org/(x)"}]}, "Deep ([Ponds (1)](https://a.org/%28x%29))."),
+        ({"type": "file", "name": "notes.pdf"}, "Deep [notes.pdf]."),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("mark", ["\ue200cite\ue202turn0search0\ue201", "\u30102\u2020L1-L2\u3011"])
+def test_citations_are_links(mark, reference, expected):
+    """A citation mark becomes a link to its source."""
+    metadata = {"content_references": [{"matched_text": mark, **reference}]}
+    messages, _ = take(chatgpt({"role": "user", "text": "?"}, {"role": "assistant", "text": f"Deep {mark}.", "metadata": metadata}))  # fmt: skip
+    assert messages[1].text == expected
+
+
+@pytest.mark.parametrize(
+    ("mark", "expected"),
+    [("\ue200cite\ue202turn0search0\ue201", "Deep."), ("\u30102\u2020L1\u3011", "Deep \u30102\u2020L1\u3011.")],
+)  # fmt: skip
+def test_a_mark_without_a_source(mark, expected):
+    """An invisible mark is removed; a visible one stays as it was on the screen."""
+    metadata = {"content_references": [{"matched_text": mark, "type": "hidden"}]}
+    messages, _ = take(chatgpt({"role": "assistant", "text": f"Deep {mark}.", "metadata": metadata}))  # fmt: skip
+    assert messages[0].text == expected
+
+
+def test_search_results_and_other_sources_stay():
+    """Found pages are the text of an empty search result; a source that no mark names is in the extra data."""
+    groups = [{"entries": [{"title": "Ponds", "url": "https://a.org", "snippet": "A metre."}]}]
+    footnote = {"matched_text": " ", "type": "sources_footnote", "sources": [{"title": "B", "url": "https://b.org"}]}  # fmt: skip
+    messages, _ = take(
+        chatgpt(
+            {"role": "user", "text": "?"},
+            called("web.run", "{}"), {"role": "tool", "metadata": {"search_result_groups": groups}},
+            {"role": "assistant", "text": "A metre deep.", "metadata": {"content_references": [footnote]}},
+        )
+    )  # fmt: skip
+    assert messages[2].text == "[Ponds](https://a.org): A metre."
+    assert messages[3].text == "A metre deep."
+    assert messages[3].extra["sources"] == [{"title": "B", "url": "https://b.org"}]
+
+
+def test_video_and_voice_are_named_with_their_words():
+    """A recording is named, and its transcription is the text."""
+    parts = [
+        {"content_type": "video_asset_pointer", "asset_pointer": "file-service://v1", "metadata": {"transcription": "Look here."}},
+        {"content_type": "audio_asset_pointer", "asset_pointer": "file-service://a1"},
+    ]  # fmt: skip
+    messages, _ = take(chatgpt({"role": "user", "content": {"content_type": "multimodal_text", "parts": parts}}))  # fmt: skip
+    assert messages[0].text == "Look here.\n[video: v1]\n[audio: a1]"
+
+
+def test_hidden_messages_are_counted():
+    """Hidden messages are left out; a conversation with nothing else is counted as empty."""
+    _, report = take(chatgpt({"role": "system", "text": "secret", "weight": 0}))
+    assert dict(report.left_out) == {"empty conversation": 1, "hidden system message": 1}
+
+
+def test_claude_citations_and_found_pages_are_links():
+    page = {"type": "knowledge", "title": "Diet", "url": "https://a.org/diet", "text": "Fish."}
+    cited = {"type": "text", "text": "Fish, mostly", "citations": [{"end_index": 4, "details": {"url": "https://www.a.org/diet"}}]}  # fmt: skip
+    blocks = [
+        {"type": "tool_use", "id": "t", "name": "search", "input": {}},
+        {"type": "tool_result", "tool_use_id": "t", "content": [page]},
+        cited,
+    ]
+    chat = [{"uuid": "1", "sender": "human", "text": "Diet?"}, {"uuid": "2", "sender": "assistant", "content": blocks}]  # fmt: skip
+    messages, _ = take(json.dumps([{"uuid": "c", "chat_messages": chat}]).encode())
+    assert messages[2].text == "[Diet](https://a.org/diet)\nFish."
+    assert messages[3].text == "Fish ([a.org](https://www.a.org/diet)), mostly"
+
+
+def test_pasted_text_is_part_of_the_message():
+    """The text of a paste is searched, displayed and sent like the message it belongs to."""
+    paste = {"file_name": "", "file_type": "txt", "extracted_content": "The kingfisher dives."}
+    chat = [{"uuid": "1", "sender": "human", "text": "", "attachments": [paste]}]
+    messages, _ = take(json.dumps([{"uuid": "c", "chat_messages": chat}]).encode())
+    assert messages[0].text == "[file: pasted text]\nThe kingfisher dives."
+
+
+@pytest.mark.parametrize(
+    ("text", "typed"),
+    [
+        ("<command-message>x</command-message>\n<command-name>/explain</command-name>\n<command-args>why</command-args>", "/explain why"),
+        ("<command-name>/review</command-name>\n<command-message>x</command-message>\n<command-args></command-args>", "/review"),
+        ("<command-name>/clear</command-name>\n<command-message>x</command-message>\n<command-args></command-args>", None),
+        ("<ide_opened_file>The user opened pond.md</ide_opened_file>\nRename it.", "Rename it."),
+        ("<ide_selection>line 1\nline 2</ide_selection>", None),
+        ("<bash-input>ls</bash-input>", None),
+        ("Is <b>this</b> bold?", "Is <b>this</b> bold?"),
+    ],
+)  # fmt: skip
+def test_claude_code_messages_are_what_the_user_typed(text, typed):
+    """Slash commands with arguments are messages; text of the program and the editor is not."""
+    messages, report = take(claude_code(user("First"), user(text), answer("Yes.")))
+    assert [m.text for m in messages if m.role == "user"] == ["First", *filter(None, [typed])]
+    assert dict(report.left_out) == ({} if typed else {"program message": 1})
+
+
+def test_a_queued_prompt_is_a_message():
+    queued = {"type": "attachment", "attachment": {"type": "queued_command", "prompt": "And birds?", "commandMode": "prompt"}}  # fmt: skip
+    messages, _ = take(claude_code(user("Fish?"), queued, answer("Minnows.")))
+    assert [m.text for m in messages] == ["Fish?", "And birds?", "Minnows."]
+
+
+def test_a_flat_transcript_is_read_in_order():
+    """Without parents, the order of the lines is the conversation."""
+    lines = [user("A"), answer("B"), user("C"), answer("D")]
+    messages, _ = take(claude_code(*({**line, "parentUuid": None} for line in lines)))
+    assert [m.text for m in messages] == ["A", "B", "C", "D"]
+
+
+def test_a_compacted_transcript_keeps_its_first_part():
+    """A compaction without a named parent continues the lines before it."""
+    boundary = {"type": "system", "subtype": "compact_boundary", "parentUuid": None}
+    messages, _ = take(claude_code(user("A"), answer("B"), boundary, user("summary", isCompactSummary=True), user("C"), answer("D")))  # fmt: skip
+    assert [m.text for m in messages] == ["A", "B", "C", "D"]
+
+
+def test_a_newest_line_without_a_message_does_not_hide_the_conversation():
+    """A command on an early line starts a branch without messages; the conversation is the other branch."""
+    lines = [user("A"), answer("B"), user("<bash-input>ls</bash-input>", parentUuid="u0")]
+    messages, _ = take(claude_code(*lines))
+    assert [m.text for m in messages] == ["A", "B"]
+
+
+def test_files_without_messages_are_not_an_error():
+    """A transcript of snapshots only has nothing to import, and is recognized."""
+    snapshot = {"type": "file-history-snapshot", "messageId": "m", "snapshot": {}}
+    _, report = take(json.dumps(snapshot).encode() + b"\n")
+    assert (report.format_name, report.imported) == ("claude-code", 0)
+
+
+def test_sub_agent_messages_are_counted():
+    _, report = take(claude_code(user("A"), answer("B"), user("go", isSidechain=True)))
+    assert dict(report.left_out) == {"sub-agent message": 1}
+
+
+def test_codex_messages_are_without_the_editor_context():
+    text = "# Context from my IDE setup:\n\n## Active file: a\n\n## My request for Codex:\nRename it.\n"
+    lines = [
+        {"type": "session_meta", "payload": {"id": "c"}},
+        {"type": "response_item", "payload": {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}},
+    ]  # fmt: skip
+    messages, _ = take("\n".join(map(json.dumps, lines)).encode())
+    assert [m.text for m in messages] == ["Rename it."]
