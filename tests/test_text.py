@@ -1,5 +1,6 @@
 """Untrusted text: search words, display forms and redaction."""
 
+import re
 import sqlite3
 import unicodedata
 from contextlib import closing
@@ -11,7 +12,13 @@ from hypothesis import strategies as st
 from omniagent_cli.stores import query as search
 from omniagent_cli.text.redact import redact
 from omniagent_cli.text.sanitize import cut, first_line, is_storable, one_line, plain_field, visible
-from omniagent_cli.text.tokenize import fold, index_text, words, words_with_spans
+from omniagent_cli.text.tokenize import (
+    fold,
+    index_text,
+    is_single_character_word,
+    original_span,
+    words,
+)
 
 ANY = st.text(st.characters(exclude_categories=()), max_size=60)
 ODD = st.text(
@@ -73,18 +80,57 @@ def test_indexed_text_can_be_stored(text):
     index_text(text).encode("utf-8")
 
 
+def definition(text):
+    """Return the words of a text by the definition of search, one character at a time."""
+    for _ in range(2):
+        plain = unicodedata.normalize("NFD", text)
+        text = "".join(c for c in plain if not unicodedata.category(c).startswith("M")).casefold()
+    text = unicodedata.normalize("NFD", text)
+    text = "".join(c for c in text if not unicodedata.category(c).startswith("M"))
+    single = "".join(f" {c} " if is_single_character_word(c) else c for c in text)
+    return "".join(c if c.isalnum() else " " for c in single).split()
+
+
+@given(ANY | ODD | st.text("aZ e\u0301éİßﬁł\u0130今ー ", min_size=40))
+@example("Zażółć gęślą jaźń, Straße 5: " * 5 + "\ufffe\ud800")
+def test_words_follow_the_definition(text):
+    """The tables that make folding fast give the words of the definition."""
+    assert words(text) == definition(text)
+
+
+def test_every_character_follows_the_definition():
+    """All of Unicode folds by the table as by the definition, alone and amid ASCII."""
+    assigned = "".join(
+        map(chr, (*range(0x20000), *range(0x2F800, 0x2FA20), *range(0xE0000, 0xE0200)))
+    )
+    assert words(assigned) == definition(assigned)
+    plain = "Some plain text, long enough. " * 20
+    for start in range(0x80, len(assigned), 0x80):
+        block = assigned[start : start + 0x80]
+        assert words(plain + block) == words(plain) + words(block)
+
+
 @given(ANY | ODD)
 def test_spans_agree_with_words(text):
-    """Words with spans are the same words in order, each span within the text."""
-    found = list(words_with_spans(text))
-    assert [word for word, _, _ in found] == words(text)
+    """Each word of the indexed text belongs to a range of the text that folds to it, in order."""
     ends = [0]
-    for _, start, end in found:
+    for match in re.finditer("[^ ]+", index_text(text)):
+        start, end = original_span(text, *match.span())
         assert 0 <= start < end <= len(text)
+        assert match.group() in index_text(text[start:end])
         assert (
             start >= ends[-1] - 1
         )  # one character may fold into the end of one word and the start of the next
         ends.append(end)
+
+
+def test_a_span_far_into_a_text():
+    """The range of a word after long text of other scripts is exact."""
+    text = "日本 ß" * 50_000 + "Źdźbło trawy"
+    indexed = index_text(text)
+    start = indexed.index("zdzbło trawy")
+    first, last = original_span(text, start, len(indexed))
+    assert text[first:last] == "Źdźbło trawy"
 
 
 @given(ANY | ODD)

@@ -328,7 +328,7 @@ class Transaction(ABC):
 
     @abstractmethod
     def insert(self, uid: str, rows: Sequence[MessageRow], texts: Sequence[str | None]) -> None:
-        """Add messages; each text is the indexed text (`text.index_text`), or None to leave it out of the index."""
+        """Add messages; each text is what `StoreBase.index_text` returned, or None to leave it out of the index."""
 
     def replace(self, uid: str, row: MessageRow, text: str | None) -> None:
         """Replace the message at the row's position."""

@@ -6,11 +6,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from omniagent_cli.json_format import load, parse_time
-from omniagent_cli.models import Message, Session, SessionSummary, content_text
+from omniagent_cli.models import Message, Session, SessionSummary
 from omniagent_cli.stores.backend import HeaderRow, MessageRow
 from omniagent_cli.stores.encryption.access import EncryptionAccess, damaged
 from omniagent_cli.text.sanitize import first_line
-from omniagent_cli.text.tokenize import index_text
 
 PREVIEW_LENGTH = 120
 TITLE_LENGTH = 60
@@ -112,10 +111,6 @@ class RowCodec:
                 record["status"] = status
             messages.append(Message.trusted(record, position))
         return messages
-
-    def index_text(self, message: Message) -> str | None:
-        """Return the text a backend may index of a message; None if the store is encrypted."""
-        return None if self.access.has_key else index_text(content_text(message.content))
 
     def to_session(self, header: HeaderRow, messages: list[Message]) -> Session:
         """Return the session of a header."""

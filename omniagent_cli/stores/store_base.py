@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any, ClassVar, Self, TypeVar
@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self, TypeVar
 from omniagent_cli.durations import Clock, ttl_seconds, utc_now
 from omniagent_cli.errors import DecryptionError, EncryptedStore, StoreClosed, StoreReadOnly
 from omniagent_cli.fork_safety import ForkAware
+from omniagent_cli.models import Message, content_text
 from omniagent_cli.stores.backend import HeaderRow, ListQuery, Problem, Transaction, walk
 from omniagent_cli.stores.encryption.access import EncryptionAccess
 from omniagent_cli.stores.encryption.cipher import Key
@@ -84,6 +85,10 @@ class StoreBase(ForkAware, ABC):
 
     def _scrub(self) -> None:  # most backends have nothing to do
         """Make removed content unreadable in the backend's own files."""
+
+    def index_text(self, text: str) -> str | None:  # most backends have no index
+        """Return what the search index of this backend holds of a text; None to leave it out."""
+        return None
 
     def wipe(self) -> None:
         """Make all replaced and removed content unreadable, in side files too, after the store was encrypted.
@@ -274,7 +279,13 @@ class StoreBase(ForkAware, ABC):
         return walk(lambda page: self.read_unit(lambda unit: unit.tx.headers(page)), query)
 
     def _unit(self, tx: Transaction) -> UnitOfWork:
-        return UnitOfWork(tx, self._access, self._retention, self._events.wants)
+        return UnitOfWork(tx, self._access, self._retention, self._events.wants, self.index_texts)
+
+    def index_texts(self, messages: Sequence[Message]) -> list[str | None]:
+        """Return what the search index holds of messages; None for each that it leaves out."""
+        if self.has_key:
+            return [None] * len(messages)
+        return [self.index_text(content_text(message.content)) for message in messages]
 
     def _with_key(self, run: Callable[[], T]) -> T:
         """Run a unit of work; repeat it if the key was changed by another program, or if `ask_key` provides one."""

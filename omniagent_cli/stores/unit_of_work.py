@@ -25,6 +25,8 @@ from omniagent_cli.stores.events import Event
 from omniagent_cli.stores.rows import TITLE_LENGTH, RowCodec
 from omniagent_cli.text.sanitize import first_line, is_storable
 
+IndexTexts = Callable[[Sequence[Message]], "list[str | None]"]
+
 
 @dataclass(frozen=True, slots=True)
 class Retention:
@@ -62,9 +64,10 @@ class UnitOfWork(RowCodec):
         tx: the transaction.
         retention: how long the store keeps sessions and removed messages.
         events: the events to emit once the transaction is stored.
+        index_texts: returns what the search index holds of messages; None for each that it leaves out.
     """
 
-    __slots__ = ("_listens", "events", "retention", "tx")
+    __slots__ = ("_listens", "events", "index_texts", "retention", "tx")
 
     def __init__(
         self,
@@ -72,12 +75,14 @@ class UnitOfWork(RowCodec):
         access: EncryptionAccess,
         retention: Retention,
         listens: Callable[[str], bool],
+        index_texts: IndexTexts,
     ) -> None:
         super().__init__(access)
         self.tx = tx
         self.retention = retention
         self.events: list[Event] = []
         self._listens = listens
+        self.index_texts = index_texts
 
     def now(self) -> datetime:
         """Return the time that decides about expiry."""
@@ -203,18 +208,37 @@ class UnitOfWork(RowCodec):
         """Return the newest message up to a position, or None."""
         return next(iter(self.tx.rows(uid, RowRange(last=last, newest=True, limit=1))), None)
 
-    def insert(self, uid: str, messages: Sequence[Message], *, index: bool = True) -> None:
-        """Store numbered messages; without `index` they are not searchable."""
-        rows = [self.to_row(uid, message) for message in messages]
-        self.tx.insert(uid, rows, [self.index_text(m) if index else None for m in messages])
+    def insert(
+        self, uid: str, messages: Sequence[Message], texts: Sequence[str | None] | None = None
+    ) -> None:
+        """Store numbered messages.
 
-    def append(self, header: HeaderRow, messages: list[Message], *, index: bool = True) -> None:
+        Args:
+            uid: their session.
+            messages: the messages.
+            texts: their `index_texts`, if they were prepared before the transaction. That keeps it short: other
+                writers wait for it, and long text takes a while.
+        """
+        rows = [self.to_row(uid, message) for message in messages]
+        if texts is None or self.access.has_key:  # the key may have been given since
+            texts = self.index_texts(messages)
+        self.tx.insert(uid, rows, texts)
+
+    def append(
+        self,
+        header: HeaderRow,
+        messages: list[Message],
+        texts: Sequence[str | None],
+        *,
+        announce: bool = True,
+    ) -> None:
         """Number, time and store messages at the end of a session, and update its header.
 
         Args:
             header: the session.
             messages: the messages, which are changed in place.
-            index: make them searchable and announce them; False for a message that still grows.
+            texts: their `index_texts`, prepared before the transaction.
+            announce: emit ``message_added``; False for a message that still grows.
         """
         now = self.now()
         complete_messages(messages, format_time(now), header.next_position)
@@ -225,8 +249,8 @@ class UnitOfWork(RowCodec):
         self.set_preview(header, messages[-1])
         self.touch(header, now, activity=True)
         self.tx.put(header)
-        self.insert(header.uid, messages, index=index)
-        if index:
+        self.insert(header.uid, messages, texts)
+        if announce:
             self.announce(header, messages)
 
     def announce(self, header: HeaderRow, messages: Iterable[Message]) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import unicodedata
-from collections.abc import Iterator
 from functools import lru_cache
-
-from omniagent_cli.text.sanitize import is_mark
 
 # One word per character: scripts written without spaces between words.
 # Han (with extensions and compatibility forms), kana, Thai, Lao, Myanmar, Khmer.
@@ -17,19 +15,11 @@ _SINGLE = (
 )
 
 
-@lru_cache(maxsize=1)
-def _word() -> re.Pattern[str]:
-    # Compiled on first use: it takes milliseconds, which commands without a search avoid.
-    return re.compile(rf"[{_SINGLE}]|[^\W_{_SINGLE}]+")
+_ASCII = bytes(range(0x80))
+_ALPHABET = 0x80
+"""Number of other characters in a code page of `_by_code_page`."""
 
-
-@lru_cache(maxsize=1)
-def _single_word() -> re.Pattern[str]:
-    return re.compile(rf"[{_SINGLE}]")
-
-
-def _without_marks(text: str) -> str:
-    return "".join(c for c in unicodedata.normalize("NFD", text) if not is_mark(c))
+_CHUNK = 1 << 16
 
 
 def fold(text: str) -> str:
@@ -39,20 +29,73 @@ def fold(text: str) -> str:
     return _without_marks(_without_marks(text).casefold())
 
 
-def words(text: str) -> list[str]:
-    """Return the words of a text, as search compares them.
+def _without_marks(text: str) -> str:
+    decomposed = unicodedata.normalize("NFD", text)
+    return "".join(c for c in decomposed if unicodedata.category(c)[0] != "M")
+
+
+class _Forms(dict[int, str]):
+    """Index forms by character: folded letters and digits, a space for all others.
+
+    Folding treats each character by itself: NFD only reorders marks, which are removed.
+    """
+
+    def __missing__(self, code: int) -> str:
+        form = "".join(map(_form, fold(chr(code))))
+        if unicodedata.category(chr(code)) not in ("Cn", "Co"):  # a million of these exist
+            self[code] = form
+        return form
+
+
+def _form(character: str) -> str:
+    if not character.isalnum():
+        return " "
+    return f" {character} " if is_single_character_word(character) else character
+
+
+_forms = _Forms()
+
+
+def index_text(text: str) -> str:
+    """Return the words of a text, separated by spaces, as search compares them.
 
     NFD, marks removed, case folded; runs of letters and digits are words, and each Han, kana, Thai,
     Lao, Khmer or Myanmar character is a word. This rule defines search on every backend.
     """
-    return [word for word in _word().findall(fold(text)) if word.isalnum()]
+    if text.isascii():
+        return text.translate(_forms)
+    data = text.encode("utf-8", "surrogatepass").translate(None, _ASCII)
+    others = data.decode("utf-8", "surrogatepass")
+    if len(others) * 4 < len(text):
+        alphabet = set(others)
+        if len(alphabet) <= _ALPHABET and "\ufffe" not in alphabet:  # codecs reserve this one
+            return _by_code_page(text, "".join(alphabet))
+    return text.translate(_forms)
 
 
-def index_text(text: str) -> str:
-    """Return text from which a tokenizer that splits at ASCII non-alphanumerics gets exactly `words`."""
-    if text.isascii() and "\x00" not in text:
-        return text.lower()
-    return " ".join(words(text))
+def _by_code_page(text: str, alphabet: str) -> str:
+    """Return the index form of text with few characters besides ASCII, several times as fast as `str.translate`."""
+    page = _ASCII.decode() + alphabet
+    encoded, _ = codecs.charmap_encode(text, "strict", codecs.charmap_build(page))
+    forms = {character: _forms[ord(character)] for character in page}
+    # A character with a form of another length stays itself, which no other form contains.
+    table = "".join(form if len(form) == 1 else character for character, form in forms.items())
+    folded, _ = codecs.charmap_decode(encoded, "strict", table)
+    for character, form in forms.items():
+        if len(form) != 1:
+            folded = folded.replace(character, form)
+    return folded
+
+
+def words(text: str) -> list[str]:
+    """Return the words of `index_text`."""
+    return index_text(text).split()
+
+
+@lru_cache(maxsize=1)
+def _single_word() -> re.Pattern[str]:
+    # Compiled on first use: it takes milliseconds, which commands without a search avoid.
+    return re.compile(rf"[{_SINGLE}]")
 
 
 def is_single_character_word(word: str) -> bool:
@@ -60,18 +103,17 @@ def is_single_character_word(word: str) -> bool:
     return len(word) == 1 and _single_word().match(word) is not None
 
 
-def words_with_spans(text: str) -> Iterator[tuple[str, int, int]]:
-    """Yield the words of `words`, each with its start and end in the original text."""
+def original_span(text: str, start: int, end: int) -> tuple[int, int]:
+    """Return the range of a text whose index form has a word or phrase from `start` to `end`."""
     if text.isascii():
-        for match in _word().finditer(text.lower()):
-            yield match.group(), match.start(), match.end()
-        return
-    folded: list[str] = []
-    origin: list[int] = []
-    for index, character in enumerate(text):
-        for piece in fold(character):
-            folded.append(piece)
-            origin.append(index)
-    for match in _word().finditer("".join(folded)):
-        if match.group().isalnum():
-            yield match.group(), origin[match.start()], origin[match.end() - 1] + 1
+        return start, end
+    first = offset = 0
+    while offset + (size := len(index_text(text[first : first + _CHUNK]))) <= start:
+        first, offset = first + _CHUNK, offset + size
+    last = first
+    while offset < end:
+        offset += len(_forms[ord(text[last])])
+        last += 1
+        if offset <= start:
+            first = last
+    return first, last

@@ -12,6 +12,7 @@ import gc
 import itertools
 import json
 import multiprocessing
+import random
 import sqlite3
 import statistics
 import tempfile
@@ -185,6 +186,40 @@ def contention(kind: str, directory: str, turns: int) -> float:
     return spent
 
 
+ALPHABETS = {
+    "English": "etaoinshrdlucmfwypvbgkjqxz",
+    "Polish": "aioenrwszycdkpmtłjlubgęhąóżśćfńźv",
+    "Chinese": "".join(map(chr, range(0x4E00, 0x4E00 + 3000))),
+    "emoji": "😀🎉👍🚀💡🏽",
+}
+
+
+def text_in(language: str, size: int) -> str:
+    """Return about `size` bytes of random words, of which a few are frequent."""
+    source, letters = random.Random(language), ALPHABETS[language]
+    odds = [1 / (rank + 3) for rank in range(len(letters))]
+    words = ["".join(source.choices(letters, odds, k=source.randint(2, 10))) for _ in range(20_000)]
+    ranks = [1 / (rank + 5) for rank in range(len(words))]
+    text = " ".join(source.choices(words, ranks, k=size // 6))
+    return text.encode()[:size].decode("utf-8", "ignore")
+
+
+def languages(directory: str, size: int = 3_000_000) -> None:
+    """Print the time of an append per byte of its text, by language."""
+    texts = {language: text_in(language, size) for language in ALPHABETS}
+    times: dict[str, list[float]] = {language: [] for language in texts}
+    for number in range(5):
+        for language, text in texts.items():
+            with open_store(Path(directory) / f"{language}-{number}.db", ttl=None) as store:
+                store.append("s", Message("user", "first"))
+                start = time.perf_counter()
+                store.append("s", Message("user", text))
+                times[language].append((time.perf_counter() - start) / len(text.encode()))
+    least = {language: min(spent) for language, spent in times.items()}
+    for language, spent in least.items():
+        print(f"  {language:<10} {spent * 1e9:5.0f} ns a byte   {spent / least['English']:5.2f} x")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=300)
@@ -242,6 +277,8 @@ def main() -> None:
         reader.db.close()
         bare.db.close()
         pair("open, append a turn, close", command, by_hand, arguments.rounds)
+        print("append of 3 MB, by language:")
+        languages(directory)
         print("4 processes on one session:")
         print(
             f"  ratio of throughput: {contention('bare', directory, 500) / contention('ours', directory, 500):.2f}"

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from omniagent_cli.errors import StoreUnreachable
+from omniagent_cli.models import Message, Session
+from omniagent_cli.stores.backends.memory import MemoryStore
 from omniagent_cli.stores.backends.sqlite.store import SqliteStore
+from omniagent_cli.stores.transfer.migrate import migrate
 
 from .place import finish, start
 
@@ -71,3 +74,61 @@ def test_what_is_no_file_is_left_alone(path, kind):
         with SqliteStore(path) as store:
             store.append("s", {"role": "user", "content": "a"})
     assert stat.S_IMODE(path.stat().st_mode) == 0o666
+
+
+class MeddledStore(SqliteStore):
+    """A store to whose file another connection writes whenever text is prepared for the index."""
+
+    meddles = True
+
+    def index_text(self, text):
+        if self.meddles:
+            with SqliteStore(self.path) as other:
+                other.append("other", {"role": "user", "content": "meanwhile"})
+        return super().index_text(text)
+
+
+def _append(store):
+    store.append("s", {"role": "user", "content": "Grüße"})
+
+
+def _checkpoint(store):
+    uid = store.get_or_create("s").uid
+    (growing,) = store.checkpoint("s", Message("assistant", "Gr"), uid=uid).messages
+    growing.content = "Grüße"
+    store.checkpoint("s", growing, uid=uid, final=True)
+
+
+def _save(store):
+    session = store.get_or_create("s")
+    session.messages.append(Message("user", "Grüße"))
+    store.save(session)
+
+
+def _stage(store):
+    uid = store.stage(Session("s"))
+    store.stage_messages(uid, [Message("user", "Grüße")])
+    store.publish(uid, Session("s"))
+
+
+def _migrate(store):
+    with MemoryStore() as source:
+        _append(source)
+        migrate(source, store)
+
+
+def _restore(store):
+    _append(store)
+    store.delete("s")
+    store.restore("s")
+
+
+@pytest.mark.parametrize("change", [_append, _checkpoint, _save, _stage, _migrate, _restore])
+def test_search_text_is_prepared_before_the_transaction(path, change):
+    """Long text is prepared for the index while other writers may still write."""
+    with MeddledStore(path) as store:
+        change(store)
+        store.meddles = False
+        assert [hit.session_id for hit in store.search("grusse")] == ["s"]
+        assert store.check() == []
+        assert {message.text for message in store.messages("other")} == {"meanwhile"}

@@ -177,7 +177,7 @@ class _SessionCheck:
             record["turn_id"] = row.turn_id
         message = Message.trusted(record, row.position)
         if self._repair:
-            text = unit.index_text(message)
+            (text,) = unit.index_texts([message])
             unit.tx.replace(header.uid, unit.to_row(header.uid, message), text)
         return message
 

@@ -103,6 +103,8 @@ class AppendOperations(StoreBase):
         if not own:
             raise InvalidRecord("no messages to append; give at least one")
 
+        texts = self.index_texts(own)
+
         def work(unit: UnitOfWork) -> WriteResult:
             target = unit.open_for_writing(session_id, uid)
             header = target.header
@@ -110,7 +112,7 @@ class AppendOperations(StoreBase):
                 header.agent_id = agent_id
             if model and not header.model:
                 header.model = model
-            unit.append(header, own)
+            unit.append(header, own, texts)
             for key, record in records.items():
                 _put_attachment(unit, target, key, record)
             return _result(target, own)
@@ -134,14 +136,15 @@ class AppendOperations(StoreBase):
         own = message.copy()
         if not final:
             own.status = "interrupted"
+        texts = self.index_texts([own]) if final else [None]
 
         def work(unit: UnitOfWork) -> WriteResult:
             target = unit.open_for_writing(session_id, uid)
             if target.recovered or not _is_stored(unit, target.header, own):
                 own.position = None
-                unit.append(target.header, [own], index=final)
+                unit.append(target.header, [own], texts, announce=final)
             else:
-                _replace(unit, target.header, own, final=final)
+                _replace(unit, target.header, own, texts[0], final=final)
             return _result(target, [own.copy()])
 
         return self.write_unit(work, durable=final)
@@ -169,7 +172,7 @@ class AppendOperations(StoreBase):
             } or None
             message = Message.from_record(record, position)
             row = unit.to_row(header.uid, message)
-            unit.tx.replace(header.uid, row, unit.index_text(message))
+            unit.tx.replace(header.uid, row, unit.index_texts([message])[0])
             unit.touch(header, unit.now(), activity=True)
             unit.tx.put(header)
 
@@ -204,10 +207,12 @@ def _is_stored(unit: UnitOfWork, header: HeaderRow, message: Message) -> bool:
     return any(row.id == message.id for row in rows)
 
 
-def _replace(unit: UnitOfWork, header: HeaderRow, message: Message, *, final: bool) -> None:
+def _replace(
+    unit: UnitOfWork, header: HeaderRow, message: Message, text: str | None, *, final: bool
+) -> None:
     now = unit.now()
     row = unit.to_row(header.uid, message)
-    unit.tx.replace(header.uid, row, unit.index_text(message) if final else None)
+    unit.tx.replace(header.uid, row, None if unit.access.has_key else text)
     if message.position == header.next_position - 1:
         unit.set_preview(header, message)
     unit.touch(header, now, activity=True)

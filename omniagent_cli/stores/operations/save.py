@@ -29,6 +29,7 @@ class SaveOperations(StoreBase):
             Message.from_record(message.record, message.position) for message in session.messages
         ]
         dump([session.metadata, session.state])
+        texts = self.index_texts(wanted)
 
         def work(unit: UnitOfWork) -> Session:
             now = unit.now()
@@ -43,7 +44,7 @@ class SaveOperations(StoreBase):
             unit.set_data(header, {**data, "metadata": session.metadata, "state": session.state})
             unit.touch(header, now, activity=bool(added) or len(messages) != before)
             unit.tx.put(header)
-            unit.insert(header.uid, added)
+            unit.insert(header.uid, added, texts[len(texts) - len(added) :])
             unit.announce(header, added)
             return unit.to_session(header, messages)
 

@@ -55,6 +55,7 @@ class StageOperations(StoreBase):
             given = [Message.from_record(message.record, message.position) for message in given]
         if not given:
             return
+        texts = self.index_texts(given)
 
         def work(unit: UnitOfWork) -> None:
             header = _staged(unit, uid)
@@ -65,7 +66,7 @@ class StageOperations(StoreBase):
             count_messages(unit, header, own)
             unit.touch(header, unit.now(), activity=True)
             unit.tx.put(header)
-            unit.insert(uid, own)
+            unit.insert(uid, own, texts)
 
         self.write_unit(work, durable=False)
 
@@ -99,6 +100,7 @@ class StageOperations(StoreBase):
         Raises:
             SessionExists: the id is taken and `replace` is not set; the staged session stays hidden.
         """
+        texts = self.index_texts(messages)
 
         def work(unit: UnitOfWork) -> None:
             header = unit.fresh("", unit.now()) if uid is None else _staged(unit, uid)
@@ -126,7 +128,7 @@ class StageOperations(StoreBase):
             unit.set_data(header, {**data, "metadata": session.metadata, "state": session.state})
             unit.tx.put(header)
             if messages:
-                unit.insert(header.uid, messages)
+                unit.insert(header.uid, messages, texts)
             unit.emit("session_created", session.id)
 
         self.write_unit(work)

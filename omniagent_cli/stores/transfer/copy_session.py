@@ -71,6 +71,7 @@ class StagedCopy:
 
     def add_messages(self, messages: Sequence[Message]) -> None:
         """Add messages unchanged, at their positions."""
+        texts = self._target.index_texts(messages)
 
         def work(unit: UnitOfWork) -> None:
             header = self._own_header(unit)
@@ -78,7 +79,7 @@ class StagedCopy:
             header.next_position = (messages[-1].position or 0) + 1
             unit.touch(header, unit.now(), activity=True)
             unit.tx.put(header)
-            unit.insert(self.uid, messages)
+            unit.insert(self.uid, messages, texts)
 
         self._target.write_unit(work, durable=False)
 

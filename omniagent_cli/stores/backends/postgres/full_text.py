@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
+
+from omniagent_cli.text.tokenize import words
 
 WORD_LENGTH = 64
 """Length to which longer words are shortened in the index and in queries; at most 256 bytes, where 2046 are allowed."""
@@ -14,26 +15,21 @@ ALL_WORDS = 500_000
 MAX_QUERY_WORDS = 40
 """Number of words of a query that the index looks up, the longest ones; `query.matches` checks the rest."""
 
-# `index_text` is designed for tokenizers that split at ASCII non-alphanumerics.
-_WORD = re.compile(r"[^\x00-/:-@\[-`{-\x7f]+")
 
-
-def index_words(text: str | None) -> str | None:
-    """Return the distinct words of a prepared text, separated by spaces, or None to leave it out of the index."""
-    if text is None:
+def index_words(text: str) -> str | None:
+    """Return the distinct words of a text, separated by spaces, or None to leave it out of the index."""
+    found = " ".join({word[:WORD_LENGTH] for word in words(text)})
+    if len(found) > ALL_WORDS // 4 and len(found.encode()) > ALL_WORDS:
         return None
-    words = " ".join({word[:WORD_LENGTH] for word in _WORD.findall(text)})
-    if len(words) > ALL_WORDS // 4 and len(words.encode()) > ALL_WORDS:
-        return None
-    return words
+    return found
 
 
 def as_tsquery(phrases: Sequence[tuple[tuple[str, ...], bool]]) -> str:
     """Return a `tsquery` of quoted lexemes that every message with these phrases matches."""
     terms: set[tuple[str, bool]] = set()
-    for words, prefix in phrases:
-        terms.update((word[:WORD_LENGTH], False) for word in words[: len(words) - prefix])
-        terms.update((word[:WORD_LENGTH], True) for word in words[len(words) - prefix :])
+    for phrase, prefix in phrases:
+        terms.update((word[:WORD_LENGTH], False) for word in phrase[: len(phrase) - prefix])
+        terms.update((word[:WORD_LENGTH], True) for word in phrase[len(phrase) - prefix :])
     longest = sorted(terms, key=lambda word: (-len(word[0]), word))[:MAX_QUERY_WORDS]
     return " & ".join(_lexemes(longest))
 

@@ -17,7 +17,6 @@ from omniagent_cli.stores.backend import Problem
 from omniagent_cli.stores.backends.postgres.full_text import index_words
 from omniagent_cli.stores.backends.postgres.schema import TABLES, indexes, qualified, transaction
 from omniagent_cli.stores.backends.postgres.unit import PostgresUnit
-from omniagent_cli.text.tokenize import index_text
 
 _FULL = "sessions", "messages", "records"
 
@@ -165,7 +164,7 @@ class PostgresCheck:
         for page in pages:
             for session, position, payload, indexed in page:
                 text = _text_of(payload)
-                words = index_words(text)
+                words = None if text is None else index_words(text)
                 if text is None or _same(words, indexed):
                     continue
                 wrong += 1
@@ -190,6 +189,6 @@ def _same(words: str | None, indexed: str) -> bool:
 def _text_of(payload: bytes) -> str | None:
     """Return the text to index of a message, or None if it cannot be read, which is reported elsewhere."""
     try:
-        return index_text(content_text(load(payload)["content"]))
+        return content_text(load(payload)["content"])
     except (ValueError, TypeError, KeyError):
         return None

@@ -29,6 +29,7 @@ from omniagent_cli.stores.backends.postgres.errors import (
     is_passing,
     translate_error,
 )
+from omniagent_cli.stores.backends.postgres.full_text import index_words
 from omniagent_cli.stores.backends.postgres.location import parse_address
 from omniagent_cli.stores.backends.postgres.pool import Lease, Limits, StorePool
 from omniagent_cli.stores.backends.postgres.schema import (
@@ -249,6 +250,9 @@ class PostgresStore(SessionStore):
 
     def _close(self) -> None:
         self._link.close()
+
+    def index_text(self, text: str) -> str | None:
+        return index_words(text)
 
     def backup(self, target: str | os.PathLike[str]) -> None:
         """Refuse, because a server is backed up by its own tools.

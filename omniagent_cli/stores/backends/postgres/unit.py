@@ -26,7 +26,7 @@ from omniagent_cli.stores.backend import (
     header_values,
 )
 from omniagent_cli.stores.backends.postgres.errors import AgainError, AloneError
-from omniagent_cli.stores.backends.postgres.full_text import as_tsquery, index_words
+from omniagent_cli.stores.backends.postgres.full_text import as_tsquery
 from omniagent_cli.stores.backends.postgres.schema import qualified
 from omniagent_cli.stores.backends.postgres.statements import (
     BATCHES,
@@ -261,7 +261,7 @@ class PostgresUnit(Transaction):
             for row, text in zip(
                 rows[start : start + size], texts[start : start + size], strict=True
             ):
-                values += (uid, index_words(text), *row)
+                values += (uid, text, *row)
             self._change(BATCHES[size], values)
             start += size
 
@@ -269,7 +269,7 @@ class PostgresUnit(Transaction):
         self._change(
             "UPDATE $messages SET id = %s, turn_id = %s, role = %s, created_at = %s, status = %s, payload = %b,"
             f" words = {WORDS} WHERE session = {KEY} AND position = %s",
-            (*row[1:], index_words(text), uid, row.position),
+            (*row[1:], text, uid, row.position),
         )
 
     def delete_rows(self, uid: str, span: RowRange) -> None:

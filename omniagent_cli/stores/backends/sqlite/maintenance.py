@@ -11,7 +11,7 @@ from omniagent_cli.json_format import format_time, load
 from omniagent_cli.models import content_text, new_uid
 from omniagent_cli.stores.backend import Problem
 from omniagent_cli.stores.backends.sqlite.file import Migration
-from omniagent_cli.text.tokenize import index_text
+from omniagent_cli.text.tokenize import index_text, words
 
 _ADOPT = (
     "INSERT INTO sessions (key, uid, id, created_at, updated_at, agent_id, model, message_count, next_position,"
@@ -105,7 +105,10 @@ class FileCheck:
         )
         for key, payload, indexed in rows:
             text = _text_of(payload)
-            if text is not None and text != indexed:
+            if text is None or text == indexed:
+                continue
+            # Earlier versions also stored what separates the words.
+            if indexed is None or words(indexed) != text.split():
                 wrong += 1
                 if self._repair:
                     self._index(key, text)

@@ -41,6 +41,7 @@ from omniagent_cli.stores.backends.sqlite.file_header import (
 from omniagent_cli.stores.backends.sqlite.unit import KeyRun, KeyTakenError, SqliteUnit
 from omniagent_cli.stores.backends.sqlite.wal import DAMAGED
 from omniagent_cli.stores.store import SessionStore
+from omniagent_cli.text.tokenize import index_text
 
 if TYPE_CHECKING:
     from omniagent_cli.stores.backend import Problem
@@ -229,6 +230,9 @@ class SqliteStore(SessionStore):
     def _close(self) -> None:
         with self._lock:
             self._disconnect()
+
+    def index_text(self, text: str) -> str:
+        return index_text(text)
 
     def backup(self, target: str | os.PathLike[str]) -> None:
         """Copy the whole store to a new file, consistently, during use."""
