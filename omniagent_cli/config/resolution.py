@@ -29,7 +29,7 @@ class StoreChoice(NamedTuple):
         location: its URL, parsed.
         name: name of its ``[stores.NAME]`` table, or None.
         compress: whether to compress.
-        encrypt: whether to encrypt.
+        encrypt: whether to encrypt; None: if a key is configured.
         key: the key or passphrase from the environment.
         key_file: the file that holds it.
         origin: origin of the choice.
@@ -38,7 +38,7 @@ class StoreChoice(NamedTuple):
     location: StoreLocation
     name: str | None
     compress: bool
-    encrypt: bool
+    encrypt: bool | None
     key: str | None
     key_file: Path | None
     origin: Origin

@@ -30,7 +30,7 @@ class StoreSection(Section):
 
     url: str | None
     compress: bool
-    encrypt: bool
+    encrypt: bool | None
     key_file: str | None
 
 

@@ -83,7 +83,7 @@ def _row(
 SETTINGS: tuple[Setting, ...] = (
     _row("store.url", _STORE, "store of the sessions; default: a SQLite file in your data directory", variables=("OMNIAGENT_STORE",), flag="--store"),
     _row("store.compress", Boolean(), "compress stored messages", default=False),
-    _row("store.encrypt", Boolean(), "encrypt stored messages", default=False),
+    _row("store.encrypt", Boolean(), "encrypt stored messages; default: true if a key is set"),
     _row("store.key_file", Text("a path"), "file that holds the encryption key", variables=("OMNIAGENT_ENCRYPTION_KEY_FILE",)),
     _row("stores.*.url", _STORE, "the store behind --store @NAME"),
     _row("stores.*.password_env", Text("the name of an environment variable"), "environment variable that holds its password"),

@@ -251,7 +251,7 @@ def with_compression(store: Store) -> Store:
 
 
 def with_encryption(store: Store, key: Key, *, old_key: Key | None = None) -> Store:
-    """Encrypt the payloads of a store with AES-GCM, and refuse plain ones.
+    """Encrypt the payloads of a store with AES-GCM. A plain store that has sessions is read, but never written.
 
     The store itself is changed and returned. Messages, titles, previews, metadata, state, attachments and summaries
     are encrypted; ids, roles, times, counts, model, agent, pinned and archived are not. It is not detected if the

@@ -42,6 +42,7 @@ class StoreBase(ForkAware, ABC):
     Attributes:
         ask_key: called outside of any unit of work when the store is encrypted and no key was given; returns the key,
             or None to continue without one.
+        on_encrypted: called once when the first write made a new store an encrypted one.
         row_codec: converts rows that were read before, without a unit of work.
     """
 
@@ -49,6 +50,7 @@ class StoreBase(ForkAware, ABC):
     """Name of the technology, such as ``sqlite``."""
 
     ask_key: Callable[[], Key | None] | None = None
+    on_encrypted: Callable[[], object] | None = None
 
     def __init__(
         self,
@@ -262,14 +264,17 @@ class StoreBase(ForkAware, ABC):
         """Run work in one unit of work, emit its events once they are stored, and return its result."""
         self._check_open()
         unit: UnitOfWork | None = None
+        encrypted = False
 
         def attempt(tx: Transaction) -> T:
-            nonlocal unit
-            self._access.check_writable(tx)
+            nonlocal unit, encrypted
+            encrypted = self._access.check_writable(tx)
             unit = self._unit(tx)
             return work(unit)
 
         result = self._with_key(lambda: self._run(attempt, write=True, durable=durable))
+        if encrypted and self.on_encrypted is not None:
+            self.on_encrypted()
         for event in unit.events if unit is not None else ():
             self._events.emit(event)
         return result

@@ -269,7 +269,15 @@ def test_encryption_and_its_key(run, db, tmp_path, monkeypatch, config):
     with open_store(tmp_path / "plain.db", ttl=None) as store:
         talk(store, "alice", "hello")
     ran = run("doctor", store=tmp_path / "plain.db")
-    assert ["problem", "store.encrypt is set, but the store is not encrypted", "run 'omniagent store encrypt'"] in told(ran, "store")  # fmt: skip
+    what = "but the store is not encrypted: it is read, and not written"
+    wrong_setting = ["problem", f"store.encrypt is set, {what}", "run 'omniagent store encrypt'"]
+    assert wrong_setting in told(ran, "store")
+    config("")
+    assert run("doctor", store=tmp_path / "plain.db").code == 0
+    monkeypatch.setenv("OMNIAGENT_ENCRYPTION_KEY", "open sesame")
+    ran = run("doctor", store=tmp_path / "plain.db")
+    wrong_key = ["problem", f"a key is set, {what}", "run 'omniagent store encrypt'"]
+    assert wrong_key in told(ran, "store")
 
 
 def test_mcp_servers(run, config, tmp_path):

@@ -42,14 +42,12 @@ def test_encrypt_with_a_new_key(run, filled, db, tmp_path, home):
         "omniagent: warning: without the key these conversations cannot be read;"
         " keep a copy of it in another place\n"
         f"encrypted: 3 sessions (7 messages) of {db}\n"
-        "To use it from now on: omniagent config set store.encrypt true;"
-        f" omniagent config set store.key_file {key}\n"
+        f"To use it from now on: omniagent config set store.key_file {key}\n"
     )
     assert key.stat().st_mode & 0o777 == 0o600
     assert len(b64decode(key.read_bytes())) == 32
     assert not (home / ".config").exists()
     assert run("sessions", "show", "alice").code == 1
-    run("config", "set", "store.encrypt", "true")
     run("config", "set", "store.key_file", str(key))
     assert run("sessions", "show", "alice").out == shown
     assert run("store", "info", "--json").json["encryption"] == "encrypted"
@@ -151,12 +149,70 @@ def test_encrypt_is_set_and_there_is_no_key(run, filled, monkeypatch, db):
         "omniagent: error: store.encrypt is set, but no key is configured; set "
     )
     monkeypatch.setenv("OMNIAGENT_ENCRYPTION_KEY", KEY.hex())
-    ran = run("sessions", "list")
-    assert (ran.code, "run `omniagent store encrypt`" in ran.err) == (1, True)
-    db.unlink()
-    assert run("ask", "-q", "-m", "recall", "-s", "new", "quokka").code == 0
-    assert b"quokka" not in db.read_bytes()
-    assert run("sessions", "list", "--ids").lines == ["new"]
+    assert run("sessions", "list").code == 0
+    ran = run("sessions", "title", "alice", "x")
+    assert (ran.code, "store encrypt" in ran.err) == (1, True)
+
+
+def test_a_key_encrypts_a_new_store(run, db, monkeypatch, key_file, tmp_path):
+    """With a key, every way to create a store encrypts it from its first byte, and reports it once."""
+    monkeypatch.setenv("OMNIAGENT_ENCRYPTION_KEY_FILE", str(key_file))
+    note = f"is encrypted with the key in {key_file}. Without it, its sessions are lost."
+    record = b'{"messages":[{"role":"user","content":"quokka"}]}\n'
+    with open_store(tmp_path / "plain.db") as plain:
+        talk(plain, "s", "quokka")
+    ways = {
+        "ask": lambda to: run("ask", "-m", "recall", "-s", "s", "quokka", store=to),
+        "chat": lambda to: run("chat", "-m", "recall", "-s", "s", stdin=b"quokka\n", store=to),
+        "import": lambda to: run("sessions", "import", "-", "--as", "s", stdin=record, store=to),
+        "meta": lambda to: run("sessions", "meta", "set", "s", "k", "quokka", store=to),
+        "migrate": lambda to: run("store", "migrate", str(tmp_path / "plain.db"), str(to)),
+    }
+    for name, way in ways.items():
+        target = tmp_path / f"{name}.db"
+        ran = way(target)
+        assert (name, ran.code, ran.err.count(note)) == (name, 0, 1), ran.err
+        again = run("ask", "-m", "recall", "-s", "s", "again", store=target)
+        assert (name, again.code, note in again.err) == (name, 0, False)
+        for file in tmp_path.glob(f"{name}.db*"):
+            assert b"quokka" not in file.read_bytes()
+
+
+def test_a_key_and_a_plain_store(run, filled, monkeypatch, key_file, tmp_path, db):
+    """A plain store with sessions is read with a key, and refused in one line where it would be written."""
+    filled.close()
+    monkeypatch.setenv("OMNIAGENT_ENCRYPTION_KEY_FILE", str(key_file))
+    before = run("sessions", "export", "--all").out
+    command = f"omniagent --store sqlite://{db} store encrypt\n"
+    with open_store(tmp_path / "other.db") as other:
+        talk(other, "new", "hello")
+    run("config", "set", "stores.work.url", str(db))
+    for words in (
+        ("ask", "-m", "recall", "hello"),
+        ("ask", "-m", "recall", "-s", "alice", "hello"),
+        ("chat", "-m", "recall"),
+        ("sessions", "import", str(tmp_path / "lines.jsonl")),
+        ("sessions", "meta", "set", "alice", "k", "v"),
+        ("sessions", "delete", "alice", "--yes"),
+        ("store", "migrate", str(tmp_path / "other.db"), str(db)),
+        ("--store", "@work", "sessions", "title", "alice", "x"),
+        ("mcp", "--allow-write"),
+    ):
+        (tmp_path / "lines.jsonl").write_text('{"messages":[{"role":"user","content":"hi"}]}\n')
+        ran = run(*words, stdin=b"hello\n")
+        assert (words, ran.code, ran.out) == (words, 1, ""), ran.err
+        assert ran.err.endswith(command), (words, ran.err)
+    assert texts(run("sessions", "show", "alice"))[0] == "My name is Alice"
+    assert run("sessions", "search", "alice").code == 0
+    assert run("sessions", "export", "--all").out == before
+    run("config", "set", "store.encrypt", "false")
+    assert run("sessions", "title", "alice", "x").code == 0
+    assert run("ask", "-m", "recall", "-s", "n", "hi", store=tmp_path / "plain.db").code == 0
+    with open_store(tmp_path / "plain.db") as plain:
+        assert plain.messages("n")[0].text == "hi"
+    run("config", "unset", "store.encrypt")
+    assert run("store", "encrypt").code == 0
+    assert run("sessions", "title", "alice", "y").code == 0
 
 
 def test_compress(run, db, monkeypatch):

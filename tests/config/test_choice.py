@@ -100,7 +100,7 @@ def test_named_store_with_its_password(machine):
     machine.user(WORK)
     choice = store(machine, "@work", WORK_PASSWORD="p@ss/w:rd%")
     assert choice.url == "postgresql://me:p%40ss%2Fw%3Ard%25@db.example:5432/chats?sslmode=require"
-    assert (choice.name, choice.compress, choice.encrypt) == ("work", True, False)
+    assert (choice.name, choice.compress, choice.encrypt) == ("work", True, None)
     assert choice.shown == "@work"
     assert "p%40" not in repr(choice)
 

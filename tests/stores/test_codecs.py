@@ -335,14 +335,38 @@ def test_no_key(store):
     assert asked == [1]
 
 
-def test_plain_store_is_not_taken_for_an_encrypted_one(backend):
-    """Giving a key to a plain store that has sessions says what to do, and changes nothing."""
+def test_a_plain_store_with_a_key_is_read_and_not_written(backend):
+    """A plain store that has sessions is read with a key; each write names the command that encrypts it."""
     backend.append("a", Message("user", "x"))
     with_encryption(backend, KEY)
-    for attempt in (lambda: backend.get("a"), lambda: backend.append("a", Message("user", "x"))):
-        with pytest.raises(EncryptedStore, match="store encrypt"):
+    attempts = (
+        lambda: backend.append("a", Message("user", "y")),
+        lambda: backend.append("new", Message("user", "y")),
+        lambda: backend.set_title("a", "y"),
+        lambda: backend.delete("a"),
+    )
+    for attempt in attempts:
+        with pytest.raises(EncryptedStore, match=r"omniagent --store .* store encrypt"):
             attempt()
     assert backend.encryption() is None
+    assert [m.text for m in backend.get("a").messages] == ["x"]
+    assert [s.title for s in backend.list()] == ["x"]
+    assert [hit.position for hit in backend.search("x")] == [0]
+    backend.encrypt(KEY)
+    backend.append("a", Message("user", "y"))
+    assert [m.text for m in backend.messages("a")] == ["x", "y"]
+
+
+def test_a_new_store_with_a_key_is_encrypted_once(backend):
+    """The first write encrypts a new store and reports it; reading it before writes nothing."""
+    reports = []
+    with_encryption(backend, KEY)
+    backend.on_encrypted = lambda: reports.append(backend.encryption()["state"])
+    assert backend.list() == []
+    assert (backend.encryption(), reports) == (None, [])
+    for text in "xy":
+        backend.append("a", Message("user", text))
+    assert reports == ["encrypted"]
 
 
 @pytest.mark.parametrize("size", [16, 24, 32])

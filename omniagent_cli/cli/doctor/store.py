@@ -154,14 +154,12 @@ def _with_key(context: CheckContext, store: SessionStore) -> tuple[SessionStore,
         if choice and (choice.key or choice.key_file)
         else None
     )
-    wanted = bool(choice and choice.encrypt)
     if mark is None:
-        if wanted:
-            return store, Finding(
-                PROBLEM,
-                "store.encrypt is set, but the store is not encrypted",
-                "run 'omniagent store encrypt'",
-            )
+        wanted = choice is not None and choice.encrypt
+        if wanted or (wanted is None and key is not None):
+            what = "store.encrypt is set" if wanted else "a key is set"
+            what += ", but the store is not encrypted: it is read, and not written"
+            return store, Finding(PROBLEM, what, "run 'omniagent store encrypt'")
         return store, Finding(OK, "nothing stored is encrypted", "run 'omniagent store encrypt'")
     state = mark["state"]
     if key is None:

@@ -30,22 +30,25 @@ def apply_encryption_key(
 ) -> SessionStore:
     """Return a store with its configured key, or able to ask the user for it.
 
+    A configured key means encryption, unless ``store.encrypt`` is false: then it only opens an encrypted store.
+
     Raises:
         ConfigError: the settings require encryption, but name no key.
     """
     if terminal.interactive:
         store.ask_key = lambda: ask_key(store, choice, terminal)
     configured = choice.key or choice.key_file
-    if not configured and not choice.encrypt:
-        return store
-    is_encrypted = store.encryption() is not None
-    if configured and (choice.encrypt or is_encrypted):
+    if configured and (choice.encrypt is not False or store.encryption() is not None):
         from omniagent_cli.stores import with_encryption
 
         key = configured_key(choice, keys)
         assert key is not None  # noqa: S101  # it is configured
+        if choice.location.scheme != "memory":
+            source = "OMNIAGENT_ENCRYPTION_KEY" if choice.key else str(choice.key_file)
+            what = f"The new store {choice.shown} is encrypted with the key in {source}. Without it, its sessions are lost."
+            store.on_encrypted = lambda: terminal.note(what)
         return with_encryption(store, key)
-    if choice.encrypt and not (is_encrypted and store.ask_key):
+    if choice.encrypt and not configured and not (store.ask_key and store.encryption() is not None):
         name = f"stores.{choice.name}" if choice.name else "store"
         raise ConfigError(f"{name}.encrypt is set, but no key is configured; {KEY_ADVICE}")
     return store

@@ -46,7 +46,7 @@ def serve(
         ) from error
     mcp_wire.check_streams()
     store = context.store_to_create if allow_write else context.store
-    _check_key(store)
+    _check_key(store, writes=allow_write or allow_delete)
     if context.terminal.reads_terminal:
         context.terminal.note(
             "waiting for a client on stdin. Clients start this command themselves; see: omniagent mcp --help"
@@ -60,16 +60,18 @@ def serve(
         raise OmniAgentError(f"cannot write to the client: {error.strerror or error}") from error
 
 
-def _check_key(store: SessionStore) -> None:
-    """Check that content can be read, before the client is answered.
+def _check_key(store: SessionStore, *, writes: bool) -> None:
+    """Check that content can be read, or written, before the client is answered.
 
     Raises:
-        EncryptedStore: the store is encrypted and no key is set.
+        EncryptedStore: the store is encrypted and no key is set, or the reverse.
         DecryptionError: the key is wrong.
     """
     store.unlock()
-    store.check_key()
-    if store.encryption() is not None and not store.has_key:
+    encrypted = store.encryption() is not None
+    if encrypted or writes:
+        store.check_key()
+    if encrypted and not store.has_key:
         raise EncryptedStore(
             f"the store {store.url} is encrypted; give its key: set store.key_file, or"
             " OMNIAGENT_ENCRYPTION_KEY[_FILE] in the env of the client's settings"

@@ -134,11 +134,9 @@ def _tell_traces(context: Context) -> None:
 
 
 def _tell_settings(context: Context, file: Path | None) -> None:
-    """Print the settings that make every command use the key."""
+    """Print the command that makes every command use the key."""
     choice = context.store_choice
     name = f"stores.{choice.name}" if choice.name else "store"
-    wanted = [] if choice.encrypt else [f"omniagent config set {name}.encrypt true"]
     if file is not None and choice.key_file != file.expanduser().absolute():
-        wanted.append(f"omniagent config set {name}.key_file {file.expanduser().absolute()}")
-    if wanted:
-        context.terminal.note(f"To use it from now on: {'; '.join(wanted)}")
+        path = file.expanduser().absolute()
+        context.terminal.note(f"To use it from now on: omniagent config set {name}.key_file {path}")

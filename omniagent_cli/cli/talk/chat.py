@@ -84,6 +84,8 @@ def chat(
     )
     factory = AgentFactory(context.settings, options, tell=context.terminal.note)
     target = conversation_target(context, session, resume=resume, ephemeral=ephemeral)
+    if target.store is not None:
+        target.store.check_key()  # before the first message is typed
     with _with_store(target) as target:
         if context.terminal.reads_terminal:
             named = session is not None or resume

@@ -21,17 +21,19 @@ class EncryptionAccess:
     Attributes:
         active: the codec, or None for the default, which writes canonical JSON.
         manifest: the encryption manifest that the codec was attached to, as stored.
+        reads_plain: the store was not encrypted when it was last read; with a key it is read, but not written.
 
     Args:
         location: returns the store's URL for messages.
     """
 
-    __slots__ = ("_location", "active", "manifest")
+    __slots__ = ("_location", "active", "manifest", "reads_plain")
 
     def __init__(self, location: Callable[[], str]) -> None:
         self._location = location
         self.active: PayloadCodec | None = None
         self.manifest: bytes | None = None
+        self.reads_plain = True
 
     @property
     def codec(self) -> PayloadCodec:
@@ -55,6 +57,10 @@ class EncryptionAccess:
         """Attach the codec; a wrong key is reported by the first payload, whose error names the session."""
         if not self.has_key:
             return
+        self.reads_plain = tx.encryption() is None
+        if self.reads_plain:
+            self.codec.accepts_plain, self.manifest = True, None
+            return
         try:
             self.attach(tx)
         except DecryptionError:
@@ -70,7 +76,8 @@ class EncryptionAccess:
         manifest = tx.encryption()
         if manifest is None and tx.count(ListQuery(hidden=None)):
             raise EncryptedStore(
-                f"the store {self._location()} is not encrypted; run `omniagent store encrypt` to encrypt it"
+                f"the store {self._location()} is not encrypted, but a key is given; set store.encrypt to false to keep"
+                f" it plain, or encrypt it: {_command(self._location())}"
             )
         if manifest is not None and manifest != self.manifest:
             from omniagent_cli.stores.encryption.manifest import read_manifest
@@ -80,8 +87,11 @@ class EncryptionAccess:
             self.manifest = manifest
         return manifest
 
-    def check_writable(self, tx: Transaction) -> None:
+    def check_writable(self, tx: Transaction) -> bool:
         """Check that no plain content is written to an encrypted store, and no encrypted content to a plain one.
+
+        Returns:
+            True if the store is new and this transaction makes it an encrypted one.
 
         Raises:
             EncryptedStore: the store and this codec do not agree.
@@ -97,6 +107,8 @@ class EncryptionAccess:
 
             # An empty store: it keeps the salt, so that the next start derives the same key.
             tx.put_meta("encryption", write_manifest(self.codec.attach(None)))
+            return True
+        return False
 
     def seal(self, kind: str, binding: tuple[str, ...], value: Any) -> bytes:
         """Return the payload of a JSON value; the binding is the identity it is encrypted for."""
@@ -136,6 +148,13 @@ class EncryptionAccess:
     def is_locked(self, payload: bytes | None) -> bool:
         """Return True if the payload is encrypted and no key is available."""
         return not self.has_key and payload is not None and payload[:1] == _ENCRYPTED
+
+
+def _command(url: str) -> str:
+    """Return the command that encrypts a store."""
+    from shlex import quote
+
+    return f"omniagent --store {quote(url)} store encrypt"
 
 
 def damaged(header: HeaderRow, what: str) -> CorruptSession:

@@ -61,7 +61,8 @@ def _search(
     hits.scanned = 0
     uid = None if session_id is None else unit.find(session_id, payload=False).uid
     terms = tuple((term.words, term.prefix) for term in query.terms)
-    indexed = None if unit.access.has_key else unit.tx.candidates(IndexQuery(terms, uid))
+    encrypted = unit.access.has_key and not unit.access.reads_plain
+    indexed = None if encrypted else unit.tx.candidates(IndexQuery(terms, uid))
     rows = indexed if indexed is not None else _all_rows(unit, uid, hits)
     found = _matching(unit, rows, query, role)
     wanted = None if limit is None else limit + 1

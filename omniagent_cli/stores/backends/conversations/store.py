@@ -69,7 +69,8 @@ class ConversationsStore(SqliteStore):
             UnsupportedOperation: always.
         """
         raise UnsupportedOperation(
-            "a Conversations store cannot be compressed or encrypted, because OpenAI must be able to read it"
+            "a Conversations store cannot be compressed or encrypted, because OpenAI must be able to read it;"
+            " set compress and encrypt to false in its [stores.NAME]"
         )
 
     def adopt(self, conversation: str, session_id: str | None = None) -> str:
