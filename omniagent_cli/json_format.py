@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any, cast
 
 from omniagent_cli.errors import InvalidRecord
@@ -32,6 +32,8 @@ _pieces: Callable[[Any, int], Iterable[str]] = (
 # JSONDecoder.decode adds two white-space matches to each call, which is half the cost of a short message.
 _scan = cast("Callable[[str, int], tuple[Any, int]]", vars(json.JSONDecoder())["scan_once"])
 
+_CONTAINERS = (dict, list, tuple)
+
 MAX_DEPTH = 200
 """The maximum nesting depth: far below the recursion limit, so that it does not depend on the caller."""
 
@@ -40,7 +42,8 @@ def dump(value: Any) -> bytes:
     r"""Encode a JSON value: UTF-8, no whitespace, lone surrogates as ``\udXXX`` escapes.
 
     Raises:
-        InvalidRecord: the value is not JSON (NaN and infinities are not), or nested too deeply.
+        InvalidRecord: the value is not JSON (NaN and infinities are not, nor are keys that are not text), or nested
+            too deeply.
     """
     try:
         text = "".join(_pieces(value, 0))
@@ -48,8 +51,25 @@ def dump(value: Any) -> bytes:
         raise InvalidRecord(f"not a JSON value: {error}") from error
     if text.count("[") + text.count("{") > MAX_DEPTH and _is_deep(value):
         raise InvalidRecord(f"this value is nested more than {MAX_DEPTH} deep")
+    if "{" in text:
+        _check_keys(value)
     # A lone surrogate can only stand inside a JSON string, where its backslash form is a JSON escape.
     return text.encode("utf-8", "backslashreplace")
+
+
+def _check_keys(value: Any) -> None:
+    """Refuse keys that are not text: the encoder would write 1 and "1" as the same key."""
+    containers = [value]
+    for container in containers:  # grows on the way
+        items = container
+        if isinstance(container, dict):
+            for key in container:
+                if type(key) is not str and not isinstance(key, str):
+                    raise InvalidRecord(f"keys of JSON objects must be text, not {key!r}")
+            items = container.values()
+        for item in items:
+            if type(item) is not str and isinstance(item, _CONTAINERS):
+                containers.append(item)  # noqa: PERF401  # a comprehension takes twice as long
 
 
 def _is_deep(value: Any) -> bool:
@@ -85,27 +105,41 @@ def load(data: bytes) -> Any:
 
 
 def format_time(moment: datetime) -> str:
-    """Format a time as RFC 3339 in UTC with microseconds; a time without a zone is taken as UTC."""
+    """Format a time as RFC 3339 in UTC with microseconds.
+
+    Raises:
+        InvalidRecord: the time has no zone.
+    """
     if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    elif moment.tzinfo is not UTC:
+        raise InvalidRecord(
+            f"the time {moment.isoformat()} has no time zone; give one, as in datetime.now(UTC)"
+        )
+    if moment.tzinfo is not UTC:
         moment = moment.astimezone(UTC)
     return moment.isoformat(timespec="microseconds")[:26] + "Z"
 
 
-def parse_time(text: str) -> datetime:
-    """Parse an RFC 3339 time into UTC; a missing zone means UTC.
+def parse_time(text: str, *, default_zone: tzinfo | None = None) -> datetime:
+    """Parse an RFC 3339 time into UTC.
+
+    Args:
+        text: the time.
+        default_zone: the zone of a time without one.
 
     Raises:
-        InvalidRecord: the text is not a time.
+        InvalidRecord: the text is not a time, or has no zone.
     """
     try:
         moment = datetime.fromisoformat(text)
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        if moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+        if default_zone is not None:
+            return moment.replace(tzinfo=default_zone).astimezone(UTC)
     except (ValueError, TypeError, OverflowError) as error:
         raise InvalidRecord(
             f"{text!r} is not a time; write it like 2026-11-21T09:30:00Z"
         ) from error
+    raise InvalidRecord(f"the time {text!r} has no time zone; write it like 2026-11-21T09:30:00Z")
 
 
 def clone(value: Any) -> Any:

@@ -47,7 +47,8 @@ def test_the_bytes():
 
 
 @pytest.mark.parametrize(
-    "value", [float("nan"), float("inf"), b"x", object(), {1, 2}, 1j, {b"k": 1}]
+    "value",
+    [float("nan"), float("inf"), b"x", object(), {1, 2}, 1j, {b"k": 1}, {1: 2}, ({None: 1},)],
 )
 def test_what_is_no_json(value):
     """Values that JSON does not have are refused."""
@@ -107,8 +108,8 @@ def test_times_sort_as_text(one, other):
     ],
 )
 def test_times_others_write(text, expected):
-    """Zones are converted, and a missing zone is UTC."""
-    assert format_time(parse_time(text)) == expected
+    """Zones are converted; a missing one is the given default."""
+    assert format_time(parse_time(text, default_zone=UTC)) == expected
 
 
 @pytest.mark.parametrize(
@@ -120,6 +121,9 @@ def test_what_is_no_time(text):
         parse_time(text)
 
 
-def test_a_naive_time_is_utc():
-    """A time without a zone is taken as UTC."""
-    assert format_time(datetime(2026, 1, 1)) == "2026-01-01T00:00:00.000000Z"  # noqa: DTZ001
+def test_a_naive_time_is_refused():
+    """A time without a zone is an error that names the time, because it could be local time or UTC."""
+    with pytest.raises(InvalidRecord, match=r"2026-01-01T00:00:00 has no time zone"):
+        format_time(datetime(2026, 1, 1))  # noqa: DTZ001
+    with pytest.raises(InvalidRecord, match=r"'2026-01-01T10:00' has no time zone"):
+        parse_time("2026-01-01T10:00")

@@ -61,7 +61,11 @@ class ValuesContract(ContractBase):
     @pytest.mark.parametrize("section", SECTIONS)
     def test_a_value_that_is_not_json_is_rejected(self, store: SessionStore, section: str) -> None:
         """A value that is not JSON, or a blank key, raises InvalidRecord and creates no session."""
-        for key, value in (("k", object()), ("k", float("inf")), ("", 1), ("  ", 1)):
+        two_keys = {1: "integer", "1": "text"}
+        for key, value in (
+            *(("k", object()), ("k", float("inf")), ("", 1), ("  ", 1)),
+            *(("k", two_keys), ("k", [{"a": {None: 1}}]), ("k", ({True: 1},))),
+        ):
             with pytest.raises(InvalidRecord):
                 getattr(store, f"set_{section}")("s", key, value)
         assert not store.exists("s")

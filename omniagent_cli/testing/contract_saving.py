@@ -95,10 +95,12 @@ class SavingContract(ContractBase):
     def test_an_invalid_session_stores_nothing(self, store: SessionStore) -> None:
         """Invalid metadata or an invalid message rejects the whole save."""
         store.append("s", messages_of("a"))
-        for spoil in ("metadata", "message"):
+        for spoil in ("metadata", "state", "message"):
             session = store.get("s")
             if spoil == "metadata":
                 session.metadata["k"] = object()
+            elif spoil == "state":
+                session.state["k"] = {1: "integer", "1": "text"}
             else:
                 session.messages[0].record["role"] = "robot"
             with pytest.raises(InvalidRecord):

@@ -38,6 +38,7 @@ NOT_MESSAGES: dict[str, Any] = {
     "NaN": {"role": "user", "content": "x", "extra": {"n": float("nan")}},
     "bytes": {"role": "user", "content": "x", "extra": {"n": b"x"}},
     "invalid time": {"role": "user", "content": "x", "created_at": "yesterday"},
+    "time without a zone": {"role": "user", "content": "x", "created_at": "2026-01-01T10:00:00"},
     "number as time": {"role": "user", "content": "x", "created_at": 5},
     "empty id": {"role": "user", "content": "x", "id": ""},
     "number as id": {"role": "user", "content": "x", "id": 7},
@@ -45,6 +46,11 @@ NOT_MESSAGES: dict[str, Any] = {
     "lone surrogate in the turn": {"role": "user", "content": "x", "turn_id": "\ud800"},
     "unknown status": {"role": "user", "content": "x", "status": "maybe"},
     "invalid tool calls": {"role": "assistant", "content": "", "tool_calls": [1]},
+    "integer keys": {"role": "user", "content": "x", "extra": {"n": {1: "integer", "1": "text"}}},
+    "null as key of a call": {
+        "role": "assistant",
+        "tool_calls": [{"function": {"name": "f", "arguments": {"a": [{None: 1}]}}}],
+    },
     "list as usage": {"role": "assistant", "content": "", "usage": []},
 }
 

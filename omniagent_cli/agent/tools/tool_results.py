@@ -89,7 +89,7 @@ def _json(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Replace dataclasses, pydantic models and enumerations by their data, also inside lists and dictionaries."""
+    """Replace dataclasses, pydantic models, enumerations and integer keys by JSON data, at any depth."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return _plain(dataclasses.asdict(value))
     if isinstance(value, Enum):
@@ -97,7 +97,7 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "model_dump") and not isinstance(value, type):
         return value.model_dump(mode="json")
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {str(key) if type(key) is int else key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return value

@@ -93,7 +93,7 @@ def session_id_for(format_name: str, source_id: str) -> str:
 def parse_timestamp(value: Any) -> str | None:
     """Return a time as RFC 3339 in UTC, from Unix seconds or milliseconds or from ISO 8601 text.
 
-    None for invalid values and times outside of the years 1 to 9999.
+    Text without a zone is taken as UTC. None for invalid values and times outside of the years 1 to 9999.
     """
     if isinstance(value, bool) or value is None:
         return None
@@ -102,7 +102,7 @@ def parse_timestamp(value: Any) -> str | None:
             seconds = value / 1000 if abs(value) >= _MILLISECONDS_FROM else value
             in_range = 0 < seconds <= _LATEST_SECONDS
             return format_time(datetime.fromtimestamp(seconds, UTC)) if in_range else None
-        return format_time(parse_time(value))
+        return format_time(parse_time(value, default_zone=UTC))
     except (InvalidRecord, TypeError, ValueError, OverflowError):
         return None
 
