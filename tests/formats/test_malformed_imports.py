@@ -35,7 +35,8 @@ def spoiled(name: str, value: bytes) -> bytes:
     """Return a golden file with a value in place of the last text of a message."""
     data = (GOLDEN / name).read_bytes()
     words = (b'"Flat too"', b'"I could not look."', b'"It holds 42."', b'"HTML."', b'"API Error: overloaded"',
-             b'"read @a.txt"', b'"By voice too."', b'"Yes"', b'"One."', b'"Yes."')  # fmt: skip
+             b'"read @a.txt"', b'"By voice too."', b'"Yes"', b'"One."', b'"Yes."', b'"Carp."', b'"Minnows."',
+             b'"Sticklebacks and minnows."')  # fmt: skip
     word = next(one for one in words if one in data)
     before, _, after = data.rpartition(word)
     return before + value + after

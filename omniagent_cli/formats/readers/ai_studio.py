@@ -37,6 +37,7 @@ class AiStudio(ConversationReader):
     """Reader of a prompt of Google AI Studio."""
 
     format_name = "ai-studio"
+    nested_keys = frozenset({"chunkedPrompt", "chunks"})
 
     def _conversation(self, raw: dict[str, Any], location: str) -> Iterator[ReaderItem]:
         name = Path(self._source.name).name.removesuffix(".json")

@@ -26,6 +26,7 @@ class Chatbox(ConversationReader):
 
     format_name = "chatbox"
     list_key = "chat-sessions"
+    nested_keys = frozenset({"messages"})
 
     def _conversation(self, raw: dict[str, Any], location: str) -> Iterator[ReaderItem]:
         source_id = text_of(raw.get("id"))

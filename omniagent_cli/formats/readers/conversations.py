@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 
 from omniagent_cli.errors import InvalidRecord
 from omniagent_cli.formats.byte_source import ByteSource
-from omniagent_cli.formats.json_helpers import is_json_lines, read_documents
+from omniagent_cli.formats.json_helpers import is_json_lines, list_entries, read_documents
 from omniagent_cli.formats.json_stream import BadValue, JsonReader
 from omniagent_cli.formats.readers.message_tree import MessageTree, session_threads
-from omniagent_cli.formats.readers.records import session_header
-from omniagent_cli.formats.types import ReaderItem, problem
+from omniagent_cli.formats.readers.records import list_of, object_of, session_header, text_of
+from omniagent_cli.formats.types import Problem, ReaderItem, problem
 
 Header = Callable[[str], dict[str, Any]]
 """Returns the session header of a branch; the visible thread has an empty name."""
@@ -26,10 +26,12 @@ class ConversationReader(ABC):
     Attributes:
         format_name: a key of `formats.FORMATS`.
         list_key: key of the list of conversations in an object; empty if each object is a conversation.
+        nested_keys: keys whose lists and objects are read element by element, so that an invalid one costs only itself.
     """
 
     format_name: ClassVar[str]
     list_key: ClassVar[str] = ""
+    nested_keys: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, *, branches: bool = False) -> None:
         self._branches = branches
@@ -55,16 +57,40 @@ class ConversationReader(ABC):
             yield from self._value(reader)
 
     def _value(self, reader: JsonReader) -> Iterator[ReaderItem]:
-        reader.peek()
-        location = reader.location
+        first, location = reader.peek(), reader.location
+        if first != "{":
+            reader.skip()
+            yield problem(location, "conversation must be an object")
+            return
+        problems: list[Problem] = []
+        raw = self._members(reader, problems)
+        yield from problems
         try:
-            raw = reader.value()
-            if not isinstance(raw, dict):
-                yield problem(location, "conversation must be an object")
-                return
             yield from self._conversation(raw, location)
-        except (BadValue, InvalidRecord) as error:
+        except InvalidRecord as error:
             yield problem(location, error)
+
+    def _members(self, reader: JsonReader, problems: list[Problem]) -> dict[str, Any]:
+        """Return the object at the reader's position; an unreadable member is None."""
+        fields: dict[str, Any] = {}
+        for key in reader.members():
+            first, location = reader.peek(), reader.location
+            try:
+                if key not in self.nested_keys or first not in ("{", "["):
+                    fields[key] = reader.value()
+                elif first == "{":
+                    fields[key] = self._members(reader, problems)
+                else:
+                    fields[key] = []
+                    for entry in list_entries(reader):
+                        if isinstance(entry, Problem):
+                            problems.append(entry)
+                        else:
+                            fields[key].append(entry.record)
+            except BadValue as error:
+                fields[key] = None
+                problems.append(problem(location, error))
+        return fields
 
     @abstractmethod
     def _conversation(self, raw: dict[str, Any], location: str) -> Iterator[ReaderItem]:
@@ -88,6 +114,20 @@ class ConversationReader(ABC):
         """Yield the session of message records in order."""
         nodes = ((f"{n}", f"{n - 1}" if n else None, [record]) for n, record in enumerate(records))
         return self._tree(nodes, None, location, header)
+
+    def _mapping(
+        self, mapping: dict[str, Any], parent_key: str, children_key: str
+    ) -> Iterator[tuple[str, str | None, dict[str, Any]]]:
+        """Yield id, id of the parent, and object of each node; an unreadable node gets the parent that lists it."""
+        parents = {
+            child: key
+            for key, node in mapping.items()
+            for child in list_of(object_of(node).get(children_key))
+            if isinstance(child, str)
+        }
+        for key, node in mapping.items():
+            parent = text_of(object_of(node).get(parent_key)) or parents.get(key)
+            yield key, parent, object_of(node)
 
     def _tree(
         self,

@@ -25,6 +25,7 @@ class DeepSeek(ConversationReader):
     """Reader of a DeepSeek account export."""
 
     format_name = "deepseek"
+    nested_keys = frozenset({"mapping"})
 
     def _conversation(self, raw: dict[str, Any], location: str) -> Iterator[ReaderItem]:
         header = self._header(
@@ -33,14 +34,15 @@ class DeepSeek(ConversationReader):
             created=raw.get("inserted_at"),
             updated=raw.get("updated_at"),
         )
+        mapping = object_of(raw.get("mapping"))
         nodes = (
-            (key, text_of(object_of(node).get("parent")) or None, _records(key, object_of(node)))
-            for key, node in object_of(raw.get("mapping")).items()
+            (key, parent, _records(node))
+            for key, parent, node in self._mapping(mapping, "parent", "children")
         )
         return self._tree(nodes, None, location, header)
 
 
-def _records(node_id: str, node: dict[str, Any]) -> list[dict[str, Any]]:
+def _records(node: dict[str, Any]) -> list[dict[str, Any]]:
     raw = object_of(node.get("message"))
     texts: list[str] = []
     thinking: list[str] = []
@@ -66,7 +68,7 @@ def _records(node_id: str, node: dict[str, Any]) -> list[dict[str, Any]]:
     model = text_of(raw.get("model"))
     return [
         message(
-            role, text, id_=None, at=raw.get("inserted_at"), thinking=thought,
+            role, text, at=raw.get("inserted_at"), thinking=thought,
             model=f"deepseek:{model}" if model and role == "assistant" else "",
         )
     ]  # fmt: skip

@@ -25,6 +25,7 @@ class Grok(ConversationReader):
 
     format_name = "grok"
     list_key = "conversations"
+    nested_keys = frozenset({"responses"})
 
     def _conversation(self, raw: dict[str, Any], location: str) -> Iterator[ReaderItem]:
         facts = object_of(raw.get("conversation"))

@@ -28,6 +28,7 @@ class LmStudio(ConversationReader):
     """Reader of a conversation of LM Studio."""
 
     format_name = "lm-studio"
+    nested_keys = frozenset({"messages"})
 
     def _conversation(self, raw: dict[str, Any], location: str) -> Iterator[ReaderItem]:
         name = Path(self._source.name).name.removesuffix(".json").removesuffix(".conversation")

@@ -28,6 +28,7 @@ class OpenWebUi(ConversationReader):
     """Reader of an Open WebUI export."""
 
     format_name = "open-webui"
+    nested_keys = frozenset({"chat", "history", "messages"})
 
     def _conversation(self, raw: dict[str, Any], location: str) -> Iterator[ReaderItem]:
         chat = object_of(raw.get("chat")) or raw
@@ -44,12 +45,8 @@ class OpenWebUi(ConversationReader):
         )
         if messages := object_of(history.get("messages")):
             nodes = (
-                (
-                    key,
-                    text_of(object_of(one).get("parentId")) or None,
-                    [_record(object_of(one), key)],
-                )
-                for key, one in messages.items()
+                (key, parent, [_record(one, key)] if one else [])
+                for key, parent, one in self._mapping(messages, "parentId", "childrenIds")
             )
             return self._tree(nodes, text_of(history.get("currentId")) or None, location, header)
         listed = objects_of(chat.get("messages"))
