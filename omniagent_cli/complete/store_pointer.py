@@ -102,7 +102,8 @@ def _from_settings(
 ) -> str:
     from pathlib import Path
 
-    from omniagent_cli.config import load_settings, resolve_store
+    from omniagent_cli.config.resolution import resolve_store
+    from omniagent_cli.config.settings import load_settings
 
     flags = {"store.url": named} if named else {}
     return resolve_store(load_settings(environ, Path(cwd), config_file, flags)).url

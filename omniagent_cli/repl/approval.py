@@ -8,7 +8,9 @@ from typing import Any
 
 from omniagent_cli.agent.tools.permissions import PreapprovedTools
 from omniagent_cli.agent.tools.tool import Decision, Tool
-from omniagent_cli.config import Settings, add_value, config_path
+from omniagent_cli.config.edit import add_value
+from omniagent_cli.config.paths import config_path
+from omniagent_cli.config.settings import Settings
 from omniagent_cli.errors import ConfigError
 from omniagent_cli.json_format import dump
 from omniagent_cli.text.sanitize import one_line

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
 
 from omniagent_cli.agent.context.window import Window
 from omniagent_cli.agent.events import Engine
-from omniagent_cli.config import resolve_window
+from omniagent_cli.config.resolution import resolve_window
 from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import SessionNotFound, UsageError
 from omniagent_cli.models import Content, Message, new_session_id
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from omniagent_cli.agent.agent import Agent
     from omniagent_cli.agent.context.attachments import Attachment
     from omniagent_cli.agent.context.summary import Summary
-    from omniagent_cli.config import Settings
+    from omniagent_cli.config.settings import Settings
     from omniagent_cli.stores.store import SessionStore
     from omniagent_cli.ui.terminal import Terminal
 

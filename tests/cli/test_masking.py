@@ -12,7 +12,8 @@ import pytest
 
 from omniagent_cli.cli import main as run
 from omniagent_cli.complete import main as complete
-from omniagent_cli.config import load_settings, resolve_store
+from omniagent_cli.config.resolution import resolve_store
+from omniagent_cli.config.settings import load_settings
 from omniagent_cli.errors import ConfigError
 from omniagent_cli.masking import mask_url
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from omniagent_cli.config import trust_project
+from omniagent_cli.config.trust import trust_project
 from tests.cli.asking import Program, variables
 from tests.repl.terminal import CTRL_C, CTRL_D
 from tests.servers.chat_server import answer, calls

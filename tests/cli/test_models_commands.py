@@ -12,7 +12,7 @@ import pytest
 from omniagent_cli.cli.talk.agent_factory import AgentFactory
 from omniagent_cli.complete import answer as complete
 from omniagent_cli.complete.models import read_models, write_models
-from omniagent_cli.config import load_settings
+from omniagent_cli.config.settings import load_settings
 from tests.servers.chat_server import document, status
 from tests.servers.fixtures import chat_server
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from omniagent_cli.config import Settings, load_settings
+from omniagent_cli.config.settings import Settings, load_settings
 
 
 class Machine:

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from omniagent_cli.agent.context.window import Window
-from omniagent_cli.config import (
+from omniagent_cli.config.display import describe
+from omniagent_cli.config.mcp import mcp_servers
+from omniagent_cli.config.resolution import (
     chosen_model,
-    describe,
-    load_settings,
-    mcp_servers,
     resolve_model,
     resolve_store,
     resolve_window,
 )
+from omniagent_cli.config.settings import load_settings
 from omniagent_cli.errors import ConfigError
 from omniagent_cli.masking import mask_url
 

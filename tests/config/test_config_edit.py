@@ -10,7 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from omniagent_cli.config import describe, load_settings, set_value, unset_value
+from omniagent_cli.config.display import describe
+from omniagent_cli.config.edit import set_value, unset_value
+from omniagent_cli.config.settings import load_settings
 from omniagent_cli.errors import ConfigError
 
 FULL = """\

@@ -11,15 +11,15 @@ from pathlib import Path
 import platformdirs
 import pytest
 
-from omniagent_cli.config import (
+from omniagent_cli.config.paths import (
     cache_dir,
     config_dir,
     config_path,
     data_dir,
     directory,
-    load_settings,
     state_dir,
 )
+from omniagent_cli.config.settings import load_settings
 from omniagent_cli.errors import ConfigError
 
 KINDS = ("config", "data", "state", "cache")
@@ -98,10 +98,7 @@ def loaded(statement: str, *arguments: str) -> str:
 def test_importing_is_cheap():
     """Importing the package, or all it takes to read settings, loads nothing heavy."""
     assert loaded("import omniagent_cli.config") == "[]"
-    assert (
-        loaded("from omniagent_cli.config import load_settings, resolve_store, trust_project")
-        == "[]"
-    )
+    assert loaded("from omniagent_cli.config import resolution, settings, trust") == "[]"
 
 
 def test_directories_cost_nothing():
@@ -119,7 +116,8 @@ def test_toml_is_loaded_only_for_a_file(machine):
     """Without a settings file no TOML reader is loaded; with one, it alone."""
     program = (
         "from pathlib import Path\n"
-        "from omniagent_cli.config import *\n"
+        "from omniagent_cli.config.resolution import chosen_model, resolve_store\n"
+        "from omniagent_cli.config.settings import load_settings\n"
         "s = load_settings({'HOME': sys.argv[1]}, Path(sys.argv[2]))\n"
         "resolve_store(s); chosen_model(s)"
     )

@@ -6,8 +6,10 @@ from datetime import timedelta
 
 import pytest
 
-from omniagent_cli.config import SETTINGS, load_settings, trust_project
 from omniagent_cli.config import sections as typed
+from omniagent_cli.config.settings import load_settings
+from omniagent_cli.config.settings_table import SETTINGS
+from omniagent_cli.config.trust import trust_project
 from omniagent_cli.errors import ConfigError
 
 KEY = "window.max_messages"

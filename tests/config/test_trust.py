@@ -7,13 +7,9 @@ import stat
 
 import pytest
 
-from omniagent_cli.config import (
-    find_project_file,
-    is_trusted,
-    load_settings,
-    trust_project,
-    untrust_project,
-)
+from omniagent_cli.config.project import find_project_file
+from omniagent_cli.config.settings import load_settings
+from omniagent_cli.config.trust import is_trusted, trust_project, untrust_project
 from omniagent_cli.errors import ConfigError
 
 HOSTILE = """

@@ -13,7 +13,7 @@ from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput, Output
 
 from omniagent_cli.agent.agent import Agent
-from omniagent_cli.config import load_settings
+from omniagent_cli.config.settings import load_settings
 from omniagent_cli.repl.loop import ChatSetup, run
 from omniagent_cli.stores import SessionStore, open_store
 from omniagent_cli.testing.scripted import ScriptedModel

@@ -8,7 +8,7 @@ import pytest
 from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
 
-from omniagent_cli.config import load_settings
+from omniagent_cli.config.settings import load_settings
 from omniagent_cli.models import Message
 from omniagent_cli.repl.chat import Chat, ChatSetup
 from omniagent_cli.repl.completers import SlashCompleter

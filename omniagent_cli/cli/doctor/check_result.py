@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from omniagent_cli.cli.framework.context import Context
-from omniagent_cli.config import Settings
+from omniagent_cli.config.settings import Settings
 
 OK, WARNING, PROBLEM = "ok", "warning", "problem"
 

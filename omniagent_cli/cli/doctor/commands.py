@@ -29,7 +29,7 @@ from omniagent_cli.cli.doctor.check_result import (
 )
 from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.cli.framework.exits import DONE, FAILED
-from omniagent_cli.config import Settings
+from omniagent_cli.config.settings import Settings
 from omniagent_cli.errors import OmniAgentError
 from omniagent_cli.process_end import start_daemon
 from omniagent_cli.text.sanitize import one_line, plain_field
@@ -82,7 +82,7 @@ def doctor(
 
 def _settings(context: Context) -> Settings | None:
     """Return the settings, or None if they are invalid, which a check reports."""
-    from omniagent_cli.config import load_settings
+    from omniagent_cli.config.settings import load_settings
 
     try:
         settings = load_settings(context.environ, context.cwd, context.config_file, context.flags)

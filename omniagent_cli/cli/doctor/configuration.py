@@ -14,11 +14,12 @@ from omniagent_cli.cli.doctor.check_result import (
     Finding,
     format_finding,
 )
-from omniagent_cli.config import Settings, config_path, state_dir
 from omniagent_cli.config.document import Document, leaves
 from omniagent_cli.config.layers import user_document
+from omniagent_cli.config.paths import config_path, state_dir
 from omniagent_cli.config.resolved_value import Origin, check_value
 from omniagent_cli.config.setting_names import join_key
+from omniagent_cli.config.settings import Settings
 from omniagent_cli.config.settings_table import find, is_table, unknown
 from omniagent_cli.errors import ConfigError
 from omniagent_cli.parsing import did_you_mean
@@ -92,7 +93,7 @@ def _overruled(settings: Settings) -> Iterator[Finding]:
 
 def _other_layers(checked: CheckContext) -> Iterator[Finding]:
     """Report why the settings cannot be read, if the user's file is not the cause."""
-    from omniagent_cli.config import load_settings
+    from omniagent_cli.config.settings import load_settings
 
     context = checked.context
     try:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 
 from omniagent_cli.cli.doctor.check_result import OK, PROBLEM, CheckContext, Finding, format_finding
-from omniagent_cli.config import McpServer, mcp_servers
+from omniagent_cli.config.mcp import McpServer, mcp_servers
 from omniagent_cli.errors import OmniAgentError
 from omniagent_cli.ui.views import counted
 

@@ -18,7 +18,8 @@ from omniagent_cli.cli.doctor.check_result import (
 )
 from omniagent_cli.cli.models.known_models import known_models, shutdown_warning
 from omniagent_cli.cli.models.model_catalog import ModelCatalog
-from omniagent_cli.config import Settings, resolve_model
+from omniagent_cli.config.resolution import resolve_model
+from omniagent_cli.config.settings import Settings
 from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import ConfigError, ModelRefused, OmniAgentError
 from omniagent_cli.ui.views import counted

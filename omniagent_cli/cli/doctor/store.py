@@ -18,13 +18,13 @@ from omniagent_cli.cli.doctor.check_result import (
     format_finding,
 )
 from omniagent_cli.cli.doctor.configuration import nearest
-from omniagent_cli.config import resolve_store
+from omniagent_cli.config.resolution import resolve_store
 from omniagent_cli.errors import OmniAgentError
 from omniagent_cli.models import size_text
 from omniagent_cli.ui.views import counted
 
 if TYPE_CHECKING:
-    from omniagent_cli.config import StoreChoice
+    from omniagent_cli.config.resolution import StoreChoice
     from omniagent_cli.stores import SessionStore, StoreLocation
 
 _LITTLE_ROOM = 200_000_000

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     import typer
 
     from omniagent_cli.cli.framework.store_opener import StoreOpener
-    from omniagent_cli.config import Settings, StoreChoice
     from omniagent_cli.config.last_used_session import LastUsedSession
+    from omniagent_cli.config.resolution import StoreChoice
+    from omniagent_cli.config.settings import Settings
     from omniagent_cli.keys import KeyChain
     from omniagent_cli.stores import SessionStore
 
@@ -76,7 +77,7 @@ class Context:
         Raises:
             ConfigError: a file, a variable or an option is wrong.
         """
-        from omniagent_cli.config import load_settings
+        from omniagent_cli.config.settings import load_settings
 
         settings = load_settings(self.environ, self.cwd, self.config_file, self.flags)
         self.terminal.color = settings.display.color
@@ -118,7 +119,7 @@ class Context:
     @cached_property
     def keys(self) -> KeyChain:
         """The providers' API keys: variables, the system keyring, or a private file."""
-        from omniagent_cli.config import config_dir
+        from omniagent_cli.config.paths import config_dir
         from omniagent_cli.keys import KeyChain
 
         return KeyChain(config_dir(self.environ) / "keys.json", environ=self.environ)

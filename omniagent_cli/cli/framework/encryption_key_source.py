@@ -9,7 +9,7 @@ from omniagent_cli.errors import ConfigError, UsageError
 from omniagent_cli.keys import KEYRING_EXTRA
 
 if TYPE_CHECKING:
-    from omniagent_cli.config import StoreChoice
+    from omniagent_cli.config.resolution import StoreChoice
     from omniagent_cli.keys import KeyChain
     from omniagent_cli.stores import SessionStore
     from omniagent_cli.stores.encryption.cipher import Key

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omniagent_cli.cli.framework.encryption_key_source import apply_encryption_key
-from omniagent_cli.config import resolve_store
+from omniagent_cli.config.resolution import resolve_store
 from omniagent_cli.errors import ConfigError, StoreUnreachable
 
 if TYPE_CHECKING:
-    from omniagent_cli.config import Settings, StoreChoice
+    from omniagent_cli.config.resolution import StoreChoice
+    from omniagent_cli.config.settings import Settings
     from omniagent_cli.keys import KeyChain
     from omniagent_cli.stores import SessionStore
     from omniagent_cli.ui.terminal import Terminal

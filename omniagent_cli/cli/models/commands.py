@@ -11,7 +11,9 @@ from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.cli.framework.row_output import show_rows
 from omniagent_cli.cli.models.model_row import ModelRow
 from omniagent_cli.complete.models import read_models
-from omniagent_cli.config import chosen_model, config_path, set_value
+from omniagent_cli.config.edit import set_value
+from omniagent_cli.config.paths import config_path
+from omniagent_cli.config.resolution import chosen_model
 from omniagent_cli.durations import describe_age, utc_now
 from omniagent_cli.errors import OmniAgentError, UsageError
 from omniagent_cli.json_format import format_time, parse_time

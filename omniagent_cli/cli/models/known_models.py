@@ -12,7 +12,7 @@ from omniagent_cli.agent.models.model_catalog import CatalogSource, ProviderMode
 from omniagent_cli.agent.models.model_listing import ListedModel
 from omniagent_cli.agent.models.providers import PROVIDERS, Provider, is_loopback
 from omniagent_cli.complete.models import read_models, write_models
-from omniagent_cli.config import Settings
+from omniagent_cli.config.settings import Settings
 from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import InvalidRecord
 from omniagent_cli.json_format import dump, format_time, parse_time

@@ -141,7 +141,7 @@ def _default_models(providers: Iterable[Provider]) -> list[tuple[str, str]]:
 
 
 def _settings() -> list[tuple[str, str]]:
-    from omniagent_cli.config import SETTINGS
+    from omniagent_cli.config.settings_table import SETTINGS
 
     return [(row.key, _sentence(row.help)) for row in SETTINGS if "*" not in row.key]
 

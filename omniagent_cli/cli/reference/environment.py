@@ -72,7 +72,7 @@ def variables() -> dict[str, list[Variable]]:
 
 
 def _settings() -> Iterator[Variable]:
-    from omniagent_cli.config import SETTINGS
+    from omniagent_cli.config.settings_table import SETTINGS
 
     for row in SETTINGS:
         if row.variables:

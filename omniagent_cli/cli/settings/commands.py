@@ -15,16 +15,12 @@ from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.cli.framework.exits import Refused
 from omniagent_cli.cli.framework.row_output import show_rows
 from omniagent_cli.cli.settings.validation import check_use
-from omniagent_cli.config import (
-    SettingRow,
-    config_path,
-    describe,
-    find_project_file,
-    load_settings,
-    set_value,
-    trust_project,
-    unset_value,
-)
+from omniagent_cli.config.display import SettingRow, describe
+from omniagent_cli.config.edit import set_value, unset_value
+from omniagent_cli.config.paths import config_path
+from omniagent_cli.config.project import find_project_file
+from omniagent_cli.config.settings import load_settings
+from omniagent_cli.config.trust import trust_project
 from omniagent_cli.errors import ConfigError
 from omniagent_cli.private_files import make_private_directory, write_private
 from omniagent_cli.text.sanitize import one_line, plain_field, visible

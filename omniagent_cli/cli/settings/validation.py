@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from omniagent_cli.cli.framework.context import Context
-from omniagent_cli.config import Settings
 from omniagent_cli.config.setting_names import split_key
+from omniagent_cli.config.settings import Settings
 from omniagent_cli.errors import ConfigError, UsageError
 
 _STORES = {("store", "url"), ("stores", "*", "url")}

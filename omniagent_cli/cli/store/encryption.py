@@ -124,7 +124,7 @@ def _tell(context: Context, what: str, done: RekeyReport) -> None:
 
 def _tell_traces(context: Context) -> None:
     """Warn about files outside the store that contain its text."""
-    from omniagent_cli.config import state_dir
+    from omniagent_cli.config.paths import state_dir
 
     history = state_dir(context.environ) / "history"
     if history.exists():

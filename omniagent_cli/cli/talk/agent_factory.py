@@ -21,14 +21,9 @@ from omniagent_cli.agent.models.recall import Recall
 from omniagent_cli.agent.tools.skill import Skill
 from omniagent_cli.agent.tools.tool_toggles import ToolToggles
 from omniagent_cli.cli.talk.agent_options import AgentOptions
-from omniagent_cli.config import (
-    Settings,
-    cache_dir,
-    chosen_model,
-    config_dir,
-    resolve_model,
-    resolve_window,
-)
+from omniagent_cli.config.paths import cache_dir, config_dir
+from omniagent_cli.config.resolution import chosen_model, resolve_model, resolve_window
+from omniagent_cli.config.settings import Settings
 from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import SessionNotFound, UsageError
 from omniagent_cli.keys import KeyChain

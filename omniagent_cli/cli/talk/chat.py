@@ -208,6 +208,6 @@ def _keeps_history(context: Context, store: SessionStore) -> bool:
 
 
 def _history_file(context: Context) -> Path:
-    from omniagent_cli.config import state_dir
+    from omniagent_cli.config.paths import state_dir
 
     return state_dir(context.environ) / "history"

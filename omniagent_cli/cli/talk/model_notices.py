@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from omniagent_cli.agent.models.discovery import ModelChoice
 from omniagent_cli.agent.models.providers import PROVIDERS, native_installed
-from omniagent_cli.config import Settings
 from omniagent_cli.config.remembered_lines import RememberedLines
+from omniagent_cli.config.settings import Settings
 
 _LIMIT = 1000
 

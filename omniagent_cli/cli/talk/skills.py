@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
     from omniagent_cli.cli.talk.agent_options import AgentOptions
-    from omniagent_cli.config import Settings
+    from omniagent_cli.config.settings import Settings
 
 ENTRY_POINTS = "omniagent.skills"
 """The entry point group of a `Skill`, a subclass, or a function that returns one."""
@@ -48,7 +48,7 @@ def all_skills(
     """Return every skill, including disabled ones; see `enabled_skills`."""
     from omniagent_cli.agent.mcp.skill import mcp_skills
     from omniagent_cli.agent.tools.session_skill import SessionsSkill
-    from omniagent_cli.config import mcp_servers
+    from omniagent_cli.config.mcp import mcp_servers
 
     # Built-in skills come first.
     own: list[Skill] = [SessionsSkill(scope="all")] if with_store else []

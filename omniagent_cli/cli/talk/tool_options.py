@@ -11,7 +11,7 @@ import typer
 
 from omniagent_cli.agent.tools.permissions import ALL, PreapprovedTools
 from omniagent_cli.cli.talk.agent_options import AgentOptions
-from omniagent_cli.config import Settings
+from omniagent_cli.config.settings import Settings
 from omniagent_cli.errors import UsageError
 
 ToolsOption = Annotated[
