@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 from omniagent_cli.durations import parse_duration, utc_now
 from omniagent_cli.errors import InvalidDuration, UsageError
@@ -51,16 +51,53 @@ def parse_age(text: str, option: str) -> datetime:
     return utc_now() - length
 
 
+def parse_json(text: str) -> Any:
+    """Parse JSON text; unlike `json.loads`, reject NaN and infinities.
+
+    Raises:
+        ValueError: the text is not JSON, or nested too deeply.
+    """
+    try:
+        return json.loads(text, parse_constant=_reject_constant)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def _reject_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON value")
+
+
 def parse_json_or_text(text: str) -> Any:
     """Return the value of JSON text, or the text itself when it is not JSON."""
     try:
-        return json.loads(text, parse_constant=_reject_constant)
-    except (ValueError, RecursionError):
+        return parse_json(text)
+    except ValueError:
         return text
 
 
-def _reject_constant(name: str) -> Any:
-    raise ValueError(name)  # NaN and Infinity are not JSON, though Python parses them
+def session_filters(
+    meta: Iterable[str] | None,
+    tags: Sequence[str] | None,
+    since: str | None,
+    until: str | None,
+    older_than: str | None,
+) -> dict[str, Any]:
+    """Return the filters of `SessionStore.list` for the values of these options.
+
+    Raises:
+        UsageError: a value is invalid, or two options contradict each other.
+    """
+    if until and older_than:
+        raise UsageError("use either --until or --older-than, not both")
+    latest = parse_time(until, "--until") if until else None
+    if older_than:
+        latest = parse_age(older_than, "--older-than")
+    return {
+        "metadata": parse_pairs(meta or (), "--meta"),
+        "tags": tags or (),
+        "since": parse_time(since, "--since") if since else None,
+        "until": latest,
+    }
 
 
 def parse_pairs(given: Iterable[str], option: str) -> dict[str, Any]:

@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from itertools import islice
 from typing import Any
 
 from omniagent_cli.errors import UsageError
+from omniagent_cli.parsing import parse_json
 from omniagent_cli.text.sanitize import cut, one_line
 
 _MAX_ANSWER_ERRORS = 20
@@ -39,9 +39,7 @@ def read_schema(text: str, origin: str) -> dict[str, Any]:
         UsageError: the text is not JSON, is not a JSON schema, or refers outside itself; nothing is fetched.
     """
     try:
-        schema = json.loads(text, parse_constant=_reject_constant)
-    except RecursionError as error:
-        raise UsageError(f"{origin} is nested too deeply to be a schema") from error
+        schema = parse_json(text)
     except ValueError as error:
         raise UsageError(f"{origin} is not JSON: {one_line(str(error))}") from error
     if not isinstance(schema, dict):
@@ -59,10 +57,6 @@ def read_schema(text: str, origin: str) -> dict[str, Any]:
         raise UsageError(f"{origin} is not a JSON schema: {_format_error(wrong)}")
     _check_references(schema, dialect, origin)
     return schema
-
-
-def _reject_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not a JSON value")
 
 
 def _json_type(value: Any) -> str:

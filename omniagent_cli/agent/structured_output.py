@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from omniagent_cli.json_format import dump
+from omniagent_cli.parsing import parse_json
 
 # The keywords of OpenAI's strict mode: https://platform.openai.com/docs/guides/structured-outputs#supported-schemas
 _STRICT_KEYWORDS = frozenset(
@@ -65,23 +65,12 @@ def read_json(text: str) -> Any:
         ValueError: neither is JSON.
     """
     try:
-        return _load(text)
+        return parse_json(text)
     except ValueError:
         block = first_code_block(text)
         if block is None:
             raise
-        return _load(block)
-
-
-def _load(text: str) -> Any:
-    try:
-        return json.loads(text, parse_constant=_reject_constant)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
-
-
-def _reject_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not a JSON value")
+        return parse_json(block)
 
 
 def first_code_block(text: str) -> str | None:

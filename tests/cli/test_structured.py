@@ -136,7 +136,7 @@ BAD_SCHEMAS = {
     "nowhere": ('{"properties": {"a": {"$ref": "#/$defs/b"}}}', "'#/$defs/b', which is not in it"),
     "no file": ("none.json", "cannot read the schema from 'none.json': No such file or directory"),
     "a directory": (".", "cannot read the schema from '.': Is a directory"),
-    "deep": ('{"a":' * 100_000, "nested too deeply to be a schema"),
+    "deep": ('{"a":' * 100_000, "is not JSON: nested too deeply"),
 }  # fmt: skip
 
 

@@ -6,15 +6,15 @@ those whose chat templates reject two messages of one side in a row.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from omniagent_cli.agent.tools.tool_names import legal_tool_name, resolve_tool_name
 from omniagent_cli.json_format import dump
 from omniagent_cli.models import content_text, other_parts, part_label
+from omniagent_cli.parsing import parse_json_or_text
 
 UNFINISHED = "(This turn was interrupted before an answer.)"
 """Inserted between a tool result and the next user message after an interrupted turn: templates require an answer there."""
@@ -141,10 +141,7 @@ def valid_arguments(text: str) -> str:
     """Return arguments as a JSON object, as providers and chat templates require; an object is returned unchanged."""
     if not text.strip():
         return "{}"
-    try:
-        value = json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
-        value = text
+    value = parse_json_or_text(text)
     if isinstance(value, dict):
         if not _ESCAPED_SURROGATE.search(text):
             return text
@@ -152,10 +149,6 @@ def valid_arguments(text: str) -> str:
     if value is None:
         return "{}"
     return dump({INVALID_ARGUMENTS: text}).decode()
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON number")
 
 
 def _call(call: Mapping[str, Any], tool_names: Collection[str]) -> dict[str, Any]:

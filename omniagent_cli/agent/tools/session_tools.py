@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,6 +10,7 @@ from omniagent_cli.agent.tools.context import ToolContext
 from omniagent_cli.errors import CorruptSession, KeyNotFound, SessionNotFound, UsageError
 from omniagent_cli.json_format import dump, format_time
 from omniagent_cli.models import SessionSummary
+from omniagent_cli.parsing import parse_json_or_text
 from omniagent_cli.stores.store import SessionStore
 from omniagent_cli.text.sanitize import cut
 
@@ -144,7 +144,7 @@ class SessionTools:
         value = _text(arguments, "value", MAX_VALUE_CHARACTERS, blank=True)
         if session_id == context.session_id:
             self.store.count_messages(session_id)
-        self.store.set_metadata(session_id, key, _json_or_text(value))
+        self.store.set_metadata(session_id, key, parse_json_or_text(value))
         return {"session_id": session_id, "key": key, "status": "set"}
 
     def metadata_get(self, context: ToolContext, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -255,13 +255,3 @@ def _limit(arguments: Mapping[str, Any], default: int, highest: int) -> int:
     if not isinstance(limit, int) or isinstance(limit, bool) or limit < 0:
         raise UsageError(f"invalid limit {cut(repr(limit), 80)}: must be an integer, 0 or more")
     return min(limit, highest)
-
-
-def _json_or_text(text: str) -> Any:
-    def refuse(constant: str) -> Any:
-        raise ValueError(constant)  # NaN and infinities are not JSON
-
-    try:
-        return json.loads(text, parse_constant=refuse)
-    except (ValueError, RecursionError):
-        return text

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NoReturn, Self, overload
+from typing import Any, Literal, Self, overload
 
 from omniagent_cli.agent.json_schema import argument_errors
 from omniagent_cli.agent.loop_thread import LoopThread
@@ -19,6 +18,7 @@ from omniagent_cli.agent.tools.tool_results import MAX_RESULT_CHARACTERS, FullOu
 from omniagent_cli.agent.tools.tool_signature import context_parameter, signature_of
 from omniagent_cli.errors import OmniAgentError, UsageError
 from omniagent_cli.models import ToolCall
+from omniagent_cli.parsing import parse_json
 from omniagent_cli.text.sanitize import cut
 
 __all__ = [
@@ -342,14 +342,7 @@ def _invalid_arguments(tool: Tool, arguments: dict[str, Any]) -> list[str]:
 def _parse_arguments(text: str) -> dict[str, Any]:
     if len(text) > MAX_ARGUMENT_CHARACTERS:
         raise ValueError(f"{len(text):,} characters, at most {MAX_ARGUMENT_CHARACTERS:,}")
-    try:
-        arguments = json.loads(text, parse_constant=_reject_constant)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
+    arguments = parse_json(text)
     if not isinstance(arguments, dict):
         raise ValueError(f"got {type(arguments).__name__}")  # noqa: TRY004  # the model's mistake, not the caller's
     return arguments
-
-
-def _reject_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON number")

@@ -7,9 +7,6 @@ from typing import Annotated, Any
 
 import typer
 
-from omniagent_cli import parsing
-from omniagent_cli.errors import UsageError
-
 SELECTION = "Session selection"
 """Heading in ``--help`` of the options that select sessions."""
 
@@ -93,28 +90,3 @@ PrintNull = Annotated[
 def completed_by(words: Iterable[str]) -> dict[str, Any]:
     """Return the keyword argument of `typer.Option` that declares the values of an option, for TAB."""
     return {"autocompletion": lambda ctx, args, incomplete: list(words)}
-
-
-def session_filters(
-    meta: list[str] | None,
-    tag: list[str] | None,
-    since: str | None,
-    until: str | None,
-    older_than: str | None,
-) -> dict[str, Any]:
-    """Return the filters of `SessionStore.list` for the values of these options.
-
-    Raises:
-        UsageError: a value is invalid, or two options contradict each other.
-    """
-    if until and older_than:
-        raise UsageError("use either --until or --older-than, not both")
-    latest = parsing.parse_time(until, "--until") if until else None
-    if older_than:
-        latest = parsing.parse_age(older_than, "--older-than")
-    return {
-        "metadata": parsing.parse_pairs(meta or (), "--meta"),
-        "tags": tag or (),
-        "since": parsing.parse_time(since, "--since") if since else None,
-        "until": latest,
-    }

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from omniagent_cli import parsing
 from omniagent_cli.cli.framework import session_ids
 from omniagent_cli.cli.framework.context import Context
-from omniagent_cli.cli.framework.options import session_filters
 from omniagent_cli.errors import UsageError
 from omniagent_cli.models import SessionSummary
 from omniagent_cli.ui.views import counted, quoted
@@ -57,7 +57,9 @@ def select_sessions(
         raise UsageError(
             "no sessions given; name them, or use --all, --older-than, --meta or --tag"
         )
-    filters = session_filters(selection.meta, selection.tags, None, None, selection.older_than)
+    filters = parsing.session_filters(
+        selection.meta, selection.tags, None, None, selection.older_than
+    )
     found = context.store.list(archived=None, **filters)
     if selection.include_pinned:
         return list(found)

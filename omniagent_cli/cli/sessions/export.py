@@ -21,7 +21,6 @@ from omniagent_cli.cli.framework.options import (
     Tag,
     Until,
     completed_by,
-    session_filters,
 )
 from omniagent_cli.cli.framework.stdin_ids import FromStdin, Null, named_and_piped
 from omniagent_cli.errors import UsageError
@@ -92,7 +91,7 @@ def export(
 ) -> None:
     """Export sessions to stdout, a file, or a directory."""
     context = current_context(ctx)
-    choice = session_filters(meta, tag, since, until, older_than)
+    choice = parsing.session_filters(meta, tag, since, until, older_than)
     chosen = everything or archived or any(choice.values())
     if chosen and (id_ or stdin):
         raise UsageError("use either session ids or filters to choose what to export, not both")

@@ -19,7 +19,6 @@ from omniagent_cli.cli.framework.options import (
     Tag,
     Until,
     completed_by,
-    session_filters,
 )
 from omniagent_cli.cli.framework.row_output import show_fields
 from omniagent_cli.durations import utc_now
@@ -63,7 +62,7 @@ def list_sessions(
         raise UsageError("-0 needs --ids")
     if limit is not None and everything:
         raise UsageError("use either --limit or --all, not both")
-    choice = session_filters(meta, tag, since, until, older_than)
+    choice = parsing.session_filters(meta, tag, since, until, older_than)
     choice |= {"sort": sort, "archived": None if everything else archived}
     if context.terminal.is_terminal and limit is None and not everything and not context.json:
         limit = None if null else SHOWN_TO_A_PERSON

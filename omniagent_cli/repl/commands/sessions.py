@@ -110,18 +110,13 @@ async def sessions(
     Options are those of omniagent sessions list: /sessions --tag work --since 7d
     """
     parsing.check_not_negative(limit, "--limit")
-    if until and older_than:
-        raise UsageError("use either --until or --older-than, not both")
-    before = parsing.parse_age(older_than, "--older-than") if older_than else None
+    filters = parsing.session_filters(meta, tag, since, until, older_than)
     page = await chat.call(
         chat.store.list,
         limit=None if query or all_ else limit,
         sort=sort,
-        metadata=parsing.parse_pairs(meta, "--meta"),
-        tags=tag,
-        since=parsing.parse_time(since, "--since") if since else None,
-        until=parsing.parse_time(until, "--until") if until else before,
         archived=None if all_ else archived,
+        **filters,
     )
     found = _with_words(page, query)
     if not found:
