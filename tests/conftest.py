@@ -29,7 +29,16 @@ VARIABLES = (
 )
 
 # Packages of Debian that tests need.
-DEBIAN_PACKAGES = ("zsh", "fish", "shellcheck", "tmux", "chromium", "mandoc", "bash-completion")
+DEBIAN_PACKAGES = (
+    "zsh",
+    "fish",
+    "shellcheck",
+    "tmux",
+    "chromium",
+    "mandoc",
+    "bash-completion",
+    "redis-server",
+)
 
 HOMES = itertools.count()
 

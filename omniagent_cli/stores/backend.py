@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from heapq import merge
 from itertools import groupby
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -373,6 +374,16 @@ class Transaction(ABC):
     def candidates(self, query: IndexQuery) -> Iterator[tuple[HeaderRow, MessageRow]] | None:
         """Yield possible search hits, newest message first; None if the backend has no index for it."""
         return None
+
+    def scan(self, query: ListQuery) -> Iterator[tuple[HeaderRow, MessageRow]]:
+        """Yield the messages of all sessions that the filter of a query accepts, the most recently active session first.
+
+        For a search without an index; a server backend overrides it to read several sessions in one round trip.
+        """
+        groups = [walk(self.headers, replace(query, pinned=pinned)) for pinned in (True, False)]
+        for header in merge(*groups, key=attrgetter("updated_at"), reverse=True):
+            for row in self.rows(header.uid):
+                yield header, row
 
     @abstractmethod
     def records(self, uid: str, kind: str) -> Iterable[tuple[str, bytes]]:

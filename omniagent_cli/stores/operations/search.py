@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from omniagent_cli.errors import UsageError
 from omniagent_cli.json_format import format_time, parse_time
@@ -14,6 +15,7 @@ from omniagent_cli.stores.store_base import StoreBase
 from omniagent_cli.stores.unit_of_work import UnitOfWork
 
 _Rows = Iterable[tuple[HeaderRow, MessageRow]]
+_Found = tuple[HeaderRow, Message]
 
 
 class SearchOperations(StoreBase):
@@ -63,17 +65,11 @@ def _search(
     terms = tuple((term.words, term.prefix) for term in query.terms)
     encrypted = unit.access.has_key and not unit.access.reads_plain
     indexed = None if encrypted else unit.tx.candidates(IndexQuery(terms, uid))
-    rows = indexed if indexed is not None else _all_rows(unit, uid, hits)
-    found = _matching(unit, rows, query, role)
     wanted = None if limit is None else limit + 1
     if indexed is not None:
-        best = (
-            [hit for _, hit in zip(range(wanted), found, strict=False)] if wanted else list(found)
-        )
-    elif wanted is None:
-        best = sorted(found, key=_age, reverse=True)
+        best = list(islice(_matching(unit, indexed, query, role), wanted))
     else:
-        best = heapq.nlargest(wanted, found, key=_age)
+        best = _newest(unit, _scanned(unit, uid, hits), query, role, wanted)
     hits.complete = limit is None or len(best) <= limit
     titles: dict[str, str] = {}
     for header, message in best[:limit]:
@@ -90,18 +86,42 @@ def _matching(
                 yield header, message
 
 
-def _all_rows(
-    unit: UnitOfWork, uid: str | None, hits: SearchHits
-) -> Iterator[tuple[HeaderRow, MessageRow]]:
+def _newest(
+    unit: UnitOfWork, rows: _Rows, query: Query, role: str | None, wanted: int | None
+) -> list[_Found]:
+    """Return the newest matches, newest first.
+
+    The scan ends when every session that is left was last active before the oldest match that is wanted.
+    """
+    best: list[tuple[str, int, int, _Found]] = []  # a heap, oldest first
+
+    def until_older() -> _Rows:
+        for header, row in rows:
+            if len(best) == wanted and best[0][0] > header.updated_at:
+                return
+            yield header, row
+
+    for number, found in enumerate(_matching(unit, until_older(), query, role)):
+        message = found[1]
+        item = (message.record["created_at"], message.position or 0, -number, found)
+        if wanted is None or len(best) < wanted:
+            heapq.heappush(best, item)
+        else:
+            heapq.heappushpop(best, item)
+    return [item[-1] for item in sorted(best, reverse=True)]
+
+
+def _scanned(unit: UnitOfWork, uid: str | None, hits: SearchHits) -> _Rows:
     """Yield every message of a session or of all, and count them."""
-    headers: Iterable[HeaderRow | None] = (
-        [unit.tx.find_uid(uid)] if uid else unit.headers(ListQuery(now=format_time(unit.now())))
-    )
-    for header in headers:
-        if header is not None:
-            for row in unit.tx.rows(header.uid):
-                hits.scanned += 1
-                yield header, row
+    rows: _Rows
+    if uid is None:
+        rows = unit.tx.scan(ListQuery(now=format_time(unit.now())))
+    else:
+        header = unit.tx.find_uid(uid)
+        rows = () if header is None else ((header, row) for row in unit.tx.rows(uid))
+    for found in rows:
+        hits.scanned += 1
+        yield found
 
 
 def _hit(
@@ -120,7 +140,3 @@ def _hit(
         snippet=text,
         match=match,
     )
-
-
-def _age(found: tuple[HeaderRow, Message]) -> tuple[str, int]:
-    return found[1].record["created_at"], found[1].position or 0

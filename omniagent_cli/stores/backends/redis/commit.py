@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from operator import methodcaller
 from typing import TYPE_CHECKING, Any
 
-from omniagent_cli.errors import CorruptSession, OmniAgentError
+from omniagent_cli.errors import CorruptSession
 from omniagent_cli.json_format import format_time, parse_time
 from omniagent_cli.stores.backend import HeaderRow, MessageRow
+from omniagent_cli.stores.backends.redis.delivery import deliver, unknown_outcome
 from omniagent_cli.stores.backends.redis.rows import (
     ABSENT,
     FORMAT,
+    KINDS,
     Seen,
     entry,
     header_fields,
+    kind_of,
     row_bytes,
 )
 from omniagent_cli.stores.backends.redis.scripts import COMMIT
@@ -37,6 +39,9 @@ _SPILLED_MS = 3_600_000
 
 Step = tuple[Any, ...]
 """Name of a change in the script, the uids of its sessions, and its other arguments."""
+
+Entry = tuple[str, bytes]
+"""Uid and index entry of a session; an empty entry removes it."""
 
 
 class ChangedError(Exception):
@@ -123,14 +128,18 @@ class Changes:
 
     def _spill(self, uid: str) -> None:
         ahead = [step for step in self.steps if step[:2] == ("rows", [uid])]
-        self._send([uid], [*ahead, ("spill", [uid], (_SPILLED_MS,))], finish=False)
+        self.send([uid], [*ahead, ("spill", [uid], (_SPILLED_MS,))], finish=False)
         self.steps = [step for step in self.steps if step[:2] != ("rows", [uid])]
         self.spilled[uid] = 1
 
     def discard(self) -> None:
         """Remove messages that were sent ahead for an abandoned unit of work."""
         for uid in self.spilled:
-            self._unmake(uid)
+            self.unmake(uid)
+
+    def unmake(self, uid: str) -> None:
+        """Remove every key of a session that is not in the index yet."""
+        self.connection.ask(lambda client: client.unlink(*self.connection.keys.session(uid)))
 
     def commit(self, now: datetime, *, sweep: bool) -> None:
         """Commit all changes.
@@ -140,91 +149,24 @@ class Changes:
         """
         if not self.sessions and not self.steps:
             return
-        if self.connection.cluster:
-            self._commit_apart(now)
-            return
         uids = [*self.sessions, *(uid for uid in self.guards if uid not in self.sessions)]
-        tail = self._entries(self.sessions)
-        if sweep and any(change.is_new for change in self.sessions.values()):
-            tail.append(("sweep", [], (format_time(now - REMEMBERED),)))
-        self._send(uids, self._of(uids, now), claims=self._claims(), tail=tail, store=True)
+        sweeps = sweep and any(change.is_new for change in self.sessions.values())
+        before = format_time(now - REMEMBERED) if sweeps else ""
+        entries = self.entries(self.sessions)
+        self.send(
+            uids, self.steps_of(uids, now), claims=self.claims(), entries=entries, sweep=before
+        )
 
     def rewrite(self, now: datetime) -> None:
         """Rewrite headers and their index entries, whatever exists now; for a repair."""
         for uid in self.sessions:
-            self._send([uid], self._of([uid], now))
-            tail: list[Step] = [("entry", [], (uid, b"")), *self._entries([uid])]
-            self._send([], [], tail=tail, store=True)
-
-    def _commit_apart(self, now: datetime) -> None:
-        """Commit on a cluster, where only keys with the same tag change in one step.
-
-        New sessions come first, then the ids and index entries of new or renamed ones, then existing sessions, of which those
-        that lose messages are last, then the index again. After an interruption messages exist twice or are not in the index
-        until `check` repairs it; none is lost.
-        """
-        self._fetch_moved()
-        read = [uid for uid in self.guards if uid not in self.sessions]
-        new = [uid for uid, change in self.sessions.items() if change.is_new]
-        old = [uid for uid in self.sessions if uid not in new]
-        old.sort(key=lambda uid: (self.sessions[uid].removed, self.sessions[uid].removals))
-        claims = self._claims()
-        claimed = [
-            uid for uid, change in self.sessions.items() if change.header and self._claims_id(uid)
-        ]
-        undo: list[Callable[[], None]] = []
-        try:
-            for uid in read:
-                self._send([uid], [], finish=False)
-            for uid in new:
-                undo.append(lambda uid=uid: self._unmake(uid))  # type: ignore[misc]  # bound now
-                self._send([uid], self._of([uid], now))
-            if claimed:
-                undo += [lambda uid=uid: self._unclaim(uid) for uid in claimed]  # type: ignore[misc]
-                self._send([], [], claims=claims, tail=self._entries(claimed), store=True)
-            for uid in old:
-                self._send([uid], self._of([uid], now))
-                undo.clear()  # the change is partly committed; the rest follows, now or by `check`
-        except (ChangedError, OmniAgentError):
-            for step in reversed(undo):
-                step()
-            raise
-        rest = [uid for uid in self.sessions if uid not in claimed]
-        meta = [step for step in self.steps if step[0] == "meta"]
-        if rest or meta:
-            self._send([], meta, tail=self._entries(rest), store=True)
-
-    def _unmake(self, uid: str) -> None:
-        key = self.connection.keys.header(uid)
-        rows, records = self.connection.keys.rows(uid), self.connection.keys.records(uid)
-        self.connection.ask(lambda client: client.unlink(key, rows, records))
-
-    def _unclaim(self, uid: str) -> None:
-        before = self.sessions[uid].seen.header
-        line = b"" if before is None else entry(before)
-        known = self.connection.ask(
-            lambda client: client.hget(f"{self.connection.keys.store}entries", uid)
-        )
-        after = self.sessions[uid].header
-        if after is not None and known == entry(after):
-            self._send([], [], tail=[("entry", [], (uid, line))], store=True)
-
-    def _fetch_moved(self) -> None:
-        """Turn moves of messages between tags into additions and removals."""
-        steps: list[Step] = []
-        for step in self.steps:
-            name, uids, rest = step
-            if name != "move":
-                steps.append(step)
-                continue
-            key = self.connection.keys.rows(uids[0])
-            members = self.connection.ask(methodcaller("zrangebyscore", key, *rest))
-            steps += [("members", [uids[1]], members), ("cut", [uids[0]], rest)]
-        self.steps = steps
+            self.send([uid], self.steps_of([uid], now))
+            self.send([], [], entries=[(uid, b"")], kinds=KINDS)
+            self.send([], [], entries=self.entries([uid]), kinds=KINDS)
 
     # Parts of a call
 
-    def _of(self, uids: Iterable[str], now: datetime) -> list[Step]:
+    def steps_of(self, uids: Iterable[str], now: datetime) -> list[Step]:
         """Return the steps for some sessions: messages and records, then headers, then removals."""
         chosen = set(uids)
         steps = [
@@ -243,69 +185,117 @@ class Changes:
             steps.append(("finish", [uid], ending))
         return steps
 
-    def _claims_id(self, uid: str) -> bool:
+    def claims_id(self, uid: str) -> bool:
+        """Return True if a session gets an id that it did not have."""
         change = self.sessions[uid]
         before = change.seen.header
         return change.header is not None and (
             before is None or not change.seen.etag or before.id != change.header.id
         )
 
-    def _claims(self) -> list[tuple[str, str]]:
+    def claims(self) -> list[tuple[str, str]]:
         """Return the ids that sessions get, each with its current owner."""
         return [
             (change.header.id, self.ids.get(change.header.id, ""))
             for uid, change in self.sessions.items()
-            if change.header is not None and not change.removed and self._claims_id(uid)
+            if change.header is not None and not change.removed and self.claims_id(uid)
         ]
 
-    def _entries(self, uids: Iterable[str]) -> list[Step]:
-        steps: list[Step] = []
+    def entries(self, uids: Iterable[str]) -> list[Entry]:
+        """Return the new index entries of some sessions."""
+        entries = []
         for uid in uids:
             change = self.sessions[uid]
             if change.removed:
-                steps.append(("entry", [], (uid, b"")))
+                entries.append((uid, b""))
             elif change.header is not None:
-                steps.append(("entry", [], (uid, entry(change.header))))
-        return steps
+                entries.append((uid, entry(change.header)))
+        return entries
 
-    def _send(
+    def _kinds(self, entries: Iterable[Entry]) -> str:
+        """Return the kinds of the lists that some entries leave and join, as far as this process knows."""
+        changes = [self.sessions[uid] for uid, _ in entries]
+        headers = [header for change in changes for header in (change.seen.header, change.header)]
+        kinds = {kind_of(header) for header in headers if header is not None}
+        return "".join(kind for kind in KINDS if kind in kinds)
+
+    def send(
         self,
         uids: Sequence[str],
-        steps: Iterable[Step],
+        steps: Sequence[Step],
         *,
         claims: Sequence[tuple[str, str]] = (),
-        tail: Iterable[Step] = (),
-        store: bool = False,
+        entries: Sequence[Entry] | None = None,
+        kinds: str | None = None,
+        sweep: str = "",
         finish: bool = True,
     ) -> None:
-        keys = [self.connection.keys.store] if store else []
-        keys += [self.connection.keys.header(uid) for uid in uids]
+        """Run the commit script.
+
+        Args:
+            uids: the sessions whose keys it gets.
+            steps: the changes, in order.
+            claims: ids that sessions get, each with its current owner.
+            entries: changes of the index, after all others; None leaves the keys of the store alone.
+            kinds: kinds of the lists whose keys it gets; None for those that the entries need.
+            sweep: remove some index entries of sessions that expired before this time.
+            finish: messages that are added to existing ones need those to be there.
+        """
+        store = entries is not None
+        if store and kinds is None:
+            kinds = KINDS if sweep else self._kinds(entries or ())
+        keys = self.connection.keys.index(kinds or "") if store else []
+        for uid in uids:
+            keys += self.connection.keys.session(uid)
         numbers = {uid: number for number, uid in enumerate(uids, 1)}
-        arguments: list[Any] = [self.token, FORMAT, int(store), len(uids)]
-        for uid, number in numbers.items():
-            change = self.sessions.get(uid)
+        changes = [self.sessions.get(uid) for uid in uids]
+        arguments: list[Any] = [self.token, FORMAT, kinds if store else "-", int(self._frees())]
+        arguments.append(len(uids))
+        for uid, change in zip(uids, changes, strict=True):
             seen = change.seen if change is not None else self.guards[uid]
-            needs_rows = finish and change is not None and change.needs_rows
-            arguments += [number, seen.etag, int(needs_rows)]
-        arguments.append(len(claims))
-        for claim in claims:
-            arguments += claim
+            arguments += [seen.etag, int(finish and change is not None and change.needs_rows)]
         metas = {} if self.connection.cluster or not store else self.metas
-        arguments.append(len(metas))
-        for name, value in metas.items():
-            arguments += [name, value]
-        for name, of, rest in (*steps, *tail):
-            if name == "rows":
+        for pairs in (claims, metas.items(), entries or ()):
+            arguments.append(len(pairs))
+            for pair in pairs:
+                arguments += pair
+        arguments.append(sweep)
+        for name, of, rest in steps:
+            if name in ("rows", "members"):
                 arguments += ["rows", numbers[of[0]], len(rest)]
                 for row in rest:
-                    arguments += [row.position, row_bytes(row)]
-            elif name == "members":
-                arguments += ["rows", numbers[of[0]], len(rest)]
-                for member in rest:
-                    arguments += [_position(member), member]
+                    arguments += _position_and_bytes(row)
             else:
                 arguments += [name, *(numbers[uid] for uid in of), *rest]
-        self._read_answer(uids, self.connection.commit(COMMIT, keys, arguments))
+        answer, repeated = deliver(self.connection, COMMIT, keys, arguments)
+        if answer[0] == b"kinds":
+            self.send(uids, steps, claims=claims, entries=entries, kinds=KINDS, sweep=sweep)
+        elif not repeated or answer[0] in (b"done", b"newer") or not self._is_stored(steps):
+            self._read_answer(uids, answer)
+
+    def _frees(self) -> bool:
+        """Return True if the changes remove more than they add, so that a full server should run them too."""
+        changes = self.sessions.values()
+        return any(
+            change.removed
+            or change.removals
+            or (change.header is not None and change.header.hidden)
+            for change in changes
+        ) and not any(change.grows for change in changes)
+
+    def _is_stored(self, steps: Iterable[Step]) -> bool:
+        """Return True if a commit without a response stored its messages, although others have written since.
+
+        Raises:
+            StoreUnreachable: it adds no message by which to recognize it.
+        """
+        added = [(uids[0], rows[-1]) for name, uids, rows in steps if name == "rows"]
+        if not added:
+            raise unknown_outcome(self.connection, "other programs have written since")
+        uid, row = added[-1]
+        key = self.connection.keys.rows(uid)
+        score = self.connection.ask(lambda client: client.zscore(key, row_bytes(row)))
+        return score is not None
 
     def _read_answer(self, uids: Sequence[str], answer: Sequence[Any]) -> None:
         word, seconds, microseconds, what = answer[:4]
@@ -333,6 +323,15 @@ def lost(header: HeaderRow | None) -> CorruptSession:
     )
 
 
+def lost_header(header: HeaderRow) -> CorruptSession:
+    """Return the error for a session that is in the index and has no header."""
+    return CorruptSession(
+        f"the session {header.id!r} is damaged: its header is missing on the server, which may have evicted it"
+        " (maxmemory-policy); restore it from a backup of the server, or run: omniagent store check --repair",
+        session_id=header.id,
+    )
+
+
 def _header_arguments(header: HeaderRow) -> tuple[Any, ...]:
     with_payload = header.payload is not None
     return (header_fields(header), header.preview, int(with_payload), header.payload or b"")
@@ -347,6 +346,8 @@ def _ttl(header: HeaderRow | None, now: datetime) -> str:
     return str(max(int(rest.total_seconds() * 1000), 0) + GRACE_MS)
 
 
-def _position(member: bytes) -> bytes:
-    """Return the position at the start of a stored message."""
-    return member[1 : member.index(b",")]
+def _position_and_bytes(row: MessageRow | bytes) -> tuple[Any, bytes]:
+    """Return the position and the stored form of a message, which begins with the position."""
+    if isinstance(row, bytes):
+        return row[1 : row.index(b",")], row
+    return row.position, row_bytes(row)

@@ -17,25 +17,72 @@ TROUBLE = (redis.RedisError, redis.exceptions.RedisClusterException)
 """Exceptions of the driver."""
 
 
-def translate_error(error: Exception, url: str) -> OmniAgentError:
-    """Return the error for a driver error."""
+class UnknownOutcomeError(StoreUnreachable):
+    """A commit may or may not have been done."""
+
+
+def translate_error(
+    error: Exception, url: str, *, user: str, prefix: str, consequence: str = ""
+) -> OmniAgentError:
+    """Return the error for a driver error.
+
+    Args:
+        error: the driver's error, or one of the operating system.
+        url: the URL of the store, without the password.
+        user: the server's user, to name the rights that it needs.
+        prefix: the prefix of the keys, likewise.
+        consequence: what follows from the failure, such as ``nothing was stored``.
+    """
     kinds = redis.exceptions
-    text = str(error)
-    if isinstance(error, kinds.AuthenticationError | kinds.NoPermissionError):
+    text = f"{error}; {consequence}" if consequence else str(error)
+    if isinstance(error, kinds.NoPermissionError) or "NOPERM" in text:
+        return StoreUnreachable(
+            f"the Redis server at {url} does not grant this user every right that a store needs ({error});"
+            f" run on the server: {required_rights(user, prefix)}"
+        )
+    if isinstance(error, kinds.AuthenticationError):
         return StoreUnreachable(
             f"the Redis server at {url} rejected the user or password; check them in the store URL ({text})"
         )
-    if isinstance(error, kinds.BusyLoadingError | kinds.ClusterDownError | kinds.MasterDownError):
+    if isinstance(error, _NOT_READY):
         return StoreUnreachable(f"the Redis server at {url} is not ready ({text}); try again later")
     if isinstance(error, kinds.TimeoutError):
         return StoreUnreachable(
             f"the Redis server at {url} timed out; check that it is running ({text})"
         )
-    if isinstance(error, kinds.ConnectionError):
+    if "No connection available" in text or isinstance(error, kinds.MaxConnectionsError):
+        return StoreUnreachable(
+            f"all connections to {url} are in use; raise max_connections in the store URL ({text})"
+        )
+    if isinstance(
+        error, kinds.ConnectionError | kinds.RedisClusterException | OSError | UnicodeError
+    ):
         return StoreUnreachable(
             f"the Redis server at {url} cannot be reached ({text}); check that it runs, and host and port"
         )
-    return _refused(text if not isinstance(error, kinds.OutOfMemoryError) else f"OOM {text}", url)
+    return _refused(
+        str(error) if not isinstance(error, kinds.OutOfMemoryError) else f"OOM {error}", url
+    )
+
+
+def required_rights(user: str, prefix: str) -> str:
+    """Return the command that grants a user of the server the rights that a store needs, and no others."""
+    keys = "".join(f"\\{char}" if char in "*?[]\\" else char for char in prefix)
+    return f"ACL SETUSER {user} on resetkeys ~{keys}* {RIGHTS}"
+
+
+RIGHTS = (
+    "+@hash +@sortedset +@keyspace -@dangerous +@connection +eval +evalsha +script|load +info +time"
+    " +cluster|slots +cluster|shards +command +config|get +bgrewriteaof"
+)
+"""Rights of a store; the last two let it report and guarantee durability, those before are for clusters."""
+
+_NOT_READY = (
+    redis.exceptions.BusyLoadingError,
+    redis.exceptions.ClusterError,
+    redis.exceptions.TryAgainError,
+    redis.exceptions.SlotNotCoveredError,
+)
 
 
 def _refused(text: str, url: str) -> OmniAgentError:
@@ -68,11 +115,6 @@ _REFUSALS: tuple[tuple[tuple[str, ...], type[OmniAgentError], str], ...] = (
         ("LOADING", "MASTERDOWN", "CLUSTERDOWN"),
         StoreUnreachable,
         "is not ready; try again later",
-    ),
-    (
-        ("NOPERM", "NOAUTH", "permission"),
-        StoreUnreachable,
-        "does not grant this user the commands that a store needs",
     ),
     (
         ("WRONGTYPE", "value is not an integer"),

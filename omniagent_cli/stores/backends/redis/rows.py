@@ -29,6 +29,12 @@ FORMAT = "2"
 _FACTS_1 = 14
 """Number of facts of a header in format 1."""
 
+KINDS = "vah"
+"""Kinds of sessions, each with lists of its own: visible, archived, hidden."""
+
+LISTS = ("updated", "created", "messages", "id", "expires")
+"""Lists of a kind, in the order in which `scripts` expects their keys."""
+
 LOOKS = ("e", "g", "k", "h", "v", "p")
 """Fields that are read from a header's hash: change number, removal number, number of records, and the header."""
 
@@ -43,6 +49,20 @@ class Keys:
     def store(self) -> str:
         """Return the prefix of all store-wide keys."""
         return f"{self.prefix}{{store}}:"
+
+    @property
+    def meta(self) -> str:
+        """Return the key of the values of the store as a whole."""
+        return f"{self.store}meta"
+
+    def index(self, kinds: str) -> list[str]:
+        """Return the keys of the store as a whole and of the lists of some kinds, as a commit declares them."""
+        lists = (f"{kind}:{name}" for kind in kinds for name in LISTS)
+        return [f"{self.store}{name}" for name in ("meta", "ids", "entries", *lists)]
+
+    def session(self, uid: str) -> list[str]:
+        """Return the keys of a session: header, messages, and attachments and summaries."""
+        return [self.header(uid), self.rows(uid), self.records(uid)]
 
     def header(self, uid: str) -> str:
         """Return the key of a session's header."""

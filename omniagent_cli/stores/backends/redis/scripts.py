@@ -1,13 +1,13 @@
-"""Lua scripts that run on the server: read a header, read rows, read a page of the index, and commit a unit of work.
+"""Lua scripts that run on the server: read headers, read rows, and commit a unit of work.
 
-Each script gets one key for each hash tag it touches and derives the others from it, so that on a cluster a call that
-uses one tag is routed to the right node.
+Each script declares every key that it touches, so that a cluster refuses a call (TRYAGAIN) while some of them are moved to
+another node, instead of letting the script create a second copy.
 """
 
 from __future__ import annotations
 
 LOOK = """
--- KEYS: header, and the base of the store's keys on one server. ARGV: '1' with payload; token of who wants the
+-- KEYS: header, and the meta hash of the store on one server. ARGV: '1' with payload; token of who wants the
 -- session for itself, or ''; milliseconds.
 local time = redis.call('TIME')
 local ms = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -25,22 +25,25 @@ else
   found = redis.call('HMGET', KEYS[1], 'e', 'g', 'k', 'h', 'v')
   found[6] = false
 end
-local mark = KEYS[2] and redis.call('HGET', KEYS[2] .. 'meta', 'm:encryption')
+local mark = KEYS[2] and redis.call('HGET', KEYS[2], 'm:encryption')
 return {'found', time[1], time[2], found, mark or ''}
 """
 """Read a header, and reserve the session for a short time if requested."""
 
 ROWS = """
--- KEYS: header. ARGV: command, from, to, how many to skip, limit.
-local key = string.sub(KEYS[1], 1, -2) .. 'm'
-local out, bytes = {redis.call('HGET', KEYS[1], 'g'), redis.call('ZCARD', key), 0}, 0
-local skip, limit = tonumber(ARGV[4]), tonumber(ARGV[5])
+-- KEYS: header, messages. ARGV: command, from, to, how many to skip, limit, bytes after which to stop, '1' with the header.
+local key = KEYS[2]
+local head
+if ARGV[7] == '1' then head = redis.call('HMGET', KEYS[1], 'e', 'g', 'k', 'h', 'v', 'p')
+else head = redis.call('HGET', KEYS[1], 'g') end
+local out, bytes = {head, redis.call('ZCARD', key), 0}, 0
+local skip, limit, most = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 if ARGV[1] == 'ZREVRANGE' then
   for _, row in ipairs(redis.call('ZREVRANGE', key, skip, skip + limit - 1)) do out[#out + 1] = row end
   return out
 end
+local wanted = math.min(limit, 20)
 while limit > 0 do
-  local wanted = math.min(limit, 100)
   local part = redis.call(ARGV[1], key, ARGV[2], ARGV[3], 'LIMIT', skip, wanted)
   for _, row in ipairs(part) do
     out[#out + 1] = row
@@ -48,30 +51,27 @@ while limit > 0 do
   end
   if #part < wanted then return out end
   skip, limit = skip + #part, limit - #part
-  if bytes > 4000000 then
+  if bytes > most then
     out[3] = 1
     return out
   end
+  wanted = math.min(limit, 100)
 end
 return out
 """
-"""Read messages with the number of removals; the third result is True if large messages shortened it."""
+"""Read messages with the number of removals or the header; the third result is 1 if large messages shortened it."""
 
-PAGE = """
--- KEYS: store. ARGV: prefix of sessions, list, command, from, to, limit.
-local members = redis.call(ARGV[3], KEYS[1] .. ARGV[2], ARGV[4], ARGV[5], 'LIMIT', 0, ARGV[6])
-local out = {redis.call('HGET', KEYS[1] .. 'meta', 'm:encryption') or ''}
-for i, member in ipairs(members) do
-  local uid = string.match(member, '^.*%z(.*)$')
-  local found = redis.call('HMGET', ARGV[1] .. '{' .. uid .. '}:h', 'e', 'g', 'k', 'h', 'v', 'p')
-  out[i + 1] = {member, found}
-end
+HEADERS = """
+-- KEYS: the meta hash of the store, headers.
+local out = {redis.call('HGET', KEYS[1], 'm:encryption') or ''}
+for i = 2, #KEYS do out[i] = redis.call('HMGET', KEYS[i], 'e', 'g', 'k', 'h', 'v', 'p') end
 return out
 """
-"""Read the encryption manifest and a range of the index with the headers; not on a cluster, where headers have other tags."""
+"""Read the encryption manifest and the headers of a page of the index; not on a cluster, where headers have other tags."""
 
 COMMIT = """
--- KEYS: the base of the store's keys where ARGV[3] is '1', then a header each. ARGV: see `commit`.
+-- KEYS: with a store meta, ids, entries and five lists for each kind in ARGV[3]; then three for each session. ARGV: see
+-- `Changes.send`.
 local at = 0
 local function take() at = at + 1; return ARGV[at] end
 local function number() return tonumber(take()) end
@@ -79,36 +79,46 @@ local time = redis.call('TIME')
 local ms = time[1] * 1000 + math.floor(time[2] / 1000)
 local function answer(word, what, more) return {word, time[1], time[2], what or '', more} end
 
-local token, format = take(), take()
-local store, known = nil, nil
-local first = 0
-if take() == '1' then store = KEYS[1]; first = 1 end
-local function key(i, letter) return string.sub(KEYS[first + i], 1, -2) .. letter end
-
+local token, format, kinds, urgent = take(), take(), take(), take()
+local store = kinds ~= '-'
+local META, IDS, ENTRIES = KEYS[1], KEYS[2], KEYS[3]
+local first, lists = 0, {}
+local names = {'updated', 'created', 'messages', 'id', 'expires'}
 if store then
-  known = redis.call('HGET', store .. 'meta', 'format')
-  if known and (tonumber(known) or math.huge) > tonumber(format) then return answer('newer', known) end
+  first = 3 + 5 * #kinds
+  for n = 1, #kinds do lists[string.sub(kinds, n, n)] = 5 * n - 2 end
 end
-for _ = 1, number() do
-  local i, etag, rows = number(), take(), take()
-  local held = redis.call('HMGET', KEYS[first + i], 'e', 't', 'u', 'o')
+local offset = {h = 1, m = 2, r = 3}
+local function key(i, letter) return KEYS[first + 3 * i - 3 + offset[letter]] end
+
+-- First only reads, which also fail if a key has another type: an error after the first write would leave half a change.
+local known
+if store then
+  known = redis.call('HGET', META, 'format')
+  if known and (tonumber(known) or math.huge) > tonumber(format) then return answer('newer', known) end
+  redis.call('HLEN', IDS)
+  for n = 4, first do redis.call('ZCARD', KEYS[n]) end
+end
+for i = 1, number() do
+  local etag, rows = take(), take()
+  local held = redis.call('HMGET', key(i, 'h'), 'e', 't', 'u', 'o')
   if (held[1] or '') ~= etag then
     if held[4] == token then return answer('done') end
-    return answer('changed', tostring(i), redis.call('HMGET', KEYS[first + i], 'e', 'g', 'k', 'h', 'v'))
+    return answer('changed', tostring(i), redis.call('HMGET', key(i, 'h'), 'e', 'g', 'k', 'h', 'v'))
   end
   if held[2] and held[2] ~= token and tonumber(held[3]) > ms then return answer('held') end
-  if rows == '1' and redis.call('EXISTS', key(i, 'm')) == 0 then return answer('lost', tostring(i)) end
+  redis.call('HLEN', key(i, 'r'))
+  if redis.call('ZCARD', key(i, 'm')) == 0 and rows == '1' then return answer('lost', tostring(i)) end
 end
 for _ = 1, number() do
   local id, uid = take(), take()
-  if (redis.call('HGET', store .. 'ids', id) or '') ~= uid then return answer('taken', id) end
+  if (redis.call('HGET', IDS, id) or '') ~= uid then return answer('taken', id) end
 end
 for _ = 1, number() do
   local name, value = take(), take()
-  if (redis.call('HGET', store .. 'meta', name) or '') ~= value then return answer('meta', name) end
+  if (redis.call('HGET', META, name) or '') ~= value then return answer('meta', name) end
 end
 
-local names = {'updated', 'created', 'messages', 'id', 'expires'}
 local function places(uid, line)
   if not line then return {} end
   local part = {}
@@ -122,23 +132,43 @@ local function places(uid, line)
   return {id, kind, updated = pinned .. part[3] .. tail, created = pinned .. part[4] .. tail,
     messages = pinned .. part[5] .. tail, id = front .. id .. '\\0' .. uid, expires = expires}
 end
-local function index(uid, line)
-  local known = redis.call('HGET', store .. 'entries', uid)
-  if known == line then return end
-  local old, new = places(uid, known), places(uid, line)
-  for _, name in ipairs(names) do
+local function index(uid, line, old, new)
+  for n, name in ipairs(names) do
     if old[name] ~= new[name] or old[2] ~= new[2] then
-      if new[name] then redis.call('ZADD', store .. new[2] .. ':' .. name, 0, new[name]) end
-      if old[name] then redis.call('ZREM', store .. old[2] .. ':' .. name, old[name]) end
+      if old[name] then redis.call('ZREM', KEYS[lists[old[2]] + n], old[name]) end
+      if new[name] then redis.call('ZADD', KEYS[lists[new[2]] + n], 0, new[name]) end
     end
   end
-  if line then redis.call('HSET', store .. 'entries', uid, line) end
-  if new[1] and new[1] ~= old[1] then redis.call('HSET', store .. 'ids', new[1], uid) end
-  if old[1] and new[1] ~= old[1] and redis.call('HGET', store .. 'ids', old[1]) == uid then
-    redis.call('HDEL', store .. 'ids', old[1])
-  end
-  if not line then redis.call('HDEL', store .. 'entries', uid) end
+  if line then redis.call('HSET', ENTRIES, uid, line) end
+  if new[1] and new[1] ~= old[1] then redis.call('HSET', IDS, new[1], uid) end
+  if old[1] and new[1] ~= old[1] and redis.call('HGET', IDS, old[1]) == uid then redis.call('HDEL', IDS, old[1]) end
+  if not line then redis.call('HDEL', ENTRIES, uid) end
 end
+local entries = {}
+for _ = 1, number() do
+  local uid, line = take(), take()
+  if line == '' then line = nil end
+  local before = redis.call('HGET', ENTRIES, uid)
+  if before ~= (line or false) then
+    local old, new = places(uid, before), places(uid, line)
+    if (old[2] and not lists[old[2]]) or (new[2] and not lists[new[2]]) then return answer('kinds') end
+    entries[#entries + 1] = {uid, line, old, new}
+  end
+end
+local swept = {}
+local before = take()
+if before ~= '' then
+  for _, kind in ipairs({'v', 'a', 'h'}) do
+    for _, member in ipairs(redis.call('ZRANGEBYLEX', KEYS[lists[kind] + 5], '-', '(' .. before, 'LIMIT', 0, 2)) do
+      local uid = string.match(member, '^.*%z(.*)$')
+      swept[#swept + 1] = {uid, places(uid, redis.call('HGET', ENTRIES, uid))}
+    end
+  end
+end
+
+-- A full server refuses the first write of a script if it needs memory, and no later one.
+if urgent == '1' then redis.call('HDEL', KEYS[1], 't') end
+if store and known ~= format then redis.call('HSET', META, 'format', format) end
 local function last(i, ttl)
   if ttl == 'same' then
     local rest = redis.call('PTTL', key(i, 'h'))
@@ -199,20 +229,10 @@ function change.finish()
   last(i, ttl)
 end
 function change.spill() last(number(), take()) end
-function change.entry()
-  local uid, line = take(), take()
-  index(uid, line ~= '' and line or nil)
-end
-function change.meta() redis.call('HSET', store .. 'meta', take(), take()) end
-function change.sweep()
-  local before = take()
-  for _, kind in ipairs({'v', 'a', 'h'}) do
-    local gone = redis.call('ZRANGEBYLEX', store .. kind .. ':expires', '-', '(' .. before, 'LIMIT', 0, 2)
-    for _, member in ipairs(gone) do index(string.match(member, '^.*%z(.*)$'), nil) end
-  end
-end
-if store and known ~= format then redis.call('HSET', store .. 'meta', 'format', format) end
+function change.meta() redis.call('HSET', META, take(), take()) end
 while at < #ARGV do change[take()]() end
+for _, entry in ipairs(entries) do index(unpack(entry, 1, 4)) end
+for _, gone in ipairs(swept) do index(gone[1], nil, gone[2], {}) end
 return answer('done')
 """
 """Check that no other writer changed the sessions, and commit all changes of a unit of work, or none."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from heapq import merge
+from itertools import chain, islice
 from typing import Any
 
 from omniagent_cli.json_format import format_time
@@ -17,13 +20,38 @@ from omniagent_cli.stores.backends.redis.rows import (
     read_entry,
     read_seen,
 )
-from omniagent_cli.stores.backends.redis.scripts import PAGE
+from omniagent_cli.stores.backends.redis.scripts import HEADERS
 
 PAGE_SIZE = 500
 """Headers per response."""
 
+SCAN_PAGE = 5000
+"""Index members per response of a scan."""
+
 Bounds = tuple[bytes, bytes]
 """Range of ZRANGEBYLEX."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A range of a list of the index."""
+
+    name: str
+    low: bytes
+    high: bytes
+    descending: bool
+
+    def command(self, base: str, size: int) -> tuple[Any, ...]:
+        """Return the command that reads the first members; `base` begins the name of the key."""
+        command = "ZREVRANGEBYLEX" if self.descending else "ZRANGEBYLEX"
+        ends = (self.high, self.low) if self.descending else (self.low, self.high)
+        return (command, f"{base}{self.name}", *ends, "LIMIT", 0, size)
+
+    def after(self, member: bytes) -> Span:
+        """Return the rest of the range after a member."""
+        if self.descending:
+            return replace(self, high=b"(" + member)
+        return replace(self, low=b"(" + member)
 
 
 class SessionIndex:
@@ -45,17 +73,20 @@ class SessionIndex:
     def headers(self, query: ListQuery) -> list[Seen]:
         """Return at least the headers that match a query, in any order."""
         found: list[Seen] = []
-        for kind in _kinds(query):
+        spans = {kind: _plan(kind, query) for kind in _kinds(query)}
+        streams = self._streams([*chain(*spans.values())], min(query.limit, PAGE_SIZE))
+        for own in spans.values():
+            members = chain(*islice(streams, len(own)))
             number = 0
-            for seen in self._walk(kind, query):
-                if seen.header is None or not query.accepts(seen.header):
-                    continue
-                if query.expired_by is None and self._is_gone(seen):
-                    continue
-                found.append(seen)
-                number += 1
-                if number >= query.limit:
-                    break
+            while number < query.limit and (
+                part := [*islice(members, min(query.limit - number, PAGE_SIZE))]
+            ):
+                for seen in self._headers_of(part, query):
+                    if seen.header is not None and query.accepts(seen.header):
+                        if query.expired_by is None and self._is_gone(seen):
+                            continue
+                        found.append(seen)
+                        number += 1
         return found
 
     def _is_gone(self, seen: Seen) -> bool:
@@ -63,74 +94,61 @@ class SessionIndex:
         expires_at = seen.header.expires_at if seen.header is not None and not seen.etag else None
         return expires_at is not None and expires_at <= format_time(self._now())
 
-    def _walk(self, kind: str, query: ListQuery) -> Iterator[Seen]:
-        name, descending, spans = _plan(kind, query)
-        for span in spans:
-            low, high = span
-            size = min(query.limit, PAGE_SIZE)
-            while True:
-                page = self._page(name, low, high, size, descending=descending)
-                for member, found in page:
-                    seen = _fitting(query, member, found)
-                    yield seen
-                if len(page) < size:
-                    break
-                low, high = _go_on(low, high, page[-1][0], descending=descending)
-                size = PAGE_SIZE
+    def _streams(self, spans: Sequence[Span], size: int) -> Iterator[Iterator[bytes]]:
+        """Yield the members of each span, all of whose first pages are read in one round trip."""
+        pages = self._pages(spans, size)
+        for span, page in zip(spans, pages, strict=True):
+            yield self._members(span, page, size)
 
-    def _page(
-        self, name: str, low: bytes, high: bytes, size: int, *, descending: bool
-    ) -> list[tuple[bytes, Seen]]:
-        command = "ZREVRANGEBYLEX" if descending else "ZRANGEBYLEX"
-        ends = (high, low) if descending else (low, high)
-        keys = self._connection.keys
+    def _members(self, span: Span, page: list[bytes], size: int) -> Iterator[bytes]:
+        while page:
+            yield from page
+            if len(page) < size:
+                return
+            span, size = span.after(page[-1]), max(size, PAGE_SIZE)
+            (page,) = self._pages([span], size)
+
+    def _pages(self, spans: Sequence[Span], size: int) -> list[list[bytes]]:
+        key = self._connection.keys.store
+        return self._connection.together([(key, span.command(key, size)) for span in spans])
+
+    def _headers_of(self, members: Sequence[bytes], query: ListQuery) -> Iterator[Seen]:
+        uids = [member_uid(member) for member in members]
+        found = self._look([self._connection.keys.header(uid) for uid in uids])
+        seen = [read_seen(*pair) for pair in zip(uids, found, strict=True)]
+        self._fill(uids, seen)
+        for member, one in zip(members, seen, strict=True):
+            yield _fitting(query, member, one)
+
+    def _look(self, headers: Sequence[str]) -> list[Any]:
+        """Read headers, on a server without cluster with the encryption manifest."""
         if self._connection.cluster:
-            members = self._range(name, low, high, size, descending=descending)
-            found = self._look(members)
-        else:
-            answer = self._connection.run_again(
-                PAGE, [keys.store], keys.prefix, name, command, *ends, size
-            )
-            self._heard(answer[0])
-            members, found = [pair[0] for pair in answer[1:]], [pair[1] for pair in answer[1:]]
-        seen = [read_seen(member_uid(m), f) for m, f in zip(members, found, strict=True)]
-        self._fill(members, seen)
-        return list(zip(members, seen, strict=True))
+            return self._connection.together([(key, ("HMGET", key, *LOOKS)) for key in headers])
+        keys = [self._connection.keys.meta, *headers]
+        found: list[Any] = self._connection.run_again(HEADERS, keys)
+        self._heard(found[0])
+        return found[1:]
 
-    def _range(
-        self, name: str, low: bytes, high: bytes, size: int, *, descending: bool
-    ) -> list[bytes]:
-        key = f"{self._connection.keys.store}{name}"
-        members: list[bytes] = self._connection.ask(
-            lambda client: (
-                client.zrevrangebylex(key, high, low, 0, size)
-                if descending
-                else client.zrangebylex(key, low, high, 0, size)
-            )
-        )
-        return members
+    def by_activity(self, query: ListQuery) -> Iterator[bytes]:
+        """Yield the members of sessions that a query may accept, the most recently active first, pinned or not."""
+        spans = [
+            Span(f"{kind}:updated", b"[" + pinned, b"(" + pinned + b"\xff", descending=True)
+            for kind in _kinds(query)
+            for pinned in (b"0", b"1")
+        ]
+        streams = self._streams(spans, SCAN_PAGE)
+        return merge(*streams, key=lambda member: member[1:].partition(b"\x00")[0], reverse=True)
 
-    def _look(self, members: Sequence[bytes]) -> list[Any]:
-        """Read headers from all nodes of a cluster."""
-
-        def look(client: Any) -> list[Any]:
-            pipeline = client.pipeline(transaction=False)
-            for member in members:
-                pipeline.hmget(self._connection.keys.header(member_uid(member)), LOOKS)
-            answers: list[Any] = pipeline.execute()
-            return answers
-
-        return self._connection.ask(look) if members else []
-
-    def _fill(self, members: Sequence[bytes], seen: list[Seen]) -> None:
+    def _fill(self, uids: Sequence[str], seen: list[Seen]) -> None:
         """Replace missing headers by what the index knows."""
         gaps = [number for number, one in enumerate(seen) if one.header is None]
-        if gaps:
-            uids = [member_uid(members[number]) for number in gaps]
-            for number, header in zip(gaps, self._entries(uids), strict=True):
-                seen[number] = ABSENT._replace(header=header)
+        for number, header in zip(gaps, self.entries([uids[n] for n in gaps]), strict=True):
+            seen[number] = ABSENT._replace(header=header)
 
-    def _entries(self, uids: Sequence[str]) -> list[HeaderRow | None]:
+    def entries(self, uids: Sequence[str]) -> list[HeaderRow | None]:
+        """Return what the index knows of some sessions."""
+        if not uids:
+            return []
         key = f"{self._connection.keys.store}entries"
         lines = self._connection.ask(lambda client: client.hmget(key, uids))
         return [
@@ -148,32 +166,34 @@ class SessionIndex:
             and not (query.hidden and query.archived is not None)
             and not (query.now and query.expired_by)
         ):
-            return sum(self._length(kind, query) for kind in _kinds(query))
+            return self._lengths(query)
         return sum(self._counted(kind, query) for kind in _kinds(query))
 
-    def _length(self, kind: str, query: ListQuery) -> int:
-        base = f"{self._connection.keys.store}{kind}"
+    def _lengths(self, query: ListQuery) -> int:
+        """Count by the sizes of the lists, in one round trip."""
         ended = query.now or query.expired_by
-        expired = 0
-        if ended:
-            high = b"(" + ended.encode() + b"\x01"
-            expired = self._connection.ask(
-                lambda client: client.zlexcount(f"{base}:expires", "-", high)
-            )
+        high = b"(" + (ended or "").encode() + b"\x01"
+        commands: list[tuple[Any, ...]] = []
+        for kind in _kinds(query):
+            base = f"{self._connection.keys.store}{kind}"
+            if not query.expired_by:
+                commands.append(("ZCARD", f"{base}:id"))
+            if ended:
+                commands.append(("ZLEXCOUNT", f"{base}:expires", "-", high))
+        key = self._connection.keys.store
+        counts = self._connection.together([(key, command) for command in commands])
+        pairs = zip(commands, counts, strict=True)
         if query.expired_by:
-            return expired
-        whole: int = self._connection.ask(lambda client: client.zcard(f"{base}:id"))
-        return whole - expired
+            return sum(counts)
+        return sum(count if command[0] == "ZCARD" else -count for command, count in pairs)
 
     def _counted(self, kind: str, query: ListQuery) -> int:
-        name, descending, spans = _plan(kind, ListQuery(sort="id", prefix=query.prefix))
+        spans = _plan(kind, ListQuery(sort="id", prefix=query.prefix))
+        members = chain(*self._streams(spans, PAGE_SIZE))
         total = 0
-        for span in spans:
-            low, high = span
-            while members := self._range(name, low, high, PAGE_SIZE, descending=descending):
-                headers = self._entries([member_uid(member) for member in members])
-                total += sum(header is not None and query.accepts(header) for header in headers)
-                low, high = _go_on(low, high, members[-1], descending=descending)
+        while part := [*islice(members, PAGE_SIZE)]:
+            headers = self.entries([member_uid(member) for member in part])
+            total += sum(header is not None and query.accepts(header) for header in headers)
         return total
 
 
@@ -184,13 +204,14 @@ def _kinds(query: ListQuery) -> list[str]:
     return kinds if query.hidden is False else [*kinds, "h"]
 
 
-def _plan(kind: str, query: ListQuery) -> tuple[str, bool, list[Bounds]]:
-    """Return the set to read for a query, its direction, and its ranges."""
+def _plan(kind: str, query: ListQuery) -> list[Span]:
+    """Return the ranges to read for a query, in order."""
     if query.expired_by is not None and query.after is None:
-        return f"{kind}:expires", False, [(b"-", b"(" + query.expired_by.encode() + b"\x01")]
-    if query.sort == "id":
-        return f"{kind}:id", False, _ascending(query)
-    return f"{kind}:{query.sort}", True, _descending(query)
+        high = b"(" + query.expired_by.encode() + b"\x01"
+        return [Span(f"{kind}:expires", b"-", high, descending=False)]
+    descending = query.sort != "id"
+    bounds = _descending(query) if descending else _ascending(query)
+    return [Span(f"{kind}:{query.sort}", *pair, descending=descending) for pair in bounds]
 
 
 def _groups(query: ListQuery) -> list[bool]:
@@ -228,10 +249,6 @@ def _descending(query: ListQuery) -> list[Bounds]:
             end = min(end, front + f"{key}\x00{place.id}\x00".encode())
         spans.append((b"[" + start, b"(" + end))
     return spans
-
-
-def _go_on(low: bytes, high: bytes, member: bytes, *, descending: bool) -> Bounds:
-    return (low, b"(" + member) if descending else (b"(" + member, high)
 
 
 def _fitting(query: ListQuery, member: bytes, seen: Seen) -> Seen:

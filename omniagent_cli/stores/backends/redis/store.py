@@ -10,18 +10,18 @@ from uuid import uuid4
 
 from omniagent_cli.errors import ConfigError, StoreLocked, StoreReadOnly, StoreUnavailable
 from omniagent_cli.stores.backend import Transaction
+from omniagent_cli.stores.backends.redis.address import DEFAULT_PREFIX, prefix_in
 from omniagent_cli.stores.backends.redis.commit import ChangedError
-from omniagent_cli.stores.backends.redis.connection import Connection, prefix_in
-from omniagent_cli.stores.backends.redis.rows import Keys, read_seen
-from omniagent_cli.stores.backends.redis.unit import HeaderCache, RedisUnit
+from omniagent_cli.stores.backends.redis.connection import Connection
+from omniagent_cli.stores.backends.redis.header_cache import HeaderCache
+from omniagent_cli.stores.backends.redis.rows import FORMAT, Keys, read_seen
+from omniagent_cli.stores.backends.redis.unit import RedisUnit
 from omniagent_cli.stores.store import SessionStore
 
 if TYPE_CHECKING:
     from omniagent_cli.stores.backend import Problem
 
 T = TypeVar("T")
-
-DEFAULT_PREFIX = "omniagent:"
 
 _PATIENCE_SECONDS = 30.0
 """Time for which a unit of work is repeated after conflicts with other writers."""
@@ -41,8 +41,9 @@ class RedisStore(SessionStore):
     some time; its snapshots and backups keep removed content until they are replaced.
 
     Args:
-        url: ``redis://user:password@host:6379/0?prefix=mine:``, or ``rediss://`` for TLS; the query may contain options of
-            the driver (``ssl_ca_certs``, ``socket_timeout``, ``unix_socket_path``...).
+        url: ``redis://user:password@host:6379/0?prefix=mine:``, or ``rediss://`` for TLS; ``redis://h1,h2,h3`` for the nodes
+            of a cluster; ``redis+sentinel://h1,h2/SERVICE/0``; ``unix:///path?db=0``. The query may contain options of the
+            driver (``ssl_ca_certs``, ``socket_timeout``, ``sentinel_password``...).
         read_only: never write.
         prefix: prefix of all keys; stores with different prefixes are separate.
         options: those of every store, and of the driver (``host``, ``port``, ``password``, ``db``, ``ssl``...).
@@ -141,7 +142,9 @@ class RedisStore(SessionStore):
         self._connection.close()
 
     def _scrub(self) -> None:
-        self._connection.forget_removed()
+        from omniagent_cli.stores.backends.redis.durability import forget_removed
+
+        forget_removed(self._connection)
 
     def check_backend(self, *, repair: bool) -> list[Problem]:
         from omniagent_cli.stores.backends.redis.maintenance import RedisCare
@@ -159,33 +162,8 @@ class RedisStore(SessionStore):
 
     def info(self) -> dict[str, Any]:
         """Return facts about the store and the durability of its server; sizes in bytes."""
-        facts = super().info()
-        facts["schema_version"] = self._format()
-        server = self._connection.facts()
-        return facts | server | {"warnings": _warnings(server)}
+        from omniagent_cli.stores.backends.redis.durability import facts, warnings
 
-    def _format(self) -> int:
-        from omniagent_cli.stores.backends.redis.rows import FORMAT
-
-        return int(FORMAT)
-
-
-def _warnings(server: dict[str, Any]) -> list[str]:
-    """Return settings of this server that may lose acknowledged writes, as sentences."""
-    warnings = []
-    if server["appendonly"] == "no":
-        warnings.append(
-            "appendonly is off: a crash of the server loses changes since its last snapshot"
-        )
-    elif server["appendonly"] == "yes" and server["appendfsync"] != "always":
-        warnings.append(
-            f"appendfsync is {server['appendfsync']}: a crash of the machine may lose the last second of writes"
-        )
-    policy = server["maxmemory_policy"]
-    if policy not in ("noeviction", "unknown"):
-        warnings.append(
-            f"maxmemory-policy is {policy}: a full server removes sessions; set noeviction"
-        )
-    if "unknown" in (server["appendonly"], policy):
-        warnings.append("the server does not report its durability settings; ask its administrator")
-    return warnings
+        own = super().info() | {"schema_version": int(FORMAT)}
+        server = facts(self._connection)
+        return own | server | {"warnings": warnings(server)}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from functools import partial
+from operator import methodcaller
+from typing import Any, TypeVar
 
 from omniagent_cli.durations import Clock
-from omniagent_cli.errors import CorruptSession
+from omniagent_cli.errors import CorruptSession, NotOurStore
 from omniagent_cli.json_format import format_time
 from omniagent_cli.stores.backend import (
     EVERYTHING,
@@ -19,8 +21,10 @@ from omniagent_cli.stores.backend import (
     RowRange,
     Transaction,
 )
-from omniagent_cli.stores.backends.redis.commit import ChangedError, Changes, lost
+from omniagent_cli.stores.backends.redis.cluster_commit import commit_apart
+from omniagent_cli.stores.backends.redis.commit import ChangedError, Changes, lost, lost_header
 from omniagent_cli.stores.backends.redis.connection import Connection
+from omniagent_cli.stores.backends.redis.header_cache import HeaderCache
 from omniagent_cli.stores.backends.redis.rows import (
     ABSENT,
     Seen,
@@ -30,51 +34,20 @@ from omniagent_cli.stores.backends.redis.rows import (
     record_field,
     record_keys,
 )
+from omniagent_cli.stores.backends.redis.scan import scan
 from omniagent_cli.stores.backends.redis.scripts import LOOK, ROWS
 from omniagent_cli.stores.backends.redis.session_index import SessionIndex
+
+T = TypeVar("T")
 
 CHUNK = 500
 """Messages per response; the script shortens it if they are large."""
 
+LARGE = 4_000_000
+"""Bytes of messages after which the script ends a response."""
+
 HOLD_MS = 3000
 """Maximum time for which a session is reserved for one writer."""
-
-
-class HeaderCache:
-    """A cache of headers as this process last saw them, so that an append need not read what the commit checks anyway."""
-
-    __slots__ = ("_seen", "_uids")
-
-    def __init__(self) -> None:
-        self._seen: dict[str, Seen] = {}
-        self._uids: dict[str, str] = {}
-
-    def uid(self, session_id: str) -> str | None:
-        """Return the cached uid of an id."""
-        return self._uids.get(session_id)
-
-    def seen(self, uid: str) -> Seen | None:
-        """Return a cached header without its payload."""
-        return self._seen.get(uid)
-
-    def keep(self, seen: Seen) -> None:
-        """Cache a visible header, up to a thousand."""
-        header = seen.header
-        if header is None or header.hidden:
-            return
-        if len(self._seen) > 1000 or len(self._uids) > 1000:
-            self.clear()
-        self._seen[header.uid] = seen._replace(header=replace(header, payload=None))
-        self._uids[header.id] = header.uid
-
-    def forget(self, uid: str) -> None:
-        """Remove a session from the cache."""
-        self._seen.pop(uid, None)
-
-    def clear(self) -> None:
-        """Clear the cache."""
-        self._seen.clear()
-        self._uids.clear()
 
 
 class RedisUnit(Transaction):
@@ -168,8 +141,9 @@ class RedisUnit(Transaction):
 
     def _look(self, uid: str, *, payload: bool) -> HeaderRow | None:
         token = self.changes.token if self._hold else ""
-        key = self._connection.keys.header(uid)
-        keys = [key] if self._connection.cluster else [key, self._store]
+        keys = [self._connection.keys.header(uid)]
+        if not self._connection.cluster:
+            keys.append(self._connection.keys.meta)
         word, seconds, microseconds, *found = self._connection.run_again(
             LOOK, keys, int(payload), token, HOLD_MS
         )
@@ -268,7 +242,10 @@ class RedisUnit(Transaction):
         changes = self.changes
         if not changes.sessions and not changes.steps:
             return False
-        changes.commit(self.now(), sweep=self._clock is None)
+        if self._connection.cluster:
+            commit_apart(changes, self.now())
+        else:
+            changes.commit(self.now(), sweep=self._clock is None)
         if any(step[0] == "meta" for step in changes.steps):
             self._connection.mark = None
         for uid, change in changes.sessions.items():
@@ -303,11 +280,24 @@ class RedisUnit(Transaction):
         ranked = span.newest and span.first is None and span.last is None
         command = "ZREVRANGE" if ranked else "ZREVRANGEBYSCORE" if span.newest else "ZRANGEBYSCORE"
         ends = (high, low) if span.newest else (low, high)
-        removals, count, more, *members = self._connection.run_again(
-            ROWS, [self._connection.keys.header(uid)], command, *ends, span.skip, span.limit or 0
-        )
+        keys = self._connection.keys.session(uid)[:2]
+        ask = partial(self._connection.run_again, ROWS, keys, command, *ends, span.skip)
+        answer = self._of_session(uid, lambda: ask(span.limit or 0, LARGE, 0))
+        removals, count, more, *members = answer
         self._check_rows(uid, removals, count)
         return read_rows(uid, members), bool(more)
+
+    def _of_session(self, uid: str, ask: Callable[[], T]) -> T:
+        """Read keys of one session; of another type they are damage of this session alone."""
+        try:
+            return ask()
+        except NotOurStore as error:
+            seen = self._seen.get(uid)
+            name = uid if seen is None or seen.header is None else seen.header.id
+            raise CorruptSession(
+                f"the session {name!r} is damaged: its keys on the server are of another type ({error.__cause__})",
+                session_id=name,
+            ) from error
 
     def _check_rows(self, uid: str, removals: bytes | None, count: int) -> None:
         seen = self._seen.get(uid)
@@ -322,10 +312,20 @@ class RedisUnit(Transaction):
     def candidates(self, query: IndexQuery) -> Iterator[tuple[HeaderRow, MessageRow]] | None:
         return None
 
+    def scan(self, query: ListQuery) -> Iterator[tuple[HeaderRow, MessageRow]]:
+        for seen, rows, more in scan(self._connection, self._lists, query, self.now):
+            header = seen.header
+            if header is None or not query.accepts(header):
+                continue
+            yield from ((header, row) for row in rows)
+            if more:
+                rest = RowRange(first=rows[-1].position + 1)
+                yield from ((header, row) for row in self.rows(header.uid, rest))
+
     def records(self, uid: str, kind: str) -> Iterable[tuple[str, bytes]]:
-        fields: list[bytes] = self._connection.ask(
-            lambda client: client.hkeys(self._connection.keys.records(uid))
-        )
+        key = self._connection.keys.records(uid)
+        ask = partial(self._connection.ask, methodcaller("hkeys", key))
+        fields: list[bytes] = self._of_session(uid, ask)
         self._check_records(uid, there=bool(fields))
         for key in record_keys(kind, fields):
             payload = self.record(uid, kind, key)
@@ -365,7 +365,7 @@ class RedisUnit(Transaction):
 
     def _meta(self, name: str) -> bytes | None:
         found: bytes | None = self._connection.ask(
-            lambda client: client.hget(f"{self._store}meta", name)
+            lambda client: client.hget(self._connection.keys.meta, name)
         )
         return found
 
@@ -390,13 +390,4 @@ def _bounds(span: RowRange) -> tuple[Any, Any]:
     return (
         "-inf" if span.first is None else span.first,
         "+inf" if span.last is None else span.last,
-    )
-
-
-def lost_header(header: HeaderRow) -> CorruptSession:
-    """Return the error for a session that is in the index and has no header."""
-    return CorruptSession(
-        f"the session {header.id!r} is damaged: its header is missing on the server, which may have evicted it"
-        " (maxmemory-policy); restore it from a backup of the server, or run: omniagent store check --repair",
-        session_id=header.id,
     )
