@@ -92,6 +92,13 @@ class StoreBase(ForkAware, ABC):
         """Return what the search index of this backend holds of a text; None to leave it out."""
         return None
 
+    def append_texts(self, messages: Sequence[Message]) -> list[str | None]:
+        """Return the `index_texts` of messages that are appended; a backend may index them later."""
+        return self.index_texts(messages)
+
+    def prepare_search(self) -> None:  # most backends index every message with its commit
+        """Bring the search index up to date, if that is worthwhile; called outside of any unit of work."""
+
     def wipe(self) -> None:
         """Make all replaced and removed content unreadable, in side files too, after the store was encrypted.
 

@@ -129,6 +129,7 @@ class TestStoredBytes:
         written = store.write("s", told, agent_id="helper", model="a:b")
         store.set_metadata("s", "pinned", True)
         store.put_summary("s", 1, {"text": "t"})
+        store.close()
         noon = "2026-01-01T12:00:00.000000Z"
         assert rows(path, "SELECT * FROM sessions") == [
             (

@@ -88,26 +88,30 @@ class MeddledStore(SqliteStore):
         return super().index_text(text)
 
 
+LONG = "Grüße " * 12_000
+"""Text that is indexed with its commit; shorter text is indexed later."""
+
+
 def _append(store):
-    store.append("s", {"role": "user", "content": "Grüße"})
+    store.append("s", {"role": "user", "content": LONG})
 
 
 def _checkpoint(store):
     uid = store.get_or_create("s").uid
     (growing,) = store.checkpoint("s", Message("assistant", "Gr"), uid=uid).messages
-    growing.content = "Grüße"
+    growing.content = LONG
     store.checkpoint("s", growing, uid=uid, final=True)
 
 
 def _save(store):
     session = store.get_or_create("s")
-    session.messages.append(Message("user", "Grüße"))
+    session.messages.append(Message("user", LONG))
     store.save(session)
 
 
 def _stage(store):
     uid = store.stage(Session("s"))
-    store.stage_messages(uid, [Message("user", "Grüße")])
+    store.stage_messages(uid, [Message("user", LONG)])
     store.publish(uid, Session("s"))
 
 

@@ -103,7 +103,7 @@ class AppendOperations(StoreBase):
         if not own:
             raise InvalidRecord("no messages to append; give at least one")
 
-        texts = self.index_texts(own)
+        texts = self.append_texts(own)
 
         def work(unit: UnitOfWork) -> WriteResult:
             target = unit.open_for_writing(session_id, uid)
@@ -136,7 +136,7 @@ class AppendOperations(StoreBase):
         own = message.copy()
         if not final:
             own.status = "interrupted"
-        texts = self.index_texts([own]) if final else [None]
+        texts = self.append_texts([own]) if final else [None]
 
         def work(unit: UnitOfWork) -> WriteResult:
             target = unit.open_for_writing(session_id, uid)

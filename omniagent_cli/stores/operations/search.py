@@ -47,6 +47,7 @@ class SearchOperations(StoreBase):
         parsed = parse(query)
         hits = SearchHits()
         if parsed.terms and limit != 0:
+            self.prepare_search()
             self.read_unit(lambda unit: _search(unit, parsed, session_id, role, limit, hits))
         return hits
 

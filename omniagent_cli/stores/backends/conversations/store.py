@@ -27,6 +27,8 @@ from omniagent_cli.stores.operations.stage import count_messages
 from omniagent_cli.stores.unit_of_work import UnitOfWork, complete_messages
 
 if TYPE_CHECKING:
+    from sqlite3 import Connection
+
     import openai
 
 T = TypeVar("T")
@@ -61,6 +63,9 @@ class ConversationsStore(SqliteStore):
     def url(self) -> str:
         """The scheme and the path of the map."""
         return f"{SCHEME}{self.path}"
+
+    def _catch_up(self, connection: Connection, most: int | None = None) -> None:
+        """Do nothing: the map has no text to index."""
 
     def use_codec(self, codec: PayloadCodec) -> None:
         """Refuse compression and encryption, because the provider must be able to read the text.

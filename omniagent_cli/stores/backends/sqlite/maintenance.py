@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 
-from omniagent_cli.json_format import format_time, load
-from omniagent_cli.models import content_text, new_uid
+from omniagent_cli.json_format import format_time
+from omniagent_cli.models import new_uid
 from omniagent_cli.stores.backend import Problem
+from omniagent_cli.stores.backends.sqlite.deferred_index import text_of
 from omniagent_cli.stores.backends.sqlite.file import Migration
-from omniagent_cli.text.tokenize import index_text, words
+from omniagent_cli.text.tokenize import words
 
 _ADOPT = (
     "INSERT INTO sessions (key, uid, id, created_at, updated_at, agent_id, model, message_count, next_position,"
@@ -104,7 +105,7 @@ class FileCheck:
             " WHERE m.indexed = 1"
         )
         for key, payload, indexed in rows:
-            text = _text_of(payload)
+            text = text_of(payload)
             if text is None or text == indexed:
                 continue
             # Earlier versions also stored what separates the words.
@@ -123,11 +124,3 @@ class FileCheck:
     def _index(self, key: int, text: str) -> None:
         self._connection.execute("DELETE FROM words WHERE rowid = ?", (key,))
         self._connection.execute("INSERT INTO words (rowid, text) VALUES (?, ?)", (key, text))
-
-
-def _text_of(payload: bytes) -> str | None:
-    """Return the text to index of a message, or None if it cannot be read, which is reported elsewhere."""
-    try:
-        return index_text(content_text(load(payload)["content"]))
-    except (ValueError, TypeError, KeyError):
-        return None

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -20,6 +20,12 @@ from omniagent_cli.errors import (
 )
 from omniagent_cli.fork_safety import Lock, register
 from omniagent_cli.stores.backend import ListQuery, Transaction
+from omniagent_cli.stores.backends.sqlite.deferred_index import (
+    AT_CLOSE,
+    catch_up,
+    has_many_unindexed,
+    is_deferred,
+)
 from omniagent_cli.stores.backends.sqlite.errors import translate_error
 from omniagent_cli.stores.backends.sqlite.file import (
     ENCRYPTED_FLAG,
@@ -44,6 +50,7 @@ from omniagent_cli.stores.store import SessionStore
 from omniagent_cli.text.tokenize import index_text
 
 if TYPE_CHECKING:
+    from omniagent_cli.models import Message
     from omniagent_cli.stores.backend import Problem
 
 T = TypeVar("T")
@@ -73,6 +80,7 @@ class SqliteStore(SessionStore):
         self._identity: tuple[int, int] | None = None
         self._still: tuple[tuple[int, int, int], ...] | None = None
         self._durable = True
+        self._unindexed = False  # this object appended messages that were not indexed then
         self._key_run = KeyRun()
         inspect(self.path)
         register(self)
@@ -229,10 +237,32 @@ class SqliteStore(SessionStore):
 
     def _close(self) -> None:
         with self._lock:
+            if self._unindexed and self._connection is not None:
+                self._catch_up(self._connection, AT_CLOSE)
             self._disconnect()
 
     def index_text(self, text: str) -> str:
         return index_text(text)
+
+    def append_texts(self, messages: Sequence[Message]) -> list[str | None]:
+        if self.has_key or not is_deferred(messages):
+            return self.index_texts(messages)
+        self._unindexed = True
+        return [None] * len(messages)
+
+    def prepare_search(self) -> None:
+        with self._lock, contextlib.suppress(sqlite3.Error):
+            connection = self._open(write=False)
+            writable = not (self._read_only or self._copy or self._identity is None)
+            if writable and not self.has_key and has_many_unindexed(connection):
+                self._catch_up(connection)
+
+    def _catch_up(self, connection: sqlite3.Connection, most: int | None = None) -> None:
+        """Index messages of earlier appends, as far as no other process prevents it."""
+        self._durable = False  # lost index entries are made again
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("PRAGMA synchronous = NORMAL")
+            catch_up(connection, len(self.migrations), most)
 
     def backup(self, target: str | os.PathLike[str]) -> None:
         """Copy the whole store to a new file, consistently, during use."""

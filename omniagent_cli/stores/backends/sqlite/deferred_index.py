@@ -1,0 +1,108 @@
+"""Deferred search indexing: short messages are indexed after their commit, in batches.
+
+Indexing a short message takes as long as storing it. Rows with ``indexed = 0`` are candidates of every search, so a
+message is found before it is indexed, also after a crash. They are indexed when the store is closed, and before a
+search that would have to read many of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Sequence
+
+from omniagent_cli.errors import OmniAgentError
+from omniagent_cli.json_format import load
+from omniagent_cli.models import Message, content_text
+from omniagent_cli.stores.encryption.codec import PayloadCodec
+from omniagent_cli.text.tokenize import index_text
+
+MOST_MESSAGES = 8
+"""Messages of one append up to which indexing is deferred; a larger batch is cheaper to index with its commit."""
+
+MOST_CHARACTERS = 1 << 16
+"""Characters of one append up to which indexing is deferred."""
+
+AT_CLOSE = 1000
+"""Number of messages that are indexed when a store is closed."""
+
+_READ_UNINDEXED = 100
+"""Number of messages that a search reads rather than to index them first."""
+
+_BATCH = 200
+"""Messages per transaction, because other writers wait for it."""
+
+_WAITING = "FROM messages INDEXED BY messages_unindexed WHERE indexed = 0"
+
+Row = tuple[int, int, bytes]
+
+
+def is_deferred(messages: Sequence[Message]) -> bool:
+    """Return True if messages that are appended in one step are indexed later."""
+    return (
+        len(messages) <= MOST_MESSAGES
+        and sum(len(content_text(message.content)) for message in messages) <= MOST_CHARACTERS
+    )
+
+
+def text_of(payload: bytes) -> str | None:
+    """Return the text to index of a message, or None if it cannot be read, which is reported elsewhere."""
+    try:
+        data = PayloadCodec().decode("message", (), payload)
+        return index_text(content_text(load(data)["content"]))
+    except (OmniAgentError, ValueError, TypeError, KeyError):
+        return None
+
+
+def has_many_unindexed(connection: sqlite3.Connection) -> bool:
+    """Return True if there are so many that a search should not read them all."""
+    query = f"SELECT 1 {_WAITING} LIMIT 1 OFFSET ?"
+    return connection.execute(query, (_READ_UNINDEXED,)).fetchone() is not None
+
+
+def catch_up(connection: sqlite3.Connection, version: int, most: int | None = None) -> None:
+    """Index messages that are not indexed, in short transactions.
+
+    Args:
+        connection: a connection outside of any transaction.
+        version: the ``user_version`` of a plain store with the known schema; any other store is left alone.
+        most: maximum number of messages.
+
+    Raises:
+        sqlite3.Error: another process holds the lock, or the disk is full; the rest is still to be indexed.
+    """
+    session, key, left = 0, 0, most
+    while left is None or left > 0:
+        rows: list[Row] = connection.execute(
+            f"SELECT session, key, payload {_WAITING} AND (session, key) > (?, ?) ORDER BY session, key LIMIT ?",
+            (session, key, _BATCH if left is None else min(left, _BATCH)),
+        ).fetchall()
+        if not rows or not _index(connection, version, rows):
+            return
+        session, key, _ = rows[-1]
+        left = None if left is None else left - len(rows)
+
+
+def _index(connection: sqlite3.Connection, version: int, rows: Sequence[Row]) -> bool:
+    """Index messages that were not changed since they were read; return False if the store was changed."""
+    texts = [text_of(payload) for _, _, payload in rows]  # before the transaction
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if connection.execute("PRAGMA user_version").fetchone() != (version,):
+            connection.execute("ROLLBACK")
+            return False
+        for (_, key, payload), text in zip(rows, texts, strict=True):
+            if text is None:
+                continue
+            changed = connection.execute(
+                "UPDATE messages SET indexed = 1 WHERE key = ? AND indexed = 0 AND payload = ?",
+                (key, payload),
+            )
+            if changed.rowcount:
+                connection.execute("INSERT INTO words (rowid, text) VALUES (?, ?)", (key, text))
+        connection.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        raise
+    return True
