@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -61,7 +62,11 @@ class StoreBase(ForkAware, ABC):
     ) -> None:
         self._retention = Retention(ttl_seconds(ttl), ttl_seconds(trash_ttl))
         self._clock = clock
-        self._access = EncryptionAccess(lambda: self.url)
+        store, backend = (
+            weakref.ref(self),
+            self.backend,
+        )  # a cycle would keep the files of a dropped store open for a while
+        self._access = EncryptionAccess(lambda: getattr(store(), "url", backend))
         self.row_codec = RowCodec(self._access)
         self._events = EventBus()
         self._closed = False

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from omniagent_cli import open_store
 from omniagent_cli.models import Message, new_uid
-from omniagent_cli.stores.backends.sqlite.file import MIGRATIONS
+from omniagent_cli.stores.backends.sqlite.schema import MIGRATIONS
 from omniagent_cli.text.tokenize import index_text
 
 WORDS = [

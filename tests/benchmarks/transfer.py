@@ -22,7 +22,7 @@ from omniagent_cli import open_store
 from omniagent_cli.formats.exporter import export_sessions
 from omniagent_cli.formats.importer import import_stream
 from omniagent_cli.json_format import parse_time
-from omniagent_cli.stores.backends.sqlite.file import MIGRATIONS
+from omniagent_cli.stores.backends.sqlite.schema import MIGRATIONS
 from omniagent_cli.text.tokenize import index_text
 
 WORDS = [

@@ -1,12 +1,13 @@
 """What this process does with a store file beside its connection leaves the connection's locks alone."""
 
+import gc
 import os
 import stat
 from pathlib import Path
 
 import pytest
 
-from omniagent_cli.errors import StoreUnreachable
+from omniagent_cli.errors import StoreReadOnly, StoreUnavailable, StoreUnreachable
 from omniagent_cli.models import Message, Session
 from omniagent_cli.stores.backends.memory import MemoryStore
 from omniagent_cli.stores.backends.sqlite.store import SqliteStore
@@ -74,6 +75,55 @@ def test_what_is_no_file_is_left_alone(path, kind):
         with SqliteStore(path) as store:
             store.append("s", {"role": "user", "content": "a"})
     assert stat.S_IMODE(path.stat().st_mode) == 0o666
+
+
+def test_stores_that_are_dropped_release_their_files(path):
+    """A store object that is dropped without closing releases its files, before any garbage collection."""
+    own = Path("/proc/self/fd")
+    if not own.is_dir():
+        pytest.skip("this system does not list a process's files")
+    gc.collect()
+    before = len(list(own.iterdir()))
+    gc.disable()
+    try:
+        for _ in range(5):
+            SqliteStore(path).append("s", {"role": "user", "content": "a"})
+        assert len(list(own.iterdir())) == before
+    finally:
+        gc.enable()
+
+
+class TestHardLinks:
+    """A store file with two names: SQLite would keep a WAL for each, and lose what is in the other."""
+
+    def test_another_name_of_an_open_store_is_refused(self, path):
+        """While the store is in use under one name, the other is refused with the first one."""
+        link = path.with_name("link.db")
+        with SqliteStore(path) as store:
+            store.append("s", {"role": "user", "content": "a"})
+            os.link(path, link)
+            with SqliteStore(link) as other:
+                for use in (lambda: other.messages("s"), lambda: other.get_or_create("s")):
+                    with pytest.raises(StoreUnavailable, match=f"hard link.*{path.name}"):
+                        use()
+            store.append("s", {"role": "user", "content": "b"})
+            assert [message.text for message in store.messages("s")] == ["a", "b"]
+
+    def test_a_file_with_two_names_is_only_read(self, path):
+        """A closed store is read under each name; a write names the reason, and works on a copy."""
+        link = path.with_name("link.db")
+        with SqliteStore(path) as store:
+            store.append("s", {"role": "user", "content": "a"})
+        os.link(path, link)
+        for name in (path, link):
+            with SqliteStore(name) as store:
+                for write in (lambda: store.append("s", Message("user", "b")), store.compact):
+                    with pytest.raises(StoreReadOnly, match="2 names"):
+                        write()
+                assert [message.text for message in store.messages("s")] == ["a"]
+        link.unlink()
+        with SqliteStore(path) as store:
+            store.append("s", {"role": "user", "content": "b"})
 
 
 class MeddledStore(SqliteStore):

@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 import tempfile
 import threading
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -348,7 +348,42 @@ def check_full(path, out):
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
+READ = """
+import sys
+from omniagent_cli.errors import StoreFull
+from omniagent_cli.stores.backends.sqlite.store import SqliteStore
+{limit}
+with SqliteStore(sys.argv[1]) as store, SqliteStore(sys.argv[1]) as second:
+    print(len(store.messages("s")), second.list()[0].message_count, store.info()["messages"])
+    try:
+        store.append("s", {{"role": "user", "content": "x" * 100_000}})
+    except StoreFull:
+        print(second.count_messages("s"))
+"""
+
+WRITE = """
+import os, sys
+from omniagent_cli.stores.backends.sqlite.store import SqliteStore
+store = SqliteStore(sys.argv[1])
+store.append("s", {"role": "user", "content": "acknowledged"})
+if sys.argv[2] == "closed":
+    store.close()
+os._exit(0)
+"""
+
+
 class TestFullDisk:
+    @pytest.mark.parametrize("end", ["closed", "killed"])
+    def test_reading_needs_no_room(self, path, end):
+        """A store is read where no file may grow, also with the WAL that a killed process has left."""
+        finish(start(WRITE, path, end))
+        Path(f"{path}-shm").unlink(missing_ok=True)
+        assert Path(f"{path}-wal").exists() == (end == "killed")
+        limit = LIMIT.replace("1_000_000", "1000")
+        assert finish(start(READ.format(limit=limit), path)).split() == ["1"] * 4
+        with SqliteStore(path) as store:
+            assert [message.text for message in store.messages("s")] == ["acknowledged"]
+
     def test_a_file_that_may_not_grow(self, path):
         """When the file may not grow further that is told, and every acknowledged message is there."""
         out = finish(start(FILL.format(limit=LIMIT), path))
@@ -376,6 +411,12 @@ class TestFullDisk:
                 assert store.count_messages("s") == before
                 subprocess.run(["mount", "-o", "remount,size=8m", disk], check=True)
                 store.append("s", Message("user", "on"))
+                assert store.count_messages("s") == before + 1
+            with (disk / "filler").open("wb", buffering=0) as filler, suppress(OSError):
+                while True:
+                    filler.write(bytes(4096))
+            assert finish(start(READ.format(limit=""), path)).split() == [str(before + 1)] * 4
+            with SqliteStore(path, read_only=True) as store:
                 assert store.count_messages("s") == before + 1
         finally:
             subprocess.run(["umount", "-l", disk], check=True)

@@ -148,10 +148,9 @@ class _Unit(Transaction):
         if stored is None:
             return []
         start, end = _bounds(stored.rows, span)
+        places = range(start, end)[:: -1 if span.newest else 1]
         stop = None if span.limit is None else span.skip + span.limit
-        if span.newest:
-            return stored.rows[start:end][::-1][span.skip : stop]
-        return stored.rows[start:end][span.skip : stop]
+        return [stored.rows[place] for place in places[span.skip : stop]]
 
     def insert(self, uid: str, rows: Sequence[MessageRow], texts: Sequence[str | None]) -> None:
         self.changes.append(lambda: self._data.sessions[uid].insert(rows))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 
 from omniagent_cli.errors import (
@@ -25,9 +27,7 @@ def translate_error(error: sqlite3.Error, path: str) -> OmniAgentError:
     if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return StoreLocked(f"the store {path} is in use by another process; try again later")
     if primary == sqlite3.SQLITE_READONLY:
-        return StoreReadOnly(
-            f"the store {path} cannot be written; check the permissions of the file and its directory"
-        )
+        return read_only_error(path)
     if primary == sqlite3.SQLITE_FULL or (primary == sqlite3.SQLITE_IOERR and _disk_is_full(path)):
         return StoreFull(
             f"the disk of {path} is full; nothing was changed. Free some space and try again"
@@ -55,6 +55,17 @@ def translate_error(error: sqlite3.Error, path: str) -> OmniAgentError:
             f"the process was forked during an operation on {path}; nothing was changed. Try again"
         )
     return StoreUnavailable(message)
+
+
+def read_only_error(path: str) -> StoreReadOnly:
+    """Return the error for a file that cannot be written, with the reason."""
+    why = "; check the permissions of the file and its directory"
+    with suppress(OSError):
+        if (names := Path(path).stat().st_nlink) > 1:
+            why = f", because it has {names} names (hard links); copy it, or remove the other names"
+        elif os.name == "posix" and os.statvfs(path).f_flag & os.ST_RDONLY:
+            why = ", because its disk is read-only"
+    return StoreReadOnly(f"the store {path} cannot be written{why}")
 
 
 def _disk_is_full(path: str) -> bool:

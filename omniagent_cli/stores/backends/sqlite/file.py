@@ -6,11 +6,17 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar, cast
 
-from omniagent_cli.errors import NewerVersion, StoreUnreachable, UsageError
+from omniagent_cli.errors import (
+    NewerVersion,
+    StoreError,
+    StoreUnavailable,
+    StoreUnreachable,
+    UsageError,
+)
 from omniagent_cli.private_files import make_private_directory
 from omniagent_cli.stores.backends.sqlite.errors import translate_error
 from omniagent_cli.stores.backends.sqlite.file_header import (
@@ -19,13 +25,9 @@ from omniagent_cli.stores.backends.sqlite.file_header import (
     inspect,
     watched,
 )
+from omniagent_cli.stores.backends.sqlite.schema import ENCRYPTED_FLAG, Migration
 from omniagent_cli.stores.backends.sqlite.wal import check_recovered, read_leftover_wal
 from omniagent_cli.stores.disk_errors import write_error
-
-ENCRYPTED_FLAG = 1 << 16
-"""Flag in ``user_version`` of an encrypted store. Every write reads ``user_version`` anyway, and an omniagent without
-encryption refuses the store because of its newer version.
-"""
 
 WAIT_SECONDS = 15.0
 """Total wait for locks of other processes."""
@@ -33,81 +35,7 @@ WAIT_SECONDS = 15.0
 SLICE_SECONDS = 0.2
 """Duration of one wait inside SQLite, during which Python handles no signal."""
 
-_SCHEMA_1 = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE sessions (
-    key INTEGER PRIMARY KEY,
-    uid TEXT NOT NULL UNIQUE,
-    id TEXT NOT NULL UNIQUE,
-    created_at TEXT NOT NULL,
-    updated_at TEXT NOT NULL,
-    agent_id TEXT NOT NULL,
-    model TEXT NOT NULL,
-    ttl_seconds REAL,
-    expires_at TEXT,
-    message_count INTEGER NOT NULL,
-    next_position INTEGER NOT NULL,
-    revision INTEGER NOT NULL,
-    pinned INTEGER NOT NULL,
-    archived INTEGER NOT NULL,
-    hidden INTEGER NOT NULL,
-    preview BLOB NOT NULL,
-    payload BLOB NOT NULL
-) STRICT;
-CREATE INDEX sessions_updated ON sessions (hidden, archived, pinned, updated_at, id);
-CREATE INDEX sessions_created ON sessions (hidden, archived, pinned, created_at, id);
-CREATE TABLE messages (
-    key INTEGER PRIMARY KEY,
-    session INTEGER NOT NULL REFERENCES sessions (key) ON DELETE CASCADE,
-    position INTEGER NOT NULL,
-    id TEXT NOT NULL,
-    turn_id TEXT,
-    role TEXT NOT NULL,
-    created_at TEXT NOT NULL,
-    status TEXT,
-    indexed INTEGER NOT NULL,
-    payload BLOB NOT NULL
-) STRICT;
-CREATE UNIQUE INDEX messages_place ON messages (session, position);
-CREATE INDEX messages_unindexed ON messages (session, key) WHERE indexed = 0;
-CREATE TABLE records (
-    session INTEGER NOT NULL REFERENCES sessions (key) ON DELETE CASCADE,
-    kind TEXT NOT NULL,
-    key TEXT NOT NULL,
-    payload BLOB NOT NULL,
-    PRIMARY KEY (session, kind, key)
-) STRICT, WITHOUT ROWID;
-CREATE VIRTUAL TABLE words USING fts5(text, columnsize=0, tokenize='ascii');
-CREATE TRIGGER messages_removed AFTER DELETE ON messages WHEN old.indexed = 1 BEGIN
-    DELETE FROM words WHERE rowid = old.key;
-END;
-"""
-
-
-def _create(connection: sqlite3.Connection) -> None:
-    for statement in _statements(_SCHEMA_1):
-        connection.execute(statement)
-
-
-def _add_modified_at(connection: sqlite3.Connection) -> None:
-    connection.execute("ALTER TABLE sessions ADD COLUMN modified_at TEXT")
-
-
-def _statements(script: str) -> Iterator[str]:
-    pending = ""
-    for line in script.splitlines(keepends=True):
-        pending += line
-        if sqlite3.complete_statement(pending):
-            yield pending
-            pending = ""
-
-
 T = TypeVar("T")
-
-Migration = Callable[[sqlite3.Connection], None]
-
-MIGRATIONS: tuple[Migration, ...] = (_create, _add_modified_at)
-"""Step n migrates a store from version n to n + 1; released steps are never changed."""
 
 
 def retry_busy(attempt: Callable[[], T], path: str) -> T:
@@ -149,7 +77,12 @@ def connect(
             return _migrated_copy(*_connect_read_only(path), path, migrations)
         _create_private(path)
         left = read_leftover_wal(path) if wal else None
-        connection = _connect(path, "mode=rw")
+        try:
+            connection = _connect(path, "mode=rw")
+        except (StoreError, sqlite3.Error) as error:
+            if not wal or not _lacks_shared_memory(error):
+                raise
+            connection = _connect(path, "mode=rw", exclusive=True)
         try:
             if left is not None:
                 check_recovered(connection, path, left)
@@ -163,8 +96,35 @@ def connect(
 
 
 def writable(path: str) -> bool:
-    """Return True if the file and its directory, which SQLite needs too, can be written."""
-    return os.access(path, os.W_OK) and os.access(Path(path).parent, os.W_OK)
+    """Return True if the file and its directory, which SQLite needs too, can be written.
+
+    A file with several names cannot: SQLite would keep a WAL for each, and lose what is in the others.
+    """
+    return (
+        os.access(path, os.W_OK)
+        and os.access(Path(path).parent, os.W_OK)
+        and Path(path).stat().st_nlink == 1
+    )
+
+
+def _check_other_names(path: str) -> None:
+    """Check that the file is not in use under another name in its directory, because its WAL has that name.
+
+    Raises:
+        StoreUnavailable: it is.
+    """
+    own = Path(path).stat()
+    if own.st_nlink > 1:
+        for other in Path(path).parent.iterdir():
+            if (
+                str(other) != path
+                and other.lstat().st_ino == own.st_ino
+                and Path(f"{other}-wal").exists()
+            ):
+                raise StoreUnavailable(
+                    f"{path} is another name (hard link) of the store {other}, which is in use or was not closed;"
+                    " use that name"
+                )
 
 
 def _quote_uri(path: str) -> str:
@@ -172,7 +132,25 @@ def _quote_uri(path: str) -> str:
     return path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
 
 
-def _connect(path: str, options: str) -> sqlite3.Connection:
+def _lacks_shared_memory(error: Exception) -> bool:
+    """Return True if the ``-shm`` file, which all users of a WAL share, cannot be created, as on a full disk."""
+    cause = error if isinstance(error, sqlite3.Error) else error.__cause__
+    return getattr(cause, "sqlite_errorcode", None) in (
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR_SHMOPEN,
+        sqlite3.SQLITE_IOERR_SHMSIZE,
+        sqlite3.SQLITE_IOERR_SHMMAP,
+    )
+
+
+def _connect(path: str, options: str, *, exclusive: bool = False) -> WatchedConnection:
+    """Open a connection.
+
+    Args:
+        path: the file.
+        options: parameters of the URI.
+        exclusive: lock out all other processes, which needs no shared memory.
+    """
     connection = watched(
         path,
         lambda: sqlite3.connect(
@@ -186,6 +164,9 @@ def _connect(path: str, options: str) -> sqlite3.Connection:
         ),
     )
     try:
+        if exclusive:
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            connection.exclusive = True
         connection.execute("PRAGMA foreign_keys = ON")
         # it reads the schema, so it may be busy
         retry_busy(lambda: connection.execute("PRAGMA synchronous = FULL"), path)
@@ -201,12 +182,20 @@ def _read_only_options(path: str) -> str:
 
 
 def _connect_read_only(path: str) -> tuple[sqlite3.Connection, str | None]:
-    """Open a file without changing anything; in a read-only directory, a WAL is read from a private copy."""
+    """Open a file without changing anything.
+
+    A WAL is read from a private copy in a read-only directory, and on a disk too full for shared memory.
+    """
     if writable(path):
-        return _connect(path, _read_only_options(path)), None
+        try:
+            return _connect(path, _read_only_options(path)), None
+        except (StoreError, sqlite3.Error) as error:
+            if not _lacks_shared_memory(error):
+                raise
+    _check_other_names(path)
     wal = Path(path + "-wal")
     if not wal.exists() or wal.stat().st_size == 0:
-        return _connect(path, _read_only_options(path)), None
+        return _connect(path, "mode=ro&immutable=1"), None
     import shutil
     import tempfile  # loads random and hashlib
 

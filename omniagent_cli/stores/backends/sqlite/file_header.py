@@ -35,9 +35,15 @@ _inherited: set[File] = set()
 
 
 class WatchedConnection(sqlite3.Connection):
-    """A counted connection, so that `inspect` knows which files are open; created by `watched`."""
+    """A counted connection, so that `inspect` knows which files are open; created by `watched`.
+
+    Attributes:
+        file: the file, until it is closed.
+        exclusive: it locks out all other processes, so it must be closed after each transaction.
+    """
 
     file: File | None = None
+    exclusive = False
 
     def close(self) -> None:
         """Close it, and the descriptor that reads the header of its file."""

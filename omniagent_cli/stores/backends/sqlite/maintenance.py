@@ -11,7 +11,7 @@ from omniagent_cli.json_format import format_time
 from omniagent_cli.models import new_uid
 from omniagent_cli.stores.backend import Problem
 from omniagent_cli.stores.backends.sqlite.deferred_index import text_of
-from omniagent_cli.stores.backends.sqlite.file import Migration
+from omniagent_cli.stores.backends.sqlite.schema import Migration
 from omniagent_cli.text.tokenize import words
 
 _ADOPT = (

@@ -6,6 +6,7 @@ import contextlib
 import os
 import sqlite3
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -26,10 +27,8 @@ from omniagent_cli.stores.backends.sqlite.deferred_index import (
     has_many_unindexed,
     is_deferred,
 )
-from omniagent_cli.stores.backends.sqlite.errors import translate_error
+from omniagent_cli.stores.backends.sqlite.errors import read_only_error, translate_error
 from omniagent_cli.stores.backends.sqlite.file import (
-    ENCRYPTED_FLAG,
-    MIGRATIONS,
     back_up,
     check_version,
     connect,
@@ -44,6 +43,7 @@ from omniagent_cli.stores.backends.sqlite.file_header import (
     inspect,
     leave_to_parent,
 )
+from omniagent_cli.stores.backends.sqlite.schema import ENCRYPTED_FLAG, MIGRATIONS
 from omniagent_cli.stores.backends.sqlite.unit import KeyRun, KeyTakenError, SqliteUnit
 from omniagent_cli.stores.backends.sqlite.wal import DAMAGED
 from omniagent_cli.stores.store import SessionStore
@@ -76,6 +76,7 @@ class SqliteStore(SessionStore):
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._copy: str | None = None
+        self._finalizer: weakref.finalize[Any, SqliteStore] | None = None
         self._to_tidy = False  # our connection creates side files and has to remove them
         self._identity: tuple[int, int] | None = None
         self._still: tuple[tuple[int, int, int], ...] | None = None
@@ -104,7 +105,9 @@ class SqliteStore(SessionStore):
         self._lock = threading.RLock()
         if isinstance(self._connection, WatchedConnection):
             leave_to_parent(self._connection)
-        self._connection = None
+        if self._finalizer is not None:
+            self._finalizer.detach()
+        self._connection = self._finalizer = None
 
     @property
     def url(self) -> str:
@@ -118,6 +121,8 @@ class SqliteStore(SessionStore):
                 return self._attempt(connection, work, write=write, durable=durable, careful=False)
             except KeyTakenError:
                 return self._attempt(connection, work, write=write, durable=durable, careful=True)
+            finally:
+                self._release()
 
     def _attempt(
         self,
@@ -178,31 +183,36 @@ class SqliteStore(SessionStore):
             self._connect(write=write)
         connection = cast("sqlite3.Connection", self._connection)
         if write and self._copy is not None:
-            raise StoreReadOnly(
-                f"the store {self.path} cannot be written; check the permissions of the file and its directory"
-            )
+            raise read_only_error(self.path)
         return connection
 
     def _connect(self, *, write: bool) -> None:
         if not write and not inspect(self.path)[0]:
             # Reading creates nothing: a missing or empty file reads as an empty store.
-            self._connection = sqlite3.connect(
-                ":memory:", isolation_level=None, check_same_thread=False
-            )
+            empty = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+            self._keep(empty, None)
             for step in self.migrations:
-                step(self._connection)
+                step(empty)
             self._identity = None
             return
         self._to_tidy = self._read_only and not Path(f"{self.path}-wal").exists()
-        self._connection, self._copy = connect(
-            self.path, read_only=self._read_only, migrations=self.migrations
-        )
-        check_version(stored_version(self._connection, self.path), self.path, self.migrations)
+        connection, copy = connect(self.path, read_only=self._read_only, migrations=self.migrations)
+        self._keep(connection, copy)
+        check_version(stored_version(connection, self.path), self.path, self.migrations)
         self._durable = True
         status = os.stat(self.path)  # noqa: PTH116  # this runs at every start
         self._identity = (status.st_dev, status.st_ino)
         copied = self._copy is not None or not writable(self.path)
         self._still = signature(self.path) if copied else None
+
+    def _keep(self, connection: sqlite3.Connection, copy: str | None) -> None:
+        """Keep a connection until `_disconnect`, or until this object is dropped.
+
+        Without the finalizer it would outlive this object, because it is in a cycle with its cache of statements.
+        """
+        self._connection, self._copy = connection, copy
+        self._finalizer = weakref.finalize(self, _dispose, connection, copy)
+        self._finalizer.atexit = copy is not None
 
     def _check_identity(self) -> None:
         """Detect that the file was removed or replaced, before writing to a deleted file."""
@@ -222,18 +232,18 @@ class SqliteStore(SessionStore):
                 f"the store {self.path} was moved, deleted or replaced while it was open; try again to use the current file"
             )
 
+    def _release(self) -> None:
+        """Close a connection that locks out other processes."""
+        if isinstance(self._connection, WatchedConnection) and self._connection.exclusive:
+            self._disconnect()
+
     def _disconnect(self) -> None:
-        if self._connection is not None:
-            with contextlib.suppress(sqlite3.Error):
-                self._connection.close()
+        if self._finalizer is not None:
+            self._finalizer()
             if self._to_tidy:
                 remove_side_files(self.path)
-        self._connection, self._to_tidy = None, False
-        if self._copy is not None:
-            import shutil
-
-            shutil.rmtree(self._copy, ignore_errors=True)
-            self._copy = None
+        self._connection = self._copy = self._finalizer = None
+        self._to_tidy = False
 
     def _close(self) -> None:
         with self._lock:
@@ -290,6 +300,8 @@ class SqliteStore(SessionStore):
                         break
             except sqlite3.Error as error:
                 raise translate_error(error, self.path) from error
+            finally:
+                self._release()
         if busy:
             raise StoreLocked(
                 f"removed content is still in {self.path}-wal, because another process reads it;"
@@ -348,7 +360,18 @@ class SqliteStore(SessionStore):
             facts["schema_version"] = version & (ENCRYPTED_FLAG - 1)
             facts["messages"] = connection.execute("SELECT count(*) FROM messages").fetchone()[0]
             facts["sqlite_version"] = sqlite3.sqlite_version
+            self._release()
         for name, suffix in (("bytes", ""), ("wal_bytes", "-wal")):
             side = Path(self.path + suffix)
             facts[name] = side.stat().st_size if side.exists() else 0
         return facts
+
+
+def _dispose(connection: sqlite3.Connection, copy: str | None) -> None:
+    """Close a connection, and remove the private copy that it reads."""
+    with contextlib.suppress(sqlite3.Error):
+        connection.close()
+    if copy is not None:
+        import shutil
+
+        shutil.rmtree(copy, ignore_errors=True)

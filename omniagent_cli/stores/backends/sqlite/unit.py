@@ -20,7 +20,6 @@ from omniagent_cli.stores.backend import (
     Transaction,
     header_values,
 )
-from omniagent_cli.stores.backends.sqlite.file import ENCRYPTED_FLAG
 from omniagent_cli.stores.backends.sqlite.rows import (
     BUMP,
     COUNTED,
@@ -31,6 +30,7 @@ from omniagent_cli.stores.backends.sqlite.rows import (
     read_header,
     span_condition,
 )
+from omniagent_cli.stores.backends.sqlite.schema import ENCRYPTED_FLAG
 
 _SMALL_SESSION = 2000
 """Number of messages up to which reading a session is faster than filtering the index of all sessions."""
