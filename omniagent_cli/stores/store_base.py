@@ -104,6 +104,13 @@ class StoreBase(ForkAware, ABC):
     def prepare_search(self) -> None:  # most backends index every message with its commit
         """Bring the search index up to date, if that is worthwhile; called outside of any unit of work."""
 
+    def check_can_wipe(self) -> None:  # most backends always can
+        """Check that removed content can be made unreadable, before anything is removed.
+
+        Raises:
+            StoreUnavailable: it cannot; nothing was changed.
+        """
+
     def wipe(self) -> None:
         """Make all replaced and removed content unreadable, in side files too, after the store was encrypted.
 

@@ -161,24 +161,27 @@ class UnitOfWork(RowCodec):
             )
         self.tx.remove(holder.uid)
 
-    def open_for_writing(self, session_id: str, uid: str | None = None) -> WriteTarget:
+    def open_for_writing(
+        self, session_id: str, uid: str | None = None, *, payload: bool = False
+    ) -> WriteTarget:
         """Return the session to write to: the existing one, a new one, or a recovered one.
 
         Args:
             session_id: its visible id.
             uid: the session a running turn belongs to; it is followed when renamed, and replaced by a new session
                 "recovered from ..." when deleted or expired.
+            payload: read the header with its payload.
         """
         # The header is read before the time, because a server returns both in one round trip.
         if uid is not None:
-            header = self.tx.find_uid(uid, payload=False)
+            header = self.tx.find_uid(uid, payload=payload)
             now = self.now()
             if header is not None and not header.hidden and not header.is_expired(now):
                 return WriteTarget(header)
             header = self._recovered(session_id, now)
             self.emit("session_created", header.id)
             return WriteTarget(header, created=True, recovered=True)
-        header = self.tx.find(session_id, payload=False)
+        header = self.tx.find(session_id, payload=payload)
         now = self.now()
         if header is not None and not header.is_expired(now):
             return WriteTarget(header)

@@ -79,6 +79,7 @@ def encrypt(store: StoreBase, key: Key, progress: Progress | None = None) -> Rek
                     " `omniagent store rekey`"
                 )
 
+    store.check_can_wipe()
     store.transact(begin, write=True)
     store.use_codec(codec)
     return _Recoding(store, codec, progress, keep_unreadable=False).run()
@@ -114,6 +115,7 @@ def rekey(store: StoreBase, new_key: Key, progress: Progress | None = None) -> R
         }
         _write_manifest(tx, facts | changing, new)
 
+    store.check_can_wipe()
     store.transact(begin, write=True)
     store.use_codec(new)
     return _Recoding(store, new, progress, keep_unreadable=True).run()

@@ -155,9 +155,7 @@ class HeaderOperations(StoreBase):
 
         def work(unit: UnitOfWork) -> T:
             if create:
-                header = unit.open_for_writing(check_session_id(session_id)).header
-                if header.payload is None:
-                    header = unit.tx.find_uid(header.uid) or header
+                header = unit.open_for_writing(check_session_id(session_id), payload=True).header
             else:
                 header = unit.find(session_id)
             data = unit.data(header)

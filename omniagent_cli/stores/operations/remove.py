@@ -102,6 +102,9 @@ class RemoveOperations(StoreBase):
         return self._remove(work, purge=purge)
 
     def _remove(self, work: Callable[[UnitOfWork], T], *, purge: bool) -> T:
+        if purge:
+            self._check_open()
+            self.check_can_wipe()
         result = self.write_unit(work)
         if purge:
             self._scrub()
@@ -119,6 +122,8 @@ class RemoveOperations(StoreBase):
                     unit.emit("session_expired", header.id)
             return len(expired), len(unit.events)
 
+        self._check_open()
+        self.check_can_wipe()
         visible, removed, count = 0, 0, CHUNK
         while count == CHUNK:
             count, seen = self.write_unit(work)

@@ -90,6 +90,8 @@ class TrashOperations(StoreBase):
                 unit.tx.remove(uid)
             return len(uids)
 
+        self._check_open()
+        self.check_can_wipe()
         count = self.write_unit(work)
         self._scrub()
         return count

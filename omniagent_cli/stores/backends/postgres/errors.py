@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import psycopg
-from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
 from omniagent_cli.errors import (
     InvalidRecord,
@@ -15,7 +16,12 @@ from omniagent_cli.errors import (
     StoreUnavailable,
     StoreUnreachable,
 )
+from omniagent_cli.stores.backends.postgres.connection import SilentServerError
+from omniagent_cli.stores.backends.postgres.pool import PoolExhaustedError
 from omniagent_cli.text.sanitize import first_line
+
+if TYPE_CHECKING:
+    from omniagent_cli.stores.backends.postgres.location import StoreAddress
 
 
 class AgainError(Exception):
@@ -28,6 +34,14 @@ class AloneError(Exception):
 
 class LostError(Exception):
     """The connection was lost before anything was committed."""
+
+
+class OutdatedError(Exception):
+    """The tables do not exist or have an older version: create or migrate them, and run the unit of work again."""
+
+
+class UnpreparedError(Exception):
+    """A pooler changed sessions between transactions: run the unit of work again without prepared statements."""
 
 
 # SQLSTATE -> error class and message, https://www.postgresql.org/docs/current/errcodes-appendix.html
@@ -52,30 +66,55 @@ _KINDS: dict[str, tuple[type[OmniAgentError], str]] = {
     "58": (StoreUnreachable, "has a disk error; see the server's log"),
     "XX": (StoreCorrupt, "reports damaged data; see the server's log and restore a backup"),
 }  # fmt: skip
+MISSING_PRIVILEGE = "42501"
+"""SQLSTATE of a missing privilege."""
+
 _AGAIN = frozenset({"40001", "40P01"})
 _TAKEN = frozenset({"sessions_id", "sessions_uid"})
 
-# A failed connection attempt has no SQLSTATE, only the server's message.
+# A failed connection attempt has no SQLSTATE, only the message of the server or of libpq.
 _WORDS = (
     ("password authentication failed", "28"),
     ("no password supplied", "28"),
     ("authentication failed", "28"),
-    ("no pg_hba.conf entry", "28"),
     ("is not permitted to log in", "28"),
     ("too many clients", "53300"),
     ("too many connections", "53300"),
     ("remaining connection slots", "53300"),
+    ("no more connections allowed", "53300"),
     ("starting up", "57P03"),
     ("shutting down", "57P03"),
 )
+_REJECTED = "rejects connections of this user, database, address or encryption; allow them in its pg_hba.conf"
+_CONNECTING = (
+    ("pg_hba.conf", f"the server of {{place}} {_REJECTED}"),
+    ("definition of service", "unknown service in the URL or PGSERVICE; correct it or add it to pg_service.conf"),
+    ("service file", "cannot read the service file of {place}; correct PGSERVICEFILE"),
+    ("root certificate file", "cannot check the TLS certificate of {place}; set sslrootcert to the file of its CA"),
+    ("certificate verify failed", "the TLS certificate of {place} is not trusted; set sslrootcert to the file of its CA"),
+    ("does not match host name", "the TLS certificate of {place} is for another host; use the host name it has"),
+    ("server does not support SSL", "the server of {place} has no TLS; enable it there, or choose another sslmode"),
+    ("certificate file", "cannot use the TLS client certificate for {place}; correct sslcert and sslkey"),
+    ("private key file", "cannot use the TLS client key for {place}; correct sslkey and its permissions"),
+    ("SSL error", "TLS with the server of {place} failed; check sslmode and its certificates"),
+    ("session is read-only", "no server of {place} accepts writes; wait for the primary or correct target_session_attrs"),
+    ("permission denied for database", "the user of {place} may not connect to the database; grant CONNECT on it"),
+    ("statement pooling", "the pooler at {place} has pool_mode=statement, which has no transactions; set pool_mode=transaction"),
+    ("transaction blocks not allowed", "the pooler at {place} has pool_mode=statement, which has no transactions; set pool_mode=transaction"),
+)  # fmt: skip
+"""Causes of failed connections, in the words of libpq, the server or PgBouncer, and the message for each."""
+
+_UNPREPARED = frozenset({"26000", "42P05"})
+_OUTDATED = frozenset({"42P01", "3F000", "42703"})
 
 
-def is_lost(error: psycopg.Error, connection: psycopg.Connection) -> bool:
+def is_lost(error: psycopg.Error) -> bool:
     """Return True if an error ended the connection."""
     state = error.sqlstate or ""
     if isinstance(error, psycopg.OperationalError) and not state:
         return not isinstance(error, psycopg.errors.PipelineAborted)  # an error of the driver
-    return connection.closed or state.startswith("08") or state in ("57P01", "57P02", "57P03")
+    severity = error.diag.severity_nonlocalized or error.diag.severity
+    return severity in ("FATAL", "PANIC") or state.startswith("08")
 
 
 def is_passing(error: psycopg.Error) -> bool:
@@ -85,25 +124,50 @@ def is_passing(error: psycopg.Error) -> bool:
     return error.sqlstate in _AGAIN
 
 
-def translate_error(error: psycopg.Error, place: str, *, write: bool = True) -> OmniAgentError:
+def is_unprepared(error: psycopg.Error) -> bool:
+    """Return True if a prepared statement does not exist in the session, or another one has its name."""
+    return error.sqlstate in _UNPREPARED
+
+
+def is_outdated(error: psycopg.Error) -> bool:
+    """Return True if a table, column or schema does not exist."""
+    return error.sqlstate in _OUTDATED
+
+
+def translate_error(
+    error: psycopg.Error, address: StoreAddress, *, write: bool = True
+) -> OmniAgentError:
     """Return the error for a driver error."""
-    if isinstance(error, PoolTimeout | TooManyRequests):
+    place = address.url
+    words = address.mask(_words(error))
+    if isinstance(error, PoolExhaustedError):
         return StoreLocked(
             f"every connection of this process to {place} is in use; use fewer threads or a larger pool_size"
         )
-    if isinstance(error, PoolClosed):
-        return StoreUnreachable(f"the connection to {place} was closed; try again")
-    words = _words(error)
+    if isinstance(error, SilentServerError):
+        return StoreUnreachable(
+            f"the server of {place} does not answer ({words}); check it, or raise answer_timeout in the URL"
+        )
     if error.sqlstate is None and isinstance(error, psycopg.DataError):
         return InvalidRecord(f"PostgreSQL cannot store this: {words}")
     state = error.sqlstate or _state_of(words)
-    if state == "42501":
+    if state == MISSING_PRIVILEGE:
         kind = StoreReadOnly if write else StoreUnreachable
-        return kind(f"the user of {place} lacks a privilege ({words}); grant it on the schema")
+        return kind(
+            f"the user of {place} lacks a privilege ({words}); do it as the owner of the tables"
+        )
     if state == "23505":
         return StoreCorrupt(
             f"the store {place} already has messages at the next position; run: omniagent store check --repair"
         )
+    return _translate_state(error, state, words, place)
+
+
+def _translate_state(error: psycopg.Error, state: str, words: str, place: str) -> OmniAgentError:
+    cause = next((message for text, message in _CONNECTING if text in words), None)
+    if cause is not None and state[:2] in ("", "08"):
+        what, _, do = cause.format(place=place).partition("; ")
+        return StoreUnreachable(f"{what} ({words}); {do}")
     found = _SAID.get(state) or _KINDS.get(state[:2])
     if found is not None:
         return found[0](f"the server of {place} {found[1]} ({words})")

@@ -11,10 +11,26 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from omniagent_cli.errors import ConfigError
+from omniagent_cli.masking import MASK
+from omniagent_cli.stores.backends.postgres.connection import DEFAULT_PREPARE, Limits
 
 DEFAULT_SCHEMA = "omniagent"
 
+OWN_PARAMETERS = frozenset(
+    {
+        "schema",
+        "answer_timeout",
+        "statement_timeout",
+        "lock_timeout",
+        "pool_size",
+        "prepare_threshold",
+        "pgbouncer",
+    }
+)
+"""Parameters of the URL that libpq does not know; ``pgbouncer=true`` is what hosted poolers put into theirs."""
+
 _SECRETS = frozenset({"password", "sslpassword", "oauth_client_secret", "scram_client_key"})
+_SHORTEST_SECRET = 4
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}")
 
 # A vanished server is detected after a minute, not after the hours that TCP takes.
@@ -36,11 +52,13 @@ class StoreAddress:
         parameters: parameters for libpq.
         schema: name of the schema, safe in double quotes.
         server: URL of the database, without secrets.
+        limits: timeouts, size of the pool, and prepared statements, as the URL has them.
     """
 
     parameters: Mapping[str, str]
     schema: str
     server: str
+    limits: Limits
 
     @property
     def url(self) -> str:
@@ -49,22 +67,35 @@ class StoreAddress:
             return self.server
         return f"{self.server}{'&' if '?' in self.server else '?'}schema={self.schema}"
 
+    def mask(self, text: str) -> str:
+        """Return a text of the driver or server without the secrets of the URL."""
+        for key in _SECRETS & self.parameters.keys():
+            secret = self.parameters[key]
+            if len(secret) >= _SHORTEST_SECRET:  # a shorter one would mask parts of words
+                text = text.replace(secret, MASK)
+        return text
+
 
 def parse_address(
-    url: str, parts: Mapping[str, str | int | None], schema: str | None, connect_timeout: float
+    url: str,
+    parts: Mapping[str, str | int | None],
+    options: Mapping[str, str | float | None],
+    connect_timeout: float = 10.0,
 ) -> StoreAddress:
     """Parse a URL, the parts that override it, and the name of the schema.
 
     Args:
-        url: ``postgresql://user:password@host:port/database?sslmode=...&schema=...``; any parameter of libpq.
+        url: ``postgresql://user:password@host:port/database?sslmode=...&schema=...``; any parameter of libpq,
+            and `OWN_PARAMETERS`. ``postgresql:`` alone takes everything from libpq's environment variables.
         parts: libpq parameters that override the URL's; None means missing.
-        schema: overrides the URL's ``schema``.
+        options: override `OWN_PARAMETERS` of the URL; None means missing.
         connect_timeout: seconds, if the URL has none.
 
     Raises:
-        ConfigError: the URL or the name of the schema is invalid.
+        ConfigError: the URL, one of its parameters or the name of the schema is invalid.
     """
-    bare, named = _without_schema(url)
+    bare, own = _split_parameters(url)
+    own |= {key: str(value) for key, value in options.items() if value is not None}
     try:
         parameters = {key: str(value) for key, value in conninfo_to_dict(bare).items()}
     except psycopg.ProgrammingError as error:
@@ -72,28 +103,57 @@ def parse_address(
             f"{_safe(url)} is not a PostgreSQL URL{_reason(error, url)}; write it like"
             " postgresql://user@host:5432/database"
         ) from None  # the driver's message may contain a part of the password
-    own = {key: str(value) for key, value in parts.items() if value is not None}
-    given = {**parameters, **own}
-    wanted = schema or named or DEFAULT_SCHEMA
+    if not set(parameters.get("port", "")) <= set("0123456789,"):
+        raise ConfigError(
+            "the PostgreSQL URL has a port that is not a number; percent-encode special characters of"
+            " a password: / is %2F, @ is %40"
+        )
+    given = parameters | {key: str(value) for key, value in parts.items() if value is not None}
+    wanted = own.get("schema") or DEFAULT_SCHEMA
     if not _NAME.fullmatch(wanted) or wanted.lower().startswith("pg_"):
         raise ConfigError(
             f"{wanted!r} cannot be the schema of a store; use at most 63 letters, digits, - and _, not pg_ at the start"
         )
     timeout = {"connect_timeout": str(max(2, round(connect_timeout)))}
     return StoreAddress(
-        {**_DEFAULTS, **timeout, **given, "client_encoding": "UTF8"}, wanted, _shown(given)
+        {**_DEFAULTS, **timeout, **given, "client_encoding": "UTF8"},
+        wanted,
+        _shown(given),
+        _limits(own),
     )
 
 
-def _without_schema(url: str) -> tuple[str, str | None]:
-    """Remove the parameter ``schema`` from a URL, because libpq rejects it."""
-    head, mark, query = url.partition("?")
-    if not mark:
-        return url, None
-    pairs = query.split("&")
-    named = [unquote(p.partition("=")[2]) for p in pairs if p.partition("=")[0] == "schema"]
-    kept = [pair for pair in pairs if pair.partition("=")[0] != "schema"]
-    return f"{head}?{'&'.join(kept)}" if kept else head, named[-1] if named else None
+def _split_parameters(url: str) -> tuple[str, dict[str, str]]:
+    """Return the URL without `OWN_PARAMETERS`, which libpq rejects, and their values."""
+    head, _, query = url.partition("?")
+    if not head.partition(":")[2].startswith("//"):
+        head = f"{head}//"
+    pairs = [pair.partition("=") for pair in query.split("&") if pair]
+    own = {key: unquote(value) for key, _, value in pairs if key in OWN_PARAMETERS}
+    kept = "&".join("".join(pair) for pair in pairs if pair[0] not in OWN_PARAMETERS)
+    return f"{head}?{kept}" if kept else head, own
+
+
+def _limits(own: Mapping[str, str]) -> Limits:
+    known = Limits()
+    threshold = round(_number(own, "prepare_threshold", DEFAULT_PREPARE))
+    return Limits(
+        answer=_number(own, "answer_timeout", known.answer),
+        statement=_number(own, "statement_timeout", known.statement),
+        lock=_number(own, "lock_timeout", known.lock),
+        connections=max(1, round(_number(own, "pool_size", known.connections))),
+        prepare=None if own.get("pgbouncer") == "true" else threshold or None,
+    )
+
+
+def _number(own: Mapping[str, str], key: str, default: float) -> float:
+    try:
+        number = 0.0 if own.get(key) == "none" else float(own.get(key, default))
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        raise ConfigError(f"invalid {key} {own[key]!r} of a PostgreSQL store: must be 0 or more")
+    return number
 
 
 def _shown(parameters: Mapping[str, str]) -> str:

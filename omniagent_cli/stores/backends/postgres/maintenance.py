@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from omniagent_cli.errors import StoreLocked
+from omniagent_cli.errors import StoreLocked, StoreReadOnly
 from omniagent_cli.json_format import format_time, load
 from omniagent_cli.models import content_text, new_uid
 from omniagent_cli.stores.backend import Problem
+from omniagent_cli.stores.backends.postgres.errors import translate_error
 from omniagent_cli.stores.backends.postgres.full_text import index_words
 from omniagent_cli.stores.backends.postgres.schema import TABLES, indexes, qualified, transaction
 from omniagent_cli.stores.backends.postgres.unit import PostgresUnit
+
+if TYPE_CHECKING:
+    from omniagent_cli.stores.backends.postgres.connection import StoreConnection
+    from omniagent_cli.stores.backends.postgres.location import StoreAddress
 
 _FULL = "sessions", "messages", "records"
 
@@ -24,49 +30,79 @@ _PAUSES_SECONDS = (0.0, 0.2, 1.0, 3.0)
 """Pauses before each attempt to rewrite a table, because the server's autovacuum may be reading it."""
 
 
-def vacuum(connection: psycopg.Connection, schema: str) -> None:
-    """Make the space of removed rows reusable, outside of any transaction."""
-    connection.execute(
-        qualified(f"VACUUM (ANALYZE) {', '.join(f'${table}' for table in _FULL)}", schema)
-    )
+def vacuum(connection: StoreConnection, schema: str, place: str) -> None:
+    """Make the space of removed rows reusable, outside of any transaction.
+
+    Raises:
+        StoreReadOnly: the user may not vacuum the tables.
+    """
+    with _warnings(connection) as skipped:
+        connection.execute(
+            qualified(f"VACUUM (ANALYZE) {', '.join(f'${table}' for table in _FULL)}", schema)
+        )
+    if skipped:
+        raise StoreReadOnly(
+            f"the tables of {place} were not compacted ({skipped[0]}); run it as their owner"
+        )
 
 
-def rewrite(connection: psycopg.Connection, schema: str, place: str) -> None:
+def rewrite(connection: StoreConnection, schema: str, place: StoreAddress) -> None:
     """Rewrite the tables that contain text, without removed rows.
 
     Raises:
-        StoreLocked: an older transaction still sees some of them.
+        StoreUnavailable: some removed content is still in the files; the subclass and the message say why.
     """
-    kept: list[str] = []
+    waiting = list(_FULL)
+    # A pooler's session keeps no lock_timeout, so a table in use is skipped there instead of waited for.
+    options = "FULL, VERBOSE, SKIP_LOCKED" if connection.pooled else "FULL, VERBOSE"
+    why = "an older transaction on the server may read it"
+    try:
+        for pause in _PAUSES_SECONDS:
+            time.sleep(pause)
+            for table in tuple(waiting):
+                with _warnings(connection) as kept:
+                    connection.execute(qualified(f"VACUUM ({options}) ${table}", schema))
+                if not kept:
+                    waiting.remove(table)
+                elif not kept[0].isdigit():
+                    why = kept[0]
+            if not waiting:
+                return
+    except psycopg.Error as error:
+        cause = translate_error(error, place)
+        raise type(cause)(_left_behind(waiting, schema, place, str(cause))) from error
+    raise StoreLocked(_left_behind(waiting, schema, place, why))
+
+
+def _left_behind(tables: Sequence[str], schema: str, place: StoreAddress, why: str) -> str:
+    names = ", ".join(f'"{schema}".{table}' for table in tables)
+    return (
+        f"the content was removed, but it is still in the files of {place.url}: {why}."
+        f" When that is over, run as the owner in psql: VACUUM FULL {names}"
+    )
+
+
+@contextmanager
+def _warnings(connection: StoreConnection) -> Iterator[list[str]]:
+    """Collect the warnings of VACUUM, and the numbers of removed rows that it could not remove."""
+    heard: list[str] = []
 
     def hear(notice: psycopg.errors.Diagnostic) -> None:
         # "5 dead row versions cannot be removed yet.", in the server's language
         number = re.match(r"\d+", notice.message_detail or "")
-        if number and int(number.group()):
-            kept.append(number.group())
-
-    def rewritten(table: str) -> bool:
-        kept.clear()
-        connection.execute(qualified(f"VACUUM (FULL, VERBOSE) ${table}", schema))
-        return not kept
+        if notice.severity_nonlocalized == "WARNING":
+            heard.append(notice.message_primary or "skipped")
+        elif number and int(number.group()):
+            heard.append(number.group())
 
     connection.add_notice_handler(hear)
     try:
-        waiting = list(_FULL)
-        for pause in _PAUSES_SECONDS:
-            time.sleep(pause)
-            waiting = [table for table in waiting if not rewritten(table)]
-            if not waiting:
-                return
+        yield heard
     finally:
         connection.remove_notice_handler(hear)
-    raise StoreLocked(
-        f"removed content is still in the files of {place}, because an older transaction on the server may read"
-        f' it; when that is over, run in psql: VACUUM FULL "{schema}".messages, "{schema}".sessions, "{schema}".records'
-    )
 
 
-def copy_tables(connection: psycopg.Connection, schema: str, target: str) -> None:
+def copy_tables(connection: StoreConnection, schema: str, target: str) -> None:
     """Copy every table, as of one moment, to a new schema."""
     with transaction(connection):
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
@@ -108,6 +144,7 @@ class PostgresCheck:
 
     def problems(self, *, encrypted: bool) -> list[Problem]:
         """Return the problems, repaired if requested."""
+        self._unit.lift_limits()
         self._check_indexes()
         self._check_owners()
         if not encrypted:

@@ -14,6 +14,8 @@ from omniagent_cli.errors import NewerVersion, NotOurStore, StoreUnreachable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from omniagent_cli.stores.backends.postgres.connection import StoreConnection
+
 OLDEST_SERVER = 120000
 """PostgreSQL 12, as a `PQserverVersion`."""
 
@@ -86,7 +88,8 @@ def qualified(query: str, schema: str) -> bytes:
 
 
 def _create(connection: psycopg.Connection, schema: str) -> None:
-    connection.execute(qualified(_SCHEMA_1, schema))
+    for statement in _SCHEMA_1.strip().removesuffix(";").split(";\n"):
+        connection.execute(qualified(statement, schema))
 
 
 def _add_modified_at(connection: psycopg.Connection, schema: str) -> None:
@@ -148,12 +151,14 @@ def check_version(version: int, place: str, migrations: Sequence[Migration]) -> 
 
 
 def migrate(
-    connection: psycopg.Connection, schema: str, place: str, migrations: Sequence[Migration]
+    connection: StoreConnection, schema: str, place: str, migrations: Sequence[Migration]
 ) -> None:
     """Create the tables, or migrate them, one process at a time and all or nothing."""
     _check_server(connection, place)
+    connection.patient = True
     with transaction(connection):
         connection.execute("SET LOCAL statement_timeout = 0")
+        connection.execute(f"SET LOCAL lock_timeout = {connection.limits.lock * 1000:.0f}".encode())
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_lock_of(schema),))
         version = find_version(connection, schema, place)
         check_version(version, place, migrations)
@@ -174,16 +179,16 @@ def migrate(
 
 
 @contextmanager
-def transaction(connection: psycopg.Connection) -> Iterator[None]:
-    """Run statements in one READ COMMITTED transaction, which sees concurrent commits."""
-    connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if not connection.closed:
-            connection.execute("ROLLBACK")
-        raise
+def transaction(connection: StoreConnection) -> Iterator[None]:
+    """Run statements in one READ COMMITTED transaction, which sees concurrent commits.
+
+    In a pipeline even a pooler with ``pool_mode=statement`` runs them in one session. The lease of the connection rolls
+    back what fails.
+    """
+    connection.begin_pipeline()
+    connection.execute(b"BEGIN ISOLATION LEVEL READ COMMITTED")
+    yield
+    connection.commit_changes()
 
 
 def _check_server(connection: psycopg.Connection, place: str) -> None:

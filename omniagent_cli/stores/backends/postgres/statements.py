@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from omniagent_cli.stores.backend import HEADER_COLUMNS, ListQuery, RowRange
+from omniagent_cli.stores.backends.postgres.connection import Limits
 
 COUNTED = ", ".join(HEADER_COLUMNS[:-1])
 HEADER = ", ".join(HEADER_COLUMNS)
@@ -32,6 +34,39 @@ BUMP = (
     " next_position = %s, revision = %s, preview = %b WHERE uid = %s"
 )
 SPAN = f"session = {KEY} AND position >= %s AND position <= %s"
+
+
+@lru_cache(maxsize=16)
+def first_query(limits: Limits, *, write: bool, durable: bool) -> str:
+    """Return the first query of a transaction: facts about the store, and the settings of this transaction only.
+
+    A session may be shared with other programs, by a pooler, so nothing outlives the transaction. Columns: time (UTC),
+    version of the tables, encryption manifest, process of the session, transaction id of a writer.
+    """
+    settings = {"statement_timeout": f"{limits.statement * 1000:.0f}", "jit": "off"}
+    identifier = "NULL::bigint"
+    if write:
+        settings["lock_timeout"] = f"{limits.lock * 1000:.0f}"
+        identifier = "CASE WHEN pg_is_in_recovery() THEN NULL ELSE txid_current() END"
+        if not durable:
+            settings["synchronous_commit"] = "off"
+    columns = [f"set_config('{name}', '{value}', true)" for name, value in settings.items()]
+    if write and durable:
+        columns.append(
+            "CASE WHEN current_setting('synchronous_commit') = 'off'"
+            " THEN set_config('synchronous_commit', 'on', true) END"
+        )
+    return (
+        "SELECT now() AT TIME ZONE 'UTC', max(version), (SELECT value FROM $meta WHERE key = 'encryption'),"  # noqa: S608  # numbers
+        f" pg_backend_pid(), {identifier}, {', '.join(columns)} FROM $omniagent_store"
+    )
+
+
+COMMITTED = (
+    "SELECT txid_status(%s), %s::text IS NULL OR EXISTS"  # noqa: S608  # constants
+    f" (SELECT FROM $messages WHERE session = {KEY} AND position = %s AND id = %s)"
+)
+"""State of a transaction, and whether its last message is stored: a failover can give its id to another transaction."""
 
 
 def span_values(uid: str, span: RowRange) -> tuple[str, int, int]:

@@ -3,72 +3,48 @@
 from __future__ import annotations
 
 import os
-import random
-import time
 from collections.abc import Callable
 from shlex import quote
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from omniagent_cli.durations import Clock, utc_now
-from omniagent_cli.errors import (
-    OmniAgentError,
-    StoreLocked,
-    StoreReadOnly,
-    StoreUnreachable,
-    UnsupportedOperation,
-)
+from omniagent_cli.durations import Clock
+from omniagent_cli.errors import StoreReadOnly, UnsupportedOperation
 from omniagent_cli.stores.backend import Transaction
-from omniagent_cli.stores.backends.memory import MemoryStore
-from omniagent_cli.stores.backends.postgres.errors import (
-    AgainError,
-    AloneError,
-    LostError,
-    is_lost,
-    is_passing,
-    translate_error,
-)
+from omniagent_cli.stores.backends.postgres.connection import DEFAULT_PREPARE, StoreConnection
+from omniagent_cli.stores.backends.postgres.errors import translate_error
 from omniagent_cli.stores.backends.postgres.full_text import index_words
 from omniagent_cli.stores.backends.postgres.location import parse_address
-from omniagent_cli.stores.backends.postgres.pool import Lease, Limits, StorePool
-from omniagent_cli.stores.backends.postgres.schema import (
-    MIGRATIONS,
-    check_version,
-    find_version,
-    migrate,
-)
+from omniagent_cli.stores.backends.postgres.transactions import PostgresTransactions
 from omniagent_cli.stores.backends.postgres.unit import PostgresUnit
-from omniagent_cli.stores.store import SessionStore
 
 if TYPE_CHECKING:
     from omniagent_cli.stores.backend import Problem
 
-T = TypeVar("T")
 
-_GONE = ("42P01", "3F000")
-"""SQLSTATE of a missing table or schema."""
-
-
-class PostgresStore(SessionStore):
+class PostgresStore(PostgresTransactions):
     """Sessions in a schema on a PostgreSQL server; one transaction per operation.
 
     Args:
         url: ``postgresql://user:password@host:port/database``, with any parameter of libpq (``sslmode``,
-            ``sslrootcert``, ``options``...) and ``schema``; libpq's environment variables, password file and
-            service file apply too.
+            ``sslrootcert``, ``options``...) and those of `location.OWN_PARAMETERS`; libpq's environment variables,
+            password file and service file apply too.
         read_only: never write, nor create the schema.
         schema: schema of the tables, created by the first write; `location.DEFAULT_SCHEMA` by default.
         host, port, user, password, database: override the URL's parts.
         connect_timeout: seconds, for each address of the server.
-        statement_timeout: seconds per statement; 0 means no limit.
-        lock_timeout: seconds to wait for other writers of the same session.
-        pool_size: maximum number of connections per process.
+        answer_timeout: seconds without any answer after which a server that accepts no new connection is given up; 30
+            by default.
+        statement_timeout: seconds per statement, counted by the server; 0 means no limit, 60 is the default.
+        lock_timeout: seconds to wait for other writers of the same session; 15 by default.
+        pool_size: maximum number of connections per process; 4 by default.
+        prepare_threshold: executions after which a statement is prepared; None or 0: never. Behind a pooler that is
+            noticed, none is.
         clock: decides about expiry instead of the server's; for tests.
     """
 
     backend = "postgres"
-    migrations = MIGRATIONS
 
     def __init__(
         self,
@@ -82,13 +58,14 @@ class PostgresStore(SessionStore):
         password: str | None = None,
         database: str | None = None,
         connect_timeout: float = 10.0,
-        statement_timeout: float = 60.0,
-        lock_timeout: float = 15.0,
-        pool_size: int = 4,
+        answer_timeout: float | None = None,
+        statement_timeout: float | None = None,
+        lock_timeout: float | None = None,
+        pool_size: int | None = None,
+        prepare_threshold: int | None = DEFAULT_PREPARE,
         clock: Clock | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(clock=clock or utc_now, **options)
         parts = {
             "host": host,
             "port": port,
@@ -96,160 +73,19 @@ class PostgresStore(SessionStore):
             "password": password,
             "dbname": database,
         }
-        self._place = parse_address(url, parts, schema, connect_timeout)
-        self._read_only = read_only
-        self._own_clock = clock
-        self._patience = lock_timeout
-        self._link = StorePool(self._place, Limits(statement_timeout, lock_timeout, pool_size))
-        self._ready = False
-        self._guess: tuple[bytes | None] | None = None
-
-    @property
-    def url(self) -> str:
-        """The server, database and schema, without the password."""
-        return self._place.url
-
-    @property
-    def schema(self) -> str:
-        """The schema of the tables."""
-        return self._place.schema
-
-    def _run(self, work: Callable[[Transaction], T], *, write: bool, durable: bool = True) -> T:
-        if write and self._read_only:
-            raise StoreReadOnly(f"the store {self.url} was opened read-only")
-        deadline = time.monotonic() + self._patience
-        lost = alone = False
-        while True:
-            try:
-                return self._attempt(work, write=write, durable=durable, alone=alone)
-            except AloneError:
-                alone = True
-            except AgainError as error:
-                if time.monotonic() > deadline:
-                    raise StoreLocked(
-                        f"other programs kept changing the same sessions of {self.url}; try again later"
-                    ) from error
-                time.sleep(random.uniform(0, 0.01))  # noqa: S311  # so that the same two do not meet again
-            except LostError as error:
-                if lost:
-                    raise StoreUnreachable(
-                        f"the server of {self.url} ends every connection ({error}); look at its log"
-                    ) from error
-                lost = True
-
-    def _attempt(
-        self, work: Callable[[Transaction], T], *, write: bool, durable: bool, alone: bool
-    ) -> T:
-        lease = self._lease(write=write)
-        if lease is None:
-            # Reading creates nothing: a missing store reads as an empty one.
-            with MemoryStore(clock=self._clock) as empty:
-                return empty.transact(work, write=False)
-        unit: PostgresUnit | None = None
-        keep = True
-        try:
-            with lease.connection.pipeline():
-                unit = PostgresUnit(
-                    lease.connection,
-                    self.schema,
-                    self._own_clock,
-                    write=write,
-                    durable=durable,
-                    alone=alone,
-                    guess=self._guess,
-                )
-                try:
-                    result = work(unit)
-                except OmniAgentError:
-                    self._check(unit)
-                    raise
-                self._check(unit)
-                unit.commit()
-            return result
-        except psycopg.Error as error:
-            keep = not is_lost(error, lease.connection)
-            self._raise_translated(
-                error, write=write, lost=not keep, committing=unit is not None and unit.committing
-            )
-        finally:
-            if keep and unit is not None and not unit.wrote:
-                # There is nothing to roll back, and a rollback would discard the prepared statements of the driver.
-                self._end(lease)
-            self._link.give_back(lease, keep=keep)
-
-    def _check(self, unit: PostgresUnit) -> None:
-        """Check that the assumptions of the unit of work still hold.
-
-        Raises:
-            AgainError: they do not.
-            NewerVersion: a newer omniagent migrated the store.
-        """
-        check_version(unit.version(), self.url, self.migrations)
-        self._guess = None
-        self._guess = (unit.mark(),)
-
-    def _end(self, lease: Lease) -> None:
-        from psycopg.pq import TransactionStatus
-
-        if lease.connection.info.transaction_status == TransactionStatus.INTRANS:
-            lease.connection.commit()
-
-    def _raise_translated(
-        self, error: psycopg.Error, *, write: bool, lost: bool, committing: bool
-    ) -> NoReturn:
-        """Raise the error for a driver error."""
-        if lost and not committing:
-            raise LostError(str(translate_error(error, self.url))) from error
-        if lost:
-            raise StoreUnreachable(
-                f"the connection to {self.url} was lost during the commit; check if the change was stored before you try again"
-            ) from error
-        if is_passing(error):
-            raise AgainError from error
-        if error.sqlstate in _GONE:
-            self._ready = False
-            raise StoreUnreachable(
-                f"the tables of {self.url} were removed while it was open; try again to use the current ones"
-            ) from error
-        raise translate_error(error, self.url, write=write) from error
-
-    def _lease(self, *, write: bool) -> Lease | None:
-        """Return a connection to a migrated store; None if it does not exist and work only reads."""
-        try:
-            lease = self._link.take()
-        except psycopg.Error as error:
-            raise translate_error(error, self.url) from error
-        if self._ready:
-            return lease
-        keep, there = True, False
-        try:
-            there = self._ready = self._bring_up(lease.connection, write=write)
-        except psycopg.Error as error:
-            keep = not is_lost(error, lease.connection)
-            raise translate_error(error, self.url, write=write) from error
-        finally:
-            if not there:
-                self._link.give_back(lease, keep=keep)
-        return lease if there else None
-
-    def _bring_up(self, connection: psycopg.Connection, *, write: bool) -> bool:
-        """Find the store, create it for a writer, migrate it; return True if it exists."""
-        version = find_version(connection, self.schema, self.url)
-        check_version(version, self.url, self.migrations)
-        if version == len(self.migrations):
-            return True
-        if version == 0 and not write:
-            return False
-        if self._read_only:
-            raise StoreReadOnly(
-                f"the store {self.url} has version {version}, and reading it needs version {len(self.migrations)};"
-                " open it once for writing"
-            )
-        migrate(connection, self.schema, self.url, self.migrations)
-        return True
-
-    def _close(self) -> None:
-        self._link.close()
+        limits = {
+            "schema": schema,
+            "answer_timeout": answer_timeout,
+            "statement_timeout": statement_timeout,
+            "lock_timeout": lock_timeout,
+            "pool_size": pool_size,
+            # The URL's counts, unless another one than the default is given.
+            "prepare_threshold": None
+            if prepare_threshold == DEFAULT_PREPARE
+            else prepare_threshold or 0,
+        }
+        place = parse_address(url, parts, limits, connect_timeout)
+        super().__init__(place, read_only=read_only, clock=clock, **options)
 
     def index_text(self, text: str) -> str | None:
         return index_words(text)
@@ -266,10 +102,26 @@ class PostgresStore(SessionStore):
         )
 
     def compact(self) -> None:
-        """Make the space of removed rows reusable, and update the planner's statistics."""
+        """Make the space of removed rows reusable, and update the planner's statistics.
+
+        Raises:
+            StoreReadOnly: the user may not vacuum the tables.
+        """
         from omniagent_cli.stores.backends.postgres.maintenance import vacuum
 
-        self._maintain(lambda connection: vacuum(connection, self.schema))
+        self._maintain(lambda connection: vacuum(connection, self.schema, self.url))
+
+    def check_can_wipe(self) -> None:
+        from omniagent_cli.stores.backends.postgres.privileges import owner_to_vacuum
+
+        with self._plain_connection() as connection:
+            found = owner_to_vacuum(connection, self.schema)
+        if found is not None:
+            user, owner = found
+            raise StoreReadOnly(
+                f"the user {user} may not vacuum the tables of {self.url}, so removed content would stay in their"
+                f" files; nothing was changed. Do it as their owner {owner}"
+            )
 
     def _scrub(self) -> None:
         """Rewrite the tables, so that no file of the database contains removed content.
@@ -280,25 +132,22 @@ class PostgresStore(SessionStore):
         """
         from omniagent_cli.stores.backends.postgres.maintenance import rewrite
 
-        self._maintain(lambda connection: rewrite(connection, self.schema, self.url))
+        self._maintain(lambda connection: rewrite(connection, self.schema, self._place))
 
-    def _maintain(self, work: Callable[[psycopg.Connection], None]) -> None:
+    def _maintain(self, work: Callable[[StoreConnection], None]) -> None:
         """Run statements that cannot run in a transaction and may take long."""
         self._check_open()
         if self._read_only:
             raise StoreReadOnly(f"the store {self.url} was opened read-only")
-        lease = self._lease(write=True)
-        assert lease is not None  # noqa: S101  # a writer makes the store
-        keep = False
+        if not self._ready:
+            self._bring_up(write=True)
         try:
-            self._link.set_limits(lease.connection, statement=0)
-            work(lease.connection)
-            self._link.set_limits(lease.connection)
-            keep = True
+            with self._plain_connection() as connection:
+                connection.begin_maintenance()
+                work(connection)
+                connection.close()
         except psycopg.Error as error:
-            raise translate_error(error, self.url) from error
-        finally:
-            self._link.give_back(lease, keep=keep)
+            raise translate_error(error, self._place) from error
 
     def check_backend(self, *, repair: bool) -> list[Problem]:
         from omniagent_cli.stores.backends.postgres.maintenance import PostgresCheck
@@ -321,6 +170,7 @@ class PostgresStore(SessionStore):
     def info(self) -> dict[str, Any]:
         """Return facts about the store and its server; sizes in bytes."""
         from omniagent_cli.stores.backends.postgres.maintenance import server_facts
+        from omniagent_cli.stores.backends.postgres.privileges import write_obstacle
 
         facts = super().info()
         facts["schema"] = self.schema
@@ -328,4 +178,7 @@ class PostgresStore(SessionStore):
             lambda tx: server_facts(tx) if isinstance(tx, PostgresUnit) else {"messages": 0},
             write=False,
         )
-        return facts | more
+        with self._plain_connection() as connection:
+            obstacle = write_obstacle(connection, self.schema)
+            more["pooler"] = connection.is_pooled()
+        return facts | more | ({"not_writable": obstacle} if obstacle else {})

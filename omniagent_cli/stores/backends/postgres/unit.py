@@ -6,15 +6,14 @@ and read the header, then write and commit.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import psycopg
 
 from omniagent_cli.durations import Clock
-from omniagent_cli.json_format import format_time
 from omniagent_cli.stores.backend import (
     EVERYTHING,
     HeaderRow,
@@ -25,9 +24,10 @@ from omniagent_cli.stores.backend import (
     Transaction,
     header_values,
 )
+from omniagent_cli.stores.backends.postgres.connection import StoreConnection
 from omniagent_cli.stores.backends.postgres.errors import AgainError, AloneError
-from omniagent_cli.stores.backends.postgres.full_text import as_tsquery
 from omniagent_cli.stores.backends.postgres.schema import qualified
+from omniagent_cli.stores.backends.postgres.search import candidates
 from omniagent_cli.stores.backends.postgres.statements import (
     BATCHES,
     BUMP,
@@ -41,6 +41,7 @@ from omniagent_cli.stores.backends.postgres.statements import (
     UPDATE,
     WORDS,
     conditions,
+    first_query,
     span_values,
 )
 
@@ -50,17 +51,17 @@ _PAGE = 1000
 _RECORDS = 16
 """Other records per read; an attachment can be large."""
 
-_FOUND = 100
-"""Candidates of a search per read."""
-
-_FACTS = "SELECT now(), max(version), (SELECT value FROM $meta WHERE key = 'encryption') FROM $omniagent_store"
-
-_NEW = 1000
-"""Messages that a search of all sessions reads before it uses the index."""
-
-_ROW_OF_M = ", ".join(f"m.{column}" for column in ROW.split(", "))
-
 _sql = lru_cache(maxsize=512)(qualified)
+
+
+class _Facts(NamedTuple):
+    """The columns of `first_query`."""
+
+    now: datetime
+    version: int
+    encryption: bytes | None
+    session: int
+    transaction: int | None
 
 
 class PostgresUnit(Transaction):
@@ -75,6 +76,7 @@ class PostgresUnit(Transaction):
         "_first",
         "_guess",
         "_known",
+        "_last",
         "_schema",
         "_write",
         "committing",
@@ -83,7 +85,7 @@ class PostgresUnit(Transaction):
 
     def __init__(
         self,
-        connection: psycopg.Connection[Any],
+        connection: StoreConnection,
         schema: str,
         clock: Clock | None,
         *,
@@ -92,25 +94,26 @@ class PostgresUnit(Transaction):
         alone: bool = False,
         guess: tuple[bytes | None] | None = None,
     ) -> None:
+        connection.begin_pipeline()
         self._connection = connection
         self._schema = schema
         self._clock = clock
         self._write = write
         self._known: set[str] = set()
         self._cursors = 0
+        self._last: tuple[str, int, str] | None = None
         self.wrote = False
         self.committing = False
         # The lock on the header serializes writers, so each reads what the previous one committed.
         mode = "READ COMMITTED" if write else "REPEATABLE READ READ ONLY"
         self.execute(f"BEGIN ISOLATION LEVEL {mode}")
-        if not durable:
-            self.execute("SET LOCAL synchronous_commit = off")
         if alone:
+            self.execute(f"SET LOCAL lock_timeout = {connection.limits.lock * 1000:.0f}")
             self.execute("LOCK TABLE $omniagent_store IN ACCESS EXCLUSIVE MODE")
         self._alone = alone
         self._guess = guess
-        self._first = self.execute(_FACTS)
-        self._facts: tuple[datetime, int, bytes | None] | None = None
+        self._first = self.execute(first_query(connection.limits, write=write, durable=durable))
+        self._facts: _Facts | None = None
 
     def execute(self, query: str, values: Sequence[object] = ()) -> psycopg.Cursor[Any]:
         """Send a statement in which ``$name`` is a table of the store, without waiting for it."""
@@ -122,7 +125,7 @@ class PostgresUnit(Transaction):
 
     def version(self) -> int:
         """Return the version of the store's tables in this transaction."""
-        return self._begun()[1]
+        return self._begun().version
 
     def mark(self) -> bytes | None:
         """Return the encryption manifest.
@@ -130,30 +133,44 @@ class PostgresUnit(Transaction):
         Raises:
             AgainError: it is not the one this unit of work assumed.
         """
-        mark = self._begun()[2]
+        mark = self._begun().encryption
         if self._guess is not None and self._guess[0] != mark:
             raise AgainError("the encryption of the store was changed")
         return mark
 
     def commit(self) -> None:
-        """Send the end of the transaction."""
-        self.committing = True
-        self.execute("COMMIT")
+        """End the transaction; wait for the server only if something was written."""
+        if self.wrote:
+            self.committing = True
+            self._connection.commit_changes()
+        else:
+            self._connection.commit_nothing()
 
-    def _begun(self) -> tuple[datetime, int, bytes | None]:
+    def evidence(self) -> tuple[object, ...]:
+        """Return the values for `COMMITTED`: how to find out later if this transaction was stored."""
+        uid, position, message_id = self._last or (None, None, None)
+        return self._begun().transaction, uid, uid, position, message_id
+
+    def lift_limits(self) -> None:
+        """Let the statements of this transaction take any time."""
+        self.execute("SET LOCAL statement_timeout = 0")
+        self._connection.patient = True
+
+    def _begun(self) -> _Facts:
         """Return the result of the first statement; waiting for it costs a round trip if nothing else was read."""
         if self._facts is None:
-            self._facts = cast("tuple[datetime, int, bytes | None]", self._first.fetchone())
+            self._facts = _Facts._make((self._first.fetchone() or ())[:5])
+            self._connection.note_session(self._facts.session)
         return self._facts
 
     def encryption(self) -> bytes | None:
         # As in the previous transaction, which is checked before the end; waiting would cost a round trip.
         if self._guess is None:
-            self._guess = (self._begun()[2],)
+            self._guess = (self._begun().encryption,)
         return self._guess[0]
 
     def now(self) -> datetime:
-        return self._begun()[0].astimezone(UTC) if self._clock is None else self._clock()
+        return self._begun().now.replace(tzinfo=UTC) if self._clock is None else self._clock()
 
     def _change(self, query: str, values: Sequence[object]) -> psycopg.Cursor[Any]:
         self.wrote = True
@@ -254,6 +271,8 @@ class PostgresUnit(Transaction):
                 first = page[-1][0] + 1
 
     def insert(self, uid: str, rows: Sequence[MessageRow], texts: Sequence[str | None]) -> None:
+        if rows:
+            self._last = (uid, rows[-1].position, rows[-1].id)
         start = 0
         while start < len(rows):
             size = next(size for size in BATCHES if size <= len(rows) - start)
@@ -282,60 +301,10 @@ class PostgresUnit(Transaction):
         )
 
     def candidates(self, query: IndexQuery) -> Iterator[tuple[HeaderRow, MessageRow]] | None:
-        tsquery = as_tsquery(query.phrases)
-        if query.uid is not None:
-            return self._visible(self._found(tsquery, f"session = {KEY}", query.uid))
-        return self._visible(self._newest(tsquery))
-
-    def _newest(self, tsquery: str) -> Iterator[list[tuple[Any, ...]]]:
-        """Search the newest messages first, which is enough for frequent words."""
-        row = self.execute(
-            "SELECT created_at FROM $messages ORDER BY created_at DESC OFFSET %s LIMIT 1", (_NEW,)
-        ).fetchone()
-        if row is None:
-            yield from self._found(tsquery, "created_at > %s", "")
-        else:
-            yield from self._found(tsquery, "created_at > %s", row[0])
-            yield from self._found(tsquery, "created_at <= %s", row[0])
-
-    def _found(self, tsquery: str, condition: str, value: str) -> Iterator[list[tuple[Any, ...]]]:
-        # Sorted without the texts, which are read one by one as they are fetched.
-        return self.stream(
-            f"SELECT m.session, {_ROW_OF_M} FROM (SELECT session, position, created_at FROM $messages"
-            f" WHERE (words @@ %s::tsquery OR words IS NULL) AND {condition}"
-            " ORDER BY created_at DESC, position DESC) found"
-            " JOIN $messages m ON m.session = found.session AND m.position = found.position"
-            " ORDER BY found.created_at DESC, found.position DESC",
-            (tsquery, value),
-        )
-
-    def _visible(
-        self, pages: Iterable[list[tuple[Any, ...]]]
-    ) -> Iterator[tuple[HeaderRow, MessageRow]]:
-        """Join candidates with their headers; skip hidden and expired sessions."""
-        known: dict[int, HeaderRow] = {}
-        seen: set[int] = set()
-        now = format_time(self.now())
-        for page in pages:
-            if len(seen) > 1000:
-                known.clear()
-                seen.clear()
-            unseen = {row[0] for row in page} - seen
-            if unseen:
-                seen |= unseen
-                headers = self.execute(
-                    f"SELECT key, {HEADER} FROM $sessions WHERE key = ANY(%s) AND NOT hidden"
-                    " AND (expires_at IS NULL OR expires_at > %s)",
-                    (list(unseen), now),
-                )
-                known.update((row[0], HeaderRow(*row[1:])) for row in headers)
-            for row in page:
-                header = known.get(row[0])
-                if header is not None:
-                    yield header, MessageRow._make(row[1:])
+        return candidates(self, query)
 
     def stream(
-        self, query: str, values: Sequence[object] = (), size: int = _FOUND
+        self, query: str, values: Sequence[object] = (), size: int = 100
     ) -> Iterator[list[tuple[Any, ...]]]:
         """Yield the rows of a query in pages, buffered on the server."""
         self._cursors += 1
