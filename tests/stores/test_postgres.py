@@ -175,7 +175,7 @@ class TestSchemas:
                     handle.list()
                 with pytest.raises(NewerVersion):
                     handle.append("s", messages_of("b"))
-        sql("UPDATE $omniagent_store SET version = 1")
+        sql("UPDATE $omniagent_store SET version = %s", len(PostgresStore.migrations))
         assert store.count_messages("s") == 1
 
     def test_a_schema_that_is_dropped_while_open(self, store, sql, schema):
