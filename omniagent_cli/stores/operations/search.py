@@ -9,7 +9,7 @@ from itertools import islice
 from omniagent_cli.errors import UsageError
 from omniagent_cli.json_format import format_time, parse_time
 from omniagent_cli.models import Message, content_text
-from omniagent_cli.stores.backend import HeaderRow, IndexQuery, ListQuery, MessageRow
+from omniagent_cli.stores.backend import HeaderRow, IndexQuery, ListQuery, MessageRow, clamp
 from omniagent_cli.stores.query import Query, SearchHit, SearchHits, matches, parse, snippet
 from omniagent_cli.stores.store_base import StoreBase
 from omniagent_cli.stores.unit_of_work import UnitOfWork
@@ -66,7 +66,7 @@ def _search(
     terms = tuple((term.words, term.prefix) for term in query.terms)
     encrypted = unit.access.has_key and not unit.access.reads_plain
     indexed = None if encrypted else unit.tx.candidates(IndexQuery(terms, uid))
-    wanted = None if limit is None else limit + 1
+    wanted = None if limit is None else clamp(limit) + 1
     if indexed is not None:
         best = list(islice(_matching(unit, indexed, query, role), wanted))
     else:

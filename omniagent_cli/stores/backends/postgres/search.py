@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from omniagent_cli.json_format import format_time
 from omniagent_cli.stores.backend import HeaderRow, IndexQuery, MessageRow
 from omniagent_cli.stores.backends.postgres.full_text import as_tsquery
 from omniagent_cli.stores.backends.postgres.statements import HEADER, KEY, ROW
-
-if TYPE_CHECKING:
-    from omniagent_cli.stores.backends.postgres.unit import PostgresUnit
+from omniagent_cli.stores.backends.postgres.unit_base import UnitBase
 
 _NEW = 1000
 """Messages that a search of all sessions reads before it uses the index."""
@@ -19,7 +17,7 @@ _NEW = 1000
 _ROW_OF_M = ", ".join(f"m.{column}" for column in ROW.split(", "))
 
 
-def candidates(unit: PostgresUnit, query: IndexQuery) -> Iterator[tuple[HeaderRow, MessageRow]]:
+def candidates(unit: UnitBase, query: IndexQuery) -> Iterator[tuple[HeaderRow, MessageRow]]:
     """Yield possible hits, newest message first."""
     tsquery = as_tsquery(query.phrases)
     if query.uid is not None:
@@ -27,7 +25,7 @@ def candidates(unit: PostgresUnit, query: IndexQuery) -> Iterator[tuple[HeaderRo
     return _visible(unit, _newest(unit, tsquery))
 
 
-def _newest(unit: PostgresUnit, tsquery: str) -> Iterator[list[tuple[Any, ...]]]:
+def _newest(unit: UnitBase, tsquery: str) -> Iterator[list[tuple[Any, ...]]]:
     """Search the newest messages first, which is enough for frequent words."""
     row = unit.execute(
         "SELECT created_at FROM $messages ORDER BY created_at DESC OFFSET %s LIMIT 1", (_NEW,)
@@ -40,7 +38,7 @@ def _newest(unit: PostgresUnit, tsquery: str) -> Iterator[list[tuple[Any, ...]]]
 
 
 def _found(
-    unit: PostgresUnit, tsquery: str, condition: str, value: str
+    unit: UnitBase, tsquery: str, condition: str, value: str
 ) -> Iterator[list[tuple[Any, ...]]]:
     # Sorted without the texts, which are read one by one as they are fetched.
     return unit.stream(
@@ -54,7 +52,7 @@ def _found(
 
 
 def _visible(
-    unit: PostgresUnit, pages: Iterable[list[tuple[Any, ...]]]
+    unit: UnitBase, pages: Iterable[list[tuple[Any, ...]]]
 ) -> Iterator[tuple[HeaderRow, MessageRow]]:
     """Join candidates with their headers; skip hidden and expired sessions."""
     known: dict[int, HeaderRow] = {}
