@@ -11,7 +11,8 @@ import asyncio
 import contextlib
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from omniagent_cli.errors import InvalidRecord, SessionNotFound, StoreClosed
 from omniagent_cli.json_format import dump
@@ -19,6 +20,9 @@ from omniagent_cli.models import ROLES, Message, check_session_id
 from omniagent_cli.serial_executor import SerialExecutor
 
 if TYPE_CHECKING:
+    from agents.memory import SessionSettings
+    from openai.types.responses import ResponseInputItemParam
+
     from omniagent_cli.stores import SessionStore
 
 ITEM = "openai_agents_item"
@@ -33,12 +37,6 @@ _CALLS = {
     "mcp_call": "arguments",
 }
 """Item types that are tool calls, and the field of their arguments."""
-
-
-class Settings(Protocol):
-    """The used part of the SDK's ``SessionSettings``."""
-
-    limit: int | None
 
 
 class OmniSession:
@@ -57,22 +55,23 @@ class OmniSession:
         self,
         session_id: str,
         store: SessionStore,
-        session_settings: Settings | Mapping[str, Any] | None = None,
+        session_settings: SessionSettings | Mapping[str, Any] | None = None,
     ) -> None:
         self.session_id = check_session_id(session_id)
-        self.session_settings = _coerced(session_settings)
+        self.session_settings: SessionSettings | None = _coerced(session_settings)
         self._store = store
         # One thread, so that the calls of one object run in order.
         self._worker = SerialExecutor("omniagent-session")
         self._end = weakref.finalize(self, self._worker.shutdown, wait=False)
 
-    async def get_items(self, limit: int | None = None) -> list[Item]:
+    async def get_items(self, limit: int | None = None) -> list[ResponseInputItemParam]:
         """Return the newest items in order, at most `limit`; None uses the limit of `session_settings`, or returns all."""
         if limit is None:
             limit = getattr(self.session_settings, "limit", None)
         # A negative limit means no limit in the SDK's own sessions (SQLite reads LIMIT -1 so).
         last = None if limit is None or limit < 0 else limit
-        return await self._call(lambda: self._items(last))
+        items = await self._call(lambda: self._items(last))
+        return cast("list[ResponseInputItemParam]", items)
 
     def _items(self, last: int | None) -> list[Item]:
         try:
@@ -101,12 +100,12 @@ class OmniSession:
                     messages[0].turn_id = newest.turn_id
         self._store.append(self.session_id, messages)
 
-    async def pop_item(self) -> Item | None:
+    async def pop_item(self) -> ResponseInputItemParam | None:
         """Move the newest item to the trash and return it; return None without items.
 
         A message of another program that corresponds to several items is removed as a whole.
         """
-        return await self._call(self._pop)
+        return cast("ResponseInputItemParam | None", await self._call(self._pop))
 
     def _pop(self) -> Item | None:
         try:
@@ -228,6 +227,10 @@ def to_items(message: Message) -> list[Item]:
 def _coerced(settings: Any) -> Any:
     if not isinstance(settings, Mapping):
         return settings
-    from agents.memory import SessionSettings
-
+    try:
+        from agents.memory import SessionSettings
+    except (
+        ImportError
+    ):  # the SDK is not installed; only its runner needs more than these attributes
+        return SimpleNamespace(**settings)
     return SessionSettings(**settings)

@@ -21,6 +21,7 @@ from openai.types.responses import (
 from omniagent_cli import open_store
 from omniagent_cli.adapters.openai_agents import ITEM, OmniSession
 from omniagent_cli.errors import InvalidRecord, StoreClosed
+from tests import typed_use
 from tests.stores.place import run
 from tests.stores.test_contract import CASES
 
@@ -357,8 +358,21 @@ sys.modules["agents"] = None
 from omniagent_cli import open_store
 from omniagent_cli.adapters.openai_agents import OmniSession
 with open_store(sys.argv[1]) as store:
-    session = OmniSession("s", store)
+    session = OmniSession("s", store, session_settings={"limit": 1})
+    asyncio.run(session.add_items([{"content": "old", "role": "user"}]))
     asyncio.run(session.add_items([{"content": "hi", "role": "user"}]))
     print(asyncio.run(session.get_items()))
 """
     assert run(code, tmp_path / "a.db") == "[{'content': 'hi', 'role': 'user'}]\n"
+
+
+def test_the_typed_program_runs(tmp_path):
+    """The program in which mypy checks the public API and this adapter also works."""
+    (tmp_path / "a.txt").write_text("text")
+    with open_store("memory:") as store:
+        assert [summary.title for summary in typed_use.use_store(store)] == ["Greeting"]
+        assert "this session" in asyncio.run(typed_use.use_agent(store))
+        assert len(typed_use.use_agent_from_sync_code(store, tmp_path / "a.txt")) == 2
+        items = asyncio.run(typed_use.use_sdk(ScriptedModel([text("hello")]), store))
+        assert len(items) == 2
+        assert typed_use.move(store, tmp_path / "copy.db", bytes(32)) == store.count()

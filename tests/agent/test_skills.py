@@ -315,3 +315,22 @@ def test_a_tool_that_blocks_the_loop_of_the_skills_blocks_nothing_else(store):
         release.set()
     assert results[0].message.text.startswith("error: block timed out after 0.05 s")
     assert store.messages("s")[-1].text == "ok"
+
+
+def test_a_tool_that_needs_a_store_names_the_missing_one():
+    """Without a store, `ToolContext.store` raises an error that says how to give one."""
+
+    @tool
+    def remember(context: ToolContext) -> str:
+        """Remember."""
+        return context.store.url
+
+    model = ScriptedModel(Say(calls=[("remember", {})]), "done")
+
+    async def ask():
+        skill = Skill("own", description="own", tools=[remember])
+        async with Agent(model, skills=[skill]) as agent:
+            return [event async for event in agent.stream("go")]
+
+    (result,) = [event for event in asyncio.run(ask()) if isinstance(event, ToolReturned)]
+    assert "Agent(store=...)" in result.message.text

@@ -305,7 +305,7 @@ class Toolbox:
         try:
             keywords = arguments if tool.read is None else tool.read(arguments)
             if context := context_parameter(tool.run):
-                keywords = {**keywords, context: replace(self._context, call_id=call_id)}
+                keywords = {**keywords, context: self._context.for_call(call_id)}
             ended = await FunctionCall(
                 tool.run, keywords, self._loop_thread if tool.skill else None
             ).run(tool.timeout_seconds)
