@@ -4,12 +4,13 @@
 
 A request is a marshalled dictionary (``argv`` after the interpreter, ``env``, ``cwd``), sent with the three standard
 streams. The replies are the process id and, at its end, the exit code as `subprocess` reports it, four bytes each.
-Each process has its own id, streams, environment, directory and signals, and ends as any other; what it shares is the
-interpreter's start and its imports. `test_entry` and `test_loaded` cover those.
+Each process has its own id, streams, environment, directory and signals, and ends as any other, except that nothing is
+freed then; what it shares is the interpreter's start and its imports. `test_entry` and `test_loaded` cover those.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import importlib
@@ -22,6 +23,7 @@ import select
 import signal
 import socket
 import sys
+import threading
 import time
 from types import CodeType
 from typing import Any
@@ -45,58 +47,82 @@ def load_libraries() -> None:
 def receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
     """Return a request and its streams."""
     head, streams, _, _ = socket.recv_fds(connection, 4, 3)
+    if not head:
+        raise EOFError
     size = int.from_bytes(head, "big")
     data = bytearray()
     while len(data) < size:
-        data += connection.recv(size - len(data))
+        part = connection.recv(size - len(data))
+        if not part:
+            raise EOFError
+        data += part
     return marshal.loads(data), streams  # from the test
 
 
-def serve(path: str) -> dict[str, Any]:
-    """Answer requests; returns in each forked process, with its request."""
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(path)
-    listener.listen(64)
-    print("ready", flush=True)
-    while True:
-        ready = select.select([0, listener], [], [])[0]
-        with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:  # so that their CPU time counts
-                pass
-        if 0 in ready:
-            os._exit(0)
-        connection, _ = listener.accept()
-        if os.fork():
-            connection.close()
-            continue
-        listener.close()
-        ended, ending = socket.socketpair()
-        ending.setblocking(False)
-        signal.set_wakeup_fd(ending.fileno())
+class ForkServer:
+    """The processes that run, with the connections that wait for their exit codes."""
+
+    def __init__(self, path: str) -> None:
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(path)
+        self._listener.listen(64)
+        self._children: dict[int, socket.socket] = {}
+        self._ended, self._ending = socket.socketpair()
+        self._ended.setblocking(False)
+        self._ending.setblocking(False)
+
+    def serve(self) -> dict[str, Any]:
+        """Answer requests; returns in each forked process, with its request."""
+        signal.set_wakeup_fd(self._ending.fileno(), warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        request, streams = receive(connection)
-        child = os.fork()
-        if not child:
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            ended.close()
-            ending.close()
-            become(request, streams)
-            connection.sendall(
-                os.getpid().to_bytes(4, "big")
-            )  # from now on signals reach the program
-            connection.close()
-            return request
-        os.dup2(os.open(os.devnull, os.O_RDWR), 0)
-        for stream in streams:
-            os.close(stream)
-        if ended not in select.select([connection, ended], [], [])[0]:
-            os.kill(child, signal.SIGKILL)  # whoever started it was killed
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        print("ready", flush=True)
+        while True:
+            waiting = {connection: pid for pid, connection in self._children.items()}
+            ready = select.select([0, self._ended, self._listener, *waiting], [], [])[0]
+            if 0 in ready:
+                os._exit(0)
+            for connection in waiting.keys() & set(ready):
+                os.kill(waiting[connection], signal.SIGKILL)  # whoever started it was killed
+            self._reap()
+            if self._listener in ready:
+                connection, _ = self._listener.accept()
+                request = self._fork(connection)
+                if request is not None:
+                    return request
+
+    def _reap(self) -> None:
+        """Send the exit codes of the processes that ended."""
+        with contextlib.suppress(BlockingIOError):
+            self._ended.recv(4096)
+        with contextlib.suppress(ChildProcessError):
+            while (status := os.waitpid(-1, os.WNOHANG))[0]:
+                connection = self._children.pop(status[0])
+                code = os.waitstatus_to_exitcode(status[1])
+                with connection, contextlib.suppress(OSError):
+                    connection.sendall(code.to_bytes(4, "big", signed=True))
+
+    def _fork(self, connection: socket.socket) -> dict[str, Any] | None:
+        """Fork a process for a request; return its request in the process itself."""
         try:
-            connection.sendall(code.to_bytes(4, "big", signed=True))
-        finally:
-            os._exit(0)
+            request, streams = receive(connection)
+        except (EOFError, OSError):  # whoever connected was killed
+            connection.close()
+            return None
+        child = os.fork()
+        if child:
+            self._children[child] = connection
+            for stream in streams:
+                os.close(stream)
+            return None
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for other in (self._listener, self._ended, self._ending, *self._children.values()):
+            other.close()
+        become(request, streams)
+        # From now on signals reach the program.
+        connection.sendall(os.getpid().to_bytes(4, "big"))
+        connection.close()
+        return request
 
 
 def become(request: dict[str, Any], streams: list[int]) -> None:
@@ -135,16 +161,31 @@ def main() -> tuple[list[str], CodeType | None]:
     load_libraries()
     gc.collect()
     gc.freeze()
-    request = serve(sys.argv[1])
+    request = ForkServer(sys.argv[1]).serve()
     kind, *argv = request["argv"]
     sys.argv = [kind, *argv[1:]]
     return argv, compile(argv[0], "<string>", "exec") if kind == "-c" else None
 
 
+def end(code: int) -> None:
+    """End the process as Python does, except that the libraries are not freed, which takes longer than most programs."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code & 0xFF)
+
+
 if __name__ == "__main__":
     words, code = main()
-    # The end of this file is the end of the process, with all that Python does then.
-    if code is None:
-        runpy.run_module(words[0], run_name="__main__", alter_sys=True)
-    else:
-        exec(code, {"__name__": "__main__"})
+    status: object = None
+    try:
+        if code is None:
+            runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+        else:
+            exec(code, {"__name__": "__main__"})
+    except SystemExit as ended:
+        status = ended.code
+        if status is not None and not isinstance(status, int):
+            raise
+    end(status or 0)  # any other exception ends the process with all that Python does then
