@@ -78,6 +78,7 @@ class ForkedProcess:
         env: Mapping[str, str] | None = None,
         cwd: str | Path | None = None,
         text: bool = False,
+        finalize: bool = False,
     ) -> None:
         self.returncode: int | None = None
         environ = dict(os.environ if env is None else env)
@@ -87,6 +88,7 @@ class ForkedProcess:
             "argv": [os.fsdecode(word) for word in argv],
             "env": environ,
             "cwd": str(cwd or Path.cwd()),
+            "finalize": finalize,
         }
         self._given: list[int] = []
         self._lock = threading.Lock()
@@ -204,7 +206,10 @@ class ForkedProcess:
 
 
 def start(argv: Sequence[str | bytes | Path], **options: Any) -> ForkedProcess:
-    """Start a process: ``-m MODULE`` or ``-c CODE`` and its arguments, with the options of `subprocess.Popen`."""
+    """Start a process: ``-m MODULE`` or ``-c CODE`` and its arguments, with the options of `subprocess.Popen`.
+
+    With ``finalize`` Python frees everything at its end, as it does in a process of its own.
+    """
     return ForkedProcess(argv, **options)
 
 

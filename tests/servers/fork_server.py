@@ -155,8 +155,8 @@ def become(request: dict[str, Any], streams: list[int]) -> None:
     importlib.invalidate_caches()
 
 
-def main() -> tuple[list[str], CodeType | None]:
-    """Serve; in a forked process return its arguments and, after ``-c``, the code."""
+def main() -> tuple[list[str], CodeType | None, bool]:
+    """Serve; in a forked process return its arguments, the code after ``-c``, and whether to finalize Python."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     load_libraries()
     gc.collect()
@@ -164,7 +164,8 @@ def main() -> tuple[list[str], CodeType | None]:
     request = ForkServer(sys.argv[1]).serve()
     kind, *argv = request["argv"]
     sys.argv = [kind, *argv[1:]]
-    return argv, compile(argv[0], "<string>", "exec") if kind == "-c" else None
+    code = compile(argv[0], "<string>", "exec") if kind == "-c" else None
+    return argv, code, request.get("finalize", False)
 
 
 def end(code: int) -> None:
@@ -177,15 +178,16 @@ def end(code: int) -> None:
 
 
 if __name__ == "__main__":
-    words, code = main()
+    words, program, finalize = main()
     status: object = None
     try:
-        if code is None:
+        if program is None:
             runpy.run_module(words[0], run_name="__main__", alter_sys=True)
         else:
-            exec(code, {"__name__": "__main__"})
+            exec(program, {"__name__": "__main__"})
     except SystemExit as ended:
         status = ended.code
-        if status is not None and not isinstance(status, int):
+        if finalize or not isinstance(status, int | None):
             raise
-    end(status or 0)  # any other exception ends the process with all that Python does then
+    if not finalize:
+        end(status or 0)  # an exception ends the process with all that Python does then

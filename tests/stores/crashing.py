@@ -1,12 +1,12 @@
-"""Does one operation on a JSON-file store again and again, killed at each of its steps on the disk in turn.
+"""Crashes at every step of one operation on a JSON-file store.
 
-Run as a program with a directory and the name of an operation. Every audited step (open, rename, remove,
-truncate) is a place to die; what a fresh look finds afterwards must be the state before or the state after.
+Run as a program with a directory and the name of an operation. Before each audited step (open, rename, remove,
+truncate) the store is copied as it is on the disk, which is what a process killed there would leave; each copy must
+hold the state before or the state after.
 """
 
 import os
 import shutil
-import signal
 import sys
 from pathlib import Path
 
@@ -81,54 +81,46 @@ def state(path):
         return sessions, trash
 
 
-def die_at(path, operation, number):
-    """Do the operation in a child that kills itself at its nth step; tell whether it came through."""
-    child = os.fork()
-    if child:
-        return os.waitpid(child, 0)[1] == 0
-    left = number
-    root = str(path)
+def crashes(path, operation):
+    """Do the operation; yield a copy of the directory as it was before each step, and at last the directory itself."""
+    copies, root, copying = [], str(path), False
 
     def hook(event, arguments):
-        nonlocal left
-        if event in STEPS and isinstance(arguments[0], str | os.PathLike | int):
-            if event == "open" and not str(arguments[0]).startswith(root):
-                return
-            left -= 1
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
+        nonlocal copying
+        if copying or event not in STEPS or not isinstance(arguments[0], str | os.PathLike | int):
+            return
+        if event == "open" and not str(arguments[0]).startswith(root):
+            return
+        copying = True
+        copies.append(path.with_name(f"torn{len(copies)}"))
+        shutil.copytree(path, copies[-1])
+        copying = False
 
     store = JsonlFilesStore(path)
     sys.addaudithook(hook)
     OPERATIONS[operation](store)
-    os._exit(0)
+    copying = True
+    yield from copies
+    yield path
 
 
 def main(directory, operation):
     place = Path(directory)
-    start, end, torn = place / "start", place / "end", place / "torn"
+    start = place / "start"
     prepare(start)
-    shutil.copytree(start, end)
-    with JsonlFilesStore(end) as store:
-        OPERATIONS[operation](store)
-    before, after = state(start), state(end)
-    number = 0
-    while True:
-        number += 1
-        shutil.copytree(start, torn)
-        done = die_at(torn, operation, number)
+    before = state(start)
+    *all_torn, end = crashes(start, operation)
+    after = state(end)
+    for number, torn in enumerate(all_torn, 1):
         found = state(torn)
         assert found in (before, after), (number, found)
-        if done:
-            assert found == after
-            break
         with JsonlFilesStore(torn) as store:  # and writing goes on, and changes nothing else
             store.append("b", {"role": "user", "content": "on"})
             again = state(torn)
         assert again[0].pop("b")[0][:-1] == found[0].pop("b")[0]
         assert again == found, number
         shutil.rmtree(torn)
-    print(number)
+    print(len(all_torn))
 
 
 if __name__ == "__main__":

@@ -215,7 +215,7 @@ print(len(store.messages("s")), flush=True)
 def test_daemon(tmp_path, backend):
     """A daemon goes on with the store of the program that started it, while others open and close the store."""
     url = URLS[backend](tmp_path)
-    process = start(DAEMON, url, stdin=-1)
+    process = start(DAEMON, url, stdin=-1, finalize=True)
     assert process.stdout.readline() == "half\n", process.stderr.read()
     assert process.wait(WAIT_SECONDS) == 0
     with open_store(url) as outside:
@@ -262,7 +262,7 @@ def test_children_end_in_every_way(tmp_path, backend):
     """Agent and OmniSession answer in children; their end, of whatever kind, leaves the parent's connections alone."""
     url = URLS[backend](tmp_path)
     url += {"redis": "&client_name=parent", "postgres": "&application_name=parent"}.get(backend, "")
-    process = start(ENDINGS, url, stdin=-1)
+    process = start(ENDINGS, url, stdin=-1, finalize=True)
     lines = [process.stdout.readline() for _ in range(5)]
     connections = _connections(backend, tmp_path)
     _, err = process.communicate("\n", timeout=WAIT_SECONDS)
