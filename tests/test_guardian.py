@@ -16,22 +16,19 @@ pytestmark = pytest.mark.skipif(
 )
 
 # A test that starts a program of each kind and then waits: on a pty, detached from everything, a forked copy of itself,
-# a stand-in on pipes, two database servers.
+# a program on pipes, two database servers.
 _TEST = """
 import os, signal, subprocess, sys, time
 from pathlib import Path
 import pytest
 from tests.repl.terminal import TerminalProgram
-from tests.stores.postgres_server import PostgresServer
-from tests.stores.redis_server import RedisServer
 
-TOP = Path({top!r})
-SLEEP = [sys.executable, "-c", "import time; print('ready', flush=True); time.sleep(1000)"]
+SLEEP = [sys.executable, "-SI", "-c", "import time; print('ready', flush=True); time.sleep(1000)"]
 
 def test_it(tmp_path, home):
     terminal = TerminalProgram(SLEEP, {{"HOME": str(tmp_path)}})
     terminal.wait_for("ready", timeout=60)
-    server = subprocess.Popen([sys.executable, TOP / "tests/servers/mcp_server.py", "http"], stdout=subprocess.PIPE)
+    server = subprocess.Popen(SLEEP, stdout=subprocess.PIPE)
     server.stdout.readline()
     away = subprocess.Popen(
         SLEEP, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True, env={{"HOME": str(home)}}
@@ -42,10 +39,15 @@ def test_it(tmp_path, home):
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         while True:
             time.sleep(1000)
-    redis, postgres = RedisServer(), PostgresServer()
-    pids = [os.getpid(), terminal.pid, server.pid, away.pid, copy, redis.process.pid]
-    pids.append(int((postgres.directory / "data" / "postmaster.pid").read_text().split()[0]))
-    Path({report!r}).write_text("\\n".join(map(str, [*pids, tmp_path.parent, redis.directory, postgres.directory])) + "\\nend")
+    left = [os.getpid(), terminal.pid, server.pid, away.pid, copy, tmp_path.parent]
+    if {databases}:
+        from tests.stores.postgres_server import PostgresServer
+        from tests.stores.redis_server import RedisServer
+
+        redis, postgres = RedisServer(), PostgresServer()
+        left += [redis.process.pid, redis.directory, postgres.directory]
+        left.append((postgres.directory / "data" / "postmaster.pid").read_text().split()[0])
+    Path({report!r}).write_text("\\n".join(map(str, left)) + "\\nend")
     time.sleep(1000)
 """
 
@@ -58,13 +60,14 @@ def _runs(pid):
         return False
 
 
-def _run(tmp_path, *options):
+def _run(tmp_path, *options, databases):
     """Start a run of the test in a process group of its own; return it and the file of its report."""
     report = tmp_path / "report"
     (tmp_path / "conftest.py").write_text("from tests.conftest import *\n")
-    (tmp_path / "test_it.py").write_text(_TEST.format(top=str(TOP), report=str(report)))
-    argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "/dev/null"]
+    (tmp_path / "test_it.py").write_text(_TEST.format(report=str(report), databases=databases))
+    argv = [sys.executable, "-m", "pytest", "-q", "-p", "xdist", "-p", "no:cacheprovider", "-c", "/dev/null"]  # fmt: skip
     environ = {key: text for key, text in os.environ.items() if "XDIST" not in key}
+    environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     with (tmp_path / "output").open("wb") as output:
         process = subprocess.Popen(
             [*argv, f"--rootdir={tmp_path}", *options, str(tmp_path / "test_it.py")],
@@ -101,7 +104,7 @@ def _left(pids, directories):
 @pytest.mark.parametrize("options", [(), ("-n", "1")], ids=["alone", "xdist"])
 def test_a_killed_run_leaves_nothing(tmp_path, options, number):
     """SIGKILL, Ctrl-C and SIGTERM of pytest end all processes of its tests and remove its directories."""
-    process, report = _run(tmp_path, *options)
+    process, report = _run(tmp_path, *options, databases=number == signal.SIGKILL and not options)
     pids, directories = _reported(report)
     process.send_signal(number)
     process.wait(timeout=60)
@@ -110,7 +113,7 @@ def test_a_killed_run_leaves_nothing(tmp_path, options, number):
 
 def test_a_killed_worker_leaves_nothing(tmp_path):
     """SIGKILL of one xdist worker ends the processes of its test, and the run ends by itself."""
-    process, report = _run(tmp_path, "-n", "1", "--max-worker-restart=0")
+    process, report = _run(tmp_path, "-n", "1", "--max-worker-restart=0", databases=False)
     pids, directories = _reported(report)
     os.kill(pids[0], signal.SIGKILL)
     assert process.wait(timeout=60) == 1

@@ -27,11 +27,17 @@ def _run(tmp_path, *options, reason="needs tmux and fish", **environ):
     (tmp_path / "conftest.py").write_text("from tests.conftest import *\n")
     (tmp_path / "test_it.py").write_text(_TESTS.format(reason=reason))
     kept = {key: text for key, text in os.environ.items() if "XDIST" not in key and key != "CI"}
-    argv = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "-c", "/dev/null"]  # fmt: skip
+    argv = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "xdist", "-p", "no:cacheprovider", "-c", "/dev/null"]  # fmt: skip
     ran = subprocess.run(
         [*argv, f"--rootdir={tmp_path}", *options, str(tmp_path / "test_it.py")],
         cwd=TOP,
-        env={**kept, "PYTHONPATH": str(TOP), "PYTEST_DEBUG_TEMPROOT": str(tmp_path), **environ},
+        env={
+            **kept,
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            "PYTHONPATH": str(TOP),
+            "PYTEST_DEBUG_TEMPROOT": str(tmp_path),
+            **environ,
+        },
         capture_output=True,
         text=True,
         timeout=100,
