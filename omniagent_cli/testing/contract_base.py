@@ -87,6 +87,15 @@ def found(store: SessionStore, query: str, **options: Any) -> list[tuple[str, in
     return [(hit.session_id, hit.position) for hit in store.search(query, **options)]
 
 
+def raised(operation: Callable[..., object], *arguments: object) -> type[Exception] | None:
+    """Return the type of the exception that an operation raises, or None."""
+    try:
+        operation(*arguments)
+    except Exception as error:  # noqa: BLE001  # the test compares it
+        return type(error)
+    return None
+
+
 def listen(store: SessionStore) -> list[Event]:
     """Return a list that collects every event of a store."""
     events: list[Event] = []

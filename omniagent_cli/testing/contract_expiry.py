@@ -17,11 +17,33 @@ from omniagent_cli.errors import (
 from omniagent_cli.models import Message, Session
 from omniagent_cli.stores.store import SessionStore
 from omniagent_cli.testing.clock import FakeClock
-from omniagent_cli.testing.contract_base import ContractBase, MakeStore, ids, messages_of, texts
+from omniagent_cli.testing.contract_base import (
+    ContractBase,
+    MakeStore,
+    ids,
+    messages_of,
+    raised,
+    texts,
+)
 from omniagent_cli.testing.contract_reading import NEEDS_A_SESSION
 
 HOUR = timedelta(hours=1)
 Ways = dict[str, Callable[[], object]]
+
+TTLS: list[tuple[Any, float | None]] = [
+    ("7d", 604_800),
+    ("168h", 604_800),
+    ("1h30m", 5_400),
+    (timedelta(minutes=5), 300),
+    (90, 90),
+    (0.5, 0.5),
+    (None, None),
+    ("never", None),
+    (0, None),
+    (timedelta(0), None),
+    ("0s", None),
+]
+NOT_TTLS: list[Any] = [-1, timedelta(seconds=-1), "-1h", "soon", float("nan"), 1e300]
 
 
 class ExpiryContract(ContractBase):
@@ -40,45 +62,22 @@ class ExpiryContract(ContractBase):
         assert texts(store, "s") == ["a", "b"]
         assert store.header("s").expires_at == right + timedelta(days=7)
 
-    @pytest.mark.parametrize(
-        ("ttl", "seconds"),
-        [
-            ("7d", 604_800),
-            ("168h", 604_800),
-            ("1h30m", 5_400),
-            (timedelta(minutes=5), 300),
-            (90, 90),
-            (0.5, 0.5),
-            (None, None),
-            ("never", None),
-            (0, None),
-            (timedelta(0), None),
-            ("0s", None),
-        ],
-    )
-    def test_every_ttl_format(
-        self, make_store: MakeStore, clock: FakeClock, ttl: Any, seconds: float | None
-    ) -> None:
+    def test_every_ttl_format(self, make_store: MakeStore, clock: FakeClock) -> None:
         """A store's `ttl` applies to the sessions it creates; 0 and "never" disable expiry."""
-        store = make_store(clock=clock, ttl=ttl)
-        store.append("s", messages_of("a"))
-        session = store.get("s")
-        assert session.ttl_seconds == seconds
-        if seconds is None:
-            assert session.expires_at is None
-        else:
-            assert session.expires_at == clock.now + timedelta(seconds=seconds)
+        for ttl, seconds in TTLS:
+            store = make_store(clock=clock, ttl=ttl)
+            store.delete("s", purge=True)
+            store.append("s", messages_of("a"))
+            session = store.get("s")
+            expires_at = None if seconds is None else clock.now + timedelta(seconds=seconds)
+            assert (session.ttl_seconds, session.expires_at) == (seconds, expires_at), ttl
 
-    @pytest.mark.parametrize("bad", [-1, timedelta(seconds=-1), "-1h", "soon", float("nan"), 1e300])
-    def test_an_invalid_ttl_is_rejected(
-        self, make_store: MakeStore, store: SessionStore, bad: Any
-    ) -> None:
+    def test_an_invalid_ttl_is_rejected(self, make_store: MakeStore, store: SessionStore) -> None:
         """An invalid TTL raises InvalidDuration, on opening a store and in `set_ttl`."""
         store.append("s", messages_of("a"))
-        with pytest.raises(InvalidDuration):
-            store.set_ttl("s", bad)
-        with pytest.raises(InvalidDuration):
-            make_store(ttl=bad)
+        for bad in NOT_TTLS:
+            assert raised(store.set_ttl, "s", bad) is InvalidDuration, bad
+            assert raised(lambda bad=bad: make_store(ttl=bad)) is InvalidDuration, bad
 
     @pytest.mark.parametrize(
         "made_by", ["append", "get_or_create", "set_metadata", "set_state", "save", "fork"]
@@ -110,18 +109,18 @@ class ExpiryContract(ContractBase):
         clock.advance(timedelta(microseconds=1))
         assert not store.exists("s")
 
-    @pytest.mark.parametrize("operation", NEEDS_A_SESSION)
     def test_expired_is_invisible_to_every_operation(
-        self, make_store: MakeStore, clock: FakeClock, operation: str
+        self, make_store: MakeStore, clock: FakeClock
     ) -> None:
         """Operations on an expired session raise SessionExpired, a subclass of SessionNotFound."""
         store = make_store(clock=clock, ttl=HOUR)
         store.append("typo", messages_of("word"))
         clock.advance(HOUR)
-        with pytest.raises(SessionExpired) as caught:
-            NEEDS_A_SESSION[operation](store)
-        assert isinstance(caught.value, SessionNotFound)
-        assert caught.value.session_id == "typo"
+        for name, operation in NEEDS_A_SESSION.items():
+            with pytest.raises(SessionExpired) as caught:
+                pytest.fail(f"{name}: {operation(store)}")
+            assert isinstance(caught.value, SessionNotFound)
+            assert caught.value.session_id == "typo"
 
     def test_expired_is_in_no_listing(self, make_store: MakeStore, clock: FakeClock) -> None:
         """Listings, counts and search skip expired sessions, and `delete` returns False for one."""

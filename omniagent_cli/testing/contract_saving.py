@@ -63,18 +63,21 @@ class SavingContract(ContractBase):
         assert after.updated_at == clock.now
         assert store.trash() == []
 
-    @pytest.mark.parametrize("change", CHANGES)
-    def test_a_concurrent_change_is_a_conflict(self, store: SessionStore, change: str) -> None:
+    def test_a_concurrent_change_is_a_conflict(self, store: SessionStore) -> None:
         """Saving a session that changed since it was loaded raises SessionConflict."""
-        store.append("s", messages_of("a", "b"))
-        mine = store.get("s")
-        CHANGES[change](store)
-        now = [(summary.id, store.get(summary.id)) for summary in store.list()]
-        mine.title = "mine"
-        with pytest.raises(SessionConflict) as caught:
-            store.save(mine)
-        assert caught.value.session_id == "s"
-        assert [(summary.id, store.get(summary.id)) for summary in store.list()] == now
+        for name, change in CHANGES.items():
+            store.append("s", messages_of("a", "b"))
+            mine = store.get("s")
+            change(store)
+            now = [(summary.id, store.get(summary.id)) for summary in store.list()]
+            mine.title = "mine"
+            with pytest.raises(SessionConflict) as caught:
+                pytest.fail(f"{name}: {store.save(mine)}")
+            assert caught.value.session_id == "s"
+            left = store.list()
+            assert [(summary.id, store.get(summary.id)) for summary in left] == now, name
+            for summary in left:
+                store.delete(summary.id, purge=True)
 
     def test_saving_twice_is_not_a_conflict(self, store: SessionStore) -> None:
         """`save` updates the object's revision; the same object can be saved again."""

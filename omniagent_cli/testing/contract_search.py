@@ -7,7 +7,7 @@ import pytest
 from omniagent_cli.errors import UsageError
 from omniagent_cli.stores.store import SessionStore
 from omniagent_cli.testing.clock import FakeClock
-from omniagent_cli.testing.contract_base import ContractBase, found, messages_of
+from omniagent_cli.testing.contract_base import ContractBase, found, messages_of, raised
 
 FINDS: list[tuple[str, str, bool]] = [
     # text, query, expected match
@@ -96,23 +96,23 @@ HOSTILE = [
 class SearchContract(ContractBase):
     """Search covers one session or all, newest hits first."""
 
-    @pytest.mark.parametrize(("text", "query", "expected"), FINDS)
-    def test_words_phrases_and_prefixes(
-        self, store: SessionStore, text: str, query: str, *, expected: bool
-    ) -> None:
+    def test_words_phrases_and_prefixes(self, store: SessionStore) -> None:
         """Words, case, accents, phrases, prefixes and CJK text match alike on every backend."""
-        store.append("other", messages_of("nothing of that kind"))
-        store.append("s", messages_of(text))
-        wanted = [("s", 0)] if expected else []
-        assert [hit for hit in found(store, query) if hit[0] == "s"] == wanted
-        assert found(store, query, session_id="s") == wanted
+        names = {text: f"s{number}" for number, (text, _, _) in enumerate(FINDS)}
+        for text, name in names.items():
+            store.append(name, messages_of(text))
+        for text, query, expected in FINDS:
+            wanted = [(names[text], 0)] if expected else []
+            hits = [hit for hit in found(store, query) if hit[0] == names[text]]
+            assert hits == wanted, (text, query)
+            assert found(store, query, session_id=names[text]) == wanted, (text, query)
 
-    @pytest.mark.parametrize("query", HOSTILE, ids=range(len(HOSTILE)))
-    def test_no_query_is_an_error(self, store: SessionStore, query: str) -> None:
+    def test_no_query_is_an_error(self, store: SessionStore) -> None:
         """Any text is a valid query."""
         store.append("s", messages_of("and or near a b text"))
-        store.search(query)
-        store.search(query, session_id="s", role="user", limit=None)
+        for query in HOSTILE:
+            assert raised(store.search, query) is None, query
+            store.search(query, session_id="s", role="user", limit=None)
         assert found(store, "near") == [("s", 0)]
 
     def test_newest_first_across_sessions(self, store: SessionStore, clock: FakeClock) -> None:
