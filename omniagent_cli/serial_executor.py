@@ -26,8 +26,21 @@ class SerialExecutor(ForkAware, Executor):
         register(self)
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Run a call in the worker thread and return its future."""
-        return self._pool.submit(fn, *args, **kwargs)
+        """Run a call in the worker thread and return its future.
+
+        In exit handlers, where Python starts no calls in other threads, it runs here.
+        """
+        try:
+            return self._pool.submit(fn, *args, **kwargs)
+        except RuntimeError:
+            if self._shut_down:
+                raise
+        future: Future[T] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except BaseException as error:  # noqa: BLE001  # the future raises it
+            future.set_exception(error)
+        return future
 
     def shutdown(self, wait: bool = True, **options: Any) -> None:  # noqa: FBT001, FBT002  # as in Executor
         """End the worker thread after the pending calls."""

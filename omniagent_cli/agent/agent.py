@@ -12,7 +12,7 @@ from omniagent_cli.agent.context.rollover import Rollover
 from omniagent_cli.agent.context.titles import CURRENT, TitleGenerator, TitleSettings
 from omniagent_cli.agent.context.window import Window
 from omniagent_cli.agent.events import Engine, ModelSettings, TurnDone, TurnEvent
-from omniagent_cli.agent.loop_thread import LoopThread
+from omniagent_cli.agent.loop_thread import LoopThread, refuse_at_exit
 from omniagent_cli.agent.models.recall import NAME as RECALL
 from omniagent_cli.agent.models.recall import Recall
 from omniagent_cli.agent.tools.context import ToolContext
@@ -283,7 +283,8 @@ class Agent:
         if self._titles is not None:
             await self._titles.aclose()
         await self.engine.aclose()
-        await asyncio.to_thread(self.close)
+        with refuse_at_exit():
+            await asyncio.to_thread(self.close)
 
     async def __aenter__(self) -> Self:
         return self

@@ -8,7 +8,7 @@ import threading
 import weakref
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from concurrent.futures import CancelledError, Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from omniagent_cli.errors import AgentError
@@ -17,6 +17,20 @@ from omniagent_cli.fork_safety import ForkAware, keep_forever, register
 T = TypeVar("T")
 
 _CLOSE_TIMEOUT_SECONDS = 5.0
+
+
+_AT_EXIT = "the agent cannot run, because Python is shutting down; run it before the program ends"
+
+
+@contextmanager
+def refuse_at_exit() -> Iterator[None]:
+    """Raise `AgentError` for the `RuntimeError` of Python when it starts no more threads, after the main one ended."""
+    try:
+        yield
+    except RuntimeError as error:
+        if threading.main_thread().is_alive():
+            raise
+        raise AgentError(_AT_EXIT) from error
 
 
 class LoopThread(ForkAware):
@@ -47,7 +61,12 @@ class LoopThread(ForkAware):
 
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Schedule a coroutine and return the future of its result."""
-        return asyncio.run_coroutine_threadsafe(work, self._started())
+        try:
+            loop = self._started()
+        except AgentError:
+            work.close()
+            raise
+        return asyncio.run_coroutine_threadsafe(work, loop)
 
     def iterate(self, events: AsyncIterator[T]) -> Iterator[T]:
         """Yield the items of an asynchronous iterator."""
@@ -71,11 +90,14 @@ class LoopThread(ForkAware):
     def _started(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is None:
+                if _exiting.is_set():
+                    raise AgentError(_AT_EXIT)
                 self._loop = asyncio.new_event_loop()
                 self._thread = threading.Thread(
                     target=_run, args=(self._loop,), name="omniagent", daemon=True
                 )
-                self._thread.start()
+                with refuse_at_exit():
+                    self._thread.start()
                 self._finalizer = weakref.finalize(self, _retire, self._loop)
                 self._finalizer.atexit = False  # `_close_running` does more
                 _running.add(self)

@@ -32,6 +32,7 @@ from omniagent_cli.agent.events import (
     TurnDone,
     TurnEvent,
 )
+from omniagent_cli.agent.loop_thread import refuse_at_exit
 from omniagent_cli.agent.tools.tool import Outcome, Toolbox
 from omniagent_cli.agent.tools.tool_results import FULL_OUTPUT
 from omniagent_cli.agent.transcript import Transcript
@@ -81,6 +82,12 @@ class Turn:
             ToolRoundsExceeded: the limit of tool rounds was reached; the messages up to then are stored.
             StoreError: a message could not be stored.
         """
+        with refuse_at_exit():
+            async with aclosing(self._run(content)) as events:
+                async for event in events:
+                    yield event
+
+    async def _run(self, content: Content | None) -> AsyncGenerator[TurnEvent, None]:
         if content is not None:
             await self.transcript.begin(content)
         for notice in self._notices():
