@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def open_store(
-    url: str | os.PathLike[str] | StoreLocation,
+    url: str | bytes | os.PathLike[str] | StoreLocation,
     *,
     ttl: timedelta | float | str | None = DEFAULT_SESSION_TTL,
     trash_ttl: timedelta | float | str | None = DEFAULT_TRASH_TTL,
@@ -51,9 +51,10 @@ def open_store(
 
     Raises:
         ConfigError: the URL is invalid, or its scheme unknown.
+        UsageError: an option is unknown.
         StoreUnavailable: the store cannot be opened; the subclass says why.
     """
-    location = url if isinstance(url, StoreLocation) else StoreLocation(os.fspath(url))
+    location = url if isinstance(url, StoreLocation) else StoreLocation(os.fsdecode(url))
     store_class = _store_class(location)
     options |= {"ttl": ttl, "trash_ttl": trash_ttl}
     if clock is not None:
@@ -108,6 +109,7 @@ def _unknown_scheme(location: StoreLocation) -> ConfigError:
     from difflib import get_close_matches
 
     known = sorted(scheme for backend in BACKENDS.values() for scheme in backend.schemes)
-    close = get_close_matches(location.scheme, known, n=1)
+    plain = location.scheme.partition("+")[0]  # SQLAlchemy writes sqlite+aiosqlite
+    close = [plain] if plain in known else get_close_matches(location.scheme, known, n=1)
     hint = f"did you mean {close[0]}:?" if close else f"known schemes: {', '.join(known)}"
     return ConfigError(f"unknown store scheme {location.scheme!r} in {location.masked}; {hint}")

@@ -11,7 +11,13 @@ from datetime import timedelta
 from typing import Any, ClassVar, Self, TypeVar
 
 from omniagent_cli.durations import Clock, ttl_seconds, utc_now
-from omniagent_cli.errors import DecryptionError, EncryptedStore, StoreClosed, StoreReadOnly
+from omniagent_cli.errors import (
+    DecryptionError,
+    EncryptedStore,
+    StoreClosed,
+    StoreReadOnly,
+    UsageError,
+)
 from omniagent_cli.fork_safety import ForkAware
 from omniagent_cli.models import Message, content_text
 from omniagent_cli.stores.backend import HeaderRow, ListQuery, Problem, Transaction, walk
@@ -59,13 +65,16 @@ class StoreBase(ForkAware, ABC):
         ttl: timedelta | float | str | None = DEFAULT_SESSION_TTL,
         trash_ttl: timedelta | float | str | None = DEFAULT_TRASH_TTL,
         clock: Clock = utc_now,
+        **unknown: Any,
     ) -> None:
+        if unknown:
+            raise UsageError(
+                f"unknown option {next(iter(unknown))!r} of a store of the kind {self.backend!r}"
+            )
         self._retention = Retention(ttl_seconds(ttl), ttl_seconds(trash_ttl))
         self._clock = clock
-        store, backend = (
-            weakref.ref(self),
-            self.backend,
-        )  # a cycle would keep the files of a dropped store open for a while
+        # A cycle would keep the files of a dropped store open for a while.
+        store, backend = weakref.ref(self), self.backend
         self._access = EncryptionAccess(lambda: getattr(store(), "url", backend))
         self.row_codec = RowCodec(self._access)
         self._events = EventBus()

@@ -1,5 +1,6 @@
 """Backends of other packages: the one in the manual keeps every promise, and is found by its entry point."""
 
+import os
 import re
 import sys
 
@@ -8,7 +9,7 @@ import pytest
 from omniagent_cli import open_store
 from omniagent_cli.cli import main
 from omniagent_cli.cli.reference.manual import page_text
-from omniagent_cli.errors import ConfigError, StoreUnreachable
+from omniagent_cli.errors import ConfigError, StoreUnreachable, UsageError
 from omniagent_cli.testing import StoreCase, StoreContract
 from omniagent_cli.testing.contract_model import ModelContract
 
@@ -94,3 +95,25 @@ def test_a_nul_is_in_no_path(url):
     """A URL that no file can have is refused as that."""
     with pytest.raises(ConfigError, match="NUL"):
         open_store(url)
+
+
+@pytest.mark.parametrize("place", ["memory:", "sqlite", "file"])
+def test_an_unknown_option_is_named(tmp_path, place):
+    """An option that no store has is an error that names it and the kind of store."""
+    url = place if place == "memory:" else f"{place}://{tmp_path}/s"
+    with pytest.raises(UsageError, match=rf"unknown option 'trash'.*'{place.rstrip(':')}'"):
+        open_store(url, trash="7d")
+
+
+def test_a_path_of_bytes(tmp_path):
+    """A path as bytes, as `os.listdir(b"...")` returns it, names the same file, also if it is not UTF-8."""
+    path = os.fsencode(tmp_path) + b"/\xff.db"
+    with open_store(path) as store:
+        store.append("s", {"role": "user", "content": "a"})
+    assert [os.fsencode(file.name) for file in tmp_path.iterdir()] == [b"\xff.db"]
+
+
+def test_a_scheme_of_sqlalchemy():
+    """A URL with a driver of SQLAlchemy is an error with the scheme to use."""
+    with pytest.raises(ConfigError, match=r"did you mean sqlite:\?"):
+        open_store("sqlite+aiosqlite:///x.db")
