@@ -64,6 +64,56 @@ HISTORY_PATHS = (
         (".config/aichat", "Library/Application Support/aichat"),
         ("sessions",),
     ),
+    # https://github.com/sst/opencode, packages/opencode/src/global
+    HistoryPath("opencode", "", (".local/share/opencode",), ("opencode.db",)),
+    # https://github.com/block/goose, crates/goose/src/session/session_manager.rs
+    HistoryPath("goose", "", (".local/share/goose/sessions",), ("sessions.db",)),
+    # https://github.com/QwenLM/qwen-code, packages/core/src/config/storage.ts
+    HistoryPath("qwen-code", "", (".qwen",), ("projects/*/chats", "tmp/*/chats")),
+    # https://github.com/earendil-works/pi, packages/coding-agent/src/config.ts
+    HistoryPath("pi", "PI_CODING_AGENT_DIR", (".pi/agent",), ("sessions",)),
+    # https://github.com/gptme/gptme, gptme/dirs.py
+    HistoryPath("gptme", "GPTME_LOGS_HOME", (".local/share/gptme/logs",), ("",)),
+    # https://github.com/NousResearch/hermes-agent, hermes_state.py
+    HistoryPath("hermes", "HERMES_HOME", (".hermes",), ("state.db",)),
+    # https://docs.github.com/copilot/concepts/agents/about-copilot-cli
+    HistoryPath("copilot-cli", "COPILOT_HOME", (".copilot",), ("session-state",)),
+    HistoryPath(
+        "copilot-chat",
+        "",
+        (".config/Code/User", "Library/Application Support/Code/User"),
+        ("workspaceStorage/*/chatSessions", "globalStorage/emptyWindowChatSessions"),
+    ),
+    HistoryPath(
+        "cursor",
+        "",
+        (".config/Cursor/User", "Library/Application Support/Cursor/User"),
+        ("globalStorage/state.vscdb",),
+    ),
+    HistoryPath(
+        "cline",
+        "",
+        (
+            ".config/Code/User/globalStorage",
+            "Library/Application Support/Code/User/globalStorage",
+        ),
+        (
+            "saoudrizwan.claude-dev/tasks",
+            "rooveterinaryinc.roo-cline/tasks",
+            "kilocode.kilo-code/tasks",
+        ),
+    ),
+    # https://github.com/zed-industries/zed, crates/paths/src/paths.rs
+    HistoryPath(
+        "zed",
+        "",
+        (".local/share/zed", "Library/Application Support/Zed"),
+        ("threads/threads.db",),
+    ),
+    HistoryPath("lm-studio", "", (".lmstudio",), ("conversations",)),
+    HistoryPath(
+        "jan", "", (".local/share/Jan/data", "Library/Application Support/Jan/data"), ("threads",)
+    ),
 )
 """Paths of each tool."""
 
@@ -88,14 +138,12 @@ def _paths(place: HistoryPath, environ: Mapping[str, str]) -> Iterator[Path]:
 
 
 def _below_home(default: str, environ: Mapping[str, str]) -> Path:
-    """Return a default directory; ``.config`` follows XDG_CONFIG_HOME (XDG Base Directory Specification)."""
-    first, _, rest = default.partition("/")
-    config = Path(environ.get("XDG_CONFIG_HOME", ""))
-    return (
-        config / rest
-        if first == ".config" and config.is_absolute()
-        else Path(home(environ), default)
-    )
+    """Return a default directory; ``.config`` and ``.local/share`` follow the XDG Base Directory Specification."""
+    for prefix, variable in ((".config/", "XDG_CONFIG_HOME"), (".local/share/", "XDG_DATA_HOME")):
+        base = Path(environ.get(variable, ""))
+        if default.startswith(prefix) and base.is_absolute():
+            return base / default.removeprefix(prefix)
+    return Path(home(environ), default)
 
 
 def _history(format_name: str, path: Path) -> History | None:

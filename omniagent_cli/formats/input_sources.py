@@ -32,7 +32,7 @@ MAX_MEMBER_BYTES = 1 << 28
 MAX_MEMBER_RATIO = 500
 """A member larger than `MAX_MEMBER_BYTES` with a higher compression ratio than this is rejected as a zip bomb."""
 
-_ENDINGS = (".json", ".jsonl", ".ndjson", ".yaml", ".yml", ".db", ".zip", ".zst", ".gz")
+_ENDINGS = (".json", ".jsonl", ".ndjson", ".yaml", ".yml", ".db", ".vscdb", ".zip", ".zst", ".gz")
 """Suffixes of files that are considered in a directory or zip archive."""
 
 _ENCRYPTED = 0x1

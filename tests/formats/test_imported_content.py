@@ -7,6 +7,7 @@ import json
 import pytest
 from conversations import imported
 
+from omniagent_cli.formats.importer import import_path
 from omniagent_cli.stores import open_store
 
 
@@ -255,3 +256,84 @@ def test_codex_messages_are_without_the_editor_context():
     ]  # fmt: skip
     messages, _ = take("\n".join(map(json.dumps, lines)).encode())
     assert [m.text for m in messages] == ["Rename it."]
+
+
+def test_librechat_children_are_a_tree():
+    """A recursive export nests each answer in its question; the newest branch is the visible thread."""
+    answers = [
+        {
+            "messageId": key,
+            "parentMessageId": "1",
+            "isCreatedByUser": False,
+            "text": text,
+            "children": [],
+        }
+        for key, text in (("2", "A"), ("3", "B"))
+    ]
+    question = {
+        "messageId": "1",
+        "parentMessageId": "0",
+        "isCreatedByUser": True,
+        "text": "Q",
+        "children": answers,
+    }
+    messages, _ = take(json.dumps({"conversationId": "c", "messages": [question]}).encode())
+    assert [m.text for m in messages] == ["Q", "B"]
+
+
+def test_the_history_beside_a_task_of_cline_is_its_copy(tmp_path):
+    """Cline keeps each task twice; importing its directory gives one session."""
+    screen = [
+        {"ts": 1, "type": "say", "say": "task", "text": "Hi"},
+        {"ts": 2, "type": "say", "say": "text", "text": "Yes"},
+    ]
+    history = [
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": "Hi"}]}
+    ]
+    (tmp_path / "ui_messages.json").write_text(json.dumps(screen))
+    (tmp_path / "api_conversation_history.json").write_text(json.dumps(history))
+    with open_store("memory:") as store:
+        report = import_path(store, tmp_path)
+        assert (report.imported, dict(report.left_out)) == (1, {"copy of ui_messages.json": 1})
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "text", "value": "Hi"},
+        {"type": "input_text", "text": "Hi"},
+        {"type": "output_text", "text": "Hi"},
+    ],
+)
+def test_text_parts_of_other_apis_are_text(part):
+    """LLaMA-Factory writes the text of a part as its value, the Responses API calls it input_text."""
+    messages, _ = take(json.dumps({"messages": [{"role": "user", "content": [part]}]}).encode())
+    assert messages[0].text == "Hi"
+
+
+def test_a_list_of_conversations_is_several_sessions():
+    document = [{"messages": [{"role": "user", "content": text}]} for text in ("A", "B")]
+    with open_store("memory:") as store:
+        assert imported(store, json.dumps(document).encode()).imported == 2
+
+
+@pytest.mark.parametrize("prompt", ["conversations", "messages"])
+def test_the_preferred_answer_of_a_preference_set_is_imported(prompt):
+    """`chosen` ends the conversation; `rejected` is counted."""
+    said = (
+        [{"from": "human", "value": "Q"}]
+        if prompt == "conversations"
+        else [{"role": "user", "content": "Q"}]
+    )
+    answers = {
+        "chosen": {"from": "gpt", "value": "good"},
+        "rejected": {"from": "gpt", "value": "bad"},
+    }
+    if prompt == "messages":
+        answers = {
+            "chosen": {"role": "assistant", "content": "good"},
+            "rejected": {"role": "assistant", "content": "bad"},
+        }
+    messages, report = take(json.dumps([{prompt: said, **answers}]).encode())
+    assert [m.text for m in messages] == ["Q", "good"]
+    assert dict(report.left_out) == {"rejected answer": 1}

@@ -37,7 +37,7 @@ def spoiled(name: str, value: bytes) -> bytes:
     words = (b'"Flat too"', b'"I could not look."', b'"It holds 42."', b'"HTML."', b'"API Error: overloaded"',
              b'"read @a.txt"', b'"By voice too."', b'"Yes"', b'"One."', b'"Yes."', b'"Carp."', b'"Minnows."',
              b'"Sticklebacks and minnows."')  # fmt: skip
-    word = next(one for one in words if one in data)
+    word = max((one for one in words if one in data), key=data.rfind)
     before, _, after = data.rpartition(word)
     return before + value + after
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from omniagent_cli.formats.byte_source import ByteSource
 from omniagent_cli.formats.interchange.call_order import in_call_order
+from omniagent_cli.formats.interchange.preferences import PREFERENCE_KEYS, preference_entries
 from omniagent_cli.formats.json_helpers import (
     is_json_lines,
     list_entries,
@@ -20,7 +21,8 @@ from omniagent_cli.formats.json_helpers import (
     with_problems,
 )
 from omniagent_cli.formats.json_stream import JsonReader
-from omniagent_cli.formats.readers.records import list_of
+from omniagent_cli.formats.key_paths import key_paths
+from omniagent_cli.formats.readers.records import list_of, text_of
 from omniagent_cli.formats.types import (
     Entry,
     IncomingSession,
@@ -39,6 +41,9 @@ _ROLES = {"developer": "system", "function": "tool"}
 """Roles of other API versions and their equivalents."""
 
 
+_TEXT_TYPES = frozenset({"text", "input_text", "output_text"})
+
+
 class ChatCompletions:
     """One ``{"messages": [...]}`` per line; a bare list of messages and a single document are read too."""
 
@@ -53,7 +58,15 @@ class ChatCompletions:
 
     def read(self, source: ByteSource) -> Iterator[ReaderItem]:
         """Yield one session per conversation, without ids."""
-        return read_documents(source, _conversation, by_line=is_json_lines(source.head()))
+        head = source.head()
+        is_list = head.lstrip()[:1] == b"[" and "messages" in key_paths(head)
+        read = _conversations if is_list else _conversation
+        return read_documents(source, read, by_line=is_json_lines(head))
+
+
+def _conversations(reader: JsonReader) -> Iterator[ReaderItem]:
+    for _ in reader.array():
+        yield from _conversation(reader)
 
 
 def _conversation(reader: JsonReader) -> Iterator[ReaderItem]:
@@ -93,9 +106,15 @@ def _preference_messages(facts: dict[str, Any], incoming: IncomingSession) -> It
 
 def _remaining_members(
     reader: JsonReader, members: Iterator[str], incoming: IncomingSession
-) -> Iterator[Problem]:
+) -> Iterator[Entry]:
+    """Yield the preferred answer of a preference set; read other keys into the metadata."""
     for key in members:
-        yield from _read_extra(reader, key, incoming)
+        if key not in PREFERENCE_KEYS:
+            yield from _read_extra(reader, key, incoming)
+            continue
+        answers: dict[str, Any] = {}
+        yield from read_member(reader, key, answers)
+        yield from preference_entries(key, answers.get(key), incoming.location)
 
 
 def _read_extra(reader: JsonReader, key: str, incoming: IncomingSession) -> Iterator[Problem]:
@@ -144,6 +163,8 @@ def _detach_attachments(
 def _to_record(record: dict[str, Any]) -> dict[str, Any]:
     """Convert a message of any API version to a message record."""
     record = dict(record)
+    if isinstance(record.get("content"), list):
+        record["content"] = [_part(part) for part in record["content"]]
     role = record.get("role")
     if isinstance(role, str) and role in _ROLES:
         record["role"] = _ROLES[role]
@@ -153,3 +174,10 @@ def _to_record(record: dict[str, Any]) -> dict[str, Any]:
     if call is not None and "tool_calls" not in record:
         record["tool_calls"] = [{"id": "", "type": "function", "function": call}]
     return record
+
+
+def _part(part: Any) -> Any:
+    """Return a content part; text parts of other APIs become text parts of this one."""
+    if not isinstance(part, dict) or part.get("type") not in _TEXT_TYPES or ("text" in part and part["type"] == "text"):  # fmt: skip
+        return part
+    return {"type": "text", "text": text_of(part.get("text", part.get("value")))}

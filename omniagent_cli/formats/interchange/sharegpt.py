@@ -13,6 +13,7 @@ from typing import Any
 
 from omniagent_cli.errors import InvalidRecord
 from omniagent_cli.formats.byte_source import ByteSource
+from omniagent_cli.formats.interchange.preferences import PREFERENCE_KEYS, preference_entries
 from omniagent_cli.formats.json_helpers import (
     is_json_lines,
     list_entries,
@@ -36,7 +37,6 @@ from omniagent_cli.formats.types import (
     IncomingSession,
     MessageEntry,
     OutgoingSession,
-    Problem,
     ReaderItem,
     problem,
 )
@@ -103,10 +103,12 @@ def _conversation(reader: JsonReader) -> Iterator[ReaderItem]:
     for key in members:
         if key in _LISTS:
             incoming = IncomingSession(location, {}, iter(()))
-            entries = chain(_system_entry(facts, location), _entries(reader))
-            incoming.entries = chain(
-                MessageSequence().entries(entries),
-                _remaining_members(reader, members, facts, incoming),
+            incoming.entries = MessageSequence().entries(
+                chain(
+                    _system_entry(facts, location),
+                    _converted(until_damage(reader, list_entries(reader))),
+                    _converted(_remaining_members(reader, members, facts, incoming)),
+                )
             )
             _update_header(incoming, facts)
             yield from with_problems(incoming)
@@ -117,9 +119,11 @@ def _conversation(reader: JsonReader) -> Iterator[ReaderItem]:
 
 def _remaining_members(
     reader: JsonReader, members: Iterator[str], facts: dict[str, Any], incoming: IncomingSession
-) -> Iterator[Problem]:
+) -> Iterator[Entry]:
     for key in members:
         yield from read_member(reader, key, facts)
+        if key in PREFERENCE_KEYS and key in facts:
+            yield from preference_entries(key, facts.pop(key), incoming.location)
     _update_header(incoming, facts)
 
 
@@ -138,8 +142,8 @@ def _system_entry(facts: dict[str, Any], location: str) -> Iterator[Entry]:
         yield MessageEntry(location, message("system", prompt))
 
 
-def _entries(reader: JsonReader) -> Iterator[Entry]:
-    for entry in until_damage(reader, list_entries(reader)):
+def _converted(entries: Iterable[Entry]) -> Iterator[Entry]:
+    for entry in entries:
         if isinstance(entry, MessageEntry):
             try:
                 yield MessageEntry(entry.location, _to_record(entry.record))

@@ -15,23 +15,21 @@ from typing import Any
 
 from omniagent_cli.formats.byte_source import ByteSource
 from omniagent_cli.formats.json_helpers import feed_lines, line_objects
+from omniagent_cli.formats.readers.content_blocks import block_media, block_result, content_blocks
 from omniagent_cli.formats.readers.message_sequence import ANSWER_KEY
 from omniagent_cli.formats.readers.message_tree import MessageTree, session_threads
 from omniagent_cli.formats.readers.records import (
     LEFT_OUT_KEY,
-    as_text,
-    image_part,
     left_out,
     merge_parts,
     message,
     object_of,
-    objects_of,
     session_header,
     text_of,
     tool_call,
     usage_of,
 )
-from omniagent_cli.formats.types import MessageEntry, Omission, ReaderItem
+from omniagent_cli.formats.types import MessageEntry, Omission, Problem, ReaderItem
 from omniagent_cli.json_format import dump
 
 _INJECTED = re.compile(
@@ -70,6 +68,8 @@ _MAX_PIECES = 10_000
 class ClaudeCode:
     """Reader of one session per file."""
 
+    format_name = "claude-code"
+
     def __init__(self, *, branches: bool = False) -> None:
         self._branches = branches
 
@@ -77,15 +77,18 @@ class ClaudeCode:
         """Yield the thread that was continued last, and the others if branches are imported."""
         numbers = _Transcript()
         with numbers.tree:
-            yield from feed_lines(line_objects(source), numbers.add_line)
+            yield from feed_lines(self._lines(source), numbers.add_line)
             yield from self._threads(numbers, source)
+
+    def _lines(self, source: ByteSource) -> Iterator[MessageEntry | Problem]:
+        return line_objects(source)
 
     def _threads(self, numbers: _Transcript, source: ByteSource) -> Iterator[ReaderItem]:
         source_id = numbers.session_id or Path(source.name).name.removesuffix(".jsonl")
 
         def header(branch: str) -> dict[str, Any]:
             return session_header(
-                "claude-code",
+                self.format_name,
                 source_id,
                 title=numbers.title,
                 created=numbers.first_at,
@@ -101,6 +104,24 @@ class ClaudeCode:
         yield from session_threads(
             numbers.tree, numbers.tree.newest_leaf(), source.name, header, branches=self._branches, complete=numbers.complete,
         )  # fmt: skip
+
+
+class ClaudeStream(ClaudeCode):
+    """Reader of the saved output of ``claude -p --output-format stream-json``: the same messages with other keys."""
+
+    format_name = "claude-stream"
+
+    def _lines(self, source: ByteSource) -> Iterator[MessageEntry | Problem]:
+        for number, entry in enumerate(line_objects(source)):
+            if isinstance(entry, MessageEntry):
+                line = dict(entry.record)
+                line["sessionId"] = line.get("session_id")
+                line["isSidechain"] = line.get("parent_tool_use_id") is not None
+                line["uuid"] = text_of(line.get("uuid")) or f"line-{number}"
+                line.setdefault("isMeta", line.get("isSynthetic") is True)
+                yield entry._replace(record=line)
+            else:
+                yield entry
 
 
 class _Transcript:
@@ -230,7 +251,7 @@ class _Transcript:
         model = f"anthropic:{name}" if name and not is_synthetic else ""
         self.model = model or self.model
         texts, thinking, calls = [], [], []
-        for block in _blocks(raw):
+        for block in content_blocks(raw):
             kind = block.get("type")
             if kind == "text":
                 texts.append(text_of(block.get("text")))
@@ -252,18 +273,18 @@ class _Transcript:
 
 def _user_records(raw: dict[str, Any], node_id: str, at: Any) -> Iterator[dict[str, Any]]:
     """Yield the tool results, then the user's message."""
-    blocks = _blocks(raw)
+    blocks = content_blocks(raw)
     parts: list[dict[str, Any]] = []
     for number, block in enumerate(blocks):
         kind = block.get("type")
         if kind == "tool_result":
             id_ = f"{node_id}-{number}" if number else node_id
-            yield _result(block, id_, at)
+            yield block_result(block, id_, at)
         elif kind == "text":
             if text := _typed_text(text_of(block.get("text"))):
                 parts.append({"type": "text", "text": text})
         elif kind in ("image", "document"):
-            parts.append(_media(block))
+            parts.append(block_media(block))
     if parts:
         yield message(
             "user",
@@ -291,37 +312,3 @@ def _queued_prompt(attachment: dict[str, Any], node_id: str, at: Any) -> list[di
         return []
     prompt = attachment.get("prompt")
     return list(_user_records({"content": prompt}, node_id, at)) if prompt else []
-
-
-def _blocks(raw: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the content of a message as a list of blocks."""
-    content = raw.get("content")
-    return [{"type": "text", "text": content}] if isinstance(content, str) else objects_of(content)
-
-
-def _media(block: dict[str, Any]) -> dict[str, Any]:
-    source = object_of(block.get("source"))
-    data, media_type = text_of(source.get("data")), text_of(source.get("media_type"))
-    if block.get("type") == "image" and data and media_type:
-        return image_part(f"data:{media_type};base64,{data}")
-    return {
-        "type": "text",
-        "text": f"[{block.get('type')}: {text_of(block.get('title')) or media_type or 'unnamed'}]",
-    }
-
-
-def _result(block: dict[str, Any], id_: str, at: Any) -> dict[str, Any]:
-    content = block.get("content")
-    if isinstance(content, list):
-        parts = [
-            text_of(part.get("text")) or f"[{part.get('type')}]" for part in objects_of(content)
-        ]
-        content = "\n".join(parts)
-    return message(
-        "tool",
-        as_text(content),
-        id_=id_,
-        at=at,
-        tool_call_id=text_of(block.get("tool_use_id")),
-        failed=block.get("is_error") is True,
-    )

@@ -11,7 +11,13 @@ from omniagent_cli.formats.byte_source import ByteSource
 from omniagent_cli.formats.json_helpers import is_json_lines, list_entries, read_documents
 from omniagent_cli.formats.json_stream import BadValue, JsonReader
 from omniagent_cli.formats.readers.message_tree import MessageTree, session_threads
-from omniagent_cli.formats.readers.records import list_of, object_of, session_header, text_of
+from omniagent_cli.formats.readers.records import (
+    file_time,
+    list_of,
+    object_of,
+    session_header,
+    text_of,
+)
 from omniagent_cli.formats.types import Problem, ReaderItem, problem
 
 Header = Callable[[str], dict[str, Any]]
@@ -81,16 +87,21 @@ class ConversationReader(ABC):
                 elif first == "{":
                     fields[key] = self._members(reader, problems)
                 else:
-                    fields[key] = []
-                    for entry in list_entries(reader):
-                        if isinstance(entry, Problem):
-                            problems.append(entry)
-                        else:
-                            fields[key].append(entry.record)
+                    fields[key] = self._list(reader, problems)
             except BadValue as error:
                 fields[key] = None
                 problems.append(problem(location, error))
         return fields
+
+    def _list(self, reader: JsonReader, problems: list[Problem]) -> list[Any]:
+        """Return the list at the reader's position, without unreadable elements."""
+        found = []
+        for entry in list_entries(reader):
+            if isinstance(entry, Problem):
+                problems.append(entry)
+            else:
+                found.append(entry.record)
+        return found
 
     @abstractmethod
     def _conversation(self, raw: dict[str, Any], location: str) -> Iterator[ReaderItem]:
@@ -102,6 +113,7 @@ class ConversationReader(ABC):
 
     def _header(self, source_id: str, **facts: Any) -> Header:
         """Return the headers of a conversation; for `facts` see `records.session_header`."""
+        facts["created"] = facts.get("created") or file_time(self._source)
 
         def header(branch: str) -> dict[str, Any]:
             return session_header(self.format_name, source_id, branch=branch, **facts)

@@ -14,7 +14,7 @@ from typing import Any
 
 from omniagent_cli.errors import InvalidRecord
 from omniagent_cli.formats.byte_source import ByteSource
-from omniagent_cli.formats.readers.llm_log import UNREADABLE, Log, Row, open_log
+from omniagent_cli.formats.readers.database import UNREADABLE, Database, Row, open_database
 from omniagent_cli.formats.readers.message_sequence import MessageSequence
 from omniagent_cli.formats.readers.records import (
     as_text,
@@ -44,7 +44,7 @@ class Llm:
 
     def read(self, source: ByteSource) -> Iterator[ReaderItem]:
         """Yield the conversations, those of the older schema first."""
-        with open_log(source) as log:
+        with open_database(source) as log:
             try:
                 is_older, is_newer = log.tables >= _OLDER, log.tables >= _NEWER
                 if not (is_older or is_newer):
@@ -63,7 +63,7 @@ class Llm:
 class _Conversations:
     """Base of the two schema generations."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Database) -> None:
         self._log = log
 
     def _incoming(self, source_id: str, created: Any, **fields: Any) -> IncomingSession:

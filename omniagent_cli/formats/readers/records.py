@@ -8,6 +8,7 @@ from hashlib import blake2b
 from typing import Any
 
 from omniagent_cli.errors import InvalidRecord, InvalidSessionId
+from omniagent_cli.formats.byte_source import ByteSource
 from omniagent_cli.json_format import dump, format_time, parse_time
 from omniagent_cli.models import check_session_id
 
@@ -73,6 +74,11 @@ def session_header(
         header["title"] = " ".join(name.split())
     times = {"created_at": parse_timestamp(created), "updated_at": parse_timestamp(updated)}
     return header | {key: at for key, at in times.items() if at}
+
+
+def file_time(source: ByteSource) -> float | None:
+    """Return when a file was changed, in Unix seconds; None for other sources."""
+    return source.path.stat().st_mtime if source.path else None
 
 
 def session_id_for(format_name: str, source_id: str) -> str:

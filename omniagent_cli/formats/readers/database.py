@@ -1,4 +1,4 @@
-"""Read-only access to the database of the `llm` command line, safe for untrusted files.
+"""Read-only access to SQLite databases of other tools, safe for untrusted files.
 
 Only plain tables are read (a view or virtual table can be made to run forever), and value sizes and total work are
 bounded. Where an index is missing, rows are sorted into a private temporary table.
@@ -30,12 +30,12 @@ _MAX_ATTACHMENT_BYTES = 20 * 1024 * 1024
 _STEPS_AT_ONCE = 1_000_000
 _STEPS_BASE = 50
 _BYTES_A_STEP = 1_000_000
-"""SQLite may run `_STEPS_BASE` million steps plus one million for this many bytes; a regular log needs a hundredth of that."""
+"""SQLite may run `_STEPS_BASE` million steps plus one million for this many bytes; a regular database needs a hundredth of that."""
 
 
 @contextmanager
-def open_log(source: ByteSource) -> Iterator[Log]:
-    """Open the log in place, or as a private copy if it is compressed, piped or cannot be opened in place.
+def open_database(source: ByteSource) -> Iterator[Database]:
+    """Open a database in place, or as a private copy if it is compressed, piped or cannot be opened in place.
 
     Raises:
         FormatError: the file is not a database.
@@ -56,7 +56,7 @@ def open_log(source: ByteSource) -> Iterator[Log]:
         except UNREADABLE as error:
             raise _not_a_database(source.name, error) from error
         stack.enter_context(closing(connection))
-        yield Log(connection, source.name, path.stat().st_size)
+        yield Database(connection, source.name, path.stat().st_size)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -77,11 +77,11 @@ def _connect(path: Path) -> sqlite3.Connection:
 def _connect_to_copy(path: Path, name: str, stack: ExitStack) -> sqlite3.Connection:
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     try:
-        shutil.copyfile(path, directory / "logs.db")
+        shutil.copyfile(path, directory / "copy.db")
         journal = path.with_name(f"{path.name}-wal")
         if journal.is_file():
-            shutil.copyfile(journal, directory / "logs.db-wal")
-        return _connect(directory / "logs.db")
+            shutil.copyfile(journal, directory / "copy.db-wal")
+        return _connect(directory / "copy.db")
     except (OSError, *UNREADABLE) as error:
         raise _not_a_database(name, error) from error
 
@@ -90,8 +90,8 @@ def _not_a_database(name: str, error: Exception) -> FormatError:
     return FormatError(f"cannot be opened as a database: {error}", location=name)
 
 
-class Log:
-    """Queries on the log.
+class Database:
+    """Queries on a database of another tool.
 
     Attributes:
         location: file name.
@@ -113,7 +113,11 @@ class Log:
 
     def describe_error(self, error: Exception) -> object:
         """Return the reason of a failed query."""
-        return "query took too long; not a regular llm log" if self._steps_left < 0 else error
+        return (
+            "query took too long; not a regular database of this tool"
+            if self._steps_left < 0
+            else error
+        )
 
     def rows(self, statement: str, *values: Any) -> Iterator[Row]:
         """Yield the rows of a query; table and column names must be trusted."""

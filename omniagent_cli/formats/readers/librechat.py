@@ -1,0 +1,90 @@
+"""``librechat``: conversations exported from LibreChat, flat or with nested ``children``.
+
+A message names its parent in ``parentMessageId``; its text is in ``text``, or in ``content`` as parts (text, think,
+tool_call). Source: https://github.com/danny-avila/LibreChat (``api/server/utils/import``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from omniagent_cli.formats.readers.conversations import ConversationReader
+from omniagent_cli.formats.readers.records import (
+    as_text,
+    left_out,
+    message,
+    object_of,
+    objects_of,
+    text_of,
+    tool_call,
+)
+from omniagent_cli.formats.types import ReaderItem
+
+
+class LibreChat(ConversationReader):
+    """Reader of a LibreChat export."""
+
+    format_name = "librechat"
+    nested_keys = frozenset({"messages", "messagesTree"})
+
+    def _conversation(self, raw: dict[str, Any], location: str) -> Iterator[ReaderItem]:
+        messages = list(_flat(objects_of(raw.get("messages") or raw.get("messagesTree"))))
+        times = [one.get("createdAt") for one in messages if one.get("createdAt")]
+        model = text_of(object_of(raw.get("options")).get("model"))
+        endpoint = text_of(raw.get("endpoint"))
+        header = self._header(
+            text_of(raw.get("conversationId")),
+            title=raw.get("title"),
+            created=times[0] if times else None,
+            updated=times[-1] if times else None,
+            model=f"{endpoint.lower()}:{model}" if model else "",
+        )
+        ids = {text_of(one.get("messageId")) for one in messages}
+        nodes = (
+            (
+                text_of(one.get("messageId")) or f"message-{number}",
+                parent if (parent := text_of(one.get("parentMessageId"))) in ids else None,
+                list(_records(one)),
+            )
+            for number, one in enumerate(messages)
+        )
+        return self._tree(nodes, None, location, header)
+
+
+def _flat(messages: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield nested messages in order; a parent is before its children."""
+    pending = list(reversed(messages))
+    while pending:
+        one = pending.pop()
+        yield one
+        pending += reversed(objects_of(one.get("children")))
+
+
+def _records(raw: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    role = "user" if raw.get("isCreatedByUser") is True else "assistant"
+    id_, at = text_of(raw.get("messageId")), raw.get("createdAt")
+    texts, thinking = [text_of(raw.get("text"))], []
+    calls: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
+    for part in objects_of(raw.get("content")):
+        kind = part.get("type")
+        if kind == "text":
+            text = part.get("text")
+            texts.append(text if isinstance(text, str) else text_of(object_of(text).get("value")))
+        elif kind == "think":
+            thinking.append(text_of(part.get("think")))
+        elif kind == "tool_call":
+            call = object_of(part.get("tool_call"))
+            calls.append(tool_call(call.get("id"), call.get("name"), call.get("args") or {}))
+            results.append(message("tool", as_text(call.get("output")), at=at, tool_call_id=text_of(call.get("id"))))  # fmt: skip
+    texts += [f"[file: {text_of(one.get('filename')) or 'unnamed'}]" for one in objects_of(raw.get("files"))]  # fmt: skip
+    text, thought = "\n\n".join(filter(None, texts)), "\n\n".join(filter(None, thinking))
+    if not (text or thought or calls):
+        yield left_out(f"empty {role} message")
+        return
+    yield message(
+        role, text, id_=id_, at=at, model=text_of(raw.get("model")) if role == "assistant" else "", thinking=thought,
+        tool_calls=calls, status="failed" if raw.get("error") is True else "interrupted" if raw.get("unfinished") is True else "",
+    )  # fmt: skip
+    yield from results

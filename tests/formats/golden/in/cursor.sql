@@ -1,0 +1,10 @@
+BEGIN;
+CREATE TABLE ItemTable (key TEXT UNIQUE ON CONFLICT REPLACE, value BLOB);
+CREATE TABLE cursorDiskKV (key TEXT UNIQUE ON CONFLICT REPLACE, value BLOB);
+INSERT INTO cursorDiskKV VALUES ('composerData:c1', '{"_v": 3, "composerId": "c1", "name": "Pond fish", "createdAt": 1767607200000, "lastUpdatedAt": 1767607209000, "modelConfig": {"modelName": "claude-sonnet-4-5"}, "fullConversationHeadersOnly": [{"bubbleId": "b1", "type": 1}, {"bubbleId": "b2", "type": 2}, {"bubbleId": "b3", "type": 2}, {"bubbleId": "b4", "type": 2}]}');
+INSERT INTO cursorDiskKV VALUES ('bubbleId:c1:b1', '{"bubbleId": "b1", "type": 1, "text": "What is it?", "createdAt": "2026-01-05T10:00:00.000Z"}');
+INSERT INTO cursorDiskKV VALUES ('bubbleId:c1:b2', '{"bubbleId": "b2", "type": 2, "text": "", "thinking": {"text": "A pond."}, "createdAt": "2026-01-05T10:00:01.000Z"}');
+INSERT INTO cursorDiskKV VALUES ('bubbleId:c1:b3', '{"bubbleId": "b3", "type": 2, "text": "", "toolFormerData": {"name": "read_file", "toolCallId": "t1", "rawArgs": "{\"path\":\"pond.txt\"}", "result": "{\"contents\":\"water\"}", "status": "completed"}, "createdAt": "2026-01-05T10:00:02.000Z"}');
+INSERT INTO cursorDiskKV VALUES ('bubbleId:c1:b4', '{"bubbleId": "b4", "type": 2, "text": "Minnows.", "tokenCount": {"inputTokens": 10, "outputTokens": 3}, "createdAt": "2026-01-05T10:00:03.000Z"}');
+INSERT INTO cursorDiskKV VALUES ('composerData:c0', '{"composerId": "c0", "name": "Older", "createdAt": 1700000000000, "conversation": [{"type": 1, "bubbleId": "o1", "text": "Hi"}, {"type": 2, "bubbleId": "o2", "text": "Hello."}]}');
+COMMIT;

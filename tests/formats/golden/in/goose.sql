@@ -1,0 +1,10 @@
+BEGIN;
+CREATE TABLE sessions (id TEXT PRIMARY KEY, name TEXT NOT NULL DEFAULT '', description TEXT NOT NULL DEFAULT '', working_dir TEXT NOT NULL, created_at TIMESTAMP, updated_at TIMESTAMP, provider_name TEXT, model_config_json TEXT);
+CREATE TABLE messages (id INTEGER PRIMARY KEY AUTOINCREMENT, message_id TEXT, session_id TEXT NOT NULL, role TEXT NOT NULL, content_json TEXT NOT NULL, created_timestamp INTEGER NOT NULL, timestamp TIMESTAMP, tokens INTEGER, metadata_json TEXT);
+INSERT INTO sessions VALUES ('20260105_1', 'Pond fish', '', '/w', '2026-01-05 10:00:00', '2026-01-05 10:00:09', 'anthropic', '{"model_name": "claude-sonnet-4-5"}');
+INSERT INTO messages VALUES (1, 'g1', '20260105_1', 'user', '[{"type": "text", "text": "What is it?"}]', 1767607200, NULL, NULL, '{"userVisible": true}');
+INSERT INTO messages VALUES (2, 'g2', '20260105_1', 'assistant', '[{"type": "toolRequest", "id": "t1", "toolCall": {"status": "success", "value": {"name": "shell", "arguments": {"command": "ls"}}}}]', 1767607201, NULL, NULL, NULL);
+INSERT INTO messages VALUES (3, 'g3', '20260105_1', 'user', '[{"type": "toolResponse", "id": "t1", "toolResult": {"status": "success", "value": {"content": [{"type": "text", "text": "a.txt"}], "isError": false}}}]', 1767607202, NULL, NULL, NULL);
+INSERT INTO messages VALUES (4, 'g4', '20260105_1', 'user', '[{"type": "text", "text": "Summarize."}]', 1767607203, NULL, NULL, '{"userVisible": false}');
+INSERT INTO messages VALUES (5, 'g5', '20260105_1', 'assistant', '[{"type": "text", "text": "Minnows."}]', 1767607204, NULL, NULL, NULL);
+COMMIT;
