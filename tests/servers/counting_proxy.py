@@ -17,8 +17,10 @@ class CountingProxy:
     Attributes:
         round_trips: number of answers delivered to a client that had sent something since the answer before.
         silent: nothing is forwarded any more, while TCP still acknowledges.
-        trap: what happens once a client has sent these bytes: ``cut`` closes its connection as soon as the server has
-            answered, without the answer; ``silence`` withholds everything from then on.
+        trap: bytes that a client sends, and what happens then, once: ``cut`` closes its connection as soon as the
+            server has answered, without the answer; ``drop`` closes it and does not forward the bytes; ``silence``
+            withholds everything on it from then on, and ``silence all`` on every connection.
+        on_cut, on_withheld: called when a connection is cut, and when something was withheld.
     """
 
     def __init__(self, target, delay=0.0):
@@ -26,6 +28,7 @@ class CountingProxy:
         self._tasks = []
         self.silent = False
         self.trap = None
+        self.on_cut = self.on_withheld = lambda: None
         self._waiting, self._changed = set(), threading.Condition()
         self._target, self._delay = target, delay
         self._loop = asyncio.new_event_loop()
@@ -100,23 +103,37 @@ class _Client:
     async def send(self):
         """Forward what the client sends."""
         while data := await self._reader.read(65536):
-            if self._proxy.silent or self._trapped == "silence":
+            self._spring(data)
+            if self._is_silent:
+                self._proxy.on_withheld()
                 continue
+            if self._trapped == "drop":
+                self._writer.close()
+                break
             self._asked = True
             self._proxy.note(self, waiting=True)
-            if self._proxy.trap is not None and self._proxy.trap[0] in data:
-                self._trapped, self._proxy.trap = self._proxy.trap[1], None
             self._to_server.write(data)
             await self._to_server.drain()
         self._to_server.close()
+
+    def _spring(self, data):
+        """Set off the trap, if the client has sent its bytes."""
+        if self._proxy.trap is not None and self._proxy.trap[0] in data:
+            self._trapped, self._proxy.trap = self._proxy.trap[1], None
+            self._proxy.silent |= self._trapped == "silence all"
+
+    @property
+    def _is_silent(self):
+        return self._proxy.silent or self._trapped in ("silence", "silence all")
 
     async def receive(self):
         """Deliver what the server answers, each part after the delay."""
         loop = asyncio.get_running_loop()
         while data := await self._from_server.read(65536):
-            if self._proxy.silent or self._trapped == "silence":
+            if self._is_silent:
                 continue
             if self._trapped == "cut":
+                self._proxy.on_cut()
                 break
             counts, self._asked = self._asked, False
             if self._proxy._delay:

@@ -30,7 +30,7 @@ from typing import Any
 
 LIBRARIES = (
     "asyncio", "cryptography.hazmat.primitives.ciphers.aead", "httpx2", "mcp", "mcp.server.stdio", "multiprocessing", "omniagent_cli.adapters.mcp_server", "openai", "openai.resources.chat",
-    "openai.resources.responses", "psycopg_pool", "redis", "sqlite3", "urllib.request", "uuid", "yaml",
+    "openai.resources.responses", "psycopg", "redis", "sqlite3", "urllib.request", "uuid", "yaml",
 )  # fmt: skip
 _LEFT_OUT = ("omniagent_cli.testing", "omniagent_cli.adapters", "omniagent_cli.__main__")
 
