@@ -55,11 +55,16 @@ def give(directory):
 class PostgresServer:
     """A server in a directory of its own, on a Unix socket and a port."""
 
-    def __init__(self, *settings):
+    def __init__(self, *settings, primary=None):
         self.directory = GUARDIAN.make_directory("postgres-")
         self.data = self.directory / "data"
         give(self.directory)
-        self._call("initdb", "--auth=trust", "--encoding=UTF8", "--username=postgres", "--no-sync")
+        if primary is None:
+            self._call(
+                "initdb", "--auth=trust", "--encoding=UTF8", "--username=postgres", "--no-sync"
+            )
+        else:
+            self._call("pg_basebackup", "-d", primary.url(), "-R", "-X", "stream", "-c", "fast")
         self.port = free_port()
         self.change(
             f"port = {self.port}",

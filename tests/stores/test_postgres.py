@@ -235,6 +235,12 @@ class TestTexts:
             store.write("t", messages_of("x"), agent_id=bad)
         assert store.count_messages("s") == 1
 
+    def test_more_than_a_socket_holds(self, store):
+        """Messages larger than all buffers between client and server are stored and read."""
+        large = [f"{number} {'x' * 3_000_000}" for number in range(3)]
+        store.append("s", messages_of(*large))
+        assert [m.text for m in store.messages("s")] == large
+
     def test_the_bytes_are_pinned(self, url, sql):
         """What stands in the tables is what other versions will read."""
         moment = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)

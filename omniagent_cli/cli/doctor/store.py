@@ -199,6 +199,9 @@ def _facts(choice: StoreChoice, facts: Mapping[str, Any]) -> Iterator[Finding]:
     if facts["expired"]:
         what = f"{counted(facts['expired'], 'expired session')} not removed yet"
         yield Finding(WARNING, what, "'omniagent sessions prune' removes expired sessions")
+    if facts.get("not_writable"):
+        reason, _, do = str(facts["not_writable"]).partition("; ")
+        yield Finding(PROBLEM, f"new messages cannot be saved: {reason}", do)
     for warning in facts.get("warnings", ()):
         yield Finding(WARNING, f"the server may lose data: {warning}", "ask its administrator")
     if facts.get("wal_bytes", 0) > _LARGE_LOG:

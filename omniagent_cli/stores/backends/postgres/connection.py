@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import psycopg
-from psycopg import waiting
+from psycopg import generators, waiting
 from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.types.numeric import Int8Dumper
 
@@ -156,33 +156,46 @@ class StoreConnection(psycopg.Connection[Any]):
         if self._pipeline is None:
             self._pipeline = psycopg.Pipeline(self)
             self._pipeline.__enter__()
-        elif self.pooled and self._pipeline.result_queue:
+        elif self.pooled:
             # PgBouncer takes the session away with the answer to the last commit, whatever was sent since.
-            self.wait(self._pipeline._fetch_gen(flush=False))  # noqa: SLF001  # `sync` would send another one
+            self._receive(self._pipeline)
 
     def end_pipeline(self) -> None:
         """Receive all results and leave pipeline mode, which some statements do not support."""
         if self._pipeline is not None:
             try:
-                self._pipeline.__exit__(None, None, None)
+                self._synchronize(self._pipeline)
             finally:
                 self._pipeline = None
+                self.pgconn.exit_pipeline_mode()
 
     def commit_changes(self) -> None:
         """Commit the transaction and wait until the server has done it."""
         self.execute(b"COMMIT", binary=True)
         assert self._pipeline is not None  # noqa: S101  # begin_pipeline
-        self._pipeline.sync()
+        self._synchronize(self._pipeline)
         self._open = False
 
     def commit_nothing(self) -> None:
         """End a transaction that only read, without waiting: the next one receives the result."""
         self.execute(b"COMMIT", binary=True)
         assert self._pipeline is not None  # noqa: S101  # begin_pipeline
-        # `Pipeline.sync` would wait. A pooler needs the synchronization to assign the server's session to others.
-        self.pgconn.pipeline_sync()
-        self._pipeline.result_queue.append(None)
+        self._send_synchronization(self._pipeline)
         self._open = False
+
+    def _synchronize(self, pipeline: psycopg.Pipeline) -> None:
+        # `Pipeline.sync` waits for results before everything is sent, and its end sends more after the
+        # synchronization, for which a pooler assigns another session.
+        self._send_synchronization(pipeline)
+        self.wait(generators.send(self.pgconn))
+        self._receive(pipeline)
+
+    def _send_synchronization(self, pipeline: psycopg.Pipeline) -> None:
+        self.pgconn.pipeline_sync()
+        pipeline.result_queue.append(None)
+
+    def _receive(self, pipeline: psycopg.Pipeline) -> None:
+        self.wait(pipeline._fetch_gen(flush=False))  # noqa: SLF001  # the public methods send more
 
     def roll_back(self) -> None:
         """End a transaction that has not ended, and leave pipeline mode; close the connection if that fails."""

@@ -60,7 +60,7 @@ def write_obstacle(connection: psycopg.Connection[Any], schema: str) -> str | No
         return f"the server or the user {access.user} is set to read only; change default_transaction_read_only"
     grants = _grants(access, schema, write=True)
     return (
-        f"the user {access.user} lacks privileges; run as the owner: {'; '.join(grants)}"
+        f"the user {access.user} lacks privileges; run as the owner in psql: {';'.join(grants)}"
         if grants
         else None
     )

@@ -203,7 +203,7 @@ class PostgresTransactions(SessionStore):
             grants = missing_grants(connection, self.schema, write=not self._read_only)
             if grants:
                 what = str(explained).partition("; ")[0]
-                return type(explained)(f"{what}; run as the owner in psql: {'; '.join(grants)}")
+                return type(explained)(f"{what}; run as the owner in psql: {';'.join(grants)}")
         return explained
 
     @contextmanager
