@@ -38,6 +38,8 @@ DEBIAN_PACKAGES = (
     "mandoc",
     "bash-completion",
     "redis-server",
+    "postgresql",
+    "pgbouncer",
 )
 
 HOMES = itertools.count()
