@@ -111,6 +111,23 @@ def test_token_budget():
     assert [text[0] for _, text in sent(messages, max_tokens=2000)] == ["x", "y", "z"]
 
 
+def test_a_late_result_is_sent_with_its_call():
+    """A result that was stored after the next question is sent right after its call; its own turn's calls come first."""
+    messages = [
+        user("q1", "t1"),
+        answer("", "t1", ["1", "2"]),
+        result("2", "t1"),
+        user("q2", "t2"),
+        result("1", "t2"),
+        answer("", "t2", ["1"]),
+        result("1", "t2"),
+        result("1", "t2"),
+    ]
+    expected = [(m.role, m.content) for m in (*messages[:2], result("1", "t2"), messages[2])]
+    expected += [("user", "q2"), ("assistant", ""), ("tool", "result 1")]
+    assert sent(messages) == expected
+
+
 @given(
     st.lists(st.sampled_from(["user", "assistant", "call", "tool"]), max_size=30),
     st.integers(1, 12),

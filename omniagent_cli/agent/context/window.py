@@ -73,7 +73,7 @@ def select_messages(
     """Select the messages to send: the summary, and the newest whole pieces that fit with it.
 
     Interleaved turns are regrouped in the order of their first messages. A call without a result gets a placeholder; a
-    result without its call, and an empty answer, are omitted. The newest piece is sent even if it exceeds the budget
+    result that was stored in a later turn is moved to its call; one without a call, and an empty answer, are omitted. The newest piece is sent even if it exceeds the budget
     alone, and a summary only if it fits with that piece and its user message. The selection begins with a user message if
     there is one.
 
@@ -85,7 +85,7 @@ def select_messages(
     scale = calibration(messages) if window.max_tokens is not None else 1.0
     covered = -1 if summary is None else summary.up_to
     rest = [m for m in messages if m.position is None or m.position > covered]
-    pieces = [piece for turn in turns(rest) for piece in _pieces(turn, scale)]
+    pieces = _pieces(turns(rest), scale)
     text = "" if summary is None else f"{SUMMARY_INTRODUCTION}{summary.text}"
     taken = round(text_tokens(text) * scale)
     omitted_summary_tokens = 0
@@ -156,14 +156,32 @@ def turns(messages: Sequence[Message]) -> list[list[Message]]:
     return list(found.values())
 
 
-def _pieces(turn: Sequence[Message], scale: float) -> list[_Piece]:
+_Slots = dict[str, list[tuple[_Piece, int]]]
+"""Where the results of calls belong, by call id; servers that number their calls repeat the ids in each round."""
+
+
+def _pieces(turns: Sequence[Sequence[Message]], scale: float) -> list[_Piece]:
+    pieces: list[_Piece] = []
+    unanswered: _Slots = {}
+    for turn in turns:
+        pieces += _pieces_of_turn(turn, unanswered)
+    for piece in pieces:
+        piece.tokens = round(sum(map(estimate_tokens, piece.messages)) * scale)
+    return pieces
+
+
+def _pieces_of_turn(turn: Sequence[Message], unanswered: _Slots) -> list[_Piece]:
+    """Return the pieces of a turn; a result without a call in it answers the newest open call of earlier turns."""
     pieces = []
-    # The slots for results by call id; servers that number their calls repeat the ids in each round.
-    waiting: dict[str, list[tuple[_Piece, int]]] = {}
+    waiting: _Slots = {}
     for message in turn:
         if message.role == "tool":
-            if places := waiting.get(message.tool_call_id or ""):
+            call_id = message.tool_call_id or ""
+            if places := waiting.get(call_id):
                 piece, place = places.pop(0)
+                piece.messages[place] = message
+            elif places := unanswered.get(call_id):
+                piece, place = places.pop()
                 piece.messages[place] = message
             continue
         if message.role == "assistant" and not message.tool_calls and not message.text.strip():
@@ -175,6 +193,6 @@ def _pieces(turn: Sequence[Message], scale: float) -> list[_Piece]:
             piece.messages.append(Message("tool", NO_RESULT, tool_call_id=call_id))
             waiting[call_id].append((piece, place))
         pieces.append(piece)
-    for piece in pieces:
-        piece.tokens = round(sum(map(estimate_tokens, piece.messages)) * scale)
+    for call_id, slots in waiting.items():
+        unanswered.setdefault(call_id, []).extend(slots)
     return pieces
