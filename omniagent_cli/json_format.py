@@ -57,6 +57,11 @@ def dump(value: Any) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
+def dump_text(text: str) -> bytes:
+    """Encode a text as `dump` does, in less time."""
+    return json.encoder.encode_basestring(text).encode("utf-8", "backslashreplace")
+
+
 def _check_keys(value: Any) -> None:
     """Refuse keys that are not text: the encoder would write 1 and "1" as the same key."""
     containers = [value]

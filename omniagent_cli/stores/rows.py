@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from omniagent_cli.json_format import load, parse_time
+from omniagent_cli.json_format import dump, dump_text, load, parse_time
 from omniagent_cli.models import Message, Session, SessionSummary
 from omniagent_cli.stores.backend import HeaderRow, MessageRow
 from omniagent_cli.stores.encryption.access import EncryptionAccess, damaged
@@ -16,6 +16,9 @@ TITLE_LENGTH = 60
 
 _PLAIN = b"{"
 _COLUMNS = frozenset({"id", "role", "created_at", "turn_id", "status"})
+_TEXT_KEYS = _COLUMNS | {"content"}
+_TEXT = '{"content":"'
+_TEXT_AT = len(_TEXT)
 _NAMED = frozenset({"title", "title_source", "metadata", "state", "trash"})
 
 
@@ -67,13 +70,22 @@ class RowCodec:
 
     def set_preview_text(self, header: HeaderRow, text: str) -> None:
         """Set the preview to a text."""
-        header.preview = self.access.seal("preview", (header.uid,), text) if text else b""
+        header.preview = dump_text(text) if text else b""
+        if text and self.access.active is not None:
+            header.preview = self.access.active.encode("preview", (header.uid,), header.preview)
 
     def to_row(self, uid: str, message: Message) -> MessageRow:
         """Return the row of a message that has an id, a time and a position."""
         record, position = message.record, message.position
         assert position is not None  # noqa: S101  # messages are numbered before they are stored
-        body = {key: value for key, value in record.items() if key not in _COLUMNS}
+        content = record.get("content")
+        if type(content) is str and record.keys() <= _TEXT_KEYS:  # most messages
+            payload = b'{"content":%b}' % dump_text(content)
+        else:
+            payload = dump({key: value for key, value in record.items() if key not in _COLUMNS})
+        if self.access.active is not None:
+            binding = (uid, str(position), record["id"])
+            payload = self.access.active.encode("message", binding, payload)
         status = record.get("status")
         return MessageRow(
             position,
@@ -82,25 +94,36 @@ class RowCodec:
             record["role"],
             record["created_at"],
             None if status == "complete" else status,
-            self.access.seal("message", (uid, str(position), record["id"]), body),
+            payload,
         )
 
-    def to_messages(self, header: HeaderRow, rows: Iterable[MessageRow]) -> list[Message]:
-        """Return the messages of rows.
+    def to_messages(self, header: HeaderRow, rows: Iterable[tuple[Any, ...]]) -> list[Message]:
+        """Return the messages of rows, which may be bare tuples of the columns.
 
         Raises:
             CorruptSession: one is damaged; see also `EncryptionAccess.decode`.
         """
         access = self.access
         plain = access.active is None
-        messages = []
+        messages: list[Message] = []
+        add, message_of = messages.append, Message.trusted
         for position, message_id, turn_id, role, created_at, status, payload in rows:
             data = payload
             if not plain or payload[:1] != _PLAIN:
                 binding = (header.uid, str(position), message_id)
                 data = access.decode("message", header, binding, payload)
             try:
-                record: dict[str, Any] = {"id": message_id, "role": role, **load(data)}
+                record: dict[str, Any]
+                text = data.decode()
+                if (  # a text without escapes, which needs no parser
+                    "\\" not in text
+                    and text.startswith(_TEXT)
+                    and text.find('"', _TEXT_AT) == len(text) - 2
+                    and text[-1] == "}"
+                ):
+                    record = {"id": message_id, "role": role, "content": text[_TEXT_AT:-2]}
+                else:
+                    record = {"id": message_id, "role": role, **load(data)}
             except (ValueError, TypeError) as error:
                 what = f"the message at position {position} cannot be read"
                 raise damaged(header, what) from error
@@ -109,7 +132,7 @@ class RowCodec:
                 record["turn_id"] = turn_id
             if status is not None:
                 record["status"] = status
-            messages.append(Message.trusted(record, position))
+            add(message_of(record, position))
         return messages
 
     def to_session(self, header: HeaderRow, messages: list[Message]) -> Session:

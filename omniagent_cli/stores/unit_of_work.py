@@ -135,10 +135,12 @@ class UnitOfWork(RowCodec):
         Raises:
             InvalidRecord: the agent or the model cannot be stored.
         """
+        self._touch(header, now, format_time(now), activity=activity)
+
+    def _touch(self, header: HeaderRow, now: datetime, moment: str, *, activity: bool) -> None:
         for name in (header.agent_id, header.model):
             if name and not is_storable(name):
                 raise InvalidRecord(f"invalid name of an agent or a model: {name!r}")
-        moment = format_time(now)
         header.mark_changed(moment, activity=activity)
         if header.changed_at > moment:
             # A clock that was set back must not make the session expire once it is right again.
@@ -205,7 +207,7 @@ class UnitOfWork(RowCodec):
 
     def messages(self, header: HeaderRow, span: RowRange = EVERYTHING) -> list[Message]:
         """Return messages of a session."""
-        return self.to_messages(header, self.tx.rows(header.uid, span))
+        return self.to_messages(header, self.tx.columns(header.uid, span))
 
     def newest_row(self, uid: str, last: int | None = None) -> MessageRow | None:
         """Return the newest message up to a position, or None."""
@@ -244,13 +246,14 @@ class UnitOfWork(RowCodec):
             announce: emit ``message_added``; False for a message that still grows.
         """
         now = self.now()
-        complete_messages(messages, format_time(now), header.next_position)
+        moment = format_time(now)
+        complete_messages(messages, moment, header.next_position)
         if header.message_count == 0:
             self.set_title_from(header, messages)
         header.message_count += len(messages)
         header.next_position += len(messages)
         self.set_preview(header, messages[-1])
-        self.touch(header, now, activity=True)
+        self._touch(header, now, moment, activity=True)
         self.tx.put(header)
         self.insert(header.uid, messages, texts)
         if announce:

@@ -8,6 +8,8 @@ from contextlib import closing
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from omniagent_cli.errors import (
     ConfigError,
@@ -333,6 +335,15 @@ def test_no_key(store):
     assert store.messages("a")
     assert store.get("b")
     assert asked == [1]
+
+
+@given(st.text('ab"\\/\n\t\x00{}:,é😀\ud800'))
+def test_text_comes_back(text):
+    """A text comes back unchanged, with or without characters that JSON escapes."""
+    with MemoryStore() as store:
+        store.append("s", [Message("user", text), Message("user", text, x=text)])
+        assert [m.text for m in store.messages("s")] == [text, text]
+        assert store.messages("s")[1].record["x"] == text
 
 
 def test_a_plain_store_with_a_key_is_read_and_not_written(backend):

@@ -222,13 +222,13 @@ def _replace(
 
 
 def _copies(messages: Message | Mapping[str, Any] | Iterable[Any]) -> list[Message]:
-    if isinstance(messages, Message | Mapping):
+    if isinstance(messages, (Message, Mapping)):
         messages = [messages]
     copies = []
     for number, message in enumerate(messages):
         if isinstance(message, Message):
             copies.append(Message.from_record(message.record))
-        elif isinstance(message, Mapping):
+        elif type(message) is dict or isinstance(message, Mapping):
             copies.append(Message.from_record(message))
         else:
             raise InvalidRecord(f"message {number} is neither a message nor a message record")

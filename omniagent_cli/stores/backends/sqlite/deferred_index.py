@@ -39,10 +39,11 @@ Row = tuple[int, int, bytes]
 
 def is_deferred(messages: Sequence[Message]) -> bool:
     """Return True if messages that are appended in one step are indexed later."""
-    return (
-        len(messages) <= MOST_MESSAGES
-        and sum(len(content_text(message.content)) for message in messages) <= MOST_CHARACTERS
-    )
+    size = 0
+    for message in messages:
+        content = message.record["content"]
+        size += len(content if type(content) is str else content_text(content))
+    return size <= MOST_CHARACTERS and len(messages) <= MOST_MESSAGES
 
 
 def text_of(payload: bytes) -> str | None:

@@ -160,7 +160,10 @@ class SqliteStore(SessionStore):
         if durable != self._durable:
             connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             self._durable = durable
-        retry_busy(lambda: connection.execute("BEGIN IMMEDIATE"), self.path)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            retry_busy(lambda: connection.execute("BEGIN IMMEDIATE"), self.path)
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         check_version(version, self.path, self.migrations)
         return bool(version & ENCRYPTED_FLAG)

@@ -151,15 +151,17 @@ class SqliteUnit(Transaction):
         self._keys.pop(uid, None)
 
     def rows(self, uid: str, span: RowRange = EVERYTHING) -> Iterable[MessageRow]:
+        return map(MessageRow._make, self.columns(uid, span))
+
+    def columns(self, uid: str, span: RowRange = EVERYTHING) -> Iterable[tuple[Any, ...]]:
         key = self._key(uid)
         where, values = span_condition(key, span)
         order = " DESC" if span.newest else ""
         limit = -1 if span.limit is None else span.limit
-        rows = self._connection.execute(
+        return self._connection.execute(
             f"SELECT {ROW} FROM messages WHERE {where} ORDER BY position{order} LIMIT ? OFFSET ?",
             (*values, limit, span.skip),
         )
-        return map(MessageRow._make, rows)
 
     def insert(self, uid: str, rows: Sequence[MessageRow], texts: Sequence[str | None]) -> None:
         session = self._key(uid)
