@@ -19,6 +19,7 @@ from omniagent_cli.errors import (
     StoreUnreachable,
 )
 from omniagent_cli.models import Message
+from omniagent_cli.stores.backends.jsonl.store import JsonlFilesStore
 from omniagent_cli.stores.backends.sqlite import file as sqlite_file
 from omniagent_cli.stores.backends.sqlite.store import SqliteStore
 from tests.servers.guardian import GUARDIAN
@@ -372,6 +373,22 @@ os._exit(0)
 """
 
 
+@pytest.fixture
+def disk(tmp_path):
+    """Mount a small disk, and return its directory."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small disk needs root")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"no disk can be mounted here: {mounted.stderr.decode().strip()}")
+    yield disk
+    subprocess.run(["umount", "-l", disk], check=True)
+
+
 class TestFullDisk:
     @pytest.mark.parametrize("end", ["closed", "killed"])
     def test_reading_needs_no_room(self, path, end):
@@ -389,34 +406,39 @@ class TestFullDisk:
         out = finish(start(FILL.format(limit=LIMIT), path))
         check_full(path, out)
 
-    @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
-    def test_a_disk_without_room(self, tmp_path):
+    def test_a_disk_without_room(self, disk):
         """On a disk that fills up the same holds, and the store goes on when there is room again."""
-        disk = tmp_path / "disk"
-        disk.mkdir()
-        mounted = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk],
-            capture_output=True,
-            check=False,
-        )
-        if mounted.returncode:
-            pytest.skip(f"no disk can be mounted here: {mounted.stderr.decode().strip()}")
-        try:
-            path = disk / "sessions.db"
-            check_full(path, finish(start(FILL.format(limit=""), path)))
-            with SqliteStore(path) as store:
-                before = store.count_messages("s")
-                with pytest.raises(StoreFull):
-                    store.append("s", Message("user", "y" * 3_000_000))
-                assert store.count_messages("s") == before
-                subprocess.run(["mount", "-o", "remount,size=8m", disk], check=True)
-                store.append("s", Message("user", "on"))
-                assert store.count_messages("s") == before + 1
-            with (disk / "filler").open("wb", buffering=0) as filler, suppress(OSError):
-                while True:
-                    filler.write(bytes(4096))
-            assert finish(start(READ.format(limit=""), path)).split() == [str(before + 1)] * 4
-            with SqliteStore(path, read_only=True) as store:
-                assert store.count_messages("s") == before + 1
-        finally:
-            subprocess.run(["umount", "-l", disk], check=True)
+        path = disk / "sessions.db"
+        check_full(path, finish(start(FILL.format(limit=""), path)))
+        with SqliteStore(path) as store:
+            before = store.count_messages("s")
+            with pytest.raises(StoreFull):
+                store.append("s", Message("user", "y" * 3_000_000))
+            assert store.count_messages("s") == before
+            subprocess.run(["mount", "-o", "remount,size=8m", disk], check=True)
+            store.append("s", Message("user", "on"))
+            assert store.count_messages("s") == before + 1
+        with (disk / "filler").open("wb", buffering=0) as filler, suppress(OSError):
+            while True:
+                filler.write(bytes(4096))
+        assert finish(start(READ.format(limit=""), path)).split() == [str(before + 1)] * 4
+        with SqliteStore(path, read_only=True) as store:
+            assert store.count_messages("s") == before + 1
+
+    @pytest.mark.parametrize("end", ["closed", "killed"])
+    def test_a_read_only_disk(self, disk, end):
+        """Stores on a read-only disk are read, with the WAL that a killed process left; a write names the reason."""
+        path = disk / "sessions.db"
+        finish(start(WRITE, path, end))
+        with JsonlFilesStore(disk / "files") as store:
+            store.append("s", Message("user", "acknowledged"))
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        for store, reason in (
+            (SqliteStore(path), "its disk is read-only"),
+            (JsonlFilesStore(disk / "files"), "Read-only file system"),
+        ):
+            with store:
+                assert [hit.position for hit in store.search("acknowledged")] == [0]
+                with pytest.raises(StoreReadOnly, match=reason):
+                    store.append("s", Message("user", "no"))
+                assert [message.text for message in store.messages("s")] == ["acknowledged"]
