@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
-from omniagent_cli.models import Message
+from omniagent_cli.errors import InvalidRecord
+from omniagent_cli.models import Message, Session
 from omniagent_cli.stores.store import SessionStore
 from omniagent_cli.testing.clock import FakeClock
 from omniagent_cli.testing.contract_base import ContractBase, MakeStore, ids, messages_of
@@ -147,3 +148,21 @@ class TimesContract(ContractBase):
         first, copy, older = old.get("s"), old.get("copy"), old.get("older")
         assert (copy.updated_at, copy.modified_at) == (first.updated_at, first.modified_at)
         assert (older.updated_at, older.modified_at) == (first.updated_at, first.updated_at)
+
+    def test_a_time_without_a_zone_is_refused(self, store: SessionStore) -> None:
+        """A time without a zone raises InvalidRecord wherever one is given, and nothing is stored."""
+        naive = datetime(2026, 1, 1, 12)  # noqa: DTZ001
+        dated = Session("new", created_at=naive)
+        staged = store.stage(Session("new"))
+        for use in (
+            lambda: store.append("new", Message("user", "a", created_at=naive)),
+            lambda: store.append("new", {"role": "user", "created_at": "2026-01-01T12:00:00"}),
+            lambda: store.save(dated),
+            lambda: store.publish(staged, dated),
+            lambda: store.publish(None, Session("new", updated_at=naive)),
+            lambda: store.list(since=naive),
+            lambda: store.list(until=naive),
+        ):
+            with pytest.raises(InvalidRecord, match="has no time zone"):
+                use()
+        assert not store.exists("new")
