@@ -5,7 +5,7 @@ import threading
 import psycopg
 import pytest
 
-from omniagent_cli.errors import ConfigError, SessionNotFound
+from omniagent_cli.errors import ConfigError, SessionNotFound, StoreUnreachable
 from omniagent_cli.stores import open_store
 from omniagent_cli.stores.backends.postgres.store import PostgresStore
 
@@ -104,6 +104,12 @@ class TestPooler:
             for _ in range(2):
                 shown = store.transact(lambda tx: tx.execute(query).fetchone(), write=True)
                 assert shown == ("33s", "7s", "off")
+
+    def test_a_parameter_it_rejects(self, url):
+        """A parameter of the URL that a pooler does not accept is named with the remedy."""
+        with open_store(f"{url}&options=-c%20work_mem%3D1MB") as store:
+            with pytest.raises(StoreUnreachable, match=r"rejects.*options.*; remove it"):
+                store.list()
 
     def test_every_kind_of_operation(self, server, url):
         """Deletion, restoring, purge, encryption, repair and information work as on a direct connection."""

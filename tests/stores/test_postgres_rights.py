@@ -277,6 +277,7 @@ class TestUnfinishedPurge:
                 ):
                     store.delete("t", purge=True)
                 assert not store.exists("t")
+                store.append("s", message("there is room again"))
                 assert store.check() == []
             server.run("DROP DATABASE small")
             server.run("DROP TABLESPACE small")

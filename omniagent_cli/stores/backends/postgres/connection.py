@@ -32,7 +32,11 @@ _CANCEL_SECONDS = 1.0
 
 
 class SilentServerError(psycopg.OperationalError):
-    """The server or a proxy kept the connection open but sent nothing."""
+    """The server or a proxy kept the connection open but sent nothing, and accepts no other one."""
+
+
+class SilentConnectionError(psycopg.OperationalError):
+    """The server sent nothing on this connection for longer than any statement may take, but accepts others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,7 @@ class StoreConnection(psycopg.Connection[Any]):
         """Wait for the server as the driver does, but not for one that went silent, and not after Ctrl-C.
 
         Raises:
-            SilentServerError: see `Limits.answer`; the connection was closed.
+            SilentServerError, SilentConnectionError: see `Limits.answer`; the connection was closed.
         """
         try:
             return waiting.wait(self._limited(gen), self.pgconn.socket, interval=_POLL_SECONDS)
@@ -131,14 +135,15 @@ class StoreConnection(psycopg.Connection[Any]):
     def _check_server(self, seconds: float) -> None:
         """Check that a server that sent nothing for some seconds is busy, not gone."""
         limit = self.limits.statement
-        if not self.patient and limit and seconds >= 2 * limit:
-            reason = f"the statement did not end within {seconds:.0f} s"
-        elif self._accepts_connections():
+        error: psycopg.Error
+        if not self._accepts_connections():
+            error = SilentServerError(f"no answer within {seconds:.3g} s")
+        elif self.patient or not limit or seconds < 2 * limit:
             return
         else:
-            reason = f"no answer within {seconds:.3g} s"
+            error = SilentConnectionError(f"a statement did not end within {seconds:.3g} s")
         self.close()
-        raise SilentServerError(reason)
+        raise error
 
     def _accepts_connections(self) -> bool:
         try:

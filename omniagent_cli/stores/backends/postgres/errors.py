@@ -16,7 +16,10 @@ from omniagent_cli.errors import (
     StoreUnavailable,
     StoreUnreachable,
 )
-from omniagent_cli.stores.backends.postgres.connection import SilentServerError
+from omniagent_cli.stores.backends.postgres.connection import (
+    SilentConnectionError,
+    SilentServerError,
+)
 from omniagent_cli.stores.backends.postgres.pool import PoolExhaustedError
 from omniagent_cli.text.sanitize import first_line
 
@@ -99,6 +102,7 @@ _CONNECTING = (
     ("SSL error", "TLS with the server of {place} failed; check sslmode and its certificates"),
     ("session is read-only", "no server of {place} accepts writes; wait for the primary or correct target_session_attrs"),
     ("permission denied for database", "the user of {place} may not connect to the database; grant CONNECT on it"),
+    ("unsupported startup parameter", "the pooler at {place} rejects a parameter of the URL; remove it there, or add it to the pooler's ignore_startup_parameters"),
     ("statement pooling", "the pooler at {place} has pool_mode=statement, which has no transactions; set pool_mode=transaction"),
     ("transaction blocks not allowed", "the pooler at {place} has pool_mode=statement, which has no transactions; set pool_mode=transaction"),
 )  # fmt: skip
@@ -139,12 +143,12 @@ def translate_error(
 ) -> OmniAgentError:
     """Return the error for a driver error."""
     place = address.url
-    words = address.mask(_words(error))
+    words = message_of(error, address)
     if isinstance(error, PoolExhaustedError):
         return StoreLocked(
             f"every connection of this process to {place} is in use; use fewer threads or a larger pool_size"
         )
-    if isinstance(error, SilentServerError):
+    if isinstance(error, SilentServerError | SilentConnectionError):
         return StoreUnreachable(
             f"the server of {place} does not answer ({words}); check it, or raise answer_timeout in the URL"
         )
@@ -178,9 +182,10 @@ def _translate_state(error: psycopg.Error, state: str, words: str, place: str) -
     return StoreUnavailable(f"PostgreSQL failed on {place}: {words}")
 
 
-def _words(error: psycopg.Error) -> str:
-    """Return the message of the server or driver, on one line."""
-    return first_line(error.diag.message_primary or str(error), 300) or type(error).__name__
+def message_of(error: psycopg.Error, address: StoreAddress) -> str:
+    """Return the message of the server or driver, on one line and without secrets."""
+    text = first_line(error.diag.message_primary or str(error), 300)
+    return address.mask(text) or type(error).__name__
 
 
 def _state_of(words: str) -> str:

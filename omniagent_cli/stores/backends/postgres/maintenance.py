@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from omniagent_cli.errors import StoreLocked, StoreReadOnly
 from omniagent_cli.json_format import format_time, load
 from omniagent_cli.models import content_text, new_uid
 from omniagent_cli.stores.backend import Problem
-from omniagent_cli.stores.backends.postgres.errors import translate_error
+from omniagent_cli.stores.backends.postgres.errors import message_of, translate_error
 from omniagent_cli.stores.backends.postgres.full_text import index_words
 from omniagent_cli.stores.backends.postgres.schema import TABLES, indexes, qualified, transaction
 from omniagent_cli.stores.backends.postgres.unit import PostgresUnit
@@ -69,8 +69,13 @@ def rewrite(connection: StoreConnection, schema: str, place: StoreAddress) -> No
             if not waiting:
                 return
     except psycopg.Error as error:
-        cause = translate_error(error, place)
-        raise type(cause)(_left_behind(waiting, schema, place, str(cause))) from error
+        if isinstance(error, psycopg.errors.DiskFull):
+            # There is no room for a second copy, but the room of the removed rows can be used again.
+            with suppress(psycopg.Error):
+                tables = ", ".join(f"${name}" for name in _FULL)
+                connection.execute(qualified(f"VACUUM {tables}", schema))
+        cause = type(translate_error(error, place))
+        raise cause(_left_behind(waiting, schema, place, message_of(error, place))) from error
     raise StoreLocked(_left_behind(waiting, schema, place, why))
 
 

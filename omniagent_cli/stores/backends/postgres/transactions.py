@@ -14,7 +14,7 @@ from omniagent_cli.durations import Clock, utc_now
 from omniagent_cli.errors import OmniAgentError, StoreLocked, StoreReadOnly, StoreUnreachable
 from omniagent_cli.stores.backend import Transaction
 from omniagent_cli.stores.backends.memory import MemoryStore
-from omniagent_cli.stores.backends.postgres.connection import StoreConnection
+from omniagent_cli.stores.backends.postgres.connection import SilentServerError, StoreConnection
 from omniagent_cli.stores.backends.postgres.errors import (
     MISSING_PRIVILEGE,
     AgainError,
@@ -177,7 +177,7 @@ class PostgresTransactions(SessionStore):
 
     def _raise_translated(self, error: psycopg.Error, *, write: bool, lost: bool) -> NoReturn:
         """Raise the error for a driver error before the commit."""
-        if lost:
+        if lost and not isinstance(error, SilentServerError):
             raise LostError(str(translate_error(error, self._place))) from error
         if is_passing(error):
             raise AgainError from error
