@@ -124,7 +124,7 @@ def open_exporter(name: str, *, front_matter: bool = False) -> Any:
     if front_matter and not row.has_front_matter:
         names = ", ".join(row.name for row in FORMATS.values() if row.has_front_matter)
         raise UsageError(f"{name} does not support front matter; use {names}")
-    return row.load(front_matter=True) if front_matter else row.load()
+    return row.load_writer(front_matter=True) if front_matter else row.load_writer()
 
 
 def open_importer(name: str, *, branches: bool = False) -> Any:

@@ -12,8 +12,8 @@ MAX_BYTES = 200
 
 _SAFE_NAME = re.compile(r"[a-z0-9_][a-z0-9_-]*(?:\.[a-z0-9_-]+)*")
 _UNSAFE = re.compile(r"[^\w.-]+")
-_RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(?:\.|$)", re.IGNORECASE)
-"""Reserved device names on Windows: https://learn.microsoft.com/windows/win32/fileio/naming-a-file"""
+_RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|index)(?:\.|$)", re.IGNORECASE)
+"""Reserved names: devices on Windows (https://learn.microsoft.com/windows/win32/fileio/naming-a-file), and the index page."""
 
 
 def file_name(session_id: str, ending: str) -> str:

@@ -64,6 +64,8 @@ def test_the_filters_are_those_of_list(run, chosen, words, expected):
         (("--all", "--archived"), "use either --all or --archived, not both"),
         (("--until", "1d", "--older-than", "1d"), "use either --until or --older-than, not both"),
         (("alice", "--only", "robot"), "invalid --only 'robot': must be system, user, assistant or tool"),
+        (("alice", "-o", "a.docx"), "unknown file extension '.docx'; use one of .csv, .html, .json, .jsonl, .md, .txt, or give --format"),
+        (("--all", "--format", "codex"), "codex holds one session per file; export one, or into a directory: -o DIR/"),
         (("alice", "-o", ""), "-o is empty; give a file, or a directory as DIR/"),
         (("alice", "--front-matter"), "json does not support front matter; use markdown"),
         (("--all", "--front-matter", "--format", "markdown"), "--front-matter needs one session per file; export one session, or into a directory: -o DIR/"),
@@ -98,6 +100,8 @@ def test_a_directory_gets_a_file_for_each_session(run, filled, tmp_path):
     assert folder.stat().st_mode & 0o777 == 0o700
     assert (folder / "alice.html").stat().st_mode & 0o777 == 0o600
     assert "My name is Alice" in (folder / "alice.html").read_text()
+    index = (folder / "index.html").read_text()
+    assert all(f'<a href="{name}.html">' in index for name in ("alice", "bob", "carol"))
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     (folder / "bob.html").write_text("older")
     assert run("sessions", "export", "--all", "--format", "html", "-o", str(folder)).code == 0

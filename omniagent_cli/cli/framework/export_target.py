@@ -19,6 +19,7 @@ from omniagent_cli.errors import OmniAgentError, SessionNotFound, UsageError
 from omniagent_cli.formats import FORMATS, open_exporter
 from omniagent_cli.formats.exporter import ExportReport, export_sessions
 from omniagent_cli.formats.file_names import file_name
+from omniagent_cli.json_format import format_time
 from omniagent_cli.text.sanitize import plain_field
 from omniagent_cli.ui.progress import steps_to
 from omniagent_cli.ui.views import counted, quoted
@@ -82,8 +83,14 @@ def write(context: Context, ids: Iterable[str], target: ExportTarget, *, many: b
         UsageError: the format does not exist.
         FileFailed: the file cannot be written.
     """
+    if target.output is not None and context.store_choice.location.is_same_file(target.output):
+        raise FileFailed(f"{target.output} is the store itself; choose another file")
     name = target.format_name or _format_for(target.output, many=many)
     open_exporter(name, front_matter=target.front_matter)
+    if many and FORMATS[name].is_single:
+        raise UsageError(
+            f"{name} holds one session per file; export one, or into a directory: -o DIR/"
+        )
     if many and target.front_matter:
         raise UsageError(
             "--front-matter needs one session per file; export one session, or into a directory: -o DIR/"
@@ -109,13 +116,17 @@ def write_folder(context: Context, ids: Iterable[str], target: ExportTarget) -> 
         FileFailed: the directory or a file cannot be written, or the directory belongs to a JSON-file store.
     """
     name, folder = target.format_name or "jsonl", cast("Path", target.output)
-    open_exporter(name, front_matter=target.front_matter)
+    exporter = open_exporter(name, front_matter=target.front_matter)
     _create_directory(folder)
     total, rows = ExportReport(), []
     with _progress(context, target) as seen:
         for session_id in ids:
-            path = folder / file_name(session_id, FORMATS[name].suffixes[0])
             try:
+                if FORMATS[name].is_single:
+                    header = context.store.header(session_id).header_record()
+                    path = folder / exporter.file_name(header)
+                else:
+                    path = folder / file_name(session_id, FORMATS[name].suffixes[0])
                 report = _write_one(context, session_id, name, path, target)
             except SessionNotFound:
                 total.missing.append(session_id)
@@ -123,6 +134,8 @@ def write_folder(context: Context, ids: Iterable[str], target: ExportTarget) -> 
             total.add(report)
             rows.append({"id": session_id, "file": str(path), "messages": report.messages})
             seen(total)
+    if hasattr(exporter, "index_page"):
+        _write_index(context, folder, exporter, rows)
     _print_files(context, folder, rows)
     _print_report(context, total, redact=target.redact)
 
@@ -135,6 +148,18 @@ def _write_one(
         if report.missing:  # deleted since it was listed
             raise SessionNotFound(f"{quoted(session_id)} was deleted", session_id=session_id)
         return report
+
+
+def _write_index(context: Context, folder: Path, exporter: Any, rows: list[dict[str, Any]]) -> None:
+    """Write a page with a link to each file."""
+    entries = []
+    for row in rows:
+        summary = context.store.summary(row["id"])
+        title, at = summary.title or row["id"], format_time(summary.updated_at)
+        entries.append((title, Path(row["file"]).name, at, row["messages"]))
+    with _replaced_file(folder / "index.html", follow=False) as file:
+        for piece in exporter.index_page(entries):
+            file.write(piece)
 
 
 def _create_directory(folder: Path) -> None:
@@ -161,11 +186,20 @@ def _print_files(context: Context, folder: Path, rows: list[dict[str, Any]]) -> 
 
 
 def _format_for(output: Path | None, *, many: bool) -> str:
-    if output is not None:
-        for row in FORMATS.values():
-            if row.can_export and output.suffix.lower() == row.suffixes[0]:
-                return row.name
-    return "jsonl" if many else "json"
+    """Return the format of a file by its suffix; without one, that of stdout.
+
+    Raises:
+        UsageError: no format has this suffix.
+    """
+    suffix = "" if output is None else output.suffix.lower()
+    if not suffix:
+        return "jsonl" if many else "json"
+    known = {row.suffixes[0]: row.name for row in reversed(FORMATS.values()) if row.can_export}
+    if suffix not in known:
+        raise UsageError(
+            f"unknown file extension {suffix!r}; use one of {', '.join(sorted(known))}, or give --format"
+        )
+    return known[suffix]
 
 
 @contextlib.contextmanager
@@ -174,8 +208,6 @@ def _destination(context: Context, target: ExportTarget) -> Iterator[Write]:
         yield context.terminal.write_bytes
         return
     output = cast("Path", target.output)
-    if context.store_choice.location.is_same_file(output):
-        raise FileFailed(f"{output} is the store itself; choose another file")
     with _replaced_file(output, follow=True) as file:
         yield file.write
 

@@ -28,8 +28,9 @@ def in_call_order(messages: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]
     for message in messages:
         current = message.get("turn_id") or current
         if current not in held:
-            for turn_id in [turn_id for turn_id, turn in held.items() if not _open_calls(turn)]:
-                yield from _completed(held.pop(turn_id), used)
+            while held and not _open_calls(first := next(iter(held.values()))):
+                del held[next(iter(held))]
+                yield from _completed(first, used)
             count = sum(map(len, held.values()))
         held.setdefault(current, []).append(message)
         count += 1

@@ -28,7 +28,8 @@ READERS = (
         "omniagent_cli.formats.readers.codex:Codex",
         "sessions of the Codex command line (~/.codex/sessions), also compressed",
         (".jsonl", ".jsonl.zst"),
-        can_export=False,
+        writer="omniagent_cli.formats.writers.codex:CodexRollout",
+        is_single=True,
         key_sets=(
             {"type=session_meta", "payload"},
             {"type=response_item", "payload"},
@@ -43,7 +44,8 @@ READERS = (
         "omniagent_cli.formats.readers.claude_code:ClaudeCode",
         "transcripts of Claude Code (~/.claude/projects)",
         (".jsonl",),
-        can_export=False,
+        writer="omniagent_cli.formats.writers.claude_code:ClaudeCodeTranscript",
+        is_single=True,
         key_sets=(
             {"sessionId", "parentUuid"},
             {"leafUuid", "type=summary"},
@@ -348,4 +350,4 @@ READERS = (
         key_sets=({"chat-sessions/messages", "chat-sessions/id"},),
     ),
 )
-"""Formats that can only be imported."""
+"""Formats of other tools."""

@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any
+from urllib.parse import quote
 
 from omniagent_cli.formats.types import OutgoingSession
 from omniagent_cli.formats.writers.html import messages
 from omniagent_cli.formats.writers.html.escaping import escape_line
 from omniagent_cli.formats.writers.html.images import ImageEmbedder
 from omniagent_cli.formats.writers.html.style import POLICY, SHEET
+from omniagent_cli.formats.writers.markdown import format_timestamp
 from omniagent_cli.models import plain_text
 from omniagent_cli.text.sanitize import cut, first_line
 
@@ -40,6 +42,19 @@ class Html:
             while piece := index.read(_PIECE):
                 yield piece
             yield b"</ol>\n</nav>\n</body>\n</html>\n"
+
+    def index_page(self, sessions: Iterable[tuple[str, str, str, int]]) -> Iterator[bytes]:
+        """Yield a page that links to the pages of a directory, in the order of the export.
+
+        Args:
+            sessions: title, file name, time of the last activity, and number of messages of each session.
+        """
+        yield _head("Sessions")
+        yield b"<header><h1>Sessions</h1></header>\n<ol>\n"
+        for title, name, at, count in sessions:
+            facts = f"{format_timestamp(at)} \u00b7 {count} message{'' if count == 1 else 's'}"
+            yield f'<li><a href="{quote(name)}">{_entry(title)}</a> <span class="facts">{facts}</span></li>\n'.encode()
+        yield b"</ol>\n</main>\n</body>\n</html>\n"
 
 
 def _head(title: str) -> bytes:
