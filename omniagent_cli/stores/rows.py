@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from omniagent_cli.errors import CorruptSession, EncryptedStore
 from omniagent_cli.json_format import dump, dump_text, load, parse_time
 from omniagent_cli.models import Message, Session, SessionSummary
 from omniagent_cli.stores.backend import HeaderRow, MessageRow
 from omniagent_cli.stores.encryption.access import EncryptionAccess, damaged
+from omniagent_cli.stores.encryption.codec import PayloadCodec
 from omniagent_cli.text.sanitize import first_line
 
 PREVIEW_LENGTH = 120
@@ -61,12 +63,7 @@ class RowCodec:
 
     def set_preview(self, header: HeaderRow, message: Message | None) -> None:
         """Set the preview to the first line of a message, or its first tool call; None clears it."""
-        text = ""
-        if message is not None:
-            text = first_line(message.text, PREVIEW_LENGTH)
-            if not text and message.tool_calls:
-                text = f"→ {message.tool_calls[0]['function']['name']}"
-        self.set_preview_text(header, text)
+        self.set_preview_text(header, "" if message is None else _preview_text(message))
 
     def set_preview_text(self, header: HeaderRow, text: str) -> None:
         """Set the preview to a text."""
@@ -175,6 +172,23 @@ class RowCodec:
             preview="" if locked else self.preview(header),
             metadata=data.get("metadata", {}),
         )
+
+
+def preview_of(row: MessageRow) -> bytes:
+    """Return the preview of a session whose last message is this row; empty if the row cannot be read without a key."""
+    try:
+        record = load(PayloadCodec().decode("message", (), row.payload))
+        text = _preview_text(Message.trusted({"role": row.role, **record}, row.position))
+    except (CorruptSession, EncryptedStore, ValueError, TypeError, KeyError, AttributeError):
+        return b""
+    return dump(text) if text else b""
+
+
+def _preview_text(message: Message) -> str:
+    text = first_line(message.text, PREVIEW_LENGTH)
+    if not text and message.tool_calls:
+        text = f"→ {message.tool_calls[0]['function']['name']}"
+    return text
 
 
 def set_flags(header: HeaderRow, data: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ PAGES = {
     "formats": "export and import",
     "context": "what is sent of long sessions; compaction, cost, titles, rollover",
     "stores": "where sessions are kept; check, backup, migration",
+    "file-format": "the files of a file store, line by line",
     "encryption": "encrypt a store and change its key",
     "configuration": "settings and their sources",
     "models": "choose a model; keys, options, providers",

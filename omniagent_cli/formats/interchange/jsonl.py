@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import Any
 
 from omniagent_cli.formats.byte_source import MAX_RECORD_BYTES, ByteSource
@@ -19,9 +20,12 @@ from omniagent_cli.formats.types import (
     problem,
 )
 from omniagent_cli.json_format import dump
-from omniagent_cli.models import SESSION_FORMAT
+from omniagent_cli.models import FORMAT_VERSION, SESSION_FORMAT
+from omniagent_cli.stores.backends.jsonl.facts import flatten, single_facts, unflatten
 
-_STORE_FACTS = ("next_position", "revision", "pinned", "archived", "hidden", "message_count")
+_STORE_FACTS = (
+    "next_position", "revision", "pinned", "archived", "hidden", "message_count", "preview", "modified_at", "payload",
+)  # fmt: skip
 """Keys in the header lines of a JSON-file store that are not part of the session record."""
 
 
@@ -57,7 +61,7 @@ class JsonLines:
                 incoming = IncomingSession(location, value, iter(()), is_native=True)
                 incoming.entries = _session_lines(reader, value.get("message_count"))
                 if "uid" in value:  # a store's own file; exports have no uid
-                    incoming.entries = _merge_store_log(incoming.entries, value)
+                    incoming.entries = _replay_log(incoming.entries, value)
                 yield from with_problems(incoming)
 
 
@@ -136,34 +140,98 @@ def _session_lines(reader: _LineReader, expected: Any) -> Iterator[Entry]:
             )
 
 
-def _merge_store_log(entries: Iterable[Entry], header: dict[str, Any]) -> Iterator[Entry]:
-    """Read the log of a JSON-file store: positions, header changes, replaced answers.
+def _replay_log(entries: Iterable[Entry], header: dict[str, Any]) -> Iterator[Entry]:
+    """Read the log of a JSON-file store, as the manual page ``file-format`` specifies it; its header is completed.
 
-    Only the newest message can be replaced, because answers are checkpointed one at a time.
+    All lines are read first, because later ones remove and change messages and give the session its facts.
     """
-    pending: MessageEntry | None = None
+    version, facts = header.pop("version", 1), _Facts(header)
+    messages: dict[Any, _LogMessage] = {}
+    gone: set[Any] = set()
+    others: list[Entry] = []
     for entry in entries:
         record = entry.record if isinstance(entry, MessageEntry) else None
         if not isinstance(entry, MessageEntry) or not isinstance(record, dict):
-            yield entry
-        elif "header" in record and "role" not in record:
-            _apply_header_change(header, record)
-        else:
-            replaces = record.pop("replaces", False)
-            if pending is not None and not (replaces and pending.record["id"] == record.get("id")):
-                yield pending
-            pending = MessageEntry(
-                entry.location, {k: v for k, v in record.items() if k != "position"}
-            )
-            pending.record.setdefault("id", None)
-    if pending is not None:
-        yield pending
+            others.append(entry)
+        elif "role" in record:
+            message = _LogMessage(entry.location, record, messages)
+            if version == 1:
+                message.key = record.get("position")  # two messages may have one id
+            messages[message.key] = message
+        elif "header" in record:
+            facts.apply(record)
+        for kind, change in (("removed", gone.update), ("restored", gone.difference_update)):
+            for pair in (
+                record.get(kind, ()) if isinstance(record, dict) and "role" not in record else ()
+            ):
+                change([pair[0]] if isinstance(pair, list) and pair else [])
+    header |= {**facts.header(), "version": FORMAT_VERSION}
+    kept = [message for message in messages.values() if message.record.get("id") not in gone]
+    if version > 1:
+        _arrange(kept)
+    return iter([MessageEntry(message.location, message.record) for message in kept] + others)
 
 
-def _apply_header_change(header: dict[str, Any], line: dict[str, Any]) -> None:
-    """Apply a header line of a store log."""
-    for part in (line.get("data"), line["header"]):
-        if isinstance(part, dict):
-            header.update(part)
-    for key in _STORE_FACTS:
-        header.pop(key, None)
+class _LogMessage:
+    """A message line without what only its log needs."""
+
+    def __init__(
+        self, location: str, record: dict[str, Any], earlier: dict[Any, _LogMessage]
+    ) -> None:
+        own = {
+            key: record.pop(key, None)
+            for key in ("position", "at", "edited", "more", "bound", "preview", "replaces")
+        }
+        payload = record.get("payload")
+        if isinstance(payload, dict):
+            record |= record.pop("payload")
+        record.setdefault("id", None)
+        self.location, self.record = location, record
+        self.stamp = str(own["at"] or record.get("created_at"))
+        self.key: Any = (self.stamp, str(record["id"]))
+        known = earlier.get(self.key)
+        self.position: Any = own["position"] if known is None else known.position
+        if own["replaces"]:
+            self.key = own["position"]
+
+
+def _arrange(messages: list[_LogMessage]) -> None:
+    """Sort the messages of a log; turns of copies that were merged stay whole."""
+    if any(second.key <= first.key for first, second in pairwise(messages)):
+        messages.sort(key=lambda message: message.key)
+        turns: dict[Any, Any] = {}
+        for message in messages:
+            turns.setdefault(message.record.get("turn_id") or message.record["id"], message.key)
+        messages.sort(key=lambda m: (turns[m.record.get("turn_id") or m.record["id"]], m.key))
+        return
+    last = -1
+    for message in messages:
+        if not isinstance(message.position, int):
+            message.position = last + 1
+        last = max(last, message.position)
+    messages.sort(key=lambda message: message.position)
+
+
+class _Facts:
+    """The facts of header lines."""
+
+    def __init__(self, identity: dict[str, Any]) -> None:
+        self._facts: dict[tuple[str, ...], Any] = {}
+        self.apply({"header": identity.pop("header", {})})
+
+    def apply(self, line: dict[str, Any]) -> None:
+        """Apply a header line, of any version."""
+        if not isinstance(line["header"], dict):
+            return
+        for path in line.get("unset", ()):
+            self._facts.pop(tuple(path), None)
+        data = line.get("data")
+        if isinstance(data, dict):  # version 1: all of them
+            self._facts = {
+                path: v for path, v in self._facts.items() if path[0] in _STORE_FACTS
+            } | flatten(data)
+        self._facts |= single_facts(line["header"])
+
+    def header(self) -> dict[str, Any]:
+        """Return the facts as keys of a session record."""
+        return {k: v for k, v in unflatten(self._facts.items()).items() if k not in _STORE_FACTS}

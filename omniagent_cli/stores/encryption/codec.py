@@ -5,6 +5,8 @@ The first byte of a payload is its type:
     ``{`` or ``"``   canonical JSON
     0x01             zlib (RFC 1950) of canonical JSON
     0x00             encrypted: an envelope (see `cipher`) of one of the two above
+    0x02             8 bytes with the position that the envelope after them is bound to, if the message has another
+                     one because two copies of its session were merged; only in memory
 
 SQLite, PostgreSQL and Redis store these bytes unchanged; a JSON-lines log contains them as base64 (see
 `backends.jsonl.lines`), unless they are plain JSON.
@@ -34,6 +36,8 @@ from omniagent_cli.stores.encryption.cipher import (
 )
 
 COMPRESSED = 0x01
+_REBOUND = b"\x02"
+_BOUND_BYTES = 9
 
 MIN_COMPRESSED_BYTES = 150
 """Size below which compression saves next to nothing."""
@@ -146,6 +150,9 @@ class PayloadCodec:
             CorruptSession: it cannot be decompressed, or is too large.
             EncryptedStore: it is encrypted and there is no key.
         """
+        bound, data = unbound(data)
+        if bound is not None:
+            binding = (binding[0], str(bound), *binding[2:])
         first = data[0] if data else -1
         if first == ENCRYPTED:
             data = self._decrypt(kind, binding, data)
@@ -176,6 +183,18 @@ class PayloadCodec:
             return cipher.decrypt(data, _associated(kind, binding))
         except TamperedError as error:
             raise DecryptionError(f"an encrypted {kind} was changed, moved or swapped") from error
+
+
+def rebound(position: int, payload: bytes) -> bytes:
+    """Return an encrypted payload that is bound to another position than its message has."""
+    return _REBOUND + position.to_bytes(8, "big") + payload
+
+
+def unbound(payload: bytes) -> tuple[int | None, bytes]:
+    """Return the position that `rebound` added, or None, and the payload without it."""
+    if payload[:1] != _REBOUND:
+        return None, payload
+    return int.from_bytes(payload[1:_BOUND_BYTES], "big"), payload[_BOUND_BYTES:]
 
 
 def _associated(kind: str, binding: tuple[str, ...]) -> bytes:

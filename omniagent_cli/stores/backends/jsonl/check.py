@@ -1,60 +1,59 @@
 """Check and repair of a JSON-file store; a repair discards no byte of a log.
 
-A repair writes a new log from every readable line. A message line of which only the position can be read becomes a
-message that carries the damaged bytes; any other damaged line goes to the session's side file.
+A damaged line becomes a message that carries its bytes if it may have been one, else it goes to the session's side file.
+Lines that a sync tool or git left beside or between those of a log, because two copies had grown, are merged into it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import re
 from base64 import b64encode
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from omniagent_cli.errors import CorruptSession
-from omniagent_cli.json_format import dump, load
+from omniagent_cli.json_format import dump
 from omniagent_cli.models import new_uid
-from omniagent_cli.stores.backend import EVERYTHING, HIDDEN, HeaderRow, MessageRow, Problem
-from omniagent_cli.stores.backends.jsonl.disk import open_private, write_all
+from omniagent_cli.stores.backend import HIDDEN, MessageRow, Problem
+from omniagent_cli.stores.backends.jsonl.disk import open_private
 from omniagent_cli.stores.backends.jsonl.index import is_lost
 from omniagent_cli.stores.backends.jsonl.journal import Step, perform
 from omniagent_cli.stores.backends.jsonl.lines import (
     BadLine,
+    is_conflict_marker,
     kind_of,
-    read_header,
-    read_message,
-    read_record,
+    later,
+    message_line,
 )
-from omniagent_cli.stores.backends.jsonl.log import Log, NotALog
-from omniagent_cli.stores.backends.jsonl.log_writer import LogWriter
+from omniagent_cli.stores.backends.jsonl.log import Log, NotALog, derive
+from omniagent_cli.stores.backends.jsonl.maintenance import rewrite
 from omniagent_cli.stores.backends.jsonl.names import Layout
-from omniagent_cli.stores.backends.jsonl.pending_changes import move_torn_bytes
-from omniagent_cli.stores.backends.jsonl.rows import rows
+from omniagent_cli.stores.backends.jsonl.rewriting import LogWriter, move_torn_bytes
+from omniagent_cli.stores.backends.jsonl.state import parsed
 
-_POSITION = re.compile(rb'\{"position":(\d{1,18}),')
+_CONFLICT_COPIES = (".sync-conflict-", "conflicted copy", "conflict copy")
+"""Parts of the names that Syncthing, Dropbox and Nextcloud give to the copy that lost."""
 
 
-def check_log(layout: Layout, path: Path, *, repair: bool) -> list[Problem]:
+def check_log(layout: Layout, path: Path, now: str, *, repair: bool) -> list[Problem]:
     """Return the problems of one file, repaired if requested; call it under the lock."""
     try:
-        log = Log.open(path, lenient=True)
+        log = Log.open(path, derive)
     except NotALog:
         return _check_stranger(layout, path)
     if log is None:
         return []
     with contextlib.closing(log):
-        found = _check_end(layout, log, repair=repair)
-        name = None if log.header.hidden else log.header.id
-        lost = is_lost(layout, log)
-        if damage := _damage(log) or (f"{path} has no record of why it is hidden" if lost else ""):
-            found.append(Problem(damage, name, repaired=repair))
+        name = None if log.state.header.hidden else log.name
+        if any(part in path.name for part in _CONFLICT_COPIES):
+            what = f"{path} is a conflict copy of the session {log.name!r} that a sync tool left"
             if repair:
-                _write_anew(layout, log)
-        if layout.path_of(log.header) != path and not lost:
-            what = f"{path} holds the session {log.header.id!r}, whose file has another name"
+                _take_in(layout, log, now)
+            return [Problem(what, name, repaired=repair)]
+        found = _check_end(layout, log, repair=repair)
+        found += _check_lines(layout, log, name, now, repair=repair)
+        if layout.path_of(log.state.header) != path and not is_lost(layout, log):
+            what = f"{path} contains the session {log.name!r}, whose file has another name"
             found.append(Problem(what, name))
         if (side := layout.torn_path(log.uid)).exists():
             found.append(Problem(f"the rest of an interrupted change was moved to {side}", name))
@@ -70,131 +69,131 @@ def _check_stranger(layout: Layout, path: Path) -> list[Problem]:
         file.readline(1 << 20)
         second = file.readline(1 << 20)
     with contextlib.suppress(BadLine):
-        if kind_of(second):
+        if kind_of(second) and parsed(0, second).kind != "bad":
             return [Problem(what)]
     return []
 
 
 def _check_end(layout: Layout, log: Log, *, repair: bool) -> list[Problem]:
-    if log.bad_end or log.size <= log.end:
+    left = log.tape.size - log.state.end
+    if left <= 0:
         return []
     if repair:
         move_torn_bytes(layout, log)
-    what = f"an interrupted change left {log.size - log.end} bytes at the end of {log.path}"
-    return [Problem(what, log.header.id, repaired=repair)]
+    what = f"an interrupted change left {left} bytes at the end of {log.path}"
+    return [Problem(what, log.name, repaired=repair)]
 
 
-def _damage(log: Log) -> str:
-    """Return what is wrong with the lines of a log; empty if nothing is."""
-    if log.bad_end:
-        return f"the end of {log.path} cannot be read"
-    try:
-        for _ in rows(log, EVERYTHING):
-            pass
-        for _ in log.records():
-            pass
-        log.data()
-    except CorruptSession as error:
-        return str(error).partition("; `omniagent store check`")[0]
-    return ""
-
-
-@dataclass(slots=True)
-class _Salvage:
-    """Offsets of the newest readable version of everything in a damaged log."""
-
-    header: HeaderRow
-    payload: bytes | None = None
-    messages: dict[int, tuple[int, bool]] = field(default_factory=dict)
-    records: dict[tuple[str, str], int] = field(default_factory=dict)
-    lost: list[int] = field(default_factory=list)
-
-    def take(self, offset: int, line: bytes) -> None:
-        """Add one line; a damaged version of a message never replaces a readable one."""
-        try:
-            kind = kind_of(line)
-            if kind == "message":
-                row = read_message(line)
-                if row.payload[:1] == b"{":
-                    load(row.payload)
-                self.messages[row.position] = (offset, True)
-            elif kind == "record":
-                own, key, _ = read_record(line)
-                self.records[own, key] = offset
-            elif kind == "header":
-                self.header, _ = read_header(line, self.header.uid)
-                self.payload = self.header.payload or self.payload
-        except ValueError:  # a `BadLine`, or a payload that is not JSON
-            match = _POSITION.match(line)
-            if match is None or self.messages.get(int(match[1]), (0, False))[1]:
-                self.lost.append(offset)
-            else:
-                self.messages[int(match[1])] = (offset, False)
-
-
-def _write_anew(layout: Layout, log: Log) -> None:
-    end = log.size if log.bad_end else log.end
-    salvage = _Salvage(log.header)
-    for offset, line in log.tape.forward(log.first, end):
-        salvage.take(offset, line)
-    header = replace(salvage.header, payload=salvage.payload or b"{}")
-    header.message_count = len(salvage.messages)
-    header.next_position = max([header.next_position, *(place + 1 for place in salvage.messages)])
-    header.revision += 1
+def _check_lines(
+    layout: Layout, log: Log, name: str | None, now: str, *, repair: bool
+) -> list[Problem]:
+    found = []
+    with log.path.open("rb") as file:
+        marked = any(map(is_conflict_marker, file))
+    if marked:
+        found.append(f"{log.path} has conflict markers, which a merge left")
+    if log.state.bad:
+        found.append(str(log.damaged(log.state.bad[0])).partition("; run:")[0])
     if is_lost(layout, log):
-        _into_trash(header)
-    if log.bad_end:
-        header.expires_at = None  # the lost header may have changed it
-    _save_damaged_lines(layout, log, salvage.lost, end)
-    draft = LogWriter(layout, header)
+        found.append(f"{log.path} has no record of why it is hidden")
+    if repair and (log.state.bad or is_lost(layout, log)):
+        _salvage(layout, log)
+    if repair and marked:
+        with contextlib.closing(_reopened(log)) as sound:
+            rewrite(layout, sound, now)
+    return [Problem(what, name, repaired=repair) for what in found]
+
+
+def _reopened(log: Log) -> Log:
+    found = Log.open(log.path, derive)
+    assert found is not None  # noqa: S101  # the store is locked
+    return found
+
+
+def _salvage(layout: Layout, log: Log) -> None:
+    """Replace a log by one with a message for each damaged line that may have been one."""
+    state = log.state
+    draft = LogWriter(layout, log.uid)
     try:
-        draft.add(_messages(log, salvage, end))
-        for (kind, key), offset in sorted(salvage.records.items()):
-            draft.add_record(kind, key, read_record(_line(log, offset, end))[2])
-        draft.finish(header, durable=True)
+        draft.put(log.text_at(0) + b"\n")
+        side = b""
+        for line, lost in _salvaged(log):
+            draft.put(line)
+            side += lost
+        facts = dict[str, object]()
+        if state.lost_facts:
+            facts["expires_at"] = None  # the lost line may have changed it
+        if is_lost(layout, log):
+            facts |= {"id": HIDDEN + log.uid, "hidden": True}
+            if ("payload",) not in state.facts:
+                named = log.name if not log.name.startswith(HIDDEN) else f"damaged-{log.uid}"
+                entry = {
+                    "id": named,
+                    "uid": log.uid,
+                    "kind": "deleted",
+                    "at": state.header.updated_at,
+                }
+                facts["trash"] = entry
+        if facts:
+            stamp = later(state.changed_at, state.newest[2])
+            draft.put(dump({"header": facts, "at": stamp}) + b"\n")
+        draft.flush(durable=True)
+        if side:
+            with os.fdopen(
+                open_private(layout.torn_path(log.uid), os.O_WRONLY | os.O_APPEND), "wb"
+            ) as file:
+                file.write(side)
+                file.flush()
+                os.fsync(file.fileno())
         relative = layout.relative
-        step = Step("move", relative(draft.path), log.uid, to=relative(log.path))
-        perform(layout, [step], durable=True)
+        perform(
+            layout,
+            [Step("move", relative(draft.path), log.uid, to=relative(log.path))],
+            durable=True,
+        )
     finally:
         draft.discard()
 
 
-def _into_trash(header: HeaderRow) -> None:
-    """Turn a hidden log without a reason into a trash entry."""
-    named = not header.id.startswith(HIDDEN)
-    trash = {"id": header.id if named else f"damaged-{header.uid}", "uid": header.uid}
-    header.id, header.hidden = HIDDEN + header.uid, True
-    if header.payload is not None and header.payload[:1] == b"{":
-        data = load(header.payload)
-        trash |= {"kind": "deleted", "at": header.updated_at}
-        header.payload = dump({"trash": trash, **data})
+def _salvaged(log: Log) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the lines of the new log, and those that go to the side file."""
+    key = ("", "")
+    for offset, text in log.tape.forward(log.state.first, log.state.end):
+        line = parsed(offset, text)
+        if line.kind != "bad":
+            if line.message is not None:
+                key = max(key, (line.message.edited or line.stamp, line.message.id))
+            yield text + b"\n", b""
+        elif not line.record["message"]:
+            yield b"", text + b"\n"
+        else:
+            stamp = later("", key[0] or log.state.header.created_at)
+            key = (stamp, new_uid())
+            content = text.replace(b"\0", b"").decode("utf-8", "replace")
+            payload = dump(
+                {"content": content, "extra": {"damaged": b64encode(text).decode("ascii")}}
+            )
+            row = MessageRow(0, key[1], None, "assistant", stamp[:27], "failed", payload)
+            yield message_line(row, stamp), b""
 
 
-def _messages(log: Log, salvage: _Salvage, end: int) -> Iterator[MessageRow]:
-    for position, (offset, sound) in sorted(salvage.messages.items()):
-        line = _line(log, offset, end)
-        yield (
-            read_message(line) if sound else _damaged_row(position, line, salvage.header.updated_at)
-        )
-
-
-def _damaged_row(position: int, line: bytes, time: str) -> MessageRow:
-    """Return a message that carries the bytes of a damaged line."""
-    content = line.replace(b"\0", b"").decode("utf-8", "replace")
-    payload = dump({"content": content, "extra": {"damaged": b64encode(line).decode("ascii")}})
-    return MessageRow(position, new_uid(), None, "assistant", time, "failed", payload)
-
-
-def _save_damaged_lines(layout: Layout, log: Log, offsets: list[int], end: int) -> None:
-    if offsets:
-        descriptor = open_private(layout.torn_path(log.uid), os.O_WRONLY | os.O_APPEND)
-        try:
-            for offset in offsets:
-                write_all(descriptor, _line(log, offset, end) + b"\n")
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _line(log: Log, offset: int, end: int) -> bytes:
-    return next(log.tape.forward(offset, end))[1]
+def _take_in(layout: Layout, copy: Log, now: str) -> None:
+    """Merge the lines of a conflict copy into the log of its session, then remove the copy."""
+    target = layout.path_of(copy.state.header)
+    draft = LogWriter(layout, copy.uid)
+    try:
+        for path in (target, copy.path):
+            log = Log.open(path, derive)
+            if log is not None:
+                with contextlib.closing(log):
+                    for start in range(0, log.state.end, 1 << 20):
+                        draft.put(log.tape.read(start, min(log.state.end, start + (1 << 20))))
+                    draft.put(b"\n")
+        draft.flush(durable=True)
+        union = Log.open(draft.path, derive)
+        assert union is not None  # noqa: S101  # it was just written
+        with contextlib.closing(union):
+            rewrite(layout, union, now, target)
+    finally:
+        draft.discard()
+    copy.path.unlink()

@@ -11,11 +11,10 @@ if TYPE_CHECKING:
 
 _SUFFIX = ".jsonl"
 _LARGEST_INDEX = 8_000_000
-_END_BYTES = 65_536
-_HEADER = b'{"header"'
+_LARGEST_LOG = 1_000_000
 _MAX_TAGS = 10_000
 # Positions of the fields of a header in the index, see `index`.
-_ID, _EXPIRES_AT, _PINNED, _ARCHIVED, _PAYLOAD = 1, 7, 11, 12, 16
+_ID, _EXPIRES_AT, _PINNED, _ARCHIVED, _PAYLOAD = 1, 7, 11, 12, -1
 
 
 def session_ids(path: str, prefix: str, group: str, limit: int) -> list[tuple[str, str]]:
@@ -52,9 +51,10 @@ def values(path: str, session_id: str, section: str) -> list[tuple[str, str]]:
     """Return the keys of a session's ``metadata`` or ``state``, with their values as text."""
     import json
 
-    stored = _session_data(path, session_id).get(section)
-    if not isinstance(stored, dict):
-        return []
+    facts = _session_facts(path, session_id)
+    stored = {key[1]: value for key, value in facts.items() if key[0] == section and len(key) == 2}
+    if section == "metadata" and (tags := sorted(key[1] for key in facts if key[0] == "tags")):
+        stored.setdefault("tags", tags)
     return [
         (key, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
         for key, value in stored.items()
@@ -77,8 +77,8 @@ def tags(path: str) -> list[str]:
     return found
 
 
-def _session_data(path: str, session_id: str) -> dict[str, Any]:
-    """Return title, metadata and state of a session; empty if they cannot be read."""
+def _session_facts(path: str, session_id: str) -> dict[tuple[str, ...], Any]:
+    """Return title, metadata and state of a session as single facts; empty if they cannot be read."""
     indexed = (name for name, header in _index(path).items() if header[_ID] == session_id)
     listed = (
         name
@@ -86,21 +86,21 @@ def _session_data(path: str, session_id: str) -> dict[str, Any]:
         if name.endswith(_SUFFIX) and _session_id(name) == session_id
     )
     name = next(indexed, "") or next(listed, "")
-    return _last_data(f"{path}/{name}") if name else {}
+    return _facts(f"{path}/{name}", f"{path}/.omniagent/cache/{name}.json") if name else {}
 
 
 def _trashed(path: str, prefix: str, limit: int) -> list[tuple[str, str]]:
-    """Return the ids that trash entries were removed from, newest first, from the ends of the newest hidden files."""
+    """Return the ids that trash entries were removed from, newest first, from the newest hidden files."""
     try:
         with os.scandir(f"{path}/.omniagent/hidden") as entries:
-            files = sorted((entry.stat().st_mtime_ns, entry.path) for entry in entries)
+            files = sorted((entry.stat().st_mtime_ns, entry.name, entry.path) for entry in entries)
     except OSError:
         return []
     found: dict[str, str] = {}
-    for _, name in files[: -limit - 1 : -1]:
-        data = _last_data(name)
+    for _, name, log in files[: -limit - 1 : -1]:
+        facts = _facts(log, f"{path}/.omniagent/cache/={name}.json")
         try:
-            session_id, title = data["trash"]["id"], data.get("title", "")
+            session_id, title = facts["trash",]["id"], facts.get(("title",), "")
         except (TypeError, KeyError):
             continue
         if isinstance(session_id, str) and session_id.startswith(prefix):
@@ -108,23 +108,29 @@ def _trashed(path: str, prefix: str, limit: int) -> list[tuple[str, str]]:
     return list(found.items())
 
 
-def _last_data(name: str) -> dict[str, Any]:
-    """Return the data of the last header near the end of a log; it may refer to an earlier line."""
+def _facts(log: str, cache: str) -> dict[tuple[str, ...], Any]:
+    """Return the facts of the header lines of a log; of a large one, those in its cache."""
     import json
 
+    facts: dict[tuple[str, ...], Any] = {}
     try:
-        with open(name, "rb") as file:  # noqa: PTH123
-            file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - _END_BYTES))
-            lines = file.read().split(b"\n")
-            record = json.loads(next(one for one in reversed(lines) if one.startswith(_HEADER)))
-            if "data" not in record:
-                file.seek(record["log"]["data_at"])
-                record = json.loads(file.readline(_END_BYTES))
-        data = record["data"]
-    except (OSError, ValueError, TypeError, KeyError, StopIteration):
+        if os.stat(log).st_size > _LARGEST_LOG:  # noqa: PTH116
+            with open(cache, "rb") as file:  # noqa: PTH123
+                return {tuple(key): value for key, _, value in json.load(file)["state"]["facts"]}
+        with open(log, "rb") as file:  # noqa: PTH123
+            for line in file:
+                if line.startswith((b'{"format"', b'{"header"')):
+                    record = json.loads(line)
+                    for key in record.get("unset", ()):
+                        facts.pop(tuple(key), None)
+                    for name, value in record.get("header", {}).items():
+                        if name in ("metadata", "state", "tags") and isinstance(value, dict):
+                            facts |= {(name, key): single for key, single in value.items()}
+                        else:
+                            facts[name,] = value
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}
-    return data if isinstance(data, dict) else {}
+    return facts
 
 
 def _index(path: str) -> dict[str, list[Any]]:

@@ -1,7 +1,7 @@
 """The index of a JSON-file store: the headers of all sessions in one small file, so that a listing need not open each log.
 
-It is a cache: an entry is valid as long as size, time and inode of its file are unchanged; otherwise the end of that file
-is read again. A missing or damaged index is rebuilt. Appends do not change it.
+It is a cache: an entry is valid as long as size, time and inode of its file are unchanged; otherwise the state of that
+log is derived again, from its own cache in the directory ``cache`` as far as it goes. Appends do not change the index.
 """
 
 from __future__ import annotations
@@ -22,28 +22,145 @@ from typing import Any, NamedTuple
 from omniagent_cli.errors import CorruptSession
 from omniagent_cli.private_files import replace_file
 from omniagent_cli.stores.backend import HIDDEN, HeaderRow
-from omniagent_cli.stores.backends.jsonl.log import Log, NotALog
+from omniagent_cli.stores.backends.jsonl.line_reader import LineReader, link_message
+from omniagent_cli.stores.backends.jsonl.lines import BadLine, MessageLine, check_uid, read_message
+from omniagent_cli.stores.backends.jsonl.log import Log, NotALog, derive, extended
 from omniagent_cli.stores.backends.jsonl.names import SUFFIX, Layout
+from omniagent_cli.stores.backends.jsonl.state import Irregular, State, from_cache, to_cache
 
 logger = logging.getLogger("omniagent.stores")
 
-INDEX_VERSION = 2
+INDEX_VERSION = 3
 _SMALL_PAYLOAD = 4096
 """Size up to which the payload of title, metadata and state is kept in the index; longer ones are read from the log."""
+
+_CACHE_BYTES = 1 << 14
+"""Size of appended lines after which the cache of a log's state is written."""
+_TAIL_BYTES = 32
+_MOST_STATES = 256
 
 _UNREADABLE = b"?"
 """Placeholder for a lost payload, so that opening the session reports the damage."""
 
 _facts = attrgetter(*(field.name for field in fields(HeaderRow)))
 
-Stamp = tuple[int, int, int]
+Stamp = tuple[int, ...]
 
 
 class Entry(NamedTuple):
-    """The index entry of one file; a header of None means that it is not an omniagent session."""
+    """The index entry of one file; a header of None means that it is not an omniagent session.
+
+    Attributes:
+        dead: the log has lines that a compaction removes.
+    """
 
     stamp: Stamp
     header: HeaderRow | None
+    dead: bool = False
+
+
+class _Known(NamedTuple):
+    """The state of a log of this size, time and inode, with the last bytes before its end."""
+
+    state: State
+    stamp: Stamp
+    tail: str
+    cached: int = 0
+
+
+class States:
+    """The states of logs, in memory and cached on disk."""
+
+    def __init__(self, layout: Layout, *, read_only: bool) -> None:
+        self._layout = layout
+        self._read_only = read_only
+        self._lock = threading.RLock()
+        self._known: dict[str, _Known] = {}
+
+    def of(self, tape: LineReader) -> State:
+        """Return the state of an open log, which must not be changed."""
+        name = self._layout.relative(tape.path)
+        known = self._known.get(name) or self._load(tape.path)
+        if known is not None and known.stamp == tape.stamp:
+            return known.state
+        if known is not None and _is_continued(known, tape):
+            with contextlib.suppress(Irregular):
+                state = extended(tape, known.state.copy())
+                return self._keep(name, _Known(state, tape.stamp, _tail(tape, state), known.cached))
+        state = derive(tape)
+        return self._keep(name, _Known(state, tape.stamp, _tail(tape, state)))
+
+    def appended(self, path: Path, state: State, data: bytes) -> None:
+        """Record the state of a log after an append."""
+        name = self._layout.relative(path)
+        status = path.stat()
+        stamp = (status.st_size, status.st_mtime_ns, status.st_ino)
+        tail = data[-_TAIL_BYTES:].decode("latin-1")
+        known = self._known.get(name)
+        self._keep(name, _Known(state, stamp, tail, known.cached if known else 0))
+
+    def forget(self, path: Path) -> None:
+        """Forget a log, also on disk."""
+        self._known.pop(self._layout.relative(path), None)
+        self._layout.cache_path(path).unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Clear the memory."""
+        with self._lock:
+            self._known.clear()
+
+    def _keep(self, name: str, known: _Known) -> State:
+        state = known.state
+        if state.end - known.cached > _CACHE_BYTES:
+            known = known._replace(cached=state.end)
+            target = self._layout.cache_path(self._layout.root / name)
+            if not self._read_only:
+                with contextlib.suppress(OSError):  # it is only a cache
+                    replace_file(target, to_cache(state, known.stamp, known.tail), durable=False)
+        with self._lock:
+            self._known.pop(name, None)
+            self._known[name] = known
+            if len(self._known) > _MOST_STATES:
+                del self._known[next(iter(self._known))]
+        return state
+
+    def _load(self, path: Path) -> _Known | None:
+        try:
+            state, stamp, tail = from_cache(self._layout.cache_path(path).read_bytes())
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            return None
+        return _Known(state, stamp, tail, state.end)
+
+
+def _tail(tape: LineReader, state: State) -> str:
+    return tape.read(max(0, state.end - _TAIL_BYTES), state.end).decode("latin-1")
+
+
+def _is_continued(known: _Known, tape: LineReader) -> bool:
+    """Return True if the file may have the same lines as before, and more."""
+    state, same_file = known.state, known.stamp[2] == tape.stamp[2]
+    usable = same_file and not state.unended and not state.bad
+    return (
+        usable
+        and tape.size > known.stamp[0]
+        and _tail(tape, state)[-len(known.tail) :] == known.tail
+    )
+
+
+def growing_answers(layout: Layout, uid: str = "") -> dict[str, dict[int, MessageLine]]:
+    """Return the growing answers of running turns, by uid and position."""
+    found: dict[str, dict[int, MessageLine]] = {}
+    try:
+        names = os.listdir(layout.partial)  # noqa: PTH208  # called for every read; a path for each file costs more
+    except (FileNotFoundError, NotADirectoryError):
+        return found
+    for name in names:
+        owner, _, position = name.removesuffix(SUFFIX).partition(".")
+        if name.startswith(uid) and name.endswith(SUFFIX) and position.isdecimal():
+            with contextlib.suppress(FileNotFoundError, BadLine):
+                line = read_message((layout.partial / name).read_bytes())
+                found.setdefault(check_uid(owner), {})[int(position)] = line
+    return found
 
 
 class Index:
@@ -56,8 +173,9 @@ class Index:
     def __init__(self, layout: Layout, *, read_only: bool) -> None:
         self._layout = layout
         self._read_only = read_only
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._entries: dict[str, Entry] | None = None
+        self.states = States(layout, read_only=read_only)
         self._names: dict[str, str] = {}
         self.reads = 0
 
@@ -92,6 +210,12 @@ class Index:
         """Record the new path of a session."""
         self._names[uid] = self._layout.relative(path)
 
+    def dead(self) -> set[Path]:
+        """Return the logs known to have lines that a compaction removes."""
+        with self._lock:
+            known = self._entries or {}
+            return {self._layout.root / name for name, entry in known.items() if entry.dead}
+
     def _note(self, entries: dict[str, Entry]) -> None:
         for name, entry in entries.items():
             if entry.header is not None:
@@ -122,6 +246,7 @@ class Index:
         with self._lock:
             self._entries = None
             self._names.clear()
+            self.states.clear()
 
     def _look(self, known: dict[str, Entry]) -> tuple[dict[str, Entry], int, list[str]]:
         """Return all entries, the number of files read, and the names that do not match their session."""
@@ -152,6 +277,8 @@ class Index:
                     if entry.name.endswith(SUFFIX):
                         with contextlib.suppress(FileNotFoundError):
                             status = entry.stat(follow_symlinks=False)
+                            if stat.S_ISLNK(status.st_mode):
+                                logger.warning("%s", link_message(entry.path))
                             if stat.S_ISREG(status.st_mode):
                                 found = (status.st_size, status.st_mtime_ns, status.st_ino)
                                 yield prefix + entry.name, found
@@ -161,17 +288,18 @@ class Index:
         self.reads += 1
         path = self._layout.root / name
         try:
-            log = Log.open(path, lenient=True)
+            log = Log.open(path, self.states.of)
             if log is None:
                 return None
             with contextlib.closing(log):
-                data = log.data()
-                log.header.payload = data if len(data) <= _SMALL_PAYLOAD else None
+                header = log.header()
+                if len(header.payload or b"") > _SMALL_PAYLOAD:
+                    header.payload = None
                 if is_lost(self._layout, log):
                     # Without the line that hid it, it is neither in the trash nor visible, so it is reported as damaged.
-                    log.header.hidden, log.header.id = True, HIDDEN + log.uid
-                    log.header.payload = _UNREADABLE
-                return Entry(log.stamp, log.header)
+                    header.hidden, header.id = True, HIDDEN + log.uid
+                    header.payload = _UNREADABLE
+                return Entry(log.stamp, header, log.state.dead > 0 or log.old)
         except NotALog:
             return Entry(stamp, None)
         except CorruptSession as error:
@@ -198,8 +326,8 @@ class Index:
             if record["version"] != INDEX_VERSION:
                 return {}
             return {
-                name: Entry((size, time, inode), _header(values))
-                for name, size, time, inode, values in record["files"]
+                name: Entry((size, time, inode), _header(values), dead)
+                for name, size, time, inode, values, dead in record["files"]
             }
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return {}
@@ -208,7 +336,7 @@ class Index:
         if self._read_only or not self._layout.own.is_dir():
             return
         files = [
-            [name, *entry.stamp, _values(entry.header)]
+            [name, *entry.stamp, _values(entry.header), entry.dead]
             for name, entry in (self._entries or {}).items()
         ]
         data = json.dumps({"version": INDEX_VERSION, "files": files}, separators=(",", ":"))
@@ -218,7 +346,9 @@ class Index:
 
 def is_lost(layout: Layout, log: Log) -> bool:
     """Return True if a log in the hidden directory has lost the line with the reason why it is hidden."""
-    return log.path.parent == layout.hidden and (log.bad_end or not log.header.hidden)
+    return log.path.parent == layout.hidden and (
+        log.state.lost_facts or not log.state.header.hidden
+    )
 
 
 def _values(header: HeaderRow | None) -> list[Any] | None:

@@ -23,13 +23,14 @@ from typing import NamedTuple
 
 from omniagent_cli.errors import NewerVersion, StoreCorrupt
 from omniagent_cli.json_format import dump, load
+from omniagent_cli.models import SESSION_FORMAT
 from omniagent_cli.private_files import replace_file, sync_directory
 from omniagent_cli.stores.backends.jsonl.disk import (
     append_at,
     open_private,
     write_all,
 )
-from omniagent_cli.stores.backends.jsonl.lines import BadLine, read_identity
+from omniagent_cli.stores.backends.jsonl.lines import BadLine, read_object
 from omniagent_cli.stores.backends.jsonl.names import Layout
 
 JOURNAL_VERSION = 1
@@ -181,7 +182,8 @@ def _redo_append(path: Path, step: Step) -> None:
 def uid_at(path: Path) -> str | None:
     """Return the uid of the log at a path, or None."""
     with contextlib.suppress(FileNotFoundError, BadLine), path.open("rb") as file:
-        uid = read_identity(file.readline(1 << 20)).get("uid")
+        record = read_object(file.readline(1 << 24))
+        uid = record.get("uid") if record.get("format") == SESSION_FORMAT else None
         return uid if isinstance(uid, str) else None
     return None
 

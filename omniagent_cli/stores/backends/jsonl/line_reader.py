@@ -1,4 +1,4 @@
-"""Reader of a log, forwards and backwards, one line at a time, in bounded memory."""
+"""Reader of a log, one line at a time, in bounded memory."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, BinaryIO
 
 BLOCK = 1 << 18
 FIRST_BLOCK = 1 << 13
@@ -20,6 +21,11 @@ class NotAFile(Exception):
     """A directory, a link or a device instead of a log."""
 
 
+def link_message(path: object) -> str:
+    """Return what users read about a link in the place of a log."""
+    return f"{path} is a symbolic link, which is not followed; move its target here"
+
+
 class LineReader:
     """An open file.
 
@@ -30,11 +36,15 @@ class LineReader:
     bytes_read = 0
     """Number of bytes read by all readers of this process."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, file: BinaryIO | None = None) -> None:
         # Reading a FIFO would block, and a link may lead out of the store.
-        if not stat.S_ISREG(path.lstat().st_mode):
+        mode = 0 if file is not None else path.lstat().st_mode
+        if stat.S_ISLNK(mode):
+            raise NotAFile(link_message(path))
+        if file is None and not stat.S_ISREG(mode):
             raise NotAFile
-        self._file = path.open("rb", buffering=0)
+        self.path = path
+        self._file: Any = path.open("rb", buffering=0) if file is None else file
         status = os.fstat(self._file.fileno())
         self.size = status.st_size
         self.stamp = (status.st_size, status.st_mtime_ns, status.st_ino)
@@ -59,12 +69,6 @@ class LineReader:
         LineReader.bytes_read += len(data)
         return data
 
-    def line_at(self, offset: int, end: int) -> bytes | None:
-        """Return the line that begins at an offset, or None."""
-        if not 0 < offset < end or self.read(offset - 1, offset) != b"\n":
-            return None
-        return next(self.forward(offset, end))[1]
-
     def forward(
         self, start: int, end: int, first_block: int = FIRST_BLOCK
     ) -> Iterator[tuple[int, bytes]]:
@@ -86,29 +90,6 @@ class LineReader:
                 offset += len(line) + 1
         if last := b"".join(parts):
             yield offset, last
-
-    def backward(self, end: int, floor: int) -> Iterator[tuple[int, bytes]]:
-        """Yield offset and line, newest first; the first is the possibly empty text after the last newline."""
-        parts: list[bytes] = []
-        block = FIRST_BLOCK
-        while end > floor:
-            start = max(floor, end - block)
-            data = self.read(start, end)
-            block = min(block * 2, BLOCK)
-            lines = data.split(b"\n")
-            offset = end
-            end = start
-            if len(lines) == 1:
-                parts.append(data)
-                continue
-            offset -= len(lines[-1])
-            yield offset, b"".join((lines[-1], *reversed(parts)))
-            for line in reversed(lines[1:-1]):
-                offset -= len(line) + 1
-                yield offset, line
-            parts = [lines[0]]
-        if parts:
-            yield floor, b"".join(reversed(parts))
 
     def line_number(self, offset: int) -> int:
         """Return the number, from 1, of the line that begins at an offset."""

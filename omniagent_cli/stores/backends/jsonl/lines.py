@@ -1,27 +1,7 @@
-r"""The lines of a session log, which is also the ``jsonl`` export form.
+"""The lines of a session log, as the manual page ``file-format`` specifies them: their bytes and their parts.
 
-A log is UTF-8, one JSON object a line, each line ended by ``\n``, identified by their keys:
-
-``{"format":"omniagent-session","version":1,"uid":...,"id":...,"created_at":...}``
-    Line 1, the identity. Uid, format and version never change; the id is the one the session had when the
-    file was made. An export puts the whole session record here (title, metadata, ...).
-
-``{"position":0,"id":...,"turn_id":...,"role":...,"created_at":...,"status":...,"content":...}``
-    A message: its record with its position. Positions ascend. A payload that is not plain JSON (compressed,
-    encrypted) is base64 under ``payload``; one whose keys collide with those of the line is an object there.
-
-``{"position":0,"replaces":true,...}``
-    A newer version of the message, as a growing answer is stored: the last one counts.
-
-``{"header":{"id":...,"updated_at":...,"message_count":...,...},"log":{...},"data":{...}}``
-    A header change. ``header`` holds the small facts whole, absent meaning default; ``data`` (or ``payload``)
-    holds title, metadata and state when they changed. ``log`` is the file's own: ``data_at``, the offset of
-    the line that holds the newest data; ``records``, the offsets of the record lines by kind and key, in the
-    line with the data; ``replaced``, how many bytes of replaced messages the file holds. Every change of a
-    log ends with a header line; content after the last one belongs to an unfinished change.
-
-``{"record":"attachment","key":...,"value":{...}}``
-    An attachment or summary of the session, or base64 under ``payload``.
+``{"format":...}`` is line 1, ``{"id":...}`` a message, ``{"header":...}`` changed facts, ``{"removed":...}`` and
+``{"restored":...}`` messages by id and position, ``{"record":...}`` an attachment or summary.
 """
 
 from __future__ import annotations
@@ -29,105 +9,134 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
+from omniagent_cli.errors import NewerVersion
 from omniagent_cli.json_format import dump, load
-from omniagent_cli.models import FORMAT_VERSION, SESSION_FORMAT
-from omniagent_cli.stores.backend import HeaderRow, MessageRow
+from omniagent_cli.models import SESSION_FORMAT
+from omniagent_cli.stores.backend import MessageRow
+from omniagent_cli.stores.encryption.cipher import ENCRYPTED
+from omniagent_cli.stores.encryption.codec import rebound, unbound
 
-HEADER_START = b'{"header":'
-RECORD_START = b'{"record":'
-MESSAGE_START = b'{"position":'
+LOG_VERSION = 2
+"""Version of the form; version 1 is what `version1` reads."""
 
-_OWN = ("position", "replaces", "id", "turn_id", "role", "created_at", "status", "payload")
+_OWN = (
+    "id", "position", "bound", "turn_id", "role", "created_at", "at", "edited", "status", "more",
+    "preview", "payload",
+)  # fmt: skip
 _COLLISION = re.compile(rb'"(?:%s)":' % b"|".join(key.encode() for key in _OWN))
-_PLACE = re.compile(rb'\{"position":(\d{1,18}),("replaces":true,)?')
 _MESSAGE = re.compile(
-    rb'\{"position":(\d{1,18}),(?:"replaces":true,)?"id":"([^"\\]*)"(?:,"turn_id":"([^"\\]*)")?'
-    rb',"role":"([a-z]+)","created_at":"([^"\\]*)"(?:,"status":"([a-z]+)")?([,}])'
+    rb'\{"id":"([^"\\]*)"(?:,"position":(\d{1,18}))?(?:,"turn_id":"([^"\\]*)")?,"role":"([a-z]+)"'
+    rb',"created_at":"([^"\\]*)"(?:,"at":"([^"\\]*)")?(?:,"edited":"([^"\\]*)")?(?:,"status":"([a-z]+)")?'
+    rb'(,"more":true)?([,}])'
 )
+_SEALED = bytes((ENCRYPTED,))
 _UID = re.compile(r"[0-9a-z]{1,64}")
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
-_SMALL: dict[str, Any] = {
-    "agent_id": "",
-    "model": "",
-    "ttl_seconds": None,
-    "expires_at": None,
-    "message_count": 0,
-    "next_position": 0,
-    "revision": 0,
-    "pinned": False,
-    "archived": False,
-    "hidden": False,
-    "modified_at": None,
-}
-"""Facts of a header line besides id and times, with the defaults that are omitted."""
+_STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z(/\d{4})?")
+_KINDS = {b'{"id":': "message", b'{"head': "header", b'{"remo': "removed", b'{"rest': "restored"}
+_KINDS |= {b'{"reco': "record", b'{"form': "format"}
+_NAMES = {"id": "message", **{kind: kind for kind in _KINDS.values() if kind != "message"}}
 
 
 class BadLine(ValueError):
     """A line is not part of a session log."""
 
 
-def identity_line(header: HeaderRow) -> bytes:
-    """Return line 1 of a new log."""
-    record = {
-        "format": SESSION_FORMAT,
-        "version": FORMAT_VERSION,
-        "uid": header.uid,
-        "id": header.id,
-        "created_at": header.created_at,
-    }
-    return dump(record) + b"\n"
+class MessageLine(NamedTuple):
+    """A parsed message line.
 
-
-def message_line(row: MessageRow, *, replaces: bool = False) -> bytes:
-    """Return the line of a message; a plain payload is inserted without parsing."""
-    place: dict[str, Any] = {"position": row.position}
-    if replaces:
-        place["replaces"] = True
-    place["id"] = row.id
-    if row.turn_id is not None:
-        place["turn_id"] = row.turn_id
-    place["role"], place["created_at"] = row.role, row.created_at
-    if row.status is not None:
-        place["status"] = row.status
-    payload = row.payload
-    if not _is_object(payload):
-        return dump({**place, "payload": _to_base64(payload)}) + b"\n"
-    if _collides(payload):
-        return dump(place)[:-1] + b',"payload":' + payload + b"}\n"
-    if payload == b"{}":
-        return dump(place) + b"\n"
-    return dump(place)[:-1] + b"," + payload[1:] + b"\n"
-
-
-def _collides(payload: bytes) -> bool:
-    """Return True if a payload has keys of the line; a damaged payload is written unchanged."""
-    if not _COLLISION.search(payload):
-        return False
-    try:
-        return not load(payload).keys().isdisjoint(_OWN)
-    except ValueError:
-        return False
-
-
-def place_of(line: bytes) -> tuple[int, bool]:
-    """Return the position of a message line and whether it replaces an earlier one.
-
-    Raises:
-        BadLine: it is not a message.
+    Attributes:
+        position: as written; None: the last one plus one.
+        bound: position that an encrypted payload is bound to, if it is another.
+        at: stamp of when it was added, if that is not `created_at`.
+        edited: stamp of this version; None: the first version.
+        more: the next line belongs to the same write.
+        preview: encrypted preview.
     """
-    match = _PLACE.match(line)
-    if match is not None:
-        return int(match[1]), match[2] is not None
-    record = _object(line)
-    position = record.get("position")
-    if not isinstance(position, int) or position < 0:
-        raise BadLine
-    return position, record.get("replaces") is True
+
+    id: str
+    position: int | None
+    turn_id: str | None
+    role: str
+    created_at: str
+    at: str | None
+    edited: str | None
+    status: str | None
+    more: bool
+    payload: bytes
+    bound: int | None = None
+    preview: bytes = b""
+
+    @property
+    def stamp(self) -> str:
+        """The stamp of when it was added, which identifies the message together with its id."""
+        return self.at or self.created_at
+
+    @property
+    def turn(self) -> str:
+        """The turn it belongs to; a message without one is a turn of its own."""
+        return self.turn_id or self.id
+
+    def row(self, position: int) -> MessageRow:
+        """Return the row of the message at its position."""
+        payload = self.payload
+        if payload[:1] == _SEALED:
+            bound = self.position if self.bound is None else self.bound
+            if bound not in (None, position):
+                payload = rebound(bound, payload)
+        return MessageRow(
+            position, self.id, self.turn_id, self.role, self.created_at, self.status, payload
+        )
 
 
-def read_message(line: bytes) -> MessageRow:
+def message_line(
+    row: MessageRow,
+    stamp: str,
+    *,
+    position: bool = False,
+    edited: str | None = None,
+    more: bool = False,
+    preview: bytes = b"",
+) -> bytes:
+    """Return the line of a message; a plain payload is inserted without parsing.
+
+    Args:
+        row: the message.
+        stamp: when it was added.
+        position: write its position, because it is not the last plus one; an encrypted one always has it.
+        edited: the stamp of a later version.
+        more: another line follows in the same write.
+        preview: the preview of an encrypted message.
+    """
+    bound, payload = unbound(row.payload)
+    plain = _is_object(payload)
+    own: dict[str, Any] = {"id": row.id}
+    if position or payload[:1] == _SEALED:
+        own["position"] = row.position
+    if row.turn_id is not None:
+        own["turn_id"] = row.turn_id
+    own["role"], own["created_at"] = row.role, row.created_at
+    if stamp != row.created_at:
+        own["at"] = stamp
+    for key, value in (
+        ("edited", edited),
+        ("status", row.status),
+        ("more", more),
+        ("bound", bound),
+    ):
+        if value is not None and value is not False:
+            own[key] = value  # noqa: PERF403  # it adds to those above
+    if preview and not plain:
+        own["preview"] = to_base64(preview)
+    if not plain:
+        return dump({**own, "payload": to_base64(payload)}) + b"\n"
+    if _collides(payload):
+        return dump(own)[:-1] + b',"payload":' + payload + b"}\n"
+    return dump(own)[:-1] + (b"}\n" if payload == b"{}" else b"," + payload[1:] + b"\n")
+
+
+def read_message(line: bytes) -> MessageLine:
     """Parse a message line; in canonical form, only the columns are parsed.
 
     Raises:
@@ -135,147 +144,150 @@ def read_message(line: bytes) -> MessageRow:
     """
     line = line.rstrip()
     match = _MESSAGE.match(line)
-    if match is None or line.startswith(b'"payload":', match.end()) or line[-1:] != b"}":
+    end = match.end() if match else 0
+    if (
+        match is None
+        or line[-1:] != b"}"
+        or line.startswith((b'"payload":', b'"bound":', b'"preview":'), end)
+    ):
         return _read_any_message(line)
-    position, message_id, turn_id, role, created_at, status, end = match.groups()
+    message_id, position, turn, role, created, at, edited, status, more, last = match.groups()
     try:
-        return MessageRow(
-            int(position),
+        return MessageLine(
             message_id.decode(),
-            None if turn_id is None else turn_id.decode(),
+            None if position is None else int(position),
+            None if turn is None else turn.decode(),
             role.decode(),
-            created_at.decode(),
+            _time(created.decode()),
+            None if at is None else _time(at.decode()),
+            None if edited is None else _time(edited.decode()),
             None if status is None else status.decode(),
-            b"{}" if end == b"}" else b"{" + line[match.end() :],
+            more is not None,
+            b"{}" if last == b"}" else b"{" + line[end:],
         )
     except UnicodeDecodeError as error:
         raise BadLine from error
 
 
-def _read_any_message(line: bytes) -> MessageRow:
+def _read_any_message(line: bytes) -> MessageLine:
     """Parse a message line that is not in canonical form: escapes in ids, payloads, edited by hand."""
-    record = _object(line)
-    own = {key: record.pop(key, None) for key in _OWN}
-    if not isinstance(own["position"], int) or not all(
-        isinstance(own[key], str) for key in ("id", "role", "created_at")
+    record = read_object(line)
+    own: dict[str, Any] = {key: record.pop(key, None) for key in _OWN}
+    if not all(isinstance(own[key], str) for key in ("id", "role", "created_at")) or not all(
+        own[key] is None or (type(own[key]) is int and own[key] >= 0)
+        for key in ("position", "bound")
     ):
         raise BadLine
-    if isinstance(own["payload"], dict):
-        payload = dump(own["payload"])
+    payload = own["payload"]
+    if isinstance(payload, dict) or payload is None:
+        payload = dump(record if payload is None else payload)
     else:
-        payload = dump(record) if own["payload"] is None else _from_base64(own["payload"])
-    return MessageRow(
-        own["position"],
-        own["id"],
-        own["turn_id"],
-        own["role"],
-        own["created_at"],
-        own["status"],
-        payload,
-    )
+        payload = from_base64(payload)
+    for key in ("created_at", "at", "edited"):
+        if own[key] is not None:
+            _time(own[key])
+    own |= {"more": own["more"] is True, "payload": payload}
+    own["preview"] = from_base64(own["preview"]) if own["preview"] else b""
+    return MessageLine._make(own[name] for name in MessageLine._fields)
 
 
-def header_line(header: HeaderRow, log: dict[str, Any]) -> bytes:
-    """Return the line of a header change; a payload of None refers to the data at ``log["data_at"]``."""
-    small: dict[str, Any] = {"id": header.id, "created_at": header.created_at}
-    small["updated_at"] = header.updated_at
-    for key, default in _SMALL.items():
-        if (value := getattr(header, key)) != default:
-            small[key] = value
-    if header.preview:
-        plain = header.preview[:1] == b'"'
-        small["preview"] = (
-            load(header.preview) if plain else {"payload": _to_base64(header.preview)}
-        )
-    line = HEADER_START + dump(small)
-    if log:
-        line += b',"log":' + dump(log)
-    if header.payload is not None:
-        if _is_object(header.payload):
-            line += b',"data":' + header.payload
+def read_other(kind: str, line: bytes) -> dict[str, Any]:
+    """Parse a line of another kind.
+
+    Raises:
+        BadLine: it is not one.
+    """
+    record = read_object(line)
+    value = record.get(kind)
+    if kind == "format":
+        sound = value == SESSION_FORMAT and isinstance(record.get("id"), str)
+        sound = sound and isinstance(record.get("header", {}), dict)
+        _time(record.get("created_at"))
+        check_uid(record.get("uid"))
+    else:
+        _time(record.get("at"))
+        if kind == "header":
+            unset = record.get("unset", [])
+            sound = isinstance(value, dict) and all(map(_is_path, unset))
+        elif kind == "record":
+            sound = isinstance(value, str) and isinstance(record.get("key"), str)
         else:
-            line += b',"payload":' + dump(_to_base64(header.payload))
-    return line + b"}\n"
-
-
-def read_header(line: bytes, uid: str) -> tuple[HeaderRow, dict[str, Any]]:
-    """Parse a header line into a header, whose payload is None if it is stored elsewhere, and facts about the file.
-
-    Raises:
-        BadLine: it is not a header line.
-    """
-    record = _object(line)
-    small: Any = record.get("header")
-    log = record.get("log", {})
-    try:
-        header = HeaderRow(uid, small["id"], small["created_at"], small["updated_at"])
-        for key, default in _SMALL.items():
-            value = small.get(key, default)
-            setattr(header, key, value)
-        for time in (header.created_at, header.updated_at, header.modified_at, header.expires_at):
-            check_time(
-                time or header.updated_at
-            )  # a damaged one must not look like an expired session
-        preview = small.get("preview", "")
-        if isinstance(preview, dict):
-            header.preview = _from_base64(preview["payload"])
-        elif preview:
-            header.preview = dump(preview)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise BadLine from error
-    if not isinstance(log, dict):
-        raise BadLine
-    if "data" in record:
-        header.payload = dump(record["data"])
-    elif "payload" in record:
-        header.payload = _from_base64(record["payload"])
-    return header, log
-
-
-def record_line(kind: str, key: str, payload: bytes) -> bytes:
-    """Return the line of an attachment or summary."""
-    line = dump({"record": kind, "key": key})[:-1]
-    if _is_object(payload):
-        return line + b',"value":' + payload + b"}\n"
-    return line + b',"payload":' + dump(_to_base64(payload)) + b"}\n"
-
-
-def read_record(line: bytes) -> tuple[str, str, bytes]:
-    """Parse a record line into kind, key and payload.
-
-    Raises:
-        BadLine: it is not a record line.
-    """
-    record = _object(line)
-    kind, key = record.get("record"), record.get("key")
-    if not isinstance(kind, str) or not isinstance(key, str):
-        raise BadLine
-    if "payload" in record:
-        return kind, key, _from_base64(record["payload"])
-    return kind, key, dump(record.get("value"))
-
-
-def read_identity(line: bytes) -> dict[str, Any]:
-    """Parse line 1.
-
-    Raises:
-        BadLine: it is not the identity of a session log.
-    """
-    record = _object(line)
-    if record.get("format") != SESSION_FORMAT or not isinstance(record.get("id"), str):
+            sound = isinstance(value, list) and all(map(_is_reference, value))
+    if not sound:
         raise BadLine
     return record
 
 
-def check_time(text: object) -> str:
-    """Return a time read from a file.
+def _is_path(path: Any) -> bool:
+    return isinstance(path, list) and all(isinstance(part, str) for part in path) and bool(path)
+
+
+def _is_reference(pair: Any) -> bool:
+    return isinstance(pair, list) and [type(part) for part in pair] == [str, int]
+
+
+def record_line(
+    kind: str, key: str, payload: bytes | None, stamp: str, *, more: bool = False
+) -> bytes:
+    """Return the line of an attachment or summary, or of its removal (None)."""
+    start: dict[str, Any] = {"record": kind, "key": key, "at": stamp}
+    if more:
+        start["more"] = True
+    if payload is None:
+        return dump({**start, "value": None}) + b"\n"
+    if _is_object(payload):
+        return dump(start)[:-1] + b',"value":' + payload + b"}\n"
+    return dump({**start, "payload": to_base64(payload)}) + b"\n"
+
+
+def record_payload(record: dict[str, Any]) -> bytes:
+    """Return the payload of a parsed attachment or summary."""
+    return from_base64(record["payload"]) if "payload" in record else dump(record.get("value"))
+
+
+def kind_of(line: bytes) -> str:
+    """Return ``message``, ``header``, ``removed``, ``restored``, ``record`` or ``format``; empty for a blank line.
 
     Raises:
-        BadLine: it is not in canonical form.
+        BadLine: it is none of them.
     """
-    if not isinstance(text, str) or not _TIME.fullmatch(text):
+    kind = _KINDS.get(line[:6])
+    if kind is None and line.strip() and not is_conflict_marker(line):
+        record = read_object(line)
+        kind = next((_NAMES[key] for key in record if key in _NAMES and key != "id"), None)
+        if kind is None and "role" in record:
+            kind = "message"
+        if kind is None:
+            raise BadLine
+    return kind or ""
+
+
+def kind_at_start(line: bytes) -> str:
+    """Return the kind of a damaged line, by its first bytes; empty if these are damaged too."""
+    return _KINDS.get(line[:6], "")
+
+
+def is_conflict_marker(line: bytes) -> bool:
+    """Return True for a line that git writes between the lines of two copies that it did not merge."""
+    return line.startswith((b"<<<<<<< ", b"||||||| ", b">>>>>>> ")) or line.rstrip() == b"======="
+
+
+def check_version(record: dict[str, Any], path: object) -> int:
+    """Return the version of a log from its first line.
+
+    Raises:
+        BadLine: it has none.
+        NewerVersion: a newer omniagent wrote it.
+    """
+    version = record.get("version")
+    if type(version) is not int or version < 1:
         raise BadLine
-    return text
+    if version > LOG_VERSION:
+        raise NewerVersion(
+            f"the session file {path} has format version {version}; this omniagent supports up to {LOG_VERSION};"
+            " update omniagent"
+        )
+    return version
 
 
 def check_uid(uid: object) -> str:
@@ -289,37 +301,32 @@ def check_uid(uid: object) -> str:
     return uid
 
 
-def kind_of(line: bytes) -> str:
-    """Return ``message``, ``header`` or ``record``; empty for a blank line.
+def _time(text: object) -> str:
+    if not isinstance(text, str) or not _STAMP.fullmatch(text):
+        raise BadLine
+    return text
+
+
+def later(stamp: str, last: str) -> str:
+    """Return a stamp after the last one: this one, or the last one with a higher counter."""
+    if stamp > last:
+        return stamp
+    time, _, counter = last.partition("/")
+    if counter == "9999":
+        from datetime import timedelta
+
+        from omniagent_cli.json_format import format_time, parse_time
+
+        return format_time(parse_time(time) + timedelta(microseconds=1))
+    return f"{time}/{int(counter or 0) + 1:04d}"
+
+
+def read_object(line: bytes) -> dict[str, Any]:
+    """Parse a line that holds a JSON object.
 
     Raises:
-        BadLine: it is none of them.
+        BadLine: it does not.
     """
-    if line.startswith(MESSAGE_START):
-        return "message"
-    if line.startswith(HEADER_START):
-        return "header"
-    if line.startswith(RECORD_START):
-        return "record"
-    if not line.strip():
-        return ""
-    record = _object(line)
-    for key, kind in (("position", "message"), ("header", "header"), ("record", "record")):
-        if key in record:
-            return kind
-    raise BadLine
-
-
-def may_be_unfinished(line: bytes) -> bool:
-    """Return True if a complete line may be at the end without a header line after it: a message or a record."""
-    try:
-        kind = kind_of(line)
-        return kind == "" or (kind != "header" and bool(_object(line)))
-    except BadLine:
-        return False
-
-
-def _object(line: bytes) -> dict[str, Any]:
     try:
         record = load(line.strip())
     except ValueError as error:
@@ -333,11 +340,27 @@ def _is_object(payload: bytes) -> bool:
     return payload[:1] == b"{" and payload[-1:] == b"}" and b"\n" not in payload
 
 
-def _to_base64(payload: bytes) -> str:
+def _collides(payload: bytes) -> bool:
+    """Return True if a payload has keys of the line; a damaged payload is written unchanged."""
+    if not _COLLISION.search(payload):
+        return False
+    try:
+        return not load(payload).keys().isdisjoint(_OWN)
+    except ValueError:
+        return False
+
+
+def to_base64(payload: bytes) -> str:
+    """Return any bytes as text."""
     return base64.b64encode(payload).decode("ascii")
 
 
-def _from_base64(text: object) -> bytes:
+def from_base64(text: object) -> bytes:
+    """Return the bytes of a text written by `to_base64`.
+
+    Raises:
+        BadLine: it is not one.
+    """
     try:
         return base64.b64decode(text, validate=True)  # type: ignore[arg-type]
     except (binascii.Error, TypeError, ValueError) as error:

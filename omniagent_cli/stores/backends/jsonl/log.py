@@ -1,85 +1,122 @@
-"""One session log as of when it was opened: identity, newest header, messages, attachments and summaries."""
+"""One session log as of when it was opened: its header, messages, attachments and summaries."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+import heapq
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
+from zlib import crc32
 
-from omniagent_cli.errors import CorruptSession, InvalidRecord
-from omniagent_cli.models import check_version
-from omniagent_cli.stores.backend import HIDDEN, HeaderRow
+from omniagent_cli.errors import CorruptSession
+from omniagent_cli.stores.backend import EVERYTHING, HeaderRow, MessageRow, RowRange
 from omniagent_cli.stores.backends.jsonl.line_reader import LineReader, NotAFile, Shrunk
 from omniagent_cli.stores.backends.jsonl.lines import (
+    LOG_VERSION,
     BadLine,
-    check_time,
-    check_uid,
+    MessageLine,
+    check_version,
+    kind_at_start,
     kind_of,
-    may_be_unfinished,
-    read_header,
-    read_identity,
-    read_record,
+    read_message,
+    read_object,
+    read_other,
+    record_payload,
 )
+from omniagent_cli.stores.backends.jsonl.merging import arranged
+from omniagent_cli.stores.backends.jsonl.state import (
+    Irregular,
+    Parsed,
+    State,
+    complete,
+    expiry_of,
+    extend,
+    holds,
+    set_changed,
+    spans,
+)
+from omniagent_cli.stores.rows import preview_of
 
-_LONGEST_IDENTITY = 1 << 20
+_LONGEST_IDENTITY = 1 << 24
+_HEAD = re.compile(rb'\{"id":"[^"\\]*"(,"position":\d)?')
+
+Line = tuple[int, int, bytes]
+"""Position, offset and text of a message line."""
 
 
 class NotALog(Exception):
     """The file does not begin like a session log."""
 
 
+class Rewritable(Exception):
+    """The log must be read as a copy, because it has an older form or its lines are not in order."""
+
+
 class Log:
-    """A log file up to its last complete change; later changes are not seen.
+    """A log file up to its last complete write; later writes are not seen.
 
     Attributes:
-        header: the newest header, without payload; `header_at` is the offset of its line.
-        facts: facts about the file in the newest header line.
-        first: offset of the second line.
-        end: end of the last complete change.
-        bad_end: the end was changed, so the newest header is lost; only a lenient reader continues.
-        unended: the last line has no line end, as some editors leave it.
-        size: size of the file; more than `end` after an incomplete change.
+        state: what is derived from its lines.
+        partials: growing answers by position, which are stored beside the log.
+        stamp: size, time and inode of the file.
+        old: `tape` reads a copy, because the file has an older form or its lines are not in order.
     """
 
-    def __init__(self, path: Path, *, lenient: bool = False) -> None:
-        self.path = path
-        try:
-            self.tape = LineReader(path)
-        except NotAFile as error:
-            raise NotALog from error
-        self.size = self.tape.size
-        self.stamp = self.tape.stamp
-        self.facts: dict[str, Any] = {}
-        self._data: tuple[bytes, dict[str, Any]] | None = None
-        try:
-            self._read_identity()
-            self._read_tail(lenient=lenient)
-        except BaseException:
-            self.tape.close()
-            raise
+    def __init__(self, path: Path, tape: LineReader, state: State, *, old: bool = False) -> None:
+        self.path, self.tape, self.state, self.old = path, tape, state, old
+        self.partials: dict[int, MessageLine] = {}
+        self.stamp = tape.stamp
 
     @classmethod
-    def open(cls, path: Path, *, lenient: bool = False) -> Self | None:
+    def open(cls, path: Path, state_of: Callable[[LineReader], State]) -> Self | None:
         """Open a log, or return None if the file does not exist.
 
         Args:
             path: the file.
-            lenient: skip bad lines at its end, to return what is known.
+            state_of: derives the state of an open file, as `derive` does.
 
         Raises:
             NotALog: it is another file.
-            CorruptSession: it has no header, or its end was changed.
             NewerVersion: a newer omniagent wrote it.
         """
         for attempt in range(3):
             try:
-                return cls(path, lenient=lenient)
+                return cls._open(path, state_of)
             except FileNotFoundError:
                 return None
+            except NotAFile as error:
+                raise NotALog(*error.args) from error
             except Shrunk:
                 if attempt == 2:
                     raise
         return None
+
+    @classmethod
+    def _open(cls, path: Path, state_of: Callable[[LineReader], State]) -> Self:
+        tape = LineReader(path)
+        try:
+            return cls(path, tape, state_of(tape))
+        except Rewritable:
+            stamp, identity = tape.stamp, identity_of(tape)
+            with contextlib.closing(tape):
+                if identity[1] < LOG_VERSION:
+                    from omniagent_cli.stores.backends.jsonl.version1 import converted
+
+                    tape = converted(tape)
+                else:
+                    tape = arranged(tape, identity[0])
+            log = cls(path, tape, derive(tape), old=True)
+            log.stamp = stamp
+            return log
+        except BaseException as error:
+            tape.close()
+            if isinstance(error, BadLine):
+                raise NotALog from error
+            raise
 
     def close(self) -> None:
         """Close the file."""
@@ -88,168 +125,292 @@ class Log:
     @property
     def uid(self) -> str:
         """The session's uid."""
-        return self.header.uid
+        return self.state.header.uid
+
+    @property
+    def name(self) -> str:
+        """The session's id."""
+        return self.state.header.id
+
+    def header(self, *, payload: bool = True) -> HeaderRow:
+        """Return the header, growing answers included."""
+        header = self.state.current(payload=payload)
+        if self.state.preview is None:
+            newest = next(self.rows(RowRange(newest=True, limit=1), lenient=True), None)
+            header.preview = self.state.preview = preview_of(newest) if newest else b""
+        for position, line in self.partials.items():
+            header.message_count += 1
+            header.next_position = max(header.next_position, position + 1)
+            header.revision += (1 << 32) + crc32(line.payload)
+            changed = max(header.changed_at, line.stamp[:27])
+            header.updated_at = max(header.updated_at, line.stamp[:27])
+            header.expires_at = expiry_of(changed, header.ttl_seconds)
+            set_changed(header, changed)
+            if position == header.next_position - 1:
+                header.preview = line.preview or preview_of(line.row(position))
+        return header
+
+    def attach(self, partials: dict[int, MessageLine]) -> None:
+        """Add the growing answers of running turns; one that is in the log already is completed."""
+        top, free = self.state.top, self.state.free
+        self.partials = {p: line for p, line in partials.items() if p > top or holds(free, p)}
 
     def damaged(self, offset: int) -> CorruptSession:
         """Return the error for an unreadable line."""
         return CorruptSession(
-            f"the session {self._name!r} is damaged at line {self.tape.line_number(offset)} of {self.path};"
+            f"the session {self.name!r} is damaged at line {self.tape.line_number(offset)} of {self.path};"
             " run: omniagent store check",
-            session_id=self._name,
+            session_id=self.name,
         )
 
-    def miscounted(self, count: int) -> CorruptSession:
-        """Return the error for a wrong number of messages."""
-        return CorruptSession(
-            f"the session {self._name!r} is damaged: {self.path} has {count} messages instead of"
-            f" {self.header.message_count}; run: omniagent store check",
-            session_id=self._name,
-        )
+    def check_facts(self) -> None:
+        """Check that every line that is not a message could be read.
 
-    def _read_identity(self) -> None:
-        offset, line = next(self.tape.forward(0, min(self.size, _LONGEST_IDENTITY)), (0, b""))
+        Raises:
+            CorruptSession: one could not.
+        """
+        if self.state.lost_facts:
+            raise self.damaged(self.state.bad[0])
+
+    # Messages.
+
+    def rows(self, span: RowRange = EVERYTHING, *, lenient: bool = False) -> Iterator[MessageRow]:
+        """Yield messages as described by `Transaction.rows`.
+
+        Raises:
+            CorruptSession: a line cannot be read; with `lenient`, it is left out.
+        """
+        stop = None if span.limit is None else span.skip + span.limit
+        state = self.state
+        if not (span.newest or self.partials or state.moved or state.gone or state.bad):
+            yield from islice(self._all_in_place(span), span.skip, stop)
+            return
+        for position, offset, text in islice(self._selected(span), span.skip, stop):
+            partial = self.partials.get(position)
+            if partial is not None:
+                yield partial.row(position)
+                continue
+            try:
+                yield read_message(text).row(position)
+            except BadLine as error:
+                if not lenient:
+                    raise self.damaged(offset) from error
+
+    def _all_in_place(self, span: RowRange) -> Iterator[MessageRow]:
+        """Yield the messages of a log from which none was removed or changed, reading each line once."""
+        low = span.first or 0
+        start, position = self._mark_before(low)
+        for offset, text in self.tape.forward(start, self.state.end):
+            if text[:6] != b'{"id":' and kind_of(text) != "message":
+                continue
+            line = self._parsed(offset, text)
+            position = position + 1 if line.position is None else line.position
+            if span.last is not None and position > span.last:
+                return
+            if position >= low:
+                yield line.row(position)
+
+    def _mark_before(self, position: int) -> tuple[int, int]:
+        """Return the offset of a message line at or before a position, and the position before it."""
+        index = bisect_right(self.state.marks, position, key=lambda mark: mark[1]) - 1
+        if not self.state.marks:
+            return self.state.end, -1
+        offset, place = self.state.marks[max(index, 0)]
+        return offset, place - 1
+
+    def stamped(self) -> Iterator[tuple[MessageRow, MessageLine]]:
+        """Yield the messages of the file with their lines, in the order of their stamps, for a new file."""
+        moved, done = self.state.moved, set[int]()
+        for position, offset, text in self._physical(self.state.first, -1, self.state.end):
+            if holds(self.state.gone, position) or position in done:
+                continue
+            newest = moved.get(position, offset)
+            if position in moved:
+                done.add(position)
+            line = self.message_at(newest) if newest != offset else self._parsed(offset, text)
+            yield line.row(position), line
+
+    def line_of(self, position: int) -> MessageLine | None:
+        """Return the line of a message, or None."""
+        found = next(self._selected(RowRange(position, position), partials=False), None)
+        return None if found is None else self._parsed(found[1], found[2])
+
+    def _parsed(self, offset: int, text: bytes) -> MessageLine:
         try:
-            identity = read_identity(line)
-            self._name: str = identity["id"]
-            check_version(identity, f"the session file {self.path}")
-            self._uid = check_uid(identity["uid"])
-            self._created_at = check_time(identity["created_at"])
-        except (BadLine, InvalidRecord, KeyError) as error:
-            raise NotALog from error
-        self.first = offset + len(line) + 1
+            return read_message(text)
+        except BadLine as error:
+            raise self.damaged(offset) from error
 
-    def _read_tail(self, *, lenient: bool) -> None:
-        """Find the newest header line from the end; only an incomplete change may follow it."""
-        bad: int | None = None
-        partial = True
-        for offset, line in self.tape.backward(self.size, self.first):
-            if self._take_header(line):
-                self.header_at = offset
-                self.end = offset + len(line) + (not partial)
-                self.unended = partial
-                break
-            # An incomplete write ends anywhere, or in zeros after a power cut; a complete but wrong line was changed.
-            if not partial and b"\0" not in line and not may_be_unfinished(line):
-                bad = offset
-            partial = False
-        else:
-            if not lenient:
-                raise CorruptSession(
-                    f"the session {self._name!r} has no header in {self.path}; run: omniagent store check",
-                    session_id=self._name,
-                )
-            self._placeholder()
-        self.bad_end = bad is not None or self.end == self.first
-        if bad is not None:
-            if not lenient:
-                raise self.damaged(bad)
-            # An older header may contain an expiry that the lost one changed.
-            self.header.expires_at = None
+    def message_at(self, offset: int) -> MessageLine:
+        """Return the message line at an offset.
 
-    def _placeholder(self) -> None:
-        """Create a placeholder header for a log whose header is damaged, so that the session is listed."""
-        hidden = self._name.startswith(HIDDEN)
-        self.header = HeaderRow(
-            self._uid, self._name, self._created_at, self._created_at, hidden=hidden
+        Raises:
+            CorruptSession: it cannot be read.
+        """
+        return self._parsed(offset, self.text_at(offset))
+
+    def text_at(self, offset: int) -> bytes:
+        """Return the line at an offset."""
+        return next(self.tape.forward(offset, self.state.end))[1]
+
+    def _selected(self, span: RowRange, *, partials: bool = True) -> Iterator[Line]:
+        """Yield the newest lines of messages in a range."""
+        low = 0 if span.first is None else span.first
+        grown = self.partials if partials else {}
+        highest = max([self.state.top, *grown])
+        high = min(highest if span.last is None else span.last, highest)
+        found = self._in_place(low, high, newest=span.newest)
+        beside: Iterator[Line] = (
+            (position, -1, b"")
+            for position in sorted(grown, reverse=span.newest)
+            if low <= position <= high
         )
-        self.facts = {}
-        self._data = (b"{}", {})
-        self.header_at = self.end = self.first
-        self.unended = False
+        yield from heapq.merge(found, beside, key=_position, reverse=span.newest)
 
-    def _take_header(self, line: bytes) -> bool:
-        try:
-            if not line or kind_of(line) != "header":
-                return False
-            self.header, self.facts = read_header(line, self._uid)
-        except BadLine:
-            return False
-        self._name = self.header.id
-        if self.header.payload is not None:
-            self._data = (self.header.payload, self.facts)
-            self.header.payload = None
-        return True
+    def _in_place(self, low: int, high: int, *, newest: bool) -> Iterator[Line]:
+        moved, gone = self.state.moved, self.state.gone
+        lines = self._backward(low, high) if newest else self._forward(low, high)
+        if moved:
+            places = sorted((p for p in moved if low <= p <= high), reverse=newest)
+            later = ((position, moved[position], b"") for position in places)
+            lines = (line for line in lines if line[0] not in moved)
+            lines = heapq.merge(lines, later, key=_position, reverse=newest)
+        for position, offset, text in lines:
+            if not gone or not holds(gone, position):
+                yield position, offset, text or self.text_at(offset)
 
-    def data(self) -> bytes:
-        """Return the newest payload of the header."""
-        return self._full()[0]
+    def _forward(self, low: int, high: int) -> Iterator[Line]:
+        """Yield the lines that are in the order of positions."""
+        offset, position = self._mark_before(low)
+        for line in self._base(offset, position, self.state.end):
+            if line[0] > high:
+                return
+            if line[0] >= low:
+                yield line
 
-    def record_offsets(self) -> dict[str, dict[str, int]]:
-        """Return the offsets of attachments and summaries, by kind and key."""
-        offsets = self._full()[1].get("records", {})
-        return offsets if isinstance(offsets, dict) else {}
+    def _backward(self, low: int, high: int) -> Iterator[Line]:
+        marks = self.state.marks
+        index = bisect_right(marks, high, key=lambda mark: mark[1])
+        end = marks[index][0] if index < len(marks) else self.state.end
+        for offset, position in reversed(marks[:index]):
+            for line in reversed(list(self._base(offset, position - 1, end))):
+                if line[0] < low:
+                    return
+                if line[0] <= high:
+                    yield line
+            end = offset
 
-    @property
-    def data_at(self) -> int:
-        """Offset of the line with the newest data, from the newest header line."""
-        offset = self.facts.get("data_at")
-        return offset if isinstance(offset, int) else self.header_at
+    def _base(self, start: int, position: int, end: int) -> Iterator[Line]:
+        for line in self._physical(start, position, end):
+            if line[0] > position:
+                position = line[0]
+                yield line
 
-    def _full(self) -> tuple[bytes, dict[str, Any]]:
-        if self._data is None:
-            self._data = self._full_at(self.data_at) or self._search_full()
-        return self._data
+    def _physical(self, start: int, position: int, end: int) -> Iterator[Line]:
+        """Yield all message lines from an offset on; `position` is that of the message before it."""
+        bad = set(self.state.bad)
+        for offset, text in self.tape.forward(start, end):
+            head = _HEAD.match(text)
+            if offset in bad:
+                if kind_at_start(text) in ("message", ""):
+                    position += 1
+                    yield position, offset, text
+            elif head is not None and head[1] is None:
+                position += 1
+                yield position, offset, text
+            elif head is not None or kind_of(text) == "message":
+                line = self._parsed(offset, text)
+                place = position + 1 if line.position is None else line.position
+                yield place, offset, text
+                position = max(position, place)
 
-    def _full_at(self, offset: int) -> tuple[bytes, dict[str, Any]] | None:
-        line = self.tape.line_at(offset, self.end)
-        return None if line is None else self._as_full(line)
+    def ids(self, positions: list[int]) -> dict[int, str]:
+        """Return the ids of messages, removed ones included."""
+        found: dict[int, str] = {}
+        for first, last in spans(sorted(positions)):
+            for position, offset, text in self._forward(first, last):
+                found[position] = self._parsed(offset, text).id
+        return found
 
-    def _as_full(self, line: bytes) -> tuple[bytes, dict[str, Any]] | None:
-        try:
-            if kind_of(line) != "header":
-                return None
-            header, facts = read_header(line, self._uid)
-        except BadLine:
-            return None
-        return None if header.payload is None else (header.payload, facts)
-
-    def _search_full(self) -> tuple[bytes, dict[str, Any]]:
-        """Search the newest data in a file that was edited by hand, so that its offsets are wrong."""
-        for _, line in self.tape.backward(self.end, self.first):
-            if full := self._as_full(line):
-                return full
-        raise CorruptSession(
-            f"the session {self._name!r} has no readable title and metadata in {self.path};"
-            " run: omniagent store check",
-            session_id=self._name,
-        )
+    # Attachments and summaries.
 
     def records(self, kind: str | None = None) -> Iterator[tuple[str, str, bytes]]:
         """Yield attachments and summaries (kind, key, payload), by kind and key."""
-        offsets = self.record_offsets()
-        places = sorted(
-            (own, key, offset)
-            for own, keys in offsets.items()
-            if kind in (None, own)
-            for key, offset in keys.items()
-        )
-        for own, key, offset in places:
-            yield own, key, self._record_at(own, key, offset)
+        for own, key in sorted(self.state.records):
+            if kind in (None, own):
+                yield own, key, self.record(own, key) or b""
 
     def record(self, kind: str, key: str) -> bytes | None:
         """Return the payload of an attachment or summary."""
-        offset = self.record_offsets().get(kind, {}).get(key)
-        return None if offset is None else self._record_at(kind, key, offset)
-
-    def _record_at(self, kind: str, key: str, offset: int) -> bytes:
-        line = self.tape.line_at(offset, self.end)
-        if line is not None:
-            payload = _payload_of(line, kind, key)
-            if payload is not None:
-                return payload
-        for _, line in self.tape.backward(self.end, self.first):
-            payload = _payload_of(line, kind, key)
-            if payload is not None:
-                return payload
-        raise CorruptSession(
-            f"the session {self._name!r} has no readable {kind} {key} in {self.path}",
-            session_id=self._name,
-        )
+        offset = self.state.records.get((kind, key))
+        if offset is None:
+            return None
+        try:
+            return record_payload(read_other("record", self.text_at(offset)))
+        except BadLine as error:
+            raise self.damaged(offset) from error
 
 
-def _payload_of(line: bytes, kind: str, key: str) -> bytes | None:
+def _position(line: Line) -> int:
+    return line[0]
+
+
+def identity_of(tape: LineReader) -> tuple[bytes, int]:
+    """Return the first line of a log and the version of its form.
+
+    Raises:
+        BadLine: it is not a log.
+        NewerVersion: a newer omniagent wrote it.
+    """
+    line = next(tape.forward(0, min(tape.size, _LONGEST_IDENTITY)), (0, b""))[1]
+    record = read_object(line)
+    if not isinstance(record.get("format"), str):
+        raise BadLine
+    return line + b"\n" * (tape.size > len(line)), check_version(record, tape.path)
+
+
+def derive(tape: LineReader) -> State:
+    """Derive the state of a log from all of its lines.
+
+    Raises:
+        BadLine: it is not a log.
+        NewerVersion: a newer omniagent wrote it.
+        Rewritable: it must be read as a copy.
+    """
+    identity, version = identity_of(tape)
+    if version < LOG_VERSION:
+        raise Rewritable
     try:
-        own, name, payload = read_record(line)
-    except BadLine:
-        return None
-    return payload if (own, name) == (kind, key) else None
+        return extended(tape, State.begin(identity))
+    except Irregular as error:
+        raise Rewritable from error
+
+
+def extended(tape: LineReader, state: State) -> State:
+    """Add the lines of a file after the end of a state to it, and return it.
+
+    Raises:
+        Irregular: they do not follow it.
+    """
+    references: dict[int, str] = {}
+    extend(state, _noted(complete(tape, state.end), references), tape.size)
+    if references:
+        ids = Log(tape.path, tape, state).ids([*references])
+        if any(ids.get(position, name) != name for position, name in references.items()):
+            raise Irregular
+    return state
+
+
+def _noted(writes: Iterator[list[Parsed]], references: dict[int, str]) -> Iterator[list[Parsed]]:
+    """Pass writes on, and note which ids their lines expect at which positions."""
+    for chain in writes:
+        for line in chain:
+            if (
+                line.message is not None
+                and line.message.edited
+                and line.message.position is not None
+            ):
+                references[line.message.position] = line.message.id
+            elif line.kind in ("removed", "restored"):
+                references |= {position: name for name, position in line.record[line.kind]}
+        yield chain

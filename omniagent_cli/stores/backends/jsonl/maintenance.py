@@ -10,17 +10,19 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from omniagent_cli.errors import CorruptSession, StoreUnreachable
+from omniagent_cli.errors import StoreUnreachable
 from omniagent_cli.private_files import make_private_directory, sync_directory
-from omniagent_cli.stores.backend import EVERYTHING
 from omniagent_cli.stores.backends.jsonl.disk import open_private
 from omniagent_cli.stores.backends.jsonl.journal import Step, perform, uid_at
-from omniagent_cli.stores.backends.jsonl.lines import kind_of
-from omniagent_cli.stores.backends.jsonl.log import Log, NotALog
-from omniagent_cli.stores.backends.jsonl.log_writer import LogWriter
+from omniagent_cli.stores.backends.jsonl.log import Log, NotALog, derive
 from omniagent_cli.stores.backends.jsonl.names import SUFFIX, Layout
-from omniagent_cli.stores.backends.jsonl.pending_changes import Change, fill, move_torn_bytes
-from omniagent_cli.stores.backends.jsonl.rows import rows
+from omniagent_cli.stores.backends.jsonl.pending_changes import Change
+from omniagent_cli.stores.backends.jsonl.rewriting import (
+    LogWriter,
+    finish_draft,
+    move_torn_bytes,
+    write_compacted,
+)
 from omniagent_cli.stores.disk_errors import write_error
 
 _Stamp = tuple[int, int, int]
@@ -33,6 +35,11 @@ def logs(layout: Layout) -> Iterator[Path]:
             for path in sorted(directory.glob(f"*{SUFFIX}")):
                 if path.is_file() and not path.is_symlink():
                     yield path
+
+
+def links(layout: Layout) -> list[Path]:
+    """Return the symbolic links with the name of a session log."""
+    return [path for path in sorted(layout.root.glob(f"*{SUFFIX}")) if path.is_symlink()]
 
 
 def remove_leftovers(layout: Layout) -> None:
@@ -49,6 +56,13 @@ def remove_orphans(layout: Layout) -> None:
     for path in layout.torn.glob("*.torn"):
         if path.stem not in known:
             path.unlink(missing_ok=True)
+    for path in layout.partial.glob(f"*{SUFFIX}"):
+        if path.name.partition(".")[0] not in known:
+            path.unlink(missing_ok=True)
+    names = {layout.cache_path(path) for path in logs(layout)}
+    for path in layout.cache.iterdir():
+        if path not in names:
+            path.unlink(missing_ok=True)
 
 
 def remove_torn(layout: Layout) -> None:
@@ -62,48 +76,44 @@ def unreadable(layout: Layout) -> list[Path]:
     found = []
     for path in logs(layout):
         try:
-            log = Log.open(path)
-        except (NotALog, CorruptSession):
+            log = Log.open(path, derive)
+        except NotALog:
             found.append(path)
         else:
             if log is not None:
                 log.close()
+                if log.state.bad:
+                    found.append(path)
     return found
 
 
-def compact_log(layout: Layout, path: Path) -> None:
-    """Rewrite one log if it contains more than identity, messages, records and one header line."""
-    try:
-        log = Log.open(path)
-    except (NotALog, CorruptSession):
-        return  # another program's file, or a damaged one, from which nothing may be discarded
-    if log is None:
-        return
-    with contextlib.closing(log):
-        if _is_compact(log):
-            return
-        move_torn_bytes(layout, log)
-        draft = LogWriter(layout, log.header)
-        try:
-            fill(draft, log, Change(), log.header, durable=True)
-            relative = layout.relative
-            step = Step("move", relative(draft.path), log.uid, to=relative(path))
-            perform(layout, [step], durable=True)
-        finally:
-            draft.discard()
+def compact_log(layout: Layout, path: Path, now: str) -> bool:
+    """Rewrite one log if it has lines that no longer count, and return True if it did."""
+    with contextlib.suppress(NotALog):  # another program's file
+        log = Log.open(path, derive)
+        if log is None:
+            return False
+        with contextlib.closing(log):
+            if log.state.bad or not (log.state.dead or log.old):
+                return False  # nothing of a damaged log may be discarded
+            move_torn_bytes(layout, log)
+            rewrite(layout, log, now)
+            return True
+    return False
 
 
-def _is_compact(log: Log) -> bool:
-    """Return True if only the last line is a header and no message was replaced, or if the log is damaged."""
+def rewrite(layout: Layout, log: Log, now: str, target: Path | None = None) -> None:
+    """Replace a log, or the one at `target`, by one that has only the lines that still count."""
+    draft = LogWriter(layout, log.uid)
+    header, change = log.header(), Change()
     try:
-        for _ in rows(log, EVERYTHING):
-            pass
-    except CorruptSession:
-        return True
-    headers = (
-        line for _, line in log.tape.forward(log.first, log.end) if kind_of(line) == "header"
-    )
-    return sum(1 for _ in headers) == 1 and not log.facts.get("replaced")
+        write_compacted(draft, log, change, header, now)
+        finish_draft(draft, change, header, durable=True, revision=log.state.header.revision)
+        relative = layout.relative
+        step = Step("move", relative(draft.path), log.uid, to=relative(target or log.path))
+        perform(layout, [step], durable=True)
+    finally:
+        draft.discard()
 
 
 def back_up(
@@ -121,8 +131,9 @@ def back_up(
             if layout.journal.exists():
                 raise StoreUnreachable(f"the store {layout.root} is being changed; try again")
             _copy_changed(layout, copy, done)
-            if layout.marker.exists():
-                _copy(layout.marker, copy.marker)
+            for name in (layout.marker, layout.ignore):
+                if name.exists():
+                    _copy(name, copy.root / layout.relative(name))
         for directory in copy.directories():
             sync_directory(directory)
         partial.rename(target)
@@ -135,9 +146,17 @@ def back_up(
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def remove_partial_backups(target: Path) -> None:
+    """Remove what killed runs left of backups with the same beginning of their name, up to the time."""
+    start, _, _ = target.name.rpartition("-")
+    for path in target.parent.iterdir():
+        if path.name.startswith(start[:-8]) and path.name.endswith(".part"):
+            shutil.rmtree(path, ignore_errors=True)
+
+
 def _copy_changed(layout: Layout, copy: Layout, done: dict[Path, _Stamp]) -> None:
     there: set[Path] = set()
-    for path in (*logs(layout), *_torn(layout)):
+    for path in (*logs(layout), *_torn(layout), *layout.partial.glob(f"*{SUFFIX}")):
         with contextlib.suppress(FileNotFoundError):
             status = path.stat()
             stamp = (status.st_size, status.st_mtime_ns, status.st_ino)
@@ -171,3 +190,18 @@ def sizes(layout: Layout) -> dict[str, int]:
             size += path.stat().st_size
             count += 1
     return {"files": count, "bytes": size, "torn": sum(1 for _ in _torn(layout))}
+
+
+def rewrite_old_logs(layout: Layout) -> None:
+    """Rewrite every log of version 1, one at a time; an interrupted run is repeated."""
+    for path in logs(layout):
+        with contextlib.suppress(NotALog):
+            log = Log.open(path, derive)
+            if log is not None:
+                with contextlib.closing(log):
+                    if log.old:
+                        rewrite(layout, log, log.state.changed_at)
+
+
+MIGRATIONS: tuple[Callable[[Layout], None], ...] = (rewrite_old_logs,)
+"""Step n leads from version n of a store to n + 1; each can be repeated."""

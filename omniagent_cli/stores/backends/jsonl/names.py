@@ -55,14 +55,20 @@ class Layout:
         self.hidden = own / "hidden"
         self.drafts = own / "tmp"
         self.torn = own / "torn"
+        self.partial = own / "partial"
+        self.cache = own / "cache"
         self.lock = own / "lock"
         self.journal = own / "journal.json"
         self.marker = own / "store.json"
+        self.local = own / "local.json"
+        self.ignore = root / ".gitignore"
         self.index = own / "index.json"
 
     def directories(self) -> tuple[Path, ...]:
         """Return every directory of the store, outer ones first."""
-        return self.root, self.own, self.hidden, self.drafts, self.torn
+        return (
+            self.root, self.own, self.hidden, self.drafts, self.torn, self.partial, self.cache
+        )  # fmt: skip
 
     def name_of(self, header: HeaderRow) -> str:
         """Return the path of a session log, relative as in the journal and the index."""
@@ -85,6 +91,14 @@ class Layout:
     def torn_path(self, uid: str) -> Path:
         """Return the path of the side file for incomplete writes of a session."""
         return self.torn / f"{uid}.torn"
+
+    def partial_path(self, uid: str, position: int) -> Path:
+        """Return the path of the growing answer of a running turn."""
+        return self.partial / f"{uid}.{position}{SUFFIX}"
+
+    def cache_path(self, path: Path) -> Path:
+        """Return the path of the cache of a log's state."""
+        return self.cache / f"{'=' if path.parent == self.hidden else ''}{path.name}.json"
 
     def relative(self, path: Path) -> str:
         """Return a path relative to the store, as in the journal and the index."""

@@ -1,27 +1,17 @@
-"""The pending changes of one session in a unit of work, and how they are written to its file."""
+"""The pending changes of one session in a unit of work."""
 
 from __future__ import annotations
 
-import heapq
-import logging
-import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
-from omniagent_cli.stores.backend import EVERYTHING, HeaderRow, MessageRow, RowRange
-from omniagent_cli.stores.backends.jsonl.disk import open_private, write_all
-from omniagent_cli.stores.backends.jsonl.journal import Step
-from omniagent_cli.stores.backends.jsonl.lines import header_line, message_line, record_line
+from omniagent_cli.stores.backend import HIDDEN, HeaderRow, MessageRow, RowRange
+from omniagent_cli.stores.backends.jsonl.batch import Batch, changed_facts
 from omniagent_cli.stores.backends.jsonl.log import Log
-from omniagent_cli.stores.backends.jsonl.log_writer import LogWriter
-from omniagent_cli.stores.backends.jsonl.names import Layout
-from omniagent_cli.stores.backends.jsonl.rows import nearest, rows
+from omniagent_cli.stores.backends.jsonl.state import holds
 
-logger = logging.getLogger("omniagent.stores")
-
-REPLACED_BYTES = 1 << 18
-"""Size of replaced messages beyond which, if they are more than half of the log, it is rewritten."""
+DEAD_BYTES = 1 << 18
+"""Size of removed and replaced lines beyond which, if they are more than half of the log, it is rewritten."""
 
 
 @dataclass(slots=True)
@@ -35,6 +25,7 @@ class Change:
         recode: function applied to every message of the log.
         arrivals: logs of other sessions and the ranges moved from them.
         records: attachments and summaries by kind and key; None removes one.
+        growing: the answers that are still growing, which are written beside the log.
     """
 
     header: HeaderRow | None = None
@@ -45,7 +36,7 @@ class Change:
     records: dict[tuple[str, str], bytes | None] = field(default_factory=dict)
     removed: bool = False
     recode: Callable[[MessageRow], MessageRow] | None = None
-    draft: LogWriter | None = None
+    growing: list[MessageRow] = field(default_factory=list)
 
     def put(self, header: HeaderRow) -> None:
         """Set the header; a payload of None keeps the previous one, or the stored one."""
@@ -54,105 +45,70 @@ class Change:
             payload = self.header.payload
         self.header = replace(header, payload=payload)
 
+    def settle(self, log: Log | None, abandoned: frozenset[int], *, durable: bool) -> None:
+        """Sort out which messages grow beside the log, and which of those that do become lines of it."""
+        for source, span in self.arrivals:
+            self.rows += source.rows(span)
+        self.arrivals = []
+        partials = log.partials if log is not None else {}
+        header = self.header or (log.state.header if log else None)
+        if not durable and header is not None and not header.hidden:
+            growing = [row for row in self.replaced if row.position in partials]
+            growing += [row for row in self.rows if row.status == "interrupted"]
+            self.growing = growing
+        ended = [row for row in self.replaced if row.position in partials]
+        self.rows += [row for row in ended if row not in self.growing]
+        self.rows = [row for row in self.rows if row not in self.growing]
+        self.replaced = [row for row in self.replaced if row not in ended]
+        known = {row.position for row in ended}
+        for position, line in partials.items():
+            cut = any(span.holds(position) for span in self.cuts)
+            leaves = cut or position in abandoned or self.recode is not None
+            if position not in known and leaves:
+                self.rows.append(line.row(position))
+
+    def only_grows(self, log: Log) -> bool:
+        """Return True if nothing is written to the log itself."""
+        others = self.rows or self.replaced or self.cuts or self.records or self.recode
+        if not self.growing or others:
+            return False
+        return self.header is None or not any(changed_facts(log.state, self.header))
+
     def needs_rewrite(self, log: Log) -> bool:
-        """Return True if appended lines cannot express the change."""
-        if self.cuts or self.arrivals or self.recode is not None or None in self.records.values():
+        """Return True if appended lines are not enough."""
+        state = log.state
+        if self.recode is not None or log.old:
             return True
-        if any(row.position < log.header.next_position for row in self.rows):
+        if state.dead > max(DEAD_BYTES, state.end // 2) and not state.bad:
             return True
-        garbage = log.facts.get("replaced", 0)
-        if self.replaced and garbage > max(REPLACED_BYTES, log.end // 2):
-            return True
-        return any(nearest(log, row.position) is None for row in self.replaced)
+        if self.header is not None and not self.header.hidden and log.name[:1] == HIDDEN:
+            return True  # line 1 has no id that a reader could use
+        inside = [
+            row
+            for row in self.rows
+            if row.position <= state.top and not holds(state.free, row.position)
+        ]
+        ids = log.ids([row.position for row in inside]) if inside else {}
+        return any(
+            not holds(state.gone, row.position) or ids.get(row.position) != row.id for row in inside
+        )
 
 
-def append_step(layout: Layout, log: Log, change: Change) -> Step:
-    """Return the step that appends lines to a log."""
-    header = change.header or replace(log.header)
-    facts: dict[str, Any] = {}
-    start = log.end
-    data = bytearray(b"\n" if log.unended else b"")
-    for row in sorted(change.rows):
-        data += message_line(row)
-    garbage = log.facts.get("replaced", 0)
+def batch_of(log: Log, change: Change, header: HeaderRow) -> Batch:
+    """Return the lines that a change adds to a log."""
+    state = log.state
+    batch = Batch(state, header)
+    batch.records(change.records)
+    inside = [row for row in change.rows if holds(state.gone, row.position)]
+    batch.remove(((row.position, row.id) for row in inside), "restored")
+    added = sorted(row for row in change.rows if row not in inside)
+    batch.add(added)
+    cut = [
+        row for span in change.cuts for row in log.rows(span) if row.position not in log.partials
+    ]
+    cut += [row for row in added if any(span.holds(row.position) for span in change.cuts)]
+    batch.remove((row.position, row.id) for row in cut)
     for row in change.replaced:
-        line = message_line(row, replaces=True)
-        garbage += len(line)
-        data += line
-    if change.records:
-        facts["records"] = offsets = {kind: {**keys} for kind, keys in log.record_offsets().items()}
-        for (kind, key), payload in change.records.items():
-            if payload is None:
-                continue  # a removal rewrites the log
-            offsets.setdefault(kind, {})[key] = start + len(data)
-            data += record_line(kind, key, payload)
-        header.payload = log.data() if header.payload is None else header.payload
-    elif header.payload is not None and header.payload == log.data():
-        header.payload = None
-    if header.payload is None:
-        facts["data_at"] = log.data_at
-    elif not change.records and log.record_offsets():
-        facts["records"] = log.record_offsets()
-    if garbage:
-        facts["replaced"] = garbage
-    data += header_line(header, facts)
-    return Step("append", layout.relative(log.path), log.uid, at=start, data=bytes(data))
-
-
-def fill(
-    draft: LogWriter, log: Log | None, change: Change, header: HeaderRow, *, durable: bool
-) -> None:
-    """Write a new log from the remaining lines of the old one and the added ones."""
-    draft.add(_merged(log, change))
-    records: dict[tuple[str, str], bytes | None] = {}
-    if log is not None:
-        records = {(kind, key): data for kind, key, data in log.records()}
-    for (kind, key), payload in sorted((records | change.records).items()):
-        if payload is not None:
-            draft.add_record(kind, key, payload)
-    if header.payload is None and log is not None:
-        header = replace(header, payload=log.data())
-    draft.finish(header, durable=durable)
-
-
-def _merged(log: Log | None, change: Change) -> Iterator[MessageRow]:
-    sources: list[Iterable[MessageRow]] = [sorted(change.rows)]
-    sources += [rows(source, span) for source, span in change.arrivals]
-    if log is not None:
-        sources.append(_kept(log, change))
-    return heapq.merge(*sources, key=lambda row: row.position)
-
-
-def _kept(log: Log, change: Change) -> Iterator[MessageRow]:
-    later = {row.position: row for row in change.replaced}
-    for row in rows(log, EVERYTHING):
-        if not any(span.holds(row.position) for span in change.cuts):
-            kept = later.get(row.position, row)
-            yield kept if change.recode is None else change.recode(kept)
-
-
-def move_torn_bytes(layout: Layout, log: Log) -> None:
-    """Move bytes after the last complete change to a side file, and log a warning."""
-    if log.size <= log.end:
-        return
-    side = layout.torn_path(log.uid)
-    descriptor = open_private(side, os.O_WRONLY | os.O_APPEND)
-    try:
-        for start in range(log.end, log.size, 1 << 20):
-            write_all(descriptor, log.tape.read(start, min(log.size, start + (1 << 20))))
-        write_all(descriptor, b"\n")
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    descriptor = open_private(log.path, os.O_WRONLY)
-    try:
-        os.ftruncate(descriptor, log.end)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    logger.warning(
-        "a change of the session %r was interrupted; its %d unfinished bytes were moved to %s",
-        log.header.id,
-        log.size - log.end,
-        side,
-    )
+        found = log.line_of(row.position)
+        batch.edit(row, found.stamp if found else row.created_at)
+    return batch

@@ -22,13 +22,14 @@ from omniagent_cli.errors import (
     UsageError,
 )
 from omniagent_cli.fork_safety import register
+from omniagent_cli.json_format import format_time
 from omniagent_cli.private_files import make_private_directory
 from omniagent_cli.stores.backend import Transaction
 from omniagent_cli.stores.backends.jsonl import maintenance
-from omniagent_cli.stores.backends.jsonl.disk import locked
+from omniagent_cli.stores.backends.jsonl.disk import locked, open_private, write_all
 from omniagent_cli.stores.backends.jsonl.index import Index
 from omniagent_cli.stores.backends.jsonl.journal import recover
-from omniagent_cli.stores.backends.jsonl.line_reader import Shrunk
+from omniagent_cli.stores.backends.jsonl.line_reader import Shrunk, link_message
 from omniagent_cli.stores.backends.jsonl.manifest import STORE_VERSION, Manifest
 from omniagent_cli.stores.backends.jsonl.names import Layout
 from omniagent_cli.stores.backends.jsonl.unit import JsonlUnit
@@ -39,6 +40,11 @@ if TYPE_CHECKING:
     from omniagent_cli.stores.backend import Problem
 
 T = TypeVar("T")
+
+_IGNORED = (
+    b"# written by omniagent: caches, locks, the trash\n.omniagent/*\n!.omniagent/store.json\n"
+)
+"""The file ``.gitignore``; the manifest has what a copy needs to be decrypted."""
 
 
 class JsonlFilesStore(SessionStore):
@@ -116,15 +122,42 @@ class JsonlFilesStore(SessionStore):
         if self._read_only:
             raise StoreReadOnly(f"the store {self.path} cannot be written; it was opened read-only")
         self._inspect()
-        for directory in self._layout.directories():
-            make_private_directory(directory)
+        if not self._layout.cache.is_dir():  # the one that is made last
+            for directory in self._layout.directories():
+                make_private_directory(directory)
         with locked(self._layout.lock):
             if recover(self._layout) or not self._tidy:
                 maintenance.remove_leftovers(self._layout)
+                self._write_ignore()
                 self._tidy = True
             if not self._marker.check():
                 self._marker.put({})
+            if self._marker.version < STORE_VERSION:
+                self._migrate()
             yield
+
+    def _migrate(self) -> None:
+        """Rewrite a store of an earlier version, under the lock, after a backup; an interrupted run is repeated."""
+        before = f"{self.path}.before-version-{STORE_VERSION}-"
+        noted = self._marker.meta().get("backups", b"")
+        if not any(os.fsdecode(path).startswith(before) for path in noted.splitlines()):
+            target = Path(f"{before}{self._clock():%Y%m%d-%H%M%S}")
+            maintenance.remove_partial_backups(target)
+            if not target.exists():  # an interrupted run may have completed it
+                maintenance.back_up(self._layout, target, contextlib.nullcontext)
+            self._marker.put({"backups": noted + os.fsencode(target) + b"\n"})
+        for step in maintenance.MIGRATIONS[self._marker.version - 1 :]:
+            step(self._layout)
+        self._marker.upgrade()
+        self._index.drop()
+
+    def _write_ignore(self) -> None:
+        with contextlib.suppress(FileExistsError):
+            descriptor = open_private(self._layout.ignore, os.O_WRONLY | os.O_EXCL)
+            try:
+                write_all(descriptor, _IGNORED)
+            finally:
+                os.close(descriptor)
 
     @contextlib.contextmanager
     def _shared(self) -> Iterator[None]:
@@ -178,8 +211,12 @@ class JsonlFilesStore(SessionStore):
         self._index.drop()
 
     def _scrub(self) -> None:
-        """Remove incomplete writes of purged sessions; their logs are already rewritten or removed."""
+        """Remove purged messages from all logs, and incomplete writes of purged sessions."""
         with self._translate_errors(write=True), self._lock, self._exclusive():
+            self._index.headers(contextlib.nullcontext)
+            for path in self._index.dead():
+                if maintenance.compact_log(self._layout, path, format_time(self._clock())):
+                    self._index.states.forget(path)
             purged: set[str] = getattr(self._purged, "uids", set())
             self._index.forget(purged)
             for uid in purged:
@@ -191,7 +228,8 @@ class JsonlFilesStore(SessionStore):
         self.compact()
         with self._translate_errors(write=True), self._lock, self._exclusive():
             maintenance.remove_torn(self._layout)
-            self._layout.index.unlink(missing_ok=True)
+            for cached in (self._layout.index, *self._layout.cache.iterdir()):
+                cached.unlink(missing_ok=True)
             self._index.drop()
             unread = maintenance.unreadable(self._layout)
         if unread:
@@ -232,12 +270,14 @@ class JsonlFilesStore(SessionStore):
         self._check_open()
         for path in maintenance.logs(self._layout):
             with self._translate_errors(write=True), self._lock, self._exclusive():
-                maintenance.compact_log(self._layout, path)
+                if maintenance.compact_log(self._layout, path, format_time(self._clock())):
+                    self._index.states.forget(path)
         with self._translate_errors(write=True), self._lock, self._exclusive():
             maintenance.remove_leftovers(self._layout)
             maintenance.remove_orphans(self._layout)
 
     def check_backend(self, *, repair: bool) -> list[Problem]:
+        from omniagent_cli.stores.backend import Problem
         from omniagent_cli.stores.backends.jsonl.check import check_log
 
         found = []
@@ -246,7 +286,9 @@ class JsonlFilesStore(SessionStore):
                 self._translate_errors(write=repair),
                 self._exclusive() if repair else self._shared(),
             ):
-                found += check_log(self._layout, path, repair=repair)
+                found += check_log(self._layout, path, format_time(self._clock()), repair=repair)
+        for path in maintenance.links(self._layout):
+            found.append(Problem(link_message(path)))
         return found
 
     def copy_before_repair(self) -> str:

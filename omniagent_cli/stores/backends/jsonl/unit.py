@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
@@ -13,6 +14,8 @@ from pathlib import Path
 
 from omniagent_cli.durations import Clock
 from omniagent_cli.errors import CorruptSession
+from omniagent_cli.json_format import format_time
+from omniagent_cli.private_files import replace_file
 from omniagent_cli.stores.backend import (
     EVERYTHING,
     HIDDEN,
@@ -23,25 +26,29 @@ from omniagent_cli.stores.backend import (
     RowRange,
     Transaction,
 )
-from omniagent_cli.stores.backends.jsonl.index import Index
+from omniagent_cli.stores.backends.jsonl.batch import Batch, new_log
+from omniagent_cli.stores.backends.jsonl.index import Index, growing_answers
 from omniagent_cli.stores.backends.jsonl.journal import Step, in_order, perform, uid_at
-from omniagent_cli.stores.backends.jsonl.lines import BadLine, check_uid
+from omniagent_cli.stores.backends.jsonl.lines import BadLine, check_uid, message_line
 from omniagent_cli.stores.backends.jsonl.log import Log, NotALog
-from omniagent_cli.stores.backends.jsonl.log_writer import LogWriter
 from omniagent_cli.stores.backends.jsonl.manifest import Manifest
 from omniagent_cli.stores.backends.jsonl.names import Layout
-from omniagent_cli.stores.backends.jsonl.pending_changes import (
-    Change,
-    append_step,
-    fill,
+from omniagent_cli.stores.backends.jsonl.pending_changes import Change, batch_of
+from omniagent_cli.stores.backends.jsonl.rewriting import (
+    LogWriter,
+    finish_draft,
     move_torn_bytes,
+    write_compacted,
 )
-from omniagent_cli.stores.backends.jsonl.rows import rows
+from omniagent_cli.stores.backends.jsonl.state import Irregular, State, extend, parsed
 
 _OPEN_LOGS = 32
 """Maximum number of logs a reading unit keeps open; a search reads all of them."""
 _SPILL_ROWS = 2000
 """Number of messages of a new session that are collected before they are written to disk."""
+
+_ABANDONED_SECONDS = 60
+"""Age of a growing answer, which is written each second, after which the next write to its session makes it a line."""
 
 
 class JsonlUnit(Transaction):
@@ -62,11 +69,13 @@ class JsonlUnit(Transaction):
         self._logs: OrderedDict[str, Log] = OrderedDict()
         self._changes: dict[str, Change] = {}
         self._drafts: list[LogWriter] = []
+        self._spilled: dict[str, tuple[LogWriter, Batch]] = {}
         self._meta: dict[str, bytes] = {}
         self._headers: list[HeaderRow] | None = None
         self._last_query: ListQuery | None = None
         self._answer: list[HeaderRow] = []
         self._places: dict[str, int] = {}
+        self._states: dict[str, State] = {}
         self.purged: set[str] = set()
 
     # Reading
@@ -80,16 +89,16 @@ class JsonlUnit(Transaction):
             return header if header is not None and header.id == session_id else None
         path = self._layout.visible_path(session_id)
         log = self._open(path)
-        if log is not None and log.header.id != session_id and self._settle is not None:
+        if log is not None and log.name != session_id and self._settle is not None:
             # A rename may be in progress: look again when it is complete.
             self._forget(log.uid)
             self._settle()
             log = self._open(path)
         if log is None:
             return None
-        if log.header.id != session_id:
+        if log.name != session_id:
             raise CorruptSession(
-                f"{path} contains the session {log.header.id!r} instead of {session_id!r};"
+                f"{path} contains the session {log.name!r} instead of {session_id!r};"
                 " rename the file or move it away",
                 session_id=session_id,
             )
@@ -107,11 +116,11 @@ class JsonlUnit(Transaction):
         return page
 
     def _stored_data(self, header: HeaderRow) -> bytes | None:
-        log = Log.open(self._layout.path_of(header))
+        log = Log.open(self._layout.path_of(header), self._index.states.of)
         if log is None:
             return None  # removed by another program
         with contextlib.closing(log):
-            return log.data()
+            return log.state.payload()
 
     def _page(self, query: ListQuery) -> list[HeaderRow]:
         """Sort the headers once for all pages of a unit of work."""
@@ -131,12 +140,18 @@ class JsonlUnit(Transaction):
 
     def _all(self) -> list[HeaderRow]:
         if self._headers is None:
-            self._headers = self._index.headers(self._locking)
+            growing = growing_answers(self._layout)
+            headers = self._index.headers(self._locking)
+            self._headers = headers if not growing else [self._grown(h, growing) for h in headers]
         return self._headers
+
+    def _grown(self, header: HeaderRow, growing: Mapping[str, object]) -> HeaderRow:
+        log = self._log(header.uid) if header.uid in growing else None
+        return header if log is None else log.header()
 
     def rows(self, uid: str, span: RowRange = EVERYTHING) -> Iterable[MessageRow]:
         log = self._log(uid)
-        return iter(()) if log is None else rows(log, span)
+        return iter(()) if log is None else log.rows(span)
 
     def candidates(self, query: IndexQuery) -> Iterator[tuple[HeaderRow, MessageRow]] | None:
         return None
@@ -165,11 +180,20 @@ class JsonlUnit(Transaction):
         change = self._change(uid)
         change.rows += rows
         if len(change.rows) > _SPILL_ROWS and change.header is not None and self._log(uid) is None:
-            if change.draft is None:
-                change.draft = LogWriter(self._layout, change.header)
-                self._drafts.append(change.draft)
-            change.draft.add(change.rows)
+            if uid not in self._spilled:
+                line = new_log(change.header, empty=False)
+                batch = Batch(State.begin(line), change.header, bulk=True)
+                self._spilled[uid] = self._draft(uid, line), batch
+            draft, batch = self._spilled[uid]
+            batch.add(change.rows)
+            draft.put(batch.drain())
             change.rows = []
+
+    def _draft(self, uid: str, data: bytes = b"") -> LogWriter:
+        draft = LogWriter(self._layout, uid)
+        self._drafts.append(draft)
+        draft.put(data)
+        return draft
 
     def replace(self, uid: str, row: MessageRow, text: str | None) -> None:
         self._change(uid).replaced.append(row)
@@ -178,7 +202,7 @@ class JsonlUnit(Transaction):
         self, uid: str, change: Callable[[MessageRow], MessageRow], first: int
     ) -> int | None:
         log = self._log(uid)
-        if log is not None and any(change(row) is not row for row in rows(log, EVERYTHING)):
+        if log is not None and any(change(row) is not row for row in log.rows()):
             self._change(uid).recode = change
         return None
 
@@ -208,7 +232,9 @@ class JsonlUnit(Transaction):
     # Finding files
 
     def _header(self, log: Log, *, payload: bool) -> HeaderRow:
-        return replace(log.header, payload=log.data() if payload else None)
+        if payload:
+            log.check_facts()
+        return log.header(payload=payload)
 
     def _log(self, uid: str, *, search: bool = False) -> Log | None:
         """Return the log of a session: known, hidden, at its last path, or found through the index.
@@ -235,7 +261,7 @@ class JsonlUnit(Transaction):
         if path is None:
             return None
         try:
-            log = Log.open(path)
+            log = Log.open(path, self._index.states.of)
         except NotALog:
             return None
         if log is None or log.uid != uid:
@@ -246,11 +272,11 @@ class JsonlUnit(Transaction):
 
     def _open(self, path: Path) -> Log | None:
         try:
-            log = Log.open(path)
+            log = Log.open(path, self._index.states.of)
         except NotALog as error:
+            reason = error.args[0] if error.args else f"{path} is not a session log"
             raise CorruptSession(
-                f"{path} is not a session log; it was not changed. Move it away, or run:"
-                " omniagent store check"
+                f"{reason}; it was not changed. Move it away, or run: omniagent store check"
             ) from error
         return None if log is None else self._keep(log)
 
@@ -260,6 +286,7 @@ class JsonlUnit(Transaction):
             log.close()
             return known
         self._logs[log.uid] = log
+        log.attach(growing_answers(self._layout, log.uid).get(log.uid, {}))
         self._index.moved(log.uid, log.path)
         if self._settle is not None and len(self._logs) > _OPEN_LOGS:
             self._logs.popitem(last=False)[1].close()
@@ -279,32 +306,77 @@ class JsonlUnit(Transaction):
         steps: list[Step] = []
         for uid, change in self._changes.items():
             steps += self._steps(uid, change, durable=durable)
+        self._write_growing()
+        ended = self._ended()
         self._close_logs()
         perform(self._layout, in_order(steps), durable=durable)
+        for path in ended:
+            path.unlink(missing_ok=True)
+        self._remember(steps)
+
+    def _remember(self, steps: list[Step]) -> None:
         for step in steps:
+            path = self._layout.root / step.path
+            if step.action == "append" and step.uid in self._states:
+                with contextlib.suppress(FileNotFoundError):  # it was moved, too
+                    self._index.states.appended(path, self._states[step.uid], step.data)
+            elif step.action != "append":
+                self._index.states.forget(path)
             if step.action == "move":
-                self._index.moved(step.uid, self._layout.root / step.to)
+                target = self._layout.root / step.to
+                self._index.states.forget(target)
+                self._index.moved(step.uid, target)
         removed = {uid for uid, change in self._changes.items() if change.removed}
         if removed:
             self._index.forget(removed)
         for uid in removed:
             self._layout.torn_path(uid).unlink(missing_ok=True)
 
+    def _write_growing(self) -> None:
+        for uid, change in self._changes.items():
+            for row in change.growing:
+                header = change.header
+                stamp = header.updated_at if header is not None else row.created_at
+                preview = header.preview if header is not None else b""
+                line = message_line(row, stamp, position=True, preview=preview)
+                replace_file(self._layout.partial_path(uid, row.position), line, durable=False)
+
+    def _ended(self) -> list[Path]:
+        """Return the files of growing answers that are lines of their logs after this."""
+        ended = []
+        for uid, change in self._changes.items():
+            log = self._logs.get(uid)
+            positions = set() if log is None else set(log.partials)
+            kept = (
+                positions if change.removed else positions & {row.position for row in change.rows}
+            )
+            ended += [self._layout.partial_path(uid, position) for position in kept]
+        return ended
+
     def _steps(self, uid: str, change: Change, *, durable: bool) -> list[Step]:
         if change.removed:
+            self._log(uid)
             path = self._where(uid)
             return [Step("remove", self._layout.relative(path), uid)] if path else []
         log = self._log(uid)
+        change.settle(log, self._abandoned(log) if durable else frozenset(), durable=durable)
         if log is not None:
+            if change.only_grows(log):
+                return []
             move_torn_bytes(self._layout, log)
             if not change.needs_rewrite(log):
                 return self._append(log, change)
-        header = change.header or (replace(log.header) if log else None)
+        header = change.header or (log.header() if log else None)
         if header is None:
             return []
-        draft = change.draft or LogWriter(self._layout, header)
-        self._drafts.append(draft)
-        fill(draft, log, change, header, durable=durable)
+        draft, _ = self._spilled.get(uid) or (self._draft(uid), None)
+        now = format_time(self._clock())
+        if log is not None:
+            write_compacted(draft, log, change, header, now)
+        elif uid not in self._spilled:
+            draft.put(new_log(header, empty=not (change.rows or change.records)))
+        revision = None if log is None else log.state.header.revision
+        finish_draft(draft, change, header, durable=durable, revision=revision)
         target = self._layout.path_of(header)
         relative = self._layout.relative
         steps = [Step("move", relative(draft.path), uid, to=relative(target))]
@@ -312,12 +384,40 @@ class JsonlUnit(Transaction):
             steps.append(Step("remove", relative(log.path), uid))
         return steps
 
+    def _abandoned(self, log: Log | None) -> frozenset[int]:
+        """Return the positions of growing answers whose turns ended without completing them, as after a crash."""
+        found = set[int]()
+        for position in log.partials if log is not None else ():
+            with contextlib.suppress(FileNotFoundError):
+                path = self._layout.partial_path(log.uid, position)  # type: ignore[union-attr]
+                if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
+                    found.add(position)
+        return frozenset(found)
+
     def _append(self, log: Log, change: Change) -> list[Step]:
-        step = append_step(self._layout, log, change)
+        header = change.header or log.header()
+        base = log.state.header.revision
+        touched = change.header is not None and header.revision > base
+        revision = None if log.partials else base + touched
+        data = batch_of(log, change, header).render(revision=revision)
+        if log.state.unended:
+            data = b"\n" + data
+        state = log.state.copy()
+        offset = state.end + log.state.unended
+        lines = []
+        for text in data[log.state.unended :].splitlines(keepends=True):
+            lines.append(parsed(offset, text[:-1]))
+            offset += len(text)
+        if lines:
+            with contextlib.suppress(Irregular):
+                self._states[log.uid] = extend(state, [lines], offset)
+                state.preview = header.preview
+        step = Step("append", self._layout.relative(log.path), log.uid, at=log.state.end, data=data)
         target = log.path if change.header is None else self._layout.path_of(change.header)
-        if target == log.path:
-            return [step]
-        return [step, Step("move", step.path, log.uid, to=self._layout.relative(target))]
+        steps = [step] if data else []
+        if target != log.path:
+            steps.append(Step("move", step.path, log.uid, to=self._layout.relative(target)))
+        return steps
 
     def _where(self, uid: str) -> Path | None:
         """Return the path of a session's file, opening as few files as possible."""
