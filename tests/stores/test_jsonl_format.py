@@ -8,13 +8,13 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-import omniagent_cli
 from omniagent_cli.cli.reference.manual import page_text
 from omniagent_cli.models import Message, Session
 from omniagent_cli.stores import with_compression, with_encryption
+from omniagent_cli.stores.backends import jsonl
 from omniagent_cli.stores.backends.jsonl.store import JsonlFilesStore
 
-SCHEMA = Path(omniagent_cli.__file__).parent / "manual" / "file-format.schema.json"
+SCHEMA = Path(jsonl.__file__).with_name("line.schema.json")
 IMAGE = base64.b64encode(b"image" * 50).decode()
 
 

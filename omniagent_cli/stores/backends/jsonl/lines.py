@@ -32,6 +32,7 @@ _MESSAGE = re.compile(
     rb'(,"more":true)?([,}])'
 )
 _SEALED = bytes((ENCRYPTED,))
+_CONTROLS = bytes(set(range(0x20)) - set(b"\t\r"))
 _UID = re.compile(r"[0-9a-z]{1,64}")
 _STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z(/\d{4})?")
 _KINDS = {b'{"id":': "message", b'{"head': "header", b'{"remo': "removed", b'{"rest': "restored"}
@@ -143,6 +144,8 @@ def read_message(line: bytes) -> MessageLine:
         BadLine: it is not a message.
     """
     line = line.rstrip()
+    if len(line.translate(None, _CONTROLS)) != len(line):
+        raise BadLine  # JSON has none, and some readers of the payload do not look for them
     match = _MESSAGE.match(line)
     end = match.end() if match else 0
     if (
