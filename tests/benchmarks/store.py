@@ -64,7 +64,7 @@ class Bare:
 
     def make(self, session: str, now: str) -> None:
         self.db.execute(
-            "INSERT OR IGNORE INTO sessions VALUES (NULL, ?, ?, ?, ?, '', '', NULL, NULL, 0, 0, 0, 0, 0, 0, x'', x'7b7d', NULL)",
+            "INSERT OR IGNORE INTO sessions VALUES (NULL, ?, ?, ?, ?, '', '', NULL, NULL, 0, 0, 0, 0, 0, 0, x'', x'7b7d', NULL, NULL)",
             (new_uid(), session, now, now),
         )
 

@@ -85,7 +85,7 @@ def test_a_store_in_use_is_left_as_it_is(run, filled, db, home):
     ran = run("doctor", "--offline")
     assert tree(db.parent, home) == before
     (opens,) = [what for _, what, _ in told(ran, "store") if "opens" in what]
-    assert opens.startswith(f"the store {db} opens (sqlite, format 2): 2 sessions, ")
+    assert opens.startswith(f"the store {db} opens (sqlite, format 3): 2 sessions, ")
     assert ["ok", "the trash holds 1 entry", "'omniagent sessions trash --empty' deletes them permanently"] in told(ran, "store")  # fmt: skip
     filled.close()
     before = tree(db.parent, home)

@@ -52,6 +52,11 @@ SCHEMA_2 = [line.replace("payload BLOB NOT NULL ) STRICT", "payload BLOB NOT NUL
             if line.startswith("CREATE TABLE sessions") else line for line in SCHEMA]  # fmt: skip
 """The schema of version 2: sessions have the time of their last change."""
 
+SCHEMA_3 = [line.replace(", modified_at TEXT)", ", modified_at TEXT, unindexed INTEGER)")
+            for line in SCHEMA_2 if "messages_unindexed" not in line]  # fmt: skip
+SCHEMA_3 += ["CREATE INDEX sessions_unindexed ON sessions (key) WHERE unindexed IS NOT NULL"]
+"""The schema of version 3: sessions have the position from which messages are not in the search index."""
+
 
 @pytest.fixture
 def path(tmp_path):
@@ -86,9 +91,8 @@ def old_store(path):
             connection.execute(statement)
         values = (1, "u", "s", noon, noon, "", "", None, None, 1, 1, 1, 0, 0, 0, b'"hello"', b"{}")
         connection.execute(f"INSERT INTO sessions VALUES ({', '.join('?' * 17)})", values)
-        values = (64, 1, 0, "m", "m", "user", noon, None, 1, payload)
+        values = (64, 1, 0, "m", "m", "user", noon, None, 0, payload)
         connection.execute(f"INSERT INTO messages VALUES ({', '.join('?' * 10)})", values)
-        connection.execute("INSERT INTO words (rowid, text) VALUES (64, 'hello')")
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute("PRAGMA user_version = 1")
         connection.commit()
@@ -109,14 +113,14 @@ class TestStoredBytes:
             path,
             "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'words_%' ORDER BY rowid",
         )
-        assert [" ".join(sql.split()) for (sql,) in found] == SCHEMA_2
+        assert [" ".join(sql.split()) for (sql,) in found] == SCHEMA_3
 
     def test_the_file_says_whose_it_is(self, store, path):
         """Application id, schema version and WAL mode stand in the first bytes of the file itself."""
         store.append("s", Message("user", "hello"))
         head = path.read_bytes()[:100]
         assert int.from_bytes(head[68:72], "big") == APPLICATION_ID == 0x6F6D6E69
-        assert int.from_bytes(head[60:64], "big") == 2
+        assert int.from_bytes(head[60:64], "big") == 3
         assert head[18] == head[19] == 2
         assert rows(path, "PRAGMA journal_mode") == [("wal",)]
 
@@ -138,7 +142,7 @@ class TestStoredBytes:
                 '{"title":"Grüß\\ud800 dich\x00","title_source":"auto","metadata":{"pinned":true}}'.replace(
                     "\x00", "\\u0000"
                 ).encode(),
-                None,
+                *(None, None),
             )
         ]
         key = 1767268800000 << 6
@@ -367,7 +371,8 @@ class TestWhatIsNotOurs:
             summary = store.summary("s")
             assert summary.modified_at - summary.updated_at == timedelta(hours=1)
             assert store.check() == []
-        assert rows(path, "PRAGMA user_version") == [(2,)]
+        assert rows(path, "PRAGMA user_version") == [(3,)]
+        assert rows(path, "SELECT unindexed FROM sessions") == [(0,)]
         assert path.with_name("sessions.db.v1.bak").exists()
 
     def test_a_store_that_became_newer_while_it_was_open(self, path):
@@ -433,7 +438,7 @@ class TestCopies:
         """`info` tells the schema version, messages and sizes."""
         store.append("s", [Message("user", "a"), Message("user", "b")])
         facts = store.info()
-        assert (facts["schema_version"], facts["messages"]) == (2, 2)
+        assert (facts["schema_version"], facts["messages"]) == (3, 2)
         assert facts["bytes"] == path.stat().st_size
 
     def test_an_odd_path_is_only_a_path(self, tmp_path):

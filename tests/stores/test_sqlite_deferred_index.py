@@ -123,3 +123,36 @@ def test_a_writer_is_not_waited_for(path):
     with SqliteStore(path) as store:
         store.append("s", Message("user", "wombat"))
     assert indexed(path) == (["quokka", "wombat"], 0)
+
+
+def test_restored_messages_are_found(path):
+    """Messages that were trimmed or deleted before they were indexed are found after they are restored."""
+    with SqliteStore(path) as store:
+        store.append("s", [Message("user", "quokka"), Message("assistant", "wombat")])
+        store.trim("s", 1)
+        assert found(store, "quokka") == []
+        store.restore("s")
+        assert found(store, "quokka") == [("s", 0)]
+        store.fork("s", "copy")
+        store.delete("s")
+        assert found(store, "wombat") == [("copy", 1)]
+        store.restore("s")
+        assert sorted(found(store, "wombat")) == [("copy", 1), ("s", 1)]
+        assert store.check() == []
+    assert indexed(path)[1] == 0
+
+
+def test_a_session_that_searches_would_skip(path):
+    """The check reports a session whose unindexed messages are not recorded; the repair makes them found."""
+    with SqliteStore(path) as store:
+        store.append("s", Message("user", "quokka"))
+        with closing(sqlite3.connect(path)) as meddler:
+            meddler.execute("UPDATE sessions SET unindexed = NULL")
+            meddler.commit()
+        assert found(store, "quokka") == []
+        assert [problem.what for problem in store.check()] == [
+            "1 sessions have messages that a search skips"
+        ]
+        assert [problem.repaired for problem in store.check(repair=True)] == [True]
+        assert (store.check(), found(store, "quokka")) == ([], [("s", 0)])
+    assert indexed(path) == (["quokka"], 0)

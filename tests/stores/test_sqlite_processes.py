@@ -209,10 +209,10 @@ class TestMigrations:
         self.old(path)
         together(MIGRATES, 16, path)
         with closing(sqlite3.connect(path)) as connection:
-            assert connection.execute("PRAGMA user_version").fetchone() == (3,)
+            assert connection.execute("PRAGMA user_version").fetchone() == (4,)
             assert connection.execute("SELECT colour FROM sessions").fetchall() == [("blue",)]
             assert connection.execute("SELECT count(*) FROM messages").fetchone() == (18,)
-        backup = path.with_name("sessions.db.v2.bak")
+        backup = path.with_name("sessions.db.v3.bak")
         assert backup.stat().st_mode & 0o777 == 0o600
         with SqliteStore(backup) as store:
             assert [m.text for m in store.messages("s")] == ["apple", "pear"]
@@ -225,7 +225,7 @@ class TestMigrations:
         with SqliteStore(path) as store:
             store.backup(tmp_path / "copy.db")
         assert run(MIGRATES, tmp_path / "copy.db", "x") == "3\n"
-        assert (tmp_path / "copy.db.v2.bak").exists()
+        assert (tmp_path / "copy.db.v3.bak").exists()
 
     def test_a_migration_that_fails_changes_nothing(self, path):
         """A step that breaks half way is taken back, and the store is as it was."""
@@ -247,7 +247,7 @@ except RuntimeError as error:
     def test_a_migration_without_room_for_a_backup_does_not_begin(self, path):
         """Where the backup cannot be made, the store stays at its version."""
         self.old(path)
-        blocked = path.with_name("sessions.db.v2.bak")
+        blocked = path.with_name("sessions.db.v3.bak")
         blocked.mkdir()
         (blocked / "x").touch()
         code = (

@@ -2,7 +2,7 @@
 
 Indexing a short message takes as long as storing it. Rows with ``indexed = 0`` are candidates of every search, so a
 message is found before it is indexed, also after a crash. They are indexed when the store is closed, and before a
-search that would have to read many of them.
+search that would have to read many of them. ``unindexed`` of their session is the lowest position they can have.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from omniagent_cli.errors import OmniAgentError
 from omniagent_cli.json_format import load
 from omniagent_cli.models import Message, content_text
+from omniagent_cli.stores.backends.sqlite.rows import UNINDEXED
 from omniagent_cli.stores.encryption.codec import PayloadCodec
 from omniagent_cli.text.tokenize import index_text
 
@@ -32,9 +33,14 @@ _READ_UNINDEXED = 100
 _BATCH = 200
 """Messages per transaction, because other writers wait for it."""
 
-_WAITING = "FROM messages INDEXED BY messages_unindexed WHERE indexed = 0"
+Row = tuple[int, int, int, bytes]
+"""Session, position, key and payload of a message."""
 
-Row = tuple[int, int, bytes]
+
+_NEXT_UNINDEXED = (
+    "UPDATE sessions SET unindexed = (SELECT position FROM messages WHERE session = sessions.key"
+    " AND position >= sessions.unindexed AND indexed = 0 ORDER BY position LIMIT 1) WHERE key = ?"
+)
 
 
 def is_deferred(messages: Sequence[Message]) -> bool:
@@ -57,7 +63,7 @@ def text_of(payload: bytes) -> str | None:
 
 def has_many_unindexed(connection: sqlite3.Connection) -> bool:
     """Return True if there are so many that a search should not read them all."""
-    query = f"SELECT 1 {_WAITING} LIMIT 1 OFFSET ?"
+    query = f"SELECT 1 {UNINDEXED} LIMIT 1 OFFSET ?"
     return connection.execute(query, (_READ_UNINDEXED,)).fetchone() is not None
 
 
@@ -72,27 +78,28 @@ def catch_up(connection: sqlite3.Connection, version: int, most: int | None = No
     Raises:
         sqlite3.Error: another process holds the lock, or the disk is full; the rest is still to be indexed.
     """
-    session, key, left = 0, 0, most
+    session, position, left = 0, 0, most
     while left is None or left > 0:
         rows: list[Row] = connection.execute(
-            f"SELECT session, key, payload {_WAITING} AND (session, key) > (?, ?) ORDER BY session, key LIMIT ?",
-            (session, key, _BATCH if left is None else min(left, _BATCH)),
+            f"SELECT s.key, m.position, m.key, m.payload {UNINDEXED} AND (s.key > ? OR s.key = ? AND m.position > ?)"
+            " ORDER BY s.key, m.position LIMIT ?",
+            (session, session, position, _BATCH if left is None else min(left, _BATCH)),
         ).fetchall()
         if not rows or not _index(connection, version, rows):
             return
-        session, key, _ = rows[-1]
+        session, position, _, _ = rows[-1]
         left = None if left is None else left - len(rows)
 
 
 def _index(connection: sqlite3.Connection, version: int, rows: Sequence[Row]) -> bool:
     """Index messages that were not changed since they were read; return False if the store was changed."""
-    texts = [text_of(payload) for _, _, payload in rows]  # before the transaction
+    texts = [text_of(payload) for *_, payload in rows]  # before the transaction
     connection.execute("BEGIN IMMEDIATE")
     try:
         if connection.execute("PRAGMA user_version").fetchone() != (version,):
             connection.execute("ROLLBACK")
             return False
-        for (_, key, payload), text in zip(rows, texts, strict=True):
+        for (_, _, key, payload), text in zip(rows, texts, strict=True):
             if text is None:
                 continue
             changed = connection.execute(
@@ -101,6 +108,8 @@ def _index(connection: sqlite3.Connection, version: int, rows: Sequence[Row]) ->
             )
             if changed.rowcount:
                 connection.execute("INSERT INTO words (rowid, text) VALUES (?, ?)", (key, text))
+        sessions = {(session,) for session, *_ in rows}
+        connection.executemany(_NEXT_UNINDEXED, sessions)
         connection.execute("COMMIT")
     except BaseException:
         with contextlib.suppress(sqlite3.Error):

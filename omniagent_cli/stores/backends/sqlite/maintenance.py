@@ -16,8 +16,8 @@ from omniagent_cli.text.tokenize import words
 
 _ADOPT = (
     "INSERT INTO sessions (key, uid, id, created_at, updated_at, agent_id, model, message_count, next_position,"
-    " revision, pinned, archived, hidden, preview, payload)"
-    " VALUES (?, ?, ?, ?, ?, '', '', 0, 0, 1, 0, 0, 0, x'', x'7b7d')"
+    " revision, pinned, archived, hidden, preview, payload, unindexed)"
+    " VALUES (?, ?, ?, ?, ?, '', '', 0, 0, 1, 0, 0, 0, x'', x'7b7d', 0)"
 )
 
 
@@ -115,6 +115,16 @@ class FileCheck:
                     self._index(key, text)
         if wrong:
             self._report(f"the search index is wrong for {wrong} messages", lambda: None)
+
+        lost = "FROM messages WHERE session = sessions.key AND indexed = 0 AND position < coalesce(unindexed, 1 << 62)"
+        hidden = self._all(f"SELECT count(*) FROM sessions WHERE EXISTS (SELECT 1 {lost})")[0][0]  # noqa: S608
+        if hidden:
+            self._report(
+                f"{hidden} sessions have messages that a search skips",
+                lambda: self._all(
+                    f"UPDATE sessions SET unindexed = 0 WHERE EXISTS (SELECT 1 {lost})"  # noqa: S608
+                ),
+            )
 
     def _drop_extra(self) -> None:
         self._connection.execute(

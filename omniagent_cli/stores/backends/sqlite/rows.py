@@ -11,6 +11,11 @@ HEADER = ", ".join(HEADER_COLUMNS)
 ROW = "position, id, turn_id, role, created_at, status, payload"
 UPDATE = f"UPDATE sessions SET {', '.join(f'{column} = ?' for column in HEADER_COLUMNS[1:])} WHERE key = ?"  # noqa: S608  # constants
 # The columns an append changes. With more, SQLite would rewrite every index of the table.
+# The index of a session's column `unindexed` has an entry only while the session has messages to index.
+UNINDEXED = (
+    "FROM sessions s INDEXED BY sessions_unindexed CROSS JOIN messages m INDEXED BY messages_place"
+    " ON m.session = s.key AND m.position >= s.unindexed WHERE s.unindexed IS NOT NULL AND m.indexed = 0"
+)
 BUMP = (
     "UPDATE sessions SET updated_at = ?, modified_at = ?, model = ?, expires_at = ?, message_count = ?,"
     " next_position = ?, revision = ?, preview = ? WHERE key = ?"

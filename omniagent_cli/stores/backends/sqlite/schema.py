@@ -70,6 +70,21 @@ def _add_modified_at(connection: sqlite3.Connection) -> None:
     connection.execute("ALTER TABLE sessions ADD COLUMN modified_at TEXT")
 
 
+_SCHEMA_3 = """
+ALTER TABLE sessions ADD COLUMN unindexed INTEGER;
+UPDATE sessions SET unindexed =
+    (SELECT min(position) FROM messages WHERE session = sessions.key AND indexed = 0);
+DROP INDEX messages_unindexed;
+CREATE INDEX sessions_unindexed ON sessions (key) WHERE unindexed IS NOT NULL;
+"""
+# An index of the messages would be one more page to write with each append.
+
+
+def _track_unindexed(connection: sqlite3.Connection) -> None:
+    for statement in _statements(_SCHEMA_3):
+        connection.execute(statement)
+
+
 def _statements(script: str) -> Iterator[str]:
     pending = ""
     for line in script.splitlines(keepends=True):
@@ -81,5 +96,5 @@ def _statements(script: str) -> Iterator[str]:
 
 Migration = Callable[[sqlite3.Connection], None]
 
-MIGRATIONS: tuple[Migration, ...] = (_create, _add_modified_at)
+MIGRATIONS: tuple[Migration, ...] = (_create, _add_modified_at, _track_unindexed)
 """Step n migrates a store from version n to n + 1; released steps are never changed."""

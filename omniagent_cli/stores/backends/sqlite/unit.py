@@ -25,6 +25,7 @@ from omniagent_cli.stores.backends.sqlite.rows import (
     COUNTED,
     HEADER,
     ROW,
+    UNINDEXED,
     UPDATE,
     list_condition,
     read_header,
@@ -178,9 +179,19 @@ class SqliteUnit(Transaction):
             if self._careful or "messages.key" not in str(error):
                 raise
             raise KeyTakenError from error
+        if None in texts:
+            self._mark_unindexed(session, min(row.position for row in rows))
         indexed = [(key, text) for key, text in zip(keys, texts, strict=True) if text is not None]
         if indexed:
             self._connection.executemany("INSERT INTO words (rowid, text) VALUES (?, ?)", indexed)
+
+    def _mark_unindexed(self, session: int | None, position: int) -> None:
+        """Record that a session has messages from a position on that are not in the search index."""
+        if not self._encrypted:
+            self._connection.execute(
+                "UPDATE sessions SET unindexed = ? WHERE key = ? AND (unindexed IS NULL OR unindexed > ?)",
+                (position, session, position),
+            )
 
     def _new_keys(self, rows: Sequence[MessageRow]) -> list[int]:
         """Return keys that ascend with time, so that the index read backwards gives the newest message first.
@@ -240,16 +251,23 @@ class SqliteUnit(Transaction):
         )
         if text is not None:
             self._connection.execute("INSERT INTO words (rowid, text) VALUES (?, ?)", (key, text))
+        else:
+            self._mark_unindexed(*place)
 
     def delete_rows(self, uid: str, span: RowRange) -> None:
         where, values = span_condition(self._key(uid), span)
         self._connection.execute(f"DELETE FROM messages WHERE {where}", values)
 
     def move_rows(self, uid: str, target_uid: str, span: RowRange) -> None:
-        where, values = span_condition(self._key(uid), span)
+        source, target = self._key(uid), self._key(target_uid)
+        where, values = span_condition(source, span)
         self._connection.execute(
-            f"UPDATE messages SET session = ? WHERE {where}",
-            (self._key(target_uid), *values),
+            f"UPDATE messages SET session = ? WHERE {where}", (target, *values)
+        )
+        self._connection.execute(
+            "UPDATE sessions SET unindexed = 0 WHERE key = ?"
+            " AND (SELECT unindexed FROM sessions WHERE key = ?) IS NOT NULL",
+            (target, source),
         )
 
     def candidates(self, query: IndexQuery) -> Iterator[tuple[HeaderRow, MessageRow]] | None:
@@ -278,7 +296,7 @@ class SqliteUnit(Transaction):
             [" AND ".join(phrases), *values],
         )
         waiting = self._connection.execute(
-            f"SELECT {columns} FROM messages m INDEXED BY messages_unindexed WHERE indexed = 0 {condition} ORDER BY m.key DESC",
+            f"SELECT {columns} {UNINDEXED} {condition} ORDER BY m.key DESC",
             values,
         )
         known: dict[int, HeaderRow | None] = {}
