@@ -29,6 +29,34 @@ def prepare(path):
         uid = store.write("a", {"role": "assistant", "content": "a3"}).uid
         message = store.messages("a", last=1)[0]
         store.checkpoint("a", message, uid=uid, final=True)
+        uid = store.write("growing", {"role": "user", "content": "g0"}).uid
+        store.checkpoint("growing", Message("assistant", "so"), uid=uid)
+        merge_two_copies(store, Path(path) / "merged.jsonl", Path(path) / "merged.jsonl")
+        copy = Path(path) / "synced.sync-conflict-20260101-120000-ABCDEFG.jsonl"
+        merge_two_copies(store, Path(path) / "synced.jsonl", copy)
+
+
+def merge_two_copies(store, path, target):
+    """Let two copies of a session grow, and add the lines of the second to the first, or write it beside."""
+    store.append(path.stem, {"role": "user", "content": "m0"})
+    base = path.read_bytes()
+    store.append(path.stem, {"role": "user", "content": "m1"})
+    first = path.read_bytes()
+    path.write_bytes(base)
+    store.append(path.stem, {"role": "user", "content": "m2"})
+    second = path.read_bytes()
+    if path == target:
+        target.write_bytes(second + first[len(base) :])
+    else:
+        path.write_bytes(first)
+        target.write_bytes(second)
+
+
+def grow(store, *, final):
+    answer = store.messages("growing", last=1)[0]
+    answer.content, answer.status = "so far", "complete"
+    uid = store.header("growing").uid
+    store.checkpoint("growing", answer, uid=uid, final=final)
 
 
 def publish(store):
@@ -61,6 +89,10 @@ OPERATIONS = {
     "put-back": lambda store: store.restore("cut"),
     "empty-trash": lambda store: store.empty_trash(),
     "compact": lambda store: store.compact(),
+    "grow": lambda store: grow(store, final=False),
+    "finish": lambda store: grow(store, final=True),
+    "write-merged": lambda store: store.append("merged", {"role": "user", "content": "on"}),
+    "take-in": lambda store: store.check(repair=True),
 }
 
 
