@@ -115,6 +115,35 @@ def test_lists_read_only_what_changed(tmp_path):
         assert store._index.reads == 1
 
 
+def test_a_cached_state_equals_a_derived_one(tmp_path):
+    """A new process that reads the cached state of a log sees what one without caches sees."""
+    place = tmp_path / "s"
+    with JsonlFilesStore(place) as store:
+        for number in range(200):
+            store.append("a", [user(f"text {number} " + "x" * 300)])
+        store.trim("a", 150)
+        store.set_message_status("a", 120, "failed")
+        store.restore("a")
+        store.tag("a", ["x"])
+        store.truncate_from("a", 190)
+        for number in range(100):
+            store.append("a", [user(f"more {number} " + "x" * 300)])
+        store.put_attachment("a", "f" * 64, {"name": "x"})
+        store.list()
+
+    def seen():
+        with JsonlFilesStore(place, read_only=True) as store:
+            found = store.list(), store.get("a"), store.messages("a", before=180, last=70)
+            return *found, store.messages("a", after=250), store.attachment("a", "f" * 64)
+
+    assert list((place / ".omniagent/cache").iterdir())
+    cached = seen()
+    assert cached[0][0].preview.startswith("more 99")
+    for path in (*(place / ".omniagent/cache").iterdir(), place / ".omniagent/index.json"):
+        path.unlink()
+    assert seen() == cached
+
+
 @pytest.mark.parametrize(
     "damage",
     [

@@ -309,7 +309,7 @@ class State:
             if isinstance(value, dict):
                 record[name] = [*value.items()]
         record["header"] = [getattr(self.header, name) for name in HEADER_COLUMNS[:-2]]
-        return record | {"preview": to_base64(self.preview or b"")}
+        return record | {"preview": None if self.preview is None else to_base64(self.preview)}
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Self:
@@ -318,9 +318,10 @@ class State:
             record[name] = [tuple(pair) for pair in record[name]]
         for name in ("facts", "records"):
             record[name] = {tuple(key): value for key, value in record[name]}
-        header, preview = HeaderRow(*record["header"]), from_base64(record["preview"])
-        own = {"header": header, "newest": tuple(record["newest"]), "moved": dict(record["moved"])}
-        return cls(**record | own | {"preview": preview})
+        own = {"header": HeaderRow(*record["header"]), "newest": tuple(record["newest"])}
+        if record["preview"] is not None:
+            own["preview"] = from_base64(record["preview"])
+        return cls(**record | own | {"moved": dict(record["moved"])})
 
 
 def expiry_of(moment: str, ttl_seconds: float | None) -> str | None:
