@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from omniagent_cli.config.paths import home
-from omniagent_cli.formats.input_sources import files_under
+from omniagent_cli.formats.input_sources import FileState, file_states
 
 
 class History(NamedTuple):
@@ -16,14 +16,17 @@ class History(NamedTuple):
     Attributes:
         format_name: a key of `formats.FORMATS`.
         path: the file or directory.
-        files: number of files.
-        size: total size in bytes.
+        files: the files and their states.
     """
 
     format_name: str
     path: Path
-    files: int
-    size: int
+    files: list[FileState]
+
+    @property
+    def size(self) -> int:
+        """Total size in bytes."""
+        return sum(file.size for file in self.files)
 
 
 class HistoryPath(NamedTuple):
@@ -148,8 +151,7 @@ def _below_home(default: str, environ: Mapping[str, str]) -> Path:
 
 def _history(format_name: str, path: Path) -> History | None:
     try:
-        files = list(files_under(path)) if path.is_dir() else [path] if path.is_file() else []
-        size = sum(file.stat().st_size for file in files)
+        files = file_states(path)
     except OSError:
         return None
-    return History(format_name, path, len(files), size) if files else None
+    return History(format_name, path, files) if files else None

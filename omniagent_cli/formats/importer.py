@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from omniagent_cli.errors import FormatError, UsageError
 from omniagent_cli.formats import open_importer
@@ -19,9 +19,26 @@ from omniagent_cli.formats.types import Importer, Omission, Problem, problem
 from omniagent_cli.models import check_session_id
 from omniagent_cli.stores import SessionStore
 
-__all__ = ["CONFLICTS", "ImportReport", "Outcome", "Problem", "import_path", "import_stream"]
+__all__ = [
+    "CONFLICTS",
+    "ImportReport",
+    "Outcome",
+    "Problem",
+    "import_files",
+    "import_path",
+    "import_stream",
+]
 
-OpenSources = Callable[[], Iterable[ByteSource | Problem]]
+
+class FileEnd(NamedTuple):
+    """End of the sources of one file."""
+
+    path: Path
+
+
+Item = ByteSource | Problem | FileEnd
+
+OpenSources = Callable[[], Iterable[Item]]
 """Function that opens the input from the start; a strict import calls it twice."""
 
 
@@ -33,6 +50,7 @@ class _ImportOptions:
     dry_run: bool
     strict: bool
     branches: bool
+    on_imported: Callable[[Path], object] | None = None
 
     def check(self) -> None:
         if self.on_conflict is not None and self.on_conflict not in CONFLICTS:
@@ -113,7 +131,12 @@ def import_path(
     options = _ImportOptions(format_name, as_id, on_conflict, dry_run, strict, branches)
     options.check()
     if os.path.isdir(path):  # noqa: PTH112  # accepts names of any length
-        return _run(store, lambda: _directory_sources(path, progress), options)
+        errors: list[OSError] = []
+        return _run(
+            store,
+            lambda: _file_sources(files_under(path, on_error=errors.append), progress, errors),
+            options,
+        )
     with open_file(path) as stream:
         if not stream.seekable():  # a named pipe
             return import_stream(
@@ -128,6 +151,27 @@ def import_path(
         return _run(store, open_sources, options)
 
 
+def import_files(
+    store: SessionStore,
+    paths: Sequence[Path],
+    *,
+    format_name: str = "auto",
+    on_conflict: str | None = None,
+    dry_run: bool = False,
+    strict: bool = False,
+    branches: bool = False,
+    progress: Progress | None = None,
+    on_imported: Callable[[Path], object] | None = None,
+) -> ImportReport:
+    """Import the sessions of several files; see `import_stream`.
+
+    ``on_imported`` is called with each file that was imported completely, without problems and refused sessions.
+    """
+    options = _ImportOptions(format_name, None, on_conflict, dry_run, strict, branches, on_imported)
+    options.check()
+    return _run(store, lambda: _file_sources(paths, progress, []), options)
+
+
 def _reopen(stream: BinaryIO, name: str, progress: Progress | None) -> OpenSources:
     start = stream.tell()
 
@@ -138,12 +182,12 @@ def _reopen(stream: BinaryIO, name: str, progress: Progress | None) -> OpenSourc
     return open_sources
 
 
-def _directory_sources(
-    directory: Path, progress: Progress | None
-) -> Iterator[ByteSource | Problem]:
+def _file_sources(
+    paths: Iterable[Path], progress: Progress | None, errors: list[OSError]
+) -> Iterator[Item]:
+    """Yield the sources of each file, then the errors of unreadable directories."""
     before = 0
-    errors: list[OSError] = []
-    for path in files_under(directory, on_error=errors.append):
+    for path in paths:
         try:
             stream = open_file(path)
         except FormatError as error:
@@ -158,6 +202,7 @@ def _directory_sources(
 
             before += size_of(stream) or 0
             yield from sources(stream, str(path), path=path, progress=advance)
+            yield FileEnd(path)
     for reason in errors:
         yield Problem(str(reason.filename), f"cannot be read: {reason.strerror}")
 
@@ -202,11 +247,17 @@ class _ImportRun:
             dry_run=dry_run,
         )
 
-    def run(self, items: Iterable[ByteSource | Problem]) -> ImportReport:
+    def run(self, items: Iterable[Item]) -> ImportReport:
         """Import all sources; unrecognized files are ignored if at least one file is recognized."""
         unknown: list[Problem] = []
-        known = 0
+        known = failures = 0
         for source in items:
+            if isinstance(source, FileEnd):
+                now = self.report.problem_count + self.report.refused
+                if self._options.on_imported is not None and now == failures:
+                    self._options.on_imported(source.path)
+                failures = now
+                continue
             if isinstance(source, Problem):
                 self.report.add_problem(source)
                 continue

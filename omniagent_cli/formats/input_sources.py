@@ -12,9 +12,9 @@ import sys
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, NamedTuple, cast
 
 from omniagent_cli.errors import FormatError
 from omniagent_cli.formats.byte_source import ByteSource
@@ -93,6 +93,46 @@ def files_under(
         for entry in entries:
             if entry.name.lower().endswith(_ENDINGS) and entry.is_file(follow_symlinks=False):
                 yield Path(entry)
+
+
+class FileState(NamedTuple):
+    """State of a file: equal as long as the file was not written.
+
+    Attributes:
+        size: bytes.
+        changed: time of the last change in nanoseconds; of a database, that of its WAL if that is newer.
+    """
+
+    path: Path
+    size: int
+    changed: int
+
+
+def file_states(path: Path) -> list[FileState]:
+    """Return the state of a file, or of each file below a directory that may contain conversations.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    if path.is_dir():
+        return [state for file in files_under(path) if (state := _state(file)) is not None]
+    state = _state(path)
+    if state is None:
+        path.stat()  # raises the reason
+    return [] if state is None else [state]
+
+
+def _state(path: Path) -> FileState | None:
+    """Return the state of a file; None if it is gone."""
+    try:
+        status = path.stat()
+        changed = status.st_mtime_ns
+        if path.suffix in (".db", ".vscdb"):
+            with suppress(OSError):
+                changed = max(changed, path.with_name(f"{path.name}-wal").stat().st_mtime_ns)
+    except OSError:
+        return None
+    return FileState(path, status.st_size, changed)
 
 
 def open_file(path: Path) -> BinaryIO:

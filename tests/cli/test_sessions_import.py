@@ -75,6 +75,7 @@ def test_discover_as_json(run, home) -> None:
         "format": "codex",
         "path": f"{home}/.codex/sessions",
         "files": 1,
+        "new": 1,
         "bytes": size,
     }
     assert len(found) == 2
@@ -88,11 +89,56 @@ def test_discover_yes_imports_all_of_it_once(run, home) -> None:
     assert len(ids) == 5
     assert "claude-code-claude-code 2" in ids
     again = run("sessions", "import", "--discover", "--yes", "--json")
-    assert [(one["imported"], one["skipped"]) for one in again.json] == [(0, 1)] * 5
+    assert [(one["imported"], one["skipped"]) for one in again.json] == [(0, 0)] * 5
+    assert again.err == "nothing has changed since the last import\n"
     only = run(
         "sessions", "import", "--discover", "--yes", "--format", "gemini", "--dry-run", "--json"
     )
     assert [one["format"] for one in only.json] == ["gemini"]
+
+
+def test_discover_reads_only_what_changed(run, home) -> None:
+    """After a week, only written files are read, and their sessions are continued; a replaced store gets everything."""
+    assert run("sessions", "import", "--discover", "--yes").code == 0
+    path = next((home / ".claude/projects").rglob("*.jsonl"))
+    line = {"type": "assistant", "uuid": "v", "parentUuid": "u", "sessionId": "claude-code 2", "message": {"role": "assistant", "content": [{"type": "text", "text": "Yes."}]}}  # fmt: skip
+    with path.open("a") as file:
+        file.write(json.dumps(line) + "\n")
+    found = run("sessions", "import", "--discover", "--json").json
+    assert [one["format"] for one in found if one["new"]] == ["claude-code"]
+    again = run("sessions", "import", "--discover", "--yes", "--json").json
+    assert [one["messages"] for one in again] == [0, 0, 1, 0, 0]
+    other = run("--store", "other.db", "sessions", "import", "--discover", "--yes", "--json").json
+    assert [one["imported"] for one in other] == [1] * 5
+
+
+def test_a_file_with_problems_is_read_again(run, home) -> None:
+    """A damaged file is reported at each import until it is repaired."""
+    path = next((home / ".codex/sessions").rglob("*.jsonl"))
+    path.write_bytes(path.read_bytes() + b"{damaged\n")
+    for _ in range(2):
+        ran = run("sessions", "import", "--discover", "--yes", "--format", "codex")
+        assert ran.code == 1
+        assert f"{path}:3" in ran.err
+
+
+def test_watch_imports_what_is_new(run, home, monkeypatch) -> None:
+    """`--watch` imports at once, then whatever is written, until Ctrl-C."""
+    path = next((home / ".codex/sessions").rglob("*.jsonl"))
+    rounds = iter(range(2))
+
+    def pause(_seconds: float) -> None:
+        if next(rounds, None) is None:
+            raise KeyboardInterrupt
+        new = path.with_name(path.name.replace("0001.jsonl", "0009.jsonl"))
+        new.write_bytes(history("codex", "codex new"))
+
+    monkeypatch.setattr("omniagent_cli.cli.sessions.import_found.time.sleep", pause)
+    ran = run("sessions", "import", str(home / ".codex/sessions"), "--watch")
+    assert ran.code == 130
+    assert "Watching for new sessions" in ran.err
+    assert ran.err.count("Imported 1 session") == 2
+    assert "codex-codex new" in run("sessions", "list", "--ids").lines
 
 
 def test_discover_follows_the_variables_of_the_tools(run, home, monkeypatch, tmp_path) -> None:

@@ -75,7 +75,13 @@ _IMPORTED = {
     "sessions": [{"id": "text", "action": "text", "messages": "integer", "reason": "text"}],
     "problems": [{"place": "text", "problem": "text"}],
 }
-_HISTORY = {"format": "text", "path": "text", "files": "integer", "bytes": "integer"}
+_HISTORY = {
+    "format": "text",
+    "path": "text",
+    "files": "integer",
+    "new": "integer: files written since the last import",
+    "bytes": "integer",
+}
 _SETTINGS = {"*": {"value": "any", "from": "text: the source of the value"}}
 
 SHAPES: dict[str, Any] = {

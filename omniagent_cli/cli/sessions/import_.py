@@ -13,7 +13,8 @@ from omniagent_cli.cli.framework import session_ids
 from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.cli.framework.exits import FAILED
 from omniagent_cli.cli.framework.options import DryRun, Yes, completed_by
-from omniagent_cli.cli.sessions.import_discovery import chosen_histories
+from omniagent_cli.cli.sessions.import_found import FoundFiles
+from omniagent_cli.cli.sessions.import_report import interruption_note, print_report, report_record
 from omniagent_cli.errors import UsageError
 from omniagent_cli.formats import imported_formats, open_importer
 from omniagent_cli.formats.importer import CONFLICTS, ImportReport, import_path, import_stream
@@ -21,9 +22,7 @@ from omniagent_cli.formats.input_sources import files_under
 from omniagent_cli.parsing import alternatives
 from omniagent_cli.stores import SessionStore
 from omniagent_cli.ui.progress import steps_to
-from omniagent_cli.ui.views import counted, quoted
 
-_MAX_REPORTED = 20
 _FORMATS = ("auto", *imported_formats())
 
 
@@ -71,6 +70,10 @@ def import_(
         bool,
         typer.Option("--discover", help="find histories of other tools on this machine"),
     ] = False,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="keep importing what is new until Ctrl-C"),
+    ] = False,
     yes: Yes = False,
 ) -> None:
     """Import sessions from files or stdin. Importing a file twice changes nothing."""
@@ -79,13 +82,8 @@ def import_(
         open_importer(format_)
     if discover == bool(file):
         raise UsageError("no files given; name them, or use --discover")
-    if discover:
-        file = chosen_histories(context, format_, yes=yes)
-    if as_id is not None and len(file or ()) > 1:
+    if as_id is not None and (discover or watch or len(file or ()) > 1):
         raise UsageError("--as needs exactly one file")
-    if not file:
-        return
-    reports = []
     how: dict[str, Any] = {
         "format_name": format_,
         "as_id": None if as_id is None else session_ids.parse_session_id(as_id),
@@ -94,21 +92,31 @@ def import_(
         "strict": strict,
         "branches": branches,
     }
-    store = context.store if dry_run else context.store_to_create
-    for name in file:
-        try:
-            report = _imported(context, store, name, how)
-        except KeyboardInterrupt:
-            context.terminal.note(
-                "interrupted; complete sessions were imported. Import again to add the rest"
-            )
-            raise
-        reports.append((name, report))
-        _print_report(context, report, dry_run=dry_run)
-    if context.json:
-        context.terminal.json([_report_record(name, report) for name, report in reports])
+    if discover or watch:
+        if watch and dry_run:
+            raise UsageError("use either --watch or --dry-run, not both")
+        del how["as_id"]
+        source = FoundFiles(context, how, file, yes=yes)
+        reports = source.watch() if watch else source.import_once()
+    else:
+        reports = _import_named(context, file or [], how)
+    if context.json and (reports or not discover):
+        context.terminal.json([report_record(name, report) for name, report in reports])
     if not all(report.ok for _, report in reports):
         raise typer.Exit(FAILED)
+
+
+def _import_named(
+    context: Context, names: list[str], how: dict[str, Any]
+) -> list[tuple[str, ImportReport]]:
+    reports = []
+    store = context.store if how["dry_run"] else context.store_to_create
+    for name in names:
+        with interruption_note(context):
+            report = _imported(context, store, name, how)
+        reports.append((name, report))
+        print_report(context, report, dry_run=how["dry_run"])
+    return reports
 
 
 def _imported(
@@ -142,61 +150,3 @@ def _size(name: str) -> int | None:
     except OSError:
         return None
     return status.st_size if stat.S_ISREG(status.st_mode) else None
-
-
-def _print_report(context: Context, report: ImportReport, *, dry_run: bool) -> None:
-    terminal = context.terminal
-    for problem in report.problems[:_MAX_REPORTED]:
-        terminal.warn(f"{problem.location}: {problem.text}")
-    if report.problem_count > _MAX_REPORTED:
-        terminal.warn(f"and {counted(report.problem_count - _MAX_REPORTED, 'problem')} more")
-    for outcome in report.sessions:
-        words = f"{quoted(outcome.session_id)} {outcome.action}"
-        line = f"{words}: {outcome.reason}" if outcome.reason else words
-        if outcome.action == "refused":
-            terminal.warn(f"{line}; see --on-conflict")
-        else:
-            terminal.detail(line)
-    terminal.note(_summary(report, dry_run=dry_run))
-    if report.left_out:
-        kinds = (counted(number, kind) for kind, number in sorted(report.left_out.items()))
-        terminal.note(f"Left out: {', '.join(kinds)}")
-
-
-def _summary(report: ImportReport, *, dry_run: bool) -> str:
-    counts = [
-        f"{word} {counted(number, 'session')}"
-        for word, number in (
-            ("imported", report.imported),
-            ("continued", report.merged),
-            ("skipped", report.skipped),
-            ("refused", report.refused),
-        )
-        if number
-    ]
-    summary = ", ".join(counts) or "imported nothing"
-    summary += f" ({counted(report.messages, 'message')})" if report.messages else ""
-    return f"dry run: would have {summary}" if dry_run else summary.capitalize()
-
-
-def _report_record(name: str, report: ImportReport) -> dict[str, Any]:
-    return {
-        "file": name,
-        "format": report.format_name,
-        "imported": report.imported,
-        "merged": report.merged,
-        "skipped": report.skipped,
-        "refused": report.refused,
-        "messages": report.messages,
-        "left_out": dict(sorted(report.left_out.items())),
-        "sessions": [
-            {
-                "id": outcome.session_id,
-                "action": outcome.action,
-                "messages": outcome.messages,
-                "reason": outcome.reason,
-            }
-            for outcome in report.sessions
-        ],
-        "problems": [{"place": place, "problem": text} for place, text in report.problems],
-    }
