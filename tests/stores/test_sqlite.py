@@ -133,7 +133,6 @@ class TestStoredBytes:
         written = store.write("s", told, agent_id="helper", model="a:b")
         store.set_metadata("s", "pinned", True)
         store.put_summary("s", 1, {"text": "t"})
-        store.close()
         noon = "2026-01-01T12:00:00.000000Z"
         assert rows(path, "SELECT * FROM sessions") == [
             (
@@ -142,27 +141,24 @@ class TestStoredBytes:
                 '{"title":"Grüß\\ud800 dich\x00","title_source":"auto","metadata":{"pinned":true}}'.replace(
                     "\x00", "\\u0000"
                 ).encode(),
-                *(None, None),
+                *(None, 0),
             )
         ]
         key = 1767268800000 << 6
         assert rows(path, "SELECT * FROM messages") == [
             (
-                *(key, 1, 0, "m1", "m1", "user", noon, None, 1),
+                *(key, 1, 0, "m1", "m1", "user", noon, None, 0),
                 '{"content":"Grüß\\ud800 dich\\u0000","extra":{"k":[1.5]}}'.encode(),
             ),
             (
-                *(key + 1, 1, 1, "m2", "m1", "assistant", noon, "interrupted", 1),
+                *(key + 1, 1, 1, "m2", "m1", "assistant", noon, "interrupted", 0),
                 b'{"content":"","model":"a:b"}',
             ),
         ]
         assert rows(path, "SELECT * FROM records") == [
             (1, "summary", "000000000001", b'{"text":"t","up_to":1}')
         ]
-        assert rows(path, "SELECT rowid, text FROM words") == [
-            (key, "gruss  dich "),
-            (key + 1, ""),
-        ]
+        assert rows(path, "SELECT rowid, text FROM words") == []
 
     def test_a_commit_is_on_disk(self, store):
         """What is acknowledged was synchronised; only the pieces of a running answer are not."""
@@ -177,7 +173,9 @@ class TestStoredBytes:
     def test_the_index_is_cleaned_by_the_database_itself(self, store, path):
         """Removing a session by cascade removes its words: the trigger fires on every way out."""
         for name in "abc":
-            store.append(name, [Message("user", "apple"), Message("user", "pear")])
+            store.append(name, [Message("user", "Grüß\ud800 dich\x00")] * 9)
+        indexed = set(rows(path, "SELECT text FROM words"))
+        assert (len(rows(path, "SELECT 1 FROM words")), indexed) == (27, {("gruss  dich ",)})
         store.delete("a", purge=True)
         store.trim("b", 0, purge=True)
         change(path, "PRAGMA foreign_keys = ON", "DELETE FROM sessions WHERE id = 'c'")
@@ -187,7 +185,8 @@ class TestStoredBytes:
     def test_the_index_holds_what_the_messages_hold(self, store, path):
         """After all kinds of changes every indexed message has its words, and no words are left over."""
         for number in range(4):
-            store.append(f"s{number}", [Message("user", f"apple {n}") for n in range(5)])
+            store.append(f"s{number}", [Message("user", f"apple {n}") for n in range(9)])
+        assert rows(path, "SELECT count(*) FROM messages WHERE indexed = 1") == [(36,)]
         session = store.get("s0")
         session.messages[2].content = "edited"
         store.save(session)
@@ -213,7 +212,7 @@ class TestStoredBytes:
 
     def test_purge_leaves_no_trace(self, store, path):
         """Purged text stands neither in the file nor in its WAL, nor do its words."""
-        store.append("s", Message("user", "xylophone quartz"))
+        store.append("s", [Message("user", "xylophone quartz")] * 9)
         store.append("t", Message("user", "stays"))
         assert any(b"xylophone" in p.read_bytes() for p in path.parent.iterdir())
         store.delete("s", purge=True)
@@ -224,7 +223,7 @@ class TestStoredBytes:
         """Removed for good is removed from the file too."""
         clock = FakeClock()
         with SqliteStore(path, clock=clock) as store:
-            store.append("s", Message("user", "xylophone quartz"))
+            store.append("s", [Message("user", "xylophone quartz")] * 9)
             clock.advance("8d")
             assert store.purge_expired() == 1
         assert not any(b"xylophone" in p.read_bytes() for p in path.parent.iterdir())

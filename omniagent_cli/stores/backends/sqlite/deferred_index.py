@@ -1,8 +1,8 @@
 """Deferred search indexing: short messages are indexed after their commit, in batches.
 
 Indexing a short message takes as long as storing it. Rows with ``indexed = 0`` are candidates of every search, so a
-message is found before it is indexed, also after a crash. They are indexed when the store is closed, and before a
-search that would have to read many of them. ``unindexed`` of their session is the lowest position they can have.
+message is found before it is indexed, also after a crash. As soon as there are many, they are indexed before the next
+search, or when a writer closes the store. ``unindexed`` of their session is the lowest position they can have.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ MOST_CHARACTERS = 1 << 16
 """Characters of one append up to which indexing is deferred."""
 
 AT_CLOSE = 1000
-"""Number of messages that are indexed when a store is closed."""
+"""Maximum number of messages that are indexed when a store is closed."""
 
-_READ_UNINDEXED = 100
-"""Number of messages that a search reads rather than to index them first."""
+READ_UNINDEXED = 100
+"""Number of messages that a search reads; more are indexed first."""
 
 _BATCH = 200
 """Messages per transaction, because other writers wait for it."""
@@ -64,7 +64,7 @@ def text_of(payload: bytes) -> str | None:
 def has_many_unindexed(connection: sqlite3.Connection) -> bool:
     """Return True if there are so many that a search should not read them all."""
     query = f"SELECT 1 {UNINDEXED} LIMIT 1 OFFSET ?"
-    return connection.execute(query, (_READ_UNINDEXED,)).fetchone() is not None
+    return connection.execute(query, (READ_UNINDEXED,)).fetchone() is not None
 
 
 def catch_up(connection: sqlite3.Connection, version: int, most: int | None = None) -> None:

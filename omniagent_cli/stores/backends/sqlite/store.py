@@ -264,18 +264,19 @@ class SqliteStore(SessionStore):
         return [None] * len(messages)
 
     def prepare_search(self) -> None:
-        with self._lock, contextlib.suppress(sqlite3.Error):
+        with self._lock:
             connection = self._open(write=False)
             writable = not (self._read_only or self._copy or self._identity is None)
-            if writable and not self.has_key and has_many_unindexed(connection):
+            if writable and not self.has_key:
                 self._catch_up(connection)
 
     def _catch_up(self, connection: sqlite3.Connection, most: int | None = None) -> None:
-        """Index messages of earlier appends, as far as no other process prevents it."""
-        self._durable = False  # lost index entries are made again
+        """Index messages of earlier appends if there are many, as far as no other process prevents it."""
         with contextlib.suppress(sqlite3.Error):
-            connection.execute("PRAGMA synchronous = NORMAL")
-            catch_up(connection, len(self.migrations), most)
+            if has_many_unindexed(connection):
+                self._durable = False  # lost index entries are made again
+                connection.execute("PRAGMA synchronous = NORMAL")
+                catch_up(connection, len(self.migrations), most)
 
     def backup(self, target: str | os.PathLike[str]) -> None:
         """Copy the whole store to a new file, consistently, during use."""
