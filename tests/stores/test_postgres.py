@@ -60,6 +60,14 @@ def messages_of(*texts):
     return [{"role": "user", "content": text} for text in texts]
 
 
+def url_and_list(opened, url):
+    """Open a store, check that its URL has nothing of the password, and list its sessions."""
+    with opened(url, connect_timeout=2) as store:
+        assert "hun" not in store.url
+        assert "ter2" not in store.url
+        store.list()
+
+
 class TestPlaces:
     def test_a_url_and_its_parts_are_one_place(self):
         """Host, port, user, password and database can stand in the URL or beside it; beside counts more."""
@@ -89,6 +97,21 @@ class TestPlaces:
                 open_store(url)
             assert "s3" not in str(caught.value)
             assert caught.value.__suppress_context__
+
+    @pytest.mark.parametrize("mark", ["/", "@", "[", "]", "#", "?", ":", "%", "12/", "a@b/"])
+    @pytest.mark.parametrize("opened", [open_store, PostgresStore])
+    def test_a_password_that_is_not_encoded(self, mark, opened):
+        """A special character in a password reaches the server or is refused with a hint; nothing of it is printed."""
+        for form in (
+            "postgresql://me:hun{}ter2@127.0.0.1:1/x",
+            "postgresql:me:hun{}ter2@127.0.0.1:1/x",
+        ):
+            with pytest.raises((ConfigError, StoreUnreachable)) as caught:
+                url_and_list(opened, form.format(mark))
+            text = str(caught.value)
+            assert "hun" not in text
+            assert "ter2" not in text
+            assert "percent-encode" in text or "127.0.0.1:1/x" in text
 
     @pytest.mark.parametrize("name", ["", "pg_mine", "a b", 'a"b', "a;b", "x" * 64, "1a", "ä"])
     def test_what_is_no_schema_is_refused(self, name):

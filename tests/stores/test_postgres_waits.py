@@ -10,6 +10,7 @@ import pytest
 
 from omniagent_cli.errors import StoreUnreachable
 from omniagent_cli.stores import open_store
+from omniagent_cli.stores.backends.postgres.store import PostgresStore
 from tests.servers.counting_proxy import CountingProxy
 
 from .place import start
@@ -76,6 +77,41 @@ class TestSilence:
             sleep = "SELECT pg_sleep(0.5)"
             store.append("s", message("a"))
             assert store.transact(lambda tx: tx.execute(sleep).fetchone(), write=False) == (b"",)
+
+    def test_maintenance_takes_its_time(self, server, tmp_path):
+        """A purge that waits for a lock longer than both timeouts ends well: vacuum has no limit of its own."""
+        url = server.url(schema=place_schema(tmp_path))
+        with (
+            open_store(url, answer_timeout=0.1, statement_timeout=0.1) as store,
+            closing(psycopg.connect(server.url())) as other,
+        ):
+            store.append("s", message("a"))
+            other.execute(f'LOCK TABLE "{store.schema}".records IN ACCESS SHARE MODE')
+
+            def hold():
+                other.execute("SELECT pg_sleep(0.5)")
+                other.rollback()
+
+            holder = threading.Thread(target=hold)
+            holder.start()
+            assert store.delete("s", purge=True)
+            holder.join()
+
+    def test_a_migration_takes_its_time(self, server, tmp_path):
+        """A migration may take longer than both timeouts."""
+        url = server.url(schema=place_schema(tmp_path))
+
+        class Next(PostgresStore):
+            migrations = (
+                *PostgresStore.migrations,
+                lambda connection, _: connection.execute("SELECT pg_sleep(0.5)"),
+            )
+
+        with open_store(url) as store:
+            store.append("s", message("a"))
+        with Next(url, answer_timeout=0.1, statement_timeout=0.1) as store:
+            assert store.count_messages("s") == 1
+            assert store.info()["schema_version"] == len(Next.migrations)
 
     def test_ctrl_c_gets_through(self, proxy, url):
         """Ctrl-C ends the wait for a silent server."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import quote, unquote, urlencode, urlsplit
+from urllib.parse import quote, unquote, urlencode
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from omniagent_cli.errors import ConfigError
-from omniagent_cli.masking import MASK
+from omniagent_cli.masking import MASK, mask_url
 from omniagent_cli.stores.backends.postgres.connection import DEFAULT_PREPARE, Limits
 
 DEFAULT_SCHEMA = "omniagent"
@@ -94,20 +94,14 @@ def parse_address(
     Raises:
         ConfigError: the URL, one of its parameters or the name of the schema is invalid.
     """
-    bare, own = _split_parameters(url)
+    bare, own = _split_parameters(_plain_url(url))
     own |= {key: str(value) for key, value in options.items() if value is not None}
     try:
         parameters = {key: str(value) for key, value in conninfo_to_dict(bare).items()}
-    except psycopg.ProgrammingError as error:
-        raise ConfigError(
-            f"{_safe(url)} is not a PostgreSQL URL{_reason(error, url)}; write it like"
-            " postgresql://user@host:5432/database"
-        ) from None  # the driver's message may contain a part of the password
+    except psycopg.ProgrammingError:
+        raise ConfigError(f"{mask_url(url)} is not a PostgreSQL URL{_reason(bare)}") from None
     if not set(parameters.get("port", "")) <= set("0123456789,"):
-        raise ConfigError(
-            "the PostgreSQL URL has a port that is not a number; percent-encode special characters of"
-            " a password: / is %2F, @ is %40"
-        )
+        raise ConfigError(f"the port in the PostgreSQL URL is not a number{_ESCAPE}")
     given = parameters | {key: str(value) for key, value in parts.items() if value is not None}
     wanted = own.get("schema") or DEFAULT_SCHEMA
     if not _NAME.fullmatch(wanted) or wanted.lower().startswith("pg_"):
@@ -123,11 +117,27 @@ def parse_address(
     )
 
 
+_ESCAPE = "; percent-encode the password: write / as %2F, @ as %40, # as %23, ? as %3F, % as %25"
+
+
+def _plain_url(url: str) -> str:
+    """Return a URL as libpq reads it: with ``//``, and with only one "@", where the host begins.
+
+    Raises:
+        ConfigError: the password contains ``/``, so that libpq would take parts of it for host, port and database.
+    """
+    scheme, _, rest = url.partition(":")
+    rest = rest.removeprefix("//")
+    end = next((found.start() for found in re.finditer("[/?#]", rest)), len(rest))
+    user, at, hosts = rest[:end].rpartition("@")
+    if ":" in rest[:end] and "@" in rest[end:].partition("?")[0]:
+        raise ConfigError(f"the password in {mask_url(url)} contains / or #{_ESCAPE}")
+    return f"{scheme}://{user.replace('@', '%40')}{at}{hosts}{rest[end:]}"
+
+
 def _split_parameters(url: str) -> tuple[str, dict[str, str]]:
     """Return the URL without `OWN_PARAMETERS`, which libpq rejects, and their values."""
     head, _, query = url.partition("?")
-    if not head.partition(":")[2].startswith("//"):
-        head = f"{head}//"
     pairs = [pair.partition("=") for pair in query.split("&") if pair]
     own = {key: unquote(value) for key, _, value in pairs if key in OWN_PARAMETERS}
     kept = "&".join("".join(pair) for pair in pairs if pair[0] not in OWN_PARAMETERS)
@@ -173,20 +183,10 @@ def _shown(parameters: Mapping[str, str]) -> str:
     return f"postgresql://{who}{where}/{quote(database, safe='')}{query}"
 
 
-def _safe(url: str) -> str:
-    """Return the part of an invalid URL that cannot contain a secret."""
+def _reason(url: str) -> str:
+    """Return what libpq rejects in a URL; its messages quote secrets, so it reads the masked URL."""
     try:
-        host = urlsplit(url).hostname
-    except ValueError:
-        host = None
-    return f"the URL with the host {host!r}" if host else "the URL given"
-
-
-def _reason(error: psycopg.Error, url: str) -> str:
-    """Return the driver's message, unless it quotes the part before the host."""
-    text = str(error).strip()
-    user_part = url.partition("@")[0] if "@" in url else ""
-    quoted = re.findall(r'"([^"]*)"', text)
-    if any(piece and (piece in user_part or piece in unquote(user_part)) for piece in quoted):
-        return ""
-    return "" if "password" in url.partition("?")[2] else f" ({text})"
+        conninfo_to_dict(mask_url(url))
+    except psycopg.ProgrammingError as error:
+        return f" ({str(error).strip()}); write it like postgresql://user@host:5432/database"
+    return _ESCAPE
