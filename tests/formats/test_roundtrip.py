@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from conversations import RICH, exported, imported, message_record, rich_store, texts
@@ -179,6 +180,39 @@ def test_the_log_of_a_json_file_store_is_an_import(tmp_path):
         assert (report.problems, report.imported) == ([], 1)
         assert exported(other, ["chat"], "openai") == expected
         assert (other.header("chat").title, other.get_metadata("chat", "k")) == ("Greeting", 1)
+
+
+@pytest.mark.parametrize("kind", ["removed", "version 1", "merged"])
+def test_any_log_of_a_json_file_store_is_an_import(tmp_path, kind):
+    """Removed messages stay away, an older form is read, and the lines of two copies that were merged are put in order."""
+    path = tmp_path / "b" / "recipes.jsonl"
+    with open_store(f"file://{tmp_path / 'b'}", ttl=None) as store:
+        store.append("recipes", [_user("apple"), _user("pear")])
+        base = path.read_bytes()
+        store.append("recipes", _user("plum"))
+        first = path.read_bytes()[len(base) :]
+        if kind == "merged":
+            path.write_bytes(base)
+            store.append("recipes", _user("grape"))
+            path.write_bytes(path.read_bytes() + first)
+        elif kind == "removed":
+            store.truncate_from("recipes", 1)
+            store.append("recipes", _user("grape"))
+    if kind == "version 1":
+        path = Path(__file__).parents[1] / "stores/version1/plain/recipes.jsonl"
+    expected = {
+        "removed": ["apple", "grape"],
+        "version 1": ["apple", "pear", "plum", "after"],
+        "merged": ["apple", "pear", "plum", "grape"],
+    }
+    with open_store("memory:") as other:
+        report = imported(other, path.read_bytes())
+        assert (report.problems, report.imported) == ([], 1)
+        assert [message.content for message in other.messages("recipes")] == expected[kind]
+
+
+def _user(text):
+    return {"role": "user", "content": text}
 
 
 def _message(record):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
 from collections.abc import Iterable, Iterator
-from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
+from omniagent_cli.errors import CorruptSession, StoreError
 from omniagent_cli.formats.byte_source import MAX_RECORD_BYTES, ByteSource
 from omniagent_cli.formats.json_helpers import with_problems
 from omniagent_cli.formats.json_stream import BadValue, parse
@@ -19,14 +22,13 @@ from omniagent_cli.formats.types import (
     RecordEntry,
     problem,
 )
-from omniagent_cli.json_format import dump
+from omniagent_cli.json_format import dump, load
 from omniagent_cli.models import FORMAT_VERSION, SESSION_FORMAT
-from omniagent_cli.stores.backends.jsonl.facts import flatten, single_facts, unflatten
+from omniagent_cli.stores.backends.jsonl.line_reader import LineReader
+from omniagent_cli.stores.backends.jsonl.log import Log, NotALog, derive
 
-_STORE_FACTS = (
-    "next_position", "revision", "pinned", "archived", "hidden", "message_count", "preview", "modified_at", "payload",
-)  # fmt: skip
-"""Keys in the header lines of a JSON-file store that are not part of the session record."""
+_COLUMNS = ("id", "created_at", "updated_at", "modified_at", "agent_id", "model", "ttl_seconds")
+"""Columns of a header that are keys of the session record."""
 
 
 def record_object(kind: str, key: str, value: Any) -> dict[str, Any]:
@@ -58,10 +60,11 @@ class JsonLines:
                 yield problem(location, "message without a session header")
                 reader.skip_session()
             else:
-                incoming = IncomingSession(location, value, iter(()), is_native=True)
-                incoming.entries = _session_lines(reader, value.get("message_count"))
                 if "uid" in value:  # a store's own file; exports have no uid
-                    incoming.entries = _replay_log(incoming.entries, value)
+                    incoming = _read_log(reader, value, location)
+                else:
+                    incoming = IncomingSession(location, value, iter(()), is_native=True)
+                    incoming.entries = _session_lines(reader, value.get("message_count"))
                 yield from with_problems(incoming)
 
 
@@ -140,98 +143,49 @@ def _session_lines(reader: _LineReader, expected: Any) -> Iterator[Entry]:
             )
 
 
-def _replay_log(entries: Iterable[Entry], header: dict[str, Any]) -> Iterator[Entry]:
-    """Read the log of a JSON-file store, as the manual page ``file-format`` specifies it; its header is completed.
-
-    All lines are read first, because later ones remove and change messages and give the session its facts.
-    """
-    version, facts = header.pop("version", 1), _Facts(header)
-    messages: dict[Any, _LogMessage] = {}
-    gone: set[Any] = set()
-    others: list[Entry] = []
-    for entry in entries:
-        record = entry.record if isinstance(entry, MessageEntry) else None
-        if not isinstance(entry, MessageEntry) or not isinstance(record, dict):
-            others.append(entry)
-        elif "role" in record:
-            message = _LogMessage(entry.location, record, messages)
-            if version == 1:
-                message.key = record.get("position")  # two messages may have one id
-            messages[message.key] = message
-        elif "header" in record:
-            facts.apply(record)
-        for kind, change in (("removed", gone.update), ("restored", gone.difference_update)):
-            for pair in (
-                record.get(kind, ()) if isinstance(record, dict) and "role" not in record else ()
-            ):
-                change([pair[0]] if isinstance(pair, list) and pair else [])
-    header |= {**facts.header(), "version": FORMAT_VERSION}
-    kept = [message for message in messages.values() if message.record.get("id") not in gone]
-    if version > 1:
-        _arrange(kept)
-    return iter([MessageEntry(message.location, message.record) for message in kept] + others)
+def _read_log(reader: _LineReader, identity: dict[str, Any], location: str) -> IncomingSession:
+    """Read the log of a JSON-file store, whose later lines change earlier ones, by its own rules, through a temporary file."""
+    problems: list[Entry] = []
+    file = tempfile.TemporaryFile()  # noqa: SIM115  # `_log_entries` closes it
+    file.write(dump(identity) + b"\n")
+    for place, value in reader:
+        if _is_header(value) or (isinstance(value, Problem) and reader.looks_like_header(value)):
+            reader.push_back(place, value)
+            break
+        if isinstance(value, dict):
+            file.write(dump(value) + b"\n")
+        else:
+            problems.append(
+                value if isinstance(value, Problem) else problem(place, "not an object")
+            )
+    file.flush()
+    try:
+        log = Log.read(LineReader(Path(location), file), derive)
+    except (NotALog, StoreError) as error:
+        return IncomingSession(
+            location, identity, iter([problem(location, error), *problems]), is_native=True
+        )
+    header, data = log.header(), load(log.state.payload())
+    kept = {key: getattr(header, key) for key in _COLUMNS if getattr(header, key) not in ("", None)}
+    record = {"format": SESSION_FORMAT, "version": FORMAT_VERSION, "uid": log.uid, **data, **kept}
+    return IncomingSession(location, record, _log_entries(log, location, problems), is_native=True)
 
 
-class _LogMessage:
-    """A message line without what only its log needs."""
-
-    def __init__(
-        self, location: str, record: dict[str, Any], earlier: dict[Any, _LogMessage]
-    ) -> None:
-        own = {
-            key: record.pop(key, None)
-            for key in ("position", "at", "edited", "more", "bound", "preview", "replaces")
-        }
-        payload = record.get("payload")
-        if isinstance(payload, dict):
-            record |= record.pop("payload")
-        record.setdefault("id", None)
-        self.location, self.record = location, record
-        self.stamp = str(own["at"] or record.get("created_at"))
-        self.key: Any = (self.stamp, str(record["id"]))
-        known = earlier.get(self.key)
-        self.position: Any = own["position"] if known is None else known.position
-        if own["replaces"]:
-            self.key = own["position"]
-
-
-def _arrange(messages: list[_LogMessage]) -> None:
-    """Sort the messages of a log; turns of copies that were merged stay whole."""
-    if any(second.key <= first.key for first, second in pairwise(messages)):
-        messages.sort(key=lambda message: message.key)
-        turns: dict[Any, Any] = {}
-        for message in messages:
-            turns.setdefault(message.record.get("turn_id") or message.record["id"], message.key)
-        messages.sort(key=lambda m: (turns[m.record.get("turn_id") or m.record["id"]], m.key))
-        return
-    last = -1
-    for message in messages:
-        if not isinstance(message.position, int):
-            message.position = last + 1
-        last = max(last, message.position)
-    messages.sort(key=lambda message: message.position)
-
-
-class _Facts:
-    """The facts of header lines."""
-
-    def __init__(self, identity: dict[str, Any]) -> None:
-        self._facts: dict[tuple[str, ...], Any] = {}
-        self.apply({"header": identity.pop("header", {})})
-
-    def apply(self, line: dict[str, Any]) -> None:
-        """Apply a header line, of any version."""
-        if not isinstance(line["header"], dict):
-            return
-        for path in line.get("unset", ()):
-            self._facts.pop(tuple(path), None)
-        data = line.get("data")
-        if isinstance(data, dict):  # version 1: all of them
-            self._facts = {
-                path: v for path, v in self._facts.items() if path[0] in _STORE_FACTS
-            } | flatten(data)
-        self._facts |= single_facts(line["header"])
-
-    def header(self) -> dict[str, Any]:
-        """Return the facts as keys of a session record."""
-        return {k: v for k, v in unflatten(self._facts.items()).items() if k not in _STORE_FACTS}
+def _log_entries(log: Log, location: str, problems: list[Entry]) -> Iterator[Entry]:
+    with contextlib.closing(log):
+        try:
+            for row in log.rows():
+                facts = {"turn_id": row.turn_id, "status": row.status}
+                record = {
+                    "id": row.id,
+                    "role": row.role,
+                    "created_at": row.created_at,
+                    **load(row.payload),
+                }
+                record |= {key: value for key, value in facts.items() if value is not None}
+                yield MessageEntry(location, record)
+            for kind, key, payload in log.records():
+                yield RecordEntry(location, kind, key, load(payload))
+        except (CorruptSession, ValueError) as error:
+            yield problem(location, error)
+        yield from problems

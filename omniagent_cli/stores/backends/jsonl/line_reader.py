@@ -23,7 +23,7 @@ class NotAFile(Exception):
 
 def link_message(path: object) -> str:
     """Return what users read about a link in the place of a log."""
-    return f"{path} is a symbolic link, which is not followed; move its target here"
+    return f"{path} is a symbolic link, which is not followed"
 
 
 class LineReader:
@@ -42,7 +42,7 @@ class LineReader:
         if stat.S_ISLNK(mode):
             raise NotAFile(link_message(path))
         if file is None and not stat.S_ISREG(mode):
-            raise NotAFile
+            raise NotAFile(f"{path} is not a file")
         self.path = path
         self._file: Any = path.open("rb", buffering=0) if file is None else file
         status = os.fstat(self._file.fileno())

@@ -85,7 +85,7 @@ class Log:
         """
         for attempt in range(3):
             try:
-                return cls._open(path, state_of)
+                return cls.read(LineReader(path), state_of)
             except FileNotFoundError:
                 return None
             except NotAFile as error:
@@ -96,26 +96,20 @@ class Log:
         return None
 
     @classmethod
-    def _open(cls, path: Path, state_of: Callable[[LineReader], State]) -> Self:
-        tape = LineReader(path)
+    def read(cls, tape: LineReader, state_of: Callable[[LineReader], State]) -> Self:
+        """Return the log of an open file, which is closed with it; see `open`."""
         try:
-            return cls(path, tape, state_of(tape))
+            return cls(tape.path, tape, state_of(tape))
         except Rewritable:
-            stamp, identity = tape.stamp, identity_of(tape)
             with contextlib.closing(tape):
-                if identity[1] < LOG_VERSION:
-                    from omniagent_cli.stores.backends.jsonl.version1 import converted
-
-                    tape = converted(tape)
-                else:
-                    tape = arranged(tape, identity[0])
-            log = cls(path, tape, derive(tape), old=True)
-            log.stamp = stamp
+                copy = _copy_of(tape)
+            log = cls(tape.path, copy, derive(copy), old=True)
+            log.stamp = tape.stamp
             return log
         except BaseException as error:
             tape.close()
             if isinstance(error, BadLine):
-                raise NotALog from error
+                raise NotALog(f"{tape.path} is not a session log") from error
             raise
 
     def close(self) -> None:
@@ -353,6 +347,15 @@ class Log:
 
 def _position(line: Line) -> int:
     return line[0]
+
+
+def _copy_of(tape: LineReader) -> LineReader:
+    identity, version = identity_of(tape)
+    if version == LOG_VERSION:
+        return arranged(tape, identity)
+    from omniagent_cli.stores.backends.jsonl.version1 import converted
+
+    return converted(tape)
 
 
 def identity_of(tape: LineReader) -> tuple[bytes, int]:

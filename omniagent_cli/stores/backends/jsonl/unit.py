@@ -274,8 +274,9 @@ class JsonlUnit(Transaction):
         try:
             log = Log.open(path, self._index.states.of)
         except NotALog as error:
-            what = f"{path} is not a session log; it was not changed. Move it away, or run: omniagent store check"
-            raise CorruptSession(error.args[0] if error.args else what) from error
+            raise CorruptSession(
+                f"{error}; it was not changed. Move it away, or run: omniagent store check"
+            ) from error
         return None if log is None else self._keep(log)
 
     def _keep(self, log: Log) -> Log:
