@@ -23,7 +23,6 @@ from omniagent_cli.errors import CorruptSession
 from omniagent_cli.private_files import replace_file
 from omniagent_cli.stores.backend import HIDDEN, HeaderRow
 from omniagent_cli.stores.backends.jsonl.line_reader import LineReader, link_message
-from omniagent_cli.stores.backends.jsonl.lines import BadLine, MessageLine, check_uid, read_message
 from omniagent_cli.stores.backends.jsonl.log import Log, NotALog, derive, extended
 from omniagent_cli.stores.backends.jsonl.names import SUFFIX, Layout
 from omniagent_cli.stores.backends.jsonl.state import Irregular, State, from_cache, to_cache
@@ -145,22 +144,6 @@ def _is_continued(known: _Known, tape: LineReader) -> bool:
         and tape.size > known.stamp[0]
         and _tail(tape, state)[-len(known.tail) :] == known.tail
     )
-
-
-def growing_answers(layout: Layout, uid: str = "") -> dict[str, dict[int, MessageLine]]:
-    """Return the growing answers of running turns, by uid and position."""
-    found: dict[str, dict[int, MessageLine]] = {}
-    try:
-        names = os.listdir(layout.partial)  # noqa: PTH208  # called for every read; a path for each file costs more
-    except (FileNotFoundError, NotADirectoryError):
-        return found
-    for name in names:
-        owner, _, position = name.removesuffix(SUFFIX).partition(".")
-        if name.startswith(uid) and name.endswith(SUFFIX) and position.isdecimal():
-            with contextlib.suppress(FileNotFoundError, BadLine):
-                line = read_message((layout.partial / name).read_bytes())
-                found.setdefault(check_uid(owner), {})[int(position)] = line
-    return found
 
 
 class Index:

@@ -28,6 +28,7 @@ from omniagent_cli.stores.backends.jsonl.lines import (
     record_payload,
 )
 from omniagent_cli.stores.backends.jsonl.merging import arranged
+from omniagent_cli.stores.backends.jsonl.ranges import holds, spans
 from omniagent_cli.stores.backends.jsonl.state import (
     Irregular,
     Parsed,
@@ -35,9 +36,7 @@ from omniagent_cli.stores.backends.jsonl.state import (
     complete,
     expiry_of,
     extend,
-    holds,
     set_changed,
-    spans,
 )
 from omniagent_cli.stores.rows import preview_of
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from omniagent_cli.stores.backend import HIDDEN, HeaderRow, MessageRow, RowRange
 from omniagent_cli.stores.backends.jsonl.batch import Batch, changed_facts
 from omniagent_cli.stores.backends.jsonl.log import Log
-from omniagent_cli.stores.backends.jsonl.state import holds
+from omniagent_cli.stores.backends.jsonl.ranges import holds
 
 DEAD_BYTES = 1 << 18
 """Size of removed and replaced lines beyond which, if they are more than half of the log, it is rewritten."""
@@ -45,7 +45,7 @@ class Change:
             payload = self.header.payload
         self.header = replace(header, payload=payload)
 
-    def settle(self, log: Log | None, abandoned: frozenset[int], *, durable: bool) -> None:
+    def settle(self, log: Log | None, abandoned: set[int], *, durable: bool) -> None:
         """Sort out which messages grow beside the log, and which of those that do become lines of it."""
         for source, span in self.arrivals:
             self.rows += source.rows(span)

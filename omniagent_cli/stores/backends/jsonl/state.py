@@ -10,7 +10,6 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
-from itertools import groupby
 from typing import Any, NamedTuple, Self
 
 from omniagent_cli.json_format import dump, format_time, parse_time
@@ -27,6 +26,14 @@ from omniagent_cli.stores.backends.jsonl.lines import (
     read_other,
     to_base64,
 )
+from omniagent_cli.stores.backends.jsonl.ranges import (
+    Ranges,
+    count,
+    holds,
+    joined,
+    spans,
+    without,
+)
 
 STATE_VERSION = 1
 MARK_BYTES = 1 << 14
@@ -34,8 +41,6 @@ _MANY_MARKS, _OLD_MARKS, _NEW_MARKS = 160, 96, 16
 
 COLUMNS = ("id", "created_at", "agent_id", "model", "ttl_seconds", "hidden", "pinned", "archived")
 """Facts of header lines that are columns of the header."""
-
-Ranges = list[tuple[int, int]]
 
 
 class Irregular(Exception):
@@ -387,43 +392,6 @@ def extend(state: State, writes: Iterable[list[Parsed]], size: int) -> State:
         state.unended = end > size
         state.end = min(end, size)
     return state
-
-
-# Ascending ranges of positions, both ends included.
-
-
-def holds(ranges: Ranges, position: int) -> bool:
-    """Return True if a position is in one of the ranges."""
-    return any(first <= position <= last for first, last in ranges)
-
-
-def count(ranges: Ranges) -> int:
-    """Return the number of positions."""
-    return sum(last - first + 1 for first, last in ranges)
-
-
-def without(ranges: Ranges, first: int, last: int) -> Ranges:
-    """Return ranges without the positions from `first` to `last`."""
-    kept = [(a, min(b, first - 1)) for a, b in ranges] + [(max(a, last + 1), b) for a, b in ranges]
-    return sorted({(a, b) for a, b in kept if a <= b})
-
-
-def joined(ranges: Ranges) -> Ranges:
-    """Return ranges in order, adjacent ones joined."""
-    found: Ranges = []
-    for first, last in sorted(ranges):
-        if found and first == found[-1][1] + 1:
-            found[-1] = (found[-1][0], last)
-        else:
-            found.append((first, last))
-    return found
-
-
-def spans(positions: Sequence[int]) -> Ranges:
-    """Return the ranges of ascending positions."""
-    groups = groupby(enumerate(positions), key=lambda pair: pair[1] - pair[0])
-    members = ([position for _, position in group] for _, group in groups)
-    return [(group[0], group[-1]) for group in members]
 
 
 def to_cache(state: State, stamp: Sequence[int], fingerprint: str) -> bytes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -15,7 +14,6 @@ from pathlib import Path
 from omniagent_cli.durations import Clock
 from omniagent_cli.errors import CorruptSession
 from omniagent_cli.json_format import format_time
-from omniagent_cli.private_files import replace_file
 from omniagent_cli.stores.backend import (
     EVERYTHING,
     HIDDEN,
@@ -27,12 +25,18 @@ from omniagent_cli.stores.backend import (
     Transaction,
 )
 from omniagent_cli.stores.backends.jsonl.batch import Batch, new_log
-from omniagent_cli.stores.backends.jsonl.index import Index, growing_answers
+from omniagent_cli.stores.backends.jsonl.index import Index
 from omniagent_cli.stores.backends.jsonl.journal import Step, in_order, perform, uid_at
-from omniagent_cli.stores.backends.jsonl.lines import BadLine, check_uid, message_line
+from omniagent_cli.stores.backends.jsonl.lines import BadLine, check_uid
 from omniagent_cli.stores.backends.jsonl.log import Log, NotALog
 from omniagent_cli.stores.backends.jsonl.manifest import Manifest
 from omniagent_cli.stores.backends.jsonl.names import Layout
+from omniagent_cli.stores.backends.jsonl.partials import (
+    abandoned,
+    ended_answers,
+    growing_answers,
+    write_growing,
+)
 from omniagent_cli.stores.backends.jsonl.pending_changes import Change, batch_of
 from omniagent_cli.stores.backends.jsonl.rewriting import (
     LogWriter,
@@ -46,9 +50,6 @@ _OPEN_LOGS = 32
 """Maximum number of logs a reading unit keeps open; a search reads all of them."""
 _SPILL_ROWS = 2000
 """Number of messages of a new session that are collected before they are written to disk."""
-
-_ABANDONED_SECONDS = 60
-"""Age of a growing answer, which is written each second, after which the next write to its session makes it a line."""
 
 
 class JsonlUnit(Transaction):
@@ -305,8 +306,9 @@ class JsonlUnit(Transaction):
         steps: list[Step] = []
         for uid, change in self._changes.items():
             steps += self._steps(uid, change, durable=durable)
-        self._write_growing()
-        ended = self._ended()
+        for uid, change in self._changes.items():
+            write_growing(self._layout, uid, change)
+        ended = ended_answers(self._layout, self._logs, self._changes)
         self._close_logs()
         perform(self._layout, in_order(steps), durable=durable)
         for path in ended:
@@ -331,34 +333,13 @@ class JsonlUnit(Transaction):
         for uid in removed:
             self._layout.torn_path(uid).unlink(missing_ok=True)
 
-    def _write_growing(self) -> None:
-        for uid, change in self._changes.items():
-            for row in change.growing:
-                header = change.header
-                stamp = header.updated_at if header is not None else row.created_at
-                preview = header.preview if header is not None else b""
-                line = message_line(row, stamp, position=True, preview=preview)
-                replace_file(self._layout.partial_path(uid, row.position), line, durable=False)
-
-    def _ended(self) -> list[Path]:
-        """Return the files of growing answers that are lines of their logs after this."""
-        ended = []
-        for uid, change in self._changes.items():
-            log = self._logs.get(uid)
-            positions = set() if log is None else set(log.partials)
-            kept = (
-                positions if change.removed else positions & {row.position for row in change.rows}
-            )
-            ended += [self._layout.partial_path(uid, position) for position in kept]
-        return ended
-
     def _steps(self, uid: str, change: Change, *, durable: bool) -> list[Step]:
         if change.removed:
             self._log(uid)
             path = self._where(uid)
             return [Step("remove", self._layout.relative(path), uid)] if path else []
         log = self._log(uid)
-        change.settle(log, self._abandoned(log) if durable else frozenset(), durable=durable)
+        change.settle(log, abandoned(self._layout, log) if durable else set(), durable=durable)
         if log is not None:
             if change.only_grows(log):
                 return []
@@ -382,16 +363,6 @@ class JsonlUnit(Transaction):
         if log is not None and log.path != target:
             steps.append(Step("remove", relative(log.path), uid))
         return steps
-
-    def _abandoned(self, log: Log | None) -> frozenset[int]:
-        """Return the positions of growing answers whose turns ended without completing them, as after a crash."""
-        found = set[int]()
-        for position in log.partials if log is not None else ():
-            with contextlib.suppress(FileNotFoundError):
-                path = self._layout.partial_path(log.uid, position)  # type: ignore[union-attr]
-                if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
-                    found.add(position)
-        return frozenset(found)
 
     def _append(self, log: Log, change: Change) -> list[Step]:
         header = change.header or log.header()
