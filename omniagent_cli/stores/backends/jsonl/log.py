@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import heapq
 import re
+import sys
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Self
 from zlib import crc32
@@ -220,7 +222,7 @@ class Log:
             newest = moved.get(position, offset)
             if position in moved:
                 done.add(position)
-            line = self.message_at(newest) if newest != offset else self._parsed(offset, text)
+            line = self._parsed(newest, text if newest == offset else self.text_at(newest))
             yield line.row(position), line
 
     def line_of(self, position: int) -> MessageLine | None:
@@ -234,43 +236,23 @@ class Log:
         except BadLine as error:
             raise self.damaged(offset) from error
 
-    def message_at(self, offset: int) -> MessageLine:
-        """Return the message line at an offset.
-
-        Raises:
-            CorruptSession: it cannot be read.
-        """
-        return self._parsed(offset, self.text_at(offset))
-
     def text_at(self, offset: int) -> bytes:
         """Return the line at an offset."""
         return next(self.tape.forward(offset, self.state.end))[1]
 
     def _selected(self, span: RowRange, *, partials: bool = True) -> Iterator[Line]:
-        """Yield the newest lines of messages in a range."""
-        low = 0 if span.first is None else span.first
-        grown = self.partials if partials else {}
-        highest = max([self.state.top, *grown])
-        high = min(highest if span.last is None else span.last, highest)
-        found = self._in_place(low, high, newest=span.newest)
-        beside: Iterator[Line] = (
-            (position, -1, b"")
-            for position in sorted(grown, reverse=span.newest)
-            if low <= position <= high
-        )
-        yield from heapq.merge(found, beside, key=_position, reverse=span.newest)
-
-    def _in_place(self, low: int, high: int, *, newest: bool) -> Iterator[Line]:
-        moved, gone = self.state.moved, self.state.gone
-        lines = self._backward(low, high) if newest else self._forward(low, high)
-        if moved:
-            places = sorted((p for p in moved if low <= p <= high), reverse=newest)
-            later = ((position, moved[position], b"") for position in places)
-            lines = (line for line in lines if line[0] not in moved)
-            lines = heapq.merge(lines, later, key=_position, reverse=newest)
+        """Yield the newest lines of messages in a range; that of a growing answer is empty."""
+        low, high = span.first or 0, sys.maxsize if span.last is None else span.last
+        lines = self._backward(low, high) if span.newest else self._forward(low, high)
+        later = self.state.moved | dict.fromkeys(self.partials if partials else (), -1)
+        if later:
+            places = sorted((p for p in later if low <= p <= high), reverse=span.newest)
+            moved = ((place, later[place], b"") for place in places)
+            kept = (line for line in lines if line[0] not in later)
+            lines = heapq.merge(kept, moved, key=itemgetter(0), reverse=span.newest)
         for position, offset, text in lines:
-            if not gone or not holds(gone, position):
-                yield position, offset, text or self.text_at(offset)
+            if not holds(self.state.gone, position):
+                yield position, offset, text or (self.text_at(offset) if offset >= 0 else b"")
 
     def _forward(self, low: int, high: int) -> Iterator[Line]:
         """Yield the lines that are in the order of positions."""
@@ -342,10 +324,6 @@ class Log:
             return record_payload(read_other("record", self.text_at(offset)))
         except BadLine as error:
             raise self.damaged(offset) from error
-
-
-def _position(line: Line) -> int:
-    return line[0]
 
 
 def _copy_of(tape: LineReader) -> LineReader:

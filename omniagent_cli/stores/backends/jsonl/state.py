@@ -6,14 +6,13 @@ state, and appended lines only extend it. Any other log was merged or edited: `m
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
 from typing import Any, NamedTuple, Self
 
 from omniagent_cli.json_format import dump, format_time, parse_time
-from omniagent_cli.stores.backend import HEADER_COLUMNS, HeaderRow
+from omniagent_cli.stores.backend import HeaderRow
 from omniagent_cli.stores.backends.jsonl.facts import Path, single_facts, unflatten
 from omniagent_cli.stores.backends.jsonl.line_reader import LineReader
 from omniagent_cli.stores.backends.jsonl.lines import (
@@ -24,7 +23,6 @@ from omniagent_cli.stores.backends.jsonl.lines import (
     kind_of,
     read_message,
     read_other,
-    to_base64,
 )
 from omniagent_cli.stores.backends.jsonl.ranges import (
     Ranges,
@@ -35,7 +33,6 @@ from omniagent_cli.stores.backends.jsonl.ranges import (
     without,
 )
 
-STATE_VERSION = 1
 MARK_BYTES = 1 << 14
 _MANY_MARKS, _OLD_MARKS, _NEW_MARKS = 160, 96, 16
 
@@ -305,29 +302,6 @@ class State:
                     self.facts = {p: f for p, f in self.facts.items() if p[0] in COLUMNS}
             self.facts[path] = (stamp, value)
 
-    # The cache.
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the state as JSON, with dictionaries as lists of pairs."""
-        record = {each.name: getattr(self, each.name) for each in fields(self)}
-        for name, value in record.items():
-            if isinstance(value, dict):
-                record[name] = [*value.items()]
-        record["header"] = [getattr(self.header, name) for name in HEADER_COLUMNS[:-2]]
-        return record | {"preview": None if self.preview is None else to_base64(self.preview)}
-
-    @classmethod
-    def from_json(cls, record: dict[str, Any]) -> Self:
-        """Return the state of `to_json`."""
-        for name in ("free", "gone", "marks"):
-            record[name] = [tuple(pair) for pair in record[name]]
-        for name in ("facts", "records"):
-            record[name] = {tuple(key): value for key, value in record[name]}
-        own = {"header": HeaderRow(*record["header"]), "newest": tuple(record["newest"])}
-        if record["preview"] is not None:
-            own["preview"] = from_base64(record["preview"])
-        return cls(**record | own | {"moved": dict(record["moved"])})
-
 
 def expiry_of(moment: str, ttl_seconds: float | None) -> str | None:
     """Return when a session expires that was last changed at a moment; None: never."""
@@ -392,26 +366,3 @@ def extend(state: State, writes: Iterable[list[Parsed]], size: int) -> State:
         state.unended = end > size
         state.end = min(end, size)
     return state
-
-
-def to_cache(state: State, stamp: Sequence[int], fingerprint: str) -> bytes:
-    """Return the cache of a state, which is valid for a file with this stamp."""
-    record = {
-        "version": STATE_VERSION,
-        "stamp": stamp,
-        "tail": fingerprint,
-        "state": state.to_json(),
-    }
-    return json.dumps(record, separators=(",", ":")).encode("ascii")
-
-
-def from_cache(data: bytes) -> tuple[State, tuple[int, ...], str]:
-    """Return the state, stamp and fingerprint of a cache.
-
-    Raises:
-        ValueError, KeyError, TypeError: it is not one.
-    """
-    record = json.loads(data)
-    if record["version"] != STATE_VERSION:
-        raise ValueError(record["version"])
-    return State.from_json(record["state"]), tuple(record["stamp"]), record["tail"]

@@ -92,7 +92,7 @@ class JsonlUnit(Transaction):
         log = self._open(path)
         if log is not None and log.name != session_id and self._settle is not None:
             # A rename may be in progress: look again when it is complete.
-            self._forget(log.uid)
+            self._logs.pop(log.uid).close()
             self._settle()
             log = self._open(path)
         if log is None:
@@ -113,15 +113,9 @@ class JsonlUnit(Transaction):
         page = [replace(header) for header in self._page(query)]
         for header in page:
             if header.payload is None:
-                header.payload = self._stored_data(header)
+                log = self._log(header.uid)
+                header.payload = None if log is None else log.state.payload()
         return page
-
-    def _stored_data(self, header: HeaderRow) -> bytes | None:
-        log = Log.open(self._layout.path_of(header), self._index.states.of)
-        if log is None:
-            return None  # removed by another program
-        with contextlib.closing(log):
-            return log.state.payload()
 
     def _page(self, query: ListQuery) -> list[HeaderRow]:
         """Sort the headers once for all pages of a unit of work."""
@@ -291,11 +285,6 @@ class JsonlUnit(Transaction):
         if self._settle is not None and len(self._logs) > _OPEN_LOGS:
             self._logs.popitem(last=False)[1].close()
         return log
-
-    def _forget(self, uid: str) -> None:
-        log = self._logs.pop(uid, None)
-        if log is not None:
-            log.close()
 
     # Applying
 
