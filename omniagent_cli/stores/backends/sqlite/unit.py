@@ -264,11 +264,9 @@ class SqliteUnit(Transaction):
         self._connection.execute(
             f"UPDATE messages SET session = ? WHERE {where}", (target, *values)
         )
-        self._connection.execute(
-            "UPDATE sessions SET unindexed = 0 WHERE key = ?"
-            " AND (SELECT unindexed FROM sessions WHERE key = ?) IS NOT NULL",
-            (target, source),
-        )
+        query = "SELECT unindexed FROM sessions WHERE key = ? AND unindexed IS NOT NULL"
+        for (position,) in self._connection.execute(query, (source,)).fetchall():
+            self._mark_unindexed(target, position)
 
     def candidates(self, query: IndexQuery) -> Iterator[tuple[HeaderRow, MessageRow]] | None:
         if query.uid is not None:
