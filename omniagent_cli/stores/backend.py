@@ -101,8 +101,8 @@ class HeaderRow:
         """
         self.revision += 1
         latest = max(moment, self.changed_at)
-        if activity:
-            self.updated_at = max(moment, self.updated_at)
+        if activity and moment > self.updated_at:
+            self.updated_at = moment
         self.modified_at = latest if latest > self.updated_at else None
 
     def is_expired(self, now: datetime) -> bool:

@@ -93,10 +93,8 @@ def cut(text: str, length: int) -> str:
 
 def first_line(text: str, length: int) -> str:
     """Return the first non-blank line, white space collapsed, shortened to `length` characters."""
-    for line in text[: length * 20].splitlines():
-        if folded := " ".join(line[: length * 2].split()):
-            return cut(folded, length)
-    return ""
+    lines = text[: length * 20].lstrip()[: length * 2].splitlines()
+    return cut(" ".join(lines[0].split()), length) if lines else ""
 
 
 @lru_cache(maxsize=4096)
