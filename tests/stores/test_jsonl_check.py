@@ -140,7 +140,7 @@ def test_a_hidden_log_that_lost_its_first_line_is_told(place):
 
 
 def test_a_damaged_message_with_keys_of_ours_breaks_nothing(place):
-    """A line that looks like a message and is no JSON is told by what reads it, and mended, without a bug of ours."""
+    """A message line that is not JSON is reported by the operation that reads it, and repaired on request."""
     with JsonlFilesStore(place) as store:
         for _ in range(2):
             store.append("a", {"role": "user", "content": "x", "extra": {"status": "?"}})

@@ -424,7 +424,7 @@ def test_compact_keeps_everything_but_what_was_replaced(store, place):
 
 
 def test_replaced_messages_do_not_pile_up(store, place):
-    """A log whose replaced messages outweigh it is written anew by itself."""
+    """A log of which more than half are replaced messages is rewritten automatically."""
     store.append("a", [user("question"), user("x" * 50_000)])
     for number in range(20):
         store.set_message_status("a", 1, "failed", {"n": number})
@@ -467,7 +467,7 @@ def test_a_directory_that_was_removed_meanwhile(store, place):
 
 
 def test_a_damaged_session_is_still_listed(place):
-    """A log whose last fact was damaged is listed with what is known, told when opened, and never taken for expired."""
+    """A log whose last header line is damaged is listed, reported as damaged when opened, and does not expire."""
     clock = FakeClock()
     with JsonlFilesStore(place, clock=clock) as store:
         store.append("a", user("one"))

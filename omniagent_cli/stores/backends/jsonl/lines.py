@@ -137,8 +137,8 @@ def message_line(
     return dump(own)[:-1] + (b"}\n" if payload == b"{}" else b"," + payload[1:] + b"\n")
 
 
-def read_message(line: bytes) -> MessageLine:
-    """Parse a message line; in canonical form, only the columns are parsed.
+def read_message(line: bytes, *, payload: bool = True) -> MessageLine:
+    """Parse a message line; in canonical form, only the columns are parsed, and the payload is copied on request.
 
     Raises:
         BadLine: it is not a message.
@@ -166,7 +166,7 @@ def read_message(line: bytes) -> MessageLine:
             None if edited is None else _time(edited.decode()),
             None if status is None else status.decode(),
             more is not None,
-            b"{}" if last == b"}" else b"{" + line[end:],
+            b"{}" if last == b"}" or not payload else b"{" + line[end:],
         )
     except UnicodeDecodeError as error:
         raise BadLine from error

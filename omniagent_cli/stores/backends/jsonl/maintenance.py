@@ -107,8 +107,9 @@ def rewrite(layout: Layout, log: Log, now: str, target: Path | None = None) -> N
     draft = LogWriter(layout, log.uid)
     header, change = log.header(), Change()
     try:
-        write_compacted(draft, log, change, header, now)
-        finish_draft(draft, change, header, durable=True, revision=log.state.header.revision)
+        state = write_compacted(draft, log, change, header, now)
+        revision = log.state.header.revision
+        finish_draft(draft, change, header, state, durable=True, revision=revision)
         relative = layout.relative
         step = Step("move", relative(draft.path), log.uid, to=relative(target or log.path))
         perform(layout, [step], durable=True)

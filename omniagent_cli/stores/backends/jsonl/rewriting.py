@@ -7,6 +7,7 @@ import logging
 import os
 import secrets
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from omniagent_cli.json_format import dump
@@ -16,8 +17,10 @@ from omniagent_cli.stores.backends.jsonl.disk import open_private, write_all
 from omniagent_cli.stores.backends.jsonl.facts import Path, nest
 from omniagent_cli.stores.backends.jsonl.lines import (
     MessageLine,
+    kind_of,
     later,
     message_line,
+    read_message,
     read_other,
     record_line,
     record_payload,
@@ -25,6 +28,7 @@ from omniagent_cli.stores.backends.jsonl.lines import (
 from omniagent_cli.stores.backends.jsonl.log import Log, derive
 from omniagent_cli.stores.backends.jsonl.names import SUFFIX, Layout
 from omniagent_cli.stores.backends.jsonl.pending_changes import Change, batch_of
+from omniagent_cli.stores.backends.jsonl.state import State
 
 logger = logging.getLogger("omniagent.stores")
 
@@ -67,8 +71,12 @@ class LogWriter:
 
 def write_compacted(
     draft: LogWriter, log: Log, change: Change, header: HeaderRow, now: str
-) -> None:
-    """Write what still counts of a log, and nothing that a change removes or replaces, to a new file."""
+) -> State | None:
+    """Write what still counts of a log, and nothing that a change removes or replaces, to a new file.
+
+    Returns:
+        The state of the new file without the places of its messages; None if these are needed for the change.
+    """
     state = log.state.copy()
     facts, unset = changed_facts(state, header)
     stamp = later(now, state.newest[2])
@@ -90,23 +98,50 @@ def write_compacted(
                 (record["at"], record_line(kind, key, record_payload(record), record["at"]))
             )
     count = sum(1 for _ in _kept(log, change)) if change.cuts else state.header.message_count
-    draft.put(identity_line(header, first, state.header.revision - len(others) - count))
+    identity = identity_line(header, first, state.header.revision - len(others) - count)
+    draft.put(identity)
     draft.put(b"".join(line for _, line in sorted(others)))
-    top = -1
-    for row, line in _kept(log, change):
-        explicit = row.position != top + 1
-        draft.put(
-            message_line(
-                row, line.stamp, position=explicit, edited=line.edited, preview=line.preview
-            )
-        )
-        top = max(top, row.position)
+    if change.cuts or change.recode or log.state.moved or log.state.gone:
+        top = -1
+        for row, line in _kept(log, change):
+            draft.put(_rewritten(row, line, explicit=row.position != top + 1))
+            top = max(top, row.position)
+        return None
+    _copy_messages(draft, log)
+    if change.replaced:
+        return None
+    stamp, name, _ = state.newest
+    copied = State.begin(identity)
+    copied.facts, copied.top = state.facts, state.top
+    copied.newest = (stamp, name, max([when for when, _ in others], default=""))
+    copied.header = replace(state.header, updated_at=max(copied.header.created_at, stamp[:27]))
+    copied.changed_at = max(copied.header.updated_at, copied.newest[2][:27])
+    copied.preview = None
+    return copied
+
+
+def _rewritten(row: MessageRow, line: MessageLine, *, explicit: bool) -> bytes:
+    return message_line(
+        row, line.stamp, position=explicit, edited=line.edited, preview=line.preview
+    )
+
+
+def _copy_messages(draft: LogWriter, log: Log) -> None:
+    """Copy the messages of a log of which none was removed or changed."""
+    for _, text in log.tape.forward(log.state.first, log.state.end):
+        if text[:6] == b'{"id":' and b'"more":true' not in text[:600]:
+            draft.put(text + b"\n")
+        elif kind_of(text) == "message":
+            line = read_message(text)
+            explicit = line.position is not None
+            draft.put(_rewritten(line.row(line.position or 0), line, explicit=explicit))
 
 
 def finish_draft(
     draft: LogWriter,
     change: Change,
     header: HeaderRow,
+    state: State | None = None,
     *,
     durable: bool,
     revision: int | None = None,
@@ -117,11 +152,12 @@ def finish_draft(
         draft: the new file, which has line 1 at least.
         change: the change.
         header: the header after it.
+        state: the state of the new file, if it is known.
         durable: sync it.
         revision: the revision of the log it replaces.
     """
     draft.flush()
-    log = Log.open(draft.path, derive)
+    log = Log.open(draft.path, derive if state is None else lambda _: state)
     assert log is not None  # noqa: S101  # it was just written
     with contextlib.closing(log):
         batch = batch_of(log, change, header)

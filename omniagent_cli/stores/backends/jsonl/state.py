@@ -326,7 +326,7 @@ def parsed(offset: int, line: bytes) -> Parsed:
     try:
         kind = kind_of(line)
         if kind == "message":
-            return Parsed(offset, size, kind, read_message(line)._replace(payload=b""))
+            return Parsed(offset, size, kind, read_message(line, payload=False))
         return Parsed(offset, size, kind, None, read_other(kind, line) if kind else {})
     except BadLine:
         known = kind_at_start(line)

@@ -340,12 +340,13 @@ class JsonlUnit(Transaction):
             return []
         draft, _ = self._spilled.get(uid) or (self._draft(uid), None)
         now = format_time(self._clock())
+        state = None
         if log is not None:
-            write_compacted(draft, log, change, header, now)
+            state = write_compacted(draft, log, change, header, now)
         elif uid not in self._spilled:
             draft.put(new_log(header, empty=not (change.rows or change.records)))
         revision = None if log is None else log.state.header.revision
-        finish_draft(draft, change, header, durable=durable, revision=revision)
+        finish_draft(draft, change, header, state, durable=durable, revision=revision)
         target = self._layout.path_of(header)
         relative = self._layout.relative
         steps = [Step("move", relative(draft.path), uid, to=relative(target))]
@@ -358,7 +359,9 @@ class JsonlUnit(Transaction):
         base = log.state.header.revision
         touched = change.header is not None and header.revision > base
         revision = None if log.partials else base + touched
-        data = batch_of(log, change, header).render(revision=revision)
+        batch = batch_of(log, change, header)
+        data = batch.drain() if header.hidden else b""  # what is staged is never read half
+        data += batch.render(revision=revision)
         if log.state.unended:
             data = b"\n" + data
         state = log.state.copy()
