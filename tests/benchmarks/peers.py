@@ -26,6 +26,9 @@ from omniagent_cli import open_store
 
 QUESTION = "the quick brown fox jumps over a lazy dog " * 4
 ANSWER = "seven wizards boil jade kettles in the dark " * 26
+BLOCKS = 10
+"""Number of turns that each subject has."""
+
 TURN = [{"role": "user", "content": QUESTION}, {"role": "assistant", "content": ANSWER}]
 
 
@@ -159,12 +162,21 @@ def median_of(call: Callable[[], Any], rounds: int) -> float:
     return statistics.median(times) * 1e6
 
 
+def medians(subjects: list[Subject], number: int, rounds: int) -> list[float]:
+    """Return the median time of one kind of work by subject, which take turns, so that a busy moment meets all."""
+    times: list[list[float]] = [[] for _ in subjects]
+    for _ in range(BLOCKS):
+        for subject, own in zip(subjects, times, strict=True):
+            own.append(median_of(subject.work[number], rounds // BLOCKS if number < 2 else 3))
+    return [statistics.median(own) for own in times]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--messages", type=int, default=4000)
-    parser.add_argument("--rounds", type=int, default=150)
+    parser.add_argument("--rounds", type=int, default=500)
     arguments = parser.parse_args()
     loop = asyncio.new_event_loop()
     with tempfile.TemporaryDirectory() as name, redis_server(Path(name)) as redis_url:
@@ -175,16 +187,12 @@ def main() -> None:
         print(
             f"{'with ' + str(arguments.messages) + ' messages':<36}{'append a turn':>20}{'newest 50':>20}{'all':>22}"
         )
-        base: list[float] = []
-        for subject in found:
-            spent = [
-                median_of(call, arguments.rounds if number < 2 else 10)
-                for number, call in enumerate(subject.work)
-            ]
-            base = base or spent
+        spent = [medians(found, number, arguments.rounds) for number in range(3)]
+        for subject, *times in zip(found, *spent, strict=True):
+            ratios = [time / own[0] for time, own in zip(times, spent, strict=True)]
             print(
                 f"{subject.name:<36}"
-                + "".join(f"{t:11.0f} µs {t / b:5.1f} x" for t, b in zip(spent, base, strict=True))
+                + "".join(f"{t:11.0f} µs {r:5.1f} x" for t, r in zip(times, ratios, strict=True))
             )
     loop.close()
 
