@@ -1,12 +1,18 @@
 """Copies of a file store that both grew, merged by lines: by git, from conflict copies, and with encryption."""
 
+import contextlib
 import itertools
 import json
 import shutil
 import subprocess
+import tempfile
+from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from omniagent_cli.errors import NothingToRestore
 from omniagent_cli.models import Message
 from omniagent_cli.stores import with_encryption
 from omniagent_cli.stores.backends.jsonl.store import JsonlFilesStore
@@ -139,6 +145,100 @@ def test_removals_and_facts_merge(copies):
     assert texts(first) == [*found, "later?", "later."]
     assert first.get("a").metadata == session.metadata
     assert first.check() == []
+
+
+OPERATIONS = st.lists(
+    st.tuples(
+        st.sampled_from(
+            ["turn", "append", "undo", "trim", "restore", "title", "tag", "status", "wait"]
+        ),
+        st.integers(0, 3),
+    ),
+    max_size=8,
+)
+
+
+def operate(store, clock, name, operation, number):
+    """Run one operation of a generated test; what is impossible changes nothing."""
+    if operation == "turn":
+        turn(store, clock, f"{name}{number}")
+    elif operation == "append":
+        store.append("a", Message("user", f"{name} {number}"))
+    elif operation == "undo":
+        store.truncate_from("a", 2 + number)
+    elif operation == "trim":
+        store.trim("a", 2 + number)
+    elif operation == "restore":
+        with contextlib.suppress(NothingToRestore):
+            store.restore("a")
+    elif operation == "title":
+        store.set_title("a", f"{name} {number}")
+    elif operation == "tag":
+        store.tag("a", [f"t{number}"], [f"t{(number + 1) % 4}"])
+    elif operation == "status":
+        messages = store.messages("a")
+        if number < len(messages):
+            store.set_message_status("a", messages[number].position, "failed", {"by": name})
+    clock.advance(f"{number + 1}s")
+
+
+def seen(store):
+    session = store.get("a")
+    records = [message.record for message in session.messages]
+    return records, session.title, session.metadata, session.updated_at
+
+
+@settings(
+    max_examples=min(30, settings().max_examples),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.differing_executors],
+)
+@given(before=OPERATIONS, one=OPERATIONS, two=OPERATIONS, cut=st.integers(0, 10))
+def test_copies_that_grew_at_random_merge(before, one, two, cut):
+    """The union of two copies is one session: the same in any order of the added lines, with every message that nobody removed."""
+    with tempfile.TemporaryDirectory() as folder:
+        place, clock = Path(folder) / "s", FakeClock()
+        path, hidden = place / "a.jsonl", place / ".omniagent/hidden"
+        with JsonlFilesStore(place, clock=clock, ttl=None) as store:
+            store.append("a", [Message("user", "start"), Message("assistant", "go")])
+            for operation, number in before:
+                operate(store, clock, "x", operation, number)
+            base, trash = path.read_bytes(), {p: p.read_bytes() for p in hidden.iterdir()}
+            start = {json.loads(line).get("id") for line in base.splitlines()}
+            added, ids = [], []
+            for name, operations in (("y", one), ("z", two)):
+                path.write_bytes(base)
+                for leftover in hidden.iterdir():
+                    leftover.unlink()
+                for file, data in trash.items():
+                    file.write_bytes(data)
+                own = FakeClock()
+                own.advance("1h")
+                for operation, number in operations:
+                    operate(store, own_clock(store, own), name, operation, number)
+                added.append(path.read_bytes()[len(base) :].splitlines(keepends=True))
+                ids.append({m.id for m in store.messages("a")})
+            first, second = added
+            results = []
+            mixed = first[:cut] + second + first[cut:]
+            for lines in (first + second, second + first, mixed, first + second + first):
+                path.write_bytes(base + b"".join(lines))
+                results.append(seen(store))
+            assert results[1:] == results[:-1]
+            found = {record["id"] for record in results[0][0]}
+            assert found >= (ids[0] - start) | (ids[1] - start)
+            assert found >= ids[0] & ids[1]
+            store.append("a", Message("user", "on"))
+            assert seen(store)[0][:-1] == results[0][0]
+            assert store.check() == []
+            store.compact()
+            assert seen(store)[0][:-1] == results[0][0]
+
+
+def own_clock(store, clock):
+    """Let a store use another clock."""
+    store._clock = clock
+    return clock
 
 
 def test_any_order_of_lines_gives_the_same_session(tmp_path):

@@ -26,9 +26,9 @@ def arranged(tape: LineReader, identity: bytes) -> LineReader:
     messages: dict[_Key, tuple[MessageLine, int]] = {}
     for line in lines:
         if line.message is not None:
-            key, version = (line.stamp, line.message.id), (line.message, line.offset)
-            if key not in messages or _rank(version[0]) > _rank(messages[key][0]):
-                messages[key] = version
+            key, known = (line.stamp, line.message.id), messages.get((line.stamp, line.message.id))
+            if known is None or _rank(tape, line.message, line.offset) > _rank(tape, *known):
+                messages[key] = (line.message, line.offset)
     positions = _positions({key: message for key, (message, _) in messages.items()})
     file = tempfile.TemporaryFile()  # noqa: SIM115  # the reader closes it
     file.write(identity if identity[-1:] == b"\n" else identity + b"\n")
@@ -52,8 +52,10 @@ def arranged(tape: LineReader, identity: bytes) -> LineReader:
     return LineReader(tape.path, file)
 
 
-def _rank(message: MessageLine) -> tuple[str, bool]:
-    return message.edited or "", message.status != "interrupted"
+def _rank(tape: LineReader, message: MessageLine, offset: int) -> tuple[str, bool, bytes]:
+    """Return what decides between two versions of a message: the last one, a complete one, any the same everywhere."""
+    text = next(tape.forward(offset, tape.size))[1]
+    return message.edited or "", message.status != "interrupted", text
 
 
 def _positions(messages: dict[_Key, MessageLine]) -> dict[_Key, int]:

@@ -107,8 +107,7 @@ def write_compacted(
             draft.put(_rewritten(row, line, explicit=row.position != top + 1))
             top = max(top, row.position)
         return None
-    _copy_messages(draft, log)
-    if change.replaced:
+    if _copy_messages(draft, log) or change.replaced:
         return None
     stamp, name, _ = state.newest
     copied = State.begin(identity)
@@ -126,15 +125,18 @@ def _rewritten(row: MessageRow, line: MessageLine, *, explicit: bool) -> bytes:
     )
 
 
-def _copy_messages(draft: LogWriter, log: Log) -> None:
-    """Copy the messages of a log of which none was removed or changed."""
+def _copy_messages(draft: LogWriter, log: Log) -> bool:
+    """Copy the messages of a log that has one line for each, and return True if one was changed earlier."""
+    edited = False
     for _, text in log.tape.forward(log.state.first, log.state.end):
+        edited = edited or b'"edited":' in text[:600]
         if text[:6] == b'{"id":' and b'"more":true' not in text[:600]:
             draft.put(text + b"\n")
         elif kind_of(text) == "message":
             line = read_message(text)
             explicit = line.position is not None
             draft.put(_rewritten(line.row(line.position or 0), line, explicit=explicit))
+    return edited
 
 
 def finish_draft(

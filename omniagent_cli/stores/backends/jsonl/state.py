@@ -195,7 +195,7 @@ class State:
         if key <= self.newest[:2]:
             raise Irregular
         self.newest = (*key, self.newest[2])
-        self.active(stamp)
+        self.active(max(stamp, message.edited or ""))
         if position is None or position > top:
             self.top = top + 1 if position is None else position
             if self.top > top + 1:
