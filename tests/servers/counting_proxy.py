@@ -97,7 +97,7 @@ class _Client:
         self._proxy = proxy
         self._reader, self._writer = client
         self._from_server, self._to_server = server
-        self._asked = False
+        self._requested = False
         self._trapped = None
 
     async def send(self):
@@ -110,7 +110,7 @@ class _Client:
             if self._trapped == "drop":
                 self._writer.close()
                 break
-            self._asked = True
+            self._requested = True
             self._proxy.note(self, waiting=True)
             self._to_server.write(data)
             await self._to_server.drain()
@@ -135,7 +135,7 @@ class _Client:
             if self._trapped == "cut":
                 self._proxy.on_cut()
                 break
-            counts, self._asked = self._asked, False
+            counts, self._requested = self._requested, False
             if self._proxy._delay:
                 loop.call_later(self._proxy._delay, self._deliver, data, counts)
             else:
@@ -148,4 +148,4 @@ class _Client:
         if not self._writer.is_closing():
             self._proxy.round_trips += counts
             self._writer.write(data)
-        self._proxy.note(self, waiting=self._asked)
+        self._proxy.note(self, waiting=self._requested)

@@ -159,7 +159,7 @@ class TestPreparedStatements:
                 assert prepared(store) == 0
 
     def test_a_pooler_that_hides_itself(self, server, tmp_path):
-        """A statement that the session does not have makes the store go on without prepared ones, and store once."""
+        """A statement that the session does not have makes the store continue without prepared ones, and store once."""
         with open_store(server.url(schema=place_schema(tmp_path)), pool_size=1) as store:
             assert prepared(store)
             store.transact(

@@ -137,7 +137,7 @@ class TestRights:
             store.append("s", message("a"))
 
     def test_a_schema_that_cannot_be_made(self, server, schema, doctor):
-        """Who may not create the schema is told how to get it, and doctor knows before the first message."""
+        """The error for a missing right to create the schema names the grant, and doctor reports it before the first message."""
         app = server.url("app", schema=f"{schema}_new")
         grant = 'GRANT CREATE ON DATABASE "postgres" TO "app"'
         with open_store(app) as store:

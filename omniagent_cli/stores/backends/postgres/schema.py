@@ -120,13 +120,13 @@ def find_version(connection: psycopg.Connection, schema: str, place: str) -> int
     Raises:
         NotOurStore: the schema contains other tables.
     """
-    ours, taken = _one(
+    is_store, taken = _one(
         connection,
         "SELECT coalesce(bool_or(c.relname = 'omniagent_store'), false), count(*) > 0 FROM pg_class c"
         " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s",
         schema,
     )
-    if ours:
+    if is_store:
         (version,) = connection.execute(
             qualified("SELECT max(version) FROM $omniagent_store", schema)
         ).fetchone() or (0,)
