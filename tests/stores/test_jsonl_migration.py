@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from omniagent_cli.errors import EncryptedStore, NewerVersion
+from omniagent_cli.errors import CorruptSession, EncryptedStore, NewerVersion
 from omniagent_cli.models import Message
 from omniagent_cli.stores import with_encryption
 from omniagent_cli.stores.backends.jsonl.store import JsonlFilesStore
@@ -153,6 +153,29 @@ def test_killed_at_every_step(place, tmp_path):
         if done:
             break
     assert number > 20
+
+
+def test_a_damaged_old_session_blocks_no_other(tmp_path):
+    """A damaged log of version 1 is left for the repair, and all others are rewritten; noted backups stay noted."""
+    place = tmp_path / "s"
+    shutil.copytree(OLD / "plain", place)
+    path, manifest = place / "recipes.jsonl", place / ".omniagent/store.json"
+    path.write_bytes(path.read_bytes().replace(b'"apple"', b'"app\x00e"'))
+    manifest.write_text(
+        manifest.read_text().replace('"meta":{}', f'"meta":{{"backups":"{tmp_path}\\n"}}')
+    )
+    with JsonlFilesStore(place, clock=FakeClock()) as store:
+        store.append("User/1", Message("user", "on"))
+        assert store.messages("User/1", last=1)[0].content == "on"
+        assert store.known_backups()[0] == str(tmp_path)
+        assert len(store.known_backups()) == 2
+        with pytest.raises(CorruptSession, match="recipes"):
+            store.append("recipes", Message("user", "on"))
+        assert any(problem.session_id == "recipes" for problem in store.check())
+        store.check(repair=True)
+        store.append("recipes", Message("user", "on"))
+        assert [m.content for m in store.messages("recipes")][1:] == ["pear", "plum", "after", "on"]
+        assert store.check() == []
 
 
 def test_an_old_log_in_a_new_store(tmp_path):

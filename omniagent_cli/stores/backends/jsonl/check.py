@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from omniagent_cli.json_format import dump
-from omniagent_cli.models import new_uid
 from omniagent_cli.stores.backend import HIDDEN, MessageRow, Problem
 from omniagent_cli.stores.backends.jsonl.disk import open_private
 from omniagent_cli.stores.backends.jsonl.index import is_lost
@@ -167,8 +166,9 @@ def _salvaged(log: Log) -> Iterator[tuple[bytes, bytes]]:
         elif not line.record["message"]:
             yield b"", text + b"\n"
         else:
-            stamp = later("", key[0] or log.state.header.created_at)
-            key = (stamp, new_uid())
+            # Between the lines before and after it, whatever the time of those is.
+            key = (key[0] or log.state.header.created_at, f"{key[1] or 0}+")
+            stamp = key[0]
             content = text.replace(b"\0", b"").decode("utf-8", "replace")
             payload = dump(
                 {"content": content, "extra": {"damaged": b64encode(text).decode("ascii")}}

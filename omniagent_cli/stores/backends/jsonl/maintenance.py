@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from omniagent_cli.errors import StoreUnreachable
+from omniagent_cli.errors import CorruptSession, StoreUnreachable
 from omniagent_cli.private_files import make_private_directory, sync_directory
 from omniagent_cli.stores.backends.jsonl.disk import open_private
 from omniagent_cli.stores.backends.jsonl.journal import Step, perform, uid_at
@@ -194,9 +194,9 @@ def sizes(layout: Layout) -> dict[str, int]:
 
 
 def rewrite_old_logs(layout: Layout) -> None:
-    """Rewrite every log of version 1, one at a time; an interrupted run is repeated."""
+    """Rewrite every log of version 1, one at a time; an interrupted run is repeated, and a damaged log left for a repair."""
     for path in logs(layout):
-        with contextlib.suppress(NotALog):
+        with contextlib.suppress(NotALog, CorruptSession):
             log = Log.open(path, derive)
             if log is not None:
                 with contextlib.closing(log):

@@ -57,7 +57,7 @@ class Manifest:
     def meta(self) -> dict[str, bytes]:
         """Return the values of the store as a whole."""
         self.check()
-        texts = {**self._local(), **self._record.get("meta", {})}
+        texts = {**self._record.get("meta", {}), **self._local()}
         return {key: text.encode("utf-8", "surrogateescape") for key, text in texts.items()}
 
     def put(self, facts: dict[str, bytes]) -> None:

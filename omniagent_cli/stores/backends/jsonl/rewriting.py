@@ -128,6 +128,8 @@ def _rewritten(row: MessageRow, line: MessageLine, *, explicit: bool) -> bytes:
 def _copy_messages(draft: LogWriter, log: Log) -> bool:
     """Copy the messages of a log that has one line for each, and return True if one was changed earlier."""
     edited = False
+    if log.state.bad:
+        raise log.damaged(log.state.bad[0])
     for _, text in log.tape.forward(log.state.first, log.state.end):
         edited = edited or b'"edited":' in text[:600]
         if text[:6] == b'{"id":' and b'"more":true' not in text[:600]:
