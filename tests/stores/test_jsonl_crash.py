@@ -97,6 +97,31 @@ def test_renaming_while_others_list_and_read(tmp_path):
         assert process.returncode == 0
 
 
+def test_a_reader_never_misses_an_answer_that_ends(tmp_path):
+    """While answers grow and end in another process, a reader sees each of them from its first checkpoint on."""
+    place = tmp_path / "s"
+    script = (
+        "import sys\nfrom omniagent_cli.models import Message\n"
+        "from omniagent_cli.stores.backends.jsonl.store import JsonlFilesStore\n"
+        "store = JsonlFilesStore(sys.argv[1])\nuid = store.header('a').uid\n"
+        "for number in range(80):\n"
+        "    answer = store.checkpoint('a', Message('assistant', 'x'), uid=uid).messages[0]\n"
+        "    answer.status = 'complete'\n"
+        "    store.checkpoint('a', answer, uid=uid, final=True)\n"
+    )
+    with JsonlFilesStore(place) as store:
+        store.append("a", user("one"))
+        seen = 1
+        with start(script, place) as process:
+            while process.poll() is None:
+                count = len(store.messages("a"))
+                assert count >= seen
+                assert store.count_messages("a") >= count
+                seen = count
+        assert process.returncode == 0
+        assert store.count_messages("a") == len(store.messages("a")) == 81
+
+
 def test_a_journal_cannot_reach_out_of_the_store(tmp_path):
     """A journal that was tampered with is refused, and nothing it names is touched."""
     place = tmp_path / "s"

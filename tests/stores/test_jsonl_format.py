@@ -177,6 +177,24 @@ def test_an_abandoned_answer_becomes_a_line(tmp_path, monkeypatch):
         assert store.messages("a")[1].status == "interrupted"
 
 
+def test_an_outdated_partial_file_never_comes_back(tmp_path):
+    """What a process that was killed after completing an answer left beside the log is ignored, and removed in time."""
+    place = tmp_path / "s"
+    with JsonlFilesStore(place, trash_ttl=None) as store:
+        uid = store.write("a", Message("user", "question")).uid
+        answer = store.checkpoint("a", Message("assistant", "so far"), uid=uid).messages[0]
+        (partial,) = (place / ".omniagent/partial").iterdir()
+        data = partial.read_bytes()
+        store.checkpoint("a", answer, uid=uid, final=True)
+        for removal in (lambda: store.truncate_from("a", 1), store.compact):
+            partial.write_bytes(data)
+            assert store.count_messages("a") == len(store.messages("a"))
+            removal()
+            assert [m.content for m in store.messages("a")] == ["question"]
+            assert not partial.exists()
+        assert store.append("a", Message("user", "next"))[0].position == 2
+
+
 def test_removing_a_growing_answer(tmp_path):
     """A growing answer that is removed goes to the trash with the rest, and comes back."""
     with JsonlFilesStore(tmp_path / "s") as store:

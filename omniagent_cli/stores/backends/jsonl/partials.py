@@ -19,12 +19,13 @@ from omniagent_cli.stores.backends.jsonl.lines import (
 from omniagent_cli.stores.backends.jsonl.log import Log
 from omniagent_cli.stores.backends.jsonl.names import SUFFIX, Layout
 from omniagent_cli.stores.backends.jsonl.pending_changes import Change
+from omniagent_cli.stores.backends.jsonl.ranges import holds
 
 _ABANDONED_SECONDS = 60
 """Age of a growing answer, which is written each second, after which the next write to its session makes it a line."""
 
 
-def growing_answers(layout: Layout, uid: str = "") -> dict[str, dict[int, MessageLine]]:
+def growing_answers(layout: Layout) -> dict[str, dict[int, MessageLine]]:
     """Return the growing answers of running turns, by uid and position."""
     found: dict[str, dict[int, MessageLine]] = {}
     try:
@@ -33,7 +34,7 @@ def growing_answers(layout: Layout, uid: str = "") -> dict[str, dict[int, Messag
         return found
     for name in names:
         owner, _, position = name.removesuffix(SUFFIX).partition(".")
-        if name.startswith(uid) and name.endswith(SUFFIX) and position.isdecimal():
+        if name.endswith(SUFFIX) and position.isdecimal():
             with contextlib.suppress(FileNotFoundError, BadLine):
                 line = read_message((layout.partial / name).read_bytes())
                 found.setdefault(check_uid(owner), {})[int(position)] = line
@@ -50,17 +51,23 @@ def write_growing(layout: Layout, uid: str, change: Change) -> None:
         replace_file(layout.partial_path(uid, row.position), line, durable=False)
 
 
-def ended_answers(
-    layout: Layout, logs: Mapping[str, Log], changes: Mapping[str, Change]
-) -> list[Path]:
+def ended_answers(layout: Layout, changes: Mapping[str, Change]) -> list[Path]:
     """Return the files of answers that are lines of their logs, or removed, after these changes."""
     ended = []
+    growing = growing_answers(layout)
     for uid, change in changes.items():
-        positions = set(logs[uid].partials) if uid in logs else set()
-        if not change.removed:
-            positions &= {row.position for row in change.rows}
-        ended += [layout.partial_path(uid, position) for position in positions]
+        for position in growing.get(uid, {}):
+            written = any(row.position == position for row in change.rows)
+            if change.removed or written:
+                ended.append(layout.partial_path(uid, position))
     return ended
+
+
+def remove_outdated(layout: Layout, log: Log) -> None:
+    """Remove the growing answers that a log has already, before their positions become unused."""
+    for position in growing_answers(layout).get(log.uid, {}):
+        if position <= log.state.top and not holds(log.state.free, position):
+            layout.partial_path(log.uid, position).unlink(missing_ok=True)
 
 
 def abandoned(layout: Layout, log: Log | None) -> set[int]:

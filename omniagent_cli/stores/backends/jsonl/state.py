@@ -339,6 +339,13 @@ def parsed(offset: int, line: bytes) -> Parsed:
         )
 
 
+def parsed_lines(offset: int, data: bytes) -> Iterator[Parsed]:
+    """Parse complete lines that are written at an offset."""
+    for text in data.splitlines(keepends=True):
+        yield parsed(offset, text[:-1])
+        offset += len(text)
+
+
 def complete(reader: LineReader, start: int) -> Iterator[list[Parsed]]:
     """Yield the lines of each complete write from an offset on; an interrupted one at the end is left out."""
     chain: list[Parsed] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
@@ -18,7 +18,6 @@ from omniagent_cli.stores.backend import (
     EVERYTHING,
     HIDDEN,
     HeaderRow,
-    IndexQuery,
     ListQuery,
     MessageRow,
     RowRange,
@@ -35,6 +34,7 @@ from omniagent_cli.stores.backends.jsonl.partials import (
     abandoned,
     ended_answers,
     growing_answers,
+    remove_outdated,
     write_growing,
 )
 from omniagent_cli.stores.backends.jsonl.pending_changes import Change, batch_of
@@ -44,7 +44,7 @@ from omniagent_cli.stores.backends.jsonl.rewriting import (
     move_torn_bytes,
     write_compacted,
 )
-from omniagent_cli.stores.backends.jsonl.state import Irregular, State, extend, parsed
+from omniagent_cli.stores.backends.jsonl.state import Irregular, State, extend, parsed_lines
 
 _OPEN_LOGS = 32
 """Maximum number of logs a reading unit keeps open; a search reads all of them."""
@@ -147,9 +147,6 @@ class JsonlUnit(Transaction):
     def rows(self, uid: str, span: RowRange = EVERYTHING) -> Iterable[MessageRow]:
         log = self._log(uid)
         return iter(()) if log is None else log.rows(span)
-
-    def candidates(self, query: IndexQuery) -> Iterator[tuple[HeaderRow, MessageRow]] | None:
-        return None
 
     def records(self, uid: str, kind: str) -> Iterable[tuple[str, bytes]]:
         log = self._log(uid)
@@ -256,7 +253,7 @@ class JsonlUnit(Transaction):
         if path is None:
             return None
         try:
-            log = Log.open(path, self._index.states.of)
+            log = self._read(path)
         except NotALog:
             return None
         if log is None or log.uid != uid:
@@ -267,12 +264,20 @@ class JsonlUnit(Transaction):
 
     def _open(self, path: Path) -> Log | None:
         try:
-            log = Log.open(path, self._index.states.of)
+            log = self._read(path)
         except NotALog as error:
             raise CorruptSession(
                 f"{error}; it was not changed. Move it away, or run: omniagent store check"
             ) from error
         return None if log is None else self._keep(log)
+
+    def _read(self, path: Path) -> Log | None:
+        # In this order: an answer that ends between the two is in the log.
+        growing = growing_answers(self._layout)
+        log = Log.open(path, self._index.states.of)
+        if log is not None:
+            log.attach(growing.get(log.uid, {}))
+        return log
 
     def _keep(self, log: Log) -> Log:
         known = self._logs.get(log.uid)
@@ -280,7 +285,6 @@ class JsonlUnit(Transaction):
             log.close()
             return known
         self._logs[log.uid] = log
-        log.attach(growing_answers(self._layout, log.uid).get(log.uid, {}))
         self._index.moved(log.uid, log.path)
         if self._settle is not None and len(self._logs) > _OPEN_LOGS:
             self._logs.popitem(last=False)[1].close()
@@ -295,9 +299,9 @@ class JsonlUnit(Transaction):
         steps: list[Step] = []
         for uid, change in self._changes.items():
             steps += self._steps(uid, change, durable=durable)
+        ended = ended_answers(self._layout, self._changes)
         for uid, change in self._changes.items():
             write_growing(self._layout, uid, change)
-        ended = ended_answers(self._layout, self._logs, self._changes)
         self._close_logs()
         perform(self._layout, in_order(steps), durable=durable)
         for path in ended:
@@ -324,7 +328,6 @@ class JsonlUnit(Transaction):
 
     def _steps(self, uid: str, change: Change, *, durable: bool) -> list[Step]:
         if change.removed:
-            self._log(uid)
             path = self._where(uid)
             return [Step("remove", self._layout.relative(path), uid)] if path else []
         log = self._log(uid)
@@ -333,6 +336,7 @@ class JsonlUnit(Transaction):
             if change.only_grows(log):
                 return []
             move_torn_bytes(self._layout, log)
+            remove_outdated(self._layout, log)
             if not change.needs_rewrite(log):
                 return self._append(log, change)
         header = change.header or (log.header() if log else None)
@@ -365,24 +369,19 @@ class JsonlUnit(Transaction):
         if log.state.unended:
             data = b"\n" + data
         state = log.state.copy()
-        offset = state.end + log.state.unended
-        lines = []
-        for text in data[log.state.unended :].splitlines(keepends=True):
-            lines.append(parsed(offset, text[:-1]))
-            offset += len(text)
-        if lines:
+        if data:
+            written = [*parsed_lines(state.end + state.unended, data[state.unended :])]
             with contextlib.suppress(Irregular):
-                self._states[log.uid] = extend(state, [lines], offset)
+                end = written[-1].offset + written[-1].size
+                self._states[log.uid] = extend(state, [written], end)
                 state.preview = header.preview
         step = Step("append", self._layout.relative(log.path), log.uid, at=log.state.end, data=data)
         target = log.path if change.header is None else self._layout.path_of(change.header)
         steps = [step] if data else []
-        if target != log.path:
-            steps.append(Step("move", step.path, log.uid, to=self._layout.relative(target)))
-        return steps
+        move = Step("move", step.path, log.uid, to=self._layout.relative(target))
+        return steps if target == log.path else [*steps, move]
 
     def _where(self, uid: str) -> Path | None:
-        """Return the path of a session's file, opening as few files as possible."""
         known = self._index.path(uid)
         if known is not None and uid_at(known) == uid:
             return known
