@@ -180,7 +180,7 @@ class Index:
             if log is None:
                 return None
             with contextlib.closing(log):
-                header = log.header()
+                header = log.header(lenient=True)
                 if len(header.payload or b"") > _SMALL_PAYLOAD:
                     header.payload = None
                 if is_lost(self._layout, log):

@@ -127,8 +127,14 @@ class Log:
         """The session's id."""
         return self.state.header.id
 
-    def header(self, *, payload: bool = True) -> HeaderRow:
-        """Return the header, growing answers included."""
+    def header(self, *, payload: bool = True, lenient: bool = False) -> HeaderRow:
+        """Return the header, growing answers included.
+
+        Raises:
+            CorruptSession: a line that is not a message cannot be read; not without payload, or with `lenient`.
+        """
+        if payload and not lenient and self.state.lost_facts:
+            raise self.damaged(self.state.bad[0])
         header = self.state.current(payload=payload)
         if self.state.preview is None:
             newest = next(self.rows(RowRange(newest=True, limit=1), lenient=True), None)
@@ -157,15 +163,6 @@ class Log:
             " run: omniagent store check",
             session_id=self.name,
         )
-
-    def check_facts(self) -> None:
-        """Check that every line that is not a message could be read.
-
-        Raises:
-            CorruptSession: one could not.
-        """
-        if self.state.lost_facts:
-            raise self.damaged(self.state.bad[0])
 
     # Messages.
 

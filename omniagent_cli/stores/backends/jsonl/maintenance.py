@@ -16,7 +16,7 @@ from omniagent_cli.stores.backends.jsonl.disk import open_private
 from omniagent_cli.stores.backends.jsonl.journal import Step, perform, uid_at
 from omniagent_cli.stores.backends.jsonl.log import Log, NotALog, derive
 from omniagent_cli.stores.backends.jsonl.names import SUFFIX, Layout
-from omniagent_cli.stores.backends.jsonl.partials import remove_outdated
+from omniagent_cli.stores.backends.jsonl.partials import growing_answers, remove_outdated
 from omniagent_cli.stores.backends.jsonl.pending_changes import Change
 from omniagent_cli.stores.backends.jsonl.rewriting import (
     LogWriter,
@@ -98,7 +98,7 @@ def compact_log(layout: Layout, path: Path, now: str) -> bool:
             if log.state.bad or not (log.state.dead or log.old):
                 return False  # nothing of a damaged log may be discarded
             move_torn_bytes(layout, log)
-            remove_outdated(layout, log)
+            remove_outdated(layout, growing_answers(layout), log)
             rewrite(layout, log, now)
             return True
     return False

@@ -25,9 +25,13 @@ _ABANDONED_SECONDS = 60
 """Age of a growing answer, which is written each second, after which the next write to its session makes it a line."""
 
 
-def growing_answers(layout: Layout) -> dict[str, dict[int, MessageLine]]:
-    """Return the growing answers of running turns, by uid and position."""
-    found: dict[str, dict[int, MessageLine]] = {}
+GrowingAnswers = dict[str, dict[int, MessageLine]]
+"""The growing answers of running turns, by uid and position."""
+
+
+def growing_answers(layout: Layout) -> GrowingAnswers:
+    """Return the growing answers of running turns."""
+    found: GrowingAnswers = {}
     try:
         names = os.listdir(layout.partial)  # noqa: PTH208  # called for every read; a path for each file costs more
     except (FileNotFoundError, NotADirectoryError):
@@ -51,10 +55,11 @@ def write_growing(layout: Layout, uid: str, change: Change) -> None:
         replace_file(layout.partial_path(uid, row.position), line, durable=False)
 
 
-def ended_answers(layout: Layout, changes: Mapping[str, Change]) -> list[Path]:
+def ended_answers(
+    layout: Layout, growing: GrowingAnswers, changes: Mapping[str, Change]
+) -> list[Path]:
     """Return the files of answers that are lines of their logs, or removed, after these changes."""
     ended = []
-    growing = growing_answers(layout)
     for uid, change in changes.items():
         for position in growing.get(uid, {}):
             written = any(row.position == position for row in change.rows)
@@ -63,9 +68,9 @@ def ended_answers(layout: Layout, changes: Mapping[str, Change]) -> list[Path]:
     return ended
 
 
-def remove_outdated(layout: Layout, log: Log) -> None:
+def remove_outdated(layout: Layout, growing: GrowingAnswers, log: Log) -> None:
     """Remove the growing answers that a log has already, before their positions become unused."""
-    for position in growing_answers(layout).get(log.uid, {}):
+    for position in growing.get(log.uid, {}):
         if position <= log.state.top and not holds(log.state.free, position):
             layout.partial_path(log.uid, position).unlink(missing_ok=True)
 

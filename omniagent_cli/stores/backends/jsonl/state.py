@@ -7,7 +7,7 @@ state, and appended lines only extend it. Any other log was merged or edited: `m
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, NamedTuple, Self
 
@@ -124,13 +124,15 @@ class State:
 
     def copy(self) -> Self:
         """Return a copy that can be extended."""
-        copied = replace(self)
-        for each in fields(self):
-            value = getattr(self, each.name)
-            if isinstance(value, dict | list):
-                setattr(copied, each.name, value.copy())
-        copied.header = replace(self.header)
-        return copied
+        return replace(
+            self,
+            header=replace(self.header),
+            facts=self.facts.copy(),
+            marks=self.marks.copy(),
+            moved=self.moved.copy(),
+            records=self.records.copy(),
+            bad=self.bad.copy(),
+        )
 
     def current(self, *, payload: bool = True) -> HeaderRow:
         """Return the header."""
@@ -199,7 +201,7 @@ class State:
         if position is None or position > top:
             self.top = top + 1 if position is None else position
             if self.top > top + 1:
-                self.free.append((top + 1, self.top - 1))
+                self.free = [*self.free, (top + 1, self.top - 1)]
             self._mark(offset)
         else:
             if again and (not message.edited or holds(self.gone, position)):

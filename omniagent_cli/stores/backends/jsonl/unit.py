@@ -31,6 +31,7 @@ from omniagent_cli.stores.backends.jsonl.log import Log, NotALog
 from omniagent_cli.stores.backends.jsonl.manifest import Manifest
 from omniagent_cli.stores.backends.jsonl.names import Layout
 from omniagent_cli.stores.backends.jsonl.partials import (
+    GrowingAnswers,
     abandoned,
     ended_answers,
     growing_answers,
@@ -77,9 +78,8 @@ class JsonlUnit(Transaction):
         self._answer: list[HeaderRow] = []
         self._places: dict[str, int] = {}
         self._states: dict[str, State] = {}
+        self._answers: GrowingAnswers | None = None
         self.purged: set[str] = set()
-
-    # Reading
 
     def now(self) -> datetime:
         return self._clock()
@@ -103,11 +103,11 @@ class JsonlUnit(Transaction):
                 " rename the file or move it away",
                 session_id=session_id,
             )
-        return self._header(log, payload=payload)
+        return log.header(payload=payload)
 
     def find_uid(self, uid: str, *, payload: bool = True) -> HeaderRow | None:
         log = self._log(uid, search=True)
-        return None if log is None else self._header(log, payload=payload)
+        return None if log is None else log.header(payload=payload)
 
     def headers(self, query: ListQuery) -> list[HeaderRow]:
         page = [replace(header) for header in self._page(query)]
@@ -158,8 +158,6 @@ class JsonlUnit(Transaction):
 
     def meta(self, key: str) -> bytes | None:
         return self._marker.meta().get(key)
-
-    # Collecting writes
 
     def put(self, header: HeaderRow) -> None:
         self._change(header.uid).put(header)
@@ -221,13 +219,6 @@ class JsonlUnit(Transaction):
     def _change(self, uid: str) -> Change:
         return self._changes.setdefault(uid, Change())
 
-    # Finding files
-
-    def _header(self, log: Log, *, payload: bool) -> HeaderRow:
-        if payload:
-            log.check_facts()
-        return log.header(payload=payload)
-
     def _log(self, uid: str, *, search: bool = False) -> Log | None:
         """Return the log of a session: known, hidden, at its last path, or found through the index.
 
@@ -271,9 +262,16 @@ class JsonlUnit(Transaction):
             ) from error
         return None if log is None else self._keep(log)
 
+    def _growing(self) -> GrowingAnswers:
+        if self._settle is not None:
+            return growing_answers(self._layout)
+        if self._answers is None:  # no other process can change them
+            self._answers = growing_answers(self._layout)
+        return self._answers
+
     def _read(self, path: Path) -> Log | None:
         # In this order: an answer that ends between the two is in the log.
-        growing = growing_answers(self._layout)
+        growing = self._growing()
         log = Log.open(path, self._index.states.of)
         if log is not None:
             log.attach(growing.get(log.uid, {}))
@@ -290,8 +288,6 @@ class JsonlUnit(Transaction):
             self._logs.popitem(last=False)[1].close()
         return log
 
-    # Applying
-
     def commit(self, *, durable: bool) -> None:
         """Apply the collected writes, all or none."""
         if self._meta:
@@ -299,7 +295,7 @@ class JsonlUnit(Transaction):
         steps: list[Step] = []
         for uid, change in self._changes.items():
             steps += self._steps(uid, change, durable=durable)
-        ended = ended_answers(self._layout, self._changes)
+        ended = ended_answers(self._layout, self._growing(), self._changes)
         for uid, change in self._changes.items():
             write_growing(self._layout, uid, change)
         self._close_logs()
@@ -323,8 +319,8 @@ class JsonlUnit(Transaction):
         removed = {uid for uid, change in self._changes.items() if change.removed}
         if removed:
             self._index.forget(removed)
-        for uid in removed:
-            self._layout.torn_path(uid).unlink(missing_ok=True)
+            for uid in removed:
+                self._layout.torn_path(uid).unlink(missing_ok=True)
 
     def _steps(self, uid: str, change: Change, *, durable: bool) -> list[Step]:
         if change.removed:
@@ -336,7 +332,7 @@ class JsonlUnit(Transaction):
             if change.only_grows(log):
                 return []
             move_torn_bytes(self._layout, log)
-            remove_outdated(self._layout, log)
+            remove_outdated(self._layout, self._growing(), log)
             if not change.needs_rewrite(log):
                 return self._append(log, change)
         header = change.header or (log.header() if log else None)
