@@ -150,8 +150,8 @@ class PostgresTransactions(SessionStore):
         if version < len(self.migrations):
             raise OutdatedError
         self._ready = True
-        self._guess = None
         self._guess = (unit.mark(),)
+        unit.check_mark()
 
     def _check_commit(self, evidence: tuple[object, ...], error: psycopg.Error) -> None:
         """Find out on a new connection if a transaction was stored whose end was not reported.

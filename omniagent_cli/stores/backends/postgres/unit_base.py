@@ -93,15 +93,17 @@ class UnitBase(Transaction):
         return self._begun().version
 
     def mark(self) -> bytes | None:
-        """Return the encryption manifest.
+        """Return the encryption manifest."""
+        return self._begun().encryption
+
+    def check_mark(self) -> None:
+        """Check that the encryption manifest is the one this unit of work assumed.
 
         Raises:
-            AgainError: it is not the one this unit of work assumed.
+            AgainError: it is not.
         """
-        mark = self._begun().encryption
-        if self._guess is not None and self._guess[0] != mark:
+        if self._guess is not None and self._guess[0] != self.mark():
             raise AgainError("the encryption of the store was changed")
-        return mark
 
     def commit(self) -> None:
         """End the transaction; wait for the server only if something was written."""
