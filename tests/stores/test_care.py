@@ -30,6 +30,7 @@ def path(tmp_path):
     path = tmp_path / "sessions.db"
     with SqliteStore(path) as store:
         fill(store)
+        store.append("indexed", [Message("user", "kiwi")] * 9)  # fewer are indexed later
     return path
 
 
