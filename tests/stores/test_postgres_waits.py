@@ -162,7 +162,7 @@ class TestLostAnswers:
 
     def test_what_cannot_be_looked_up_is_unknown(self, proxy, url, server, tmp_path):
         """While the server is out of reach the error says that the outcome is unknown."""
-        with open_store(url, answer_timeout=0.2) as store:
+        with open_store(url, answer_timeout=0.2, lock_timeout=0.1) as store:
             store.append("s", message("before"))
             proxy.trap = (COMMIT, "silence all")
             with pytest.raises(StoreUnreachable, match="check if the change was stored"):

@@ -162,12 +162,11 @@ class PostgresTransactions(SessionStore):
         """
         deadline = time.monotonic() + self._link.limits.lock
         state, found = "in progress", False
-        with suppress(psycopg.Error, OmniAgentError):
-            while state == "in progress" and time.monotonic() < deadline:
-                with self._plain_connection() as connection:
-                    query = qualified(COMMITTED, self.schema)
-                    state, found = connection.execute(query, evidence).fetchone() or ("", False)
-                time.sleep(0.05)
+        while state == "in progress" and time.monotonic() < deadline:
+            with suppress(psycopg.Error, OmniAgentError), self._plain_connection() as connection:
+                query = qualified(COMMITTED, self.schema)
+                state, found = connection.execute(query, evidence).fetchone() or ("", False)
+            time.sleep(0.05)  # the server may still be starting, or committing
         if state == "aborted":
             raise LostError(str(translate_error(error, self._place))) from error
         if state != "committed" or not found:
