@@ -65,7 +65,7 @@ class TestSilence:
 
     def test_one_silent_connection_is_replaced(self, proxy, url, server, tmp_path):
         """A call whose connection hangs while the server still answers others is done on another one, once."""
-        with open_store(url, answer_timeout=0.1, statement_timeout=0.1, lock_timeout=5) as store:
+        with open_store(url, answer_timeout=0.2, statement_timeout=1) as store:
             store.append("s", message("before"))
             proxy.trap = (b"FOR UPDATE", "silence")
             store.append("s", message("after"))
@@ -82,14 +82,14 @@ class TestSilence:
         """A purge that waits for a lock longer than both timeouts ends well: vacuum has no limit of its own."""
         url = server.url(schema=place_schema(tmp_path))
         with (
-            open_store(url, answer_timeout=0.1, statement_timeout=0.1) as store,
+            open_store(url, answer_timeout=0.1, statement_timeout=0.5) as store,
             closing(psycopg.connect(server.url())) as other,
         ):
             store.append("s", message("a"))
             other.execute(f'LOCK TABLE "{store.schema}".records IN ACCESS SHARE MODE')
 
             def hold():
-                other.execute("SELECT pg_sleep(0.5)")
+                other.execute("SELECT pg_sleep(1.2)")
                 other.rollback()
 
             holder = threading.Thread(target=hold)
@@ -104,12 +104,12 @@ class TestSilence:
         class Next(PostgresStore):
             migrations = (
                 *PostgresStore.migrations,
-                lambda connection, _: connection.execute("SELECT pg_sleep(0.5)"),
+                lambda connection, _: connection.execute("SELECT pg_sleep(1.2)"),
             )
 
         with open_store(url) as store:
             store.append("s", message("a"))
-        with Next(url, answer_timeout=0.1, statement_timeout=0.1) as store:
+        with Next(url, answer_timeout=0.1, statement_timeout=0.5) as store:
             assert store.count_messages("s") == 1
             assert store.info()["schema_version"] == len(Next.migrations)
 
@@ -189,35 +189,40 @@ class TestLostAnswers:
 
 class TestRoundTrips:
     def test_operations_of_the_library(self, server, tmp_path):
-        """Each call on an open store waits for at most two answers."""
+        """Each call on an open store waits for at most two answers; opening it adds that of the connection."""
         with closing(CountingProxy(server.port, delay=0.03)) as proxy:
             url = server.tcp_url(port=proxy.port, schema=place_schema(tmp_path), sslmode="disable")
+
+            def open_and_append():
+                with open_store(url) as store:
+                    store.append("s", message("a"))
+
+            open_and_append()
             with open_store(url) as store:
                 store.set_metadata("s", "k", 1)
-                calls = {
-                    "append": lambda: store.append("s", message("a")),
-                    "list": lambda: store.list(limit=20),
-                    "count": store.count,
-                    "last": lambda: store.messages("s", last=50),
-                    "get_metadata": lambda: store.get_metadata("s", "k"),
-                    "set_metadata": lambda: store.set_metadata("s", "k", 2),
-                    "exists": lambda: store.exists("s"),
-                }
-                found = {name: min(_round_trips(proxy, call) for _ in range(3)) for name, call in calls.items()}  # fmt: skip
-            opened = min(_round_trips(proxy, lambda: _open_and_append(url)) for _ in range(2))
-        assert found == {
-            "append": 2, "list": 2, "count": 2, "last": 2, "get_metadata": 1, "set_metadata": 2, "exists": 1,
-        }  # fmt: skip
-        assert opened == 3  # one to connect
+                for expected, call in (
+                    (2, lambda: store.append("s", message("a"))),
+                    (2, lambda: store.list(limit=20)),
+                    (2, store.count),
+                    (2, lambda: store.messages("s", last=50)),
+                    (1, lambda: store.get_metadata("s", "k")),
+                    (2, lambda: store.set_metadata("s", "k", 2)),
+                    (1, lambda: store.exists("s")),
+                    (3, open_and_append),
+                ):
+                    assert _round_trips(proxy, call, expected) == expected
 
 
-def _round_trips(proxy, call):
-    proxy.settle()
-    before = proxy.round_trips
-    call()
-    return proxy.round_trips - before
+def _round_trips(proxy, call, expected):
+    """Return the number of answers that a call waits for.
 
-
-def _open_and_append(url):
-    with open_store(url) as store:
-        store.append("s", message("a"))
+    On a busy machine an answer that nobody waits for may be delivered before the call has ended, so the smallest of some
+    counts is right; none can be too small.
+    """
+    counts = []
+    while len(counts) < 20 and expected not in counts:
+        proxy.settle()
+        before = proxy.round_trips
+        call()
+        counts.append(proxy.round_trips - before)
+    return min(counts)
