@@ -204,7 +204,8 @@ class Connection(ForkAware):
         """Wait and return True if repeating a failed command may succeed."""
         if isinstance(error, redis.exceptions.AuthenticationError | TimeoutError):
             return False
-        if self.cluster and time.monotonic() < until:
+        settles = self.cluster or (self._opened and self.address.sentinel is not None)
+        if settles and time.monotonic() < until:
             if isinstance(error, (*UNSETTLED, redis.exceptions.RedisClusterException)):
                 time.sleep(0.05)
                 return True

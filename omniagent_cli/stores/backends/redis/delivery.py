@@ -57,7 +57,7 @@ def deliver(
             error, lost = failure.error, True
         except (*TROUBLE, OSError, UnicodeError) as failure:
             error = failure
-            if not lost and not (connection.cluster and isinstance(failure, UNSETTLED)):
+            if not lost and not _settles(connection, failure):
                 raise connection.translate(failure, "nothing was stored") from failure
         until = time.monotonic() + _patience(connection) if until is None else until
         if time.monotonic() > until:
@@ -75,6 +75,15 @@ def unknown_outcome(connection: Connection, why: str) -> UnknownOutcomeError:
         f"the connection to {connection.url} was lost during the commit ({why});"
         " check if the change was stored before you try again"
     )
+
+
+def _settles(connection: Connection, error: Exception) -> bool:
+    """Return True if a script that did not run may run soon: slots are moving, or Sentinels promote a replica."""
+    if isinstance(error, redis.exceptions.AuthenticationError):
+        return False
+    if connection.address.sentinel is not None:
+        return isinstance(error, _BROKEN)
+    return connection.cluster and isinstance(error, UNSETTLED)
 
 
 def _patience(connection: Connection) -> float:

@@ -132,17 +132,38 @@ local function places(uid, line)
   return {id, kind, updated = pinned .. part[3] .. tail, created = pinned .. part[4] .. tail,
     messages = pinned .. part[5] .. tail, id = front .. id .. '\\0' .. uid, expires = expires}
 end
-local function index(uid, line, old, new)
-  for n, name in ipairs(names) do
-    if old[name] ~= new[name] or old[2] ~= new[2] then
-      if old[name] then redis.call('ZREM', KEYS[lists[old[2]] + n], old[name]) end
-      if new[name] then redis.call('ZADD', KEYS[lists[new[2]] + n], 0, new[name]) end
-    end
+
+-- While a slot is moved, a script must not touch a key again that it has emptied. Members that would empty a key are removed
+-- last, and a placeholder holds messages and records until then.
+local gone = {}
+local function drop(command, key, member)
+  local call = gone[key]
+  if not call then
+    call = {command, key}
+    gone[key] = call
   end
-  if line then redis.call('HSET', ENTRIES, uid, line) end
-  if new[1] and new[1] ~= old[1] then redis.call('HSET', IDS, new[1], uid) end
-  if old[1] and new[1] ~= old[1] and redis.call('HGET', IDS, old[1]) == uid then redis.call('HDEL', IDS, old[1]) end
-  if not line then redis.call('HDEL', ENTRIES, uid) end
+  call[#call + 1] = member
+  if #call > 1000 then
+    redis.call(unpack(call))
+    gone[key] = nil
+  end
+end
+local function index(changes)
+  for _, change in ipairs(changes) do
+    local uid, line, old, new = unpack(change, 1, 4)
+    for n, name in ipairs(names) do
+      if old[name] ~= new[name] or old[2] ~= new[2] then
+        if new[name] then redis.call('ZADD', KEYS[lists[new[2]] + n], 0, new[name]) end
+        if old[name] then drop('ZREM', KEYS[lists[old[2]] + n], old[name]) end
+      end
+    end
+    if line then redis.call('HSET', ENTRIES, uid, line) else drop('HDEL', ENTRIES, uid) end
+    if new[1] and new[1] ~= old[1] then redis.call('HSET', IDS, new[1], uid) end
+  end
+  for _, change in ipairs(changes) do
+    local uid, old, new = change[1], change[3], change[4]
+    if old[1] and new[1] ~= old[1] and redis.call('HGET', IDS, old[1]) == uid then drop('HDEL', IDS, old[1]) end
+  end
 end
 local entries = {}
 for _ = 1, number() do
@@ -155,13 +176,12 @@ for _ = 1, number() do
     entries[#entries + 1] = {uid, line, old, new}
   end
 end
-local swept = {}
 local before = take()
 if before ~= '' then
   for _, kind in ipairs({'v', 'a', 'h'}) do
     for _, member in ipairs(redis.call('ZRANGEBYLEX', KEYS[lists[kind] + 5], '-', '(' .. before, 'LIMIT', 0, 2)) do
       local uid = string.match(member, '^.*%z(.*)$')
-      swept[#swept + 1] = {uid, places(uid, redis.call('HGET', ENTRIES, uid))}
+      entries[#entries + 1] = {uid, nil, places(uid, redis.call('HGET', ENTRIES, uid)), {}}
     end
   end
 end
@@ -191,7 +211,13 @@ function change.rows()
   for _ = 1, number() do redis.call('ZADD', key(i, 'm'), take(), take()) end
 end
 function change.cut()
-  redis.call('ZREMRANGEBYSCORE', key(number(), 'm'), take(), take())
+  local messages, low, high = key(number(), 'm'), take(), take()
+  if high == '+inf' then high = '(+inf' end
+  if redis.call('ZCOUNT', messages, low, high) == redis.call('ZCARD', messages) then
+    redis.call('ZADD', messages, '+inf', '')
+    drop('ZREM', messages, '')
+  end
+  redis.call('ZREMRANGEBYSCORE', messages, low, high)
 end
 function change.move()
   local from, to, low, high = key(number(), 'm'), key(number(), 'm'), take(), take()
@@ -206,15 +232,24 @@ function change.move()
     redis.call('ZREMRANGEBYSCORE', from, low, part[#part])
   end
 end
+local function count_records(i)
+  local records = key(i, 'r')
+  redis.call('HSET', key(i, 'h'), 'k', redis.call('HLEN', records) - redis.call('HEXISTS', records, ''))
+end
 function change.record()
   local i = number()
   redis.call('HSET', key(i, 'r'), take(), take())
-  redis.call('HSET', key(i, 'h'), 'k', redis.call('HLEN', key(i, 'r')))
+  count_records(i)
 end
 function change.unrecord()
-  local i = number()
-  redis.call('HDEL', key(i, 'r'), take())
-  redis.call('HSET', key(i, 'h'), 'k', redis.call('HLEN', key(i, 'r')))
+  local i, field = number(), take()
+  local records = key(i, 'r')
+  if redis.call('HLEN', records) == redis.call('HEXISTS', records, field) then
+    redis.call('HSET', records, '', '')
+    drop('HDEL', records, '')
+  end
+  redis.call('HDEL', records, field)
+  count_records(i)
 end
 function change.remove()
   local i = number()
@@ -231,8 +266,8 @@ end
 function change.spill() last(number(), take()) end
 function change.meta() redis.call('HSET', META, take(), take()) end
 while at < #ARGV do change[take()]() end
-for _, entry in ipairs(entries) do index(unpack(entry, 1, 4)) end
-for _, gone in ipairs(swept) do index(gone[1], nil, gone[2], {}) end
+index(entries)
+for _, call in pairs(gone) do redis.call(unpack(call)) end
 return answer('done')
 """
 """Check that no other writer changed the sessions, and commit all changes of a unit of work, or none."""
