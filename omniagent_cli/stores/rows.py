@@ -134,7 +134,7 @@ class RowCodec:
 
     def to_session(self, header: HeaderRow, messages: list[Message]) -> Session:
         """Return the session of a header."""
-        data = self.data(header)
+        data, updated = self.data(header), parse_time(header.updated_at)
         return Session(
             id=header.id,
             uid=header.uid,
@@ -146,8 +146,8 @@ class RowCodec:
             state=data.get("state", {}),
             metadata=data.get("metadata", {}),
             created_at=parse_time(header.created_at),
-            updated_at=parse_time(header.updated_at),
-            modified_at=parse_time(header.changed_at),
+            updated_at=updated,
+            modified_at=parse_time(header.modified_at) if header.modified_at else updated,
             expires_at=parse_time(header.expires_at) if header.expires_at else None,
             ttl_seconds=header.ttl_seconds,
             revision=header.revision,
@@ -158,6 +158,7 @@ class RowCodec:
         """Return the summary of a header, without title, preview and metadata if there is no key for them."""
         locked = self.access.is_locked(header.payload)
         data = {} if locked else self.data(header)
+        updated = parse_time(header.updated_at)
         return SessionSummary(
             id=header.id,
             uid=header.uid,
@@ -166,8 +167,8 @@ class RowCodec:
             model=header.model,
             message_count=header.message_count,
             created_at=parse_time(header.created_at),
-            updated_at=parse_time(header.updated_at),
-            modified_at=parse_time(header.changed_at),
+            updated_at=updated,
+            modified_at=parse_time(header.modified_at) if header.modified_at else updated,
             expires_at=parse_time(header.expires_at) if header.expires_at else None,
             preview="" if locked else self.preview(header),
             metadata=data.get("metadata", {}),

@@ -9,9 +9,10 @@ from omniagent_cli.errors import CorruptSession, DecryptionError, EncryptedStore
 from omniagent_cli.json_format import dump, load
 from omniagent_cli.stores.backend import HeaderRow, ListQuery, Transaction
 from omniagent_cli.stores.encryption.cipher import ENCRYPTED, Key
-from omniagent_cli.stores.encryption.codec import HOW_TO_GIVE_KEY, PayloadCodec
+from omniagent_cli.stores.encryption.codec import COMPRESSED, HOW_TO_GIVE_KEY, PayloadCodec
 
 _ENCRYPTED = bytes((ENCRYPTED,))
+_ENCODED = (_ENCRYPTED, bytes((COMPRESSED,)))
 _PLAIN = PayloadCodec()
 
 
@@ -121,8 +122,9 @@ class EncryptionAccess:
         Raises:
             CorruptSession: it is damaged; see also `decode`.
         """
+        plain = self.active is None and payload[:1] not in _ENCODED
         try:
-            return load(self.decode(kind, header, binding, payload))
+            return load(payload if plain else self.decode(kind, header, binding, payload))
         except ValueError as error:
             raise damaged(header, f"a {kind} cannot be read") from error
 
