@@ -179,7 +179,12 @@ def _sentinel_options(options: dict[str, Any]) -> dict[str, Any]:
     """Take the parameters of connections to Sentinels, such as ``sentinel_password``, out of others."""
     own = [name for name in options if name.startswith("sentinel_")]
     found = {name.removeprefix("sentinel_"): options.pop(name) for name in own}
-    return {"socket_connect_timeout": _CONNECT_SECONDS, "socket_timeout": _CONNECT_SECONDS, **found}
+    seconds = dict.fromkeys(("socket_connect_timeout", "socket_timeout"), _CONNECT_SECONDS)
+    return {
+        **seconds,
+        **found,
+        "retry": Retry(NoBackoff(), 0),
+    }  # the next Sentinel is tried instead
 
 
 def _tls_options(options: Mapping[str, Any]) -> dict[str, Any]:

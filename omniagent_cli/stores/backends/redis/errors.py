@@ -35,7 +35,7 @@ def translate_error(
     """
     kinds = redis.exceptions
     text = f"{error}; {consequence}" if consequence else str(error)
-    if isinstance(error, kinds.NoPermissionError) or "NOPERM" in text:
+    if isinstance(error, kinds.NoPermissionError) or any(word in text for word in _FORBIDDEN):
         return StoreUnreachable(
             f"the Redis server at {url} does not grant this user every right that a store needs ({error});"
             f" run on the server: {required_rights(user, prefix)}"
@@ -76,6 +76,9 @@ RIGHTS = (
     " +cluster|slots +cluster|shards +command +config|get +bgrewriteaof"
 )
 """Rights of a store; the last two let it report and guarantee durability, those before are for clusters."""
+
+_FORBIDDEN = ("NOPERM", "executing the script can't", "ACL failure in script")
+"""Text of a missing right, which is not an error of its own inside scripts."""
 
 _NOT_READY = (
     redis.exceptions.BusyLoadingError,
