@@ -1,5 +1,6 @@
 """A real Redis cluster for tests, whose slots move and whose nodes fail."""
 
+import contextlib
 import subprocess
 import time
 
@@ -91,6 +92,21 @@ class Cluster:
             keys = self._ask(source, "CLUSTER", "GETKEYSINSLOT", slot, 3)
         for node in (target, source, *(n for n in self.nodes if n not in (source, target))):
             self._ask(node, "CLUSTER", "SETSLOT", slot, "NODE", ids[target])
+
+    @contextlib.contextmanager
+    def announced(self, key):
+        """Announce that the slot of a key moves; take it back at the end."""
+        slot = self.slot(key)
+        source = self.owner(slot)
+        target = next(n for n in self.nodes if n is not source and self._is_primary(n))
+        ids = {node: self._ask(node, "CLUSTER", "MYID") for node in (source, target)}
+        self._ask(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", ids[source])
+        self._ask(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", ids[target])
+        try:
+            yield
+        finally:
+            for node in (source, target):
+                self._ask(node, "CLUSTER", "SETSLOT", slot, "STABLE")
 
     def _is_primary(self, node):
         return self._ask(node, "ROLE")[0] == b"master"

@@ -177,3 +177,40 @@ def test_several_start_nodes(cluster):
         store.append("s", message("a"))
         assert store.info()["cluster"] is True
         assert [hit.session_id for hit in store.search("a")] == ["s"]
+
+
+def test_changes_while_a_slot_is_announced(cluster, url):
+    """Between the announcement of a move and the move, a change that empties a key is complete too."""
+    with RedisStore(url) as store:
+        uid = store.write("s", message("first")).uid
+        store.put_attachment("s", "a" * 64, {"name": "x"})
+        with cluster.announced(store._connection.keys.meta):
+            store.set_message_status("s", 0, "failed")
+        with cluster.announced(store._connection.keys.header(uid)):
+            store.set_message_status("s", 0, "complete")
+            assert store.clear("s") == 1
+        assert store.messages("s") == []
+        assert store.check() == []
+        store.restore("s")
+        assert [m.text for m in store.messages("s")] == ["first"]
+
+
+def test_a_node_that_fails_under_writers():
+    """A replica takes over: no append is reported as failed and stored, unless the error says to look."""
+    cluster = Cluster(replicas=1)
+    try:
+        with RedisStore(cluster.url) as store:
+            uid = store.write("s0", message("first")).uid
+            owner = cluster.owner(cluster.slot(store._connection.keys.header(uid)))
+        url = f"redis://{','.join(map(cluster.place, cluster.nodes))}/0"
+        with Writers(url, sessions=1) as writers:
+            owner.kill()
+            writers.wait_for_more()
+        with RedisStore(url) as store:
+            texts = [m.text for m in store.messages("s0")]
+            assert len(texts) == len(set(texts))
+            sure = [t for _, t, error in writers.failed if "check if" not in str(error)]
+            assert not set(sure) & set(texts)
+            store.append("s0", message("after"))
+    finally:
+        cluster.stop()
