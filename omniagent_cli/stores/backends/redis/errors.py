@@ -34,7 +34,8 @@ def translate_error(
         consequence: what follows from the failure, such as ``nothing was stored``.
     """
     kinds = redis.exceptions
-    text = f"{error}; {consequence}" if consequence else str(error)
+    reason = str(error).replace("TTL exhausted.", "the keys are moving to another node")
+    text = f"{reason}; {consequence}" if consequence else reason
     if isinstance(error, kinds.NoPermissionError) or any(word in text for word in _FORBIDDEN):
         return StoreUnreachable(
             f"the Redis server at {url} does not grant this user every right that a store needs ({error});"

@@ -99,6 +99,7 @@ if store then
   redis.call('HLEN', IDS)
   for n = 4, first do redis.call('ZCARD', KEYS[n]) end
 end
+local fresh, reserved = {}, {}
 for i = 1, number() do
   local etag, rows = take(), take()
   local held = redis.call('HMGET', key(i, 'h'), 'e', 't', 'u', 'o')
@@ -107,6 +108,7 @@ for i = 1, number() do
     return answer('changed', tostring(i), redis.call('HMGET', key(i, 'h'), 'e', 'g', 'k', 'h', 'v'))
   end
   if held[2] and held[2] ~= token and tonumber(held[3]) > ms then return answer('held') end
+  fresh[i], reserved[i] = not held[1], held[2]
   redis.call('HLEN', key(i, 'r'))
   if redis.call('ZCARD', key(i, 'm')) == 0 and rows == '1' then return answer('lost', tostring(i)) end
 end
@@ -258,9 +260,9 @@ end
 function change.finish()
   local i, removals, ttl = number(), take(), take()
   redis.call('HINCRBY', key(i, 'h'), 'e', 1)
-  redis.call('HINCRBY', key(i, 'h'), 'g', removals)
+  if removals ~= '0' or fresh[i] then redis.call('HINCRBY', key(i, 'h'), 'g', removals) end
   redis.call('HSET', key(i, 'h'), 'o', token)
-  redis.call('HDEL', key(i, 'h'), 't', 'u')
+  if reserved[i] then redis.call('HDEL', key(i, 'h'), 't', 'u') end
   last(i, ttl)
 end
 function change.spill() last(number(), take()) end
