@@ -28,21 +28,23 @@ class ImportedFiles:
     def __init__(self, environ: Mapping[str, str], location: StoreLocation) -> None:
         self._path = state_dir(environ) / _NAME
         self._location = location
+        self._is_changed = False
         self._stores = _read(self._path)
         self._files = self._stores.get(_store_key(location), {})
 
     def changed(self, files: Iterable[FileState]) -> list[FileState]:
         """Return the files that were written since they were imported."""
-        return [
-            file for file in files if self._files.get(str(file.path)) != [file.size, file.changed]
-        ]
+        return [file for file in files if self._files.get(file.path) != [file.size, file.changed]]
 
     def add(self, file: FileState) -> None:
         """Record a file as imported in this state."""
-        self._files[str(file.path)] = [file.size, file.changed]
+        self._files[file.path] = [file.size, file.changed]
+        self._is_changed = True
 
     def save(self) -> None:
-        """Write the record; it is dropped if it cannot be written."""
+        """Write the record if it changed; it is dropped if it cannot be written."""
+        if not self._is_changed:
+            return
         # A store that this import created has another key than the missing one.
         self._stores[_store_key(self._location)] = self._files
         with suppress(OSError):

@@ -77,22 +77,27 @@ def files_under(
         directory: searched recursively.
         on_error: called with the error of each directory that cannot be read.
     """
-    pending = [directory]
+    return map(Path, _entries_under(directory, on_error))
+
+
+def _entries_under(
+    directory: Path, on_error: Callable[[OSError], object] | None = None
+) -> Iterator[os.DirEntry[str]]:
+    pending: list[str | Path] = [directory]
     while pending:
-        directory_path = pending.pop()
         try:
-            with os.scandir(directory_path) as found:
+            with os.scandir(pending.pop()) as found:
                 entries = sorted(found, key=lambda entry: entry.name)
         except OSError as error:
             if on_error is not None:
                 on_error(error)
             continue
         pending += [
-            Path(entry) for entry in reversed(entries) if entry.is_dir(follow_symlinks=False)
+            entry.path for entry in reversed(entries) if entry.is_dir(follow_symlinks=False)
         ]
         for entry in entries:
             if entry.name.lower().endswith(_ENDINGS) and entry.is_file(follow_symlinks=False):
-                yield Path(entry)
+                yield entry
 
 
 class FileState(NamedTuple):
@@ -103,7 +108,7 @@ class FileState(NamedTuple):
         changed: time of the last change in nanoseconds; of a database, that of its WAL if that is newer.
     """
 
-    path: Path
+    path: str
     size: int
     changed: int
 
@@ -114,24 +119,20 @@ def file_states(path: Path) -> list[FileState]:
     Raises:
         OSError: the file cannot be read.
     """
-    if path.is_dir():
-        return [state for file in files_under(path) if (state := _state(file)) is not None]
-    state = _state(path)
-    if state is None:
-        path.stat()  # raises the reason
-    return [] if state is None else [state]
+    if not path.is_dir():
+        return [_state(str(path), path.stat())]
+    states = []
+    for entry in _entries_under(path):
+        with suppress(FileNotFoundError):  # removed since it was listed
+            states.append(_state(entry.path, entry.stat()))
+    return states
 
 
-def _state(path: Path) -> FileState | None:
-    """Return the state of a file; None if it is gone."""
-    try:
-        status = path.stat()
-        changed = status.st_mtime_ns
-        if path.suffix in (".db", ".vscdb"):
-            with suppress(OSError):
-                changed = max(changed, path.with_name(f"{path.name}-wal").stat().st_mtime_ns)
-    except OSError:
-        return None
+def _state(path: str, status: os.stat_result) -> FileState:
+    changed = status.st_mtime_ns
+    if path.endswith((".db", ".vscdb")):
+        with suppress(OSError):
+            changed = max(changed, Path(f"{path}-wal").stat().st_mtime_ns)
     return FileState(path, status.st_size, changed)
 
 

@@ -101,9 +101,9 @@ class FoundFiles:
         ):
             report = import_files(
                 store,
-                list(changed),
+                [Path(path) for path in changed],
                 progress=steps_to(advance),
-                on_imported=lambda path: imported.add(changed[path]),
+                on_imported=lambda path: imported.add(changed[str(path)]),
                 **self._how,
             )
         if not quiet or report.imported or report.merged or not report.ok:
