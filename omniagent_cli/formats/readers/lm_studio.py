@@ -52,6 +52,8 @@ def _records(raw: dict[str, Any]) -> Iterator[dict[str, Any]]:
         if not versions:
             yield left_out("empty message")
             continue
+        if versions[1:]:
+            yield left_out("unselected version")
         chosen = selected if isinstance(selected, int) and 0 <= selected < len(versions) else -1
         yield from _version(versions[chosen])
 

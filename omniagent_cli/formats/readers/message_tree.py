@@ -206,17 +206,23 @@ def session_threads(
             if end == leaf is not None:
                 yield Omission("empty conversation")
             continue
-        yield _to_session(
-            tree, thread, location, header, "" if end == leaf else _first_id(tree, first_new)
-        )
+        branch = "" if end == leaf else _first_id(tree, first_new)
         for number in thread:
             yielded[number] = 1
+        others = 0 if branches else _count_branches(tree, yielded)
+        yield _to_session(tree, thread, location, header, branch, others)
 
 
 def _leaf_ids(tree: MessageTree, leaf: str | None, *, branches: bool) -> Iterator[str | None]:
     yield leaf
     if branches:
         yield from tree.leaves()
+
+
+def _count_branches(tree: MessageTree, yielded: bytearray) -> int:
+    """Return the number of leaves with messages that no thread contains."""
+    numbers = (tree.number_of(leaf) for leaf in tree.leaves())
+    return sum(1 for number in numbers if not yielded[number] and any(tree.messages([number])))
 
 
 def _first_id(tree: MessageTree, number: int) -> str:
@@ -230,14 +236,17 @@ def _to_session(
     location: str,
     header: Callable[[str], dict[str, Any]],
     branch: str,
+    omitted_branches: int,
 ) -> IncomingSession:
     session_fields = header(branch)
 
     def reread() -> Iterator[Entry]:
-        return MessageSequence(session_fields.get("created_at")).entries(tree.entries(thread))
+        yield from MessageSequence(session_fields.get("created_at")).entries(tree.entries(thread))
+        if omitted_branches:
+            yield Omission("branch", omitted_branches)
 
     def as_branch(first: str) -> IncomingSession:
-        return _to_session(tree, thread, location, header, first)
+        return _to_session(tree, thread, location, header, first, omitted_branches)
 
     branch_of = header("")["id"] if branch else ""
     return IncomingSession(

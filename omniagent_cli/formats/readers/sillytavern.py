@@ -15,6 +15,7 @@ from omniagent_cli.formats.byte_source import ByteSource
 from omniagent_cli.formats.readers.records import (
     image_part,
     left_out,
+    list_of,
     merge_parts,
     message,
     object_of,
@@ -62,6 +63,8 @@ class SillyTavern(TranscriptReader):
         if not (content or thinking):
             self.add([left_out(f"empty {role} message")])
             return
+        if len(list_of(line.get("swipes"))) > 1:
+            self.add([left_out("unselected version")])
         name = {"name": text_of(line.get("name"))} if role == "assistant" else {}
         self.add([message(role, content, at=at, model=model, thinking=thinking, extra=name)])
 
