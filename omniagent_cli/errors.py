@@ -7,6 +7,7 @@
     │   ├── InvalidRecord              the data is not a valid session or message
     │   └── ConfigError                a setting is invalid; names key, value, origin, and valid values
     ├── StoreError
+    │   ├── StoreNotFound              the command line names a store that does not exist
     │   ├── SessionNotFound
     │   │   └── SessionExpired         it existed, and its time to live has passed
     │   ├── SessionExists              rename, fork or restore onto an existing id
@@ -80,6 +81,10 @@ class StoreError(OmniAgentError):
     def __init__(self, message: str, *, session_id: str | None = None) -> None:
         super().__init__(message)
         self.session_id = session_id
+
+
+class StoreNotFound(StoreError):
+    """The store named on the command line does not exist, and the command does not create one."""
 
 
 class SessionNotFound(StoreError):

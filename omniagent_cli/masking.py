@@ -8,6 +8,10 @@ from collections.abc import Iterable
 MASK = "***"
 # Both parts are greedy, because a password that was not percent-encoded may contain any character, "@" and "/" too.
 _USERINFO = re.compile(r"^([a-z][a-z0-9+.-]+:(?://)?)([^/:][^:]*)?:.*@", re.IGNORECASE | re.DOTALL)
+# Without "@", what is not a port may be a password whose host is missing.
+_BAD_PORT = re.compile(
+    r"^([a-z][a-z0-9+.-]+://[^/?#@:,\[\]]*:)(?!\d*(?:[/?#,]|$))[^@]*$", re.IGNORECASE
+)
 # libpq knows no fragment: "#" belongs to the value. https://www.postgresql.org/docs/current/libpq-connect.html
 _PARAMETER = re.compile(r"([?&;])([^=&?]*)=[^&]*")
 _SECRET_NAME = re.compile(r"pass|secret|token|key", re.IGNORECASE)
@@ -18,6 +22,7 @@ _OPTION = re.compile(r"--?\S*(?:key|token|secret|pass|auth)[^=\s]*", re.IGNORECA
 def mask_url(url: str) -> str:
     """Return a URL with its secrets replaced by `MASK`: the password before the host, and secret parameters."""
     url = _USERINFO.sub(lambda found: f"{found[1]}{found[2] or ''}:{MASK}@", url)
+    url = _BAD_PORT.sub(rf"\1{MASK}", url)
     return _PARAMETER.sub(_mask_parameter, url)
 
 

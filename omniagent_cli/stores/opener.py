@@ -40,7 +40,7 @@ def open_store(
 
     Args:
         url: ``sqlite:///path``, ``file:///directory``, ``memory:``, ``redis://host:6379/0`` and so on, or a path: a
-            directory is a JSON-file store, anything else a SQLite file.
+            directory is a JSON-file store, anything else a SQLite file. ``sqlite:///path?mode=ro`` is read-only.
         ttl: time to live of new sessions; see `durations.ttl_seconds`.
         trash_ttl: how long removed messages can be restored; None disables the trash.
         clock: returns the current time; for tests.
@@ -62,7 +62,7 @@ def open_store(
     if location.scheme == "memory":
         store = store_class(**options)
     else:
-        store = store_class(location.target, read_only=read_only, **options)
+        store = store_class(location.target, read_only=read_only or location.read_only, **options)
     if compress:
         store = with_compression(store)
     return store if encrypt is None else with_encryption(store, encrypt)

@@ -218,6 +218,15 @@ def test_a_named_encrypted_store(db, tmp_path):
 # The program, by hand.
 
 
+@pytest.fixture
+def empty_db(db):
+    """A store without sessions."""
+    with open_store(db) as store:
+        say(store, "s", "hello")
+        store.delete("s", purge=True)
+    return db
+
+
 class Spoken:
     """The program, and what is written to it line by line; a context manager that ends it."""
 
@@ -264,14 +273,13 @@ class Spoken:
             stream.close()
 
 
-def test_the_end_of_stdin_ends_it(db):
+def test_the_end_of_stdin_ends_it(empty_db):
     """When the client has gone, before or after its greeting, the program ends with 0 and says nothing."""
-    with Spoken(db) as spoken:
+    with Spoken(empty_db) as spoken:
         assert spoken.end() == (0, b"", b"")
-    with Spoken(db) as spoken:
+    with Spoken(empty_db) as spoken:
         spoken.greet()
         assert spoken.end() == (0, b"", b"")
-    assert not db.exists()
 
 
 def test_requests_from_a_file_are_answered(db, store):
@@ -294,18 +302,18 @@ def test_requests_from_a_file_are_answered(db, store):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_signals_end_it(db, number, code):
+def test_signals_end_it(empty_db, number, code):
     """Ctrl-C and SIGTERM end it at once and quietly, with their exit codes, while it waits for the client."""
-    with Spoken(db) as spoken:
+    with Spoken(empty_db) as spoken:
         spoken.greet()
         spoken.process.send_signal(number)
         assert spoken.process.wait(60) == code
         assert spoken.end() == (code, b"", b"")
 
 
-def test_a_client_that_stops_listening_ends_it(db):
+def test_a_client_that_stops_listening_ends_it(empty_db):
     """When nobody reads the answers any more, it ends quietly."""
-    with Spoken(db) as spoken:
+    with Spoken(empty_db) as spoken:
         spoken.greet()
         spoken.process.stdout.close()
         spoken.ask("tools/list")
@@ -313,9 +321,9 @@ def test_a_client_that_stops_listening_ends_it(db):
         assert spoken.process.stderr.read() == b""
 
 
-def test_what_is_no_message_is_passed_over(db):
+def test_what_is_no_message_is_passed_over(empty_db):
     """Garbage, half characters, depths and a message over the limit cost themselves only; stdout stays the protocol's."""
-    with Spoken(db) as spoken:
+    with Spoken(empty_db) as spoken:
         spoken.write(b"hello\n\n\xff\xfe\x00\n" + b"[" * 100_000 + b"\n")
         spoken.greet()
         spoken.write(b'{"x": "' + b"y" * (MAX_LINE_BYTES + 1) + b'"}\n')
@@ -366,9 +374,9 @@ def test_closed_streams_are_told(db, store, closed):
     assert b"stdin and stdout must be open" in ran.stderr
 
 
-def test_a_person_who_starts_it_is_told_what_it_waits_for(db, tmp_path):
+def test_a_person_who_starts_it_is_told_what_it_waits_for(empty_db, tmp_path):
     """On a terminal it says that it waits for a client, and Ctrl-C ends it."""
-    with TerminalProgram(COMMAND, environment(db), cwd=str(tmp_path)) as person:
+    with TerminalProgram(COMMAND, environment(empty_db), cwd=str(tmp_path)) as person:
         person.wait_for("omniagent mcp --help")
         person.send("\x03")
         assert person.wait() == 130
@@ -378,7 +386,7 @@ def test_a_person_who_starts_it_is_told_what_it_waits_for(db, tmp_path):
     ("options", "code", "told"),
     [
         (["--store", "secret.db"], 1, b"is encrypted; give its key"),
-        (["--store", "nowhere/s.db"], 3, b"there is no directory"),
+        (["--store", "nowhere/s.db"], 1, b"no store at "),
         (["--allow-everything"], 2, b"--allow-everything is not an option"),
     ],
 )

@@ -249,5 +249,6 @@ def test_version_loads_nothing(db):
 
 def test_a_variable_does_not_switch_on_other_completion(process):
     """The completion that typer would answer, and that runs code hidden in titles, is not there."""
-    done = process("sessions", "list", _OMNIAGENT_COMPLETE="complete_zsh", _TYPER_COMPLETE_ARGS="x")
+    variables = {"_OMNIAGENT_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": "x"}
+    done = process("sessions", "list", OMNIAGENT_STORE="", **variables)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")

@@ -129,7 +129,7 @@ DOCUMENTS = {
     "sessions import": ["sessions import chats.jsonl", "sessions import --discover"],
     "sessions stats": ["sessions stats"],
     "sessions prune": ["sessions prune"],
-    "store info": ["store info", "--store file:new store info", "--store memory: store info"],
+    "store info": ["store info", "--store file:. store info", "--store memory: store info"],
     "store check": ["store check"],
     "store migrate": ["store migrate sessions.db @work"],
     "models list": ["models list", "models list --offline"],

@@ -73,7 +73,7 @@ def test_a_configuration_file_is_named(run, tmp_path, db):
     )
 
 
-def test_a_bad_setting_is_told_with_its_place(run, home):
+def test_a_bad_setting_is_told_with_its_place(run, home, filled):
     """A wrong value in the file is exit 2 and names key, value, place and what would be right."""
     file = home / ".config/omniagent/config.toml"
     file.parent.mkdir(parents=True)
@@ -90,7 +90,7 @@ def test_a_bad_setting_is_told_with_its_place(run, home):
 def test_an_untrusted_project_file_is_told_once(run, tmp_path):
     """What a stranger's project file may not set is ignored with one line on stderr."""
     (tmp_path / ".omniagent.toml").write_text('[store]\nurl = "/tmp/elsewhere.db"\n')
-    ran = run("sessions", "list")
+    ran = run("sessions", "list", store=None)
     assert (ran.code, ran.out) == (0, "")
     assert ran.err == (
         f"omniagent: warning: {tmp_path}/.omniagent.toml is not trusted, so it does not set store.url; "

@@ -105,7 +105,7 @@ def test_what_was_used_lately(run, db):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )  # fmt: skip
-def test_wrong_options_are_told(run, options, told):
+def test_wrong_options_are_told(run, filled, options, told):
     """A wrong value is exit 2 and one line that says what would be right."""
     ran = run("sessions", "list", *options)
     assert (ran.code, ran.out, ran.err) == (2, "", f"omniagent: error: {told}\n")
@@ -162,10 +162,10 @@ def test_a_long_title_is_cut_to_the_terminal(person, db):
 
 def test_a_person_without_sessions_is_told_how_to_begin(person):
     """An empty store is no empty screen."""
-    with person("sessions", "list") as terminal:
+    with person("sessions", "list", OMNIAGENT_STORE="") as terminal:
         assert terminal.wait() == 0
     assert terminal.shown == "No sessions yet. Start one: omniagent chat"
-    with person("sessions", "list", "--tag", "none") as terminal:
+    with person("sessions", "list", "--tag", "none", OMNIAGENT_STORE="") as terminal:
         terminal.wait()
     assert terminal.shown == "No session matches"
 

@@ -49,9 +49,8 @@ def test_backup_is_a_store(run, filled, tmp_path, db):
 def test_compact(run, filled, db):
     """Compact says what it gained, and a store that cannot be compacted says so."""
     assert "Compacted: " in run("store", "compact").err
-    ran = run("store", "compact", store=db.with_name("none.db"))
+    ran = run("store", "compact", store=None)
     assert (ran.code, ran.err) == (0, "nothing to compact\n")
-    assert not db.with_name("none.db").exists()
     ran = run("store", "compact", store="memory:")
     assert (ran.code, ran.err) == (
         1,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sqlite3
@@ -69,39 +70,94 @@ def test_ids_that_are_no_text(db, filled):
     assert done.stderr == b"omniagent: error: a session id must be valid Unicode text\n"
 
 
+READING = (
+    "sessions list", "sessions show x", "sessions search x", "sessions export x", "sessions export --all", "sessions stats",
+    "sessions delete x -y", "sessions trash", "sessions restore", "sessions pin x", "sessions title x y", "sessions meta get x",
+    "sessions prune", "store info", "store check", "store compact", "store backup y", "mcp",
+)  # fmt: skip
+CREATING = {
+    "ask": "ask -qm recall hi", "session": "ask -qm recall -s new hi", "chat": "chat -qm recall", "import": "sessions import one.jsonl",
+}  # fmt: skip
+MEMORY = (
+    ":memory:", "sqlite://", "sqlite:///:memory:", "sqlite::memory:", "file::memory:?cache=shared",
+)  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("url", "code", "told"),
     [
         ("sqlit:///x.db", 2, "unknown store scheme 'sqlit' in sqlit:///x.db; did you mean sqlite:?"),
-        ("sqlite://", 2, None),
         ("sqlite://host/x.db", 2, None),
         ("memory:x", 2, None),
-        ("{}/missing/x.db", 3, "there is no directory {}/missing for the store {}/missing/x.db (--store); create it or choose another"),
-        ("sqlite:///{}/missing/x.db", 3, None),
+        ("{}/x.db", 1, "no store at {}/x.db (--store); check the path, or start a chat there to create it"),
+        ("{}/missing/x.db", 1, "no store at {}/missing/x.db (--store); check the path, or start a chat there to create it"),
+        ("sqlite:///{}/missing/x.db", 1, None),
+        ("sqlite:///{}/x.db?mode=ro", 1, None),
+        ("sqlite:///{}/x.db?timeout=5", 2, "unknown parameter in the store URL sqlite:///{}/x.db?timeout=5; use ?mode=ro to open it read-only, and write a question mark in a path as %3F"),
+        ("sqlite+aiosqlite:///x.db", 2, "unknown store scheme 'sqlite+aiosqlite' in sqlite+aiosqlite:///x.db; did you mean sqlite:?"),
         ("sqlite:///{}", 3, None),
     ],
 )  # fmt: skip
 def test_wrong_stores(run, tmp_path, url, code, told):
-    """A bad URL is exit 2; a place that is not there, or a directory instead of a file, is exit 3."""
+    """A bad URL is exit 2, a store that does not exist is exit 1, and a directory instead of a file is exit 3."""
     ran = _told(run("sessions", "list", "--store", url.format(tmp_path), store=None), code)
     if told:
-        assert ran == told.format(tmp_path, tmp_path)
+        assert ran == told.format(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_missing_file_reads_as_empty_and_is_made_by_writing(run, tmp_path):
-    """A store in a directory that is there reads as empty; writing makes it, with missing directories."""
-    place = tmp_path / "a.db"
-    assert run("sessions", "list", store=place).code == 0
-    assert _told(run("sessions", "show", "x", store=place), 1) == (
-        f"there is no session 'x'; the store {place} is empty"
-    )
-    assert _told(run("sessions", "delete", "x", "-y", store=place), 1)
-    assert not place.exists()
+def test_a_missing_store_is_reported_and_created_by_writing(run, tmp_path):
+    """A command that reads or changes sessions reports a missing store; one that adds a session creates it."""
+    for place in (tmp_path / "a.db", f"sqlite://{tmp_path}/b.db", f"file://{tmp_path}/c"):
+        path = str(place).rpartition(":")[2].removeprefix("//")
+        for words in READING:
+            assert _told(run(*words.split(), store=place), 1) == (
+                f"no store at {path} (variable OMNIAGENT_STORE); check the path, or start a chat there to create it"
+            )
+    run("config", "set", "stores.work.url", str(tmp_path / "d.db"))
+    assert f"no store at {tmp_path}/d.db (" in run("sessions", "list", store="@work").err
+    assert list(tmp_path.iterdir()) == []
     deep = tmp_path / "b/c/d.db"
     assert run("sessions", "meta", "set", "x", "k", "1", store=deep).code == 0
     assert deep.stat().st_mode & 0o777 == 0o600
     assert deep.parent.stat().st_mode & 0o777 == 0o700
+    for name, words in CREATING.items():
+        (tmp_path / "one.jsonl").write_text(
+            json.dumps({"messages": [{"role": "user", "content": "x"}]})
+        )
+        place = tmp_path / name / "new.db"
+        assert run(*words.split(), store=place, stdin=b"hello\n").code == 0
+        assert place.exists()
+
+
+def test_the_default_store_is_empty_until_it_exists(run):
+    """Without a named store, reading before the first chat finds nothing, and creates nothing."""
+    for words, code in (("sessions list", 0), ("store info", 0), ("sessions show x", 1)):
+        ran = run(*words.split(), store=None)
+        assert (ran.code, "no store at" in ran.err) == (code, False)
+
+
+@pytest.mark.parametrize("url", MEMORY)
+def test_databases_in_memory_are_not_files(run, tmp_path, url):
+    """What SQLAlchemy and the Agents SDK take for a database in memory keeps nothing on disk."""
+    assert run("ask", "-q", "-m", "recall", "-s", "s", "hello", store=url).code == 0
+    assert run("sessions", "list", store=url).out == ""
+    assert run("store", "info", "--json", store=url).json["url"] == "memory:"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_read_only_url(run, filled, db, tmp_path):
+    """mode=ro reads a store, refuses every change, and creates nothing."""
+    before = db.read_bytes()
+    for url in (f"sqlite://{db}?mode=ro", f"file://{tmp_path}?mode=ro"):
+        run("sessions", "list", "--store", url, store=None)
+        assert "read-only" in _told(run("ask", "-qm", "recall", "-s", "alice", "x", store=url), 3)
+    assert run("sessions", "list", "--ids", store=f"sqlite://{db}?mode=ro").lines[0] == "carol"
+    assert "read-only" in _told(run("sessions", "pin", "alice", store=f"sqlite://{db}?mode=ro"), 3)
+    assert db.read_bytes() == before
+    missing = f"sqlite://{tmp_path}/missing.db?mode=ro"
+    assert run("ask", "-qm", "recall", "-s", "alice", "x", store=missing).code == 3
+    assert not (tmp_path / "missing.db").exists()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from omniagent_cli.cli.framework.encryption_key_source import apply_encryption_key
 from omniagent_cli.config.resolution import resolve_store
-from omniagent_cli.errors import ConfigError, StoreUnreachable
+from omniagent_cli.errors import ConfigError, StoreNotFound, StoreUnreachable
 
 if TYPE_CHECKING:
     from omniagent_cli.config.resolution import StoreChoice
@@ -39,13 +39,14 @@ class StoreOpener:
     def existing(self) -> SessionStore:
         """Return the store, for commands that work with existing sessions.
 
-        A store that does not exist yet reads as an empty one, but its directory must exist: else it was mistyped.
+        The default store reads as an empty one before it exists.
 
         Raises:
+            StoreNotFound: a store named by a flag or a variable does not exist.
             StoreUnavailable: it cannot be opened.
         """
         if self.opened is None:
-            self._check_directory()
+            self._check_exists()
             self.opened = self._with_key(self._open())
         return self.opened
 
@@ -53,10 +54,11 @@ class StoreOpener:
         """Return the store without its key, for commands that encrypt it.
 
         Raises:
+            StoreNotFound: as for `existing`.
             StoreUnavailable: it cannot be opened.
         """
         if self.opened is None:
-            self._check_directory()
+            self._check_exists()
             self.opened = self._open()
         return self.opened
 
@@ -91,19 +93,19 @@ class StoreOpener:
     def _with_key(self, store: SessionStore) -> SessionStore:
         return apply_encryption_key(store, self.choice, self._keys, self._terminal)
 
-    def _check_directory(self) -> None:
-        """Refuse a local store in a directory that does not exist, unless it is the default store."""
-        choice = self.choice
-        if not choice.location.is_local or choice.origin.layer == "default":
+    def _check_exists(self) -> None:
+        """Refuse a missing local store that a flag or a variable names, or whose directory a file misspells."""
+        location, origin = self.choice.location, self.choice.origin
+        if not location.is_local or origin.layer == "default":
             return
-        directory = Path(choice.location.files()[0]).parent
+        path = Path(location.files()[0])
         try:
-            exists = directory.is_dir()
+            exists = (path if origin.layer in ("flag", "environment") else path.parent).exists()
         except OSError as error:
             raise StoreUnreachable(
-                f"cannot access {directory}, the directory of the store: {error.strerror}; check its permissions"
+                f"cannot access the store {path}: {error.strerror}; check the path and its permissions"
             ) from error
         if not exists:
-            raise StoreUnreachable(
-                f"there is no directory {directory} for the store {choice.shown} ({choice.origin}); create it or choose another"
+            raise StoreNotFound(
+                f"no store at {path} ({origin}); check the path, or start a chat there to create it"
             )

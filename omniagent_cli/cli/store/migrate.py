@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
@@ -13,7 +12,6 @@ from omniagent_cli.cli.framework import session_ids
 from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.cli.framework.exits import FAILED
 from omniagent_cli.cli.framework.options import DryRun
-from omniagent_cli.errors import StoreUnreachable
 from omniagent_cli.stores.transfer.migrate import MigrationReport
 from omniagent_cli.stores.transfer.migrate import migrate as migrate_sessions
 from omniagent_cli.ui.progress import steps_to
@@ -51,7 +49,6 @@ def migrate(
         contextlib.closing(context.with_store(source)) as reading,
         contextlib.closing(context.with_store(target)) as writing,
     ):
-        _check_there(reading)
         wanted = [session_ids.resolve_for_change(reading, name) for name in id_] if id_ else None
         with _showing(context) as progress:
             report = migrate_sessions(
@@ -65,15 +62,6 @@ def migrate(
         _tell(context, report, dry_run=dry_run)
     if not report.ok:
         raise typer.Exit(FAILED)
-
-
-def _check_there(context: Context) -> None:
-    """Raise an error if a local source store does not exist."""
-    location = context.store_choice.location
-    if location.is_local and not os.path.exists(location.files()[0]):  # noqa: PTH110  # pathlib raises an error without permission
-        raise StoreUnreachable(
-            f"no store at {context.store_choice.shown} to migrate from; check the path"
-        )
 
 
 @contextlib.contextmanager

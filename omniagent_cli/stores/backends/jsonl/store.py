@@ -34,6 +34,7 @@ from omniagent_cli.stores.backends.jsonl.manifest import STORE_VERSION, Manifest
 from omniagent_cli.stores.backends.jsonl.names import Layout
 from omniagent_cli.stores.backends.jsonl.unit import JsonlUnit
 from omniagent_cli.stores.disk_errors import write_error
+from omniagent_cli.stores.location import local_url
 from omniagent_cli.stores.store import SessionStore
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class JsonlFilesStore(SessionStore):
     @property
     def url(self) -> str:
         """The directory as a URL."""
-        return f"file://{self.path}"
+        return local_url("file", self.path)
 
     def _run(self, work: Callable[[Transaction], T], *, write: bool, durable: bool = True) -> T:
         with self._translate_errors(write=write):

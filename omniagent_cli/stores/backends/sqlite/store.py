@@ -46,6 +46,7 @@ from omniagent_cli.stores.backends.sqlite.file_header import (
 from omniagent_cli.stores.backends.sqlite.schema import ENCRYPTED_FLAG, MIGRATIONS
 from omniagent_cli.stores.backends.sqlite.unit import KeyRun, KeyTakenError, SqliteUnit
 from omniagent_cli.stores.backends.sqlite.wal import DAMAGED
+from omniagent_cli.stores.location import local_url
 from omniagent_cli.stores.store import SessionStore
 from omniagent_cli.text.tokenize import index_text
 
@@ -112,7 +113,7 @@ class SqliteStore(SessionStore):
     @property
     def url(self) -> str:
         """The file as a URL."""
-        return f"sqlite://{self.path}"
+        return local_url("sqlite", self.path)
 
     def _run(self, work: Callable[[Transaction], T], *, write: bool, durable: bool = True) -> T:
         with self._lock:
