@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
+from prompt_toolkit.application import application
 
 from tests.repl.talk import Talk
 from tests.servers.fixtures import chat_server
@@ -20,3 +22,11 @@ def talk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Talk]:
     person = Talk(tmp_path)
     yield person
     person.store.close()
+
+
+@pytest.fixture(scope="package", autouse=True)
+def key_bindings():
+    """Build prompt_toolkit's own key bindings once: they hold no state, and each prompt builds hundreds of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(application, "load_key_bindings", cache(application.load_key_bindings))
+        yield
