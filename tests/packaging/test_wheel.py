@@ -12,7 +12,7 @@ import omniagent_cli
 from tests.packaging.building import TOP, needed, wheel_files
 from tests.sandbox import REAL_HOME
 
-KINDS = (".md", ".py", ".1", "/py.typed")
+KINDS = (".md", ".py", ".1", "/py.typed", "/line.schema.json")
 SHARED = {
     "share/bash-completion/completions/omniagent": "completions/omniagent.bash",
     "share/fish/vendor_completions.d/omniagent.fish": "completions/omniagent.fish",
