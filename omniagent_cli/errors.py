@@ -11,9 +11,9 @@
     │   ├── SessionNotFound
     │   │   └── SessionExpired         it existed, and its time to live has passed
     │   ├── SessionExists              rename, fork or restore onto an existing id
-    │   ├── SessionConflict            someone else changed the session since it was loaded
+    │   ├── SessionConflict            another writer changed the session since it was loaded
     │   ├── KeyNotFound                no such key in the session's metadata or state (also a KeyError)
-    │   ├── NothingToRestore           the trash holds nothing for that id
+    │   ├── NothingToRestore           the trash has no entry for that id
     │   ├── CorruptSession             stored bytes of one session are damaged
     │   │   └── DecryptionError        wrong key, or bytes changed, moved or swapped
     │   ├── EncryptedStore             content of an encrypted store was requested without its key
@@ -56,7 +56,7 @@ class UsageError(OmniAgentError):
 
 
 class InvalidSessionId(UsageError):
-    """A session id that is blank, too long, or holds control characters."""
+    """A session id that is blank, too long, or contains control characters."""
 
 
 class InvalidDuration(UsageError):
@@ -100,7 +100,7 @@ class SessionExists(StoreError):
 
 
 class SessionConflict(StoreError):
-    """The session was changed by someone else since it was loaded."""
+    """The session was changed by another writer since it was loaded."""
 
 
 class KeyNotFound(StoreError, KeyError):

@@ -1,4 +1,4 @@
-"""Fork safety: what stores, event loops and worker threads do before `os.fork` and in the child.
+"""Fork safety of stores, event loops and worker threads: callbacks before `os.fork` and in the child.
 
 A child has copies of all locks, but only the thread that forked: a lock that another thread held is never released
 there, and sockets, event loops and worker threads still belong to the parent. So each open object is registered here.
@@ -60,7 +60,7 @@ def call_in_child(callback: Callable[[], None]) -> None:
 
 
 def keep_forever(*inherited: object) -> None:
-    """Leak objects of the parent: not even the end of the interpreter finalizes them.
+    """Leak objects of the parent, so that not even the exit of the interpreter finalizes them.
 
     A finalizer would close a connection or an event loop that the parent still uses: a server is sent the end of the
     session, an epoll set loses its entries, and a pool waits for threads that do not exist here.

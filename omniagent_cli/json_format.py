@@ -78,7 +78,7 @@ def _check_keys(value: Any) -> None:
 
 
 def _is_deep(value: Any) -> bool:
-    """Return whether containers are nested more than `MAX_DEPTH` deep."""
+    """Return True if containers are nested more than `MAX_DEPTH` deep."""
     level, depth = [value], 0
     while level and depth < MAX_DEPTH:
         level = [

@@ -131,7 +131,7 @@ def did_you_mean(
 
 
 def alternatives(words: Sequence[str]) -> str:
-    """Return words as "a, b or c"."""
+    """Join words as in "a, b or c"."""
     return f"{', '.join(words[:-1])} or {words[-1]}"
 
 

@@ -53,7 +53,7 @@ def test_it(tmp_path, home):
 
 
 def _runs(pid):
-    """Return whether a process runs; a zombie does not."""
+    """Return True if a process runs; a zombie does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:

@@ -111,7 +111,7 @@ def _parsed(address: str) -> tuple[str, Form]:
     try:
         return check_session_id(unquote(name, errors="strict")), form
     except UnicodeDecodeError as error:
-        raise UsageError("the session id in this URI is not percent-encoded UTF-8") from error
+        raise UsageError("the session id in this URI must be percent-encoded UTF-8") from error
 
 
 def _header(session: Session, count: int, omitted: int) -> dict[str, Any]:

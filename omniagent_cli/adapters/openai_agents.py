@@ -169,7 +169,7 @@ def to_message(item: Any) -> Message:
 
 
 def _shape(item: Item) -> dict[str, Any]:
-    """Return the fields of an item that a message has."""
+    """Return the fields of an item that a message can hold."""
     kind, role = str(item.get("type", "message")), item.get("role")
     if kind in _CALLS:
         call = {
@@ -201,7 +201,7 @@ def _text(value: Any) -> str:
 
 
 def to_items(message: Message) -> list[Item]:
-    """Return the items of a message: the stored one, or the closest ones."""
+    """Return the SDK's items of a message: the original item if it was stored, else equivalent ones."""
     kept = (message.extra or {}).get(ITEM)
     if isinstance(kept, dict):
         return [kept]

@@ -20,7 +20,7 @@ _MAX_ARGUMENT_ERRORS = 5
 _MAX_REASON_LENGTH = 200
 
 _MAX_STEPS = 30_000
-"""Keywords evaluated for one call: a few lines of schema can ask for more work than any machine can do."""
+"""Maximum number of keywords evaluated for one call; a short schema can require unbounded work."""
 
 # Keywords that can take time exponential or quadratic in their input.
 _UNBOUNDED = ("pattern", "patternProperties", "uniqueItems", "unevaluatedItems", "unevaluatedProperties")  # fmt: skip

@@ -212,12 +212,12 @@ class SessionTranscript:
         limit = f"window.max_tokens ({window.max_tokens:,})"
         if chosen.oversized_tokens:
             self.notices.append(
-                f"the last message alone is about {chosen.oversized_tokens:,} tokens, more than {limit};"
+                f"The last message alone is about {chosen.oversized_tokens:,} tokens, more than {limit};"
                 " it is sent without earlier messages"
             )
         else:
             self.notices.append(
-                f"the summary of earlier messages is about {chosen.omitted_summary_tokens:,} tokens and does not fit"
+                f"The summary of earlier messages is about {chosen.omitted_summary_tokens:,} tokens and does not fit"
                 f" into {limit} with this message; it is not sent"
             )
 
@@ -313,11 +313,11 @@ class SessionTranscript:
         """Follow the session if it was renamed or recovered."""
         if written.recovered:
             self.notices.append(
-                f"session {self.session_id} was deleted during the turn; the turn is saved in {written.session_id}"
+                f"The session {self.session_id} was deleted during the turn; the turn is saved in {written.session_id}"
             )
         elif written.expired:
             self.notices.append(
-                f"session {self.session_id} had expired; its messages were removed and a new session started"
+                f"The session {self.session_id} had expired; its messages were removed and a new session started"
             )
         self.session_id, self._uid = written.session_id, written.uid
 

@@ -51,8 +51,8 @@ CHECKPOINT_SECONDS = 1.0
 MAX_TOOL_ROUNDS = 25
 
 _STOP_NOTICES = {
-    "length": "the answer was cut at the model's token limit; ask it to continue, or raise agent.max_tokens",
-    "content_filter": "the provider's content filter stopped the answer; rephrase the message, or choose another model",
+    "length": "The answer was cut at the model's token limit; ask it to continue, or raise agent.max_tokens",
+    "content_filter": "The provider's content filter stopped the answer; rephrase the message, or choose another model",
 }
 
 
@@ -179,7 +179,7 @@ class Turn:
         if finished.reason in _STOP_NOTICES:
             yield Notice(_STOP_NOTICES[finished.reason])
         elif not message.text and not message.tool_calls:
-            yield Notice("the model returned an empty answer; ask again, or choose another model")
+            yield Notice("The model returned an empty answer; ask again, or choose another model")
         yield message
 
     async def _request(

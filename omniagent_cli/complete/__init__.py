@@ -1,8 +1,8 @@
 """TAB completion: the values for the word at the cursor, one ``value<TAB>description`` per line.
 
-The shells run ``omniagent __complete WORD...`` at each TAB, so this imports next to nothing, never creates anything,
-and prints nothing rather than anything wrong. A line with an empty value is for the script: it names what the shell
-completes itself, ``files`` or ``directories``, and the part of the word before their name.
+The shells run ``omniagent __complete WORD...`` at each TAB, so this module imports as little as possible, creates no
+files, and prints nothing if an error occurs. A line with an empty value is an instruction to the shell: it names what
+the shell completes itself, ``files`` or ``directories``, and the part of the word before their name.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ def main(words: list[str]) -> int:
     """Print the completions of the last word, and return 0 whatever happens.
 
     Args:
-        words: the words after ``omniagent``, up to and including the word at the cursor, which may be empty. The
-            three words ``--bash BREAKS LINE`` are the line as bash holds it, because only that shows how the word
-            is quoted and where readline believes it begins; the values are then printed as they are inserted.
+        words: the words after ``omniagent``, up to and including the word at the cursor, which may be empty. With
+            ``--bash BREAKS LINE`` they are the unparsed line, which shows how the word is quoted and where it begins
+            for readline; the values are then printed in the form to insert.
     """
     try:
         lines = _for_bash(words[1], words[2]) if words[:1] == ["--bash"] else _for_words(words)
@@ -43,7 +43,7 @@ def main(words: list[str]) -> int:
 
 
 def answer(words: list[str], environ: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return the values for the last word, each whole, with their descriptions."""
+    """Return the complete values for the last word, with their descriptions."""
     from omniagent_cli.complete.command_line_parser import find_cursor
     from omniagent_cli.complete.table import TABLE, VALUES
 
@@ -126,7 +126,7 @@ def _for_bash(breaks: str, line: str) -> Pairs:
 
 
 def _abandon_stdout() -> None:
-    """Discard what is left to write: the interpreter would complain about a closed pipe at its end."""
+    """Discard pending output, so that the interpreter does not report a closed pipe at exit."""
     try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     except OSError:

@@ -32,7 +32,7 @@ class BashLine:
     def inserted(self, value: str) -> str | None:
         """Return the text that readline has to insert so that the last word becomes the value.
 
-        None when that is impossible: between double quotes nothing protects ``!`` from history expansion.
+        None if that is impossible: in double quotes ``!`` cannot be protected from history expansion.
         """
         rest = value[self._kept :]
         if not self._quote:

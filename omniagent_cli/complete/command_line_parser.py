@@ -1,4 +1,4 @@
-"""Parser of an unfinished command line: what the word at the cursor is, by the table of commands."""
+"""Parser of an unfinished command line, which determines the kind of the word at the cursor."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ class _Parser:
 
 
 def find_cursor(words: list[str], table: Table) -> CursorContext:
-    """Return what the last word is, by the words before it."""
+    """Return the kind and the prefix of the last word, determined by the words before it."""
     *before, current = words
     parser = _Parser(table)
     for word in before:

@@ -1,4 +1,4 @@
-"""The cached session ids of stores on servers, which TAB cannot ask in time: updated after each command."""
+"""The cached session ids of stores on servers, which are too slow for TAB; updated after each command."""
 
 from __future__ import annotations
 

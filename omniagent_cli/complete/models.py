@@ -43,7 +43,7 @@ def read_models(environ: Mapping[str, str]) -> list[Row]:
 def write_models(
     provider: str,
     base_url: str,
-    asked_at: str,
+    requested_at: str,
     models: Iterable[str],
     environ: Mapping[str, str],
     *,
@@ -55,8 +55,8 @@ def write_models(
 
     Args:
         provider: its name.
-        base_url: the address that was asked.
-        asked_at: the time of the request.
+        base_url: the address of the request.
+        requested_at: the time of the request.
         models: the names of the models.
         environ: the environment variables.
         fields: the other fields of a model as JSON on one line, by its name.
@@ -66,7 +66,7 @@ def write_models(
     from omniagent_cli.private_files import locked_directory, write_private
 
     new = [
-        f"{provider}:{name}\t{asked_at}\t{base_url}\t{(fields or {}).get(name, '')}\n"
+        f"{provider}:{name}\t{requested_at}\t{base_url}\t{(fields or {}).get(name, '')}\n"
         for name in dict.fromkeys(models)
         if 0 < len(name) <= _LONGEST_NAME and name.isprintable() and " " not in name
     ]

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     Pairs = list[tuple[str, str]]
 
 LIMIT = 200
-"""Largest number of values that are offered."""
+"""Maximum number of values offered."""
 
 _DESCRIPTION_CELLS = 72
 
 
 def session_ids(cursor: CursorContext, environ: Mapping[str, str]) -> Pairs:
-    """Return the ids that start with what was typed, newest first, escaped as the commands read them."""
+    """Return the ids that start with the typed prefix, newest first, escaped as the commands expect them."""
     location = chosen_store(cursor.options, environ)
     group = cursor.kind.partition(":")[2]
     used = set(cursor.arguments)
@@ -98,24 +98,24 @@ def _ids(location: StoreLocation, environ: Mapping[str, str]) -> tuple[Any, str]
 
 
 def _prefixes(typed: str) -> tuple[str, ...]:
-    """Return the prefixes of ids for what was typed, which may be an escape such as ``id:@``."""
+    """Return the id prefixes of a typed word, which may be an escape such as ``id:@``."""
     if typed.startswith("id:") and not typed.removesuffix("@").replace("id:", ""):
         return typed, typed.removeprefix("id:").rstrip("@") + "@"
     return (typed,)
 
 
 def _is_escaped(text: str) -> bool:
-    """Return whether a text is ``@`` after any number of ``id:``."""
+    """Return True if a text is ``@`` after any number of ``id:``."""
     return text.endswith("@") and not text[:-1].replace("id:", "")
 
 
 def _escape(session_id: str) -> str:
-    """Return an id as a command reads it: ``@`` alone is the session used last."""
+    """Return an id, escaped if a command would interpret it: ``@`` alone is the session used last."""
     return f"id:{session_id}" if _is_escaped(session_id) else session_id
 
 
 def _resolve(word: str, location: StoreLocation, environ: Mapping[str, str]) -> str:
-    """Return the id that a word means: ``@`` is the session used last, ``id:@`` the id ``@``."""
+    """Return the id that a word refers to: ``@`` is the session used last, ``id:@`` the id ``@``."""
     if word != "@":
         return word.removeprefix("id:") if _is_escaped(word) else word
     from omniagent_cli.config.last_used_session import LastUsedSession

@@ -1,8 +1,8 @@
 """The store of a command line for TAB, found without reading the settings.
 
 ``--store`` and OMNIAGENT_STORE name it directly. Otherwise the settings do, and reading them is too slow for TAB: so
-each command that opened a store leaves a line in the cache, with the store and everything that decided the choice.
-While all of that is unchanged the line is used, else the settings are read.
+each command that opened a store records it in a cache, with everything that determined the choice. While none of that
+has changed, the record is used; otherwise the settings are read.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def _from_settings(
 def _is_configured(
     named: str, config_file: str | None, environ: Mapping[str, str], cwd: str
 ) -> bool:
-    """Return whether any file, variable or flag could choose another store than the default."""
+    """Return True if any file, variable or flag could choose another store than the default."""
     if named or config_file or any(environ.get(name) for name in _STORE_VARIABLES):
         return True
     return (
@@ -122,7 +122,7 @@ def _is_configured(
 
 
 def _key(named: str, config_file: str | None, environ: Mapping[str, str], cwd: str) -> str:
-    """Return everything that decides the store, as one line.
+    """Return everything that determines the store, as one line.
 
     Raises:
         ValueError: a variable may hold a password, which is never written.
@@ -174,7 +174,7 @@ def _expand(path: str, environ: Mapping[str, str]) -> str:
 
 
 def _may_hold_secret(url: str) -> bool:
-    """Return whether a URL may hold a password, in its user info or its parameters."""
+    """Return True if a URL may hold a password, in its user info or its parameters."""
     if "@" not in url and "?" not in url:
         return False
     from omniagent_cli.masking import mask_url  # imports re, which most URLs can do without

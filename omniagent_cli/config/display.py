@@ -33,7 +33,7 @@ class SettingRow(NamedTuple):
 
 
 def describe(settings: Settings, name: str = "") -> list[SettingRow]:
-    """Return the rows of one setting, of one table, or without a name of all.
+    """Return the rows of a setting or a table; without a name, of all settings.
 
     Raises:
         ConfigError: the setting does not exist.

@@ -80,7 +80,7 @@ def unset_value(path: Path, key: str) -> bool:
     Unknown keys can be removed too, which repairs a file with a typing error.
 
     Returns:
-        Whether it was set.
+        True if it was set.
 
     Raises:
         ConfigError: neither the setting nor the entry exists, the file is not valid TOML, or it cannot be changed

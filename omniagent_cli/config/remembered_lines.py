@@ -12,7 +12,7 @@ from omniagent_cli.private_files import locked_directory, read_bounded, write_pr
 
 
 class RememberedLines:
-    """A set of lines; an unreadable file counts as empty, and an error of writing is ignored.
+    """A set of lines; an unreadable file counts as empty, and write errors are ignored.
 
     Args:
         name: name of the file.

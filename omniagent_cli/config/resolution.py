@@ -54,7 +54,7 @@ class StoreChoice(NamedTuple):
 
     @property
     def shown(self) -> str:
-        """The store as it may be printed."""
+        """The store for display, without secrets."""
         return f"@{self.name}" if self.name else self.location.masked
 
 
@@ -90,7 +90,7 @@ def resolve_model(settings: Settings, name: str) -> str:
     """Replace an alias by its model, and add ``agent.provider`` to a model without a provider.
 
     Raises:
-        ConfigError: aliases refer to each other in a circle.
+        ConfigError: aliases form a cycle.
     """
     aliases, seen = settings.aliases, [name]
     while name in aliases:
@@ -105,7 +105,7 @@ def resolve_model(settings: Settings, name: str) -> str:
 
 
 def chosen_model(settings: Settings) -> tuple[str | None, Origin]:
-    """Return the model that the settings name and the origin; None when they name none.
+    """Return the configured model and its origin; None if none is configured.
 
     A provider without a model means its default model.
     """

@@ -34,7 +34,7 @@ class Untrusted(Enum):
 
     NO = "no"
     YES = "yes"
-    KNOWN_MODEL = "a model the user's file names"
+    KNOWN_MODEL = "a model named in the user's file"
 
 
 class Setting(NamedTuple):
@@ -85,12 +85,12 @@ SETTINGS: tuple[Setting, ...] = (
     _row("store.compress", Boolean(), "compress stored messages", default=False),
     _row("store.encrypt", Boolean(), "encrypt stored messages; default: true if a key is set"),
     _row("store.key_file", Text("a path"), "file that holds the encryption key", variables=("OMNIAGENT_ENCRYPTION_KEY_FILE",)),
-    _row("stores.*.url", _STORE, "the store behind --store @NAME"),
+    _row("stores.*.url", _STORE, "URL or path of the store @NAME"),
     _row("stores.*.password_env", Text("the name of an environment variable"), "environment variable that holds its password"),
     _row("stores.*.compress", Boolean(), "as store.compress, for this store"),
     _row("stores.*.encrypt", Boolean(), "as store.encrypt, for this store"),
     _row("stores.*.key_file", Text("a path"), "as store.key_file, for this store"),
-    _row("sessions.ttl", Duration(), "time from its last use until a new session expires", default="never"),
+    _row("sessions.ttl", Duration(), "time to live of new sessions after their last use", default="never"),
     _row("sessions.trash_ttl", Retention(), "time that removed messages can be restored; 0 keeps none", default="30d"),
     _row("model", _MODEL, "default model", variables=("OMNIAGENT_MODEL", "OMNIAGENT_AGENT_MODEL"), flag="--model", untrusted=Untrusted.KNOWN_MODEL),
     _row("models.aliases.*", _MODEL, "alias of a model"),
@@ -133,7 +133,7 @@ SETTINGS: tuple[Setting, ...] = (
     _row("mcp.servers.*.url", _HTTP, "URL of this MCP server, instead of a program"),
     _row("mcp.servers.*.headers.*", Secret(), "an HTTP header sent to it"),
     _row("mcp.servers.*.enabled", Boolean(), "offer its tools to the model", default=True),
-    _row("mcp.servers.*.trust_hints", Boolean(), "trust its hints that a tool only reads, and skip approval", default=False),
+    _row("mcp.servers.*.trust_hints", Boolean(), "run tools that it marks as read-only without approval", default=False),
     _row("mcp.servers.*.timeout", Duration(), "timeout of a call", default="60s"),
     _row("mcp.servers.*.start_timeout", Duration(), "timeout of its start", default="30s"),
 )  # fmt: skip
@@ -167,7 +167,7 @@ def require(name: str) -> tuple[Key, Setting]:
 
 @lru_cache(maxsize=256)
 def is_table(key: Key) -> bool:
-    """Return whether there are settings below a name."""
+    """Return True if there are settings below a name."""
     return any(
         len(pattern) > len(key) and _fits(key, pattern[: len(key)])
         for pattern in (*_EXACT, *_PATTERNS)

@@ -25,7 +25,7 @@ def candidate_edits(text: str, key: Key) -> Iterator[str]:
 
 
 def _is_inside(item: Header | Pair, others: _Items) -> bool:
-    """Return whether an inline pair is inside another removed pair."""
+    """Return True if an inline pair is inside another removed pair."""
     return isinstance(item, Pair) and any(
         isinstance(other, Pair) and other.value_start <= item.start < other.value_end
         for other in others

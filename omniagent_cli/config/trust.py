@@ -16,7 +16,7 @@ _FILE_NAME = "trusted-projects.json"
 
 
 def is_trusted(path: Path, *, environ: Mapping[str, str], content: bytes | None = None) -> bool:
-    """Return whether a file with this content is trusted.
+    """Return True if a file with this content is trusted.
 
     Args:
         path: the project file.

@@ -116,7 +116,7 @@ class Boolean(ValueType):
     )
 
     def read(self, text: str) -> Any:
-        """Parse the usual words; leave others for `check` to refuse."""
+        """Parse the usual words; leave others for `check` to reject."""
         return self._words.get(text.strip().lower(), text)
 
     def check(self, raw: Any) -> bool:
@@ -136,7 +136,7 @@ class Integer(ValueType):
             self.expected = f"a whole number from {minimum} to {maximum}"
 
     def read(self, text: str) -> Any:
-        """Parse decimal digits; leave anything else for `check` to refuse."""
+        """Parse decimal digits; leave anything else for `check` to reject."""
         return int(text) if re.fullmatch(r"\s*[+-]?[0-9]{1,18}\s*", text) else text
 
     def check(self, raw: Any) -> int:
@@ -156,7 +156,7 @@ class Number(ValueType):
         self.expected = f"a number from {minimum:g} to {maximum:g}"
 
     def read(self, text: str) -> Any:
-        """Parse a decimal number; leave anything else for `check` to refuse."""
+        """Parse a decimal number; leave anything else for `check` to reject."""
         try:
             return float(text)
         except ValueError:

@@ -63,12 +63,12 @@ class Staging:
         self._uid = None
 
     def restart(self) -> None:
-        """Discard what is staged so far, because it is already stored."""
+        """Discard the staged messages, because they are already stored."""
         if self._count:
             self.discard()
 
     def discard(self) -> None:
-        """Discard what was not published; if the store fails now, it cleans up a day later."""
+        """Discard unpublished messages; if the store fails, they expire after a day."""
         self._batch.clear()
         self._size = self._count = 0
         uid, self._uid = self._uid, None

@@ -42,7 +42,7 @@ class RecordEntry(NamedTuple):
 
 
 class Omission(NamedTuple):
-    """Something in the input that is left out on purpose, such as ``hidden system message``; only counted.
+    """A part of the input that is not imported by design, such as ``hidden system message``; only counted.
 
     Attributes:
         kind: singular noun phrase; the plural is formed with an s.

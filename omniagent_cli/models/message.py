@@ -142,7 +142,7 @@ class Message:
 
     @property
     def text(self) -> str:
-        """The content as text: itself, or its parts, one per line; see `content_text`."""
+        """The content as text, one line per part; see `content_text`."""
         return content_text(self.record.get("content", ""))
 
     def __eq__(self, other: object) -> bool:
@@ -172,7 +172,7 @@ def check_message_record(record: dict[str, Any]) -> None:
     """
     if record.get("role") not in ROLES:
         raise InvalidRecord(
-            f"a message's role is one of {', '.join(ROLES)}, not {record.get('role')!r}"
+            f"a message's role must be one of {', '.join(ROLES)}, not {record.get('role')!r}"
         )
     content = record.setdefault("content", "")
     if len(record) == 2 and isinstance(content, str):
@@ -180,35 +180,37 @@ def check_message_record(record: dict[str, Any]) -> None:
     if not isinstance(content, str):
         expect(
             isinstance(content, list) and all(isinstance(part, dict) for part in content),
-            "a message's content is text or a list of parts",
+            "a message's content must be text or a list of parts",
         )
     for key in _OPTIONAL_TEXT:
         if key in record and record[key] is None:
             del record[key]
-        expect(key not in record or isinstance(record[key], str), f"a message's {key} is text")
+        expect(key not in record or isinstance(record[key], str), f"a message's {key} must be text")
     expect(
         "id" not in record or 0 < len(record["id"]) <= 2 * MAX_ID_BYTES,
-        "a message's id has 1 to 1024 characters",
+        "a message's id must have 1 to 1024 characters",
     )
     for key in ("id", "turn_id"):
         try:
             expect(
-                0 not in record.get(key, "").encode(), f"a message's {key} contains a NUL character"
+                0 not in record.get(key, "").encode(),
+                f"a message's {key} must not contain a NUL character",
             )
         except UnicodeEncodeError as error:
-            raise InvalidRecord(f"a message's {key} is not valid Unicode text") from error
+            raise InvalidRecord(f"a message's {key} must be valid Unicode text") from error
     for key in _OPTIONAL_OBJECT:
         if key in record and record[key] is None:
             del record[key]
         expect(
-            key not in record or isinstance(record[key], dict), f"a message's {key} is an object"
+            key not in record or isinstance(record[key], dict),
+            f"a message's {key} must be an object",
         )
     _check_calls(record)
     if record.get("status") in (None, "complete"):
         record.pop("status", None)
     expect(
         record.get("status", "complete") in STATUSES,
-        f"a message's status is one of {', '.join(STATUSES)}",
+        f"a message's status must be one of {', '.join(STATUSES)}",
     )
     if record.get("created_at") is None:
         record.pop("created_at", None)
@@ -221,11 +223,11 @@ def _check_calls(record: dict[str, Any]) -> None:
     if calls is None:
         record.pop("tool_calls", None)
         return
-    expect(isinstance(calls, list), "a message's tool_calls is a list")
+    expect(isinstance(calls, list), "a message's tool_calls must be a list")
     for call in calls:
         function = call.get("function") if isinstance(call, dict) else None
         if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-            raise InvalidRecord("a tool call has a function with a name")
+            raise InvalidRecord("a tool call must have a function with a name")
         if not isinstance(function.get("arguments", ""), str):
             # Some files have the arguments as an object; the published form is JSON text.
             function["arguments"] = dump(function["arguments"]).decode()

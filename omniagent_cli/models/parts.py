@@ -194,7 +194,7 @@ def _inlined(part: Part, load: Load, lost: list[str], why: str) -> Part:
 
 
 def _is_whole(record: Any, sha256: str) -> bool:
-    """Return whether the data of an attachment record matches its key."""
+    """Return True if the data of an attachment record matches its key."""
     import hashlib
     from base64 import b64decode
 

@@ -29,7 +29,7 @@ def check_version(record: Mapping[str, Any], what: str) -> None:
     """
     version = record.get("version", FORMAT_VERSION)
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise InvalidRecord(f"{what} has no usable format version: {version!r}")
+        raise InvalidRecord(f"{what} has an invalid format version: {version!r}")
     if version > FORMAT_VERSION:
         raise NewerVersion(
             f"{what} has format version {version}; this omniagent supports up to {FORMAT_VERSION}; update omniagent"
@@ -158,12 +158,12 @@ class Session:
             InvalidRecord: it does not have the shape of a session.
             NewerVersion: it was written by a newer omniagent.
         """
-        expect(isinstance(record, Mapping), "a session record is an object")
+        expect(isinstance(record, Mapping), "a session record must be an object")
         check_version(record, "this session record")
         session = cls(id=check_session_id(cast("str", record.get("id"))))
         for key in ("uid", "agent_id", "title", "title_source", "model"):
             value = record.get(key) or ""
-            expect(isinstance(value, str), f"a session's {key} is text")
+            expect(isinstance(value, str), f"a session's {key} must be text")
             setattr(session, key, value)
         for key in ("created_at", "updated_at", "modified_at", "expires_at"):
             if record.get(key) is not None:
@@ -172,13 +172,13 @@ class Session:
         expect(
             ttl is None
             or (isinstance(ttl, int | float) and not isinstance(ttl, bool) and ttl >= 0),
-            "a session's ttl_seconds is a number of seconds or null",
+            "a session's ttl_seconds must be a number of seconds or null",
         )
         session.ttl_seconds = ttl or None
         for key in ("metadata", "state"):
             value = record.get(key)
             value = {} if value is None else value
-            expect(isinstance(value, dict), f"a session's {key} is an object")
+            expect(isinstance(value, dict), f"a session's {key} must be an object")
             setattr(session, key, clone(value))
         session.messages = messages_from(record.get("messages") or [])
         session.unknown = {k: clone(v) for k, v in record.items() if k not in _SESSION_KEYS}
@@ -191,10 +191,10 @@ def messages_from(records: Iterable[Mapping[str, Any]]) -> list[Message]:
     Raises:
         InvalidRecord: a record does not have the shape of a message; the error names it.
     """
-    expect(isinstance(records, list), "a session's messages is a list")
+    expect(isinstance(records, list), "a session's messages must be a list")
     messages = []
     for number, record in enumerate(records):
-        expect(isinstance(record, dict), f"message {number} is not an object")
+        expect(isinstance(record, dict), f"message {number} must be an object")
         try:
             messages.append(Message.from_record(record))
         except InvalidRecord as error:

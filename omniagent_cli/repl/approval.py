@@ -60,7 +60,7 @@ class Approval:
         self._one_by_one = asyncio.Lock()
 
     async def __call__(self, tool: Tool, arguments: Mapping[str, Any]) -> Decision:
-        """Return whether a tool may run with these arguments."""
+        """Return True if a tool may run with these arguments."""
         async with self._one_by_one:
             if found := self._allowed.decision(tool):
                 return found
@@ -97,14 +97,14 @@ class Approval:
         try:
             where = await asyncio.to_thread(self._keep, tool.name)
         except ConfigError as error:
-            self._tell(f"allowed in this run only: {error}")
+            self._tell(f"Allowed in this run only: {error}")
         else:
             self._tell(
                 f"{one_line(tool.name)} is now allowed in all chats and scripts (tools.allow in {where})"
             )
 
 
-def allow_for_good(settings: Settings, name: str) -> str:
+def allow_permanently(settings: Settings, name: str) -> str:
     """Add a tool to ``tools.allow`` in the user's settings file and return the file.
 
     Raises:

@@ -31,7 +31,7 @@ def add(chat: Chat, written: str) -> list[str]:
 
     Args:
         chat: the chat to add them to.
-        written: a typed path, or several as a terminal writes files that are dropped on it.
+        written: a typed path, or several paths in the form in which terminals insert dropped files.
 
     Raises:
         UsageError: a file cannot be attached, or the total is too large; none was added.

@@ -254,10 +254,10 @@ class Chat:
         if news.renamed:
             self.session_id = news.renamed
             self.setup.remember(news.renamed)
-            self.terminal.note(f"another program renamed this session to {quoted(news.renamed)}")
+            self.terminal.note(f"Another program renamed this session to {quoted(news.renamed)}")
         elif news.rolled:
             self.terminal.note(
-                f"another program rolled over {quoted(self.session_id)}; the earlier messages are in {quoted(news.rolled)}"
+                f"Another program rolled over {quoted(self.session_id)}; the earlier messages are in {quoted(news.rolled)}"
             )
         elif news.gone:
             self.message_count = 0
@@ -274,7 +274,7 @@ class Chat:
     def _show_added(self, news: ExternalChanges) -> None:
         if news.added:
             count = len(news.added) + news.left_out
-            what = f"new messages from another program ({count:,})"
+            what = f"New messages from another program ({count:,})"
             if news.left_out:
                 what += f", the last {len(news.added)} of them"
             self.terminal.note(f"{what}:")
@@ -282,10 +282,10 @@ class Chat:
             self.show(message)
             if message.id in news.growing:
                 self.terminal.note(
-                    "this answer may still be incomplete; the rest is shown when it is complete"
+                    "This answer may still be incomplete; the rest is shown when it is complete"
                 )
         if news.finished:
-            self.terminal.note("completed by another program:")
+            self.terminal.note("Completed by another program:")
         for message in news.finished:
             self.show(message)
 

@@ -101,7 +101,7 @@ def _run(argv: Sequence[str], data: bytes, environ: Mapping[str, str]) -> str:
 def sequence(text: str, environ: Mapping[str, str]) -> str:
     """Return the control sequence that copies a text to the terminal's clipboard; empty if the text is too long.
 
-    For tmux and screen it is wrapped, so that they pass it on to their terminal.
+    For tmux and screen it is wrapped, so that they forward it to the terminal.
     """
     data = text.encode("utf-8", "replace")
     if len(data) > SEQUENCE_BYTES:

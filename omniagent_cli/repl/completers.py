@@ -177,7 +177,7 @@ def _rank(word: str, value: str) -> tuple[int, int] | None:
 
 
 def _drives_terminal(value: str) -> bool:
-    """Return whether a value contains characters that cannot be displayed."""
+    """Return True if a value contains characters that cannot be displayed."""
     return one_line(value) != value
 
 

@@ -1,4 +1,4 @@
-"""The question to settle before a message goes to a server that was found automatically."""
+"""The question to ask before the first message is sent to an automatically discovered server."""
 
 from __future__ import annotations
 

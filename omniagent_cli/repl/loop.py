@@ -16,7 +16,7 @@ from omniagent_cli.errors import ConfigError, ModelError, OmniAgentError, StoreE
 from omniagent_cli.models import Content
 from omniagent_cli.repl import attaching, recovery
 from omniagent_cli.repl.agent_startup import AgentStartup
-from omniagent_cli.repl.approval import Approval, allow_for_good
+from omniagent_cli.repl.approval import Approval, allow_permanently
 from omniagent_cli.repl.chat import Chat, ChatExit, ChatSetup, ResumedTurn
 from omniagent_cli.repl.completers import SlashCompleter
 from omniagent_cli.repl.echo_guard import GONE, EchoGuard, discard_output, handled
@@ -93,7 +93,7 @@ class Repl:
                 self._ask_during_answer,
                 left=self._cancel,
                 session=lambda: self.chat.session_id,
-                keep=partial(allow_for_good, setup.settings),
+                keep=partial(allow_permanently, setup.settings),
                 tell=self._print_during_answer,
                 allowed=PreapprovedTools(frozenset(setup.settings.tools.allow), setup.yes_tools),
             ),
@@ -188,7 +188,7 @@ class Repl:
             if not self._ended_by:
                 await self.chat.look()
                 self._terminal.note(
-                    "interrupted before the request was sent. The message is saved; /retry sends it"
+                    "Interrupted before the request was sent. The message is saved; /retry sends it"
                 )
         except StoreError as error:
             self._terminal.error(str(error))
@@ -292,7 +292,7 @@ class Repl:
                             await self._follow(event.session_id)
         except asyncio.CancelledError:
             view.abort(
-                "interrupted. The partial answer is saved; /continue resumes it"
+                "Interrupted. The partial answer is saved; /continue resumes it"
                 if pieces
                 else "interrupted"
             )
@@ -351,7 +351,7 @@ class Repl:
     def _interrupted_at_prompt(self) -> None:
         self._empty_interrupts = 0 if self._prompt.typed else self._empty_interrupts + 1
         if self._empty_interrupts >= 2:
-            self._terminal.note("to leave, press Ctrl-D or type /quit")
+            self._terminal.note("To leave, press Ctrl-D or type /quit")
 
     def _end(self, number: int) -> None:
         """End the chat on a signal: stop the turn, which stores its partial answer, and leave."""
@@ -390,7 +390,7 @@ class Repl:
         chat = self.chat
         if chat.message_count and self._setup.session_id is None and not self._setup.ephemeral:
             shown = one_line(chat.session_id)
-            self._terminal.note(f"omniagent chat -s {shown} resumes this session")
+            self._terminal.note(f"To resume this session: omniagent chat -s {shown}")
 
     def _toolbar(self) -> list[Part]:
         chat = self.chat

@@ -48,7 +48,7 @@ async def pick(
     choices = SessionChoices(store)
     choices.add(await asyncio.to_thread(choices.read_page))
     if not choices.count:
-        raise NothingToPick("no sessions yet; your first message creates one")
+        raise NothingToPick("No sessions yet; your first message creates one")
     if spoken or terminal.is_dumb or not (terminal.is_terminal and terminal.reads_terminal):
         return await _by_number(choices, terminal, ask)
     from omniagent_cli.repl.picker_screen import PickerScreen
@@ -102,7 +102,7 @@ async def _by_number(choices: SessionChoices, terminal: Terminal, ask: Ask) -> s
         for number, summary in enumerate(shown, 1):
             terminal.line(f"{number}. {_spoken_row(summary)}")
         if len(choices.fitting) > len(shown) or not choices.complete:
-            terminal.note("more sessions exist; type words to search for them")
+            terminal.note("More sessions exist; type words to search for them")
         wanted = (await ask(_QUESTION) or "").strip()
         if not wanted:
             return None
@@ -112,7 +112,7 @@ async def _by_number(choices: SessionChoices, terminal: Terminal, ask: Ask) -> s
             choices.add(await asyncio.to_thread(choices.read_page))
         choices.choose(wanted)
         if not choices.fitting:
-            terminal.note(f"no session matches {one_line(wanted)}")
+            terminal.note(f"No session matches {one_line(wanted)}")
             choices.choose("")
 
 

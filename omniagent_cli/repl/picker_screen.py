@@ -210,7 +210,7 @@ class PickerScreen:
     def _list(self, width: int, rows: int) -> list[Line]:
         fitting = self._choices.fitting
         if not fitting:
-            return [("", cut_cells("no session matches", width))]
+            return [("", cut_cells("No session matches", width))]
         self._top = min(max(self._top, self._place - rows + 1), self._place)
         now = utc_now()
         lines = []

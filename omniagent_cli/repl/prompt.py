@@ -39,11 +39,11 @@ SPOKEN_MARK = "You: "
 
 @contextmanager
 def configure_output(terminal: Terminal, *, plain: bool) -> Iterator[None]:
-    """Make prompts write only text on a terminal that understands nothing else.
+    """Restrict the output of prompts to what the terminal supports.
 
     Args:
         terminal: the terminal of the prompts.
-        plain: for a screen reader, which would read the drawing that measures free space.
+        plain: omit the query for the cursor position, which screen readers read aloud.
     """
     if terminal.is_dumb:
         from prompt_toolkit.output.plain_text import PlainTextOutput
@@ -132,7 +132,7 @@ class Prompt:
         )
 
     def was_interrupted(self) -> bool:
-        """Return whether Ctrl-C was pressed since `read` ended, when it was an ordinary key.
+        """Return True if Ctrl-C was pressed since `read` ended, when it was an ordinary key.
 
         Other keys typed since then are kept for the next prompt. Input from a pipe is not checked.
         """

@@ -26,28 +26,28 @@ _LAST_ROWS, _QUESTION_ROWS, _EARLIER_ROWS = 24, 6, 6
 _HINT_LENGTH = 120
 
 _WAYS_ON = {
-    Ending.UNANSWERED: "the last question has no answer{why}. /retry asks it again",
-    Ending.PARTIAL: "this answer was interrupted. /continue resumes it, /retry asks again",
-    Ending.FAILED: "this answer failed{why}. /continue resumes it, /retry asks again",
-    Ending.CUT: "this answer was truncated at the model's token limit. /continue resumes it",
-    Ending.IN_TOOLS: "this turn stopped during its tool calls. /continue resumes it, /retry asks again",
+    Ending.UNANSWERED: "The last question has no answer{why}. /retry asks it again",
+    Ending.PARTIAL: "This answer was interrupted. /continue resumes it, /retry asks again",
+    Ending.FAILED: "This answer failed{why}. /continue resumes it, /retry asks again",
+    Ending.CUT: "This answer was truncated at the model's token limit. /continue resumes it",
+    Ending.IN_TOOLS: "This turn stopped during its tool calls. /continue resumes it, /retry asks again",
 }
 _MAY_GROW = (
-    "this answer is incomplete; another program may still be writing it, or was killed. "
+    "This answer is incomplete; another program may still be writing it, or was killed. "
     "/continue resumes it, /retry asks again"
 )
 
 
 async def show_recap(chat: Chat) -> None:
     """Print the last exchanges of the session, and how to resume an unfinished one."""
-    messages, summarised = await chat.call(_read, chat.store, chat.session_id)
+    messages, summarized = await chat.call(_read, chat.store, chat.session_id)
     if not messages:
         return
     earlier = chat.message_count - len(messages)
     if earlier > 0:
         chat.terminal.note(f"{counted(earlier, 'message')} before. /history N shows more")
-    if summarised is not None:
-        chat.terminal.note(f"the model receives a summary of the messages up to #{summarised}")
+    if summarized is not None:
+        chat.terminal.note(f"The model receives a summary of the messages up to #{summarized}")
     turn = await chat.call(last_turn, chat.store, chat.session_id)
     final = messages[-1].id
     stopped = ending(turn)
@@ -89,7 +89,7 @@ def _read(store: SessionStore, session_id: str) -> tuple[list[Message], int | No
 
 
 def show_truncated(chat: Chat, message: Message, *, last: bool, ends_early: bool = False) -> None:
-    """Print a message truncated: more of the last one, and the end of an unfinished one."""
+    """Print a truncated message: more rows of the last one, and the end of an unfinished one."""
     terminal = chat.terminal
     if message.role == "tool":
         failed = "failed: " if (message.extra or {}).get("failed") else ""

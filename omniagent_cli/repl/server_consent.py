@@ -1,4 +1,4 @@
-"""Consent, once, before the first message goes to a server that was found automatically."""
+"""Consent before the first message is sent to an automatically discovered server."""
 
 from __future__ import annotations
 
@@ -28,4 +28,4 @@ async def confirm_first_use(chat: Chat) -> None:
         await chat.call(first.agree)
         return
     await chat.use_engine(Recall())
-    chat.terminal.note("using recall; choose another model with /model")
+    chat.terminal.note("Using recall; choose another model with /model")

@@ -16,7 +16,7 @@ _MOST = 50
 """The maximum number of new messages that are shown."""
 
 _GROWING = 8
-"""The number of last messages among which a growing answer is looked for."""
+"""The number of newest messages that may contain a growing answer."""
 
 
 @dataclass(slots=True)

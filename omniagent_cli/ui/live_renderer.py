@@ -291,7 +291,7 @@ class LiveRenderer:
             return
         self._print_thinking(final=True)
         seconds = self._clock() - self._thinking_since
-        self._above.append(self._dim(f"thought for {max(1, round(seconds))} s"))
+        self._above.append(self._dim(f"Thought for {max(1, round(seconds))} s"))
         self._thinking_since = None
         self._needs_gap = True
 

@@ -60,9 +60,9 @@ class _Code(CodeBlock):
         if inside:
             yield syntax
             return
-        coloured = syntax.highlight(code.expandtabs(4))
-        coloured.rstrip()
-        for line in coloured.split("\n", allow_blank=True):
+        colored = syntax.highlight(code.expandtabs(4))
+        colored.rstrip()
+        for line in colored.split("\n", allow_blank=True):
             yield from line.render(console, end="\n")
 
 

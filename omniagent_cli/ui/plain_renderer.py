@@ -106,7 +106,7 @@ class PlainRenderer:
         if self._thinking_since is None:
             return
         seconds, self._thinking_since = self._clock() - self._thinking_since, None
-        self.note(f"thought for {max(1, round(seconds))} s")
+        self.note(f"Thought for {max(1, round(seconds))} s")
 
     def _end_line(self) -> None:
         if self._is_mid_line:

@@ -306,7 +306,7 @@ def test_a_failed_compaction_does_not_break_the_turn(store):
     model = ScriptedModel(Say(raises=ModelUnreachable("nobody home")), "fine", "again")
     with Agent(model, store=store, window=Window(max_messages=8, compact_at=0.5)) as agent:
         told = notices(agent.stream_sync("next", "s"))
-        assert told[1] == "automatic compaction failed: nobody home; the turn continues"
+        assert told[1] == "Automatic compaction failed: nobody home; the turn continues"
         assert notices(agent.stream_sync("and", "s")) == []
     assert store.messages("s")[-1].text == "again"
 
@@ -317,7 +317,7 @@ def test_nobody_pays_for_a_hundred_requests_unasked(store):
     model = ScriptedModel("fine")
     with Agent(model, store=store, window=Window(max_tokens=2000, compact_at=0.5)) as agent:
         assert (
-            "too many older messages for automatic compaction"
+            "Too many older messages for automatic compaction"
             in notices(agent.stream_sync("next", "s"))[0]
         )
     assert len(model.requests) == 1

@@ -1,4 +1,4 @@
-"""A conversation longer than the model's context: recognised in every wording, compacted, and sent again once."""
+"""A conversation longer than the model's context: recognized in every wording, compacted, and sent again once."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_the_older_part_is_compacted_and_the_question_sent_again(store, chat_ser
     server = chat_server(*accepting(22_000, reply))
     notices, text = turn(server, store)
     assert notices == [
-        "the conversation is longer than vllm:m accepts; compacting 14 older messages and asking again"
+        "The conversation is longer than vllm:m accepts; compacting 14 older messages and asking again"
     ]
     assert text == "fine"
     assert store.count_messages("s") == 18

@@ -71,7 +71,7 @@ def test_there_is_no_seed(responses_server):
     server = responses_server()
     engine = engine_for(server)
     settings = ModelSettings(seed=7)
-    notice = Notice("the Responses API does not support seed; sending the request without it")
+    notice = Notice("The Responses API does not support seed; sending the request without it")
     assert ask(engine, settings=settings)[0] == notice
     assert notice not in ask(engine, settings=settings)
     assert "seed" not in server.chats()[0]

@@ -98,7 +98,7 @@ def test_a_skill_that_cannot_be_set_up_is_told_once(store, error, told):
     with Agent(model, store=store, skills=[Diary("bad", fails=error), Diary()]) as agent:
         first = list(agent.stream_sync("hi", "s"))
         second = list(agent.stream_sync("hi", "s"))
-    assert notices(first) == [f"cannot open the skill bad: {told}; its tools are not available"]
+    assert notices(first) == [f"Cannot open the skill bad: {told}; its tools are not available"]
     assert notices(second) == []
     assert offered(model) == [["read_it"], ["read_it"]]
 
@@ -133,7 +133,7 @@ def test_a_skill_that_does_what_no_skill_should_is_left_out(store, capfd, tools,
     """The turn goes on without it, and what it prints stays out of the answer."""
     with Agent(ScriptedModel("Still here."), store=store, skills=[Odd(tools)]) as agent:
         events = list(agent.stream_sync("hi"))
-    assert notices(events) == [f"cannot open the skill odd: {told}; its tools are not available"]
+    assert notices(events) == [f"Cannot open the skill odd: {told}; its tools are not available"]
     assert capfd.readouterr().out == ""
 
 
@@ -178,7 +178,7 @@ def test_a_skill_that_takes_too_long_is_left_out(store):
     with Agent(ScriptedModel("ok"), store=store, skills=[Slow("slow")]) as agent:
         told = notices(agent.stream_sync("hi", "s"))
     assert told == [
-        "cannot open the skill slow: timed out after 0.01 s; its tools are not available"
+        "Cannot open the skill slow: timed out after 0.01 s; its tools are not available"
     ]
 
 

@@ -92,7 +92,7 @@ def test_trouble_is_only_for_who_asks(store, step):
         events = list(agent.stream_sync("hello", "s"))
         until(lambda: told)
     assert not [event for event in events if type(event).__name__ == "Notice"]
-    assert told[0].startswith("no title from a model for s: ")
+    assert told[0].startswith("No title from a model for s: ")
     assert store.header("s").title == "hello"
 
 
@@ -103,7 +103,7 @@ def test_a_bug_in_a_model_is_told_the_same_way(store):
     with Agent(ScriptedModel("fine"), store=store, titles=titling) as agent:
         agent.process_with_session("s", "hello")
         until(lambda: told)
-    assert told == ["no title from a model: RuntimeError('oops')"]
+    assert told == ["No title from a model: RuntimeError('oops')"]
 
 
 def test_the_current_model_names_its_session(store):

@@ -158,7 +158,7 @@ def test_empty_answer_is_told_and_stored(store):
     with Agent(ScriptedModel(Say("")), store=store) as agent:
         events = list(agent.stream_sync("q", "s"))
     assert (
-        Notice("the model returned an empty answer; ask again, or choose another model") in events
+        Notice("The model returned an empty answer; ask again, or choose another model") in events
     )
     assert rows_of(store, "s")[1] == ("assistant", "", "complete")
 

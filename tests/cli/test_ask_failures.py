@@ -93,9 +93,9 @@ def test_a_failed_question_is_not_doubled_by_asking_again(ask, chat_server, stor
 
 
 ODD_ENDS = {
-    "length": (answer("Once upon", finish="length"), "Once upon\n", "the answer was cut at the model's token limit; ask it to continue, or raise agent.max_tokens", "length"),
-    "content_filter": (answer("I", finish="content_filter"), "I\n", "the provider's content filter stopped the answer; rephrase the message, or choose another model", "content_filter"),
-    "empty": (answer(), "", "the model returned an empty answer; ask again, or choose another model", None),
+    "length": (answer("Once upon", finish="length"), "Once upon\n", "The answer was cut at the model's token limit; ask it to continue, or raise agent.max_tokens", "length"),
+    "content_filter": (answer("I", finish="content_filter"), "I\n", "The provider's content filter stopped the answer; rephrase the message, or choose another model", "content_filter"),
+    "empty": (answer(), "", "The model returned an empty answer; ask again, or choose another model", None),
 }  # fmt: skip
 
 
@@ -181,5 +181,5 @@ def test_a_question_that_is_too_long_is_sent_again(ask, chat_server, store):
     ran = ask(chat_server(refused, *[answer("They talked.")] * 2, answer("fine")))
     assert (ran.code, ran.out) == (0, "fine\n")
     assert ran.err == (
-        "the conversation is longer than openai:fake-1 accepts; compacting 2 older messages and asking again\n"
+        "The conversation is longer than openai:fake-1 accepts; compacting 2 older messages and asking again\n"
     )

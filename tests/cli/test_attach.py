@@ -243,4 +243,4 @@ def test_a_process_substitution_is_no_file(db, chat_server):
     ) as program:
         code, _, err = program.wait()
     assert code == 2
-    assert "it is a pipe; read it on stdin" in err
+    assert "it is a pipe; pass it on stdin" in err

@@ -77,4 +77,4 @@ def test_cached_tokens_are_shown(run, person, variables, monkeypatch):
         shown = chat.wait_for("last turn:")
     assert re.search(r"ANSWERS +INPUT +CACHED +CACHE WRITE +OUTPUT", shown)
     assert re.search(r" 2 +224 +200 +14 +\d+", shown)
-    assert "last turn: 112 tokens in (100 cached, 7 to the cache)" in shown
+    assert "Last turn: 112 tokens in (100 cached, 7 to the cache)" in shown

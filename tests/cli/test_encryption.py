@@ -294,7 +294,7 @@ def test_a_person_is_asked(filled, person_at_pty, db):
     with person_at_pty("sessions", "show", "alice") as program:
         program.wait_for("Key or passphrase of")
         program.say("rose")
-        program.wait_for("wrong key or passphrase")
+        program.wait_for("Wrong key or passphrase")
         program.wait_for("Key or passphrase of", count=2)
         program.say("tulip")
         assert program.wait() == 0

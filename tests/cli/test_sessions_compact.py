@@ -115,7 +115,7 @@ def test_ctrl_c_leaves_everything_as_it_was(spoken, chat_server, db):
         program.signal(signal.SIGINT)
         code, out, err = program.wait()
     assert (code, out) == (130, "")
-    assert "nothing was summarized; the session is unchanged" in err
+    assert "Nothing was summarized; the session is unchanged" in err
     assert spoken.last_summary("s") is None
 
 

@@ -53,7 +53,7 @@ def test_the_filters_are_those_of_list(run, chosen, words, expected):
     assert (ran.code, set(ids(ran.out))) == (0, expected)
     listed = run("sessions", "list", "--ids", *words)
     assert set(listed.lines) == expected
-    assert ran.err == ("" if expected else "no session matches\n")
+    assert ran.err == ("" if expected else "No session matches\n")
 
 
 @pytest.mark.parametrize(

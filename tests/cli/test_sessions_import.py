@@ -274,7 +274,7 @@ def test_ctrl_c_leaves_whole_sessions_only(db, tmp_path, run) -> None:
             program.kill()
     assert program.returncode == 130
     assert err.decode().splitlines() == [
-        "interrupted; complete sessions were imported. Import again to add the rest"
+        "Interrupted; complete sessions were imported. Import again to add the rest"
     ]
     with open_store(db) as store:
         came = [summary.message_count for summary in store.list()]

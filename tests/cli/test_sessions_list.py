@@ -172,7 +172,7 @@ def test_a_person_without_sessions_is_told_how_to_begin(person):
 
 def test_colours_are_a_choice(person, filled):
     """NO_COLOR, a dumb terminal and --color never give plain text; --color always wins."""
-    for more, words, coloured in (
+    for more, words, colored in (
         ({}, (), True),
         ({"NO_COLOR": "1"}, (), False),
         ({"TERM": "dumb"}, (), False),
@@ -182,7 +182,7 @@ def test_colours_are_a_choice(person, filled):
     ):
         with person("sessions", "list", *words, **more) as terminal:
             terminal.wait()
-        assert (b"\x1b[" in terminal.raw) == coloured, (more, words)
+        assert (b"\x1b[" in terminal.raw) == colored, (more, words)
 
 
 def test_what_is_not_shown_is_not_all_counted(run, store):

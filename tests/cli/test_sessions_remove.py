@@ -24,7 +24,7 @@ def test_trim_with_nothing_to_do_asks_nothing(run, filled):
     """Keeping as many as there are, or more, changes nothing and needs no consent."""
     for keep in ("4", "99"):
         ran = run("sessions", "trim", "alice", "--keep", keep)
-        assert (ran.code, ran.err) == (0, "nothing to trim\n")
+        assert (ran.code, ran.err) == (0, "Nothing to trim\n")
     assert filled.count_messages("alice") == 4
 
 
@@ -80,7 +80,7 @@ def test_dry_run_changes_nothing(run, filled):
     """--dry-run lists what would go, and nothing goes; it needs no consent."""
     ran = run("sessions", "delete", "--all", "--dry-run")
     assert (ran.code, ran.cells) == (0, [["carol", "1"], ["bob", "2"], ["alice", "4"]])
-    assert ran.err == "dry run: would delete 3 sessions with 7 messages\n"
+    assert ran.err == "Dry run: would delete 3 sessions with 7 messages\n"
     ran = run("sessions", "trim", "alice", "--keep", "1", "--dry-run", "--json")
     assert ran.json == [{"id": "alice", "messages": 3}]
     assert filled.count() == 3
@@ -103,7 +103,7 @@ def test_many_are_chosen_by_options(run, store):
     )
     assert run(*choose, "--tag", "old", "--include-pinned").cells == [["b", "1"], ["a", "1"]]
     assert run(*choose, "--meta", "team=red", "--tag", "old").cells == [["a", "1"]]
-    assert run(*choose, "--meta", "team=blue").err == "nothing to delete\n"
+    assert run(*choose, "--meta", "team=blue").err == "Nothing to delete\n"
     assert run("sessions", "delete", "b", "--dry-run").cells == [["b", "1"]]
     assert run("sessions", "delete", "b", "--all", "-y").code == 2
 
@@ -126,7 +126,7 @@ def test_removals_take_whole_ids_only(run, filled):
         ran = run("sessions", verb, "@", "--yes", *more)
         assert (ran.code, ran.err) == (
             1,
-            "omniagent: error: @ is not accepted by commands that remove; write the whole id of the session\n",
+            "omniagent: error: @ is not accepted by commands that remove; write the full id of the session\n",
         )
     assert filled.count() == 3
 
@@ -212,7 +212,7 @@ def test_purge_names_the_backups(run, filled, db):
     """A copy made before still holds what was purged, and is told."""
     copy = db.parent / "copy.db"
     assert run("store", "backup", str(copy)).code == 0
-    told = f"the purged text may still be in the backup {copy}\n"
+    told = f"The purged text may still be in the backup {copy}\n"
     assert run("sessions", "delete", "bob", "--purge", "--yes").err.endswith(told)
     assert run("sessions", "delete", "alice", "--yes").code == 0
     assert run("sessions", "trash", "--empty", "--yes").err.endswith(told)
@@ -235,7 +235,7 @@ def test_prune_removes_what_has_expired(run, store):
     ran = run("sessions", "prune", "--dry-run", "--json")
     assert (ran.json, ran.err) == (
         {"expired": 1, "removed": 0},
-        "dry run: would remove 1 expired session\n",
+        "Dry run: would remove 1 expired session\n",
     )
     assert run("sessions", "prune").err == "Removed 1 expired session\n"
     assert run("sessions", "prune").err == "Removed 0 expired sessions\n"

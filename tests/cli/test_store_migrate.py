@@ -41,7 +41,7 @@ def test_what_differs_is_refused(run, filled, db, tmp_path):
 def test_some_sessions_and_dry_run(run, filled, db, tmp_path):
     """Named sessions go alone; an unknown one stops it; a dry run makes nothing."""
     ran = run("store", "migrate", str(db), "other.db", "alice", "--dry-run")
-    assert (ran.code, ran.err) == (0, "dry run: would have copied 1 session (4 messages)\n")
+    assert (ran.code, ran.err) == (0, "Dry run: would have copied 1 session (4 messages)\n")
     assert not (tmp_path / "other.db").exists()
     ran = run("store", "migrate", str(db), "other.db", "alice", "bobb")
     assert (ran.code, ran.err) == (

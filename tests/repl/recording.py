@@ -75,7 +75,7 @@ def recorded() -> str:
 
 def _timeless(screen: str) -> str:
     screen = re.sub(r"(ok|failed), [\d.]+ s", r"\1, 0.0 s", screen)
-    screen = re.sub(r"thought for \d+ s", "thought for 1 s", screen)
+    screen = re.sub(r"Thought for \d+ s", "Thought for 1 s", screen)
     return re.sub(r"\n{3,}", "\n\n", screen).strip("\n")
 
 

@@ -111,7 +111,7 @@ def test_settings_that_cannot_be_changed_are_told(talk: Talk, wiping, wiped: lis
 
     talk.chat("one", "a", "two", open_agent=spoilt)
     assert wiped == ["x", "y"]
-    assert "allowed in this run only: tools is not a table" in talk.err
+    assert "Allowed in this run only: tools is not a table" in talk.err
 
 
 def test_leaving_the_question_stops_the_turn(talk: Talk, wiping, wiped: list[str]) -> None:

@@ -55,7 +55,7 @@ def test_what_waits_goes_with_what_is_said_next(talk: Talk) -> None:
     assert asked(model, 1) == "Thanks"
     assert "[image: my cat.png, 16 bytes] will be sent with your next message" in talk.err
     assert "[image: my cat.png, 16 bytes]\n[text: notes.txt, 9 bytes]\n" in talk.out
-    assert "no attachments; /attach FILE" in shown
+    assert "No attachments; /attach FILE" in shown
     assert talk.store.attachments("user-123") == [SHA]
 
 

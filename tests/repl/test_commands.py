@@ -139,7 +139,7 @@ def test_undo_brings_back_what_a_command_took(talk: Talk, taking: str) -> None:
 def test_delete_asks(talk: Talk) -> None:
     """Nothing is deleted without a yes."""
     shown = talk.chat("one", "/delete", "", "two")
-    assert "nothing deleted" in shown
+    assert "Nothing deleted" in shown
     assert len(talk.texts()) == 4
 
 
@@ -254,7 +254,7 @@ def test_search_and_sessions(talk: Talk) -> None:
     shown = talk.chat("/search BLUE whale", "/sessions --tag work", "/sessions zebra")
     assert "other #0 user: the blue whale" in shown
     assert shown.count("other") >= 2
-    assert "no session matches" in shown
+    assert "No session matches" in shown
 
 
 def test_hostile_text_is_harmless(talk: Talk) -> None:
@@ -299,7 +299,7 @@ def test_what_others_write_is_shown_before_the_next_turn(talk: Talk) -> None:
     shown = talk.chat("one", "two", "three", "four", model=Interfering("1", "2", "3", "4"))
     other.close()
     assert shown.count("from the other terminal") == 1
-    assert "new messages from another program" in talk.err
+    assert "New messages from another program" in talk.err
 
 
 def test_a_failing_store_loses_nothing(talk: Talk) -> None:
@@ -346,7 +346,7 @@ def test_save_writes_a_private_file(talk: Talk, monkeypatch: pytest.MonkeyPatch)
     assert "my words" in saved.read_text()
     assert saved.stat().st_mode & 0o777 == 0o600
     assert (talk.home / "notes.txt").exists()
-    assert "nothing was written" in shown
+    assert "Nothing was written" in shown
 
 
 def test_export_shows_or_writes(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:

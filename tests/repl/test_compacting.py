@@ -23,7 +23,7 @@ def test_compact_says_what_it_covers_and_loses_nothing(talk: Talk) -> None:
     shown = talk.chat("a", "b", "c", "d", "/compact keep the numbers", "e", "/history", model=model)
     assert "scripted:model summarizes 4 messages; Ctrl-C cancels" in shown
     assert (
-        "the summary is sent instead of the messages up to #3 (4 messages) from now on; 10 tokens in, 5 out; "
+        "The summary is sent instead of the messages up to #3 (4 messages) from now on; 10 tokens in, 5 out; "
         "/history shows it; no message was removed"
     ) in shown
     assert model.requests[4][0]["content"].endswith("instructions: keep the numbers")
@@ -66,7 +66,7 @@ def test_compact_that_is_interrupted_changes_nothing(talk: Talk) -> None:
 
     model = Interrupted("1", "2", Say("half", hang=True), "3")
     shown = talk.chat("a", "b", "/compact", "c", model=model)
-    assert "nothing was summarized; the session is unchanged" in shown
+    assert "Nothing was summarized; the session is unchanged" in shown
     assert talk.store.last_summary("user-123") is None
     assert talk.texts()[-1] == "3"
 
@@ -86,8 +86,8 @@ def test_usage_by_model_and_of_the_last_turn(talk: Talk) -> None:
     assert ["MODEL", "ANSWERS", "INPUT", "OUTPUT"] in rows
     assert ["other:model", "0", "10", "5"] in rows
     assert ["scripted:model", "2", "20", "10"] in rows
-    assert "total: 30 tokens in, 15 out\n" in shown
-    assert "last turn: 10 tokens in, 5 out\n" in shown
+    assert "Total: 30 tokens in, 15 out\n" in shown
+    assert "Last turn: 10 tokens in, 5 out\n" in shown
 
 
 def test_usage_costs_what_is_configured(talk: Talk) -> None:
@@ -97,7 +97,7 @@ def test_usage_costs_what_is_configured(talk: Talk) -> None:
     shown = talk.chat("a", "/usage", model=ScriptedModel(Say("1", usage=used)))
     rows = [line.split() for line in shown.splitlines()]
     assert ["scripted:model", "1", "1,000,000", "400", "100,000", "$3.00"] in rows
-    assert "last turn: 1,000,000 tokens in (400 cached), 100,000 out, $3.00" in shown
+    assert "Last turn: 1,000,000 tokens in (400 cached), 100,000 out, $3.00" in shown
 
 
 def test_usage_where_nothing_was_counted(talk: Talk) -> None:

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="it has no such 
 
 
 def _entered(history: Path) -> bool:
-    """Return whether a line was entered."""
+    """Return True if a line was entered."""
     return history.exists() and history.read_text().endswith("\n")
 
 
@@ -139,7 +139,7 @@ def test_a_question_that_a_signal_overtook_is_asked_by_retry(talk: Talk) -> None
     talk.chat(keys="tell me\r", open_agent=_ended_while_opening(talk, signal.SIGTERM, over))
     over.set()
     shown = talk.chat("/retry")
-    assert "the last question has no answer. /retry asks it again" in shown
+    assert "The last question has no answer. /retry asks it again" in shown
     assert talk.texts() == ["tell me", "answer 1"]
 
 

@@ -38,8 +38,8 @@ def test_a_screen_reader_gets_text_in_order(home: Home, chat_server: Callable) -
     chat.wait_for("You:")
     chat.say("tell me")
     shown = chat.wait_for("You:", count=2)
-    assert "You: tell me\nthought for 1 s\nAnswer: One **bold** answer.\n\nAnd more.\nYou:" in shown
-    begin, end = chat.raw.index(b"thought for"), chat.raw.index(b"And more.")
+    assert "You: tell me\nThought for 1 s\nAnswer: One **bold** answer.\n\nAnd more.\nYou:" in shown
+    begin, end = chat.raw.index(b"Thought for"), chat.raw.index(b"And more.")
     assert b"\x1b" not in chat.raw[begin:end]
     assert b"\x1b[6n" not in chat.raw
     assert "user-123 |" not in shown

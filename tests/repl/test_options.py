@@ -144,5 +144,5 @@ def test_another_session_is_deleted_and_comes_back(stocked: Talk) -> None:
 def test_delete_asks_unless_told(stocked: Talk) -> None:
     """/delete asks about another session too; Enter alone is no."""
     stocked.chat("/delete old-1", "", "hello")
-    assert "nothing deleted" in stocked.err
+    assert "Nothing deleted" in stocked.err
     assert stocked.store.exists("old-1")

@@ -69,7 +69,7 @@ def test_typing_narrows_down(some: Home) -> None:
     chat.wait_until(lambda _: "Tax return" not in "\n".join(chat.rows), "the filter")
     assert any(row.startswith("> Garden gate") for row in chat.rows)
     chat.send("zzz")
-    chat.wait_for("no session matches")
+    chat.wait_for("No session matches")
     chat.send("\r")  # nothing to choose
     chat.send("\x15bread")
     chat.wait_match(r"(?m)^> Sourdough")
@@ -143,7 +143,7 @@ def test_hostile_titles_are_harmless(home: Home) -> None:
 def test_no_sessions_to_pick(home: Home) -> None:
     """Without any session that is said, and a new one begins."""
     chat = home.begin("--pick")
-    chat.wait_for("no sessions yet")
+    chat.wait_for("No sessions yet")
     chat.wait_prompt(1)
     chat.say("hello")
     chat.wait_prompt(2)
@@ -168,7 +168,7 @@ def test_by_number_in_the_chat(talk: Talk) -> None:
     fill(talk.store, "First one", "Second one")
     shown = talk.chat("/switch", "", "/switch", "9", "", "/switch", "2", "/title")
     assert "1. Second one, second" in shown
-    assert "no session matches 9" in talk.err
+    assert "No session matches 9" in talk.err
     assert talk.err.count("still in 'user-123'") == 2
     assert "Switched to 'first'" in talk.err
 
@@ -176,7 +176,7 @@ def test_by_number_in_the_chat(talk: Talk) -> None:
 def test_switching_where_one_is(talk: Talk) -> None:
     """/switch without sessions says so, and to the session one is in changes nothing."""
     talk.chat("/switch", "hello", "/switch user-123", "/switch -")
-    assert "no sessions yet" in talk.err
+    assert "No sessions yet" in talk.err
     assert "already in 'user-123'" in talk.err
     assert "no previous session" in talk.err
 

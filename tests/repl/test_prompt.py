@@ -32,7 +32,7 @@ def test_ctrl_c_drops_the_line(talk: Talk) -> None:
     """Ctrl-C drops what was typed; on an empty line, the second one tells how to leave."""
     shown = talk.chat(keys=f"secret{CTRL_C}{CTRL_C}{CTRL_C}hello\r{CTRL_D}")
     assert talk.texts()[0] == "hello"
-    assert shown.count("to leave, press Ctrl-D or type /quit") == 1
+    assert shown.count("To leave, press Ctrl-D or type /quit") == 1
 
 
 def test_history_is_private_and_lasts(talk: Talk) -> None:
@@ -99,4 +99,4 @@ def test_colour_codes_typed_in_are_no_keys(talk: Talk) -> None:
     keys = "\x1b[31mred\x1b[0m\r" + "/delete\r" + "\x1b[1;31mn\x1b[0m\r" + CTRL_D
     talk.chat(keys=keys)
     assert talk.texts() == ["hello", "red", "answer 1"]
-    assert "nothing deleted" in talk.err
+    assert "Nothing deleted" in talk.err

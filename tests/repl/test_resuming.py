@@ -101,24 +101,24 @@ def test_a_summary_is_reported(talk: Talk) -> None:
 @pytest.mark.parametrize(
     ("messages", "note"),
     [
-        ([Message("user", "q")], "the last question has no answer. /retry asks it again"),
+        ([Message("user", "q")], "The last question has no answer. /retry asks it again"),
         (
             [Message("user", "q", status="failed", extra={"error": "no line"})],
-            "the last question has no answer (no line). /retry",
+            "The last question has no answer (no line). /retry",
         ),
         (
             [
                 Message("user", "q"),
                 Message("assistant", "ha", status="interrupted", extra={"error": "interrupted"}),
             ],
-            "this answer was interrupted. /continue resumes it, /retry asks again",
+            "This answer was interrupted. /continue resumes it, /retry asks again",
         ),
         (
             [
                 Message("user", "q"),
                 Message("assistant", "ha", status="failed", extra={"error": "no line"}),
             ],
-            "this answer failed (no line). /continue resumes it",
+            "This answer failed (no line). /continue resumes it",
         ),
         (
             [Message("user", "q"), Message("assistant", "ha", status="interrupted")],
@@ -130,7 +130,7 @@ def test_a_summary_is_reported(talk: Talk) -> None:
         ),
         (
             [Message("user", "q"), Message("assistant", "", tool_calls=[CALL])],
-            "this turn stopped during its tool calls. /continue resumes it",
+            "This turn stopped during its tool calls. /continue resumes it",
         ),
     ],
 )
@@ -221,7 +221,7 @@ def test_an_answer_that_may_grow_is_asked_about(talk: Talk) -> None:
         "user-123", [Message("user", "q"), Message("assistant", "half", status="interrupted")]
     )
     talk.chat("/continue", "n", "/continue", "y", model=ScriptedModel(" whole"))
-    assert "nothing changed" in talk.err
+    assert "Nothing changed" in talk.err
     assert talk.texts() == ["q", "half whole"]
 
 
@@ -246,7 +246,7 @@ def test_an_answer_of_another_program_is_shown_when_it_is_whole(
     assert talk.out.count("half\n") == 1
     assert talk.out.count("half and whole\n") == 1
     assert talk.err.count("the rest is shown when it is complete") == 1
-    assert talk.err.count("completed by another program") == 1
+    assert talk.err.count("Completed by another program") == 1
 
 
 def test_an_answer_that_grew_while_one_came_in(talk: Talk, other: SessionStore) -> None:
@@ -260,7 +260,7 @@ def test_an_answer_that_grew_while_one_came_in(talk: Talk, other: SessionStore) 
 
     talk.models = Elsewhere(finish)
     talk.chat("/model x", "/title")
-    assert "completed by another program" in talk.err
+    assert "Completed by another program" in talk.err
     assert talk.out.count("whole\n") == 1
 
 
@@ -273,7 +273,7 @@ def test_a_rename_elsewhere_is_followed(talk: Talk, other: SessionStore) -> None
 
     talk.models = Elsewhere(rename)
     talk.chat("one", "/model x", "two")
-    assert "another program renamed this session to 'better'" in talk.err
+    assert "Another program renamed this session to 'better'" in talk.err
     assert "from there" in talk.out
     assert talk.texts("better") == ["one", "answer 1", "from there", "two", "answer 2"]
     assert not talk.store.exists("user-123")
@@ -323,7 +323,7 @@ def test_interrupted_and_continued_at_a_terminal(home: Home, chat_server: Callab
     assert chat.wait() == 0
     assert home.stored()[1] == ("assistant", "interrupted", "The beginning of an answer")
     again = home.open("-c")
-    again.wait_for("this answer was interrupted. /continue resumes it")
+    again.wait_for("This answer was interrupted. /continue resumes it")
     again.say("/continue")
     again.wait_for("The beginning of an answer that ends.")
     again.wait_prompt(2)

@@ -71,8 +71,8 @@ def test_another_program_rolls_over_the_session(tmp_path: Path, clock: FakeClock
         talk = Talk(tmp_path, store=store)
         shown = talk.chat("first", "second")
         assert (
-            f"another program rolled over 'user-123'; the earlier messages are in '{BEFORE}'"
+            f"Another program rolled over 'user-123'; the earlier messages are in '{BEFORE}'"
         ) in shown
-        assert "new messages from another program (1):" in shown
+        assert "New messages from another program (1):" in shown
         assert talk.texts(BEFORE) == ["first", "answer 1"]
         assert talk.texts() == ["from elsewhere", "second", "answer 2"]

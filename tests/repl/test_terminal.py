@@ -94,7 +94,7 @@ def test_ctrl_c_at_the_prompt(home: Home) -> None:
     chat.send(CTRL_C)
     chat.wait_prompt(3)
     chat.send(CTRL_C)
-    chat.wait_for("to leave, press Ctrl-D or type /quit")
+    chat.wait_for("To leave, press Ctrl-D or type /quit")
     chat.wait_prompt(4)
     chat.say("exit")
     assert chat.wait() == 0

@@ -98,7 +98,7 @@ def test_on_tries_a_failed_skill_again(talk: Talk, with_skills, model) -> None:
     """A skill that could not be set up is tried again when the person asks for it."""
     talk.chat("hi", "/tools on moody", "hi", open_agent=with_skills(Moody("moody")))
     assert offered(model) == [[], ["sulk"]]
-    assert talk.err.count("cannot open the skill moody: not now") == 1
+    assert talk.err.count("Cannot open the skill moody: not now") == 1
 
 
 def test_recall_is_said_to_use_none(talk: Talk) -> None:
@@ -107,4 +107,4 @@ def test_recall_is_said_to_use_none(talk: Talk) -> None:
     talk.chat("/tools", open_agent=lambda _: Agent(Recall(store), store=store, skills=skills))
     assert "recall uses no tools" in talk.err
     talk.chat("/tools")
-    assert "no tools are offered in this chat" in talk.err
+    assert "No tools are offered in this chat" in talk.err

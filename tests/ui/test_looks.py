@@ -185,7 +185,7 @@ def test_thinking_can_be_hidden_or_full():
     """Hidden thinking is not shown; full thinking is wrapped between words."""
     for thinking, expected in (
         ("hidden", ["Yes."]),
-        ("full", ["some thoughts about", "it", "thought for 1 s", "Yes."]),
+        ("full", ["some thoughts about", "it", "Thought for 1 s", "Yes."]),
     ):
         terminal, out, _ = tty(columns=20)
         with StreamView(terminal, thinking=thinking, clock=Clock()) as view:
@@ -213,7 +213,7 @@ def test_a_screen_reader_hears_who_speaks():
     assert out.written.splitlines() == [
         "the server is busy; retrying in 2 s",
         "Thinking: hm, yes",
-        "thought for 2 s",
+        "Thought for 2 s",
         "Answer: Let me see.",
         "Running tool: look()",
         "Tool: look() ok, 0.0 s: found",

@@ -263,7 +263,7 @@ def test_thinking_is_folded_into_one_line():
         view.feed(ThinkingDelta("still"))
         assert "thinking 4 s" in out.shown
         view.feed(TextDelta("Yes."))
-    assert [line for line in out.shown.splitlines() if line] == ["thought for 4 s", "Yes."]
+    assert [line for line in out.shown.splitlines() if line] == ["Thought for 4 s", "Yes."]
 
 
 def test_thinking_is_shown_when_asked_for():
@@ -274,7 +274,7 @@ def test_thinking_is_shown_when_asked_for():
         view.feed(ThinkingDelta("thought"))
         view.feed(TextDelta("Yes."))
     shown = [line for line in out.shown.splitlines() if line]
-    assert shown == ["first thought", "second thought", "thought for 1 s", "Yes."]
+    assert shown == ["first thought", "second thought", "Thought for 1 s", "Yes."]
 
 
 def test_notices_go_to_stderr():

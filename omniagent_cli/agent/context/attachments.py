@@ -256,7 +256,7 @@ def explain_refusal(
     if not names:
         return error
     return ModelRefused(
-        f"{error}; it was sent {' and '.join(names)}, which {model} may not take: choose a model that does"
+        f"{error}; the request had {' and '.join(names)}, which {model} may not support: choose another model"
         " (--model, /retry -m), or ask without",
         status=error.status,
     )

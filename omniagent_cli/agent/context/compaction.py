@@ -133,16 +133,16 @@ class Compaction:
             if chosen.tokens > MAX_AUTOMATIC_REQUESTS * chunk_tokens(window):
                 self._failed.add(session_id)
                 yield Notice(
-                    "too many older messages for automatic compaction; run /compact or omniagent sessions compact"
+                    "Too many older messages for automatic compaction; run /compact or omniagent sessions compact"
                 )
                 return
             yield Notice(
-                f"summarizing {len(chosen.messages)} older messages, so that the rest fits"
+                f"Summarizing {len(chosen.messages)} older messages, so that the rest fits"
             )
             await self._compact(session_id, engine, window, chosen, "", None)
         except OmniAgentError as error:
             self._failed.add(session_id)
-            yield Notice(f"automatic compaction failed: {error}; the turn continues")
+            yield Notice(f"Automatic compaction failed: {error}; the turn continues")
 
     async def after_refusal(
         self, session_id: str, engine: Engine, window: Window, refused: ContextLengthExceeded
@@ -164,7 +164,7 @@ class Compaction:
                 f" omniagent sessions compact {one_line(session_id)} -m MODEL"
             )
         yield Notice(
-            f"the conversation is longer than {one_line(engine.name)} accepts;"
+            f"The conversation is longer than {one_line(engine.name)} accepts;"
             f" compacting {count} older messages and asking again"
         )
         try:

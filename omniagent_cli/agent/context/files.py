@@ -16,7 +16,7 @@ MAX_SYSTEM_BYTES = 1_000_000
 
 _KINDS = (
     (stat.S_ISDIR, "it is a directory; name a file in it"),
-    (stat.S_ISFIFO, "it is a pipe; read it on stdin"),
+    (stat.S_ISFIFO, "it is a pipe; pass it on stdin"),
     (stat.S_ISSOCK, "it is a socket; name a file"),
     (lambda mode: stat.S_ISCHR(mode) or stat.S_ISBLK(mode), "it is a device; name a file"),
 )

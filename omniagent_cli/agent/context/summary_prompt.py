@@ -58,7 +58,7 @@ def summary_request(
     if so_far:
         parts.append(f"{mark} summary so far, to be merged into the new one\n{so_far}\n{mark} end")
     parts.append(f"{mark} transcript\n" + "\n\n".join(chunk) + f"\n{mark} end")
-    parts.append("Write the summary of all of it now.")
+    parts.append("Now write the summary of the whole conversation.")
     return [
         {"role": "system", "content": prompt},
         {"role": "user", "content": "\n\n".join(parts)},

@@ -107,7 +107,7 @@ class TitleGenerator:
         """Report an unexpected error, so that asyncio does not print it during a conversation."""
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._report(f"no title from a model: {error!r}")
+            self._report(f"No title from a model: {error!r}")
 
     async def _name(self, session_id: str, answering: Engine) -> None:
         try:
@@ -122,7 +122,7 @@ class TitleGenerator:
             if title:
                 await self._call(lambda: self._set_title(session_id, header.uid, title))
         except OmniAgentError as error:
-            self._report(f"no title from a model for {one_line(session_id)}: {error}")
+            self._report(f"No title from a model for {one_line(session_id)}: {error}")
 
     def _set_title(self, session_id: str, uid: str, title: str) -> None:
         if self._store.header(session_id).uid == uid:  # else the id belongs to another session now

@@ -1,4 +1,4 @@
-"""The connection to a server, from start to end, in a task of its own.
+"""The connection to a server, which runs in a dedicated task.
 
 The SDK's client has to be entered and exited in the same task; calls may come from any other task of the same loop.
 """
@@ -143,9 +143,7 @@ class Connection:
         self._ended.set()
         if self._task is not None:  # so that the exit status is known
             await asyncio.wait([self._task])
-        return AgentError(
-            self._describe("ended before it answered; the call may or may not have run")
-        )
+        return AgentError(self._describe("ended before it answered; the call may have run"))
 
     async def _run(self) -> None:
         try:
@@ -251,7 +249,7 @@ async def _background_tasks(*work: Coroutine[Any, Any, None]) -> AsyncGenerator[
 
 
 async def _list_tools(client: Client) -> list[Tool]:
-    """Return the tools; of a list that never ends, the first ones."""
+    """Return the tools, at most `MAX_TOOLS`, because a server may send an endless list."""
     tools: list[Tool] = []
     cursor = None
     for _ in range(_MAX_PAGES):

@@ -14,7 +14,7 @@ from omniagent_cli.text.sanitize import one_line
 
 
 class AutomaticEngine:
-    """One model, and once another one; see `omniagent_cli.agent.events.Engine`.
+    """An engine that changes to another model at most once; see `omniagent_cli.agent.events.Engine`.
 
     Args:
         engine: the engine of the chosen model.
@@ -42,7 +42,7 @@ class AutomaticEngine:
         """Send one request, and send it to the next model when the provider does not have this one.
 
         Raises:
-            ModelError: the provider did not answer properly.
+            ModelError: the request failed.
         """
         try:
             async with aclosing(self._request(messages, tools, settings)) as events:

@@ -55,7 +55,7 @@ def endpoint_for(
     provider = name.provider
     if not name.model:
         raise UsageError(
-            f"name a model too, such as {provider.name}:NAME; see `omniagent models list`"
+            f"add the name of a model, such as {provider.name}:NAME; see `omniagent models list`"
         )
     native = native_url_for(provider, base_url)
     address = native or base_url_for(provider, base_url)

@@ -44,7 +44,7 @@ _UNKNOWN_MODEL = re.compile(
     r"model_not_found|invalid_model\b|invalid model\b|not a valid model|model not exist",
     re.IGNORECASE,
 )
-"""As OpenAI (403 for a project without access), Mistral, OpenRouter and DeepSeek say it with another status than 404."""
+"""Messages for an unknown model with a status other than 404: OpenAI (403 without access), Mistral, OpenRouter, DeepSeek."""
 
 
 @dataclass(frozen=True, slots=True)

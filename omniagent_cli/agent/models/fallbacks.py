@@ -164,7 +164,7 @@ class ServerFallbacks:
         return self._rejected_part(error_text, body["messages"])
 
     def _refused_tools(self, error_text: str, body: Mapping[str, Any]) -> str:
-        """Return ``effort`` where tools need a request without reasoning, ``tools`` where they are refused altogether."""
+        """Return ``effort`` if tools require a request without reasoning, ``tools`` if the server supports none."""
         if "tools" not in body:
             return ""
         if "effort" not in self._without:

@@ -67,7 +67,7 @@ class KnownModels:
             return ""
 
     def preferred(self, provider: Provider, today: date) -> str:
-        """Return the model for a provider that is named alone.
+        """Return the default model of a provider.
 
         The first preference that the provider lists and will not shut down, else one not shut down yet. Without a
         list, or when nothing preferred is in it, the first preference. A server at another address than the
@@ -98,7 +98,7 @@ class KnownModels:
         return self._dates[name].get(rest)
 
     def is_listed(self, model: str) -> bool | None:
-        """Return whether the provider of ``provider:name`` lists it; None when its list is unknown."""
+        """Return True if the provider of ``provider:name`` lists it; None when its list is unknown."""
         name, _, rest = model.partition(":")
         listed = {entry.name for entry in self.listed(PROVIDERS[name])} if name in PROVIDERS else ()
         return (rest in listed or f"{rest}:latest" in listed) if listed else None
@@ -158,7 +158,7 @@ class KnownModels:
 
 
 def qualified(model: str, *, base_url: str | None = None) -> str:
-    """Return ``provider:name`` for a model of a program, without any request; see `KnownModels.qualify`.
+    """Return ``provider:name`` for a model named by a program, without any request; see `KnownModels.qualify`.
 
     A name alone belongs to `base_url`, if given, whose protocol is OpenAI's.
     """
@@ -170,7 +170,7 @@ def qualified(model: str, *, base_url: str | None = None) -> str:
 
 
 def is_bare(text: str) -> bool:
-    """Return True for a name that has no known provider before a colon and is not one itself."""
+    """Return True for a model name without a provider."""
     first = text.strip().partition(":")[0].lower()
     return bool(first) and first != RECALL and first not in PROVIDERS and first not in ALIASES
 
@@ -182,7 +182,7 @@ def _matching(pattern: str, names: Iterable[str]) -> list[str]:
 
 
 def _version(name: str) -> tuple[list[int], int]:
-    """Return the numbers in a name, compared as numbers; of equal ones the shorter name is the newer alias."""
+    """Return the sort key of a name: its version numbers; of equal versions the shorter name, an alias, is the newer one."""
     return [int(number) for number in re.findall(r"\d+", name)], -len(name)
 
 

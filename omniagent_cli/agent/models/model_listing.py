@@ -81,7 +81,7 @@ def list_entries(
     """Request the models of a provider, in its own order.
 
     Raises:
-        ModelError: it did not answer, refused, or sent something else.
+        ModelError: the provider did not answer, rejected the request, or sent no list.
     """
     import urllib.error
     import urllib.request
@@ -120,7 +120,7 @@ def list_entries(
 def in_parallel(
     request: Callable[[S], T], sources: Sequence[S], timeout_seconds: float
 ) -> dict[int, T]:
-    """Run a request for each source in a thread; return the results by number that came in time."""
+    """Run a request for each source in a thread; return the results that arrived in time, by the index of the source."""
     found: dict[int, T] = {}
     deadline = time.monotonic() + timeout_seconds
 

@@ -1,7 +1,7 @@
 """Normalization of the history for requests: sent messages are made valid, stored ones stay unchanged.
 
 Pure functions over messages in the shape of Chat Completions. `normalized` is for all protocols, `alternating` for
-those whose chat templates reject two messages of one side in a row.
+those whose chat templates reject consecutive messages of one side: user and tools, or assistant.
 """
 
 from __future__ import annotations
@@ -59,13 +59,13 @@ def normalized(
 def alternating(
     messages: Sequence[Mapping[str, Any]], *, merge_answers: bool = True
 ) -> list[dict[str, Any]]:
-    """Return messages with alternating sides: one system message at the start, and neighbours of one side merged.
+    """Return messages with alternating sides: one system message at the start, consecutive ones of one side merged.
 
     A user message without an answer is merged into the next one; repeated ones are sent once.
 
     Args:
         messages: valid messages; see `normalized`.
-        merge_answers: False keeps neighbouring answers apart, for a protocol that sends their signed parts.
+        merge_answers: False keeps consecutive answers apart, for a protocol that sends their signed parts.
     """
     system = [message for message in messages if message.get("role") == "system"]
     merged = [_merged(system)] if system else []

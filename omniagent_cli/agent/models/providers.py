@@ -25,7 +25,7 @@ class Provider:
         key_variables: environment variables for the API key, in order of precedence; the first one is recommended.
         base_url_variable: the environment variable with which the provider's own tools set another address.
         preferences: a model, then further models or `fnmatch` patterns, as of December 2026; empty for local servers.
-        local: it runs on this machine and needs no key. `keyless_on_loopback`: it is sent no key there.
+        local: it runs on this machine and needs no key. `keyless_on_loopback`: it gets no key there.
         echoes_thinking: it rejects the request after a tool call without its own thinking.
         echoes: keys of its answers to send back unchanged.
         enforces_schema: it enforces a JSON schema for every model; otherwise the schema is also sent as an instruction.

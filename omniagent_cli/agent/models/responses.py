@@ -170,7 +170,7 @@ class ResponsesEngine(StreamingEngine):
         """Send one request; see `StreamingEngine.stream`. A seed is not sent, and a notice says so once."""
         if settings.seed is not None and not self._seedless:
             self._seedless = True
-            yield Notice("the Responses API does not support seed; sending the request without it")
+            yield Notice("The Responses API does not support seed; sending the request without it")
         async with aclosing(super().stream(messages, tools, settings)) as events:
             async for event in events:
                 yield event

@@ -71,13 +71,13 @@ class ResponseAnswer:
 
     Attributes:
         started: part of the answer has arrived: text, thinking or a tool call.
-        recognised: at least one event belonged to this protocol.
+        recognized: at least one event belonged to this protocol.
         reason: the finish reason in the terms of Chat Completions; empty until it arrives.
     """
 
     def __init__(self) -> None:
         self.started = False
-        self.recognised = False
+        self.recognized = False
         self.reason = ""
         self._items: list[_Item] = []
         self._at: dict[int | str, _Item] = {}
@@ -92,7 +92,7 @@ class ResponseAnswer:
 
     def feed(self, event: Any) -> Iterator[Delta]:
         """Parse one event, or one complete response, and yield its deltas; unknown shapes yield nothing."""
-        if event is sse.DONE and self.recognised and not self.reason:
+        if event is sse.DONE and self.recognized and not self.reason:
             self.reason = "stop"  # some servers send no final event
             yield from self._flush()
         if not isinstance(event, dict):
@@ -100,7 +100,7 @@ class ResponseAnswer:
         if event.get("object") == "response":  # from a server that does not stream
             event = {"type": "response.completed", "response": event}
         name = text_of(event.get("type"))
-        self.recognised = self.recognised or name.startswith("response.")
+        self.recognized = self.recognized or name.startswith("response.")
         head, _, tail = name.rpartition(".")
         if head in _PIECES and tail in ("delta", "done"):
             yield from self._piece(_PIECES[head], event, whole=tail == "done")

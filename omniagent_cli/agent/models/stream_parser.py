@@ -18,13 +18,13 @@ class ChatAnswer:
 
     Attributes:
         started: part of the answer has arrived: text, thinking or a tool call.
-        recognised: at least one chunk was in the shape of Chat Completions.
+        recognized: at least one chunk was in the shape of Chat Completions.
         reason: the finish reason; empty until it arrives.
     """
 
     def __init__(self) -> None:
         self.started = False
-        self.recognised = False
+        self.recognized = False
         self.reason = ""
         self._model = ""
         self._usage: Mapping[str, Any] = {}
@@ -38,14 +38,14 @@ class ChatAnswer:
 
     def feed(self, chunk: Any) -> Iterator[TextDelta | ThinkingDelta]:
         """Parse one chunk (or one whole completion) and yield its deltas; unknown shapes yield nothing."""
-        if chunk is sse.DONE and self.recognised:
+        if chunk is sse.DONE and self.recognized:
             yield from self._finish(
                 self.reason or "stop"
             )  # some servers never send a finish reason
         if not isinstance(chunk, dict):
             return
         choices = chunk.get("choices")
-        self.recognised = self.recognised or isinstance(choices, list)
+        self.recognized = self.recognized or isinstance(choices, list)
         self._note_metadata(chunk)
         for choice in choices if isinstance(choices, list) else ():
             # Only one choice was requested; a second one would interleave with it.

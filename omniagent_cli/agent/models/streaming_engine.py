@@ -62,12 +62,12 @@ class StreamedAnswer(Protocol):
 
     Attributes:
         started: part of the answer has arrived: text, thinking or a tool call.
-        recognised: at least one event was in the protocol.
+        recognized: at least one event was in the protocol.
         reason: the finish reason; empty until it arrives.
     """
 
     started: bool
-    recognised: bool
+    recognized: bool
     reason: str
 
     def feed(self, event: Any) -> Iterator[Delta]:
@@ -99,7 +99,7 @@ class StreamingEngine:
     Connections are kept between requests and belong to the running event loop: call `aclose` in it.
 
     Attributes:
-        is_only_protocol: the server does not speak the other one, so a refusal that names it is one of an option.
+        is_only_protocol: the server supports no other protocol, so a rejection that names one concerns an option.
     """
 
     path: ClassVar[str]
@@ -212,13 +212,13 @@ class StreamingEngine:
                     if answer.reason:  # later events do not extend this deadline
                         last = now() + self.after_finish_seconds if last is None else last
                         deadline = last
-                    elif answer.recognised:  # a frame without data extends the deadline too
+                    elif answer.recognized:  # a frame without data extends the deadline too
                         if answer.started:
                             timeout_seconds = settings.token_timeout_seconds
                         deadline = now() + timeout_seconds
         finally:
             await stream.aclose()
-        if not answer.recognised:
+        if not answer.recognized:
             raise FailedError(self._malformed("an unexpected response"))
         if answer.reason == "error":
             raise FailedError(stopped_by_server(self.endpoint))
@@ -281,7 +281,7 @@ class StreamingEngine:
             failure = event_failure(self.endpoint, error, datetime.now(UTC))
             # LM Studio reports an unknown path with status 200 and such an error.
             raise FailedError(
-                self._check_protocol(failure, 404, str(error)) if not answer.recognised else failure
+                self._check_protocol(failure, 404, str(error)) if not answer.recognized else failure
             )
 
     def _check_protocol(self, failure: Failure, status: int, error_text: str) -> Failure:
@@ -319,11 +319,11 @@ class StreamingEngine:
             failure = self._check_protocol(failure, response.status_code, response.text)
             raise FailedError(failure) from None  # its message may contain the key
         except (openai.APIConnectionError, httpx2.HTTPError) as error:
-            failure = connection_failure(endpoint, error, started=answer.recognised)
+            failure = connection_failure(endpoint, error, started=answer.recognized)
             raise FailedError(failure) from error
         except (ValueError, RecursionError) as error:  # not JSON, or not UTF-8
             failure = (
-                malformed_event(endpoint) if answer.recognised else self._malformed("invalid JSON")
+                malformed_event(endpoint) if answer.recognized else self._malformed("invalid JSON")
             )
             raise FailedError(failure) from error
 

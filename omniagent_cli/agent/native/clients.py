@@ -1,4 +1,4 @@
-"""Models of `pydantic-ai` with clients built here: no retries, and no headers, variables or proxies of the libraries."""
+"""Models of `pydantic-ai`, with HTTP clients that ignore the retries, headers, variables and proxies of the libraries."""
 
 from __future__ import annotations
 

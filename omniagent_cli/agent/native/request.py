@@ -26,7 +26,7 @@ _EFFORTS |= {"xhigh": "xhigh", "max": "max"}
 
 @dataclass(slots=True)
 class NativeRequest:
-    """A request as `pydantic-ai` takes it.
+    """A request in the form of `pydantic-ai`.
 
     Attributes:
         options: the names of the settings that are sent, as in `ModelSettings`.

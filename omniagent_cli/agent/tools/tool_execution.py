@@ -1,7 +1,7 @@
 """Execution of tool functions: synchronous ones in threads, asynchronous ones in an event loop.
 
-Each thread is a daemon of its own. A thread pool would wait at exit for its threads, and a function that hangs cannot
-be stopped.
+Each synchronous call runs in a new daemon thread, because a thread pool would wait at exit for its threads, and a
+function that hangs cannot be stopped.
 """
 
 from __future__ import annotations

@@ -187,7 +187,7 @@ class Toolset(ForkAware):
                 taken[tool.name] = tool
                 continue
             notices.append(
-                one_line(f"tool {tool.name} of the skill {tool.skill} is not available: {why}")
+                one_line(f"The tool {tool.name} of the skill {tool.skill} is not available: {why}")
             )
         return list(taken.values())
 
@@ -198,7 +198,7 @@ class Toolset(ForkAware):
 
 
 def _failure_prefix(skill: Skill) -> str:
-    return one_line(f"cannot open the skill {skill.name}: ")
+    return one_line(f"Cannot open the skill {skill.name}: ")
 
 
 def _check_tools(tools: Sequence[Tool]) -> list[Tool]:

@@ -75,7 +75,7 @@ def doctor(
     context = current_context(ctx)
     checked = CheckContext(context, _settings(context), offline, deep)
     seconds = _PATIENCE_DEEP_SECONDS if deep else _PATIENCE_SECONDS
-    found = _looked_at(checked, seconds)
+    found = _run_checks(checked, seconds)
     _show(context, found)
     return FAILED if any(one.finding.state == PROBLEM for one in found) else DONE
 
@@ -95,7 +95,7 @@ def _settings(context: Context) -> Settings | None:
     return settings
 
 
-def _looked_at(checked: CheckContext, seconds: float) -> list[_Result]:
+def _run_checks(checked: CheckContext, seconds: float) -> list[_Result]:
     """Run all checks in parallel."""
     found: dict[str, list[Finding]] = {}
     deadline = time.monotonic() + seconds
@@ -140,7 +140,7 @@ def _show(context: Context, found: list[_Result]) -> None:
         for area, finding in found:
             context.terminal.fields([area, *map(plain_field, finding)])
     summary = [counted(number, state) for state, number in counts.items() if number]
-    context.terminal.note(" and ".join(reversed(summary)) or "no problems found")
+    context.terminal.note(" and ".join(reversed(summary)) or "No problems found")
 
 
 def _show_person(context: Context, found: Iterable[_Result]) -> None:

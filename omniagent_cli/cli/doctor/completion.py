@@ -38,13 +38,13 @@ def check(context: CheckContext) -> Iterator[Finding]:
             WARNING, f"completion is not installed for {shell} yet", "omniagent completion install"
         )
     elif there[0].read_text(encoding="utf-8", errors="replace") != script(shell):
-        what = f"{there[0]} is of another version"
+        what = f"{there[0]} belongs to another version"
         yield Finding(WARNING, what, f"omniagent completion install {shell}")
     else:
         yield Finding(OK, f"completion is installed for {shell}: {there[0]}")
 
 
 def _shared(shell: str) -> list[Path]:
-    """Return the path of a system-wide script, or None."""
+    """Return the paths of system-wide scripts."""
     roots = {"/usr", "/usr/local", sys.prefix if sys.prefix == sys.base_prefix else "/usr"}
     return [Path(root, _OF_WHEEL[shell]) for root in sorted(roots)] if os.name == "posix" else []

@@ -110,7 +110,7 @@ def _unknown_variables(checked: CheckContext) -> Iterator[Finding]:
         if name.startswith("OMNIAGENT_") and name not in known:
             otherwise = "run 'omniagent help environment' for a list"
             hint = did_you_mean(name, known, otherwise, at_most=1)
-            yield Finding(WARNING, f"the environment variable {name} is unknown", hint)
+            yield Finding(WARNING, f"unknown environment variable {name}", hint)
 
 
 def _remembering(checked: CheckContext) -> Iterator[Finding]:

@@ -25,12 +25,12 @@ def check(context: CheckContext) -> Iterator[Finding]:
         yield Finding(PROBLEM, what, "pip install 'omniagent-cli[mcp]'")
         return
     for server in servers:
-        yield _started(server) if context.deep else _looked_at(context, server)
+        yield _started(server) if context.deep else _run_checks(context, server)
     if not servers:
         yield Finding(OK, "no MCP servers configured")
 
 
-def _looked_at(context: CheckContext, server: McpServer) -> Finding:
+def _run_checks(context: CheckContext, server: McpServer) -> Finding:
     if server.url:
         return Finding(OK, f"{server.name} has a URL", "'omniagent doctor --deep' connects to it")
     program = server.argv[0]

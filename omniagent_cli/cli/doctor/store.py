@@ -158,13 +158,15 @@ def _with_key(context: CheckContext, store: SessionStore) -> tuple[SessionStore,
         wanted = choice is not None and choice.encrypt
         if wanted or (wanted is None and key is not None):
             what = "store.encrypt is set" if wanted else "a key is set"
-            what += ", but the store is not encrypted: it is read, and not written"
+            what += ", but the store is not encrypted: it can be read, not written"
             return store, Finding(PROBLEM, what, "run 'omniagent store encrypt'")
-        return store, Finding(OK, "nothing stored is encrypted", "run 'omniagent store encrypt'")
+        return store, Finding(OK, "no stored data is encrypted", "run 'omniagent store encrypt'")
     state = mark["state"]
     if key is None:
         who = (
-            "it is requested on a terminal" if mark.get("passphrase") else "content cannot be read"
+            "commands on a terminal prompt for it"
+            if mark.get("passphrase")
+            else "content cannot be read"
         )
         return store, Finding(
             WARNING, f"the store is {state}, and its key is not available: {who}", KEY_ADVICE

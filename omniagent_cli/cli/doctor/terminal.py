@@ -24,7 +24,9 @@ def check(checked: CheckContext) -> Iterator[Finding]:
         yield Finding(OK, f"output encoding: {getattr(terminal.stdout, 'encoding', 'utf-8')}")
     else:
         do = "set LANG to a UTF-8 locale, such as C.UTF-8"
-        yield Finding(WARNING, "only ASCII is drawn, because of the locale or encoding", do)
+        yield Finding(
+            WARNING, "only ASCII characters are displayed, because of the locale or encoding", do
+        )
     yield from _programs(checked)
 
 

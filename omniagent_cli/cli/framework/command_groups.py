@@ -50,7 +50,7 @@ _ALIASES = {
     "run": ("ask",),
     "prompt": ("ask",),
 }
-"""Name of a command in other programs -> names here."""
+"""Commands of other programs, and the equivalent commands here."""
 
 
 def _shared(
@@ -180,7 +180,7 @@ class Command(TyperCommand):
         return [*own, *([_json_option()] if self.row.json else []), *shared]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse the arguments; refuse ``--json`` before the name of a command without data."""
+        """Parse the arguments; reject ``--json`` before the name of a command without JSON output."""
         with _attach_context(ctx):
             args = _with_default_value(args, *self.row.alone) if self.row.alone else args
             rest = super().parse_args(ctx, _separate_number(args) if self.row.number else args)

@@ -16,7 +16,7 @@ class Row(NamedTuple):
         json: whether it accepts ``--json``.
         words: whether words that start with a dash are arguments, as in ``tag ID -old``.
         number: whether its last argument may be a negative number, as in ``meta set ID KEY -1``.
-        alone: an option that may come without a value, and the value it has then.
+        alone: an option whose value may be omitted, and its default value.
     """
 
     target: str

@@ -1,4 +1,4 @@
-"""The context of a command: global options, settings, terminal, keys, and the store, each made on first use."""
+"""The context of a command: global options, settings, terminal, keys, and the store, each created on first use."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Context:
 
     Attributes:
         environ: the environment variables.
-        terminal: the terminal, or the pipes in its place.
+        terminal: the terminal, or pipes.
         json: whether to print one JSON document instead of lines.
         flags: settings given on the command line, by name.
         config_file: the value of ``--config``.
@@ -125,7 +125,7 @@ class Context:
         return KeyChain(config_dir(self.environ) / "keys.json", environ=self.environ)
 
     def update_completion(self) -> None:
-        """Record for TAB, which cannot read the settings in time, the store that was used and its newest ids."""
+        """Record the store and its newest ids for completion, for which reading the settings is too slow."""
         if (store := self._opened) is None:
             return
         from omniagent_cli.complete.id_cache import cache_ids

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from omniagent_cli.ui.terminal import Terminal
 
 KEYRING = "keyring:"
-"""Prefix of ``store.key_file`` or the variable for a key in the system keyring, under the name after it."""
+"""Prefix of ``store.key_file`` or its variable for a key in the system keyring; the name of the key follows."""
 
 KEY_ADVICE = "set store.key_file to the file that holds it, or to keyring:NAME, or set OMNIAGENT_ENCRYPTION_KEY[_FILE]"
 """Advice on setting a key, for the end of a message."""
@@ -33,7 +33,7 @@ def apply_encryption_key(
     A configured key means encryption, unless ``store.encrypt`` is false: then it only opens an encrypted store.
 
     Raises:
-        ConfigError: the settings require encryption, but name no key.
+        ConfigError: the settings require encryption, but no key is configured.
     """
     if terminal.interactive:
         store.ask_key = lambda: ask_key(store, choice, terminal)
@@ -45,7 +45,7 @@ def apply_encryption_key(
         assert key is not None  # noqa: S101  # it is configured
         if choice.location.scheme != "memory":
             source = "OMNIAGENT_ENCRYPTION_KEY" if choice.key else str(choice.key_file)
-            what = f"The new store {choice.shown} is encrypted with the key in {source}. Without it, its sessions are lost."
+            what = f"The new store {choice.shown} is encrypted with the key in {source}. Without this key its sessions cannot be read."
             store.on_encrypted = lambda: terminal.note(what)
         return with_encryption(store, key)
     if choice.encrypt and not configured and not (store.ask_key and store.encryption() is not None):
@@ -144,7 +144,7 @@ def ask_key(store: SessionStore, choice: StoreChoice, terminal: Terminal) -> Key
         key = parse_key(text)
         if store.key_matches(key):
             return key
-        terminal.note("wrong key or passphrase")
+        terminal.note("Wrong key or passphrase")
     return None
 
 

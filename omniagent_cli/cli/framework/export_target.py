@@ -61,7 +61,7 @@ class ExportTarget:
 
 
 def is_folder(given: str | None) -> bool:
-    """Return whether a path means a directory: it ends with a slash, or is one."""
+    """Return True if a path means a directory: it ends with a slash, or is one."""
     if given is None or given == "-":
         return False
     try:

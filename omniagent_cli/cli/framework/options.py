@@ -21,18 +21,20 @@ AnyId = Annotated[
 """One session to read."""
 
 OneId = Annotated[
-    str, typer.Argument(metavar="ID", help="the whole id of a session", show_default=False)
+    str, typer.Argument(metavar="ID", help="the full id of a session", show_default=False)
 ]
 """One session to change."""
 
 ChosenIds = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[ID]...", help="whole ids of sessions", show_default=False),
+    typer.Argument(metavar="[ID]...", help="full ids of sessions", show_default=False),
 ]
 """Sessions to change or to remove from; none when options select them."""
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", "--force", help="skip the confirmation")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="only show what would be done")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="show what would be done, and change nothing")
+]
 Purge = Annotated[bool, typer.Option("--purge", help="delete permanently, without the trash")]
 Everything = Annotated[
     bool, typer.Option("--all", help="all sessions that are not pinned", rich_help_panel=SELECTION)
@@ -72,7 +74,7 @@ Until = Annotated[
     typer.Option(metavar="TIME", help="sessions used before this time", rich_help_panel=SELECTION),
 ]
 Archived = Annotated[
-    bool, typer.Option("--archived", help="only archived ones", rich_help_panel=SELECTION)
+    bool, typer.Option("--archived", help="only archived sessions", rich_help_panel=SELECTION)
 ]
 IncludePinned = Annotated[
     bool,

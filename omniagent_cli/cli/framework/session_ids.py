@@ -1,6 +1,6 @@
 """Resolution of the session ids of a command line: ``@``, abbreviations, close matches.
 
-Commands that read accept any unambiguous prefix of an id; commands that create, change or remove need whole ids.
+Commands that read accept any unambiguous prefix of an id; commands that create, change or remove need full ids.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def resolve_for_reading(context: Context, given: str) -> str:
 
 
 def resolve_for_change(context: Context, given: str) -> str:
-    """Return the id of an existing session from a whole id or ``@``.
+    """Return the id of an existing session from a full id or ``@``.
 
     Raises:
         SessionNotFound: it does not exist.
@@ -62,21 +62,19 @@ def resolve_for_change(context: Context, given: str) -> str:
 
 
 def resolve_for_removal(context: Context, given: str) -> str:
-    """Return the id of an existing session from a whole id.
+    """Return the id of an existing session from a full id.
 
     Raises:
         SessionNotFound: it does not exist.
-        Refused: it was given as ``@``, which may be another session than the user believes.
+        Refused: it was given as ``@``, which may be another session than the user expects.
     """
     if given == LAST_USED:
-        raise Refused(
-            "@ is not accepted by commands that remove; write the whole id of the session"
-        )
+        raise Refused("@ is not accepted by commands that remove; write the full id of the session")
     return _existing(context, parse_session_id(given))
 
 
 def resolve_for_creation(context: Context, given: str) -> str:
-    """Return the id of a session that may not exist yet, from a whole id or ``@``.
+    """Return the id of a session that may not exist yet, from a full id or ``@``.
 
     Raises:
         InvalidSessionId: it is not a valid id.
@@ -85,7 +83,7 @@ def resolve_for_creation(context: Context, given: str) -> str:
 
 
 def parse_session_id(given: str) -> str:
-    """Return the id that a word means; ``id:@`` is the id ``@``.
+    """Return the id that a word refers to; ``id:@`` is the id ``@``.
 
     Raises:
         InvalidSessionId: it is not a valid id.
@@ -96,7 +94,7 @@ def parse_session_id(given: str) -> str:
 
 
 def escape_session_id(session_id: str) -> str:
-    """Return an id as the command line reads it, the inverse of `parse_session_id`."""
+    """Return an id in the form that the command line accepts, the inverse of `parse_session_id`."""
     is_special = session_id == LAST_USED or _ESCAPED.fullmatch(session_id)
     return f"id:{session_id}" if is_special else session_id
 

@@ -39,7 +39,7 @@ class SessionSelection:
 def select_sessions(
     context: Context, selection: SessionSelection, verb: str
 ) -> list[SessionSummary]:
-    """Return the selected sessions, in the order of the ids or of the list; pinned ones by id or option only.
+    """Return the selected sessions, in the order of the ids or of the list; filters skip pinned ones by default.
 
     Raises:
         UsageError: nothing selects sessions, or both ids and options do.

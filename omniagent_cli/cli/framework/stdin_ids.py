@@ -17,7 +17,7 @@ _LARGEST_BYTES = 64 << 20
 FromStdin = Annotated[
     bool,
     typer.Option(
-        "--stdin", help="read whole ids from stdin, one per line", rich_help_panel=SELECTION
+        "--stdin", help="read full ids from stdin, one per line", rich_help_panel=SELECTION
     ),
 ]
 Null = Annotated[

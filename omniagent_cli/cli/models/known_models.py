@@ -23,7 +23,7 @@ FRESH_FOR = timedelta(days=1)
 """A remembered list is not requested again before this age."""
 
 FIRST_LIST_SECONDS = 2.0
-"""The longest wait for a list where none is remembered and a model has to be chosen."""
+"""The maximum wait for a list, if none is remembered and a model has to be chosen."""
 
 
 def known_models(
@@ -91,7 +91,7 @@ def remember_list(
 
 
 class ModelLists:
-    """The requests of one run for lists of models; each provider gets one at most."""
+    """The requests for model lists during one run, at most one per provider."""
 
     def __init__(self, settings: Settings, keys: KeyChain) -> None:
         self._settings = settings
@@ -99,19 +99,19 @@ class ModelLists:
         self._requests: dict[str, _ListRequest] = {}
 
     def refresh(self, provider: Provider) -> None:
-        """Request a provider's list in the background when the remembered one is older than a day; for the next run."""
+        """Request a provider's list in the background, for the next run, if the remembered one is older than a day."""
         if not _is_fresh(self._settings, provider):
             self._request(provider)
 
     def first(self, provider: Provider) -> Sequence[ListedModel]:
-        """Return the list of a provider that has none remembered; empty when it does not come in time."""
+        """Request the list of a provider without a remembered one; empty if it does not arrive in time."""
         request = self._request(provider)
         return request.wait(FIRST_LIST_SECONDS) if request else ()
 
     def successor(self, model: str) -> str:
-        """Return the next preferred model for one that its provider lists and does not have; empty without one.
+        """Return the next preferred model after one that its provider lists but rejects; empty if there is none.
 
-        The remembered list is kept without it, so that the next run does not choose it again.
+        The rejected model is removed from the remembered list, so that the next run does not choose it again.
         """
         name, _, missing = model.partition(":")
         provider, environ = PROVIDERS[name], self._settings.environ
@@ -121,18 +121,18 @@ class ModelLists:
         if not rest:
             return ""
         source = CatalogSource(provider, known.address(provider), "")
-        remember_list(source, rest, _asked_at(self._settings, provider) or utc_now(), environ)
+        remember_list(source, rest, _requested_at(self._settings, provider) or utc_now(), environ)
         known = known_models(self._settings, [ProviderModels(source, tuple(rest))])
         preferred = known.preferred(provider, utc_now().date())
         return "" if preferred == missing else f"{name}:{preferred}"
 
     def _again(self, provider: Provider) -> Sequence[ListedModel]:
-        """Return the list after a request that failed: the model did not come from it."""
+        """Request the list again, after a failed request."""
         self._requests.pop(provider.name, None)
         return self.first(provider)
 
     def _request(self, provider: Provider) -> _ListRequest | None:
-        """Return the request for a provider's list, sent when it is the first; None for one without a key."""
+        """Return the request for a provider's list, which the first call sends; None without an API key."""
         if provider.name not in self._requests:
             address = known_models(self._settings).address(provider)
             key = self._keys.get(provider.name, provider.key_variables) if address else None
@@ -144,7 +144,7 @@ class ModelLists:
 
 
 class _ListRequest:
-    """One request for a list of models, in the background; the list is remembered when it comes."""
+    """One request for a list of models, in the background; the list is remembered when it arrives."""
 
     def __init__(self, source: CatalogSource, environ: Mapping[str, str]) -> None:
         self._source = source
@@ -155,7 +155,7 @@ class _ListRequest:
         self._thread.start()
 
     def wait(self, seconds: float) -> Sequence[ListedModel]:
-        """Return the list; empty when it did not come within this time, or the request failed."""
+        """Return the list; empty if it does not arrive within this time, or the request fails."""
         self._thread.join(seconds)
         return self._models
 
@@ -166,7 +166,7 @@ class _ListRequest:
             self._models = offer.models
 
 
-def _asked_at(settings: Settings, provider: Provider) -> datetime | None:
+def _requested_at(settings: Settings, provider: Provider) -> datetime | None:
     """Return the time of a provider's remembered list at its present address."""
     address = known_models(settings).address(provider)
     for model, when, url, _ in read_models(settings.environ):
@@ -178,7 +178,7 @@ def _asked_at(settings: Settings, provider: Provider) -> datetime | None:
 
 
 def _is_fresh(settings: Settings, provider: Provider) -> bool:
-    updated_at = _asked_at(settings, provider)
+    updated_at = _requested_at(settings, provider)
     return updated_at is not None and utc_now() - updated_at < FRESH_FOR
 
 

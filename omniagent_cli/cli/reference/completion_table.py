@@ -85,7 +85,7 @@ def table_text() -> str:
 
 
 class _Generator:
-    """Walk over the commands, which collects their rows."""
+    """Collector of the rows of all commands."""
 
     def __init__(self) -> None:
         from omniagent_cli.cli.framework.command_groups import LazyGroup, shared_options

@@ -186,4 +186,4 @@ TOPICS = {topic: _page(topic) for topic in PAGES} | {
     "exit-codes": Topic("exit codes of commands", _exit_codes),
     "json": Topic("the documents that --json prints", _json),
 }
-"""Topics by the word after `omniagent help`; a page wins over a command of the same name."""
+"""Topics by the word after `omniagent help`; a page takes precedence over a command of the same name."""

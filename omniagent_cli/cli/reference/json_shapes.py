@@ -45,7 +45,7 @@ _TRASHED = {
     "expires_at": "time|null: when it can no longer be restored",
 }
 _USAGE = {"*": "number: tokens as counted by the provider; cost in dollars if prices are set"}
-_SAID = {"messages": "integer", "input_tokens": "integer", "output_tokens": "integer"}
+_COUNTS = {"messages": "integer", "input_tokens": "integer", "output_tokens": "integer"}
 _VALUE = "any: the value if a key was given, else an object with all values"
 _MESSAGE = {
     "position": "integer: unchanged when other messages are removed",
@@ -69,9 +69,9 @@ _IMPORTED = {
     "imported": "integer: new sessions",
     "merged": "integer: sessions that new messages were added to",
     "skipped": "integer: sessions already present",
-    "refused": "integer: sessions that conflict",
+    "refused": "integer: sessions refused because of a conflict",
     "messages": "integer: messages imported, or to be imported",
-    "left_out": {"*": "integer: records left out on purpose, by kind"},
+    "left_out": {"*": "integer: records not imported by design, by kind"},
     "sessions": [{"id": "text", "action": "text", "messages": "integer", "reason": "text"}],
     "problems": [{"place": "text", "problem": "text"}],
 }
@@ -94,7 +94,7 @@ SHAPES: dict[str, Any] = {
         "status": "text: complete, interrupted or failed",
         "parsed?": "any: with --schema, the parsed answer",
         "problems?": ["text: with --schema, a violation of the schema"],
-        "code?": "text|null: with --extract",
+        "code?": "text|null: with --extract, the first code block",
     },
     "doctor": {
         "checks": [
@@ -108,7 +108,7 @@ SHAPES: dict[str, Any] = {
         "warnings": "integer",
         "problems": "integer",
     },
-    "sessions list": ([_SUMMARY], ["text: with --ids"]),
+    "sessions list": ([_SUMMARY], ["text: with --ids, the ids"]),
     "sessions show": {
         "format": "text",
         "version": "integer",
@@ -124,7 +124,7 @@ SHAPES: dict[str, Any] = {
         "ttl_seconds": "number|null",
         "metadata?": {"*": "any"},
         "state?": {"*": "any"},
-        "message_count": "integer: of the whole session",
+        "message_count": "integer: messages of the whole session",
         "usage": _USAGE,
         "summary?": {"*": "any"},
         "messages": [_MESSAGE],
@@ -143,13 +143,13 @@ SHAPES: dict[str, Any] = {
                 "match": ["integer: start and end of the match in the snippet"],
             }
         ],
-        ["text: with --ids"],
+        ["text: with --ids, the ids"],
     ),
     "sessions compact": {
         "id": "text",
         "up_to": "integer: the position of the last message it covers",
         "messages": "integer: the number of messages it covers",
-        "added": "integer: those not covered by an earlier summary",
+        "added": "integer: the number of messages that no earlier summary covers",
         "summary": "text",
         "model": "text",
         "usage": _USAGE,
@@ -159,26 +159,29 @@ SHAPES: dict[str, Any] = {
     "sessions delete": _REMOVED,
     "sessions restore": {**_TRASHED, "restored_as": "text: the id after the restore"},
     "sessions trash": ([_TRASHED], {"removed": "integer: with --empty, entries deleted"}),
-    "sessions fork": {"id": "text: of the copy", "forked_from": "text"},
-    "sessions tag": (["text"], [{"id": "text: with --stdin", "tags": ["text"]}]),
+    "sessions fork": {"id": "text: the id of the copy", "forked_from": "text"},
+    "sessions tag": (
+        ["text"],
+        [{"id": "text: with --stdin, the id of the session", "tags": ["text"]}],
+    ),
     "sessions meta get": _VALUE,
     "sessions state get": _VALUE,
     "sessions import": ([_IMPORTED], [_HISTORY]),
     "sessions stats": {
         "sessions": "integer",
-        "archived": "integer: of them",
+        "archived": "integer: archived sessions",
         "messages": "integer",
         "roles": {"*": "integer: messages"},
-        "days": [{"day": "text: such as 2026-11-21", **_SAID}],
-        "months": [{"month": "text: such as 2026-11", **_SAID}],
+        "days": [{"day": "text: such as 2026-11-21", **_COUNTS}],
+        "months": [{"month": "text: such as 2026-11", **_COUNTS}],
         "models": [
             {
                 "model": "text",
                 "answers": "integer",
                 "input_tokens": "integer",
                 "output_tokens": "integer",
-                "cached_tokens?": "integer: of the input, read from the provider's cache",
-                "cache_write_tokens?": "integer: of the input, written to the provider's cache",
+                "cached_tokens?": "integer: input tokens read from the provider's cache",
+                "cache_write_tokens?": "integer: input tokens written to the provider's cache",
                 "cost?": "number: in dollars, if prices are set",
             }
         ],
@@ -194,10 +197,10 @@ SHAPES: dict[str, Any] = {
         "indexed_search": "boolean",
         "sessions": "integer",
         "expired": "integer",
-        "trash": "integer: entries",
+        "trash": "integer: trash entries",
         "compressed": "boolean",
         "encryption": "text: none, or the progress of a change",
-        "*": "any: more facts from the backend, such as messages and bytes",
+        "*": "any: further properties from the backend, such as messages and bytes",
     },
     "store check": [{"session": "text|null", "problem": "text", "repaired": "boolean"}],
     "store migrate": {
@@ -211,10 +214,10 @@ SHAPES: dict[str, Any] = {
     "models list": [
         {
             "model": "text",
-            "origin": "text: why it can be used",
+            "origin": "text: the key, address or alias that makes it available",
             "updated_at": "time|null",
             "chosen": "boolean: the default model",
-            "reason": "text|null: why it is chosen",
+            "reason": "text|null: the reason why it is the default",
             "shutdown_date": "text|null: the day, as 2026-12-11",
         }
     ],

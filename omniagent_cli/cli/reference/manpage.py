@@ -139,7 +139,7 @@ def _tagged(tag: str, text: str) -> Iterator[str]:
 
 
 def _line(text: str) -> str:
-    """Return a line of text that the formatter does not read as a request."""
+    """Return a line of text, escaped where the formatter would interpret it as a request."""
     escaped = _escaped(text)
     return f"\\&{escaped}" if escaped[:1] in (".", "'") else escaped
 

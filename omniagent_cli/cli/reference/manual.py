@@ -1,4 +1,4 @@
-"""The manual: Markdown pages that `omniagent help TOPIC` shows and the man page is made of."""
+"""The manual: Markdown pages that `omniagent help TOPIC` shows and the man page contains."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def compact(
         try:
             done = asyncio.run(_compacted(context, agent, session_id, " ".join(instructions or ())))
         except KeyboardInterrupt:
-            terminal.note("nothing was summarized; the session is unchanged")
+            terminal.note("Nothing was summarized; the session is unchanged")
             raise
     _show(context, done)
 

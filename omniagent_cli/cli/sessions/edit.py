@@ -153,7 +153,7 @@ def tag(
 
 
 def _tag_many(context: Context, changes: list[str], *, null: bool) -> None:
-    """Change the tags of the sessions listed on stdin; the first word is a change too."""
+    """Change the tags of the sessions listed on stdin; every word is a change."""
     added, removed = _signed(changes)
     if not added and not removed:
         raise UsageError("no tags given; use +work to add a tag and -work to remove it")

@@ -131,5 +131,5 @@ def _chosen(context: Context, choice: dict[str, Any]) -> Iterable[str]:
         if (cursor := page.next_cursor) is None:
             break
     if not found and any(value for key, value in choice.items() if key != "archived"):
-        context.terminal.note("no session matches")
+        context.terminal.note("No session matches")
     return iter(found)

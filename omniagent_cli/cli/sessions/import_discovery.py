@@ -35,7 +35,7 @@ def chosen_histories(
     """
     terminal = context.terminal
     if not found:
-        terminal.note("no history of another tool found")
+        terminal.note("No history of another tool found")
     if yes:
         return found
     if context.json:
@@ -56,7 +56,7 @@ def chosen_histories(
         )
         terminal.fields(plain_field(field) for field in fields)
     if found:
-        terminal.note("nothing imported; use --yes to import all, or name a file")
+        terminal.note("Nothing imported; use --yes to import all, or name a file")
     return []
 
 

@@ -41,7 +41,7 @@ class Removal:
     Attributes:
         selection: the sessions to remove from.
         yes: whether the removal was confirmed on the command line.
-        purge: whether nothing goes to the trash.
+        purge: whether to bypass the trash.
     """
 
     context: Context
@@ -156,9 +156,9 @@ def _remove(
     context, terminal = removal.context, removal.context.terminal
     action += " permanently" if removal.purge else ""
     if not plan:
-        terminal.note(f"nothing {purpose}")
+        terminal.note(f"Nothing {purpose}")
     elif removal.dry_run:
-        terminal.note(f"dry run: would {action}")
+        terminal.note(f"Dry run: would {action}")
     else:
         confirm(context, action, yes=removal.yes)
         with terminal.progress("removing", len(plan)) as advance:
@@ -181,4 +181,4 @@ def _remove(
 def warn_of_backups(context: Context) -> None:
     """List the backups that may still contain what was purged."""
     for path in context.store.known_backups():
-        context.terminal.note(f"the purged text may still be in the backup {path}")
+        context.terminal.note(f"The purged text may still be in the backup {path}")

@@ -255,5 +255,5 @@ def _follow(context: Context, session_id: str, last: int | None, *, raw: bool) -
 
 
 def _grows(message: Message, seen: tuple[int | None, str] | None) -> bool:
-    """Return whether an answer may still be growing: stored as interrupted, and not seen unchanged before."""
+    """Return True if an answer may still be growing: stored as interrupted, and not seen unchanged before."""
     return message.status == "interrupted" and seen != (message.position, message.text)

@@ -123,7 +123,7 @@ def _counts(counts: Counter[str]) -> dict[str, int]:
 
 
 def _cost(tokens: Counter[str], price: Mapping[str, float] | None) -> dict[str, float]:
-    """Return the cost of tokens, or None without a price."""
+    """Return the cost of tokens as a JSON field; empty without a price."""
     spent = cost(tokens, price)
     return {} if spent is None else {"cost": spent}
 

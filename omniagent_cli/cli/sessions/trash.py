@@ -24,9 +24,7 @@ def restore(
     *,
     id_: Annotated[
         str | None,
-        typer.Argument(
-            metavar="[ID]", help="sessions whose last removal to undo", show_default=False
-        ),
+        typer.Argument(metavar="[ID]", help="sessions to restore", show_default=False),
     ] = None,
     as_id: Annotated[
         str | None, typer.Option("--as", metavar="NEW", help="restore under another id")
@@ -51,7 +49,7 @@ def restore(
 
 
 def _check_entry(context: Context, session_id: str | None) -> None:
-    """Raise an error for an empty trash, or one without this id, before a missing store is created."""
+    """Raise an error if the trash has no such entry, before a missing store is created."""
     held = [entry.session_id for entry in context.store.trash()]
     if not held:
         raise NothingToRestore("the trash is empty")
@@ -94,7 +92,7 @@ def trash(
     if context.json:
         context.terminal.json({"removed": gone})
     context.terminal.note(
-        f"Removed {counted(gone, 'entry')} of the trash permanently"
+        f"Removed {counted(gone, 'entry')} from the trash permanently"
         if gone
         else "The trash is empty"
     )
@@ -110,5 +108,5 @@ def prune(ctx: typer.Context, *, dry_run: DryRun = False) -> None:
         number = context.store.purge_expired()
     if context.json:
         context.terminal.json({"expired": number, "removed": 0 if dry_run else number})
-    verb = "dry run: would remove" if dry_run else "Removed"
+    verb = "Dry run: would remove" if dry_run else "Removed"
     context.terminal.note(f"{verb} {counted(number, 'expired session')}")

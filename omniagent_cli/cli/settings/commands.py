@@ -130,7 +130,7 @@ def trust(
         context.terminal.note(f"  {line}")
     confirm(context, f"trust {found} with these settings", yes=False)
     trust_project(found, environ=context.environ)
-    context.terminal.note(f"{found} is now trusted until it changes")
+    context.terminal.note(f"Trusted {found}, until it changes")
 
 
 def _user_file(context: Context) -> Path:

@@ -51,10 +51,10 @@ def install(ctx: typer.Context, shell: Shell = None) -> None:
     changed = _write(place, script(name))
     context.terminal.line(f"{place}: {'written' if changed else 'already installed'}")
     if name == "zsh":
-        _add_lines(context, _started_by(name, context.environ), _for_zshrc(place.parent))
+        _add_lines(context, _startup_file(name, context.environ), _zshrc_lines(place.parent))
     elif name == "bash":
-        _add_lines(context, _started_by(name, context.environ), _for_bashrc(place))
-    context.terminal.note("completion works in new shells")
+        _add_lines(context, _startup_file(name, context.environ), _bashrc_lines(place))
+    context.terminal.note("Completion works in new shells")
 
 
 def uninstall(ctx: typer.Context, shell: Shell = None) -> None:
@@ -65,7 +65,7 @@ def uninstall(ctx: typer.Context, shell: Shell = None) -> None:
     there = _remove(place)
     context.terminal.line(f"{place}: {'removed' if there else 'was not installed'}")
     if name in ("zsh", "bash"):
-        file = _started_by(name, context.environ)
+        file = _startup_file(name, context.environ)
         without = _without_our_lines(_read(file))
         if without != _read(file):
             _check_may_change(file, "remove the omniagent lines yourself")
@@ -95,7 +95,7 @@ def _named(shell: str | None, environ: Mapping[str, str]) -> str:
     found = shell_of(environ)
     if found in SHELLS:
         return found
-    what = f"your shell {found!r} has no script" if found else "SHELL is not set"
+    what = f"no completion script for your shell {found!r}" if found else "SHELL is not set"
     raise UsageError(f"{what}; give {', '.join(SHELLS)}")
 
 
@@ -129,7 +129,7 @@ def _xdg(variable: str, below_home: str, environ: Mapping[str, str]) -> Path:
     return Path(given) if given.startswith("/") else Path(home(environ)) / below_home
 
 
-def _started_by(shell: str, environ: Mapping[str, str]) -> Path:
+def _startup_file(shell: str, environ: Mapping[str, str]) -> Path:
     """Return the startup file of a shell."""
     from omniagent_cli.config.paths import home
 
@@ -138,7 +138,7 @@ def _started_by(shell: str, environ: Mapping[str, str]) -> Path:
     return Path(environ.get("ZDOTDIR") or home(environ)) / ".zshrc"
 
 
-def _for_zshrc(directory: Path) -> str:
+def _zshrc_lines(directory: Path) -> str:
     """Return lines for the end of .zshrc, after any compinit, that add the directory to fpath."""
     return (
         f"fpath=({_quoted(directory)} $fpath)\n"
@@ -150,7 +150,7 @@ def _for_zshrc(directory: Path) -> str:
     )
 
 
-def _for_bashrc(place: Path) -> str:
+def _bashrc_lines(place: Path) -> str:
     """Return lines that source the script from ~/.bashrc, because bash-completion may not be installed."""
     return f"if [ -r {_quoted(place)} ]; then\n    . {_quoted(place)}\nfi\n"
 
@@ -173,7 +173,7 @@ def _add_lines(context: Context, file: Path, lines: str) -> None:
 
 
 def _check_may_change(file: Path, instead: str) -> None:
-    """Raise an error for a read-only file, which replacing would bypass."""
+    """Raise an error if a file is read-only, because replacing it would ignore that."""
     if file.is_file() and not file.stat().st_mode & 0o222:
         raise ConfigError(f"{file} is read-only and was not changed; {instead}")
 

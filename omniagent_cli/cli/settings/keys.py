@@ -89,7 +89,7 @@ def set_(
     row = find_provider(provider)
     if given:
         raise UsageError(
-            "a key is not given on the command line, where other programs see it and the shell's history keeps it; "
+            "keys are not accepted on the command line, where other programs and the shell history can read them; "
             f"type it at the prompt of `omniagent keys set {row.name}`, or pipe it in, and replace the one you typed"
         )
     key = check_key(

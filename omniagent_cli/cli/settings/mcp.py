@@ -49,7 +49,7 @@ def serve(
     _check_key(store, writes=allow_write or allow_delete)
     if context.terminal.reads_terminal:
         context.terminal.note(
-            "waiting for a client on stdin. Clients start this command themselves; see: omniagent mcp --help"
+            "Waiting for a client on stdin. Clients start this command themselves; see: omniagent mcp --help"
         )
     service = mcp_server.serve(store, allow_write=allow_write, allow_delete=allow_delete)
     try:
@@ -61,7 +61,7 @@ def serve(
 
 
 def _check_key(store: SessionStore, *, writes: bool) -> None:
-    """Check that content can be read, or written, before the client is answered.
+    """Check that content can be read and written, before the server accepts requests.
 
     Raises:
         EncryptedStore: the store is encrypted and no key is set, or the reverse.

@@ -57,7 +57,7 @@ def check(
         for problem in found:
             context.terminal.fields(_problem_fields(problem))
     if found.copied_to:
-        context.terminal.note(f"the store before the repair is in {found.copied_to}")
+        context.terminal.note(f"Backup of the store before the repair: {found.copied_to}")
     left = [problem for problem in found if not problem.repaired]
     if not found:
         context.terminal.note("No damage found")
@@ -110,11 +110,11 @@ def backup(
     if os.path.isfile(file):  # noqa: PTH113  # the same
         confirm(context, f"replace {file}", yes=yes)
     copy(file)
-    context.terminal.note(f"copied {context.store.url} to {file}")
+    context.terminal.note(f"Copied {context.store.url} to {file}")
 
 
 def _is_store(context: Context, file: Path) -> bool:
-    """Return whether the target file is the store itself, which the backup would replace."""
+    """Return True if the target file is the store itself, which the backup would replace."""
     return context.store_choice.location.is_same_file(file)
 
 
@@ -126,7 +126,7 @@ def compact(ctx: typer.Context) -> None:
         raise _unsupported(context, "be compacted")
     before = context.store.info().get("bytes")
     if before == 0:
-        context.terminal.note("nothing to compact")
+        context.terminal.note("Nothing to compact")
         return
     shrink()
     after = context.store.info().get("bytes")

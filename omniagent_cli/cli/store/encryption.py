@@ -49,9 +49,9 @@ def encrypt(
     context.terminal.warn(_LOST)
     known = key
     done = _running(context, "encrypting", lambda step: store.encrypt(known, step))
-    _tell(context, "encrypted", done)
-    _tell_traces(context)
-    _tell_settings(context, key_file or generate_key)
+    _tell(context, "Encrypted", done)
+    _warn_of_copies(context)
+    _print_settings(context, key_file or generate_key)
 
 
 def rekey(
@@ -88,8 +88,8 @@ def rekey(
     ) or store_keys.new_passphrase(context.terminal, "--new-key-file")
     context.terminal.warn(_LOST)
     done = _running(context, "encrypting", lambda step: store.rekey(key, step))
-    _tell(context, "encrypted with the new key", done)
-    _tell_settings(context, new_key_file or generate_key)
+    _tell(context, "Encrypted with the new key", done)
+    _print_settings(context, new_key_file or generate_key)
 
 
 def _running(
@@ -101,7 +101,7 @@ def _running(
             return work(step)
     except KeyboardInterrupt:
         context.terminal.note(
-            "interrupted. Nothing is lost; run the same command again to continue"
+            "Interrupted. Nothing is lost; run the same command again to continue"
         )
         raise
 
@@ -122,7 +122,7 @@ def _tell(context: Context, what: str, done: RekeyReport) -> None:
         )
 
 
-def _tell_traces(context: Context) -> None:
+def _warn_of_copies(context: Context) -> None:
     """Warn about files outside the store that contain its text."""
     from omniagent_cli.config.paths import state_dir
 
@@ -133,7 +133,7 @@ def _tell_traces(context: Context) -> None:
         )
 
 
-def _tell_settings(context: Context, file: Path | None) -> None:
+def _print_settings(context: Context, file: Path | None) -> None:
     """Print the command that makes every command use the key."""
     choice = context.store_choice
     name = f"stores.{choice.name}" if choice.name else "store"

@@ -1,4 +1,4 @@
-"""Notices about a model that are shown once: its shutdown, and the extra that its provider profits from."""
+"""Notices about a model that are shown once: its shutdown, and the extra that supports more features of its provider."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ModelNotices:
         self._tell = tell
 
     def warn_of_shutdown(self, session_id: str, warning: str) -> None:
-        """Print a warning of `shutdown_warning` once per session; an empty one is none."""
+        """Print the result of `shutdown_warning`, unless it is empty, once per session."""
         if warning:
             self._once(session_id, warning.partition(";")[0], text=warning)
 

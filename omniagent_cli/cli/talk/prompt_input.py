@@ -76,7 +76,7 @@ def _from_stdin(terminal: Terminal, *, beside: bool, requested: bool) -> str:
     _check_size(data, "stdin")
     text = utf8_text(data)
     if text is None:
-        terminal.note("stdin is not UTF-8 text; invalid bytes are sent as \ufffd")
+        terminal.note("The input on stdin is not UTF-8 text; invalid bytes are sent as \ufffd")
         text = data.decode("utf-8", "replace")
     return text
 

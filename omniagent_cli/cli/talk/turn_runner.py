@@ -109,7 +109,7 @@ def remember(context: Context, target: ConversationTarget, result: TurnResult) -
     if target.store is None or target.store.url == "memory:" or not target.store.exists(session_id):
         return
     context.last_used.remember(session_id)
-    context.terminal.detail(f"saved in the session {session_id}")
+    context.terminal.detail(f"Saved in the session {session_id}")
 
 
 def session_of(target: ConversationTarget, result: TurnResult) -> str:

@@ -20,9 +20,9 @@ class AccountExport(ABC):
 
     Attributes:
         messages_key: key of the messages in a conversation.
-        header_keys: keys that are read besides; all others are skipped.
+        header_keys: further keys that are read; all others are skipped.
         id_keys: keys that may hold the conversation's id, in order of preference.
-        leaf_key: key of the id of the last message on the screen.
+        leaf_key: key of the id of the last visible message.
     """
 
     messages_key: ClassVar[str]

@@ -221,7 +221,7 @@ def _part(part: Any) -> tuple[str, list[tuple[str, str]]]:
 
 
 def _transcription(part: dict[str, Any]) -> str:
-    """Return the words in a recording, which the part or its metadata may hold."""
+    """Return the transcript of a recording, from the part or its metadata."""
     for holder in (part, object_of(part.get("metadata"))):
         for key in ("transcription", "transcript", "audio_transcription"):
             if text := text_of(holder.get(key)) or text_of(object_of(holder.get(key)).get("text")):

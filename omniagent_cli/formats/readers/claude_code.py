@@ -295,7 +295,7 @@ def _user_records(raw: dict[str, Any], node_id: str, at: Any) -> Iterator[dict[s
 
 
 def _typed_text(text: str) -> str:
-    """Return what the user typed, without the text that the program and the editor add; empty if there is nothing."""
+    """Return the text typed by the user, without the text that the program and the editor add."""
     text = _EDITOR_CONTEXT.sub("", _REMINDER.sub("", text))
     if _INJECTED.match(text) and (command := _COMMAND.match(text)):
         name, arguments = command.group(1).strip(), (command.group(2) or "").strip()

@@ -202,16 +202,16 @@ def message(
 
 
 def left_out(kind: str) -> dict[str, Any]:
-    """Return the record of something left out on purpose, see `types.Omission`; for a node of a message tree."""
+    """Return the record of an omission, for a node of a message tree; see `types.Omission`."""
     return {LEFT_OUT_KEY: kind}
 
 
 def usage_of(counts: dict[str, Any], names: dict[str, str]) -> dict[str, int]:
-    """Return token counts under our names; counts of zero and unknown keys are omitted.
+    """Return token counts under the keys of this package; counts of zero and unknown keys are omitted.
 
     Args:
         counts: token counts of the other tool.
-        names: our key by the tool's key.
+        names: the key here by the tool's key.
     """
     usage = {ours: counts.get(theirs) for theirs, ours in names.items()}
     return {key: n for key, n in usage.items() if isinstance(n, int) and n}

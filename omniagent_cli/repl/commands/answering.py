@@ -47,14 +47,14 @@ async def usage(chat: Chat) -> None:
     """
     used, last = await chat.call(_used, chat)
     if not used.models:
-        chat.terminal.note("no token counts in this session")
+        chat.terminal.note("No token counts in this session")
         return
     prices = chat.settings.prices
     chat.terminal.table(usage_table(used, prices))
     if len(used.models) > 1:
-        chat.terminal.line(f"total: {usage_line(used.total, used.cost(prices))}")
+        chat.terminal.line(f"Total: {usage_line(used.total, used.cost(prices))}")
     if last.models:
-        chat.terminal.line(f"last turn: {usage_line(last.total, last.cost(prices))}")
+        chat.terminal.line(f"Last turn: {usage_line(last.total, last.cost(prices))}")
 
 
 def _used(chat: Chat) -> tuple[Tally, Tally]:

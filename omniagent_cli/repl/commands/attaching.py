@@ -14,7 +14,7 @@ _CLEAR = "--clear"
 async def attach(chat: Chat, file: Attached = "") -> None:
     """Attach a file to the next message; without a file, list the attachments; --clear removes them.
 
-    A text file becomes part of the message; a picture (PNG, JPEG, GIF, WebP) or PDF is sent with it. It is read now.
+    A text file becomes part of the message; a picture (PNG, JPEG, GIF, WebP) or PDF is sent with it. Files are read immediately.
     """
     if file == _CLEAR:
         dropped, chat.attached = len(chat.attached), []
@@ -26,4 +26,4 @@ async def attach(chat: Chat, file: Attached = "") -> None:
         for attachment in chat.attached:
             chat.terminal.line(attachment.label)
     else:
-        chat.terminal.note("no attachments; /attach FILE adds one to your next message")
+        chat.terminal.note("No attachments; /attach FILE adds one to your next message")

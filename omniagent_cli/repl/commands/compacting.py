@@ -26,12 +26,12 @@ async def compact(chat: Chat, instructions: Text = "", *, model: ModelName = "")
         try:
             done = await _compacted(chat, instructions, engine)
         except asyncio.CancelledError:
-            chat.terminal.note("nothing was summarized; the session is unchanged")
+            chat.terminal.note("Nothing was summarized; the session is unchanged")
             raise
         used = f"{usage_line(done.usage)}; " if done.usage else ""
         what = f"messages up to #{done.position} ({counted(done.messages, 'message')})"
         chat.terminal.note(
-            f"the summary is sent instead of the {what} from now on; {used}/history shows it; no message was removed"
+            f"The summary is sent instead of the {what} from now on; {used}/history shows it; no message was removed"
         )
 
     await chat.with_model(model, work)

@@ -63,7 +63,7 @@ async def _write(chat: Chat, path: Path, format_name: str, *, redact: bool = Fal
     if await chat.call(path.is_dir):
         raise UsageError(f"{one_line(str(path))} is a directory; give a file name")
     if await chat.call(path.exists) and not await chat.confirm(f"Replace {path}?"):
-        chat.terminal.note("nothing was written")
+        chat.terminal.note("Nothing was written")
         return
     count = await chat.call(_write_whole, chat, path, format_name, redact=redact)
     chat.terminal.note(f"{counted(count, 'message')} written to {path} as {format_name}")

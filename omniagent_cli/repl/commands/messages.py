@@ -26,7 +26,7 @@ async def history(chat: Chat, last: Count = _SHOWN) -> None:
     except SessionNotFound:
         messages = []
     if not messages:
-        chat.terminal.note("this session has no messages yet")
+        chat.terminal.note("This session has no messages yet")
     summary = await chat.call(summary_of, chat.store, chat.session_id)
     for message in messages:
         chat.show(message)
@@ -34,7 +34,7 @@ async def history(chat: Chat, last: Count = _SHOWN) -> None:
             chat.show_summary(summary)
     await chat.refresh()
     if chat.message_count > len(messages) > 0:
-        chat.terminal.note(f"the last {len(messages)} of {chat.message_count} messages")
+        chat.terminal.note(f"The last {len(messages)} of {chat.message_count} messages")
 
 
 @command("clear")
@@ -55,7 +55,7 @@ async def trim(chat: Chat, keep: Count) -> None:
 async def undo(chat: Chat) -> None:
     """Restore what the last command removed, or else remove your last turn.
 
-    Messages of other programs stay. After an undo, it asks which of the two is meant.
+    Messages of other programs are kept. After an undo, it asks whether to restore or to remove more.
     """
     removed = chat.removed
     if removed is not None and removed.kind == "undone":
@@ -121,7 +121,7 @@ async def edit(chat: Chat, number: Count, text: Text = "") -> None:
     message = await chat.call(_question_at, chat, number)
     edited = text or await chat.ask("edit> ", plain_text(message.content))
     if not (edited or "").strip():
-        chat.terminal.note("nothing changed")
+        chat.terminal.note("Nothing changed")
         return
     content = await chat.call(attaching.with_attachment_data, chat, message.content)
     copy = await chat.call(fork_before, chat.store, chat.session_id, message)

@@ -44,9 +44,9 @@ async def meta(
             raise UsageError("/meta set needs a value; use /meta set KEY VALUE")
         taken = value if string else parsing.parse_json_or_text(value)
         await chat.call(chat.store.set_metadata, chat.session_id, key, taken)
-        chat.terminal.note(f"{one_line(key)} is set")
+        chat.terminal.note(f"Set {one_line(key)}")
     elif await chat.call(chat.store.delete_metadata, chat.session_id, key):
-        chat.terminal.note(f"{one_line(key)} is gone")
+        chat.terminal.note(f"Removed {one_line(key)}")
     else:
         chat.terminal.note(f"{quoted(chat.session_id)} has no {one_line(key)}")
 
@@ -59,7 +59,7 @@ async def _show_all(chat: Chat) -> None:
     else:
         known = session.metadata
     if not known:
-        chat.terminal.note("this session has no metadata")
+        chat.terminal.note("This session has no metadata")
         return
     pairs = [(k, v if isinstance(v, str) else json_text(v)) for k, v in sorted(known.items())]
     chat.terminal.table(pairs_table("KEY", pairs))

@@ -21,7 +21,7 @@ _STILL_WRITTEN = timedelta(seconds=60)
 async def continue_turn(chat: Chat, *, model: ModelName = "") -> None:
     """Resume an answer that was interrupted, failed, or was cut at the token limit.
 
-    It stays one answer. A turn that stopped during its tool calls is completed.
+    The answer stays one message. A turn that stopped during its tool calls is completed.
     -m MODEL uses another model for it.
     """
     turn = await chat.call(last_turn, chat.store, chat.session_id, chat.own_turns)
@@ -35,7 +35,7 @@ async def continue_turn(chat: Chat, *, model: ModelName = "") -> None:
     if await _is_written_elsewhere(chat, turn[-1]) and not await chat.confirm(
         "Another program may still be writing this answer. Continue it anyway?"
     ):
-        chat.terminal.note("nothing changed")
+        chat.terminal.note("Nothing changed")
         return
     partial = turn[-1].text if turn[-1].role == "assistant" and not turn[-1].tool_calls else ""
     resumed = ResumedTurn(turn[0].turn_id, open_tail(partial, chat.terminal.width))
@@ -43,7 +43,7 @@ async def continue_turn(chat: Chat, *, model: ModelName = "") -> None:
 
 
 async def _is_written_elsewhere(chat: Chat, message: Message) -> bool:
-    """Return whether an unfinished answer was written recently, by another program."""
+    """Return True if an unfinished answer was written recently, by another program."""
     if not may_be_streaming(message):
         return False
     summary = await chat.call(chat.store.summary, chat.session_id)

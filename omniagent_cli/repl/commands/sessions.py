@@ -68,7 +68,7 @@ async def switch(chat: Chat, session_id: SessionId = "") -> None:
     else:
         session_id = await chat.call(resolve_session, chat.store, session_id)
     if session_id == chat.session_id:
-        chat.terminal.note(f"already in {quoted(session_id)}")
+        chat.terminal.note(f"Already in {quoted(session_id)}")
         return
     await chat.enter(session_id)
     await chat.follow_model()
@@ -86,7 +86,7 @@ async def _picked(chat: Chat) -> str:
         chat.terminal.note(str(error))
         return ""
     if picked is None:
-        chat.terminal.note(f"still in {quoted(chat.session_id)}")
+        chat.terminal.note(f"Still in {quoted(chat.session_id)}")
     return picked or ""
 
 
@@ -121,12 +121,12 @@ async def sessions(
     found = _with_words(page, query)
     if not found:
         narrowed = query or meta or tag or since or until or older_than or archived
-        chat.terminal.note("no session matches" if narrowed else "no sessions yet")
+        chat.terminal.note("No session matches" if narrowed else "No sessions yet")
         return
     shown = found if all_ else found[:limit]
     chat.terminal.table(session_table(shown, utc_now()))
     if page.next_cursor or len(found) > len(shown):
-        chat.terminal.note("more sessions exist; use /sessions WORDS to filter, or --all")
+        chat.terminal.note("More sessions exist; use /sessions WORDS to filter, or --all")
 
 
 def _with_words(page: Sequence[SessionSummary], query: str) -> list[SessionSummary]:
@@ -161,14 +161,14 @@ async def search(
         chat.store.search, query, session_id=session or None, role=role or None, limit=limit
     )
     if not hits:
-        chat.terminal.note("no matches")
+        chat.terminal.note("No matches")
     for hit in hits:
         before, match, after = hit_parts(hit)
         place = chat.terminal.style(f"{one_line(hit.session_id)} #{hit.position}", "cyan")
         bold = chat.terminal.style(match, "bold")
         chat.terminal.line(f"{place} {hit.role}: {before}{bold}{after}")
     if not hits.complete:
-        chat.terminal.note("more matches exist; add a word, or use --limit N")
+        chat.terminal.note("More matches exist; add a word, or use --limit N")
 
 
 @command("title")
@@ -253,5 +253,5 @@ async def _sure(chat: Chat, session_id: str, count: int, *, yes: bool) -> bool:
     asked = f"Delete {quoted(session_id)} with {counted(count, 'message')}?"
     if yes or await chat.confirm(asked):
         return True
-    chat.terminal.note("nothing deleted")
+    chat.terminal.note("Nothing deleted")
     return False

@@ -42,7 +42,7 @@ async def tools(chat: Chat, switch: Switch = "", name: ToolName = "") -> None:
     for notice in notices:
         chat.terminal.warn(notice)
     if not known:
-        chat.terminal.note("no tools are offered in this chat")
+        chat.terminal.note("No tools are offered in this chat")
         return
     chat.terminal.table(
         tools_table(

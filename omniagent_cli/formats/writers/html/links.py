@@ -42,7 +42,7 @@ def is_safe(url: str) -> bool:
 
 
 def link_start(target: str) -> str:
-    """Return the start tag of a link to a safe URL; the target does not learn the referrer."""
+    """Return the start tag of a link to a safe URL; no referrer is sent."""
     return f'<a href={quote_attribute(target)} rel="noreferrer noopener">'
 
 

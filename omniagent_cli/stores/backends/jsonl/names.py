@@ -3,7 +3,7 @@
 Lower-case letters, digits, ``-``, ``_`` and ``.`` are used unchanged, ``+a`` means ``A``, ``%xx`` any other byte of the
 UTF-8 form. So a name is ASCII, has no upper-case letters (ids that differ only in case are different files on every
 disk) and can be decoded. Names that are reserved on some system are escaped too. A name that would be too long is
-shortened and followed by ``~`` and a hash of the whole id.
+shortened and followed by ``~`` and a hash of the full id.
 """
 
 from __future__ import annotations
