@@ -64,7 +64,7 @@ class TestTable:
         assert run(["completion", "show"], environ={"HOME": str(home), "SHELL": "/bin/zsh"}) == 0
         assert capsys.readouterr().out.startswith("#compdef omniagent")
         assert run(["completion", "show"], environ={"HOME": str(home), "SHELL": "/bin/tcsh"}) == 2
-        assert "your shell 'tcsh' has no script; give bash" in capsys.readouterr().err
+        assert "no completion script for your shell 'tcsh'; give bash" in capsys.readouterr().err
 
 
 class TestPlaces:

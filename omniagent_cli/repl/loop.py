@@ -294,7 +294,7 @@ class Repl:
             view.abort(
                 "Interrupted. The partial answer is saved; /continue resumes it"
                 if pieces
-                else "interrupted"
+                else "Interrupted"
             )
             raise
 

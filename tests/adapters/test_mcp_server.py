@@ -587,7 +587,7 @@ def test_every_id_has_an_address(store, session_id):
         ("omniagent://sessions/", "a session id must not be blank"),
         ("omniagent://sessions/%00", "must not contain control characters"),
         ("omniagent://sessions/%01abc", "must not contain control characters"),
-        ("omniagent://sessions/%ff", "is not percent-encoded UTF-8"),
+        ("omniagent://sessions/%ff", "must be percent-encoded UTF-8"),
         ("omniagent://sessions/" + "x" * 100_000, "a session id has at most 512 bytes"),
         ("omniagent://sessions/typo", "there is no session 'typo'"),
     ],

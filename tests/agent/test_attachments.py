@@ -302,7 +302,7 @@ def test_a_refusal_says_what_to_do_about_attachments(files, error, helps):
         told = str(caught.value)
         assert told.startswith(str(error))
         assert (
-            "it was sent 1 image and 1 file, which scripted:model may not take" in told
+            "the request had 1 image and 1 file, which scripted:model may not support" in told
         ) == helps
         assert "\n" not in told
         assert store.messages("s")[0].status == "failed"

@@ -284,7 +284,7 @@ def test_a_full_window_is_compacted_before_the_turn(store):
     with Agent(model, store=store, window=Window(max_messages=10, compact_at=0.8)) as agent:
         assert notices(agent.stream_sync("one", "s")) == []
         assert notices(agent.stream_sync("two", "s")) == [
-            "summarizing 8 older messages, so that the rest fits"
+            "Summarizing 8 older messages, so that the rest fits"
         ]
     assert sent(model.requests[2])[0][1].endswith("They talked.")
     assert [content for _, content in sent(model.requests[2])][2:] == ["two"]

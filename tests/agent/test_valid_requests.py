@@ -267,7 +267,7 @@ def test_a_picture_that_the_model_refuses(store, chat_server, reply):
     refused, *later = talk(store, server, content, "plain", "more")
     assert isinstance(refused, ModelError)
     assert "has no model" not in str(refused)
-    assert str(refused).endswith("choose a model that does (--model, /retry -m), or ask without")
+    assert str(refused).endswith("choose another model (--model, /retry -m), or ask without")
     assert later == ["fine", "fine"]
     sent = server.chats()[-1]["messages"][0]["content"]
     assert sent == "look\n[image] (not sent: this model does not accept it)\n\nplain"

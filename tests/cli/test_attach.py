@@ -187,7 +187,10 @@ def test_a_refused_picture_is_told_in_one_line(ask, chat_server, store):
         ran = ask(server, "-s", session_id, "-a", "cat.png", "What is this?")
         assert ran.code == 1
         assert len(ran.err.splitlines()) == 1
-        assert "it was sent 1 image, which openai:fake-1 may not take: choose a model" in ran.err
+        assert (
+            "the request had 1 image, which openai:fake-1 may not support: choose another model"
+            in ran.err
+        )
         assert store.attachments(session_id) == [SHA]
     assert len(server.chats()) == 2  # nobody asks again what cannot work
 

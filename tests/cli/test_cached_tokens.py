@@ -74,7 +74,7 @@ def test_cached_tokens_are_shown(run, person, variables, monkeypatch):
     with person("chat", "-s", "s", **variables) as chat:
         chat.wait_prompt(1)
         chat.say("/usage")
-        shown = chat.wait_for("last turn:")
+        shown = chat.wait_for("Last turn:")
     assert re.search(r"ANSWERS +INPUT +CACHED +CACHE WRITE +OUTPUT", shown)
     assert re.search(r" 2 +224 +200 +14 +\d+", shown)
     assert "Last turn: 112 tokens in (100 cached, 7 to the cache)" in shown

@@ -131,7 +131,7 @@ def test_a_project_file_and_variables(run, tmp_path, monkeypatch, config):
     found = told(ran, "configuration")
     assert ["warning", f"{tmp_path}/.omniagent.toml is not trusted, so it does not set store.url", "run 'omniagent config trust' to allow it"] in found  # fmt: skip
     assert ["ok", "OMNIAGENT_MODEL sets model", ""] in found
-    assert ["warning", "the environment variable OMNIAGENT_MODLE is unknown", "did you mean OMNIAGENT_MODEL?"] in found  # fmt: skip
+    assert ["warning", "unknown environment variable OMNIAGENT_MODLE", "did you mean OMNIAGENT_MODEL?"] in found  # fmt: skip
     assert ran.code == 0
 
 
@@ -269,7 +269,7 @@ def test_encryption_and_its_key(run, db, tmp_path, monkeypatch, config):
     with open_store(tmp_path / "plain.db", ttl=None) as store:
         talk(store, "alice", "hello")
     ran = run("doctor", store=tmp_path / "plain.db")
-    what = "but the store is not encrypted: it is read, and not written"
+    what = "but the store is not encrypted: it can be read, not written"
     wrong_setting = ["problem", f"store.encrypt is set, {what}", "run 'omniagent store encrypt'"]
     assert wrong_setting in told(ran, "store")
     config("")
@@ -305,7 +305,7 @@ def test_completion(run, monkeypatch, home):
     script = home / ".config/fish/completions/omniagent.fish"
     assert there == ["ok", f"completion is installed for fish: {script}", ""]
     script.write_text("# older\n")
-    assert told(run("doctor"), "completion") == [["warning", f"{script} is of another version", "omniagent completion install fish"]]  # fmt: skip
+    assert told(run("doctor"), "completion") == [["warning", f"{script} belongs to another version", "omniagent completion install fish"]]  # fmt: skip
 
 
 def test_nowhere_to_write_and_no_home(db, filled):

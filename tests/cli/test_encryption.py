@@ -41,7 +41,7 @@ def test_encrypt_with_a_new_key(run, filled, db, tmp_path, home):
     assert ran.err == (
         "omniagent: warning: without the key these conversations cannot be read;"
         " keep a copy of it in another place\n"
-        f"encrypted: 3 sessions (7 messages) of {db}\n"
+        f"Encrypted: 3 sessions (7 messages) of {db}\n"
         f"To use it from now on: omniagent config set store.key_file {key}\n"
     )
     assert key.stat().st_mode & 0o777 == 0o600
@@ -157,7 +157,7 @@ def test_encrypt_is_set_and_there_is_no_key(run, filled, monkeypatch, db):
 def test_a_key_encrypts_a_new_store(run, db, monkeypatch, key_file, tmp_path):
     """With a key, every way to create a store encrypts it from its first byte, and reports it once."""
     monkeypatch.setenv("OMNIAGENT_ENCRYPTION_KEY_FILE", str(key_file))
-    note = f"is encrypted with the key in {key_file}. Without it, its sessions are lost."
+    note = f"is encrypted with the key in {key_file}. Without this key its sessions cannot be read."
     record = b'{"messages":[{"role":"user","content":"quokka"}]}\n'
     with open_store(tmp_path / "plain.db") as plain:
         talk(plain, "s", "quokka")
@@ -233,7 +233,7 @@ def test_rekey(run, encrypted, monkeypatch, key_file, tmp_path, db):
     new.write_text("a passphrase this time")
     ran = run("store", "rekey", "--new-key-file", str(new))
     assert ran.code == 0
-    assert f"encrypted with the new key: 3 sessions (7 messages) of {db}\n" in ran.err
+    assert f"Encrypted with the new key: 3 sessions (7 messages) of {db}\n" in ran.err
     assert f"store.key_file {new}" in ran.err
     assert run("sessions", "show", "alice").code == 1
     monkeypatch.setenv("OMNIAGENT_ENCRYPTION_KEY_FILE", str(new))
@@ -286,7 +286,7 @@ def test_a_person_is_asked(filled, person_at_pty, db):
         program.say("tulip")
         assert program.wait() == 0
         assert "tulip" not in program.shown
-        assert "encrypted: 3 sessions" in program.shown
+        assert "Encrypted: 3 sessions" in program.shown
     with person_at_pty("sessions", "list") as program:
         assert program.wait() == 0
         assert "alice" in program.shown

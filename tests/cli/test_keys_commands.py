@@ -57,7 +57,7 @@ def test_a_key_on_the_command_line_is_refused_and_not_repeated(run, file):
     """A key given as a word is not taken, not shown again, and said to be spoilt."""
     ran = run("keys", "set", "openai", KEY)
     assert ran.code == 2
-    assert "not given on the command line" in ran.err
+    assert "not accepted on the command line" in ran.err
     assert KEY not in ran.out + ran.err
     assert not file.exists()
 

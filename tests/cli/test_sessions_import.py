@@ -63,7 +63,7 @@ def test_discover_lists_in_a_pipe(run, home) -> None:
         ("gemini", "1", f"{home}/.gemini/tmp/project/chats"),
         ("aichat", "1", f"{home}/.config/aichat/sessions"),
     ]
-    assert "nothing imported" in ran.err
+    assert "Nothing imported" in ran.err
     assert run("sessions", "list").out == ""
 
 
@@ -192,7 +192,7 @@ def test_discover_without_anything_to_find(run, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "empty"))
     ran = run("sessions", "import", "--discover")
     assert (ran.code, ran.out) == (0, "")
-    assert "no history of another tool" in ran.err
+    assert "No history of another tool" in ran.err
     assert run("sessions", "import").code == 2
     assert run("sessions", "import", "--discover", "x.json").code == 2
 

@@ -23,7 +23,7 @@ def test_backup_is_a_store(run, filled, tmp_path, db):
     """Backup copies everything to a private file; one that is there is replaced only with consent."""
     copy = tmp_path / "copy.db"
     ran = run("store", "backup", str(copy))
-    assert (ran.code, ran.out, ran.err) == (0, "", f"copied sqlite://{db} to {copy}\n")
+    assert (ran.code, ran.out, ran.err) == (0, "", f"Copied sqlite://{db} to {copy}\n")
     assert copy.stat().st_mode & 0o777 == 0o600
     assert run("sessions", "list", "--ids", store=copy).lines == ["carol", "bob", "alice"]
     ran = run("store", "backup", str(copy))
@@ -50,7 +50,7 @@ def test_compact(run, filled, db):
     """Compact says what it gained, and a store that cannot be compacted says so."""
     assert "Compacted: " in run("store", "compact").err
     ran = run("store", "compact", store=None)
-    assert (ran.code, ran.err) == (0, "nothing to compact\n")
+    assert (ran.code, ran.err) == (0, "Nothing to compact\n")
     ran = run("store", "compact", store="memory:")
     assert (ran.code, ran.err) == (
         1,
@@ -74,7 +74,7 @@ def test_check_finds_and_mends(run, filled, db):
     found = run("store", "check", "--json").json
     assert (found[0]["session"], found[0]["repaired"]) == ("alice", False)
     ran = run("store", "check", "--repair")
-    assert "the store before the repair is in " in ran.err
+    assert "Backup of the store before the repair: " in ran.err
     assert run("store", "check").code == ran.code
 
 
@@ -231,5 +231,5 @@ def test_an_import_that_conflicts_is_refused(run, filled, tmp_path):
     assert filled.messages("bob")[1].text == "jagen Victor"
     assert run("sessions", "restore", "--as", "bob-before").code == 0
     ran = run("sessions", "import", "-", "--as", "copy", "--dry-run", stdin=exported)
-    assert ran.err == "dry run: would have imported 1 session (2 messages)\n"
+    assert ran.err == "Dry run: would have imported 1 session (2 messages)\n"
     assert not filled.exists("copy")

@@ -80,7 +80,7 @@ BROKEN = (
     " uninstall it\n"
     "omniagent: warning: the skill odd cannot be loaded: TypeError: 'list' object is not callable; update or uninstall"
     " it\n"
-    "omniagent: warning: the skill sessions of the package voice-plugin is skipped: the name is already in use\n"
+    "omniagent: warning: skill sessions of the package voice-plugin is skipped: the name is already in use\n"
 )
 
 

@@ -219,7 +219,7 @@ def test_title_and_history(talk: Talk) -> None:
     shown = talk.chat("one", "/title My plans for May", "/history 1", "/title")
     assert talk.store.summary("user-123").title == "My plans for May"
     assert "assistant · #1" in shown
-    assert "the last 1 of 2 messages" in shown
+    assert "The last 1 of 2 messages" in shown
 
 
 def test_model_changes_default_model(talk: Talk) -> None:

@@ -102,4 +102,4 @@ def test_usage_costs_what_is_configured(talk: Talk) -> None:
 
 def test_usage_where_nothing_was_counted(talk: Talk) -> None:
     """A model that tells no counts is no error."""
-    assert "no token counts" in talk.chat("a", "/usage", model=ScriptedModel(Say("1", usage={})))
+    assert "No token counts" in talk.chat("a", "/usage", model=ScriptedModel(Say("1", usage={})))

@@ -103,7 +103,7 @@ def test_ctrl_z_gives_the_terminal_back(home: Home, chat_server: Callable) -> No
         assert re.search(r"(?m)^42$", shown)
         assert "Stopped" in shown
         shell.send(CTRL_C)
-        shell.wait_for("interrupted")
+        shell.wait_for("Interrupted")
         shell.wait_prompt(2)
         shell.send(CTRL_D)
         shell.wait_for("shell>", count=4)

@@ -101,7 +101,7 @@ def test_trim_and_history_as_on_the_command_line(talk: Talk) -> None:
     """/trim --keep N and /history --last N are what they are there; the numbers alone will do."""
     talk.chat("one", "two", "three", "/trim --keep 4", "/history --last 1", "/trim 2")
     assert "2 messages trimmed" in talk.err
-    assert "the last 1 of 4 messages" in talk.err
+    assert "The last 1 of 4 messages" in talk.err
     assert talk.texts() == ["three", "answer 3"]
 
 

@@ -109,7 +109,7 @@ def test_switch_lets_one_pick(some: Home) -> None:
         chat.wait_for("pick>")
         chat.wait_for("Enter: open")
         chat.send(key)
-        chat.wait_for("still in 'garden'", count=prompts - 1)
+        chat.wait_for("Still in 'garden'", count=prompts - 1)
         chat.wait_prompt(prompts)
     chat.say("/switch")
     chat.wait_for("Enter: open")
@@ -169,7 +169,7 @@ def test_by_number_in_the_chat(talk: Talk) -> None:
     shown = talk.chat("/switch", "", "/switch", "9", "", "/switch", "2", "/title")
     assert "1. Second one, second" in shown
     assert "No session matches 9" in talk.err
-    assert talk.err.count("still in 'user-123'") == 2
+    assert talk.err.count("Still in 'user-123'") == 2
     assert "Switched to 'first'" in talk.err
 
 
@@ -177,7 +177,7 @@ def test_switching_where_one_is(talk: Talk) -> None:
     """/switch without sessions says so, and to the session one is in changes nothing."""
     talk.chat("/switch", "hello", "/switch user-123", "/switch -")
     assert "No sessions yet" in talk.err
-    assert "already in 'user-123'" in talk.err
+    assert "Already in 'user-123'" in talk.err
     assert "no previous session" in talk.err
 
 

@@ -50,7 +50,7 @@ def test_ctrl_c_keeps_the_partial_answer(home: Home, chat_server: Callable) -> N
     chat.say("tell me")
     chat.wait_for("of an answer")
     chat.send(CTRL_C)
-    chat.wait_for("interrupted")
+    chat.wait_for("Interrupted")
     chat.wait_prompt(2)
     assert home.stored()[1] == ("assistant", "interrupted", "The beginning of an answer")
     chat.wait_until(lambda _: "2 messages" in chat.rows[-1], "the toolbar")
@@ -70,7 +70,7 @@ def test_ctrl_c_before_the_first_word(home: Home, chat_server: Callable) -> None
     chat.say("tell me")
     chat.wait_until(lambda _: bool(server.chats()), "the question")
     chat.send(CTRL_C)
-    chat.wait_for("interrupted")
+    chat.wait_for("Interrupted")
     chat.wait_prompt(2)
     chat.say("/retry")
     chat.wait_for("Here.")
@@ -197,7 +197,7 @@ def test_typing_while_an_answer_streams(home: Home, chat_server: Callable) -> No
     chat.send(CTRL_C)
     chat.wait_for("Second.")
     shown = chat.wait_prompt(3)
-    between = shown[shown.index("A long answer") : shown.index("interrupted")]
+    between = shown[shown.index("A long answer") : shown.index("Interrupted")]
     assert "ahead" not in between
     assert home.stored()[2] == ("user", "complete", "typedahead")
 

@@ -187,7 +187,7 @@ class Toolset(ForkAware):
                 taken[tool.name] = tool
                 continue
             notices.append(
-                one_line(f"The tool {tool.name} of the skill {tool.skill} is not available: {why}")
+                one_line(f"tool {tool.name} of the skill {tool.skill} is not available: {why}")
             )
         return list(taken.values())
 

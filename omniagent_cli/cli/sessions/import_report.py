@@ -20,7 +20,7 @@ def interruption_note(context: Context) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         context.terminal.note(
-            "interrupted; complete sessions were imported. Import again to add the rest"
+            "Interrupted; complete sessions were imported. Import again to add the rest"
         )
         raise
 
@@ -58,7 +58,7 @@ def _summary(report: ImportReport, *, dry_run: bool) -> str:
     ]
     summary = ", ".join(counts) or "imported nothing"
     summary += f" ({counted(report.messages, 'message')})" if report.messages else ""
-    return f"dry run: would have {summary}" if dry_run else summary.capitalize()
+    return f"Dry run: would have {summary}" if dry_run else summary.capitalize()
 
 
 def report_record(name: str, report: ImportReport) -> dict[str, Any]:

@@ -106,7 +106,7 @@ def _summed_up(report: MigrationReport, *, dry_run: bool) -> str:
     ]
     summary = ", ".join(counts) or "nothing copied"
     summary += f" ({counted(report.messages, 'message')})" if report.messages else ""
-    return f"dry run: would have {summary}" if dry_run else summary.capitalize()
+    return f"Dry run: would have {summary}" if dry_run else summary.capitalize()
 
 
 def _record(report: MigrationReport) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def all_skills(
         if any(skill.name == other.name for other in skills):
             tell(
                 one_line(
-                    f"The skill {skill.name} of the {skill.origin} is skipped: the name is already in use"
+                    f"skill {skill.name} of the {skill.origin} is skipped: the name is already in use"
                 )
             )
         else:
