@@ -107,6 +107,7 @@ class PostgresTransactions(SessionStore):
         self, work: Callable[[Transaction], T], *, write: bool, durable: bool, alone: bool
     ) -> T:
         unit: PostgresUnit | None = None
+        was_ready = self._ready  # another thread may create the tables during this attempt
         # At first, a store is taken for a plain one unless there is a key: `_check` finds out.
         guess = (None,) if self._guess is None and not self.has_key else self._guess
         try:
@@ -133,7 +134,7 @@ class PostgresTransactions(SessionStore):
         except psycopg.Error as error:
             lost = is_lost(error)
             if not (lost and unit is not None and unit.committing):
-                self._raise_translated(error, write=write, lost=lost)
+                self._raise_translated(error, write=write, lost=lost, was_ready=was_ready)
             self._check_commit(unit.evidence(), error)
             return result
 
@@ -174,7 +175,9 @@ class PostgresTransactions(SessionStore):
                 f"the connection to {self.url} was lost during the commit; check if the change was stored before you try again"
             ) from error
 
-    def _raise_translated(self, error: psycopg.Error, *, write: bool, lost: bool) -> NoReturn:
+    def _raise_translated(
+        self, error: psycopg.Error, *, write: bool, lost: bool, was_ready: bool
+    ) -> NoReturn:
         """Raise the error for a driver error before the commit."""
         if lost and not isinstance(error, SilentServerError):
             raise LostError(str(translate_error(error, self._place))) from error
@@ -183,7 +186,7 @@ class PostgresTransactions(SessionStore):
         if is_unprepared(error) and self._link.limits.prepare is not None:
             raise UnpreparedError from error
         if is_outdated(error):
-            if not self._ready:
+            if not was_ready:
                 raise OutdatedError from error
             self._ready = False
             raise StoreUnreachable(
