@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,8 @@ def run(db: Path, tmp_path: Path, monkeypatch) -> Callable[..., Ran]:
 def store(db: Path):
     """The store of the test itself, with a clock of its own, to fill and to look into."""
     CLOCK.now = FIRST
-    opened = open_store(db, ttl=None, clock=CLOCK)
+    # Commands have the real clock: what the store removes on its own date must outlast the years between.
+    opened = open_store(db, ttl=None, trash_ttl=timedelta(days=36500), clock=CLOCK)
     yield opened
     opened.close()
 

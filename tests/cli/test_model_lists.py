@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -15,6 +16,7 @@ __all__ = ["chat_server"]
 
 KEY = "sk-secret-of-mine"
 DAY = "2026-11-30T00:00:00.000000Z"
+SOON = f"{datetime.now(UTC) + timedelta(days=10):%Y-%m-%d}"
 
 
 @pytest.fixture
@@ -209,14 +211,12 @@ def test_a_model_that_ends_is_passed_over(run, openai):
 
 def test_shutdown_dates_are_shown(run, openai, home):
     """`models list` and `doctor` tell when the chosen model is shut down; the other fields of a list are kept."""
-    openai.models_reply = listing(("gpt-old", "2026-12-11"), ("gpt-6.1-sol", None))
+    openai.models_reply = listing(("gpt-old", SOON), ("gpt-6.1-sol", None))
     run("config", "set", "model", "openai:gpt-old")
     ran = run("models", "list")
-    assert ["openai:gpt-old", "chosen, shutdown 2026-12-11"] in [
-        [row[0], row[3]] for row in ran.cells
-    ]
-    assert run("models", "--json").json[0]["shutdown_date"] == "2026-12-11"
-    warning = "openai:gpt-old will be shut down on 2026-12-11; choose another with -m or /model, such as openai:gpt-6.1-sol"
+    assert ["openai:gpt-old", f"chosen, shutdown {SOON}"] in [[row[0], row[3]] for row in ran.cells]
+    assert run("models", "--json").json[0]["shutdown_date"] == SOON
+    warning = f"openai:gpt-old will be shut down on {SOON}; choose another with -m or /model, such as openai:gpt-6.1-sol"
     assert warning in ran.err
     assert warning in run("doctor").out
     fields = {row[0]: row[3] for row in read_models({"HOME": str(home)})}
@@ -225,10 +225,10 @@ def test_shutdown_dates_are_shown(run, openai, home):
 
 def test_a_session_pinned_to_a_model_that_ends_warns_once(run, openai):
     """A session on a model with a shutdown date warns in its next run, and not in those after it."""
-    openai.models_reply = listing(("gpt-old", "2026-12-11"), ("gpt-6.1-sol", None))
+    openai.models_reply = listing(("gpt-old", SOON), ("gpt-6.1-sol", None))
     run("models", "list")
     assert "shut down" not in run("ask", "-s", "x", "-m", "openai:gpt-old", "hi").err
-    assert "openai:gpt-old will be shut down on 2026-12-11" in run("ask", "-s", "x", "hi").err
+    assert f"openai:gpt-old will be shut down on {SOON}" in run("ask", "-s", "x", "hi").err
     assert run("ask", "-s", "x", "hi").err == ""
 
 
