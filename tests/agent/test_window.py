@@ -111,6 +111,13 @@ def test_token_budget():
     assert [text[0] for _, text in sent(messages, max_tokens=2000)] == ["x", "y", "z"]
 
 
+def test_further_results_of_a_call_are_sent_with_the_first():
+    """Imports contain calls with several results; a protocol takes one, so their texts are joined."""
+    further = Message("tool", "more", tool_call_id="c", turn_id="t")
+    messages = [user("q", "t"), answer("", "t", ["c"]), result("c", "t"), further]
+    assert sent(messages)[-1] == ("tool", "result c\n\nmore")
+
+
 def test_a_late_result_is_sent_with_its_call():
     """A result that was stored after the next question is sent right after its call; its own turn's calls come first."""
     messages = [

@@ -174,12 +174,17 @@ def _pieces_of_turn(turn: Sequence[Message], unanswered: _Slots) -> list[_Piece]
     """Return the pieces of a turn; a result without a call in it answers the newest open call of earlier turns."""
     pieces = []
     waiting: _Slots = {}
+    answered: dict[str, tuple[_Piece, int]] = {}
     for message in turn:
         if message.role == "tool":
             call_id = message.tool_call_id or ""
             if places := waiting.get(call_id):
-                piece, place = places.pop(0)
+                piece, place = answered[call_id] = places.pop(0)
                 piece.messages[place] = message
+            elif call_id in answered:  # a further result of the call, as imports contain them
+                piece, place = answered[call_id]
+                texts = dict.fromkeys(filter(None, [piece.messages[place].text, message.text]))
+                piece.messages[place] = Message("tool", "\n\n".join(texts), tool_call_id=call_id)
             elif places := unanswered.get(call_id):
                 piece, place = places.pop()
                 piece.messages[place] = message
