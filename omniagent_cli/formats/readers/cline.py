@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from omniagent_cli.errors import InvalidRecord
 from omniagent_cli.formats.byte_source import ByteSource
 from omniagent_cli.formats.json_helpers import list_entries, until_damage
 from omniagent_cli.formats.json_stream import JsonReader
@@ -29,7 +30,7 @@ from omniagent_cli.formats.readers.records import (
     text_of,
     tool_call,
 )
-from omniagent_cli.formats.types import MessageEntry, Omission, Problem, ReaderItem
+from omniagent_cli.formats.types import MessageEntry, Omission, Problem, ReaderItem, problem
 
 _USER = frozenset({"task", "user_feedback", "user_feedback_diff"})
 _ANSWERS = frozenset(
@@ -53,10 +54,13 @@ class Cline:
                 if isinstance(entry, Problem | Omission):
                     yield entry
                 elif isinstance(entry, MessageEntry):
-                    records = task.records(object_of(entry.record))
                     node_id = f"m{len(tree)}"
-                    tree.add(node_id, last, entry.location, records)
-                    last = node_id
+                    try:
+                        records = task.records(object_of(entry.record))
+                        tree.add(node_id, last, entry.location, records)
+                        last = node_id
+                    except InvalidRecord as error:
+                        yield problem(entry.location, error)
             path = Path(source.name)
             written = file_time(source)
 

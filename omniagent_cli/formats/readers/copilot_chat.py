@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from omniagent_cli.errors import InvalidRecord
 from omniagent_cli.formats.byte_source import ByteSource
 from omniagent_cli.formats.json_helpers import line_objects
 from omniagent_cli.formats.readers.conversations import ConversationReader
@@ -25,7 +26,7 @@ from omniagent_cli.formats.readers.records import (
     tool_call,
     usage_of,
 )
-from omniagent_cli.formats.types import Problem, ReaderItem
+from omniagent_cli.formats.types import Problem, ReaderItem, problem
 
 _USAGE = {"promptTokens": "input_tokens", "outputTokens": "output_tokens"}
 _WHOLE, _SET, _PUSH, _DELETE = range(4)
@@ -50,7 +51,10 @@ class CopilotChat(ConversationReader):
                 yield entry
             else:
                 state = _changed(state, entry.record)
-        yield from self._conversation(state, source.name)
+        try:
+            yield from self._conversation(state, source.name)
+        except InvalidRecord as error:
+            yield problem(source.name, error)
 
     def _conversation(self, raw: dict[str, Any], location: str) -> Iterator[ReaderItem]:
         requests = objects_of(raw.get("requests"))
