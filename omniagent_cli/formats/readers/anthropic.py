@@ -12,6 +12,7 @@ from typing import Any
 
 from omniagent_cli.formats.byte_source import ByteSource
 from omniagent_cli.formats.json_stream import JsonReader
+from omniagent_cli.formats.key_paths import key_paths
 from omniagent_cli.formats.readers.content_blocks import block_media, block_result, content_blocks
 from omniagent_cli.formats.readers.conversations import ConversationReader
 from omniagent_cli.formats.readers.records import (
@@ -41,8 +42,7 @@ class Anthropic(ConversationReader):
         yield from super().read(source)
 
     def _document(self, reader: JsonReader) -> Iterator[ReaderItem]:
-        head = self._source.head().lstrip()
-        if reader.peek() == "[" and b'"messages"' not in head:
+        if reader.peek() == "[" and "messages" not in key_paths(self._source.head().lstrip()):
             location = reader.location
             problems: list[Any] = []
             messages = self._list(reader, problems)
