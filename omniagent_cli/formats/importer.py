@@ -13,6 +13,7 @@ from omniagent_cli.formats import open_importer
 from omniagent_cli.formats.byte_source import ByteSource
 from omniagent_cli.formats.detection import detect_format, unrecognized
 from omniagent_cli.formats.input_sources import Progress, files_under, open_file, size_of, sources
+from omniagent_cli.formats.readers.database import is_database, schema_head
 from omniagent_cli.formats.report import ImportReport, Outcome
 from omniagent_cli.formats.session_importer import CONFLICTS, SessionImporter
 from omniagent_cli.formats.types import Importer, Omission, Problem, problem
@@ -286,7 +287,7 @@ class _ImportRun:
             return "empty file"
         name = self._options.format_name
         if name == "auto":
-            name = detect_format(head)
+            name = detect_format(schema_head(source) if is_database(head) else head)
         if not name:
             return unrecognized(head)
         self.report.format_name = self.report.format_name or name

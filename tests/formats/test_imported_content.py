@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 
 import pytest
 from conversations import imported
+from golden_inputs import GOLDEN
 
 from omniagent_cli.formats.importer import import_path
 from omniagent_cli.stores import open_store
@@ -337,3 +339,57 @@ def test_the_preferred_answer_of_a_preference_set_is_imported(prompt):
     messages, report = take(json.dumps([{prompt: said, **answers}]).encode())
     assert [m.text for m in messages] == ["Q", "good"]
     assert dict(report.left_out) == {"rejected answer": 1}
+
+
+def nested(levels: int):
+    """Return a value that is nested deeper than a record may be."""
+    value = None
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+def cline_task(value) -> bytes:
+    tool = {
+        "ts": 2,
+        "type": "ask",
+        "ask": "tool",
+        "text": json.dumps({"tool": "readFile", "x": value}),
+    }
+    return json.dumps([{"ts": 1, "type": "say", "say": "task", "text": "Hi"}, tool]).encode()
+
+
+def copilot_log(value) -> bytes:
+    part = {"kind": "toolInvocationSerialized", "toolId": "t", "toolSpecificData": {"x": value}}
+    request = {"requestId": "r", "message": {"text": "Hi"}, "response": [part]}
+    return json.dumps({"kind": 0, "v": {"sessionId": "s", "requests": [request]}}).encode() + b"\n"
+
+
+@pytest.mark.parametrize("make", [cline_task, copilot_log])
+def test_a_value_nested_too_deeply_is_a_problem(make):
+    """A tool's data that cannot be stored is reported, and does not end the import."""
+    with open_store("memory:") as store:
+        (problem,) = imported(store, make(nested(400))).problems
+    assert "nested more than" in problem.text
+
+
+def test_a_tool_named_messages_does_not_hide_a_conversation():
+    """A list of messages is a conversation, whatever the messages contain."""
+    call = {"type": "tool_use", "id": "t", "name": "messages", "input": {}}
+    said = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": [call]}]
+    messages, report = take(json.dumps(said).encode())
+    assert (report.format_name, [m.role for m in messages]) == ("anthropic", ["user", "assistant"])
+
+
+def test_a_database_is_recognized_by_its_whole_schema(tmp_path):
+    """The tables that identify a tool may lie behind many others."""
+    path = tmp_path / "opencode.db"
+    columns = ", ".join(f"column_{number} TEXT NOT NULL DEFAULT 'x'" for number in range(12))
+    with sqlite3.connect(path) as database:
+        for number in range(60):
+            database.execute(f"CREATE TABLE filler_{number} ({columns})")
+        database.executescript((GOLDEN / "opencode.sql").read_text())
+    database.close()
+    with open_store("memory:") as store:
+        report = import_path(store, path)
+        assert (report.format_name, report.imported) == ("opencode", 1)

@@ -27,10 +27,35 @@ UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
 """Exceptions of a failed query; SQLite's messages may quote the damaged file."""
 
 _MAX_ATTACHMENT_BYTES = 20 * 1024 * 1024
+_MOST_TABLES = 1_000
 _STEPS_AT_ONCE = 1_000_000
 _STEPS_BASE = 50
 _BYTES_A_STEP = 1_000_000
 """SQLite may run `_STEPS_BASE` million steps plus one million for this many bytes; a regular database needs a hundredth of that."""
+
+
+_MAGIC = b"SQLite format 3\0"
+
+
+def is_database(head: bytes) -> bool:
+    """Return True for the first bytes of a SQLite database."""
+    return head.startswith(_MAGIC)
+
+
+def schema_head(source: ByteSource) -> bytes:
+    """Return the start of a database followed by its schema, whose statements lie anywhere in the file.
+
+    The first bytes of the file are returned if it cannot be opened in place.
+    """
+    if source.path is None:
+        return source.head()
+    try:
+        with closing(_connect(source.path)) as connection:
+            rows = connection.execute("SELECT sql FROM main.sqlite_master WHERE type = 'table'")
+            statements = [text_of(row["sql"]) for row in rows.fetchmany(_MOST_TABLES)]
+    except UNREADABLE:
+        return source.head()
+    return b"\n".join([_MAGIC, *(statement.encode() for statement in statements)])
 
 
 @contextmanager

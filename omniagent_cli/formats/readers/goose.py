@@ -12,7 +12,7 @@ from typing import Any
 
 from omniagent_cli.formats.byte_source import ByteSource
 from omniagent_cli.formats.readers.conversations import ConversationReader
-from omniagent_cli.formats.readers.database import Database, Row
+from omniagent_cli.formats.readers.database import Database, Row, is_database
 from omniagent_cli.formats.readers.database_sessions import (
     DatabaseReader,
     json_list,
@@ -39,7 +39,7 @@ class Goose:
     def read(self, source: ByteSource) -> Iterator[ReaderItem]:
         """Yield the sessions of the file."""
         head = source.head().lstrip()
-        if head.startswith(b"SQLite format 3"):
+        if is_database(head):
             return _Sessions().read(source)
         first, _, rest = head.partition(b"\n")
         is_log = bool(rest) and first.rstrip().endswith(b"}") and b'"conversation"' not in first

@@ -12,7 +12,7 @@ from typing import Any
 
 from omniagent_cli.formats.byte_source import ByteSource
 from omniagent_cli.formats.readers.conversations import ConversationReader
-from omniagent_cli.formats.readers.database import Database, Row
+from omniagent_cli.formats.readers.database import Database, Row, is_database
 from omniagent_cli.formats.readers.database_sessions import DatabaseReader
 from omniagent_cli.formats.readers.records import (
     as_text,
@@ -32,7 +32,7 @@ class Hermes:
 
     def read(self, source: ByteSource) -> Iterator[ReaderItem]:
         """Yield the sessions of the file."""
-        if source.head().startswith(b"SQLite format 3"):
+        if is_database(source.head()):
             return _Sessions().read(source)
         first, _, _ = source.head().lstrip().partition(b"\n")
         is_log = b'"session_meta"' in first

@@ -48,7 +48,7 @@ class Llm:
             try:
                 is_older, is_newer = log.tables >= _OLDER, log.tables >= _NEWER
                 if not (is_older or is_newer):
-                    yield problem(source.name, "database is not an llm log")
+                    yield problem(source.name, "not a database of llm or another known tool")
                 if is_older:
                     yield from _Responses(log).conversations()
                 if is_newer:

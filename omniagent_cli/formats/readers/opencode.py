@@ -12,7 +12,7 @@ from typing import Any
 
 from omniagent_cli.formats.byte_source import ByteSource
 from omniagent_cli.formats.readers.conversations import ConversationReader
-from omniagent_cli.formats.readers.database import Database, Row
+from omniagent_cli.formats.readers.database import Database, Row, is_database
 from omniagent_cli.formats.readers.database_sessions import DatabaseReader, json_object
 from omniagent_cli.formats.readers.records import (
     as_text,
@@ -37,8 +37,8 @@ class OpenCode:
 
     def read(self, source: ByteSource) -> Iterator[ReaderItem]:
         """Yield the sessions of the file."""
-        is_database = source.head().startswith(b"SQLite format 3")
-        return _Sessions().read(source) if is_database else _Export().read(source)
+        reader = _Sessions() if is_database(source.head()) else _Export()
+        return reader.read(source)
 
 
 class _Export(ConversationReader):
