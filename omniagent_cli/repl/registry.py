@@ -101,6 +101,10 @@ def command(name: str) -> Callable[[Run], Run]:
     return add
 
 
+_ALIASES = {"exit": "quit", "q": "quit", "resume": "switch", "ls": "sessions"}
+"""Commands of other chats, and the equivalent commands here."""
+
+
 def commands() -> dict[str, Command]:
     """Return every slash command by name; importing `omniagent_cli.repl.commands` registers them."""
     return _COMMANDS
@@ -113,8 +117,9 @@ def find(name: str) -> Command:
         UsageError: the command does not exist; the message lists close matches.
     """
     known = commands()
-    if name in known:
-        return known[name]
+    found = known.get(name) or known.get(_ALIASES.get(name, ""))
+    if found:
+        return found
     raise UsageError(f"unknown command /{one_line(name)}; {_hint(name)}")
 
 

@@ -60,9 +60,7 @@ def test_help_fits_a_narrow_terminal(run, monkeypatch, words):
         (["sesions"], "unknown command 'sesions' for 'omniagent'; did you mean sessions?"),
         (["sessions", "lst"], "unknown command 'lst' for 'omniagent sessions'; did you mean list?"),
         (["sessions", "xyzzy"], "unknown command 'xyzzy' for 'omniagent sessions'; run 'omniagent sessions --help' to see all commands"),
-        (["sessions", "rm", "x"], "unknown command 'rm' for 'omniagent sessions'; did you mean delete?"),
         (["rm", "x"], "unknown command 'rm' for 'omniagent'; did you mean 'omniagent sessions delete'?"),
-        (["keys", "rm", "x"], "unknown command 'rm' for 'omniagent keys'; did you mean remove?"),
         (["version"], "unknown command 'version' for 'omniagent'; did you mean 'omniagent --version'?"),
         (["sessions", "pin", "x", "--json"], "'omniagent sessions pin' has no JSON output; remove --json"),
         (["sessions", "list", "--archive"], "--archive is not an option of 'omniagent sessions list'; did you mean --archived?"),
@@ -70,7 +68,7 @@ def test_help_fits_a_narrow_terminal(run, monkeypatch, words):
         (["--stroe", "x"], "--stroe is not an option of 'omniagent'; did you mean --store?"),
         (["sessions", "list", "extra"], "got unexpected extra argument(s) (extra); run 'omniagent sessions list --help' for help"),
         (["sessions", "show"], "missing argument 'ID'; for example: omniagent sessions show @ --last 10"),
-        (["sessions", "list", "--limit", "x"], "invalid value for '--limit': 'x' is not a valid int; run 'omniagent sessions list --help' for help"),
+        (["sessions", "list", "--limit", "x"], "invalid value for '--limit' / '-n': 'x' is not a valid int; run 'omniagent sessions list --help' for help"),
         (["sessions", "list", "--limit"], "option '--limit' requires an argument; run 'omniagent sessions list --help' for help"),
         (["--color", "red", "sessions", "list"], "invalid --color 'red': must be auto, always or never"),
     ],
@@ -80,6 +78,34 @@ def test_a_wrong_command_line_is_one_line_and_exit_2(run, words, told):
     """Whatever is wrong with the words is told in one line with what was probably meant."""
     ran = run(*words)
     assert (ran.code, ran.out, ran.err) == (2, "", f"omniagent: error: {told}\n")
+
+
+def test_commands_of_other_programs_are_aliases(run, filled):
+    """`ls`, `rm` and the like run the equivalent command of their group, and -h is --help everywhere."""
+    assert run("session", "ls", "-n", "2").out == run("sessions", "list", "--limit", "2").out
+    assert run("sessions", "view", "alice", "-n", "1").out == run("sessions", "show", "alice", "--last", "1").out  # fmt: skip
+    assert run("sessions", "rm", "bob", "--yes").code == 0
+    assert not filled.exists("bob")
+    for words in ((), ("sessions",), ("sessions", "list"), ("ask",)):
+        assert run(*words, "-h").out == run(*words, "--help").out
+    assert run("sessions", "tag", "alice", "+h").code == 0
+    assert run("sessions", "tag", "alice", "-h").out == ""  # the tag is removed
+    assert filled.summary("alice").tags == []
+
+
+def test_a_question_alone_is_asked(run):
+    """A first argument with a space is a question for `ask`, with its options."""
+    ran = run("My name is Alice", "-s", "x", "--json")
+    assert (ran.code, ran.json["session"]) == (0, "x")
+    assert "Alice" in run("sessions", "show", "x").out
+
+
+def test_a_title_alone_is_printed(run, filled):
+    """`title ID` without a text prints the title, and '' removes it."""
+    assert run("sessions", "title", "alice").out == "My name is Alice\n"
+    assert run("sessions", "title", "alice", "Two", "words").code == 0
+    assert run("sessions", "title", "alice").out == "Two words\n"
+    assert run("sessions", "title", "alice", "").code == 0
 
 
 def test_a_bug_prints_a_traceback_and_exits_70(run, monkeypatch):

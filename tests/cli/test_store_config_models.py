@@ -152,6 +152,11 @@ def test_edit_and_trust_need_a_person(run, tmp_path, person, home):
     for verb in ("edit", "trust"):
         assert run("config", verb).code == 1
     with person("config", "trust", columns=250) as terminal:
+        terminal.wait_for("[y/N]")
+        terminal.say("n")
+        assert terminal.wait() == 1
+        assert terminal.shown.endswith("[y/N] n\nAborted.")
+    with person("config", "trust", columns=250) as terminal:
         terminal.wait_for("with these settings? [y/N]")
         assert "system_prompt" in terminal.shown
         terminal.say("y")

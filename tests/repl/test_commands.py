@@ -23,7 +23,7 @@ def test_lines_become_turns(talk: Talk) -> None:
     assert talk.code == 0
 
 
-@pytest.mark.parametrize("word", ["exit", "quit", "q", " q ", "/quit"])
+@pytest.mark.parametrize("word", ["exit", "quit", "q", " q ", "/quit", "/exit"])
 def test_words_that_leave(talk: Talk, word: str) -> None:
     """exit, quit and q alone leave, and are no message."""
     talk.chat(word, "never said")

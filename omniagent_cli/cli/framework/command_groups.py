@@ -49,8 +49,14 @@ _ALIASES = {
     "status": ("doctor",),
     "run": ("ask",),
     "prompt": ("ask",),
+    "session": ("sessions",),
+    "model": ("models",),
+    "key": ("keys",),
 }
-"""Commands of other programs, and the equivalent commands here."""
+"""Commands of other programs, and the equivalent commands here, which they run in the same group."""
+
+_HELP_OPTIONS: dict[str, Any] = {"help_option_names": ["--help", "-h"]}
+_WORDS: dict[str, Any] = {"help_option_names": ["--help"], "ignore_unknown_options": True}
 
 
 def _shared(
@@ -241,6 +247,7 @@ class LazyGroup(TyperGroup):
             invoke_without_command=True,
             callback=None,
             rich_markup_mode=None,
+            context_settings=_HELP_OPTIONS,
         )
         self._group = group
         self._root = root
@@ -249,6 +256,17 @@ class LazyGroup(TyperGroup):
         """Parse the options before the name of the command."""
         with _attach_context(ctx):
             return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Return the command of the first word, which may be an alias; a question runs `ask`."""
+        name = args[0]
+        if name not in self._group.commands:
+            known = [word for word in _ALIASES.get(name, ()) if word in self._group.commands]
+            if known:
+                args = [known[0], *args[1:]]
+            elif self._root and any(map(str.isspace, name)):
+                args = ["ask", *args]
+        return super().resolve_command(ctx, args)
 
     def list_commands(self, ctx: Any) -> list[str]:  # click's signature
         """Return the names of the commands in the order of the table."""
@@ -272,9 +290,6 @@ class LazyGroup(TyperGroup):
 
         close = get_close_matches(name, self._group.commands, n=3)
         what = f"unknown command {name!r} for '{ctx.command_path}'"
-        for word in _ALIASES.get(name, ()):
-            if word in self._group.commands:
-                return f"{what}; did you mean {word}?"
         elsewhere = [path for word in (name, *_ALIASES.get(name, ())) for path in _paths_to(word)]
         if elsewhere:
             return f"{what}; did you mean '{elsewhere[0]}'?"
@@ -370,7 +385,7 @@ def build_command(name: str, row: Row) -> Command:
     """Import the function of a command and build the command."""
     module, _, function = row.target.partition(":")
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    settings: dict[str, Any] = {"ignore_unknown_options": True} if row.words else {}
+    settings = _WORDS if row.words else _HELP_OPTIONS
     register = app.command(name, cls=Command, context_settings=settings)
     register(getattr(import_module(f"omniagent_cli.cli.{module}"), function))
     command: Any = typer.main.get_command(app)

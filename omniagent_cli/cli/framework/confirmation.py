@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from omniagent_cli.cli.framework.context import Context
-from omniagent_cli.cli.framework.exits import Refused
+from omniagent_cli.cli.framework.exits import Aborted, Refused
 
 
 def confirm(context: Context, action: str, *, yes: bool) -> None:
@@ -15,11 +15,12 @@ def confirm(context: Context, action: str, *, yes: bool) -> None:
         yes: whether it was confirmed on the command line.
 
     Raises:
-        Refused: it was not confirmed.
+        Aborted: the answer was no.
+        Refused: there is no terminal for the question.
     """
     if yes:
         return
     if not context.terminal.interactive:
         raise Refused(f"this would {action}; use --yes to confirm")
     if not context.terminal.confirm(f"{action[:1].upper()}{action[1:]}?"):
-        raise Refused("nothing was changed")
+        raise Aborted

@@ -46,6 +46,10 @@ class Refused(OmniAgentError):
     """Raised when an action was not confirmed."""
 
 
+class Aborted(Refused):
+    """Raised when the user answered a confirmation with no."""
+
+
 class Terminated(BaseException):
     """Raised on SIGTERM, so that open resources are closed."""
 
@@ -93,6 +97,9 @@ def _run(run: Callable[[], object], terminal: Terminal) -> int:
         code = run()
     except OutputFailed:  # reported by the caller, which flushes the rest
         raise
+    except Aborted:
+        terminal.note("Aborted.")
+        return FAILED
     except OmniAgentError as error:
         terminal.error(str(error))
         return exit_code_of(error)

@@ -82,7 +82,12 @@ IncludePinned = Annotated[
 ]
 Limit = Annotated[
     int | None,
-    typer.Option(metavar="N", help="at most N (default: 20 on a terminal, unlimited in a pipe)"),
+    typer.Option(
+        "--limit",
+        "-n",
+        metavar="N",
+        help="at most N (default: 20 on a terminal, unlimited in a pipe)",
+    ),
 ]
 PrintNull = Annotated[
     bool, typer.Option("--null", "-0", help="end ids with NUL, for xargs -0; with --ids")

@@ -102,10 +102,19 @@ def title(
     ctx: typer.Context,
     *,
     id_: OneId,
-    text: Annotated[list[str], typer.Argument(metavar="TEXT...", help="the title")],
+    text: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[TEXT]...", help="the title; '' removes it", show_default=False),
+    ] = None,
 ) -> None:
-    """Set the title of a session; an empty one removes it."""
+    """Set the title of a session, or print it."""
     context = current_context(ctx)
+    if not text:
+        shown = context.store.summary(session_ids.resolve_for_reading(context, id_)).title
+        context.terminal.line(
+            one_line(shown) if context.terminal.is_terminal else plain_field(shown)
+        )
+        return
     session_id = session_ids.resolve_for_change(context, id_)
     words = " ".join(text).strip()
     context.store.set_title(session_id, words)

@@ -35,7 +35,8 @@ def show(
     *,
     id_: AnyId,
     last: Annotated[
-        int | None, typer.Option(metavar="N", help="show only the last N messages")
+        int | None,
+        typer.Option("--last", "-n", metavar="N", help="show only the last N messages"),
     ] = None,
     follow: Annotated[
         bool,
