@@ -20,6 +20,8 @@ _PUBLIC = {
     "with_encryption": "omniagent_cli.stores",
     "MigrationReport": "omniagent_cli.stores.transfer.migrate",
     "migrate": "omniagent_cli.stores.transfer.migrate",
+    "SyncReport": "omniagent_cli.stores.sync.driver",
+    "sync": "omniagent_cli.stores.sync.driver",
     "Message": "omniagent_cli.models",
     "Session": "omniagent_cli.models",
     "SessionSummary": "omniagent_cli.models",
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
         with_compression,
         with_encryption,
     )
+    from omniagent_cli.stores.sync.driver import SyncReport, sync
     from omniagent_cli.stores.transfer.migrate import MigrationReport, migrate
 
 __all__ = [
@@ -83,6 +86,7 @@ __all__ = [
     "SessionSummary",
     "SessionsSkill",
     "Skill",
+    "SyncReport",
     "Tool",
     "ToolContext",
     "Window",
@@ -91,6 +95,7 @@ __all__ = [
     "errors",
     "migrate",
     "open_store",
+    "sync",
     "tool",
     "with_compression",
     "with_encryption",

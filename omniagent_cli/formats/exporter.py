@@ -13,6 +13,7 @@ from omniagent_cli.formats import open_exporter
 from omniagent_cli.formats.types import Exporter, OutgoingSession
 from omniagent_cli.models import ROLES, Session
 from omniagent_cli.stores import SessionStore
+from omniagent_cli.stores.journal import REMOVAL
 from omniagent_cli.text.redact import Redactor
 
 _PIECE_BYTES = 64 * 1024
@@ -175,6 +176,9 @@ class _Export:
         if self._redactor is None:
             for key, value in self._store.iter_records(session_id, "attachment"):
                 yield "attachment", key, value
+            if self._only is None:
+                for key, value in self._store.iter_records(session_id, REMOVAL):
+                    yield REMOVAL, key, value
         for key, value in summaries.by_number():
             yield "summary", key, value
 

@@ -21,8 +21,9 @@ from omniagent_cli.formats.types import (
     RecordEntry,
     problem,
 )
-from omniagent_cli.json_format import MAX_DEPTH, format_time
+from omniagent_cli.json_format import MAX_DEPTH, format_time, parse_time
 from omniagent_cli.models import Message, Session, check_message_record
+from omniagent_cli.stores.journal import REMOVAL
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PLACEHOLDER_ID = "unnamed"
@@ -105,7 +106,23 @@ def _parse_record(entry: RecordEntry) -> tuple[str, str, dict[str, Any]]:
         return "attachment", entry.key, value
     if entry.kind == "summary":
         return "summary", f"{_summary_position(value):012d}", value
+    if entry.kind == REMOVAL:
+        return REMOVAL, _removal_key(entry.key), _removal(value)
     raise InvalidRecord("unknown kind of record")
+
+
+def _removal_key(key: Any) -> str:
+    return format_time(parse_time(key))
+
+
+def _removal(value: dict[str, Any]) -> dict[str, Any]:
+    for found in (value.get("removed"), value.get("restored")):
+        names, stamps = (found, ()) if not isinstance(found, dict) else (found, found.values())
+        if not all(isinstance(name, str) for name in names or ()):
+            raise InvalidRecord("removed messages must be ids")
+        for stamp in stamps:
+            parse_time(stamp)
+    return value
 
 
 def _summary_position(summary: dict[str, Any]) -> int:

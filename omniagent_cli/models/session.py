@@ -55,6 +55,8 @@ _SESSION_KEYS = frozenset(
         "ttl_seconds",
         "title_source",
         "revision",
+        "stamps",
+        "uids",
     ]
 )
 
@@ -71,6 +73,7 @@ class Session:
         modified_at: time of the last change of any kind.
         ttl_seconds: how long after its last activity it expires; None: never.
         revision: the revision that `save` compares to detect concurrent changes.
+        stamps: times of the last change of facts, which decide when two versions are merged; see `stores.facts`.
         unknown: record keys unknown to this version, kept when the session is written.
     """
 
@@ -89,6 +92,7 @@ class Session:
     expires_at: datetime | None = None
     ttl_seconds: float | None = None
     revision: int = 0
+    stamps: dict[str, str] = field(default_factory=dict)
     unknown: dict[str, Any] = field(default_factory=dict)
 
     def add_message(self, role: str, content: Content = "", **keys: Any) -> Message:
@@ -138,7 +142,7 @@ class Session:
             if moment := getattr(self, key):
                 record[key] = format_time(moment)
         record["ttl_seconds"] = self.ttl_seconds
-        for key in ("metadata", "state"):
+        for key in ("metadata", "state", "stamps"):
             if value := getattr(self, key):
                 record[key] = clone(value)
         return {**clone(self.unknown), **record}
@@ -175,11 +179,13 @@ class Session:
             "a session's ttl_seconds must be a number of seconds or null",
         )
         session.ttl_seconds = ttl or None
-        for key in ("metadata", "state"):
+        for key in ("metadata", "state", "stamps"):
             value = record.get(key)
             value = {} if value is None else value
             expect(isinstance(value, dict), f"a session's {key} must be an object")
             setattr(session, key, clone(value))
+        for stamp in session.stamps.values():
+            parse_time(stamp)
         session.messages = messages_from(record.get("messages") or [])
         session.unknown = {k: clone(v) for k, v in record.items() if k not in _SESSION_KEYS}
         return session

@@ -11,8 +11,15 @@ from typing import Any
 
 from omniagent_cli.errors import CorruptSession, SessionExists
 from omniagent_cli.json_format import dump
-from omniagent_cli.models import Message
-from omniagent_cli.stores.backend import CHUNK, HeaderRow, MessageRow, RowRange, Transaction
+from omniagent_cli.models import Message, new_uids
+from omniagent_cli.stores.backend import (
+    CHUNK,
+    HeaderRow,
+    MessageRow,
+    RowRange,
+    Transaction,
+    contiguous_ranges,
+)
 from omniagent_cli.stores.unit_of_work import UnitOfWork
 
 
@@ -35,7 +42,7 @@ def detach(
         added: messages stored in the same step, which may refer to the same attachments.
         purge: also remove attachments that no message refers to.
     """
-    _detach_summaries(unit, header, min(span.first or 0 for span in spans), target)
+    detach_summaries(unit, header, min(span.first or 0 for span in spans), target)
     keys = unit.record_keys(header.uid, "attachment")
     if not keys:
         return
@@ -52,9 +59,10 @@ def detach(
             unit.tx.remove_record(header.uid, "attachment", key)
 
 
-def _detach_summaries(
-    unit: UnitOfWork, header: HeaderRow, first: int, target: HeaderRow | None
+def detach_summaries(
+    unit: UnitOfWork, header: HeaderRow, first: int, target: HeaderRow | None = None
 ) -> None:
+    """Remove the summaries of messages from a position on; `target` keeps them."""
     for key, payload in list(unit.tx.records(header.uid, "summary")):
         if int(key) < first:
             continue
@@ -92,10 +100,9 @@ def restore_messages(unit: UnitOfWork, entry: HeaderRow, origin: HeaderRow) -> N
     Raises:
         SessionExists: the session has other messages at these positions.
     """
-    taken = {row.position for row in unit.tx.rows(entry.uid)} & {
-        row.position for row in unit.tx.rows(origin.uid)
-    }
-    if taken:
+    back = {row.position: row for row in unit.tx.rows(entry.uid)}
+    known = {row.position: row.id for row in unit.tx.rows(origin.uid)}
+    if back.keys() & known.keys():
         raise SessionExists(
             f"{origin.id!r} has other messages at these positions; restore them as another session with --as",
             session_id=origin.id,
@@ -105,7 +112,18 @@ def restore_messages(unit: UnitOfWork, entry: HeaderRow, origin: HeaderRow) -> N
         unit.set_preview(origin, unit.to_messages(entry, [newest_back])[0])
     origin.message_count += entry.message_count
     _reattach(unit, entry, origin)
-    move_messages(unit, entry, origin, RowRange())
+    ids = set(known.values())
+    older = [row for row in back.values() if row.id in ids]
+    if older:  # earlier versions of messages that are there become messages of their own
+        for message, fresh in zip(
+            unit.to_messages(entry, older), new_uids(len(older)), strict=True
+        ):
+            message.record["id"] = fresh
+            unit.insert(origin.uid, [message])
+        for position in (row.position for row in older):
+            unit.tx.delete_rows(entry.uid, RowRange(position, position))
+    for span in contiguous_ranges([p for p, row in back.items() if row.id not in ids]):
+        move_messages(unit, entry, origin, span)
     unit.touch(origin, unit.now(), activity=True)
     unit.tx.put(origin)
     unit.tx.remove(entry.uid)

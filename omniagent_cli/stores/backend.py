@@ -293,7 +293,12 @@ class Transaction(ABC):
 
     The rules never read in a transaction what they wrote in it, so a backend may collect the writes and send
     them at the end. Returned rows and headers belong to the caller.
+
+    Attributes:
+        keeps_tombstones: what was removed can be recorded, so that the store can be synchronized.
     """
+
+    keeps_tombstones = True
 
     @abstractmethod
     def now(self) -> datetime:

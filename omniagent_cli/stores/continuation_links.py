@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from omniagent_cli.json_format import format_time
+from omniagent_cli.stores.facts import facts_of, restamp
 from omniagent_cli.stores.unit_of_work import UnitOfWork
 
 CONTINUES = "continues"
@@ -33,6 +34,9 @@ def relink(unit: UnitOfWork, linked_id: Any, link: str, session_id: str, new_id:
     data = unit.data(linked)
     metadata = data.get("metadata") or {}
     if metadata.get(link) == session_id:
-        unit.set_data(linked, {**data, "metadata": {**metadata, link: new_id}})
-        linked.mark_changed(format_time(unit.now()), activity=False)
+        before, now = facts_of(linked, data), format_time(unit.now())
+        data = {**data, "metadata": {**metadata, link: new_id}}
+        restamp(before, linked, data, now)
+        unit.set_data(linked, data)
+        linked.mark_changed(now, activity=False)
         unit.tx.put(linked)

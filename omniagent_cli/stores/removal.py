@@ -11,6 +11,7 @@ from omniagent_cli.json_format import format_time
 from omniagent_cli.models import Message
 from omniagent_cli.stores.attachments_and_summaries import detach, move_messages
 from omniagent_cli.stores.backend import HeaderRow, ListQuery, MessageRow, RowRange
+from omniagent_cli.stores.journal import bury_entry, entomb
 from omniagent_cli.stores.unit_of_work import UnitOfWork, trash_facts
 
 
@@ -36,6 +37,7 @@ def remove_messages(
     now = unit.now()
     data = unit.data(header)
     newest = _newest_without(unit, header.uid, spans)
+    entomb(unit, header, spans)
     if purge or (count and unit.retention.trash_seconds is None):
         detach(unit, header, spans, None, purge=purge)
         for span in spans:
@@ -70,8 +72,22 @@ def replace_messages(
         count: the number of messages.
         added: the messages stored in the same step.
     """
+    entomb(unit, header, spans, (message.id for message in added if message.id))
+    withdraw_messages(unit, header, spans, count, "replaced", added=added)
+
+
+def withdraw_messages(
+    unit: UnitOfWork,
+    header: HeaderRow,
+    spans: Sequence[RowRange],
+    count: int,
+    kind: str,
+    *,
+    added: Sequence[Message] = (),
+) -> None:
+    """Move messages to the trash without a tombstone; the caller updates the header."""
     if unit.retention.trash_seconds is not None:
-        _move_to_entry(unit, header, spans, count, "replaced", unit.now(), added=added)
+        _move_to_entry(unit, header, spans, count, kind, unit.now(), added=added)
         return
     detach(unit, header, spans, None, added=added)
     for span in spans:
@@ -134,6 +150,7 @@ def purge_entries_of(unit: UnitOfWork, uid: str) -> None:
     """Remove the trash entries of a session for good."""
     for header, data in trash_entries(unit):
         if data["trash"]["uid"] == uid:
+            bury_entry(unit, header)
             unit.tx.remove(header.uid)
 
 

@@ -21,7 +21,7 @@ _COLUMNS = frozenset({"id", "role", "created_at", "turn_id", "status"})
 _TEXT_KEYS = _COLUMNS | {"content"}
 _TEXT = '{"content":"'
 _TEXT_AT = len(_TEXT)
-_NAMED = frozenset({"title", "title_source", "metadata", "state", "trash"})
+_NAMED = frozenset({"title", "title_source", "metadata", "state", "trash", "stamps", "uids"})
 
 
 class RowCodec:
@@ -151,6 +151,7 @@ class RowCodec:
             expires_at=parse_time(header.expires_at) if header.expires_at else None,
             ttl_seconds=header.ttl_seconds,
             revision=header.revision,
+            stamps=data.get("stamps", {}),
             unknown={key: value for key, value in data.items() if key not in _NAMED},
         )
 

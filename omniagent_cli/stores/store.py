@@ -28,6 +28,7 @@ from omniagent_cli.stores.store_base import DEFAULT_SESSION_TTL, DEFAULT_TRASH_T
 if TYPE_CHECKING:
     from omniagent_cli.stores.maintenance.check import CheckReport
     from omniagent_cli.stores.maintenance.rekey import RekeyReport
+    from omniagent_cli.stores.sync.driver import SyncReport
 
 __all__ = [
     "DEFAULT_SESSION_TTL",
@@ -96,6 +97,21 @@ class SessionStore(
         from omniagent_cli.stores.maintenance.rekey import rekey
 
         return rekey(self, new_key, progress)
+
+    def sync(self, other: SessionStore, **options: Any) -> SyncReport:
+        """Bring this store and another one to the same content, whatever their backends.
+
+        Both then have all messages of both that were not removed, in the same order, and the last value of every title,
+        tag, metadata and state key. What one side removed is moved to the trash of the other.
+
+        Args:
+            other: the other store.
+            options: ``dry_run``, ``pull`` (change this store), ``push`` (change the other one) and ``progress``; see
+                `stores.sync.driver.sync_with`.
+        """
+        from omniagent_cli.stores.sync.driver import sync
+
+        return sync(self, other, **options)
 
     def check(self, *, repair: bool = False) -> CheckReport:
         """Check the whole store for damage; see `stores.maintenance.check`.

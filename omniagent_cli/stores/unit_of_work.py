@@ -63,11 +63,12 @@ class UnitOfWork(RowCodec):
     Attributes:
         tx: the transaction.
         retention: how long the store keeps sessions and removed messages.
+        keeps_tombstones: record what is removed; False if the backend cannot, or has no room for it.
         events: the events to emit once the transaction is stored.
         index_texts: returns what the search index holds of messages; None for each that it leaves out.
     """
 
-    __slots__ = ("_listens", "events", "index_texts", "retention", "tx")
+    __slots__ = ("_listens", "events", "index_texts", "keeps_tombstones", "retention", "tx")
 
     def __init__(
         self,
@@ -80,6 +81,7 @@ class UnitOfWork(RowCodec):
         super().__init__(access)
         self.tx = tx
         self.retention = retention
+        self.keeps_tombstones = tx.keeps_tombstones
         self.events: list[Event] = []
         self._listens = listens
         self.index_texts = index_texts
@@ -308,13 +310,18 @@ class UnitOfWork(RowCodec):
 
     # Trash.
 
-    def move_to_trash(self, header: HeaderRow) -> None:
-        """Hide a whole session in the trash, or remove it if the store keeps no trash."""
+    def move_to_trash(self, header: HeaderRow, *, deleted_at: datetime | None = None) -> None:
+        """Hide a whole session in the trash, or remove it if the store keeps no trash.
+
+        Args:
+            header: the session.
+            deleted_at: when it was deleted; None: now.
+        """
         if self.retention.trash_seconds is None:
             self.tx.remove(header.uid)
             return
         now = self.now()
-        data = {**self.data(header), "trash": trash_facts(header, "deleted", now)}
+        data = {**self.data(header), "trash": trash_facts(header, "deleted", deleted_at or now)}
         header.id, header.hidden = HIDDEN + header.uid, True
         header.revision += 1
         header.expires_at = self.trash_end(header.expires_at, now)

@@ -37,7 +37,7 @@ GOLDEN = r"""
 {"header":{"title":"Grüße \ud800 \"x\"","title_source":"auto"},"at":"2026-01-01T12:00:00.000000Z/0001"}
 {"id":"m3","role":"assistant","created_at":"2026-01-01T12:01:00.000000Z","content":"so far"}
 {"record":"summary","key":"000000000001","at":"2026-01-01T12:01:00.000000Z","value":{"text":"short","up_to":1}}
-{"header":{"metadata":{"pinned":true}},"at":"2026-01-01T12:01:00.000000Z/0001"}
+{"header":{"metadata":{"pinned":true},"stamps":{"metadata/pinned":"2026-01-01T12:01:00.000000Z"}},"at":"2026-01-01T12:01:00.000000Z/0001"}
 """
 
 NOW = "2026-01-01T12:00:00.000000Z"

@@ -138,7 +138,7 @@ class TestStoredBytes:
             (
                 *(1, written.uid, "s", noon, noon, "helper", "a:b"),
                 *(604800.0, "2026-01-08T12:00:00.000000Z", 2, 2, 3, 1, 0, 0, b""),
-                '{"title":"Grüß\\ud800 dich\x00","title_source":"auto","metadata":{"pinned":true}}'.replace(
+                '{"title":"Grüß\\ud800 dich\x00","title_source":"auto","metadata":{"pinned":true},"stamps":{"metadata/pinned":"2026-01-01T12:00:00.000000Z"}}'.replace(
                     "\x00", "\\u0000"
                 ).encode(),
                 *(None, 0),

@@ -14,6 +14,7 @@ from omniagent_cli.errors import CorruptSession, EncryptedStore, InvalidRecord, 
 from omniagent_cli.json_format import format_time, parse_time
 from omniagent_cli.models import Message
 from omniagent_cli.stores.backend import HeaderRow, ListQuery, MessageRow, Problem
+from omniagent_cli.stores.journal import JOURNAL_KINDS, REMOVAL
 from omniagent_cli.stores.rows import set_flags
 from omniagent_cli.stores.store_base import StoreBase
 from omniagent_cli.stores.unit_of_work import UnitOfWork
@@ -192,7 +193,7 @@ class _SessionCheck:
             header.preview = right.preview
 
     def _check_records(self, unit: UnitOfWork, header: HeaderRow) -> None:
-        for kind in ("attachment", "summary"):
+        for kind in ("attachment", "summary", REMOVAL, *JOURNAL_KINDS):
             for key, payload in list(unit.tx.records(header.uid, kind)):
                 try:
                     unit.open_record(header, kind, key, payload)

@@ -31,13 +31,14 @@ from omniagent_cli.stores.backend import (
 from omniagent_cli.stores.encryption import manifest as manifests
 from omniagent_cli.stores.encryption.cipher import Key
 from omniagent_cli.stores.encryption.codec import PayloadCodec
+from omniagent_cli.stores.journal import JOURNAL_KINDS, REMOVAL
 from omniagent_cli.stores.store_base import StoreBase
 from omniagent_cli.stores.unit_of_work import UnitOfWork
 
 T = TypeVar("T")
 Progress = Callable[[int], object]
 
-_KINDS = ("attachment", "summary")
+_KINDS = ("attachment", "summary", REMOVAL, *JOURNAL_KINDS)
 _PASSES = 2
 """The second pass finds sessions that the first missed, because listings are not snapshots everywhere."""
 

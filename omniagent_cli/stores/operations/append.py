@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from omniagent_cli.errors import InvalidRecord, SessionNotFound
+from omniagent_cli.json_format import format_time
 from omniagent_cli.models import Message, Session, check_session_id, check_sha256
 from omniagent_cli.stores.backend import HeaderRow, RowRange, clamp
+from omniagent_cli.stores.facts import later
 from omniagent_cli.stores.store_base import StoreBase
 from omniagent_cli.stores.unit_of_work import UnitOfWork, WriteTarget
 
@@ -170,6 +172,7 @@ class AppendOperations(StoreBase):
             record["extra"] = {
                 key: value for key, value in facts.items() if value is not None
             } or None
+            record["revised_at"] = later(format_time(unit.now()), str(record.get("revised_at", "")))
             message = Message.from_record(record, position)
             row = unit.to_row(header.uid, message)
             unit.tx.replace(header.uid, row, unit.index_texts([message])[0])
@@ -201,10 +204,18 @@ def _put_attachment(
 
 
 def _is_stored(unit: UnitOfWork, header: HeaderRow, message: Message) -> bool:
-    """Return True if the message is still stored at its position."""
+    """Return True if the message is still stored; its position is updated if a synchronization moved it."""
     position = message.position
-    rows = () if position is None else unit.tx.rows(header.uid, RowRange(position, position))
-    return any(row.id == message.id for row in rows)
+    if position is None:
+        return False
+    rows = unit.tx.rows(header.uid, RowRange(position, position))
+    if any(row.id == message.id for row in rows):
+        return True
+    for row in unit.tx.rows(header.uid, RowRange(first=position + 1)):  # positions only grow
+        if row.id == message.id:
+            message.position = row.position
+            return True
+    return False
 
 
 def _replace(

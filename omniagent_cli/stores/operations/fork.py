@@ -6,6 +6,7 @@ from omniagent_cli.errors import UsageError
 from omniagent_cli.models import Message, check_session_id, new_session_id
 from omniagent_cli.stores.backend import CHUNK, HeaderRow, RowRange, clamp
 from omniagent_cli.stores.continuation_links import CONTINUED_IN, REASON
+from omniagent_cli.stores.facts import STAMPS, UIDS
 from omniagent_cli.stores.store_base import StoreBase
 from omniagent_cli.stores.unit_of_work import UnitOfWork
 
@@ -35,7 +36,7 @@ class ForkOperations(StoreBase):
             target = unit.fresh(target_id, now)
             target.ttl_seconds, target.agent_id = source.ttl_seconds, source.agent_id
             target.model = source.model
-            data = unit.data(source)
+            data = {k: v for k, v in unit.data(source).items() if k not in (STAMPS, UIDS)}
             origin = {"forked_from": source.id, **({} if at is None else {"forked_at": at})}
             kept = {k: v for k, v in (data.get("metadata") or {}).items() if k not in _NOT_COPIED}
             last = _copy_content(unit, source, target, None if at is None else clamp(at))

@@ -8,10 +8,11 @@ from typing import Any, TypeVar
 
 from omniagent_cli.durations import ttl_seconds
 from omniagent_cli.errors import InvalidRecord
-from omniagent_cli.json_format import dump
+from omniagent_cli.json_format import dump, format_time
 from omniagent_cli.models import check_session_id
 from omniagent_cli.stores.backend import HeaderRow
 from omniagent_cli.stores.continuation_links import CONTINUED_IN, CONTINUES, relink
+from omniagent_cli.stores.facts import facts_of, restamp
 from omniagent_cli.stores.store_base import StoreBase
 from omniagent_cli.stores.unit_of_work import UnitOfWork
 
@@ -159,7 +160,9 @@ class HeaderOperations(StoreBase):
             else:
                 header = unit.find(session_id)
             data = unit.data(header)
+            before = facts_of(header, data)
             result = change(unit, header, data)
+            restamp(before, header, data, format_time(unit.now()))
             unit.set_data(header, data)
             unit.touch(header, unit.now(), activity=False)
             unit.tx.put(header)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from omniagent_cli.errors import UsageError
+from omniagent_cli.errors import StoreFull, UsageError
 from omniagent_cli.json_format import format_time
 from omniagent_cli.models import check_session_id
 from omniagent_cli.stores.attachments_and_summaries import count_up_to
 from omniagent_cli.stores.backend import CHUNK, ListQuery, RowRange, clamp
+from omniagent_cli.stores.journal import bury, bury_entry
 from omniagent_cli.stores.removal import purge_entries_of, remove_messages
 from omniagent_cli.stores.store_base import StoreBase
 from omniagent_cli.stores.unit_of_work import UnitOfWork
@@ -91,6 +92,8 @@ class RemoveOperations(StoreBase):
                 unit.tx.remove(header.uid)
                 unit.emit("session_expired", session_id)
                 return False
+            if purge or unit.retention.trash_seconds is None:
+                bury(unit, header)
             if purge:
                 purge_entries_of(unit, header.uid)
                 unit.tx.remove(header.uid)
@@ -105,7 +108,12 @@ class RemoveOperations(StoreBase):
         if purge:
             self._check_open()
             self.check_can_wipe()
-        result = self.write_unit(work)
+        try:
+            result = self.write_unit(work)
+        except StoreFull:
+            if not purge:
+                raise
+            result = self.write_unit(lambda unit: work(_without_tombstones(unit)))
         if purge:
             self._scrub()
         return result
@@ -117,6 +125,7 @@ class RemoveOperations(StoreBase):
             query = ListQuery(hidden=None, expired_by=format_time(unit.now()), limit=CHUNK)
             expired = unit.tx.headers(query)
             for header in expired:
+                bury_entry(unit, header)
                 unit.tx.remove(header.uid)
                 if not header.hidden:
                     unit.emit("session_expired", header.id)
@@ -138,3 +147,9 @@ class RemoveOperations(StoreBase):
         return self.read_unit(
             lambda unit: unit.tx.count(ListQuery(expired_by=format_time(unit.now())))
         )
+
+
+def _without_tombstones(unit: UnitOfWork) -> UnitOfWork:
+    """Return the unit of work, so that a full store can remove, although that is not synchronized then."""
+    unit.keeps_tombstones = False
+    return unit

@@ -9,10 +9,11 @@ from itertools import count
 from typing import Any
 
 from omniagent_cli.errors import InvalidSessionId
-from omniagent_cli.json_format import parse_time
+from omniagent_cli.json_format import format_time, parse_time
 from omniagent_cli.models import check_session_id, new_session_id
 from omniagent_cli.stores.backend import HeaderRow
 from omniagent_cli.stores.continuation_links import CONTINUED_IN, CONTINUES, REASON, relink
+from omniagent_cli.stores.facts import facts_of, restamp
 from omniagent_cli.stores.store_base import StoreBase
 from omniagent_cli.stores.unit_of_work import UnitOfWork
 
@@ -96,6 +97,7 @@ def _unused_id(unit: UnitOfWork, wanted: str) -> str:
 def _split(unit: UnitOfWork, header: HeaderRow, old: RolledOverSession) -> None:
     now, session_id = unit.now(), header.id
     data = unit.data(header)
+    before = facts_of(header, data)
     metadata: dict[str, Any] = data.get("metadata") or {}
     relink(unit, metadata.get(CONTINUES), CONTINUED_IN, session_id, old.session_id)
     fresh = unit.fresh(session_id, now)
@@ -106,7 +108,9 @@ def _split(unit: UnitOfWork, header: HeaderRow, old: RolledOverSession) -> None:
     unit.touch(fresh, now, activity=True)
     header.id = old.session_id
     links = {CONTINUED_IN: session_id, REASON: old.reason}
-    unit.set_data(header, {**data, "metadata": {**metadata, **links}})
+    data = {**data, "metadata": {**metadata, **links}}
+    restamp(before, header, data, format_time(now))
+    unit.set_data(header, data)
     unit.touch(header, now, activity=False)
     unit.tx.put(header)
     unit.tx.put(fresh)

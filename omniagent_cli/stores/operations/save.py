@@ -8,6 +8,7 @@ from omniagent_cli.errors import SessionConflict
 from omniagent_cli.json_format import dump, format_time
 from omniagent_cli.models import Message, Session, check_session_id
 from omniagent_cli.stores.backend import HeaderRow, contiguous_ranges
+from omniagent_cli.stores.facts import STAMPS, UIDS, facts_of, later, restamp
 from omniagent_cli.stores.removal import replace_messages
 from omniagent_cli.stores.store_base import StoreBase
 from omniagent_cli.stores.unit_of_work import UnitOfWork, complete_messages, ensure_alive
@@ -34,14 +35,25 @@ class SaveOperations(StoreBase):
         def work(unit: UnitOfWork) -> Session:
             now = unit.now()
             header = _header_to_save(unit, session)
+            stored = unit.data(header)
+            facts = facts_of(header, stored)
             messages = [message.copy() for message in wanted]
             before = header.message_count
             added = _place_messages(unit, header, messages)
             header.agent_id, header.model = session.agent_id, session.model
             if session.ttl_seconds is not None or session.uid:
                 header.ttl_seconds = session.ttl_seconds
-            data = {**session.unknown, "title": session.title, "title_source": session.title_source}
-            unit.set_data(header, {**data, "metadata": session.metadata, "state": session.state})
+            kept = {key: stored[key] for key in (STAMPS, UIDS) if key in stored}
+            data = {
+                **session.unknown,
+                **kept,
+                "title": session.title,
+                "title_source": session.title_source,
+            }
+            data |= {"metadata": session.metadata, "state": session.state}
+            if session.uid:
+                restamp(facts, header, data, format_time(now))
+            unit.set_data(header, data)
             unit.touch(header, now, activity=bool(added) or len(messages) != before)
             unit.tx.put(header)
             unit.insert(header.uid, added, texts[len(texts) - len(added) :])
@@ -83,6 +95,7 @@ def _place_messages(unit: UnitOfWork, header: HeaderRow, messages: list[Message]
     stored = {m.position: m for m in unit.messages(header)} if header.message_count else {}
     kept: set[int] = set()
     added: list[Message] = []
+    by_id = {message.id: message for message in stored.values()}
     last = -1
     for message in messages:
         position = message.position
@@ -95,6 +108,7 @@ def _place_messages(unit: UnitOfWork, header: HeaderRow, messages: list[Message]
             kept.add(position)
             last = position
         else:
+            _mark_revised(message, by_id.get(message.id), format_time(unit.now()))
             added.append(message)
     removed = sorted(p for p in stored if p is not None and p not in kept)
     if removed:
@@ -104,3 +118,9 @@ def _place_messages(unit: UnitOfWork, header: HeaderRow, messages: list[Message]
     header.next_position += len(added)
     unit.set_preview(header, messages[-1] if messages else None)
     return added
+
+
+def _mark_revised(message: Message, stored: Message | None, now: str) -> None:
+    """Set the stamp of a message whose stored version differs."""
+    if stored is not None and stored != message:
+        message.record["revised_at"] = later(now, str(stored.record.get("revised_at", "")))

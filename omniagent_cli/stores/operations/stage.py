@@ -10,6 +10,7 @@ from omniagent_cli.errors import InvalidRecord, SessionConflict, UsageError
 from omniagent_cli.json_format import format_time
 from omniagent_cli.models import Message, Session, check_session_id
 from omniagent_cli.stores.backend import CHUNK, HeaderRow, RowRange
+from omniagent_cli.stores.facts import STAMPS
 from omniagent_cli.stores.store_base import StoreBase
 from omniagent_cli.stores.unit_of_work import UnitOfWork, complete_messages
 
@@ -118,13 +119,14 @@ class StageOperations(StoreBase):
             header.id, header.hidden = session.id, False
             header.agent_id, header.model = session.agent_id, session.model
             header.ttl_seconds = session.ttl_seconds
+            stamps = {STAMPS: session.stamps} if session.stamps else {}
             now = unit.now()
             unit.touch(header, now, activity=True)
             header.created_at = format_time(session.created_at or now)
             header.updated_at = format_time(session.updated_at or now)
             modified = format_time(session.modified_at) if session.modified_at else ""
             header.modified_at = modified if modified > header.updated_at else None
-            data = {**session.unknown, "title": title, "title_source": source}
+            data = {**session.unknown, **stamps, "title": title, "title_source": source}
             unit.set_data(header, {**data, "metadata": session.metadata, "state": session.state})
             unit.tx.put(header)
             if messages:

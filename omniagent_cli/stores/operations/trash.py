@@ -11,6 +11,7 @@ from omniagent_cli.json_format import parse_time
 from omniagent_cli.models import check_session_id
 from omniagent_cli.stores.attachments_and_summaries import restore_messages, unwrap_summaries
 from omniagent_cli.stores.backend import HeaderRow
+from omniagent_cli.stores.journal import bury_entry
 from omniagent_cli.stores.removal import trash_entries
 from omniagent_cli.stores.store_base import StoreBase
 from omniagent_cli.stores.unit_of_work import UnitOfWork
@@ -23,7 +24,7 @@ class TrashEntry:
     Attributes:
         uid: the identity of the entry.
         session_id: the id it was removed from.
-        kind: ``deleted`` (a whole session), ``trimmed``, ``cleared``, ``undone`` or ``replaced`` (messages).
+        kind: ``deleted`` (a whole session), ``trimmed``, ``cleared``, ``undone``, ``replaced`` or ``synced`` (messages).
         expires_at: when it is removed for good; None: never.
     """
 
@@ -85,10 +86,11 @@ class TrashOperations(StoreBase):
         """Remove all entries of the trash for good and return how many there were."""
 
         def work(unit: UnitOfWork) -> int:
-            uids = [header.uid for header, _ in trash_entries(unit)]
-            for uid in uids:
-                unit.tx.remove(uid)
-            return len(uids)
+            headers = [header for header, _ in trash_entries(unit)]
+            for header in headers:
+                bury_entry(unit, header)
+                unit.tx.remove(header.uid)
+            return len(headers)
 
         self._check_open()
         self.check_can_wipe()

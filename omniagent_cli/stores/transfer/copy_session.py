@@ -11,6 +11,7 @@ from typing import Any
 from omniagent_cli.errors import SessionConflict, SessionExists, StoreCorrupt, StoreError
 from omniagent_cli.models import Message, new_uid
 from omniagent_cli.stores.backend import CHUNK, HIDDEN, HeaderRow, ListQuery, RowRange
+from omniagent_cli.stores.journal import REMOVAL
 from omniagent_cli.stores.operations.stage import STAGE_SECONDS
 from omniagent_cli.stores.store import SessionStore
 from omniagent_cli.stores.unit_of_work import UnitOfWork
@@ -18,7 +19,7 @@ from omniagent_cli.stores.unit_of_work import UnitOfWork
 PORTION_BYTES = 1 << 20
 """Stored bytes of messages read at a time, or a little more."""
 
-_KINDS = ("attachment", "summary")
+_KINDS = ("attachment", "summary", REMOVAL)
 _COLUMNS = ("created_at", "updated_at", "agent_id", "model", "ttl_seconds", "expires_at")
 
 Facts = dict[str, Any]

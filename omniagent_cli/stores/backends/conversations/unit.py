@@ -54,6 +54,8 @@ class ConversationsUnit(Transaction):
         gone: conversations and items removed from the map by this unit of work.
     """
 
+    keeps_tombstones = False
+
     def __init__(self, tx: Transaction, api: ConversationsApi) -> None:
         self._tx = tx
         self._api = api

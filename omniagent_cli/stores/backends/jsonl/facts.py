@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-SECTIONS = ("metadata", "state", "tags", "unknown")
+SECTIONS = ("metadata", "state", "tags", "stamps", "unknown")
 """Facts of a header line that are objects, of which each key is a fact of its own."""
 
 Path = tuple[str, ...]
@@ -15,7 +15,7 @@ def flatten(data: dict[str, Any]) -> dict[Path, Any]:
     """Return title, metadata, state and unknown keys of a session as single facts."""
     facts: dict[Path, Any] = {}
     for key, value in data.items():
-        if key not in ("metadata", "state") or not isinstance(value, dict):
+        if key not in ("metadata", "state", "stamps") or not isinstance(value, dict):
             facts[(key,) if key in ("title", "title_source", "trash") else ("unknown", key)] = value
             continue
         for name, single in value.items():

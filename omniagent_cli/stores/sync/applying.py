@@ -1,0 +1,419 @@
+"""Writing of a merged state to a store: one session at a time, in transactions of bounded size.
+
+Each transaction leaves a sound session with some of the missing messages, so an interrupted synchronization continues
+where it was. Only the last one records the session as synchronized.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+from omniagent_cli.json_format import format_time, parse_time
+from omniagent_cli.models import Message, new_uid
+from omniagent_cli.stores.attachments_and_summaries import detach_summaries
+from omniagent_cli.stores.backend import CHUNK, HeaderRow, RowRange, contiguous_ranges
+from omniagent_cli.stores.facts import STAMPS, UIDS, assign
+from omniagent_cli.stores.journal import GRAVE, JOURNAL, REMOVAL, SYNCED, open_journal
+from omniagent_cli.stores.removal import withdraw_messages
+from omniagent_cli.stores.store_base import StoreBase
+from omniagent_cli.stores.sync.loading import (
+    ChangedError,
+    Item,
+    LoadedSession,
+    Record,
+    fingerprint,
+    read_content,
+)
+from omniagent_cli.stores.sync.state import (
+    Order,
+    SessionState,
+    deleted_at,
+    digest,
+    exists,
+    ordered,
+    session_id_of,
+)
+from omniagent_cli.stores.unit_of_work import UnitOfWork
+
+BATCH_BYTES = 4 << 20
+"""Approximate size of the content that one transaction adds."""
+
+
+@dataclass(slots=True)
+class Applied:
+    """The changes that were made to a store.
+
+    Attributes:
+        added, revised, removed: numbers of messages.
+        created, deleted: the session was.
+        renamed_from: its former id; "" if it was not renamed.
+        facts: a fact changed.
+    """
+
+    added: int = 0
+    revised: int = 0
+    removed: int = 0
+    created: bool = False
+    deleted: bool = False
+    renamed_from: str = ""
+    facts: bool = False
+
+
+@dataclass(slots=True)
+class _Batch:
+    messages: dict[str, Record] = field(default_factory=dict)
+    attachments: dict[str, Record] = field(default_factory=dict)
+
+
+def apply_state(
+    store: StoreBase,
+    members: list[LoadedSession],
+    merged: SessionState,
+    items: Iterable[Item],
+    graves: Iterable[str],
+) -> Applied:
+    """Make a session of a store equal to a merged state.
+
+    Args:
+        store: the store.
+        members: its sessions that are one session in the merged state, as they were read; mostly one.
+        merged: the settled state.
+        items: the content that the members lack, messages in order.
+        graves: keys of the store's records of deletions of the session.
+
+    Raises:
+        ChangedError: the session was changed by another program; synchronize it again.
+    """
+    alive = [member for member in members if member.header is not None]
+    if not exists(merged):
+        return _bury(store, alive, merged, set(graves))
+    name = session_id_of(merged)
+    alive.sort(key=lambda one: (one.header.id != name, one.header.uid))  # type: ignore[union-attr]  # these have one
+    session = _Session(store, alive[0] if alive else None, merged, alive[1:], list(graves))
+    batches = _batches(_content_of(store, alive[1:], session), items)
+    batch = next(batches, _Batch())
+    for following in batches:
+        session.write(batch, final=False)
+        batch = following
+    session.write(batch, final=True)
+    if alive:
+        alive[0].places = session.places
+    return session.applied
+
+
+def _batches(*sources: Iterable[Item]) -> Iterator[_Batch]:
+    batch, size = _Batch(), 0
+    for source in sources:
+        for kind, key, record in source:
+            (batch.messages if kind == "message" else batch.attachments)[key] = record
+            size += _size(record)
+            if size >= BATCH_BYTES or len(batch.messages) >= CHUNK:
+                yield batch
+                batch, size = _Batch(), 0
+    if batch.messages or batch.attachments:
+        yield batch
+
+
+def _size(record: Mapping[str, Any]) -> int:
+    content = record.get("content", record.get("data"))
+    return len(content) if isinstance(content, str) else len(str(record))
+
+
+def _content_of(store: StoreBase, others: list[LoadedSession], session: _Session) -> Iterator[Item]:
+    """Yield what other sessions of this store have, which become one with it."""
+    for member in others:
+        assert member.header is not None  # noqa: S101  # as `apply_state` selected them
+        yield from read_content(store, member, session.missing(member))
+
+
+def _bury(
+    store: StoreBase, alive: list[LoadedSession], merged: SessionState, graves: set[str]
+) -> Applied:
+    """Delete the members of a session that was deleted elsewhere, and record the deletion."""
+    named = merged.facts["id"]
+    grave = {
+        "id": session_id_of(merged),
+        "named": named.stamp,
+        "uids": sorted(merged.uids),
+        "at": deleted_at(merged),
+        "removed": dict(merged.removed),
+        "restored": dict(merged.restored),
+    }
+    key = min(merged.uids)
+
+    at = parse_time(deleted_at(merged))
+
+    def work(unit: UnitOfWork) -> None:
+        open_journal(unit)
+        for member in alive:
+            header = _unchanged(unit, member.header)
+            unit.emit("session_deleted", header.id)
+            unit.move_to_trash(header, deleted_at=at)
+        for old in graves - {key}:
+            unit.tx.remove_record(JOURNAL, GRAVE, old)
+        unit.put_record(JOURNAL, GRAVE, key, grave)
+
+    store.write_unit(work)
+    return Applied(deleted=bool(alive), removed=sum(len(member.places) for member in alive))
+
+
+def _unchanged(unit: UnitOfWork, seen: HeaderRow | None) -> HeaderRow:
+    header = None if seen is None else unit.tx.find_uid(seen.uid)
+    if seen is None or header is None or header.hidden or fingerprint(header) != fingerprint(seen):
+        raise ChangedError
+    return header
+
+
+class _Session:
+    """A session that is being made equal to a merged state."""
+
+    def __init__(
+        self,
+        store: StoreBase,
+        primary: LoadedSession | None,
+        merged: SessionState,
+        others: list[LoadedSession],
+        graves: list[str],
+    ) -> None:
+        self._store = store
+        self._own = primary or LoadedSession(SessionState())
+        self._merged = merged
+        self._order = ordered(merged)
+        self._others = others
+        self._graves = graves
+        self.places = dict(self._own.places)
+        self._created = dict(self._own.created)
+        self._uid = ""
+        self.applied = Applied(created=primary is None)
+
+    def missing(self, other: LoadedSession) -> list[str]:
+        """Return the ids of the messages whose final content another session has and this one lacks."""
+        wanted, own, has = self._merged.messages, self._own.state.messages, other.state.messages
+        return [
+            key
+            for key in self._order
+            if key in has
+            and has[key].revision == wanted[key].revision
+            and (key not in own or own[key].revision != wanted[key].revision)
+        ]
+
+    def write(self, batch: _Batch, *, final: bool) -> None:
+        """Write one batch; the final one ends the synchronization of the session."""
+        written: list[HeaderRow] = []
+
+        def work(unit: UnitOfWork) -> None:
+            places, created = dict(self.places), dict(self._created)
+            applied = replace(self.applied)
+            header = self._open(unit)
+            before = header.id
+            added = self._place(unit, header, batch, places, created, applied)
+            applied.facts |= self._write_header(unit, header)
+            if added:
+                unit.insert(header.uid, added)
+                unit.announce(header, [one for one in added if one.id not in self.places])
+            for key, value in batch.attachments.items():
+                unit.put_record(header.uid, "attachment", key, value)
+            self._write_removals(unit, header)
+            if final and len(places) == len(self._merged.messages):
+                self._finish(unit, header, created)
+            if not self.applied.created and before != header.id:
+                applied.renamed_from = before
+            written[:] = [header]
+            result[:] = [places, created, applied]
+
+        result: list[Any] = []
+        self._store.write_unit(work)
+        self.places, self._created, self.applied = result
+        self._own.header = written[0]
+
+    def _open(self, unit: UnitOfWork) -> HeaderRow:
+        if self._own.header is not None:
+            return _unchanged(unit, self._own.header)
+        header = unit.fresh("", unit.now())
+        if not self._uid:
+            uid = min(self._merged.uids)
+            taken = unit.tx.find_uid(uid, payload=False) is not None
+            self._uid = new_uid() if taken else uid
+        header.uid, header.payload = self._uid, None  # the payload is bound to the uid
+        unit.emit("session_created", session_id_of(self._merged))
+        return header
+
+    def _facts(self, unit: UnitOfWork, header: HeaderRow) -> dict[str, Any]:
+        """Set the columns of the header and return its data; make room for its id."""
+        merged = self._merged
+        values = {name: fact.value[0] for name, fact in merged.facts.items() if fact.value}
+        old_id = header.id
+        data = assign(values, header)
+        if header.id != old_id:
+            _make_room(unit, header)
+        if stamps := {
+            name: fact.stamp for name, fact in sorted(merged.facts.items()) if fact.stamp
+        }:
+            data[STAMPS] = stamps
+        if uids := sorted(merged.uids - {header.uid}):
+            data[UIDS] = uids
+        return data
+
+    def _place(
+        self,
+        unit: UnitOfWork,
+        header: HeaderRow,
+        batch: _Batch,
+        places: dict[str, int],
+        created: dict[str, str],
+        applied: Applied,
+    ) -> list[Message]:
+        """Remove, replace and move messages; return those to insert once the header is written."""
+        wanted = self._merged.messages
+        gone = {key: place for key, place in places.items() if key not in wanted}
+        if gone:
+            spans = contiguous_ranges(sorted(gone.values()))
+            withdraw_messages(unit, header, spans, len(gone), "synced")
+            for key in gone:
+                del places[key]
+            applied.removed += len(gone)
+        target = [key for key in self._order if key in places or key in batch.messages]
+        present = sorted(places, key=lambda key: places[key])
+        kept = _common_prefix(target, present)
+        moved = self._take_tail(unit, header, [places[key] for key in present[kept:]])
+        for key in present[:kept]:
+            if key in batch.messages:
+                message = Message.trusted(batch.messages[key], places[key])
+                row = unit.to_row(header.uid, message)
+                unit.tx.replace(header.uid, row, unit.index_texts([message])[0])
+        added: list[Message] = []
+        for key in target[kept:]:
+            record = batch.messages.get(key)
+            message = moved[key] if record is None else Message.trusted(record, None)
+            message.position = header.next_position
+            places[key] = message.position
+            header.next_position += 1
+            added.append(message)
+        for key, record in batch.messages.items():
+            created[key] = record["created_at"]
+            applied.revised += key in self.places
+            applied.added += key not in self.places
+        header.message_count += len(target) - len(present) - len(gone)
+        self._set_preview(unit, header, target, places, added, batch)
+        return added
+
+    def _take_tail(
+        self, unit: UnitOfWork, header: HeaderRow, positions: list[int]
+    ) -> dict[str, Message]:
+        """Remove the messages that have to move behind others, and return them by id."""
+        found: dict[str, Message] = {}
+        for span in contiguous_ranges(positions):
+            found |= {message.id or "": message for message in unit.messages(header, span)}
+        if positions:
+            detach_summaries(unit, header, positions[0])
+        for span in contiguous_ranges(positions):
+            unit.tx.delete_rows(header.uid, span)
+        return found
+
+    def _set_preview(
+        self,
+        unit: UnitOfWork,
+        header: HeaderRow,
+        target: list[str],
+        places: dict[str, int],
+        added: list[Message],
+        batch: _Batch,
+    ) -> None:
+        if added:
+            unit.set_preview(header, added[-1])
+        elif not target:
+            unit.set_preview(header, None)
+        elif target[-1] in batch.messages:
+            unit.set_preview(header, Message.trusted(batch.messages[target[-1]], None))
+        else:
+            place = places[target[-1]]
+            unit.set_preview(header, unit.messages(header, RowRange(place, place))[0])
+
+    def _write_header(self, unit: UnitOfWork, header: HeaderRow) -> bool:
+        """Write the header with the merged facts, and return True if one changed."""
+        merged, before = self._merged, unit.data(header)
+        data = self._facts(unit, header)
+        header.revision += 1
+        header.created_at = merged.created_at or header.created_at
+        header.updated_at = merged.updated_at or header.updated_at
+        changed = merged.changed_at
+        header.modified_at = changed if changed > header.updated_at else None
+        header.expires_at = _expiry(header)
+        unit.set_data(header, data)
+        unit.tx.put(header)
+        return data != before
+
+    def _write_removals(self, unit: UnitOfWork, header: HeaderRow) -> None:
+        removed, restored = dict(self._merged.removed), dict(self._merged.restored)
+        own = self._own.state
+        if not removed or (self._own.header and (own.removed, own.restored) == (removed, restored)):
+            return
+        key = max((*removed.values(), *restored.values()))
+        for old in unit.record_keys(header.uid, REMOVAL):
+            if old != key:
+                unit.tx.remove_record(header.uid, REMOVAL, old)
+        unit.put_record(header.uid, REMOVAL, key, {"removed": removed, "restored": restored})
+
+    def _finish(self, unit: UnitOfWork, header: HeaderRow, created: dict[str, str]) -> None:
+        """Record that the session is synchronized, and remove what became part of it."""
+        open_journal(unit)
+        for other in self._others:
+            unit.tx.remove(_unchanged(unit, other.header).uid)
+            unit.tx.remove_record(JOURNAL, SYNCED, other.header.uid)  # type: ignore[union-attr]  # it has one
+        for key in self._graves:
+            unit.tx.remove_record(JOURNAL, GRAVE, key)
+        unit.put_record(JOURNAL, SYNCED, header.uid, synced_record(header, self._merged, created))
+
+
+def synced_record(
+    header: HeaderRow, state: SessionState, created: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return the record of the journal for a session whose state is known; see `loading`."""
+    record: dict[str, Any] = {"at": fingerprint(header), "digest": digest(state)}
+    record["next"] = header.next_position
+    order = {
+        key: list(message.order)
+        for key, message in state.messages.items()
+        if message.order != Order(created[key])
+    }
+    if order:
+        record["order"] = order
+    if uids := sorted(state.uids - {header.uid}):
+        record["uids"] = uids
+    return record
+
+
+def _common_prefix(one: list[str], other: list[str]) -> int:
+    for number, (left, right) in enumerate(zip(one, other, strict=False)):
+        if left != right:
+            return number
+    return min(len(one), len(other))
+
+
+def _make_room(unit: UnitOfWork, header: HeaderRow) -> None:
+    """Rename another session that has the id; its own turn gives it the right one."""
+    holder = unit.tx.find(header.id)
+    if holder is None or holder.uid == header.uid:
+        return
+    if holder.is_expired(unit.now()):
+        unit.tx.remove(holder.uid)
+        return
+    data = unit.data(holder)
+    stamps = {name: stamp for name, stamp in (data.get(STAMPS) or {}).items() if name != "id"}
+    holder.id = holder.uid
+    unit.set_data(holder, {**data, STAMPS: stamps})
+    holder.mark_changed(format_time(unit.now()), activity=False)
+    unit.tx.put(holder)
+
+
+def _expiry(header: HeaderRow) -> str | None:
+    if header.ttl_seconds is None:
+        return None
+    try:
+        end = parse_time(header.changed_at) + timedelta(seconds=header.ttl_seconds)
+    except OverflowError:
+        return None
+    return format_time(end)

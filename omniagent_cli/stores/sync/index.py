@@ -1,0 +1,165 @@
+"""The index of a store: the sessions and deletions that a synchronization compares, by digest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+from omniagent_cli.models import new_uid
+from omniagent_cli.stores.backend import HeaderRow, ListQuery
+from omniagent_cli.stores.journal import (
+    GRAVE,
+    JOURNAL,
+    SYNCED,
+    grave_of_entry,
+    journal_header,
+    open_journal,
+)
+from omniagent_cli.stores.store_base import StoreBase
+from omniagent_cli.stores.sync.loading import fingerprint, grave_state
+from omniagent_cli.stores.sync.state import digest
+from omniagent_cli.stores.unit_of_work import UnitOfWork
+
+GROUPS = 256
+"""Number of groups of sessions whose digests are compared first."""
+
+
+class Entry(NamedTuple):
+    """A session or deletion in the index of a store.
+
+    Attributes:
+        uids: every uid the session has had, its own first.
+        digest: digest of its state; "" if it changed since the last synchronization.
+        is_grave: it was deleted.
+        messages: number of its messages.
+        named: stamp of its id; only in entries that are compared one by one.
+    """
+
+    uids: tuple[str, ...]
+    session_id: str
+    digest: str
+    is_grave: bool
+    messages: int = 0
+    named: str = ""
+
+    @property
+    def group(self) -> int:
+        """The group of the session, by its visible id."""
+        return blake2b(self.session_id.encode(), digest_size=1).digest()[0]
+
+
+@dataclass(slots=True)
+class StoreIndex:
+    """The index of a store.
+
+    Attributes:
+        entries: one per session and deletion.
+        headers: of the sessions, by uid.
+        graves: by uid.
+        synced: records of the last synchronization, by uid.
+        fresh_graves: keys of those that the journal does not have yet.
+    """
+
+    entries: list[Entry] = field(default_factory=list)
+    headers: dict[str, HeaderRow] = field(default_factory=dict)
+    graves: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    synced: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    fresh_graves: set[str] = field(default_factory=set)
+
+    def group_digests(self) -> list[str]:
+        """Return the digest of each group; one that contains a changed session equals no other."""
+        groups: list[list[str]] = [[] for _ in range(GROUPS)]
+        for entry in self.entries:
+            groups[entry.group].append(f"{entry.digest or new_uid()} {entry.session_id}")
+        return [
+            blake2b("\n".join(sorted(one)).encode(), digest_size=8).hexdigest() for one in groups
+        ]
+
+    def graves_of(self, session_id: str, uids: Iterable[str]) -> list[str]:
+        """Return the keys of the deletions of sessions that had an id or one of some uids."""
+        own = set(uids)
+        return [
+            key
+            for key, grave in self.graves.items()
+            if grave["id"] == session_id or own & set(grave["uids"])
+        ]
+
+
+def read_index(store: StoreBase) -> StoreIndex:
+    """Read the index of a store: one pass over its headers, without messages."""
+
+    def journal(unit: UnitOfWork) -> None:
+        header = journal_header(unit)
+        for kind, found in ((GRAVE, index.graves), (SYNCED, index.synced)):
+            found.clear()
+            if header is not None:
+                for key, payload in unit.tx.records(JOURNAL, kind):
+                    found[key] = unit.open_record(header, kind, key, payload)
+
+    index = StoreIndex()
+    store.read_unit(journal)
+    _add_trash(store, index)
+    now = store.read_unit(lambda unit: unit.now())
+    buried_ids = {grave["id"] for grave in index.graves.values()}
+    buried_uids = {uid for grave in index.graves.values() for uid in grave["uids"]}
+    alive: set[str] = set()
+    for header in store.iter_headers(ListQuery(sort="id")):
+        if header.is_expired(now):
+            continue
+        index.headers[header.uid] = header
+        synced = index.synced.get(header.uid)
+        uids = (header.uid, *((synced or {}).get("uids") or ()))
+        known = synced is not None and synced.get("at") == fingerprint(header)
+        if header.id in buried_ids or not buried_uids.isdisjoint(uids):
+            known = False
+            alive |= {header.id, *uids}
+        value = str(synced["digest"]) if known and synced is not None else ""
+        index.entries.append(
+            Entry(uids, header.id, value, is_grave=False, messages=header.message_count)
+        )
+    for key, grave in index.graves.items():
+        if grave["id"] not in alive and alive.isdisjoint(grave["uids"]):
+            others = (uid for uid in grave["uids"] if uid != key)
+            value = digest(grave_state(grave))
+            index.entries.append(Entry((key, *others), grave["id"], value, is_grave=True))
+    return index
+
+
+def _add_trash(store: StoreBase, index: StoreIndex) -> None:
+    """Add the deletions whose sessions are in the trash."""
+    known = {uid: grave["at"] for grave in index.graves.values() for uid in grave["uids"]}
+    for header in store.iter_headers(ListQuery(hidden=True, sort="id")):
+        trash = store.row_codec.data(header).get("trash")
+        if trash and trash["kind"] == "deleted" and known.get(header.uid, "") < trash["at"]:
+            grave = store.read_unit(lambda unit: grave_of_entry(unit, header))  # noqa: B023  # run immediately
+            if grave is not None:
+                index.graves[header.uid] = grave
+                index.fresh_graves.add(header.uid)
+
+
+def store_id(store: StoreBase, *, renew: bool = False) -> str:
+    """Return the id of a store, which is made at its first synchronization.
+
+    Args:
+        store: the store.
+        renew: give it a new one, because it is a copy of another store that has the same.
+    """
+
+    def read(unit: UnitOfWork) -> str:
+        header = journal_header(unit)
+        return "" if header is None else str(unit.data(header).get("store", ""))
+
+    def make(unit: UnitOfWork) -> str:
+        known = read(unit)
+        if known and not renew:
+            return known
+        header = open_journal(unit)
+        made = new_uid()
+        unit.set_data(header, {**unit.data(header), "store": made})
+        unit.touch(header, unit.now(), activity=False)
+        unit.tx.put(header)
+        return made
+
+    return ("" if renew else store.read_unit(read)) or store.write_unit(make)

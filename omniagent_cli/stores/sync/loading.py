@@ -1,0 +1,249 @@
+"""Reading of the state of a session from a store.
+
+A ``synced`` record of the journal has, for a session: ``at``, its columns that change with every write (`fingerprint`);
+``digest``, that of its state then; ``next``, the position of the next message then; and ``order``, the logical times of
+messages that differ from their ``created_at``. Messages below ``next`` may have been ordered by a merge; those after it
+were written later than all of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any
+
+from omniagent_cli.models import Message
+from omniagent_cli.stores.backend import CHUNK, HeaderRow, RowRange, contiguous_ranges
+from omniagent_cli.stores.facts import BEGUN, DELETED, UIDS, facts_of, later, stamps_of
+from omniagent_cli.stores.journal import removals
+from omniagent_cli.stores.store_base import StoreBase
+from omniagent_cli.stores.sync.state import (
+    EMPTY,
+    Fact,
+    MessageState,
+    Order,
+    Revision,
+    SessionState,
+    merge,
+    settle,
+)
+from omniagent_cli.stores.unit_of_work import UnitOfWork
+
+CACHE_BYTES = 1 << 18
+"""Size up to which the messages of a session are kept in memory between its reading and its sending."""
+
+Record = dict[str, Any]
+
+Item = tuple[str, str, Record]
+"""``message`` or ``attachment``, its id or SHA-256, and its record."""
+
+
+class ChangedError(Exception):
+    """A session was changed by another program since it was read."""
+
+
+@dataclass(slots=True)
+class LoadedSession:
+    """A session of one store and its state.
+
+    Attributes:
+        header: its header; None if there is only a grave.
+        places: positions of the messages by id, ascending.
+        created: their ``created_at`` by id.
+        content: the messages by id, if they are few.
+    """
+
+    state: SessionState
+    header: HeaderRow | None = None
+    places: dict[str, int] = field(default_factory=dict)
+    created: dict[str, str] = field(default_factory=dict)
+    content: dict[str, Record] | None = None
+
+
+def fingerprint(header: HeaderRow) -> list[Any]:
+    """Return the columns by which any change of a session is noticed."""
+    counts = [header.revision, header.message_count, header.next_position]
+    return [*counts, header.updated_at, header.changed_at, header.id]
+
+
+def revision_of(record: Mapping[str, Any]) -> Revision:
+    """Return the revision of a message."""
+    text = json.dumps(record, sort_keys=True, separators=(",", ":")).encode("ascii")
+    revised_at = record.get("revised_at")
+    return Revision(
+        revised_at if isinstance(revised_at, str) else "",
+        record.get("status") != "interrupted",
+        len(text),
+        blake2b(text, digest_size=16).hexdigest(),
+    )
+
+
+def grave_state(grave: Mapping[str, Any]) -> SessionState:
+    """Return the state of a deleted session."""
+    facts = {
+        "id": Fact(grave.get("named", ""), (grave["id"],)),
+        DELETED: Fact(grave["at"], (True,)),
+    }
+    return SessionState(
+        facts=facts,
+        removed=grave["removed"],
+        restored=grave.get("restored") or {},
+        uids=frozenset(grave["uids"]),
+    )
+
+
+def load_session(
+    store: StoreBase,
+    header: HeaderRow,
+    synced: Mapping[str, Any] | None,
+    graves: Iterable[Mapping[str, Any]] = (),
+) -> LoadedSession:
+    """Read the state of a session.
+
+    Args:
+        store: its store.
+        header: its header, with payload; messages that are added later are not read.
+        synced: its record in the journal.
+        graves: records of deleted sessions that had the same id or uid.
+    """
+    buried = EMPTY
+    for grave in graves:
+        buried = merge(buried, grave_state(grave))
+    removed, restored = store.read_unit(lambda unit: removals(unit, header))
+    own = SessionState(removed=removed, restored=restored)
+    known = merge(own, buried)
+    reader = _MessageReader(synced or {})
+    content: dict[str, Record] | None = {}
+    size = 0
+    for message in _messages(store, header):
+        size += reader.add(message)
+        if content is not None and size <= CACHE_BYTES:
+            content[message.id or ""] = message.record
+        else:
+            content = None
+    attachments = store.read_unit(lambda unit: unit.record_keys(header.uid, "attachment"))
+    data = store.row_codec.data(header)
+    brought_back = {
+        key: later(known.removed[key], known.removed[key])
+        for key in reader.messages
+        if known.is_removed(key)
+    }
+    state = SessionState(
+        facts=_facts(header, data, buried),
+        messages=reader.messages,
+        removed=known.removed,
+        restored={**known.restored, **brought_back},
+        attachments=frozenset(attachments),
+        uids=frozenset({header.uid, *(data.get(UIDS) or ()), *buried.uids}),
+        created_at=header.created_at,
+        updated_at=header.updated_at,
+        changed_at=header.changed_at,
+    )
+    return LoadedSession(settle(state), header, reader.places, reader.created, content)
+
+
+def _facts(header: HeaderRow, data: Mapping[str, Any], buried: SessionState) -> dict[str, Fact]:
+    """Return the facts of a session; those that are there after a deletion known to this store were set after it."""
+    stamps = stamps_of(data)
+    deleted = max(
+        stamps.get(DELETED, ""), buried.facts[DELETED].stamp if DELETED in buried.facts else ""
+    )
+    values = {name: (value,) for name, value in facts_of(header, data).items()}
+    facts = {name: Fact(stamp, values.get(name, ())) for name, stamp in stamps.items()}
+    for name, value in values.items():
+        facts.setdefault(name, Fact("", value))
+    if not deleted:
+        return facts
+    floor = later(deleted, deleted)
+    facts = {
+        name: Fact(floor, fact.value) if fact.stamp < floor and fact.value else fact
+        for name, fact in facts.items()
+    }
+    begun = facts.get(BEGUN, Fact("", ())).stamp
+    return {**facts, DELETED: Fact(deleted, (True,)), BEGUN: Fact(max(begun, floor), (True,))}
+
+
+class _MessageReader:
+    """Collector of the states of a session's messages, in the order of their positions."""
+
+    def __init__(self, synced: Mapping[str, Any]) -> None:
+        self.messages: dict[str, MessageState] = {}
+        self.places: dict[str, int] = {}
+        self.created: dict[str, str] = {}
+        self._ordered: dict[str, Order] = {
+            key: Order(*order) for key, order in (synced.get("order") or {}).items()
+        }
+        self._next: int = synced.get("next", 0)
+        self._latest = (Order(""), "")
+
+    def add(self, message: Message) -> int:
+        """Add the next message and return its size."""
+        key, position = message.id or "", message.position or 0
+        record = message.record
+        order = self._ordered.get(key) or Order(record["created_at"])
+        if position >= self._next and key not in self._ordered and (order, key) <= self._latest:
+            order = Order(self._latest[0].time, self._latest[0].number + 1)
+        self._latest = max(self._latest, (order, key))
+        revision = revision_of(record)
+        self.messages[key] = MessageState(revision, order, record.get("turn_id") or key)
+        self.places[key] = position
+        self.created[key] = record["created_at"]
+        return revision.size
+
+
+def _messages(store: StoreBase, header: HeaderRow) -> Iterator[Message]:
+    first, last = 0, header.next_position - 1
+
+    def work(unit: UnitOfWork) -> list[Message]:
+        return unit.messages(header, RowRange(first, last, limit=CHUNK))
+
+    while chunk := store.read_unit(work):
+        yield from chunk
+        first = (chunk[-1].position or 0) + 1
+        if len(chunk) < CHUNK:
+            return
+
+
+def read_content(store: StoreBase, member: LoadedSession, wanted: Iterable[str]) -> Iterator[Item]:
+    """Yield messages of a session by id, as far as it has them."""
+    header = member.header
+    if header is None:
+        return
+    if member.content is not None:
+        yield from (
+            ("message", key, member.content[key]) for key in wanted if key in member.content
+        )
+        return
+    chunk: list[str] = []
+    for key in wanted:
+        if key in member.places:
+            chunk.append(key)
+        if len(chunk) == CHUNK:
+            yield from _read(store, header, member, chunk)
+            chunk = []
+    yield from _read(store, header, member, chunk)
+
+
+def _read(
+    store: StoreBase, header: HeaderRow, member: LoadedSession, keys: list[str]
+) -> Iterator[Item]:
+    found: dict[str, Record] = {}
+    for span in contiguous_ranges(sorted(member.places[key] for key in keys)):
+        for message in store.read_unit(lambda unit: unit.messages(header, span)):  # noqa: B023  # run immediately
+            found[message.id or ""] = message.record
+    yield from (("message", key, found[key]) for key in keys if key in found)
+
+
+def read_attachments(
+    store: StoreBase, member: LoadedSession, wanted: Iterable[str]
+) -> Iterator[Item]:
+    """Yield attachments of a session, one in memory at a time."""
+    header = member.header
+    if header is None:
+        return
+    for key in wanted:
+        value = store.read_unit(lambda unit: unit.record(header, "attachment", key))  # noqa: B023  # run immediately
+        if value is not None:
+            yield "attachment", key, value
