@@ -21,6 +21,7 @@
     │   ├── StoreClosed
     │   └── StoreUnavailable           the whole store cannot be used right now (CLI: exit 3)
     │       ├── StoreUnreachable       no server, no directory, no permission
+    │       ├── SyncError              the other side of a synchronization failed or sent invalid data
     │       ├── StoreLocked            another process held it longer than the timeout
     │       ├── StoreReadOnly
     │       ├── StoreFull              the disk or the server's memory is full
@@ -147,6 +148,10 @@ class StoreUnavailable(StoreError):
 
 class StoreUnreachable(StoreUnavailable):
     """No server answers, or a path cannot be opened."""
+
+
+class SyncError(StoreUnavailable):
+    """The other side of a synchronization cannot be reached, failed, or sent invalid data."""
 
 
 class StoreLocked(StoreUnavailable):

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+from omniagent_cli.errors import InvalidRecord
 from omniagent_cli.json_format import format_time, parse_time
 from omniagent_cli.stores.backend import HeaderRow
 
@@ -41,8 +42,11 @@ def later(moment: str, *stamps: str) -> str:
         return moment
     try:
         return format_time(parse_time(latest) + timedelta(microseconds=1))
-    except OverflowError:
-        return latest
+    except (
+        OverflowError,
+        InvalidRecord,
+    ):  # the last possible time, or a text that is not a time
+        return max(moment, latest)
 
 
 def facts_of(header: HeaderRow, data: Mapping[str, Any]) -> Facts:

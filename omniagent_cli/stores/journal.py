@@ -4,7 +4,8 @@
 kind     key                 value
 ======== =================== =========================================================================
 grave    uid of a session    ``id``, ``named`` (stamp of the id), ``uids``, ``at`` (stamp of the deletion), ``removed``
-                             and ``restored`` (message ids with stamps)
+                             and ``restored`` (message ids with stamps); or ``absorbed`` if it is part of the state of
+                             a session that exists again
 synced   uid of a session    see `stores.sync.loading`
 ======== =================== =========================================================================
 

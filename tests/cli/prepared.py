@@ -62,6 +62,11 @@ def prepare(home: Path, cwd: Path, stores: Path) -> None:
 def _programs(directory: Path) -> None:
     """Put programs of others in place that examples call."""
     directory.mkdir()
-    for name, script in {"pass": f"echo {KEY}", "nano": "exit 0", "git": "echo '+a line'"}.items():
+    for name, script in {
+        "pass": f"echo {KEY}",
+        "nano": "exit 0",
+        "git": "echo '+a line'",
+        "ssh": 'for last; do :; done; exec sh -c "$last"',
+    }.items():
         (directory / name).write_text(f"#!/bin/sh\n{script}\n")
         (directory / name).chmod(0o755)

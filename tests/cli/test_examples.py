@@ -131,6 +131,7 @@ DOCUMENTS = {
     "sessions prune": ["sessions prune"],
     "store info": ["store info", "--store file:. store info", "--store memory: store info"],
     "store check": ["store check"],
+    "store sync": ["store sync @work"],
     "store migrate": ["store migrate sessions.db @work"],
     "models list": ["models list", "models list --offline"],
     "keys list": ["keys list"],

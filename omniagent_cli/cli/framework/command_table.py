@@ -121,6 +121,8 @@ COMMANDS = Group(
                 "encrypt": Row("store.encryption:encrypt", "encrypt the whole store in place", ("omniagent store encrypt --generate-key ~/omniagent.key", "omniagent store encrypt --key-file ~/my.key")),
                 "rekey": Row("store.encryption:rekey", "change the key of an encrypted store", ("omniagent store rekey --new-key-file ~/new.key", "omniagent store rekey --generate-key ~/fresh.key")),
                 "migrate": Row("store.migrate:migrate", "copy sessions into another store", ("omniagent store migrate sessions.db @work", "omniagent store migrate @work archive/"), json=True),
+                "sync": Row("store.sync:sync", "bring two stores to the same content", ("omniagent store sync @work --dry-run", "omniagent store sync ssh://laptop"), json=True),
+                "serve-sync": Row("store.sync:serve_sync", "answer 'store sync' of another machine on stdin and stdout", ("omniagent store serve-sync < /dev/null", "omniagent --store @work store serve-sync < /dev/null")),
             },
         ),
         "models": Group(

@@ -211,6 +211,22 @@ SHAPES: dict[str, Any] = {
         "messages": "integer",
         "refused": [{"id": "text", "reason": "text"}],
     },
+    "store sync": {
+        "sessions": [
+            {
+                "id": "text",
+                "status": "text: changed, new here, new there, deleted here or deleted there",
+                "renamed_from": "text|null",
+                "received": "integer: messages that are new or changed here",
+                "sent": "integer: messages that are new or changed in the other store",
+                "removed_here": "integer",
+                "removed_there": "integer",
+                "restored": "boolean: brought back by messages written after its deletion",
+            }
+        ],
+        "refused": [{"id": "text", "reason": "text"}],
+        "notes": ["text"],
+    },
     "models list": [
         {
             "model": "text",

@@ -16,6 +16,7 @@ PAGES = {
     "formats": "export and import",
     "context": "what is sent of long sessions; compaction, cost, titles, rollover",
     "stores": "where sessions are kept; check, backup, migration",
+    "sync": "bring the stores of several machines to the same content",
     "file-format": "the files of a file store, line by line",
     "encryption": "encrypt a store and change its key",
     "configuration": "settings and their sources",

@@ -73,7 +73,7 @@ def apply_state(
     members: list[LoadedSession],
     merged: SessionState,
     items: Iterable[Item],
-    graves: Iterable[str],
+    graves: Mapping[str, Mapping[str, Any]],
 ) -> Applied:
     """Make a session of a store equal to a merged state.
 
@@ -82,7 +82,7 @@ def apply_state(
         members: its sessions that are one session in the merged state, as they were read; mostly one.
         merged: the settled state.
         items: the content that the members lack, messages in order.
-        graves: keys of the store's records of deletions of the session.
+        graves: the store's records of deletions of the session.
 
     Raises:
         ChangedError: the session was changed by another program; synchronize it again.
@@ -92,7 +92,7 @@ def apply_state(
         return _bury(store, alive, merged, set(graves))
     name = session_id_of(merged)
     alive.sort(key=lambda one: (one.header.id != name, one.header.uid))  # type: ignore[union-attr]  # these have one
-    session = _Session(store, alive[0] if alive else None, merged, alive[1:], list(graves))
+    session = _Session(store, alive[0] if alive else None, merged, alive[1:], graves)
     batches = _batches(_content_of(store, alive[1:], session), items)
     batch = next(batches, _Batch())
     for following in batches:
@@ -176,7 +176,7 @@ class _Session:
         primary: LoadedSession | None,
         merged: SessionState,
         others: list[LoadedSession],
-        graves: list[str],
+        graves: Mapping[str, Mapping[str, Any]],
     ) -> None:
         self._store = store
         self._own = primary or LoadedSession(SessionState())
@@ -363,8 +363,9 @@ class _Session:
         for other in self._others:
             unit.tx.remove(_unchanged(unit, other.header).uid)
             unit.tx.remove_record(JOURNAL, SYNCED, other.header.uid)  # type: ignore[union-attr]  # it has one
-        for key in self._graves:
-            unit.tx.remove_record(JOURNAL, GRAVE, key)
+        for key, grave in self._graves.items():
+            kept = {name: grave[name] for name in ("id", "uids", "at")}
+            unit.put_record(JOURNAL, GRAVE, key, {**kept, "absorbed": True})
         unit.put_record(JOURNAL, SYNCED, header.uid, synced_record(header, self._merged, created))
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from omniagent_cli.errors import UsageError
 from omniagent_cli.stores.store_base import StoreBase
+from omniagent_cli.stores.sync.index import own_store_id
 from omniagent_cli.stores.sync.loading import Item
 from omniagent_cli.stores.sync.pairing import Cluster, pair
 from omniagent_cli.stores.sync.peer import ExchangeRequest, LocalPeer, Peer, SyncedSession
@@ -87,7 +88,13 @@ def sync_with(
         push: change the other one.
         progress: called with the report as it grows.
     """
-    sync = _Sync(LocalPeer(store), peer, dry_run=dry_run, pull=pull, push=push)
+    sync = _Sync(
+        LocalPeer(store, trusts=isinstance(peer, LocalPeer)),
+        peer,
+        dry_run=dry_run,
+        pull=pull,
+        push=push,
+    )
     sync.progress = progress
     for _ in range(ROUNDS):
         if not sync.round():
@@ -132,6 +139,8 @@ class _Sync:
     def round(self) -> bool:
         """Compare both stores once; return True if a session changed during the round."""
         compared = self._theirs.compare(self._mine.refresh())
+        if not self._dry_run:
+            self._check_ids(compared.store_id)
         clusters = pair(self._mine.entries(compared.groups), compared.entries)
         self.report.total, self.report.seen = len(clusters), 0
         self.report.refused.clear()
@@ -143,6 +152,14 @@ class _Sync:
                 self.progress(self.report)
         self.report.changes = list(self._changes.values())
         return again and not self._dry_run
+
+    def _check_ids(self, other: str) -> None:
+        """Give this store a new id if the other one has the same: one is a copy of the other's files."""
+        if own_store_id(self._mine.store) == other:
+            own_store_id(self._mine.store, renew=True)
+            self.report.notes.append(
+                "one of the two stores is a copy of the other, so this one was given a new id"
+            )
 
     def _batch(self, clusters: list[Cluster]) -> bool:
         own = self._mine.load([[one.uids[0] for one in cluster.mine] for cluster in clusters])

@@ -59,6 +59,7 @@ class StoreIndex:
         headers: of the sessions, by uid.
         graves: by uid.
         synced: records of the last synchronization, by uid.
+        absorbed: deletions that are part of the state of a session that exists, by uid.
         fresh_graves: keys of those that the journal does not have yet.
     """
 
@@ -66,6 +67,7 @@ class StoreIndex:
     headers: dict[str, HeaderRow] = field(default_factory=dict)
     graves: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     synced: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    absorbed: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     fresh_graves: set[str] = field(default_factory=set)
 
     def group_digests(self) -> list[str]:
@@ -97,6 +99,9 @@ def read_index(store: StoreBase) -> StoreIndex:
             if header is not None:
                 for key, payload in unit.tx.records(JOURNAL, kind):
                     found[key] = unit.open_record(header, kind, key, payload)
+        index.absorbed = {k: g for k, g in index.graves.items() if g.get("absorbed")}
+        for key in index.absorbed:
+            del index.graves[key]
 
     index = StoreIndex()
     store.read_unit(journal)
@@ -129,7 +134,10 @@ def read_index(store: StoreBase) -> StoreIndex:
 
 def _add_trash(store: StoreBase, index: StoreIndex) -> None:
     """Add the deletions whose sessions are in the trash."""
-    known = {uid: grave["at"] for grave in index.graves.values() for uid in grave["uids"]}
+    known: dict[str, str] = {}
+    for earlier in (*index.absorbed.values(), *index.graves.values()):
+        for uid in earlier["uids"]:
+            known[uid] = max(earlier["at"], known.get(uid, ""))
     for header in store.iter_headers(ListQuery(hidden=True, sort="id")):
         trash = store.row_codec.data(header).get("trash")
         if trash and trash["kind"] == "deleted" and known.get(header.uid, "") < trash["at"]:
@@ -139,20 +147,21 @@ def _add_trash(store: StoreBase, index: StoreIndex) -> None:
                 index.fresh_graves.add(header.uid)
 
 
-def store_id(store: StoreBase, *, renew: bool = False) -> str:
-    """Return the id of a store, which is made at its first synchronization.
+def known_store_id(store: StoreBase) -> str:
+    """Return the id of a store; "" if it was never changed by a synchronization."""
+    return store.read_unit(_read_id)
+
+
+def own_store_id(store: StoreBase, *, renew: bool = False) -> str:
+    """Return the id of a store, which gets one if it has none.
 
     Args:
         store: the store.
-        renew: give it a new one, because it is a copy of another store that has the same.
+        renew: give it a new one, because it is a copy of another store.
     """
 
-    def read(unit: UnitOfWork) -> str:
-        header = journal_header(unit)
-        return "" if header is None else str(unit.data(header).get("store", ""))
-
     def make(unit: UnitOfWork) -> str:
-        known = read(unit)
+        known = _read_id(unit)
         if known and not renew:
             return known
         header = open_journal(unit)
@@ -162,4 +171,9 @@ def store_id(store: StoreBase, *, renew: bool = False) -> str:
         unit.tx.put(header)
         return made
 
-    return ("" if renew else store.read_unit(read)) or store.write_unit(make)
+    return ("" if renew else known_store_id(store)) or store.write_unit(make)
+
+
+def _read_id(unit: UnitOfWork) -> str:
+    header = journal_header(unit)
+    return "" if header is None else str(unit.data(header).get("store", ""))

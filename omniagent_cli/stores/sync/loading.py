@@ -9,6 +9,7 @@ were written later than all of them.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -33,6 +34,8 @@ from omniagent_cli.stores.unit_of_work import UnitOfWork
 
 CACHE_BYTES = 1 << 18
 """Size up to which the messages of a session are kept in memory between its reading and its sending."""
+
+_STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 
 Record = dict[str, Any]
 
@@ -68,12 +71,17 @@ def fingerprint(header: HeaderRow) -> list[Any]:
     return [*counts, header.updated_at, header.changed_at, header.id]
 
 
+def is_stamp(text: Any) -> bool:
+    """Return True if a value has the form of a time that this program writes."""
+    return isinstance(text, str) and _STAMP.fullmatch(text) is not None
+
+
 def revision_of(record: Mapping[str, Any]) -> Revision:
     """Return the revision of a message."""
     text = json.dumps(record, sort_keys=True, separators=(",", ":")).encode("ascii")
-    revised_at = record.get("revised_at")
+    revised_at = str(record.get("revised_at", ""))
     return Revision(
-        revised_at if isinstance(revised_at, str) else "",
+        revised_at if is_stamp(revised_at) else "",
         record.get("status") != "interrupted",
         len(text),
         blake2b(text, digest_size=16).hexdigest(),
@@ -247,3 +255,13 @@ def read_attachments(
         value = store.read_unit(lambda unit: unit.record(header, "attachment", key))  # noqa: B023  # run immediately
         if value is not None:
             yield "attachment", key, value
+
+
+def verified(items: Iterable[Item], merged: SessionState) -> Iterator[Item]:
+    """Yield items that belong to a merged state, in the announced versions; others are left out."""
+    for kind, key, record in items:
+        if kind == "attachment":
+            if key in merged.attachments:
+                yield kind, key, record
+        elif key in merged.messages and merged.messages[key].revision == revision_of(record):
+            yield kind, key, record

@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
-from omniagent_cli.errors import StoreError
+from omniagent_cli.errors import StoreError, SyncError, UnsupportedOperation
 from omniagent_cli.stores.facts import UIDS, stamps_of
 from omniagent_cli.stores.journal import JOURNAL, SYNCED, open_journal
 from omniagent_cli.stores.store_base import StoreBase
 from omniagent_cli.stores.sync.applying import apply_state, synced_record
-from omniagent_cli.stores.sync.index import Entry, StoreIndex, read_index, store_id
+from omniagent_cli.stores.sync.index import (
+    Entry,
+    StoreIndex,
+    known_store_id,
+    own_store_id,
+    read_index,
+)
 from omniagent_cli.stores.sync.loading import (
     ChangedError,
     Item,
@@ -19,6 +25,7 @@ from omniagent_cli.stores.sync.loading import (
     load_session,
     read_attachments,
     read_content,
+    verified,
 )
 from omniagent_cli.stores.sync.state import (
     EMPTY,
@@ -100,10 +107,10 @@ class SyncedSession:
                 graves.update(own)
                 found = [index.graves[one] for one in own]
                 self.members.append(load_session(store, header, index.synced.get(key), found))
-        self.graves = sorted(graves)
+        self.graves = {key: index.graves[key] for key in sorted(graves)}
         state = EMPTY
         for key in self.graves:
-            state = merge(state, grave_state(index.graves[key]))
+            state = merge(state, grave_state(self.graves[key]))
         for member in self.members:
             state = merge(state, member.state)
         self.state = settle(state)
@@ -130,8 +137,13 @@ class SyncedSession:
                     yield from read_content(self._store, member, [key])
                     break
 
-    def receive(self, other: SessionState, items: Iterable[Item]) -> bool:
+    def receive(self, other: SessionState, items: Iterable[Item], *, verify: bool = False) -> bool:
         """Merge the state of another store into this one, with what it lacks.
+
+        Args:
+            other: the other state.
+            items: the content.
+            verify: leave out content that is not what the other state announces.
 
         Returns:
             False if nothing changed but that the session is synchronized; see `mark_synced`.
@@ -139,6 +151,8 @@ class SyncedSession:
         merged = settle(merge(self.state, other))
         if self._is_settled(merged):
             return False
+        if verify:
+            items = verified(items, merged)
         apply_state(self._store, self.members, merged, items, self.graves)
         self.members = self.members[:1]
         return True
@@ -147,20 +161,38 @@ class SyncedSession:
         if merged != self.state or len(self.members) > 1:
             return False
         if not self.members:
-            return len(self.graves) == 1 and self.graves[0] not in self._index.fresh_graves
+            return len(self.graves) == 1 and self._index.fresh_graves.isdisjoint(self.graves)
         own = self.members[0]
         in_order = sorted(own.places, key=lambda key: own.places[key])
         return not self.graves and exists(merged) and in_order == ordered(merged)
 
 
 class LocalPeer:
-    """A side of a synchronization whose store is open in this process."""
+    """A side of a synchronization whose store is open in this process.
 
-    def __init__(self, store: StoreBase) -> None:
+    Args:
+        store: the store.
+        trusts: the content of the other side needs no verification, because it is a store in this process too.
+
+    Raises:
+        UnsupportedOperation: the store's backend cannot record removals.
+    """
+
+    def __init__(self, store: StoreBase, *, trusts: bool = True) -> None:
+        if not store.read_unit(lambda unit: unit.keeps_tombstones):
+            raise UnsupportedOperation(
+                f"{store.url} cannot be synchronized; its backend keeps only a subset of a session"
+            )
         self.store = store
+        self._trusts = trusts
         self.index = StoreIndex()
         self.sessions: list[SyncedSession] = []
         self._others: list[SessionState] = []
+
+    @property
+    def store_id(self) -> str:
+        """The id of the store; "" before it is first changed by a synchronization."""
+        return known_store_id(self.store)
 
     def refresh(self) -> list[str]:
         """Read the index and return its group digests, which begins a round."""
@@ -171,7 +203,7 @@ class LocalPeer:
         """Return the entries of the groups whose digests differ."""
         own = self.refresh()
         groups = [number for number, one in enumerate(own) if one != digests[number]]
-        return Comparison(store_id(self.store), groups, self.entries(groups))
+        return Comparison(self.store_id, groups, self.entries(groups))
 
     def entries(self, groups: Iterable[int]) -> list[Entry]:
         """Return the entries of some groups, with the stamps of their ids."""
@@ -202,6 +234,7 @@ class LocalPeer:
 
     def push(self, sessions: Iterable[tuple[int, Iterator[Item]]]) -> list[str]:
         """Merge sessions of the last exchange."""
+        own_store_id(self.store)
         given = ((self.sessions[number], self._others[number], items) for number, items in sessions)
         return self.receive(given)
 
@@ -213,9 +246,11 @@ class LocalPeer:
         settled: list[SyncedSession] = []
         for session, other, items in given:
             try:
-                if not session.receive(other, items):
+                if not session.receive(other, items, verify=not self._trusts):
                     settled.append(session)
                 outcomes.append("")
+            except SyncError:
+                raise
             except ChangedError:
                 outcomes.append("changed")
             except StoreError as error:

@@ -1,0 +1,151 @@
+"""`omniagent store sync` and the far side of it, `serve-sync`."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any
+
+import typer
+
+from omniagent_cli.cli.framework.context import Context, current_context
+from omniagent_cli.cli.framework.exits import FAILED
+from omniagent_cli.cli.framework.options import DryRun
+from omniagent_cli.errors import UsageError
+from omniagent_cli.stores.sync.driver import SessionChange, SyncReport, sync_with
+from omniagent_cli.stores.sync.driver import sync as sync_stores
+from omniagent_cli.stores.sync.ssh import SCHEME, connect
+from omniagent_cli.text.sanitize import plain_field
+from omniagent_cli.ui.progress import steps_to
+from omniagent_cli.ui.views import counted, quoted
+
+
+def sync(
+    ctx: typer.Context,
+    *,
+    other: Annotated[
+        str,
+        typer.Argument(
+            metavar="OTHER",
+            help="the other store: a URL, a path, @NAME, or ssh://[USER@]HOST[:PORT][/STORE]",
+        ),
+    ],
+    pull: Annotated[bool, typer.Option("--pull", help="only change this store")] = False,
+    push: Annotated[bool, typer.Option("--push", help="only change OTHER")] = False,
+    remote_program: Annotated[
+        str,
+        typer.Option("--remote-program", metavar="PATH", help="omniagent on the other machine"),
+    ] = "omniagent",
+    dry_run: DryRun = False,
+) -> None:
+    """Bring this store and another one to the same content. Run it again to continue."""
+    if pull and push:
+        raise UsageError("--pull and --push exclude each other; without them, both stores change")
+    context = current_context(ctx)
+    options: dict[str, Any] = {"dry_run": dry_run, "pull": not push, "push": not pull}
+    with _showing(context) as progress:
+        report = sync_other(context, other, program=remote_program, progress=progress, **options)
+    _print(context, report, dry_run=dry_run)
+    if not report.ok:
+        raise typer.Exit(FAILED)
+
+
+def sync_other(
+    context: Context, other: str, *, program: str = "omniagent", **options: Any
+) -> SyncReport:
+    """Synchronize the store of a context with another one, given as on the command line."""
+    if other.startswith(SCHEME):
+        with connect(other, program=program) as peer:
+            return sync_with(context.store_to_create, peer, **options)
+    with contextlib.closing(context.with_store(other)) as opened:
+        return sync_stores(context.store_to_create, opened.store_to_create, **options)
+
+
+def serve_sync(ctx: typer.Context) -> None:
+    """Answer `omniagent store sync` of another machine on stdin and stdout."""
+    from omniagent_cli.stores.sync.remote import serve
+
+    context = current_context(ctx)
+    serve(context.store_to_create, sys.stdin.buffer, sys.stdout.buffer)
+
+
+@contextlib.contextmanager
+def _showing(context: Context) -> Iterator[Callable[[SyncReport], object]]:
+    """Show a progress bar of sessions; the total is known with the first report."""
+    with contextlib.ExitStack() as stack:
+        show: Callable[[int], None] | None = None
+
+        def progress(report: SyncReport) -> None:
+            nonlocal show
+            if show is None:
+                bar = context.terminal.progress("synchronizing sessions", report.total)
+                show = steps_to(stack.enter_context(bar))
+            show(report.seen)
+
+        yield progress
+
+
+def _print(context: Context, report: SyncReport, *, dry_run: bool) -> None:
+    terminal = context.terminal
+    for note in report.notes:
+        terminal.note(note[0].upper() + note[1:])
+    for session_id, reason in report.refused:
+        terminal.warn(f"{quoted(session_id)} was not synchronized: {reason}")
+    if context.json:
+        terminal.json(_record(report))
+        return
+    for change in report.changes:
+        terminal.fields([plain_field(change.session_id), plain_field(_describe(change))])
+    terminal.note(_summary(report, dry_run=dry_run))
+
+
+def _describe(change: SessionChange) -> str:
+    parts = [] if change.status == "changed" else [change.status]
+    if change.renamed_from:
+        parts.append(f"renamed from {change.renamed_from}")
+    for number, what in (
+        (change.received, "received"),
+        (change.sent, "sent"),
+        (change.removed_here, "removed here"),
+        (change.removed_there, "removed there"),
+    ):
+        if number:
+            parts.append(f"{counted(number, 'message')} {what}")
+    if change.restored:
+        parts.append("brought back by messages written after its deletion")
+    return ", ".join(parts) or "title, tags or metadata"
+
+
+def _summary(report: SyncReport, *, dry_run: bool) -> str:
+    if not report.changes:
+        return "Nothing to synchronize" if report.ok else "Nothing was synchronized"
+    received, sent = (
+        sum(getattr(c, name) for c in report.changes) for name in ("received", "sent")
+    )
+    removed = sum(change.removed_here + change.removed_there for change in report.changes)
+    parts = [f"{counted(received, 'message')} received", f"{counted(sent, 'message')} sent"]
+    if removed:
+        parts.append(f"{counted(removed, 'message')} moved to the trash")
+    verb = "Dry run: would synchronize" if dry_run else "Synchronized"
+    return f"{verb} {counted(len(report.changes), 'session')}: {', '.join(parts)}"
+
+
+def _record(report: SyncReport) -> dict[str, Any]:
+    return {
+        "sessions": [
+            {
+                "id": change.session_id,
+                "status": change.status,
+                "renamed_from": change.renamed_from or None,
+                "received": change.received,
+                "sent": change.sent,
+                "removed_here": change.removed_here,
+                "removed_there": change.removed_there,
+                "restored": change.restored,
+            }
+            for change in report.changes
+        ],
+        "refused": [{"id": name, "reason": reason} for name, reason in report.refused],
+        "notes": report.notes,
+    }
