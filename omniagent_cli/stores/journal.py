@@ -7,6 +7,8 @@ grave    uid of a session    ``id``, ``named`` (stamp of the id), ``uids``, ``at
                              and ``restored`` (message ids with stamps); or ``absorbed`` if it is part of the state of
                              a session that exists again
 synced   uid of a session    see `stores.sync.loading`
+carrier  a directory         see `stores.sync.carrier`
+carried  and a session       its digest in the last file there
 ======== =================== =========================================================================
 
 A deleted session has no ``grave`` as long as it is in the trash. A session's own removed messages are records of the kind ``removal`` of that session: the key is the stamp, the value has
@@ -31,7 +33,10 @@ GRAVE = "grave"
 SYNCED = "synced"
 REMOVAL = "removal"
 
-JOURNAL_KINDS = (GRAVE, SYNCED)
+CARRIER = "carrier"
+CARRIED = "carried"
+
+JOURNAL_KINDS = (GRAVE, SYNCED, CARRIER, CARRIED)
 
 
 def journal_header(unit: UnitOfWork) -> HeaderRow | None:

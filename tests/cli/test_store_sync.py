@@ -171,3 +171,17 @@ def test_over_ssh(run, filled, other, machine, tmp_path):
     assert "dora" in run("sessions", "list", "--ids").lines
     ran = run("store", "sync", url, "--remote-program", str(program))
     assert ran.err == "Nothing to synchronize\n"
+
+
+def test_through_a_directory(run, filled, other, tmp_path):
+    """Two stores that never meet exchange their sessions through a directory."""
+    place = tmp_path / "shared"
+    place.mkdir()
+    ran = run("store", "sync", "shared")
+    assert ran.code == 0
+    assert ran.err == "Synchronized 3 sessions: 0 messages received, 7 messages sent\n"
+    ran = run("store", "sync", "shared", store=other)
+    assert ran.err == "Synchronized 4 sessions: 7 messages received, 2 messages sent\n"
+    ran = run("store", "sync", "shared")
+    assert ran.lines == ["dora\tnew here, 2 messages received"]
+    assert texts(other, "carol") == ["one"]

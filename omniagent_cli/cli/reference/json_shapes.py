@@ -215,7 +215,7 @@ SHAPES: dict[str, Any] = {
         "sessions": [
             {
                 "id": "text",
-                "status": "text: changed, new here, new there, deleted here or deleted there",
+                "status": "text: changed, new here, new there, deleted here, deleted there or sent",
                 "renamed_from": "text|null",
                 "received": "integer: messages that are new or changed here",
                 "sent": "integer: messages that are new or changed in the other store",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +14,7 @@ from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.cli.framework.exits import FAILED
 from omniagent_cli.cli.framework.options import DryRun
 from omniagent_cli.errors import UsageError
+from omniagent_cli.stores.sync.carrier import sync_directory
 from omniagent_cli.stores.sync.driver import SessionChange, SyncReport, sync_with
 from omniagent_cli.stores.sync.driver import sync as sync_stores
 from omniagent_cli.stores.sync.ssh import SCHEME, connect
@@ -28,7 +30,7 @@ def sync(
         str,
         typer.Argument(
             metavar="OTHER",
-            help="the other store: a URL, a path, @NAME, or ssh://[USER@]HOST[:PORT][/STORE]",
+            help="a store (URL, path, @NAME), ssh://[USER@]HOST[:PORT][/STORE], or a directory",
         ),
     ],
     pull: Annotated[bool, typer.Option("--pull", help="only change this store")] = False,
@@ -58,8 +60,17 @@ def sync_other(
     if other.startswith(SCHEME):
         with connect(other, program=program) as peer:
             return sync_with(context.store_to_create, peer, **options)
+    if is_meeting_place(other, context.cwd):
+        directory = context.cwd / Path(other).expanduser()
+        return sync_directory(context.store_to_create, directory, **options)
     with contextlib.closing(context.with_store(other)) as opened:
         return sync_stores(context.store_to_create, opened.store_to_create, **options)
+
+
+def is_meeting_place(other: str, cwd: Path) -> bool:
+    """Return True if OTHER is an existing directory that is not a JSON-file store."""
+    path = cwd / Path(other).expanduser()
+    return path.is_dir() and not (path / ".omniagent").exists()
 
 
 def serve_sync(ctx: typer.Context) -> None:

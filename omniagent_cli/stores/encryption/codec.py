@@ -163,6 +163,29 @@ class PayloadCodec:
             )
         return _unpack(data) if first == COMPRESSED else data
 
+    def open_foreign(
+        self, kind: str, binding: tuple[str, ...], data: bytes, kdf: Mapping[str, Any] | None
+    ) -> bytes:
+        """Decode a payload that another store wrote with the same key or passphrase.
+
+        Args:
+            kind: its kind.
+            binding: the identity it is encrypted for.
+            data: the payload.
+            kdf: salt and cost of that store's passphrase.
+
+        Raises:
+            DecryptionError: it was encrypted with another key, or was changed.
+        """
+        cipher = next((one for one in self.candidates(kdf) if data.startswith(one.prefix)), None)
+        if cipher is None:
+            raise DecryptionError(f"a {kind} is encrypted with another key")
+        try:
+            data = cipher.decrypt(data, _associated(kind, binding))
+        except TamperedError as error:
+            raise DecryptionError(f"an encrypted {kind} was changed, moved or swapped") from error
+        return _unpack(data) if data[:1] == bytes((COMPRESSED,)) else data
+
     def is_current(self, data: bytes) -> bool:
         """Return True if a payload is encrypted with the current key, or plain if there is no key."""
         if self._cipher is None:

@@ -26,12 +26,11 @@ from omniagent_cli.stores.sync.loading import (
     Record,
     fingerprint,
     read_content,
+    synced_record,
 )
 from omniagent_cli.stores.sync.state import (
-    Order,
     SessionState,
     deleted_at,
-    digest,
     exists,
     ordered,
     session_id_of,
@@ -369,29 +368,9 @@ class _Session:
         unit.put_record(JOURNAL, SYNCED, header.uid, synced_record(header, self._merged, created))
 
 
-def synced_record(
-    header: HeaderRow, state: SessionState, created: Mapping[str, str]
-) -> dict[str, Any]:
-    """Return the record of the journal for a session whose state is known; see `loading`."""
-    record: dict[str, Any] = {"at": fingerprint(header), "digest": digest(state)}
-    record["next"] = header.next_position
-    order = {
-        key: list(message.order)
-        for key, message in state.messages.items()
-        if message.order != Order(created[key])
-    }
-    if order:
-        record["order"] = order
-    if uids := sorted(state.uids - {header.uid}):
-        record["uids"] = uids
-    return record
-
-
 def _common_prefix(one: list[str], other: list[str]) -> int:
-    for number, (left, right) in enumerate(zip(one, other, strict=False)):
-        if left != right:
-            return number
-    return min(len(one), len(other))
+    pairs = zip(one, other, strict=False)
+    return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
 
 
 def _make_room(unit: UnitOfWork, header: HeaderRow) -> None:

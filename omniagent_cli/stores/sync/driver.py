@@ -28,7 +28,7 @@ class SessionChange:
         session_id: its id afterwards.
         received, sent: messages that are new or changed here, and there.
         removed_here, removed_there: messages that the other side removed, and this one.
-        status: ``new here``, ``new there``, ``deleted here``, ``deleted there`` or ``changed``.
+        status: ``new here``, ``new there``, ``deleted here``, ``deleted there``, ``changed``, or ``sent`` (to a directory).
         renamed_from: its former id on the side that renames it; "" if neither does.
         restored: it was deleted on one side and written to on the other.
     """
@@ -208,8 +208,7 @@ class _Sync:
 
     def _note(self, cluster: Cluster, mine: SessionState, theirs: SessionState) -> None:
         """Add what happens to a session to the report."""
-        merged = settle(merge(mine, theirs))
-        change: SessionChange | None = _change(cluster, mine, theirs, merged)
+        change: SessionChange | None = session_change(cluster, mine, theirs)
         if change is not None and not (self._reports_pull and self._reports_push):
             change = _one_way(change, pull=self._reports_pull)
         if mine != theirs and change is not None:
@@ -224,9 +223,9 @@ def _one_way(change: SessionChange, *, pull: bool) -> SessionChange | None:
     return None if one.status.endswith("here") else one
 
 
-def _change(
-    cluster: Cluster, mine: SessionState, theirs: SessionState, merged: SessionState
-) -> SessionChange:
+def session_change(cluster: Cluster, mine: SessionState, theirs: SessionState) -> SessionChange:
+    """Return what merging two states of a session does to both sides."""
+    merged = settle(merge(mine, theirs))
     here, there = exists(mine) and bool(cluster.mine), exists(theirs) and bool(cluster.theirs)
     after = exists(merged)
     status = "changed"

@@ -69,6 +69,7 @@ class StoreIndex:
     synced: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     absorbed: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     fresh_graves: set[str] = field(default_factory=set)
+    _places: dict[str, list[Entry]] = field(default_factory=dict)
 
     def group_digests(self) -> list[str]:
         """Return the digest of each group; one that contains a changed session equals no other."""
@@ -78,6 +79,15 @@ class StoreIndex:
         return [
             blake2b("\n".join(sorted(one)).encode(), digest_size=8).hexdigest() for one in groups
         ]
+
+    def find(self, session_id: str, uids: Iterable[str]) -> list[Entry]:
+        """Return the entries that have an id or one of some uids."""
+        if not self._places:
+            for entry in self.entries:
+                for name in (f" {entry.session_id}", *entry.uids):
+                    self._places.setdefault(name, []).append(entry)
+        found = (self._places.get(name, []) for name in (f" {session_id}", *uids))
+        return list(dict.fromkeys(entry for entries in found for entry in entries))
 
     def graves_of(self, session_id: str, uids: Iterable[str]) -> list[str]:
         """Return the keys of the deletions of sessions that had an id or one of some uids."""

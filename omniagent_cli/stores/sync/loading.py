@@ -27,6 +27,7 @@ from omniagent_cli.stores.sync.state import (
     Order,
     Revision,
     SessionState,
+    digest,
     merge,
     settle,
 )
@@ -265,3 +266,21 @@ def verified(items: Iterable[Item], merged: SessionState) -> Iterator[Item]:
                 yield kind, key, record
         elif key in merged.messages and merged.messages[key].revision == revision_of(record):
             yield kind, key, record
+
+
+def synced_record(
+    header: HeaderRow, state: SessionState, created: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return the record of the journal for a session whose state is known; see `loading`."""
+    record: dict[str, Any] = {"at": fingerprint(header), "digest": digest(state)}
+    record["next"] = header.next_position
+    order = {
+        key: list(message.order)
+        for key, message in state.messages.items()
+        if message.order != Order(created[key])
+    }
+    if order:
+        record["order"] = order
+    if uids := sorted(state.uids - {header.uid}):
+        record["uids"] = uids
+    return record

@@ -9,7 +9,7 @@ from omniagent_cli.errors import StoreError, SyncError, UnsupportedOperation
 from omniagent_cli.stores.facts import UIDS, stamps_of
 from omniagent_cli.stores.journal import JOURNAL, SYNCED, open_journal
 from omniagent_cli.stores.store_base import StoreBase
-from omniagent_cli.stores.sync.applying import apply_state, synced_record
+from omniagent_cli.stores.sync.applying import apply_state
 from omniagent_cli.stores.sync.index import (
     Entry,
     StoreIndex,
@@ -25,11 +25,13 @@ from omniagent_cli.stores.sync.loading import (
     load_session,
     read_attachments,
     read_content,
+    synced_record,
     verified,
 )
 from omniagent_cli.stores.sync.state import (
     EMPTY,
     SessionState,
+    digest,
     exists,
     lacking,
     merge,
@@ -114,6 +116,11 @@ class SyncedSession:
         for member in self.members:
             state = merge(state, member.state)
         self.state = settle(state)
+
+    @property
+    def digest(self) -> str:
+        """The digest of its state."""
+        return digest(self.state)
 
     def items(self, other: SessionState) -> Iterator[Item]:
         """Yield what a store with another state lacks of the merged session."""
@@ -208,7 +215,11 @@ class LocalPeer:
     def entries(self, groups: Iterable[int]) -> list[Entry]:
         """Return the entries of some groups, with the stamps of their ids."""
         wanted = frozenset(groups)
-        return [self._named(entry) for entry in self.index.entries if entry.group in wanted]
+        return self.named(entry for entry in self.index.entries if entry.group in wanted)
+
+    def named(self, entries: Iterable[Entry]) -> list[Entry]:
+        """Return entries with the stamps of their ids and all uids."""
+        return [self._named(entry) for entry in entries]
 
     def _named(self, entry: Entry) -> Entry:
         key = entry.uids[0]
@@ -257,10 +268,10 @@ class LocalPeer:
                 outcomes.append(str(error))
             for _ in items:  # the next session begins after them
                 pass
-        self._mark(settled)
+        self.mark(settled)
         return outcomes
 
-    def _mark(self, sessions: list[SyncedSession]) -> None:
+    def mark(self, sessions: list[SyncedSession]) -> None:
         """Record sessions as synchronized that needed no change."""
         records = {}
         for session in sessions:

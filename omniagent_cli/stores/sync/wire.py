@@ -30,14 +30,18 @@ _SECTIONS = frozenset({"metadata", "state", "tags", "data"})
 
 
 class LineReader:
-    """Reader of one JSON object per line from an untrusted stream."""
+    """Reader of one JSON object per line from an untrusted stream.
+
+    Attributes:
+        decode: returns the JSON of a line; None: the line is JSON.
+    """
 
     def __init__(
         self, file: BinaryIO, name: str, decode: Callable[[bytes], bytes] | None = None
     ) -> None:
         self._file = file
         self._name = name
-        self._decode = decode
+        self.decode = decode
 
     def read(self) -> Record | None:
         """Return the next object; None at the end of the stream.
@@ -51,7 +55,7 @@ class LineReader:
         if len(line) > MAX_LINE_BYTES:
             raise SyncError(f"{self._name} sent a line of more than {MAX_LINE_BYTES >> 20} MiB")
         try:
-            value = load(self._decode(line) if self._decode else line.rstrip(b"\r\n"))
+            value = load(self.decode(line) if self.decode else line.rstrip(b"\r\n"))
         except ValueError as error:
             raise SyncError(f"{self._name} sent a line that is not JSON: {error}") from error
         if not isinstance(value, dict):
