@@ -1,6 +1,6 @@
 """Reading of the state of a session from a store.
 
-A ``synced`` record of the journal has, for a session: ``at``, its columns that change with every write (`fingerprint`);
+A ``synced`` record of the journal has, for a session: ``at``, the `fingerprint` of its header;
 ``digest``, that of its state then; ``next``, the position of the next message then; and ``order``, the logical times of
 messages that differ from their ``created_at``. Messages below ``next`` may have been ordered by a merge; those after it
 were written later than all of them.
@@ -66,10 +66,11 @@ class LoadedSession:
     content: dict[str, Record] | None = None
 
 
-def fingerprint(header: HeaderRow) -> list[Any]:
-    """Return the columns by which any change of a session is noticed."""
-    counts = [header.revision, header.message_count, header.next_position]
-    return [*counts, header.updated_at, header.changed_at, header.id]
+def fingerprint(header: HeaderRow) -> str:
+    """Return a short digest of the columns by which any change of a session is noticed."""
+    counts = f"{header.revision} {header.message_count} {header.next_position}"
+    columns = f"{counts} {header.updated_at} {header.changed_at} {header.id}"
+    return blake2b(columns.encode(), digest_size=6).hexdigest()
 
 
 def is_stamp(text: Any) -> bool:
