@@ -13,6 +13,7 @@ from omniagent_cli.errors import (
     SessionNotFound,
 )
 from omniagent_cli.formats.comparison import Comparison, ComparisonResult, stored_digest
+from omniagent_cli.formats.merging import NOTHING_NEW, SessionMerge
 from omniagent_cli.formats.report import ImportReport, Outcome
 from omniagent_cli.formats.staging import Staging
 from omniagent_cli.formats.types import (
@@ -32,9 +33,6 @@ CONFLICTS = ("skip", "rename", "merge", "replace", "fail")
 
 NO_MESSAGES = "no messages"
 """Reason of a skipped session without any message to import."""
-
-NOTHING_NEW = "nothing new"
-"""Reason of a skipped session that is stored completely."""
 
 _LOCAL_KEYS = frozenset(
     {"id", "uid", "revision", "modified_at", "expires_at", "message_count", "messages"}
@@ -125,7 +123,9 @@ class SessionImporter:
         if self._on_conflict == "skip":
             self._drain(incoming)
             return Outcome(session_id, "skipped", reason="a session with this id exists")
-        if self._on_conflict in (None, "merge"):
+        if self._on_conflict == "merge":
+            return self._merge_states(incoming, session_id, staging)
+        if self._on_conflict is None:
             return self._merge(incoming, session_id, revision, staging)
         return self._resolve_conflict(incoming, session_id, staging)
 
@@ -264,7 +264,7 @@ class SessionImporter:
     def _merge(
         self, incoming: IncomingSession, session_id: str, revision: int, staging: Staging
     ) -> Outcome | None:
-        """Append the new messages of an incoming session if it extends the stored one or a merge is requested."""
+        """Append the new messages of an incoming session if it extends the stored one."""
         validator = MessageValidator()
         comparison = Comparison(self._store, session_id)
         staging.attachments = frozenset(self._store.attachments(session_id))
@@ -277,13 +277,24 @@ class SessionImporter:
             return None
         found = comparison.finish()
         self._first_difference = found.first_difference
-        outcome = _merge_outcome(session_id, found, forced=self._on_conflict == "merge")
+        outcome = _merge_outcome(session_id, found)
         if outcome.action == "merged":
             try:
                 staging.append_staged(session_id, revision)
             except SessionConflict as error:
                 return Outcome(session_id, "refused", reason=str(error))
         return outcome
+
+    def _merge_states(
+        self, incoming: IncomingSession, session_id: str, staging: Staging
+    ) -> Outcome | None:
+        """Merge the messages and facts of an incoming session by the rules of a synchronization."""
+        merging = SessionMerge(self._store, session_id, staging)
+        validator = MessageValidator(compares=False)
+        for message, _ in self._messages(incoming, validator, staging):
+            merging.add(message)
+        session = self._final_session(incoming, session_id, validator)
+        return None if session is None else merging.finish(session, dry_run=self._dry_run)
 
     def _resolve_conflict(
         self, incoming: IncomingSession, session_id: str, staging: Staging
@@ -342,16 +353,16 @@ def _numbered(session_id: str, number: int) -> str:
     return session_id.encode()[:max_bytes].decode("utf-8", "ignore") + tail
 
 
-def _merge_outcome(session_id: str, found: ComparisonResult, *, forced: bool) -> Outcome:
-    """Return the outcome for an existing session; `forced` means that a merge was requested."""
-    if not forced and not found.fits:
+def _merge_outcome(session_id: str, found: ComparisonResult) -> Outcome:
+    """Return the outcome for an existing session."""
+    if not found.fits:
         what = (
             "messages with other content" if found.altered else "messages between the stored ones"
         )
         return Outcome(session_id, "refused", reason=f"{what}; choose a rule with --on-conflict")
     if not found.tail:
         return Outcome(session_id, "skipped", reason=NOTHING_NEW)
-    if found.stored_after and not forced:
+    if found.stored_after:
         reason = (
             "both have new messages after the last common one; choose a rule with --on-conflict"
         )

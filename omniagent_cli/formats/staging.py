@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 from omniagent_cli.errors import StoreError
 from omniagent_cli.models import Message, Session
 from omniagent_cli.stores import SessionStore
+from omniagent_cli.stores.journal import REMOVAL, read_removal
+from omniagent_cli.stores.sync.loading import (
+    Item,
+    LoadedSession,
+    read_attachments,
+    read_content,
+)
+from omniagent_cli.stores.sync.state import SessionState
 
 _BATCH_MESSAGES = 500
 _BATCH_CHARACTERS = 2 * 1024 * 1024
@@ -18,6 +27,8 @@ class Staging:
 
     Attributes:
         attachments: attachments of the session to be extended; None for a new session.
+        added_attachments: SHA-256 of the incoming attachments.
+        removals: stamps of removed and restored messages of an incoming session that is merged.
     """
 
     def __init__(self, store: SessionStore, *, dry_run: bool) -> None:
@@ -28,6 +39,9 @@ class Staging:
         self._size = 0
         self._count = 0
         self.attachments: frozenset[str] | None = None
+        self.added_attachments: set[str] = set()
+        self.removals: list[tuple[dict[str, str], dict[str, str]]] = []
+        self._places: dict[str, int] = {}
 
     def add(self, message: Message) -> None:
         """Stage the next message."""
@@ -35,12 +49,17 @@ class Staging:
         if self._dry_run:
             return
         self._batch.append(message)
+        self._places[message.id or ""] = message.position or 0
         self._size += len(message.text) + sum(map(len, map(str, message.tool_calls or ())))
         if len(self._batch) >= _BATCH_MESSAGES or self._size >= _BATCH_CHARACTERS:
             self._flush()
 
     def add_record(self, kind: str, key: str, value: dict[str, Any]) -> None:
         """Stage an attachment or a summary."""
+        if kind == "attachment":
+            self.added_attachments.add(key)
+        elif kind == REMOVAL and self.attachments is not None:
+            self.removals.append(read_removal(key, value))
         wanted = self.attachments is None or (kind == "attachment" and key not in self.attachments)
         if wanted and not self._dry_run:
             self._store.stage_record(self._staged_uid(), kind, key, value)
@@ -61,6 +80,17 @@ class Staging:
         self._flush()
         self._store.append_staged(self._staged_uid(), session_id, revision=revision)
         self._uid = None
+
+    def items(self) -> Iterator[Item]:
+        """Yield the staged attachments and messages, and discard them."""
+        self._flush()
+        if self._uid is None:
+            return
+        uid = self._uid
+        header = self._store.read_unit(lambda unit: unit.tx.find_uid(uid))
+        staged = LoadedSession(SessionState(), header, self._places)
+        yield from read_attachments(self._store, staged, sorted(self.added_attachments))
+        yield from read_content(self._store, staged, self._places)
 
     def restart(self) -> None:
         """Discard the staged messages, because they are already stored."""

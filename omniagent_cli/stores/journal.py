@@ -121,11 +121,16 @@ def removals(unit: UnitOfWork, header: HeaderRow) -> tuple[dict[str, str], dict[
     removed: dict[str, str] = {}
     restored: dict[str, str] = {}
     for key, payload in unit.tx.records(header.uid, REMOVAL):
-        value = unit.open_record(header, REMOVAL, key, payload)
-        for name, stamps in (("removed", removed), ("restored", restored)):
-            for message_id, stamp in _stamped(value, name, key):
+        found = read_removal(key, unit.open_record(header, REMOVAL, key, payload))
+        for given, stamps in zip(found, (removed, restored), strict=True):
+            for message_id, stamp in given.items():
                 stamps[message_id] = max(stamp, stamps.get(message_id, ""))
     return removed, restored
+
+
+def read_removal(key: str, value: Any) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the stamps of removed and restored messages of a record, by id."""
+    return dict(_stamped(value, "removed", key)), dict(_stamped(value, "restored", key))
 
 
 def _stamped(value: Any, name: str, key: str) -> Iterable[tuple[str, str]]:

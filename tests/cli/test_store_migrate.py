@@ -69,3 +69,16 @@ def test_no_store_to_read(run, tmp_path):
     with open_store(tmp_path / "a.db") as store:
         store.append("s", {"role": "user", "content": "x"})
     assert run("store", "migrate", "a.db", "a.db").code == 2
+
+
+def test_what_differs_is_merged(run, filled, db, tmp_path):
+    """With --merge, a different session gets the messages and later facts of the other one."""
+    with open_store(tmp_path / "other.db", ttl=None) as other:
+        talk(other, "bob", "mine")
+    ran = run("store", "migrate", str(db), "other.db", "--merge", "--dry-run")
+    assert "would have copied 2 sessions, merged 1 session (7 messages)" in ran.err
+    ran = run("store", "migrate", str(db), "other.db", "--merge", "--json")
+    assert (ran.code, ran.json["merged"], ran.json["copied"], ran.json["refused"]) == (0, 1, 2, [])
+    with open_store(tmp_path / "other.db", ttl=None) as other:
+        assert other.count_messages("bob") == 3
+    assert run("store", "migrate", str(db), "other.db", "--merge", "--replace").code == 2

@@ -193,3 +193,59 @@ def test_the_store_decides_how_long_an_import_without_a_time_to_live_stays():
         assert store.header(report.sessions[0].session_id).ttl_seconds == 2 * 86_400
         imported(store, file_of(A))
         assert store.header("s").ttl_seconds is None
+
+
+def test_merge_takes_what_stands_before_the_last_common_message():
+    """Messages that are missing in the middle and at the start of the stored session come to their places."""
+    with store_with(B, D) as store:
+        report = imported(store, file_of(A, B, C, D), on_conflict="merge")
+        assert [(o.action, o.messages) for o in report.sessions] == [("merged", 2)]
+        assert texts(store, "s") == ["a", "b", "c", "d"]
+        assert imported(store, file_of(A, B, C, D), on_conflict="merge").skipped == 1
+        assert list(store.check()) == []
+
+
+@pytest.mark.parametrize("format_name", ["jsonl", "json"])
+def test_merge_takes_the_facts_that_were_changed_last(format_name):
+    """Title, tags and metadata of the file win where they were changed later, one by one, and removals are removed."""
+    with store_with(A, B) as store:
+        data = exported(store, ["s"], format_name)
+        with store_with() as other:
+            imported(other, data)
+            store.set_metadata("s", "older", "theirs")
+            store.set_metadata("s", "gone", 1)
+            imported(other, exported(store, ["s"], format_name), on_conflict="merge")
+            assert other.get("s").metadata == {"gone": 1, "older": "theirs"}
+            other.set_metadata("s", "older", "ours")
+            store.tag("s", ["new"])
+            store.delete_metadata("s", "gone")
+            store.set_title("s", "Cakes")
+            store.trim("s", 1)
+            report = imported(other, exported(store, ["s"], format_name), on_conflict="merge")
+            assert report.merged == 1
+            session = other.get("s")
+            assert (session.title, session.metadata) == (
+                "Cakes",
+                {"older": "ours", "tags": ["new"]},
+            )
+            assert texts(other, "s") == ["b"]
+            assert other.trash()[0].kind == "synced"
+            again = imported(other, exported(store, ["s"], format_name), on_conflict="merge")
+            assert again.skipped == 1
+
+
+def test_a_title_given_here_is_kept_when_another_tool_goes_on():
+    """The conversation of another tool brings its new title, unless the stored session was given one here."""
+    header = '{"format":"omniagent-session","version":1,"id":"s","title":"%s","updated_at":"2020-01-0%dT00:00:00Z"}'
+    message = '{"id":"m","role":"user","content":"a","created_at":"2020-01-01T00:00:00Z"}'
+
+    def chat(title, day):
+        return f"{header % (title, day)}\n{message}\n".encode()
+
+    with store_with() as store:
+        imported(store, chat("first", 1))
+        imported(store, chat("a second", 2), on_conflict="merge")
+        assert store.get("s").title == "a second"
+        store.set_title("s", "mine")
+        assert imported(store, chat("third", 3), on_conflict="merge").skipped == 1
+        assert store.get("s").title == "mine"

@@ -204,7 +204,7 @@ def test_not_into_itself(opened, tmp_path):
     with pytest.raises(UsageError):
         migrate(one, other)
     with pytest.raises(UsageError):
-        migrate(one, opened("memory", "m"), on_existing="merge")
+        migrate(one, opened("memory", "m"), on_existing="append")
 
 
 def test_a_damaged_session_costs_only_itself(opened):

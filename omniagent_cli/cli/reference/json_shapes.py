@@ -206,6 +206,7 @@ SHAPES: dict[str, Any] = {
     "store migrate": {
         "copied": "integer",
         "replaced": "integer",
+        "merged": "integer",
         "equal": "integer: sessions already present",
         "trash": "integer: trash entries",
         "messages": "integer",

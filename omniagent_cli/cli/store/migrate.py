@@ -12,6 +12,7 @@ from omniagent_cli.cli.framework import session_ids
 from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.cli.framework.exits import FAILED
 from omniagent_cli.cli.framework.options import DryRun
+from omniagent_cli.errors import UsageError
 from omniagent_cli.stores.transfer.migrate import MigrationReport
 from omniagent_cli.stores.transfer.migrate import migrate as migrate_sessions
 from omniagent_cli.ui.progress import steps_to
@@ -41,9 +42,14 @@ def migrate(
             "--replace", help="replace sessions of TO that differ; the old ones go to its trash"
         ),
     ] = False,
+    merge: Annotated[
+        bool, typer.Option("--merge", help="merge sessions of TO that differ, as 'store sync' does")
+    ] = False,
     dry_run: DryRun = False,
 ) -> None:
     """Copy sessions and the trash to another store. Run it again to copy what is missing."""
+    if replace and merge:
+        raise UsageError("--replace and --merge exclude each other; choose one")
     context = current_context(ctx)
     with (
         contextlib.closing(context.with_store(source)) as reading,
@@ -55,7 +61,7 @@ def migrate(
                 reading.store,
                 writing.store_to_create,
                 wanted,
-                on_existing="replace" if replace else "refuse",
+                on_existing="merge" if merge else "replace" if replace else "refuse",
                 dry_run=dry_run,
                 progress=progress,
             )
@@ -99,6 +105,7 @@ def _summed_up(report: MigrationReport, *, dry_run: bool) -> str:
             ("copied", report.copied, counted(report.copied, "session")),
             ("replaced", report.replaced, counted(report.replaced, "session")),
             ("copied", report.trash, f"{report.trash:,} of the trash"),
+            ("merged", report.merged, counted(report.merged, "session")),
             ("found", report.equal, f"{counted(report.equal, 'session')} already there"),
             ("refused", len(report.refused), counted(len(report.refused), "session")),
         )
@@ -113,6 +120,7 @@ def _record(report: MigrationReport) -> dict[str, Any]:
     return {
         "copied": report.copied,
         "replaced": report.replaced,
+        "merged": report.merged,
         "equal": report.equal,
         "trash": report.trash,
         "messages": report.messages,

@@ -124,7 +124,7 @@ def load_session(
     removed, restored = store.read_unit(lambda unit: removals(unit, header))
     own = SessionState(removed=removed, restored=restored)
     known = merge(own, buried)
-    reader = _MessageReader(synced or {})
+    reader = MessageReader(synced or {})
     content: dict[str, Record] | None = {}
     size = 0
     for message in _messages(store, header):
@@ -141,7 +141,7 @@ def load_session(
         if known.is_removed(key)
     }
     state = SessionState(
-        facts=_facts(header, data, buried),
+        facts=load_facts(header, data, buried.facts.get(DELETED)),
         messages=reader.messages,
         removed=known.removed,
         restored={**known.restored, **brought_back},
@@ -154,12 +154,12 @@ def load_session(
     return LoadedSession(settle(state), header, reader.places, reader.created, content)
 
 
-def _facts(header: HeaderRow, data: Mapping[str, Any], buried: SessionState) -> dict[str, Fact]:
-    """Return the facts of a session; those that are there after a deletion known to this store were set after it."""
+def load_facts(
+    header: HeaderRow, data: Mapping[str, Any], grave: Fact | None = None
+) -> dict[str, Fact]:
+    """Return the facts of a session; those that are there after a deletion known to its store were set after it."""
     stamps = stamps_of(data)
-    deleted = max(
-        stamps.get(DELETED, ""), buried.facts[DELETED].stamp if DELETED in buried.facts else ""
-    )
+    deleted = max(stamps.get(DELETED, ""), grave.stamp if grave else "")
     values = {name: (value,) for name, value in facts_of(header, data).items()}
     facts = {name: Fact(stamp, values.get(name, ())) for name, stamp in stamps.items()}
     for name, value in values.items():
@@ -175,7 +175,7 @@ def _facts(header: HeaderRow, data: Mapping[str, Any], buried: SessionState) -> 
     return {**facts, DELETED: Fact(deleted, (True,)), BEGUN: Fact(max(begun, floor), (True,))}
 
 
-class _MessageReader:
+class MessageReader:
     """Collector of the states of a session's messages, in the order of their positions."""
 
     def __init__(self, synced: Mapping[str, Any]) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from omniagent_cli.errors import StoreError, SyncError, UnsupportedOperation
+from omniagent_cli.stores.backend import HeaderRow
 from omniagent_cli.stores.facts import UIDS, stamps_of
-from omniagent_cli.stores.journal import JOURNAL, SYNCED, open_journal
+from omniagent_cli.stores.journal import JOURNAL, SYNCED, journal_header, open_journal
 from omniagent_cli.stores.store_base import StoreBase
 from omniagent_cli.stores.sync.applying import apply_state
 from omniagent_cli.stores.sync.index import (
@@ -172,6 +173,22 @@ class SyncedSession:
         own = self.members[0]
         in_order = sorted(own.places, key=lambda key: own.places[key])
         return not self.graves and exists(merged) and in_order == ordered(merged)
+
+
+def load_one(store: StoreBase, session_id: str) -> LoadedSession:
+    """Read the state of one session of a store, to merge something with it.
+
+    Raises:
+        SessionNotFound: it does not exist.
+    """
+
+    def read(unit: UnitOfWork) -> tuple[HeaderRow, Any]:
+        header, journal = unit.find(session_id), journal_header(unit)
+        payload = unit.tx.record(JOURNAL, SYNCED, header.uid) if journal else None
+        known = payload and journal and unit.open_record(journal, SYNCED, header.uid, payload)
+        return header, known
+
+    return load_session(store, *store.read_unit(read))
 
 
 class LocalPeer:

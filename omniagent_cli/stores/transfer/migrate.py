@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import NamedTuple
 
 from omniagent_cli.errors import CorruptSession, SessionExists, SessionNotFound, UsageError
 from omniagent_cli.models import check_session_id
 from omniagent_cli.stores.backend import HIDDEN, HeaderRow
 from omniagent_cli.stores.store import SessionStore
+from omniagent_cli.stores.sync.applying import apply_state
+from omniagent_cli.stores.sync.loading import ChangedError as SyncChangedError
+from omniagent_cli.stores.sync.loading import read_attachments, read_content
+from omniagent_cli.stores.sync.peer import load_one
+from omniagent_cli.stores.sync.state import lacking, merge, settle
 from omniagent_cli.stores.transfer.copy_session import (
     ChangedError,
     Digest,
@@ -29,7 +35,7 @@ from omniagent_cli.stores.transfer.copy_session import (
 )
 from omniagent_cli.stores.unit_of_work import UnitOfWork
 
-EXISTING = ("refuse", "replace", "skip")
+EXISTING = ("refuse", "replace", "skip", "merge")
 """Choices for a session of the target that has the same id and other content."""
 
 _ATTEMPTS = 5
@@ -53,6 +59,7 @@ class MigrationReport:
         seen: number of messages processed.
         copied: sessions created in the target.
         replaced: sessions that replaced another, which is in the target's trash.
+        merged: sessions that were merged with another one of the target.
         equal: sessions that the target already had, unchanged.
         skipped: sessions of the target that differ and were kept.
         trash: copied trash entries.
@@ -64,6 +71,7 @@ class MigrationReport:
     seen: int = 0
     copied: int = 0
     replaced: int = 0
+    merged: int = 0
     equal: int = 0
     skipped: int = 0
     trash: int = 0
@@ -207,6 +215,9 @@ class _Migration:
         elif self._on_existing == "replace":
             uid = self._copy(header, facts, replaces=existing)
             self.report.replaced += 1
+        elif self._on_existing == "merge":
+            uid = existing.uid
+            self._merge(header, existing)
         elif self._on_existing == "skip":
             uid = existing.uid
             self.report.skipped += 1
@@ -215,6 +226,24 @@ class _Migration:
             return
         if uid != header.uid:
             self._renamed[header.uid] = uid
+
+    def _merge(self, header: HeaderRow, existing: HeaderRow) -> None:
+        """Merge a session with the target's by the rules of a synchronization."""
+        theirs = load_one(self._source, header.id)
+        ours = load_one(self._target, existing.id)
+        merged = settle(merge(ours.state, replace(theirs.state, uids=ours.state.uids)))
+        if merged != ours.state:
+            wanted = lacking(merged, ours.state)
+            self.report.messages += len(wanted)
+            if not self._dry_run:
+                missing = sorted(theirs.state.attachments - ours.state.attachments)
+                attachments = read_attachments(self._source, theirs, missing)
+                messages = read_content(self._source, theirs, wanted)
+                try:
+                    apply_state(self._target, [ours], merged, chain(attachments, messages), {})
+                except SyncChangedError as error:
+                    raise ChangedError from error
+        self.report.merged += 1
 
     def _existing(self, session_id: str) -> HeaderRow | None:
         """Return the target's session with an id, or None if it does not exist or has expired."""
