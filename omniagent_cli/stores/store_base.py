@@ -160,6 +160,10 @@ class StoreBase(ForkAware, ABC):
         """
         return []
 
+    def merge_conflict_copies(self) -> list[str]:  # most backends have none
+        """Merge the copies of sessions that a sync tool left beside them, and return their names."""
+        return []
+
     def copy_before_repair(self) -> str | None:
         """Copy the whole store and return where to; None if nothing outlives this process."""
         return None

@@ -52,6 +52,11 @@ def prepare(home: Path, cwd: Path, stores: Path) -> None:
     keys.write_text(f'{{"openai": "{KEY}", "anthropic": "{KEY}"}}')
     for path in (config / "config.toml", keys):
         path.chmod(0o600)
+    for name in ("base", "ours", "theirs"):
+        (cwd / f"{name}.jsonl").write_text(
+            '{"format":"omniagent-session","version":2,"uid":"00000000000001","id":"x",'
+            '"created_at":"2026-01-01T12:00:00.000000Z"}\n'
+        )
     (cwd / "key.txt").write_text(f"{KEY}\n")
     (cwd / ".omniagent.toml").write_text('[store]\nurl = "mine.db"\n')
     for name in ("my.key", "new.key"):

@@ -123,6 +123,7 @@ COMMANDS = Group(
                 "migrate": Row("store.migrate:migrate", "copy sessions into another store", ("omniagent store migrate sessions.db @work", "omniagent store migrate @work archive/"), json=True),
                 "sync": Row("store.sync:sync", "bring two stores to the same content", ("omniagent store sync @work --dry-run", "omniagent store sync ssh://laptop"), json=True),
                 "serve-sync": Row("store.sync:serve_sync", "answer 'store sync' of another machine on stdin and stdout", ("omniagent store serve-sync < /dev/null", "omniagent --store @work store serve-sync < /dev/null")),
+                "merge-driver": Row("store.sync:merge_driver", "merge two versions of a session file, for git", ("omniagent store merge-driver base.jsonl ours.jsonl theirs.jsonl", "git config merge.omniagent.driver 'omniagent store merge-driver %O %A %B'")),
             },
         ),
         "models": Group(

@@ -1,4 +1,4 @@
-"""`omniagent store sync` and the far side of it, `serve-sync`."""
+"""`omniagent store sync`, the far side of it, `serve-sync`, and `merge-driver`."""
 
 from __future__ import annotations
 
@@ -68,9 +68,30 @@ def sync_other(
 
 
 def is_meeting_place(other: str, cwd: Path) -> bool:
-    """Return True if OTHER is an existing directory that is not a JSON-file store."""
+    """Return True if OTHER is an existing directory that is not a JSON-file store, such as a fresh clone of one."""
     path = cwd / Path(other).expanduser()
-    return path.is_dir() and not (path / ".omniagent").exists()
+    if not path.is_dir() or (path / ".omniagent").exists():
+        return False
+    return not any(map(_is_session_log, path.glob("*.jsonl")))
+
+
+def _is_session_log(path: Path) -> bool:
+    start = b'{"format":"omniagent-session"'
+    with path.open("rb") as file:
+        return file.read(len(start)) == start
+
+
+def merge_driver(
+    base: Annotated[Path, typer.Argument(metavar="BASE", help="the common version (%O)")],
+    ours: Annotated[Path, typer.Argument(metavar="OURS", help="our version (%A), replaced")],
+    theirs: Annotated[Path, typer.Argument(metavar="THEIRS", help="the other version (%B)")],
+) -> None:
+    """Merge two versions of a file of a JSON-file store, for git. Exit code 1 if they conflict."""
+    from omniagent_cli.stores.backends.jsonl.merge_driver import merge_files
+
+    del base  # a merge by ids and stamps needs no common version
+    if not merge_files(ours, theirs):
+        raise typer.Exit(FAILED)
 
 
 def serve_sync(ctx: typer.Context) -> None:

@@ -34,6 +34,7 @@ from omniagent_cli.stores.sync.driver import (
     Progress,
     SessionChange,
     SyncReport,
+    conflict_copy_notes,
     session_change,
 )
 from omniagent_cli.stores.sync.index import Entry, own_store_id
@@ -91,6 +92,8 @@ def sync_directory(
     carrier = _Carrier(store, directory, dry_run=dry_run)
     carrier.progress = progress
     try:
+        if not dry_run:
+            carrier.report.notes += conflict_copy_notes(store)
         if pull:
             carrier.pull()
         if push:

@@ -96,10 +96,17 @@ def sync_with(
         push=push,
     )
     sync.progress = progress
+    if not dry_run:
+        sync.report.notes += conflict_copy_notes(store)
     for _ in range(ROUNDS):
         if not sync.round():
             break
     return sync.report
+
+
+def conflict_copy_notes(store: StoreBase) -> list[str]:
+    """Merge the conflict copies of a store's files, and return a note about each."""
+    return [f"merged {name}, which a sync tool left" for name in store.merge_conflict_copies()]
 
 
 def sync(
@@ -119,7 +126,10 @@ def sync(
     if store is other or (store.url == other.url and store.backend != "memory"):
         raise UsageError(f"{store.url} cannot be synchronized with itself; choose another store")
     peer = LocalPeer(other)
-    return sync_with(store, peer, dry_run=dry_run, pull=pull, push=push, progress=progress)
+    notes = [] if dry_run else conflict_copy_notes(other)
+    report = sync_with(store, peer, dry_run=dry_run, pull=pull, push=push, progress=progress)
+    report.notes += notes
+    return report
 
 
 class _Sync:

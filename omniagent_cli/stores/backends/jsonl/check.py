@@ -34,6 +34,11 @@ _CONFLICT_COPIES = (".sync-conflict-", "conflicted copy", "conflict copy")
 """Parts of the names that Syncthing, Dropbox and Nextcloud give to the copy that lost."""
 
 
+def is_conflict_copy(path: Path) -> bool:
+    """Return True if a sync tool made a file because both sides had changed it."""
+    return any(part in path.name for part in _CONFLICT_COPIES)
+
+
 def check_log(layout: Layout, path: Path, now: str, *, repair: bool) -> list[Problem]:
     """Return the problems of one file, repaired if requested; call it under the lock."""
     try:
@@ -44,7 +49,7 @@ def check_log(layout: Layout, path: Path, now: str, *, repair: bool) -> list[Pro
         return []
     with contextlib.closing(log):
         name = None if log.state.header.hidden else log.name
-        if any(part in path.name for part in _CONFLICT_COPIES):
+        if is_conflict_copy(path):
             what = f"{path} is a conflict copy of the session {log.name!r} that a sync tool left"
             if repair:
                 _take_in(layout, log, now)

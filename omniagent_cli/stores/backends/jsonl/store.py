@@ -277,6 +277,17 @@ class JsonlFilesStore(SessionStore):
             maintenance.remove_leftovers(self._layout)
             maintenance.remove_orphans(self._layout)
 
+    def merge_conflict_copies(self) -> list[str]:
+        from omniagent_cli.stores.backends.jsonl.check import check_log, is_conflict_copy
+
+        merged = []
+        for path in maintenance.logs(self._layout):
+            if is_conflict_copy(path):
+                with self._translate_errors(write=True), self._exclusive():
+                    check_log(self._layout, path, format_time(self._clock()), repair=True)
+                merged.append(path.name)
+        return merged
+
     def check_backend(self, *, repair: bool) -> list[Problem]:
         from omniagent_cli.stores.backend import Problem
         from omniagent_cli.stores.backends.jsonl.check import check_log
