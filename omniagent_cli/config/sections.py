@@ -94,6 +94,12 @@ class TitlesSection(Section):
     model: str | None
 
 
+class SyncSection(Section):
+    """``sync.*``."""
+
+    auto: str | None
+
+
 class RolloverSection(Section):
     """``rollover.*``; an idle time of None never starts a new session."""
 

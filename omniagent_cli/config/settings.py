@@ -46,6 +46,7 @@ class Settings:
         self.display = sections.DisplaySection(self.get, "display")
         self.titles = sections.TitlesSection(self.get, "titles")
         self.rollover = sections.RolloverSection(self.get, "rollover")
+        self.sync = sections.SyncSection(self.get, "sync")
         self.tools = sections.ToolsSection(self.get, "tools")
 
     @property

@@ -120,6 +120,7 @@ SETTINGS: tuple[Setting, ...] = (
     _row("rollover.idle", Duration(), "idle time after which a new session starts", default="never"),
     _row("rollover.daily", Boolean(), "start a new session each day", default=False),
     _row("rollover.timezone", TimeZone(), "time zone of days; default: that of this machine"),
+    _row("sync.auto", Text("a store, a directory, or ssh://HOST, as for `omniagent store sync`"), "store that a chat is synchronized with, in the background"),
     _row("tools.enabled", Boolean(), "offer tools to the model", default=True),
     _row("tools.disabled", TextList(), "tools and skills that are never offered", default=()),
     _row("tools.allow", TextList(), "tools that may write or delete without approval", default=()),

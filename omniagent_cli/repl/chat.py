@@ -14,6 +14,7 @@ from omniagent_cli.config.resolution import resolve_window
 from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import SessionNotFound, UsageError
 from omniagent_cli.models import Content, Message, new_session_id
+from omniagent_cli.repl.background_sync import BackgroundSync
 from omniagent_cli.repl.context_use import ContextUse, context_use
 from omniagent_cli.repl.first_use import FirstUse
 from omniagent_cli.repl.last_turn import ChatTurn
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from omniagent_cli.agent.context.summary import Summary
     from omniagent_cli.config.settings import Settings
     from omniagent_cli.stores.store import SessionStore
+    from omniagent_cli.stores.sync.driver import SyncReport
     from omniagent_cli.ui.terminal import Terminal
 
 P = ParamSpec("P")
@@ -62,6 +64,8 @@ class ChatSetup:
         first_use: returns the question to ask before an engine is first used, or None.
         attached: attachments of the first message.
         yes_tools: tools and skills, or ``all``, that the command line allows to write and destroy.
+        sync: synchronizes the store with another one, given as on the command line; with ``batch=True`` it asks
+            nothing. None if nothing is kept.
     """
 
     store: SessionStore
@@ -77,6 +81,7 @@ class ChatSetup:
     first_use: Callable[[Engine], FirstUse | None] = lambda _: None
     attached: Sequence[Attachment] = ()
     yes_tools: frozenset[str] = frozenset()
+    sync: Callable[..., SyncReport] | None = None
 
 
 class ChatExit(Exception):
@@ -142,6 +147,7 @@ class Chat:
         self.store = setup.store
         self.terminal = setup.terminal
         self.settings = setup.settings
+        self.sync = BackgroundSync(setup.sync, setup.settings.sync.auto, setup.terminal)
         self.session_id = setup.session_id or new_session_id(utc_now())
         self.previous_id: str | None = None
         self.agent: Agent | None = None
@@ -227,7 +233,8 @@ class Chat:
         await self.call(self._watch.start, self.session_id)
 
     async def refresh(self) -> None:
-        """Update the cached summary that the toolbar shows."""
+        """Update the cached summary that the toolbar shows, and let `sync.auto` know of changes."""
+        self.sync.start()
         try:
             summary = await self.call(self.store.summary, self.session_id)
         except SessionNotFound:
@@ -250,6 +257,7 @@ class Chat:
 
     async def show_external_changes(self) -> None:
         """Print what other programs changed in the session since it was last checked."""
+        self.sync.report()
         news = await self.call(self._watch.news)
         if news.renamed:
             self.session_id = news.renamed
@@ -329,9 +337,10 @@ class Chat:
                 )
         self.terminal.note(f"{what} {removed.kind}{undo}")
 
-    def close(self) -> None:
-        """Stop listening to events of the store."""
+    async def aclose(self) -> None:
+        """Stop listening to events of the store, and end the last synchronization."""
         self._watch.close()
+        await self.sync.finish()
 
 
 async def _no_turn(

@@ -378,7 +378,7 @@ class Repl:
 
     async def _close(self) -> None:
         chat = self.chat
-        chat.close()
+        await chat.aclose()
         if not chat.opening.done():
             chat.opening.cancel()
         elif chat.agent is not None:

@@ -30,6 +30,7 @@ class Talk:
         models: engines by the name `/model` knows them by.
         out: all that was shown as data.
         err: all that was told.
+        sync: what `/sync` and `sync.auto` call.
         used: sessions that were remembered, in order.
     """
 
@@ -37,6 +38,7 @@ class Talk:
     store: SessionStore = field(default_factory=lambda: open_store("memory:"))
     models: dict[str, Any] = field(default_factory=dict)
     flags: Mapping[str, Any] = field(default_factory=dict)
+    sync: Callable[..., Any] | None = None
     out: str = ""
     err: str = ""
     code: int = 0
@@ -77,6 +79,7 @@ class Talk:
             remember=self.used.append,
             history_file=self.history,
             models=list(self.models),
+            sync=self.sync,
         )
         with create_pipe_input() as typed, create_app_session(typed, output or DummyOutput()):
             typed.send_text(

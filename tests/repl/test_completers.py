@@ -44,7 +44,7 @@ def offered(talk: Talk):
             )
             for one in found
         ]
-        chat.close()
+        await chat.aclose()
         return result
 
     return lambda text: asyncio.run(complete(text))

@@ -47,6 +47,12 @@ class Context:
         self.config_file: str | None = None
         self._cwd = cwd
 
+    def again(self) -> Context:
+        """Return a context for the same run that opens the store once more, for another thread."""
+        other = Context(terminal=self.terminal, environ=self.environ, cwd=self.cwd)
+        other.flags, other.config_file = dict(self.flags), self.config_file
+        return other
+
     def with_store(self, url: str) -> Context:
         """Return a context for the same run with another store."""
         other = Context(terminal=self.terminal, environ=self.environ, cwd=self.cwd)

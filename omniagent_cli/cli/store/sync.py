@@ -20,6 +20,7 @@ from omniagent_cli.stores.sync.driver import sync as sync_stores
 from omniagent_cli.stores.sync.ssh import SCHEME, connect
 from omniagent_cli.text.sanitize import plain_field
 from omniagent_cli.ui.progress import steps_to
+from omniagent_cli.ui.sync_report import sync_summary
 from omniagent_cli.ui.views import counted, quoted
 
 
@@ -54,11 +55,24 @@ def sync(
 
 
 def sync_other(
-    context: Context, other: str, *, program: str = "omniagent", **options: Any
+    context: Context,
+    other: str,
+    *,
+    program: str = "omniagent",
+    batch: bool = False,
+    **options: Any,
 ) -> SyncReport:
-    """Synchronize the store of a context with another one, given as on the command line."""
+    """Synchronize the store of a context with another one.
+
+    Args:
+        context: the context.
+        other: the other store, as on the command line.
+        program: omniagent on the other machine.
+        batch: ask nothing, because a chat has the terminal.
+        options: as for `sync_with`.
+    """
     if other.startswith(SCHEME):
-        with connect(other, program=program) as peer:
+        with connect(other, program=program, batch=batch) as peer:
             return sync_with(context.store_to_create, peer, **options)
     if is_meeting_place(other, context.cwd):
         directory = context.cwd / Path(other).expanduser()
@@ -129,7 +143,7 @@ def _print(context: Context, report: SyncReport, *, dry_run: bool) -> None:
         return
     for change in report.changes:
         terminal.fields([plain_field(change.session_id), plain_field(_describe(change))])
-    terminal.note(_summary(report, dry_run=dry_run))
+    terminal.note(sync_summary(report, dry_run=dry_run))
 
 
 def _describe(change: SessionChange) -> str:
@@ -147,20 +161,6 @@ def _describe(change: SessionChange) -> str:
     if change.restored:
         parts.append("brought back by messages written after its deletion")
     return ", ".join(parts) or "title, tags or metadata"
-
-
-def _summary(report: SyncReport, *, dry_run: bool) -> str:
-    if not report.changes:
-        return "Nothing to synchronize" if report.ok else "Nothing was synchronized"
-    received, sent = (
-        sum(getattr(c, name) for c in report.changes) for name in ("received", "sent")
-    )
-    removed = sum(change.removed_here + change.removed_there for change in report.changes)
-    parts = [f"{counted(received, 'message')} received", f"{counted(sent, 'message')} sent"]
-    if removed:
-        parts.append(f"{counted(removed, 'message')} moved to the trash")
-    verb = "Dry run: would synchronize" if dry_run else "Synchronized"
-    return f"{verb} {counted(len(report.changes), 'session')}: {', '.join(parts)}"
 
 
 def _record(report: SyncReport) -> dict[str, Any]:

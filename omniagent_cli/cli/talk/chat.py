@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from omniagent_cli.agent.agent import Agent
     from omniagent_cli.agent.context.attachments import Attachment
     from omniagent_cli.stores import SessionStore
+    from omniagent_cli.stores.sync.driver import SyncReport
 
 _EXIT_WORDS = ("exit", "quit", "q")
 
@@ -194,8 +196,25 @@ def _run_repl(
         first_use=factory.first_use,
         attached=attached,
         yes_tools=factory.options.yes_tools,
+        sync=partial(_synchronize, context, store) if kept else None,
     )
     return run(setup)
+
+
+def _synchronize(
+    context: Context, store: SessionStore, other: str, *, batch: bool = False
+) -> SyncReport:
+    """Synchronize the store of a chat with another one, through a connection of its own."""
+    from contextlib import closing
+
+    from omniagent_cli.cli.store.sync import sync_other
+    from omniagent_cli.stores.encryption.codec import PayloadCodec
+
+    with closing(context.again()) as own:
+        opened = own.store_to_create
+        if store.has_key:  # it may have been asked for
+            opened.use_codec(PayloadCodec(compress=store.codec.compress, key=store.codec.key))
+        return sync_other(own, other, batch=batch)
 
 
 def _forget(_session_id: str) -> None:

@@ -10,6 +10,7 @@ from omniagent_cli.repl.commands import (
     metadata,
     resuming,
     sessions,
+    synchronizing,
     talking,
     tools,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "resuming",
     "run_command",
     "sessions",
+    "synchronizing",
     "talking",
     "tools",
 ]

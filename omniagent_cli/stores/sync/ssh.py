@@ -56,15 +56,16 @@ class SshTarget:
             path = path[1:].removeprefix("~/")
         return cls(f"{user}@{host}" if user else host, port, "" if path == "/" else path)
 
-    def command(self, program: str) -> list[str]:
+    def command(self, program: str, *, batch: bool = False) -> list[str]:
         """Return the command that starts omniagent there; it is one argument for the shell of that machine."""
+        options = ["-o", "BatchMode=yes"] if batch else []
         there = [program, *(["--store", self.store] if self.store else []), "store", "serve-sync"]
         port = [] if self.port is None else ["-p", str(self.port)]
-        return ["ssh", "-T", *port, "--", self.host, shlex.join(there)]
+        return ["ssh", "-T", *options, *port, "--", self.host, shlex.join(there)]
 
 
 @contextlib.contextmanager
-def connect(url: str, *, program: str = "omniagent") -> Iterator[LinePeer]:
+def connect(url: str, *, program: str = "omniagent", batch: bool = False) -> Iterator[LinePeer]:
     """Start omniagent on another machine and yield its store as a side of a synchronization.
 
     ``ssh`` asks for passwords on the terminal and prints its own errors.
@@ -72,6 +73,7 @@ def connect(url: str, *, program: str = "omniagent") -> Iterator[LinePeer]:
     Args:
         url: see `SshTarget.parse`.
         program: omniagent on that machine.
+        batch: ``ssh`` asks and prints nothing.
 
     Raises:
         SyncError: it cannot be started.
@@ -79,7 +81,11 @@ def connect(url: str, *, program: str = "omniagent") -> Iterator[LinePeer]:
     target = SshTarget.parse(url)
     try:
         process = subprocess.Popen(  # noqa: S603  # host and store are one argument each
-            target.command(program), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            target.command(program, batch=batch),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL if batch else None,
+            start_new_session=batch,  # Ctrl-C is for the chat
         )
     except FileNotFoundError as error:
         raise SyncError("no 'ssh' program found; install an OpenSSH client") from error
