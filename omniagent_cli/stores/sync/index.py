@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, NamedTuple
+from zlib import crc32
 
 from omniagent_cli.models import new_uid
 from omniagent_cli.stores.backend import HeaderRow, ListQuery
@@ -47,7 +48,7 @@ class Entry(NamedTuple):
     @property
     def group(self) -> int:
         """The group of the session, by its visible id."""
-        return blake2b(self.session_id.encode(), digest_size=1).digest()[0]
+        return crc32(self.session_id.encode()) % GROUPS
 
 
 @dataclass(slots=True)
@@ -121,13 +122,15 @@ def read_index(store: StoreBase) -> StoreIndex:
     buried_uids = {uid for grave in index.graves.values() for uid in grave["uids"]}
     alive: set[str] = set()
     for header in store.iter_headers(ListQuery(sort="id")):
-        if header.is_expired(now):
+        if header.expires_at is not None and header.is_expired(now):
             continue
         index.headers[header.uid] = header
         synced = index.synced.get(header.uid)
-        uids = (header.uid, *((synced or {}).get("uids") or ()))
+        uids: tuple[str, ...] = (header.uid,)
+        if synced is not None and "uids" in synced:
+            uids += tuple(synced["uids"])
         known = synced is not None and synced.get("at") == fingerprint(header)
-        if header.id in buried_ids or not buried_uids.isdisjoint(uids):
+        if buried_ids and (header.id in buried_ids or not buried_uids.isdisjoint(uids)):
             known = False
             alive |= {header.id, *uids}
         value = str(synced["digest"]) if known and synced is not None else ""

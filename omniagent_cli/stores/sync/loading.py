@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
+from zlib import crc32
 
 from omniagent_cli.models import Message
 from omniagent_cli.stores.backend import CHUNK, HeaderRow, RowRange, contiguous_ranges
@@ -67,10 +68,9 @@ class LoadedSession:
 
 
 def fingerprint(header: HeaderRow) -> str:
-    """Return a short digest of the columns by which any change of a session is noticed."""
-    counts = f"{header.revision} {header.message_count} {header.next_position}"
-    columns = f"{counts} {header.updated_at} {header.changed_at} {header.id}"
-    return blake2b(columns.encode(), digest_size=6).hexdigest()
+    """Return the columns by which any change of a session is noticed, in short."""
+    columns = f"{header.updated_at} {header.modified_at} {header.id}"
+    return f"{header.revision}.{header.message_count}.{header.next_position}.{crc32(columns.encode())}"
 
 
 def is_stamp(text: Any) -> bool:
