@@ -41,7 +41,7 @@ class SessionMerge:
         self._store = store
         self._own = load_one(store, session_id)
         self._staging = staging
-        self._reader = MessageReader({})
+        self._reader = MessageReader()
         staging.attachments = self._own.state.attachments
 
     def add(self, message: Message) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ from omniagent_cli.stores.journal import (
     open_journal,
 )
 from omniagent_cli.stores.store_base import StoreBase
-from omniagent_cli.stores.sync.loading import fingerprint, grave_state
+from omniagent_cli.stores.sync.loading import fingerprint, grave_state, synced_more
 from omniagent_cli.stores.sync.state import digest
 from omniagent_cli.stores.unit_of_work import UnitOfWork
 
@@ -67,7 +67,7 @@ class StoreIndex:
     entries: list[Entry] = field(default_factory=list)
     headers: dict[str, HeaderRow] = field(default_factory=dict)
     graves: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    synced: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    synced: dict[str, Sequence[Any]] = field(default_factory=dict)
     absorbed: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     fresh_graves: set[str] = field(default_factory=set)
     _places: dict[str, list[Entry]] = field(default_factory=dict)
@@ -105,6 +105,7 @@ def read_index(store: StoreBase) -> StoreIndex:
 
     def journal(unit: UnitOfWork) -> None:
         header = journal_header(unit)
+        found: dict[str, Any]
         for kind, found in ((GRAVE, index.graves), (SYNCED, index.synced)):
             found.clear()
             if header is not None:
@@ -127,13 +128,13 @@ def read_index(store: StoreBase) -> StoreIndex:
         index.headers[header.uid] = header
         synced = index.synced.get(header.uid)
         uids: tuple[str, ...] = (header.uid,)
-        if synced is not None and "uids" in synced:
-            uids += tuple(synced["uids"])
-        known = synced is not None and synced.get("at") == fingerprint(header)
+        if synced is not None and len(synced) > 2:
+            uids += tuple(synced_more(synced).get("uids", ()))
+        known = synced is not None and synced[0] == fingerprint(header)
         if buried_ids and (header.id in buried_ids or not buried_uids.isdisjoint(uids)):
             known = False
             alive |= {header.id, *uids}
-        value = str(synced["digest"]) if known and synced is not None else ""
+        value = str(synced[1]) if known and synced is not None else ""
         index.entries.append(
             Entry(uids, header.id, value, is_grave=False, messages=header.message_count)
         )

@@ -1,19 +1,20 @@
 """Reading of the state of a session from a store.
 
-A ``synced`` record of the journal has, for a session: ``at``, the `fingerprint` of its header;
-``digest``, that of its state then; ``next``, the position of the next message then; and ``order``, the logical times of
-messages that differ from their ``created_at``. Messages below ``next`` may have been ordered by a merge; those after it
-were written later than all of them.
+A ``synced`` record of the journal is a list: the `fingerprint` of the session's header when it was last synchronized, the
+digest of its state then, and, if there are any, an object with ``order``, the logical times of messages that differ from
+their ``created_at``, and ``uids``, those that the session has in other stores. Messages below the position of the next
+message then may have been ordered by a merge; those after it were written later than all of them.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any
+from itertools import chain
+from typing import Any, NamedTuple
 from zlib import crc32
 
 from omniagent_cli.models import Message
@@ -70,7 +71,8 @@ class LoadedSession:
 def fingerprint(header: HeaderRow) -> str:
     """Return the columns by which any change of a session is noticed, in short."""
     columns = f"{header.updated_at} {header.modified_at} {header.id}"
-    return f"{header.revision}.{header.message_count}.{header.next_position}.{crc32(columns.encode())}"
+    counts = f"{header.revision}.{header.message_count}.{header.next_position}"
+    return f"{counts}.{crc32(columns.encode()):x}"
 
 
 def is_stamp(text: Any) -> bool:
@@ -107,7 +109,7 @@ def grave_state(grave: Mapping[str, Any]) -> SessionState:
 def load_session(
     store: StoreBase,
     header: HeaderRow,
-    synced: Mapping[str, Any] | None,
+    synced: Sequence[Any] | None,
     graves: Iterable[Mapping[str, Any]] = (),
 ) -> LoadedSession:
     """Read the state of a session.
@@ -121,19 +123,19 @@ def load_session(
     buried = EMPTY
     for grave in graves:
         buried = merge(buried, grave_state(grave))
-    removed, restored = store.read_unit(lambda unit: removals(unit, header))
+    first = store.read_unit(lambda unit: _first_part(unit, header))
+    removed, restored = first.removals
     own = SessionState(removed=removed, restored=restored)
     known = merge(own, buried)
-    reader = MessageReader(synced or {})
+    reader = MessageReader(synced)
     content: dict[str, Record] | None = {}
     size = 0
-    for message in _messages(store, header):
+    for message in chain(first.messages, _later_messages(store, header, first.messages)):
         size += reader.add(message)
         if content is not None and size <= CACHE_BYTES:
             content[message.id or ""] = message.record
         else:
             content = None
-    attachments = store.read_unit(lambda unit: unit.record_keys(header.uid, "attachment"))
     data = store.row_codec.data(header)
     brought_back = {
         key: later(known.removed[key], known.removed[key])
@@ -145,7 +147,7 @@ def load_session(
         messages=reader.messages,
         removed=known.removed,
         restored={**known.restored, **brought_back},
-        attachments=frozenset(attachments),
+        attachments=frozenset(first.attachments),
         uids=frozenset({header.uid, *(data.get(UIDS) or ()), *buried.uids}),
         created_at=header.created_at,
         updated_at=header.updated_at,
@@ -178,14 +180,13 @@ def load_facts(
 class MessageReader:
     """Collector of the states of a session's messages, in the order of their positions."""
 
-    def __init__(self, synced: Mapping[str, Any]) -> None:
+    def __init__(self, synced: Sequence[Any] | None = None) -> None:
         self.messages: dict[str, MessageState] = {}
         self.places: dict[str, int] = {}
         self.created: dict[str, str] = {}
-        self._ordered: dict[str, Order] = {
-            key: Order(*order) for key, order in (synced.get("order") or {}).items()
-        }
-        self._next: int = synced.get("next", 0)
+        ordered = synced_more(synced).get("order") or {}
+        self._ordered = {key: Order(*order) for key, order in ordered.items()}
+        self._next = int(synced[0].split(".")[2]) if synced else 0
         self._latest = (Order(""), "")
 
     def add(self, message: Message) -> int:
@@ -203,17 +204,25 @@ class MessageReader:
         return revision.size
 
 
-def _messages(store: StoreBase, header: HeaderRow) -> Iterator[Message]:
-    first, last = 0, header.next_position - 1
+class _FirstPart(NamedTuple):
+    removals: tuple[dict[str, str], dict[str, str]]
+    attachments: list[str]
+    messages: list[Message]
 
-    def work(unit: UnitOfWork) -> list[Message]:
-        return unit.messages(header, RowRange(first, last, limit=CHUNK))
 
-    while chunk := store.read_unit(work):
+def _first_part(unit: UnitOfWork, header: HeaderRow) -> _FirstPart:
+    """Return all that most sessions have, in one unit of work: on a server, each costs a round trip."""
+    attachments = unit.record_keys(header.uid, "attachment")
+    span = RowRange(0, header.next_position - 1, limit=CHUNK)
+    return _FirstPart(removals(unit, header), attachments, unit.messages(header, span))
+
+
+def _later_messages(store: StoreBase, header: HeaderRow, chunk: list[Message]) -> Iterator[Message]:
+    """Yield the messages after the first chunk."""
+    while len(chunk) == CHUNK:
+        span = RowRange((chunk[-1].position or 0) + 1, header.next_position - 1, limit=CHUNK)
+        chunk = store.read_unit(lambda unit: unit.messages(header, span))  # noqa: B023  # run immediately
         yield from chunk
-        first = (chunk[-1].position or 0) + 1
-        if len(chunk) < CHUNK:
-            return
 
 
 def read_content(store: StoreBase, member: LoadedSession, wanted: Iterable[str]) -> Iterator[Item]:
@@ -269,19 +278,18 @@ def verified(items: Iterable[Item], merged: SessionState) -> Iterator[Item]:
             yield kind, key, record
 
 
-def synced_record(
-    header: HeaderRow, state: SessionState, created: Mapping[str, str]
-) -> dict[str, Any]:
-    """Return the record of the journal for a session whose state is known; see `loading`."""
-    record: dict[str, Any] = {"at": fingerprint(header), "digest": digest(state)}
-    record["next"] = header.next_position
+def synced_record(header: HeaderRow, state: SessionState, created: Mapping[str, str]) -> list[Any]:
+    """Return the record of the journal for a session whose state is known."""
     order = {
         key: list(message.order)
         for key, message in state.messages.items()
         if message.order != Order(created[key])
     }
-    if order:
-        record["order"] = order
-    if uids := sorted(state.uids - {header.uid}):
-        record["uids"] = uids
-    return record
+    uids = sorted(state.uids - {header.uid})
+    more = {name: value for name, value in (("order", order), ("uids", uids)) if value}
+    return [fingerprint(header), digest(state), *([more] if more else [])]
+
+
+def synced_more(synced: Sequence[Any] | None) -> Mapping[str, Any]:
+    """Return the object of a ``synced`` record, which most have not."""
+    return synced[2] if synced is not None and len(synced) > 2 else {}

@@ -225,7 +225,7 @@ def digest(state: SessionState) -> str:
         sorted(state.uids),
         [state.created_at, state.updated_at, state.changed_at],
     ]
-    return blake2b(dump(value), digest_size=12).hexdigest()
+    return blake2b(dump(value), digest_size=8).hexdigest()
 
 
 def lacking(merged: SessionState, own: SessionState) -> list[str]:
