@@ -98,6 +98,7 @@ class SyncSection(Section):
     """``sync.*``."""
 
     auto: str | None
+    host: str | None
 
 
 class RolloverSection(Section):

@@ -121,6 +121,7 @@ SETTINGS: tuple[Setting, ...] = (
     _row("rollover.daily", Boolean(), "start a new session each day", default=False),
     _row("rollover.timezone", TimeZone(), "time zone of days; default: that of this machine"),
     _row("sync.auto", Text("a store, a directory, or ssh://HOST, as for `omniagent store sync`"), "store that a chat is synchronized with, in the background"),
+    _row("sync.host", Text("a name"), "name of this machine in your messages; default: its host name if sync.auto is set"),
     _row("tools.enabled", Boolean(), "offer tools to the model", default=True),
     _row("tools.disabled", TextList(), "tools and skills that are never offered", default=()),
     _row("tools.allow", TextList(), "tools that may write or delete without approval", default=()),

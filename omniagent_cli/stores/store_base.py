@@ -50,6 +50,7 @@ class StoreBase(ForkAware, ABC):
         ask_key: called outside of any unit of work when the store is encrypted and no key was given; returns the key,
             or None to continue without one.
         on_encrypted: called once when the first write made a new store an encrypted one.
+        host: name of this machine, which user messages record in their ``origin``; "" records none.
         row_codec: converts rows that were read before, without a unit of work.
     """
 
@@ -57,6 +58,7 @@ class StoreBase(ForkAware, ABC):
     """Name of the technology, such as ``sqlite``."""
 
     ask_key: Callable[[], Key | None] | None = None
+    host = ""
     on_encrypted: Callable[[], object] | None = None
 
     def __init__(

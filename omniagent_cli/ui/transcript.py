@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -25,10 +25,24 @@ ROLE_STYLES = {
 SUMMARY_STYLE = "bold magenta"
 
 
-def heading(message: Message, now: datetime) -> str:
-    """Return author, position and age of a message on one line."""
+def host_of(message: Message) -> str:
+    """Return the machine on which a message was typed; "" if that is not recorded."""
+    origin = message.record.get("origin")
+    host = origin.get("host") if isinstance(origin, dict) else None
+    return host if isinstance(host, str) else ""
+
+
+def hosts_of(messages: Iterable[Message]) -> dict[str | None, str]:
+    """Return the machine of each turn by its id; empty if all were typed on the same one."""
+    asked = (message for message in messages if message.role == "user")
+    hosts = {message.turn_id or message.id: host_of(message) for message in asked}
+    return hosts if len(set(hosts.values())) > 1 else {}
+
+
+def heading(message: Message, now: datetime, host: str = "") -> str:
+    """Return author, position, age and, if given, machine of a message on one line."""
     who = message.role if not message.name else f"{message.role} {message.name}"
-    parts = [who, f"#{message.position}"]
+    parts = [who, f"#{message.position}", *([host] if host else [])]
     if message.created_at:
         parts.append(describe_age(message.created_at, now))
     if message.status != "complete":

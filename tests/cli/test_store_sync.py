@@ -185,3 +185,17 @@ def test_through_a_directory(run, filled, other, tmp_path):
     ran = run("store", "sync", "shared")
     assert ran.lines == ["dora\tnew here, 2 messages received"]
     assert texts(other, "carol") == ["one"]
+
+
+def test_messages_of_several_machines_are_marked(run, person, db, tmp_path):
+    """With a name for the machine, messages record it, and `show` marks them once there are several."""
+    run("ask", "-s", "a", "-m", "recall", "from the desk", store=db)
+    run("config", "set", "sync.host", "laptop")
+    run("ask", "-s", "a", "-m", "recall", "on the road", store=db)
+    with open_store(db, ttl=None) as store:
+        origins = [m.record.get("origin") for m in store.messages("a") if m.role == "user"]
+    assert origins == [None, {"host": "laptop"}]
+    with person("sessions", "show", "a") as terminal:
+        assert terminal.wait() == 0
+        headings = [line for line in terminal.shown.splitlines() if "#" in line]
+    assert ["laptop" in line for line in headings] == [False, False, True, True]

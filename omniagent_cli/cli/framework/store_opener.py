@@ -91,6 +91,11 @@ class StoreOpener:
             raise ConfigError(f"{choice.origin}: {error}") from error
 
     def _with_key(self, store: SessionStore) -> SessionStore:
+        store.host = self._settings.sync.host or ""
+        if self._settings.sync.auto and not store.host:
+            from socket import gethostname
+
+            store.host = gethostname()
         return apply_encryption_key(store, self.choice, self._keys, self._terminal)
 
     def _check_exists(self) -> None:

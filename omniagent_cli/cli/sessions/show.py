@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -93,7 +93,9 @@ def show(
             _show_header(context, session_id, out, raw=raw)
             summary = summary_of(context.store, session_id)
             messages = _messages(context, session_id, last, whole=whole)
-            _show_messages(context, messages, out, raw=raw, summary=summary)
+            marks = context.terminal.is_terminal and not raw
+            hosts = transcript.hosts_of(context.store.iter_messages(session_id)) if marks else {}
+            _show_messages(context, messages, out, raw=raw, summary=summary, hosts=hosts)
 
 
 def _write(context: Context, id_: str, format_name: str | None, output: Path | None) -> None:
@@ -187,6 +189,7 @@ def _show_messages(
     *,
     raw: bool,
     summary: Summary | None = None,
+    hosts: Mapping[str | None, str] | None = None,
 ) -> int | None:
     """Print messages, with the summary after the last message it covers; return the last position."""
     position = None
@@ -196,7 +199,8 @@ def _show_messages(
                 out.line()
             out.line(visible(message.text) if context.terminal.is_terminal else message.text)
         elif context.terminal.is_terminal:
-            for line in _lines(context, message):
+            host = (hosts or {}).get(message.turn_id or message.id, "")
+            for line in _lines(context, message, host):
                 out.line(line)
             if summary is not None and summary.up_to == message.position:
                 for line in _summary_lines(context, summary):
@@ -207,10 +211,10 @@ def _show_messages(
     return position
 
 
-def _lines(context: Context, message: Message) -> Iterator[str]:
+def _lines(context: Context, message: Message, host: str = "") -> Iterator[str]:
     terminal = context.terminal
     style = transcript.ROLE_STYLES.get(message.role, "bold")
-    for row in wrap_cells(transcript.heading(message, utc_now()), terminal.width):
+    for row in wrap_cells(transcript.heading(message, utc_now(), host), terminal.width):
         yield terminal.style(row, style)
     if message.role == "assistant" and message.text and not terminal.is_dumb:
         yield terminal.markdown(message.text)

@@ -101,6 +101,8 @@ class AppendOperations(StoreBase):
         """
         check_session_id(session_id)
         own = _copies(messages)
+        if self.host:
+            _set_origin(own, self.host)
         records = {check_sha256(key): dict(record) for key, record in (attachments or {}).items()}
         if not own:
             raise InvalidRecord("no messages to append; give at least one")
@@ -180,6 +182,13 @@ class AppendOperations(StoreBase):
             unit.tx.put(header)
 
         self.write_unit(work)
+
+
+def _set_origin(messages: Iterable[Message], host: str) -> None:
+    """Record the machine in the messages that begin a turn."""
+    for message in messages:
+        if message.role == "user":
+            message.record.setdefault("origin", {"host": host})
 
 
 def _result(target: WriteTarget, messages: list[Message]) -> WriteResult:
