@@ -11,6 +11,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,10 @@ def seconds(work: Callable[[], object]) -> float:
 
 def listing(store: Any) -> None:
     """Read the stamps of all sessions of a store."""
-    for header in store.iter_headers(ListQuery(sort="id")):
-        stamps_of(store.row_codec.data(header))
+    for archived, pinned in product((False, True), repeat=2):
+        query = ListQuery(sort="created", archived=archived, pinned=pinned)
+        for header in store.iter_headers(query):
+            stamps_of(store.row_codec.data(header))
 
 
 def measure(directory: Path, sessions: int, messages: int) -> None:

@@ -11,8 +11,9 @@ from omniagent_cli import open_store, sync
 from omniagent_cli.errors import StoreError, SyncError, UsageError
 from omniagent_cli.stores.sync.driver import sync_with
 from omniagent_cli.stores.sync.index import known_store_id
-from omniagent_cli.stores.sync.peer import LocalPeer
+from omniagent_cli.stores.sync.peer import ExchangeRequest, LocalPeer
 from omniagent_cli.stores.sync.remote import LinePeer, serve
+from omniagent_cli.stores.sync.state import EMPTY as EMPTY_STATE
 from tests.stores.test_contract import CASES
 
 KINDS = ("memory", "sqlite", "file", "redis", "postgres", "sqlite-encrypted", "file-encrypted")
@@ -194,6 +195,18 @@ def test_a_deletion_is_carried(pair, purge):
     assert [change.status for change in report.changes] == ["deleted here"]
     assert not two.exists("s")
     assert [entry.kind for entry in two.trash()] == ["deleted"]
+
+
+def test_a_session_that_is_restored_under_another_id(pair):
+    """A deleted session that is restored as another one has that name on the other machine too."""
+    one, two = pair
+    one.append("s", turn("a"))
+    in_step(one, two)
+    one.delete("s")
+    one.restore("s", as_id="again")
+    in_step(one, two)
+    assert said(one, "again") == said(two, "again") == ["a", "re: a"]
+    assert not two.exists("s")
 
 
 def test_a_deletion_beats_a_rename_and_the_rest_has_the_newer_name(pair, clocks):
@@ -398,6 +411,24 @@ def test_written_to_during_a_synchronization(pair):
     assert len(set(said(one, "s"))) == 84
 
 
+@pytest.mark.parametrize("kind", ["sqlite", "file"])
+def test_a_store_that_is_encrypted_later(tmp_path, kind):
+    """A store that has been synchronized can be encrypted in place, and goes on synchronizing."""
+    with CASES[kind].open(tmp_path) as one, open_store("memory:") as two:
+        one.append("s", turn("a"))
+        one.append("gone", turn("x"))
+        in_step(one, two)
+        one.delete("gone", purge=True)
+        one.trim("s", 1)
+        one.encrypt(bytes(range(32)))
+        in_step(one, two)
+        assert (said(two, "s"), two.exists("gone")) == (["re: a"], False)
+        one.append("s", turn("b"))
+        in_step(one, two)
+        assert said(one, "s") == said(two, "s") == ["re: a", "b", "re: b"]
+        assert list(one.check()) == []
+
+
 # Over pipes.
 
 
@@ -527,6 +558,25 @@ def test_a_peer_that_sends_other_content_than_it_announces(pair):
     assert said(one, "s") == []
     in_step(one, two)
     assert said(one, "s") == ["a", "re: a"]
+
+
+def test_a_peer_that_names_a_session_twice(pair):
+    """A session that the other side names twice, as if it were two, is not merged with itself."""
+    one, two = pair
+    one.append("s", turn("a"))
+    uid = one.header("s").uid
+    peer = LocalPeer(one, trusts=False)
+    peer.refresh()
+    two.append("s", turn("b"))
+    other = LocalPeer(two)
+    other.refresh()
+    (session,) = other.load([[two.header("s").uid]])
+    requests = [ExchangeRequest((uid, uid), session.state)]
+    for reply in peer.exchange(requests, content=True):
+        list(reply.items)
+    assert peer.push([(0, session.items(EMPTY_STATE))]) == [""]
+    assert sorted(said(one, "s")) == ["a", "b", "re: a", "re: b"]
+    assert list(one.check()) == []
 
 
 def test_an_error_of_the_far_store_is_reported(pair):

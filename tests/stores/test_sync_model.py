@@ -12,7 +12,10 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 
 from omniagent_cli import sync
 from omniagent_cli.errors import NothingToRestore, SessionExists, SessionNotFound
+from omniagent_cli.stores.sync.carrier import sync_directory
+from omniagent_cli.stores.sync.driver import sync_with
 from tests.stores.test_contract import CASES
+from tests.stores.test_sync import served
 
 STORES = st.integers(0, 2)
 IDS = st.sampled_from(["x", "y", "z"])
@@ -176,6 +179,27 @@ class SyncMachine(RuleBasedStateMachine):
             one, two = self.stores[number], self.stores[other]
             report = sync(one, two, push=push or both, pull=pull or both)
             assert report.ok, report
+
+    @rule(number=STORES, other=STORES)
+    def synchronize_over_pipes(self, number, other):
+        """Synchronize two stores as two programs do."""
+        if number != other:
+            with served(self.stores[other]) as peer:
+                report = sync_with(self.stores[number], peer)
+            assert report.ok, report
+
+    @rule(number=STORES)
+    def synchronize_with_the_directory(self, number):
+        """Read what the others left in a directory, and leave what is new."""
+        place = Path(self.directory.name) / "shared"
+        place.mkdir(exist_ok=True)
+        if self.has_key(number) == self.has_key(0):
+            report = sync_directory(self.stores[number], place)
+            assert report.ok, report
+
+    def has_key(self, number):
+        """Return True if a store is encrypted; only stores with the same key share a directory."""
+        return self.stores[number].has_key
 
     def content(self, store):
         """Return everything that equal stores have in common."""

@@ -7,10 +7,11 @@ from datetime import datetime
 from typing import Any
 
 from omniagent_cli.errors import NothingToRestore
-from omniagent_cli.json_format import parse_time
+from omniagent_cli.json_format import format_time, parse_time
 from omniagent_cli.models import check_session_id
 from omniagent_cli.stores.attachments_and_summaries import restore_messages, unwrap_summaries
 from omniagent_cli.stores.backend import HeaderRow
+from omniagent_cli.stores.facts import facts_of, restamp
 from omniagent_cli.stores.journal import bury_entry
 from omniagent_cli.stores.removal import trash_entries
 from omniagent_cli.stores.store_base import StoreBase
@@ -126,8 +127,13 @@ def _restore(
     unit.ensure_unused(new_id)
     if entry.kind != "deleted":
         unwrap_summaries(unit, header)
-    header.id, header.hidden = new_id, False
-    unit.set_data(header, {key: value for key, value in data.items() if key != "trash"})
+    header.id, header.hidden = data["trash"]["id"], False
+    before = facts_of(header, data)
+    header.id = new_id
+    kept = {key: value for key, value in data.items() if key != "trash"}
+    if entry.kind == "deleted":
+        restamp(before, header, kept, format_time(unit.now()))
+    unit.set_data(header, kept)
     unit.touch(header, unit.now(), activity=False)
     unit.tx.put(header)
     unit.emit("session_created", new_id)

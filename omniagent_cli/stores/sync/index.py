@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from itertools import product
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -71,6 +72,7 @@ class StoreIndex:
     absorbed: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     fresh_graves: set[str] = field(default_factory=set)
     _places: dict[str, list[Entry]] = field(default_factory=dict)
+    _grave_places: dict[str, list[str]] = field(default_factory=dict)
 
     def group_digests(self) -> list[str]:
         """Return the digest of each group; one that contains a changed session equals no other."""
@@ -92,12 +94,12 @@ class StoreIndex:
 
     def graves_of(self, session_id: str, uids: Iterable[str]) -> list[str]:
         """Return the keys of the deletions of sessions that had an id or one of some uids."""
-        own = set(uids)
-        return [
-            key
-            for key, grave in self.graves.items()
-            if grave["id"] == session_id or own & set(grave["uids"])
-        ]
+        if not self._grave_places:
+            for key, grave in self.graves.items():
+                for name in (f" {grave['id']}", *grave["uids"]):
+                    self._grave_places.setdefault(name, []).append(key)
+        found = (self._grave_places.get(name, []) for name in (f" {session_id}", *uids))
+        return list(dict.fromkeys(key for keys in found for key in keys))
 
 
 def read_index(store: StoreBase) -> StoreIndex:
@@ -122,8 +124,8 @@ def read_index(store: StoreBase) -> StoreIndex:
     buried_ids = {grave["id"] for grave in index.graves.values()}
     buried_uids = {uid for grave in index.graves.values() for uid in grave["uids"]}
     alive: set[str] = set()
-    for header in store.iter_headers(ListQuery(sort="id")):
-        if header.expires_at is not None and header.is_expired(now):
+    for header in _headers(store):
+        if header.uid in index.headers or header.is_expired(now):
             continue
         index.headers[header.uid] = header
         synced = index.synced.get(header.uid)
@@ -144,6 +146,16 @@ def read_index(store: StoreBase) -> StoreIndex:
             value = digest(grave_state(grave))
             index.entries.append(Entry((key, *others), grave["id"], value, is_grave=True))
     return index
+
+
+def _headers(store: StoreBase) -> Iterator[HeaderRow]:
+    """Yield the headers of all sessions in an order that the backends have indexes for.
+
+    One that is pinned, archived or renamed at the same time may be yielded twice, or not at all.
+    """
+    for archived, pinned in product((False, True), repeat=2):
+        query = ListQuery(sort="created", archived=archived, pinned=pinned)
+        yield from store.iter_headers(query)
 
 
 def _add_trash(store: StoreBase, index: StoreIndex) -> None:

@@ -102,7 +102,7 @@ class SyncedSession:
         self._index = index
         self.members: list[LoadedSession] = []
         graves = {key for key in keys if key in index.graves}
-        for key in keys:
+        for key in dict.fromkeys(keys):  # the other side may send one twice
             header = index.headers.get(key)
             if header is not None:
                 uids = (key, *(store.row_codec.data(header).get(UIDS) or ()))
