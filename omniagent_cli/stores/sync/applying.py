@@ -7,23 +7,25 @@ where it was. Only the last one records the session as synchronized.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 from omniagent_cli.json_format import format_time, parse_time
 from omniagent_cli.models import Message, new_uid
 from omniagent_cli.stores.attachments_and_summaries import detach_summaries
-from omniagent_cli.stores.backend import CHUNK, HeaderRow, RowRange, contiguous_ranges
+from omniagent_cli.stores.backend import HeaderRow, RowRange, contiguous_ranges
 from omniagent_cli.stores.facts import STAMPS, UIDS, assign
 from omniagent_cli.stores.journal import GRAVE, JOURNAL, REMOVAL, SYNCED, open_journal
 from omniagent_cli.stores.removal import withdraw_messages
 from omniagent_cli.stores.store_base import StoreBase
 from omniagent_cli.stores.sync.loading import (
     ChangedError,
+    ContentBatch,
     Item,
     LoadedSession,
-    Record,
+    content_batches,
     fingerprint,
     read_content,
     synced_record,
@@ -37,34 +39,22 @@ from omniagent_cli.stores.sync.state import (
 )
 from omniagent_cli.stores.unit_of_work import UnitOfWork
 
-BATCH_BYTES = 4 << 20
-"""Approximate size of the content that one transaction adds."""
-
 
 @dataclass(slots=True)
-class Applied:
-    """The changes that were made to a store.
+class _Placed:
+    """Changes of one transaction to a session.
 
     Attributes:
-        added, revised, removed: numbers of messages.
-        created, deleted: the session was.
-        renamed_from: its former id; "" if it was not renamed.
-        facts: a fact changed.
+        places: positions by id, of all messages if `is_whole`, else of the added ones.
+        preview: the last message, if it changed.
+        added: messages to insert, with their positions.
     """
 
-    added: int = 0
-    revised: int = 0
-    removed: int = 0
-    created: bool = False
-    deleted: bool = False
-    renamed_from: str = ""
-    facts: bool = False
-
-
-@dataclass(slots=True)
-class _Batch:
-    messages: dict[str, Record] = field(default_factory=dict)
-    attachments: dict[str, Record] = field(default_factory=dict)
+    places: dict[str, int] = field(default_factory=dict)
+    added: list[Message] = field(default_factory=list)
+    preview: Message | None = None
+    header: HeaderRow | None = None
+    is_whole: bool = True
 
 
 def apply_state(
@@ -73,7 +63,7 @@ def apply_state(
     merged: SessionState,
     items: Iterable[Item],
     graves: Mapping[str, Mapping[str, Any]],
-) -> Applied:
+) -> None:
     """Make a session of a store equal to a merged state.
 
     Args:
@@ -88,37 +78,19 @@ def apply_state(
     """
     alive = [member for member in members if member.header is not None]
     if not exists(merged):
-        return _bury(store, alive, merged, set(graves))
+        _bury(store, alive, merged, set(graves))
+        return
     name = session_id_of(merged)
     alive.sort(key=lambda one: (one.header.id != name, one.header.uid))  # type: ignore[union-attr]  # these have one
     session = _Session(store, alive[0] if alive else None, merged, alive[1:], graves)
-    batches = _batches(_content_of(store, alive[1:], session), items)
-    batch = next(batches, _Batch())
+    batches = content_batches(_content_of(store, alive[1:], session), items)
+    batch = next(batches, ContentBatch())
     for following in batches:
         session.write(batch, final=False)
         batch = following
     session.write(batch, final=True)
     if alive:
         alive[0].places = session.places
-    return session.applied
-
-
-def _batches(*sources: Iterable[Item]) -> Iterator[_Batch]:
-    batch, size = _Batch(), 0
-    for source in sources:
-        for kind, key, record in source:
-            (batch.messages if kind == "message" else batch.attachments)[key] = record
-            size += _size(record)
-            if size >= BATCH_BYTES or len(batch.messages) >= CHUNK:
-                yield batch
-                batch, size = _Batch(), 0
-    if batch.messages or batch.attachments:
-        yield batch
-
-
-def _size(record: Mapping[str, Any]) -> int:
-    content = record.get("content", record.get("data"))
-    return len(content) if isinstance(content, str) else len(str(record))
 
 
 def _content_of(store: StoreBase, others: list[LoadedSession], session: _Session) -> Iterator[Item]:
@@ -130,7 +102,7 @@ def _content_of(store: StoreBase, others: list[LoadedSession], session: _Session
 
 def _bury(
     store: StoreBase, alive: list[LoadedSession], merged: SessionState, graves: set[str]
-) -> Applied:
+) -> None:
     """Delete the members of a session that was deleted elsewhere, and record the deletion."""
     named = merged.facts["id"]
     grave = {
@@ -156,7 +128,6 @@ def _bury(
         unit.put_record(JOURNAL, GRAVE, key, grave)
 
     store.write_unit(work)
-    return Applied(deleted=bool(alive), removed=sum(len(member.places) for member in alive))
 
 
 def _unchanged(unit: UnitOfWork, seen: HeaderRow | None) -> HeaderRow:
@@ -181,12 +152,21 @@ class _Session:
         self._own = primary or LoadedSession(SessionState())
         self._merged = merged
         self._order = ordered(merged)
+        self._rank = {key: number for number, key in enumerate(self._order)}
         self._others = others
         self._graves = graves
         self.places = dict(self._own.places)
         self._created = dict(self._own.created)
+        self._top = self._in_order()
         self._uid = ""
-        self.applied = Applied(created=primary is None)
+
+    def _in_order(self) -> int | None:
+        """Return the rank of the last message, -1 without one; None if messages must be removed or moved."""
+        present = sorted(self.places, key=lambda key: self.places[key])
+        ranks = [self._rank.get(key, -1) for key in present]
+        if -1 in ranks or any(b < a for a, b in pairwise(ranks)):
+            return None
+        return ranks[-1] if ranks else -1
 
     def missing(self, other: LoadedSession) -> list[str]:
         """Return the ids of the messages whose final content another session has and this one lacks."""
@@ -199,34 +179,57 @@ class _Session:
             and (key not in own or own[key].revision != wanted[key].revision)
         ]
 
-    def write(self, batch: _Batch, *, final: bool) -> None:
+    def write(self, batch: ContentBatch, *, final: bool) -> None:
         """Write one batch; the final one ends the synchronization of the session."""
-        written: list[HeaderRow] = []
 
-        def work(unit: UnitOfWork) -> None:
-            places, created = dict(self.places), dict(self._created)
-            applied = replace(self.applied)
+        def work(unit: UnitOfWork) -> _Placed:
             header = self._open(unit)
-            before = header.id
-            added = self._place(unit, header, batch, places, created, applied)
-            applied.facts |= self._write_header(unit, header)
-            if added:
-                unit.insert(header.uid, added)
-                unit.announce(header, [one for one in added if one.id not in self.places])
+            append = self._is_append(batch)
+            placed = self._append(header, batch) if append else self._place(unit, header, batch)
+            if placed.preview is not None or not append:
+                unit.set_preview(header, placed.preview)
+            self._write_header(unit, header)
+            if placed.added:
+                unit.insert(header.uid, placed.added)
+                unit.announce(header, [one for one in placed.added if one.id not in self.places])
             for key, value in batch.attachments.items():
                 unit.put_record(header.uid, "attachment", key, value)
             self._write_removals(unit, header)
-            if final and len(places) == len(self._merged.messages):
-                self._finish(unit, header, created)
-            if not self.applied.created and before != header.id:
-                applied.renamed_from = before
-            written[:] = [header]
-            result[:] = [places, created, applied]
+            count = len(placed.places) + (len(self.places) if append else 0)
+            if final and count == len(self._merged.messages):
+                self._finish(unit, header, batch)
+            placed.header = header
+            return placed
 
-        result: list[Any] = []
-        self._store.write_unit(work)
-        self.places, self._created, self.applied = result
-        self._own.header = written[0]
+        placed = self._store.write_unit(work)
+        self._note(batch, placed)
+
+    def _note(self, batch: ContentBatch, placed: _Placed) -> None:
+        """Keep what a batch changed, once it is stored."""
+        if placed.is_whole:
+            self.places = placed.places
+        else:
+            self.places.update(placed.places)
+        self._created |= {key: record["created_at"] for key, record in batch.messages.items()}
+        self._top = max((self._rank[key] for key in placed.places), default=self._top or -1)
+        self._own.header = placed.header
+
+    def _is_append(self, batch: ContentBatch) -> bool:
+        """Return True if the messages of a batch come after all that are there, which are in order."""
+        top = self._top
+        return top is not None and all(self._rank.get(key, -1) > top for key in batch.messages)
+
+    def _append(self, header: HeaderRow, batch: ContentBatch) -> _Placed:
+        """Place the messages of a batch at the end, without looking at the others."""
+        placed = _Placed(is_whole=False)
+        for key in sorted(batch.messages, key=lambda key: self._rank[key]):
+            message = Message.trusted(batch.messages[key], header.next_position)
+            placed.places[key] = header.next_position
+            placed.added.append(message)
+            header.next_position += 1
+        header.message_count += len(placed.added)
+        placed.preview = placed.added[-1] if placed.added else None
+        return placed
 
     def _open(self, unit: UnitOfWork) -> HeaderRow:
         if self._own.header is not None:
@@ -256,24 +259,16 @@ class _Session:
             data[UIDS] = uids
         return data
 
-    def _place(
-        self,
-        unit: UnitOfWork,
-        header: HeaderRow,
-        batch: _Batch,
-        places: dict[str, int],
-        created: dict[str, str],
-        applied: Applied,
-    ) -> list[Message]:
-        """Remove, replace and move messages; return those to insert once the header is written."""
-        wanted = self._merged.messages
+    def _place(self, unit: UnitOfWork, header: HeaderRow, batch: ContentBatch) -> _Placed:
+        """Remove, replace and move messages; those to add are inserted once the header is written."""
+        wanted, places = self._merged.messages, dict(self.places)
+        placed = _Placed(places)
         gone = {key: place for key, place in places.items() if key not in wanted}
         if gone:
             spans = contiguous_ranges(sorted(gone.values()))
             withdraw_messages(unit, header, spans, len(gone), "synced")
             for key in gone:
                 del places[key]
-            applied.removed += len(gone)
         target = [key for key in self._order if key in places or key in batch.messages]
         present = sorted(places, key=lambda key: places[key])
         kept = _common_prefix(target, present)
@@ -283,21 +278,31 @@ class _Session:
                 message = Message.trusted(batch.messages[key], places[key])
                 row = unit.to_row(header.uid, message)
                 unit.tx.replace(header.uid, row, unit.index_texts([message])[0])
-        added: list[Message] = []
         for key in target[kept:]:
             record = batch.messages.get(key)
             message = moved[key] if record is None else Message.trusted(record, None)
-            message.position = header.next_position
-            places[key] = message.position
+            message.position = places[key] = header.next_position
             header.next_position += 1
-            added.append(message)
-        for key, record in batch.messages.items():
-            created[key] = record["created_at"]
-            applied.revised += key in self.places
-            applied.added += key not in self.places
+            placed.added.append(message)
         header.message_count += len(target) - len(present) - len(gone)
-        self._set_preview(unit, header, target, places, added, batch)
-        return added
+        placed.preview = self._last(unit, header, target, placed, batch)
+        return placed
+
+    def _last(
+        self,
+        unit: UnitOfWork,
+        header: HeaderRow,
+        target: list[str],
+        placed: _Placed,
+        batch: ContentBatch,
+    ) -> Message | None:
+        """Return the last message, which the preview shows."""
+        if placed.added or not target:
+            return placed.added[-1] if placed.added else None
+        if target[-1] in batch.messages:
+            return Message.trusted(batch.messages[target[-1]], None)
+        place = placed.places[target[-1]]
+        return unit.messages(header, RowRange(place, place))[0]
 
     def _take_tail(
         self, unit: UnitOfWork, header: HeaderRow, positions: list[int]
@@ -312,28 +317,9 @@ class _Session:
             unit.tx.delete_rows(header.uid, span)
         return found
 
-    def _set_preview(
-        self,
-        unit: UnitOfWork,
-        header: HeaderRow,
-        target: list[str],
-        places: dict[str, int],
-        added: list[Message],
-        batch: _Batch,
-    ) -> None:
-        if added:
-            unit.set_preview(header, added[-1])
-        elif not target:
-            unit.set_preview(header, None)
-        elif target[-1] in batch.messages:
-            unit.set_preview(header, Message.trusted(batch.messages[target[-1]], None))
-        else:
-            place = places[target[-1]]
-            unit.set_preview(header, unit.messages(header, RowRange(place, place))[0])
-
-    def _write_header(self, unit: UnitOfWork, header: HeaderRow) -> bool:
-        """Write the header with the merged facts, and return True if one changed."""
-        merged, before = self._merged, unit.data(header)
+    def _write_header(self, unit: UnitOfWork, header: HeaderRow) -> None:
+        """Write the header with the merged facts."""
+        merged = self._merged
         data = self._facts(unit, header)
         header.revision += 1
         header.created_at = merged.created_at or header.created_at
@@ -343,7 +329,6 @@ class _Session:
         header.expires_at = _expiry(header)
         unit.set_data(header, data)
         unit.tx.put(header)
-        return data != before
 
     def _write_removals(self, unit: UnitOfWork, header: HeaderRow) -> None:
         removed, restored = dict(self._merged.removed), dict(self._merged.restored)
@@ -356,7 +341,7 @@ class _Session:
                 unit.tx.remove_record(header.uid, REMOVAL, old)
         unit.put_record(header.uid, REMOVAL, key, {"removed": removed, "restored": restored})
 
-    def _finish(self, unit: UnitOfWork, header: HeaderRow, created: dict[str, str]) -> None:
+    def _finish(self, unit: UnitOfWork, header: HeaderRow, batch: ContentBatch) -> None:
         """Record that the session is synchronized, and remove what became part of it."""
         open_journal(unit)
         for other in self._others:
@@ -365,7 +350,9 @@ class _Session:
         for key, grave in self._graves.items():
             kept = {name: grave[name] for name in ("id", "uids", "at")}
             unit.put_record(JOURNAL, GRAVE, key, {**kept, "absorbed": True})
-        unit.put_record(JOURNAL, SYNCED, header.uid, synced_record(header, self._merged, created))
+        created = {key: record["created_at"] for key, record in batch.messages.items()}
+        record = synced_record(header, self._merged, {**self._created, **created})
+        unit.put_record(JOURNAL, SYNCED, header.uid, record)
 
 
 def _common_prefix(one: list[str], other: list[str]) -> int:

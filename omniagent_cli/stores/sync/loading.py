@@ -40,6 +40,8 @@ CACHE_BYTES = 1 << 18
 
 _STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+
 Record = dict[str, Any]
 
 Item = tuple[str, str, Record]
@@ -82,7 +84,7 @@ def is_stamp(text: Any) -> bool:
 
 def revision_of(record: Mapping[str, Any]) -> Revision:
     """Return the revision of a message."""
-    text = json.dumps(record, sort_keys=True, separators=(",", ":")).encode("ascii")
+    text = _canonical(record).encode("ascii")
     revised_at = str(record.get("revised_at", ""))
     return Revision(
         revised_at if is_stamp(revised_at) else "",
@@ -293,3 +295,34 @@ def synced_record(header: HeaderRow, state: SessionState, created: Mapping[str, 
 def synced_more(synced: Sequence[Any] | None) -> Mapping[str, Any]:
     """Return the object of a ``synced`` record, which most have not."""
     return synced[2] if synced is not None and len(synced) > 2 else {}
+
+
+BATCH_BYTES = 4 << 20
+"""Approximate size of the content that one transaction adds."""
+
+
+@dataclass(slots=True)
+class ContentBatch:
+    """Content that one transaction adds: records by id, and by SHA-256."""
+
+    messages: dict[str, Record] = field(default_factory=dict)
+    attachments: dict[str, Record] = field(default_factory=dict)
+
+
+def content_batches(*sources: Iterable[Item]) -> Iterator[ContentBatch]:
+    """Yield content in batches of bounded size."""
+    batch, size = ContentBatch(), 0
+    for source in sources:
+        for kind, key, record in source:
+            (batch.messages if kind == "message" else batch.attachments)[key] = record
+            size += _size(record)
+            if size >= BATCH_BYTES or len(batch.messages) >= CHUNK:
+                yield batch
+                batch, size = ContentBatch(), 0
+    if batch.messages or batch.attachments:
+        yield batch
+
+
+def _size(record: Mapping[str, Any]) -> int:
+    content = record.get("content", record.get("data"))
+    return len(content) if isinstance(content, str) else len(str(record))

@@ -117,15 +117,23 @@ class SyncedSession:
         for member in self.members:
             state = merge(state, member.state)
         self.state = settle(state)
+        self._merged = EMPTY, self.state
 
     @property
     def digest(self) -> str:
         """The digest of its state."""
         return digest(self.state)
 
+    def _merged_with(self, other: SessionState) -> SessionState:
+        known, merged = self._merged
+        if known is not other:
+            merged = settle(merge(self.state, other))
+            self._merged = other, merged
+        return merged
+
     def items(self, other: SessionState) -> Iterator[Item]:
         """Yield what a store with another state lacks of the merged session."""
-        merged = settle(merge(self.state, other))
+        merged = self._merged_with(other)
         wanted = [
             key
             for key in lacking(merged, other)
@@ -156,7 +164,7 @@ class SyncedSession:
         Returns:
             False if nothing changed but that the session is synchronized; see `mark_synced`.
         """
-        merged = settle(merge(self.state, other))
+        merged = self._merged_with(other)
         if self._is_settled(merged):
             return False
         if verify:

@@ -98,6 +98,7 @@ class SessionState:
     created_at: str = ""
     updated_at: str = ""
     changed_at: str = ""
+    _ordered: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def is_removed(self, message_id: str) -> bool:
         """Return True if a message was removed and not restored; a removal wins over everything at its time."""
@@ -131,8 +132,9 @@ def settle(state: SessionState) -> SessionState:
 
     What exists after a deletion was begun, and has its facts, since that deletion.
     """
-    kept = {key: known for key, known in state.messages.items() if not state.is_removed(key)}
-    state = replace(state, messages=kept)
+    if any(map(state.is_removed, state.removed)):
+        kept = {key: known for key, known in state.messages.items() if not state.is_removed(key)}
+        state = replace(state, messages=kept)
     deleted = deleted_at(state)
     if not deleted:
         return state
@@ -196,19 +198,19 @@ def session_id_of(state: SessionState) -> str:
 
 def ordered(state: SessionState) -> list[str]:
     """Return the ids of the messages: whole turns in the order of their first message, ties by id."""
+    if state._ordered or not state.messages:  # noqa: SLF001  # computed before
+        return state._ordered  # noqa: SLF001
     first: dict[str, tuple[Order, str]] = {}
     for key, message in state.messages.items():
         place = (message.order, key)
-        first[message.turn] = min(first.get(message.turn, place), place)
-    return sorted(
-        state.messages,
-        key=lambda key: (
-            first[state.messages[key].turn],
-            state.messages[key].turn,
-            state.messages[key].order,
-            key,
-        ),
-    )
+        if place < first.setdefault(message.turn, place):
+            first[message.turn] = place
+    places = [
+        (first[message.turn], message.turn, message.order, key)
+        for key, message in state.messages.items()
+    ]
+    state._ordered.extend(place[-1] for place in sorted(places))  # noqa: SLF001
+    return state._ordered  # noqa: SLF001
 
 
 def digest(state: SessionState) -> str:
