@@ -28,9 +28,10 @@ DELETED = "@deleted"
 BEGUN = "@begun"
 """Stamp of the creation of a session under the id of a deleted one."""
 
-_OWN_KEYS = frozenset(
+OWN_KEYS = frozenset(
     {"title", "title_source", "metadata", "state", "trash", "migration", STAMPS, UIDS}
 )
+"""Keys of a header's data that are not facts of the kind ``data/KEY``."""
 
 Facts = dict[str, Any]
 
@@ -64,7 +65,7 @@ def facts_of(header: HeaderRow, data: Mapping[str, Any]) -> Facts:
                 facts |= {f"tags/{tag}": True for tag in value}
             else:
                 facts[f"{section}/{key}"] = value
-    facts |= {f"data/{key}": value for key, value in data.items() if key not in _OWN_KEYS}
+    facts |= {f"data/{key}": value for key, value in data.items() if key not in OWN_KEYS}
     return facts
 
 

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 from omniagent_cli.errors import InvalidRecord, SyncError
 from omniagent_cli.json_format import dump, load, parse_time
 from omniagent_cli.models import check_message_record, check_session_id, check_sha256
-from omniagent_cli.stores.facts import BEGUN, DELETED
+from omniagent_cli.stores.facts import BEGUN, DELETED, OWN_KEYS
 from omniagent_cli.stores.sync.index import Entry
 from omniagent_cli.stores.sync.loading import Item, Record, is_stamp
 from omniagent_cli.stores.sync.state import Fact, MessageState, Order, Revision, SessionState
@@ -136,7 +136,8 @@ def decode_state(value: Any) -> SessionState:
 def _fact(name: str, given: Any) -> Fact:
     stamp, *value = given
     section, slash, key = name.partition("/")
-    if len(value) > 1 or (name not in _NAMES and (section not in _SECTIONS or not key)):
+    known = name in _NAMES or (section in _SECTIONS and key and is_storable(key))
+    if len(value) > 1 or not known or (section == "data" and key in OWN_KEYS):
         raise InvalidRecord(f"the other side sent an unknown fact {name!r}")
     dump([name, value])  # limits the depth
     if value:
