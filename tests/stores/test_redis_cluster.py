@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from omniagent_cli import open_store
 from omniagent_cli.models import Message
 from omniagent_cli.stores.backends.redis.store import RedisStore
 from tests.stores.redis_cluster import Cluster
@@ -214,3 +215,24 @@ def test_a_node_that_fails_under_writers():
             store.append("s0", message("after"))
     finally:
         cluster.stop()
+
+
+def test_synchronized_with_another_store(url):
+    """A store on a cluster is synchronized like one on a single server: removals, renames and deletions are carried."""
+    with RedisStore(url) as store, open_store("memory:") as other:
+        store.append("a", [message("one"), message("two")])
+        other.append("b", message("three"))
+        assert store.sync(other).ok
+        other.rename("b", "c")
+        other.trim("a", 1)
+        store.append("gone", message("x"))
+        store.delete("gone", purge=True)
+        assert other.sync(store).ok
+        for one in (store, other):
+            assert [m.text for m in one.messages("a")] == ["two"]
+            assert [m.text for m in one.messages("c")] == ["three"]
+        other.delete("a")
+        assert store.sync(other).ok
+        assert not store.exists("a")
+        assert not store.sync(other).total
+        assert list(store.check()) == []

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import sqlite3
 import threading
 from datetime import UTC, datetime, timedelta
 
@@ -207,6 +208,19 @@ def test_a_session_that_is_restored_under_another_id(pair):
     in_step(one, two)
     assert said(one, "again") == said(two, "again") == ["a", "re: a"]
     assert not two.exists("s")
+
+
+def test_what_was_deleted_stays_deleted_after_the_session_was_begun_again(pair):
+    """A deletion is known to the session that took its id, also when a third store was synchronized in between."""
+    one, two = pair
+    one.append("s", turn("old"))
+    in_step(one, two)
+    one.delete("s")
+    one.append("s", turn("new"))
+    with open_store("memory:") as third:
+        one.sync(third, push=False)
+        in_step(one, two)
+    assert said(one, "s") == said(two, "s") == ["new", "re: new"]
 
 
 def test_a_deletion_beats_a_rename_and_the_rest_has_the_newer_name(pair, clocks):
@@ -429,6 +443,31 @@ def test_a_store_that_is_encrypted_later(tmp_path, kind):
         assert list(one.check()) == []
 
 
+@pytest.mark.parametrize("side", [0, 1])
+@pytest.mark.parametrize("over_pipes", [False, True])
+def test_a_damaged_session_is_refused_alone(tmp_path, side, over_pipes):
+    """A session that cannot be read on one side is named, and all others are synchronized."""
+    with open_store(tmp_path / "a.db") as one, open_store(tmp_path / "b.db") as two:
+        one.append("bad", turn("x"))
+        in_step(one, two)
+        one.append("bad", turn("more"))
+        one.append("good", turn("a"))
+        two.append("fine", turn("b"))
+        broken = sqlite3.connect(tmp_path / ("a.db", "b.db")[side])
+        damage = "UPDATE messages SET payload = x'ff' WHERE CAST(payload AS TEXT) = ?"
+        assert broken.execute(damage, ['{"content":"x"}']).rowcount == 1
+        broken.commit()
+        broken.close()
+        if over_pipes:
+            with served(two) as peer:
+                report = sync_with(one, peer)
+        else:
+            report = sync(one, two)
+        assert [name for name, _ in report.refused] == ["bad"]
+        assert "is damaged" in report.refused[0][1]
+        assert (one.exists("fine"), two.exists("good")) == (True, True)
+
+
 # Over pipes.
 
 
@@ -518,13 +557,15 @@ COMPARED = f'{{"comparison":{{"store":"o","groups":{list(range(256))},"entries":
             GREETING + b'{"comparison":{"store":"o","groups":[0],"entries":1}}\n{"entry":[[],1]}\n',
             "invalid",
         ),
-        (GREETING + f'{COMPARED}{ENTRY}\n{{"state":[]}}\n'.encode(), "invalid"),
+        (GREETING + f'{COMPARED}{ENTRY}\n{{"reply":[]}}\n'.encode(), "invalid"),
         (
-            GREETING + f'{COMPARED}{ENTRY}\n{{"state":{EMPTY}}}\n{{"message":{{}}}}\n'.encode(),
+            GREETING
+            + f'{COMPARED}{ENTRY}\n{{"reply":{{"state":{EMPTY}}}}}\n{{"message":{{}}}}\n'.encode(),
             "invalid",
         ),
         (
-            GREETING + (COMPARED + ENTRY + "\n" + '{"state":{"facts":{"id":["9",[]]}}}').encode(),
+            GREETING
+            + (COMPARED + ENTRY + "\n" + '{"reply":{"state":{"facts":{"id":["9",[]]}}}}').encode(),
             "invalid",
         ),
     ],

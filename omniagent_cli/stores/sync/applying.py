@@ -333,7 +333,8 @@ class _Session:
     def _write_removals(self, unit: UnitOfWork, header: HeaderRow) -> None:
         removed, restored = dict(self._merged.removed), dict(self._merged.restored)
         own = self._own.state
-        if not removed or (self._own.header and (own.removed, own.restored) == (removed, restored)):
+        stored = self._own.header is not None and not self._graves  # what graves add is not
+        if not removed or (stored and (own.removed, own.restored) == (removed, restored)):
             return
         key = max((*removed.values(), *restored.values()))
         for old in unit.record_keys(header.uid, REMOVAL):

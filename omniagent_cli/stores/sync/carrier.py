@@ -220,9 +220,7 @@ class _Carrier:
             except (KeyError, InvalidRecord) as error:
                 raise SyncError(f"invalid data in the directory: {error}") from error
             cluster = self._cluster(entry)
-            (session,) = [
-                SyncedSession(self._store, self._peer.index, [one.uids[0] for one in cluster.mine])
-            ]
+            (session,) = self._peer.load([[one.uids[0] for one in cluster.mine]])
             change = session_change(cluster, session.state, state)
             if session.state != state:
                 self._changes[change.session_id] = change
@@ -299,7 +297,9 @@ class _Carrier:
             sessions = self._peer.load([[entry.uids[0]] for entry in chosen])
             outcomes = self._peer.receive((session, EMPTY, iter(())) for session in sessions)
             for entry, session, outcome in zip(chosen, sessions, outcomes, strict=True):
-                if outcome:  # it is being written to, so the next file has it
+                if outcome:  # "changed": it is being written to, so the next file has it
+                    if outcome != "changed":
+                        self.report.refused.append((entry.session_id, outcome))
                     continue
                 key, digest = f"{self._key}-{entry.uids[0]}", session.digest
                 if known.get(key) == digest:

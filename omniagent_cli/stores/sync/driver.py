@@ -149,7 +149,7 @@ class _Sync:
     def round(self) -> bool:
         """Compare both stores once; return True if a session changed during the round."""
         compared = self._theirs.compare(self._mine.refresh())
-        if not self._dry_run:
+        if self._pull:
             self._check_ids(compared.store_id)
         clusters = pair(self._mine.entries(compared.groups), compared.entries)
         self.report.total, self.report.seen = len(clusters), 0
@@ -173,37 +173,40 @@ class _Sync:
 
     def _batch(self, clusters: list[Cluster]) -> bool:
         own = self._mine.load([[one.uids[0] for one in cluster.mine] for cluster in clusters])
+        outcomes = [session.error for session in own]
         requests = [
             ExchangeRequest(tuple(one.uids[0] for one in cluster.theirs), session.state)
             for cluster, session in zip(clusters, own, strict=True)
         ]
-        states: list[SessionState] = []
+        states: dict[int, SessionState] = {}
 
         def replies() -> Iterator[tuple[SyncedSession, SessionState, Iterator[Item]]]:
-            exchange = self._theirs.exchange(requests, content=self._pull)
-            for cluster, session, reply in zip(clusters, own, exchange, strict=True):
-                states.append(reply.state)
-                self._note(cluster, session.state, reply.state)
-                yield session, reply.state, reply.items
+            for number, reply in enumerate(self._theirs.exchange(requests, content=self._pull)):
+                outcomes[number] = outcomes[number] or reply.error
+                if outcomes[number]:
+                    for _ in reply.items:
+                        pass
+                    continue
+                states[number] = reply.state
+                self._note(clusters[number], own[number].state, reply.state)
+                yield own[number], reply.state, reply.items
 
-        outcomes = [""] * len(own)
         if self._pull:
-            outcomes = self._mine.receive(replies())
+            received = self._mine.receive(replies())
+            for number, outcome in zip(states, received, strict=True):
+                outcomes[number] = outcome
         else:
             for _, _, items in replies():
                 for _ in items:
                     pass
-        results = [""] * len(own)
         if self._push:
-            wanted = [n for n, state in enumerate(states) if not outcomes[n]]
+            wanted = [number for number in states if not outcomes[number]]
             pushed = self._theirs.push(
                 (number, own[number].items(states[number])) for number in wanted
             )
             for number, outcome in zip(wanted, pushed, strict=True):
-                results[number] = outcome
-        return self._settle(
-            clusters, [one or other for one, other in zip(outcomes, results, strict=True)]
-        )
+                outcomes[number] = outcome
+        return self._settle(clusters, outcomes)
 
     def _settle(self, clusters: list[Cluster], outcomes: list[str]) -> bool:
         again = False

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import product
 from typing import Any, NamedTuple
 from zlib import crc32
 
+from omniagent_cli.errors import CorruptSession
 from omniagent_cli.models import new_uid
 from omniagent_cli.stores.backend import HeaderRow, ListQuery
 from omniagent_cli.stores.journal import (
@@ -165,12 +167,18 @@ def _add_trash(store: StoreBase, index: StoreIndex) -> None:
         for uid in earlier["uids"]:
             known[uid] = max(earlier["at"], known.get(uid, ""))
     for header in store.iter_headers(ListQuery(hidden=True, sort="id")):
-        trash = store.row_codec.data(header).get("trash")
+        trash = _trash_of(store, header)
         if trash and trash["kind"] == "deleted" and known.get(header.uid, "") < trash["at"]:
             grave = store.read_unit(lambda unit: grave_of_entry(unit, header))  # noqa: B023  # run immediately
             if grave is not None:
                 index.graves[header.uid] = grave
                 index.fresh_graves.add(header.uid)
+
+
+def _trash_of(store: StoreBase, header: HeaderRow) -> Any:
+    with suppress(CorruptSession):  # `store check` reports it
+        return store.row_codec.data(header).get("trash")
+    return None
 
 
 def known_store_id(store: StoreBase) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
-from omniagent_cli.errors import StoreError, SyncError, UnsupportedOperation
+from omniagent_cli.errors import CorruptSession, StoreError, SyncError, UnsupportedOperation
 from omniagent_cli.stores.backend import HeaderRow
 from omniagent_cli.stores.facts import UIDS, stamps_of
 from omniagent_cli.stores.journal import JOURNAL, SYNCED, journal_header, open_journal
@@ -69,10 +70,15 @@ class ExchangeRequest(NamedTuple):
 
 
 class ExchangeReply(NamedTuple):
-    """The state of a session in the store that answers, and what the other one lacks."""
+    """The state of a session in the store that answers, and what the other one lacks.
+
+    Attributes:
+        error: why the session cannot be read there; "" if it was.
+    """
 
     state: SessionState
     items: Iterator[Item]
+    error: str = ""
 
 
 class Peer(Protocol):
@@ -95,12 +101,26 @@ class Peer(Protocol):
 
 
 class SyncedSession:
-    """A session of one store during an exchange."""
+    """A session of one store during an exchange.
+
+    Attributes:
+        error: why it cannot be read; "" if it was.
+    """
 
     def __init__(self, store: StoreBase, index: StoreIndex, keys: Sequence[str]) -> None:
         self._store = store
         self._index = index
         self.members: list[LoadedSession] = []
+        self.graves: dict[str, Mapping[str, Any]] = {}
+        self.state, self.error = EMPTY, ""
+        try:
+            self._load(keys)
+        except CorruptSession as error:  # the others are synchronized
+            self.error = str(error)
+        self._merged = EMPTY, self.state
+
+    def _load(self, keys: Sequence[str]) -> None:
+        store, index = self._store, self._index
         graves = {key for key in keys if key in index.graves}
         for key in dict.fromkeys(keys):  # the other side may send one twice
             header = index.headers.get(key)
@@ -117,7 +137,6 @@ class SyncedSession:
         for member in self.members:
             state = merge(state, member.state)
         self.state = settle(state)
-        self._merged = EMPTY, self.state
 
     @property
     def digest(self) -> str:
@@ -250,6 +269,11 @@ class LocalPeer:
         key = entry.uids[0]
         if entry.is_grave:
             return entry._replace(named=self.index.graves[key].get("named", ""))
+        with suppress(CorruptSession):  # it is refused when it is loaded
+            return self._with_data(entry, key)
+        return entry
+
+    def _with_data(self, entry: Entry, key: str) -> Entry:
         data = self.store.row_codec.data(self.index.headers[key])
         uids = (key, *(uid for uid in data.get(UIDS) or () if uid != key))
         return entry._replace(named=stamps_of(data).get("id", ""), uids=uids)
@@ -266,7 +290,8 @@ class LocalPeer:
         self.load([request.keys for request in requests])
         self._others = [request.state for request in requests]
         for session, other in zip(self.sessions, self._others, strict=True):
-            yield ExchangeReply(session.state, session.items(other) if content else iter(()))
+            items = session.items(other) if content and not session.error else iter(())
+            yield ExchangeReply(session.state, items, session.error)
 
     def push(self, sessions: Iterable[tuple[int, Iterator[Item]]]) -> list[str]:
         """Merge sessions of the last exchange."""
@@ -282,9 +307,9 @@ class LocalPeer:
         settled: list[SyncedSession] = []
         for session, other, items in given:
             try:
-                if not session.receive(other, items, verify=not self._trusts):
+                if not session.error and not session.receive(other, items, verify=not self._trusts):
                     settled.append(session)
-                outcomes.append("")
+                outcomes.append(session.error)
             except SyncError:
                 raise
             except ChangedError:

@@ -116,8 +116,9 @@ class LinePeer:
         self._flush()
         for _ in requests:
             with _received():
-                state = decode_state(self._lines.require("state"))
-            yield ExchangeReply(state, _checked(self._lines.items()))
+                found = self._lines.require("reply")
+                state, error = decode_state(found["state"]), str(found.get("error", ""))[:500]
+            yield ExchangeReply(state, _checked(self._lines.items()), error)
 
     def push(self, sessions: Iterable[tuple[int, Iterator[Item]]]) -> list[str]:
         """Send what the other side lacks."""
@@ -209,7 +210,7 @@ class _Server:
             keys = tuple(str(key) for key in given["keys"])
             requests.append(ExchangeRequest(keys, decode_state(given["state"])))
         for reply in self._peer.exchange(requests, content=request["content"] is True):
-            self.send({"state": encode_state(reply.state)})
+            self.send({"reply": {"state": encode_state(reply.state), "error": reply.error}})
             self.send(*map(encode_item, reply.items))
             self.send({"end": True})
 
