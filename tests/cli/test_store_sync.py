@@ -199,3 +199,10 @@ def test_messages_of_several_machines_are_marked(run, person, db, tmp_path):
         assert terminal.wait() == 0
         headings = [line for line in terminal.shown.splitlines() if "#" in line]
     assert ["laptop" in line for line in headings] == [False, False, True, True]
+
+
+def test_a_directory_that_does_not_exist(run, filled, tmp_path):
+    """A disk that is not mounted is an error, not a new store at its place."""
+    ran = run("store", "sync", "usb/omniagent")
+    assert (ran.code, "no store or directory at" in ran.err) == (1, True)
+    assert not (tmp_path / "usb").exists()

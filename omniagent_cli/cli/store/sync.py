@@ -13,7 +13,7 @@ import typer
 from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.cli.framework.exits import FAILED
 from omniagent_cli.cli.framework.options import DryRun
-from omniagent_cli.errors import UsageError
+from omniagent_cli.errors import StoreNotFound, UsageError
 from omniagent_cli.stores.sync.carrier import sync_directory
 from omniagent_cli.stores.sync.driver import SessionChange, SyncReport, sync_with
 from omniagent_cli.stores.sync.driver import sync as sync_stores
@@ -74,11 +74,22 @@ def sync_other(
     if other.startswith(SCHEME):
         with connect(other, program=program, batch=batch) as peer:
             return sync_with(context.store_to_create, peer, **options)
+    _check_exists(other, context.cwd)
     if is_meeting_place(other, context.cwd):
         directory = context.cwd / Path(other).expanduser()
         return sync_directory(context.store_to_create, directory, **options)
     with contextlib.closing(context.with_store(other)) as opened:
         return sync_stores(context.store_to_create, opened.store_to_create, **options)
+
+
+def _check_exists(other: str, cwd: Path) -> None:
+    """Refuse a directory that does not exist, such as that of a disk that is not mounted, rather than create a store there."""
+    is_path = not other.startswith("@") and ":" not in other
+    path = cwd / Path(other).expanduser()
+    if is_path and not path.suffix and not path.exists():
+        raise StoreNotFound(
+            f"no store or directory at {path}; create the directory, or write a URL to create a store: file://{path}"
+        )
 
 
 def is_meeting_place(other: str, cwd: Path) -> bool:

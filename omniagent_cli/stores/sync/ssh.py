@@ -61,7 +61,7 @@ class SshTarget:
         options = ["-o", "BatchMode=yes"] if batch else []
         there = [program, *(["--store", self.store] if self.store else []), "store", "serve-sync"]
         port = [] if self.port is None else ["-p", str(self.port)]
-        return ["ssh", "-T", *options, *port, "--", self.host, shlex.join(there)]
+        return ["ssh", "-TC", *options, *port, "--", self.host, shlex.join(there)]
 
 
 @contextlib.contextmanager
