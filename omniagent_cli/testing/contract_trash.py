@@ -226,6 +226,7 @@ class TrashContract(ContractBase):
         store.trim("s", 1)
         store.restore("s", as_id="t")
         assert (texts(store, "t"), texts(store, "s")) == (["a", "b"], ["c"])
+        assert (store.summary("t").preview, store.check()) == ("b", [])
         assert store.get("t").expires_at == clock.now + timedelta(days=7)
         assert store.get("t").ttl_seconds == store.get("s").ttl_seconds
         store.append("t", messages_of("d"))

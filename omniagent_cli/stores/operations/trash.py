@@ -127,6 +127,9 @@ def _restore(
     unit.ensure_unused(new_id)
     if entry.kind != "deleted":
         unwrap_summaries(unit, header)
+        newest = unit.newest_row(header.uid)
+        if newest is not None:  # an entry has no preview
+            unit.set_preview(header, unit.to_messages(header, [newest])[0])
     header.id, header.hidden = data["trash"]["id"], False
     before = facts_of(header, data)
     header.id = new_id
