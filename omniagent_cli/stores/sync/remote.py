@@ -123,7 +123,9 @@ class LinePeer:
     def push(self, sessions: Iterable[tuple[int, Iterator[Item]]]) -> list[str]:
         """Send what the other side lacks."""
         self._send({"do": "push"})
+        sent = 0
         for number, items in sessions:
+            sent += 1
             self._send({"session": number})
             for item in items:
                 self._send(encode_item(item))
@@ -131,7 +133,10 @@ class LinePeer:
         self._send({"done": True})
         self._flush()
         with _received():
-            return [str(outcome)[:500] for outcome in self._lines.require("outcomes")]
+            outcomes = self._lines.require("outcomes")
+            if not isinstance(outcomes, list) or len(outcomes) != sent:
+                raise InvalidRecord("the other side sent an invalid number of outcomes")
+            return [str(outcome)[:500] for outcome in outcomes]
 
 
 def _checked(items: Iterator[Item]) -> Iterator[Item]:
