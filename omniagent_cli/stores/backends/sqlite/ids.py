@@ -22,6 +22,11 @@ _TAG_SESSIONS = 1000
 
 _MAX_VALUES = 10_000
 _WAIT_SECONDS = 0.05
+"""Time to wait for a locked database."""
+
+_CPU_SECONDS = 0.05
+"""CPU time after which the values and tags read so far are returned."""
+
 _STEPS = 20_000
 """SQLite virtual-machine steps between two looks at the clock."""
 
@@ -30,7 +35,9 @@ _APPLICATION_ID = b"omni"
 
 _ALIVE = "(expires_at IS NULL OR expires_at > strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))"
 # Compressed and encrypted payloads are not JSON and have no title here; huge ones are skipped to save time.
-_PAYLOAD = "CASE WHEN length(payload) < 262144 AND json_valid(CAST(payload AS TEXT)) THEN CAST(payload AS TEXT) END"
+_JSON = "CASE WHEN length(payload) < {} AND json_valid(CAST(payload AS TEXT)) THEN CAST(payload AS TEXT) END"
+_PAYLOAD = _JSON.format(1 << 18)
+_TIMED_PAYLOAD = _JSON.format(1 << 20)  # holds 10,000 tags with the times of their changes
 _ACTIVE = "{0}hidden = 0 AND {0}archived = 0"
 _ARCHIVED = "{0}hidden = 0 AND {0}archived = 1"
 _PINNED = _ACTIVE + " AND {0}pinned = 1"
@@ -41,11 +48,11 @@ _BY_ID = "+"
 
 _VALUES = (
     "SELECT j.key, substr(j.value, 1, 20000) FROM sessions, json_each("  # noqa: S608  # constants
-    + _PAYLOAD
+    + _TIMED_PAYLOAD
     + ", '$.{}') AS j WHERE sessions.id = ?"
 )
 _TAGS = (
-    "SELECT j.value, '' FROM (SELECT " + _PAYLOAD + " AS whole FROM sessions WHERE hidden = 0 "  # noqa: S608
+    "SELECT j.value, '' FROM (SELECT " + _TIMED_PAYLOAD + " AS whole FROM sessions WHERE hidden = 0 "  # noqa: S608
     f"AND archived = 0 ORDER BY pinned DESC, updated_at DESC LIMIT {_TAG_SESSIONS}) AS s, "
     "json_each(s.whole, '$.metadata.tags') AS j"
 )
@@ -183,8 +190,8 @@ def _within_time(path: str, statement: str, parameters: tuple[str, ...]) -> Pair
     connection = _open(path)
     if connection is None:
         return []
-    deadline = time.monotonic() + _WAIT_SECONDS
-    connection.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
+    deadline = time.thread_time() + _CPU_SECONDS  # the same values on a busy machine as on an idle one
+    connection.set_progress_handler(lambda: time.thread_time() > deadline, _STEPS)
     found: Pairs = []
     try:
         for key, value in connection.execute(statement, parameters):
