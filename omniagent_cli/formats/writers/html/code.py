@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from time import perf_counter
+from time import thread_time
 from typing import Any
 
 from omniagent_cli.formats.writers.html.escaping import escape_text, quote_attribute
@@ -84,7 +84,7 @@ def _is_highlightable(text: str, name: str) -> bool:
 
 def _highlight(text: str, name: str) -> str:
     """Return the highlighted code; empty if there is no lexer, or it did not preserve the text."""
-    started = perf_counter()
+    started = thread_time()
     pieces: list[str] = []
     previous, pending = "", ""
     length = 0
@@ -100,7 +100,7 @@ def _highlight(text: str, name: str) -> str:
         pieces.append(_span(pending, previous))
         previous, pending = class_, value
     pieces.append(_span(pending, previous))
-    if perf_counter() - started > _SLOW_SECONDS:
+    if thread_time() - started > _SLOW_SECONDS:
         _slow.add(name)
     return "".join(pieces) if length == len(text) else ""
 
