@@ -52,7 +52,9 @@ _VALUES = (
     + ", '$.{}') AS j WHERE sessions.id = ?"
 )
 _TAGS = (
-    "SELECT j.value, '' FROM (SELECT " + _TIMED_PAYLOAD + " AS whole FROM sessions WHERE hidden = 0 "  # noqa: S608
+    "SELECT j.value, '' FROM (SELECT "
+    + _TIMED_PAYLOAD
+    + " AS whole FROM sessions WHERE hidden = 0 "  # noqa: S608
     f"AND archived = 0 ORDER BY pinned DESC, updated_at DESC LIMIT {_TAG_SESSIONS}) AS s, "
     "json_each(s.whole, '$.metadata.tags') AS j"
 )
@@ -190,7 +192,8 @@ def _within_time(path: str, statement: str, parameters: tuple[str, ...]) -> Pair
     connection = _open(path)
     if connection is None:
         return []
-    deadline = time.thread_time() + _CPU_SECONDS  # the same values on a busy machine as on an idle one
+    # CPU time, so that a busy machine offers the same values as an idle one
+    deadline = time.thread_time() + _CPU_SECONDS
     connection.set_progress_handler(lambda: time.thread_time() > deadline, _STEPS)
     found: Pairs = []
     try:
