@@ -52,9 +52,7 @@ _VALUES = (
     + ", '$.{}') AS j WHERE sessions.id = ?"
 )
 _TAGS = (
-    "SELECT j.value, '' FROM (SELECT "
-    + _TIMED_PAYLOAD
-    + " AS whole FROM sessions WHERE hidden = 0 "  # noqa: S608
+    f"SELECT j.value, '' FROM (SELECT {_TIMED_PAYLOAD} AS whole FROM sessions WHERE hidden = 0 "  # noqa: S608
     f"AND archived = 0 ORDER BY pinned DESC, updated_at DESC LIMIT {_TAG_SESSIONS}) AS s, "
     "json_each(s.whole, '$.metadata.tags') AS j"
 )
