@@ -101,8 +101,16 @@ def read_attachment(path: str | os.PathLike[str]) -> Attachment:
         UsageError: it cannot be read, is too large, or has an unsupported type; gives the reason.
     """
     name = os.fspath(path)
+    return parse_attachment(name, read_user_file(name, "cannot attach", MAX_FILE_BYTES))
+
+
+def parse_attachment(name: str, data: bytes) -> Attachment:
+    """Return the attachment for the name and the content of a file.
+
+    Raises:
+        UsageError: it is too large, or has an unsupported type; gives the reason.
+    """
     shown = one_line(name)
-    data = read_user_file(name, "cannot attach", MAX_FILE_BYTES)
     own_name = cut(one_line(Path(name).name), _NAME_LENGTH)
     media_type = _media_type(data)
     if not media_type and len(data) > MAX_FILE_BYTES and b"\0" not in data:

@@ -161,6 +161,7 @@ COMMANDS = Group(
             },
         ),
         "mcp": Row("settings.mcp:serve", "serve your sessions to other programs over MCP", ("omniagent mcp --store @work", "omniagent mcp --allow-write")),
+        "acp": Row("talk.acp:serve", "run the agent for an editor over ACP", ("omniagent acp --store @work", "omniagent acp --offline")),
         "doctor": Row("doctor.commands:doctor", "check the installation and suggest fixes", ("omniagent doctor", "omniagent doctor --offline --json"), json=True),
         "help": Row("reference.help:explain", "show the manual, or the help of a command", ("omniagent help stores", "omniagent help sessions trim")),
         "completion": Group(

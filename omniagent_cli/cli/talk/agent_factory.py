@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
@@ -77,8 +77,11 @@ class AgentFactory:
         *,
         approve: Approve | None = None,
         titling: TitleSettings | None = None,
+        more_skills: Callable[[], Sequence[Skill]] = tuple,
     ) -> Agent:
         """Return an agent that continues a session or starts a new one; with `titling`, sessions get titles.
+
+        `more_skills` are offered beside those of the settings.
 
         Raises:
             UsageError: the model or the system prompt is invalid.
@@ -94,7 +97,7 @@ class AgentFactory:
             engine,
             store=store,
             system_prompt=system_prompt,
-            skills=lambda: self.skills(with_store=store is not None),
+            skills=lambda: [*self.skills(with_store=store is not None), *more_skills()],
             toggles=ToolToggles(self.options.only_tools, frozenset(self.settings.tools.disabled)),
             approve=approve,
             settings=replace(model_settings(self.settings), schema=self.options.schema),

@@ -1,0 +1,382 @@
+"""The agent side of the Agent Client Protocol, schema 1.19: the methods that an editor calls."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from acp import RequestError, schema
+from acp.agent.router import build_agent_router
+from acp.connection import Connection
+from acp.helpers import update_available_commands
+from acp.meta import AGENT_METHODS, CLIENT_METHODS, PROTOCOL_VERSION
+from acp.utils import normalize_result, notify_model, request_model
+
+from omniagent_cli._version import __version__
+from omniagent_cli.adapters.acp.content import message_content, replay_updates
+from omniagent_cli.adapters.acp.session import ASK, READ_ONLY, OpenSession
+from omniagent_cli.agent.mcp.server import McpServer
+from omniagent_cli.errors import OmniAgentError, SessionNotFound, UsageError
+from omniagent_cli.models import check_session_id
+from omniagent_cli.models.ids import new_session_id
+from omniagent_cli.stores.backend import Cursor
+
+if TYPE_CHECKING:
+    from omniagent_cli.agent.agent import Agent
+    from omniagent_cli.agent.events import Engine
+    from omniagent_cli.agent.tools.permissions import PreapprovedTools
+    from omniagent_cli.agent.tools.tool import Approve
+    from omniagent_cli.stores.store import SessionStore
+
+T = TypeVar("T")
+
+PAGE = 50
+"""Sessions in one page of a listing."""
+
+MAX_OPEN_SESSIONS = 200
+"""Sessions that one client may have open."""
+
+CWD = "cwd"
+"""The metadata key of the directory in which an editor started the session."""
+
+_MODES = [
+    schema.SessionMode(id=ASK, name="Ask", description="Ask before a tool writes or deletes"),
+    schema.SessionMode(
+        id=READ_ONLY, name="Read-only", description="Deny tools that write or delete"
+    ),
+]
+_COMMANDS = [
+    schema.AvailableCommand(
+        name="compact",
+        description="Summarize the older part of the session",
+        input=schema.AvailableCommandInput(schema.UnstructuredCommandInput(hint="what to keep")),
+    )
+]
+
+
+class Host(Protocol):
+    """Settings and models of the program that serves the protocol; its methods are called in threads."""
+
+    store: SessionStore
+    allowed: PreapprovedTools
+
+    def agent(self, session_id: str, servers: Sequence[McpServer], approve: Approve) -> Agent:
+        """Return an agent for a session with additional MCP servers."""
+        ...
+
+    def models(self) -> list[str]:
+        """Return the names of the known models."""
+        ...
+
+    def engine(self, model: str) -> Engine:
+        """Return the engine of a model."""
+        ...
+
+
+class AcpServer:
+    """The sessions of one client; implements the methods that the ACP library routes to an agent."""
+
+    def __init__(self, host: Host, transport: Any) -> None:
+        self._host = host
+        self._open: dict[str, OpenSession] = {}
+        self._models: list[str] = []
+        router = build_agent_router(self, use_unstable_protocol=True)  # type: ignore[arg-type]  # close, fork and resume are routed by name
+        # The library has the types of this method, but no route.
+        router.route_request(
+            AGENT_METHODS["session_delete"],
+            schema.DeleteSessionRequest,
+            self,
+            "delete_session",
+            adapt_result=normalize_result,
+        )
+        self._connection = Connection(router, transport, listening=False)
+
+    async def run(self) -> None:
+        """Serve until the client disconnects, then store and close everything."""
+        try:
+            await self._connection.main_loop()
+        finally:
+            await asyncio.shield(self._shut_down())
+
+    async def _shut_down(self) -> None:
+        sessions, self._open = list(self._open.values()), {}
+        await asyncio.gather(*(live.aclose() for live in sessions), return_exceptions=True)
+        await self._connection.close()
+
+    # Connection.
+
+    async def initialize(self, protocol_version: int, **_: Any) -> schema.InitializeResponse:
+        """Return the protocol version and the capabilities."""
+        del protocol_version
+        return schema.InitializeResponse(
+            protocol_version=PROTOCOL_VERSION,
+            agent_info=schema.Implementation(
+                name="omniagent", title="omniagent", version=__version__
+            ),
+            agent_capabilities=schema.AgentCapabilities(
+                load_session=True,
+                prompt_capabilities=schema.PromptCapabilities(
+                    image=True, audio=False, embedded_context=True
+                ),
+                mcp_capabilities=schema.McpCapabilities(http=True, sse=False),
+                session_capabilities=schema.SessionCapabilities(
+                    list=schema.SessionListCapabilities(),
+                    delete=schema.SessionDeleteCapabilities(),
+                    fork=schema.SessionForkCapabilities(),
+                    resume=schema.SessionResumeCapabilities(),
+                    close=schema.SessionCloseCapabilities(),
+                ),
+            ),
+            auth_methods=[],
+        )
+
+    async def authenticate(self, method_id: str, **_: Any) -> None:
+        """Reject the method: API keys are set with ``omniagent keys set``, not by a client."""
+        raise RequestError(
+            -32602, f"unknown method {method_id!r}; set a key: omniagent keys set openai"
+        )
+
+    # Sessions.
+
+    async def new_session(
+        self, cwd: str, mcp_servers: Sequence[Any] | None = None, **_: Any
+    ) -> schema.NewSessionResponse:
+        """Start a session, which is stored with its first message."""
+        session_id = new_session_id(datetime.now(UTC))
+        live = await self._activate(session_id, cwd, mcp_servers)
+        return schema.NewSessionResponse(session_id=session_id, **self._state(live))
+
+    async def load_session(
+        self, cwd: str, session_id: str, mcp_servers: Sequence[Any] | None = None, **_: Any
+    ) -> schema.LoadSessionResponse:
+        """Open a stored session and send its messages."""
+        live = await self._activate_stored(session_id, cwd, mcp_servers)
+        messages = await self._call(lambda: self._host.store.messages(session_id))
+        for update in replay_updates(messages):
+            await self._send(session_id, update)
+        return schema.LoadSessionResponse(**self._state(live))
+
+    async def resume_session(
+        self, session_id: str, cwd: str, mcp_servers: Sequence[Any] | None = None, **_: Any
+    ) -> schema.ResumeSessionResponse:
+        """Open a stored session without sending its messages."""
+        live = await self._activate_stored(session_id, cwd, mcp_servers)
+        return schema.ResumeSessionResponse(**self._state(live))
+
+    async def fork_session(
+        self, session_id: str, cwd: str, mcp_servers: Sequence[Any] | None = None, **_: Any
+    ) -> schema.ForkSessionResponse:
+        """Copy a stored session and open the copy."""
+        new_id = await self._call(lambda: self._host.store.fork(session_id))
+        live = await self._activate(new_id, cwd, mcp_servers)
+        await self._call(lambda: self._host.store.set_metadata(new_id, CWD, cwd))
+        return schema.ForkSessionResponse(session_id=new_id, **self._state(live))
+
+    async def list_sessions(
+        self, cwd: str | None = None, cursor: str | None = None, **_: Any
+    ) -> schema.ListSessionsResponse:
+        """List sessions by last activity; with `cwd`, those of that directory and those without one."""
+        after = _cursor(cursor)
+        found: list[schema.SessionInfo] = []
+        while len(found) < PAGE:
+            position, wanted = after, PAGE - len(found)
+            page = await self._call(
+                lambda at=position, n=wanted: self._host.store.list(  # type: ignore[misc]  # defaults bind the loop's values
+                    limit=n, cursor=at, damaged=[]
+                )
+            )
+            for each in page:
+                where = each.metadata.get(CWD)
+                where = where if isinstance(where, str) else None
+                if cwd is None or where in (None, cwd):
+                    found.append(_info(each, where or cwd or "/"))
+            after = page.next_cursor
+            if after is None:
+                break
+        return schema.ListSessionsResponse(
+            sessions=found, next_cursor=None if after is None else json.dumps(after)
+        )
+
+    async def close_session(self, session_id: str, **_: Any) -> None:
+        """Cancel the turn of a session and close it."""
+        await self._drop(session_id)
+
+    async def delete_session(self, session_id: str, **_: Any) -> None:
+        """Close a session and move it to the trash."""
+        await self._drop(session_id)
+        await self._call(lambda: self._host.store.delete(session_id))
+
+    async def set_session_mode(self, session_id: str, mode_id: str, **_: Any) -> None:
+        """Set the mode of a session."""
+        live = self._live(session_id)
+        if mode_id not in (ASK, READ_ONLY):
+            raise RequestError(-32602, f"unknown mode {mode_id!r}; choose {ASK} or {READ_ONLY}")
+        live.mode = mode_id
+
+    async def set_config_option(
+        self, config_id: str, session_id: str, value: Any, **_: Any
+    ) -> schema.SetSessionConfigOptionResponse:
+        """Set the model of a session from its next turn on."""
+        live = self._live(session_id)
+        if config_id != "model" or not isinstance(value, str):
+            raise RequestError(-32602, f"unknown option {config_id!r}; choose model")
+        live.use_engine(await self._call(lambda: self._host.engine(value)))
+        return schema.SetSessionConfigOptionResponse(config_options=self._options(live))
+
+    # Turns.
+
+    async def prompt(
+        self, session_id: str, prompt: Sequence[Any], **_: Any
+    ) -> schema.PromptResponse:
+        """Run a turn, or a slash command."""
+        live = self._live(session_id)
+        try:
+            content = message_content(prompt)
+            if isinstance(content, str) and content.strip().partition(" ")[0] == "/compact":
+                return await live.compact(content.strip().partition(" ")[2])
+            if not content:
+                raise UsageError("the prompt is empty")
+            await self._call(lambda: self._record_origin(live))
+            return await live.prompt(content)
+        except OmniAgentError as error:
+            raise _request_error(error) from error
+
+    async def cancel(self, session_id: str, **_: Any) -> None:
+        """Cancel the turn of a session; unknown sessions are ignored, as the protocol has no response."""
+        if live := self._open.get(session_id):
+            await live.cancel()
+
+    def _record_origin(self, live: OpenSession) -> None:
+        """Store the directory of a session that has none."""
+        session = self._host.store.get_or_create(live.id)
+        if not session.messages and CWD not in session.metadata:
+            self._host.store.set_metadata(live.id, CWD, live.cwd)
+
+    # Open sessions.
+
+    async def _activate_stored(
+        self, session_id: str, cwd: str, servers: Sequence[Any] | None
+    ) -> OpenSession:
+        """Open a session that is stored, or that this client started.
+
+        Raises:
+            RequestError: it does not exist, or a turn is running in it.
+        """
+        if session_id not in self._open:
+            await self._call(lambda: self._host.store.header(check_session_id(session_id)))
+        return await self._activate(session_id, cwd, servers)
+
+    async def _activate(
+        self, session_id: str, cwd: str, servers: Sequence[Any] | None
+    ) -> OpenSession:
+        await self._drop(session_id)
+        if len(self._open) >= MAX_OPEN_SESSIONS:
+            raise RequestError(-32600, f"{MAX_OPEN_SESSIONS} sessions are open; close one first")
+        live = OpenSession(
+            session_id,
+            cwd,
+            send=lambda update: self._send(session_id, update),
+            request_permission=lambda call, options: request_model(
+                self._connection,
+                CLIENT_METHODS["session_request_permission"],
+                schema.RequestPermissionRequest(
+                    session_id=session_id, tool_call=call, options=options
+                ),
+                schema.RequestPermissionResponse,
+            ),
+            allowed=self._host.allowed,
+        )
+        configured = [_mcp_server(server) for server in servers or ()]
+        live.agent = await self._call(
+            lambda: self._host.agent(session_id, configured, live.approve)
+        )
+        if not self._models:
+            self._models = await self._call(self._host.models)
+        self._open[session_id] = live
+        asyncio.get_running_loop().call_soon(self._announce, session_id)
+        return live
+
+    def _announce(self, session_id: str) -> None:
+        """Send the slash commands after the response that contains the session id."""
+        task = asyncio.create_task(self._send(session_id, update_available_commands(_COMMANDS)))
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    async def _drop(self, session_id: str) -> None:
+        if live := self._open.pop(session_id, None):
+            await live.aclose()
+
+    def _live(self, session_id: str) -> OpenSession:
+        if live := self._open.get(session_id):
+            return live
+        raise RequestError(-32002, f"session {session_id!r} is not open; load it first")
+
+    def _state(self, live: OpenSession) -> dict[str, Any]:
+        modes = schema.SessionModeState(current_mode_id=live.mode, available_modes=_MODES)
+        return {"modes": modes, "config_options": self._options(live)}
+
+    def _options(self, live: OpenSession) -> list[Any]:
+        names = dict.fromkeys([live.model, *self._models])
+        return [
+            schema.SessionConfigOptionSelect(
+                type="select",
+                id="model",
+                name="Model",
+                category="model",
+                current_value=live.model,
+                options=[schema.SessionConfigSelectOption(value=n, name=n) for n in names],
+            )
+        ]
+
+    async def _send(self, session_id: str, update: Any) -> None:
+        await notify_model(
+            self._connection,
+            CLIENT_METHODS["session_update"],
+            schema.SessionNotification(session_id=session_id, update=update),
+        )
+
+    async def _call(self, work: Callable[[], T]) -> T:
+        """Run blocking work in a thread; its errors become errors of the protocol."""
+        try:
+            return await asyncio.to_thread(work)
+        except OmniAgentError as error:
+            raise _request_error(error) from error
+
+
+def _request_error(error: OmniAgentError) -> RequestError:
+    if isinstance(error, SessionNotFound):
+        return RequestError(-32002, str(error))
+    if isinstance(error, UsageError):
+        return RequestError(-32602, str(error))
+    return RequestError(-32603, str(error))
+
+
+def _mcp_server(server: Any) -> McpServer:
+    if isinstance(server, schema.McpServerStdio):
+        env = {variable.name: variable.value for variable in server.env}
+        return McpServer(server.name, (server.command, *server.args), env)
+    if isinstance(server, schema.HttpMcpServer):
+        headers = {header.name: header.value for header in server.headers}
+        return McpServer(server.name, url=server.url, headers=headers)
+    raise RequestError(-32602, "only MCP servers over stdio and HTTP are supported")
+
+
+def _cursor(text: str | None) -> Cursor | None:
+    if text is None:
+        return None
+    try:
+        pinned, key, session_id = json.loads(text)
+    except (ValueError, TypeError):
+        raise RequestError(-32602, "invalid cursor") from None
+    return Cursor(bool(pinned), key, str(session_id))
+
+
+def _info(summary: Any, cwd: str) -> schema.SessionInfo:
+    return schema.SessionInfo(
+        session_id=summary.id,
+        cwd=cwd,
+        title=summary.title or None,
+        updated_at=summary.updated_at.isoformat(),
+    )

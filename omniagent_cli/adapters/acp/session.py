@@ -1,0 +1,206 @@
+"""A session that an editor has open: its agent, its mode, its running turn and its approvals."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+from acp import RequestError, schema
+
+from omniagent_cli.adapters.acp.content import (
+    call_arguments,
+    event_updates,
+    tool_kind,
+)
+from omniagent_cli.agent.events import ToolCalled, ToolEnded, ToolReturned, TurnDone
+from omniagent_cli.agent.tools.permissions import PreapprovedTools
+from omniagent_cli.agent.tools.tool import Decision, Tool
+from omniagent_cli.errors import ToolRoundsExceeded
+
+if TYPE_CHECKING:
+    from omniagent_cli.agent.agent import Agent
+    from omniagent_cli.agent.events import Engine
+    from omniagent_cli.models import Content, ToolCall
+
+ASK, READ_ONLY = "ask", "read-only"
+"""The modes: request permission for tools that write or destroy, or deny them."""
+
+Send = Callable[[Any], Awaitable[None]]
+RequestPermission = Callable[[Any, list[Any]], Awaitable[schema.RequestPermissionResponse]]
+
+_OPTIONS = [
+    schema.PermissionOption(option_id="allow_once", name="Allow", kind="allow_once"),
+    schema.PermissionOption(
+        option_id="allow_always", name="Always allow in this session", kind="allow_always"
+    ),
+    schema.PermissionOption(option_id="reject_once", name="Reject", kind="reject_once"),
+    schema.PermissionOption(
+        option_id="reject_always", name="Always reject in this session", kind="reject_always"
+    ),
+]
+
+
+class OpenSession:
+    """A session that the client has opened.
+
+    Args:
+        session_id: the id of the session.
+        cwd: the directory that the client opened it in.
+        send: sends a session update to the client.
+        request_permission: sends a permission request and returns the response.
+        allowed: permissions granted beforehand.
+
+    Attributes:
+        agent: runs the turns; set by the server.
+        engine: the model chosen by the client; None for that of the agent.
+    """
+
+    agent: Agent
+
+    def __init__(
+        self,
+        session_id: str,
+        cwd: str,
+        *,
+        send: Send,
+        request_permission: RequestPermission,
+        allowed: PreapprovedTools,
+    ) -> None:
+        self.id = session_id
+        self.cwd = cwd
+        self.mode = ASK
+        self.engine: Engine | None = None
+        self._send = send
+        self._request_permission = request_permission
+        self._allowed = allowed
+        self._remembered: dict[str, bool] = {}
+        self._asking = asyncio.Lock()
+        self._calls: list[ToolCall] = []
+        self._turn: asyncio.Task[schema.PromptResponse] | None = None
+        self._engines: list[Engine] = []
+
+    @property
+    def model(self) -> str:
+        """The name of the model of the next turn."""
+        return (self.engine or self.agent.engine).name
+
+    def use_engine(self, engine: Engine) -> None:
+        """Use another model from the next turn on; a running turn keeps its own."""
+        self.engine = engine
+        self._engines.append(engine)
+
+    async def prompt(self, content: Content) -> schema.PromptResponse:
+        """Run a turn and send its events; a canceled turn keeps its partial answer.
+
+        Raises:
+            RequestError: another turn is running in this session.
+            OmniAgentError: the turn failed; its messages are stored.
+        """
+        return await self._exclusively(self._run(content))
+
+    async def compact(self, instructions: str) -> schema.PromptResponse:
+        """Compact the session instead of running a turn."""
+        return await self._exclusively(self._compact(instructions))
+
+    async def _exclusively(self, work: Any) -> schema.PromptResponse:
+        if self._turn is not None:
+            work.close()
+            raise RequestError(-32600, "a turn is already running in this session; cancel it first")
+        turn = self._turn = asyncio.create_task(work)
+        try:
+            await asyncio.wait([turn])
+            if turn.cancelled():
+                return schema.PromptResponse(stop_reason="cancelled")
+            return turn.result()
+        finally:
+            if not turn.done():
+                turn.cancel()
+                await asyncio.wait([turn])
+            self._turn = None
+            self._calls.clear()
+
+    async def _run(self, content: Content) -> schema.PromptResponse:
+        usage: Counter[str] = Counter()
+        reason: schema.StopReason = "end_turn"
+        try:
+            async with aclosing(self.agent.stream(content, self.id, engine=self.engine)) as events:
+                async for event in events:
+                    self._track(event)
+                    for update in event_updates(event):
+                        await self._send(update)
+                    if isinstance(event, TurnDone):
+                        usage.update({k: n for k, n in event.usage.items() if isinstance(n, int)})
+        except ToolRoundsExceeded:
+            reason = "max_turn_requests"
+        return schema.PromptResponse(stop_reason=reason, usage=_usage(usage))
+
+    async def _compact(self, instructions: str) -> schema.PromptResponse:
+        from acp.helpers import update_agent_message_text
+
+        await self.agent.acompact(self.id, instructions, engine=self.engine)
+        await self._send(update_agent_message_text("Compacted the session."))
+        return schema.PromptResponse(stop_reason="end_turn")
+
+    def _track(self, event: Any) -> None:
+        if isinstance(event, ToolCalled):
+            self._calls.append(event.call)
+        elif isinstance(event, ToolEnded | ToolReturned) and event.call in self._calls:
+            self._calls.remove(event.call)
+
+    async def cancel(self) -> None:
+        """Cancel the running turn, if any, and wait until its partial answer is stored."""
+        if (turn := self._turn) is not None:
+            turn.cancel()
+            await asyncio.wait([turn])
+
+    async def aclose(self) -> None:
+        """Cancel the running turn and close the agent."""
+        await self.cancel()
+        for engine in self._engines:
+            await engine.aclose()
+        await self.agent.aclose()
+
+    # Approvals.
+
+    async def approve(self, tool: Tool, arguments: Mapping[str, Any]) -> Decision:
+        """Decide whether a tool that writes or destroys may run; see `Agent.approve`."""
+        if self.mode == READ_ONLY:
+            reason = f"{tool.name} is denied in read-only mode"
+            return Decision(allowed=False, by="session", reason=reason)
+        async with self._asking:
+            if found := self._allowed.decision(tool):
+                return found
+            if tool.name in self._remembered:
+                return Decision(allowed=self._remembered[tool.name], by="session")
+            return await self._ask(tool, arguments)
+
+    async def _ask(self, tool: Tool, arguments: Mapping[str, Any]) -> Decision:
+        call = schema.ToolCallUpdate(
+            tool_call_id=self._call_id(tool, arguments),
+            title=tool.name,
+            kind=tool_kind(tool.name),
+            status="pending",
+            raw_input=dict(arguments),
+        )
+        outcome = (await self._request_permission(call, _OPTIONS)).outcome
+        choice = outcome.option_id if isinstance(outcome, schema.AllowedOutcome) else ""
+        allowed = choice in ("allow_once", "allow_always")
+        if choice in ("allow_always", "reject_always"):
+            self._remembered[tool.name] = allowed
+        return Decision(allowed=allowed, by="asked")
+
+    def _call_id(self, tool: Tool, arguments: Mapping[str, Any]) -> str:
+        for call in self._calls:
+            if call["function"]["name"] == tool.name and call_arguments(call) == dict(arguments):
+                return str(call.get("id", ""))
+        return f"permission-{tool.name}"
+
+
+def _usage(counts: Counter[str]) -> schema.Usage | None:
+    if not counts:
+        return None
+    read, written = counts["input_tokens"], counts["output_tokens"]
+    return schema.Usage(input_tokens=read, output_tokens=written, total_tokens=read + written)

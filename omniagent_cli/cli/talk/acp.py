@@ -1,0 +1,96 @@
+"""`omniagent acp`: the agent for editors, over the Agent Client Protocol."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import typer
+
+from omniagent_cli.cli.framework.context import Context, current_context
+from omniagent_cli.cli.talk.agent_factory import AgentFactory
+from omniagent_cli.cli.talk.agent_options import AgentOptions
+from omniagent_cli.cli.talk.tool_options import script_permissions
+from omniagent_cli.cli.talk.turn_runner import ModelOption, OfflineOption, SystemOption
+from omniagent_cli.errors import OmniAgentError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from omniagent_cli.agent.agent import Agent
+    from omniagent_cli.agent.events import Engine
+    from omniagent_cli.agent.mcp.server import McpServer
+    from omniagent_cli.agent.tools.tool import Approve
+
+
+def serve(
+    ctx: typer.Context,
+    *,
+    model: ModelOption = None,
+    system: SystemOption = None,
+    offline: OfflineOption = False,
+) -> None:
+    """Run the agent for an editor, over the Agent Client Protocol on stdin and stdout.
+
+    The editor starts it; see: omniagent help editors
+    """
+    context = current_context(ctx)
+    try:
+        from omniagent_cli.adapters.acp import server as _  # noqa: F401  # reports a missing library
+    except ImportError as error:
+        raise UsageError(
+            "'omniagent acp' needs the ACP library; install it with: pip install 'omniagent-cli[acp]'"
+        ) from error
+    from omniagent_cli.adapters.mcp_wire import check_streams
+
+    check_streams()
+    if context.terminal.reads_terminal:
+        context.terminal.note(
+            "Waiting for an editor on stdin. Editors start this command themselves; see: omniagent help editors"
+        )
+    host = EditorHost(context, AgentOptions(model, system, offline=offline))
+    try:
+        asyncio.run(_serve(host))
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OmniAgentError(f"cannot write to the client: {error.strerror or error}") from error
+
+
+async def _serve(host: EditorHost) -> None:
+    from omniagent_cli.adapters.acp.server import AcpServer
+    from omniagent_cli.adapters.acp.wire import LineTransport
+    from omniagent_cli.adapters.mcp_wire import Incoming, Outgoing, standard_streams
+
+    with standard_streams() as (incoming, outgoing):
+        out = Outgoing(outgoing)
+        await AcpServer(host, LineTransport(Incoming(incoming, out), out)).run()
+
+
+class EditorHost:
+    """Agents for the sessions of an editor, from settings and options."""
+
+    def __init__(self, context: Context, options: AgentOptions) -> None:
+        self.store = context.store_to_create
+        self.allowed = script_permissions(context.settings, options)
+        self._factory = AgentFactory(context.settings, options, tell=context.terminal.note)
+
+    def agent(self, session_id: str, servers: Sequence[McpServer], approve: Approve) -> Agent:
+        """Return an agent whose skills include the MCP servers of the editor."""
+        from omniagent_cli.agent.mcp.skill import mcp_skills
+
+        return self._factory.agent(
+            self.store,
+            session_id,
+            approve=approve,
+            titling=self._factory.titling(self._factory.tell),
+            more_skills=lambda: mcp_skills(servers),
+        )
+
+    def models(self) -> list[str]:
+        """Return the names of the known models."""
+        return self._factory.known_models()
+
+    def engine(self, model: str) -> Engine:
+        """Return the engine of a model."""
+        return self._factory.engine_for(model)

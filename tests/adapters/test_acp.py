@@ -1,0 +1,399 @@
+"""`omniagent acp`: sessions for editors, driven by the client of the protocol's own library."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from base64 import b64encode
+from contextlib import asynccontextmanager
+
+import pytest
+from acp import PROTOCOL_VERSION, Client, RequestError, connect_to_agent, schema
+from acp._transport import memory_transport_pair
+from acp.helpers import embedded_text_resource, image_block, resource_block, text_block
+
+from omniagent_cli import Agent, open_store
+from omniagent_cli.adapters.acp.server import AcpServer
+from omniagent_cli.agent.tools.permissions import PreapprovedTools
+from omniagent_cli.agent.tools.tool import tool
+from omniagent_cli.testing.scripted import Say, ScriptedModel
+from tests.cli.scene import environment
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(24)
+
+
+class Editor(Client):
+    """A client that records updates and answers permission requests."""
+
+    def __init__(self):
+        self.updates = []
+        self.requests = []
+        self.choice = "allow_once"
+        self.arrived = asyncio.Event()
+
+    async def session_update(self, session_id, update, **_):
+        self.updates.append((session_id, update))
+        self.arrived.set()
+
+    async def request_permission(self, session_id, tool_call, options, **_):
+        self.requests.append((session_id, tool_call, [option.kind for option in options]))
+        outcome = schema.AllowedOutcome(outcome="selected", option_id=self.choice)
+        return schema.RequestPermissionResponse(outcome=outcome)
+
+    def texts(self, kind="agent_message_chunk"):
+        return "".join(u.content.text for _, u in self.updates if u.session_update == kind)
+
+    async def until(self, kind):
+        async with asyncio.timeout(20):
+            while not any(update.session_update == kind for _, update in self.updates):
+                self.arrived.clear()
+                await self.arrived.wait()
+
+
+class ScriptedHost:
+    """A host whose agents use scripted models."""
+
+    allowed = PreapprovedTools()
+
+    def __init__(self, store, *script, tools=()):
+        self.store = store
+        self.engines = []
+        self.servers = []
+        self._script = script
+        self._tools = tools
+
+    def agent(self, session_id, servers, approve):
+        self.servers.append(servers)
+        self.engines.append(ScriptedModel(*self._script))
+        return Agent(self.engines[-1], store=self.store, tools=self._tools, approve=approve)
+
+    def models(self):
+        return ["scripted:other"]
+
+    def engine(self, model):
+        return ScriptedModel("by the other", name=model)
+
+
+@pytest.fixture
+def store(tmp_path):
+    with open_store(tmp_path / "sessions.db", ttl=None) as store:
+        yield store
+
+
+@asynccontextmanager
+async def editing(host):
+    """The library's client, connected to the server in this process."""
+    ours, theirs = memory_transport_pair()
+    editor = Editor()
+    serving = asyncio.create_task(AcpServer(host, ours).run())
+    connection = connect_to_agent(editor, theirs, use_unstable_protocol=True)
+    try:
+        await connection.initialize(protocol_version=PROTOCOL_VERSION)
+        yield connection, editor
+    finally:
+        await theirs.close()
+        await connection.close()
+        await asyncio.wait_for(serving, 20)
+
+
+def test_a_turn_is_streamed_and_stored_with_the_directory(store):
+    """A prompt streams its answer, reports its usage and is an ordinary session with its directory."""
+
+    async def work():
+        async with editing(ScriptedHost(store, "Hello you")) as (agent, editor):
+            new = await agent.new_session(cwd="/project")
+            done = await agent.prompt(session_id=new.session_id, prompt=[text_block("Hi")])
+            await editor.until("available_commands_update")
+            return new, done, editor.texts()
+
+    new, done, text = asyncio.run(work())
+    assert (done.stop_reason, done.usage.total_tokens, text) == ("end_turn", 15, "Hello you")
+    session = store.get(new.session_id)
+    assert [m.text for m in session.messages] == ["Hi", "Hello you"]
+    assert session.metadata["cwd"] == "/project"
+
+
+def test_an_unused_session_is_not_stored(store):
+    """A session without a message leaves nothing in the store."""
+
+    async def work():
+        async with editing(ScriptedHost(store)) as (agent, _):
+            await agent.new_session(cwd="/project")
+
+    asyncio.run(work())
+    assert store.count() == 0
+
+
+def test_sessions_are_listed_loaded_resumed_forked_closed_and_deleted(store):
+    """An editor opens what the terminal began, copies it, closes and deletes it."""
+    store.append("terminal", {"role": "user", "content": "first"})
+    store.append("terminal", {"role": "assistant", "content": "second"})
+    store.append("elsewhere", {"role": "user", "content": "x"})
+    store.set_metadata("elsewhere", "cwd", "/other")
+
+    async def work():
+        async with editing(ScriptedHost(store, "third")) as (agent, editor):
+            listed = await agent.list_sessions(cwd="/project")
+            loaded = await agent.load_session(cwd="/project", session_id="terminal")
+            shown = editor.texts("user_message_chunk"), editor.texts()
+            await agent.prompt(session_id="terminal", prompt=[text_block("more")])
+            await agent.resume_session(cwd="/project", session_id="terminal")
+            fork = await agent.fork_session(cwd="/project", session_id="terminal")
+            await agent.close_session(session_id=fork.session_id)
+            with pytest.raises(RequestError, match="not open"):
+                await agent.prompt(session_id=fork.session_id, prompt=[text_block("x")])
+            await agent._conn.send_request("session/delete", {"sessionId": "terminal"})
+            with pytest.raises(RequestError, match="terminal"):
+                await agent.load_session(cwd="/project", session_id="terminal")
+            return listed, loaded, shown, fork.session_id
+
+    listed, loaded, shown, fork = asyncio.run(work())
+    assert [(s.session_id, s.cwd) for s in listed.sessions] == [("terminal", "/project")]
+    assert loaded.modes.current_mode_id == "ask"
+    assert shown == ("first", "second")
+    assert [m.text for m in store.messages(fork)] == ["first", "second", "more", "third"]
+    assert [entry.session_id for entry in store.trash()] == ["terminal"]
+
+
+def test_listing_continues_with_its_cursor(store):
+    """More sessions than one page are listed completely, each once."""
+    for number in range(60):
+        store.append(f"s{number}", {"role": "user", "content": "x"})
+
+    async def work():
+        async with editing(ScriptedHost(store)) as (agent, _):
+            first = await agent.list_sessions()
+            rest = await agent.list_sessions(cursor=first.next_cursor)
+            with pytest.raises(RequestError, match="cursor"):
+                await agent.list_sessions(cursor="{}")
+            return first, rest
+
+    first, rest = asyncio.run(work())
+    assert (len(first.sessions), len(rest.sessions), rest.next_cursor) == (50, 10, None)
+    assert len({s.session_id for s in [*first.sessions, *rest.sessions]}) == 60
+
+
+@pytest.mark.parametrize(
+    ("choice", "requests", "runs"),
+    [("allow_once", 2, 2), ("allow_always", 1, 2), ("reject_once", 2, 0), ("reject_always", 1, 0)],
+)
+def test_permission_requests_decide_whether_a_tool_runs(store, choice, requests, runs):
+    """Each of the four answers applies to one call or to the session."""
+    ran = []
+
+    @tool(effect="write")
+    def note(text: str) -> str:
+        """Write a note."""
+        ran.append(text)
+        return "written"
+
+    script = [Say(calls=[("note", {"text": "a"})]), Say(calls=[("note", {"text": "b"})]), "done"]
+
+    async def work():
+        async with editing(ScriptedHost(store, *script, tools=[note])) as (agent, editor):
+            editor.choice = choice
+            new = await agent.new_session(cwd="/project")
+            await agent.prompt(session_id=new.session_id, prompt=[text_block("go")])
+            return editor
+
+    editor = asyncio.run(work())
+    assert (len(editor.requests), len(ran)) == (requests, runs)
+    _, call, kinds = editor.requests[0]
+    assert kinds == ["allow_once", "allow_always", "reject_once", "reject_always"]
+    started = [u for _, u in editor.updates if u.session_update == "tool_call"]
+    assert (started[0].tool_call_id, started[0].raw_input) == (call.tool_call_id, {"text": "a"})
+    ended = [u.status for _, u in editor.updates if u.session_update == "tool_call_update"]
+    assert ended == ["completed" if runs else "failed"] * 2
+
+
+def test_read_only_mode_denies_without_a_request(store):
+    """In read-only mode a tool that writes does not run, and the editor is not interrupted."""
+
+    @tool(effect="write")
+    def note() -> str:
+        """Write a note."""
+        raise AssertionError
+
+    async def work():
+        script = [Say(calls=[("note", {})]), "done"]
+        async with editing(ScriptedHost(store, *script, tools=[note])) as (agent, editor):
+            new = await agent.new_session(cwd="/project")
+            await agent.set_session_mode(session_id=new.session_id, mode_id="read-only")
+            with pytest.raises(RequestError, match="unknown mode"):
+                await agent.set_session_mode(session_id=new.session_id, mode_id="x")
+            await agent.prompt(session_id=new.session_id, prompt=[text_block("go")])
+            return editor.requests, store.messages(new.session_id)
+
+    requests, messages = asyncio.run(work())
+    assert requests == []
+    assert "denied in read-only mode" in messages[2].text
+
+
+def test_the_model_of_a_session_is_a_config_option(store):
+    """The chosen model answers the next turn."""
+
+    async def work():
+        async with editing(ScriptedHost(store)) as (agent, editor):
+            new = await agent.new_session(cwd="/project")
+            changed = await agent.set_config_option(
+                session_id=new.session_id, config_id="model", value="scripted:other"
+            )
+            await agent.prompt(session_id=new.session_id, prompt=[text_block("x")])
+            return new.config_options, changed.config_options, editor.texts()
+
+    before, after, text = asyncio.run(work())
+    assert [option.value for option in before[0].options] == ["scripted:model", "scripted:other"]
+    assert (before[0].current_value, after[0].current_value) == ("scripted:model", "scripted:other")
+    assert text == "by the other"
+
+
+def test_cancel_keeps_the_partial_answer_and_a_second_prompt_is_rejected(store):
+    """One turn runs per session; canceling it stores its partial answer and allows the next."""
+
+    async def work():
+        async with editing(ScriptedHost(store, Say("partial", hang=True), "next")) as (
+            agent,
+            editor,
+        ):
+            new = await agent.new_session(cwd="/project")
+            own_id = new.session_id
+            turn = asyncio.create_task(agent.prompt(session_id=own_id, prompt=[text_block("x")]))
+            await editor.until("agent_message_chunk")
+            with pytest.raises(RequestError, match="already running"):
+                await agent.prompt(session_id=own_id, prompt=[text_block("y")])
+            await agent.cancel(session_id=own_id)
+            first = await turn
+            second = await agent.prompt(session_id=own_id, prompt=[text_block("z")])
+            return own_id, first.stop_reason, second.stop_reason
+
+    own_id, *reasons = asyncio.run(work())
+    assert reasons == ["cancelled", "end_turn"]
+    assert [(m.text, m.status) for m in store.messages(own_id)][1] == ("partial", "interrupted")
+
+
+def test_an_editor_that_disconnects_in_a_turn_keeps_the_partial_answer(store):
+    """The end of the connection stores what has arrived."""
+
+    async def work():
+        async with editing(ScriptedHost(store, Say("partial", hang=True))) as (agent, editor):
+            new = await agent.new_session(cwd="/project")
+            turn = asyncio.create_task(
+                agent.prompt(session_id=new.session_id, prompt=[text_block("x")])
+            )
+            await editor.until("agent_message_chunk")
+        with pytest.raises(ConnectionError):
+            await turn
+        return new.session_id
+
+    messages = store.messages(asyncio.run(work()))
+    assert [(m.text, m.status) for m in messages][1] == ("partial", "interrupted")
+
+
+def test_pictures_and_embedded_files_are_attachments(store):
+    """Content blocks are stored as attached files are; a wrong type is an error of the request."""
+
+    async def work():
+        async with editing(ScriptedHost(store, "seen")) as (agent, _):
+            new = await agent.new_session(cwd="/project")
+            blocks = [
+                text_block("look"),
+                image_block(b64encode(PNG).decode(), "image/png"),
+                resource_block(embedded_text_resource("file:///p/a%20b.py", "print(1)")),
+            ]
+            await agent.prompt(session_id=new.session_id, prompt=blocks)
+            wrong = image_block(b64encode(b"\0\1").decode(), "image/png")
+            with pytest.raises(RequestError, match="cannot attach"):
+                await agent.prompt(session_id=new.session_id, prompt=[wrong])
+            return new.session_id
+
+    own_id = asyncio.run(work())
+    message = store.messages(own_id)[0]
+    assert "a b.py" in message.text
+    assert "print(1)" in message.text
+    assert message.content[1]["media_type"] == "image/png"
+    assert len(store.attachments(own_id)) == 1
+
+
+def test_mcp_servers_of_the_editor_reach_the_agent(store):
+    """Servers over stdio and HTTP are passed on; another transport is an error."""
+    host = ScriptedHost(store)
+
+    async def work():
+        async with editing(host) as (agent, _):
+            servers = [
+                schema.McpServerStdio(
+                    name="a",
+                    command="run",
+                    args=["-x"],
+                    env=[schema.EnvVariable(name="K", value="V")],
+                ),
+                schema.HttpMcpServer(type="http", name="b", url="http://localhost/", headers=[]),
+            ]
+            await agent.new_session(cwd="/project", mcp_servers=servers)
+            sse = schema.SseMcpServer(type="sse", name="c", url="http://localhost/", headers=[])
+            with pytest.raises(RequestError, match="stdio and HTTP"):
+                await agent.new_session(cwd="/project", mcp_servers=[sse])
+
+    asyncio.run(work())
+    (first, second) = host.servers[0]
+    assert (first.argv, first.env, second.url) == (("run", "-x"), {"K": "V"}, "http://localhost/")
+
+
+def test_fifty_sessions_run_concurrently(store):
+    """Fifty turns in one process are all answered, each in its own session."""
+
+    async def work():
+        async with editing(ScriptedHost(store, "yes")) as (agent, _):
+            new = [await agent.new_session(cwd="/project") for _ in range(50)]
+            turns = (
+                agent.prompt(session_id=n.session_id, prompt=[text_block(n.session_id)])
+                for n in new
+            )
+            return await asyncio.gather(*turns), [n.session_id for n in new]
+
+    done, ids = asyncio.run(work())
+    assert {turn.stop_reason for turn in done} == {"end_turn"}
+    assert [[m.text for m in store.messages(own)] for own in ids] == [[own, "yes"] for own in ids]
+
+
+def test_a_closed_store_is_an_error_of_the_request(store):
+    """A store that fails makes requests fail; the connection remains usable."""
+
+    async def work():
+        async with editing(ScriptedHost(store, "x")) as (agent, _):
+            new = await agent.new_session(cwd="/project")
+            store.close()
+            with pytest.raises(RequestError, match="closed"):
+                await agent.prompt(session_id=new.session_id, prompt=[text_block("x")])
+            return await agent.initialize(protocol_version=PROTOCOL_VERSION)
+
+    assert asyncio.run(work()).protocol_version == PROTOCOL_VERSION
+
+
+def test_the_program_writes_only_protocol_and_survives_malformed_lines(tmp_path):
+    """Each line of stdout is a JSON-RPC message; a malformed line is answered with an error."""
+    lines = [
+        "{not json",
+        "[]",
+        '{"jsonrpc":"2.0","id":{},"method":"initialize"}',
+        '{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":1}}',
+        '{"jsonrpc":"2.0","id":2,"method":"nothing","params":{}}',
+        '{"jsonrpc":"2.0","id":3,"method":"session/new","params":{"cwd":7}}',
+    ]
+    result = subprocess.run(
+        [sys.executable, "-m", "omniagent_cli", "acp"],
+        input="\n".join(lines) + "\n",
+        env=environment(tmp_path / "sessions.db"),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    answers = [json.loads(line) for line in result.stdout.splitlines()]
+    assert result.returncode == 0, result.stderr
+    assert {answer["jsonrpc"] for answer in answers} == {"2.0"}
+    codes = {answer["id"]: answer["error"]["code"] for answer in answers if "error" in answer}
+    assert (codes[2], codes[3]) == (-32601, -32602)
+    assert [a["error"]["code"] for a in answers if a["id"] is None] == [-32700, -32600, -32600]
+    (hello,) = [answer["result"] for answer in answers if answer["id"] == 1]
+    assert hello["agentCapabilities"]["loadSession"] is True
