@@ -16,6 +16,7 @@ from omniagent_cli import Agent, open_store
 from omniagent_cli.adapters.acp.server import AcpServer
 from omniagent_cli.agent.tools.permissions import PreapprovedTools
 from omniagent_cli.agent.tools.tool import tool
+from omniagent_cli.errors import UsageError
 from omniagent_cli.testing.scripted import Say, ScriptedModel
 from tests.cli.scene import environment
 
@@ -269,6 +270,64 @@ def test_cancel_keeps_the_partial_answer_and_a_second_prompt_is_rejected(store):
     own_id, *reasons = asyncio.run(work())
     assert reasons == ["cancelled", "end_turn"]
     assert [(m.text, m.status) for m in store.messages(own_id)][1] == ("partial", "interrupted")
+
+
+def test_a_cancellation_right_after_the_prompt_is_not_lost(store):
+    """A turn can be canceled before it has sent anything."""
+
+    async def work():
+        async with editing(ScriptedHost(store, Say("partial", hang=True))) as (agent, _):
+            new = await agent.new_session(cwd="/project")
+            turn = asyncio.create_task(
+                agent.prompt(session_id=new.session_id, prompt=[text_block("x")])
+            )
+            await asyncio.sleep(0)  # lets the request be sent
+            await agent.cancel(session_id=new.session_id)
+            return await asyncio.wait_for(turn, 20)
+
+    assert asyncio.run(work()).stop_reason == "cancelled"
+
+
+def test_concurrent_requests_to_open_one_session_leave_one_agent(store):
+    """A flood of requests for one session opens it in turn; each replaced agent is closed."""
+    store.append("s", {"role": "user", "content": "x"})
+    host = ScriptedHost(store, "yes")
+    agents = []
+    make = host.agent
+
+    def agent_of(*arguments):
+        agents.append(make(*arguments))
+        return agents[-1]
+
+    host.agent = agent_of
+
+    async def work():
+        async with editing(host) as (agent, _):
+            resumed = (agent.resume_session(session_id="s", cwd="/project") for _ in range(30))
+            await asyncio.gather(*resumed)
+            await agent.prompt(session_id="s", prompt=[text_block("y")])
+
+    asyncio.run(work())
+    assert len(agents) == 30
+    for closed in agents:
+        with pytest.raises(UsageError, match="closed"):
+            closed.process("z")
+
+
+def test_sessions_are_open_up_to_a_limit(store, monkeypatch):
+    """A client that opens sessions without end is refused, and can open another after closing one."""
+    monkeypatch.setattr("omniagent_cli.adapters.acp.server.MAX_OPEN_SESSIONS", 3)
+
+    async def work():
+        async with editing(ScriptedHost(store)) as (agent, _):
+            requests = (agent.new_session(cwd="/project") for _ in range(10))
+            done = await asyncio.gather(*requests, return_exceptions=True)
+            opened = [new for new in done if not isinstance(new, RequestError)]
+            await agent.close_session(session_id=opened[0].session_id)
+            await agent.new_session(cwd="/project")
+            return opened
+
+    assert len(asyncio.run(work())) == 3
 
 
 def test_an_editor_that_disconnects_in_a_turn_keeps_the_partial_answer(store):

@@ -19,7 +19,6 @@ from acp import Client, connect_to_agent
 from acp._transport import memory_transport_pair
 from acp.helpers import text_block
 
-
 from omniagent_cli import Agent, open_store
 from omniagent_cli.adapters.acp.server import AcpServer
 from omniagent_cli.agent.events import Finished, TextDelta

@@ -83,6 +83,7 @@ class AcpServer:
         self._host = host
         self._open: dict[str, OpenSession] = {}
         self._models: list[str] = []
+        self._activation = asyncio.Lock()
         router = build_agent_router(self, use_unstable_protocol=True)  # type: ignore[arg-type]  # close, fork and resume are routed by name
         # The library has the types of this method, but no route.
         router.route_request(
@@ -239,8 +240,10 @@ class AcpServer:
                 return await live.compact(content.strip().partition(" ")[2])
             if not content:
                 raise UsageError("the prompt is empty")
-            await self._call(lambda: self._record_origin(live))
-            return await live.prompt(content)
+            # Nothing is awaited before: a cancellation that follows must find the turn.
+            return await live.prompt(
+                content, prepare=lambda: self._call(lambda: self._record_origin(live))
+            )
         except OmniAgentError as error:
             raise _request_error(error) from error
 
@@ -272,32 +275,35 @@ class AcpServer:
     async def _activate(
         self, session_id: str, cwd: str, servers: Sequence[Any] | None
     ) -> OpenSession:
-        await self._drop(session_id)
-        if len(self._open) >= MAX_OPEN_SESSIONS:
-            raise RequestError(-32600, f"{MAX_OPEN_SESSIONS} sessions are open; close one first")
-        live = OpenSession(
-            session_id,
-            cwd,
-            send=lambda update: self._send(session_id, update),
-            request_permission=lambda call, options: request_model(
-                self._connection,
-                CLIENT_METHODS["session_request_permission"],
-                schema.RequestPermissionRequest(
-                    session_id=session_id, tool_call=call, options=options
+        async with self._activation:  # concurrent requests may name the same session
+            await self._drop(session_id)
+            if len(self._open) >= MAX_OPEN_SESSIONS:
+                raise RequestError(
+                    -32600, f"{MAX_OPEN_SESSIONS} sessions are open; close one first"
+                )
+            live = OpenSession(
+                session_id,
+                cwd,
+                send=lambda update: self._send(session_id, update),
+                request_permission=lambda call, options: request_model(
+                    self._connection,
+                    CLIENT_METHODS["session_request_permission"],
+                    schema.RequestPermissionRequest(
+                        session_id=session_id, tool_call=call, options=options
+                    ),
+                    schema.RequestPermissionResponse,
                 ),
-                schema.RequestPermissionResponse,
-            ),
-            allowed=self._host.allowed,
-        )
-        configured = [_mcp_server(server) for server in servers or ()]
-        live.agent = await self._call(
-            lambda: self._host.agent(session_id, configured, live.approve)
-        )
-        if not self._models:
-            self._models = await self._call(self._host.models)
-        self._open[session_id] = live
-        asyncio.get_running_loop().call_soon(self._announce, session_id)
-        return live
+                allowed=self._host.allowed,
+            )
+            if not self._models:
+                self._models = await self._call(self._host.models)
+            configured = [_mcp_server(server) for server in servers or ()]
+            live.agent = await self._call(
+                lambda: self._host.agent(session_id, configured, live.approve)
+            )
+            self._open[session_id] = live
+            asyncio.get_running_loop().call_soon(self._announce, session_id)
+            return live
 
     def _announce(self, session_id: str) -> None:
         """Send the slash commands after the response that contains the session id."""

@@ -92,14 +92,20 @@ class OpenSession:
         self.engine = engine
         self._engines.append(engine)
 
-    async def prompt(self, content: Content) -> schema.PromptResponse:
+    async def prompt(
+        self, content: Content, *, prepare: Callable[[], Awaitable[None]]
+    ) -> schema.PromptResponse:
         """Run a turn and send its events; a canceled turn keeps its partial answer.
+
+        Args:
+            content: the user's message.
+            prepare: called before the turn, as a part of it.
 
         Raises:
             RequestError: another turn is running in this session.
             OmniAgentError: the turn failed; its messages are stored.
         """
-        return await self._exclusively(self._run(content))
+        return await self._exclusively(self._run(content, prepare))
 
     async def compact(self, instructions: str) -> schema.PromptResponse:
         """Compact the session instead of running a turn."""
@@ -122,7 +128,10 @@ class OpenSession:
             self._turn = None
             self._calls.clear()
 
-    async def _run(self, content: Content) -> schema.PromptResponse:
+    async def _run(
+        self, content: Content, prepare: Callable[[], Awaitable[None]]
+    ) -> schema.PromptResponse:
+        await prepare()
         usage: Counter[str] = Counter()
         reason: schema.StopReason = "end_turn"
         try:
