@@ -8,7 +8,14 @@ from base64 import b64encode
 from contextlib import asynccontextmanager
 
 import pytest
-from acp import PROTOCOL_VERSION, Client, RequestError, connect_to_agent, schema
+from acp import (
+    PROTOCOL_VERSION,
+    Client,
+    RequestError,
+    connect_to_agent,
+    schema,
+    spawn_agent_process,
+)
 from acp._transport import memory_transport_pair
 from acp.helpers import embedded_text_resource, image_block, resource_block, text_block
 
@@ -18,7 +25,12 @@ from omniagent_cli.agent.tools.permissions import PreapprovedTools
 from omniagent_cli.agent.tools.tool import tool
 from omniagent_cli.errors import UsageError
 from omniagent_cli.testing.scripted import Say, ScriptedModel
+from tests.cli.asking import variables
 from tests.cli.scene import environment
+from tests.servers.chat_server import answer, calls
+from tests.servers.fixtures import chat_server
+
+__all__ = ["chat_server"]
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(24)
 
@@ -456,3 +468,43 @@ def test_the_program_writes_only_protocol_and_survives_malformed_lines(tmp_path)
     assert [a["error"]["code"] for a in answers if a["id"] is None] == [-32700, -32600, -32600]
     (hello,) = [answer["result"] for answer in answers if answer["id"] == 1]
     assert hello["agentCapabilities"]["loadSession"] is True
+
+
+def test_the_program_serves_an_editor_and_the_terminal_lists_its_session(tmp_path, chat_server):
+    """A whole journey: an MCP server of the editor, a permission request, the answer, then `sessions list`."""
+    times = {"source_timezone": "UTC", "time": "12:00", "target_timezone": "Asia/Tokyo"}
+    server = chat_server(calls(("clock__convert_time", times)), answer("Nine", " pm"))
+    clock = schema.McpServerStdio(
+        name="clock",
+        command=sys.executable,
+        args=["-m", "mcp_server_time", "--local-timezone=UTC"],
+        env=[],
+    )
+    environ = environment(tmp_path / "sessions.db", **variables(server))
+    command = [sys.executable, "-m", "omniagent_cli"]
+
+    async def work():
+        editor = Editor()
+        spawned = spawn_agent_process(
+            editor, *command, "acp", env=environ, use_unstable_protocol=True
+        )
+        async with spawned as (agent, _):
+            await agent.initialize(protocol_version=PROTOCOL_VERSION)
+            new = await agent.new_session(cwd=str(tmp_path), mcp_servers=[clock])
+            done = await agent.prompt(session_id=new.session_id, prompt=[text_block("Tokyo?")])
+            return new.session_id, done, editor
+
+    own_id, done, editor = asyncio.run(work())
+    assert (done.stop_reason, editor.texts()) == ("end_turn", "Nine pm")
+    assert [call.title for _, call, _ in editor.requests] == ["clock__convert_time"]
+    (ended,) = [u for _, u in editor.updates if u.session_update == "tool_call_update"]
+    assert "T21:00:00+09:00" in ended.content[0].content.text
+    listed = subprocess.run(
+        [*command, "sessions", "list", "--json"],
+        env=environ,
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    (session,) = json.loads(listed.stdout)
+    assert (session["id"], session["metadata"]["cwd"]) == (own_id, str(tmp_path))

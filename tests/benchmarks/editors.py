@@ -1,4 +1,4 @@
-"""Time of `omniagent acp`: the answer to initialize, and the delay of the first token.
+"""Time of `omniagent acp`: the answer to initialize, and the delays of the first token and of a cancellation.
 
 Run: python tests/benchmarks/editors.py
 """
@@ -59,10 +59,13 @@ class Timed:
     def __init__(self, store):
         self.store = store
         self.sent = self.arrived = 0.0
+        self.hang = False
 
     async def stream(self, *_):
         self.arrived, self.sent = 0.0, time.perf_counter()
         yield TextDelta("token")
+        if self.hang:
+            await asyncio.Event().wait()
         await asyncio.sleep(0.05)
         yield Finished("stop", "token")
 
@@ -88,8 +91,8 @@ class Editor(Client):
             self.timed.arrived = time.perf_counter()
 
 
-async def first_tokens(store) -> list[float]:
-    """Return the delay of the first token in each of several turns, in seconds."""
+async def first_tokens(store) -> tuple[list[float], list[float]]:
+    """Return the delay of the first token and of a cancellation in each of several turns, in seconds."""
     timed = Timed(store)
     ours, theirs = memory_transport_pair()
     serving = asyncio.create_task(AcpServer(timed, ours).run())
@@ -99,14 +102,25 @@ async def first_tokens(store) -> list[float]:
     for number in range(RUNS):
         await connection.prompt(session_id=new.session_id, prompt=[text_block(str(number))])
         delays.append(timed.arrived - timed.sent)
+    timed.hang, ends = True, []
+    for number in range(RUNS):
+        sent = connection.prompt(session_id=new.session_id, prompt=[text_block(str(number))])
+        turn = asyncio.create_task(sent)
+        timed.arrived = 0.0
+        while not timed.arrived:
+            await asyncio.sleep(0.001)
+        start = time.perf_counter()
+        await connection.cancel(session_id=new.session_id)
+        await turn
+        ends.append(time.perf_counter() - start)
     await theirs.close()
     await connection.close()
     await serving
-    return delays
+    return delays, ends
 
 
 def main() -> None:
-    """Print both figures."""
+    """Print the figures."""
     with tempfile.TemporaryDirectory() as folder:
         environ = {**os.environ, "HOME": folder}
         python = [sys.executable, "-c"]
@@ -118,9 +132,11 @@ def main() -> None:
         print(f"initialize: {answer * 1e3:.0f} ms; bare python {bare * 1e3:.0f} ms,", end=" ")
         print(f"with the library {library * 1e3:.0f} ms; bound {bound * 1e3:.0f} ms")
         with open_store(Path(folder) / "b.db") as store:
-            delays = asyncio.run(first_tokens(store))
+            delays, ends = asyncio.run(first_tokens(store))
         print(f"first token: median {statistics.median(delays) * 1e3:.1f} ms,", end=" ")
         print(f"maximum {max(delays) * 1e3:.1f} ms; bound 5 ms")
+        print(f"cancel: median {statistics.median(ends) * 1e3:.1f} ms,", end=" ")
+        print(f"maximum {max(ends) * 1e3:.1f} ms; bound 100 ms")
 
 
 if __name__ == "__main__":
