@@ -6,12 +6,13 @@ is enough to check. What removed messages took with them waits with them in the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
+from hashlib import blake2b
 from typing import Any
 
 from omniagent_cli.errors import CorruptSession, SessionExists
 from omniagent_cli.json_format import dump
-from omniagent_cli.models import Message, new_uids
+from omniagent_cli.models import Message
 from omniagent_cli.stores.backend import (
     CHUNK,
     HeaderRow,
@@ -115,10 +116,10 @@ def restore_messages(unit: UnitOfWork, entry: HeaderRow, origin: HeaderRow) -> N
     ids = set(known.values())
     older = [row for row in back.values() if row.id in ids]
     if older:  # earlier versions of messages that are there become messages of their own
-        for message, fresh in zip(
-            unit.to_messages(entry, older), new_uids(len(older)), strict=True
-        ):
-            message.record["id"] = fresh
+        taken = ids | {row.id for row in back.values()}
+        for message in unit.to_messages(entry, older):
+            message.record["id"] = _version_id(message, taken)
+            taken.add(message.record["id"])
             unit.insert(origin.uid, [message])
         for position in (row.position for row in older):
             unit.tx.delete_rows(entry.uid, RowRange(position, position))
@@ -127,6 +128,17 @@ def restore_messages(unit: UnitOfWork, entry: HeaderRow, origin: HeaderRow) -> N
     unit.touch(origin, unit.now(), activity=True)
     unit.tx.put(origin)
     unit.tx.remove(entry.uid)
+
+
+def _version_id(message: Message, taken: Container[str]) -> str:
+    """Return an id for an earlier version of a message: the same one on every machine that restores it."""
+    number = 0
+    while True:
+        content = dump([message.record, number])
+        version_id = blake2b(content, digest_size=11).hexdigest()
+        if version_id not in taken:
+            return version_id
+        number += 1
 
 
 def _reattach(unit: UnitOfWork, entry: HeaderRow, origin: HeaderRow) -> None:
