@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from typing import Self
+from typing import Any, Self
 
 from omniagent_cli.agent.context.compaction import Compaction, CompactionResult, Progress
 from omniagent_cli.agent.context.rollover import Rollover
@@ -56,6 +56,7 @@ class Agent:
         titles: the model that writes titles in the background after the first answer: a name, an `Engine`, or
             ``current`` for the session's own. Each title costs one request. None: the title is the first words.
         agent_id: recorded in the sessions that the agent creates.
+        origin: recorded in the sessions that the agent creates: ``cwd``, ``git_branch``, ``program``.
         base_url: the endpoint, instead of the default one of the provider.
         api: ``responses`` or ``chat``, the protocol to try first; None decides by the endpoint.
         keys: the API keys; by default those of environment variables and the keyring.
@@ -77,6 +78,7 @@ class Agent:
         rollover: Rollover | None = None,
         titles: str | Engine | TitleSettings | None = None,
         agent_id: str = "",
+        origin: Mapping[str, Any] | None = None,
         base_url: str | None = None,
         api: str | None = None,
         keys: KeyChain | None = None,
@@ -90,6 +92,7 @@ class Agent:
         self.max_tool_rounds = max_tool_rounds
         self.rollover = rollover or Rollover()
         self.agent_id = agent_id
+        self.origin = origin
         self.engine: Engine = open_model(model, base_url=base_url, api=api, keys=keys)
         self._worker = SerialExecutor("omniagent-store")
         self._loop_thread = LoopThread()
@@ -311,6 +314,7 @@ class Agent:
             session_id,
             self._worker,
             agent_id=self.agent_id,
+            origin=self.origin,
             rollover=self.rollover,
         )
 

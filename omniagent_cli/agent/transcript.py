@@ -121,6 +121,7 @@ class SessionTranscript:
         worker: Executor,
         *,
         agent_id: str = "",
+        origin: Mapping[str, Any] | None = None,
         rollover: Rollover | None = None,
     ) -> None:
         self.session_id = session_id
@@ -128,6 +129,7 @@ class SessionTranscript:
         self._store = store
         self._worker = worker
         self._agent_id = agent_id
+        self._origin = origin
         self._rollover = rollover or Rollover()
         self._size_reported = False
         self._resolver = AttachmentResolver(
@@ -152,7 +154,11 @@ class SessionTranscript:
             self.notices.append(notice)
         question = Message("user", content)
         written = self._store.write(
-            self.session_id, question, agent_id=self._agent_id, attachments=attachments
+            self.session_id,
+            question,
+            agent_id=self._agent_id,
+            origin=self._origin,
+            attachments=attachments,
         )
         self._follow(written)
         self._question = written.messages[0]

@@ -36,6 +36,8 @@ def check_version(record: Mapping[str, Any], what: str) -> None:
         )
 
 
+_OBJECTS = ("metadata", "state", "origin", "stamps")
+
 _SESSION_KEYS = frozenset(
     [
         "format",
@@ -57,6 +59,7 @@ _SESSION_KEYS = frozenset(
         "revision",
         "stamps",
         "uids",
+        "origin",
     ]
 )
 
@@ -72,6 +75,7 @@ class Session:
         updated_at: time of the last activity: a message was added, changed or removed.
         modified_at: time of the last change of any kind.
         ttl_seconds: how long after its last activity it expires; None: never.
+        origin: where it began, as far as known: ``cwd``, ``git_branch``, ``program``.
         revision: the revision that `save` compares to detect concurrent changes.
         stamps: times of the last change of facts, which decide when two versions are merged; see `stores.facts`.
         unknown: record keys unknown to this version, kept when the session is written.
@@ -86,6 +90,7 @@ class Session:
     messages: list[Message] = field(default_factory=list)
     state: dict[str, Any] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
+    origin: dict[str, Any] = field(default_factory=dict)
     created_at: datetime | None = None
     updated_at: datetime | None = None
     modified_at: datetime | None = None
@@ -142,7 +147,7 @@ class Session:
             if moment := getattr(self, key):
                 record[key] = format_time(moment)
         record["ttl_seconds"] = self.ttl_seconds
-        for key in ("metadata", "state", "stamps"):
+        for key in _OBJECTS:
             if value := getattr(self, key):
                 record[key] = clone(value)
         return {**clone(self.unknown), **record}
@@ -179,7 +184,7 @@ class Session:
             "a session's ttl_seconds must be a number of seconds or null",
         )
         session.ttl_seconds = ttl or None
-        for key in ("metadata", "state", "stamps"):
+        for key in _OBJECTS:
             value = record.get(key)
             value = {} if value is None else value
             expect(isinstance(value, dict), f"a session's {key} must be an object")
@@ -230,6 +235,7 @@ class SessionSummary:
     expires_at: datetime | None
     preview: str
     metadata: dict[str, Any]
+    origin: dict[str, Any] = field(default_factory=dict)
 
     @property
     def pinned(self) -> bool:
@@ -261,4 +267,5 @@ class SessionSummary:
             "expires_at": format_time(self.expires_at) if self.expires_at else None,
             "preview": self.preview,
             "metadata": self.metadata,
+            **({"origin": self.origin} if self.origin else {}),
         }

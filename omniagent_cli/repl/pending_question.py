@@ -17,8 +17,14 @@ async def keep_question(chat: Chat, content: Content) -> None:
     from omniagent_cli.agent.transcript import SessionTranscript
 
     with ThreadPoolExecutor(1) as worker:
-        rollover = chat.agent.rollover if chat.agent else None
-        transcript = SessionTranscript(chat.store, chat.session_id, worker, rollover=rollover)
+        agent = chat.agent
+        transcript = SessionTranscript(
+            chat.store,
+            chat.session_id,
+            worker,
+            origin=agent.origin if agent else None,
+            rollover=agent.rollover if agent else None,
+        )
         await transcript.begin(content)
         await transcript.fail("interrupted", "interrupted")
     chat.setup.remember(transcript.session_id)

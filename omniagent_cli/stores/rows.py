@@ -21,7 +21,9 @@ _COLUMNS = frozenset({"id", "role", "created_at", "turn_id", "status"})
 _TEXT_KEYS = _COLUMNS | {"content"}
 _TEXT = '{"content":"'
 _TEXT_AT = len(_TEXT)
-_NAMED = frozenset({"title", "title_source", "metadata", "state", "trash", "stamps", "uids"})
+_NAMED = frozenset(
+    {"title", "title_source", "metadata", "state", "origin", "trash", "stamps", "uids"}
+)
 
 
 class RowCodec:
@@ -51,7 +53,7 @@ class RowCodec:
         kept = {
             key: value
             for key, value in data.items()
-            if value or key not in ("title", "metadata", "state")
+            if value or key not in ("title", "metadata", "state", "origin")
         }
         header.payload = self.access.seal("header", (header.uid, header.id), kept)
 
@@ -145,6 +147,7 @@ class RowCodec:
             messages=messages,
             state=data.get("state", {}),
             metadata=data.get("metadata", {}),
+            origin=data.get("origin", {}),
             created_at=parse_time(header.created_at),
             updated_at=updated,
             modified_at=parse_time(header.modified_at) if header.modified_at else updated,
@@ -173,6 +176,7 @@ class RowCodec:
             expires_at=parse_time(header.expires_at) if header.expires_at else None,
             preview="" if locked else self.preview(header),
             metadata=data.get("metadata", {}),
+            origin=data.get("origin", {}),
         )
 
 
@@ -198,3 +202,10 @@ def set_flags(header: HeaderRow, data: dict[str, Any]) -> None:
     metadata = data.get("metadata") or {}
     header.pinned = metadata.get("pinned") is True
     header.archived = metadata.get("archived") is True
+
+
+def session_data(session: Session, title: str, title_source: str) -> dict[str, Any]:
+    """Return the facts of a session that are not columns, as the payload of its header holds them."""
+    data = {**session.unknown, "title": title, "title_source": title_source}
+    data |= {"metadata": session.metadata, "state": session.state}
+    return data | ({"origin": session.origin} if session.origin else {})

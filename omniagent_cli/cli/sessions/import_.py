@@ -100,6 +100,8 @@ def import_(
         reports = source.watch() if watch else source.import_once()
     else:
         reports = _import_named(context, file or [], how)
+    if not dry_run:
+        context.directory_sessions.forget()
     if context.json and (reports or not discover):
         context.terminal.json([report_record(name, report) for name, report in reports])
     if not all(report.ok for _, report in reports):

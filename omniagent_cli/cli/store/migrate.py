@@ -66,6 +66,7 @@ def migrate(
                 progress=progress,
             )
         _tell(context, report, dry_run=dry_run)
+    context.directory_sessions.forget()
     if not report.ok:
         raise typer.Exit(FAILED)
 

@@ -105,6 +105,7 @@ class AgentFactory:
             max_tool_rounds=self.settings.agent.max_tool_rounds,
             rollover=rollover_of(self.settings),
             titles=titling,
+            origin=self.options.origin,
             keys=self.keys,
         )
 

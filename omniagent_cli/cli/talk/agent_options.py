@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -18,6 +18,7 @@ class AgentOptions:
         schema: the JSON schema that the answer must follow.
         tools: False offers no tools.
         only_tools: the tools and skills to offer; None for all.
+        origin: the origin of a session that the agent creates; see `Session.origin`.
         yes_tools: tools and skills that may write and delete without confirmation.
     """
 
@@ -28,3 +29,4 @@ class AgentOptions:
     tools: bool = True
     only_tools: frozenset[str] | None = None
     yes_tools: frozenset[str] = frozenset()
+    origin: Mapping[str, str] = field(default_factory=dict)

@@ -13,6 +13,7 @@ import typer
 
 from omniagent_cli.cli.framework import exits, session_ids
 from omniagent_cli.cli.framework.context import Context
+from omniagent_cli.cli.framework.here import newest_here
 from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import (
     AgentError,
@@ -65,10 +66,19 @@ def conversation_target(
     session: str | None,
     *,
     resume: bool,
+    here: bool = False,
     ephemeral: bool,
     kept: bool = True,
 ) -> ConversationTarget:
     """Return the store and the session; an ephemeral turn opens no store.
+
+    Args:
+        context: the context of the command.
+        session: the id given, if any.
+        resume: continue the session used last.
+        here: continue the newest session that began in this directory instead.
+        ephemeral: store nothing.
+        kept: the settings keep such turns.
 
     Raises:
         SessionNotFound: there is no session to continue.
@@ -78,7 +88,9 @@ def conversation_target(
     store = context.store_to_create
     if session is not None:
         return ConversationTarget(store, session_ids.resolve_for_creation(context, session))
-    return ConversationTarget(store, _last_used(context) if resume else new_session_id(utc_now()))
+    return ConversationTarget(
+        store, _resumed(context, here=here) if resume else new_session_id(utc_now())
+    )
 
 
 def check_options(session: str | None, *, resume: bool, ephemeral: bool) -> None:
@@ -87,6 +99,17 @@ def check_options(session: str | None, *, resume: bool, ephemeral: bool) -> None
         raise UsageError("--session and --continue cannot be combined")
     if ephemeral and (session is not None or resume):
         raise UsageError("--ephemeral cannot be combined with --session or --continue")
+
+
+def _resumed(context: Context, *, here: bool) -> str:
+    if not here:
+        return _last_used(context)
+    newest = newest_here(context)
+    if newest is None:
+        raise SessionNotFound(
+            f"no session began in {context.cwd}; start one without --here, or choose one with --session"
+        )
+    return newest
 
 
 def _last_used(context: Context) -> str:

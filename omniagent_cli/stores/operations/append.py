@@ -84,6 +84,7 @@ class AppendOperations(StoreBase):
         *,
         uid: str | None = None,
         agent_id: str | None = None,
+        origin: Mapping[str, Any] | None = None,
         model: str | None = None,
         attachments: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> WriteResult:
@@ -95,6 +96,7 @@ class AppendOperations(StoreBase):
             uid: the session a running turn belongs to. If it was renamed, the messages follow it; if it was deleted
                 or has expired, they are stored in a new session "recovered from ...".
             agent_id: the agent of a new session.
+            origin: where a new session begins: ``cwd``, ``git_branch``, ``program``.
             model: the model to pin if the session has none.
             attachments: records that the messages refer to, by SHA-256, see `attachment`; stored in the same step,
                 so that no message is ever without them, and once, however often they are used.
@@ -114,6 +116,8 @@ class AppendOperations(StoreBase):
             header = target.header
             if agent_id and target.created:
                 header.agent_id = agent_id
+            if origin and target.created:
+                unit.set_data(header, {**unit.data(header), "origin": dict(origin)})
             if model and not header.model:
                 header.model = model
             unit.append(header, own, texts)

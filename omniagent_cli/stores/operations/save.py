@@ -10,6 +10,7 @@ from omniagent_cli.models import Message, Session, check_session_id
 from omniagent_cli.stores.backend import HeaderRow, contiguous_ranges
 from omniagent_cli.stores.facts import STAMPS, UIDS, facts_of, later, restamp
 from omniagent_cli.stores.removal import replace_messages
+from omniagent_cli.stores.rows import session_data
 from omniagent_cli.stores.store_base import StoreBase
 from omniagent_cli.stores.unit_of_work import UnitOfWork, complete_messages, ensure_alive
 
@@ -29,7 +30,7 @@ class SaveOperations(StoreBase):
         wanted = [
             Message.from_record(message.record, message.position) for message in session.messages
         ]
-        dump([session.metadata, session.state])
+        dump([session.metadata, session.state, session.origin])
         texts = self.index_texts(wanted)
 
         def work(unit: UnitOfWork) -> Session:
@@ -44,13 +45,7 @@ class SaveOperations(StoreBase):
             if session.ttl_seconds is not None or session.uid:
                 header.ttl_seconds = session.ttl_seconds
             kept = {key: stored[key] for key in (STAMPS, UIDS) if key in stored}
-            data = {
-                **session.unknown,
-                **kept,
-                "title": session.title,
-                "title_source": session.title_source,
-            }
-            data |= {"metadata": session.metadata, "state": session.state}
+            data = session_data(session, session.title, session.title_source) | kept
             if session.uid:
                 restamp(facts, header, data, format_time(now))
             unit.set_data(header, data)

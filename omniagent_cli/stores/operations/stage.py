@@ -11,6 +11,7 @@ from omniagent_cli.json_format import format_time
 from omniagent_cli.models import Message, Session, check_session_id
 from omniagent_cli.stores.backend import CHUNK, HeaderRow, RowRange
 from omniagent_cli.stores.facts import STAMPS
+from omniagent_cli.stores.rows import session_data
 from omniagent_cli.stores.store_base import StoreBase
 from omniagent_cli.stores.unit_of_work import UnitOfWork, complete_messages
 
@@ -126,8 +127,7 @@ class StageOperations(StoreBase):
             header.updated_at = format_time(session.updated_at or now)
             modified = format_time(session.modified_at) if session.modified_at else ""
             header.modified_at = modified if modified > header.updated_at else None
-            data = {**session.unknown, **stamps, "title": title, "title_source": source}
-            unit.set_data(header, {**data, "metadata": session.metadata, "state": session.state})
+            unit.set_data(header, session_data(session, title, source) | stamps)
             unit.tx.put(header)
             if messages:
                 unit.insert(header.uid, messages, texts)
