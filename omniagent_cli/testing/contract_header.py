@@ -160,7 +160,8 @@ class NamesContract(ContractBase):
         assert other.messages == one.messages
         assert positions(store, "b") == positions(store, "a")
         assert other.uid != one.uid
-        assert other.metadata == {"k": 1, "forked_from": "a"}
+        assert other.metadata == {"k": 1, "forked_from": "a", "forked_at": 2}
+        assert other.origin["forked_uid"] == one.uid
         store.append("b", messages_of("own"))
         assert texts(store, "a") == ["x", "y", "z"]
         assert texts(store, "b") == ["x", "y", "z", "own"]

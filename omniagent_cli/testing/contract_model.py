@@ -65,8 +65,10 @@ class _OperationRunner:
         sessions = []
         for summary in self.store.list(archived=None):
             record = self.store.get(summary.id).to_record()
-            del record["uid"]
             shown = {**summary.to_record(), "pinned": summary.pinned}
+            for facts in (record, shown):
+                facts.pop("uid", None)
+                facts.get("origin", {}).pop("forked_uid", None)
             sessions.append((record, shown, [m.position for m in self.store.messages(summary.id)]))
         trash = [(e.session_id, e.kind, e.message_count, e.expires_at) for e in self.store.trash()]
         hits = []

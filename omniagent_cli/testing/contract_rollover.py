@@ -105,7 +105,7 @@ class RolloverContract(ContractBase):
         )
         assert texts(store, "s@before") == ["one", "two"]
         store.fork("s@before", "copy")
-        assert store.header("copy").metadata == {"forked_from": "s@before"}
+        assert store.header("copy").metadata == {"forked_from": "s@before", "forked_at": 1}
         assert (
             store.roll_over("copy", lambda *_: RolledOverSession("elsewhere", "idle")) is not None
         )

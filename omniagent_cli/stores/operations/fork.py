@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 from omniagent_cli.errors import UsageError
 from omniagent_cli.models import Message, check_session_id, new_session_id
 from omniagent_cli.stores.backend import CHUNK, HeaderRow, RowRange, clamp
 from omniagent_cli.stores.continuation_links import CONTINUED_IN, REASON
 from omniagent_cli.stores.facts import STAMPS, UIDS
+from omniagent_cli.stores.fork_links import FORKED_AT, FORKED_FROM, FORKED_UID
 from omniagent_cli.stores.store_base import StoreBase
 from omniagent_cli.stores.unit_of_work import UnitOfWork
 
+_FORK = re.compile(r" \(fork(?: (\d{1,6}))?\)\Z")
 _NOT_COPIED = frozenset({"pinned", CONTINUED_IN, REASON})
 """Metadata that the copy does not get."""
 
@@ -20,7 +24,8 @@ class ForkOperations(StoreBase):
     def fork(self, session_id: str, new_id: str | None = None, *, at: int | None = None) -> str:
         """Copy a session, up to and including the message at a position, and return the copy's id.
 
-        Messages keep their ids and positions; the copy's metadata names its origin.
+        Messages keep their ids and positions. The copy's metadata names the session and the position it was copied up
+        to, its `Session.origin` the session's uid, which a rename does not change, and its title says that it is a fork.
 
         Raises:
             SessionNotFound: the session does not exist.
@@ -37,10 +42,18 @@ class ForkOperations(StoreBase):
             target.ttl_seconds, target.agent_id = source.ttl_seconds, source.agent_id
             target.model = source.model
             data = {k: v for k, v in unit.data(source).items() if k not in (STAMPS, UIDS)}
-            origin = {"forked_from": source.id, **({} if at is None else {"forked_at": at})}
             kept = {k: v for k, v in (data.get("metadata") or {}).items() if k not in _NOT_COPIED}
             last = _copy_content(unit, source, target, None if at is None else clamp(at))
-            unit.set_data(target, {**data, "metadata": {**kept, **origin}})
+            link = {} if last is None else {FORKED_AT: last.position}
+            unit.set_data(
+                target,
+                {
+                    **data,
+                    "title": _fork_title(data.get("title", "")),
+                    "metadata": {**kept, FORKED_FROM: source.id, **link},
+                    "origin": {**data.get("origin", {}), FORKED_UID: source.uid},
+                },
+            )
             unit.set_preview(target, last)
             unit.touch(target, now, activity=True)
             unit.tx.put(target)
@@ -48,6 +61,15 @@ class ForkOperations(StoreBase):
             return target_id
 
         return self.write_unit(work)
+
+
+def _fork_title(title: str) -> str:
+    """Return the title of a fork: "Trip" becomes "Trip (fork)", then "Trip (fork 2)"; no title stays none."""
+    if not title:
+        return ""
+    found = _FORK.search(title)
+    number = f" {int(found[1] or 1) + 1}" if found else ""
+    return f"{_FORK.sub('', title)} (fork{number})"
 
 
 def _copy_content(
