@@ -9,6 +9,7 @@ import typer
 
 from omniagent_cli import parsing
 from omniagent_cli.cli.framework.context import Context, current_context
+from omniagent_cli.cli.framework.here import HereOption, filter_here
 from omniagent_cli.cli.framework.options import (
     Archived,
     Limit,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 SHOWN_TO_A_PERSON = 20
 _PAGE = 500
 _COUNTED_AT_MOST = 1_000
+_FILTERS = ("metadata", "tags", "since", "until", "archived", "cwd")
 
 
 def list_sessions(
@@ -52,6 +54,7 @@ def list_sessions(
     until: Until = None,
     older_than: OlderThan = None,
     archived: Archived = False,
+    here: HereOption = False,
     ids: Annotated[bool, typer.Option("--ids", help="print only ids")] = False,
     null: PrintNull = False,
 ) -> None:
@@ -64,6 +67,8 @@ def list_sessions(
         raise UsageError("use either --limit or --all, not both")
     choice = parsing.session_filters(meta, tag, since, until, older_than)
     choice |= {"sort": sort, "archived": None if everything else archived}
+    if here:
+        choice |= filter_here(context)
     if context.terminal.is_terminal and limit is None and not everything and not context.json:
         limit = None if null else SHOWN_TO_A_PERSON
     _show(context, choice, limit, ids=ids, end="\0" if null else "\n")
@@ -97,7 +102,7 @@ def _show_person(
 ) -> None:
     terminal = context.terminal
     if not shown:
-        plain = not any(choice[key] for key in ("metadata", "tags", "since", "until", "archived"))
+        plain = not any(choice.get(key) for key in _FILTERS)
         nothing = "No sessions yet. Start one: omniagent chat"
         terminal.note(nothing if plain else "No session matches")
         return

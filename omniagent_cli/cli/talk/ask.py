@@ -9,6 +9,7 @@ import typer
 
 from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.cli.framework.exits import DONE, FAILED
+from omniagent_cli.cli.framework.here import HereOption
 from omniagent_cli.cli.talk.agent_factory import AgentFactory
 from omniagent_cli.cli.talk.agent_options import AgentOptions
 from omniagent_cli.cli.talk.answer_format import (
@@ -40,6 +41,7 @@ from omniagent_cli.cli.talk.turn_runner import (
     remember,
     run_turn,
 )
+from omniagent_cli.config.session_origin import session_origin
 from omniagent_cli.errors import UsageError
 from omniagent_cli.models import Content
 
@@ -57,6 +59,7 @@ def ask(
     *,
     session: SessionOption = None,
     resume: ContinueOption = False,
+    here: HereOption = False,
     model: ModelOption = None,
     system: SystemOption = None,
     attach: AttachOption = None,
@@ -76,11 +79,14 @@ def ask(
     from omniagent_cli.cli.talk.prompt_input import read_question
 
     context = current_context(ctx)
+    resume = resume or here
     check_options(session, resume=resume, ephemeral=ephemeral)
     set_parameters(context, parameters)
     format_ = answer_format(schema, extract=extract)
     words, yes_tools = split_prompt(prompt, yes_tools)
-    options = AgentOptions(model, system, offline=offline, schema=format_.schema)
+    options = AgentOptions(
+        model, system, offline=offline, schema=format_.schema, origin=session_origin(context.cwd)
+    )
     options = with_tool_options(options, tools, yes_tools, none=no_tools)
     terminal = context.terminal
     confirm = terminal.confirm if terminal.interactive else None
@@ -89,7 +95,9 @@ def ask(
     if not question:
         raise UsageError("no prompt given; for example: omniagent ask 'Why is the sky blue?'")
     kept = context.settings.ask.keep or session is not None or resume
-    target = conversation_target(context, session, resume=resume, ephemeral=ephemeral, kept=kept)
+    target = conversation_target(
+        context, session, resume=resume, here=here, ephemeral=ephemeral, kept=kept
+    )
     approve = script_permissions(context.settings, options)
     with factory.agent(target.store, target.session_id, approve=approve) as agent:
         format_.check(agent.engine)

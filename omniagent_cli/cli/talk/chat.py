@@ -15,6 +15,7 @@ import typer
 
 from omniagent_cli.cli.framework import exits
 from omniagent_cli.cli.framework.context import Context, current_context
+from omniagent_cli.cli.framework.here import HereOption
 from omniagent_cli.cli.talk.agent_factory import AgentFactory
 from omniagent_cli.cli.talk.agent_options import AgentOptions
 from omniagent_cli.cli.talk.model_options import ParametersOption, set_parameters
@@ -42,6 +43,7 @@ from omniagent_cli.cli.talk.turn_runner import (
     run_turn,
     session_of,
 )
+from omniagent_cli.config.session_origin import session_origin
 from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import OmniAgentError
 from omniagent_cli.models import new_session_id
@@ -61,6 +63,7 @@ def chat(
     *,
     session: SessionOption = None,
     resume: ContinueOption = False,
+    here: HereOption = False,
     pick: PickOption = False,
     model: ModelOption = None,
     system: SystemOption = None,
@@ -76,16 +79,20 @@ def chat(
     context = current_context(ctx)
     from omniagent_cli.cli.talk.prompt_input import read_attachments
 
+    resume = resume or (here and not pick)
     check_options(session, resume=resume, ephemeral=ephemeral)
     if pick:
         session = picked_session(context, session, resume=resume, ephemeral=ephemeral)
     set_parameters(context, parameters)
     attached = read_attachments(attach or ())
     options = with_tool_options(
-        AgentOptions(model, system, offline=offline), tools, yes_tools, none=no_tools
+        AgentOptions(model, system, offline=offline, origin=session_origin(context.cwd)),
+        tools,
+        yes_tools,
+        none=no_tools,
     )
     factory = AgentFactory(context.settings, options, tell=context.terminal.note)
-    target = conversation_target(context, session, resume=resume, ephemeral=ephemeral)
+    target = conversation_target(context, session, resume=resume, here=here, ephemeral=ephemeral)
     if target.store is not None:
         target.store.check_key()  # before the first message is typed
     with _with_store(target) as target:

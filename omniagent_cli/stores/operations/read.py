@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -220,6 +220,8 @@ class ReadOperations(StoreBase):
         since: datetime | None = None,
         until: datetime | None = None,
         archived: bool | None = False,
+        cwd: str | None = None,
+        ids: Sequence[str] | None = None,
         damaged: Damaged | None = None,
     ) -> SessionPage:
         """Return summaries without reading messages, pinned sessions first.
@@ -235,6 +237,8 @@ class ReadOperations(StoreBase):
             since: only sessions active at or after this time.
             until: only sessions active before this time.
             archived: True lists only archived sessions, False only others, None both.
+            cwd: only sessions that began in this directory, see `Session.origin`.
+            ids: only these sessions; no others are read.
             damaged: receives the errors of unreadable sessions, which are then omitted.
 
         Raises:
@@ -247,12 +251,12 @@ class ReadOperations(StoreBase):
             raise UsageError(f"cannot list {limit} sessions; the number must not be negative")
         if not is_storable(prefix + (agent_id or "")):
             return SessionPage()  # no id or agent can contain this
-        wanted = {**(metadata or {})}
+        wanted = _Wanted({**(metadata or {})}, frozenset(tags), cwd)
 
         def work(unit: UnitOfWork) -> SessionPage:
             query = ListQuery(
                 sort=sort,
-                limit=CHUNK if limit is None or wanted or tags else clamp(limit + 1),
+                limit=CHUNK if limit is None or wanted else clamp(limit + 1),
                 after=cursor,
                 archived=archived,
                 prefix=prefix,
@@ -263,27 +267,50 @@ class ReadOperations(StoreBase):
             )
             if damaged is not None:
                 damaged.clear()  # a unit of work may be run again
-            return _page(unit, query, limit, wanted, tags, damaged)
+            if ids is None:
+                return _page(unit, unit.tx.headers, query, limit, wanted, damaged)
+            named = [header for one in ids if (header := unit.tx.find(one)) is not None]
+            return _page(unit, lambda query: query.select(named), query, limit, wanted, damaged)
 
         return self.read_unit(work)
 
 
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """Filters on the payload of a header, which no backend has an index for."""
+
+    metadata: dict[str, Any]
+    tags: frozenset[str]
+    cwd: str | None
+
+    def __bool__(self) -> bool:
+        return bool(self.metadata or self.tags or self.cwd is not None)
+
+    def matches(self, summary: SessionSummary) -> bool:
+        missing = object()
+        return (
+            all(summary.metadata.get(k, missing) == value for k, value in self.metadata.items())
+            and self.tags <= set(summary.tags)
+            and (self.cwd is None or summary.origin.get("cwd") == self.cwd)
+        )
+
+
 def _page(
     unit: UnitOfWork,
+    fetch: Callable[[ListQuery], Sequence[HeaderRow]],
     query: ListQuery,
     limit: int | None,
-    metadata: dict[str, Any],
-    tags: Sequence[str],
+    wanted: _Wanted,
     damaged: Damaged | None,
 ) -> SessionPage:
     page = SessionPage()
     after = query.after
     last: HeaderRow | None = None
     while limit != 0:
-        headers = unit.tx.headers(replace(query, after=after))
+        headers = fetch(replace(query, after=after))
         for header in headers:
             try:
-                if metadata or tags:
+                if wanted:
                     unit.data(header)  # raises if there is no key
                 summary = unit.to_summary(header)
             except CorruptSession as error:
@@ -291,7 +318,7 @@ def _page(
                     raise
                 damaged.append(error)
                 continue
-            if not _matches(summary, metadata, tags):
+            if not wanted.matches(summary):
                 continue
             if limit is not None and len(page) == limit:
                 page.next_cursor = None if last is None else query.cursor(last)
@@ -302,10 +329,3 @@ def _page(
             break
         after = query.cursor(headers[-1])
     return page
-
-
-def _matches(summary: SessionSummary, metadata: dict[str, Any], tags: Sequence[str]) -> bool:
-    missing = object()
-    return all(
-        summary.metadata.get(key, missing) == value for key, value in metadata.items()
-    ) and set(tags) <= set(summary.tags)
