@@ -85,7 +85,7 @@ def test_the_question_is_on_disk_with_its_picture_before_the_model_answers(
     assert IMAGE in server.chats()[-1]["messages"][0]["content"]
 
 
-def test_base64_is_shown_nowhere(ask, run, chat_server, store):
+def test_the_data_of_a_picture_is_shown_nowhere(ask, run, chat_server, store):
     """Lists, messages, search, titles and exports to read name a picture and leave its data out."""
     ask(chat_server(answer("a cat")), "-s", "x", "-a", "cat.png", "What is this?")
     shown = [

@@ -123,6 +123,7 @@ DOCUMENTS = {
     "sessions restore": ["sessions restore user-123"],
     "sessions trash": ["sessions trash", "sessions trash --empty -y"],
     "sessions fork": ["sessions fork user-123"],
+    "sessions tree": ["sessions tree"],
     "sessions tag": ["sessions tag user-123", "sessions tag --stdin +new"],
     "sessions meta get": ["sessions meta get user-123", "sessions meta get user-123 project"],
     "sessions state get": ["sessions state get user-123", "sessions state get user-123 step"],

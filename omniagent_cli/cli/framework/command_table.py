@@ -73,6 +73,7 @@ SESSIONS = Group(
         "trash": Row("sessions.trash:trash", "list what can be restored", ("omniagent sessions trash", "omniagent sessions trash --empty --yes"), json=True),
         "rename": Row("sessions.edit:rename", "change the id of a session", ("omniagent sessions rename user-123 alice", "omniagent sessions rename @ holiday-plans")),
         "fork": Row("sessions.edit:fork", "copy a session, up to a message", ("omniagent sessions fork user-123 what-if --at 7", "omniagent sessions fork user-123"), json=True),
+        "tree": Row("sessions.tree:tree", "show forks below their sessions", ("omniagent sessions tree", "omniagent sessions tree user-123 --json"), json=True),
         "touch": Row("sessions.edit:touch", "restart or change the time to live of a session", ("omniagent sessions touch user-123 --ttl 30d", "omniagent sessions touch user-123 notes")),
         "title": Row("sessions.edit:title", "set or print the title of a session", ("omniagent sessions title user-123 'Holiday plans'", "omniagent sessions title @ Holiday plans")),
         "tag": Row("sessions.edit:tag", "add and remove tags", ("omniagent sessions tag user-123 +work -old", "omniagent sessions list --ids --since 7d | omniagent sessions tag --stdin +recent"), json=True, words=True),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import typer
 
     from omniagent_cli.cli.framework.store_opener import StoreOpener
+    from omniagent_cli.config.directory_sessions import DirectorySessions
     from omniagent_cli.config.last_used_session import LastUsedSession
     from omniagent_cli.config.resolution import StoreChoice
     from omniagent_cli.config.settings import Settings
@@ -121,6 +122,13 @@ class Context:
         from omniagent_cli.config.last_used_session import LastUsedSession
 
         return LastUsedSession(self.store.url, self.environ)
+
+    @cached_property
+    def directory_sessions(self) -> DirectorySessions:
+        """The sessions of this store by the directory of this machine where they began."""
+        from omniagent_cli.config.directory_sessions import DirectorySessions
+
+        return DirectorySessions(self.store_choice.location.url, self.environ)
 
     @cached_property
     def keys(self) -> KeyChain:

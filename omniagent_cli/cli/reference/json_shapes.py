@@ -33,6 +33,12 @@ _SUMMARY = {
     "expires_at": "time|null",
     "preview": "text: the first line of the last message",
     "metadata": {"*": "any"},
+    "origin?": {
+        "cwd?": "text: the directory it began in",
+        "git_branch?": "text",
+        "program?": "text",
+        "*": "any",
+    },
 }
 _REMOVED = [{"id": "text", "messages": "integer: messages removed, or to be removed"}]
 _TRASHED = {
@@ -124,6 +130,7 @@ SHAPES: dict[str, Any] = {
         "ttl_seconds": "number|null",
         "metadata?": {"*": "any"},
         "state?": {"*": "any"},
+        "origin?": {"*": "any"},
         "message_count": "integer: messages of the whole session",
         "usage": _USAGE,
         "summary?": {"*": "any"},
@@ -159,6 +166,18 @@ SHAPES: dict[str, Any] = {
     "sessions delete": _REMOVED,
     "sessions restore": {**_TRASHED, "restored_as": "text: the id after the restore"},
     "sessions trash": ([_TRASHED], {"removed": "integer: with --empty, entries deleted"}),
+    "sessions tree": [
+        {
+            "id": "text: of a deleted session, the id it had",
+            "depth": "integer: 0 for a session that was not copied",
+            "forked_from": "text|null: the id of the session it was copied from",
+            "forked_at": "integer|null: the position of the last message that was copied",
+            "exists": "boolean: false for a deleted session",
+            "title?": "text",
+            "message_count?": "integer",
+            "updated_at?": "time",
+        }
+    ],
     "sessions fork": {"id": "text: the id of the copy", "forked_from": "text"},
     "sessions tag": (
         ["text"],

@@ -30,6 +30,7 @@ def rename(
     old_id, new_id = session_ids.resolve_for_change(context, id_), session_ids.parse_session_id(new)
     context.store.rename(old_id, new_id)
     context.last_used.rename(old_id, new_id)
+    context.directory_sessions.forget()
     context.terminal.note(f"Renamed {quoted(old_id)} to {quoted(new_id)}")
 
 

@@ -39,6 +39,7 @@ def restore(
     new_id = None if as_id is None else session_ids.parse_session_id(as_id)
     _check_entry(context, session_id)
     found = context.store.restore(session_id, as_id=new_id, uid=entry)
+    context.directory_sessions.forget()
     back = new_id or found.session_id
     if context.json:
         context.terminal.json({**views.trash_record(found), "restored_as": back})
