@@ -115,6 +115,24 @@ def parse_pairs(given: Iterable[str], option: str) -> dict[str, Any]:
     return found
 
 
+def signed_tags(changes: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the tags to add and those to remove, of words such as ``+work`` and ``-old``.
+
+    Raises:
+        UsageError: a word has no sign.
+    """
+    added: list[str] = []
+    removed: list[str] = []
+    for change in changes:
+        sign, name = change[:1], change[1:]
+        if name.startswith("-") or sign not in ("+", "-") or not name.strip():
+            raise UsageError(
+                f"{change!r} has no sign; use +work to add a tag and -work to remove it"
+            )
+        (added if sign == "+" else removed).append(name)
+    return added, removed
+
+
 def did_you_mean(
     name: str,
     known: Iterable[str],

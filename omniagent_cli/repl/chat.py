@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
 
+from omniagent_cli.agent.context.context_use import ContextUse, context_use
 from omniagent_cli.agent.context.window import Window
 from omniagent_cli.agent.events import Engine
 from omniagent_cli.config.resolution import resolve_window
@@ -15,7 +16,6 @@ from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import SessionNotFound, UsageError
 from omniagent_cli.models import Content, Message, new_session_id
 from omniagent_cli.repl.background_sync import BackgroundSync
-from omniagent_cli.repl.context_use import ContextUse, context_use
 from omniagent_cli.repl.first_use import FirstUse
 from omniagent_cli.repl.last_turn import ChatTurn
 from omniagent_cli.repl.session_watcher import ExternalChanges, SessionWatcher

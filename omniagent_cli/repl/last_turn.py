@@ -1,4 +1,4 @@
-"""The last turn of a session: find it, remove it, fork before it."""
+"""The last turn of a session: find it, fork before it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from omniagent_cli.agent.resume import read_turn
-from omniagent_cli.errors import SessionConflict, SessionNotFound, UsageError
+from omniagent_cli.errors import SessionNotFound, UsageError
 from omniagent_cli.models import Message
 from omniagent_cli.stores.store import SessionStore
 from omniagent_cli.ui.views import quoted
@@ -47,27 +47,6 @@ def _turn_at(store: SessionStore, session_id: str, chat_turn: ChatTurn) -> list[
     except SessionNotFound:
         return []
     return [*question, *(m for m in later if m.turn_id == chat_turn.turn_id)]
-
-
-def remove_turn(
-    store: SessionStore, session_id: str, turn: Sequence[Message], *, but_question: bool = False
-) -> int:
-    """Remove a turn, or all of it but the question, and keep interleaved messages of other writers.
-
-    Raises:
-        SessionConflict: the turn has no id, and other messages follow its question.
-    """
-    question = turn[0]
-    if question.turn_id:
-        return store.remove_turn(session_id, question.turn_id, but_question=but_question)
-    place = question.position or 0  # an imported turn, which may have no id
-    if len(store.messages(session_id, after=place)) != len(turn) - 1:
-        raise SessionConflict(
-            f"messages of another program follow the last turn of {quoted(session_id)}, which has no id;"
-            " use /fork --at N to continue without them",
-            session_id=session_id,
-        )
-    return store.truncate_from(session_id, place + but_question)
 
 
 def check_position(store: SessionStore, session_id: str, position: int | None) -> None:

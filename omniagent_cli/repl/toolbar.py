@@ -10,8 +10,8 @@ from omniagent_cli.ui.cells import cell_width, cut_cells
 from omniagent_cli.ui.views import counted
 
 if TYPE_CHECKING:
+    from omniagent_cli.agent.context.context_use import ContextUse
     from omniagent_cli.repl.chat import Chat
-    from omniagent_cli.repl.context_use import ContextUse
 
 _BETWEEN = " | "
 _FULL = 0.9

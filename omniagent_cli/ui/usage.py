@@ -12,21 +12,6 @@ from omniagent_cli.ui.cells import Column, Table
 _UNPRICED = "-"
 
 
-def usage_line(used: Mapping[str, int], spent: float | None = None) -> str:
-    """Return usage on one line: ``1,200 tokens in (800 cached), 300 out, $0.0045``."""
-    inner = [
-        f"{used[key]:,} {word}"
-        for key, word in (("cached_tokens", "cached"), ("cache_write_tokens", "to the cache"))
-        if used.get(key)
-    ]
-    cached = f" ({', '.join(inner)})" if inner else ""
-    parts = [
-        f"{used.get('input_tokens', 0):,} tokens in{cached}",
-        f"{used.get('output_tokens', 0):,} out",
-    ]
-    return ", ".join(parts if spent is None else [*parts, format_dollars(spent)])
-
-
 def model_cost(used: Mapping[str, Any], model: str, prices: Prices) -> float | None:
     """Return the cost of one model's tokens; None without a price or without usage."""
     return cost(used, prices.get(model)) if used else None

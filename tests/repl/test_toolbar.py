@@ -2,9 +2,9 @@
 
 import pytest
 
+from omniagent_cli.agent.context.context_use import context_use
 from omniagent_cli.agent.context.window import Window
 from omniagent_cli.models import Message
-from omniagent_cli.repl.context_use import context_use
 from omniagent_cli.repl.toolbar import Part, fitted_line
 from omniagent_cli.stores import open_store
 from omniagent_cli.ui.cells import cell_width

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
-from omniagent_cli.agent.context.summary import Summary
+from omniagent_cli.agent.context.summary import Summary, summaries_of
+from omniagent_cli.errors import SessionNotFound
 from omniagent_cli.models import Message
+from omniagent_cli.stores.store import SessionStore
 
 Prices = Mapping[str, Mapping[str, float]]
 """Dollars per million tokens: model -> ``input``, ``output``, ``cache_read``, ``cache_write``."""
@@ -92,6 +95,21 @@ def tally(messages: Iterable[Message], summaries: Iterable[Summary] = ()) -> Tal
     return counted
 
 
+def session_usage(store: SessionStore, session_id: str) -> tuple[Tally, Tally]:
+    """Return the usage of a session with its summaries, and that of its last turn; a missing session has none."""
+    used, last, turn = Tally(), Tally(), None
+    with suppress(SessionNotFound):
+        for message in store.iter_messages(session_id):
+            used.add(message)
+            if message.role == "user":
+                last, turn = Tally(), message.turn_id
+            elif message.turn_id == turn:
+                last.add(message)
+    for summary in summaries_of(store, session_id):
+        used.add_summary(summary)
+    return used, last
+
+
 def cost(usage: Mapping[str, Any], price: Mapping[str, float] | None) -> float | None:
     """Return the cost of tokens in dollars; None if a price is missing.
 
@@ -120,3 +138,18 @@ def format_dollars(amount: float) -> str:
     if amount < 0.001:
         return f"${amount:.6f}" if amount >= 0.000001 else "under $0.000001"
     return f"${amount:,.2f}" if amount >= 1 else f"${amount:.4f}"
+
+
+def usage_line(used: Mapping[str, int], spent: float | None = None) -> str:
+    """Return usage on one line: ``1,200 tokens in (800 cached), 300 out, $0.0045``."""
+    inner = [
+        f"{used[key]:,} {word}"
+        for key, word in (("cached_tokens", "cached"), ("cache_write_tokens", "to the cache"))
+        if used.get(key)
+    ]
+    cached = f" ({', '.join(inner)})" if inner else ""
+    parts = [
+        f"{used.get('input_tokens', 0):,} tokens in{cached}",
+        f"{used.get('output_tokens', 0):,} out",
+    ]
+    return ", ".join(parts if spent is None else [*parts, format_dollars(spent)])

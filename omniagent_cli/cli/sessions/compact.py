@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from omniagent_cli.agent.context.cost import usage_line
 from omniagent_cli.cli.framework import session_ids
 from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.cli.framework.options import OneId
@@ -15,7 +16,7 @@ from omniagent_cli.cli.talk.agent_options import AgentOptions
 from omniagent_cli.cli.talk.turn_runner import ModelOption, OfflineOption
 from omniagent_cli.text.sanitize import visible
 from omniagent_cli.ui.progress import steps_to
-from omniagent_cli.ui.usage import model_cost, usage_line
+from omniagent_cli.ui.usage import model_cost
 from omniagent_cli.ui.views import counted, quoted
 
 if TYPE_CHECKING:

@@ -148,7 +148,7 @@ def tag(
         return
     if id_ is None or null:
         raise UsageError("no session given; name one, or use --stdin")
-    added, removed = _signed(changes or [])
+    added, removed = parsing.signed_tags(changes or [])
     session_id = session_ids.resolve_for_change(context, id_)
     if added or removed:
         tags = context.store.tag(session_id, added, removed)
@@ -164,7 +164,7 @@ def tag(
 
 def _tag_many(context: Context, changes: list[str], *, null: bool) -> None:
     """Change the tags of the sessions listed on stdin; every word is a change."""
-    added, removed = _signed(changes)
+    added, removed = parsing.signed_tags(changes)
     if not added and not removed:
         raise UsageError("no tags given; use +work to add a tag and -work to remove it")
     named = named_and_piped(context, None, stdin=True, null=null)
@@ -173,19 +173,6 @@ def _tag_many(context: Context, changes: list[str], *, null: bool) -> None:
     if context.json:
         context.terminal.json([{"id": key, "tags": value} for key, value in tags.items()])
     context.terminal.note(f"Changed {counted(len(tags), 'session')}")
-
-
-def _signed(changes: Sequence[str]) -> tuple[list[str], list[str]]:
-    added: list[str] = []
-    removed: list[str] = []
-    for change in changes:
-        sign, name = change[:1], change[1:]
-        if name.startswith("-") or sign not in ("+", "-") or not name.strip():
-            raise UsageError(
-                f"{change!r} has no sign; use +work to add a tag and -work to remove it"
-            )
-        (added if sign == "+" else removed).append(name)
-    return added, removed
 
 
 def _marking(key: str, *, on: bool, text: str) -> Callable[..., None]:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from omniagent_cli import parsing
-from omniagent_cli.agent.context.cost import Tally, tally
+from omniagent_cli.agent.context.cost import Tally, tally, usage_line
 from omniagent_cli.agent.context.summary import Summary, summaries_of, summary_of
 from omniagent_cli.agent.tools.tool_results import with_full_output
 from omniagent_cli.cli.framework import session_ids
@@ -25,7 +25,7 @@ from omniagent_cli.ui import transcript
 from omniagent_cli.ui.cells import wrap_cells
 from omniagent_cli.ui.json_text import json_text
 from omniagent_cli.ui.terminal import LineWriter
-from omniagent_cli.ui.usage import usage_line, usage_record
+from omniagent_cli.ui.usage import usage_record
 
 _LOOK_AGAIN_SECONDS = 0.5
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from omniagent_cli.agent.context.cost import Tally
+from omniagent_cli.agent.context.cost import session_usage, usage_line
 from omniagent_cli.agent.context.files import read_system_prompt
-from omniagent_cli.agent.context.summary import summaries_of
 from omniagent_cli.errors import SessionNotFound
 from omniagent_cli.repl.chat import Chat
 from omniagent_cli.repl.registry import ModelName, TextOrFile, command
 from omniagent_cli.text.sanitize import one_line, visible
-from omniagent_cli.ui.usage import usage_line, usage_table
+from omniagent_cli.ui.usage import usage_table
 
 
 @command("model")
@@ -45,7 +44,7 @@ async def usage(chat: Chat) -> None:
 
     Cost is shown for models with a price: omniagent config set 'prices."MODEL".input' 1.25
     """
-    used, last = await chat.call(_used, chat)
+    used, last = await chat.call(session_usage, chat.store, chat.session_id)
     if not used.models:
         chat.terminal.note("No token counts in this session")
         return
@@ -55,18 +54,3 @@ async def usage(chat: Chat) -> None:
         chat.terminal.line(f"Total: {usage_line(used.total, used.cost(prices))}")
     if last.models:
         chat.terminal.line(f"Last turn: {usage_line(last.total, last.cost(prices))}")
-
-
-def _used(chat: Chat) -> tuple[Tally, Tally]:
-    """Return the usage of the session and of its last turn."""
-    used, last, turn = Tally(), Tally(), None
-    with suppress(SessionNotFound):
-        for message in chat.store.iter_messages(chat.session_id):
-            used.add(message)
-            if message.role == "user":
-                last, turn = Tally(), message.turn_id
-            elif message.turn_id == turn:
-                last.add(message)
-    for summary in summaries_of(chat.store, chat.session_id):
-        used.add_summary(summary)
-    return used, last

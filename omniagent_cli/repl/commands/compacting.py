@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 
 from omniagent_cli.agent.context.compaction import CompactionResult
+from omniagent_cli.agent.context.cost import usage_line
 from omniagent_cli.agent.events import Engine
 from omniagent_cli.repl.chat import Chat
 from omniagent_cli.repl.registry import ModelName, Text, command
 from omniagent_cli.repl.server_consent import confirm_first_use
 from omniagent_cli.text.sanitize import one_line
-from omniagent_cli.ui.usage import usage_line
 from omniagent_cli.ui.views import counted
 
 

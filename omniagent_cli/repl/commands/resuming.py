@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
-from omniagent_cli.agent.resume import ending, may_be_streaming
-from omniagent_cli.durations import utc_now
+from omniagent_cli.agent.resume import ending, is_streaming_elsewhere
 from omniagent_cli.errors import UsageError
-from omniagent_cli.models import Message
 from omniagent_cli.repl.chat import Chat, ResumedTurn
 from omniagent_cli.repl.last_turn import last_turn
 from omniagent_cli.repl.registry import ModelName, command
 from omniagent_cli.repl.truncation import open_tail
-
-_STILL_WRITTEN = timedelta(seconds=60)
-"""Seconds of silence after which another program's answer counts as abandoned."""
 
 
 @command("continue")
@@ -32,7 +25,8 @@ async def continue_turn(chat: Chat, *, model: ModelName = "") -> None:
         why = "the last answer is complete" if len(turn) > 1 and turn[-1].text else end.value
         hint = "; /retry asks the question again" if why == end.value else ""
         raise UsageError(f"nothing to continue: {why}{hint}")
-    if await _is_written_elsewhere(chat, turn[-1]) and not await chat.confirm(
+    streaming = await chat.call(is_streaming_elsewhere, chat.store, chat.session_id, turn[-1])
+    if streaming and not await chat.confirm(
         "Another program may still be writing this answer. Continue it anyway?"
     ):
         chat.terminal.note("Nothing changed")
@@ -40,11 +34,3 @@ async def continue_turn(chat: Chat, *, model: ModelName = "") -> None:
     partial = turn[-1].text if turn[-1].role == "assistant" and not turn[-1].tool_calls else ""
     resumed = ResumedTurn(turn[0].turn_id, open_tail(partial, chat.terminal.width))
     await chat.with_model(model, lambda engine: chat.turn(turn[0].content, engine, resumed=resumed))
-
-
-async def _is_written_elsewhere(chat: Chat, message: Message) -> bool:
-    """Return True if an unfinished answer was written recently, by another program."""
-    if not may_be_streaming(message):
-        return False
-    summary = await chat.call(chat.store.summary, chat.session_id)
-    return utc_now() - summary.updated_at < _STILL_WRITTEN
