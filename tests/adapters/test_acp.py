@@ -1,112 +1,18 @@
 """`omniagent acp`: sessions for editors, driven by the client of the protocol's own library."""
 
 import asyncio
-import json
-import subprocess
-import sys
 from base64 import b64encode
-from contextlib import asynccontextmanager
 
 import pytest
-from acp import (
-    PROTOCOL_VERSION,
-    Client,
-    RequestError,
-    connect_to_agent,
-    schema,
-    spawn_agent_process,
-)
-from acp._transport import memory_transport_pair
+from acp import PROTOCOL_VERSION, RequestError, schema
 from acp.helpers import embedded_text_resource, image_block, resource_block, text_block
 
-from omniagent_cli import Agent, open_store
-from omniagent_cli.adapters.acp.server import AcpServer
-from omniagent_cli.agent.tools.permissions import PreapprovedTools
 from omniagent_cli.agent.tools.tool import tool
 from omniagent_cli.errors import UsageError
-from omniagent_cli.testing.scripted import Say, ScriptedModel
-from tests.cli.asking import variables
-from tests.cli.scene import environment
-from tests.servers.chat_server import answer, calls
-from tests.servers.fixtures import chat_server
-
-__all__ = ["chat_server"]
+from omniagent_cli.testing.scripted import Say
+from tests.adapters.acp_editor import ScriptedHost, editing
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(24)
-
-
-class Editor(Client):
-    """A client that records updates and answers permission requests."""
-
-    def __init__(self):
-        self.updates = []
-        self.requests = []
-        self.choice = "allow_once"
-        self.arrived = asyncio.Event()
-
-    async def session_update(self, session_id, update, **_):
-        self.updates.append((session_id, update))
-        self.arrived.set()
-
-    async def request_permission(self, session_id, tool_call, options, **_):
-        self.requests.append((session_id, tool_call, [option.kind for option in options]))
-        outcome = schema.AllowedOutcome(outcome="selected", option_id=self.choice)
-        return schema.RequestPermissionResponse(outcome=outcome)
-
-    def texts(self, kind="agent_message_chunk"):
-        return "".join(u.content.text for _, u in self.updates if u.session_update == kind)
-
-    async def until(self, kind):
-        async with asyncio.timeout(20):
-            while not any(update.session_update == kind for _, update in self.updates):
-                self.arrived.clear()
-                await self.arrived.wait()
-
-
-class ScriptedHost:
-    """A host whose agents use scripted models."""
-
-    allowed = PreapprovedTools()
-
-    def __init__(self, store, *script, tools=()):
-        self.store = store
-        self.engines = []
-        self.servers = []
-        self._script = script
-        self._tools = tools
-
-    def agent(self, session_id, servers, approve):
-        self.servers.append(servers)
-        self.engines.append(ScriptedModel(*self._script))
-        return Agent(self.engines[-1], store=self.store, tools=self._tools, approve=approve)
-
-    def models(self):
-        return ["scripted:other"]
-
-    def engine(self, model):
-        return ScriptedModel("by the other", name=model)
-
-
-@pytest.fixture
-def store(tmp_path):
-    with open_store(tmp_path / "sessions.db", ttl=None) as store:
-        yield store
-
-
-@asynccontextmanager
-async def editing(host):
-    """The library's client, connected to the server in this process."""
-    ours, theirs = memory_transport_pair()
-    editor = Editor()
-    serving = asyncio.create_task(AcpServer(host, ours).run())
-    connection = connect_to_agent(editor, theirs, use_unstable_protocol=True)
-    try:
-        await connection.initialize(protocol_version=PROTOCOL_VERSION)
-        yield connection, editor
-    finally:
-        await theirs.close()
-        await connection.close()
-        await asyncio.wait_for(serving, 20)
 
 
 def test_a_turn_is_streamed_and_stored_with_the_directory(store):
@@ -439,72 +345,3 @@ def test_a_closed_store_is_an_error_of_the_request(store):
             return await agent.initialize(protocol_version=PROTOCOL_VERSION)
 
     assert asyncio.run(work()).protocol_version == PROTOCOL_VERSION
-
-
-def test_the_program_writes_only_protocol_and_survives_malformed_lines(tmp_path):
-    """Each line of stdout is a JSON-RPC message; a malformed line is answered with an error."""
-    lines = [
-        "{not json",
-        "[]",
-        '{"jsonrpc":"2.0","id":{},"method":"initialize"}',
-        '{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":1}}',
-        '{"jsonrpc":"2.0","id":2,"method":"nothing","params":{}}',
-        '{"jsonrpc":"2.0","id":3,"method":"session/new","params":{"cwd":7}}',
-    ]
-    result = subprocess.run(
-        [sys.executable, "-m", "omniagent_cli", "acp"],
-        input="\n".join(lines) + "\n",
-        env=environment(tmp_path / "sessions.db"),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    answers = [json.loads(line) for line in result.stdout.splitlines()]
-    assert result.returncode == 0, result.stderr
-    assert {answer["jsonrpc"] for answer in answers} == {"2.0"}
-    codes = {answer["id"]: answer["error"]["code"] for answer in answers if "error" in answer}
-    assert (codes[2], codes[3]) == (-32601, -32602)
-    assert [a["error"]["code"] for a in answers if a["id"] is None] == [-32700, -32600, -32600]
-    (hello,) = [answer["result"] for answer in answers if answer["id"] == 1]
-    assert hello["agentCapabilities"]["loadSession"] is True
-
-
-def test_the_program_serves_an_editor_and_the_terminal_lists_its_session(tmp_path, chat_server):
-    """A whole journey: an MCP server of the editor, a permission request, the answer, then `sessions list`."""
-    times = {"source_timezone": "UTC", "time": "12:00", "target_timezone": "Asia/Tokyo"}
-    server = chat_server(calls(("clock__convert_time", times)), answer("Nine", " pm"))
-    clock = schema.McpServerStdio(
-        name="clock",
-        command=sys.executable,
-        args=["-m", "mcp_server_time", "--local-timezone=UTC"],
-        env=[],
-    )
-    environ = environment(tmp_path / "sessions.db", **variables(server))
-    command = [sys.executable, "-m", "omniagent_cli"]
-
-    async def work():
-        editor = Editor()
-        spawned = spawn_agent_process(
-            editor, *command, "acp", env=environ, use_unstable_protocol=True
-        )
-        async with spawned as (agent, _):
-            await agent.initialize(protocol_version=PROTOCOL_VERSION)
-            new = await agent.new_session(cwd=str(tmp_path), mcp_servers=[clock])
-            done = await agent.prompt(session_id=new.session_id, prompt=[text_block("Tokyo?")])
-            return new.session_id, done, editor
-
-    own_id, done, editor = asyncio.run(work())
-    assert (done.stop_reason, editor.texts()) == ("end_turn", "Nine pm")
-    assert [call.title for _, call, _ in editor.requests] == ["clock__convert_time"]
-    (ended,) = [u for _, u in editor.updates if u.session_update == "tool_call_update"]
-    assert "T21:00:00+09:00" in ended.content[0].content.text
-    listed = subprocess.run(
-        [*command, "sessions", "list", "--json"],
-        env=environ,
-        capture_output=True,
-        check=True,
-        timeout=60,
-    )
-    (session,) = json.loads(listed.stdout)
-    assert (session["id"], session["metadata"]["cwd"]) == (own_id, str(tmp_path))

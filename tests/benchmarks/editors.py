@@ -72,7 +72,7 @@ class Timed:
     async def aclose(self):
         """Close nothing."""
 
-    def agent(self, _session_id, _servers, approve):
+    def agent(self, _session_id, _servers, approve, _titled):
         return Agent(self, store=self.store, approve=approve)
 
     def models(self):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from acp import RequestError, schema
 from acp.agent.router import build_agent_router
@@ -16,31 +16,28 @@ from acp.meta import AGENT_METHODS, CLIENT_METHODS, PROTOCOL_VERSION
 from acp.utils import normalize_result, notify_model, request_model
 
 from omniagent_cli._version import __version__
+from omniagent_cli.adapters.acp.commands import (
+    CommandContext,
+    available_commands,
+    is_command,
+    run_command,
+)
 from omniagent_cli.adapters.acp.content import message_content, replay_updates
 from omniagent_cli.adapters.acp.session import ASK, READ_ONLY, OpenSession
+from omniagent_cli.adapters.acp.session_info import CWD, info_updates, session_page
 from omniagent_cli.agent.mcp.server import McpServer
 from omniagent_cli.errors import OmniAgentError, SessionNotFound, UsageError
 from omniagent_cli.models import check_session_id
 from omniagent_cli.models.ids import new_session_id
-from omniagent_cli.stores.backend import Cursor
 
 if TYPE_CHECKING:
-    from omniagent_cli.agent.agent import Agent
+    from omniagent_cli.adapters.acp.host import Host
     from omniagent_cli.agent.events import Engine
-    from omniagent_cli.agent.tools.permissions import PreapprovedTools
-    from omniagent_cli.agent.tools.tool import Approve
-    from omniagent_cli.stores.store import SessionStore
 
 T = TypeVar("T")
 
-PAGE = 50
-"""Sessions in one page of a listing."""
-
 MAX_OPEN_SESSIONS = 200
 """Sessions that one client may have open."""
-
-CWD = "cwd"
-"""The metadata key of the directory in which an editor started the session."""
 
 _MODES = [
     schema.SessionMode(id=ASK, name="Ask", description="Ask before a tool writes or deletes"),
@@ -48,32 +45,6 @@ _MODES = [
         id=READ_ONLY, name="Read-only", description="Deny tools that write or delete"
     ),
 ]
-_COMMANDS = [
-    schema.AvailableCommand(
-        name="compact",
-        description="Summarize the older part of the session",
-        input=schema.AvailableCommandInput(schema.UnstructuredCommandInput(hint="what to keep")),
-    )
-]
-
-
-class Host(Protocol):
-    """Settings and models of the program that serves the protocol; its methods are called in threads."""
-
-    store: SessionStore
-    allowed: PreapprovedTools
-
-    def agent(self, session_id: str, servers: Sequence[McpServer], approve: Approve) -> Agent:
-        """Return an agent for a session with additional MCP servers."""
-        ...
-
-    def models(self) -> list[str]:
-        """Return the names of the known models."""
-        ...
-
-    def engine(self, model: str) -> Engine:
-        """Return the engine of a model."""
-        ...
 
 
 class AcpServer:
@@ -93,16 +64,30 @@ class AcpServer:
             "delete_session",
             adapt_result=normalize_result,
         )
-        self._connection = Connection(router, transport, listening=False)
+        self._router = router
+        self._requests: set[asyncio.Task[Any]] = set()
+        self._disconnected = False
+        self._connection = Connection(self._handle, transport, listening=False)
 
     async def run(self) -> None:
-        """Serve until the client disconnects, then store and close everything."""
+        """Serve until the client disconnects, then answer pending requests, and store and close everything."""
         try:
             await self._connection.main_loop()
         finally:
             await asyncio.shield(self._shut_down())
 
+    async def _handle(self, method: str, params: Any, is_notification: bool) -> Any:  # noqa: FBT001  # called by the library
+        if task := asyncio.current_task():
+            self._requests.add(task)
+            task.add_done_callback(self._requests.discard)
+        return await self._router(method, params, is_notification)
+
     async def _shut_down(self) -> None:
+        self._disconnected = True
+        await asyncio.sleep(0)  # starts the tasks of requests that were read last
+        await asyncio.gather(*(live.cancel() for live in self._open.values()))
+        if self._requests:
+            await asyncio.wait(self._requests)
         sessions, self._open = list(self._open.values()), {}
         await asyncio.gather(*(live.aclose() for live in sessions), return_exceptions=True)
         await self._connection.close()
@@ -110,8 +95,13 @@ class AcpServer:
     # Connection.
 
     async def initialize(self, protocol_version: int, **_: Any) -> schema.InitializeResponse:
-        """Return the protocol version and the capabilities."""
+        """Return the protocol version and the capabilities.
+
+        Raises:
+            RequestError: the store cannot be opened, or it is encrypted and there is no key.
+        """
         del protocol_version
+        await self._call(lambda: self._host.store)
         return schema.InitializeResponse(
             protocol_version=PROTOCOL_VERSION,
             agent_info=schema.Implementation(
@@ -180,26 +170,7 @@ class AcpServer:
         self, cwd: str | None = None, cursor: str | None = None, **_: Any
     ) -> schema.ListSessionsResponse:
         """List sessions by last activity; with `cwd`, those of that directory and those without one."""
-        after = _cursor(cursor)
-        found: list[schema.SessionInfo] = []
-        while len(found) < PAGE:
-            position, wanted = after, PAGE - len(found)
-            page = await self._call(
-                lambda at=position, n=wanted: self._host.store.list(  # type: ignore[misc]  # defaults bind the loop's values
-                    limit=n, cursor=at, damaged=[]
-                )
-            )
-            for each in page:
-                where = each.metadata.get(CWD)
-                where = where if isinstance(where, str) else None
-                if cwd is None or where in (None, cwd):
-                    found.append(_info(each, where or cwd or "/"))
-            after = page.next_cursor
-            if after is None:
-                break
-        return schema.ListSessionsResponse(
-            sessions=found, next_cursor=None if after is None else json.dumps(after)
-        )
+        return await self._call(lambda: session_page(self._host.store, cwd, cursor))
 
     async def close_session(self, session_id: str, **_: Any) -> None:
         """Cancel the turn of a session and close it."""
@@ -224,7 +195,7 @@ class AcpServer:
         live = self._live(session_id)
         if config_id != "model" or not isinstance(value, str):
             raise RequestError(-32602, f"unknown option {config_id!r}; choose model")
-        live.use_engine(await self._call(lambda: self._host.engine(value)))
+        await self._use_model(live, value)
         return schema.SetSessionConfigOptionResponse(config_options=self._options(live))
 
     # Turns.
@@ -234,18 +205,55 @@ class AcpServer:
     ) -> schema.PromptResponse:
         """Run a turn, or a slash command."""
         live = self._live(session_id)
+        if self._disconnected:
+            raise RequestError(-32600, "the client has disconnected")
         try:
             content = message_content(prompt)
-            if isinstance(content, str) and content.strip().partition(" ")[0] == "/compact":
-                return await live.compact(content.strip().partition(" ")[2])
             if not content:
                 raise UsageError("the prompt is empty")
             # Nothing is awaited before: a cancellation that follows must find the turn.
+            if isinstance(content, str) and is_command(content):
+                return await live.run(run_command(self._command_context(live), content))
             return await live.prompt(
                 content, prepare=lambda: self._call(lambda: self._record_origin(live))
             )
         except OmniAgentError as error:
             raise _request_error(error) from error
+        finally:
+            await self._send_info(live)
+
+    def _command_context(self, live: OpenSession) -> CommandContext:
+        async def use_model(model: str) -> None:
+            await self._use_model(live, model)
+            await self._send(
+                live.id,
+                schema.ConfigOptionUpdate(
+                    session_update="config_option_update", config_options=self._options(live)
+                ),
+            )
+
+        return CommandContext(live, self._host, use_model)
+
+    async def _use_model(self, live: OpenSession, model: str) -> None:
+        """Use a model from the next turn on; a stored session is pinned to it."""
+
+        def work() -> Engine:
+            engine = self._host.engine(model)
+            with suppress(SessionNotFound):  # its first answer pins it
+                self._host.store.set_model(live.id, engine.name)
+            return engine
+
+        live.use_engine(await self._call(work))
+
+    async def _send_info(self, live: OpenSession) -> None:
+        """Send title, time and context use of a session; errors are left to the next request."""
+
+        def work() -> list[Any]:
+            return list(info_updates(self._host.store, live.id, live.agent.window))
+
+        with suppress(OmniAgentError, OSError):
+            for update in await asyncio.to_thread(work):
+                await self._send(live.id, update)
 
     async def cancel(self, session_id: str, **_: Any) -> None:
         """Cancel the turn of a session; unknown sessions are ignored, as the protocol has no response."""
@@ -299,7 +307,9 @@ class AcpServer:
                 self._models = await self._call(self._host.models)
             configured = [_mcp_server(server) for server in servers or ()]
             live.agent = await self._call(
-                lambda: self._host.agent(session_id, configured, live.approve)
+                lambda: self._host.agent(
+                    session_id, configured, live.approve, lambda _: self._send_info(live)
+                )
             )
             self._open[session_id] = live
             asyncio.get_running_loop().call_soon(self._announce, session_id)
@@ -307,7 +317,9 @@ class AcpServer:
 
     def _announce(self, session_id: str) -> None:
         """Send the slash commands after the response that contains the session id."""
-        task = asyncio.create_task(self._send(session_id, update_available_commands(_COMMANDS)))
+        task = asyncio.create_task(
+            self._send(session_id, update_available_commands(available_commands()))
+        )
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     async def _drop(self, session_id: str) -> None:
@@ -367,22 +379,3 @@ def _mcp_server(server: Any) -> McpServer:
         headers = {header.name: header.value for header in server.headers}
         return McpServer(server.name, url=server.url, headers=headers)
     raise RequestError(-32602, "only MCP servers over stdio and HTTP are supported")
-
-
-def _cursor(text: str | None) -> Cursor | None:
-    if text is None:
-        return None
-    try:
-        pinned, key, session_id = json.loads(text)
-    except (ValueError, TypeError):
-        raise RequestError(-32602, "invalid cursor") from None
-    return Cursor(bool(pinned), key, str(session_id))
-
-
-def _info(summary: Any, cwd: str) -> schema.SessionInfo:
-    return schema.SessionInfo(
-        session_id=summary.id,
-        cwd=cwd,
-        title=summary.title or None,
-        updated_at=summary.updated_at.isoformat(),
-    )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from acp import RequestError, schema
+from acp.helpers import update_agent_message_text
 
 from omniagent_cli.adapters.acp.content import (
     call_arguments,
@@ -22,7 +23,7 @@ from omniagent_cli.errors import ToolRoundsExceeded
 
 if TYPE_CHECKING:
     from omniagent_cli.agent.agent import Agent
-    from omniagent_cli.agent.events import Engine
+    from omniagent_cli.agent.events import Engine, TurnEvent
     from omniagent_cli.models import Content, ToolCall
 
 ASK, READ_ONLY = "ask", "read-only"
@@ -56,6 +57,7 @@ class OpenSession:
     Attributes:
         agent: runs the turns; set by the server.
         engine: the model chosen by the client; None for that of the agent.
+        undone: the entries of the trash that ``/redo`` restores, the last one first.
     """
 
     agent: Agent
@@ -73,6 +75,7 @@ class OpenSession:
         self.cwd = cwd
         self.mode = ASK
         self.engine: Engine | None = None
+        self.undone: list[str] = []
         self._send = send
         self._request_permission = request_permission
         self._allowed = allowed
@@ -105,13 +108,20 @@ class OpenSession:
             RequestError: another turn is running in this session.
             OmniAgentError: the turn failed; its messages are stored.
         """
-        return await self._exclusively(self._run(content, prepare))
 
-    async def compact(self, instructions: str) -> schema.PromptResponse:
-        """Compact the session instead of running a turn."""
-        return await self._exclusively(self._compact(instructions))
+        async def turn() -> schema.PromptResponse:
+            await prepare()
+            self.undone.clear()  # positions of removed messages may be taken from now on
+            return await self.play(self.agent.stream(content, self.id, engine=self.engine))
 
-    async def _exclusively(self, work: Any) -> schema.PromptResponse:
+        return await self.run(turn())
+
+    async def run(self, work: Coroutine[Any, Any, schema.PromptResponse]) -> schema.PromptResponse:
+        """Run work that `cancel` ends, unless other work is running in this session.
+
+        Raises:
+            RequestError: a turn is running.
+        """
         if self._turn is not None:
             work.close()
             raise RequestError(-32600, "a turn is already running in this session; cancel it first")
@@ -128,14 +138,12 @@ class OpenSession:
             self._turn = None
             self._calls.clear()
 
-    async def _run(
-        self, content: Content, prepare: Callable[[], Awaitable[None]]
-    ) -> schema.PromptResponse:
-        await prepare()
+    async def play(self, events: AsyncGenerator[TurnEvent, None]) -> schema.PromptResponse:
+        """Send the events of a turn and return its response."""
         usage: Counter[str] = Counter()
         reason: schema.StopReason = "end_turn"
         try:
-            async with aclosing(self.agent.stream(content, self.id, engine=self.engine)) as events:
+            async with aclosing(events):
                 async for event in events:
                     self._track(event)
                     for update in event_updates(event):
@@ -146,12 +154,9 @@ class OpenSession:
             reason = "max_turn_requests"
         return schema.PromptResponse(stop_reason=reason, usage=_usage(usage))
 
-    async def _compact(self, instructions: str) -> schema.PromptResponse:
-        from acp.helpers import update_agent_message_text
-
-        await self.agent.acompact(self.id, instructions, engine=self.engine)
-        await self._send(update_agent_message_text("Compacted the session."))
-        return schema.PromptResponse(stop_reason="end_turn")
+    async def say(self, text: str) -> None:
+        """Send a text that is not a stored message."""
+        await self._send(update_agent_message_text(text))
 
     def _track(self, event: Any) -> None:
         if isinstance(event, ToolCalled):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -48,6 +48,10 @@ def _ignore(_error: str) -> None:
     """Ignore an error: without a title the session is listed by its first words."""
 
 
+async def _nothing(_session_id: str) -> None:
+    """Do nothing after a title was stored."""
+
+
 @dataclass(frozen=True, slots=True)
 class TitleSettings:
     """The model that writes titles.
@@ -55,10 +59,12 @@ class TitleSettings:
     Attributes:
         open_engine: creates the model's engine, once, on first use; None: the engine of the session.
         report: called with one line for an error, which need not be shown.
+        written: called with the id of a session after its title was stored.
     """
 
     open_engine: Callable[[], Engine] | None = None
     report: Callable[[str], None] = _ignore
+    written: Callable[[str], Awaitable[None]] = _nothing
 
 
 class TitleGenerator:
@@ -82,6 +88,7 @@ class TitleGenerator:
         self._worker = worker
         self._open_engine = titling.open_engine
         self._report = titling.report
+        self._written = titling.written
         timeout = min(settings.first_token_timeout_seconds, _TIMEOUT_SECONDS)
         self._settings = replace(
             settings,
@@ -121,6 +128,7 @@ class TitleGenerator:
             title = clean_title((await ask_once(engine, _request(messages), self._settings)).text)
             if title:
                 await self._call(lambda: self._set_title(session_id, header.uid, title))
+                await self._written(session_id)
         except OmniAgentError as error:
             self._report(f"No title from a model for {one_line(session_id)}: {error}")
 

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import typer
 
 from omniagent_cli.cli.framework.context import Context, current_context
+from omniagent_cli.cli.framework.encryption_key_source import KEY_ADVICE
 from omniagent_cli.cli.talk.agent_factory import AgentFactory
 from omniagent_cli.cli.talk.agent_options import AgentOptions
 from omniagent_cli.cli.talk.tool_options import script_permissions
 from omniagent_cli.cli.talk.turn_runner import ModelOption, OfflineOption, SystemOption
-from omniagent_cli.errors import OmniAgentError, UsageError
+from omniagent_cli.errors import EncryptedStore, OmniAgentError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from omniagent_cli.adapters.acp.host import Titled
     from omniagent_cli.agent.agent import Agent
+    from omniagent_cli.agent.context.cost import Prices
     from omniagent_cli.agent.events import Engine
     from omniagent_cli.agent.mcp.server import McpServer
     from omniagent_cli.agent.tools.tool import Approve
+    from omniagent_cli.stores import SessionStore
 
 
 def serve(
@@ -71,19 +77,40 @@ class EditorHost:
     """Agents for the sessions of an editor, from settings and options."""
 
     def __init__(self, context: Context, options: AgentOptions) -> None:
-        self.store = context.store_to_create
+        self._context = context
+        self._opening = Lock()
+        self._store: SessionStore | None = None
         self.allowed = script_permissions(context.settings, options)
+        self.prices: Prices = context.settings.prices
         self._factory = AgentFactory(context.settings, options, tell=context.terminal.note)
 
-    def agent(self, session_id: str, servers: Sequence[McpServer], approve: Approve) -> Agent:
+    @property
+    def store(self) -> SessionStore:
+        """The store; opened for the first request, whose response has the error if that fails.
+
+        Raises:
+            EncryptedStore: it is encrypted, and there is no key.
+        """
+        with self._opening:
+            if self._store is None:
+                store = self._context.store_to_create
+                if not store.has_key and store.encryption() is not None:
+                    raise EncryptedStore(f"the store {store.url} is encrypted; {KEY_ADVICE}")
+                self._store = store
+            return self._store
+
+    def agent(
+        self, session_id: str, servers: Sequence[McpServer], approve: Approve, titled: Titled
+    ) -> Agent:
         """Return an agent whose skills include the MCP servers of the editor."""
         from omniagent_cli.agent.mcp.skill import mcp_skills
 
+        titling = self._factory.titling(self._factory.tell)
         return self._factory.agent(
             self.store,
             session_id,
             approve=approve,
-            titling=self._factory.titling(self._factory.tell),
+            titling=None if titling is None else replace(titling, written=titled),
             more_skills=lambda: mcp_skills(servers),
         )
 

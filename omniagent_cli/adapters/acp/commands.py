@@ -1,0 +1,207 @@
+"""Slash commands in an editor; each runs in place of a turn."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from acp import schema
+
+from omniagent_cli import parsing
+from omniagent_cli.agent.context.cost import session_usage, usage_line
+from omniagent_cli.agent.resume import is_streaming_elsewhere, read_turn, remove_turn
+from omniagent_cli.errors import SessionNotFound, UsageError
+
+if TYPE_CHECKING:
+    from omniagent_cli.adapters.acp.host import Host
+    from omniagent_cli.adapters.acp.session import OpenSession
+
+Reply = str | schema.PromptResponse
+"""The text shown in the editor, or the response of a turn that the command ran."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommandContext:
+    """The session and the program in which a command runs.
+
+    Attributes:
+        use_model: opens another model for the session.
+    """
+
+    live: OpenSession
+    host: Host
+    use_model: Callable[[str], Awaitable[None]]
+
+
+async def _title(context: CommandContext, text: str) -> Reply:
+    store, own_id = context.host.store, context.live.id
+
+    def work() -> str:
+        if text:
+            store.get_or_create(own_id)
+            store.set_title(own_id, text)
+        return store.summary(own_id).title
+
+    return await asyncio.to_thread(work) or "The session has no title"
+
+
+async def _tag(context: CommandContext, text: str) -> Reply:
+    store, own_id = context.host.store, context.live.id
+    added, removed = parsing.signed_tags(text.split())
+
+    def work() -> list[str]:
+        if not added and not removed:
+            return store.summary(own_id).tags
+        store.get_or_create(own_id)
+        return store.tag(own_id, added, removed)
+
+    return ", ".join(await asyncio.to_thread(work)) or "The session has no tags"
+
+
+async def _model(context: CommandContext, text: str) -> Reply:
+    if not text:
+        return context.live.model
+    await context.use_model(text)
+    return f"Switched to {context.live.model}"
+
+
+async def _compact(context: CommandContext, text: str) -> Reply:
+    live = context.live
+    done = await live.agent.acompact(live.id, text, engine=live.engine)
+    return f"Summarized {_messages(done.messages)}; the summary is sent instead of them from now on"
+
+
+async def _undo(context: CommandContext, _: str) -> Reply:
+    store, live = context.host.store, context.live
+
+    def work() -> tuple[int, str | None]:
+        turn = read_turn(store, live.id)
+        if not turn:
+            raise UsageError("nothing to undo: this session has no question")
+        before = {entry.uid for entry in store.trash()}
+        count = remove_turn(store, live.id, turn)
+        removed = (e for e in store.trash() if e.session_id == live.id and e.uid not in before)
+        return count, next((entry.uid for entry in removed if entry.kind == "undone"), None)
+
+    count, uid = await asyncio.to_thread(work)
+    if uid is None:
+        return f"Removed {_messages(count)} for good, because sessions.trash_ttl is 0"
+    live.undone.append(uid)
+    return f"Removed {_messages(count)} from the session. /redo restores them"
+
+
+async def _redo(context: CommandContext, _: str) -> Reply:
+    store, live = context.host.store, context.live
+    if not live.undone:
+        raise UsageError("nothing to redo; to see all removed messages: omniagent sessions trash")
+    uid = live.undone.pop()
+    entry = await asyncio.to_thread(lambda: store.restore(live.id, uid=uid))
+    return f"Restored {_messages(entry.message_count)}"
+
+
+async def _retry(context: CommandContext, _: str) -> Reply:
+    store, live = context.host.store, context.live
+
+    def work() -> str | None:
+        turn = read_turn(store, live.id)
+        if not turn:
+            raise UsageError("nothing to retry: this session has no question")
+        remove_turn(store, live.id, turn, but_question=True)
+        return turn[0].turn_id
+
+    turn_id = await asyncio.to_thread(work)
+    return await live.play(live.agent.continue_turn(live.id, turn_id, engine=live.engine))
+
+
+async def _continue(context: CommandContext, _: str) -> Reply:
+    store, live = context.host.store, context.live
+
+    def check() -> None:
+        turn = read_turn(store, live.id)
+        if turn and is_streaming_elsewhere(store, live.id, turn[-1]):
+            raise UsageError(
+                "another program may still be writing this answer; try again in a minute"
+            )
+
+    await asyncio.to_thread(check)
+    return await live.play(live.agent.continue_turn(live.id, engine=live.engine))
+
+
+async def _usage(context: CommandContext, _: str) -> Reply:
+    store, live, prices = context.host.store, context.live, context.host.prices
+    used, last = await asyncio.to_thread(lambda: session_usage(store, live.id))
+    if not used.models:
+        return "No token counts in this session"
+    lines = [f"Session: {usage_line(used.total, used.cost(prices))}"]
+    if last.models:
+        lines.append(f"Last turn: {usage_line(last.total, last.cost(prices))}")
+    return "\n\n".join(lines)
+
+
+def _messages(count: int | None) -> str:
+    return "1 message" if count == 1 else f"{count or 0:,} messages"
+
+
+@dataclass(frozen=True, slots=True)
+class _Command:
+    run: Callable[[CommandContext, str], Awaitable[Reply]]
+    description: str
+    hint: str = ""
+
+
+_COMMANDS = {
+    "title": _Command(_title, "Show or set the title of the session", "title"),
+    "tag": _Command(_tag, "Show, add or remove tags", "+tag -tag"),
+    "model": _Command(_model, "Show the model, or use another from now on", "model"),
+    "compact": _Command(_compact, "Summarize the older part of the session", "what to keep"),
+    "undo": _Command(_undo, "Remove the last turn from the session"),
+    "redo": _Command(_redo, "Restore what /undo removed"),
+    "retry": _Command(_retry, "Answer the last question again"),
+    "continue": _Command(_continue, "Continue an answer that was interrupted or cut"),
+    "usage": _Command(_usage, "Show the tokens used by the session and its last turn"),
+}
+
+
+def available_commands() -> list[schema.AvailableCommand]:
+    """Return the commands for an editor's completion."""
+    return [
+        schema.AvailableCommand(
+            name=name,
+            description=command.description,
+            input=schema.AvailableCommandInput(schema.UnstructuredCommandInput(hint=command.hint))
+            if command.hint
+            else None,
+        )
+        for name, command in _COMMANDS.items()
+    ]
+
+
+def is_command(text: str) -> bool:
+    """Return True if a prompt is a command; other texts that begin with a slash are messages."""
+    return text.lstrip().startswith("/") and _split(text)[0] in _COMMANDS
+
+
+async def run_command(context: CommandContext, text: str) -> schema.PromptResponse:
+    """Run a command and send its reply.
+
+    Raises:
+        OmniAgentError: the command failed.
+    """
+    name, arguments = _split(text)
+    try:
+        reply = await _COMMANDS[name].run(context, arguments)
+    except SessionNotFound as error:
+        if error.session_id != context.live.id:
+            raise
+        raise UsageError("the session has no messages yet") from error
+    if isinstance(reply, str):
+        await context.live.say(reply)
+        return schema.PromptResponse(stop_reason="end_turn")
+    return reply
+
+
+def _split(text: str) -> tuple[str, str]:
+    name, *arguments = text.lstrip().removeprefix("/").split(maxsplit=1) or [""]
+    return name, "".join(arguments).strip()

@@ -1,0 +1,95 @@
+"""An editor for tests: the client of the protocol's own library, connected to the server in this process."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+from acp import PROTOCOL_VERSION, Client, connect_to_agent, schema
+from acp._transport import memory_transport_pair
+
+from omniagent_cli import Agent
+from omniagent_cli.adapters.acp.server import AcpServer
+from omniagent_cli.agent.context.titles import TitleSettings
+from omniagent_cli.agent.tools.permissions import PreapprovedTools
+from omniagent_cli.testing.scripted import ScriptedModel
+
+
+class Editor(Client):
+    """A client that records updates and answers permission requests."""
+
+    def __init__(self):
+        self.updates = []
+        self.requests = []
+        self.choice = "allow_once"
+        self.arrived = asyncio.Event()
+
+    async def session_update(self, session_id, update, **_):
+        self.updates.append((session_id, update))
+        self.arrived.set()
+
+    async def request_permission(self, session_id, tool_call, options, **_):
+        self.requests.append((session_id, tool_call, [option.kind for option in options]))
+        outcome = schema.AllowedOutcome(outcome="selected", option_id=self.choice)
+        return schema.RequestPermissionResponse(outcome=outcome)
+
+    def texts(self, kind="agent_message_chunk"):
+        return "".join(u.content.text for _, u in self.updates if u.session_update == kind)
+
+    def of(self, kind):
+        return [update for _, update in self.updates if update.session_update == kind]
+
+    async def until(self, kind, suits=lambda _: True):
+        async with asyncio.timeout(20):
+            while not any(suits(update) for update in self.of(kind)):
+                self.arrived.clear()
+                await self.arrived.wait()
+
+
+class ScriptedHost:
+    """A host whose agents use scripted models."""
+
+    allowed = PreapprovedTools()
+
+    def __init__(self, store, *script, tools=(), titles=None, window=None, prices=None):
+        self.store = store
+        self.prices = prices or {}
+        self.engines = []
+        self.servers = []
+        self._script = script
+        self._tools = tools
+        self._titles = titles
+        self._window = window
+
+    def agent(self, session_id, servers, approve, titled):
+        self.servers.append(servers)
+        self.engines.append(ScriptedModel(*self._script))
+        titles = self._titles and TitleSettings(lambda: self._titles, written=titled)
+        return Agent(
+            self.engines[-1],
+            store=self.store,
+            tools=self._tools,
+            approve=approve,
+            titles=titles,
+            window=self._window,
+        )
+
+    def models(self):
+        return ["scripted:other"]
+
+    def engine(self, model):
+        return ScriptedModel("by the other", name=model)
+
+
+@asynccontextmanager
+async def editing(host):
+    """The library's client, connected to the server in this process."""
+    ours, theirs = memory_transport_pair()
+    editor = Editor()
+    serving = asyncio.create_task(AcpServer(host, ours).run())
+    connection = connect_to_agent(editor, theirs, use_unstable_protocol=True)
+    try:
+        await connection.initialize(protocol_version=PROTOCOL_VERSION)
+        yield connection, editor
+    finally:
+        await theirs.close()
+        await connection.close()
+        await asyncio.wait_for(serving, 20)
