@@ -7,9 +7,11 @@ from contextlib import redirect_stderr, redirect_stdout
 
 import pytest
 
+from omniagent_cli import Message
 from omniagent_cli.cli import main
 from omniagent_cli.config.session_origin import git_branch
 from omniagent_cli.stores import open_store
+from omniagent_cli.testing.clock import FakeClock
 
 
 @pytest.fixture
@@ -120,3 +122,18 @@ def test_tree(run, filled):
     ]
     assert [row["exists"] for row in run("sessions", "tree", "again", "--json").json] == [False, True, True]  # fmt: skip
     assert run("sessions", "tree", "bob").out == ""
+
+
+def test_here_finds_synchronized_sessions(at, places, db, tmp_path):
+    """A session that a synchronization brings or renames is found in its directory."""
+    one, _ = places
+    other = f"sqlite:///{tmp_path}/other.db"
+    with open_store(other, ttl=None, clock=FakeClock()) as store:
+        store.write("b", Message("user", "hi"), origin={"cwd": str(one)})
+    at(one, "ask", "-s", "a", "hi")
+    assert at(one, "sessions", "list", "--here", "--ids") == ("a\n", 0)
+    assert at(one, "store", "sync", other)[1] == 0
+    assert set(at(one, "sessions", "list", "--here", "--ids")[0].split()) == {"a", "b"}
+    at(one, "sessions", "rename", "a", "c", "--store", other)
+    assert at(one, "store", "sync", other)[1] == 0
+    assert set(at(one, "sessions", "list", "--here", "--ids")[0].split()) == {"b", "c"}

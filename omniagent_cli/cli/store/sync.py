@@ -71,6 +71,15 @@ def sync_other(
         batch: ask nothing, because a chat has the terminal.
         options: as for `sync_with`.
     """
+    report = _sync_other(context, other, program=program, batch=batch, **options)
+    if any(one.status == "new here" or one.renamed_from for one in report.changes):
+        context.directory_sessions.forget()
+    return report
+
+
+def _sync_other(
+    context: Context, other: str, *, program: str, batch: bool, **options: Any
+) -> SyncReport:
     if other.startswith(SCHEME):
         with connect(other, program=program, batch=batch) as peer:
             return sync_with(context.store_to_create, peer, **options)
@@ -124,7 +133,10 @@ def serve_sync(ctx: typer.Context) -> None:
     from omniagent_cli.stores.sync.remote import serve
 
     context = current_context(ctx)
-    serve(context.store_to_create, sys.stdin.buffer, sys.stdout.buffer)
+    try:
+        serve(context.store_to_create, sys.stdin.buffer, sys.stdout.buffer)
+    finally:
+        context.directory_sessions.forget()
 
 
 @contextlib.contextmanager
