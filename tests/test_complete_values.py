@@ -114,7 +114,7 @@ class TestWhatSessionsHold:
         """Topics and commands come after help, and below a group its commands."""
         assert values("help", "ex") == ["exit-codes"]
         assert "sessions" in values("help", "")
-        assert values("help", "sessions", "tr") == ["trim", "trash"]
+        assert values("help", "sessions", "tr") == ["trim", "trash", "tree"]
         assert values("help", "json", "sessions", "pr") == ["prune"]
         assert values("help", "environment", "") == []
 
