@@ -18,6 +18,7 @@ from acp.helpers import (
     update_user_message_text,
 )
 
+from omniagent_cli.adapters.acp.file_changes import changes, locations
 from omniagent_cli.agent.context.attachments import Attachment, compose, parse_attachment
 from omniagent_cli.agent.events import (
     Notice,
@@ -138,19 +139,21 @@ def call_arguments(call: ToolCall) -> Any:
         return text
 
 
-def tool_kind(name: str) -> schema.ToolKind:
-    """Return the kind under which editors show a tool."""
-    return _KINDS.get(name, "other")
+def tool_kind(name: str, arguments: Any) -> schema.ToolKind:
+    """Return the kind under which editors show a call."""
+    return _KINDS.get(name, "edit" if changes(arguments) else "other")
 
 
 def _started(call: ToolCall) -> Any:
-    name = call["function"]["name"]
+    name, arguments = call["function"]["name"], call_arguments(call)
     return start_tool_call(
         call.get("id", ""),
         name,
-        kind=tool_kind(name),
+        kind=tool_kind(name, arguments),
         status="in_progress",
-        raw_input=call_arguments(call),
+        content=changes(arguments) or None,
+        locations=locations(arguments) or None,
+        raw_input=arguments,
     )
 
 
@@ -158,5 +161,8 @@ def _ended(call: ToolCall, text: str, *, failed: bool) -> Any:
     return update_tool_call(
         call.get("id", ""),
         status="failed" if failed else "completed",
-        content=[tool_content(text_block(text))],
+        content=[
+            *([] if failed else changes(call_arguments(call))),
+            tool_content(text_block(text)),
+        ],
     )

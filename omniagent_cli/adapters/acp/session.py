@@ -16,6 +16,7 @@ from omniagent_cli.adapters.acp.content import (
     event_updates,
     tool_kind,
 )
+from omniagent_cli.adapters.acp.file_changes import changes, locations
 from omniagent_cli.agent.events import ToolCalled, ToolEnded, ToolReturned, TurnDone
 from omniagent_cli.agent.tools.permissions import PreapprovedTools
 from omniagent_cli.agent.tools.tool import Decision, Tool
@@ -195,8 +196,10 @@ class OpenSession:
         call = schema.ToolCallUpdate(
             tool_call_id=self._call_id(tool, arguments),
             title=tool.name,
-            kind=tool_kind(tool.name),
+            kind=tool_kind(tool.name, arguments),
             status="pending",
+            content=changes(arguments) or None,
+            locations=locations(arguments) or None,
             raw_input=dict(arguments),
         )
         outcome = (await self._request_permission(call, _OPTIONS)).outcome
