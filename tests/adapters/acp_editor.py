@@ -9,6 +9,7 @@ from acp._transport import memory_transport_pair
 from omniagent_cli import Agent
 from omniagent_cli.adapters.acp.server import AcpServer
 from omniagent_cli.agent.context.titles import TitleSettings
+from omniagent_cli.agent.mcp.skill import mcp_skills
 from omniagent_cli.agent.tools.permissions import PreapprovedTools
 from omniagent_cli.testing.scripted import ScriptedModel
 
@@ -21,6 +22,9 @@ class Editor(Client):
         self.requests = []
         self.choice = "allow_once"
         self.arrived = asyncio.Event()
+        self.requested = asyncio.Event()
+        self.decided = asyncio.Event()
+        self.decided.set()
 
     async def session_update(self, session_id, update, **_):
         self.updates.append((session_id, update))
@@ -28,11 +32,21 @@ class Editor(Client):
 
     async def request_permission(self, session_id, tool_call, options, **_):
         self.requests.append((session_id, tool_call, [option.kind for option in options]))
+        self.requested.set()
+        await self.decided.wait()
         outcome = schema.AllowedOutcome(outcome="selected", option_id=self.choice)
         return schema.RequestPermissionResponse(outcome=outcome)
 
     def texts(self, kind="agent_message_chunk"):
         return "".join(u.content.text for _, u in self.updates if u.session_update == kind)
+
+    async def until_in(self, session_id, kind):
+        async with asyncio.timeout(20):
+            while not any(
+                own == session_id and update.session_update == kind for own, update in self.updates
+            ):
+                self.arrived.clear()
+                await self.arrived.wait()
 
     def of(self, kind):
         return [update for _, update in self.updates if update.session_update == kind]
@@ -49,24 +63,28 @@ class ScriptedHost:
 
     allowed = PreapprovedTools()
 
-    def __init__(self, store, *script, tools=(), titles=None, window=None, prices=None):
+    def __init__(
+        self, store, *script, tools=(), titles=None, window=None, prices=None, engine=ScriptedModel
+    ):
         self.store = store
         self.prices = prices or {}
         self.engines = []
         self.servers = []
         self._script = script
+        self._engine = engine
         self._tools = tools
         self._titles = titles
         self._window = window
 
     def agent(self, session_id, servers, approve, titled):
         self.servers.append(servers)
-        self.engines.append(ScriptedModel(*self._script))
+        self.engines.append(self._engine(*self._script))
         titles = self._titles and TitleSettings(lambda: self._titles, written=titled)
         return Agent(
             self.engines[-1],
             store=self.store,
             tools=self._tools,
+            skills=lambda: mcp_skills(servers),
             approve=approve,
             titles=titles,
             window=self._window,

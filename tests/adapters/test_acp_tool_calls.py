@@ -1,14 +1,21 @@
 """Tool calls in an editor: files and changes that it can open, thoughts, and MCP servers that it passes."""
 
 import asyncio
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+from acp import schema
 from acp.helpers import text_block
 
 from omniagent_cli.adapters.acp.file_changes import changes, locations
+from omniagent_cli.agent.events import Finished, TextDelta, ThinkingDelta
 from omniagent_cli.agent.tools.tool import tool
-from omniagent_cli.testing.scripted import Say
+from omniagent_cli.testing.scripted import Say, ScriptedModel
 from tests.adapters.acp_editor import ScriptedHost, editing
+
+SERVERS = Path(__file__).parents[1] / "servers"
 
 
 def test_a_change_of_a_file_is_shown_before_it_is_allowed_and_afterwards(store):
@@ -39,6 +46,59 @@ def test_a_change_of_a_file_is_shown_before_it_is_allowed_and_afterwards(store):
         assert diffs == [("/p/x.py", "a", "b"), ("/p/x.py", "c", "")]
     assert [each.type for each in ended.content] == ["diff", "diff", "content"]
     assert ended.content[2].content.text == "edited /p/x.py 2 times"
+
+
+def test_thoughts_are_shown_apart_from_the_answer_and_replayed(store):
+    """Thinking is sent as thoughts while it arrives, and again when the session is loaded."""
+
+    class Thinking(ScriptedModel):
+        async def stream(self, *request):
+            del request
+            for piece in ("It is ", "a sum."):
+                yield ThinkingDelta(piece)
+            yield TextDelta("Four")
+            yield Finished("stop", "Four", extra={"thinking": "It is a sum."})
+
+    async def work():
+        async with editing(ScriptedHost(store, engine=Thinking)) as (agent, editor):
+            new = await agent.new_session(cwd="/project")
+            await agent.prompt(session_id=new.session_id, prompt=[text_block("2+2?")])
+            first = editor.texts("agent_thought_chunk"), editor.texts()
+            editor.updates.clear()
+            await agent.load_session(cwd="/project", session_id=new.session_id)
+            return first, (editor.texts("agent_thought_chunk"), editor.texts())
+
+    assert asyncio.run(work()) == (("It is a sum.", "Four"),) * 2
+
+
+@pytest.fixture(scope="module")
+def web():
+    """An MCP server on 127.0.0.1; its URL."""
+    command = [sys.executable, SERVERS / "mcp_server.py", "http"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        yield process.stdout.readline().strip()
+        process.terminate()
+
+
+def test_tools_of_an_http_server_of_the_editor_run_in_that_session_only(store, web):
+    """A server over HTTP that the editor passes with one session offers its tools there, with permission."""
+    server = schema.HttpMcpServer(type="http", name="web", url=web, headers=[])
+    host = ScriptedHost(store, Say(calls=[("web__echo", {"text": "hello"})]), "done")
+
+    async def work():
+        async with editing(host) as (agent, editor):
+            new = await agent.new_session(cwd="/project", mcp_servers=[server])
+            other = await agent.new_session(cwd="/project")
+            for each in (new, other):
+                await agent.prompt(session_id=each.session_id, prompt=[text_block("go")])
+            return editor
+
+    editor = asyncio.run(work())
+    assert [call.title for _, call, _ in editor.requests] == ["web__echo"]
+    ended = [(u.status, u.content[0].content.text) for u in editor.of("tool_call_update")]
+    assert ended[0] == ("completed", "hello")
+    assert ended[1][0] == "failed"
+    assert "unknown tool" in ended[1][1]
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,8 @@ def replay_updates(messages: Sequence[Message]) -> Iterator[Any]:
         if message.role == "user":
             yield update_user_message_text(message.text)
         elif message.role == "assistant":
+            if isinstance(thinking := (message.extra or {}).get("thinking"), str):
+                yield update_agent_thought_text(thinking)
             if message.text:
                 yield update_agent_message_text(message.text)
             for call in message.tool_calls or ():
