@@ -194,6 +194,20 @@ def test_concurrent_requests_to_open_one_session_leave_one_agent(store):
             closed.process("z")
 
 
+def test_new_sessions_never_share_an_id(store, monkeypatch):
+    """A generated id that is open or stored already is not used again."""
+    ids = iter(["stored", "one", "one", "two"])
+    monkeypatch.setattr("omniagent_cli.adapters.acp.server.new_session_id", lambda _: next(ids))
+    store.append("stored", {"role": "user", "content": "x"})
+
+    async def work():
+        async with editing(ScriptedHost(store)) as (agent, _):
+            both = (agent.new_session(cwd="/project") for _ in range(2))
+            return [new.session_id for new in await asyncio.gather(*both)]
+
+    assert asyncio.run(work()) == ["one", "two"]
+
+
 def test_sessions_are_open_up_to_a_limit(store, monkeypatch):
     """A client that opens sessions without end is refused, and can open another after closing one."""
     monkeypatch.setattr("omniagent_cli.adapters.acp.server.MAX_OPEN_SESSIONS", 3)

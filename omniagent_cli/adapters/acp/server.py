@@ -136,9 +136,8 @@ class AcpServer:
         self, cwd: str, mcp_servers: Sequence[Any] | None = None, **_: Any
     ) -> schema.NewSessionResponse:
         """Start a session, which is stored with its first message."""
-        session_id = new_session_id(datetime.now(UTC))
-        live = await self._activate(session_id, cwd, mcp_servers)
-        return schema.NewSessionResponse(session_id=session_id, **self._state(live))
+        live = await self._activate(None, cwd, mcp_servers)
+        return schema.NewSessionResponse(session_id=live.id, **self._state(live))
 
     async def load_session(
         self, cwd: str, session_id: str, mcp_servers: Sequence[Any] | None = None, **_: Any
@@ -281,23 +280,24 @@ class AcpServer:
         return await self._activate(session_id, cwd, servers)
 
     async def _activate(
-        self, session_id: str, cwd: str, servers: Sequence[Any] | None
+        self, session_id: str | None, cwd: str, servers: Sequence[Any] | None
     ) -> OpenSession:
         async with self._activation:  # concurrent requests may name the same session
-            await self._drop(session_id)
+            own_id = await self._call(self._unused_id) if session_id is None else session_id
+            await self._drop(own_id)
             if len(self._open) >= MAX_OPEN_SESSIONS:
                 raise RequestError(
                     -32600, f"{MAX_OPEN_SESSIONS} sessions are open; close one first"
                 )
             live = OpenSession(
-                session_id,
+                own_id,
                 cwd,
-                send=lambda update: self._send(session_id, update),
+                send=lambda update: self._send(own_id, update),
                 request_permission=lambda call, options: request_model(
                     self._connection,
                     CLIENT_METHODS["session_request_permission"],
                     schema.RequestPermissionRequest(
-                        session_id=session_id, tool_call=call, options=options
+                        session_id=own_id, tool_call=call, options=options
                     ),
                     schema.RequestPermissionResponse,
                 ),
@@ -308,12 +308,19 @@ class AcpServer:
             configured = [_mcp_server(server) for server in servers or ()]
             live.agent = await self._call(
                 lambda: self._host.agent(
-                    session_id, configured, live.approve, lambda _: self._send_info(live)
+                    own_id, configured, live.approve, lambda _: self._send_info(live)
                 )
             )
-            self._open[session_id] = live
-            asyncio.get_running_loop().call_soon(self._announce, session_id)
+            self._open[own_id] = live
+            asyncio.get_running_loop().call_soon(self._announce, own_id)
             return live
+
+    def _unused_id(self) -> str:
+        """Return an id that is neither stored nor open; those of one second may coincide."""
+        while True:
+            own_id = new_session_id(datetime.now(UTC))
+            if own_id not in self._open and not self._host.store.exists(own_id):
+                return own_id
 
     def _announce(self, session_id: str) -> None:
         """Send the slash commands after the response that contains the session id."""
