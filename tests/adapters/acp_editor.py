@@ -69,23 +69,24 @@ class ScriptedHost:
         self.store = store
         self.prices = prices or {}
         self.engines = []
-        self.servers = []
+        self.requests = []
         self._script = script
         self._engine = engine
         self._tools = tools
         self._titles = titles
         self._window = window
 
-    def agent(self, session_id, servers, approve, titled):
-        self.servers.append(servers)
+    def agent(self, request):
+        self.requests.append(request)
         self.engines.append(self._engine(*self._script))
-        titles = self._titles and TitleSettings(lambda: self._titles, written=titled)
+        titles = self._titles and TitleSettings(lambda: self._titles, written=request.titled)
         return Agent(
             self.engines[-1],
             store=self.store,
             tools=self._tools,
-            skills=lambda: mcp_skills(servers),
-            approve=approve,
+            skills=lambda: mcp_skills(request.servers),
+            approve=request.approve,
+            origin={"cwd": request.cwd, "program": request.client},
             titles=titles,
             window=self._window,
         )
@@ -105,7 +106,10 @@ async def editing(host):
     serving = asyncio.create_task(AcpServer(host, ours).run())
     connection = connect_to_agent(editor, theirs, use_unstable_protocol=True)
     try:
-        await connection.initialize(protocol_version=PROTOCOL_VERSION)
+        await connection.initialize(
+            protocol_version=PROTOCOL_VERSION,
+            client_info=schema.Implementation(name="test-editor", version="1"),
+        )
         yield connection, editor
     finally:
         await theirs.close()

@@ -31,7 +31,7 @@ def test_a_turn_is_streamed_and_stored_with_the_directory(store):
     assert (done.stop_reason, done.usage.total_tokens, text) == ("end_turn", 15, "Hello you")
     session = store.get(new.session_id)
     assert [m.text for m in session.messages] == ["Hi", "Hello you"]
-    assert session.metadata["cwd"] == "/project"
+    assert session.origin == {"cwd": "/project", "program": "test-editor"}
 
 
 def test_an_unused_session_is_not_stored(store):
@@ -45,16 +45,13 @@ def test_an_unused_session_is_not_stored(store):
     assert store.count() == 0
 
 
-def test_sessions_are_listed_loaded_resumed_forked_closed_and_deleted(store):
+def test_sessions_are_loaded_resumed_forked_closed_and_deleted(store):
     """An editor opens what the terminal began, copies it, closes and deletes it."""
     store.append("terminal", {"role": "user", "content": "first"})
     store.append("terminal", {"role": "assistant", "content": "second"})
-    store.append("elsewhere", {"role": "user", "content": "x"})
-    store.set_metadata("elsewhere", "cwd", "/other")
 
     async def work():
         async with editing(ScriptedHost(store, "third")) as (agent, editor):
-            listed = await agent.list_sessions(cwd="/project")
             loaded = await agent.load_session(cwd="/project", session_id="terminal")
             shown = editor.texts("user_message_chunk"), editor.texts()
             await agent.prompt(session_id="terminal", prompt=[text_block("more")])
@@ -66,14 +63,39 @@ def test_sessions_are_listed_loaded_resumed_forked_closed_and_deleted(store):
             await agent._conn.send_request("session/delete", {"sessionId": "terminal"})
             with pytest.raises(RequestError, match="terminal"):
                 await agent.load_session(cwd="/project", session_id="terminal")
-            return listed, loaded, shown, fork.session_id
+            return loaded, shown, fork.session_id
 
-    listed, loaded, shown, fork = asyncio.run(work())
-    assert [(s.session_id, s.cwd) for s in listed.sessions] == [("terminal", "/project")]
+    loaded, shown, fork = asyncio.run(work())
     assert loaded.modes.current_mode_id == "ask"
     assert shown == ("first", "second")
     assert [m.text for m in store.messages(fork)] == ["first", "second", "more", "third"]
     assert [entry.session_id for entry in store.trash()] == ["terminal"]
+
+
+def test_the_sessions_of_a_directory_are_those_that_began_there(store):
+    """A listing is limited to a directory if the editor names one; opening a session elsewhere does not move it."""
+    message = {"role": "user", "content": "x"}
+    for own_id, cwd in (("here", "/project"), ("below", "/project/sub"), ("there", "/other")):
+        store.write(own_id, message, origin={"cwd": cwd})
+    store.append("unknown", message)
+    store.write("strange", message, origin={"cwd": 7})
+
+    async def work():
+        async with editing(ScriptedHost(store, "yes")) as (agent, _):
+            await agent.resume_session(session_id="there", cwd="/project")
+            await agent.prompt(session_id="there", prompt=[text_block("x")])
+            pages = [await agent.list_sessions(cwd=cwd) for cwd in ("/project", "/none", None)]
+            return [{s.session_id: s.cwd for s in page.sessions} for page in pages]
+
+    of_project, of_none, everything = asyncio.run(work())
+    assert (of_project, of_none) == ({"here": "/project"}, {})
+    assert everything == {
+        "here": "/project",
+        "below": "/project/sub",
+        "there": "/other",
+        "unknown": "/",
+        "strange": "/",
+    }
 
 
 def test_listing_continues_with_its_cursor(store):
@@ -288,7 +310,7 @@ def test_mcp_servers_of_the_editor_reach_the_agent(store):
                 await agent.new_session(cwd="/project", mcp_servers=[sse])
 
     asyncio.run(work())
-    (first, second) = host.servers[0]
+    (first, second) = host.requests[0].servers
     assert (first.argv, first.env, second.url) == (("run", "-x"), {"K": "V"}, "http://localhost/")
 
 

@@ -64,13 +64,15 @@ def test_the_commands_are_announced(store):
 
 
 def test_title_shows_and_sets_the_title_and_the_editor_learns_it(store):
-    """The title of a session is set before or after its first message and reported as an update."""
+    """The title of a session with messages is set and reported as an update."""
     own_id, found, editor = replies(
-        ScriptedHost(store, "yes"), "/title", "/title  Green tea ", "hello", "/title"
+        ScriptedHost(store, "yes"), "/title tea", "hello", "/title", "/title  Green tea ", "/title"
     )
-    assert found == ["error: the session has no messages yet", "Green tea", "yes", "Green tea"]
+    empty = "error: the session has no messages yet"
+    assert found == [empty, "yes", "hello", "Green tea", "Green tea"]
     assert store.summary(own_id).title == "Green tea"
-    assert {update.title for update in editor.of("session_info_update")} == {"Green tea"}
+    titles = [update.title for update in editor.of("session_info_update")]
+    assert titles == ["hello", "hello", "Green tea", "Green tea"]
 
 
 def test_the_first_words_are_the_title_of_a_failed_turn_too(store):

@@ -150,4 +150,7 @@ def test_the_program_serves_an_editor_and_the_terminal_lists_its_session(tmp_pat
         ["-m", "omniagent_cli", "sessions", "list", "--json"], env=environ, check=True
     )
     (session,) = json.loads(listed.stdout)
-    assert (session["id"], session["metadata"]["cwd"]) == (own_id, str(tmp_path))
+    assert (session["id"], session["origin"]) == (
+        own_id,
+        {"cwd": str(tmp_path), "program": "omniagent acp"},
+    )

@@ -72,8 +72,8 @@ class Timed:
     async def aclose(self):
         """Close nothing."""
 
-    def agent(self, _session_id, _servers, approve, _titled):
-        return Agent(self, store=self.store, approve=approve)
+    def agent(self, request):
+        return Agent(self, store=self.store, approve=request.approve)
 
     def models(self):
         return []

@@ -40,7 +40,6 @@ async def _title(context: CommandContext, text: str) -> Reply:
 
     def work() -> str:
         if text:
-            store.get_or_create(own_id)
             store.set_title(own_id, text)
         return store.summary(own_id).title
 
@@ -54,7 +53,6 @@ async def _tag(context: CommandContext, text: str) -> Reply:
     def work() -> list[str]:
         if not added and not removed:
             return store.summary(own_id).tags
-        store.get_or_create(own_id)
         return store.tag(own_id, added, removed)
 
     return ", ".join(await asyncio.to_thread(work)) or "The session has no tags"

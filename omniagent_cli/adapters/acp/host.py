@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from omniagent_cli.agent.mcp.server import McpServer
@@ -17,6 +18,24 @@ if TYPE_CHECKING:
 
 Titled = Callable[[str], Awaitable[None]]
 """Called with the id of a session after a model has written its title."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentRequest:
+    """The agent that a session needs.
+
+    Attributes:
+        cwd: the directory in which the client opens the session.
+        client: the name of the client, such as ``zed``; empty if it gave none.
+        servers: the MCP servers of the client, in addition to those of the settings.
+    """
+
+    session_id: str
+    cwd: str
+    client: str
+    servers: Sequence[McpServer]
+    approve: Approve
+    titled: Titled
 
 
 class Host(Protocol):
@@ -34,10 +53,8 @@ class Host(Protocol):
         """
         ...
 
-    def agent(
-        self, session_id: str, servers: Sequence[McpServer], approve: Approve, titled: Titled
-    ) -> Agent:
-        """Return an agent for a session with additional MCP servers."""
+    def agent(self, request: AgentRequest) -> Agent:
+        """Return an agent for a session."""
         ...
 
     def models(self) -> list[str]:

@@ -23,8 +23,9 @@ from omniagent_cli.adapters.acp.commands import (
     run_command,
 )
 from omniagent_cli.adapters.acp.content import message_content, replay_updates
+from omniagent_cli.adapters.acp.host import AgentRequest
 from omniagent_cli.adapters.acp.session import ASK, READ_ONLY, OpenSession
-from omniagent_cli.adapters.acp.session_info import CWD, info_updates, session_page
+from omniagent_cli.adapters.acp.session_info import info_updates, session_page
 from omniagent_cli.agent.mcp.server import McpServer
 from omniagent_cli.errors import OmniAgentError, SessionNotFound, UsageError
 from omniagent_cli.models import check_session_id
@@ -54,6 +55,7 @@ class AcpServer:
         self._host = host
         self._open: dict[str, OpenSession] = {}
         self._models: list[str] = []
+        self._client = ""
         self._activation = asyncio.Lock()
         router = build_agent_router(self, use_unstable_protocol=True)  # type: ignore[arg-type]  # close, fork and resume are routed by name
         # The library has the types of this method, but no route.
@@ -94,13 +96,16 @@ class AcpServer:
 
     # Connection.
 
-    async def initialize(self, protocol_version: int, **_: Any) -> schema.InitializeResponse:
+    async def initialize(
+        self, protocol_version: int, client_info: schema.Implementation | None = None, **_: Any
+    ) -> schema.InitializeResponse:
         """Return the protocol version and the capabilities.
 
         Raises:
             RequestError: the store cannot be opened, or it is encrypted and there is no key.
         """
         del protocol_version
+        self._client = client_info.name if client_info else ""
         await self._call(lambda: self._host.store)
         return schema.InitializeResponse(
             protocol_version=PROTOCOL_VERSION,
@@ -162,13 +167,12 @@ class AcpServer:
         """Copy a stored session and open the copy."""
         new_id = await self._call(lambda: self._host.store.fork(session_id))
         live = await self._activate(new_id, cwd, mcp_servers)
-        await self._call(lambda: self._host.store.set_metadata(new_id, CWD, cwd))
         return schema.ForkSessionResponse(session_id=new_id, **self._state(live))
 
     async def list_sessions(
         self, cwd: str | None = None, cursor: str | None = None, **_: Any
     ) -> schema.ListSessionsResponse:
-        """List sessions by last activity; with `cwd`, those of that directory and those without one."""
+        """List sessions by last activity; with `cwd`, those that began in that directory."""
         return await self._call(lambda: session_page(self._host.store, cwd, cursor))
 
     async def close_session(self, session_id: str, **_: Any) -> None:
@@ -213,9 +217,7 @@ class AcpServer:
             # Nothing is awaited before: a cancellation that follows must find the turn.
             if isinstance(content, str) and is_command(content):
                 return await live.run(run_command(self._command_context(live), content))
-            return await live.prompt(
-                content, prepare=lambda: self._call(lambda: self._record_origin(live))
-            )
+            return await live.prompt(content)
         except OmniAgentError as error:
             raise _request_error(error) from error
         finally:
@@ -259,12 +261,6 @@ class AcpServer:
         if live := self._open.get(session_id):
             await live.cancel()
 
-    def _record_origin(self, live: OpenSession) -> None:
-        """Store the directory of a session that has none."""
-        session = self._host.store.get_or_create(live.id)
-        if not session.messages and CWD not in session.metadata:
-            self._host.store.set_metadata(live.id, CWD, live.cwd)
-
     # Open sessions.
 
     async def _activate_stored(
@@ -291,7 +287,6 @@ class AcpServer:
                 )
             live = OpenSession(
                 own_id,
-                cwd,
                 send=lambda update: self._send(own_id, update),
                 request_permission=lambda call, options: request_model(
                     self._connection,
@@ -305,12 +300,15 @@ class AcpServer:
             )
             if not self._models:
                 self._models = await self._call(self._host.models)
-            configured = [_mcp_server(server) for server in servers or ()]
-            live.agent = await self._call(
-                lambda: self._host.agent(
-                    own_id, configured, live.approve, lambda _: self._send_info(live)
-                )
+            request = AgentRequest(
+                own_id,
+                cwd,
+                self._client,
+                [_mcp_server(server) for server in servers or ()],
+                live.approve,
+                lambda _: self._send_info(live),
             )
+            live.agent = await self._call(lambda: self._host.agent(request))
             self._open[own_id] = live
             asyncio.get_running_loop().call_soon(self._announce, own_id)
             return live

@@ -50,7 +50,6 @@ class OpenSession:
 
     Args:
         session_id: the id of the session.
-        cwd: the directory that the client opened it in.
         send: sends a session update to the client.
         request_permission: sends a permission request and returns the response.
         allowed: permissions granted beforehand.
@@ -66,14 +65,12 @@ class OpenSession:
     def __init__(
         self,
         session_id: str,
-        cwd: str,
         *,
         send: Send,
         request_permission: RequestPermission,
         allowed: PreapprovedTools,
     ) -> None:
         self.id = session_id
-        self.cwd = cwd
         self.mode = ASK
         self.engine: Engine | None = None
         self.undone: list[str] = []
@@ -96,14 +93,8 @@ class OpenSession:
         self.engine = engine
         self._engines.append(engine)
 
-    async def prompt(
-        self, content: Content, *, prepare: Callable[[], Awaitable[None]]
-    ) -> schema.PromptResponse:
+    async def prompt(self, content: Content) -> schema.PromptResponse:
         """Run a turn and send its events; a canceled turn keeps its partial answer.
-
-        Args:
-            content: the user's message.
-            prepare: called before the turn, as a part of it.
 
         Raises:
             RequestError: another turn is running in this session.
@@ -111,7 +102,6 @@ class OpenSession:
         """
 
         async def turn() -> schema.PromptResponse:
-            await prepare()
             self.undone.clear()  # positions of removed messages may be taken from now on
             return await self.play(self.agent.stream(content, self.id, engine=self.engine))
 

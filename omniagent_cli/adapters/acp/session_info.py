@@ -13,37 +13,26 @@ from omniagent_cli.stores.backend import Cursor
 
 if TYPE_CHECKING:
     from omniagent_cli.agent.context.window import Window
+    from omniagent_cli.models import SessionSummary
     from omniagent_cli.stores.store import SessionStore
 
 PAGE = 50
 """Sessions in one page of a listing."""
 
-CWD = "cwd"
-"""The metadata key of the directory in which an editor started the session."""
-
 
 def session_page(
     store: SessionStore, cwd: str | None, cursor: str | None
 ) -> schema.ListSessionsResponse:
-    """Return a page of sessions by last activity; with `cwd`, those of that directory and those without one.
+    """Return a page of sessions by last activity; with `cwd`, those that began in that directory.
 
     Raises:
         RequestError: the cursor is invalid.
     """
-    after = _cursor(cursor)
-    found: list[schema.SessionInfo] = []
-    while len(found) < PAGE:
-        page = store.list(limit=PAGE - len(found), cursor=after, damaged=[])
-        for each in page:
-            where = each.metadata.get(CWD)
-            where = where if isinstance(where, str) else None
-            if cwd is None or where in (None, cwd):
-                found.append(_info(each, where or cwd or "/"))
-        after = page.next_cursor
-        if after is None:
-            break
+    page = store.list(limit=PAGE, cursor=_cursor(cursor), cwd=cwd, damaged=[])
+    after = page.next_cursor
     return schema.ListSessionsResponse(
-        sessions=found, next_cursor=None if after is None else json.dumps(after)
+        sessions=[_info(summary, cwd or "/") for summary in page],
+        next_cursor=None if after is None else json.dumps(after),
     )
 
 
@@ -57,10 +46,11 @@ def _cursor(text: str | None) -> Cursor | None:
     return Cursor(bool(pinned), key, str(session_id))
 
 
-def _info(summary: Any, cwd: str) -> schema.SessionInfo:
+def _info(summary: SessionSummary, default_cwd: str) -> schema.SessionInfo:
+    cwd = summary.origin.get("cwd")
     return schema.SessionInfo(
         session_id=summary.id,
-        cwd=cwd,
+        cwd=cwd if isinstance(cwd, str) else default_cwd,  # an import may hold any JSON value
         title=summary.title or None,
         updated_at=summary.updated_at.isoformat(),
     )

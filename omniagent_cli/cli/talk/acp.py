@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -18,14 +19,10 @@ from omniagent_cli.cli.talk.turn_runner import ModelOption, OfflineOption, Syste
 from omniagent_cli.errors import EncryptedStore, OmniAgentError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from omniagent_cli.adapters.acp.host import Titled
+    from omniagent_cli.adapters.acp.host import AgentRequest
     from omniagent_cli.agent.agent import Agent
     from omniagent_cli.agent.context.cost import Prices
     from omniagent_cli.agent.events import Engine
-    from omniagent_cli.agent.mcp.server import McpServer
-    from omniagent_cli.agent.tools.tool import Approve
     from omniagent_cli.stores import SessionStore
 
 
@@ -99,20 +96,21 @@ class EditorHost:
                 self._store = store
             return self._store
 
-    def agent(
-        self, session_id: str, servers: Sequence[McpServer], approve: Approve, titled: Titled
-    ) -> Agent:
+    def agent(self, request: AgentRequest) -> Agent:
         """Return an agent whose skills include the MCP servers of the editor."""
         from omniagent_cli.agent.mcp.skill import mcp_skills
+        from omniagent_cli.config.session_origin import session_origin
 
         titling = self._factory.titling(self._factory.tell)
-        return self._factory.agent(
+        agent = self._factory.agent(
             self.store,
-            session_id,
-            approve=approve,
-            titling=None if titling is None else replace(titling, written=titled),
-            more_skills=lambda: mcp_skills(servers),
+            request.session_id,
+            approve=request.approve,
+            titling=None if titling is None else replace(titling, written=request.titled),
+            more_skills=lambda: mcp_skills(request.servers),
         )
+        agent.origin = session_origin(Path(request.cwd), request.client or "omniagent acp")
+        return agent
 
     def models(self) -> list[str]:
         """Return the names of the known models."""
