@@ -59,20 +59,30 @@ class ToolCalled:
 
 @dataclass(frozen=True, slots=True)
 class ToolEnded:
-    """A tool has finished while others of the same response still run; `ToolReturned` follows when all have finished."""
+    """A tool has finished while others of the same response still run; `ToolReturned` follows when all have finished.
+
+    Attributes:
+        denied_by: the source of the decision not to run it, see `Decision`; empty if it ran.
+    """
 
     call: ToolCall
     text: str
     failed: bool = False
+    denied_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ToolReturned:
-    """A tool has finished; the message is its stored result."""
+    """A tool has finished; the message is its stored result.
+
+    Attributes:
+        denied_by: as in `ToolEnded`.
+    """
 
     call: ToolCall
     message: Message
     failed: bool = False
+    denied_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

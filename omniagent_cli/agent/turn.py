@@ -237,7 +237,8 @@ class Turn:
             while running:
                 ended, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                 for task in ended if running else ():
-                    yield ToolEnded(tasks[task], task.result().text, failed=task.result().failed)
+                    outcome = task.result()
+                    yield ToolEnded(tasks[task], outcome.text, outcome.failed, outcome.denied_by)
             outcomes = [task.result() for task in tasks]
         except (
             BaseException
@@ -254,7 +255,7 @@ class Turn:
         for notice in self._notices():
             yield notice
         for call, message, outcome in zip(calls, stored, outcomes, strict=True):
-            yield ToolReturned(call, message, failed=outcome.failed)
+            yield ToolReturned(call, message, outcome.failed, outcome.denied_by)
 
     async def _store_results(
         self, calls: Sequence[ToolCall], outcomes: Sequence[Outcome]

@@ -20,8 +20,8 @@ _LINES = 12
 _HEAD, _TAIL = 400, 100
 """Characters shown of a long line, from its beginning and its end, where content is easiest to hide."""
 
-Ask = Callable[[str, Sequence[str]], Awaitable[str | None]]
-"""Prints lines, then asks the user for one; returns None when they leave."""
+Ask = Callable[[str, Sequence[str], str], Awaitable[str | None]]
+"""Prints lines, the first one in a style, then asks the user for one; returns None when they leave."""
 
 
 class Approval:
@@ -73,9 +73,12 @@ class Approval:
     async def _request_approval(self, tool: Tool, arguments: Mapping[str, Any]) -> Decision:
         lines = [_headline(tool), *shown_arguments(arguments)]
         destroys = tool.effect == "destroy"
-        choices = "[y]es, [N]o, always [h]ere" + (", always" if destroys else ", [a]lways")
+        choices = "[y] once, [N] no, [h] in this chat, " + (
+            "[always]" if destroys else "[a] always"
+        )
+        style = "bold red" if destroys else "bold yellow"
         while True:
-            answer = await self._ask(f"allow it? {choices}: ", lines)
+            answer = await self._ask(f"Allow? {choices}: ", lines, style)
             if answer is None:
                 self._left()
                 return Decision(allowed=False, by="asked")
@@ -116,9 +119,11 @@ def allow_permanently(settings: Settings, name: str) -> str:
 
 
 def _headline(tool: Tool) -> str:
-    does = "destroys" if tool.effect == "destroy" else "writes"
+    does = (
+        "deletes or overwrites data (destructive)" if tool.effect == "destroy" else "changes data"
+    )
     whose = f" of {one_line(tool.skill)}" if tool.skill else ""
-    return f"{one_line(tool.name)}{whose} {does}:"
+    return f"The model wants to run {one_line(tool.name)}{whose}, which {does}:"
 
 
 def _again(word: str, *, destroys: bool) -> str:

@@ -151,6 +151,7 @@ class Repl:
                 await self._do(text)
             except ChatExit:
                 return
+            self._prompt.separate(text)
 
     # One line of input.
 
@@ -322,11 +323,12 @@ class Repl:
         with self._rendering_paused():
             self._terminal.note(text)
 
-    async def _ask_during_answer(self, question: str, lines: Sequence[str]) -> str | None:
+    async def _ask_during_answer(
+        self, question: str, lines: Sequence[str], style: str
+    ) -> str | None:
         """Ask a question while an answer streams; keys typed before it was shown are ignored."""
         with self._rendering_paused():
-            for line in lines:
-                self._terminal.line(self._terminal.shown(line))
+            self._prompt.show(lines, style)
             self._quiet.forget_typed()
             return await self._prompt.ask(question)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,26 +39,35 @@ SPOKEN_MARK = "You: "
 
 @contextmanager
 def configure_output(terminal: Terminal, *, plain: bool) -> Iterator[None]:
-    """Restrict the output of prompts to what the terminal supports.
+    """Restrict the output of prompts to what the terminal supports; leave the program's name out of errors.
 
     Args:
         terminal: the terminal of the prompts.
         plain: omit the query for the cursor position, which screen readers read aloud.
     """
+    program = terminal.program
+    if terminal.is_terminal:
+        terminal.program = ""
+    try:
+        with create_app_session(output=_output(terminal, plain=plain)):
+            yield
+    finally:
+        terminal.program = program
+
+
+def _output(terminal: Terminal, *, plain: bool) -> Output | None:
+    """Return the output of prompts; None for that of prompt-toolkit."""
     if terminal.is_dumb:
         from prompt_toolkit.output.plain_text import PlainTextOutput
 
-        output: Output = PlainTextOutput(terminal.stdout)
-    elif plain:
-        from prompt_toolkit.output.defaults import create_output
+        return PlainTextOutput(terminal.stdout)
+    if not plain:
+        return None
+    from prompt_toolkit.output.defaults import create_output
 
-        output = create_output(terminal.stdout)
-        output.enable_cpr = False  # type: ignore[attr-defined]  # only some outputs have it, and others ignore it
-    else:
-        yield
-        return
-    with create_app_session(output=output):
-        yield
+    output = create_output(terminal.stdout)
+    output.enable_cpr = False  # type: ignore[attr-defined]  # only some outputs have it, and others ignore it
+    return output
 
 
 class Prompt:
@@ -87,10 +96,11 @@ class Prompt:
     ) -> None:
         self._terminal = terminal
         self._toolbar = toolbar
+        self._spaced = terminal.is_terminal and not plain
         self._apps = get_app_session()  # the context that knows the active prompt
         depth = None if terminal.colored else ColorDepth.DEPTH_1_BIT
         self._session: PromptSession[str] = PromptSession(
-            SPOKEN_MARK if plain else MARK,
+            SPOKEN_MARK if plain else [("bold ansicyan", MARK)],
             multiline=True,
             history=PrivateHistory(history_file) if history_file else InMemoryHistory(),
             completer=completer,
@@ -158,6 +168,16 @@ class Prompt:
             )
         except (KeyboardInterrupt, EOFError):
             return None
+
+    def show(self, lines: Sequence[str], head_style: str) -> None:
+        """Print untrusted lines above a question, the first one in a style."""
+        for place, line in enumerate(map(self._terminal.shown, lines)):
+            self._terminal.line(line if place else self._terminal.style(line, head_style))
+
+    def separate(self, text: str) -> None:
+        """Print a blank line after the turn of an input; data and speech have none."""
+        if self._spaced and text.strip():
+            self._terminal.line()
 
     @property
     def typed(self) -> str:

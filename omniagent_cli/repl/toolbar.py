@@ -37,11 +37,19 @@ def chat_parts(chat: Chat, *extra: str) -> list[Part]:
     return [
         Part([one_line(chat.session_id)], keep=5),
         Part([model, model.partition(":")[2] or model, ""] if model else ["choosing a model", ""], keep=4),
-        Part([count, f"{chat.message_count:,}", ""], keep=2),
+        Part([*_sent_forms(count, chat), f"{chat.message_count:,}", ""], keep=2),
         Part(_context_forms(chat.context), keep=3),
         Part([store, ""], keep=6 if chat.setup.ephemeral else 1),
         *(Part([one_line(hint)], keep=7) for hint in extra if hint),
     ]  # fmt: skip
+
+
+def _sent_forms(count: str, chat: Chat) -> list[str]:
+    """Return the count of messages, and before it a form with the number sent if not all of them are."""
+    use = chat.context
+    if use is None or use.messages >= chat.message_count:
+        return [count]
+    return [f"{count} ({use.messages:,} sent)", count]
 
 
 def _context_forms(use: ContextUse | None) -> list[str]:
@@ -49,6 +57,8 @@ def _context_forms(use: ContextUse | None) -> list[str]:
         return [""]
     about = "~" if use.estimated else ""
     tokens = f"{about}{use.tokens / 1000:.1f}k" if use.tokens >= 1000 else f"{about}{use.tokens}"
+    if use.share is None:
+        return [f"{tokens} tokens", tokens, ""]
     share = f"{max(1, round(use.share * 100))}%"
     last = f"full: {share}" if use.share >= _FULL else share
     return [f"context {share}, {tokens} tokens", f"context {share}", last, ""]

@@ -27,6 +27,7 @@ LONGEST_INTERRUPTED = 4_096
 Thinking = Literal["folded", "full", "hidden"]
 
 _QUICK_SECONDS = 3.0
+_STOP_HINT = " (Ctrl-C stops)"
 _SILENCE_SECONDS = 2.0
 """Time without text after which a spinner appears below the open block."""
 
@@ -307,7 +308,8 @@ class LiveRenderer:
     def _rows(self) -> list[str]:
         rows = self._live_rows()
         if self._is_silent() and not self._is_animated() and self._oversized is None:
-            silence = f"{self._spinner()} {self._clock() - self._last_text_at:.0f} s"
+            seconds = self._clock() - self._last_text_at
+            silence = f"{self._spinner()} {seconds:.0f} s{_STOP_HINT}"
             rows = [*rows, self._dim(cut_cells(silence, max(1, self._terminal.width)))]
         return rows[-self._max_rows() :]
 
@@ -329,7 +331,8 @@ class LiveRenderer:
         if self._blocks.tail.strip():
             tail = last_rows(self._blocks.tail.strip("\n"), width, self._max_rows())
             return ["", *tail[-self._max_rows() + 1 :]] if self._needs_gap else tail
-        return [self._dim(f"{self._spinner()}{self._elapsed()}")] if self._waiting else []
+        waited = cut_cells(f"{self._spinner()}{self._elapsed()}", width)
+        return [self._dim(waited)] if self._waiting else []
 
     def _max_rows(self) -> int:
         return max(2, min(TAIL_ROWS, self._terminal.height - 2))
@@ -341,7 +344,7 @@ class LiveRenderer:
     def _elapsed(self) -> str:
         since = self._started_at if self._thinking_since is None else self._thinking_since
         seconds = self._clock() - since
-        return f" {seconds:.0f} s" if seconds >= _QUICK_SECONDS else ""
+        return f" {seconds:.0f} s{_STOP_HINT}" if seconds >= _QUICK_SECONDS else ""
 
     def _dim(self, text: str) -> str:
         return self._terminal.style(text, "dim")

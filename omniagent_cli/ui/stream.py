@@ -86,9 +86,9 @@ class StreamView:
         elif isinstance(event, ToolCalled):
             renderer.tool_called(event.call)
         elif isinstance(event, ToolEnded):
-            renderer.tool_ended(event.call, "failed" if event.failed else "ok", event.text)
+            renderer.tool_ended(event.call, *_result_of(event, event.text))
         elif isinstance(event, ToolReturned):
-            renderer.tool_ended(event.call, "failed" if event.failed else "ok", event.message.text)
+            renderer.tool_ended(event.call, *_result_of(event, event.message.text))
         elif isinstance(event, Notice):
             if self._verbose or not event.detail:
                 renderer.note(event.text)
@@ -133,3 +133,10 @@ class StreamView:
             self.finish(early=kind is not None)
         else:
             self._is_finished = True
+
+
+def _result_of(event: ToolEnded | ToolReturned, text: str) -> tuple[CallStatus, str]:
+    """Return the status and result to show; a denial by the user needs no reason."""
+    if event.denied_by:
+        return "denied", "" if event.denied_by == "asked" else text
+    return ("failed" if event.failed else "ok"), text

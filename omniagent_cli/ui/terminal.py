@@ -44,6 +44,7 @@ class Terminal:
         verbose: verbose output.
         pager: ``auto``, ``never`` or a command.
         theme: ``auto``, ``light`` or ``dark``.
+        program: prefix of warnings and errors; empty while a chat has the screen.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Terminal:
         self.verbose = False
         self.pager = "auto"
         self.theme = "auto"
+        self.program = "omniagent: "
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     # Capabilities.
@@ -261,7 +263,7 @@ class Terminal:
         label = f"{word}:"
         if self._colored(self.stderr):
             label = styled(label, style, self.background)
-        self._write_message(f"omniagent: {label} {one_line(text)}")
+        self._write_message(f"{self.program}{label} {one_line(text)}")
 
     def _dimmed(self, text: str) -> str:
         return styled(text, "dim") if self._colored(self.stderr) else text

@@ -10,12 +10,12 @@ from omniagent_cli.models import ToolCall
 from omniagent_cli.text.sanitize import first_line, one_line
 from omniagent_cli.ui.cells import cut_cells
 
-CallStatus = Literal["ok", "failed", "interrupted"]
+CallStatus = Literal["ok", "failed", "interrupted", "denied"]
 
 _QUICK_SECONDS = 1.0
 _RESULT_LENGTH = 200
 _ARGUMENT_LENGTH = 60
-_MARKS = {"ok": "✓", "failed": "✗", "interrupted": "✗"}
+_MARKS = {"ok": "✓", "failed": "✗", "interrupted": "✗", "denied": "-"}
 
 
 def call_key(call: ToolCall) -> str:
@@ -119,7 +119,9 @@ def call_row(status: CallStatus, text: str, outcome: str, width: int) -> str:
 
 
 def _outcome_text(call: _Call) -> str:
-    summary = f"{call.status}, {format_seconds(call.seconds)}"
+    summary = "denied"  # its duration would be the time that the user thought
+    if call.status != "denied":
+        summary = f"{call.status}, {format_seconds(call.seconds)}"
     return f"{summary}: {call.result}" if call.result else summary
 
 

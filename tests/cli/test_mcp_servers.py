@@ -179,7 +179,7 @@ def test_ctrl_c_at_the_prompt_is_not_for_the_server(person_at_pty, settings, cha
     with person_at_pty("chat", **variables(server)) as terminal:
         terminal.wait_prompt(1)
         terminal.say("first")
-        terminal.wait_for("allow it?")
+        terminal.wait_for("Allow?")
         terminal.say("h")
         terminal.wait_until(lambda _shown: mark.exists(), "a call")
         terminal.send(CTRL_C)

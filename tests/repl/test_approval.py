@@ -59,7 +59,11 @@ def test_a_tool_asks(talk: Talk, wiping, wiped: list[str], answer: str, done: li
 def test_the_question_shows_what_would_be_done(talk: Talk, wiping) -> None:
     """The tool, its effect and its arguments stand above the question."""
     talk.chat("wipe", "n", open_agent=wiping("the whole disk"))
-    assert "wipe destroys:\n  what: the whole disk\n" in talk.out
+    assert (
+        "The model wants to run wipe, which deletes or overwrites data (destructive):\n  what: the whole disk\n"
+        in talk.out
+    )
+    assert "wipe(what: the whole disk) denied\n" in talk.err
 
 
 def test_here_is_for_this_session_in_this_run(talk: Talk, wiping, wiped: list[str]) -> None:
@@ -92,7 +96,7 @@ def test_always_for_what_destroys_is_written_in_full(talk: Talk, wiping, wiped: 
     """One letter allows nothing for good that destroys; the whole word does, and says where it stands."""
     talk.chat("one", "a", "sure", "y", "two", "always", "three", open_agent=wiping("x", "y", "z"))
     assert wiped == ["x", "y", "z"]
-    assert "[a]lways" not in talk.out
+    assert "[a] always" not in talk.out
     assert "type the whole word always" in talk.out
     config = talk.home / ".config" / "omniagent" / "config.toml"
     assert f"wipe is now allowed in all chats and scripts (tools.allow in {config}" in talk.err

@@ -127,7 +127,7 @@ def test_a_disk_that_is_full_in_the_middle_of_a_chat(home: Home, chat_server: Ca
     none = resource.RLIM_INFINITY
     resource.prlimit(chat.pid, resource.RLIMIT_FSIZE, (largest + 200_000, none))
     chat.say("tell me all")
-    chat.wait_for("omniagent: error: the disk of")
+    chat.wait_for("error: the disk of")
     chat.wait_for("a copy was written to")
     chat.wait_prompt(3)
     (kept,) = home.path.rglob("recovered/*.md")

@@ -248,7 +248,7 @@ def test_errors_are_one_line_and_the_chat_goes_on(home: Home, chat_server: Calla
     home.serve(chat_server(stream(chunk(content="a part"), Cut()), answer("whole")))
     chat = home.chat()
     chat.say("one")
-    chat.wait_for("omniagent: error:")
+    chat.wait_for("error:")
     chat.wait_prompt(2)
     chat.say("two")
     chat.wait_for("whole")

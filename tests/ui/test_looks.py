@@ -241,7 +241,7 @@ def test_a_silence_in_an_answer_shows_that_something_is_waited_for():
         view.feed(TextDelta("half"))
         clock.now += 4
         view._renderer._render()
-        assert out.shown.splitlines()[-1].endswith("4 s")
+        assert out.shown.splitlines()[-1].endswith("4 s (Ctrl-C stops)")
         view.feed(TextDelta(" whole"))
         clock.now += 0.1
         view._renderer._render()

@@ -51,6 +51,19 @@ def test_parallel_calls_each_keep_their_line():
     ]
 
 
+def test_a_denied_call_has_no_duration():
+    """A call that the user denied is neither a failure nor timed; one that nobody could allow has its reason."""
+    terminal, out, _ = tty()
+    clock = Clock()
+    with StreamView(terminal, clock=clock) as view:
+        for number, by in ((1, "asked"), (2, "default")):
+            view.feed(ToolCalled(call(number, f"tool{number}")))
+            clock.now += 24
+            reply = Message("tool", "error: not allowed")
+            view.feed(ToolReturned(call(number, f"tool{number}"), reply, failed=True, denied_by=by))
+    assert rows(out) == ["- tool1() denied", "- tool2() denied: error: not allowed"]
+
+
 def test_the_same_call_id_may_come_again_in_the_next_round():
     """Servers that number calls from one in each answer still get a row per call."""
     terminal, out, _ = tty()

@@ -1,4 +1,4 @@
-"""Context use: the share of the window that the messages of a session fill."""
+"""Context use: messages and tokens that the next request sends."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ class ContextUse(NamedTuple):
     """The use of the context window.
 
     Attributes:
-        share: the used share of the window's messages or of its token budget, whichever is larger; at most 1.
+        messages: number of messages that the next request sends.
+        share: used share of the token budget `window.max_tokens`, at most 1; None without a budget.
         tokens: tokens of the last request and its answer, as counted by the model.
         estimated: the model returned no counts; the tokens are an estimate.
     """
 
-    share: float
+    messages: int
+    share: float | None
     tokens: int
     estimated: bool
 
@@ -36,10 +38,8 @@ def context_use(store: SessionStore, session_id: str, window: Window) -> Context
     chosen = select_messages(messages, window, summary_of(store, session_id))
     counted_tokens = _counted(messages[-1])
     tokens = counted_tokens or chosen.tokens
-    share = len(chosen.records) / window.max_messages
-    if window.max_tokens:
-        share = max(share, tokens / window.max_tokens)
-    return ContextUse(min(1.0, share), tokens, estimated=not counted_tokens)
+    share = min(1.0, tokens / window.max_tokens) if window.max_tokens else None
+    return ContextUse(len(chosen.records), share, tokens, estimated=not counted_tokens)
 
 
 def _counted(message: Message) -> int:

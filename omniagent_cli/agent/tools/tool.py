@@ -197,6 +197,11 @@ class Outcome:
     approved_by: str = ""
     full_output: FullOutput | None = None
 
+    @property
+    def denied_by(self) -> str:
+        """The source of the decision if the call was denied, else empty."""
+        return self.approved_by if self.approved is False else ""
+
 
 @dataclass(frozen=True, slots=True)
 class OfferedTools:
