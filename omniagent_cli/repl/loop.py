@@ -41,7 +41,6 @@ _PARTIAL_SAVED = (
 )
 _LEAVING = frozenset({"exit", "quit", "q"})
 _PATIENCE_SECONDS = 1.0
-_DONE = 0
 _SIGNALLED = 128
 
 
@@ -86,11 +85,12 @@ class Repl:
             vi=chat.editing_mode == "vi",
             plain=chat.screen_reader,
         )
+        self._keys = self._prompt.stream_keys(self._cancel)
         self._opening = AgentStartup(
             self.chat,
             self._prompt,
             approval=Approval(
-                self._ask_during_answer,
+                self._ask_approval,
                 left=self._cancel,
                 session=lambda: self.chat.session_id,
                 keep=partial(allow_permanently, setup.settings),
@@ -115,7 +115,7 @@ class Repl:
             self._terminal.stdout.flush()
         except OSError:  # the window was closed without a signal
             discard_output(self._terminal)
-        return _SIGNALLED + self._ended_by if self._ended_by else _DONE
+        return _SIGNALLED + self._ended_by if self._ended_by else 0
 
     async def _greet(self) -> None:
         chat = self.chat
@@ -283,7 +283,7 @@ class Repl:
         )
         try:
             async with aclosing(rendered_events(events, view)) as shown:
-                with view:
+                with view, self._keys.reading():
                     if resumed is not None and resumed.tail:
                         view.feed(TextDelta(resumed.tail))
                     async for event in shown:
@@ -323,13 +323,12 @@ class Repl:
         with self._rendering_paused():
             self._terminal.note(text)
 
-    async def _ask_during_answer(
-        self, question: str, lines: Sequence[str], style: str
-    ) -> str | None:
+    async def _ask_approval(self, question: str, lines: Sequence[str], style: str) -> str | None:
         """Ask a question while an answer streams; keys typed before it was shown are ignored."""
         with self._rendering_paused():
             self._prompt.show(lines, style)
             self._quiet.forget_typed()
+            self._keys.forget()
             return await self._prompt.ask(question)
 
     def _rendering_paused(self) -> AbstractContextManager[None]:

@@ -23,6 +23,7 @@ from prompt_toolkit.output import ColorDepth, Output
 from prompt_toolkit.shortcuts import PromptSession
 from prompt_toolkit.utils import is_dumb_terminal
 
+from omniagent_cli.repl.escape import StreamKeys
 from omniagent_cli.repl.history import PrivateHistory
 from omniagent_cli.repl.toolbar import Part, fitted_line
 from omniagent_cli.text.sanitize import one_line
@@ -168,6 +169,10 @@ class Prompt:
             )
         except (KeyboardInterrupt, EOFError):
             return None
+
+    def stream_keys(self, stop: Callable[[], object]) -> StreamKeys:
+        """Return a reader of the keys typed at a terminal while an answer streams; Escape calls `stop`."""
+        return StreamKeys(self._session.app.input, stop, enabled=self._terminal.reads_terminal)
 
     def show(self, lines: Sequence[str], head_style: str) -> None:
         """Print untrusted lines above a question, the first one in a style."""

@@ -18,6 +18,7 @@ from tests.repl.terminal import (
     CTRL_C,
     CTRL_D,
     CTRL_R,
+    ESCAPE,
     PASTE,
     TAB,
     UP,
@@ -76,6 +77,18 @@ def test_ctrl_c_before_the_first_word(home: Home, chat_server: Callable) -> None
     chat.wait_for("Here.")
     chat.wait_prompt(3)
     assert home.stored() == [("user", "complete", "tell me"), ("assistant", "complete", "Here.")]
+
+
+def test_escape_stops_the_answer(home: Home, chat_server: Callable) -> None:
+    """Escape alone stops an answer and keeps what came and what was typed; an arrow key does not stop it."""
+    home.serve(chat_server(stall("The beginning"), answer("Second.")))
+    chat = home.chat()
+    chat.say("tell me")
+    chat.wait_for("The beginning")
+    chat.send("draft" + "\x1b[D" + "X" + ESCAPE)
+    chat.wait_for("Interrupted")
+    chat.wait_for("you> drafXt")
+    assert home.stored()[1] == ("assistant", "interrupted", "The beginning")
 
 
 def home_has(home: Home) -> bool:
