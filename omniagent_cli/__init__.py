@@ -16,6 +16,7 @@ _PUBLIC = {
     "SessionStore": "omniagent_cli.stores",
     "open_store": "omniagent_cli.stores",
     "Passphrase": "omniagent_cli.stores",
+    "SessionEvent": "omniagent_cli.stores.events",
     "with_compression": "omniagent_cli.stores",
     "with_encryption": "omniagent_cli.stores",
     "MigrationReport": "omniagent_cli.stores.transfer.migrate",
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
         with_compression,
         with_encryption,
     )
+    from omniagent_cli.stores.events import SessionEvent
     from omniagent_cli.stores.sync.driver import SyncReport, sync
     from omniagent_cli.stores.transfer.migrate import MigrationReport, migrate
 
@@ -82,6 +84,7 @@ __all__ = [
     "Passphrase",
     "Rollover",
     "Session",
+    "SessionEvent",
     "SessionStore",
     "SessionSummary",
     "SessionsSkill",

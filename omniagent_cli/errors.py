@@ -49,7 +49,13 @@ if TYPE_CHECKING:
 
 
 class OmniAgentError(Exception):
-    """Base class of all errors of omniagent."""
+    """Base class of all errors of omniagent.
+
+    Attributes:
+        details: lines to show below the message, such as an example.
+    """
+
+    details: tuple[str, ...] = ()
 
 
 class UsageError(OmniAgentError):
@@ -70,6 +76,10 @@ class InvalidRecord(UsageError):
 
 class ConfigError(UsageError):
     """A setting is invalid; the message names key, value, origin, and valid values."""
+
+    def __init__(self, message: str = "", *, details: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.details = details
 
 
 class StoreError(OmniAgentError):

@@ -13,6 +13,7 @@ from omniagent_cli.agent.context.titles import CURRENT, TitleGenerator, TitleSet
 from omniagent_cli.agent.context.window import Window
 from omniagent_cli.agent.events import Engine, ModelSettings, TurnDone, TurnEvent
 from omniagent_cli.agent.loop_thread import LoopThread, refuse_at_exit
+from omniagent_cli.agent.models.open_model import open_model
 from omniagent_cli.agent.models.recall import NAME as RECALL
 from omniagent_cli.agent.models.recall import Recall
 from omniagent_cli.agent.tools.context import ToolContext
@@ -107,7 +108,12 @@ class Agent:
     # Asynchronous methods.
 
     async def stream(
-        self, content: Content, session_id: str | None = None, *, engine: Engine | None = None
+        self,
+        content: Content,
+        session_id: str | None = None,
+        *,
+        engine: Engine | None = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> AsyncGenerator[TurnEvent, None]:
         """Run a turn and yield its events, the last of which is `TurnDone`; closing or cancelling keeps the partial answer.
 
@@ -115,12 +121,13 @@ class Agent:
             content: the user's message: text or content parts.
             session_id: the session to continue, created if missing; None runs a stateless turn.
             engine: another model for this turn.
+            metadata: JSON data stored with the user's message, and not sent to the model.
 
         Raises:
             ModelError: the request failed; the message and the partial answer are stored.
         """
         turn = self._turn(self._transcript(session_id), session_id, engine)
-        async with aclosing(turn.run(content)) as events:
+        async with aclosing(turn.run(content, metadata)) as events:
             async for event in events:
                 if isinstance(event, TurnDone) and event.session_id and self._titles is not None:
                     self._titles.start(event.session_id, turn.engine)
@@ -158,9 +165,12 @@ class Agent:
         """Run a stateless turn and return the text of the answer."""
         return (await self._last(self.stream(content))).message.text
 
-    async def aprocess_with_session(self, session_id: str, content: Content) -> str:
-        """Run a turn in a session and return the text of the answer."""
-        return (await self._last(self.stream(content, check_session_id(session_id)))).message.text
+    async def aprocess_with_session(
+        self, session_id: str, content: Content, *, metadata: Mapping[str, Any] | None = None
+    ) -> str:
+        """Run a turn in a session and return the text of the answer; see `process_with_session`."""
+        turn = self.stream(content, check_session_id(session_id), metadata=metadata)
+        return (await self._last(turn)).message.text
 
     # Tools.
 
@@ -256,20 +266,35 @@ class Agent:
         """Run a stateless turn and return the text of the answer; no session is read or written."""
         return self._loop_thread.run(self.aprocess(content))
 
-    def process_with_session(self, session_id: str, content: Content) -> str:
+    def process_with_session(
+        self, session_id: str, content: Content, *, metadata: Mapping[str, Any] | None = None
+    ) -> str:
         """Run a turn in a session and return the text of the answer.
 
         The user's message is on disk before the model is called, and every message of the turn is stored as it arrives.
+
+        Args:
+            session_id: the session, created if missing.
+            content: the user's message: text or content parts.
+            metadata: JSON data stored with it, and not sent to the model.
 
         Raises:
             ModelError: the request failed; sending the same content again does not store it twice.
             UsageError: the agent has no store.
         """
-        return self._loop_thread.run(self.aprocess_with_session(session_id, content))
+        return self._loop_thread.run(
+            self.aprocess_with_session(session_id, content, metadata=metadata)
+        )
 
-    def stream_sync(self, content: Content, session_id: str | None = None) -> Iterator[TurnEvent]:
+    def stream_sync(
+        self,
+        content: Content,
+        session_id: str | None = None,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Iterator[TurnEvent]:
         """Run a turn and yield its events, synchronously; see `stream`."""
-        return self._loop_thread.iterate(self.stream(content, session_id))
+        return self._loop_thread.iterate(self.stream(content, session_id, metadata=metadata))
 
     def close(self) -> None:
         """Close connections, skills and threads; the store belongs to the caller and stays open."""
@@ -372,33 +397,3 @@ def _titling(titles: str | Engine | TitleSettings, keys: KeyChain | None) -> Tit
             "recall is not a language model and cannot write titles; choose another model"
         )
     return TitleSettings(lambda: open_model(titles, keys=keys))
-
-
-def open_model(
-    model: str | Engine | None,
-    *,
-    base_url: str | None = None,
-    api: str | None = None,
-    keys: KeyChain | None = None,
-) -> Engine:
-    """Return the engine for a model name; None chooses a model.
-
-    Raises:
-        UsageError: the provider is unknown, or a name alone matches no known model, or several.
-    """
-    if model is not None and not isinstance(model, str):
-        return model
-    send_key, named = True, model is not None
-    if model is None:
-        from omniagent_cli.agent.models.discovery import choose_model
-
-        choice = choose_model(keys=keys, base_url=base_url)
-        model, base_url, send_key = choice.model, choice.base_url or None, choice.send_key
-    if model == RECALL:
-        return Recall(named=named, keys=keys)
-    from omniagent_cli.agent.models.engine_factory import open_engine
-    from omniagent_cli.agent.models.known_models import qualified
-
-    model = qualified(model, base_url=base_url)
-
-    return open_engine(model, base_url=base_url, api=api, keys=keys, send_key=send_key)

@@ -14,6 +14,7 @@ from omniagent_cli.agent.context.summary import summary_of
 from omniagent_cli.agent.context.window import Selection, Window, select_messages, select_records
 from omniagent_cli.agent.resume import Ending, ending, may_be_streaming, resumable_turn
 from omniagent_cli.errors import InvalidRecord, SessionNotFound
+from omniagent_cli.json_format import clone
 from omniagent_cli.models import Content, Message, detached
 from omniagent_cli.stores.operations.append import WriteResult
 from omniagent_cli.stores.store import SessionStore
@@ -31,8 +32,8 @@ class Transcript(Protocol):
     notices: list[str]
     """Notices for the user about the storage of the turn; the turn yields them."""
 
-    async def begin(self, content: Content) -> None:
-        """Store the user's message durably before the model is called."""
+    async def begin(self, content: Content, metadata: Mapping[str, Any] | None = None) -> None:
+        """Store the user's message, with metadata, durably before the model is called."""
         ...
 
     async def history(self, window: Window) -> list[dict[str, Any]]:
@@ -62,6 +63,15 @@ class Transcript(Protocol):
         ...
 
 
+def user_message(content: Content, metadata: Mapping[str, Any] | None) -> Message:
+    """Return the user's message; the model does not get its metadata.
+
+    Raises:
+        InvalidRecord: the metadata is not JSON data.
+    """
+    return Message("user", content, metadata=clone(dict(metadata)) if metadata else None)
+
+
 class EphemeralTranscript:
     """An in-memory transcript of a stateless turn."""
 
@@ -72,9 +82,9 @@ class EphemeralTranscript:
         self._messages: list[Message] = []
         self._resolver = AttachmentResolver(lambda _: None)
 
-    async def begin(self, content: Content) -> None:
+    async def begin(self, content: Content, metadata: Mapping[str, Any] | None = None) -> None:
         """Add the user's message."""
-        self._messages.append(Message("user", content))
+        self._messages.append(user_message(content, metadata))
 
     async def history(self, window: Window) -> list[dict[str, Any]]:
         """Return the messages of the turn."""
@@ -139,11 +149,11 @@ class SessionTranscript:
         self._question: Message | None = None
         self._written: list[Message] = []
 
-    async def begin(self, content: Content) -> None:
+    async def begin(self, content: Content, metadata: Mapping[str, Any] | None = None) -> None:
         """Store the user's message, or find the stored one if this is a retry."""
-        await self._in_order(lambda: self._begin(content))
+        await self._in_order(lambda: self._begin(content, metadata))
 
-    def _begin(self, inline_content: Content) -> None:
+    def _begin(self, inline_content: Content, metadata: Mapping[str, Any] | None) -> None:
         content, attachments = detached(inline_content)
         repeated = self._unanswered(content)
         if repeated is not None:
@@ -152,7 +162,7 @@ class SessionTranscript:
             return
         if notice := self._rollover.apply(self._store, self.session_id):
             self.notices.append(notice)
-        question = Message("user", content)
+        question = user_message(content, metadata)
         written = self._store.write(
             self.session_id,
             question,

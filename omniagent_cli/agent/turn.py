@@ -74,8 +74,14 @@ class Turn:
     shorten: Callable[[str, ContextLengthExceeded], AsyncGenerator[TurnEvent, None]] | None = None
     """Called if the request is too long: compacts the session, or raises the error with a hint."""
 
-    async def run(self, content: Content | None) -> AsyncGenerator[TurnEvent, None]:
+    async def run(
+        self, content: Content | None, metadata: Mapping[str, Any] | None = None
+    ) -> AsyncGenerator[TurnEvent, None]:
         """Run the turn. With content=None, resume the turn loaded into the transcript, starting from `partial`.
+
+        Args:
+            content: the user's message.
+            metadata: metadata stored with it.
 
         Raises:
             ModelError: the request failed; the message and the partial answer are stored.
@@ -83,13 +89,15 @@ class Turn:
             StoreError: a message could not be stored.
         """
         with refuse_at_exit():
-            async with aclosing(self._run(content)) as events:
+            async with aclosing(self._run(content, metadata)) as events:
                 async for event in events:
                     yield event
 
-    async def _run(self, content: Content | None) -> AsyncGenerator[TurnEvent, None]:
+    async def _run(
+        self, content: Content | None, metadata: Mapping[str, Any] | None
+    ) -> AsyncGenerator[TurnEvent, None]:
         if content is not None:
-            await self.transcript.begin(content)
+            await self.transcript.begin(content, metadata)
         for notice in self._notices():
             yield notice
         for text in await self._open_tools():

@@ -15,17 +15,23 @@ from omniagent_cli.config.settings_table import SETTINGS, find, is_table, requir
 from omniagent_cli.errors import ConfigError
 
 _STORE_KEY = ("store", "url")
+_OTHER_FORMATS = (".yaml", ".yml", ".json")
 
 
 def user_document(environ: Mapping[str, str], config_file: str | Path | None) -> Document | None:
     """Read the user's file; return None when it does not exist and was not named.
 
     Raises:
-        ConfigError: it cannot be read, is not valid TOML, or was named and does not exist.
+        ConfigError: it cannot be read, is not TOML, or was named and does not exist.
     """
     path = paths.config_path(environ, config_file)
     try:
-        return Document(path, files.read_bounded(path))
+        data = files.read_bounded(path)
+        if path.suffix.lower() in _OTHER_FORMATS:
+            from omniagent_cli.config import yaml_settings
+
+            raise yaml_settings.refusal(path, data, environ)
+        return Document(path, data)
     except FileNotFoundError as error:
         named = (
             "--config"

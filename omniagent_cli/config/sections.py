@@ -37,6 +37,7 @@ class StoreSection(Section):
 class SessionsSection(Section):
     """``sessions.*``; a TTL of None means never, a trash TTL of zero keeps nothing."""
 
+    enabled: bool
     ttl: timedelta | None
     trash_ttl: timedelta
 

@@ -10,7 +10,7 @@ from omniagent_cli.models import Content, Message, Session, check_session_id, ch
 from omniagent_cli.stores.backend import ListQuery
 from omniagent_cli.stores.encryption.cipher import Key, check_key
 from omniagent_cli.stores.encryption.codec import PayloadCodec
-from omniagent_cli.stores.events import Event, Handler
+from omniagent_cli.stores.events import Event, Handler, adapted
 from omniagent_cli.stores.operations.append import AppendOperations
 from omniagent_cli.stores.operations.fork import ForkOperations
 from omniagent_cli.stores.operations.header import HeaderOperations
@@ -186,11 +186,17 @@ class SessionHandle:
         return self._store.trim(self.id, keep)
 
     def on(self, event: str, handler: Handler) -> Callable[[], None]:
-        """Call `handler(event)` for events of this session, until the handle is closed or the returned function called."""
+        """Call the handler for events of this session, until the handle is closed or the returned function is called.
+
+        Args:
+            event: the name, such as `SessionEvent.MESSAGE_ADDED`.
+            handler: called with what it accepts; see `EventBus.on`.
+        """
+        called = adapted(event, handler)
 
         def filtered(emitted: Event) -> None:
             if emitted.session_id == self.id:
-                handler(emitted)
+                called(emitted)
 
         off = self._store.on(event, filtered)
         self._offs.append(off)

@@ -203,7 +203,7 @@ class StoreBase(ForkAware, ABC):
         self.close()
 
     def on(self, event: str, handler: Handler) -> Callable[[], None]:
-        """Call `handler(event)` after each event of that name in this object; the returned function removes it."""
+        """Call the handler after each event of that name in this object; see `EventBus.on`."""
         return self._events.on(event, handler)
 
     def _check_open(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from omniagent_cli.stores.events import EVENTS, Event
+from omniagent_cli.stores.events import Event, SessionEvent
 from omniagent_cli.stores.store import SessionStore
 from omniagent_cli.testing.clock import FakeClock
 
@@ -99,6 +99,6 @@ def raised(operation: Callable[..., object], *arguments: object) -> type[Excepti
 def listen(store: SessionStore) -> list[Event]:
     """Return a list that collects every event of a store."""
     events: list[Event] = []
-    for name in EVENTS:
+    for name in SessionEvent:
         store.on(name, events.append)
     return events

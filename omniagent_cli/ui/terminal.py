@@ -255,9 +255,11 @@ class Terminal:
         """Print a warning on stderr, even if quiet."""
         self._write_labelled("warning", "yellow", text)
 
-    def error(self, text: str) -> None:
-        """Print an error on stderr."""
+    def error(self, text: str, details: Iterable[str] = ()) -> None:
+        """Print an error on stderr, and lines below it."""
         self._write_labelled("error", "bold red", text)
+        for line in details:
+            self._write_message(one_line(line))
 
     def _write_labelled(self, word: str, style: str, text: str) -> None:
         label = f"{word}:"

@@ -101,7 +101,7 @@ def _run(run: Callable[[], object], terminal: Terminal) -> int:
         terminal.note("Aborted.")
         return FAILED
     except OmniAgentError as error:
-        terminal.error(str(error))
+        terminal.error(str(error), error.details)
         return exit_code_of(error)
     except typer.TyperException as error:
         terminal.error(_usage(error))

@@ -90,6 +90,11 @@ class EditorHost:
         """
         with self._opening:
             if self._store is None:
+                if not self._context.settings.sessions.enabled:
+                    from omniagent_cli.stores import open_store
+
+                    self._store = open_store("memory:")
+                    return self._store
                 store = self._context.store_to_create
                 if not store.has_key and store.encryption() is not None:
                     raise EncryptedStore(f"the store {store.url} is encrypted; {KEY_ADVICE}")

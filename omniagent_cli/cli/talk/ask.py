@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,7 +19,12 @@ from omniagent_cli.cli.talk.answer_format import (
     SchemaOption,
     answer_format,
 )
-from omniagent_cli.cli.talk.model_options import ParametersOption, set_parameters
+from omniagent_cli.cli.talk.model_options import (
+    MetadataOption,
+    ParametersOption,
+    parse_metadata,
+    set_parameters,
+)
 from omniagent_cli.cli.talk.tool_options import (
     NoToolsOption,
     ToolsOption,
@@ -36,8 +42,8 @@ from omniagent_cli.cli.talk.turn_runner import (
     OfflineOption,
     SessionOption,
     SystemOption,
-    check_options,
     conversation_target,
+    is_ephemeral,
     remember,
     run_turn,
 )
@@ -72,6 +78,7 @@ def ask(
     tools: ToolsOption = None,
     no_tools: NoToolsOption = False,
     yes_tools: YesToolsOption = None,
+    meta: MetadataOption = None,
     ephemeral: EphemeralOption = False,
     offline: OfflineOption = False,
 ) -> int:
@@ -80,8 +87,9 @@ def ask(
 
     context = current_context(ctx)
     resume = resume or here
-    check_options(session, resume=resume, ephemeral=ephemeral)
     set_parameters(context, parameters)
+    ephemeral = is_ephemeral(context, session, resume=resume, ephemeral=ephemeral)
+    metadata = parse_metadata(meta)
     format_ = answer_format(schema, extract=extract)
     words, yes_tools = split_prompt(prompt, yes_tools)
     options = AgentOptions(
@@ -101,7 +109,9 @@ def ask(
     approve = script_permissions(context.settings, options)
     with factory.agent(target.store, target.session_id, approve=approve) as agent:
         format_.check(agent.engine)
-        turn = _run_turn(context, agent, question, target, format_, whole=no_stream)
+        turn = _run_turn(
+            context, agent, question, target, format_, whole=no_stream, metadata=metadata
+        )
         result = asyncio.run(turn)
         remember(context, target, result)
         code = format_.tell(context, result, target, agent.engine.name)
@@ -117,10 +127,12 @@ async def _run_turn(
     format_: AnswerFormat,
     *,
     whole: bool,
+    metadata: Mapping[str, Any],
 ) -> TurnResult:
+    silent = format_.needs_complete_answer
     try:
         return await run_turn(
-            context, agent, question, target, whole=whole, silent=format_.needs_complete_answer
+            context, agent, question, target, whole=whole, silent=silent, metadata=metadata
         )
     finally:
         await agent.engine.aclose()

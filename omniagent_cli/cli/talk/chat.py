@@ -36,8 +36,8 @@ from omniagent_cli.cli.talk.turn_runner import (
     OfflineOption,
     SessionOption,
     SystemOption,
-    check_options,
     conversation_target,
+    is_ephemeral,
     print_result,
     remember,
     run_turn,
@@ -80,10 +80,10 @@ def chat(
     from omniagent_cli.cli.talk.prompt_input import read_attachments
 
     resume = resume or (here and not pick)
-    check_options(session, resume=resume, ephemeral=ephemeral)
+    set_parameters(context, parameters)
     if pick:
         session = picked_session(context, session, resume=resume, ephemeral=ephemeral)
-    set_parameters(context, parameters)
+    ephemeral = is_ephemeral(context, session, resume=resume, ephemeral=ephemeral)
     attached = read_attachments(attach or ())
     options = with_tool_options(
         AgentOptions(model, system, offline=offline, origin=session_origin(context.cwd)),

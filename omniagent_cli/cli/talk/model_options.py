@@ -1,15 +1,15 @@
-"""The option ``-o KEY=VALUE`` of `ask` and `chat`, which overrides model settings for one command."""
+"""The options ``-o KEY=VALUE`` of `ask` and `chat`, for model settings, and ``--meta KEY=VALUE`` of `ask`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from omniagent_cli.cli.framework.context import Context
 from omniagent_cli.errors import UsageError
-from omniagent_cli.parsing import did_you_mean
+from omniagent_cli.parsing import did_you_mean, parse_json_or_text
 
 PARAMETERS = ("temperature", "max_tokens", "seed", "reasoning_effort")
 
@@ -22,6 +22,32 @@ ParametersOption = Annotated[
         help=f"model settings for this command: {', '.join(PARAMETERS)}",
     ),
 ]
+
+
+MetadataOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KEY=V",
+        help="metadata of the question, as JSON if possible, else text; can be repeated",
+    ),
+]
+
+
+def parse_metadata(given: Sequence[str] | None) -> dict[str, Any]:
+    """Return the metadata of ``--meta``.
+
+    Raises:
+        UsageError: one is not ``KEY=VALUE``.
+    """
+    found = {}
+    for pair in given or ():
+        name, equals, value = pair.partition("=")
+        if not equals or not name.strip():
+            raise UsageError(
+                f"invalid --meta {pair!r}; write KEY=VALUE, for example --meta ticket=4711"
+            )
+        found[name.strip()] = parse_json_or_text(value)
+    return found
 
 
 def set_parameters(context: Context, given: Sequence[str] | None) -> None:

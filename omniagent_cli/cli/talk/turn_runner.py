@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
@@ -93,12 +93,24 @@ def conversation_target(
     )
 
 
-def check_options(session: str | None, *, resume: bool, ephemeral: bool) -> None:
-    """Reject contradictory options."""
+def is_ephemeral(context: Context, session: str | None, *, resume: bool, ephemeral: bool) -> bool:
+    """Return True if nothing is saved, because of the option or of the setting.
+
+    Raises:
+        UsageError: the options contradict each other or the setting.
+    """
+    named = session is not None or resume
     if session is not None and resume:
         raise UsageError("--session and --continue cannot be combined")
-    if ephemeral and (session is not None or resume):
+    if ephemeral and named:
         raise UsageError("--ephemeral cannot be combined with --session or --continue")
+    if context.settings.sessions.enabled:
+        return ephemeral
+    if named:
+        raise UsageError(
+            "sessions are disabled (sessions.enabled is false); enable them, or omit --session and --continue"
+        )
+    return True
 
 
 def _resumed(context: Context, *, here: bool) -> str:
@@ -151,12 +163,13 @@ async def run_turn(
     *,
     whole: bool = False,
     silent: bool = False,
+    metadata: Mapping[str, Any] | None = None,
 ) -> TurnResult:
     """Run a turn; stream its answer, print it when it is complete, or leave that to the caller."""
     from omniagent_cli.ui.stream import StreamView
     from omniagent_cli.ui.turn_player import play_turn
 
-    events = agent.stream(question, target.session_id)
+    events = agent.stream(question, target.session_id, metadata=metadata)
     answer: Literal["stream", "whole", "none"] = "whole" if whole else "stream"
     look = context.settings.chat
     view = StreamView(
