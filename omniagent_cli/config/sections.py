@@ -87,6 +87,7 @@ class DisplaySection(Section):
 
     color: str
     pager: str
+    width: int
 
 
 class TitlesSection(Section):

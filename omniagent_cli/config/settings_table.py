@@ -117,6 +117,7 @@ SETTINGS: tuple[Setting, ...] = (
     _row("chat.screen_reader", Boolean(), "plain output for screen readers", default=False),
     _row("display.color", Choice("auto", "always", "never"), "colors in output", default="auto", flag="--color", untrusted=Untrusted.YES),
     _row("display.pager", Text("auto, never or a command"), "pager for long output", default="auto"),
+    _row("display.width", Integer(20), "maximum width of prose in columns; tables and code may be wider", default=100, untrusted=Untrusted.YES),
     _row("titles.model", _MODEL, "model that writes titles, or current; default: the first words of a session", untrusted=Untrusted.KNOWN_MODEL),
     _row("rollover.idle", Duration(), "idle time after which a new session starts", default="never"),
     _row("rollover.daily", Boolean(), "start a new session each day", default=False),

@@ -20,7 +20,7 @@ from omniagent_cli.repl.first_use import FirstUse
 from omniagent_cli.repl.last_turn import ChatTurn
 from omniagent_cli.repl.session_watcher import ExternalChanges, SessionWatcher
 from omniagent_cli.text.sanitize import one_line, visible
-from omniagent_cli.ui.cells import wrap_cells
+from omniagent_cli.ui.cells import wrap_cells, wrap_prose
 from omniagent_cli.ui.transcript import (
     ROLE_STYLES,
     SUMMARY_STYLE,
@@ -302,7 +302,7 @@ class Chat:
         terminal = self.terminal
         spoken = self.settings.chat.screen_reader
         who = spoken_heading(message) if spoken else heading(message, utc_now())
-        for row in wrap_cells(who, terminal.width):
+        for row in wrap_cells(who, terminal.prose_width):
             terminal.line(terminal.style(row, ROLE_STYLES[message.role]))
         terminal.line(self.painted(terminal_body(message), message.role))
         terminal.line()
@@ -319,7 +319,7 @@ class Chat:
         plain = self.settings.chat.screen_reader or self.terminal.is_dumb
         if role == "assistant" and self.terminal.is_terminal and not plain:
             return self.terminal.markdown(text)
-        return text
+        return wrap_prose(text, self.terminal.prose_width) if self.terminal.is_terminal else text
 
     def took(self, removed: Removed) -> None:
         """Record and print what a command removed, and how to undo it."""

@@ -100,11 +100,11 @@ def show_truncated(chat: Chat, message: Message, *, last: bool, ends_early: bool
     rows = _rows(message, last=last)
     text = body(_without_calls(message))
     if last and ends_early and message.role == "assistant":
-        shown, left_out = end(text, rows, terminal.width)
+        shown, left_out = end(text, rows, terminal.prose_width)
         _fold(chat, left_out)
         _paint(chat, message, shown)
     else:
-        shown, left_out = beginning(text, rows, terminal.width)
+        shown, left_out = beginning(text, rows, terminal.prose_width)
         _paint(chat, message, shown)
         _fold(chat, left_out)
     for call in message.tool_calls or ():

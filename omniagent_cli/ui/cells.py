@@ -43,8 +43,14 @@ def cut_cells(text: str, width: int) -> str:
     return text[:length].rstrip() + ELLIPSIS
 
 
-def wrap_cells(text: str, width: int) -> list[str]:
-    """Return a line of text as rows of at most `width` cells, broken between words if possible."""
+def wrap_cells(text: str, width: int, *, split: bool = True) -> list[str]:
+    """Return a line of text as rows of at most `width` cells, broken between words.
+
+    Args:
+        text: one line.
+        width: cells of a row.
+        split: also break words that are wider than a row; otherwise their row is too wide.
+    """
     rows, row = [], ""
     for word in re.findall(r"\s*\S+|\s+\Z", text):
         if row and cell_width(row + word) > width:
@@ -52,11 +58,25 @@ def wrap_cells(text: str, width: int) -> list[str]:
             row = word.lstrip()
         else:
             row += word
-        while cell_width(row) > width:
+        while split and cell_width(row) > width:
             length = _fitting_length(row, width)
             rows.append(row[:length])
             row = row[length:]
     return [*rows, row.rstrip()] if row or not rows else rows
+
+
+_FENCE_MARKS = ("```", "~~~")
+
+
+def wrap_prose(text: str, width: int) -> str:
+    """Return text with its long lines broken between words, except code: fenced or indented lines."""
+    lines, in_code = [], False
+    for line in text.split("\n"):
+        if line.lstrip().startswith(_FENCE_MARKS):
+            in_code = not in_code
+        is_prose = not in_code and not line[:1].isspace() and len(line) * 2 > width
+        lines += wrap_cells(line, width, split=False) if is_prose else [line]
+    return "\n".join(lines)
 
 
 def _fitting_length(text: str, width: int) -> int:

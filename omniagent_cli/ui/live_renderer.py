@@ -279,7 +279,7 @@ class LiveRenderer:
     def _print_thinking(self, *, final: bool = False) -> None:
         """Print complete lines of thinking; of very long ones also complete rows."""
         *lines, rest = self._thinking_text.split("\n")
-        width = max(1, self._terminal.width)
+        width = self._terminal.prose_width
         for line in lines:
             self._above += map(self._dim, wrap_cells(line, width))
         if rest and (final or len(rest) > _LONG_THINKING):
@@ -310,13 +310,13 @@ class LiveRenderer:
         if self._is_silent() and not self._is_animated() and self._oversized is None:
             seconds = self._clock() - self._last_text_at
             silence = f"{self._spinner()} {seconds:.0f} s{_STOP_HINT}"
-            rows = [*rows, self._dim(cut_cells(silence, max(1, self._terminal.width)))]
+            rows = [*rows, self._dim(cut_cells(silence, self._terminal.prose_width))]
         return rows[-self._max_rows() :]
 
     def _live_rows(self) -> list[str]:
-        width = max(1, self._terminal.width)
+        width = self._terminal.prose_width
         if self._calls:
-            rows = self._calls.rows(self._spinner(), self._clock(), width)
+            rows = self._calls.rows(self._spinner(), self._clock(), self._terminal.width)
             return [self._call_style(status, row) for status, row in rows][-self._max_rows() :]
         if self._thinking_since is not None:
             rest = (

@@ -20,17 +20,24 @@ from omniagent_cli.ui.palette import Background
 
 
 def make_console(
-    stream: TextIO, *, width: int | None, colored: bool, background: Background = ""
+    stream: TextIO, *, width: int, styling: str, background: Background = ""
 ) -> Console:
-    """Return a rich console without markup, emoji names and highlighting."""
+    """Return a rich console without markup, emoji names and highlighting.
+
+    Args:
+        stream: the output.
+        width: columns.
+        styling: ``color``, ``attributes`` such as bold without color, or empty.
+        background: background of the terminal.
+    """
     return Console(
         file=stream,
         width=width,
         markup=False,
         emoji=False,
         highlight=False,
-        no_color=not colored,
-        force_terminal=colored or None,
+        no_color=styling != "color",
+        force_terminal=bool(styling) or None,
         legacy_windows=False,
         theme=_theme(background),
     )
@@ -57,9 +64,16 @@ def parse_markdown(text: str) -> list[Token]:
     return _parser().parse(text)
 
 
-def _sanitize_tokens(tokens: Iterable[Token]) -> None:
-    """Sanitize characters that entities such as ``&#x202e;`` produced in the parser."""
+def _sanitize_tokens(tokens: Iterable[Token], *, marks: bool) -> None:
+    """Sanitize characters that entities such as ``&#x202e;`` produced in the parser.
+
+    Args:
+        tokens: tokens, which are changed.
+        marks: keep the marks of struck out text, where no style shows it.
+    """
     for token in tokens:
+        if marks and token.type in ("s_open", "s_close"):
+            token.type, token.tag, token.content = "text", "", token.markup
         if not token.content.isascii() or "\r" in token.content:
             token.content = visible(token.content)
         if token.type == "image":  # rich would print it above the surrounding text
@@ -67,27 +81,40 @@ def _sanitize_tokens(tokens: Iterable[Token]) -> None:
             address = visible(str(token.attrs.get("src", "")))
             token.content, token.children = f"{token.content or 'image'} ({address})", None
         if token.children:
-            _sanitize_tokens(token.children)
+            _sanitize_tokens(token.children, marks=marks)
 
 
 class _Markdown(Markdown):
+    """Markdown whose tables may be wider than its prose.
+
+    Attributes:
+        table_width: columns for tables.
+    """
+
     elements: ClassVar = ELEMENTS
+    table_width = 0
 
 
-def safe_markdown(text: str, background: Background = "") -> Markdown:
-    """Return untrusted Markdown as a rich renderable; links show their targets."""
+def render_markdown(
+    text: str, *, width: int, table_width: int, styling: str, background: Background = ""
+) -> str:
+    """Return untrusted Markdown as lines for a terminal; links show their targets, lines of code are not wrapped.
+
+    Args:
+        text: the Markdown.
+        width: columns for prose.
+        table_width: columns for tables.
+        styling: see `make_console`.
+        background: background of the terminal.
+    """
     markdown = _Markdown("", hyperlinks=False, code_theme=background)
+    markdown.table_width = table_width
     markdown.markup = visible(text)
     markdown.parsed = parse_markdown(markdown.markup)
-    _sanitize_tokens(markdown.parsed)
-    return markdown
-
-
-def render_markdown(text: str, *, width: int, colored: bool, background: Background = "") -> str:
-    """Return untrusted Markdown as lines for a terminal; lines of code are not wrapped."""
+    _sanitize_tokens(markdown.parsed, marks=not styling)
     lines = io.StringIO()
-    console = make_console(lines, width=width, colored=colored, background=background)
-    console.print(safe_markdown(text, background), crop=False)
+    console = make_console(lines, width=width, styling=styling, background=background)
+    console.print(markdown, crop=False)
     return "\n".join(_strip_padding(line) for line in lines.getvalue().rstrip("\n").split("\n"))
 
 

@@ -117,14 +117,25 @@ class _Item(ListItem):
 class _Table(TableElement):
     """Table, or one line per cell if its columns would split words."""
 
+    width = 0
+
+    @classmethod
+    def create(cls, markdown: Markdown, token: Token) -> _Table:
+        """Create a table from a token."""
+        del token
+        table = cls()
+        table.width = getattr(markdown, "table_width", 0)
+        return table
+
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        del console
+        if options.max_width == console.width:  # not in a list or quote
+            options = options.update(width=max(self.width, console.width))
         titles = [cell.content for cell in self._titles()]
         rows = [[cell.content for cell in row.cells] for row in self.body.rows] if self.body else []
         columns = list(zip(titles, *rows, strict=False))
         widths = [max(map(_longest_word, column)) for column in columns]
         if sum(widths) + _BETWEEN_COLUMNS * len(widths) <= options.max_width:
-            yield _grid(titles, rows, widths)
+            yield from console.render(_grid(titles, rows, widths), options)
         else:
             yield from _records(titles, rows)
 

@@ -16,6 +16,7 @@ _SGR = {
     "bold": "1", "dim": "2", "italic": "3", "underline": "4", "reverse": "7",
     "red": "31", "green": "32", "yellow": "33", "blue": "34", "magenta": "35", "cyan": "36",
 }  # fmt: skip
+_FIRST_COLOR = 30
 _ON_LIGHT = {**_SGR, "yellow": "35", "cyan": "34"}
 _ON_DARK = {**_SGR, "blue": "94"}
 
@@ -34,6 +35,11 @@ def styled(text: str, style: str, background: Background = "") -> str:
     """Return text with the escape sequences of a style such as ``bold red``."""
     codes = {"light": _ON_LIGHT, "dark": _ON_DARK, "": _SGR}[background]
     return f"\x1b[{';'.join(codes[name] for name in style.split())}m{text}\x1b[0m"
+
+
+def attributes_of(style: str) -> str:
+    """Return a style without its colors."""
+    return " ".join(name for name in style.split() if int(_SGR[name]) < _FIRST_COLOR)
 
 
 MARKDOWN: Mapping[Background, Mapping[str, str]] = {

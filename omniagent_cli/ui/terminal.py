@@ -11,16 +11,22 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Protocol, TextIO, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TextIO
 
 from omniagent_cli.errors import OmniAgentError
 from omniagent_cli.text.sanitize import one_line, visible
 from omniagent_cli.ui.ascii import to_ascii, wants_ascii
-from omniagent_cli.ui.cells import Table, drop_columns, fit_widths, pad_rows
-from omniagent_cli.ui.palette import Background, background_of, styled
+from omniagent_cli.ui.cells import Table, drop_columns, fit_widths, pad_rows, wrap_cells
+from omniagent_cli.ui.palette import Background, attributes_of, background_of, styled
+from omniagent_cli.ui.streams import is_tty, with_escapes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from omniagent_cli.config.settings import Settings
+
+PROSE_WIDTH = 100
+"""Default limit for the width of prose."""
 
 
 class OutputFailed(OmniAgentError):
@@ -44,6 +50,7 @@ class Terminal:
         verbose: verbose output.
         pager: ``auto``, ``never`` or a command.
         theme: ``auto``, ``light`` or ``dark``.
+        max_prose: limit for the width of prose; tables and code may be wider.
         program: prefix of warnings and errors; empty while a chat has the screen.
     """
 
@@ -57,32 +64,38 @@ class Terminal:
     ) -> None:
         self.environ = os.environ if environ is None else environ
         self.stdin = stdin or sys.stdin
-        self.stdout = _with_escapes(stdout or sys.stdout)
-        self.stderr = _with_escapes(stderr or sys.stderr)
+        self.stdout = with_escapes(stdout or sys.stdout)
+        self.stderr = with_escapes(stderr or sys.stderr)
         self.color = "auto"
         self.quiet = False
         self.verbose = False
         self.pager = "auto"
         self.theme = "auto"
+        self.max_prose = PROSE_WIDTH
         self.program = "omniagent: "
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def configure(self, settings: Settings) -> None:
+        """Apply the settings of the display."""
+        self.color, self.pager = settings.display.color, settings.display.pager
+        self.max_prose, self.theme = settings.display.width, settings.chat.theme
 
     # Capabilities.
 
     @property
     def is_terminal(self) -> bool:
         """True if stdout is a terminal."""
-        return _is_tty(self.stdout)
+        return is_tty(self.stdout)
 
     @property
     def interactive(self) -> bool:
         """True if the user can be prompted: stdin and stderr are terminals."""
-        return _is_tty(self.stdin) and _is_tty(self.stderr)
+        return is_tty(self.stdin) and is_tty(self.stderr)
 
     @property
     def reads_terminal(self) -> bool:
         """True if stdin is a terminal."""
-        return _is_tty(self.stdin)
+        return is_tty(self.stdin)
 
     @property
     def is_dumb(self) -> bool:
@@ -92,12 +105,15 @@ class Terminal:
     @property
     def colored(self) -> bool:
         """True if stdout is colored."""
-        return self._colored(self.stdout)
+        return self._styling(self.stdout) == "color"
 
-    def _colored(self, stream: TextIO) -> bool:
+    def _styling(self, stream: TextIO) -> Literal["color", "attributes", ""]:
+        """Return the styles for a stream; with NO_COLOR only attributes such as bold and italic."""
         if self.color != "auto":
-            return self.color == "always"
-        return _is_tty(stream) and not self.environ.get("NO_COLOR") and not self.is_dumb
+            return "color" if self.color == "always" else ""
+        if not is_tty(stream) or self.is_dumb:
+            return ""
+        return "attributes" if self.environ.get("NO_COLOR") else "color"
 
     @property
     def encodes_unicode(self) -> bool:
@@ -129,16 +145,20 @@ class Terminal:
         return self._size()[0]
 
     @property
+    def prose_width(self) -> int:
+        """Columns that prose uses."""
+        return max(1, min(self.width, self.max_prose))
+
+    @property
     def height(self) -> int:
         """Rows of the terminal; 24 without one."""
         return self._size()[1]
 
     def _size(self) -> tuple[int, int]:
-        try:
-            found = os.get_terminal_size(self.stdout.fileno())
-            columns, rows = found.columns, found.lines
-        except (OSError, ValueError, AttributeError):
-            columns, rows = 0, 0
+        columns, rows = 0, 0
+        for stream in (self.stderr, self.stdout):
+            with suppress(OSError, ValueError, AttributeError):
+                columns, rows = os.get_terminal_size(stream.fileno())
         named = self.environ.get("COLUMNS", "")
         if named.isdecimal() and 0 < int(named) < 10_000:
             columns = int(named)
@@ -202,8 +222,14 @@ class Terminal:
             out.line("  ".join(styled).rstrip())
 
     def style(self, text: str, style: str) -> str:
-        """Return text with a style, such as ``bold red``, if stdout is colored."""
-        return styled(text, style, self.background) if style and text and self.colored else text
+        """Return text with a style, such as ``bold red``, as far as stdout shows it."""
+        return self._styled(self.stdout, text, style)
+
+    def _styled(self, stream: TextIO, text: str, style: str) -> str:
+        styling = self._styling(stream) if style and text else ""
+        if styling == "attributes":
+            style = attributes_of(style)
+        return styled(text, style, self.background) if styling and style else text
 
     def markdown(self, text: str) -> str:
         """Return Markdown laid out for this terminal, as text for `line`.
@@ -213,7 +239,11 @@ class Terminal:
         from omniagent_cli.ui.markdown import render_markdown
 
         return render_markdown(
-            self.shown(text), width=self.width, colored=self.colored, background=self.background
+            self.shown(text),
+            width=self.prose_width,
+            table_width=self.width,
+            styling=self._styling(self.stdout),
+            background=self.background,
         )
 
     def shown(self, text: str) -> str:
@@ -230,7 +260,7 @@ class Terminal:
         from omniagent_cli.ui.pager import PagedOutput, pager_command
 
         command = pager_command(self.pager, self.environ) if self.is_terminal else []
-        if not command or self.is_dumb or not _is_tty(self.stdin):
+        if not command or self.is_dumb or not is_tty(self.stdin):
             yield self
             return
         self.flush()
@@ -244,12 +274,12 @@ class Terminal:
     def note(self, text: str) -> None:
         """Print a sanitized message on stderr, unless quiet."""
         if not self.quiet:
-            self._write_message(self._dimmed(one_line(text)))
+            self._write_message(one_line(text), style="dim")
 
     def detail(self, text: str) -> None:
         """Print a sanitized message on stderr if verbose."""
         if self.verbose and not self.quiet:
-            self._write_message(self._dimmed(one_line(text)))
+            self._write_message(one_line(text), style="dim")
 
     def warn(self, text: str) -> None:
         """Print a warning on stderr, even if quiet."""
@@ -262,20 +292,20 @@ class Terminal:
             self._write_message(one_line(line))
 
     def _write_labelled(self, word: str, style: str, text: str) -> None:
-        label = f"{word}:"
-        if self._colored(self.stderr):
-            label = styled(label, style, self.background)
-        self._write_message(f"{self.program}{label} {one_line(text)}")
+        self._write_message(f"{self.program}{word}: {one_line(text)}", f"{word}:", style)
 
-    def _dimmed(self, text: str) -> str:
-        return styled(text, "dim") if self._colored(self.stderr) else text
-
-    def _write_message(self, text: str) -> None:
+    def _write_message(self, text: str, part: str = "", style: str = "") -> None:
+        """Write a message, wrapped between words on a terminal, with a style for a part or all of it."""
+        if is_tty(self.stderr):
+            rows = wrap_cells(text, self.prose_width, split=False)
+            text = "\n".join(row if part else self._styled(self.stderr, row, style) for row in rows)
+        if part:
+            text = text.replace(part, self._styled(self.stderr, part, style), 1)
         # A failure of stderr cannot be reported, and a failure of stdout is reported by its writers.
         try:
             with suppress(OutputFailed):
                 self.flush()
-            if not self.draws_unicode and _is_tty(self.stderr):
+            if not self.draws_unicode and is_tty(self.stderr):
                 text = to_ascii(text)
             self.stderr.write(f"{text}\n")
             self.stderr.flush()
@@ -320,7 +350,7 @@ class Terminal:
         """
         from omniagent_cli.ui.progress import Progress
 
-        shown = _is_tty(self.stderr) and not self.quiet and not self.is_dumb
+        shown = is_tty(self.stderr) and not self.quiet and not self.is_dumb
         drawn = str if self.draws_unicode else to_ascii
         bar = (
             Progress(
@@ -358,23 +388,6 @@ class Terminal:
         return OutputFailed(
             f"cannot write the output: {error.strerror or error}; free some disk space or write to another place"
         )
-
-
-def _is_tty(stream: TextIO | None) -> bool:
-    try:
-        return stream is not None and stream.isatty()
-    except ValueError:  # closed
-        return False
-
-
-def _with_escapes(stream: TextIO | None) -> TextIO:
-    """Make a stream accept any text: characters that its encoding lacks are escaped."""
-    if stream is None:  # the descriptor was closed before the start
-        return cast("TextIO", open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123  # open for the lifetime of the process
-    reconfigure = getattr(stream, "reconfigure", None)
-    if reconfigure is not None:
-        reconfigure(errors="backslashreplace")
-    return stream
 
 
 def _no_progress(_steps: int) -> None:

@@ -34,7 +34,7 @@ def test_ctrl_c_right_after_enter(home: Home, chat_server: Callable) -> None:
 def test_a_screen_reader_gets_text_in_order(home: Home, chat_server: Callable) -> None:
     """With chat.screen_reader roles are words, and between Enter and the next prompt nothing but text is written."""
     home.serve(chat_server(answer("One **bold** ", "answer.\n\n", "And more.", thinking=["hm"])))
-    chat = home.begin(OMNIAGENT_CHAT_SCREEN_READER="true", NO_COLOR="1")
+    chat = home.begin(OMNIAGENT_CHAT_SCREEN_READER="true", OMNIAGENT_DISPLAY_COLOR="never")
     chat.wait_for("You:")
     chat.say("tell me")
     shown = chat.wait_for("You:", count=2)

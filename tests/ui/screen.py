@@ -47,10 +47,11 @@ class FakeTty(io.StringIO):
 def tty(
     columns: int = 80, rows: int = 24, **environ: str
 ) -> tuple[Terminal, FakeTty, FakeTty | io.StringIO]:
-    """Return a terminal with an emulated screen for stdout and a plain stream for stderr."""
+    """Return a terminal without styles: an emulated screen for stdout and a plain stream for stderr."""
     out, err = FakeTty(columns, rows), io.StringIO()
-    known = {"TERM": "xterm", "COLUMNS": str(columns), "NO_COLOR": "1", **environ}
+    known = {"TERM": "xterm", "COLUMNS": str(columns), **environ}
     terminal = Terminal(stdin=io.StringIO(), stdout=out, stderr=err, environ=known)
+    terminal.color = "never"
     return terminal, out, err
 
 

@@ -81,11 +81,24 @@ def test_colours_can_be_read_on_the_background(theme, never):
     assert any(re.fullmatch("3[0-7]|9[0-7]", code) for code in codes)
 
 
-def test_no_colour_means_none():
-    """With NO_COLOR, only cursor movement remains."""
+MARKED = "# Title\n\n## Part\n\n**bold** *slanted* ~~gone~~ `code`\n\n1. one\n"
+
+
+def test_no_color_keeps_attributes():
+    """With NO_COLOR bold, italic and strike-through stay, and no color is written."""
+    terminal, out, _ = tty(NO_COLOR="1")
+    terminal.color = "auto"
+    painted(terminal, MARKED)
+    codes = set(re.findall(r"\x1b\[([0-9;]*)m", out.written))
+    assert codes == {"0", "1;4", "1", "2", "3", "9"}
+
+
+def test_color_never_writes_no_style():
+    """With --color never only cursor movement is written, and what is struck out keeps its marks."""
     terminal, out, _ = tty()
-    painted(terminal)
+    painted(terminal, MARKED)
     assert not re.search(r"\x1b\[[0-9;]*m", out.written)
+    assert "bold slanted ~~gone~~ code" in out.shown
 
 
 def drawn_terminal(encoding, **environ):
@@ -96,13 +109,11 @@ def drawn_terminal(encoding, **environ):
             return True
 
     data = io.BytesIO()
-    known = {"TERM": "xterm", "COLUMNS": "60", "NO_COLOR": "1", **environ}
-    return Terminal(
-        stdin=io.StringIO(),
-        stdout=Tty(data, encoding=encoding, newline=""),
-        stderr=io.StringIO(),
-        environ=known,
-    ), data
+    known = {"TERM": "xterm", "COLUMNS": "60", **environ}
+    out = Tty(data, encoding=encoding, newline="")
+    terminal = Terminal(stdin=io.StringIO(), stdout=out, stderr=io.StringIO(), environ=known)
+    terminal.color = "never"
+    return terminal, data
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp437"])

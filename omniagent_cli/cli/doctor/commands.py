@@ -89,9 +89,7 @@ def _settings(context: Context) -> Settings | None:
     except OmniAgentError:
         return None
     context.settings = settings
-    context.terminal.color = settings.display.color
-    context.terminal.pager = settings.display.pager
-    context.terminal.theme = settings.chat.theme
+    context.terminal.configure(settings)
     return settings
 
 

@@ -87,9 +87,7 @@ class Context:
         from omniagent_cli.config.settings import load_settings
 
         settings = load_settings(self.environ, self.cwd, self.config_file, self.flags)
-        self.terminal.color = settings.display.color
-        self.terminal.pager = settings.display.pager
-        self.terminal.theme = settings.chat.theme
+        self.terminal.configure(settings)
         for warning in settings.warnings:
             self.terminal.warn(warning)
         return settings

@@ -106,7 +106,7 @@ def _show_person(context: Context, hits: list[SearchHit], query: str) -> None:
 
 
 def _lines(context: Context, hit: SearchHit) -> Iterator[str]:
-    style, width = context.terminal.style, context.terminal.width
+    style, width = context.terminal.style, context.terminal.prose_width
     name, title = one_line(hit.session_id), one_line(hit.title)
     place = f"{hit.role} #{hit.position} · {describe_age(hit.created_at, utc_now())}"
     if cell_width(" ".join(filter(None, (name, title, "·", place)))) <= width:

@@ -22,7 +22,7 @@ from omniagent_cli.formats import EXPORTED, exported_formats
 from omniagent_cli.models import Message, SessionSummary
 from omniagent_cli.text.sanitize import plain_field, visible
 from omniagent_cli.ui import transcript
-from omniagent_cli.ui.cells import wrap_cells
+from omniagent_cli.ui.cells import wrap_cells, wrap_prose
 from omniagent_cli.ui.json_text import json_text
 from omniagent_cli.ui.terminal import LineWriter
 from omniagent_cli.ui.usage import usage_record
@@ -165,7 +165,7 @@ def _show_header(context: Context, session_id: str, out: LineWriter, *, raw: boo
     used, prices = _used(context, session_id), context.settings.prices
     usage = usage_line(used.total, used.cost(prices)) if used.models else ""
     for number, line in enumerate(transcript.header_lines(summary, utc_now(), usage)):
-        for row in wrap_cells(line, context.terminal.width):
+        for row in wrap_cells(line, context.terminal.prose_width):
             out.line(context.terminal.style(row, "bold" if number == 0 else "dim"))
     out.line()
 
@@ -214,21 +214,21 @@ def _show_messages(
 def _lines(context: Context, message: Message, host: str = "") -> Iterator[str]:
     terminal = context.terminal
     style = transcript.ROLE_STYLES.get(message.role, "bold")
-    for row in wrap_cells(transcript.heading(message, utc_now(), host), terminal.width):
+    for row in wrap_cells(transcript.heading(message, utc_now(), host), terminal.prose_width):
         yield terminal.style(row, style)
     if message.role == "assistant" and message.text and not terminal.is_dumb:
         yield terminal.markdown(message.text)
         for call in message.tool_calls or []:
             yield visible(transcript.call_line(call))
     elif text := transcript.terminal_body(message):
-        yield text
+        yield wrap_prose(text, terminal.prose_width)
     yield ""
 
 
 def _summary_lines(context: Context, summary: Summary) -> Iterator[str]:
     terminal = context.terminal
     heading = transcript.summary_heading(summary, utc_now())
-    for row in wrap_cells(heading, terminal.width):
+    for row in wrap_cells(heading, terminal.prose_width):
         yield terminal.style(row, transcript.SUMMARY_STYLE)
     yield visible(summary.text) if terminal.is_dumb else terminal.markdown(summary.text)
     yield ""
