@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -12,7 +13,6 @@ import typer
 
 from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.cli.framework.encryption_key_source import KEY_ADVICE
-from omniagent_cli.cli.talk.agent_factory import AgentFactory
 from omniagent_cli.cli.talk.agent_options import AgentOptions
 from omniagent_cli.cli.talk.tool_options import script_permissions
 from omniagent_cli.cli.talk.turn_runner import ModelOption, OfflineOption, SystemOption
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from omniagent_cli.agent.agent import Agent
     from omniagent_cli.agent.context.cost import Prices
     from omniagent_cli.agent.events import Engine
+    from omniagent_cli.cli.talk.agent_factory import AgentFactory
     from omniagent_cli.stores import SessionStore
 
 
@@ -79,7 +80,13 @@ class EditorHost:
         self._store: SessionStore | None = None
         self.allowed = script_permissions(context.settings, options)
         self.prices: Prices = context.settings.prices
-        self._factory = AgentFactory(context.settings, options, tell=context.terminal.note)
+        self._options = options
+
+    @cached_property
+    def _factory(self) -> AgentFactory:
+        from omniagent_cli.cli.talk.agent_factory import AgentFactory  # `initialize` needs no agent
+
+        return AgentFactory(self._context.settings, self._options, tell=self._context.terminal.note)
 
     @property
     def store(self) -> SessionStore:
