@@ -1,8 +1,8 @@
 """Copies of a file store that both grew, merged by lines: by git, from conflict copies, and with encryption."""
 
 import contextlib
-import itertools
 import json
+import random
 import shutil
 import subprocess
 import tempfile
@@ -257,9 +257,10 @@ def test_any_order_of_lines_gives_the_same_session(tmp_path):
             store.truncate_from("a", 3)
             added.append(path.read_bytes()[len(base) :].splitlines(keepends=True))
         seen = set()
-        for lines in itertools.islice(
-            itertools.permutations(added[0] + added[1] + added[0][:2]), 0, None, 36007
-        ):
+        lines = added[0] + added[1] + added[0][:2]
+        draw = random.Random(1)
+        for _ in range(400):
+            draw.shuffle(lines)
             path.write_bytes(base + b"".join(lines))
             session = store.get("a")
             seen.add((session.title, *texts(store)))
