@@ -55,6 +55,7 @@ def all_skills(
     servers = mcp_skills(mcp_servers(settings))
     for skill in own:
         skill.origin = "built in"
+    own += _folder_skills(settings)
     for server in servers:
         server.origin = "MCP server"
     skills = [*own, *servers]
@@ -68,6 +69,27 @@ def all_skills(
         else:
             skills.append(skill)
     return skills
+
+
+def _folder_skills(settings: Settings) -> list[Skill]:
+    """Return the skill of the user's skill folders, and of those of a project as far as its files are trusted."""
+    from omniagent_cli.agent.tools.skill_folders import SkillFolders, skill_folders
+    from omniagent_cli.config import trust
+    from omniagent_cli.config.paths import config_dir
+    from omniagent_cli.config.prompts import SKILLS
+
+    folders = []
+    if settings.project_file is not None:
+        folders += skill_folders(
+            settings.project_file.parent / SKILLS,
+            lambda file: trust.is_trusted(file, environ=settings.environ),
+        )
+    folders += skill_folders(config_dir(settings.environ) / SKILLS, lambda _: True)
+    if not folders:
+        return []
+    skill = SkillFolders(folders)
+    skill.origin = "skill folders"
+    return [skill]
 
 
 def _package_skills(tell: Callable[[str], None]) -> list[Skill]:
