@@ -62,10 +62,8 @@ def answer(words: list[str], environ: Mapping[str, str]) -> list[tuple[str, str]
 def _values(cursor: CursorContext, known: Mapping[str, Pairs], environ: Mapping[str, str]) -> Pairs:
     if cursor.kind == "words":
         return cursor.words
-    if cursor.kind == "model":
-        from omniagent_cli.complete.models import model_names
-
-        return model_names(cursor.options, known["model"], environ)
+    if cursor.kind in ("model", "prompt"):
+        return _names(cursor, known, environ)
     if cursor.kind in _SESSION_DATA:
         return _session_data(cursor, environ)
     if cursor.kind == "topic":
@@ -79,6 +77,16 @@ def _values(cursor: CursorContext, known: Mapping[str, Pairs], environ: Mapping[
 
         return session_ids(cursor, environ)
     return ()
+
+
+def _names(cursor: CursorContext, known: Mapping[str, Pairs], environ: Mapping[str, str]) -> Pairs:
+    if cursor.kind == "model":
+        from omniagent_cli.complete.models import model_names
+
+        return model_names(cursor.options, known["model"], environ)
+    from omniagent_cli.complete.prompts import prompt_names
+
+    return prompt_names(environ)
 
 
 def _session_data(cursor: CursorContext, environ: Mapping[str, str]) -> Pairs:

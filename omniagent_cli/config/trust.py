@@ -46,6 +46,15 @@ def trust_project(path: Path, *, environ: Mapping[str, str]) -> str:
 
     content = _read(path)
     Document(path, content)
+    return trust_file(path, environ=environ, content=content)
+
+
+def trust_file(path: Path, *, environ: Mapping[str, str], content: bytes) -> str:
+    """Trust a file of a project as long as it has this content, and return the SHA-256.
+
+    Raises:
+        ConfigError: the record cannot be written.
+    """
     digest = _digest(content)
     _update(environ, _name(path), digest)
     return digest

@@ -61,7 +61,9 @@ class SlashCompleter(Completer):
             return
         name, blank, rest = line[1:].partition(" ")
         if not blank:
-            yield from _fitting(_commands(), name)
+            from omniagent_cli.repl.saved_prompts import offered_prompts
+
+            yield from _fitting([*_commands(), *offered_prompts(self._chat)], name)
         elif name in (known := _registered()):
             yield from self._argument(known[name], rest)
 

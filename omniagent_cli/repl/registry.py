@@ -143,6 +143,12 @@ async def run_command(chat: Chat, line: str) -> None:
         OmniAgentError: the command failed.
     """
     name, *rest = line[1:].split(maxsplit=1) or [""]
+    if name not in _COMMANDS and name not in _ALIASES:
+        from omniagent_cli.repl import saved_prompts
+
+        if saved_prompts.is_saved_prompt(chat, name):
+            await saved_prompts.send_saved_prompt(chat, name, "".join(rest))
+            return
     found = find(name)
     given = found.parse("".join(rest))
     try:

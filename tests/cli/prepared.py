@@ -48,6 +48,10 @@ def prepare(home: Path, cwd: Path, stores: Path) -> None:
         "[window]\nmax_messages = 40\n"
         '[prices."openai:gpt-6-luna"]\ninput = 1.0\noutput = 2.0\n'
     )
+    (config / "prompts").mkdir()
+    (config / "prompts/review.md").write_text(
+        "---\nvariables: {language: English}\n---\nReview this in {{language}}:\n"
+    )
     keys = config / "keys.json"
     keys.write_text(f'{{"openai": "{KEY}", "anthropic": "{KEY}"}}')
     for path in (config / "config.toml", keys):

@@ -29,7 +29,9 @@ EXAMPLES = [
     for example in row.examples
 ]
 # What asks a person first, or needs one; the person says yes.
-ASKING = re.compile(r"sessions (trim|clear) (?!.*--yes)|config (edit|trust)|keys set anthropic$")
+ASKING = re.compile(
+    r"sessions (trim|clear) (?!.*--yes)|(config|prompts) (edit|trust)|keys set anthropic$"
+)
 OF_SHELL = re.compile(r"[|<>$]|^(?!omniagent)")
 
 
@@ -135,6 +137,8 @@ DOCUMENTS = {
     "store sync": ["store sync @work"],
     "store migrate": ["store migrate sessions.db @work"],
     "models list": ["models list", "models list --offline"],
+    "prompts list": ["prompts list"],
+    "prompts show": ["prompts show review"],
     "keys list": ["keys list"],
     "tools list": ["tools list"],
     "config list": ["config list", "config list --changed"],

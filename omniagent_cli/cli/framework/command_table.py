@@ -135,6 +135,15 @@ COMMANDS = Group(
             },
             default="list",
         ),
+        "prompts": Group(
+            "list and edit saved prompts",
+            {
+                "list": Row("prompts.commands:list_prompts", "list the saved prompts", ("omniagent prompts list", "omniagent prompts list --json"), json=True),
+                "show": Row("prompts.commands:show", "print a saved prompt", ("omniagent prompts show review", "omniagent prompts show review --json"), json=True),
+                "edit": Row("prompts.commands:edit", "edit a saved prompt in your editor, or create it", ("omniagent prompts edit review", "EDITOR=nano omniagent prompts edit review")),
+            },
+            default="list",
+        ),
         "keys": Group(
             "manage API keys of providers",
             {

@@ -31,6 +31,7 @@ _KINDS = {
     "FROM": "store",
     "TO": "store",
     "MODEL": "model",
+    "PROMPT": "prompt",
     "PROVIDER": "provider",
     "TAG": "tag",
     "+TAG|-TAG": "tag change",

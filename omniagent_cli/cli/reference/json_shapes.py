@@ -52,6 +52,16 @@ _TRASHED = {
 }
 _USAGE = {"*": "number: tokens as counted by the provider; cost in dollars if prices are set"}
 _COUNTS = {"messages": "integer", "input_tokens": "integer", "output_tokens": "integer"}
+_PROMPT: dict[str, Any] = {
+    "name": "text",
+    "description": "text",
+    "model": "text|null",
+    "system": "text|null",
+    "tools": (["text"], "null: all tools are offered"),
+    "variables": {"*": "text|null: the default value; null if it needs a value"},
+    "path": "text",
+    "project": "boolean: it belongs to a project",
+}
 _VALUE = "any: the value if a key was given, else an object with all values"
 _MESSAGE = {
     "position": "integer: unchanged when other messages are removed",
@@ -257,6 +267,8 @@ SHAPES: dict[str, Any] = {
             "shutdown_date": "text|null: the day, as 2026-12-11",
         }
     ],
+    "prompts list": [_PROMPT],
+    "prompts show": _PROMPT | {"text": "text"},
     "keys list": [
         {
             "provider": "text",

@@ -22,6 +22,7 @@ PAGES = {
     "configuration": "settings and their sources",
     "models": "choose a model; keys, options, providers",
     "tools": "tools, approval and MCP servers",
+    "saved-prompts": "prompts with variables, and skill folders",
     "editors": "omniagent as the agent of your editor",
     "install": "installation, shell completion, upgrade, uninstall",
     "library": "omniagent from Python",

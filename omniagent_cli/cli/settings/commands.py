@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shlex
-import subprocess
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +9,7 @@ import typer
 
 from omniagent_cli.cli.framework.confirmation import confirm
 from omniagent_cli.cli.framework.context import Context, current_context
+from omniagent_cli.cli.framework.editor import edit_file
 from omniagent_cli.cli.framework.exits import Refused
 from omniagent_cli.cli.framework.row_output import show_rows
 from omniagent_cli.cli.settings.validation import check_use
@@ -19,8 +17,9 @@ from omniagent_cli.config.display import SettingRow, describe
 from omniagent_cli.config.edit import set_value, unset_value
 from omniagent_cli.config.paths import config_path
 from omniagent_cli.config.project import find_project_file
+from omniagent_cli.config.prompts import project_texts
 from omniagent_cli.config.settings import load_settings
-from omniagent_cli.config.trust import trust_project
+from omniagent_cli.config.trust import is_trusted, trust_file, trust_project
 from omniagent_cli.errors import ConfigError
 from omniagent_cli.private_files import make_private_directory, write_private
 from omniagent_cli.text.sanitize import one_line, plain_field, visible
@@ -91,15 +90,7 @@ def edit(ctx: typer.Context) -> None:
     if not file.exists():
         make_private_directory(file.parent)
         write_private(file, b"")
-    editor = context.environ.get("VISUAL") or context.environ.get("EDITOR") or "vi"
-    try:
-        code = subprocess.call([*shlex.split(editor), os.fspath(file)])  # noqa: S603  # the user's own editor
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"cannot start the editor {one_line(editor)}; set EDITOR to an installed editor"
-        ) from error
-    if code:
-        raise Refused(f"the editor {one_line(editor)} failed with exit code {code}; check {file}")
+    edit_file(context, file)
     load_settings(context.environ, context.cwd, context.config_file)
 
 
@@ -115,7 +106,7 @@ def trust(
         ),
     ] = None,
 ) -> None:
-    """Trust a project settings file, which may then set anything, until it changes."""
+    """Trust a project settings file, which may then set anything, and the prompts and skills beside it, until they change."""
     context = current_context(ctx)
     found = file or find_project_file(context.cwd, context.environ)
     if found is None:
@@ -131,6 +122,19 @@ def trust(
     confirm(context, f"trust {found} with these settings", yes=False)
     trust_project(found, environ=context.environ)
     context.terminal.note(f"Trusted {found}, until it changes")
+    for text in project_texts(found.parent):
+        _trust_text(context, text)
+
+
+def _trust_text(context: Context, file: Path) -> None:
+    """Show a prompt or a file of a skill of a project, and trust it if the user agrees."""
+    content = file.read_bytes()
+    if is_trusted(file, environ=context.environ, content=content):
+        return
+    for line in visible(content.decode("utf-8", "replace")).splitlines():
+        context.terminal.note(f"  {line}")
+    if context.terminal.confirm(f"Trust {file}?"):
+        trust_file(file, environ=context.environ, content=content)
 
 
 def _user_file(context: Context) -> Path:

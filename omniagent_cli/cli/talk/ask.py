@@ -17,7 +17,6 @@ from omniagent_cli.cli.talk.answer_format import (
     AnswerFormat,
     ExtractOption,
     SchemaOption,
-    answer_format,
 )
 from omniagent_cli.cli.talk.model_options import (
     MetadataOption,
@@ -25,13 +24,13 @@ from omniagent_cli.cli.talk.model_options import (
     parse_metadata,
     set_parameters,
 )
+from omniagent_cli.cli.talk.saved_prompt import PromptOption, VariableOption, prompt_use
 from omniagent_cli.cli.talk.tool_options import (
     NoToolsOption,
     ToolsOption,
     YesToolsOption,
     script_permissions,
     split_prompt,
-    with_tool_options,
 )
 from omniagent_cli.cli.talk.turn_runner import (
     AttachOption,
@@ -66,6 +65,8 @@ def ask(
     session: SessionOption = None,
     resume: ContinueOption = False,
     here: HereOption = False,
+    saved_prompt: PromptOption = None,
+    variables: VariableOption = None,
     model: ModelOption = None,
     system: SystemOption = None,
     attach: AttachOption = None,
@@ -90,16 +91,17 @@ def ask(
     set_parameters(context, parameters)
     ephemeral = is_ephemeral(context, session, resume=resume, ephemeral=ephemeral)
     metadata = parse_metadata(meta)
-    format_ = answer_format(schema, extract=extract)
+    saved = prompt_use(context, saved_prompt, variables)
+    format_ = saved.format(schema, extract=extract)
     words, yes_tools = split_prompt(prompt, yes_tools)
     options = AgentOptions(
         model, system, offline=offline, schema=format_.schema, origin=session_origin(context.cwd)
     )
-    options = with_tool_options(options, tools, yes_tools, none=no_tools)
+    options = saved.with_tools(saved.options(options), tools, yes_tools, none=no_tools)
     terminal = context.terminal
     confirm = terminal.confirm if terminal.interactive else None
     factory = AgentFactory(context.settings, options, tell=terminal.note, confirm=confirm)
-    question = read_question(terminal, words, attach or ())
+    question = read_question(terminal, words, attach or (), saved)
     if not question:
         raise UsageError("no prompt given; for example: omniagent ask 'Why is the sky blue?'")
     kept = context.settings.ask.keep or session is not None or resume

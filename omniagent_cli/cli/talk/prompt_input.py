@@ -16,6 +16,7 @@ from omniagent_cli.agent.context.attachments import (
     read_attachment,
 )
 from omniagent_cli.agent.context.files import utf8_text
+from omniagent_cli.cli.talk.saved_prompt import PromptUse
 from omniagent_cli.errors import UsageError
 from omniagent_cli.models import Content
 from omniagent_cli.ui.terminal import Terminal
@@ -29,22 +30,29 @@ MAX_INPUT_BYTES = 16_000_000
 STDIN = "-"
 
 
-def read_question(terminal: Terminal, words: Sequence[str], files: Sequence[str]) -> Content:
+def read_question(
+    terminal: Terminal,
+    words: Sequence[str],
+    files: Sequence[str],
+    saved: PromptUse,
+) -> Content:
     """Return the prompt; empty if there is none.
 
     Args:
         terminal: its stdin is read if it is a file, a pipe with data, or requested with ``-``.
         words: the words of the prompt; ``-`` requests stdin.
         files: the files to attach.
+        saved: the saved prompt, into which words and stdin are put.
 
     Raises:
         UsageError: a file cannot be attached, or the input is too large.
     """
     question = " ".join(word for word in words if word != STDIN).strip()
     attached = read_attachments(files)
-    piped = _from_stdin(terminal, beside=bool(question or attached), requested=STDIN in words)
+    beside = bool(question or attached or saved.has_text)
+    piped = _from_stdin(terminal, beside=beside, requested=STDIN in words)
     said = "\n\n".join(part for part in (question, piped.strip("\n")) if part.strip())
-    return compose(said, attached)
+    return compose(saved.render(said), attached)
 
 
 def read_attachments(files: Sequence[str]) -> list[Attachment]:

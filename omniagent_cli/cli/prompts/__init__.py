@@ -1,0 +1,1 @@
+"""`omniagent prompts`: the saved prompts."""
