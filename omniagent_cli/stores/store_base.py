@@ -112,6 +112,10 @@ class StoreBase(ForkAware, ABC):
         """Return the `index_texts` of messages that are appended; a backend may index them later."""
         return self.index_texts(messages)
 
+    def unit_texts(self, messages: Sequence[Message]) -> list[str | None]:
+        """Return the `index_texts` of messages that a transaction reads; a backend may index them later."""
+        return self.index_texts(messages)
+
     def prepare_search(self) -> None:  # most backends index every message with its commit
         """Bring the search index up to date, if that is worthwhile; called outside of any unit of work."""
 
@@ -318,7 +322,7 @@ class StoreBase(ForkAware, ABC):
         return walk(lambda page: self.read_unit(lambda unit: unit.tx.headers(page)), query)
 
     def _unit(self, tx: Transaction) -> UnitOfWork:
-        return UnitOfWork(tx, self._access, self._retention, self._events.wants, self.index_texts)
+        return UnitOfWork(tx, self._access, self._retention, self._events.wants, self.unit_texts)
 
     def index_texts(self, messages: Sequence[Message]) -> list[str | None]:
         """Return what the search index holds of messages; None for each that it leaves out."""

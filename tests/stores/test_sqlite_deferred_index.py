@@ -67,6 +67,18 @@ def test_many_messages_are_indexed_before_a_search(path):
         assert store.check() == []
 
 
+def test_large_messages_are_indexed_before_a_search(path):
+    """A search indexes a few large messages first, of any script, rather than read them each time."""
+    with SqliteStore(path) as store:
+        for number in range(5):
+            store.append("s", Message("user", f"word{number} \udcff " + "中文" * 100_000))
+        store.fork("s", "copy")
+        assert indexed(path)[1] == 10
+        assert sorted(found(store, "word3")) == [("copy", 3), ("s", 3)]
+        assert indexed(path)[1] == 0
+        assert store.check() == []
+
+
 def test_a_killed_process_leaves_nothing_unindexed(path):
     """What a killed process appended is found immediately, and indexed with the messages of other writers."""
     child = os.fork()

@@ -138,7 +138,7 @@ class MeddledStore(SqliteStore):
         return super().index_text(text)
 
 
-LONG = "Grüße " * 12_000
+LONG = "Grüße " * 140_000
 """Text that is indexed with its commit; shorter text is indexed later."""
 
 
@@ -177,7 +177,38 @@ def _restore(store):
     store.restore("s")
 
 
-@pytest.mark.parametrize("change", [_append, _checkpoint, _save, _stage, _migrate, _restore])
+def _fork(store):
+    store.append("origin", Message("user", LONG))
+    store.fork("origin", "s")
+    store.delete("origin")
+
+
+def _append_staged(store):
+    revision = store.get_or_create("s").revision
+    uid = store.stage(Session("s"))
+    store.stage_messages(uid, [Message("user", LONG)])
+    store.append_staged(uid, "s", revision=revision)
+
+
+def _set_status(store):
+    _append(store)
+    store.set_message_status("s", 0, "failed")
+
+
+CHANGES = [
+    _append,
+    _checkpoint,
+    _save,
+    _stage,
+    _migrate,
+    _restore,
+    _fork,
+    _append_staged,
+    _set_status,
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
 def test_search_text_is_prepared_before_the_transaction(path, change):
     """Long text is prepared for the index while other writers may still write."""
     with MeddledStore(path) as store:

@@ -64,7 +64,7 @@ class ConversationsStore(SqliteStore):
         """The scheme and the path of the map."""
         return f"{SCHEME}{self.path}"
 
-    def _catch_up(self, connection: Connection, most: int | None = None) -> None:
+    def _catch_up(self, connection: Connection, *, at_close: bool = False) -> None:
         """Do nothing: the map has no text to index."""
 
     def use_codec(self, codec: PayloadCodec) -> None:

@@ -1,6 +1,6 @@
-"""Deferred search indexing: short messages are indexed after their commit, in batches.
+"""Deferred search indexing: short messages, and copies of others, are indexed after their commit, in batches.
 
-Indexing a short message takes as long as storing it. Rows with ``indexed = 0`` are candidates of every search, so a
+Indexing a short message takes as long as storing it, and text read in a transaction would prolong it. Rows with ``indexed = 0`` are candidates of every search, so a
 message is found before it is indexed, also after a crash. As soon as there are many, they are indexed before the next
 search, or when a writer closes the store. ``unindexed`` of their session is the lowest position they can have.
 """
@@ -21,17 +21,26 @@ from omniagent_cli.text.tokenize import index_text
 MOST_MESSAGES = 8
 """Messages of one append up to which indexing is deferred; a larger batch is cheaper to index with its commit."""
 
-MOST_CHARACTERS = 1 << 16
-"""Characters of one append up to which indexing is deferred."""
+MOST_BYTES = 1 << 20
+"""Bytes of UTF-8 of one append up to which indexing is deferred."""
 
 AT_CLOSE = 1000
 """Maximum number of messages that are indexed when a store is closed."""
 
+AT_CLOSE_BYTES = 1 << 23
+"""Bytes of messages after which no more are indexed when a store is closed."""
+
 READ_UNINDEXED = 100
 """Number of messages that a search reads; more are indexed first."""
 
+READ_BYTES = 1 << 20
+"""Bytes of messages that a search reads; more are indexed first."""
+
 _BATCH = 200
 """Messages per transaction, because other writers wait for it."""
+
+_BATCH_BYTES = 1 << 20
+"""Bytes of messages after which a transaction ends."""
 
 Row = tuple[int, int, int, bytes]
 """Session, position, key and payload of a message."""
@@ -48,8 +57,12 @@ def is_deferred(messages: Sequence[Message]) -> bool:
     size = 0
     for message in messages:
         content = message.record["content"]
-        size += len(content if type(content) is str else content_text(content))
-    return size <= MOST_CHARACTERS and len(messages) <= MOST_MESSAGES
+        size += len(
+            (content if type(content) is str else content_text(content)).encode(
+                "utf-8", "surrogatepass"
+            )
+        )
+    return size <= MOST_BYTES and len(messages) <= MOST_MESSAGES
 
 
 def text_of(payload: bytes) -> str | None:
@@ -63,32 +76,49 @@ def text_of(payload: bytes) -> str | None:
 
 def has_many_unindexed(connection: sqlite3.Connection) -> bool:
     """Return True if there are so many that a search should not read them all."""
-    query = f"SELECT 1 {UNINDEXED} LIMIT 1 OFFSET ?"
-    return connection.execute(query, (READ_UNINDEXED,)).fetchone() is not None
+    query = f"SELECT length(m.payload) {UNINDEXED} LIMIT ?"
+    sizes = [size for (size,) in connection.execute(query, (READ_UNINDEXED + 1,))]
+    return len(sizes) > READ_UNINDEXED or sum(sizes) > READ_BYTES
 
 
-def catch_up(connection: sqlite3.Connection, version: int, most: int | None = None) -> None:
+def catch_up(connection: sqlite3.Connection, version: int, *, at_close: bool = False) -> None:
     """Index messages that are not indexed, in short transactions.
 
     Args:
         connection: a connection outside of any transaction.
         version: the ``user_version`` of a plain store with the known schema; any other store is left alone.
-        most: maximum number of messages.
+        at_close: index no more than a store does when it is closed.
 
     Raises:
         sqlite3.Error: another process holds the lock, or the disk is full; the rest is still to be indexed.
     """
-    session, position, left = 0, 0, most
-    while left is None or left > 0:
-        rows: list[Row] = connection.execute(
-            f"SELECT s.key, m.position, m.key, m.payload {UNINDEXED} AND (s.key > ? OR s.key = ? AND m.position > ?)"
-            " ORDER BY s.key, m.position LIMIT ?",
-            (session, session, position, _BATCH if left is None else min(left, _BATCH)),
-        ).fetchall()
+    session, position, count, size = 0, 0, 0, 0
+    while not at_close or (count < AT_CLOSE and size < AT_CLOSE_BYTES):
+        rows = _batch(connection, session, position)
         if not rows or not _index(connection, version, rows):
             return
         session, position, _, _ = rows[-1]
-        left = None if left is None else left - len(rows)
+        count += len(rows)
+        size += sum(len(payload) for *_, payload in rows)
+
+
+def _batch(connection: sqlite3.Connection, session: int, position: int) -> list[Row]:
+    """Return the messages after a position that are indexed in the next transaction."""
+    query = (
+        f"SELECT s.key, m.position, m.key, m.payload {UNINDEXED} AND (s.key > ? OR s.key = ? AND m.position > ?)"
+        " ORDER BY s.key, m.position LIMIT ?"
+    )
+    rows: list[Row] = []
+    size = 0
+    with contextlib.closing(
+        connection.execute(query, (session, session, position, _BATCH))
+    ) as found:
+        for row in found:
+            rows.append(row)
+            size += len(row[3])
+            if size >= _BATCH_BYTES:
+                break
+    return rows
 
 
 def _index(connection: sqlite3.Connection, version: int, rows: Sequence[Row]) -> bool:

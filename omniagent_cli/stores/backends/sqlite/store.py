@@ -22,7 +22,6 @@ from omniagent_cli.errors import (
 from omniagent_cli.fork_safety import Lock, register
 from omniagent_cli.stores.backend import ListQuery, Transaction
 from omniagent_cli.stores.backends.sqlite.deferred_index import (
-    AT_CLOSE,
     catch_up,
     has_many_unindexed,
     is_deferred,
@@ -252,7 +251,7 @@ class SqliteStore(SessionStore):
     def _close(self) -> None:
         with self._lock:
             if self._unindexed and self._connection is not None:
-                self._catch_up(self._connection, AT_CLOSE)
+                self._catch_up(self._connection, at_close=True)
             self._disconnect()
 
     def index_text(self, text: str) -> str:
@@ -261,7 +260,10 @@ class SqliteStore(SessionStore):
     def append_texts(self, messages: Sequence[Message]) -> list[str | None]:
         if self.has_key or not is_deferred(messages):
             return self.index_texts(messages)
-        self._unindexed = True
+        return self.unit_texts(messages)
+
+    def unit_texts(self, messages: Sequence[Message]) -> list[str | None]:
+        self._unindexed = True  # long text would keep other writers waiting
         return [None] * len(messages)
 
     def prepare_search(self) -> None:
@@ -271,13 +273,13 @@ class SqliteStore(SessionStore):
             if writable and not self.has_key:
                 self._catch_up(connection)
 
-    def _catch_up(self, connection: sqlite3.Connection, most: int | None = None) -> None:
+    def _catch_up(self, connection: sqlite3.Connection, *, at_close: bool = False) -> None:
         """Index messages of earlier appends if there are many, as far as no other process prevents it."""
         with contextlib.suppress(sqlite3.Error):
             if has_many_unindexed(connection):
                 self._durable = False  # lost index entries are made again
                 connection.execute("PRAGMA synchronous = NORMAL")
-                catch_up(connection, len(self.migrations), most)
+                catch_up(connection, len(self.migrations), at_close=at_close)
 
     def backup(self, target: str | os.PathLike[str]) -> None:
         """Copy the whole store to a new file, consistently, during use."""
