@@ -1,4 +1,4 @@
-"""The cached session ids of stores on servers, which are too slow for TAB; updated after each command."""
+"""The cached session ids of stores on servers, which are too slow for TAB; updated after commands that write, and after a time."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from omniagent_cli.errors import ConfigError, StoreError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from omniagent_cli.stores import SessionStore, StoreLocation
 
 _SESSIONS = 500
+
+_FRESH = 600.0
+"""Seconds for which commands that only read do not read the list again."""
 
 
 def read_ids(
@@ -35,7 +39,8 @@ def read_ids(
 def cache_ids(store: SessionStore, location: StoreLocation, environ: Mapping[str, str]) -> None:
     """Cache the newest sessions of a store on a server in a private file, best effort.
 
-    Titles of an encrypted store are left out, because the cache is plain text.
+    The list is a second reading, so a command that only read keeps a fresh one. Titles of an encrypted store are left out,
+    because the cache is plain text.
     """
     backend = location.backend
     if location.scheme == "memory" or (backend is not None and backend.reads_ids):
@@ -45,15 +50,25 @@ def cache_ids(store: SessionStore, location: StoreLocation, environ: Mapping[str
     from omniagent_cli.private_files import write_private
 
     try:
+        path = Path(_path(location.url, environ))
+        if not (store.has_written or store.has_key) and _is_fresh(path):
+            return
         encrypted = store.encryption() is not None
         lines = [
             _line(one.id, "" if encrypted else one.title) for one in store.list(limit=_SESSIONS)
         ]
-        write_private(
-            Path(_path(location.url, environ)), "".join(lines).encode("utf-8", "surrogateescape")
-        )
+        write_private(path, "".join(lines).encode("utf-8", "surrogateescape"))
     except (StoreError, ConfigError):
         return
+
+
+def _is_fresh(path: Path) -> bool:
+    import time
+
+    try:
+        return abs(time.time() - path.stat().st_mtime) < _FRESH
+    except OSError:
+        return False
 
 
 def forget_ids(url: str, environ: Mapping[str, str]) -> None:

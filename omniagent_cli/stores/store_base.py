@@ -81,6 +81,8 @@ class StoreBase(ForkAware, ABC):
         self.row_codec = RowCodec(self._access)
         self._events = EventBus()
         self._closed = False
+        self.has_written = False
+        """A unit of work that can change the store was begun."""
 
     # Hooks: a backend implements the first three and overrides others.
 
@@ -301,6 +303,7 @@ class StoreBase(ForkAware, ABC):
     def write_unit(self, work: Callable[[UnitOfWork], T], *, durable: bool = True) -> T:
         """Run work in one unit of work, emit its events once they are stored, and return its result."""
         self._check_open()
+        self.has_written = True
         unit: UnitOfWork | None = None
         encrypted = False
 
