@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Any
 
 from omniagent_cli.durations import utc_now
-from omniagent_cli.errors import SessionConflict, SessionNotFound, UsageError
+from omniagent_cli.errors import SessionNotFound, UsageError
 from omniagent_cli.models import Message
 from omniagent_cli.stores.store import SessionStore
 
@@ -101,27 +101,6 @@ def read_turn(store: SessionStore, session_id: str, turn_id: str | None = None) 
 
 def _starts_turn(message: Message, turn_id: str | None) -> bool:
     return message.role == "user" and turn_id in (None, message.turn_id)
-
-
-def remove_turn(
-    store: SessionStore, session_id: str, turn: Sequence[Message], *, but_question: bool = False
-) -> int:
-    """Remove a turn, or all of it but the question, and keep interleaved messages of other writers.
-
-    Raises:
-        SessionConflict: the turn has no id, and other messages follow its question.
-    """
-    question = turn[0]
-    if question.turn_id:
-        return store.remove_turn(session_id, question.turn_id, but_question=but_question)
-    place = question.position or 0  # an imported turn, which may have no id
-    if len(store.messages(session_id, after=place)) != len(turn) - 1:
-        raise SessionConflict(
-            f"messages of another program follow the last turn of {session_id!r}, which has no id;"
-            " use /fork --at N to continue without them",
-            session_id=session_id,
-        )
-    return store.truncate_from(session_id, place + but_question)
 
 
 def resumable_turn(store: SessionStore, session_id: str, turn_id: str | None) -> list[Message]:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
 from omniagent_cli.agent.context.context_use import ContextUse, context_use
 from omniagent_cli.agent.context.window import Window
 from omniagent_cli.agent.events import Engine
+from omniagent_cli.agent.last_turn import OwnTurn
 from omniagent_cli.config.resolution import resolve_window
 from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import SessionNotFound, UsageError
 from omniagent_cli.models import Content, Message, new_session_id
 from omniagent_cli.repl.background_sync import BackgroundSync
 from omniagent_cli.repl.first_use import FirstUse
-from omniagent_cli.repl.last_turn import ChatTurn
 from omniagent_cli.repl.session_watcher import ExternalChanges, SessionWatcher
 from omniagent_cli.text.sanitize import one_line, visible
 from omniagent_cli.ui.cells import wrap_cells, wrap_prose
@@ -251,7 +251,7 @@ class Chat:
         return resolve_window(self.settings)
 
     @property
-    def own_turns(self) -> Sequence[ChatTurn]:
+    def own_turns(self) -> Sequence[OwnTurn]:
         """The turns started in this chat, in order."""
         return self._watch.own_turns
 

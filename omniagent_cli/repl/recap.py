@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from omniagent_cli.agent.last_turn import last_turn
 from omniagent_cli.agent.resume import Ending, ending, may_be_streaming
 from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import SessionNotFound
 from omniagent_cli.models import Message
-from omniagent_cli.repl.last_turn import last_turn
 from omniagent_cli.repl.truncation import beginning, end
 from omniagent_cli.stores.store import SessionStore
 from omniagent_cli.text.sanitize import first_line, one_line

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from omniagent_cli.agent.last_turn import OwnTurn
 from omniagent_cli.agent.resume import may_be_streaming
 from omniagent_cli.errors import SessionNotFound
 from omniagent_cli.models import Message
-from omniagent_cli.repl.last_turn import ChatTurn
 from omniagent_cli.stores.continuation_links import CONTINUES
 from omniagent_cli.stores.events import Event
 from omniagent_cli.stores.store import SessionStore
@@ -52,7 +52,7 @@ class SessionWatcher:
     """
 
     def __init__(self, store: SessionStore) -> None:
-        self.own_turns: list[ChatTurn] = []
+        self.own_turns: list[OwnTurn] = []
         self._store = store
         self._session_id: str | None = None
         self._uid = ""
@@ -175,7 +175,7 @@ class SessionWatcher:
         if not self._uid and event.session_id == self._session_id:  # just created
             self._uid = self._uid_of(event.session_id)
         if message.role == "user" and message.turn_id:
-            self.own_turns.append(ChatTurn(message.turn_id, _position(message)))
+            self.own_turns.append(OwnTurn(message.turn_id, _position(message)))
 
 
 def _position(message: Message) -> int:

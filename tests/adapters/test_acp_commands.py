@@ -8,6 +8,7 @@ from acp.helpers import text_block
 
 from omniagent_cli import open_store
 from omniagent_cli.agent.context.window import Window
+from omniagent_cli.models import Message
 from omniagent_cli.testing.scripted import Say, ScriptedModel
 from tests.adapters.acp_editor import ScriptedHost, editing
 
@@ -194,6 +195,24 @@ def test_continue_leaves_an_answer_that_another_program_writes(store):
 
     asyncio.run(work())
     assert texts(store, "s") == ["x", "y"]
+
+
+def test_undo_and_retry_leave_the_turns_of_other_programs(store):
+    """The last turn of the editor is removed or repeated, not a later one of the terminal."""
+
+    async def work():
+        async with editing(ScriptedHost(store, "A", "B")) as (agent, _):
+            own_id = (await agent.new_session(cwd="/project")).session_id
+            await agent.prompt(session_id=own_id, prompt=[text_block("a")])
+            with open_store(store.url) as terminal:
+                terminal.append(own_id, [Message("user", "t"), Message("assistant", "T")])
+            seen = []
+            for command in ("/retry", "/undo", "/redo"):
+                await agent.prompt(session_id=own_id, prompt=[text_block(command)])
+                seen.append(texts(store, own_id))
+            return seen
+
+    assert asyncio.run(work()) == [["a", "t", "T", "B"], ["t", "T"], ["a", "t", "T", "B"]]
 
 
 def test_usage_sums_tokens_and_cost(store):

@@ -11,7 +11,8 @@ from acp import schema
 
 from omniagent_cli import parsing
 from omniagent_cli.agent.context.cost import session_usage, usage_line
-from omniagent_cli.agent.resume import is_streaming_elsewhere, read_turn, remove_turn
+from omniagent_cli.agent.last_turn import last_turn, remove_turn
+from omniagent_cli.agent.resume import is_streaming_elsewhere
 from omniagent_cli.errors import SessionNotFound, UsageError
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ async def _undo(context: CommandContext, _: str) -> Reply:
     store, live = context.host.store, context.live
 
     def work() -> tuple[int, str | None]:
-        turn = read_turn(store, live.id)
+        turn = last_turn(store, live.id, live.own_turns)
         if not turn:
             raise UsageError("nothing to undo: this session has no question")
         before = {entry.uid for entry in store.trash()}
@@ -103,7 +104,7 @@ async def _retry(context: CommandContext, _: str) -> Reply:
     store, live = context.host.store, context.live
 
     def work() -> str | None:
-        turn = read_turn(store, live.id)
+        turn = last_turn(store, live.id, live.own_turns)
         if not turn:
             raise UsageError("nothing to retry: this session has no question")
         remove_turn(store, live.id, turn, but_question=True)
@@ -116,15 +117,16 @@ async def _retry(context: CommandContext, _: str) -> Reply:
 async def _continue(context: CommandContext, _: str) -> Reply:
     store, live = context.host.store, context.live
 
-    def check() -> None:
-        turn = read_turn(store, live.id)
+    def work() -> str | None:
+        turn = last_turn(store, live.id, live.own_turns)
         if turn and is_streaming_elsewhere(store, live.id, turn[-1]):
             raise UsageError(
                 "another program may still be writing this answer; try again in a minute"
             )
+        return turn[0].turn_id if turn else None
 
-    await asyncio.to_thread(check)
-    return await live.play(live.agent.continue_turn(live.id, engine=live.engine))
+    turn_id = await asyncio.to_thread(work)
+    return await live.play(live.agent.continue_turn(live.id, turn_id, engine=live.engine))
 
 
 async def _usage(context: CommandContext, _: str) -> Reply:

@@ -309,6 +309,7 @@ class AcpServer:
                 lambda _: self._send_info(live),
             )
             live.agent = await self._call(lambda: self._host.agent(request))
+            await self._call(lambda: live.watch(self._host.store))
             self._open[own_id] = live
             asyncio.get_running_loop().call_soon(self._announce, own_id)
             return live

@@ -18,6 +18,7 @@ from omniagent_cli.adapters.acp.content import (
 )
 from omniagent_cli.adapters.acp.file_changes import changes, locations
 from omniagent_cli.agent.events import ToolCalled, ToolEnded, ToolReturned, TurnDone
+from omniagent_cli.agent.last_turn import OwnTurn
 from omniagent_cli.agent.tools.permissions import PreapprovedTools
 from omniagent_cli.agent.tools.tool import Decision, Tool
 from omniagent_cli.errors import ToolRoundsExceeded
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from omniagent_cli.agent.agent import Agent
     from omniagent_cli.agent.events import Engine, TurnEvent
     from omniagent_cli.models import Content, ToolCall
+    from omniagent_cli.stores.events import Event
+    from omniagent_cli.stores.store import SessionStore
 
 ASK, READ_ONLY = "ask", "read-only"
 """The modes: request permission for tools that write or destroy, or deny them."""
@@ -57,6 +60,7 @@ class OpenSession:
     Attributes:
         agent: runs the turns; set by the server.
         engine: the model chosen by the client; None for that of the agent.
+        own_turns: the turns that the client started, in order.
         undone: the entries of the trash that ``/redo`` restores, the last one first.
     """
 
@@ -73,7 +77,9 @@ class OpenSession:
         self.id = session_id
         self.mode = ASK
         self.engine: Engine | None = None
+        self.own_turns: list[OwnTurn] = []
         self.undone: list[str] = []
+        self._stop_watching: Callable[[], None] | None = None
         self._send = send
         self._request_permission = request_permission
         self._allowed = allowed
@@ -87,6 +93,16 @@ class OpenSession:
     def model(self) -> str:
         """The name of the model of the next turn."""
         return (self.engine or self.agent.engine).name
+
+    def watch(self, store: SessionStore) -> None:
+        """Record the turns that are started in this session by this program."""
+
+        def note(event: Event) -> None:
+            message = event.data["message"]
+            if event.session_id == self.id and message.role == "user" and message.turn_id:
+                self.own_turns.append(OwnTurn(message.turn_id, message.position))
+
+        self._stop_watching = store.on("message_added", note)
 
     def use_engine(self, engine: Engine) -> None:
         """Use another model from the next turn on; a running turn keeps its own."""
@@ -164,6 +180,8 @@ class OpenSession:
     async def aclose(self) -> None:
         """Cancel the running turn and close the agent."""
         await self.cancel()
+        if self._stop_watching is not None:
+            self._stop_watching()
         for engine in self._engines:
             await engine.aclose()
         await self.agent.aclose()

@@ -14,7 +14,7 @@ from omniagent_cli.cli.framework.options import ChosenIds, OneId
 from omniagent_cli.cli.framework.stdin_ids import FromStdin, LongNull, Null, named_and_piped
 from omniagent_cli.durations import format_duration, ttl_seconds
 from omniagent_cli.errors import UsageError
-from omniagent_cli.repl.last_turn import check_position
+from omniagent_cli.repl.fork_points import check_position
 from omniagent_cli.text.sanitize import one_line, plain_field
 from omniagent_cli.ui.views import counted, quoted
 

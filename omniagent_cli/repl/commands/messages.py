@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from omniagent_cli.agent.context.summary import summary_of
 from omniagent_cli.agent.events import Engine
-from omniagent_cli.agent.resume import remove_turn
+from omniagent_cli.agent.last_turn import last_turn, remove_turn
 from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import SessionNotFound, UsageError
 from omniagent_cli.models import Message, new_session_id, plain_text, reworded
 from omniagent_cli.repl import attaching
 from omniagent_cli.repl.chat import Chat, Removed, ResumedTurn
-from omniagent_cli.repl.last_turn import fork_before, last_turn
+from omniagent_cli.repl.fork_points import fork_before
 from omniagent_cli.repl.registry import Count, ModelName, Text, command
 from omniagent_cli.ui.views import counted, quoted
 

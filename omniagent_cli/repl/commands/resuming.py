@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from omniagent_cli.agent.last_turn import last_turn
 from omniagent_cli.agent.resume import ending, is_streaming_elsewhere
 from omniagent_cli.errors import UsageError
 from omniagent_cli.repl.chat import Chat, ResumedTurn
-from omniagent_cli.repl.last_turn import last_turn
 from omniagent_cli.repl.registry import ModelName, command
 from omniagent_cli.repl.truncation import open_tail
 

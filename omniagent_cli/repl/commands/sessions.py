@@ -10,7 +10,7 @@ from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import SessionExists, SessionNotFound, UsageError
 from omniagent_cli.models import ROLES, SessionSummary, check_session_id, new_session_id
 from omniagent_cli.repl.chat import Chat, Removed
-from omniagent_cli.repl.last_turn import check_position
+from omniagent_cli.repl.fork_points import check_position
 from omniagent_cli.repl.picker import NothingToPick, pick
 from omniagent_cli.repl.recap import show_recap
 from omniagent_cli.repl.registry import (

@@ -1,52 +1,14 @@
-"""The last turn of a session: find it, fork before it."""
+"""Positions at which a session is forked."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
-
-from omniagent_cli.agent.resume import read_turn
-from omniagent_cli.errors import SessionNotFound, UsageError
+from omniagent_cli.errors import UsageError
 from omniagent_cli.models import Message
 from omniagent_cli.stores.store import SessionStore
 from omniagent_cli.ui.views import quoted
 
 _NEAR = 200
 """Messages after a position that are searched for answers to earlier questions."""
-
-
-class ChatTurn(NamedTuple):
-    """A turn started in this chat: its id and the position of its question."""
-
-    turn_id: str
-    position: int
-
-
-def last_turn(store: SessionStore, session_id: str, own: Sequence[ChatTurn] = ()) -> list[Message]:
-    """Return the messages of the last turn, question first, without interleaved ones of other writers.
-
-    Args:
-        store: the store of the session.
-        session_id: the session.
-        own: the turns started in this chat; the last one that still exists is preferred to another program's.
-    """
-    for chat_turn in reversed(own):
-        turn = _turn_at(store, session_id, chat_turn)
-        if turn:
-            return turn
-    return read_turn(store, session_id)
-
-
-def _turn_at(store: SessionStore, session_id: str, chat_turn: ChatTurn) -> list[Message]:
-    try:
-        place = chat_turn.position
-        question = store.messages(session_id, after=place - 1, before=place + 1)
-        if not question or question[0].turn_id != chat_turn.turn_id:
-            return []
-        later = store.messages(session_id, after=place)
-    except SessionNotFound:
-        return []
-    return [*question, *(m for m in later if m.turn_id == chat_turn.turn_id)]
 
 
 def check_position(store: SessionStore, session_id: str, position: int | None) -> None:
