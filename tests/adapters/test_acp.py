@@ -72,6 +72,42 @@ def test_sessions_are_loaded_resumed_forked_closed_and_deleted(store):
     assert [entry.session_id for entry in store.trash()] == ["terminal"]
 
 
+def test_a_session_that_another_program_renames_continues(store):
+    """The editor keeps its id, and turns, commands and deletion go to the renamed session."""
+
+    async def work():
+        async with editing(ScriptedHost(store, "A", "B")) as (agent, _):
+            own_id = (await agent.new_session(cwd="/project")).session_id
+            await agent.prompt(session_id=own_id, prompt=[text_block("a")])
+            with open_store(store.url) as terminal:
+                terminal.rename(own_id, "renamed")
+            for text in ("b", "/title Both"):
+                await agent.prompt(session_id=own_id, prompt=[text_block(text)])
+            kept = store.get("renamed")
+            await agent._conn.send_request("session/delete", {"sessionId": own_id})
+            return own_id, kept
+
+    own_id, kept = asyncio.run(work())
+    assert ([m.text for m in kept.messages], kept.title) == (["a", "A", "b", "B"], "Both")
+    assert not store.exists(own_id)
+    assert [entry.session_id for entry in store.trash()] == ["renamed"]
+
+
+def test_a_session_that_another_program_deletes_is_created_again(store):
+    """The next message of the editor starts the session again, under its id."""
+
+    async def work():
+        async with editing(ScriptedHost(store, "A", "B")) as (agent, _):
+            own_id = (await agent.new_session(cwd="/project")).session_id
+            await agent.prompt(session_id=own_id, prompt=[text_block("a")])
+            with open_store(store.url) as terminal:
+                terminal.delete(own_id)
+            await agent.prompt(session_id=own_id, prompt=[text_block("b")])
+            return own_id
+
+    assert [m.text for m in store.messages(asyncio.run(work()))] == ["b", "B"]
+
+
 def test_the_sessions_of_a_directory_are_those_that_began_there(store):
     """A listing is limited to a directory if the editor names one; opening a session elsewhere does not move it."""
     message = {"role": "user", "content": "x"}

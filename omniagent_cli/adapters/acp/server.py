@@ -181,8 +181,10 @@ class AcpServer:
 
     async def delete_session(self, session_id: str, **_: Any) -> None:
         """Close a session and move it to the trash."""
+        live = self._open.get(session_id)
         await self._drop(session_id)
-        await self._call(lambda: self._host.store.delete(session_id))
+        stored_id = live.id if live else session_id
+        await self._call(lambda: self._host.store.delete(stored_id))
 
     async def set_session_mode(self, session_id: str, mode_id: str, **_: Any) -> None:
         """Set the mode of a session."""
@@ -216,7 +218,7 @@ class AcpServer:
                 raise UsageError("the prompt is empty")
             # Nothing is awaited before: a cancellation that follows must find the turn.
             if isinstance(content, str) and is_command(content):
-                return await live.run(run_command(self._command_context(live), content))
+                return await live.run(lambda: run_command(self._command_context(live), content))
             return await live.prompt(content)
         except OmniAgentError as error:
             raise _request_error(error) from error
@@ -227,7 +229,7 @@ class AcpServer:
         async def use_model(model: str) -> None:
             await self._use_model(live, model)
             await self._send(
-                live.id,
+                live.client_id,
                 schema.ConfigOptionUpdate(
                     session_update="config_option_update", config_options=self._options(live)
                 ),
@@ -254,7 +256,7 @@ class AcpServer:
 
         with suppress(OmniAgentError, OSError):
             for update in await asyncio.to_thread(work):
-                await self._send(live.id, update)
+                await self._send(live.client_id, update)
 
     async def cancel(self, session_id: str, **_: Any) -> None:
         """Cancel the turn of a session; unknown sessions are ignored, as the protocol has no response."""
@@ -308,8 +310,12 @@ class AcpServer:
                 live.approve,
                 lambda _: self._send_info(live),
             )
-            live.agent = await self._call(lambda: self._host.agent(request))
             await self._call(lambda: live.watch(self._host.store))
+            try:
+                live.agent = await self._call(lambda: self._host.agent(request))
+            except BaseException:
+                live.stop_watching()
+                raise
             self._open[own_id] = live
             asyncio.get_running_loop().call_soon(self._announce, own_id)
             return live

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any
 
 from acp import RequestError, schema
@@ -21,7 +21,7 @@ from omniagent_cli.agent.events import ToolCalled, ToolEnded, ToolReturned, Turn
 from omniagent_cli.agent.last_turn import OwnTurn
 from omniagent_cli.agent.tools.permissions import PreapprovedTools
 from omniagent_cli.agent.tools.tool import Decision, Tool
-from omniagent_cli.errors import ToolRoundsExceeded
+from omniagent_cli.errors import OmniAgentError, SessionNotFound, ToolRoundsExceeded
 
 if TYPE_CHECKING:
     from omniagent_cli.agent.agent import Agent
@@ -58,13 +58,17 @@ class OpenSession:
         allowed: permissions granted beforehand.
 
     Attributes:
+        id: the id in the store.
+        client_id: the id that the client uses; it stays the same if another program renames the session.
         agent: runs the turns; set by the server.
         engine: the model chosen by the client; None for that of the agent.
         own_turns: the turns that the client started, in order.
         undone: the entries of the trash that ``/redo`` restores, the last one first.
+        stop_watching: ends what `watch` began.
     """
 
     agent: Agent
+    _store: SessionStore
 
     def __init__(
         self,
@@ -74,12 +78,13 @@ class OpenSession:
         request_permission: RequestPermission,
         allowed: PreapprovedTools,
     ) -> None:
-        self.id = session_id
+        self.id = self.client_id = session_id
         self.mode = ASK
         self.engine: Engine | None = None
         self.own_turns: list[OwnTurn] = []
         self.undone: list[str] = []
-        self._stop_watching: Callable[[], None] | None = None
+        self._uid = ""
+        self.stop_watching: Callable[[], None] = lambda: None
         self._send = send
         self._request_permission = request_permission
         self._allowed = allowed
@@ -95,14 +100,24 @@ class OpenSession:
         return (self.engine or self.agent.engine).name
 
     def watch(self, store: SessionStore) -> None:
-        """Record the turns that are started in this session by this program."""
+        """Record the turns that are started in this session by this program, and follow its renames."""
 
         def note(event: Event) -> None:
             message = event.data["message"]
             if event.session_id == self.id and message.role == "user" and message.turn_id:
                 self.own_turns.append(OwnTurn(message.turn_id, message.position))
 
-        self._stop_watching = store.on("message_added", note)
+        self._store = store
+        self._follow()
+        self.stop_watching = store.on("message_added", note)
+
+    def _follow(self) -> None:
+        """Update the id if another program has renamed the session; a deleted one is created again by its next message."""
+        try:
+            self._uid = self._store.header(self.id).uid
+        except SessionNotFound:
+            if self._uid and (renamed := self._store.current_id(self._uid)):
+                self.id = renamed
 
     def use_engine(self, engine: Engine) -> None:
         """Use another model from the next turn on; a running turn keeps its own."""
@@ -121,18 +136,19 @@ class OpenSession:
             self.undone.clear()  # positions of removed messages may be taken from now on
             return await self.play(self.agent.stream(content, self.id, engine=self.engine))
 
-        return await self.run(turn())
+        return await self.run(turn)
 
-    async def run(self, work: Coroutine[Any, Any, schema.PromptResponse]) -> schema.PromptResponse:
+    async def run(
+        self, work: Callable[[], Awaitable[schema.PromptResponse]]
+    ) -> schema.PromptResponse:
         """Run work that `cancel` ends, unless other work is running in this session.
 
         Raises:
             RequestError: a turn is running.
         """
         if self._turn is not None:
-            work.close()
             raise RequestError(-32600, "a turn is already running in this session; cancel it first")
-        turn = self._turn = asyncio.create_task(work)
+        turn = self._turn = asyncio.create_task(self._followed(work))
         try:
             await asyncio.wait([turn])
             if turn.cancelled():
@@ -144,6 +160,16 @@ class OpenSession:
                 await asyncio.wait([turn])
             self._turn = None
             self._calls.clear()
+
+    async def _followed(
+        self, work: Callable[[], Awaitable[schema.PromptResponse]]
+    ) -> schema.PromptResponse:
+        await asyncio.to_thread(self._follow)
+        try:
+            return await work()
+        finally:
+            with suppress(OmniAgentError):  # the store may have failed, which `work` reports
+                await asyncio.to_thread(self._follow)
 
     async def play(self, events: AsyncGenerator[TurnEvent, None]) -> schema.PromptResponse:
         """Send the events of a turn and return its response."""
@@ -180,8 +206,7 @@ class OpenSession:
     async def aclose(self) -> None:
         """Cancel the running turn and close the agent."""
         await self.cancel()
-        if self._stop_watching is not None:
-            self._stop_watching()
+        self.stop_watching()
         for engine in self._engines:
             await engine.aclose()
         await self.agent.aclose()
