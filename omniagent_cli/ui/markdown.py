@@ -14,7 +14,9 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.theme import Theme
 
+from omniagent_cli.text.markdown_rules import add_rules
 from omniagent_cli.text.sanitize import visible
+from omniagent_cli.ui.inline import adapt_inline
 from omniagent_cli.ui.markdown_elements import ELEMENTS, markdown_styles
 from omniagent_cli.ui.palette import Background
 
@@ -56,7 +58,9 @@ def _parser() -> MarkdownIt:
     definitions are hidden too, and the link may be in a block that is already printed.
     """
     hiding = ["html_block", "html_inline", "reference"]
-    return MarkdownIt().enable(["strikethrough", "table"]).disable(hiding)
+    parser = MarkdownIt().enable(["strikethrough", "table"]).disable(hiding)
+    add_rules(parser)
+    return parser
 
 
 def parse_markdown(text: str) -> list[Token]:
@@ -64,14 +68,16 @@ def parse_markdown(text: str) -> list[Token]:
     return _parser().parse(text)
 
 
-def _sanitize_tokens(tokens: Iterable[Token], *, marks: bool) -> None:
-    """Sanitize characters that entities such as ``&#x202e;`` produced in the parser.
+def _sanitize_tokens(tokens: Iterable[Token], *, marks: bool, unicode: bool) -> None:
+    """Sanitize characters that entities such as ``&#x202e;`` produced in the parser, and replace inline tokens unknown to rich.
 
     Args:
         tokens: tokens, which are changed.
         marks: keep the marks of struck out text, where no style shows it.
+        unicode: characters other than ASCII may be drawn.
     """
     for token in tokens:
+        adapt_inline(token, unicode=unicode)
         if marks and token.type in ("s_open", "s_close"):
             token.type, token.tag, token.content = "text", "", token.markup
         if not token.content.isascii() or "\r" in token.content:
@@ -81,7 +87,7 @@ def _sanitize_tokens(tokens: Iterable[Token], *, marks: bool) -> None:
             address = visible(str(token.attrs.get("src", "")))
             token.content, token.children = f"{token.content or 'image'} ({address})", None
         if token.children:
-            _sanitize_tokens(token.children, marks=marks)
+            _sanitize_tokens(token.children, marks=marks, unicode=unicode)
 
 
 class _Markdown(Markdown):
@@ -96,7 +102,13 @@ class _Markdown(Markdown):
 
 
 def render_markdown(
-    text: str, *, width: int, table_width: int, styling: str, background: Background = ""
+    text: str,
+    *,
+    width: int,
+    table_width: int,
+    styling: str,
+    background: Background = "",
+    unicode: bool = True,
 ) -> str:
     """Return untrusted Markdown as lines for a terminal; links show their targets, lines of code are not wrapped.
 
@@ -106,12 +118,13 @@ def render_markdown(
         table_width: columns for tables.
         styling: see `make_console`.
         background: background of the terminal.
+        unicode: characters other than ASCII may be drawn.
     """
     markdown = _Markdown("", hyperlinks=False, code_theme=background)
     markdown.table_width = table_width
     markdown.markup = visible(text)
     markdown.parsed = parse_markdown(markdown.markup)
-    _sanitize_tokens(markdown.parsed, marks=not styling)
+    _sanitize_tokens(markdown.parsed, marks=not styling, unicode=unicode)
     lines = io.StringIO()
     console = make_console(lines, width=width, styling=styling, background=background)
     console.print(markdown, crop=False)

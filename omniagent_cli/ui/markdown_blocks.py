@@ -11,7 +11,7 @@ _GROWTH = 1.125
 class MarkdownBlocks:
     """Splitter for top-level blocks that later text cannot change.
 
-    A block is finished when another one follows, or when it is closed by itself: a heading, a rule, a closed fence. The
+    A block is finished when another one follows, or when it is closed by itself: a heading, a rule, closed math, a closed fence. The
     layout parser decides. A long open block is parsed again only after it has grown by an eighth, and an open fence only
     when a line may close it, so the cost stays within a few times the length of the answer.
 
@@ -89,7 +89,7 @@ class MarkdownBlocks:
     def _ends_itself(self, kind: str, markup: str, lines: list[str]) -> bool:
         if kind == "fence":
             return len(lines) > 1 and closing_fence(markup).match("\n" + lines[-1]) is not None
-        return kind == "hr" or (kind == "heading_open" and markup.startswith("#"))
+        return kind in ("hr", "math_block") or (kind == "heading_open" and markup.startswith("#"))
 
 
 def closing_fence(opening: str) -> re.Pattern[str]:

@@ -13,18 +13,21 @@ from rich.console import Console, ConsoleOptions, JustifyMethod, RenderResult
 from rich.markdown import (
     CodeBlock,
     Heading,
+    HorizontalRule,
     ListItem,
     Markdown,
     MarkdownElement,
     TableDataElement,
     TableElement,
 )
+from rich.rule import Rule
 from rich.segment import Segment
 from rich.style import Style
 from rich.syntax import ANSISyntaxTheme, Syntax
 from rich.table import Table
 from rich.text import Text
 
+from omniagent_cli.text.sanitize import one_line, visible
 from omniagent_cli.ui.palette import CODE, MARKDOWN, Background
 
 _BETWEEN_COLUMNS = 2
@@ -73,9 +76,10 @@ class _Heading(Heading):
 
 
 class _Item(ListItem):
-    """List item whose number keeps its delimiter."""
+    """List item whose number keeps its delimiter, and whose bullet is the box of a task."""
 
     mark = "."
+    box = ""
 
     @classmethod
     def create(cls, markdown: Markdown, token: Token) -> _Item:
@@ -83,18 +87,21 @@ class _Item(ListItem):
         item = super().create(markdown, token)
         assert isinstance(item, cls)  # noqa: S101  # the base class creates an instance of cls
         item.mark = token.markup or cls.mark
+        item.box = token.meta.get("box", "")
         return item
 
     def render_bullet(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Render the item with a bullet."""
-        yield from self._render_item(console, options, " • ", "markdown.item.bullet")
+        yield from self._render_item(
+            console, options, f" {self.box or '•'} ", "markdown.item.bullet"
+        )
 
     def render_number(
         self, console: Console, options: ConsoleOptions, number: int, last_number: int
     ) -> RenderResult:
         """Render the item with its number."""
         width = len(str(last_number)) + len(self.mark) + 2
-        prefix = f"{number}{self.mark} ".rjust(width)
+        prefix = f"{number}{self.mark} ".rjust(width) + (f"{self.box} " if self.box else "")
         yield from self._render_item(console, options, prefix, "markdown.item.number")
 
     def _render_item(
@@ -112,6 +119,40 @@ class _Item(ListItem):
             yield from line
             yield Segment.line()
             prefix = " " * len(prefix)
+
+
+class _Footnote(_Item):
+    """Footnote below the text that refers to it, with its label in front."""
+
+    @classmethod
+    def create(cls, markdown: Markdown, token: Token) -> _Footnote:
+        """Create a footnote from a token."""
+        del markdown
+        note = cls()
+        note.mark = visible(str(token.meta.get("label", "")))
+        return note
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        prefix = f"[{one_line(self.mark)}] "
+        yield from self._render_item(console, options, prefix, "markdown.item.number")
+
+
+class _Math(CodeBlock):
+    """Block of math as its source, indented, without added line breaks."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        del options
+        style = console.get_style("markdown.math")
+        for line in str(self.text).strip("\n").split("\n"):
+            yield Segment(f"    {line.rstrip()}", style)
+            yield Segment.line()
+
+
+class _HorizontalRule(HorizontalRule):
+    """Rule drawn as those of tables."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield Rule(style=console.get_style("markdown.hr", default="none"), characters="─")
 
 
 class _Table(TableElement):
@@ -182,7 +223,10 @@ ELEMENTS: dict[str, type[MarkdownElement]] = {
     **Markdown.elements,
     "fence": _Code,
     "code_block": _Code,
+    "footnote_reference_open": _Footnote,
     "heading_open": _Heading,
+    "hr": _HorizontalRule,
     "list_item_open": _Item,
+    "math_block": _Math,
     "table_open": _Table,
 }

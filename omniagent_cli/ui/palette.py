@@ -52,13 +52,21 @@ MARKDOWN: Mapping[Background, Mapping[str, str]] = {
         "h2": "bold magenta",
         "h3": "bold magenta",
         "h4": "magenta",
+        "hr": "dim",
+        "math": "cyan",
         "link": "underline",
         "link_url": "cyan",
         "table.border": "dim",
         "table.header": "bold",
     },
-    "light": {"code": "blue", "item.number": "blue", "item.bullet": "blue", "link_url": "blue"},
-    "dark": {"code": "bright_cyan", "link_url": "bright_blue"},
+    "light": {
+        "code": "blue",
+        "math": "blue",
+        "item.number": "blue",
+        "item.bullet": "blue",
+        "link_url": "blue",
+    },
+    "dark": {"code": "bright_cyan", "math": "bright_cyan", "link_url": "bright_blue"},
 }
 """Markdown styles by background; the entries for an unknown background are the defaults."""
 

@@ -244,6 +244,7 @@ class Terminal:
             table_width=self.width,
             styling=self._styling(self.stdout),
             background=self.background,
+            unicode=self.draws_unicode,
         )
 
     def shown(self, text: str) -> str:

@@ -26,16 +26,22 @@ SVG = b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>'
 ATTRIBUTES = {
     "html": {"lang"}, "meta": {"charset", "http-equiv", "content", "name"}, "link": {"rel", "href"},
     "a": {"href", "rel", "class", "aria-label"}, "section": {"id", "aria-labelledby"}, "h1": {"id"},
-    "article": {"id", "class"}, "nav": {"id", "aria-label"}, "time": {"datetime"}, "pre": {"data-language"},
-    "img": {"src", "alt", "loading"}, "ol": {"start"}, "th": {"class"}, "td": {"class"}, "div": {"class"},
-    "span": {"class"}, "p": {"class"}, "dl": {"class"}, "details": {"class"},
+    "article": {"id", "class"}, "nav": {"id", "aria-label"}, "time": {"datetime"}, "pre": {"data-language", "class"},
+    "img": {"src", "alt", "loading"}, "ol": {"start", "class"}, "th": {"class"}, "td": {"class"}, "div": {"class"},
+    "span": {"class"}, "p": {"class"}, "dl": {"class"}, "details": {"class"}, "ul": {"class"}, "li": {"class"},
+    "input": {"class", "disabled", "type", "checked"}, "code": {"class"}, "math": {"xmlns", "display", "alttext"},
+    "mo": {"stretchy", "fence", "form", "separator", "accent", "lspace", "rspace", "symmetric", "movablelimits", "maxsize", "minsize"},
+    "mi": {"mathvariant"}, "mspace": {"width", "height", "depth", "linebreak"}, "mfrac": {"linethickness"},
+    "mtable": {"displaystyle", "rowspacing", "columnspacing", "rowlines", "columnlines", "columnalign"}, "mtd": {"columnalign"},
+    "mstyle": {"displaystyle", "scriptlevel"}, "mover": {"accent"}, "mpadded": {"width", "height", "depth", "voffset"},
 }  # fmt: skip
 PLAIN = {
     "head", "body", "title", "style", "main", "header", "h2", "h3", "h4", "h5", "h6", "bdi", "b", "code", "ul", "li",
-    "blockquote", "hr", "br", "em", "strong", "s", "figure", "figcaption", "dt", "dd", "summary", "table", "thead",
+    "mrow", "mn", "mtext", "msub", "msup", "msubsup", "msqrt", "mroot", "munder", "munderover", "mtr", "menclose",
+    "mphantom", "sub", "sup", "blockquote", "hr", "br", "em", "strong", "s", "figure", "figcaption", "dt", "dd", "summary", "table", "thead",
     "tbody", "tr",
 }  # fmt: skip
-EMPTY = {"meta", "link", "hr", "br", "img"}
+EMPTY = {"meta", "link", "hr", "br", "img", "input"}
 
 
 class Reader(HTMLParser):
@@ -117,6 +123,8 @@ FRAGMENTS = [
     '<http://a/"onclick=alert(1)>', "<javascript:alert(1)>", 'http://a/"onclick=alert(1)', "https://a/<b>&amp;",
     "`", "```", "```js\n", '```"><script>\n', "~~~", "**", "_", "~~", "|", "|-|\n", "|a|b|\n|:-|-:|\n|c|d|\n", "# ", "> ",
     "- ", "1. ", "    ", "\n", "\n\n", "\t", "\\", "&lt;", "&#0;", "&#x202e;", "&quot;", "\x00", "\x1b[31m", "\x7f", "\x85",
+    "$", "$$\n", "\\(", "\\)", "\\[\n", "\\begin{align}", "\\text{", "\\frac", "\\href{javascript:a}", "\\unicode{x3c}", "&lt;", "_", "^",
+    "<sub>", "</sub>", "<sup>", "</sup>", "[^1]", "[^1]: ", "- [x] ", "```math\n", "}", "{",
     "\u202e", "\u2066", "\u200f", "\ud800", "\udfff", "\ufeff", "\u2028", "\r", "\r\n", "ü", "漢", "😀", "שלום", "a", " ", '"', "'",
 ]  # fmt: skip
 HOSTILE = st.lists(st.sampled_from(FRAGMENTS) | st.text(max_size=5), max_size=12).map("".join)
@@ -190,6 +198,9 @@ BOMBS = {
     "nested lists": "".join("  " * n + "- a\n" for n in range(220)), "links": "[a](" * 12_000, "entities": "&amp" * 12_000,
     "references": "[a]: b\n" * 7_000, "wide table": "|a" * 1_000 + "|\n" + "|-" * 1_000 + "|\n" + "|a" * 1_000 + "|\n",
     "empty rows": "|a" * 1_000 + "|\n" + "|-" * 1_000 + "|\n" + "|\n" * 600, "addresses": "http://" * 9_000,
+    "unclosed math": "$$a\n" * 12_000, "unclosed inline math": "\\(" * 24_000, "deep math": "$" + "{" * 1_900 + "$",
+    "notes": "[^1]: a\n\n" + "[^a" * 16_000, "definitions": "[^a]: b\n" * 6_000, "scripts": "<sub>" * 10_000,
+    "formulas": "$a_1$ " * 8_000, "items of math": "- $$a\n" * 8_000,
     "code": "```c\n" + " \n" * 9_000, "quoted code": "```awk\n" + '"\\' * 9_000, "fences": "```\n" * 20_000,
     "huge": "*" * 3_000_000, "one line": "a" * 3_000_000,
 }  # fmt: skip

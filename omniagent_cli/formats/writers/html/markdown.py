@@ -15,7 +15,7 @@ MAX_MARKDOWN = 50_000
 about 20 microseconds per character."""
 
 _MARKUP = re.compile(
-    r"[`*_\[\]<~\\|]|https?:|&#?\w|  $|^[ \t]|^(?:[-+=>#]|\d+[.)])|\n[^\S\n]+\n",
+    r"[`*_\[\]<~\\|$]|https?:|&#?\w|  $|^[ \t]|^(?:[-+=>#]|\d+[.)])|\n[^\S\n]+\n",
     re.MULTILINE | re.IGNORECASE,
 )
 """Anything that may be more than a plain paragraph."""

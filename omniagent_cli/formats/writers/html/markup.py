@@ -19,6 +19,8 @@ from omniagent_cli.formats.writers.html.links import (
     link_target_note,
     link_urls,
 )
+from omniagent_cli.formats.writers.html.math import mathml
+from omniagent_cli.text.markdown_rules import add_rules
 from omniagent_cli.text.sanitize import cut
 
 _NAME_LENGTH = 200
@@ -43,6 +45,11 @@ def render(text: str) -> str:
 def _parser() -> MarkdownIt:
     parser = MarkdownIt("commonmark", {"html": False, "xhtmlOut": False}, renderer_cls=_Renderer)
     parser.enable(["table", "strikethrough"])
+    add_rules(parser)
+    renderer = parser.renderer
+    assert isinstance(renderer, _Renderer)  # noqa: S101  # given above
+    for name in ("footnote_ref", "footnote_reference_open", "footnote_reference_close"):
+        renderer.rules[name] = getattr(renderer, name)  # in place of the links of the plugin
     parser.validateLink = is_safe  # type: ignore[method-assign]  # as in its documentation
     return parser
 
@@ -97,6 +104,8 @@ class _Renderer(RendererHTML):
 
     def fence(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
         language = (tokens[idx].info.split() or [""])[0]
+        if language == "math":
+            return mathml(tokens[idx].content.strip(), block=True)
         return code_block(tokens[idx].content.removesuffix("\n"), language)
 
     def html_block(
@@ -108,6 +117,36 @@ class _Renderer(RendererHTML):
         self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType
     ) -> str:
         return escape_text(tokens[idx].content)
+
+    def math_block(
+        self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType
+    ) -> str:
+        return mathml(tokens[idx].content, block=True)
+
+    def math_inline(
+        self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType
+    ) -> str:
+        return mathml(tokens[idx].content, block=False)
+
+    def script(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
+        token = tokens[idx]
+        return f"<{token.tag}>{escape_text(token.content)}</{token.tag}>"
+
+    def footnote_ref(
+        self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType
+    ) -> str:
+        return f"<sup>[{escape_text(tokens[idx].meta['label'])}]</sup>"
+
+    def footnote_reference_open(
+        self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType
+    ) -> str:
+        label = escape_text(tokens[idx].meta["label"])
+        return f'<div class="footnote" dir="auto"><sup>[{label}]</sup>\n'
+
+    def footnote_reference_close(
+        self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType
+    ) -> str:
+        return "</div>\n"
 
     def image(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
         """Name an external image; loading it would reveal that the page is read."""

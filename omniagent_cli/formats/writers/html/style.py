@@ -52,6 +52,9 @@ article h2 { font-size: .95rem; margin: 0; color: var(--role, var(--text)); }
 .status, .error { color: var(--warn); font-weight: 600; }
 .plain { white-space: pre-wrap; overflow-wrap: anywhere; unicode-bidi: plaintext; margin: .5rem 0; tab-size: 4; }
 .summary > div { border-inline-start: 3px solid var(--line); padding-inline-start: .8rem; }
+.math { overflow: auto hidden; padding: .3em 0; } math { font-size: 1.1em; } pre.math { white-space: pre-wrap; }
+.footnote { font-size: .9rem; margin: .6em 0; } .footnote > p:first-of-type { display: inline; } ul > .task-list-item { list-style: none; }
+sub, sup { line-height: 0; }
 p { margin: .6em 0; } ul, ol { padding-inline-start: 1.6em; margin: .6em 0; }
 blockquote { margin: .6em 0; padding-inline-start: .9em; border-inline-start: 3px solid var(--line); color: var(--dim); }
 code, pre { font: .875em/1.45 ui-monospace, SFMono-Regular, Menlo, Consolas, "Liberation Mono", monospace; tab-size: 4; }
