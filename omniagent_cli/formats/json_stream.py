@@ -31,6 +31,10 @@ class BadValue(ValueError):
     """One value is not valid JSON; the reader is positioned after it."""
 
 
+class LargeContainer(BadValue):
+    """A container is too long or nested too deeply to be read as one value; the reader is positioned before it."""
+
+
 class BadDocument(FormatError):
     """The document is damaged at this location; the rest cannot be read."""
 
@@ -131,14 +135,18 @@ class JsonReader:
                 return ""
         return ""
 
-    def value(self) -> Any:
+    def value(self, *, may_enter: bool = False) -> Any:
         """Read the value at the current position.
+
+        Args:
+            may_enter: the caller can enter a container that cannot be read as one value.
 
         Raises:
             BadValue: the value is not JSON, too long or nested too deeply; the reader is positioned after it.
+            LargeContainer: the same, with `may_enter`.
             BadDocument: the end of the value cannot be found.
         """
-        self.peek()
+        may_enter = self.peek() in ("{", "[") and may_enter
         size_hint = 0
         while True:
             try:
@@ -147,6 +155,8 @@ class JsonReader:
                 if not self._may_be_incomplete(error):
                     self._skip_with_error(_describe(error))
             except RecursionError:
+                if may_enter:
+                    raise LargeContainer("nested too deeply") from None
                 self._skip_with_error("nested too deeply")
             except ValueError as error:
                 self._skip_with_error(str(error))
@@ -154,6 +164,8 @@ class JsonReader:
                 if end < len(self._text) or self._ended:
                     return self._consume(value, end)
             if len(self._text) - self._at > MAX_RECORD_BYTES:
+                if may_enter:
+                    raise LargeContainer("too long")
                 self._skip_with_error(f"longer than {MAX_RECORD_BYTES >> 20} MiB")
             # The buffer grows in increasing steps, so parsing a long value takes linear time.
             size_hint = max(size_hint * 2, len(self._text) - self._at)

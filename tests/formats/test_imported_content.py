@@ -365,12 +365,72 @@ def copilot_log(value) -> bytes:
     return json.dumps({"kind": 0, "v": {"sessionId": "s", "requests": [request]}}).encode() + b"\n"
 
 
-@pytest.mark.parametrize("make", [cline_task, copilot_log])
-def test_a_value_nested_too_deeply_is_a_problem(make):
-    """A tool's data that cannot be stored is reported, and does not end the import."""
+def open_webui_chat(value) -> bytes:
+    said = {
+        "a": {"id": "a", "parentId": None, "childrenIds": ["b"], "role": "user", "content": "Hi"},
+        "b": {
+            "id": "b",
+            "parentId": "a",
+            "childrenIds": [],
+            "role": "assistant",
+            "content": "Ho",
+            "files": value,
+        },
+    }
+    chat = {"title": "T", "history": {"currentId": "b", "messages": said}}
+    return json.dumps([{"id": "c", "chat": chat}]).encode()
+
+
+def librechat_content(value) -> bytes:
+    call = {
+        "type": "tool_call",
+        "tool_call": {"id": "t", "name": "look", "args": {"x": value}, "output": value},
+    }
+    said = [
+        {"messageId": "a", "isCreatedByUser": True, "text": "Hi"},
+        {"messageId": "b", "parentMessageId": "a", "text": "Ho", "content": [call]},
+    ]
+    return json.dumps({"conversationId": "c", "messages": said}).encode()
+
+
+@pytest.mark.parametrize("make", [cline_task, copilot_log, librechat_content])
+def test_a_deeply_nested_tool_call_is_kept(make):
+    """The arguments of a tool are text, so their depth is not limited as that of a message is."""
     with open_store("memory:") as store:
-        (problem,) = imported(store, make(nested(400))).problems
-    assert "nested more than" in problem.text
+        report = imported(store, make(nested(400)))
+        assert (report.problem_count, report.imported) == (0, 1)
+        (summary,) = store.list()
+        stored = json.dumps([message.record for message in store.messages(summary.id)])
+        assert "[" * 400 in stored
+        assert "Hi" in stored
+
+
+@pytest.mark.parametrize(
+    ("make", "format_name"), [(open_webui_chat, "open-webui"), (librechat_content, "librechat")]
+)
+def test_a_value_that_cannot_be_read_costs_no_other_message(make, format_name):
+    """A value nested beyond what Python reads is a problem with its location; the conversation is imported."""
+    text = make("DEEP").replace(b'"DEEP"', b"[" * 100_000 + b"]" * 100_000)
+    with open_store("memory:") as store:
+        report = imported(store, text, format_name=format_name)
+        assert report.problem_count >= 1
+        (summary,) = store.list()
+        assert [message.text for message in store.messages(summary.id)][:2] == ["Hi", "Ho"]
+
+
+@pytest.mark.parametrize("depth", [3000, 20_000])
+def test_a_chain_of_children_is_read_at_any_depth(depth):
+    """A conversation whose messages contain their answers is complete, however long it is."""
+    opening = "".join(
+        f'{{"messageId":"m{n}","parentMessageId":"m{n - 1}","isCreatedByUser":{json.dumps(n % 2 == 0)},"text":"t{n}","children":['
+        for n in range(depth)
+    )
+    text = f'{{"conversationId":"c","messagesTree":[{opening}{"]}" * depth}]}}'
+    with open_store("memory:") as store:
+        report = imported(store, text.encode())
+        assert (report.format_name, report.problem_count) == ("librechat", 0)
+        (summary,) = store.list()
+        assert [m.text for m in store.messages(summary.id)] == [f"t{n}" for n in range(depth)]
 
 
 def test_a_tool_named_messages_does_not_hide_a_conversation():

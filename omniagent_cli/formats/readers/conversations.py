@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 from omniagent_cli.errors import InvalidRecord
 from omniagent_cli.formats.byte_source import ByteSource
-from omniagent_cli.formats.json_helpers import is_json_lines, list_entries, read_documents
-from omniagent_cli.formats.json_stream import BadValue, JsonReader
+from omniagent_cli.formats.json_helpers import is_json_lines, read_documents
+from omniagent_cli.formats.json_stream import BadValue, JsonReader, LargeContainer
 from omniagent_cli.formats.readers.message_tree import MessageTree, session_threads
 from omniagent_cli.formats.readers.records import (
     file_time,
@@ -77,31 +77,16 @@ class ConversationReader(ABC):
             yield problem(location, error)
 
     def _members(self, reader: JsonReader, problems: list[Problem]) -> dict[str, Any]:
-        """Return the object at the reader's position; an unreadable member is None."""
-        fields: dict[str, Any] = {}
-        for key in reader.members():
-            first, location = reader.peek(), reader.location
-            try:
-                if key not in self.nested_keys or first not in ("{", "["):
-                    fields[key] = reader.value()
-                elif first == "{":
-                    fields[key] = self._members(reader, problems)
-                else:
-                    fields[key] = self._list(reader, problems)
-            except BadValue as error:
-                fields[key] = None
-                problems.append(problem(location, error))
-        return fields
+        """Return the object at the reader's position; an unreadable member is None, an unreadable element is left out."""
+        root: dict[str, Any] = {}
+        _NestedReading(reader, self.nested_keys, problems).read_into(root, reader.members())
+        return root
 
     def _list(self, reader: JsonReader, problems: list[Problem]) -> list[Any]:
         """Return the list at the reader's position, without unreadable elements."""
-        found = []
-        for entry in list_entries(reader):
-            if isinstance(entry, Problem):
-                problems.append(entry)
-            else:
-                found.append(entry.record)
-        return found
+        root: list[Any] = []
+        _NestedReading(reader, self.nested_keys, problems).read_into(root, reader.array())
+        return root
 
     @abstractmethod
     def _conversation(self, raw: dict[str, Any], location: str) -> Iterator[ReaderItem]:
@@ -158,6 +143,72 @@ class ConversationReader(ABC):
         """
         with MessageTree() as tree:
             for node_id, parent, records in nodes:
-                tree.add(node_id, parent, location, records)
+                try:
+                    tree.add(node_id, parent, location, records)
+                except InvalidRecord as error:
+                    yield problem(location, f"message {node_id}: {error}")
+                    tree.add(node_id, parent, location, [])
             visible = leaf if leaf is not None and leaf in tree else tree.newest_leaf()
             yield from session_threads(tree, visible, location, header, branches=self._branches)
+
+
+_Container = dict[str, Any] | list[Any]
+
+
+class _NestedReading:
+    """Reading of a container whose parts under some keys are entered, at any depth.
+
+    What such a part holds is read as one value each as long as that is possible, which is faster.
+    """
+
+    def __init__(
+        self, reader: JsonReader, nested_keys: frozenset[str], problems: list[Problem]
+    ) -> None:
+        self._reader = reader
+        self._nested_keys = nested_keys
+        self._problems = problems
+        self._enters_objects = False
+        self._open: list[tuple[_Container, Iterator[str | None], bool]] = []
+
+    def read_into(self, root: _Container, steps: Iterator[str | None]) -> None:
+        """Read the container that the steps enter."""
+        self._open.append((root, steps, isinstance(root, list)))
+        while self._open:
+            target, steps, is_nested = self._open[-1]
+            try:
+                key = next(steps)
+            except StopIteration:
+                self._open.pop()
+                continue
+            self._read_one(target, key, is_nested=is_nested)
+
+    def _read_one(self, target: _Container, key: str | None, *, is_nested: bool) -> None:
+        """Read a member or element; an object in a nested part may be entered."""
+        reader = self._reader
+        first, location = reader.peek(), reader.location
+        may_enter = is_nested and first == "{"
+        try:
+            if key in self._nested_keys and first in ("{", "["):
+                value = self._enter(first, is_nested=True)
+            elif may_enter and self._enters_objects:
+                value = self._enter(first, is_nested=False)
+            else:
+                value = reader.value(may_enter=may_enter)
+        except LargeContainer:
+            self._enters_objects = True
+            value = self._enter(first, is_nested=False)
+        except BadValue as error:
+            self._problems.append(problem(location, error))
+            if key is None:
+                return
+            value = None
+        if isinstance(target, list):
+            target.append(value)
+        else:
+            target[str(key)] = value
+
+    def _enter(self, first: str, *, is_nested: bool) -> _Container:
+        value: _Container = {} if first == "{" else []
+        steps = self._reader.members() if first == "{" else self._reader.array()
+        self._open.append((value, steps, is_nested))
+        return value

@@ -26,7 +26,7 @@ class LibreChat(ConversationReader):
     """Reader of a LibreChat export."""
 
     format_name = "librechat"
-    nested_keys = frozenset({"messages", "messagesTree"})
+    nested_keys = frozenset({"messages", "messagesTree", "children"})
 
     def _conversation(self, raw: dict[str, Any], location: str) -> Iterator[ReaderItem]:
         messages = list(_flat(objects_of(raw.get("messages") or raw.get("messagesTree"))))

@@ -134,14 +134,10 @@ def objects_of(value: Any) -> list[dict[str, Any]]:
 
 
 def as_text(value: Any) -> str:
-    """Return text unchanged, an empty string for None, and any other value as JSON.
-
-    Raises:
-        InvalidRecord: the value is nested too deeply.
-    """
+    """Return text unchanged, an empty string for None, and any other value as JSON, however deeply it is nested."""
     if isinstance(value, str):
         return value
-    return "" if value is None else dump(value).decode()
+    return "" if value is None else _json(value)
 
 
 def image_part(url: str, name: str = "") -> dict[str, Any]:
@@ -162,11 +158,25 @@ def merge_parts(parts: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
 def tool_call(call_id: Any, name: Any, arguments: Any) -> dict[str, Any]:
     """Return a tool call; arguments that are not a JSON object are wrapped under the key ``input``."""
     if isinstance(arguments, str):
-        text = arguments if _is_object(arguments) else dump({"input": arguments}).decode()
+        text = arguments if _is_object(arguments) else _json({"input": arguments})
     else:
-        text = dump(arguments if isinstance(arguments, dict) else {"input": arguments}).decode()
+        text = _json(arguments if isinstance(arguments, dict) else {"input": arguments})
     function = {"name": text_of(name) or "tool", "arguments": text}
     return {"id": text_of(call_id), "type": "function", "function": function}
+
+
+def _json(value: Any) -> str:
+    """Return JSON text that holds a value which was JSON; text has no limit of depth, other than a value of a record.
+
+    Raises:
+        InvalidRecord: it is nested beyond what Python reads.
+    """
+    try:
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    except RecursionError as error:
+        raise InvalidRecord("a value is nested too deeply") from error
+    # A lone surrogate stands inside a JSON string, where its backslash form is a JSON escape.
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _is_object(text: str) -> bool:
