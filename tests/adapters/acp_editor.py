@@ -68,6 +68,7 @@ class ScriptedHost:
     ):
         self.store = store
         self.prices = prices or {}
+        self.saved = {}
         self.engines = []
         self.requests = []
         self._script = script
@@ -90,6 +91,12 @@ class ScriptedHost:
             titles=titles,
             window=self._window,
         )
+
+    def saved_prompts(self, cwd):
+        return [(name, f"about {name} in {cwd}") for name in self.saved]
+
+    def saved_prompt(self, cwd, name, text):
+        return self.saved[name](text) if name in self.saved else None
 
     def models(self):
         return ["scripted:other"]

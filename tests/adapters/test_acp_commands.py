@@ -4,9 +4,10 @@ import asyncio
 
 import pytest
 from acp import RequestError
-from acp.helpers import text_block
+from acp.helpers import embedded_text_resource, resource_block, text_block
 
 from omniagent_cli import open_store
+from omniagent_cli.adapters.acp.host import SavedText
 from omniagent_cli.agent.context.window import Window
 from omniagent_cli.models import Message
 from omniagent_cli.testing.scripted import Say, ScriptedModel
@@ -224,6 +225,39 @@ def test_usage_sums_tokens_and_cost(store):
     assert found[3] == (
         "Session: 2,000 tokens in, 40 out, $0.0024\n\nLast turn: 1,000 tokens in, 20 out, $0.0012"
     )
+
+
+def test_a_saved_prompt_is_sent_with_its_model_system_prompt_and_attachments(store):
+    """A saved prompt is announced and sent as a message; a built-in command of its name wins."""
+    host = ScriptedHost(store, "plain")
+    host.saved = {
+        "review": lambda text: SavedText(f"Review: {text}", "Be strict.", "scripted:other"),
+        "undo": lambda _: SavedText("never sent"),
+        "role": lambda _: SavedText("", "Be kind."),
+    }
+
+    async def work():
+        async with editing(host) as (agent, editor):
+            own_id = (await agent.new_session(cwd="/project")).session_id
+            await editor.until("available_commands_update")
+            file = resource_block(embedded_text_resource("file:///p/a.py", "print(1)"))
+            await agent.prompt(session_id=own_id, prompt=[text_block("/review it"), file])
+            reviewed = editor.texts()
+            await agent.prompt(session_id=own_id, prompt=[text_block("/role")])
+            await agent.prompt(session_id=own_id, prompt=[text_block("next")])
+            (announced,) = editor.of("available_commands_update")
+            return own_id, reviewed, announced.available_commands
+
+    own_id, reviewed, announced = asyncio.run(work())
+    assert [(c.name, c.description) for c in announced[9:]] == [
+        ("review", "about review in /project"),
+        ("role", "about role in /project"),
+    ]
+    assert reviewed == "by the other"
+    question = texts(store, own_id)[0]
+    assert "Review: it" in question
+    assert "print(1)" in question
+    assert host.engines[0].requests[0][0] == {"role": "system", "content": "Be kind."}
 
 
 def test_other_texts_that_begin_with_a_slash_are_messages(store):

@@ -9,6 +9,7 @@ from acp import PROTOCOL_VERSION, schema, spawn_agent_process
 from acp.helpers import text_block
 
 from omniagent_cli import open_store
+from omniagent_cli.config.prompts import own_file
 from omniagent_cli.stores.encryption.cipher import parse_key
 from tests import forked
 from tests.adapters.acp_editor import Editor
@@ -118,7 +119,7 @@ def test_the_program_writes_only_protocol_and_survives_malformed_lines(tmp_path)
 
 
 def test_the_program_serves_an_editor_and_the_terminal_lists_its_session(tmp_path, chat_server):
-    """A whole journey: an MCP server of the editor, a permission request, the answer, then `sessions list`."""
+    """A whole journey: a saved prompt, a server of the editor, a permission, the answer, then `sessions list`."""
     times = {"source_timezone": "UTC", "time": "12:00", "target_timezone": "Asia/Tokyo"}
     server = chat_server(calls(("clock__convert_time", times)), answer("Nine", " pm"))
     clock = schema.McpServerStdio(
@@ -127,7 +128,12 @@ def test_the_program_serves_an_editor_and_the_terminal_lists_its_session(tmp_pat
         args=["-m", "mcp_server_time", "--local-timezone=UTC"],
         env=[],
     )
-    environ = environment(tmp_path / "sessions.db", **variables(server))
+    environ = environment(
+        tmp_path / "sessions.db", XDG_CONFIG_HOME=str(tmp_path / "config"), **variables(server)
+    )
+    prompt = own_file("noon", environ)
+    prompt.parent.mkdir(parents=True)
+    prompt.write_text("When is it noon UTC in {{input}}?")
     command = [*forked.interpreter(), "-m", "omniagent_cli"]
 
     async def work():
@@ -138,11 +144,12 @@ def test_the_program_serves_an_editor_and_the_terminal_lists_its_session(tmp_pat
         async with spawned as (agent, _):
             await agent.initialize(protocol_version=PROTOCOL_VERSION)
             new = await agent.new_session(cwd=str(tmp_path), mcp_servers=[clock])
-            done = await agent.prompt(session_id=new.session_id, prompt=[text_block("Tokyo?")])
+            done = await agent.prompt(session_id=new.session_id, prompt=[text_block("/noon Tokyo")])
             return new.session_id, done, editor
 
     own_id, done, editor = asyncio.run(work())
     assert (done.stop_reason, editor.texts()) == ("end_turn", "Nine pm")
+    assert server.requests[0].body["messages"][-1]["content"] == "When is it noon UTC in Tokyo?"
     assert [call.title for _, call, _ in editor.requests] == ["clock__convert_time"]
     (ended,) = [u for _, u in editor.updates if u.session_update == "tool_call_update"]
     assert "T21:00:00+09:00" in ended.content[0].content.text

@@ -75,6 +75,9 @@ class Timed:
     def agent(self, request):
         return Agent(self, store=self.store, approve=request.approve)
 
+    def saved_prompts(self, _cwd):
+        return []
+
     def models(self):
         return []
 

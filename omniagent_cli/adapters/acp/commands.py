@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from acp import schema
 
 from omniagent_cli import parsing
+from omniagent_cli.agent.context.attachments import Attachment, compose
 from omniagent_cli.agent.context.cost import session_usage, usage_line
 from omniagent_cli.agent.last_turn import last_turn, remove_turn
 from omniagent_cli.agent.resume import is_streaming_elsewhere
 from omniagent_cli.errors import SessionNotFound, UsageError
 
 if TYPE_CHECKING:
-    from omniagent_cli.adapters.acp.host import Host
+    from omniagent_cli.adapters.acp.host import Host, SavedText
     from omniagent_cli.adapters.acp.session import OpenSession
 
 Reply = str | schema.PromptResponse
@@ -164,42 +165,74 @@ _COMMANDS = {
 }
 
 
-def available_commands() -> list[schema.AvailableCommand]:
-    """Return the commands for an editor's completion."""
+def available_commands(saved: Sequence[tuple[str, str]]) -> list[schema.AvailableCommand]:
+    """Return the commands for an editor's completion, with name and description of saved prompts."""
+    known = [(name, each.description, each.hint) for name, each in _COMMANDS.items()]
+    known += [(name, summary, "text") for name, summary in saved if name not in _COMMANDS]
     return [
         schema.AvailableCommand(
             name=name,
-            description=command.description,
-            input=schema.AvailableCommandInput(schema.UnstructuredCommandInput(hint=command.hint))
-            if command.hint
+            description=description,
+            input=schema.AvailableCommandInput(schema.UnstructuredCommandInput(hint=hint))
+            if hint
             else None,
         )
-        for name, command in _COMMANDS.items()
+        for name, description, hint in known
     ]
 
 
-def is_command(text: str) -> bool:
-    """Return True if a prompt is a command; other texts that begin with a slash are messages."""
-    return text.lstrip().startswith("/") and _split(text)[0] in _COMMANDS
-
-
-async def run_command(context: CommandContext, text: str) -> schema.PromptResponse:
-    """Run a command and send its reply.
+async def run_prompt(
+    context: CommandContext, text: str, attachments: Sequence[Attachment]
+) -> schema.PromptResponse:
+    """Run a prompt: a command, a saved prompt, or a message; other texts that begin with a slash are messages.
 
     Raises:
-        OmniAgentError: the command failed.
+        OmniAgentError: the command or the turn failed.
     """
-    name, arguments = _split(text)
+    if text.lstrip().startswith("/"):
+        name, rest = _split(text)
+        if command := _COMMANDS.get(name):
+            return await _run_command(context, command, rest)
+        host, cwd = context.host, context.live.cwd
+        if saved := await asyncio.to_thread(lambda: host.saved_prompt(cwd, name, rest)):
+            return await _send_saved(context, saved, attachments)
+    return await context.live.answer(compose(text, attachments))
+
+
+async def _run_command(
+    context: CommandContext, command: _Command, arguments: str
+) -> schema.PromptResponse:
     try:
-        reply = await _COMMANDS[name].run(context, arguments)
+        reply = await command.run(context, arguments)
     except SessionNotFound as error:
         if error.session_id != context.live.id:
             raise
         raise UsageError("the session has no messages yet") from error
-    if isinstance(reply, str):
-        await context.live.say(reply)
-        return schema.PromptResponse(stop_reason="end_turn")
-    return reply
+    return await _sent(context, reply) if isinstance(reply, str) else reply
+
+
+async def _send_saved(
+    context: CommandContext, saved: SavedText, attachments: Sequence[Attachment]
+) -> schema.PromptResponse:
+    live, model = context.live, saved.model
+    if saved.system is not None:
+        live.agent.system_prompt = saved.system
+    content = compose(saved.text, attachments)
+    if not content:
+        return await _sent(context, "System prompt set")
+    engine = None
+    if model is not None:
+        engine = await asyncio.to_thread(lambda: context.host.engine(model))
+    try:
+        return await live.answer(content, engine)
+    finally:
+        if engine is not None:
+            await engine.aclose()
+
+
+async def _sent(context: CommandContext, reply: str) -> schema.PromptResponse:
+    await context.live.say(reply)
+    return schema.PromptResponse(stop_reason="end_turn")
 
 
 def _split(text: str) -> tuple[str, str]:

@@ -19,7 +19,7 @@ from acp.helpers import (
 )
 
 from omniagent_cli.adapters.acp.file_changes import changes, locations
-from omniagent_cli.agent.context.attachments import Attachment, compose, parse_attachment
+from omniagent_cli.agent.context.attachments import Attachment, parse_attachment
 from omniagent_cli.agent.events import (
     Notice,
     Retrying,
@@ -31,7 +31,7 @@ from omniagent_cli.agent.events import (
     TurnEvent,
 )
 from omniagent_cli.errors import OmniAgentError, UsageError
-from omniagent_cli.models import Content, ToolCall
+from omniagent_cli.models import ToolCall
 from omniagent_cli.parsing import parse_json
 
 if TYPE_CHECKING:
@@ -49,8 +49,8 @@ _KINDS: dict[str, schema.ToolKind] = {
 }
 
 
-def message_content(blocks: Sequence[Any]) -> Content:
-    """Return the content of a user message.
+def message_parts(blocks: Sequence[Any]) -> tuple[str, list[Attachment]]:
+    """Return the text and the attachments of a prompt.
 
     Embedded files and pictures become attachments with the limits of attached files; a link becomes its address.
 
@@ -72,7 +72,7 @@ def message_content(blocks: Sequence[Any]) -> Content:
             attachments.append(_embedded(block.resource))
         else:
             raise UsageError("audio is not supported; send text, pictures or PDF files")
-    return compose("\n".join(texts), attachments)
+    return "\n".join(texts), attachments
 
 
 def _embedded(resource: Any) -> Attachment:

@@ -38,6 +38,21 @@ class AgentRequest:
     titled: Titled
 
 
+@dataclass(frozen=True, slots=True)
+class SavedText:
+    """A saved prompt with its variables and its input.
+
+    Attributes:
+        text: the message; may be empty.
+        system: the system prompt that applies from now on, if any.
+        model: the model of this turn, if any.
+    """
+
+    text: str
+    system: str | None = None
+    model: str | None = None
+
+
 class Host(Protocol):
     """Store, settings and models of the serving program; the store and the methods are used in threads."""
 
@@ -55,6 +70,19 @@ class Host(Protocol):
 
     def agent(self, request: AgentRequest) -> Agent:
         """Return an agent for a session."""
+        ...
+
+    def saved_prompts(self, cwd: str) -> list[tuple[str, str]]:
+        """Return name and description of each saved prompt that can be used in a directory."""
+        ...
+
+    def saved_prompt(self, cwd: str, name: str, text: str) -> SavedText | None:
+        """Return a saved prompt with the rest of its line; None if there is none of this name.
+
+        Raises:
+            UsageError: a variable has no value.
+            ConfigError: the prompt cannot be used.
+        """
         ...
 
     def models(self) -> list[str]:

@@ -19,10 +19,9 @@ from omniagent_cli._version import __version__
 from omniagent_cli.adapters.acp.commands import (
     CommandContext,
     available_commands,
-    is_command,
-    run_command,
+    run_prompt,
 )
-from omniagent_cli.adapters.acp.content import message_content, replay_updates
+from omniagent_cli.adapters.acp.content import message_parts, replay_updates
 from omniagent_cli.adapters.acp.host import AgentRequest
 from omniagent_cli.adapters.acp.session import ASK, READ_ONLY, OpenSession
 from omniagent_cli.adapters.acp.session_info import info_updates, session_page
@@ -213,13 +212,13 @@ class AcpServer:
         if self._disconnected:
             raise RequestError(-32600, "the client has disconnected")
         try:
-            content = message_content(prompt)
-            if not content:
+            text, attachments = message_parts(prompt)
+            if not text and not attachments:
                 raise UsageError("the prompt is empty")
             # Nothing is awaited before: a cancellation that follows must find the turn.
-            if isinstance(content, str) and is_command(content):
-                return await live.run(lambda: run_command(self._command_context(live), content))
-            return await live.prompt(content)
+            return await live.run(
+                lambda: run_prompt(self._command_context(live), text, attachments)
+            )
         except OmniAgentError as error:
             raise _request_error(error) from error
         finally:
@@ -289,6 +288,7 @@ class AcpServer:
                 )
             live = OpenSession(
                 own_id,
+                cwd,
                 send=lambda update: self._send(own_id, update),
                 request_permission=lambda call, options: request_model(
                     self._connection,
@@ -317,7 +317,7 @@ class AcpServer:
                 live.stop_watching()
                 raise
             self._open[own_id] = live
-            asyncio.get_running_loop().call_soon(self._announce, own_id)
+            asyncio.get_running_loop().call_soon(self._announce, live)
             return live
 
     def _unused_id(self) -> str:
@@ -327,11 +327,14 @@ class AcpServer:
             if own_id not in self._open and not self._host.store.exists(own_id):
                 return own_id
 
-    def _announce(self, session_id: str) -> None:
+    def _announce(self, live: OpenSession) -> None:
         """Send the slash commands after the response that contains the session id."""
-        task = asyncio.create_task(
-            self._send(session_id, update_available_commands(available_commands()))
-        )
+
+        async def announce() -> None:
+            saved = await asyncio.to_thread(self._host.saved_prompts, live.cwd)
+            await self._send(live.client_id, update_available_commands(available_commands(saved)))
+
+        task = asyncio.create_task(announce())
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     async def _drop(self, session_id: str) -> None:

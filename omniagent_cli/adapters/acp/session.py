@@ -53,6 +53,7 @@ class OpenSession:
 
     Args:
         session_id: the id of the session.
+        cwd: the directory in which the client opened it.
         send: sends a session update to the client.
         request_permission: sends a permission request and returns the response.
         allowed: permissions granted beforehand.
@@ -73,12 +74,14 @@ class OpenSession:
     def __init__(
         self,
         session_id: str,
+        cwd: str,
         *,
         send: Send,
         request_permission: RequestPermission,
         allowed: PreapprovedTools,
     ) -> None:
         self.id = self.client_id = session_id
+        self.cwd = cwd
         self.mode = ASK
         self.engine: Engine | None = None
         self.own_turns: list[OwnTurn] = []
@@ -124,19 +127,18 @@ class OpenSession:
         self.engine = engine
         self._engines.append(engine)
 
-    async def prompt(self, content: Content) -> schema.PromptResponse:
+    async def answer(self, content: Content, engine: Engine | None = None) -> schema.PromptResponse:
         """Run a turn and send its events; a canceled turn keeps its partial answer.
 
+        Args:
+            content: the user's message.
+            engine: another model for this turn.
+
         Raises:
-            RequestError: another turn is running in this session.
             OmniAgentError: the turn failed; its messages are stored.
         """
-
-        async def turn() -> schema.PromptResponse:
-            self.undone.clear()  # positions of removed messages may be taken from now on
-            return await self.play(self.agent.stream(content, self.id, engine=self.engine))
-
-        return await self.run(turn)
+        self.undone.clear()  # positions of removed messages may be taken from now on
+        return await self.play(self.agent.stream(content, self.id, engine=engine or self.engine))
 
     async def run(
         self, work: Callable[[], Awaitable[schema.PromptResponse]]

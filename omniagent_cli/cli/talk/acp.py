@@ -17,9 +17,10 @@ from omniagent_cli.cli.talk.agent_options import AgentOptions
 from omniagent_cli.cli.talk.tool_options import script_permissions
 from omniagent_cli.cli.talk.turn_runner import ModelOption, OfflineOption, SystemOption
 from omniagent_cli.errors import EncryptedStore, OmniAgentError, UsageError
+from omniagent_cli.text.sanitize import one_line
 
 if TYPE_CHECKING:
-    from omniagent_cli.adapters.acp.host import AgentRequest
+    from omniagent_cli.adapters.acp.host import AgentRequest, SavedText
     from omniagent_cli.agent.agent import Agent
     from omniagent_cli.agent.context.cost import Prices
     from omniagent_cli.agent.events import Engine
@@ -123,6 +124,25 @@ class EditorHost:
         )
         agent.origin = session_origin(Path(request.cwd), request.client or "omniagent acp")
         return agent
+
+    def saved_prompts(self, cwd: str) -> list[tuple[str, str]]:
+        """Return name and description of the saved prompts that can be read."""
+        from omniagent_cli.config import prompts
+
+        found, _ = prompts.saved_prompts(self._context.environ, Path(cwd))
+        return [(prompt.name, one_line(prompt.summary)) for prompt in found]
+
+    def saved_prompt(self, cwd: str, name: str, text: str) -> SavedText | None:
+        """Return a saved prompt with the rest of its line; its tools and schema are not used."""
+        from omniagent_cli.adapters.acp.host import SavedText
+        from omniagent_cli.config import prompts
+
+        environ = self._context.environ
+        if prompts.find_prompt(name, environ, Path(cwd)) is None:
+            return None
+        prompt = prompts.saved_prompt(name, environ, Path(cwd))
+        values, rest = prompts.split_values(text, prompt)
+        return SavedText(prompt.render(rest, values), prompt.system, prompt.model)
 
     def models(self) -> list[str]:
         """Return the names of the known models."""
