@@ -28,6 +28,8 @@ USED = {
     "store rekey": {"cryptography"},
     "models list": {"asyncio", "urllib.request"},  # who would answer is told by what answers
     "tools list": {"asyncio"},
+    "prompts list": {"yaml"},  # their headers
+    "prompts show": {"yaml"},
     "acp": {"asyncio", "pydantic"},  # the protocol library is made of both
     "mcp": {"asyncio", "mcp", "pydantic", "httpx2", "jsonschema", "cryptography", "multiprocessing", "urllib.request"},
     "doctor": {"asyncio", "urllib.request"},
