@@ -81,12 +81,24 @@ def ttl_seconds(ttl: timedelta | float | str | None) -> float | None:
     return seconds or None
 
 
-def describe_age(moment: datetime, now: datetime) -> str:
-    """Format a time relative to now, in one unit: ``just now``, ``2 minutes ago``, ``in 3 days``."""
+def format_moment(moment: datetime, now: datetime) -> str:
+    """Format a time in the local time zone: ``14:03`` today, else ``2026-11-21 14:03``."""
+    try:
+        local, today = moment.astimezone(), now.astimezone().date()
+    except (OverflowError, ValueError):  # at the ends of the calendar, or with an invalid TZ
+        local, today = moment, now.date()
+    return f"{local:%H:%M}" if local.date() == today else f"{local:%Y-%m-%d %H:%M}"
+
+
+_SHORT_UNITS = {"year": "y", "month": "mo", "day": "d", "hour": "h", "minute": "min"}
+
+
+def describe_age(moment: datetime, now: datetime, *, short: bool = False) -> str:
+    """Format a time relative to now, in one unit: ``just now``, ``2 minutes ago``, ``in 3 days``; short: ``now``, ``2min``."""
     seconds = (now - moment).total_seconds()
     ahead, seconds = seconds < 0, abs(seconds)
     if seconds < 45:
-        return "just now"
+        return "now" if short else "just now"
     for unit, size in (
         ("year", 31_557_600),
         ("month", 2_629_800),
@@ -97,5 +109,7 @@ def describe_age(moment: datetime, now: datetime) -> str:
         if seconds >= size or unit == "minute":
             count = max(1, round(seconds / size))
             break
+    if short:
+        return f"{'in ' * ahead}{count}{_SHORT_UNITS[unit]}"
     words = f"{count} {unit}{'' if count == 1 else 's'}"
     return f"in {words}" if ahead else f"{words} ago"

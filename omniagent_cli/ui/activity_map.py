@@ -25,7 +25,7 @@ def activity_rows(
         unicode: block shades can be displayed.
 
     Returns:
-        A row of months and a row per weekday; empty without activity in that time.
+        A row of months, a row per weekday and a legend; empty without activity in that time.
     """
     max_weeks = max(1, min(_WEEKS, width - _LEFT - 3))  # a month name may start in the last column
     this_week = today - timedelta(days=today.weekday())
@@ -42,6 +42,9 @@ def activity_rows(
         days = (week + timedelta(days=place) for week in weeks)
         cells = (_shade(shown.get(day, 0), maximum, shades) for day in days if day <= today)
         rows.append(name.ljust(_LEFT) + "".join(cells))
+    legend = f"{'':{_LEFT}}less {shades} more"
+    if len(legend) <= width:
+        rows.append(legend)
     return [row.rstrip() for row in rows]
 
 
@@ -52,10 +55,10 @@ def _shade(number: int, maximum: int, shades: str) -> str:
 
 
 def _months(weeks: list[date]) -> str:
-    """Return the month names, each above its first week unless it would overlap the previous one."""
+    """Return the month names, each above its first week; one that the next would overlap is left out."""
+    starts = [n for n, week in enumerate(weeks) if n == 0 or week.month != weeks[n - 1].month]
     line = ""
-    for place, week in enumerate(weeks):
-        new = place == 0 or week.month != weeks[place - 1].month
-        if new and (not line or len(line) < place):
-            line = line.ljust(place) + f"{week:%b}"
+    for start, following in zip(starts, [*starts[1:], None], strict=True):
+        if following is None or following > start + 3:
+            line = line.ljust(start) + f"{weeks[start]:%b}"
     return line

@@ -88,19 +88,40 @@ def _fitting_length(text: str, width: int) -> int:
     return len(text)
 
 
+def definition_rows(pairs: Sequence[tuple[str, str]], width: int) -> Iterator[tuple[str, str]]:
+    """Yield rows of names and their texts, wrapped: the padded name, or blanks below it, and a part of the text.
+
+    Where the texts would have less than half of the width, they begin below the names.
+    """
+    indent = max((cell_width(name) for name, _ in pairs), default=0) + 2 * _GAP
+    below = indent * 2 > width
+    if below:
+        indent = 2 * _GAP
+    for name, text in pairs:
+        first = " " * _GAP + name
+        if below:
+            yield first, ""
+            first = ""
+        for row in wrap_cells(text, max(1, width - indent)):
+            yield first + " " * (indent - cell_width(first)), row
+            first = ""
+
+
 class Column(NamedTuple):
     """Column of a table.
 
     Attributes:
         style: style of each cell, see `Terminal.style`.
         right: align right, for numbers.
-        shrink: may be shortened if the table is too wide; the last such column first.
+        shrink: may be shortened if the table is too wide; the largest number first, then the last column.
+        minimum: smallest width that it is shortened to.
     """
 
     title: str
     style: str = ""
     right: bool = False
-    shrink: bool = False
+    shrink: int = 0
+    minimum: int = 12
 
 
 class Table(NamedTuple):
@@ -117,9 +138,10 @@ def fit_widths(table: Table, width: int) -> list[int]:
         for place, column in enumerate(table.columns)
     ]
     over = _total(widths) - width
-    for place in reversed(range(len(widths))):
+    for place in sorted(range(len(widths)), key=lambda n: (-table.columns[n].shrink, -n)):
         if over > 0 and table.columns[place].shrink:
-            minimum = min(widths[place], max(cell_width(table.columns[place].title), 12))
+            column = table.columns[place]
+            minimum = min(widths[place], max(cell_width(column.title), column.minimum))
             reduction = min(over, widths[place] - minimum)
             widths[place] -= reduction
             over -= reduction

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from omniagent_cli.agent.context.summary import Summary
-from omniagent_cli.durations import describe_age
+from omniagent_cli.durations import format_moment
 from omniagent_cli.json_format import format_time
 from omniagent_cli.models import Message, Session, SessionSummary
 from omniagent_cli.text.sanitize import one_line, plain_field, visible
@@ -40,11 +40,11 @@ def hosts_of(messages: Iterable[Message]) -> dict[str | None, str]:
 
 
 def heading(message: Message, now: datetime, host: str = "") -> str:
-    """Return author, position, age and, if given, machine of a message on one line."""
+    """Return author, position, time and, if given, machine of a message on one line."""
     who = message.role if not message.name else f"{message.role} {message.name}"
     parts = [who, f"#{message.position}", *([host] if host else [])]
     if message.created_at:
-        parts.append(describe_age(message.created_at, now))
+        parts.append(format_moment(message.created_at, now))
     if message.status != "complete":
         parts.append(message.status)
     return one_line(" · ".join(parts))
@@ -80,10 +80,10 @@ def terminal_body(message: Message) -> str:
 
 
 def summary_heading(summary: Summary, now: datetime) -> str:
-    """Return range, model and age of a summary on one line."""
+    """Return range, model and time of a summary on one line."""
     parts = ["summary", f"sent instead of the messages up to #{summary.up_to}", summary.model]
     if summary.created_at:
-        parts.append(describe_age(summary.created_at, now))
+        parts.append(format_moment(summary.created_at, now))
     return one_line(" · ".join(part for part in parts if part))
 
 
@@ -145,10 +145,10 @@ def header_lines(summary: SessionSummary, now: datetime, used: str = "") -> Iter
     yield one_line(summary.title or summary.id)
     facts = [summary.id] if summary.title else []
     facts += [counted(summary.message_count, "message"), summary.model]
-    facts.append(f"updated {describe_age(summary.updated_at, now)}")
-    facts.append(f"created {describe_age(summary.created_at, now)}")
+    facts.append(f"updated {format_moment(summary.updated_at, now)}")
+    facts.append(f"created {format_moment(summary.created_at, now)}")
     if summary.expires_at:
-        facts.append(f"expires {describe_age(summary.expires_at, now)}")
+        facts.append(f"expires {format_moment(summary.expires_at, now)}")
     facts.append(used)
     facts += [*marks(summary), *(f"#{tag}" for tag in summary.tags)]
     yield one_line(" · ".join(fact for fact in facts if fact))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 from omniagent_cli.durations import describe_age
@@ -42,8 +43,16 @@ def marks(summary: SessionSummary) -> list[str]:
     return [mark for mark in ("pinned", "archived") if getattr(summary, mark)]
 
 
-def session_table(summaries: Sequence[SessionSummary], now: datetime) -> Table:
-    """Return a list of sessions; a session without a title shows the start of its last message."""
+_NARROW, _WIDE = 100, 150
+"""Widths below which a list is abbreviated, and from which it has more columns."""
+
+
+def session_table(summaries: Sequence[SessionSummary], now: datetime, width: int) -> Table:
+    """Return a list of sessions; a session without a title shows the start of its last message.
+
+    Where it does not fit, ids are shortened before titles, because the beginning of an id is enough to name a session.
+    """
+    narrow = width < _NARROW
     rows = []
     for summary in summaries:
         notes = [*marks(summary), *(f"#{tag}" for tag in summary.tags)]
@@ -52,19 +61,37 @@ def session_table(summaries: Sequence[SessionSummary], now: datetime) -> Table:
                 one_line(summary.id),
                 one_line(summary.title or summary.preview),
                 f"{summary.message_count:,}",
-                describe_age(summary.updated_at, now),
+                describe_age(summary.updated_at, now, short=narrow),
                 one_line(" ".join(notes)),
+                one_line(summary.model),
+                describe_age(summary.created_at, now),
             ]
         )
     columns = [
-        Column("ID", "cyan", shrink=True),
-        Column("TITLE", shrink=True),
-        Column("MESSAGES", right=True),
-        Column("UPDATED", "dim"),
+        Column("ID", "cyan", shrink=2, minimum=_unique_width([row[0] for row in rows])),
+        Column("TITLE", shrink=1),
+        Column("MSGS" if narrow else "MESSAGES", right=True),
+        Column("USED" if narrow else "UPDATED", "dim"),
+        Column("MARKS", "yellow"),
+        Column("MODEL", "dim"),
+        Column("CREATED", "dim"),
     ]
-    if any(row[4] for row in rows):
-        return Table([*columns, Column("MARKS", "yellow")], rows)
-    return Table(columns, [row[:4] for row in rows])
+    shown = [n for n in range(len(columns)) if n < 4 or any(row[n] for row in rows)]
+    shown = [n for n in shown if n < 5 or width >= _WIDE]
+    return Table([columns[n] for n in shown], [[row[n] for n in shown] for row in rows])
+
+
+def _unique_width(ids: Sequence[str]) -> int:
+    """Return the width at which shortened ids, with their ellipsis, are still different."""
+    ordered = sorted(set(ids))
+    shared = [_shared_length(*pair) for pair in pairwise(ordered)]
+    return max([8, *(number + 2 for number in shared)])
+
+
+def _shared_length(first: str, second: str) -> int:
+    places = zip(first, second, strict=False)
+    same = (n for n, (a, b) in enumerate(places) if a != b)
+    return next(same, min(len(first), len(second)))
 
 
 def session_fields(summary: SessionSummary) -> list[str]:
@@ -80,30 +107,31 @@ def session_fields(summary: SessionSummary) -> list[str]:
     ]
 
 
-def trash_table(entries: Sequence[TrashEntry], now: datetime) -> Table:
-    """Return the entries that can be restored."""
+def trash_table(entries: Sequence[TrashEntry], now: datetime, width: int) -> Table:
+    """Return the entries that can be restored; a narrow list has no entry ids."""
+    narrow = width < _NARROW
     rows = [
         [
             one_line(entry.session_id),
             entry.kind,
             f"{entry.message_count:,}",
-            describe_age(entry.removed_at, now),
-            describe_age(entry.expires_at, now) if entry.expires_at else "never",
+            describe_age(entry.removed_at, now, short=narrow),
+            describe_age(entry.expires_at, now, short=narrow) if entry.expires_at else "never",
             one_line(entry.title),
             entry.uid,
         ]
         for entry in entries
     ]
     columns = [
-        Column("ID", "cyan", shrink=True),
+        Column("ID", "cyan", shrink=2, minimum=_unique_width([row[0] for row in rows])),
         Column("WHAT"),
-        Column("MESSAGES", right=True),
+        Column("MSGS" if narrow else "MESSAGES", right=True),
         Column("REMOVED", "dim"),
-        Column("GOES", "dim"),
-        Column("TITLE", shrink=True),
+        Column("EXPIRES", "dim"),
+        Column("TITLE", shrink=1),
         Column("ENTRY", "dim"),
     ]
-    return Table(columns, rows)
+    return Table(columns[:6], [row[:6] for row in rows]) if narrow else Table(columns, rows)
 
 
 def trash_fields(entry: TrashEntry) -> list[str]:

@@ -173,3 +173,16 @@ def test_options_are_grouped(run):
     titles = re.findall(r"^([A-Z][a-z ]+):$", shown, re.MULTILINE)
     assert titles == ["Arguments", "Options", "Session selection", "Global options", "Examples"]
     assert shown.index("--dry-run") < shown.index("Session selection") < shown.index("--older-than")
+
+
+@pytest.mark.parametrize("words", [(), ("sessions",), ("store",)])
+def test_every_command_is_in_one_section(run, words):
+    """The help lists each command of a group once, below a title."""
+    group = COMMANDS
+    for word in words:
+        group = group.commands[word]
+    shown = run(*words, "--help").out.partition("Options:")[0]
+    listed = re.findall(r"^  ([a-z-]+)  ", shown, re.MULTILINE)
+    assert sorted(listed) == sorted(group.commands)
+    titles = re.findall(r"^([A-Z][a-z ]+):$", shown, re.MULTILINE)
+    assert titles == [title for title, _ in group.listed]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -50,6 +51,8 @@ def test_help_lists_every_command(talk: Talk) -> None:
     shown = talk.chat("/help", "/help fork")
     assert all(f"/{name}" in shown for name in commands())
     assert "/fork [NEW] [--at N]" in shown
+    assert sorted(re.findall(r"^  /(\S+)  ", shown, re.MULTILINE)) == sorted(commands())
+    assert "\nSessions\n  /new " in shown
 
 
 def test_every_command_explains_itself() -> None:

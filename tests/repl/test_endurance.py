@@ -125,7 +125,7 @@ def test_a_disk_that_is_full_in_the_middle_of_a_chat(home: Home, chat_server: Ca
     chat.wait_prompt(2)
     largest = max(path.stat().st_size for path in home.path.rglob("*") if path.is_file())
     none = resource.RLIM_INFINITY
-    resource.prlimit(chat.pid, resource.RLIMIT_FSIZE, (largest + 200_000, none))
+    resource.prlimit(chat.pid, resource.RLIMIT_FSIZE, (largest + 100_000, none))
     chat.say("tell me all")
     chat.wait_for("error: the disk of")
     chat.wait_for("a copy was written to")

@@ -277,7 +277,15 @@ def test_forty_columns(home: Home) -> None:
     chat.say("My name is Alice and I live in a very small terminal")
     chat.wait_prompt(2)
     chat.say("/help")
-    chat.wait_prompt(3)
+    shown = chat.wait_prompt(3)
+    listed = shown[shown.index("This conversation") : shown.index("Enter sends")]
+    assert "…" not in listed
+    assert (
+        " ".join(listed.split()).count(
+            "Fork this session and switch to the fork; --at N copies up to and including message #N."
+        )
+        == 1
+    )
     chat.say("/sessions")
     chat.wait_prompt(4)
     chat.wait_until(lambda _: "user-123 | recall" in chat.rows[-1], "the toolbar")

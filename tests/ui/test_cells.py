@@ -70,10 +70,13 @@ def test_activity_by_day():
     today = date(2026, 11, 21)
     said = {today: 8, today - timedelta(days=1): 1, date(2026, 11, 2): 4, date(2025, 1, 1): 9}
     assert activity_rows(said, today, 40) == [
-        "    Nov", "Mon ▒··", "    ···", "Wed ···", "    ···", "Fri ··░", "    ··█", "Sun ··"
+        "    Nov", "Mon ▒··", "    ···", "Wed ···", "    ···", "Fri ··░", "    ··█", "Sun ··",
+        "    less ·░▒▓█ more",
     ]  # fmt: skip
     assert activity_rows(said, today, 9, unicode=False)[1:3] == ["Mon .", "    ."]
     assert activity_rows({date(2025, 1, 1): 9}, today, 40) == []
+    since_october = {date(2026, 10, 31): 1}  # October has one column, so November is named
+    assert activity_rows(since_october, today, 40)[0] == "     Nov"
     assert activity_rows({}, today, 1) == []
 
 

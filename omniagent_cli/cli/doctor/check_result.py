@@ -9,14 +9,15 @@ from typing import NamedTuple
 from omniagent_cli.cli.framework.context import Context
 from omniagent_cli.config.settings import Settings
 
-OK, WARNING, PROBLEM = "ok", "warning", "problem"
+OK, INFO, WARNING, PROBLEM = "ok", "info", "warning", "problem"
 
 
 class Finding(NamedTuple):
     """The result of one check.
 
     Attributes:
-        state: ``ok``, ``warning`` (it works, but may not be as intended) or ``problem`` (it does not work).
+        state: ``ok``, ``info`` (optional and not there, or not checked), ``warning`` (it works, but may not be as intended) or
+            ``problem`` (it does not work).
         what: one line that describes it.
         do: the remedy; empty if there is nothing to do.
     """

@@ -19,6 +19,7 @@ from omniagent_cli.cli.doctor import (
     versions,
 )
 from omniagent_cli.cli.doctor.check_result import (
+    INFO,
     OK,
     PROBLEM,
     WARNING,
@@ -50,7 +51,7 @@ AREAS: dict[str, Check] = {
 
 _PATIENCE_SECONDS = 8.0
 _PATIENCE_DEEP_SECONDS = 60.0
-_STYLES = {OK: "green", WARNING: "yellow", PROBLEM: "bold red"}
+_STYLES = {OK: "green", INFO: "dim", WARNING: "yellow", PROBLEM: "bold red"}
 
 
 class _Result(NamedTuple):
@@ -149,11 +150,12 @@ def _show_person(context: Context, found: Iterable[_Result]) -> None:
             if area != last:
                 out.line(("\n" if last else "") + terminal.style(area, "bold"))
                 last = area
-            label = terminal.style(f"{finding.state:7}", _STYLES[finding.state])
+            state = "-" if finding.state == INFO else finding.state
+            label = terminal.style(f"{state:7}", _STYLES[finding.state])
             lines = wrap_cells(terminal.shown(one_line(finding.what)), width - 10)
             out.line(f"  {label} {lines[0]}")
             for line in lines[1:]:
                 out.line(f"{'':10}{line}")
-            if finding.do and (finding.state != OK or terminal.verbose):
+            if finding.do and (finding.state in (WARNING, PROBLEM) or terminal.verbose):
                 for line in wrap_cells(f"-> {terminal.shown(one_line(finding.do))}", width - 10):
-                    out.line(f"{'':10}{terminal.style(line, 'dim')}")
+                    out.line(f"{'':10}{terminal.style(line, 'bold')}")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from omniagent_cli.cli.doctor.check_result import (
+    INFO,
     OK,
     PROBLEM,
     WARNING,
@@ -50,7 +51,7 @@ def _user_file(checked: CheckContext) -> Iterator[Finding]:
         yield format_finding(error)
         return
     if document is None:
-        yield Finding(OK, f"no settings file {path}; using defaults")
+        yield Finding(INFO, f"no settings file {path}; using defaults")
         return
     wrong = list(_wrong(document))
     yield from wrong

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
 
-from omniagent_cli.cli.doctor.check_result import OK, WARNING, CheckContext, Finding
+from omniagent_cli.cli.doctor.check_result import INFO, OK, WARNING, CheckContext, Finding
 
 _DISTRIBUTION = "omniagent-cli"
 _EXTRA = re.compile(r"""^([A-Za-z0-9._-]+).*;.*\bextra\s*==\s*['"]([^'"]+)['"]""")
@@ -20,7 +20,7 @@ def check(_patient: CheckContext) -> Iterator[Finding]:
         if missing:
             install = f"pip install '{_DISTRIBUTION}[{extra}]'"
             what = f"{extra}: not installed ({', '.join(missing)}). Install: {install}"
-            yield Finding(OK, what)
+            yield Finding(INFO, what)
         else:
             there = ", ".join(f"{name} {found}" for name, found in packages.items())
             yield Finding(OK, f"{extra}: installed: {there}")

@@ -7,7 +7,14 @@ import shutil
 from collections.abc import Iterator
 from importlib.util import find_spec
 
-from omniagent_cli.cli.doctor.check_result import OK, PROBLEM, CheckContext, Finding, format_finding
+from omniagent_cli.cli.doctor.check_result import (
+    INFO,
+    OK,
+    PROBLEM,
+    CheckContext,
+    Finding,
+    format_finding,
+)
 from omniagent_cli.config.mcp import McpServer, mcp_servers
 from omniagent_cli.errors import OmniAgentError
 from omniagent_cli.ui.views import counted
@@ -27,7 +34,7 @@ def check(context: CheckContext) -> Iterator[Finding]:
     for server in servers:
         yield _started(server) if context.deep else _run_checks(context, server)
     if not servers:
-        yield Finding(OK, "no MCP servers configured")
+        yield Finding(INFO, "no MCP servers configured")
 
 
 def _run_checks(context: CheckContext, server: McpServer) -> Finding:

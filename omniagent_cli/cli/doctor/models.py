@@ -9,6 +9,7 @@ from omniagent_cli.agent.models.known_models import KnownModels
 from omniagent_cli.agent.models.model_catalog import CatalogSource, ProviderModels, list_all
 from omniagent_cli.agent.models.providers import PROVIDERS, RECALL, is_loopback, parse_model
 from omniagent_cli.cli.doctor.check_result import (
+    INFO,
     OK,
     PROBLEM,
     WARNING,
@@ -43,7 +44,7 @@ def check(context: CheckContext) -> Iterator[Finding]:
         yield _response_finding(offer)
     for source in sources:
         if source not in asked:
-            yield Finding(OK, f"{source.provider.title}: not checked (--offline)")
+            yield Finding(INFO, f"{source.provider.title}: not checked (--offline)")
     there = {source.base_url for source in sources}
     for server in catalog.servers:
         if server.base_url not in there:
@@ -72,7 +73,7 @@ def _keys(context: CheckContext) -> Iterator[Finding]:
         return
     if not found:
         do = "run 'omniagent keys set openai'; a local server needs none"
-        yield Finding(OK, "no provider has a key", do)
+        yield Finding(INFO, "no provider has a key", do)
 
 
 def _response_finding(offer: ProviderModels) -> Finding:

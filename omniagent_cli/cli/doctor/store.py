@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omniagent_cli.cli.doctor.check_result import (
+    INFO,
     OK,
     PROBLEM,
     WARNING,
@@ -65,7 +66,7 @@ def _not_there(choice: StoreChoice, place: Path) -> Iterator[Finding]:
         what = f"no directory {place.parent} for the store {choice.shown} ({choice.origin})"
         yield Finding(PROBLEM, what, "create it or choose another")
     else:
-        yield Finding(OK, f"the store {place} does not exist yet; the first message creates it")
+        yield Finding(INFO, f"the store {place} does not exist yet; the first message creates it")
 
 
 def _room(place: Path) -> Iterator[Finding]:
@@ -160,7 +161,7 @@ def _with_key(context: CheckContext, store: SessionStore) -> tuple[SessionStore,
             what = "store.encrypt is set" if wanted else "a key is set"
             what += ", but the store is not encrypted: it can be read, not written"
             return store, Finding(PROBLEM, what, "run 'omniagent store encrypt'")
-        return store, Finding(OK, "no stored data is encrypted", "run 'omniagent store encrypt'")
+        return store, Finding(INFO, "no stored data is encrypted", "run 'omniagent store encrypt'")
     state = mark["state"]
     if key is None:
         who = (

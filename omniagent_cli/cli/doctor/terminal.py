@@ -6,7 +6,7 @@ import shlex
 import shutil
 from collections.abc import Iterator
 
-from omniagent_cli.cli.doctor.check_result import OK, WARNING, CheckContext, Finding
+from omniagent_cli.cli.doctor.check_result import INFO, OK, WARNING, CheckContext, Finding
 from omniagent_cli.cli.framework.context import Context
 
 _NARROW = 40
@@ -43,9 +43,9 @@ def _screen(context: Context) -> Iterator[Finding]:
     if terminal.colored:
         yield Finding(OK, f"colors for a {terminal.background or 'light or dark'} background")
     elif context.environ.get("NO_COLOR"):
-        yield Finding(OK, "no color, because NO_COLOR is set")
+        yield Finding(INFO, "no color, because NO_COLOR is set")
     else:
-        yield Finding(OK, "no color")
+        yield Finding(INFO, "no color")
 
 
 def _programs(checked: CheckContext) -> Iterator[Finding]:

@@ -333,8 +333,9 @@ class LazyGroup(TyperGroup):
 
     def format_options(self, ctx: Any, formatter: Formatter) -> None:
         """List commands and options without importing the commands."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, row.help) for name, row in self._group.commands.items()])
+        for title, names in self._group.listed:
+            with formatter.section(title):
+                formatter.write_dl([(name, self._group.commands[name].help) for name in names])
         own = super().get_params(ctx)
         if self._root:
             own = [*own, _version_option()]

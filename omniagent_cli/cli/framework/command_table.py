@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 
@@ -33,11 +34,21 @@ class Group(NamedTuple):
 
     Attributes:
         default: the command that runs when none is named; None prints the help.
+        sections: titles and command names of the sections of the help; empty for one section.
     """
 
     help: str
     commands: dict[str, Row | Group]
     default: str | None = None
+    sections: Mapping[str, str] = MappingProxyType({})
+
+    @property
+    def listed(self) -> list[tuple[str, list[str]]]:
+        """Titles and commands of the sections of the help, with the rest of the commands in the last one."""
+        named = " ".join(self.sections.values()).split()
+        rest = [name for name in self.commands if name not in named]
+        found = [(title, names.split()) for title, names in self.sections.items()]
+        return [*found, ("More commands" if named else "Commands", rest)] if rest else found
 
     @property
     def examples(self) -> tuple[str, ...]:
@@ -101,6 +112,13 @@ SESSIONS = Group(
         "import": Row("sessions.import_:import_", "import sessions from files or stdin", ("omniagent sessions import chats.jsonl --dry-run", "omniagent sessions import - < chats.jsonl"), json=True),
         "stats": Row("sessions.stats:stats", "count sessions, messages and tokens", ("omniagent sessions stats", "omniagent sessions stats --json"), json=True),
         "prune": Row("sessions.trash:prune", "remove expired sessions", ("omniagent sessions prune --dry-run", "omniagent sessions prune"), json=True),
+    },
+    sections={
+        "Read": "list show search tree stats",
+        "Organize": "title tag pin unpin archive unarchive rename touch meta state",
+        "Change messages": "compact trim clear fork",
+        "Remove and restore": "delete restore trash prune",
+        "Files": "export import",
     },
 )  # fmt: skip
 
@@ -182,6 +200,13 @@ COMMANDS = Group(
                 "uninstall": Row("settings.completion:uninstall", "remove the installed script", ("omniagent completion uninstall", "omniagent completion uninstall fish")),
             },
         ),
+    },
+    sections={
+        "Chat": "chat ask prompts",
+        "Saved conversations": "sessions store",
+        "Models": "models keys tools",
+        "Setup and help": "config completion doctor help",
+        "Other programs": "mcp acp",
     },
 )  # fmt: skip
 

@@ -116,7 +116,7 @@ SHAPES: dict[str, Any] = {
         "checks": [
             {
                 "area": "text: configuration, store, models, extras, mcp, terminal, completion or versions",
-                "state": "text: ok, warning or problem",
+                "state": "text: ok, info, warning or problem",
                 "what": "text",
                 "do": "text: the remedy; empty if there is none",
             }

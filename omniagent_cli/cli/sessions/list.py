@@ -111,7 +111,7 @@ def _show_person(
             for summary in shown:
                 out.line(one_line(summary.id))
         else:
-            terminal.table(views.session_table(shown, utc_now()), out)
+            terminal.table(views.session_table(shown, utc_now(), terminal.width), out)
 
 
 def _pages(context: Context, choice: dict[str, Any], limit: int | None) -> Iterator[SessionPage]:

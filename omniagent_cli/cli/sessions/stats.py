@@ -19,6 +19,7 @@ from omniagent_cli.models import Message, SessionSummary
 from omniagent_cli.text.sanitize import one_line, plain_field
 from omniagent_cli.ui.activity_map import activity_rows
 from omniagent_cli.ui.cells import Column, Table
+from omniagent_cli.ui.terminal import LineWriter
 from omniagent_cli.ui.views import counted
 
 _LARGEST = 5
@@ -138,7 +139,8 @@ def stats(ctx: typer.Context) -> None:
     if context.json:
         context.terminal.json(record)
     elif context.terminal.is_terminal:
-        _show_person(context, record)
+        with context.terminal.paged() as out:
+            _show_person(context, record, out)
     else:
         _show_pipe(context, record)
 
@@ -174,9 +176,8 @@ def _show_pipe(context: Context, record: dict[str, Any]) -> None:
         fields([key, str(record[key])])
     for role, number in sorted(record["roles"].items()):
         fields(["role", role, str(number)])
-    for key in ("day", "month"):
-        for row in record[f"{key}s"]:
-            fields([key, row[key], *(str(row[name]) for name in ("messages", *_TOKENS))])
+    for row in record["months"]:  # the days are in --json
+        fields(["month", row["month"], *(str(row[name]) for name in ("messages", *_TOKENS))])
     for row in record["models"]:
         counts = [str(row[key]) for key in ("answers", *_TOKENS)]
         counts += [f"{row['cost']:.9g}"] if "cost" in row else []
@@ -185,25 +186,26 @@ def _show_pipe(context: Context, record: dict[str, Any]) -> None:
         fields(["largest", plain_field(row["id"]), str(row["message_count"])])
 
 
-def _show_person(context: Context, record: dict[str, Any]) -> None:
+def _show_person(context: Context, record: dict[str, Any], out: LineWriter) -> None:
+    table = context.terminal.table
     sessions = counted(record["sessions"], "session")
     archived = f" ({record['archived']:,} archived)" if record["archived"] else ""
-    context.terminal.line(f"{sessions}{archived}, {counted(record['messages'], 'message')}")
-    _show_activity(context, record)
+    out.line(f"{sessions}{archived}, {counted(record['messages'], 'message')}")
+    _show_activity(context, record, out)
     if len(record["months"]) > 1:
-        context.terminal.line()
-        context.terminal.table(_month_table(record["months"][-_MONTHS_SHOWN:]))
+        out.line()
+        table(_month_table(record["months"][-_MONTHS_SHOWN:]), out)
     if record["models"]:
-        context.terminal.line()
-        context.terminal.table(_model_table(record["models"]))
+        out.line()
+        table(_model_table(record["models"]), out)
     if record["largest"]:
-        context.terminal.line()
+        out.line()
         rows = [
             [one_line(row["id"]), f"{row['message_count']:,}", one_line(row["title"])]
             for row in record["largest"]
         ]
         columns = [Column("LARGEST", "cyan", shrink=True), Column("MESSAGES", right=True)]
-        context.terminal.table(Table([*columns, Column("TITLE", shrink=True)], rows))
+        table(Table([*columns, Column("TITLE", shrink=True)], rows), out)
 
 
 def _month_table(months: Sequence[dict[str, Any]]) -> Table:
@@ -231,12 +233,12 @@ def _model_table(models: Sequence[dict[str, Any]]) -> Table:
     return Table([Column("MODEL", "cyan", shrink=True), *columns], rows)
 
 
-def _show_activity(context: Context, record: dict[str, Any]) -> None:
+def _show_activity(context: Context, record: dict[str, Any], out: LineWriter) -> None:
     terminal = context.terminal
     days = {date.fromisoformat(row["day"]): row["messages"] for row in record["days"]}
     today = utc_now().astimezone().date()
-    rows = activity_rows(days, today, terminal.width, unicode=terminal.encodes_unicode)
+    rows = activity_rows(days, today, terminal.width, unicode=terminal.draws_unicode)
     if rows:
-        terminal.line()
+        out.line()
     for row in rows:
-        terminal.line(terminal.style(row[:4], "dim") + terminal.style(row[4:], "green"))
+        out.line(terminal.style(row[:4], "dim") + terminal.style(row[4:], "green"))

@@ -80,7 +80,7 @@ def trash(
             entries,
             record=views.trash_record,
             fields=views.trash_fields,
-            table=lambda rows: views.trash_table(rows, utc_now()),
+            table=lambda rows: views.trash_table(rows, utc_now(), context.terminal.width),
             empty="The trash is empty",
         )
         return

@@ -124,7 +124,7 @@ async def sessions(
         chat.terminal.note("No session matches" if narrowed else "No sessions yet")
         return
     shown = found if all_ else found[:limit]
-    chat.terminal.table(session_table(shown, utc_now()))
+    chat.terminal.table(session_table(shown, utc_now(), chat.terminal.width))
     if page.next_cursor or len(found) > len(shown):
         chat.terminal.note("More sessions exist; use /sessions WORDS to filter, or --all")
 

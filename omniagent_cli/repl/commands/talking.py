@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from textwrap import fill
+from collections.abc import Iterator
 
 from omniagent_cli.repl.chat import Chat, ChatExit
 from omniagent_cli.repl.registry import CommandName, command, commands, find
-from omniagent_cli.ui.cells import Column, Table
+from omniagent_cli.ui.cells import definition_rows, wrap_cells
+
+_GROUPS = {
+    "This conversation": "retry continue edit undo redo history copy compact",
+    "Sessions": "new switch sessions search fork tree sync",
+    "This session": "title rename meta tag pin archive clear trim delete usage",
+    "Model and tools": "model system tools",
+    "Files": "attach save export",
+    "The chat": "help multiline quit",
+}
+"""Titles and commands of the sections of /help; commands that it does not name follow in a section of their own."""
 
 _KEYS = (
     "Enter sends, Alt-Enter inserts a line break, Ctrl-X Ctrl-E opens an editor, Ctrl-R searches the history.",
@@ -24,12 +34,27 @@ async def help_(chat: Chat, name: CommandName = "") -> None:
         chat.terminal.line(chat.terminal.style(found.usage, "bold"))
         chat.terminal.line(found.help)
         return
-    rows = [[f"/{key}", found.summary] for key, found in sorted(commands().items())]
-    table = Table([Column("COMMAND", "cyan"), Column("DOES", shrink=True)], rows)
-    chat.terminal.table(table)
-    chat.terminal.line()
+    terminal = chat.terminal
+    for title, names in _sections():
+        terminal.line(terminal.style(title, "bold"))
+        pairs = [(f"/{key}", commands()[key].summary) for key in names]
+        for key, row in definition_rows(pairs, terminal.prose_width):
+            terminal.line(terminal.style(key, "cyan") + row)
+        terminal.line()
     for keys in _KEYS:
-        chat.terminal.line(fill(keys, chat.terminal.width - 1))
+        for row in wrap_cells(keys, terminal.prose_width):
+            terminal.line(row)
+
+
+def _sections() -> Iterator[tuple[str, list[str]]]:
+    """Yield the title of each section and its commands."""
+    left = set(commands())
+    for title, words in _GROUPS.items():
+        names = [name for name in words.split() if name in left]
+        left -= set(names)
+        yield title, names
+    if left:
+        yield "More", sorted(left)
 
 
 @command("multiline")

@@ -12,8 +12,8 @@ from omniagent_cli.json_format import format_time, parse_time
 from omniagent_cli.stores.backend import HeaderRow, MessageRow
 from omniagent_cli.stores.backends.redis.delivery import deliver, unknown_outcome
 from omniagent_cli.stores.backends.redis.rows import (
-    ABSENT,
     FORMAT,
+    INFO,
     KINDS,
     Seen,
     entry,
@@ -62,7 +62,7 @@ class ChangedError(Exception):
 class Change:
     """The changes of one session."""
 
-    seen: Seen = ABSENT
+    seen: Seen = INFO
     header: HeaderRow | None = None
     touched: bool = False
     removals: bool = False
@@ -104,7 +104,7 @@ class Changes:
     def of(self, uid: str) -> Change:
         """Return the change of a session, to add to it."""
         if uid not in self.sessions:
-            self.sessions[uid] = Change(self.guards.get(uid, ABSENT))
+            self.sessions[uid] = Change(self.guards.get(uid, INFO))
         self.sessions[uid].touched = True
         return self.sessions[uid]
 

@@ -101,7 +101,7 @@ class Seen(NamedTuple):
     header: HeaderRow | None
 
 
-ABSENT = Seen(b"", b"", 0, None)
+INFO = Seen(b"", b"", 0, None)
 
 
 def header_fields(header: HeaderRow) -> bytes:
@@ -117,7 +117,7 @@ def read_seen(uid: str, found: Sequence[Any]) -> Seen:
     """
     etag, removals, records, fields, preview, payload = found
     if etag is None:
-        return ABSENT
+        return INFO
     try:
         facts: list[Any] = load(fields)
         later = [None] if len(facts) == _FACTS_1 else []

@@ -13,7 +13,7 @@ from omniagent_cli.json_format import format_time
 from omniagent_cli.stores.backend import HeaderRow, ListQuery
 from omniagent_cli.stores.backends.redis.connection import Connection
 from omniagent_cli.stores.backends.redis.rows import (
-    ABSENT,
+    INFO,
     LOOKS,
     Seen,
     member_uid,
@@ -143,7 +143,7 @@ class SessionIndex:
         """Replace missing headers by what the index knows."""
         gaps = [number for number, one in enumerate(seen) if one.header is None]
         for number, header in zip(gaps, self.entries([uids[n] for n in gaps]), strict=True):
-            seen[number] = ABSENT._replace(header=header)
+            seen[number] = INFO._replace(header=header)
 
     def entries(self, uids: Sequence[str]) -> list[HeaderRow | None]:
         """Return what the index knows of some sessions."""

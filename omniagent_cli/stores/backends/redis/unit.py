@@ -26,7 +26,7 @@ from omniagent_cli.stores.backends.redis.commit import ChangedError, Changes, lo
 from omniagent_cli.stores.backends.redis.connection import Connection
 from omniagent_cli.stores.backends.redis.header_cache import HeaderCache
 from omniagent_cli.stores.backends.redis.rows import (
-    ABSENT,
+    INFO,
     Seen,
     read_entry,
     read_rows,
@@ -132,7 +132,7 @@ class RedisUnit(Transaction):
             return None
         header = read_entry(uid, line)
         if header.expires_at is not None and header.expires_at <= format_time(self.now()):
-            self._seen[uid] = self.changes.guards[uid] = ABSENT._replace(header=header)
+            self._seen[uid] = self.changes.guards[uid] = INFO._replace(header=header)
             return replace(header)
         again = self._look(uid, payload=payload)
         if again is None:
