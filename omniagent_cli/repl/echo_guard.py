@@ -51,11 +51,6 @@ class EchoGuard:
         with suppress(*GONE):
             termios.tcsetattr(self._stdin.fileno(), termios.TCSANOW, attributes)
 
-    def forget_typed(self) -> None:
-        """Discard typed keys that were not read yet."""
-        with suppress(*GONE, ValueError, AttributeError, NameError):
-            termios.tcflush(self._stdin.fileno(), termios.TCIFLUSH)
-
     @contextmanager
     def suspendable(
         self, aside: Callable[[], AbstractContextManager[None]] = nullcontext

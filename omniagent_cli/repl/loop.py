@@ -109,6 +109,7 @@ class Repl:
             finally:
                 await self._close()
         if not self._ended_by:
+            self._prompt.close()
             self._say_goodbye()
         try:
             self._terminal.stderr.flush()
@@ -177,6 +178,7 @@ class Repl:
         if cancelled or self._ended_by:
             await self._store_pending_question()
         self._unsent = None
+        self._prompt.take_draft(self._keys, dropped=cancelled)
 
     async def _store_pending_question(self) -> None:
         """Store a message that was interrupted, by Ctrl-C or the end of the chat, before its request was sent."""
@@ -324,11 +326,10 @@ class Repl:
             self._terminal.note(text)
 
     async def _ask_approval(self, question: str, lines: Sequence[str], style: str) -> str | None:
-        """Ask a question while an answer streams; keys typed before it was shown are ignored."""
+        """Ask a question while an answer streams; keys typed before it was shown do not answer it."""
         with self._rendering_paused():
             self._prompt.show(lines, style)
-            self._quiet.forget_typed()
-            self._keys.forget()
+            self._keys.keep()
             return await self._prompt.ask(question)
 
     def _rendering_paused(self) -> AbstractContextManager[None]:

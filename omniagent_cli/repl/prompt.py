@@ -23,6 +23,7 @@ from prompt_toolkit.output import ColorDepth, Output
 from prompt_toolkit.shortcuts import PromptSession
 from prompt_toolkit.utils import is_dumb_terminal
 
+from omniagent_cli.repl.draft import let_paste_end, name_modified_enter
 from omniagent_cli.repl.escape import StreamKeys
 from omniagent_cli.repl.history import PrivateHistory
 from omniagent_cli.repl.toolbar import Part, fitted_line
@@ -96,6 +97,7 @@ class Prompt:
         plain: bool = False,
     ) -> None:
         self._terminal = terminal
+        self._draft = ""
         self._toolbar = toolbar
         self._spaced = terminal.is_terminal and not plain
         self._apps = get_app_session()  # the context that knows the active prompt
@@ -118,12 +120,14 @@ class Prompt:
             reserve_space_for_menu=0 if plain else 8,
             tempfile_suffix=".md",
         )
+        let_paste_end(self._session.app.input)
+        name_modified_enter()
         self._question: PromptSession[str] = PromptSession(
             color_depth=depth, key_bindings=without_mouse(KeyBindings())
         )
 
     async def read(self, ready: Callable[[], None] | None = None) -> str:
-        """Read and return the next input.
+        """Read and return the next input, which begins with the draft.
 
         Args:
             ready: called once the prompt is on the screen.
@@ -137,8 +141,10 @@ class Prompt:
         ):  # nothing is drawn there, so there is no first drawing
             asyncio.get_running_loop().call_soon(ready)
             ready = None
+        draft, self._draft = self._draft, ""
         return await self._session.prompt_async(
             pre_run=None if ready is None else lambda: _after_first_paint(ready),
+            default=draft,
             handle_sigint=False,
         )
 
@@ -172,7 +178,29 @@ class Prompt:
 
     def stream_keys(self, stop: Callable[[], object]) -> StreamKeys:
         """Return a reader of the keys typed at a terminal while an answer streams; Escape calls `stop`."""
-        return StreamKeys(self._session.app.input, stop, enabled=self._terminal.reads_terminal)
+        app, terminal = self._session.app, self._terminal
+        enabled = terminal.reads_terminal and terminal.is_terminal
+        return StreamKeys(app.input, app.output, stop, enabled=enabled)
+
+    def take_draft(self, keys: StreamKeys, *, dropped: bool) -> None:
+        """Make what was typed since the last prompt the draft of the next one.
+
+        Args:
+            keys: the reader of those keys.
+            dropped: the user interrupted, so the draft goes to the history, from where Up brings it back.
+        """
+        draft = keys.take_draft()
+        if draft and dropped and not keys.escaped:
+            self._session.history.append_string(draft)
+            self._terminal.note("Your draft is in the history; Up brings it back")
+            draft = ""
+        self._draft = draft
+
+    def close(self) -> None:
+        """Turn off what the last answer turned on."""
+        if self._terminal.is_terminal:
+            self._session.app.output.disable_bracketed_paste()
+            self._session.app.output.flush()
 
     def show(self, lines: Sequence[str], head_style: str) -> None:
         """Print untrusted lines above a question, the first one in a style."""
@@ -252,6 +280,7 @@ def _keys(multiline: Callable[[], bool]) -> KeyBindings:
     def _send(event: KeyPressEvent) -> None:
         event.current_buffer.validate_and_handle()
 
+    @keys.add("c-j", filter=_typing())  # also Enter with a modifier key, see `name_modified_enter`
     @keys.add("escape", "enter", filter=~many & _typing())
     def _new_line(event: KeyPressEvent) -> None:
         event.current_buffer.newline(copy_margin=False)

@@ -6,7 +6,9 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -23,7 +25,7 @@ from tests.repl.terminal import (
     TAB,
     UP,
 )
-from tests.servers.chat_server import Cut, answer, chunk, stall, stream
+from tests.servers.chat_server import Cut, Reply, answer, chunk, stall, stream
 
 __all__ = ["home"]
 
@@ -201,18 +203,82 @@ def test_history_across_runs(home: Home) -> None:
 
 
 def test_typing_while_an_answer_streams(home: Home, chat_server: Callable) -> None:
-    """What is typed during an answer does not show in it, and answers the next prompt."""
-    home.serve(chat_server(stall("A long answer"), answer("Second.")))
+    """What is typed during an answer that Ctrl-C stops is not sent; Up brings it back."""
+    server = chat_server(stall("A long answer"), answer("Second."))
+    home.serve(server)
     chat = home.open()
     chat.say("first")
     chat.wait_for("A long answer")
     chat.send("typed \x7fahead\r")
     chat.send(CTRL_C)
-    chat.wait_for("Second.")
-    shown = chat.wait_prompt(3)
+    shown = chat.wait_for("is in the history; Up brings it back")
     between = shown[shown.index("A long answer") : shown.index("Interrupted")]
     assert "ahead" not in between
+    chat.wait_prompt(2)
+    chat.send(UP)
+    chat.wait_for("you> typedahead")
+    chat.send("\r")
+    chat.wait_for("Second.")
     assert home.stored()[2] == ("user", "complete", "typedahead")
+    assert len(server.chats()) == 2
+
+
+def held(released: threading.Event) -> Reply:
+    """Return an answer whose end waits for an event."""
+
+    def parts() -> Iterator[Any]:
+        yield chunk(content="A long ")
+        released.wait(60)
+        yield chunk(content="answer.")
+        yield chunk("stop")
+
+    return Reply(parts())  # type: ignore[arg-type]  # read once
+
+
+@pytest.mark.parametrize("form", ["{}", PASTE], ids=["typed", "pasted"])
+def test_lines_during_an_answer_are_one_draft(home: Home, chat_server: Callable, form: str) -> None:
+    """200 lines that arrive during an answer are the draft of the next prompt: one text, sent by Enter only."""
+    released = threading.Event()
+    server = chat_server(held(released), answer("Second."))
+    home.serve(server)
+    chat = home.chat(rows=20)
+    chat.say("first")
+    chat.wait_for("A long")
+    lines = [f"line {n}" for n in range(1, 201)]
+    chat.send(form.format("\r".join(lines)) + "\r")
+    released.set()
+    chat.wait_for("answer.")
+    chat.wait_for("line 200")
+    assert len(server.chats()) == 1
+    chat.send("\r")
+    chat.wait_for("Second.")
+    assert [text for role, _, text in home.stored() if role == "user"] == [
+        "first",
+        "\n".join(lines),
+    ]
+    assert len(server.chats()) == 2
+
+
+def test_a_paste_without_end_can_be_left(home: Home) -> None:
+    """Ctrl-C ends a paste whose end was lost: its text is at the prompt, and the next Ctrl-C clears it."""
+    chat = home.chat()
+    chat.send("\x1b[200~lost")
+    chat.send(CTRL_C)
+    chat.wait_prompt(2)
+    chat.say("next")
+    chat.wait_prompt(3)
+    assert [text for role, _, text in home.stored() if role == "user"] == ["next"]
+
+
+@pytest.mark.parametrize(
+    "keys", ["\n", ALT_ENTER, "\x1b[13;2u", "\x1b[13;5u", "\x1b[27;2;13~", "\x1b[27;6;13~"]
+)
+def test_modified_enter_begins_a_line(home: Home, keys: str) -> None:
+    """Ctrl-J, and Enter with a modifier in every form that terminals send, make a new line."""
+    chat = home.chat()
+    chat.send(f"one{keys}two\r")
+    chat.wait_prompt(2)
+    assert home.stored()[0][2] == "one\ntwo"
 
 
 def test_two_programs_on_one_session(home: Home) -> None:
