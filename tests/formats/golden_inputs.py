@@ -1,8 +1,9 @@
 """Golden inputs: a file of each tool, recorded from the tool where possible.
 
-``codex``, ``claude-code`` and ``gemini`` were written by codex-cli 0.169.0, Claude Code 2.1.197 and gemini-cli 0.61.0
-against a local server, and `llm` logs by llm 0.27.1 and 0.36 (``llm-0.36`` is the log of 0.27.1, continued by 0.36);
-private data was removed and a few lines for rare cases were added. The others follow descriptions.
+``codex``, ``claude-code`` and ``gemini`` were written by codex-cli 0.169.0 and 0.171.0, Claude Code 2.1.197 and gemini-cli
+0.61.0 against a local server, the newer lines of ``gptme`` and ``pi`` by gptme 0.35.1 and pi 1.6.0, and `llm` logs by llm
+0.27.1 and 0.36 (``llm-0.36`` is the log of 0.27.1, continued by 0.36); private data was removed and a few lines for rare
+cases were added. The others follow descriptions.
 """
 
 from __future__ import annotations

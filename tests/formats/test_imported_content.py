@@ -453,3 +453,27 @@ def test_a_database_is_recognized_by_its_whole_schema(tmp_path):
     with open_store("memory:") as store:
         report = import_path(store, path)
         assert (report.format_name, report.imported) == ("opencode", 1)
+
+
+def test_answers_of_a_proxy_that_repeats_an_id_stay_apart():
+    """Answers to different prompts are different messages, even if a proxy gave them the same id."""
+    same = {"type": "assistant", "message": {"id": "msg_1", "role": "assistant", "content": "Yes."}}
+    with open_store("memory:") as store:
+        imported(store, claude_code(user("One?"), same, user("Two?"), same))
+        (summary,) = store.list()
+        assert [m.text for m in store.messages(summary.id)] == ["One?", "Yes.", "Two?", "Yes."]
+
+
+@pytest.mark.parametrize(
+    ("directory", "title"), [("2026-12-01-hopping-sneaky-mouse", "Hello there"), ("trip", "trip")]
+)
+def test_a_generated_name_of_gptme_is_not_a_title(directory, title, tmp_path):
+    """The title is the name that the user gave, else the first message."""
+    path = tmp_path / directory / "conversation.jsonl"
+    path.parent.mkdir()
+    line = {"role": "user", "content": "Hello there", "timestamp": "2026-01-05T10:00:00"}
+    path.write_text(json.dumps(line) + "\n")
+    with open_store("memory:") as store:
+        import_path(store, path)
+        (summary,) = store.list()
+        assert (summary.id, summary.title) == (f"gptme-{directory}", title)

@@ -71,4 +71,6 @@ def test_every_sentence_comes_in(name):
         stored = exported(store, ids, "jsonl").decode()
     assert report.ok
     assert expected
-    assert [text for text in expected if json.dumps(text)[1:-1] not in stored] == []
+    assert [
+        text for text in expected if json.dumps(text, ensure_ascii=False)[1:-1] not in stored
+    ] == []

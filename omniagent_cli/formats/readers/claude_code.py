@@ -133,6 +133,7 @@ class _Transcript:
         self.first_at: Any = None
         self.last_at: Any = None
         self.subagent_lines = 0
+        self._turn = 0
         self._previous: str | None = None
         self._has_parents = False
         self._titles: dict[str, str] = {}
@@ -190,6 +191,7 @@ class _Transcript:
         self._previous = node_id
         for record in records:
             if LEFT_OUT_KEY not in record:
+                self._turn += record["role"] == "user"
                 self._index_line(node_id, record)
 
     def _parent(self, line: dict[str, Any]) -> str | None:
@@ -268,7 +270,9 @@ class _Transcript:
             "assistant", text, id_=node_id, at=at, model=model, thinking=thought, tool_calls=calls, usage=usage_of(object_of(raw.get("usage")), _USAGE),
             status="failed" if failed else "",
         )  # fmt: skip
-        return [record | {ANSWER_KEY: text_of(raw.get("id"))}]
+        # A proxy may give all of its answers the same id.
+        answer = text_of(raw.get("id"))
+        return [record | {ANSWER_KEY: answer and f"{answer} {self._turn}"}]
 
 
 def _user_records(raw: dict[str, Any], node_id: str, at: Any) -> Iterator[dict[str, Any]]:

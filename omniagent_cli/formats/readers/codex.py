@@ -40,10 +40,10 @@ _INJECTED = re.compile(
     r"\s*(?:# AGENTS\.md instructions\b|<(environment_context|user_instructions|INSTRUCTIONS|turn_aborted|skills?"
     r"|skills_instructions|apps_instructions|plugins_instructions|permissions instructions|permissions_instructions"
     r"|collaboration_mode|model_switch|personality_spec|subagent_notification|additional_context|hook_prompt"
-    r"|user_shell_command)\b[^>]*>.*</\1>\s*\Z)",
+    r"|user_shell_command)\b[^>]*>.*</\1>\s*\Z|(?:<image(?: [^>\n]*)?>|</image>)\Z)",
     re.DOTALL | re.IGNORECASE,
 )
-"""Text that the program adds to user messages: the environment, instruction files.
+"""Text that the program adds to user messages: the environment, instruction files, tags around pictures.
 
 Only tags that it is known to write (``codex-rs/core``); HTML pasted by the user is kept."""
 

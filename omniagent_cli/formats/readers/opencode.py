@@ -53,6 +53,7 @@ class _Export(ConversationReader):
             title=_title(info.get("title")),
             created=times.get("created"),
             updated=times.get("updated"),
+            model=_model(info),
             cwd=text_of(info.get("directory")),
         )
         records = (
@@ -73,7 +74,7 @@ class _Sessions(DatabaseReader):
         for row in database.rows("SELECT * FROM main.session ORDER BY id"):
             yield self._session(
                 database, row, text_of(row["id"]), title=_title(row.get("title")), created=row.get("time_created"),
-                updated=row.get("time_updated"), cwd=text_of(row.get("directory")), parent=text_of(row.get("parent_id")),
+                updated=row.get("time_updated"), model=_model({"model": json_object(row.get("model"))}), cwd=text_of(row.get("directory")), parent=text_of(row.get("parent_id")),
             )  # fmt: skip
 
     def _records(self, database: Database, row: Row) -> Iterator[dict[str, Any]]:
@@ -115,7 +116,7 @@ def _records(info: dict[str, Any], parts: list[dict[str, Any]]) -> Iterator[dict
             output = state.get("output", state.get("error"))
             yield message(
                 "tool", as_text(output), id_=one.get("id"), at=at, tool_call_id=text_of(one.get("callID")),
-                failed=state.get("status") == "error",
+                name=text_of(one.get("tool")), failed=state.get("status") == "error",
             )  # fmt: skip
 
 
@@ -124,8 +125,11 @@ def _state(part: dict[str, Any]) -> dict[str, Any]:
 
 
 def _model(info: dict[str, Any]) -> str:
-    named = object_of(info.get("model")) or info
-    provider, name = text_of(named.get("providerID")), text_of(named.get("modelID"))
+    named = object_of(info.get("model")) or {**info, "id": None}
+    provider, name = (
+        text_of(named.get("providerID")),
+        text_of(named.get("modelID") or named.get("id")),
+    )
     return f"{provider}:{name}".strip(":") if name else ""
 
 

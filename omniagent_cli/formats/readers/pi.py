@@ -6,6 +6,7 @@ The first line is the session; ``message`` lines are a tree by ``id`` and ``pare
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from omniagent_cli.formats.readers.records import (
@@ -22,7 +23,9 @@ from omniagent_cli.formats.readers.records import (
 )
 from omniagent_cli.formats.readers.transcripts import TranscriptReader
 
-_USAGE = {"input": "input_tokens", "output": "output_tokens", "cacheRead": "cache_read_tokens", "cacheWrite": "cache_write_tokens"}  # fmt: skip
+_USAGE = {"input": "input_tokens", "output": "output_tokens", "cacheRead": "cache_read_tokens", "cacheWrite": "cache_write_tokens", "reasoning": "reasoning_tokens"}  # fmt: skip
+_FILES = re.compile(r'(?:<file name="[^"\n]*">.*?</file>\n)+', re.DOTALL)
+"""The files named on the command line (``pi @notes.md "Summarize"``), which pi writes before the prompt."""
 
 
 class Pi(TranscriptReader):
@@ -68,6 +71,8 @@ class Pi(TranscriptReader):
         if role == "bashExecution":
             text = f"!{text_of(raw.get('command'))}\n{text_of(raw.get('output'))}"
             return [message("user", text.strip(), id_=id_, at=at)]
+        if role == "system":
+            return [left_out("hidden system message")]
         if role not in ("user", "assistant"):
             return [left_out("message of an extension")]
         model = _model(raw.get("provider"), raw.get("model")) if role == "assistant" else ""
@@ -101,4 +106,7 @@ def _part(block: dict[str, Any]) -> dict[str, Any]:
         return image_part(
             f"data:{text_of(block.get('mimeType'))};base64,{text_of(block.get('data'))}"
         )
-    return {"type": "text", "text": text_of(block.get("text"))}
+    text = text_of(block.get("text"))
+    if (files := _FILES.match(text)) and files.end() < len(text):
+        text = f"{text[files.end() :]}\n\n{files[0].rstrip()}"
+    return {"type": "text", "text": text}

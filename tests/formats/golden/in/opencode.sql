@@ -1,8 +1,8 @@
 BEGIN;
-CREATE TABLE session (id text PRIMARY KEY, project_id text NOT NULL, parent_id text, title text NOT NULL, directory text NOT NULL, version text NOT NULL, time_created integer NOT NULL, time_updated integer NOT NULL);
+CREATE TABLE session (id text PRIMARY KEY, project_id text NOT NULL, parent_id text, title text NOT NULL, directory text NOT NULL, version text NOT NULL, time_created integer NOT NULL, time_updated integer NOT NULL, model text);
 CREATE TABLE message (id text PRIMARY KEY, session_id text NOT NULL, time_created integer NOT NULL, time_updated integer NOT NULL, data text NOT NULL);
 CREATE TABLE part (id text PRIMARY KEY, message_id text NOT NULL, session_id text NOT NULL, time_created integer NOT NULL, time_updated integer NOT NULL, data text NOT NULL);
-INSERT INTO session VALUES ('ses_1', 'p', NULL, 'New session - 2026-01-05T10:00:00.000Z', '/w', '1.2.0', 1767607200000, 1767607209000);
+INSERT INTO session VALUES ('ses_1', 'p', NULL, 'New session - 2026-01-05T10:00:00.000Z', '/w', '1.2.0', 1767607200000, 1767607209000, '{"id":"claude-sonnet-4","providerID":"anthropic","variant":"default"}');
 INSERT INTO message VALUES ('msg_1', 'ses_1', 1767607200000, 1767607200000, '{"role": "user", "time": {"created": 1767607200000}}');
 INSERT INTO part VALUES ('prt_1', 'msg_1', 'ses_1', 1767607200000, 1767607200000, '{"type": "text", "text": "What is it?"}');
 INSERT INTO message VALUES ('msg_2', 'ses_1', 1767607201000, 1767607201000, '{"role": "assistant", "time": {"created": 1767607201000}, "modelID": "claude-sonnet-4", "providerID": "anthropic"}');
