@@ -1,14 +1,23 @@
 """A WAL that a killed process left: taken in when it is whole, told and kept when it was damaged."""
 
+import fcntl
+import sqlite3
 import stat
+import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from omniagent_cli.errors import StoreCorrupt
+from omniagent_cli.stores.backends.sqlite import wal
 from omniagent_cli.stores.backends.sqlite.store import SqliteStore
 
+from .children import Child, Pipe
 from .place import start
+
+WAL_CKPT_LOCK = 121
+"""Byte of the shared memory: https://www.sqlite.org/walformat.html#wal_locks"""
 
 WRITE = """
 import os, signal, sys
@@ -97,3 +106,25 @@ def test_an_unfinished_end_is_no_damage(left):
     with SqliteStore(left) as store:
         assert store.count_messages("s") == 19
         assert store.known_backups() == []
+
+
+def test_a_checkpoint_of_another_process_is_no_damage(left, monkeypatch):
+    """While another process checkpoints, the frames cannot be counted; they are, once it has ended."""
+    remainder = wal.read_leftover_wal(str(left))
+    assert remainder.ends
+    held, go = Pipe(), Pipe()
+
+    def checkpoint():
+        with open(f"{left}-shm", "r+b") as memory:  # noqa: PTH123  # the lock ends with any descriptor of the file
+            fcntl.lockf(memory, fcntl.LOCK_EX, 1, WAL_CKPT_LOCK)
+            held.send()
+            go.wait()
+
+    with closing(sqlite3.connect(left)) as connection:
+        connection.execute("SELECT count(*) FROM sessions").fetchone()  # takes the WAL in
+        child = Child(checkpoint)
+        held.wait()
+        sleep = time.sleep
+        monkeypatch.setattr(wal.time, "sleep", lambda seconds: (go.send(), sleep(seconds)))
+        wal.check_recovered(connection, str(left), remainder)
+        child.join()

@@ -33,6 +33,9 @@ _FLOCK = Struct("hhqqi4x")
 _USERS_BYTE = 128
 """Locked by everyone who uses a WAL, in its shared memory: https://www.sqlite.org/walformat.html#wal_locks"""
 
+_CHECKPOINT_SECONDS = 5.0
+"""Time to wait for the end of a checkpoint of another process."""
+
 
 class WalRemainder(NamedTuple):
     """The frames of a WAL.
@@ -128,9 +131,11 @@ def check_recovered(connection: sqlite3.Connection, path: str, left: WalRemainde
         StoreCorrupt: some could not be read; a copy of the WAL was made.
     """
     try:
-        _, taken, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        taken = _recovered_frames(connection)
     except sqlite3.OperationalError:
         return  # the disk is full: the WAL is unchanged and is checked again at the next start
+    if taken is None:
+        return  # others use the store, and have checked it when they opened it
     lost = [number for number in left.ends if number > taken]
     if left.known <= taken and (not lost or left.last == lost[0]):
         return  # at most what a crash leaves: the last transaction was not finished
@@ -149,6 +154,18 @@ def check_recovered(connection: sqlite3.Connection, path: str, left: WalRemainde
         f"the last changes of {path} cannot be read, because its WAL is damaged; earlier changes are intact, and"
         f" {copy} is a copy of the WAL. Try again to continue without the last changes"
     )
+
+
+def _recovered_frames(connection: sqlite3.Connection) -> int | None:
+    """Return the number of frames that SQLite took from the WAL; None if another process is checkpointing for long."""
+    deadline = time.monotonic() + _CHECKPOINT_SECONDS
+    while True:
+        _, frames, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        if frames >= 0:  # -1: another process is checkpointing
+            return int(frames)
+        if time.monotonic() > deadline:
+            return None
+        time.sleep(0.001)
 
 
 def _keep(file: BinaryIO, copy: str) -> None:
