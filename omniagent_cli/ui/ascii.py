@@ -8,6 +8,7 @@ from collections.abc import Mapping
 # write; other text keeps its characters, or their escapes when the encoding lacks them.
 _REPLACEMENTS = {
     "…": "~", "·": "-", "→": ">", "←": "<", "•": "*", "─": "-", "│": "|", "▌": "|", "✓": "+", "✗": "x",
+    "└": "`", "├": "|", "░": ".", "▒": ":", "▓": "+", "█": "#",
     "\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u2013": "-", "\u2014": "-", "\u00a0": " ",
 }  # fmt: skip
 _PLAIN = str.maketrans(_REPLACEMENTS)

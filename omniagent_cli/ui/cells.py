@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 ELLIPSIS = "…"
 _GAP = 2
+_MIN_COLUMNS = 2
+_MIN_CELL = 4
 
 
 @lru_cache(maxsize=4096)
@@ -145,12 +147,15 @@ def fit_widths(table: Table, width: int) -> list[int]:
             reduction = min(over, widths[place] - minimum)
             widths[place] -= reduction
             over -= reduction
+    while over > 0 and max(widths) > _MIN_CELL and len(widths) == _MIN_COLUMNS:
+        place = widths.index(max(widths))
+        widths[place], over = widths[place] - 1, over - 1
     return widths
 
 
 def drop_columns(table: Table, width: int) -> Table:
     """Remove the last columns of a table that is too wide even when shrunk; at least two remain."""
-    while len(table.columns) > 2 and _total(fit_widths(table, width)) > width:
+    while len(table.columns) > _MIN_COLUMNS and _total(fit_widths(table, width)) > width:
         table = Table(table.columns[:-1], [row[:-1] for row in table.rows])
     return table
 

@@ -12,6 +12,7 @@ from omniagent_cli.json_format import format_time
 from omniagent_cli.models import SessionSummary
 from omniagent_cli.stores.fork_links import Branch, fork_trees
 from omniagent_cli.text.sanitize import one_line, plain_field
+from omniagent_cli.ui.cells import cell_width, wrap_cells
 from omniagent_cli.ui.terminal import Terminal
 from omniagent_cli.ui.views import counted
 
@@ -51,7 +52,7 @@ def rows_of(summaries: Iterable[SessionSummary], session_id: str | None = None) 
 
 
 def tree_line(row: TreeRow, terminal: Terminal, now: datetime, current: str = "") -> str:
-    """Return a row as a line for a terminal, with the current session marked."""
+    """Return a row as a line for a terminal, with the current session marked; its facts follow below where they do not fit."""
     branch, summary = row.branch, row.branch.summary
     at = "" if branch.at is None else terminal.style(f"#{branch.at} ", "dim")
     name = terminal.style(one_line(branch.id), "cyan" if summary else "dim")
@@ -60,7 +61,14 @@ def tree_line(row: TreeRow, terminal: Terminal, now: datetime, current: str = ""
         return f"{line}  {terminal.style('(deleted)', 'dim')}"
     facts = f"{counted(summary.message_count, 'message')}, {describe_age(summary.updated_at, now)}"
     title = one_line(summary.title or summary.preview)
-    mark = terminal.style("  (this session)", "bold") if branch.id == current else ""
+    note = "(this session)" if branch.id == current else ""
+    head = f"{row.guide}{'' if branch.at is None else f'#{branch.at} '}{one_line(branch.id)}"
+    if cell_width("  ".join(filter(None, (head, title, facts, note)))) > terminal.width:
+        indent = " " * (len(row.guide) + 2)
+        below = "  ".join(filter(None, (title, facts, note)))
+        rows = wrap_cells(below, max(8, terminal.width - len(indent)))
+        return "\n".join([line, *(indent + terminal.style(text, "dim") for text in rows)])
+    mark = terminal.style(f"  {note}", "bold") if note else ""
     return f"{line}  {title}  {terminal.style(facts, 'dim')}{mark}"
 
 

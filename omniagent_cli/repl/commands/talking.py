@@ -34,10 +34,10 @@ async def help_(chat: Chat, name: CommandName = "") -> None:
         chat.terminal.line(chat.terminal.style(found.usage, "bold"))
         chat.terminal.line(found.help)
         return
-    terminal = chat.terminal
+    terminal, longest = chat.terminal, max(map(len, commands()))
     for title, names in _sections():
         terminal.line(terminal.style(title, "bold"))
-        pairs = [(f"/{key}", commands()[key].summary) for key in names]
+        pairs = [(f"/{key:{longest}}", commands()[key].summary) for key in names]
         for key, row in definition_rows(pairs, terminal.prose_width):
             terminal.line(terminal.style(key, "cyan") + row)
         terminal.line()
