@@ -65,7 +65,7 @@ def test_transcript_is_what_happens(home, tmp_path):
 
 def test_library_example_runs(home, monkeypatch, capsys):
     """The first example of the library page runs."""
-    example, _ = LIBRARY
+    example, _, _ = LIBRARY
     monkeypatch.chdir(home)
     names: dict[str, object] = {}
     exec(example, names)  # the page is ours
@@ -77,9 +77,15 @@ def test_library_example_runs(home, monkeypatch, capsys):
     names["store"].close()
 
 
+def test_asynchronous_example_runs(capsys):
+    """The example of the asynchronous interface prints the message and the session."""
+    exec(LIBRARY[1], {})  # the page is ours
+    assert capsys.readouterr().out == "A week in Ulm\ntrip Ulm\n"
+
+
 def test_tools_example_runs(capsys):
     """The example of tools and skills does what the page says."""
-    _, example = LIBRARY
+    _, _, example = LIBRARY
     exec(example, {})  # the page is ours
     assert capsys.readouterr().out.splitlines() == [
         "sunny in Ulm for 1 days",

@@ -89,6 +89,19 @@ def use_store(store: SessionStore) -> list[SessionSummary]:
     return list(store.list(limit=10))
 
 
+async def use_store_async(store: SessionStore) -> list[SessionSummary]:
+    """Use the asynchronous interface of a store, and return its summaries."""
+    aio = store.aio()
+    kept: list[Message] = await aio.append("a", {"role": "user", "content": "Hello"})
+    newest: list[Message] = await aio.messages("a", last=1)
+    assert [m.id for m in newest] == [m.id async for m in aio.iter_messages("a")]
+    page: list[SessionSummary] = await aio.list(limit=10, prefix="a")
+    assert len(kept) == len(page) == 1
+    same: SessionStore = aio.store
+    assert same is store
+    return [summary async for summary in aio.list(prefix="a")]
+
+
 async def use_agent(store: SessionStore) -> str:
     """Run a turn, and return the answer."""
     async with Agent(

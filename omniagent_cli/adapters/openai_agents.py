@@ -7,7 +7,6 @@ recall use them; an item with more fields is also stored whole in ``extra["opena
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +17,7 @@ from omniagent_cli.errors import InvalidRecord, SessionNotFound, StoreClosed
 from omniagent_cli.json_format import dump
 from omniagent_cli.models import ROLES, Message, check_session_id
 from omniagent_cli.serial_executor import SerialExecutor
+from omniagent_cli.stores.aio import run_to_end
 
 if TYPE_CHECKING:
     from agents.memory import SessionSettings
@@ -130,25 +130,11 @@ class OmniSession:
         self._end()
 
     async def _call(self, work: Callable[[], T]) -> T:
-        """Run work in the worker thread; a canceled caller waits for the result before it is canceled.
-
-        Otherwise it could not know whether its items were stored.
-        """
         if not self._end.alive:
             raise StoreClosed(
                 f"the session object of {self.session_id!r} is closed; create another"
             )
-        done = asyncio.get_running_loop().run_in_executor(self._worker, work)
-        cancelled: asyncio.CancelledError | None = None
-        while not done.done():
-            try:
-                await asyncio.wait({done})
-            except asyncio.CancelledError as error:
-                cancelled = cancelled or error
-        if cancelled is not None:
-            done.exception()  # mark the exception as retrieved
-            raise cancelled
-        return done.result()
+        return await run_to_end(work, self._worker)
 
 
 def to_message(item: Any) -> Message:

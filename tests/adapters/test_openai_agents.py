@@ -371,6 +371,8 @@ def test_the_typed_program_runs(tmp_path):
     (tmp_path / "a.txt").write_text("text")
     with open_store("memory:") as store:
         assert [summary.title for summary in typed_use.use_store(store)] == ["Greeting"]
+        listed = asyncio.run(typed_use.use_store_async(store))
+        assert [summary.id for summary in listed] == ["a"]
         assert "this session" in asyncio.run(typed_use.use_agent(store))
         assert len(typed_use.use_agent_from_sync_code(store, tmp_path / "a.txt")) == 2
         items = asyncio.run(typed_use.use_sdk(ScriptedModel([text("hello")]), store))

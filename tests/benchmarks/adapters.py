@@ -1,0 +1,79 @@
+"""Adapters beside the store calls under them, and beside the peers' own SQLite services, in one run.
+
+    pip install -e '.[test]' aiosqlite sqlalchemy langgraph-checkpoint-sqlite
+    python tests/benchmarks/adapters.py [--turns N] [--rounds N]
+
+Each row appends one turn to a SQLite file at synchronous FULL, or reads one session. Rounds alternate between the
+subjects; printed is the median in µs and its ratio to the first row of the block.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from omniagent_cli import open_store
+
+TURN = [
+    {"role": "user", "content": "the quick brown fox jumps over a lazy dog " * 4},
+    {"role": "assistant", "content": "seven wizards boil jade kettles in the dark " * 26},
+]
+
+Work = Callable[[], Awaitable[object]]
+
+
+def aio(directory: Path) -> dict[str, Work]:
+    """Compare store calls with `store.aio()`."""
+    store = open_store(directory / "aio.db", ttl=None)
+    other = open_store(directory / "direct.db", ttl=None)
+    face = store.aio()
+
+    async def direct() -> object:
+        return other.append("s", TURN)
+
+    async def thread() -> object:
+        return await asyncio.to_thread(other.append, "t", TURN)
+
+    return {
+        "store.append": direct,
+        "store.append in asyncio.to_thread": thread,
+        "store.aio().append": lambda: face.append("s", TURN),
+    }
+
+
+BLOCKS = (aio,)
+
+
+async def measure(subjects: dict[str, Work], turns: int, rounds: int) -> dict[str, float]:
+    """Return the median µs of each subject over all rounds."""
+    times: dict[str, list[float]] = {name: [] for name in subjects}
+    for _ in range(rounds):
+        for name, work in subjects.items():
+            for _ in range(turns):
+                start = time.perf_counter()
+                await work()
+                times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(found) * 1e6 for name, found in times.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--turns", type=int, default=30)
+    parser.add_argument("--rounds", type=int, default=10)
+    options = parser.parse_args()
+    for block in BLOCKS:
+        with tempfile.TemporaryDirectory() as directory:
+            found = asyncio.run(measure(block(Path(directory)), options.turns, options.rounds))
+        floor = next(iter(found.values()))
+        for name, microseconds in found.items():
+            print(f"{name:50} {microseconds:10,.0f} µs {microseconds / floor:8.2f}")
+        print()
+
+
+if __name__ == "__main__":
+    main()
