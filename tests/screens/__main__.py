@@ -5,6 +5,7 @@ python -m tests.screens [DIRECTORY]
 
 from __future__ import annotations
 
+import re
 import sys
 from html import escape
 from pathlib import Path
@@ -39,7 +40,7 @@ def svg(screen: Screen) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height}" width="{width:.0f}" height="{height}">\n'
         f'<rect width="100%" height="100%" rx="8" fill="{_BACK}"/>\n'
         f'<g fill="{_TEXT}" font-family="ui-monospace,SFMono-Regular,Menlo,Consolas,DejaVu Sans Mono,monospace"'
-        ' font-size="14" style="white-space: pre">\n' + "\n".join(lines) + "\n</g>\n</svg>\n"
+        ' font-size="14">\n' + "\n".join(lines) + "\n</g>\n</svg>\n"
     )
 
 
@@ -49,12 +50,10 @@ def _spans(cells: list) -> list[str]:
     for place in range(1, len(cells) + 1):
         if place < len(cells) and _look(cells[place]) == _look(cells[begin]):
             continue
-        text = "".join(cell.data for cell in cells[begin:place])
-        if text.strip():
-            left = _MARGIN + (begin + len(text) - len(text.lstrip())) * _CELL
-            spans.append(
-                f'<tspan x="{left:.1f}"{_look(cells[begin])}>{escape(text.strip())}</tspan>'
-            )
+        text = "".join(cell.data or " " for cell in cells[begin:place])
+        for found in re.finditer(r"\S+(?: \S+)*", text):  # other blanks would be joined
+            left = _MARGIN + (begin + found.start()) * _CELL
+            spans.append(f'<tspan x="{left:.1f}"{_look(cells[begin])}>{escape(found[0])}</tspan>')
         begin = place
     return spans
 
