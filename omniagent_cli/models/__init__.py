@@ -33,6 +33,7 @@ from omniagent_cli.models.parts import (
     size_text,
 )
 from omniagent_cli.models.session import (
+    ASK_PROGRAM,
     FORMAT_VERSION,
     SESSION_FORMAT,
     Session,
@@ -42,6 +43,7 @@ from omniagent_cli.models.session import (
 )
 
 __all__ = [
+    "ASK_PROGRAM",
     "FORMAT_VERSION",
     "MAX_ID_BYTES",
     "ROLES",

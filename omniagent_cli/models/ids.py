@@ -55,6 +55,11 @@ def new_session_id(now: datetime) -> str:
     return f"{now.astimezone(UTC):%Y%m%d-%H%M%S}-{tail}"
 
 
+def is_generated_id(session_id: str) -> bool:
+    """Return True if an id has the form of `new_session_id`."""
+    return re.fullmatch(rf"\d{{8}}-\d{{6}}-[{_ALPHABET}]{{3}}", session_id) is not None
+
+
 def new_uid() -> str:
     """Return a globally unique id that sorts by time: microseconds and 32 random bits, 22 hex digits."""
     return new_uids(1)[0]

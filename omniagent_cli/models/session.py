@@ -9,7 +9,7 @@ from typing import Any, Self, cast
 
 from omniagent_cli.errors import InvalidRecord, NewerVersion
 from omniagent_cli.json_format import clone, format_time, parse_time
-from omniagent_cli.models.ids import check_session_id
+from omniagent_cli.models.ids import check_session_id, is_generated_id
 from omniagent_cli.models.message import Message, expect
 from omniagent_cli.models.parts import Content
 
@@ -18,6 +18,11 @@ FORMAT_VERSION = 1
 
 SESSION_FORMAT = "omniagent-session"
 """The type of the first line of a session log or export."""
+
+ASK_PROGRAM = "omniagent ask"
+"""The program in the origin of a session that a single question began."""
+
+_ONE_EXCHANGE = 2
 
 
 def check_version(record: Mapping[str, Any], what: str) -> None:
@@ -252,6 +257,16 @@ class SessionSummary:
         """Its tags, sorted."""
         tags = self.metadata.get("tags")
         return sorted(t for t in tags if isinstance(t, str)) if isinstance(tags, list) else []
+
+    @property
+    def is_one_shot(self) -> bool:
+        """True for a question of ``omniagent ask`` that was neither continued nor named, tagged or pinned."""
+        return (
+            self.origin.get("program") == ASK_PROGRAM
+            and self.message_count <= _ONE_EXCHANGE
+            and is_generated_id(self.id)
+            and not (self.tags or self.pinned)
+        )
 
     def to_record(self) -> dict[str, Any]:
         """Return the JSON form that listings print."""

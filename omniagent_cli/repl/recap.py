@@ -13,7 +13,7 @@ from omniagent_cli.models import Message
 from omniagent_cli.repl.truncation import beginning, end
 from omniagent_cli.stores.store import SessionStore
 from omniagent_cli.text.sanitize import first_line, one_line
-from omniagent_cli.ui.cells import cut_cells
+from omniagent_cli.ui.cells import cut_cells, wrap_cells
 from omniagent_cli.ui.transcript import ROLE_STYLES, body, call_line, heading
 from omniagent_cli.ui.views import counted
 
@@ -96,7 +96,7 @@ def show_truncated(chat: Chat, message: Message, *, last: bool, ends_early: bool
         line = f"← {message.name or 'tool'}: {failed}{first_line(message.text, _HINT_LENGTH)}"
         terminal.line(terminal.style(cut_cells(one_line(line), terminal.width - 1), "dim"))
         return
-    terminal.line(terminal.style(heading(message, utc_now()), ROLE_STYLES[message.role]))
+    _print_wrapped(chat, heading(message, utc_now()), ROLE_STYLES[message.role])
     rows = _rows(message, last=last)
     text = body(_without_calls(message))
     if last and ends_early and message.role == "assistant":
@@ -130,4 +130,9 @@ def _paint(chat: Chat, message: Message, text: str) -> None:
 
 def _fold(chat: Chat, left_out: str) -> None:
     if left_out:
-        chat.terminal.line(chat.terminal.style(f"... {left_out}, /history shows all", "dim"))
+        _print_wrapped(chat, f"... {left_out}, /history shows all", "dim")
+
+
+def _print_wrapped(chat: Chat, text: str, style: str) -> None:
+    for row in wrap_cells(text, chat.terminal.prose_width):
+        chat.terminal.line(chat.terminal.style(row, style))

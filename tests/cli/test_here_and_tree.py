@@ -47,9 +47,9 @@ def test_sessions_remember_where_they_began(at, places, db):
     at(two, "ask", "-s", "b", "hi")
     with open_store(db) as store:
         assert store.header("a").origin == {
-            "cwd": str(one), "git_branch": "topic/x", "program": "omniagent",
+            "cwd": str(one), "git_branch": "topic/x", "program": "omniagent ask",
         }  # fmt: skip
-        assert store.summary("b").origin == {"cwd": str(two), "program": "omniagent"}
+        assert store.summary("b").origin == {"cwd": str(two), "program": "omniagent ask"}
     assert '"git_branch":"topic/x"' in at(two, "sessions", "export", "a", "--format", "jsonl")[0]
 
 

@@ -199,3 +199,25 @@ def test_what_is_not_shown_is_not_all_counted(run, store):
     assert run("sessions", "list", "--limit", "11", "--ids").err == (
         "Showing 11 of more than 1,011. Use --all or --limit N.\n"
     )
+
+
+def test_one_shot_questions_are_counted_not_listed(person, run, db, monkeypatch):
+    """On a terminal questions of `ask` are left out until they are continued, tagged or named; --asks, --all and pipes have them."""
+    monkeypatch.setenv("OMNIAGENT_MODEL", "recall")
+    with open_store(db, ttl=None) as store:
+        talk(store, "chat", "hello", "hi")
+    for question in ("one", "two", "three"):
+        assert run("ask", question).code == 0
+    run("ask", "--session", "named", "four")
+    ids = run("sessions", "list", "--ids").lines
+    assert len(ids) == 5
+    run("sessions", "tag", ids[1], "+kept")
+    with person("sessions", "list") as terminal:
+        assert terminal.wait() == 0
+    rows = [line.split()[0] for line in terminal.shown.splitlines()]
+    assert rows == ["ID", "named", ids[1], "chat", "2"]
+    assert terminal.shown.endswith("2 one-shot questions not listed. Use --asks.")
+    for option in ("--asks", "--all"):
+        with person("sessions", "list", option) as terminal:
+            terminal.wait()
+        assert sorted(line.split()[0] for line in terminal.shown.splitlines()[1:]) == sorted(ids)

@@ -46,9 +46,13 @@ USAGE = {"prompt_tokens": 1_312, "completion_tokens": 174, "total_tokens": 1_486
 MODEL = "openai:gpt-6.1-sol"
 
 
+_DATED = {"show", "resumed"}
+"""Scenes with the times of messages, which must not depend on the date of the run; the others have ages."""
+
+
 class _Clock:
-    def __init__(self) -> None:
-        self.now = datetime.now(UTC)
+    def __init__(self, now: datetime) -> None:
+        self.now = now
 
     def __call__(self) -> datetime:
         return self.now
@@ -73,11 +77,11 @@ def _fill(store: SessionStore, clock: _Clock) -> None:
 
 
 @contextmanager
-def _home() -> Iterator[Path]:
+def _home(now: datetime) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as home:
         place = Path(home) / ".local/share/omniagent/sessions.db"
         place.parent.mkdir(parents=True, mode=0o700)
-        clock = _Clock()
+        clock = _Clock(now)
         with open_store(place, ttl=None, clock=clock) as store:
             _fill(store, clock)
         yield Path(home)
@@ -132,7 +136,8 @@ def played(name: str, columns: int, rows: int = 40, **environ: str) -> Screen:
         calls(("sessions_search", {"query": "build server"}), usage=USAGE),
         answer(*re.findall(r"\S*\s+", ANSWER), thinking=["The linker."], usage=USAGE),
     )
-    with _home() as home, ChatServer(*script) as server:
+    now = datetime(2026, 11, 21, 12, tzinfo=UTC) if name in _DATED else datetime.now(UTC)
+    with _home(now) as home, ChatServer(*script) as server:
         variables = {
             "HOME": str(home),
             "PATH": os.environ["PATH"],
@@ -150,8 +155,7 @@ def played(name: str, columns: int, rows: int = 40, **environ: str) -> Screen:
 
 
 def text_of(screen: Screen) -> str:
-    """Return the text of a screen without durations and dates, which differ between runs."""
-    text = re.sub(r"\d{4}-\d\d-\d\d(\s+)\d\d:\d\d", r"YYYY-MM-DD\1HH:MM", screen.text)
-    text = re.sub(r"\b\d\d:\d\d\b", "YYYY-MM-DD HH:MM", text)
+    """Return the text of a screen without durations, which differ between runs, and without the local time."""
+    text = re.sub(r"2026-11-2\d(\s+)\d\d:\d\d", r"2026-11-21\1HH:MM", screen.text)
     text = re.sub(r"\d+\.\d s", "0.0 s", text)
     return re.sub(r"Thought for \d+ s", "Thought for 1 s", text)

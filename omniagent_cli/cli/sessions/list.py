@@ -28,6 +28,7 @@ from omniagent_cli.models import SessionSummary
 from omniagent_cli.stores.backend import SORTS
 from omniagent_cli.text.sanitize import one_line
 from omniagent_cli.ui import views
+from omniagent_cli.ui.views import counted
 
 if TYPE_CHECKING:
     from omniagent_cli.stores.operations.read import SessionPage
@@ -55,6 +56,9 @@ def list_sessions(
     older_than: OlderThan = None,
     archived: Archived = False,
     here: HereOption = False,
+    asks: Annotated[
+        bool, typer.Option("--asks", help="also list one-shot questions of 'omniagent ask'")
+    ] = False,
     ids: Annotated[bool, typer.Option("--ids", help="print only ids")] = False,
     null: PrintNull = False,
 ) -> None:
@@ -69,9 +73,27 @@ def list_sessions(
     choice |= {"sort": sort, "archived": None if everything else archived}
     if here:
         choice |= filter_here(context)
-    if context.terminal.is_terminal and limit is None and not everything and not context.json:
-        limit = None if null else SHOWN_TO_A_PERSON
+    if context.terminal.is_terminal and limit is None and not (everything or context.json or null):
+        if not (asks or ids):
+            _show_without_asks(context, choice)
+            return
+        limit = SHOWN_TO_A_PERSON
     _show(context, choice, limit, ids=ids, end="\0" if null else "\n")
+
+
+def _show_without_asks(context: Context, choice: dict[str, Any]) -> None:
+    """Print the first sessions as a table, and count those that are left out."""
+    found = context.store.list(limit=_COUNTED_AT_MOST, **choice)
+    sessions = [summary for summary in found if not summary.is_one_shot]
+    asks, more = len(found) - len(sessions), "more than " * (found.next_cursor is not None)
+    if sessions or not asks:
+        _show_person(context, sessions[:SHOWN_TO_A_PERSON], choice, ids=False)
+    if more or len(sessions) > SHOWN_TO_A_PERSON:
+        shown = min(len(sessions), SHOWN_TO_A_PERSON)
+        total = f"{more}{len(sessions):,}"
+        context.terminal.note(f"Showing {shown} of {total}. Use --all or --limit N.")
+    if asks:
+        context.terminal.note(f"{counted(asks, 'one-shot question')} not listed. Use --asks.")
 
 
 def _show(

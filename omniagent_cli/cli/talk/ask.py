@@ -48,7 +48,7 @@ from omniagent_cli.cli.talk.turn_runner import (
 )
 from omniagent_cli.config.session_origin import session_origin
 from omniagent_cli.errors import UsageError
-from omniagent_cli.models import Content
+from omniagent_cli.models import ASK_PROGRAM, Content
 
 if TYPE_CHECKING:
     from omniagent_cli.agent.agent import Agent
@@ -95,7 +95,11 @@ def ask(
     format_ = saved.format(schema, extract=extract)
     words, yes_tools = split_prompt(prompt, yes_tools)
     options = AgentOptions(
-        model, system, offline=offline, schema=format_.schema, origin=session_origin(context.cwd)
+        model,
+        system,
+        offline=offline,
+        schema=format_.schema,
+        origin=session_origin(context.cwd, ASK_PROGRAM),
     )
     options = saved.with_tools(saved.options(options), tools, yes_tools, none=no_tools)
     terminal = context.terminal
