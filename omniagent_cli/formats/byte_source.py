@@ -34,6 +34,7 @@ class ByteSource:
         name: prefix of locations, such as ``chats.jsonl``.
         path: file behind the stream, for formats that need random access; None for pipes and compressed input.
         consumed: number of bytes read so far.
+        report_problem: called with location and description of a part of a record that is left out; if None, the record is.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class ByteSource:
         self.name = name
         self.path = path
         self.consumed = 0
+        self.report_problem: Callable[[str, str], object] | None = None
         self._progress = progress
         self._errors: tuple[type[Exception], ...] = (OSError, *errors)
         # A pipe's read() blocks until all bytes arrive; read1() returns what is available.

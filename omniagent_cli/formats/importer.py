@@ -291,6 +291,8 @@ class _ImportRun:
         if not name:
             return unrecognized(head)
         self.report.format_name = self.report.format_name or name
+        if name not in _NATIVE:
+            source.report_problem = self._report_part
         reader: Importer = open_importer(name, branches=self._options.branches)
         for item in reader.read(source):
             if isinstance(item, Problem):
@@ -303,5 +305,10 @@ class _ImportRun:
                 break
         return ""
 
+    def _report_part(self, location: str, text: str) -> None:
+        self.report.add_problem(Problem(location, text))
+
 
 _NO_FILES = Problem("", "no importable files found")
+_NATIVE = ("json", "jsonl")
+"""Formats whose records are taken whole or not at all."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from omniagent_cli.errors import InvalidRecord
 from omniagent_cli.formats.byte_source import MAX_RECORD_BYTES, ByteSource
-from omniagent_cli.formats.json_stream import BadDocument, BadValue, JsonReader, parse
+from omniagent_cli.formats.json_stream import BadDocument, JsonReader
+from omniagent_cli.formats.json_values import DEEP_PART, BadValue, DeepValue, parse
 from omniagent_cli.formats.types import (
     Entry,
     IncomingSession,
@@ -24,6 +26,24 @@ def is_json_lines(head: bytes) -> bool:
     return not end or line.rstrip().endswith((b"}", b"]"))
 
 
+def embedded_value(text: Any) -> Any:
+    """Parse the JSON that a column or a field holds as text; None if there is none."""
+    if not isinstance(text, str | bytes):
+        return None
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+    except RecursionError:
+        pass
+    try:
+        return parse(text if isinstance(text, str) else text.decode("utf-8", "replace"))
+    except DeepValue as error:
+        return error.value
+    except BadValue:
+        return None
+
+
 def line_objects(source: ByteSource) -> Iterator[MessageEntry | Problem]:
     """Yield the object of each non-blank line, and a problem for each line that is not an object."""
     for number, line in source.lines():
@@ -33,15 +53,14 @@ def line_objects(source: ByteSource) -> Iterator[MessageEntry | Problem]:
         elif text := line.strip().decode("utf-8", "surrogateescape"):
             try:
                 value = parse(text)
+            except DeepValue as error:
+                yield problem(location, DEEP_PART)
+                value = error.value
             except BadValue as error:
                 yield problem(location, error)
-            else:
-                is_object = isinstance(value, dict)
-                yield (
-                    MessageEntry(location, value)
-                    if is_object
-                    else problem(location, "not an object")
-                )
+                continue
+            is_object = isinstance(value, dict)
+            yield MessageEntry(location, value) if is_object else problem(location, "not an object")
 
 
 def feed_lines(

@@ -8,27 +8,28 @@ first error, and the pure Python one has a quarter of the speed.
 from __future__ import annotations
 
 import codecs
-import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from json.decoder import JSONDecodeError
 from typing import Any, NoReturn, cast
 
 from omniagent_cli.errors import FormatError
 from omniagent_cli.formats.byte_source import MAX_RECORD_BYTES, ByteSource
+from omniagent_cli.formats.json_values import (
+    DEEP_PART,
+    RAW_SURROGATE,
+    SPACE,
+    BadValue,
+    scan,
+    scan_flat,
+)
 
-_SPACE = re.compile(r"[ \t\r\n]*")
 _BLANKS = re.compile(r"[ \t\r]*")
 _SCALAR = re.compile(r"[^\s,\]}\[{\":]*")
 _STRUCTURE = re.compile(r"\[+|\{+|[\]}]+|\"|\n")
 _STRING_END = re.compile(r"[\"\\\n]")
-_RAW_SURROGATE = re.compile("[\udc80-\udcff]")
 _TAIL = 16
 """A scan error within this many characters of the end of the buffer may only mean that more input is needed."""
-
-
-class BadValue(ValueError):
-    """One value is not valid JSON; the reader is positioned after it."""
 
 
 class LargeContainer(BadValue):
@@ -41,51 +42,6 @@ class BadDocument(FormatError):
     def __init__(self, message: str, *, location: str) -> None:
         super().__init__(message, location=location)
         self.message = message
-
-
-def _not_json(text: str) -> NoReturn:
-    raise BadValue(f"{text} is not a JSON value")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if number in (float("inf"), float("-inf")):
-        raise BadValue("number out of range")
-    return number
-
-
-_decoder = json.JSONDecoder(parse_constant=_not_json, parse_float=_finite)
-_scan = cast("Callable[[str, int], tuple[Any, int]]", vars(_decoder)["scan_once"])
-
-
-def parse(text: str) -> Any:
-    """Parse one JSON value from text with undecodable bytes as surrogates.
-
-    Raises:
-        BadValue: the text is not exactly one supported JSON value.
-    """
-    try:
-        value, end = _scan(text, _skip_space(text, 0))
-    except StopIteration as error:
-        raise BadValue(f"no JSON value at column {error.value + 1}") from error
-    except RecursionError as error:
-        raise BadValue("nested too deeply") from error
-    except JSONDecodeError as error:
-        raise BadValue(f"not JSON: {error.msg} at column {error.pos + 1}") from error
-    except BadValue:
-        raise
-    except ValueError as error:
-        raise BadValue(f"unsupported value: {error}") from error
-    if _skip_space(text, end) != len(text):
-        raise BadValue(f"not JSON: more data at column {end + 1}")
-    if _RAW_SURROGATE.search(text):
-        raise BadValue("not valid UTF-8")
-    return value
-
-
-def _skip_space(text: str, at: int) -> int:
-    match = _SPACE.match(text, at)
-    return match.end() if match else at
 
 
 class JsonReader:
@@ -125,7 +81,7 @@ class JsonReader:
 
         With `by_line`, a newline inside a document is not blank.
         """
-        blanks = _BLANKS if self._by_line and self._depth else _SPACE
+        blanks = _BLANKS if self._by_line and self._depth else SPACE
         while not self._abandoned:
             match = blanks.match(self._text, self._at)
             self._at = match.end() if match else self._at
@@ -136,32 +92,38 @@ class JsonReader:
         return ""
 
     def value(self, *, may_enter: bool = False) -> Any:
-        """Read the value at the current position.
+        """Read the value at the current position; a text replaces parts nested too deeply, which are reported.
 
         Args:
             may_enter: the caller can enter a container that cannot be read as one value.
 
         Raises:
-            BadValue: the value is not JSON, too long or nested too deeply; the reader is positioned after it.
-            LargeContainer: the same, with `may_enter`.
+            BadValue: the value is not JSON or too long; the reader is positioned after it.
+            LargeContainer: the value is too long or nested too deeply, with `may_enter`.
             BadDocument: the end of the value cannot be found.
         """
         may_enter = self.peek() in ("{", "[") and may_enter
         size_hint = 0
+        read = scan
         while True:
             try:
-                value, end = _scan(self._text, self._at)
+                value, end = read(self._text, self._at)
             except (StopIteration, JSONDecodeError) as error:
                 if not self._may_be_incomplete(error):
                     self._skip_with_error(_describe(error))
             except RecursionError:
                 if may_enter:
                     raise LargeContainer("nested too deeply") from None
-                self._skip_with_error("nested too deeply")
+                if self._source.report_problem is None:
+                    self._skip_with_error("nested too deeply")
+                read = scan_flat
+                continue
             except ValueError as error:
                 self._skip_with_error(str(error))
             else:
                 if end < len(self._text) or self._ended:
+                    if read is scan_flat and self._source.report_problem is not None:
+                        self._source.report_problem(self.location, DEEP_PART)
                     return self._consume(value, end)
             if len(self._text) - self._at > MAX_RECORD_BYTES:
                 if may_enter:
@@ -172,7 +134,7 @@ class JsonReader:
             self._fill(size_hint)
 
     def _consume(self, value: Any, end: int) -> Any:
-        document_error = _RAW_SURROGATE.search(self._text, self._at, end)
+        document_error = RAW_SURROGATE.search(self._text, self._at, end)
         self._at = end
         if document_error:
             raise BadValue("not valid UTF-8")

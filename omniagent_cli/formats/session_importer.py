@@ -23,7 +23,7 @@ from omniagent_cli.formats.types import (
     Problem,
     problem,
 )
-from omniagent_cli.formats.validation import MessageValidator, parse_session
+from omniagent_cli.formats.validation import MessageValidator, parse_session, remove_deep_values
 from omniagent_cli.json_format import parse_time
 from omniagent_cli.models import MAX_ID_BYTES, Message, Session, check_session_id
 from omniagent_cli.stores import SessionStore
@@ -110,7 +110,7 @@ class SessionImporter:
         if isinstance(session_id, Problem):
             self._skip(incoming, session_id)
             return None
-        draft = parse_session(incoming, session_id)
+        draft = self._parse_session(incoming, session_id)
         if isinstance(draft, Problem):
             self._skip(incoming, draft)
             return None
@@ -128,6 +128,14 @@ class SessionImporter:
         if self._on_conflict is None:
             return self._merge(incoming, session_id, revision, staging)
         return self._resolve_conflict(incoming, session_id, staging)
+
+    def _parse_session(
+        self, incoming: IncomingSession, session_id: str | None
+    ) -> Session | Problem:
+        for key in [] if incoming.is_native else remove_deep_values(incoming.header):
+            text = f"{key!r} is nested too deeply and was left out"
+            self._report.add_problem(problem(incoming.location, text))
+        return parse_session(incoming, session_id)
 
     def _session_id(self, incoming: IncomingSession) -> str | Problem | None:
         if self._as_id is not None:
@@ -206,7 +214,7 @@ class SessionImporter:
         """Return the session to publish, after its header was read completely; None if it is invalid."""
         if incoming.is_invalid:
             return None
-        session = parse_session(incoming, session_id)
+        session = self._parse_session(incoming, session_id)
         if isinstance(session, Problem):
             self._report.add_problem(session)
             return None

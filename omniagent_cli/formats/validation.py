@@ -171,6 +171,23 @@ def check_depth(value: Any) -> None:
     raise InvalidRecord(f"nested more than {MAX_DEPTH} levels deep")
 
 
+def remove_deep_values(values: dict[str, Any], *, levels: int = 2) -> list[str]:
+    """Remove the values that are nested too deeply from an object and the objects in it; return their keys."""
+    removed = []
+    for key, value in list(values.items()):
+        if not isinstance(value, dict | list):
+            continue
+        try:
+            check_depth(value)
+        except InvalidRecord:
+            if isinstance(value, dict) and levels:
+                removed += remove_deep_values(value, levels=levels - 1)
+            else:
+                del values[key]
+                removed.append(key)
+    return removed
+
+
 def parse_session(incoming: IncomingSession, session_id: str | None) -> Session | Problem:
     """Return the session of an incoming header; an id that is not known yet gets a placeholder."""
     header = {key: value for key, value in incoming.header.items() if key != "message_count"}

@@ -10,7 +10,8 @@ from omniagent_cli.errors import InvalidRecord, NewerVersion
 from omniagent_cli.formats.byte_source import ByteSource
 from omniagent_cli.formats.interchange.jsonl import record_object
 from omniagent_cli.formats.json_helpers import list_entries, with_problems
-from omniagent_cli.formats.json_stream import BadDocument, BadValue, JsonReader
+from omniagent_cli.formats.json_stream import BadDocument, JsonReader
+from omniagent_cli.formats.json_values import BadValue
 from omniagent_cli.formats.types import (
     Entry,
     IncomingSession,

@@ -11,7 +11,7 @@ from typing import Any
 from omniagent_cli.errors import CorruptSession, StoreError
 from omniagent_cli.formats.byte_source import MAX_RECORD_BYTES, ByteSource
 from omniagent_cli.formats.json_helpers import with_problems
-from omniagent_cli.formats.json_stream import BadValue, parse
+from omniagent_cli.formats.json_values import BadValue, parse
 from omniagent_cli.formats.types import (
     Entry,
     IncomingSession,

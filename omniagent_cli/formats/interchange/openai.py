@@ -93,15 +93,15 @@ def _conversation(reader: JsonReader) -> Iterator[ReaderItem]:
     yield from with_problems(incoming)
 
 
-def _preference_messages(facts: dict[str, Any], incoming: IncomingSession) -> Iterator[Entry]:
-    """Yield the messages of a preference-tuning example: the prompt and the preferred answer."""
+def _preference_messages(facts: dict[str, Any], incoming: IncomingSession) -> list[Entry]:
+    """Return the messages of a preference-tuning example: the prompt and the preferred answer."""
     prompt = facts.pop("input")
-    for record in (
+    records = (
         *list_of(prompt.pop("messages", [])),
         *list_of(facts.pop("preferred_output", [])),
-    ):
-        yield MessageEntry(incoming.location, record)
+    )
     facts |= prompt
+    return [MessageEntry(incoming.location, record) for record in records]
 
 
 def _remaining_members(
@@ -178,6 +178,6 @@ def _to_record(record: dict[str, Any]) -> dict[str, Any]:
 
 def _part(part: Any) -> Any:
     """Return a content part; text parts of other APIs become text parts of this one."""
-    if not isinstance(part, dict) or part.get("type") not in _TEXT_TYPES or ("text" in part and part["type"] == "text"):  # fmt: skip
+    if not isinstance(part, dict) or text_of(part.get("type")) not in _TEXT_TYPES or ("text" in part and part["type"] == "text"):  # fmt: skip
         return part
     return {"type": "text", "text": text_of(part.get("text", part.get("value")))}

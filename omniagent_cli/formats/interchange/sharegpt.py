@@ -22,7 +22,8 @@ from omniagent_cli.formats.json_helpers import (
     until_damage,
     with_problems,
 )
-from omniagent_cli.formats.json_stream import BadValue, JsonReader, parse
+from omniagent_cli.formats.json_stream import JsonReader
+from omniagent_cli.formats.json_values import BadValue, parse
 from omniagent_cli.formats.readers.message_sequence import MessageSequence
 from omniagent_cli.formats.readers.records import (
     as_text,

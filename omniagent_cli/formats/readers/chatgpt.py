@@ -13,7 +13,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from omniagent_cli.errors import InvalidRecord
-from omniagent_cli.formats.json_stream import BadValue, JsonReader
+from omniagent_cli.formats.json_stream import JsonReader
+from omniagent_cli.formats.json_values import BadValue
 from omniagent_cli.formats.readers.account_export import AccountExport
 from omniagent_cli.formats.readers.citations import markdown_link, with_links
 from omniagent_cli.formats.readers.message_tree import MessageTree

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 from omniagent_cli.errors import InvalidRecord
 from omniagent_cli.formats.byte_source import ByteSource
 from omniagent_cli.formats.json_helpers import is_json_lines, read_documents
-from omniagent_cli.formats.json_stream import BadValue, JsonReader, LargeContainer
+from omniagent_cli.formats.json_stream import JsonReader, LargeContainer
+from omniagent_cli.formats.json_values import BadValue
 from omniagent_cli.formats.readers.message_tree import MessageTree, session_threads
 from omniagent_cli.formats.readers.records import (
     file_time,

@@ -64,7 +64,7 @@ def _bubble(raw: dict[str, Any], model: str) -> Iterator[dict[str, Any]]:
     text, tool = text_of(raw.get("text")), object_of(raw.get("toolFormerData"))
     thinking = text_of(object_of(raw.get("thinking")).get("text"))
     calls = []
-    if name := text_of(tool.get("name")):
+    if name := tool.get("name"):
         arguments = tool.get("rawArgs") or tool.get("params") or "{}"
         calls = [tool_call(tool.get("toolCallId") or id_, name, arguments)]
     if not (text or thinking or calls):

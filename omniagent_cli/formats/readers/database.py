@@ -7,7 +7,6 @@ bounded. Where an index is missing, rows are sorted into a private temporary tab
 from __future__ import annotations
 
 import base64
-import json
 import shutil
 import sqlite3
 import tempfile
@@ -19,6 +18,7 @@ from urllib.parse import quote
 
 from omniagent_cli.errors import FormatError
 from omniagent_cli.formats.byte_source import MAX_RECORD_BYTES, ByteSource
+from omniagent_cli.formats.json_helpers import embedded_value
 from omniagent_cli.formats.readers.records import image_part, object_of, text_of
 
 Row = dict[str, Any]
@@ -151,7 +151,7 @@ class Database:
 
     def one(self, table: str, key: str, value: Any) -> Row:
         """Return the row with this value in a column, or an empty one."""
-        if table not in self.tables:
+        if table not in self.tables or isinstance(value, dict | list):
             return {}
         return next(self.rows(f"SELECT * FROM main.{table} WHERE {key} = ?", value), {})  # noqa: S608  # trusted names
 
@@ -206,10 +206,7 @@ class Database:
 
     def json(self, text: Any) -> Row:
         """Parse a JSON object; empty if there is none."""
-        try:
-            return object_of(json.loads(text)) if isinstance(text, str) else {}
-        except (ValueError, RecursionError):
-            return {}
+        return object_of(embedded_value(text))
 
 
 def _is_plain(sql: str) -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from omniagent_cli.errors import InvalidRecord
 from omniagent_cli.formats.byte_source import ByteSource
+from omniagent_cli.formats.json_helpers import embedded_value
 from omniagent_cli.formats.readers.database import UNREADABLE, Database, Row, open_database
 from omniagent_cli.formats.readers.message_sequence import MessageSequence
 from omniagent_cli.formats.readers.records import (
@@ -87,16 +87,9 @@ class DatabaseReader(ABC):
 
 def json_object(value: Any) -> dict[str, Any]:
     """Parse a JSON object in a column; empty if there is none."""
-    return object_of(_parsed(value))
+    return object_of(embedded_value(value))
 
 
 def json_list(value: Any) -> list[Any]:
     """Parse a JSON list in a column; empty if there is none."""
-    return list_of(_parsed(value))
-
-
-def _parsed(value: Any) -> Any:
-    try:
-        return json.loads(value) if isinstance(value, str | bytes) else None
-    except (ValueError, RecursionError):
-        return None
+    return list_of(embedded_value(value))

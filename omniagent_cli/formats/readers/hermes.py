@@ -6,11 +6,11 @@ The lines are Chat Completions messages after a ``session_meta`` line; the expor
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 from omniagent_cli.formats.byte_source import ByteSource
+from omniagent_cli.formats.json_helpers import embedded_value
 from omniagent_cli.formats.readers.conversations import ConversationReader
 from omniagent_cli.formats.readers.database import Database, Row, is_database
 from omniagent_cli.formats.readers.database_sessions import DatabaseReader
@@ -106,12 +106,7 @@ def _record(raw: dict[str, Any]) -> dict[str, Any]:
 
 def _parsed(value: Any) -> Any:
     """Return a list that the database holds as JSON text."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except (ValueError, RecursionError):
-        return []
+    return embedded_value(value) if isinstance(value, str) else value
 
 
 def _call(raw: dict[str, Any]) -> dict[str, Any]:
