@@ -30,7 +30,10 @@ async def system(chat: Chat, text: TextOrFile = "") -> None:
     """Show the system prompt, or set it for this chat; @FILE reads it from a file."""
     agent = await chat.ready_agent()
     if not text:
-        chat.terminal.line(visible(agent.system_prompt) or "(nothing)")
+        if agent.system_prompt:
+            chat.terminal.line(visible(agent.system_prompt))
+        else:
+            chat.terminal.note("No system prompt")
         return
     agent.system_prompt = (
         await chat.call(read_system_prompt, text[1:]) if text.startswith("@") else text

@@ -61,8 +61,8 @@ def _sections() -> Iterator[tuple[str, list[str]]]:
 async def multiline(chat: Chat) -> None:
     """Make Enter insert a line break and Alt-Enter send, or switch back."""
     chat.multiline = not chat.multiline
-    sends, begins = ("Alt-Enter", "Enter") if chat.multiline else ("Enter", "Alt-Enter")
-    chat.terminal.note(f"{sends} sends now, {begins} begins a line")
+    sends, breaks = ("Alt-Enter", "Enter") if chat.multiline else ("Enter", "Alt-Enter")
+    chat.terminal.note(f"{sends} sends now, {breaks} inserts a line break")
 
 
 @command("quit")
