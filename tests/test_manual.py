@@ -5,12 +5,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from omniagent_cli.cli.reference.manual import PAGES, PAGES_DIRECTORY, page_text
 from tests import forked
 
 TOP = Path(__file__).resolve().parent.parent
 README = (TOP / "README.md").read_text(encoding="utf-8")
 LIBRARY = re.findall(r"```python\n(.*?)```", page_text("library"), re.DOTALL)
+ADAPTERS = re.findall(
+    r"## (.*?)\n.*?```python\n(.*?)```\n\n```text\n(.*?)```", page_text("adapters"), re.DOTALL
+)
 BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
 
 
@@ -81,6 +86,17 @@ def test_asynchronous_example_runs(capsys):
     """The example of the asynchronous interface prints the message and the session."""
     exec(LIBRARY[1], {})  # the page is ours
     assert capsys.readouterr().out == "A week in Ulm\ntrip Ulm\n"
+
+
+@pytest.mark.parametrize(
+    ("example", "output"), [one[1:] for one in ADAPTERS], ids=[one[0] for one in ADAPTERS]
+)
+def test_adapter_example_runs(example, output, capsys):
+    """Each example of the page of adapters prints what is shown."""
+    for name in re.findall(r"^from (?!omniagent_cli)([\w.]+) import", example, re.MULTILINE):
+        pytest.importorskip(name)
+    exec(example, {})  # the page is ours
+    assert capsys.readouterr().out == output
 
 
 def test_tools_example_runs(capsys):

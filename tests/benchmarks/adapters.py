@@ -15,7 +15,9 @@ import statistics
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 from omniagent_cli import open_store
 
@@ -46,7 +48,31 @@ def aio(directory: Path) -> dict[str, Work]:
     }
 
 
-BLOCKS = (aio,)
+def claude(directory: Path) -> dict[str, Work]:
+    """Compare the store call with the session store of the Claude Agent SDK, with entries of the same text."""
+    from omniagent_cli.adapters.claude_agent import ClaudeSessionStore, to_messages
+
+    store = open_store(directory / "claude.db", ttl=None)
+    adapter = ClaudeSessionStore(store)
+    names = count()
+    key: Any = {"project_key": "p", "session_id": "s"}
+
+    def entries() -> list[Any]:
+        return [
+            {"type": one["role"], "uuid": f"u{next(names)}", "message": one, "cwd": "/home/me"}
+            for one in TURN
+        ]
+
+    async def direct() -> object:
+        return store.append("s", [one for entry in entries() for one in to_messages(entry)])
+
+    return {
+        "store.append of the same messages": direct,
+        "ClaudeSessionStore.append": lambda: adapter.append(key, entries()),
+    }
+
+
+BLOCKS = (aio, claude)
 
 
 async def measure(subjects: dict[str, Work], turns: int, rounds: int) -> dict[str, float]:

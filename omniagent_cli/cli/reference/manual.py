@@ -26,6 +26,7 @@ PAGES = {
     "editors": "omniagent as the agent of your editor",
     "install": "installation, shell completion, upgrade, uninstall",
     "library": "omniagent from Python",
+    "adapters": "the sessions of other agent libraries in a store",
     "backends": "write a storage backend",
     "promises": "what is promised, and the tests that show it",
     "performance": "measured figures, and how to repeat them",

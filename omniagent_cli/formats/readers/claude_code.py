@@ -229,50 +229,63 @@ class _Transcript:
         self.last_at = line.get("timestamp") or self.last_at
 
     def _records(self, line: dict[str, Any], kind: str, node_id: str) -> list[dict[str, Any]]:
-        at = line.get("timestamp")
-        if kind == "attachment":
-            return _queued_prompt(object_of(line.get("attachment")), node_id, at)
-        if kind not in ("user", "assistant"):
-            return []
-        if line.get("isMeta") is True or line.get("isCompactSummary") is True:
-            return [left_out("program message")]
-        raw = object_of(line.get("message"))
-        if kind == "user":
-            return list(_user_records(raw, node_id, at)) or [left_out("program message")]
-        return self._assistant_records(
-            raw, node_id, at, failed=line.get("isApiErrorMessage") is True
-        )
-
-    def _assistant_records(
-        self, raw: dict[str, Any], node_id: str, at: Any, *, failed: bool
-    ) -> list[dict[str, Any]]:
-        name = text_of(raw.get("model"))
-        is_synthetic = name == "<synthetic>"
-        if is_synthetic and not failed:
-            return []
-        model = f"anthropic:{name}" if name and not is_synthetic else ""
-        self.model = model or self.model
-        texts, thinking, calls = [], [], []
-        for block in content_blocks(raw):
-            kind = block.get("type")
-            if kind == "text":
-                texts.append(text_of(block.get("text")))
-            elif kind == "thinking":
-                thinking.append(text_of(block.get("thinking")))
-            elif kind in ("tool_use", "server_tool_use"):
-                calls.append(
-                    tool_call(block.get("id"), block.get("name"), object_of(block.get("input")))
-                )
-        text, thought = "\n\n".join(filter(None, texts)), "\n\n".join(filter(None, thinking))
-        if not (text or thought or calls):
-            return []
-        record = message(
-            "assistant", text, id_=node_id, at=at, model=model, thinking=thought, tool_calls=calls, usage=usage_of(object_of(raw.get("usage")), _USAGE),
-            status="failed" if failed else "",
-        )  # fmt: skip
+        records = line_records(line, kind, node_id)
+        if kind != "assistant" or not records or LEFT_OUT_KEY in records[0]:
+            return records
+        self.model = records[0].get("model") or self.model
         # A proxy may give all of its answers the same id.
-        answer = text_of(raw.get("id"))
-        return [record | {ANSWER_KEY: answer and f"{answer} {self._turn}"}]
+        answer = text_of(object_of(line.get("message")).get("id"))
+        return [records[0] | {ANSWER_KEY: answer and f"{answer} {self._turn}"}]
+
+
+def line_records(line: dict[str, Any], kind: str, node_id: str) -> list[dict[str, Any]]:
+    """Return the message records of a line: tool results and a message of the user, or a piece of an answer.
+
+    Args:
+        line: the line.
+        kind: its ``type``.
+        node_id: its ``uuid``, from which the ids of the messages are derived.
+    """
+    at = line.get("timestamp")
+    if kind == "attachment":
+        return _queued_prompt(object_of(line.get("attachment")), node_id, at)
+    if kind not in ("user", "assistant"):
+        return []
+    if line.get("isMeta") is True or line.get("isCompactSummary") is True:
+        return [left_out("program message")]
+    raw = object_of(line.get("message"))
+    if kind == "user":
+        return list(_user_records(raw, node_id, at)) or [left_out("program message")]
+    return _assistant_records(raw, node_id, at, failed=line.get("isApiErrorMessage") is True)
+
+
+def _assistant_records(
+    raw: dict[str, Any], node_id: str, at: Any, *, failed: bool
+) -> list[dict[str, Any]]:
+    name = text_of(raw.get("model"))
+    is_synthetic = name == "<synthetic>"
+    if is_synthetic and not failed:
+        return []
+    model = f"anthropic:{name}" if name and not is_synthetic else ""
+    texts, thinking, calls = [], [], []
+    for block in content_blocks(raw):
+        kind = block.get("type")
+        if kind == "text":
+            texts.append(text_of(block.get("text")))
+        elif kind == "thinking":
+            thinking.append(text_of(block.get("thinking")))
+        elif kind in ("tool_use", "server_tool_use"):
+            calls.append(
+                tool_call(block.get("id"), block.get("name"), object_of(block.get("input")))
+            )
+    text, thought = "\n\n".join(filter(None, texts)), "\n\n".join(filter(None, thinking))
+    if not (text or thought or calls):
+        return []
+    record = message(
+        "assistant", text, id_=node_id, at=at, model=model, thinking=thought, tool_calls=calls, usage=usage_of(object_of(raw.get("usage")), _USAGE),
+        status="failed" if failed else "",
+    )  # fmt: skip
+    return [record]
 
 
 def _user_records(raw: dict[str, Any], node_id: str, at: Any) -> Iterator[dict[str, Any]]:
