@@ -24,6 +24,10 @@ from typing import Any, BinaryIO
 from omniagent_cli import open_store
 from omniagent_cli.formats.importer import import_path
 
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[2]))
+from tests.benchmarks import newer_histories
+
 PER_SESSION = 1000
 TEXT = (
     "the quick brown fox jumps over a lazy dog while seven wizards boil jade kettles in the dark "
@@ -203,15 +207,23 @@ def llm(file: BinaryIO, sessions: Iterator[Iterator[Piece]]) -> None:
 WRITERS: dict[str, Writer] = {
     "openai": openai, "sharegpt": sharegpt, "chatgpt": chatgpt, "claude": claude, "llm": llm, "codex": codex,
     "claude-code": claude_code, "gemini": gemini, "aichat": aichat,
+    **{name: shape.write for name, shape in newer_histories.SHAPES.items()},
+    "hermes.db": newer_histories.hermes_database, "opencode.db": newer_histories.opencode_database,
 }  # fmt: skip
+SINGLE = {
+    "codex",
+    "claude-code",
+    "gemini",
+    "aichat",
+    *newer_histories.SHAPES,
+} - newer_histories.MANY
+"""Formats with one session per file."""
 
 
 def written(format_name: str, path: Path, size: int, *, one: bool = False, text: str = TEXT) -> int:
     """Write a file of about that many bytes, and return its messages."""
     count = size // (len(text) + 150) // 2 * 2
-    each = (
-        count if one or format_name in ("codex", "claude-code", "gemini", "aichat") else PER_SESSION
-    )
+    each = count if one or format_name in SINGLE else PER_SESSION
 
     def sessions() -> Iterator[Iterator[Piece]]:
         for session, start in enumerate(range(0, count, each)):
@@ -281,7 +293,7 @@ def main() -> None:
             speed, peak, messages, found, problems = apart(path, folder / f"{format_name}.db")
             wrong = (
                 ""
-                if (messages, found, problems) == (count, format_name, 0)
+                if (messages, found, problems) == (count, format_name.removesuffix(".db"), 0)
                 else f"  WRONG: {messages} of {count} messages, {found}, {problems} problems"
             )
             print(

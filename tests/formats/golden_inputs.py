@@ -55,6 +55,7 @@ FORMAT_OF = {
     "sillytavern.jsonl": "sillytavern",
     "jan.jsonl": "jan",
     "typingmind.json": "typingmind",
+    "typingmind-chats_part_1.json": "typingmind",
     "gemini-takeout.json": "gemini-takeout",
     "llm-0.27.sql": "llm",
     "llm-0.36.sql": "llm",

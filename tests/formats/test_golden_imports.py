@@ -66,7 +66,7 @@ def test_a_file_is_recognised_by_its_content(name, tmp_path) -> None:
 
 
 QUOTED = sorted(name for name in FORMAT_OF if not name.endswith(".sql"))
-WORDS = ("What is it?", "Hi", "Where is Oslo?", "Write a poem", "2+3?", "x.txt?", "both files", "list the files", "Weather?")  # fmt: skip
+WORDS = ("What is it?", "And birds?", "Hi", "Where is Oslo?", "Write a poem", "2+3?", "x.txt?", "both files", "list the files", "Weather?")  # fmt: skip
 
 
 @pytest.mark.parametrize("name", [name for name in QUOTED if not name.endswith(".yaml")])

@@ -24,6 +24,9 @@ LEFT_OUT = {
     "claude-stream.jsonl": {"Done."},  # the result repeats the last answer
     "lm-studio.json": {"What was it?"},  # an unselected version
     "gptme.jsonl": {"You are gptme."},  # hidden
+    "le-chat.json": {
+        "I search. They eat algae."
+    },  # the texts before and after a call, without the call
 }
 
 

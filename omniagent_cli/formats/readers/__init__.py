@@ -261,6 +261,7 @@ READERS = (
         key_sets=(
             {"data/chats", "data/chats/messages"},
             {"chats/chatTitle", "chats/messages"},
+            {"chatTitle", "chatID", "messages"},
         ),
     ),
     Format(

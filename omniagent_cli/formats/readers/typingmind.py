@@ -1,7 +1,9 @@
-"""``typingmind``: data exports of TypingMind, an object with ``data.chats``.
+"""``typingmind``: data exports of TypingMind: an object with ``data.chats``, or lists of chats (``chunks/chats_part_1.json``).
 
 TypingMind does not publish the format; this follows exports of 2024 to 2026: a chat has ``chatTitle``, ``model`` and
-``messages`` in the form of Chat Completions, also grouped in threads of several models.
+``messages`` in the form of Chat Completions, also grouped in threads of several models. In a large export, ``data.json``
+only names the lists. Sources: the importers https://github.com/enricoros/big-AGI (``src/modules/data``) and
+https://github.com/K2daOz/chatgpt2typingmind.
 """
 
 from __future__ import annotations
@@ -20,8 +22,11 @@ from omniagent_cli.formats.readers.records import (
     objects_of,
     text_of,
     tool_call,
+    usage_of,
 )
 from omniagent_cli.formats.types import ReaderItem
+
+_USAGE = {"prompt_tokens": "input_tokens", "completion_tokens": "output_tokens"}
 
 
 class TypingMind(ConversationReader):
@@ -82,7 +87,7 @@ def _records(raw: dict[str, Any]) -> Iterator[dict[str, Any]]:
     model = text_of(raw.get("model")) if role == "assistant" else ""
     yield message(
         role, said, id_=raw.get("uuid"), at=raw.get("createdAt"), model=model, tool_calls=calls,
-        thinking=text_of(raw.get("reasoning_content")), tool_call_id=text_of(raw.get("tool_call_id")),
+        thinking=text_of(raw.get("reasoning_content")), usage=usage_of(object_of(raw.get("usage")), _USAGE), tool_call_id=text_of(raw.get("tool_call_id")),
     )  # fmt: skip
 
 
