@@ -107,6 +107,10 @@ SHAPES = {
 }  # fmt: skip
 MANY = frozenset({"deepseek", "grok", "open-webui", "chatbox", "typingmind"})
 """Formats whose files may hold several conversations."""
+WHOLE = frozenset(
+    {"deepseek", "grok", "open-webui", "librechat", "lm-studio", "chatbox", "typingmind", "anthropic", "ai-studio", "opencode", "copilot-chat"}
+)  # fmt: skip
+"""Formats whose conversations are objects that are read as a whole, one at a time."""
 
 
 def hermes_database(file: BinaryIO, sessions: Iterator[Iterator[Any]]) -> None:

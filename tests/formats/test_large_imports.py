@@ -14,6 +14,7 @@ import pytest
 from omniagent_cli.formats.importer import import_path, import_stream
 from omniagent_cli.stores import open_store
 from tests.benchmarks import histories
+from tests.benchmarks.newer_histories import MANY, WHOLE
 
 QUICK = ("openai", "chatgpt", "claude-code", "llm")
 """One format of each kind of reader: lines, a document, a log with records, a database; the others take as long."""
@@ -24,6 +25,7 @@ QUICK = ("openai", "chatgpt", "claude-code", "llm")
     [
         name if name in QUICK else pytest.param(name, marks=pytest.mark.soak)
         for name in histories.WRITERS
+        if name not in WHOLE
     ],
 )
 def test_memory_does_not_grow_with_one_long_conversation(format_name, tmp_path) -> None:
@@ -64,9 +66,31 @@ def test_memory_does_not_grow_with_many_pictures(tmp_path) -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.parametrize("format_name", sorted(WHOLE))
+def test_a_conversation_that_is_read_as_a_whole_takes_a_multiple_of_its_size(format_name, tmp_path):
+    """A conversation of 25 MB takes at most four times as much memory."""
+    path = tmp_path / "in"
+    count = histories.written(format_name, path, 25_000_000, one=True)
+    with open_store(f"sqlite:///{tmp_path}/s.db", ttl=None) as store:
+        tracemalloc.start()
+        try:
+            report = import_path(store, path)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert (report.messages, report.problems) == (count, [])
+    assert peak < 100_000_000
+
+
+@pytest.mark.soak
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("one", [False, True], ids=["many", "one"])
-@pytest.mark.parametrize("format_name", histories.WRITERS)
+@pytest.mark.parametrize(
+    ("format_name", "one"),
+    [
+        *((name, False) for name in histories.WRITERS if name not in WHOLE - MANY),
+        *((name, True) for name in histories.WRITERS if name not in WHOLE),
+    ],
+)
 def test_a_large_import_takes_little_memory(format_name, one, tmp_path) -> None:
     """200 MB, in conversations of 1,000 messages or in one: the process stays below 150 MiB."""
     path = tmp_path / "in"

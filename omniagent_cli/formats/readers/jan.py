@@ -48,7 +48,8 @@ class Jan(TranscriptReader):
         self.add_time(at)
         facts = object_of(line.get("metadata"))
         # A program error detached some answers from the message they answer.
-        parent = text_of(facts.get("parentId")) or (self._last if role == "assistant" else None)
+        is_detached = self._has_parents and role == "assistant"
+        parent = text_of(facts.get("parentId")) or (self._last if is_detached else None)
         model = text_of(facts.get("model")) if role == "assistant" else ""
         status = {"stopped": "interrupted", "error": "failed"}.get(text_of(line.get("status")), "")
         if role in ("system", "user", "assistant"):
