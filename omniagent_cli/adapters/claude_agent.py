@@ -10,8 +10,9 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
+from omniagent_cli.adapters.session_names import joined, quoted
 from omniagent_cli.errors import InvalidRecord, SessionNotFound, StoreClosed, UsageError
 from omniagent_cli.formats.readers.claude_code import line_records
 from omniagent_cli.models import Message, SessionSummary, content_text
@@ -155,7 +156,7 @@ class ClaudeSessionStore:
         return await self._call(summaries)
 
     def _sessions(self, project_key: str) -> Iterator[tuple[str, SessionSummary]]:
-        prefix = f"{ROOT}/{_quoted(project_key)}/"
+        prefix = joined(ROOT, project_key) + "/"
         for summary in self._store.list(prefix=prefix, archived=None):
             name = summary.id.removeprefix(prefix)
             if "/" not in name and summary.message_count:
@@ -195,18 +196,9 @@ class ClaudeSessionStore:
 
 def session_id_of(key: SessionKey) -> str:
     """Return the id of a transcript's session in the store."""
-    names = [ROOT, _quoted(key["project_key"]), _quoted(key["session_id"])]
-    if subpath := key.get("subpath"):
-        names.append(_quoted(subpath, "/"))
-    return "/".join(names)
-
-
-def _quoted(name: str, safe: str = "") -> str:
-    """Return a name without slashes and control characters, otherwise readable."""
-    kept = set(safe)
-    return "".join(
-        c if c in kept or (c.isprintable() and c not in "/%") else quote(c, safe="") for c in name
-    )
+    session_id = joined(ROOT, key["project_key"], key["session_id"])
+    subpath = key.get("subpath")
+    return f"{session_id}/{quoted(subpath, '/')}" if subpath else session_id
 
 
 def to_messages(entry: Mapping[str, Any]) -> list[Message]:

@@ -72,7 +72,44 @@ def claude(directory: Path) -> dict[str, Work]:
     }
 
 
-BLOCKS = (aio, claude)
+def adk(directory: Path) -> dict[str, Work]:
+    """Compare the store call with the session services of this package and of the Google ADK."""
+    from google.adk.events import Event
+    from google.adk.sessions.sqlite_session_service import SqliteSessionService
+    from google.genai import types
+
+    from omniagent_cli.adapters.google_adk import OmniSessionService, to_messages
+
+    store = open_store(directory / "adk.db", ttl=None)
+
+    def event() -> Any:
+        part = types.Part(text=TURN[1]["content"])
+        return Event(author="a", content=types.Content(role="model", parts=[part]))
+
+    async def direct() -> object:
+        record = event().model_dump(mode="json", exclude_none=True)
+        return store.append("s", to_messages(record))
+
+    def service(made: Any) -> Work:
+        session: Any = None
+
+        async def append() -> object:
+            nonlocal session
+            session = session or await made.create_session(app_name="a", user_id="u")
+            return await made.append_event(session, event())
+
+        return append
+
+    return {
+        "store.append of the same message": direct,
+        "OmniSessionService.append_event": service(OmniSessionService(store)),
+        "SqliteSessionService.append_event (google-adk)": service(
+            SqliteSessionService(str(directory / "peer.db"))
+        ),
+    }
+
+
+BLOCKS = (aio, claude, adk)
 
 
 async def measure(subjects: dict[str, Work], turns: int, rounds: int) -> dict[str, float]:

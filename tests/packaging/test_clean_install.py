@@ -59,7 +59,16 @@ def test_every_command_has_help_without_any_extra(clean):
 def test_no_module_needs_what_is_not_there(clean):
     """Every module can be imported, but those of an extra, which want just what their extra brings."""
     missing = json.loads(clean("python", "-c", IMPORTS))
-    extras = {"acp", "mcp", "redis", "psycopg", "agents", "pydantic_ai", "claude_agent_sdk"}
+    extras = {
+        "acp",
+        "mcp",
+        "redis",
+        "psycopg",
+        "agents",
+        "pydantic_ai",
+        "claude_agent_sdk",
+        "google",
+    }
     contract = {name for name, module in missing.items() if module in ("pytest", "hypothesis")}
     assert all(name.startswith("omniagent_cli.testing.contract") for name in contract)
     assert {missing[name] for name in missing.keys() - contract} <= extras

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -169,3 +169,14 @@ class HeaderOperations(StoreBase):
             return result
 
         return self.write_unit(work)
+
+
+def set_values(
+    unit: UnitOfWork, header: HeaderRow, section: str, values: Mapping[str, Any]
+) -> None:
+    """Set metadata or state values in a header that was read with its payload; the caller stores it."""
+    data = unit.data(header)
+    before = facts_of(header, data)
+    data.setdefault(section, {}).update(values)
+    restamp(before, header, data, format_time(unit.now()))
+    unit.set_data(header, data)
