@@ -69,10 +69,12 @@ HISTORY_PATHS = (
     ),
     # https://github.com/sst/opencode, packages/opencode/src/global
     HistoryPath("opencode", "", (".local/share/opencode",), ("opencode.db",)),
-    # https://github.com/block/goose, crates/goose/src/session/session_manager.rs
+    HistoryPath("opencode", "OPENCODE_DB", (), ("",)),
+    # https://github.com/block/goose, crates/goose/src/session/session_manager.rs and config/paths.rs
     HistoryPath("goose", "", (".local/share/goose/sessions",), ("sessions.db",)),
+    HistoryPath("goose", "GOOSE_PATH_ROOT", (), ("data/sessions/sessions.db",)),
     # https://github.com/QwenLM/qwen-code, packages/core/src/config/storage.ts
-    HistoryPath("qwen-code", "", (".qwen",), ("projects/*/chats", "tmp/*/chats")),
+    HistoryPath("qwen-code", "QWEN_HOME", (".qwen",), ("projects/*/chats", "tmp/*/chats")),
     # https://github.com/earendil-works/pi, packages/coding-agent/src/config.ts
     HistoryPath("pi", "PI_CODING_AGENT_DIR", (".pi/agent",), ("sessions",)),
     # https://github.com/gptme/gptme, gptme/dirs.py

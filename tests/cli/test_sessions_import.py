@@ -41,7 +41,7 @@ def history(format_name: str, words: str) -> bytes:
 @pytest.fixture
 def home(tmp_path, monkeypatch) -> Path:
     """A home directory with the histories of four tools, and nothing that moves them."""
-    for name in ("CODEX_HOME", "CLAUDE_CONFIG_DIR", "LLM_USER_PATH", "AICHAT_CONFIG_DIR", "AICHAT_SESSIONS_DIR", "XDG_CONFIG_HOME"):  # fmt: skip
+    for name in ("CODEX_HOME", "CLAUDE_CONFIG_DIR", "LLM_USER_PATH", "AICHAT_CONFIG_DIR", "AICHAT_SESSIONS_DIR", "XDG_CONFIG_HOME", "QWEN_HOME", "GOOSE_PATH_ROOT", "OPENCODE_DB"):  # fmt: skip
         monkeypatch.delenv(name, raising=False)
     here = tmp_path / "home"
     for number, (place, format_name) in enumerate(PLACES.items()):
@@ -153,17 +153,26 @@ def test_discover_follows_the_variables_of_the_tools(run, home, monkeypatch, tmp
         path.parent.mkdir(parents=True)
         path.write_bytes(history(format_name, "moved"))
         monkeypatch.setenv(variable, str(moved / variable))
-    log = moved / "LLM_USER_PATH" / "logs.db"
-    log.parent.mkdir()
-    log.write_bytes(b"SQLite format 3\0")
-    monkeypatch.setenv("LLM_USER_PATH", str(log.parent))
+    for variable, value, below in [
+        ("LLM_USER_PATH", "llm", "logs.db"),
+        ("QWEN_HOME", "qwen", "projects/p/chats/a.jsonl"),
+        ("GOOSE_PATH_ROOT", "goose", "data/sessions/sessions.db"),
+        ("OPENCODE_DB", "opencode.db", ""),
+    ]:
+        file = moved / value / below
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"SQLite format 3\0")
+        monkeypatch.setenv(variable, str(moved / value))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(moved / "config"))
     found = {cells[3] for cells in run("sessions", "import", "--discover").cells}
     assert found == {
         f"{moved}/CODEX_HOME/sessions",
         f"{moved}/CLAUDE_CONFIG_DIR/projects",
         f"{moved}/AICHAT_SESSIONS_DIR",
-        str(log),
+        f"{moved}/llm/logs.db",
+        f"{moved}/qwen/projects/p/chats",
+        f"{moved}/goose/data/sessions/sessions.db",
+        f"{moved}/opencode.db",
         f"{home}/.gemini/tmp/project/chats",
     }
 
