@@ -148,10 +148,13 @@ def test_in_a_chat_a_failure_is_one_line_and_the_chat_goes_on(person, chat_serve
         terminal.wait_for("/help")
         terminal.say("one")
         terminal.wait_for(f"error: OpenAI rejected the API key; {KEYS}")
+        terminal.wait_prompt(2)
         terminal.say("two")
         terminal.wait_for("error: OpenAI rate limit exceeded: it went wrong; try again in 60 min")
+        terminal.wait_prompt(3)
         terminal.say("three")
         terminal.wait_for("Fine")
+        terminal.wait_prompt(4)
         terminal.say("/quit")
         assert terminal.wait() == 0
 

@@ -296,8 +296,10 @@ def test_a_chat_asks_before_its_first_question(person, ollama):
         assert not ollama.chats()
         terminal.say("y")
         terminal.wait_for("You said: hello")
+        terminal.wait_prompt(2)
         terminal.say("once more")
         terminal.wait_for("You said: once more")
+        terminal.wait_prompt(3)
         assert terminal.shown.count("[y/N]") == 1
         terminal.say("/quit")
         assert terminal.wait() == 0
