@@ -14,6 +14,7 @@ import asyncio
 import statistics
 import tempfile
 import time
+from base64 import b64encode
 from collections.abc import Awaitable, Callable
 from itertools import count
 from pathlib import Path
@@ -109,7 +110,43 @@ def adk(directory: Path) -> dict[str, Work]:
     }
 
 
-BLOCKS = (aio, claude, adk)
+def langgraph(directory: Path) -> dict[str, Work]:
+    """Compare the store call with the savers of this package and of LangGraph; the state has one turn."""
+    import sqlite3
+
+    from langgraph.checkpoint.base import empty_checkpoint
+    from langgraph.checkpoint.base.id import uuid6
+    from langgraph.checkpoint.sqlite import SqliteSaver
+
+    from omniagent_cli.adapters.langgraph import OmniCheckpointSaver
+
+    store = open_store(directory / "langgraph.db", ttl=None)
+    config: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
+    peer = SqliteSaver(sqlite3.connect(directory / "peer.db", check_same_thread=False))
+    own = OmniCheckpointSaver(store)
+
+    def state() -> Any:
+        return {**empty_checkpoint(), "id": str(uuid6()), "channel_values": {"turn": TURN}}
+
+    async def direct() -> object:
+        kind, data = own.serde.dumps_typed(state())
+        extra = {"checkpoint": [kind, b64encode(data).decode()]}
+        return store.append("s", {"role": "system", "content": "", "extra": extra})
+
+    async def put() -> object:
+        return own.put(config, state(), {"step": 1}, {})
+
+    async def put_peer() -> object:
+        return peer.put(config, state(), {"step": 1}, {})
+
+    return {
+        "store.append of the same checkpoint": direct,
+        "OmniCheckpointSaver.put": put,
+        "SqliteSaver.put (langgraph-checkpoint-sqlite)": put_peer,
+    }
+
+
+BLOCKS = (aio, claude, adk, langgraph)
 
 
 async def measure(subjects: dict[str, Work], turns: int, rounds: int) -> dict[str, float]:
