@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from omniagent_cli.cli.doctor.check_result import OK, WARNING, CheckContext, Finding
+from omniagent_cli.cli.doctor.check_result import INFO, OK, WARNING, CheckContext, Finding
 from omniagent_cli.cli.settings.completion import SHELLS, script, shell_of, target
 
 # The directories of the scripts in a wheel, below the installation prefix.
@@ -25,7 +25,7 @@ def check(context: CheckContext) -> Iterator[Finding]:
     if shell not in SHELLS:
         what = f"no completion for the shell {shell}" if shell else "SHELL is not set"
         yield Finding(
-            OK, what, f"'omniagent completion install SHELL' supports {', '.join(SHELLS)}"
+            INFO, what, f"'omniagent completion install SHELL' supports {', '.join(SHELLS)}"
         )
         return
     if shell == "powershell":

@@ -57,7 +57,7 @@ def _programs(checked: CheckContext) -> Iterator[Finding]:
     if command := pager_command(pager, environ):
         yield Finding(OK, f"{command[0]} pages long output")
     else:
-        yield Finding(OK, "long output is not paged", "set PAGER or display.pager to a program")
+        yield Finding(INFO, "long output is not paged", "set PAGER or display.pager to a program")
     editor = environ.get("VISUAL") or environ.get("EDITOR") or "vi"
     if _there(editor, environ.get("PATH")):
         yield Finding(OK, f"the editor is {editor}")
@@ -70,7 +70,7 @@ def _programs(checked: CheckContext) -> Iterator[Finding]:
     else:
         what = "no clipboard program; /copy uses the terminal (OSC 52)"
         yield Finding(
-            OK, what, "install wl-copy, xclip or xsel if your terminal does not support it"
+            INFO, what, "install wl-copy, xclip or xsel if your terminal does not support it"
         )
 
 

@@ -20,7 +20,7 @@ _GROUPS = {
 
 _KEYS = (
     "Enter sends, Alt-Enter inserts a line break, Ctrl-X Ctrl-E opens an editor, Ctrl-R searches the history.",
-    "Ctrl-C stops the answer or clears the line, Ctrl-D leaves; so do exit, quit and q.",
+    "Esc or Ctrl-C stops the answer, Ctrl-C clears the line, Ctrl-D leaves; so do exit, quit and q.",
     "To send text that starts with a slash, type two: //etc is a directory.",
     "/help NAME explains a command and its arguments.",
 )
