@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any, BinaryIO, NamedTuple
-
-AT = 1767225600
 
 
 class Shape(NamedTuple):
@@ -52,6 +51,10 @@ def _parent(number: int) -> str | None:
     return f"m{number - 1}" if number else None
 
 
+def _seconds(at: str) -> int:
+    return int(datetime.fromisoformat(at).timestamp())
+
+
 def _role(asks: bool, answer: str = "assistant") -> str:
     return "user" if asks else answer
 
@@ -68,17 +71,17 @@ SHAPES = {
         "model": "g", "parent_response_id": _parent(n)}},
         '{"conversation":{"id":"c%d","title":"t"},"responses":[', "]}", '{"conversations":[', "]}"),
     "open-webui": Shape(lambda n, asks, text, at: {"id": f"m{n}", "parentId": _parent(n), "childrenIds": [f"m{n + 1}"], "role": _role(asks), "content": text,
-        "timestamp": AT + n}, '{"id":"c%d","title":"t","chat":{"title":"t","models":["m"],"history":{"messages":{', "}}}}", "[", "]", is_keyed=True),
+        "timestamp": _seconds(at)}, '{"id":"c%d","title":"t","chat":{"title":"t","models":["m"],"history":{"messages":{', "}}}}", "[", "]", is_keyed=True),
     "librechat": Shape(lambda n, asks, text, at: {"messageId": f"m{n}", "parentMessageId": _parent(n) or "0", "createdAt": at, "isCreatedByUser": asks, "text": text},
         '{"conversationId":"c0","title":"t","messages":[', "]}"),
     "lm-studio": Shape(lambda n, asks, text, at: {"versions": [{"type": "singleStep", "role": _role(asks), "content": [{"type": "text", "text": text}]}],
         "currentlySelected": 0}, '{"name":"t","createdAt":1730000000000,"tokenCount":1,"messages":[', "]}"),
-    "chatbox": Shape(lambda n, asks, text, at: {"id": f"m{n}", "role": _role(asks), "contentParts": [{"type": "text", "text": text}], "timestamp": (AT + n) * 1000},
+    "chatbox": Shape(lambda n, asks, text, at: {"id": f"m{n}", "role": _role(asks), "contentParts": [{"type": "text", "text": text}], "timestamp": _seconds(at) * 1000},
         '{"id":"c%d","name":"t","type":"chat","messages":[', "]}", '{"chat-sessions":[', "]}"),
     "typingmind": Shape(lambda n, asks, text, at: {"uuid": f"m{n}", "role": _role(asks), "content": text, "createdAt": at},
         '{"chatID":"c%d","chatTitle":"t","messages":[', "]}", '{"data":{"chats":[', "]}}"),
     "jan": _line(lambda n, asks, text, at: {"id": f"m{n}", "object": "thread.message", "thread_id": "c0", "role": _role(asks), "status": "ready",
-        "content": [{"type": "text", "text": {"value": text, "annotations": []}}], "created_at": (AT + n) * 1000}),
+        "content": [{"type": "text", "text": {"value": text, "annotations": []}}], "created_at": _seconds(at) * 1000}),
     "sillytavern": _line(lambda n, asks, text, at: {"name": "A" if asks else "B", "is_user": asks, "is_system": False, "send_date": at, "mes": text, "extra": {}},
         '{"user_name":"A","character_name":"B","create_date":"2026-1-5@10h00m00s","chat_metadata":{}}'),
     "pi": _line(lambda n, asks, text, at: {"type": "message", "id": f"m{n}", "parentId": _parent(n), "timestamp": at,
@@ -91,18 +94,18 @@ SHAPES = {
         '{"role":"session_meta","session_id":"c0","tools":[],"model":"m","platform":"cli","timestamp":"2026-01-05T10:00:00"}'),
     "copilot-cli": _line(lambda n, asks, text, at: {"type": f"{_role(asks)}.message", "data": {"content": text}, "id": f"m{n}", "timestamp": at, "parentId": _parent(n)},
         '{"type":"session.start","data":{"sessionId":"c0","copilotVersion":"1.0.0"},"id":"e","timestamp":"2026-01-05T10:00:00Z","parentId":null}'),
-    "cline": Shape(lambda n, asks, text, at: {"ts": (AT + n) * 1000, "type": "say", "say": "user_feedback" if asks and n else "text", "text": text}, "[", "]"),
+    "cline": Shape(lambda n, asks, text, at: {"ts": _seconds(at) * 1000, "type": "say", "say": "user_feedback" if asks and n else "text", "text": text}, "[", "]"),
     "anthropic": Shape(lambda n, asks, text, at: {"role": _role(asks), "content": [{"type": "text", "text": text}] if n != 1 else [
         {"type": "thinking", "thinking": "x", "signature": "s"}, {"type": "text", "text": text}]}, "[", "]"),
     "le-chat": Shape(lambda n, asks, text, at: {"id": f"m{n}", "version": 0, "chatId": "c0", "content": text, "contentChunks": None, "role": _role(asks), "createdAt": at,
         "files": []}, "[", "]"),
     "ai-studio": Shape(lambda n, asks, text, at: {"text": text, "role": _role(asks, "model"), "createTime": at},
         '{"runSettings":{"model":"m"},"chunkedPrompt":{"chunks":[', "]}}"),
-    "opencode": Shape(lambda n, asks, text, at: {"info": {"id": f"m{n}", "role": _role(asks), "time": {"created": (AT + n) * 1000}}, "parts": [
+    "opencode": Shape(lambda n, asks, text, at: {"info": {"id": f"m{n}", "role": _role(asks), "time": {"created": _seconds(at) * 1000}}, "parts": [
         {"type": "text", "text": text}]}, '{"info":{"id":"ses_1","title":"t","directory":"/w","time":{"created":1}},"messages":[', "]}"),
-    "copilot-chat": Shape(lambda n, asks, text, at: {"requestId": f"m{n}", "message": {"text": text * asks, "parts": []}, "response": [{"value": text * (not asks)}], "timestamp": (AT + n) * 1000},
+    "copilot-chat": Shape(lambda n, asks, text, at: {"requestId": f"m{n}", "message": {"text": text * asks, "parts": []}, "response": [{"value": text * (not asks)}], "timestamp": _seconds(at) * 1000},
         '{"requesterUsername":"me","responderUsername":"GitHub Copilot","requests":[', "]}"),
-    "goose": _line(lambda n, asks, text, at: {"role": _role(asks), "created": AT + n, "content": [{"type": "text", "text": text}]},
+    "goose": _line(lambda n, asks, text, at: {"role": _role(asks), "created": _seconds(at), "content": [{"type": "text", "text": text}]},
         '{"working_dir":"/w","description":"t","message_count":4,"total_tokens":10}'),
 }  # fmt: skip
 MANY = frozenset({"deepseek", "grok", "open-webui", "chatbox", "typingmind"})
