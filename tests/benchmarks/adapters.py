@@ -146,7 +146,38 @@ def langgraph(directory: Path) -> dict[str, Work]:
     }
 
 
-BLOCKS = (aio, claude, adk, langgraph)
+def pydantic(directory: Path) -> dict[str, Work]:
+    """Compare the store call with the message history of pydantic-ai, which has no store of its own."""
+    from pydantic_ai.messages import (
+        ModelMessagesTypeAdapter,
+        ModelRequest,
+        ModelResponse,
+        TextPart,
+        UserPromptPart,
+    )
+
+    from omniagent_cli.adapters.pydantic_ai import MessageHistory, to_messages
+
+    store = open_store(directory / "pydantic.db", ttl=None)
+    history = MessageHistory("t", store)
+
+    def turn() -> list[Any]:
+        return [
+            ModelRequest([UserPromptPart(TURN[0]["content"])]),
+            ModelResponse([TextPart(TURN[1]["content"])]),
+        ]
+
+    async def direct() -> object:
+        records = ModelMessagesTypeAdapter.dump_python(turn(), mode="json")
+        return store.append("s", [one for record in records for one in to_messages(record)])
+
+    return {
+        "store.append of the same messages": direct,
+        "MessageHistory.aappend": lambda: history.aappend(turn()),
+    }
+
+
+BLOCKS = (aio, claude, adk, langgraph, pydantic)
 
 
 async def measure(subjects: dict[str, Work], turns: int, rounds: int) -> dict[str, float]:
