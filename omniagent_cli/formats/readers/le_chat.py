@@ -1,6 +1,6 @@
 """``le-chat``: chats of a Mistral Le Chat account export, one JSON list of messages per chat.
 
-Times and ids are those of the messages, which are in no order; ``contentChunks`` holds text, tool calls and references
+Times and ids are those of the messages, whose order in the file is arbitrary; ``contentChunks`` holds text, tool calls and references
 when the plain ``content`` is not all. Source: the types of the importer
 https://github.com/Superkikim/nexus-ai-chat-importer (``src/providers/lechat``), written for real exports.
 """
