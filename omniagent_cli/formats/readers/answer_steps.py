@@ -48,13 +48,23 @@ class AnswerSteps:
             self._steps.append(_Step())
         return self._steps[-1]
 
-    def records(self, role: str, id_: str, at: Any, **keys: Any) -> Iterator[dict[str, Any]]:
-        """Yield the messages of the steps, each with the results of its calls; nothing for an empty answer."""
+    def records(
+        self, role: str, id_: str, at: Any, *, model: str = "", status: str = ""
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the messages of the steps, each with the results of its calls; nothing for an empty answer.
+
+        Args:
+            role: role of the messages.
+            id_: id of the first message, or empty.
+            at: time of the messages.
+            model: model of the messages.
+            status: status of the last message.
+        """
         for number, step in enumerate(self._steps):
             content, thinking = merge_parts(step.parts), "\n\n".join(step.thinking)
             if content or thinking or step.calls:
-                step_id = f"{id_}-{number}" if id_ and number else id_
                 yield message(
-                    role, content, id_=step_id, at=at, thinking=thinking, tool_calls=step.calls, **keys
+                    role, content, id_=f"{id_}-{number}" if id_ and number else id_, at=at, model=model, thinking=thinking,
+                    tool_calls=step.calls, status=status if step is self._steps[-1] else "",
                 )  # fmt: skip
                 yield from step.results

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from omniagent_cli.formats.readers.answer_steps import AnswerSteps
 from omniagent_cli.formats.readers.conversations import ConversationReader
 from omniagent_cli.formats.readers.records import (
     as_text,
     left_out,
-    message,
     object_of,
     objects_of,
     text_of,
@@ -64,27 +64,24 @@ def _flat(messages: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 def _records(raw: dict[str, Any]) -> Iterator[dict[str, Any]]:
     role = "user" if raw.get("isCreatedByUser") is True else "assistant"
     id_, at = text_of(raw.get("messageId")), raw.get("createdAt")
-    texts, thinking = [text_of(raw.get("text"))], []
-    calls: list[dict[str, Any]] = []
-    results: list[dict[str, Any]] = []
+    steps = AnswerSteps()
+    steps.add_part({"type": "text", "text": text_of(raw.get("text"))})
     for part in objects_of(raw.get("content")):
         kind = part.get("type")
         if kind == "text":
             text = part.get("text")
-            texts.append(text if isinstance(text, str) else text_of(object_of(text).get("value")))
+            said = text if isinstance(text, str) else text_of(object_of(text).get("value"))
+            steps.add_part({"type": "text", "text": said})
         elif kind == "think":
-            thinking.append(text_of(part.get("think")))
+            steps.add_thinking(text_of(part.get("think")))
         elif kind == "tool_call":
             call = object_of(part.get("tool_call"))
-            calls.append(tool_call(call.get("id"), call.get("name"), call.get("args") or {}))
-            results.append(message("tool", as_text(call.get("output")), at=at, tool_call_id=text_of(call.get("id"))))  # fmt: skip
-    texts += [f"[file: {text_of(one.get('filename')) or 'unnamed'}]" for one in objects_of(raw.get("files"))]  # fmt: skip
-    text, thought = "\n\n".join(filter(None, texts)), "\n\n".join(filter(None, thinking))
-    if not (text or thought or calls):
-        yield left_out(f"empty {role} message")
-        return
-    yield message(
-        role, text, id_=id_, at=at, model=text_of(raw.get("model")) if role == "assistant" else "", thinking=thought,
-        tool_calls=calls, status="failed" if raw.get("error") is True else "interrupted" if raw.get("unfinished") is True else "",
-    )  # fmt: skip
-    yield from results
+            steps.add_call(
+                tool_call(call.get("id"), call.get("name"), call.get("args") or {}), as_text(call.get("output"))
+            )  # fmt: skip
+    for one in objects_of(raw.get("files")):
+        steps.add_part({"type": "text", "text": f"[file: {text_of(one.get('filename')) or 'unnamed'}]"})  # fmt: skip
+    model = text_of(raw.get("model")) if role == "assistant" else ""
+    status = "failed" if raw.get("error") is True else "interrupted" if raw.get("unfinished") is True else ""  # fmt: skip
+    records = list(steps.records(role, id_, at, model=model, status=status))
+    yield from records or [left_out(f"empty {role} message")]
