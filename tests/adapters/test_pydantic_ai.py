@@ -63,7 +63,7 @@ def test_an_agent_continues(store):
         return f"rain in {city}"
 
     history = MessageHistory("s", store)
-    first = agent.run_sync("How is Ulm?", message_history=history.load())
+    first = asyncio.run(agent.run("How is Ulm?", message_history=history.load()))
     history.append(first.new_messages())
     got = []
 
@@ -71,7 +71,8 @@ def test_an_agent_continues(store):
         got.extend(messages)
         return ModelResponse([TextPart("Yes.")])
 
-    second = Agent(FunctionModel(answer)).run_sync("Sure?", message_history=history.load())
+    other = Agent(FunctionModel(answer))
+    second = asyncio.run(other.run("Sure?", message_history=history.load()))
     history.append(second.new_messages())
     assert got[: len(first.all_messages())] == first.all_messages()
     assert history.load() == second.all_messages()
