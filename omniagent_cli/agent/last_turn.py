@@ -64,3 +64,17 @@ def remove_turn(
             session_id=session_id,
         )
     return store.truncate_from(session_id, place + but_question)
+
+
+def undo_turn(
+    store: SessionStore, session_id: str, turn: Sequence[Message]
+) -> tuple[int, str | None]:
+    """Remove a turn; return the number of messages and the entry of the trash, None if the store keeps no trash.
+
+    Raises:
+        SessionConflict: as `remove_turn`.
+    """
+    before = {entry.uid for entry in store.trash()}
+    count = remove_turn(store, session_id, turn)
+    entries = (one for one in store.trash() if one.session_id == session_id)
+    return count, next((one.uid for one in entries if one.uid not in before), None)

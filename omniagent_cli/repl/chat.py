@@ -139,6 +139,7 @@ class Chat:
         context: its context use, likewise.
         multiline: Enter inserts a line break instead of sending.
         removed: what the last command removed.
+        undone: entries of the trash that ``/redo`` restores, the last one last; until the next turn.
         attached: attachments of the next message.
     """
 
@@ -156,6 +157,7 @@ class Chat:
         self.context: ContextUse | None = None
         self.multiline = False
         self.removed: Removed | None = None
+        self.undone: list[str] = []
         self.attached: list[Attachment] = list(setup.attached)
         self.opening: asyncio.Future[Agent] = asyncio.get_running_loop().create_future()
         self.turn: TakeTurn = _no_turn

@@ -234,7 +234,7 @@ class Repl:
         """Run a turn, or resume one, printing the answer as it streams; a partial answer is kept."""
         chat = self.chat
         agent = await chat.ready_agent()
-        chat.removed = None
+        chat.removed, chat.undone = None, []
         pieces: list[str] = []
         learn = chat.refresh
         try:

@@ -12,7 +12,7 @@ from omniagent_cli.models import Message
 from omniagent_cli.stores.attachments_and_summaries import detach, move_messages
 from omniagent_cli.stores.backend import HeaderRow, ListQuery, MessageRow, RowRange
 from omniagent_cli.stores.journal import bury_entry, entomb
-from omniagent_cli.stores.unit_of_work import UnitOfWork, trash_facts
+from omniagent_cli.stores.unit_of_work import UnitOfWork
 
 
 def remove_messages(
@@ -114,7 +114,9 @@ def _move_to_entry(
     )  # a removal is a write: the session's time to live restarts
     entry.expires_at = unit.trash_end(entry.expires_at, now)
     data = unit.data(header)
-    unit.set_data(entry, {"title": data.get("title", ""), "trash": trash_facts(header, kind, now)})
+    unit.set_data(
+        entry, {"title": data.get("title", ""), "trash": unit.trash_facts(header, kind, now)}
+    )
     unit.tx.put(entry)
     detach(unit, header, spans, entry, added=added)
     for span in spans:

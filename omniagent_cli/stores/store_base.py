@@ -6,7 +6,8 @@ import os
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -19,7 +20,7 @@ from omniagent_cli.errors import (
     UsageError,
 )
 from omniagent_cli.fork_safety import ForkAware
-from omniagent_cli.models import Message, content_text
+from omniagent_cli.models import Message, content_text, new_uid
 from omniagent_cli.stores.backend import HeaderRow, ListQuery, Problem, Transaction, walk
 from omniagent_cli.stores.encryption.access import EncryptionAccess
 from omniagent_cli.stores.encryption.cipher import Key
@@ -284,6 +285,15 @@ class StoreBase(ForkAware, ABC):
         return self._run(lambda tx: tx.encryption(), write=False)
 
     # Units of work.
+
+    @contextmanager
+    def one_operation(self) -> Iterator[None]:
+        """Mark all removals inside as one operation, which `sessions restore` undoes as a whole; not for many threads."""
+        self._retention = replace(self._retention, operation=new_uid())
+        try:
+            yield
+        finally:
+            self._retention = replace(self._retention, operation="")
 
     def transact(self, work: Callable[[Transaction], T], *, write: bool) -> T:
         """Run work in one bare transaction: without rules, encryption checks or events."""

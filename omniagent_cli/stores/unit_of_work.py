@@ -35,10 +35,12 @@ class Retention:
     Attributes:
         session_seconds: time to live of new sessions; None: they never expire.
         trash_seconds: how long removed messages can be restored; None: there is no trash.
+        operation: the operation that removals belong to; empty: each is one of its own.
     """
 
     session_seconds: float | None
     trash_seconds: float | None
+    operation: str = ""
 
 
 @dataclass(slots=True)
@@ -321,7 +323,8 @@ class UnitOfWork(RowCodec):
             self.tx.remove(header.uid)
             return
         now = self.now()
-        data = {**self.data(header), "trash": trash_facts(header, "deleted", deleted_at or now)}
+        facts = self.trash_facts(header, "deleted", deleted_at or now)
+        data = {**self.data(header), "trash": facts}
         header.id, header.hidden = HIDDEN + header.uid, True
         header.revision += 1
         header.expires_at = self.trash_end(header.expires_at, now)
@@ -333,10 +336,11 @@ class UnitOfWork(RowCodec):
         limit = format_time(now + timedelta(seconds=self.retention.trash_seconds or 0))
         return limit if expires_at is None else min(limit, expires_at)
 
-
-def trash_facts(header: HeaderRow, kind: str, now: datetime) -> dict[str, str]:
-    """Return the part of a hidden session's data that makes it an entry of the trash."""
-    return {"id": header.id, "uid": header.uid, "kind": kind, "at": format_time(now)}
+    def trash_facts(self, header: HeaderRow, kind: str, now: datetime) -> dict[str, str]:
+        """Return the part of a hidden session's data that makes it an entry of the trash."""
+        facts = {"id": header.id, "uid": header.uid, "kind": kind, "at": format_time(now)}
+        operation = self.retention.operation
+        return facts | ({"operation": operation} if operation else {})
 
 
 def ensure_alive(header: HeaderRow, now: datetime) -> None:

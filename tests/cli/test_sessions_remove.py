@@ -152,6 +152,42 @@ def test_undo(run, filled):
     assert filled.count_messages("bob-2") == 2
 
 
+def test_a_bulk_removal_is_undone_as_a_whole(run, filled):
+    """`restore` alone brings back all that the last command removed; another time what the one before did."""
+    run("sessions", "trim", "alice", "--keep", "1", "-y")
+    ran = run("sessions", "delete", "--all", "-y")
+    assert ran.err.endswith("Undo: omniagent sessions restore\n")
+    assert filled.count() == 0
+    ran = run("sessions", "restore", "--json")
+    assert {one["id"] for one in ran.json} == {"alice", "bob", "carol"}
+    assert filled.count() == 3
+    assert filled.count_messages("alice") == 1
+    assert (
+        run("sessions", "restore").err == "Restored the trimmed messages of 'alice': 3 messages\n"
+    )
+    assert filled.count_messages("alice") == 4
+
+
+def test_several_sessions_are_restored(run, filled):
+    """Ids, ids on stdin, and --all choose what is restored; a taken id does not stop the others."""
+    run("sessions", "delete", "alice", "-y")
+    run("sessions", "delete", "bob", "-y")
+    run("sessions", "delete", "carol", "-y")
+    assert run("sessions", "restore", "alice", "bob").code == 0
+    assert filled.count() == 2
+    run("sessions", "delete", "alice", "bob", "-y")
+    assert run("sessions", "restore", "--stdin", stdin=b"alice\n").code == 0
+    assert run("sessions", "restore", "alice", "--all").code == 2
+    assert run("sessions", "restore", "--all", "--as", "x").code == 2
+    talk(filled, "bob", "somebody else")
+    ran = run("sessions", "restore", "--all")
+    assert ran.code == 1
+    assert "'bob'" in ran.err
+    assert "Restored the session 'carol'" in ran.err
+    assert filled.count() == 3
+    assert run("sessions", "restore", "--entry", "nothing").code == 1
+
+
 def test_restore_refuses_clearly(run, filled, db):
     """An empty trash, an unknown id and a taken id are told; nothing changes."""
     ran = run("sessions", "restore")

@@ -119,16 +119,29 @@ def test_undo_takes_back_the_last_turn(talk: Talk) -> None:
     """/undo takes back a question with its answer; they can be restored."""
     shown = talk.chat("one", "two", "/undo")
     assert talk.texts() == ["one", "answer 1"]
-    assert "2 messages undone; /undo restores it" in shown
+    assert "2 messages undone; /redo restores it" in shown
     talk.store.restore("user-123")
     assert talk.texts() == ["one", "answer 1", "two", "answer 2"]
 
 
-@pytest.mark.parametrize(("answer", "left"), [("y", 4), ("n", 0)])
-def test_undo_after_undo_asks(talk: Talk, answer: str, left: int) -> None:
-    """After an undo, /undo asks: bring that back, or take back one more turn."""
-    talk.chat("one", "two", "/undo", "/undo", answer)
-    assert len(talk.texts()) == left
+@pytest.mark.parametrize(
+    ("typed", "left"),
+    [
+        (["/undo", "/undo"], []),
+        (["/undo", "/redo"], ["one", "answer 1", "two", "answer 2"]),
+        (["/undo", "/undo", "/redo"], ["one", "answer 1"]),
+        (["/undo", "/undo", "/redo", "/redo", "/redo"], ["one", "answer 1", "two", "answer 2"]),
+        (["/undo", "three", "/redo"], ["one", "answer 1", "three", "answer 3"]),
+        (["/clear", "/undo", "/undo", "/redo"], ["one", "answer 1", "two", "answer 2"]),
+    ],
+)
+def test_undo_and_redo_go_step_by_step(talk: Talk, typed: list[str], left: list[str]) -> None:
+    """Each /undo removes one turn more and each /redo restores one, without a question, until the next turn."""
+    shown = talk.chat("one", "two", *typed)
+    assert talk.texts() == left
+    assert "?" not in shown.replace("/help", "")
+    talk.chat("/redo")
+    assert "nothing to redo; to see all removed messages: omniagent sessions trash" in talk.err
 
 
 @pytest.mark.parametrize("taking", ["/clear", "/trim 1", "/delete\ry"])

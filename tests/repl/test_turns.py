@@ -43,7 +43,7 @@ def test_undo_leaves_anothers_messages_alone(talk: Talk, other: SessionStore) ->
 
     talk.chat("one", "/undo", model=Interleaved("answer"))
     assert talk.texts() == ["theirs", "to theirs"]
-    talk.chat("two", "/undo", "/undo", "y")
+    talk.chat("two", "/undo", "/redo")
     assert talk.texts() == ["theirs", "to theirs", "two", "answer 1"]
     talk.store.restore("user-123")
     assert talk.texts()[:4] == ["one", "theirs", "to theirs", "answer"]
@@ -58,7 +58,7 @@ def test_undo_means_ones_own_turn(talk: Talk, other: SessionStore) -> None:
             raise UsageError(f"{name} is no model")
 
     talk.models = Elsewhere()
-    talk.chat("one", "two", "/model x", "/undo", "/undo", "n")
+    talk.chat("one", "two", "/model x", "/undo", "/undo")
     assert talk.texts() == ["theirs", "to theirs"]
 
 

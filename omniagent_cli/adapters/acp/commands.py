@@ -12,7 +12,7 @@ from acp import schema
 from omniagent_cli import parsing
 from omniagent_cli.agent.context.attachments import Attachment, compose
 from omniagent_cli.agent.context.cost import session_usage, usage_line
-from omniagent_cli.agent.last_turn import last_turn, remove_turn
+from omniagent_cli.agent.last_turn import last_turn, remove_turn, undo_turn
 from omniagent_cli.agent.resume import is_streaming_elsewhere
 from omniagent_cli.errors import SessionNotFound, UsageError
 
@@ -80,10 +80,7 @@ async def _undo(context: CommandContext, _: str) -> Reply:
         turn = last_turn(store, live.id, live.own_turns)
         if not turn:
             raise UsageError("nothing to undo: this session has no question")
-        before = {entry.uid for entry in store.trash()}
-        count = remove_turn(store, live.id, turn)
-        removed = (e for e in store.trash() if e.session_id == live.id and e.uid not in before)
-        return count, next((entry.uid for entry in removed if entry.kind == "undone"), None)
+        return undo_turn(store, live.id, turn)
 
     count, uid = await asyncio.to_thread(work)
     if uid is None:

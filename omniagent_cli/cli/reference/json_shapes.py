@@ -52,6 +52,7 @@ _TRASHED = {
 }
 _USAGE = {"*": "number: tokens as counted by the provider; cost in dollars if prices are set"}
 _COUNTS = {"messages": "integer", "input_tokens": "integer", "output_tokens": "integer"}
+_RESTORED: dict[str, Any] = {**_TRASHED, "restored_as": "text: the id after the restore"}
 _PROMPT: dict[str, Any] = {
     "name": "text",
     "description": "text",
@@ -174,7 +175,7 @@ SHAPES: dict[str, Any] = {
     "sessions trim": _REMOVED,
     "sessions clear": _REMOVED,
     "sessions delete": _REMOVED,
-    "sessions restore": {**_TRASHED, "restored_as": "text: the id after the restore"},
+    "sessions restore": (_RESTORED, [_RESTORED]),
     "sessions trash": ([_TRASHED], {"removed": "integer: with --empty, entries deleted"}),
     "sessions tree": [
         {

@@ -161,13 +161,12 @@ def _remove(
         terminal.note(f"Dry run: would {action}")
     else:
         confirm(context, action, yes=removal.yes)
-        with terminal.progress("removing", len(plan)) as advance:
+        with context.store.one_operation(), terminal.progress("removing", len(plan)) as advance:
             for summary, _ in plan:
                 remove(summary.id)
                 advance(1)
         verb, _, rest = action.partition(" ")
-        last = " the last" if len(plan) > 1 else ""
-        undo = "" if removal.purge else f". Undo{last}: omniagent sessions restore"
+        undo = "" if removal.purge else ". Undo: omniagent sessions restore"
         terminal.note(f"{verb.capitalize()}d {rest}{undo}")
         if removal.purge:
             warn_of_backups(context)

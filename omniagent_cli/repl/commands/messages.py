@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from omniagent_cli.agent.context.summary import summary_of
 from omniagent_cli.agent.events import Engine
-from omniagent_cli.agent.last_turn import last_turn, remove_turn
+from omniagent_cli.agent.last_turn import last_turn, remove_turn, undo_turn
 from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import SessionNotFound, UsageError
 from omniagent_cli.models import Message, new_session_id, plain_text, reworded
@@ -12,6 +12,7 @@ from omniagent_cli.repl import attaching
 from omniagent_cli.repl.chat import Chat, Removed, ResumedTurn
 from omniagent_cli.repl.fork_points import fork_before
 from omniagent_cli.repl.registry import Count, ModelName, Text, command
+from omniagent_cli.stores.operations.trash import TrashEntry
 from omniagent_cli.ui.views import counted, quoted
 
 _SHOWN = 20
@@ -54,36 +55,41 @@ async def trim(chat: Chat, keep: Count) -> None:
 
 @command("undo")
 async def undo(chat: Chat) -> None:
-    """Restore what the last command removed, or else remove your last turn.
+    """Remove your last turn, or restore what the last command removed; again: one turn more. /redo is the opposite.
 
-    Messages of other programs are kept. After an undo, it asks whether to restore or to remove more.
+    Messages of other programs are kept.
     """
     removed = chat.removed
-    if removed is not None and removed.kind == "undone":
-        question = f"Restore the {counted(removed.count, 'message')} just removed? (n: remove one more turn)"
-        if not await chat.confirm(question):
-            removed = None
     if removed is not None:
-        await _bring_back(chat, removed)
-    else:
-        await _take_back(chat)
+        chat.removed = None
+        entry = await chat.call(chat.store.restore, removed.session_id)
+        await _back(chat, entry, elsewhere=removed.elsewhere)
+        return
+    turn = await _own_turn(chat, "undo")
+    count, uid = await chat.call(undo_turn, chat.store, chat.session_id, turn)
+    if uid is not None:
+        chat.undone.append(uid)
+    again = "; /redo restores it" if uid else ", permanently, because sessions.trash_ttl is 0"
+    chat.terminal.note(f"{counted(count, 'message')} undone{again}")
 
 
-async def _bring_back(chat: Chat, removed: Removed) -> None:
-    chat.removed = None
-    entry = await chat.call(chat.store.restore, removed.session_id)
-    if not removed.elsewhere:
+@command("redo")
+async def redo(chat: Chat) -> None:
+    """Restore the turn that the last /undo removed; again: the one before."""
+    if not chat.undone:
+        raise UsageError("nothing to redo; to see all removed messages: omniagent sessions trash")
+    uid = chat.undone.pop()
+    entry = await chat.call(lambda: chat.store.restore(uid=uid))
+    await _back(chat, entry)
+
+
+async def _back(chat: Chat, entry: TrashEntry, *, elsewhere: bool = False) -> None:
+    if not elsewhere:
         await chat.enter(entry.session_id)
     chat.terminal.note(
         f"{counted(entry.message_count, 'message')} of {quoted(entry.session_id)} "
         f"{'is' if entry.message_count == 1 else 'are'} back"
     )
-
-
-async def _take_back(chat: Chat) -> None:
-    turn = await _own_turn(chat, "undo")
-    gone = await chat.call(remove_turn, chat.store, chat.session_id, turn)
-    chat.took(Removed(chat.session_id, "undone", gone))
 
 
 async def _own_turn(chat: Chat, verb: str) -> list[Message]:

@@ -27,6 +27,7 @@ class TrashEntry:
         session_id: the id it was removed from.
         kind: ``deleted`` (a whole session), ``trimmed``, ``cleared``, ``undone``, ``replaced`` or ``synced`` (messages).
         expires_at: when it is removed for good; None: never.
+        operation: the operation that removed it together with others; empty: it was removed alone.
     """
 
     uid: str
@@ -36,6 +37,7 @@ class TrashEntry:
     message_count: int
     removed_at: datetime
     expires_at: datetime | None
+    operation: str = ""
 
 
 class TrashOperations(StoreBase):
@@ -111,6 +113,7 @@ def _entry(unit: UnitOfWork, header: HeaderRow, data: dict[str, Any]) -> TrashEn
         message_count=header.message_count,
         removed_at=parse_time(data["trash"]["at"]),
         expires_at=parse_time(header.expires_at) if header.expires_at else None,
+        operation=data["trash"].get("operation", ""),
     )
 
 
