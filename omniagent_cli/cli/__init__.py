@@ -26,6 +26,7 @@ def main(
     """
     from omniagent_cli.cli.framework.context import Context
     from omniagent_cli.cli.framework.exits import run_with_exit_code
+    from omniagent_cli.errors import EncryptedStore
 
     context = Context(environ=environ, cwd=cwd)
 
@@ -42,6 +43,9 @@ def main(
                 result = group.invoke(ctx)
             context.update_completion()
             return result
+        except EncryptedStore:
+            context.forget_completion()
+            raise
         finally:
             context.close()
 

@@ -39,7 +39,7 @@ def read_ids(
 def cache_ids(store: SessionStore, location: StoreLocation, environ: Mapping[str, str]) -> None:
     """Cache the newest sessions of a store on a server in a private file, best effort.
 
-    The list is a second reading, so a command that only read keeps a fresh one. Titles of an encrypted store are left out,
+    The list is a second reading, so a command that only read keeps a fresh one, unless it found the store encrypted. Titles of an encrypted store are left out,
     because the cache is plain text.
     """
     backend = location.backend
@@ -51,7 +51,7 @@ def cache_ids(store: SessionStore, location: StoreLocation, environ: Mapping[str
 
     try:
         path = Path(_path(location.url, environ))
-        if not (store.has_written or store.has_key) and _is_fresh(path):
+        if not (store.has_written or store.has_key or store.found_encrypted) and _is_fresh(path):
             return
         encrypted = store.encryption() is not None
         lines = [

@@ -233,6 +233,11 @@ class StoreBase(ForkAware, ABC):
         """True if content is encrypted and this object has the key."""
         return self._access.has_key
 
+    @property
+    def found_encrypted(self) -> bool:
+        """True if this object read encrypted content without a key, or the encryption manifest."""
+        return self._access.found_encrypted
+
     def encryption(self) -> dict[str, Any] | None:
         """Return facts from the encryption manifest, which needs no key; None if the store is not encrypted.
 
@@ -282,7 +287,9 @@ class StoreBase(ForkAware, ABC):
                 self._access.use_key(key)
 
     def _manifest(self) -> bytes | None:
-        return self._run(lambda tx: tx.encryption(), write=False)
+        manifest: bytes | None = self._run(lambda tx: tx.encryption(), write=False)
+        self._access.found_encrypted |= manifest is not None
+        return manifest
 
     # Units of work.
 

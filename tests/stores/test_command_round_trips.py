@@ -14,6 +14,7 @@ from omniagent_cli.stores import open_store
 from tests.servers.counting_proxy import CountingProxy
 from tests.stores.postgres_server import PostgresServer, place_schema
 from tests.stores.redis_server import RedisServer
+from tests.stores.secret_places import KEY
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +72,25 @@ def test_a_list_is_not_read_a_second_time_for_completion(place, tmp_path, monkey
     assert sorted(completed()) == ["first", "second"]
     run("sessions", "delete", "second", "--yes")
     assert completed() == ["first"]
+
+
+@pytest.mark.parametrize("argv", [("sessions", "list"), ("sessions", "show", "first")])
+def test_completion_forgets_titles_that_another_machine_encrypted(
+    place, tmp_path, monkeypatch, capsys, argv
+):
+    """A command that finds the store encrypted removes the titles from the list for TAB, also from a fresh one."""
+    _, url = place
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
+    environ = dict(os.environ) | {"OMNIAGENT_STORE": url}
+    with open_store(url) as other:
+        other.append("first", Message("user", "hello"))
+        other.set_title("first", "private title")
+    main(["sessions", "list"], environ=environ, cwd=tmp_path)
+    (cached,) = (tmp_path / "cache").rglob("ids-*")
+    assert cached.read_text() == "first\tprivate title\n"
+    with open_store(url) as other:
+        other.encrypt(KEY)
+    main(argv, environ=environ, cwd=tmp_path)
+    capsys.readouterr()
+    assert not cached.exists() or cached.read_text() == "first\t\n"

@@ -147,6 +147,12 @@ class Context:
         write_pointer(location.url, named, self.config_file, self.environ, str(self.cwd))
         cache_ids(store, location, self.environ)
 
+    def forget_completion(self) -> None:
+        """Remove the cached ids and titles of a store that turned out to be encrypted."""
+        from omniagent_cli.complete.id_cache import forget_ids
+
+        forget_ids(self.store_choice.location.url, self.environ)
+
     def close(self) -> None:
         """Close the store if it was opened."""
         if self._opened is not None:

@@ -22,18 +22,20 @@ class EncryptionAccess:
     Attributes:
         active: the codec, or None for the default, which writes canonical JSON.
         manifest: the encryption manifest that the codec was attached to, as stored.
+        found_encrypted: encrypted content without a key, or a manifest, was read.
         reads_plain: the store was not encrypted when it was last read; with a key it is read, but not written.
 
     Args:
         location: returns the store's URL for messages.
     """
 
-    __slots__ = ("_location", "active", "manifest", "reads_plain")
+    __slots__ = ("_location", "active", "found_encrypted", "manifest", "reads_plain")
 
     def __init__(self, location: Callable[[], str]) -> None:
         self._location = location
         self.active: PayloadCodec | None = None
         self.manifest: bytes | None = None
+        self.found_encrypted = False
         self.reads_plain = True
 
     @property
@@ -144,12 +146,15 @@ class EncryptionAccess:
         except NewerVersion as error:
             raise NewerVersion(f"the session {header.id!r}: {error}") from error
         except (CorruptSession, EncryptedStore) as error:
+            self.found_encrypted |= isinstance(error, EncryptedStore)
             message = f"the session {header.id!r}: {error}"
             raise type(error)(message, session_id=header.id) from error
 
     def is_locked(self, payload: bytes | None) -> bool:
         """Return True if the payload is encrypted and no key is available."""
-        return not self.has_key and payload is not None and payload[:1] == _ENCRYPTED
+        locked = not self.has_key and payload is not None and payload[:1] == _ENCRYPTED
+        self.found_encrypted |= locked
+        return locked
 
 
 def _command(url: str) -> str:
