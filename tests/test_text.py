@@ -151,7 +151,7 @@ def test_a_text_contains_its_own_words(text, query):
     if found:
         phrase = search.parse('"' + " ".join(found[:5]) + '"')
         assert search.matches(phrase, text)
-        snippet, (start, end) = search.snippet(phrase, text)
+        snippet, ((start, end), *_) = search.snippet(phrase, text)
         assert 0 <= start < end <= len(snippet)
         assert "\n" not in snippet
     else:

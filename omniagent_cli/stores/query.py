@@ -8,6 +8,7 @@ a phrase. Every text is a valid query.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -22,6 +23,10 @@ from omniagent_cli.text.tokenize import (
 
 _TOKEN = re.compile(r'"([^"]*)"?|(\S+)')
 SNIPPET_LENGTH = 160
+_MARGIN = 64
+"""Characters around a snippet that decide if a word at its edge is whole."""
+
+Range = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +51,7 @@ class SearchHit:
     Attributes:
         position: the position of the message in its session.
         snippet: the text around the first match, on one line.
-        match: start and end of that match in the snippet.
+        matches: start and end of each match in the snippet, in order.
     """
 
     session_id: str
@@ -56,7 +61,7 @@ class SearchHit:
     role: str
     created_at: datetime
     snippet: str
-    match: tuple[int, int]
+    matches: tuple[Range, ...]
 
 
 class SearchHits(list[SearchHit]):
@@ -116,31 +121,57 @@ def _patterns(query: Query) -> tuple[re.Pattern[str], ...]:
     )
 
 
-def snippet(query: Query, text: str) -> tuple[str, tuple[int, int]]:
-    """Return the text around the first match on one line, and the range of the match in it."""
+def snippet(query: Query, text: str) -> tuple[str, tuple[Range, ...]]:
+    """Return the text around the first match on one line, and the ranges of all matches in it."""
     place = _first_match(query, text)
     if place is None:
-        return " ".join(text[:SNIPPET_LENGTH].split()), (0, 0)
+        return _one_line(text[:SNIPPET_LENGTH]), ()
     start, end = place
     left = max(0, start - SNIPPET_LENGTH // 3)
     if left:
         left = text.find(" ", left, start) + 1 or left
-    before = " ".join(text[left:start].split())
-    if before and text[start - 1].isspace():
-        before += " "
-    hit = " ".join(text[start:end].split())
-    room = max(20, SNIPPET_LENGTH - len(before) - len(hit))
-    tail = text[end : end + room]
-    after = " ".join(tail.split())
-    if after and tail[0].isspace():
-        after = " " + after
+    right = end + max(20, SNIPPET_LENGTH - len(_one_line(text[left:end])))
     head = "…" if left else ""
-    foot = "…" if end + room < len(text) else ""
-    at = len(head) + len(before)
-    return f"{head}{before}{hit}{after}{foot}", (at, at + len(hit))
+    foot = "…" if right < len(text) else ""
+
+    def column(offset: int) -> int:
+        return len(head) + len(_one_line(text[left:offset]))
+
+    ranges = [
+        (column(first + 1) - 1, column(min(last, right)))
+        for first, last in _merged([place, *_matches_in(query, text, left, right)])
+    ]
+    return f"{head}{_one_line(text[left:right])}{foot}", tuple(ranges)
 
 
-def _first_match(query: Query, text: str) -> tuple[int, int] | None:
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _matches_in(query: Query, text: str, left: int, right: int) -> Iterator[Range]:
+    """Yield the ranges of all matches that begin in a part of a text."""
+    offset = max(0, left - _MARGIN)
+    part = text[offset : right + _MARGIN]
+    indexed = index_text(part)
+    for pattern in _patterns(query):
+        for match in pattern.finditer(indexed):
+            first, last = (offset + at for at in original_span(part, *match.span()))
+            if left <= first < right:
+                yield first, last
+
+
+def _merged(ranges: Iterable[Range]) -> list[Range]:
+    """Return the union of ranges, in order."""
+    merged: list[Range] = []
+    for first, last in sorted(ranges):
+        if merged and first < merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(last, merged[-1][1]))
+        else:
+            merged.append((first, last))
+    return merged
+
+
+def _first_match(query: Query, text: str) -> Range | None:
     """Return the range of the first match of any term."""
     indexed = index_text(text)
     found = [match.span() for pattern in _patterns(query) if (match := pattern.search(indexed))]

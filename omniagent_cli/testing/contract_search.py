@@ -155,9 +155,16 @@ class SearchContract(ContractBase):
         (hit,) = store.search("apfel")
         assert (hit.session_id, hit.title, hit.message_id) == ("s", "The title", added.id)
         assert (hit.position, hit.role, hit.created_at) == (1, "assistant", clock.now)
-        assert hit.snippet[slice(*hit.match)] == "Äpfel"
+        assert [hit.snippet[slice(*pair)] for pair in hit.matches] == ["Äpfel"]
         assert "\n" not in hit.snippet
         assert len(hit.snippet) < 250
+
+    def test_every_match_is_marked(self, store: SessionStore) -> None:
+        """The ranges of a hit cover every match of every term in the snippet."""
+        store.append("s", messages_of("Café  noir,\ncafe au lait: decafé, two cafés, NOIR"))
+        (hit,) = store.search("noir caf*")
+        marked = [hit.snippet[slice(*pair)] for pair in hit.matches]
+        assert marked == ["Café", "noir", "cafe", "cafés", "NOIR"]
 
     def test_by_role(self, store: SessionStore) -> None:
         """A search can be limited to one role."""

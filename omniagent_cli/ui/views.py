@@ -172,7 +172,7 @@ def hit_fields(hit: SearchHit) -> list[str]:
 
 
 def hit_record(hit: SearchHit) -> dict[str, Any]:
-    """Return the JSON form of a search hit; `match` is the range of the match in the snippet."""
+    """Return the JSON form of a search hit; `matches` are the ranges of the matches in the snippet."""
     return {
         "session_id": hit.session_id,
         "title": hit.title,
@@ -181,18 +181,8 @@ def hit_record(hit: SearchHit) -> dict[str, Any]:
         "role": hit.role,
         "created_at": format_time(hit.created_at),
         "snippet": hit.snippet,
-        "match": list(hit.match),
+        "matches": [list(pair) for pair in hit.matches],
     }
-
-
-def hit_parts(hit: SearchHit) -> tuple[str, str, str]:
-    """Return the sanitized snippet split into text before, match and text after."""
-    start, end = hit.match
-    return (
-        one_line(hit.snippet[:start]),
-        one_line(hit.snippet[start:end]),
-        one_line(hit.snippet[end:]),
-    )
 
 
 def pairs_table(title: str, pairs: Sequence[tuple[str, str]]) -> Table:

@@ -23,7 +23,8 @@ def make_stores(place: Path) -> None:
             store.set_state(session_id, "step", 3)
         store.tag("user-123", ["work", "old"])
         store.trim("user-123", 78)
-        store.append("user-123", [Message("user", "an invoice"), Message("assistant", "paid")])
+        paid = Message("assistant", "paid, in the time zone of Postgres")
+        store.append("user-123", [Message("user", "an invoice"), paid])
     for name in ("sessions.db", "work.db"):
         with open_store(place / name, ttl=None) as store:
             store.append(f"of-{name}", [Message("user", "hello")])

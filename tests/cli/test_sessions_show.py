@@ -151,7 +151,7 @@ def test_search_in_a_pipe(run, filled):
         ["alice", "3"], ["alice", "1"], ["alice", "0"],
     ]  # fmt: skip
     assert run("sessions", "search", "boxkampfer").cells[0][0] == "bob"
-    assert run("sessions", "search", "nothing such") == type(ran)(0, "", "")
+    assert run("sessions", "search", "nothing such") == type(ran)(1, "", "")
 
 
 def test_search_is_narrowed(run, filled):
@@ -175,28 +175,49 @@ def test_search_is_narrowed(run, filled):
 )
 def test_a_query_is_never_a_syntax_error(run, filled, query):
     """Anything at all can be looked for."""
-    assert run("sessions", "search", "--", query).code == 0
+    assert run("sessions", "search", "--", query).code in (0, 1)
 
 
 def test_search_json(run, filled):
     """--json tells where the match stands."""
     (hit,) = run("sessions", "search", "viktor", "--json").json
     assert (hit["session_id"], hit["position"], hit["role"]) == ("bob", 1, "assistant")
-    start, end = hit["match"]
-    assert hit["snippet"][start:end] == "Viktor"
+    assert [hit["snippet"][slice(*pair)] for pair in hit["matches"]] == ["Viktor"]
+    ran = run("sessions", "search", "xyzzy", "--json")
+    assert (ran.code, ran.json) == (1, [])
 
 
 def test_a_person_sees_hits(person, filled):
     """A terminal shows where a hit is and its surroundings."""
+    filled.append("alice", Message("user", "## Plan\nViktor is **very** *late*, `viktor()` too"))
     with person("sessions", "search", "viktor") as terminal:
         assert terminal.wait() == 0
-    first, second = terminal.shown.splitlines()
-    assert first.startswith("bob Zwölf Boxkämpfer · assistant #1 · ")
-    assert second == "  jagen Viktor"
+    rows = terminal.shown.splitlines()
+    assert rows[0].startswith("alice  ")
+    assert rows[1].startswith("  user #4 · ")
+    assert rows[2:5] == [
+        "    Plan Viktor is very *late*, viktor() too",
+        "",
+        "bob  Zwölf Boxkämpfer",
+    ]
+    assert rows[5].startswith("  assistant #1 · ")
+    assert rows[6:] == ["    jagen Viktor"]
     assert b"\x1b[1;31mViktor" in terminal.raw
+    assert b"\x1b[1;31mviktor" in terminal.raw
     with person("sessions", "search", "xyzzy") as terminal:
-        terminal.wait()
+        assert terminal.wait() == 1
     assert terminal.shown == "No message matches"
+
+
+def test_hits_of_a_session_share_one_head(person, filled):
+    """A terminal shows the id and title of a session once, above all of its hits."""
+    with person("sessions", "search", "alice") as terminal:
+        assert terminal.wait() == 0
+    rows = terminal.shown.splitlines()
+    assert [row for row in rows if not row.startswith(" ")] == [rows[0]]
+    assert [row.split(" · ")[0] for row in rows if " · " in row] == [
+        "  assistant #3", "  assistant #1", "  user #0",
+    ]  # fmt: skip
 
 
 def test_headings_break_between_words(person, filled):
@@ -213,7 +234,7 @@ def test_headings_break_between_words(person, filled):
         shown = terminal.shown.splitlines()
     assert max(map(len, shown)) <= 40
     assert "a session with quite a long name" in shown
-    assert any(line.startswith("user #0 · ") for line in shown)
+    assert any(line.startswith("  user #0 · ") for line in shown)
     assert not any(line.strip() in ("Box", "kämpfer", "Zw", "ölf") for line in shown)
 
 

@@ -268,7 +268,8 @@ def test_search_and_sessions(talk: Talk) -> None:
     talk.store.append("other", Message("user", "the blue whale"))
     talk.store.tag("other", ["work"])
     shown = talk.chat("/search BLUE whale", "/sessions --tag work", "/sessions zebra")
-    assert "other #0 user: the blue whale" in shown
+    assert "\n  user #0 · " in shown
+    assert "\n    the blue whale\n" in shown
     assert shown.count("other") >= 2
     assert "No session matches" in shown
 

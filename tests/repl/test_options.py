@@ -63,9 +63,13 @@ def test_search_takes_the_options_of_search(stocked: Talk, options: str, places:
     """/search looks in one session, or for what one role said, wherever the options stand."""
     stocked.chat(f"/search {options}")
     assert "error" not in stocked.err
-    assert [
-        line.partition(" assistant")[0].partition(" user")[0] for line in stocked.out.splitlines()
-    ] == places
+    found, session_id = [], ""
+    for line in stocked.out.splitlines():
+        if line and not line.startswith(" "):
+            session_id = line.split()[0]
+        elif " · " in line:
+            found.append(f"{session_id} {line.split()[1]}")
+    assert found == places
 
 
 @pytest.mark.parametrize(

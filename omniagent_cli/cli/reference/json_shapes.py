@@ -158,7 +158,7 @@ SHAPES: dict[str, Any] = {
                 "role": "text",
                 "created_at": "time",
                 "snippet": "text",
-                "match": ["integer: start and end of the match in the snippet"],
+                "matches": [["integer: start and end of a match in the snippet"]],
             }
         ],
         ["text: with --ids, the ids"],

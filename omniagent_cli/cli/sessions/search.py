@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Annotated
 
 import typer
@@ -10,15 +9,16 @@ import typer
 from omniagent_cli import parsing
 from omniagent_cli.cli.framework import session_ids
 from omniagent_cli.cli.framework.context import Context, current_context
+from omniagent_cli.cli.framework.exits import FAILED
 from omniagent_cli.cli.framework.options import Limit, PrintNull, completed_by
 from omniagent_cli.cli.framework.row_output import show_fields
-from omniagent_cli.durations import describe_age, utc_now
+from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import UsageError
 from omniagent_cli.models import ROLES
 from omniagent_cli.stores.query import SearchHit, parse
 from omniagent_cli.text.sanitize import one_line
 from omniagent_cli.ui import views
-from omniagent_cli.ui.cells import cell_width, wrap_cells
+from omniagent_cli.ui.search_view import hit_rows
 from omniagent_cli.ui.views import counted
 
 SHOWN_TO_A_PERSON = 20
@@ -48,7 +48,10 @@ def search(
     ] = False,
     null: PrintNull = False,
 ) -> None:
-    """Search messages, newest first. Case and accents do not matter."""
+    """Search messages, newest first. Case and accents do not matter.
+
+    Exit code 1 if nothing matches.
+    """
     context = current_context(ctx)
     parsing.check_not_negative(limit, "--limit")
     if null and not only_ids:
@@ -72,6 +75,8 @@ def search(
         context.terminal.detail(f"read {counted(hits.scanned, 'message')}: {_why_scanned(context)}")
     if not hits.complete:
         context.terminal.note(f"Showing {limit} matches. Use --limit N for more.")
+    if not hits:
+        raise typer.Exit(FAILED)
 
 
 def _show_ids(context: Context, hits: list[SearchHit], *, null: bool) -> None:
@@ -97,33 +102,7 @@ def _show_person(context: Context, hits: list[SearchHit], query: str) -> None:
         known = bool(parse(query).terms)
         context.terminal.note("No message matches" if known else "The query has no words")
         return
-    with context.terminal.paged() as out:
-        for number, hit in enumerate(hits):
-            if number:
-                out.line()
-            for line in _lines(context, hit):
-                out.line(line)
-
-
-def _lines(context: Context, hit: SearchHit) -> Iterator[str]:
-    style, width = context.terminal.style, context.terminal.prose_width
-    name, title = one_line(hit.session_id), one_line(hit.title)
-    place = f"{hit.role} #{hit.position} · {describe_age(hit.created_at, utc_now())}"
-    if cell_width(" ".join(filter(None, (name, title, "·", place)))) <= width:
-        yield " ".join(filter(None, (style(name, "cyan"), title, style(f"· {place}", "dim"))))
-    else:
-        for text, look in ((name, "cyan"), (title, ""), (place, "dim")):
-            yield from (style(row, look) for row in wrap_cells(text, width) if row)
-    yield from (f"  {row}" for row in _snippet(context, hit, width - 2))
-
-
-def _snippet(context: Context, hit: SearchHit, width: int) -> Iterator[str]:
-    """Yield the snippet in rows of a width, with the matches highlighted."""
-    before, match, after = views.hit_parts(hit)
-    text, begin, end = before + match + after, len(before), len(before) + len(match)
-    place = 0
-    for row in wrap_cells(text, width):
-        place = text.index(row, place)
-        first, last = (min(max(0, edge - place), len(row)) for edge in (begin, end))
-        yield row[:first] + context.terminal.style(row[first:last], "bold red") + row[last:]
-        place += len(row)
+    terminal = context.terminal
+    with terminal.paged() as out:
+        for row in hit_rows(hits, style=terminal.style, width=terminal.prose_width, now=utc_now()):
+            out.line(row)

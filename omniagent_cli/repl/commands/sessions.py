@@ -30,7 +30,8 @@ from omniagent_cli.repl.registry import (
 )
 from omniagent_cli.repl.session_lookup import resolve_session
 from omniagent_cli.text.sanitize import one_line
-from omniagent_cli.ui.views import counted, hit_parts, quoted, session_table
+from omniagent_cli.ui.search_view import hit_rows
+from omniagent_cli.ui.views import counted, quoted, session_table
 
 _LISTED = 20
 
@@ -162,11 +163,9 @@ async def search(
     )
     if not hits:
         chat.terminal.note("No matches")
-    for hit in hits:
-        before, match, after = hit_parts(hit)
-        place = chat.terminal.style(f"{one_line(hit.session_id)} #{hit.position}", "cyan")
-        bold = chat.terminal.style(match, "bold")
-        chat.terminal.line(f"{place} {hit.role}: {before}{bold}{after}")
+    terminal = chat.terminal
+    for row in hit_rows(hits, style=terminal.style, width=terminal.prose_width, now=utc_now()):
+        terminal.line(row)
     if not hits.complete:
         chat.terminal.note("More matches exist; add a word, or use --limit N")
 

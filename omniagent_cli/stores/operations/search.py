@@ -130,7 +130,7 @@ def _hit(
 ) -> SearchHit:
     if header.uid not in titles:
         titles[header.uid] = unit.data(header).get("title", "")
-    text, match = snippet(query, content_text(message.content))
+    text, ranges = snippet(query, content_text(message.content))
     return SearchHit(
         session_id=header.id,
         title=titles[header.uid],
@@ -139,5 +139,5 @@ def _hit(
         role=message.role,
         created_at=parse_time(message.record["created_at"]),
         snippet=text,
-        match=match,
+        matches=ranges,
     )
