@@ -161,7 +161,7 @@ class TestBounds:
             columns = [row[1] for row in db.execute("PRAGMA table_info(sessions)")]
             made = {
                 "key": "n", "uid": "printf('%022d', n)", "id": "'s' || n",
-                "updated_at": "printf('2027-01-01T00:00:00.%06dZ', n)",
+                "updated_at": "printf('2099-01-01T00:00:00.%06dZ', n)",
                 "payload": "CAST(replace(CAST(payload AS TEXT), 'old', 'new') AS BLOB)",
             }  # fmt: skip
             db.execute(
@@ -170,6 +170,7 @@ class TestBounds:
                 "FROM sessions, numbers WHERE key = 1"
             )
             db.commit()
+        monkeypatch.setattr(ids, "_CPU_SECONDS", 5)  # so that a slow machine reads all of them
         monkeypatch.setenv("OMNIAGENT_STORE", str(path))
         (found,) = answer(["sessions", "list", "--tag", ""], dict(os.environ))
         assert found[0] == "new"
