@@ -68,7 +68,7 @@ def test_the_sdist_holds_what_its_tests_and_its_ci_need(built):
     tops = {name.partition("/")[0] for name in names}
     assert tops == {
         ".ci", ".github", ".gitignore", ".pre-commit-config.yaml", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "PKG-INFO", "README.md",
-        "completions", "omniagent_cli", "pyproject.toml", "tests",
+        "completions", "docs", "omniagent_cli", "pyproject.toml", "tests",
     }  # fmt: skip
     assert _ours() <= names
     assert {

@@ -16,7 +16,7 @@ from omniagent_cli.stores.aio import AsyncStore
 from tests.stores.test_contract import CASES
 
 NOT_AWAITED = {
-    "aio", "backend", "capabilities", "codec", "has_key", "on", "row_codec", "session", "trash_ttl", "ttl", "url",
+    "aio", "backend", "capabilities", "codec", "has_key", "on", "one_operation", "row_codec", "session", "trash_ttl", "ttl", "url",
     "use_codec",
 }  # fmt: skip
 """Public names that need no thread: attributes, event handlers, and objects of the store."""
