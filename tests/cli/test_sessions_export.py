@@ -103,9 +103,37 @@ def test_a_directory_gets_a_file_for_each_session(run, filled, tmp_path):
     index = (folder / "index.html").read_text()
     assert all(f'<a href="{name}.html">' in index for name in ("alice", "bob", "carol"))
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    (folder / "bob.html").write_text("older")
-    assert run("sessions", "export", "--all", "--format", "html", "-o", str(folder)).code == 0
+    again = "sessions", "export", "--all", "--format", "html", "-o", str(folder)
+    assert run(*again).code == 0
+    (folder / "bob.html").write_text("edited")
+    ran = run(*again)
+    assert ran.code == 1
+    assert f"would replace {folder}/bob.html; use --yes to confirm" in ran.err
+    assert (folder / "bob.html").read_text() == "edited"
+    assert run(*again, "--yes").code == 0
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_file_of_the_user_is_not_replaced(run, filled, person, tmp_path):
+    """A file that no export wrote is replaced after a yes only; one that an export wrote, as often as wanted."""
+    notes = tmp_path / "notes.md"
+    notes.write_text("my notes")
+    export = "sessions", "export", "alice", "-o", "notes.md"
+    assert (
+        run(*export).err == "omniagent: error: this would replace notes.md; use --yes to confirm\n"
+    )
+    assert run("sessions", "show", "alice", "-o", "notes.md").code == 1
+    assert notes.read_text() == "my notes"
+    with person(*export, columns=100) as terminal:
+        terminal.wait_for("Replace notes.md? [y/N]")
+        terminal.say("n")
+        assert terminal.wait() == 1
+    assert notes.read_text() == "my notes"
+    assert run("sessions", "show", "alice", "-o", "notes.md", "-y").code == 0
+    assert "My name is Alice" in notes.read_text()
+    assert run(*export).code == 0
+    (tmp_path / "empty.md").touch()
+    assert run("sessions", "export", "alice", "-o", "empty.md").code == 0
 
 
 def test_ids_that_are_no_file_names(run, store, tmp_path):

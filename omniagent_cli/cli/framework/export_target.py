@@ -9,12 +9,14 @@ import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Self, cast
 
 import typer
 
+from omniagent_cli.cli.framework.confirmation import confirm
 from omniagent_cli.cli.framework.context import Context
 from omniagent_cli.cli.framework.exits import FAILED
+from omniagent_cli.config.exported_files import ExportedFiles
 from omniagent_cli.errors import OmniAgentError, SessionNotFound, UsageError
 from omniagent_cli.formats import FORMATS, open_exporter
 from omniagent_cli.formats.exporter import ExportReport, export_sessions
@@ -41,6 +43,7 @@ class ExportTarget:
         redact: whether secrets are masked.
         only: roles of the exported messages; None for all.
         front_matter: whether the file starts with metadata.
+        yes: whether files that no export wrote are replaced without a question.
     """
 
     format_name: str | None = None
@@ -48,6 +51,7 @@ class ExportTarget:
     redact: bool = False
     only: Collection[str] | None = None
     front_matter: bool = False
+    yes: bool = False
 
     @property
     def to_stdout(self) -> bool:
@@ -119,7 +123,7 @@ def write_folder(context: Context, ids: Iterable[str], target: ExportTarget) -> 
     exporter = open_exporter(name, front_matter=target.front_matter)
     _create_directory(folder)
     total, rows = ExportReport(), []
-    with _progress(context, target) as seen:
+    with _Replacing(context, yes=target.yes) as replacing, _progress(context, target) as seen:
         for session_id in ids:
             try:
                 if FORMATS[name].is_single:
@@ -127,15 +131,20 @@ def write_folder(context: Context, ids: Iterable[str], target: ExportTarget) -> 
                     path = folder / exporter.file_name(header)
                 else:
                     path = folder / file_name(session_id, FORMATS[name].suffixes[0])
+                if not path.is_symlink():  # a link is replaced, and its target is not written to
+                    replacing.check(path)
                 report = _write_one(context, session_id, name, path, target)
+                replacing.done(path)
             except SessionNotFound:
                 total.missing.append(session_id)
                 continue
             total.add(report)
             rows.append({"id": session_id, "file": str(path), "messages": report.messages})
             seen(total)
-    if hasattr(exporter, "index_page"):
-        _write_index(context, folder, exporter, rows)
+        if hasattr(exporter, "index_page"):
+            replacing.check(folder / "index.html")
+            _write_index(context, folder, exporter, rows)
+            replacing.done(folder / "index.html")
     _print_files(context, folder, rows)
     _print_report(context, total, redact=target.redact)
 
@@ -208,8 +217,51 @@ def _destination(context: Context, target: ExportTarget) -> Iterator[Write]:
         yield context.terminal.write_bytes
         return
     output = cast("Path", target.output)
-    with _replaced_file(output, follow=True) as file:
-        yield file.write
+    with _Replacing(context, yes=target.yes) as replacing:
+        replacing.check(output)
+        with _replaced_file(output, follow=True) as file:
+            yield file.write
+        replacing.done(output)
+
+
+class _Replacing:
+    """Confirmation that files which no export wrote are replaced; one yes holds for all files of a command."""
+
+    def __init__(self, context: Context, *, yes: bool) -> None:
+        self._context = context
+        self._yes = yes
+        self._exported = ExportedFiles(context.environ)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._exported.save()
+
+    def check(self, file: Path) -> None:
+        """Ask before a file of the user is replaced.
+
+        Raises:
+            Aborted: the answer was no.
+            Refused: there is no terminal for the question.
+        """
+        if self._yes or not _is_file(file):
+            return
+        if not self._exported.may_replace(Path(os.path.realpath(file))):
+            confirm(self._context, f"replace {file}", yes=False)
+            self._yes = True
+
+    def done(self, file: Path) -> None:
+        """Record a file that was written."""
+        if _is_file(file):
+            self._exported.add(Path(os.path.realpath(file)))
+
+
+def _is_file(file: Path) -> bool:
+    try:
+        return file.is_file()
+    except (OSError, ValueError):
+        return False  # an impossible name, which writing reports
 
 
 @contextlib.contextmanager

@@ -32,6 +32,9 @@ ChosenIds = Annotated[
 """Sessions to change or to remove from; none when options select them."""
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", "--force", help="skip the confirmation")]
+Replace = Annotated[
+    bool, typer.Option("--yes", "-y", "--force", help="replace a file that no export wrote")
+]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="show what would be done, and change nothing")
 ]

@@ -17,6 +17,7 @@ from omniagent_cli.cli.framework.options import (
     Archived,
     Meta,
     OlderThan,
+    Replace,
     Since,
     Tag,
     Until,
@@ -88,6 +89,7 @@ def export(
             help="write to a file, or to a directory with one file per session",
         ),
     ] = None,
+    yes: Replace = False,
 ) -> None:
     """Export sessions to stdout, a file, or a directory."""
     context = current_context(ctx)
@@ -109,6 +111,7 @@ def export(
         redact=redact,
         only=[parsing.check_choice(role, ROLES, "--only") for role in only] if only else None,
         front_matter=front_matter,
+        yes=yes,
     )
     wanted = _chosen(context, choice) if chosen else _named(context, named)
     if is_folder(output):

@@ -15,7 +15,7 @@ from omniagent_cli.agent.context.summary import Summary, summaries_of, summary_o
 from omniagent_cli.agent.tools.tool_results import with_full_output
 from omniagent_cli.cli.framework import session_ids
 from omniagent_cli.cli.framework.context import Context, current_context
-from omniagent_cli.cli.framework.options import AnyId, completed_by
+from omniagent_cli.cli.framework.options import AnyId, Replace, completed_by
 from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import UsageError
 from omniagent_cli.formats import EXPORTED, exported_formats
@@ -70,6 +70,7 @@ def show(
             help="write it to this file, such as x.html for a browser",
         ),
     ] = None,
+    yes: Replace = False,
 ) -> None:
     """Show a session and its messages."""
     context = current_context(ctx)
@@ -77,7 +78,7 @@ def show(
     if format_ is not None or output is not None:
         shown = {"--json": context.json, "--follow": follow, "--raw": raw, "--whole": whole}
         _only_written({**shown, "--last": last is not None})
-        _write(context, id_, format_, output)
+        _write(context, id_, format_, output, yes=yes)
         return
     if context.json and (follow or raw):
         raise UsageError(f"--json and {'--follow' if follow else '--raw'} cannot be combined")
@@ -98,18 +99,16 @@ def show(
             _show_messages(context, messages, out, raw=raw, summary=summary, hosts=hosts)
 
 
-def _write(context: Context, id_: str, format_name: str | None, output: Path | None) -> None:
+def _write(
+    context: Context, id_: str, format_name: str | None, output: Path | None, *, yes: bool
+) -> None:
     from omniagent_cli.cli.framework.export_target import (  # not needed by a plain `show`
         ExportTarget,
         write,
     )
 
-    write(
-        context,
-        [session_ids.resolve_for_reading(context, id_)],
-        ExportTarget(format_name, output),
-        many=False,
-    )
+    target = ExportTarget(format_name, output, yes=yes)
+    write(context, [session_ids.resolve_for_reading(context, id_)], target, many=False)
 
 
 def _only_written(given_too: dict[str, bool]) -> None:
