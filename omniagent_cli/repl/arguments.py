@@ -56,11 +56,14 @@ class Argument(NamedTuple):
 
 
 def options_of(arguments: Sequence[Argument]) -> dict[str, Argument]:
-    """Return the options by spelling: long, and short where the first letter is unambiguous."""
+    """Return the options by spelling: long, and short where the first letter is unambiguous; -s is --session."""
     named = {a.written: a for a in arguments if a.option or not (a.kind.rest or a.kind.words)}
     letters = [a.written[2] for a in arguments if a.option]
-    short = {f"-{a.written[2]}": a for a in arguments if a.option}
-    return named | {key: a for key, a in short.items() if letters.count(key[1]) == 1}
+    return named | {
+        f"-{a.written[2]}": a
+        for a in arguments
+        if a.option and (a.written == "--session" or letters.count(a.written[2]) == 1)
+    }
 
 
 def argument_of(parameter: inspect.Parameter, hint: Any) -> Argument:

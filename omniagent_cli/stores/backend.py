@@ -267,10 +267,13 @@ class IndexQuery:
     Attributes:
         phrases: word sequences, all of which must occur, each with a flag: its last word is a prefix.
         uid: only that session; None searches all visible ones.
+        since, until: only messages created at or after one time and before another, as RFC 3339 text.
     """
 
     phrases: Sequence[tuple[tuple[str, ...], bool]] = field(default_factory=tuple)
     uid: str | None = None
+    since: str | None = None
+    until: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

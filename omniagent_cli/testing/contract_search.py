@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import Any
+
 import pytest
 
 from omniagent_cli.errors import UsageError
@@ -171,6 +174,34 @@ class SearchContract(ContractBase):
         store.append("s", messages_of("apple") + messages_of("apple", role="assistant"))
         assert found(store, "apple", role="assistant") == [("s", 1)]
         assert found(store, "apple", role="tool") == found(store, "apple", role="\ud800") == []
+
+    def test_filters_apply_before_the_limit(self, store: SessionStore, clock: FakeClock) -> None:
+        """Date, tag, metadata, directory and model filter the hits before they are limited."""
+        store.write("old", messages_of("apple"), origin={"cwd": "/a"})
+        store.tag("old", ["fruit", "red"])
+        store.set_metadata("old", "n", 1)
+        store.append("old", {"role": "assistant", "content": "apple", "model": "p:small"})
+        clock.advance("1h")
+        middle = clock.now
+        for number in range(30):
+            store.append(f"new{number}", messages_of("apple"))
+            clock.advance("1s")
+
+        def hits(**filters: Any) -> list[tuple[str, int]]:
+            return [(hit.session_id, hit.position) for hit in store.search("apple", **filters)]
+
+        both = [("old", 1), ("old", 0)]
+        assert hits(until=middle, limit=2) == both
+        assert hits(until=middle, session_id="old", limit=2) == both
+        assert hits(tags=["fruit", "red"], limit=2) == hits(metadata={"n": 1}, limit=2) == both
+        assert hits(cwd="/a", limit=2) == both
+        assert hits(model="small", limit=1) == hits(model="p:small", limit=1) == both[:1]
+        assert hits(tags=["fruit"], role="user", limit=1) == both[1:]
+        assert len(hits(since=middle, limit=None)) == 30
+        assert hits(since=clock.now) == hits(tags=["fruit", "blue"]) == hits(model="mall") == []
+        assert hits(since=middle, until=middle + timedelta(seconds=1)) == [("new0", 0)]
+        assert store.search("apple", tags=["red"], limit=2).complete
+        assert not store.search("apple", tags=["red"], limit=1).complete
 
     def test_the_text_of_parts_is_searched(self, store: SessionStore) -> None:
         """Text parts are searched; other parts and extra data are not."""

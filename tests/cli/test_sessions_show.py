@@ -170,6 +170,25 @@ def test_search_is_narrowed(run, filled):
     assert run("sessions", "search", "alice", "-s", "nobody").code == 1
 
 
+def test_search_filters(run, filled, tmp_path, monkeypatch):
+    """Date, tag, metadata, model and directory filter a search, together and before the limit."""
+    monkeypatch.chdir(tmp_path)
+    filled.write("here", [Message("user", "alice")], origin={"cwd": str(tmp_path)})
+    filled.tag("here", ["work"])
+    filled.set_metadata("here", "n", 1)
+    filled.set_model("here", "openai:gpt-5")
+    for options in (
+        ["--tag", "work"], ["--meta", "n=1"], ["--here"], ["-m", "gpt-5"], ["--model", "openai:gpt-5"],
+        ["--tag", "work", "--here", "-n", "1"],
+    ):  # fmt: skip
+        assert run("sessions", "search", "alice", "--ids", *options).out == "here\n"
+    before = run("sessions", "search", "alice", "--until", "2026-11-01T09:00:00.001Z").cells
+    assert [row[:2] for row in before] == [["alice", "0"]]
+    assert run("sessions", "search", "alice", "--since", "2126-01-01").code == 1
+    assert run("sessions", "search", "alice", "--tag", "work", "--meta", "n=2").code == 1
+    assert run("sessions", "search", "alice", "--since", "soon").code == 2
+
+
 @pytest.mark.parametrize(
     "query", ['"', "*", "'; DROP TABLE x; --", "NEAR(", "a AND", "", "-", "\x00", "()"]
 )

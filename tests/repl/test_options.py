@@ -56,6 +56,9 @@ def test_sessions_takes_the_options_of_list(stocked: Talk, options: str, listed:
         ("lock -s old-0", ["old-0 #1"]),
         ("a --role user -s old-0", ["old-0 #0"]),
         ('"a lock" --limit 1', ["old-2 #1"]),
+        ("lock --until 2000-01-01", []),
+        ("lock --tag no-such-tag", []),
+        ("lock --since 2000-01-01 --limit 1", ["old-2 #1"]),
         ('"lock a"', []),
     ],
 )

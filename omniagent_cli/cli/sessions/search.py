@@ -10,7 +10,8 @@ from omniagent_cli import parsing
 from omniagent_cli.cli.framework import session_ids
 from omniagent_cli.cli.framework.context import Context, current_context
 from omniagent_cli.cli.framework.exits import FAILED
-from omniagent_cli.cli.framework.options import Limit, PrintNull, completed_by
+from omniagent_cli.cli.framework.here import HereOption
+from omniagent_cli.cli.framework.options import Limit, Meta, PrintNull, Tag, completed_by
 from omniagent_cli.cli.framework.row_output import show_fields
 from omniagent_cli.durations import utc_now
 from omniagent_cli.errors import UsageError
@@ -42,6 +43,20 @@ def search(
             **completed_by(ROLES),
         ),
     ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="messages at or after this time: 2026-11-21, 7d, today"),
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="TIME", help="messages before this time")
+    ] = None,
+    tag: Tag = None,
+    meta: Meta = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", metavar="MODEL", help="answers and sessions of this model"),
+    ] = None,
+    here: HereOption = False,
     limit: Limit = None,
     only_ids: Annotated[
         bool, typer.Option("--ids", help="print only the ids of the sessions")
@@ -62,7 +77,15 @@ def search(
         limit = SHOWN_TO_A_PERSON
     text = " ".join(query)
     session_id = None if session is None else session_ids.resolve_for_reading(context, session)
-    hits = context.store.search(text, session_id=session_id, role=role, limit=limit)
+    hits = context.store.search(
+        text,
+        session_id=session_id,
+        role=role,
+        model=model,
+        cwd=str(context.cwd) if here else None,
+        limit=limit,
+        **parsing.session_filters(meta, tag, since, until, None),
+    )
     if only_ids:
         _show_ids(context, hits, null=null)
     elif context.json:

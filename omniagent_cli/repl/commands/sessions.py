@@ -142,12 +142,17 @@ async def search(
     *,
     session: SessionId = "",
     role: Role = "",
+    since: Time = "",
+    until: Time = "",
+    tag: Tags = (),
+    meta: Pairs = (),
     limit: Count = _LISTED,
 ) -> None:
     """Search messages of all sessions, newest first.
 
     Every word must occur; "a phrase" matches consecutive words, pre* a prefix. --session ID searches one session
-    (@ is this one), --role ROLE only messages of user, assistant, tool or system.
+    (@ is this one), --role ROLE only messages of user, assistant, tool or system. --since and --until TIME, --tag TAG
+    and --meta K=V filter too.
     """
     parsing.check_not_negative(limit, "--limit")
     if role:
@@ -159,7 +164,12 @@ async def search(
             else await chat.call(resolve_session, chat.store, session)
         )
     hits = await chat.call(
-        chat.store.search, query, session_id=session or None, role=role or None, limit=limit
+        chat.store.search,
+        query,
+        session_id=session or None,
+        role=role or None,
+        limit=limit,
+        **parsing.session_filters(meta, tag, since, until, ""),
     )
     if not hits:
         chat.terminal.note("No matches")

@@ -251,7 +251,7 @@ class ReadOperations(StoreBase):
             raise UsageError(f"cannot list {limit} sessions; the number must not be negative")
         if not is_storable(prefix + (agent_id or "")):
             return SessionPage()  # no id or agent can contain this
-        wanted = _Wanted({**(metadata or {})}, frozenset(tags), cwd)
+        wanted = PayloadFilter({**(metadata or {})}, frozenset(tags), cwd)
 
         def work(unit: UnitOfWork) -> SessionPage:
             query = ListQuery(
@@ -276,7 +276,7 @@ class ReadOperations(StoreBase):
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
+class PayloadFilter:
     """Filters on the payload of a header, which no backend has an index for."""
 
     metadata: dict[str, Any]
@@ -287,6 +287,7 @@ class _Wanted:
         return bool(self.metadata or self.tags or self.cwd is not None)
 
     def matches(self, summary: SessionSummary) -> bool:
+        """Return True if a session passes the filter."""
         missing = object()
         return (
             all(summary.metadata.get(k, missing) == value for k, value in self.metadata.items())
@@ -300,7 +301,7 @@ def _page(
     fetch: Callable[[ListQuery], Sequence[HeaderRow]],
     query: ListQuery,
     limit: int | None,
-    wanted: _Wanted,
+    wanted: PayloadFilter,
     damaged: Damaged | None,
 ) -> SessionPage:
     page = SessionPage()

@@ -22,7 +22,17 @@ def candidates(unit: UnitBase, query: IndexQuery) -> Iterator[tuple[HeaderRow, M
     tsquery = as_tsquery(query.phrases)
     if query.uid is not None:
         return _visible(unit, _found(unit, tsquery, f"session = {KEY}", query.uid))
+    if query.since is not None or query.until is not None:
+        return _visible(unit, _between(unit, tsquery, query.since, query.until))
     return _visible(unit, _newest(unit, tsquery))
+
+
+def _between(
+    unit: UnitBase, tsquery: str, since: str | None, until: str | None
+) -> Iterator[list[tuple[Any, ...]]]:
+    conditions = {"created_at >= %s": since, "created_at < %s": until}
+    given = {text: value for text, value in conditions.items() if value is not None}
+    return _found(unit, tsquery, " AND ".join(given), *given.values())
 
 
 def _newest(unit: UnitBase, tsquery: str) -> Iterator[list[tuple[Any, ...]]]:
@@ -38,7 +48,7 @@ def _newest(unit: UnitBase, tsquery: str) -> Iterator[list[tuple[Any, ...]]]:
 
 
 def _found(
-    unit: UnitBase, tsquery: str, condition: str, value: str
+    unit: UnitBase, tsquery: str, condition: str, *values: str
 ) -> Iterator[list[tuple[Any, ...]]]:
     # Sorted without the texts, which are read one by one as they are fetched.
     return unit.stream(
@@ -47,7 +57,7 @@ def _found(
         " ORDER BY created_at DESC, position DESC) found"
         " JOIN $messages m ON m.session = found.session AND m.position = found.position"
         " ORDER BY found.created_at DESC, found.position DESC",
-        (tsquery, value),
+        (tsquery, *values),
     )
 
 

@@ -210,7 +210,7 @@ class SqliteUnit(Transaction):
 
     def _keys_at(self, created_at: str, count: int) -> range:
         """Return keys for messages with the same time; with `careful`, each is checked to be free."""
-        wanted = key = int(parse_time(created_at).timestamp() * 1000) << 6
+        wanted = key = _first_key(created_at)
         run = self._run
         if run.start <= wanted <= run.end:
             key = run.end + 1
@@ -278,23 +278,29 @@ class SqliteUnit(Transaction):
                     (session,),
                 )
                 return ((header, MessageRow._make(row)) for row in everything)
-            return self._indexed(query, "AND m.session = ?", [session])
+            return self._indexed(query, " AND m.session = ?", [session])
         return self._indexed(query, "", [])
 
     def _indexed(
         self, query: IndexQuery, condition: str, values: list[Any]
     ) -> Iterator[tuple[HeaderRow, MessageRow]]:
         columns = "m.key, m.session, m.position, m.id, m.turn_id, m.role, m.created_at, m.status, m.payload"
+        if query.since is not None:  # a key is never less than the first of its time
+            condition += " AND m.key >= ? AND m.created_at >= ?"
+            values = [*values, _first_key(query.since), query.since]
+        if query.until is not None:
+            condition += " AND m.created_at < ?"
+            values = [*values, query.until]
         phrases = [
             f'"{" ".join(words)}"{" *" if prefix else ""}' for words, prefix in query.phrases
         ]
         indexed = self._connection.execute(
             f"SELECT {columns} FROM words CROSS JOIN messages m ON m.key = words.rowid"
-            f" WHERE words MATCH ? {condition} ORDER BY words.rowid DESC",
+            f" WHERE words MATCH ?{condition.replace('m.key', 'words.rowid')} ORDER BY words.rowid DESC",
             [" AND ".join(phrases), *values],
         )
         waiting = self._connection.execute(
-            f"SELECT {columns} {UNINDEXED} {condition} ORDER BY m.key DESC",
+            f"SELECT {columns} {UNINDEXED}{condition} ORDER BY m.key DESC",
             values,
         )
         known: dict[int, HeaderRow | None] = {}
@@ -367,3 +373,8 @@ class SqliteUnit(Transaction):
                 return None
             self._keys[uid] = row[0]
         return self._keys[uid]
+
+
+def _first_key(created_at: str) -> int:
+    """Return the first key of messages created at a time."""
+    return int(parse_time(created_at).timestamp() * 1000) << 6
