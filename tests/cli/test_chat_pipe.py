@@ -1,8 +1,12 @@
 """`omniagent chat` without a terminal on stdin: each line a turn, the answers on stdout."""
 
+import contextlib
 import signal
 import subprocess
 
+import pytest
+
+from omniagent_cli.cli.framework.exits import raised_on
 from tests.cli.asking import Program, variables
 from tests.servers.chat_server import answer, cut, stall, status
 from tests.servers.fixtures import chat_server
@@ -123,6 +127,13 @@ def test_an_interrupt_between_turns_is_130(db, chat_server, store):
     assert code == 130
     assert "Traceback" not in err
     assert store.count_messages("x") == 2
+
+
+def test_a_dropped_interrupt_is_raised_at_the_end():
+    """An interrupt in a place where Python drops exceptions still ends the command."""
+    dropped = contextlib.suppress(KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt), raised_on(signal.SIGINT, KeyboardInterrupt), dropped:
+        signal.raise_signal(signal.SIGINT)
 
 
 def test_a_session_deleted_between_turns_begins_again(program, chat_server, store):

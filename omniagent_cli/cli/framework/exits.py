@@ -151,9 +151,15 @@ def _report_bug(error: Exception, terminal: Terminal) -> None:
 
 @contextlib.contextmanager
 def raised_on(number: int, error: type[BaseException]) -> Iterator[None]:
-    """Turn a signal into an exception, so that open resources are closed."""
+    """Turn a signal into an exception, so that open resources are closed.
+
+    Python drops an exception that is raised in a destructor or a callback; it is then raised at the end.
+    """
+    arrived = False
 
     def end(_number: int, _frame: FrameType | None) -> None:
+        nonlocal arrived
+        arrived = True
         raise error
 
     try:
@@ -165,6 +171,8 @@ def raised_on(number: int, error: type[BaseException]) -> Iterator[None]:
         yield
     finally:
         signal.signal(number, before)
+    if arrived:
+        raise error
 
 
 def _discard_output(*streams: TextIO | None) -> None:
