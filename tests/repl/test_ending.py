@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -103,6 +103,17 @@ class _Signalling(DummyOutput):
         asyncio.get_running_loop().call_soon(self._count)
 
 
+@pytest.fixture
+def late_signals() -> Iterator[None]:
+    """Let a signal that comes after the end of a chat do nothing to the process of the tests."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda *_: None) for number in numbers}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("late_signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("steps", range(30))
 def test_a_signal_at_any_step_after_enter_keeps_the_question(
@@ -122,6 +133,7 @@ def test_a_signal_at_any_step_after_enter_keeps_the_question(
     assert (question.text, question.status) == ("tell me", "interrupted")
 
 
+@pytest.mark.usefixtures("late_signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("steps", range(0, 60, 3))
 def test_a_signal_at_any_step_of_a_turn_keeps_the_question(
