@@ -1,8 +1,9 @@
 """Deferred search indexing: short messages, and copies of others, are indexed after their commit, in batches.
 
-Indexing a short message takes as long as storing it, and text read in a transaction would prolong it. Rows with ``indexed = 0`` are candidates of every search, so a
-message is found before it is indexed, also after a crash. As soon as there are many, they are indexed before the next
-search, or when a writer closes the store. ``unindexed`` of their session is the lowest position they can have.
+Indexing a short message takes as long as storing it, and text read in a transaction would prolong it. Rows with
+``indexed = 0`` are candidates of every search, so a message is found before it is indexed, also after a crash. As soon
+as there are many, they are indexed before the next search, or when a writer closes the store. ``unindexed`` of their
+session is the lowest position they can have.
 """
 
 from __future__ import annotations
